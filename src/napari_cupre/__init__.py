@@ -1,0 +1,20 @@
+"""napari-cupre: few-shot cell instance segmentation with CUPre, in napari and headless."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_model", "finetune", "predict", "evaluate"]
+
+if TYPE_CHECKING:
+    from napari_cupre.api import evaluate, finetune, load_model, predict
+
+
+def __getattr__(name: str) -> Any:
+    # torch is imported only when the engine is first used: opening a widget must stay instant.
+    if name in ("load_model", "finetune", "predict", "evaluate"):
+        from napari_cupre import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
