@@ -1,0 +1,45 @@
+# `make demo` and `make test` do all the set-up they need. PYTHON=... chooses the interpreter (3.11 or newer).
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# A screen for the tests' windows where there is one to be had; macOS has its own.
+SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x24")
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test install docs clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    annotate, train and predict on a sample image (opens napari where there is a display)"
+	@echo "make test    every check and every test"
+	@echo "make docs    build the documentation into site/"
+	@echo "make clean   remove the environment and what was built"
+
+$(INSTALLED): pyproject.toml tools/environment.sh tools/system-libraries.sh
+	@bash tools/system-libraries.sh
+	@bash tools/environment.sh $(VENV) $(PYTHON)
+	@touch $@
+
+install: $(INSTALLED)
+
+demo: install
+	$(BIN)/napari-cupre demo --out demo
+
+# In a second make, so that SCREEN is looked for after the set-up may have brought it.
+test: install
+	@$(MAKE) --no-print-directory checks
+
+.PHONY: checks
+checks:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/npe2 validate napari-cupre
+	$(SCREEN) $(BIN)/python -m pytest
+
+docs: install
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist site demo .pytest_cache .mypy_cache .ruff_cache
