@@ -1,0 +1,160 @@
+"""One-to-one matching of the instances of two label images, in one pass over their pixels.
+
+No table of all truths against all predictions is ever made: only the pairs that share a
+pixel are kept, so that fields of thousands of cells cost little more than reading them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from napari_cupre.errors import InputError
+
+#: IoU thresholds of the COCO and Cellpose averages, .5:.05:.95. Quotients of integers, so that
+#: an exact IoU such as 3/5 compares equal to its threshold.
+THRESHOLDS: tuple[float, ...] = tuple(percent / 100 for percent in range(50, 100, 5))
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the instances of one predicted label image fit those of the truth.
+
+    Attributes
+    ----------
+    truth_ids, predicted_ids : (T,) and (P,) int64
+        The label values of the instances, rising.
+    truth_areas, predicted_areas : (T,) and (P,) int64
+        Their areas in pixels.
+    truth_iou, predicted_iou : (T,) and (P,) float64
+        IoU of each instance with its partner; 0 where there is no partner of IoU >= 0.5.
+    partner : (T,) int64
+        Row of the partner among the predictions, -1 where there is none.
+    ignorable : (P,) bool
+        Predictions of which more than half lies in unknown pixels: an unmatched one is
+        neither right nor wrong.
+    """
+
+    truth_ids: np.ndarray
+    predicted_ids: np.ndarray
+    truth_areas: np.ndarray
+    predicted_areas: np.ndarray
+    truth_iou: np.ndarray
+    predicted_iou: np.ndarray
+    partner: np.ndarray
+    ignorable: np.ndarray
+
+    def counts(self, threshold: float) -> tuple[int, int, int]:
+        """True positives, false positives and false negatives at an IoU of `threshold` or more.
+
+        `threshold` must be at least 0.5, below which a partner is not unique.
+        """
+        if threshold < 0.5:
+            raise ValueError("matches are kept from an IoU of 0.5 on")
+        true = int(np.count_nonzero(self.truth_iou >= threshold))
+        false = int(np.count_nonzero((self.predicted_iou < threshold) & ~self.ignorable))
+        return true, false, len(self.truth_ids) - true
+
+
+def match_instances(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None) -> Match:
+    """Match the instances of two label images one to one at IoU >= 0.5.
+
+    Instances of a label image do not overlap. So an instance can have IoU > 0.5 with one
+    instance of the other image only, and at IoU = 0.5 exactly it can have two only where they
+    are its two halves, which then have no other partner: taking the first of the two is an
+    optimal assignment, and the same matching serves every threshold from 0.5 on.
+
+    Parameters
+    ----------
+    truth, predicted : integer arrays of one shape, (Y, X) or (Z, Y, X)
+        0 is background. The values themselves do not matter.
+    known : bool array of that shape, optional
+        False where nobody vouched for the truth (partial annotation).
+
+    Raises
+    ------
+    InputError
+        If shapes differ or a label image does not hold whole, non-negative numbers.
+    """
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    _check_same_shape("the truth", truth, "the prediction", predicted)
+    truth_ids, truth_rows = _rows(truth, "the truth")
+    predicted_ids, predicted_rows = _rows(predicted, "the prediction")
+    table = _overlaps(truth_rows, predicted_rows, len(truth_ids), len(predicted_ids))
+    truth_areas = np.asarray(table.sum(axis=1)).ravel()[1:]
+    predicted_areas = np.asarray(table.sum(axis=0)).ravel()[1:]
+
+    pairs = table.tocoo()
+    shared = (pairs.row > 0) & (pairs.col > 0)
+    rows, columns, common = pairs.row[shared] - 1, pairs.col[shared] - 1, pairs.data[shared]
+    iou = common / (truth_areas[rows] + predicted_areas[columns] - common)
+    rows, columns, iou = _unique_pairs(rows, columns, iou)
+
+    truth_iou, predicted_iou = np.zeros(len(truth_ids)), np.zeros(len(predicted_ids))
+    truth_iou[rows] = predicted_iou[columns] = iou
+    partner = np.full(len(truth_ids), -1, np.int64)
+    partner[rows] = columns
+    ignorable = _mostly_unknown(predicted, predicted_rows, predicted_areas, known)
+    return Match(
+        truth_ids, predicted_ids, truth_areas, predicted_areas, truth_iou, predicted_iou, partner, ignorable
+    )
+
+
+def _check_same_shape(first_name: str, first: np.ndarray, second_name: str, second: np.ndarray) -> None:
+    if first.shape != second.shape:
+        raise InputError(
+            f"{first_name} has shape {first.shape} and {second_name} {second.shape}; "
+            "they must show the same pixels, so check that the files belong together."
+        )
+
+
+def _rows(labels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The instances' label values, and per pixel the 1-based row of its instance (0: background)."""
+    if labels.dtype.kind not in "iub":
+        raise InputError(f"{name} holds {labels.dtype} values; a label image must hold whole numbers.")
+    flat = labels.ravel()
+    if flat.size == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if flat.min() < 0:
+        raise InputError(f"{name} holds negative labels; use 0 for background and 1, 2, ... for cells.")
+    highest = int(flat.max())
+    if highest <= flat.size:  # a look-up table is far quicker than sorting all pixels
+        present = np.bincount(flat, minlength=1) > 0
+        present[0] = False
+        ids = np.flatnonzero(present)
+        return ids, np.cumsum(present)[flat] * (flat > 0)
+    values, inverse = np.unique(flat, return_inverse=True)
+    has_background = int(values[0] == 0)
+    return values[has_background:].astype(np.int64), inverse.ravel() + 1 - has_background
+
+
+def _overlaps(
+    truth_rows: np.ndarray, predicted_rows: np.ndarray, truths: int, predictions: int
+) -> sparse.csr_matrix:
+    """Sparse (T + 1, P + 1) table of shared pixels; row and column 0 are background."""
+    ones = np.ones(truth_rows.size, np.int64)
+    shape = (truths + 1, predictions + 1)
+    return sparse.coo_matrix((ones, (truth_rows, predicted_rows)), shape=shape).tocsr()
+
+
+def _unique_pairs(
+    rows: np.ndarray, columns: np.ndarray, iou: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of IoU >= 0.5 with every row and every column at most once."""
+    kept = np.flatnonzero(iou >= 0.5)
+    kept = kept[np.unique(rows[kept], return_index=True)[1]]
+    kept = kept[np.unique(columns[kept], return_index=True)[1]]
+    return rows[kept], columns[kept], iou[kept]
+
+
+def _mostly_unknown(
+    predicted: np.ndarray, rows: np.ndarray, areas: np.ndarray, known: np.ndarray | None
+) -> np.ndarray:
+    if known is None:
+        return np.zeros(len(areas), bool)
+    known = np.asarray(known, bool)
+    _check_same_shape("the prediction", predicted, "the known area", known)
+    unknown = np.bincount(rows[~known.ravel()], minlength=len(areas) + 1)[1:]
+    return unknown * 2 > areas
