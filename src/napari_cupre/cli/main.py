@@ -1,0 +1,32 @@
+"""`napari-cupre`: one command with subcommands, each a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from napari_cupre import __version__
+from napari_cupre.cli import convert, demo, diversity, evaluate, finetune, models, predict
+from napari_cupre.cli.common import Parser, guarded
+
+DESCRIPTION = "Few-shot cell instance segmentation with CUPre: mark a few cells, train, get every cell."
+
+
+def build_parser() -> Parser:
+    """The parser of all subcommands."""
+    parser = Parser(
+        prog="napari-cupre",
+        description=DESCRIPTION,
+        epilog="Each command has its own --help with an example. 'napari -w napari-cupre' opens the window, "
+        "and pretraining on your own images is 'napari-cupre-pretrain'.",
+    )
+    parser.add_argument("--version", action="version", version=f"napari-cupre {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    for module in (finetune, predict, evaluate, diversity, models, demo, convert):
+        module.add_commands(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0, 1, 2 or 130)."""
+    args = build_parser().parse_args(arguments)
+    return guarded(args, prog=f"napari-cupre {args.command}")
