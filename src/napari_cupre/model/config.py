@@ -1,0 +1,183 @@
+"""Settings of a network, and the registry of presets that name a full set of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from napari_cupre.errors import InputError, ModelFileError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes the shape and the behaviour of a `CellRCNN`.
+
+    Attributes
+    ----------
+    preset : name under which the settings were registered.
+    backbone : a timm model name with `features_only` support and strides 4, 8, 16, 32.
+    fpn_channels : channels of every map of the feature pyramid.
+    fpn_norm : BatchNorm after every convolution of neck and heads (torchvision's "v2" layout).
+    anchor_sizes : anchor side lengths in px, one tuple per pyramid level; one level more than
+        the backbone has adds torchvision's max-pooled top level.
+    aspect_ratios : height / width of the anchors, the same at every level.
+    rpn_convs : 3 x 3 convolutions in the RPN head.
+    box_convs, box_hidden : convolutions, then width of the fully connected layers, of the box head.
+    box_layers : number of those fully connected layers.
+    mask_channels, mask_convs : width and depth of the mask head; 14 x 14 in, 28 x 28 out.
+    rpn_iou : anchors at or above the second value are positive, below the first negative.
+    rpn_batch, roi_batch, mask_batch : sampled anchors, regions and masks per training image.
+    rpn_candidates : boxes per level before, and per image after, non-maximum suppression in training.
+    detect_candidates : the same while detecting.
+    rpn_nms, box_nms : IoU above which the lower of two boxes is dropped.
+    diameter : the cell diameter in network px to which images are scaled.
+    classes : names of the instance classes; background is not named.
+    """
+
+    preset: str
+    backbone: str
+    fpn_channels: int = 256
+    fpn_norm: bool = False
+    anchor_sizes: tuple[tuple[int, ...], ...] = ((8, 13), (20, 32), (48, 76), (112, 180))
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    rpn_convs: int = 1
+    box_convs: int = 0
+    box_hidden: int = 1024
+    box_layers: int = 2
+    mask_channels: int = 256
+    mask_convs: int = 4
+    rpn_iou: tuple[float, float] = (0.3, 0.5)
+    rpn_batch: int = 256
+    roi_batch: int = 128
+    mask_batch: int = 32
+    rpn_candidates: tuple[int, int] = (1000, 600)
+    detect_candidates: tuple[int, int] = (4000, 6000)
+    rpn_nms: float = 0.7
+    box_nms: float = 0.5
+    diameter: float = 24.0
+    classes: tuple[str, ...] = ("cell",)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Inverse of `as_dict`; an unknown or missing setting raises `ModelFileError`."""
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ModelFileError(
+                f"The model's settings hold {', '.join(unknown)}, which this version of napari-cupre "
+                "does not know: update napari-cupre to use this model."
+            )
+        try:
+            return cls(**{key: _tuples(value) for key, value in values.items()})
+        except TypeError as error:
+            raise ModelFileError(
+                f"The model's settings are incomplete ({error}): export it again."
+            ) from error
+
+
+def _tuples(value: Any) -> Any:
+    """JSON knows no tuples: give its lists their type back, at any depth."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+_PRESETS: dict[str, Callable[[], ModelConfig]] = {}
+
+
+def register_preset(factory: Callable[[], ModelConfig]) -> Callable[[], ModelConfig]:
+    """Register a function that returns a `ModelConfig` under the function's own name."""
+    _PRESETS[factory.__name__] = factory
+    return factory
+
+
+def preset_names() -> list[str]:
+    return sorted(_PRESETS)
+
+
+def preset(name: str, **changes: Any) -> ModelConfig:
+    """The settings registered under `name`, with `changes` applied.
+
+    Raises
+    ------
+    InputError
+        If no preset has that name.
+    """
+    if name not in _PRESETS:
+        raise InputError(f"There is no preset {name!r}: choose one of {', '.join(preset_names())}.")
+    return replace(_PRESETS[name](), **changes)
+
+
+@register_preset
+def compact() -> ModelConfig:
+    """What ships: laptop speed, under 32 MB in half precision."""
+    return ModelConfig(
+        preset="compact",
+        backbone="resnest14d",
+        fpn_channels=128,
+        box_hidden=256,
+        mask_channels=64,
+        mask_convs=2,
+    )
+
+
+@register_preset
+def resnest50() -> ModelConfig:
+    """For a workstation with a GPU."""
+    return ModelConfig(preset="resnest50", backbone="resnest50d", diameter=32.0)
+
+
+@register_preset
+def paper() -> ModelConfig:
+    """CUPre's network: ResNeSt-200, FPN-256, and the anchors of LIVECell's anchor-based model.
+
+    LIVECell's six anchor sizes 4..127 px, each with five ratios, are spread over five levels.
+    """
+    return ModelConfig(
+        preset="paper",
+        backbone="resnest200e",
+        anchor_sizes=((4, 9), (9, 17), (17, 31), (31, 64), (64, 127)),
+        aspect_ratios=(0.25, 0.5, 1.0, 2.0, 4.0),
+        rpn_batch=512,
+        roi_batch=512,
+        mask_batch=128,
+        rpn_candidates=(2400, 3000),
+        detect_candidates=(2400, 6000),
+    )
+
+
+@register_preset
+def resnet50() -> ModelConfig:
+    """torchvision's `maskrcnn_resnet50_fpn_v2`, so that its COCO weights can be the start.
+
+    Anchors are half of torchvision's, for cells; the RPN's offsets are relative to the anchor.
+    """
+    return ModelConfig(
+        preset="resnet50",
+        backbone="resnet50",
+        fpn_norm=True,
+        anchor_sizes=((16,), (32,), (64,), (128,), (256,)),
+        rpn_convs=2,
+        box_convs=4,
+        box_layers=1,
+        diameter=48.0,
+    )
+
+
+@register_preset
+def tiny() -> ModelConfig:
+    """For tests and dry runs: trains in seconds, segments little."""
+    return ModelConfig(
+        preset="tiny",
+        backbone="test_resnet",
+        fpn_channels=32,
+        box_hidden=64,
+        mask_channels=16,
+        mask_convs=1,
+        rpn_batch=128,
+        roi_batch=64,
+        mask_batch=16,
+        rpn_candidates=(300, 150),
+    )

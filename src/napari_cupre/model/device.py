@@ -1,0 +1,93 @@
+"""Where and in which precision to compute, and what a machine's complaints mean."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from napari_cupre.errors import EnvironmentFault, InputError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Device for `name`: "auto" prefers CUDA, then MPS, then the CPU.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown.
+    EnvironmentFault
+        If it is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    kind = name.split(":")[0]
+    if kind not in available:
+        raise InputError(f"There is no device {name!r}: choose auto, cpu, cuda or mps.")
+    if not available[kind]:
+        raise EnvironmentFault(
+            f"The device {name!r} was asked for, but PyTorch {torch.__version__} does not see one: "
+            "choose --device cpu, or install the PyTorch build for this machine."
+        )
+    return torch.device(name)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 natively; emulated, it is slower than float32."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def training_dtype(device: torch.device) -> torch.dtype | None:
+    """Reduced precision for forward and backward passes, or None for float32.
+
+    MPS stays in float32: `roi_align` has no half-precision backward there.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    if device.type == "cpu" and cpu_has_bf16():
+        return torch.bfloat16
+    return None
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[None]:
+    """`torch.autocast` for `dtype`, doing nothing where `dtype` is None."""
+    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out, on any device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    )
+
+
+def check_torchvision() -> None:
+    """Raise `EnvironmentFault` if torch and torchvision do not fit each other."""
+    try:
+        import torchvision
+        from torchvision.ops import nms
+
+        nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except (ImportError, RuntimeError, AttributeError, NotImplementedError) as error:
+        version = getattr(globals().get("torchvision"), "__version__", None) or _installed("torchvision")
+        raise EnvironmentFault(
+            f"torch {torch.__version__} and torchvision {version} do not fit each other: "
+            'run "pip install --upgrade --force-reinstall torch torchvision" in one command.'
+        ) from error
+    del torchvision
+
+
+def _installed(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,262 @@
+"""Second stage: which proposals are cells, their exact boxes, and their small masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
+from torchvision.ops import MultiScaleRoIAlign, batched_nms, box_iou, clip_boxes_to_image
+
+from napari_cupre.model.config import ModelConfig
+from napari_cupre.model.rpn import KNOWN_SHARE
+from napari_cupre.model.targets import Target, known_fraction, mask_targets
+
+MASK_SIZE = 28
+# Pairs of proposal and instance that are compared at once; bounds memory in dense fields.
+PAIRS_AT_ONCE = 4_000_000
+# Regions whose masks are computed at once while detecting.
+MASKS_AT_ONCE = 256
+
+
+@dataclass
+class Detections:
+    """Instances found in one image, best first, on the CPU.
+
+    Attributes
+    ----------
+    boxes : float32 (N, 4), x1, y1, x2, y2 in input pixels.
+    scores : float32 (N,), 0..1.
+    classes : int64 (N,), from 1.
+    masks : float32 (N, 28, 28), probability inside the box.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    masks: Tensor
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class BoxHead(nn.Module):
+    """Class scores and class-agnostic box offsets of 7 x 7 regions."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        channels = config.fpn_channels
+        if config.box_convs:
+            self.features: nn.Module = FastRCNNConvFCHead(
+                (channels, 7, 7),
+                [channels] * config.box_convs,
+                [config.box_hidden] * config.box_layers,
+                norm_layer=nn.BatchNorm2d if config.fpn_norm else None,
+            )
+        else:
+            widths = [channels * 49] + [config.box_hidden] * config.box_layers
+            layers: list[nn.Module] = [nn.Flatten()]
+            for width_in, width_out in zip(widths, widths[1:], strict=False):
+                layers += [nn.Linear(width_in, width_out), nn.ReLU(inplace=True)]
+            self.features = nn.Sequential(*layers)
+        self.score = nn.Linear(config.box_hidden, len(config.classes) + 1)
+        self.offset = nn.Linear(config.box_hidden, 4)
+        _start_small(self.score, 0.01)
+        _start_small(self.offset, 0.001)
+
+    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(regions)
+        return self.score(features).float(), self.offset(features).float()
+
+
+class MaskHead(nn.Module):
+    """Class-agnostic 28 x 28 mask logits of 14 x 14 regions.
+
+    A narrow first layer keeps the cost per cell low: a field holds thousands of them.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.mask_channels
+        norm = (lambda: [nn.BatchNorm2d(width)]) if config.fpn_norm else (lambda: [])
+        layers: list[nn.Module] = []
+        channels = config.fpn_channels
+        if channels != width:
+            layers += [nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True)]
+        for _ in range(config.mask_convs):
+            layers += [
+                nn.Conv2d(width, width, 3, padding=1, bias=not config.fpn_norm),
+                *norm(),
+                nn.ReLU(inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.upsample = nn.ConvTranspose2d(width, width, 2, stride=2)
+        self.logits = nn.Conv2d(width, 1, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        _start_small(self.logits, 0.01)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        x = F.relu(self.upsample(self.layers(regions)), inplace=True)
+        return self.logits(x)[:, 0].float()
+
+
+class InstanceHeads(nn.Module):
+    """Box and mask heads with their training targets and their inference."""
+
+    def __init__(self, config: ModelConfig, levels: int) -> None:
+        super().__init__()
+        self.config = config
+        names = [str(level) for level in range(min(levels, 4))]
+        self.box_pool = MultiScaleRoIAlign(names, 7, 2)
+        self.mask_pool = MultiScaleRoIAlign(names, 14, 2)
+        self.box = BoxHead(config)
+        self.mask = MaskHead(config)
+        self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+
+    # -- training ---------------------------------------------------------------------------
+
+    def losses(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        size: tuple[int, int],
+        targets: list[Target],
+    ) -> dict[str, Tensor]:
+        """Losses "score", "box" and "mask" of sampled proposals."""
+        sizes = [size] * len(targets)
+        samples = [self._sample(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
+        rois, kinds, matched = (list(parts) for parts in zip(*samples, strict=True))
+        scores, offsets = self.box(self.box_pool(features, rois, sizes))
+        kind = torch.cat(kinds)
+        zero = offsets.sum() * 0.0 + scores.sum() * 0.0
+        losses = {"score": F.cross_entropy(scores, kind) if len(kind) else zero}
+        positive = torch.nonzero(kind > 0)[:, 0]
+        truth = [_rows(target.boxes, match) for target, match in zip(targets, matched, strict=True)]
+        wanted = torch.cat(self.coder.encode(truth, rois))[positive]
+        error = F.smooth_l1_loss(offsets[positive], wanted, beta=1 / 9, reduction="sum")
+        losses["box"] = error / max(len(kind), 1) + zero
+        losses["mask"] = self._mask_loss(features, rois, kinds, matched, sizes, targets) + zero
+        return losses
+
+    @torch.no_grad()
+    def _sample(self, proposals: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes, classes and matched rows of up to `roi_batch` proposals, a quarter of them cells."""
+        boxes = torch.cat([proposals, target.boxes])
+        matched, iou = _best_match(boxes, target.boxes)
+        is_cell = iou >= 0.5
+        kind = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+        if len(target):
+            kind[is_cell] = target.classes[matched[is_cell]]
+        vouched = known_fraction(target.known, boxes) >= KNOWN_SHARE
+        cells = _random_rows(is_cell, max(self.config.roi_batch // 4, 1))
+        background = _random_rows(~is_cell & vouched, self.config.roi_batch - len(cells))
+        chosen = torch.cat([cells, background])
+        return boxes[chosen], kind[chosen], matched[chosen]
+
+    def _mask_loss(
+        self,
+        features: dict[str, Tensor],
+        rois: list[Tensor],
+        kinds: list[Tensor],
+        matched: list[Tensor],
+        sizes: list[tuple[int, int]],
+        targets: list[Target],
+    ) -> Tensor:
+        limit = self.config.mask_batch
+        cells = [torch.nonzero(kind > 0)[:limit, 0] for kind in kinds]
+        boxes = [box[rows] for box, rows in zip(rois, cells, strict=True)]
+        if not any(len(rows) for rows in cells):
+            return next(self.mask.parameters()).sum() * 0.0
+        logits = self.mask(self.mask_pool(features, boxes, sizes))
+        pairs = [
+            mask_targets(target, box, match[rows], MASK_SIZE)
+            for target, box, match, rows in zip(targets, boxes, matched, cells, strict=True)
+            if len(rows)
+        ]
+        masks, weights = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        loss = F.binary_cross_entropy_with_logits(logits, masks, reduction="none") * weights
+        return loss.sum() / weights.sum().clamp(min=1.0)
+
+    # -- detection --------------------------------------------------------------------------
+
+    def detect(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        size: tuple[int, int],
+        score: float,
+        max_detections: int,
+    ) -> list[Detections]:
+        """Boxes, scores and masks of what is a cell; masks are computed for these alone."""
+        sizes = [size] * len(proposals)
+        scores, offsets = self.box(self.box_pool(features, proposals, sizes))
+        boxes = self.coder.decode(offsets, proposals)[:, 0] if len(offsets) else offsets
+        counts = [len(p) for p in proposals]
+        kept = [
+            self._keep(b, s, size, score, max_detections)
+            for b, s in zip(boxes.split(counts), scores.softmax(1).split(counts), strict=True)
+        ]
+        masks = self._masks(features, [k[0] for k in kept], sizes)
+        return [
+            Detections(box.float().cpu(), value.float().cpu(), kind.cpu(), mask)
+            for (box, value, kind), mask in zip(kept, masks, strict=True)
+        ]
+
+    def _keep(
+        self, boxes: Tensor, scores: Tensor, size: tuple[int, int], threshold: float, limit: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        value, kind = scores[:, 1:].max(dim=1)
+        good = value >= threshold
+        boxes, value, kind = clip_boxes_to_image(boxes[good], size), value[good], kind[good] + 1
+        large = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(1)
+        boxes, value, kind = boxes[large], value[large], kind[large]
+        rows = batched_nms(boxes, value, torch.zeros_like(kind), self.config.box_nms)[:limit]
+        return boxes[rows], value[rows], kind[rows]
+
+    def _masks(
+        self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> list[Tensor]:
+        images = torch.cat([torch.full((len(b),), i) for i, b in enumerate(boxes)])
+        flat = torch.cat(boxes)
+        parts = []
+        for start in range(0, len(flat), MASKS_AT_ONCE):
+            rows = slice(start, start + MASKS_AT_ONCE)
+            per_image = [flat[rows][images[rows] == i] for i in range(len(boxes))]
+            logits = self.mask(self.mask_pool(features, per_image, sizes))
+            parts.append(logits.sigmoid().float().cpu())
+        masks = torch.cat(parts) if parts else torch.zeros(0, MASK_SIZE, MASK_SIZE)
+        return list(masks.split([len(b) for b in boxes]))
+
+
+def _start_small(layer: nn.Linear | nn.Conv2d, std: float) -> None:
+    """Start a last layer near zero, so that the first steps do not throw away what lies below."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _best_match(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Best instance of each box and its IoU, compared in chunks."""
+    if len(truth) == 0:
+        return boxes.new_zeros(len(boxes), dtype=torch.int64), boxes.new_zeros(len(boxes))
+    chunk = max(PAIRS_AT_ONCE // len(truth), 1)
+    best = [box_iou(part, truth).max(dim=1) for part in boxes.split(chunk)]
+    return torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
+
+
+def _random_rows(mask: Tensor, limit: int) -> Tensor:
+    """Up to `limit` random rows where `mask` holds."""
+    rows = torch.nonzero(mask)[:, 0]
+    return rows[torch.randperm(len(rows), device=rows.device)[:limit]]
+
+
+def _rows(boxes: Tensor, rows: Tensor) -> Tensor:
+    """`boxes[rows]`, or unit boxes where there is no instance to take (their loss is not counted)."""
+    return boxes[rows] if len(boxes) else boxes.new_tensor([[0.0, 0.0, 1.0, 1.0]]).expand(len(rows), 4)

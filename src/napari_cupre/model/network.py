@@ -1,0 +1,127 @@
+"""CellRCNN: a Mask R-CNN for dense fields of small instances.
+
+He et al., "Mask R-CNN", 2017, with a timm backbone, torchvision's feature pyramid, anchors and box coder, and
+our own handling of targets, unknown area and masks, so that no tensor has the size
+instances x image height x image width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from napari_cupre.errors import InputError
+from napari_cupre.model.backbone import STRIDES, Backbone
+from napari_cupre.model.config import ModelConfig
+from napari_cupre.model.heads import Detections, InstanceHeads
+from napari_cupre.model.rpn import ProposalNetwork
+from napari_cupre.model.targets import Target
+
+__all__ = ["CellRCNN", "Detections"]
+
+# Images come in about [0, 1]; with these they are near zero mean and unit variance.
+MEAN, STD = 0.4, 0.3
+
+
+class CellRCNN(nn.Module):
+    """Instance segmentation network: `forward` gives training losses, `detect` gives instances.
+
+    Parameters
+    ----------
+    config : see `ModelConfig`; presets by `napari_cupre.model.config.preset`.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config.backbone)
+        levels = len(config.anchor_sizes)
+        if levels not in (len(STRIDES), len(STRIDES) + 1):
+            raise InputError(
+                f"anchor_sizes has {levels} levels, but the feature pyramid has 4, or 5 with a top level."
+            )
+        self.neck = FeaturePyramidNetwork(
+            list(self.backbone.channels),
+            config.fpn_channels,
+            extra_blocks=LastLevelMaxPool() if levels == 5 else None,
+            norm_layer=nn.BatchNorm2d if config.fpn_norm else None,
+        )
+        self.rpn = ProposalNetwork(config)
+        self.heads = InstanceHeads(config, levels)
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """Feature pyramid of (B, 3, H, W) images, float32, finest level first."""
+        maps = self.backbone((images - MEAN) / STD)
+        pyramid = self.neck({str(i): feature for i, feature in enumerate(maps)})
+        return {name: feature.float() for name, feature in pyramid.items()}
+
+    def forward(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Parameters
+        ----------
+        images : float (B, 3, H, W) in about [0, 1].
+        targets : one per image.
+
+        Returns
+        -------
+        dict
+            Scalars "rpn_score", "rpn_box", "score", "box", "mask", float32.
+        """
+        images, size = _pad(images)
+        features = self.features(images)
+        proposals, losses = self.rpn(ImageList(images, [size] * len(images)), features, targets)
+        result = {"rpn_score": losses["loss_objectness"], "rpn_box": losses["loss_rpn_box_reg"]}
+        return result | self.heads.losses(features, proposals, size, targets)
+
+    @torch.no_grad()
+    def detect(self, images: Tensor, *, score: float = 0.5, max_detections: int = 3000) -> list[Detections]:
+        """Instances of each image, best first.
+
+        Parameters
+        ----------
+        images : float (B, 3, H, W) in about [0, 1].
+        score : instances below it are left out.
+        max_detections : at most so many per image.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            images, size = _pad(images)
+            features = self.features(images)
+            proposals, _ = self.rpn(ImageList(images, [size] * len(images)), features)
+            return self.heads.detect(features, proposals, size, score, max_detections)
+        finally:
+            self.train(was_training)
+
+    def keep_classes(self, names: tuple[str, ...] | list[str]) -> None:
+        """Cut the class scores down to `names`, in place; boxes and masks know no classes."""
+        from dataclasses import replace
+
+        if missing := [name for name in names if name not in self.config.classes]:
+            raise InputError(
+                f"The model has no class {missing[0]!r}: it knows {', '.join(self.config.classes)}."
+            )
+        rows = [0] + [self.config.classes.index(name) + 1 for name in names]
+        old = self.heads.box.score
+        new = nn.Linear(old.in_features, len(rows)).to(old.weight.device)
+        with torch.no_grad():
+            new.weight.copy_(old.weight[rows])
+            new.bias.copy_(old.bias[rows])
+        self.heads.box.score = new
+        self.config = replace(self.config, classes=tuple(names))
+        self.heads.config = self.config
+
+
+def _pad(images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Images padded at the right and bottom to a multiple of the coarsest stride, and their true size."""
+    height, width = images.shape[-2:]
+    stride = STRIDES[-1]
+    right, bottom = -width % stride, -height % stride
+    if right or bottom:
+        images = F.pad(images, (0, right, 0, bottom))
+    return images, (height, width)

@@ -1,0 +1,170 @@
+"""Region proposals for dense fields: local anchor matching, unknown area, few candidates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from napari_cupre.model.config import ModelConfig
+from napari_cupre.model.targets import Target, known_fraction
+
+# A box teaches "no cell here" only if this share of it is known.
+KNOWN_SHARE = 0.7
+# Anchors further than this many grid cells from an instance's centre cannot reach the negative
+# threshold of IoU with it (the anchors of a level are at most 5 grid cells wide).
+WINDOW = 4
+# Objectness under which a proposal is not looked at again while detecting.
+DETECT_OBJECTNESS = 0.05
+
+
+class _Float32Head(RPNHead):
+    """Scores and offsets in float32, since boxes of hundreds of px do not fit bfloat16's 8 bits."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        scores, offsets = super().forward(x)
+        return [s.float() for s in scores], [o.float() for o in offsets]
+
+
+class ProposalNetwork(RegionProposalNetwork):
+    """torchvision's region proposal network with targets that fit thousands of small instances."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        anchors = AnchorGenerator(config.anchor_sizes, (config.aspect_ratios,) * len(config.anchor_sizes))
+        before, after = config.rpn_candidates
+        detect_before, detect_after = config.detect_candidates
+        super().__init__(
+            anchors,
+            _Float32Head(
+                config.fpn_channels, anchors.num_anchors_per_location()[0], conv_depth=config.rpn_convs
+            ),
+            fg_iou_thresh=config.rpn_iou[1],
+            bg_iou_thresh=config.rpn_iou[0],
+            batch_size_per_image=config.rpn_batch,
+            positive_fraction=0.5,
+            pre_nms_top_n={"training": before, "testing": detect_before},
+            post_nms_top_n={"training": after, "testing": detect_after},
+            nms_thresh=config.rpn_nms,
+        )
+        self._grids: list[tuple[int, int]] = []
+        self._size = (0, 0)
+
+    def forward(self, images, features, targets=None):  # type: ignore[no-untyped-def, override]
+        """As torchvision's; remembers the grid, from which anchors are matched locally."""
+        self._grids = [tuple(feature.shape[-2:]) for feature in features.values()]
+        self._size = tuple(images.tensors.shape[-2:])
+        return super().forward(images, features, targets)
+
+    @torch.no_grad()
+    def assign_targets_to_anchors(  # type: ignore[override]
+        self, anchors: list[Tensor], targets: list[Target]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Label of every anchor (1 cell, 0 background, -1 teaches nothing) and its instance's box."""
+        labels, matched_boxes = [], []
+        low, high = self.proposal_matcher.low_threshold, self.proposal_matcher.high_threshold
+        for boxes, target in zip(anchors, targets, strict=True):
+            matched, iou = self._match(len(boxes), target)
+            label = torch.full((len(boxes),), -1.0, device=boxes.device)
+            label[iou < low] = 0.0
+            label[matched >= 0] = 1.0
+            label[(iou < high) & (iou >= low) & (matched < 0)] = -1.0
+            background = torch.nonzero(label == 0)[:, 0]
+            unknown = known_fraction(target.known, boxes[background]) < KNOWN_SHARE
+            label[background[unknown]] = -1.0
+            labels.append(label)
+            known_boxes = target.boxes if len(target) else boxes.new_zeros((1, 4))
+            matched_boxes.append(known_boxes[matched.clamp(min=0)])
+        return labels, matched_boxes
+
+    def _match(self, count: int, target: Target) -> tuple[Tensor, Tensor]:
+        """Instance of every positive anchor (else -1) and every anchor's best IoU.
+
+        Only the anchors around an instance are compared with it, so that time and memory grow with
+        the number of instances and not with instances x anchors.
+        """
+        device = target.boxes.device
+        best = torch.zeros(count, device=device)
+        matched = torch.full((count,), -1, dtype=torch.int64, device=device)
+        if len(target) == 0:
+            return matched, best
+        pairs = [self._pairs(target.boxes, level) for level in range(len(self._grids))]
+        index, instance, iou = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        best = best.scatter_reduce(0, index, iou, "amax")
+        best_of_instance = torch.zeros(len(target), device=device).scatter_reduce(0, instance, iou, "amax")
+        # An anchor belongs to the instance that it fits best; the best anchor of an instance is
+        # positive however badly it fits, so that every shape is learned.
+        high = self.proposal_matcher.high_threshold
+        fits = (iou >= high) & (iou >= best[index])
+        matched = matched.scatter_reduce(0, index[fits], instance[fits], "amax")
+        only = (iou >= best_of_instance[instance]) & (iou > 0.05)
+        best_only = torch.full_like(matched, -1).scatter_reduce(0, index[only], instance[only], "amax")
+        return torch.where(best_only >= 0, best_only, matched), best
+
+    def _pairs(self, boxes: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Flat anchor index, instance row and IoU of all near pairs of one level."""
+        rows, columns = self._grids[level]
+        cell = self.anchor_generator.cell_anchors[level].to(boxes.device)  # type: ignore[index]
+        stride_y, stride_x = self._size[0] // rows, self._size[1] // columns
+        offset = sum(r * c for r, c in self._grids[:level]) * len(cell)
+        around = torch.arange(-WINDOW, WINDOW + 1, device=boxes.device)
+        centre_x = ((boxes[:, 0] + boxes[:, 2]) / 2 / stride_x).round().long()
+        centre_y = ((boxes[:, 1] + boxes[:, 3]) / 2 / stride_y).round().long()
+        grid_x = (centre_x[:, None, None] + around[None, None, :]).expand(-1, len(around), -1).flatten(1)
+        grid_y = (centre_y[:, None, None] + around[None, :, None]).expand(-1, -1, len(around)).flatten(1)
+        inside = (grid_x >= 0) & (grid_x < columns) & (grid_y >= 0) & (grid_y < rows)
+        instance, place = torch.nonzero(inside, as_tuple=True)
+        grid_x, grid_y = grid_x[instance, place], grid_y[instance, place]
+        shift = torch.stack([grid_x * stride_x, grid_y * stride_y] * 2, dim=1).to(boxes.dtype)
+        iou = _paired_iou(shift[:, None, :] + cell[None], boxes[instance][:, None, :])
+        first = offset + (grid_y * columns + grid_x) * len(cell)
+        index = first[:, None] + torch.arange(len(cell), device=boxes.device)
+        near = iou > 0
+        return index[near], instance[:, None].expand_as(index)[near], iou[near]
+
+    def filter_proposals(  # type: ignore[override]
+        self, proposals: Tensor, objectness: Tensor, image_shapes: list[tuple[int, int]], counts: list[int]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The best proposals of each image after non-maximum suppression within each level.
+
+        While detecting, proposals that the network itself believes to be background are left out
+        before suppression, whose cost grows with the square of their number.
+        """
+        images = proposals.shape[0]
+        scores = objectness.detach().reshape(images, -1).sigmoid()
+        levels = torch.repeat_interleave(
+            torch.arange(len(counts), device=scores.device), torch.tensor(counts, device=scores.device)
+        )
+        top = self._top_n(scores.split(counts, 1))
+        floor = 0.0 if self.training else DETECT_OBJECTNESS
+        boxes_out, scores_out = [], []
+        for image in range(images):
+            chosen = top[image]
+            chosen = chosen[scores[image, chosen] > floor]
+            boxes = clip_boxes_to_image(proposals[image, chosen], image_shapes[image])
+            score, level = scores[image, chosen], levels[chosen]
+            large = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(1)
+            boxes, score, level = boxes[large], score[large], level[large]
+            keep = batched_nms(boxes, score, level, self.nms_thresh)[: self.post_nms_top_n()]
+            boxes_out.append(boxes[keep])
+            scores_out.append(score[keep])
+        return boxes_out, scores_out
+
+    def _top_n(self, scores_by_level: tuple[Tensor, ...]) -> Tensor:
+        """Indices (images, n) of the best anchors of each level."""
+        chosen, offset = [], 0
+        for scores in scores_by_level:
+            count = min(self.pre_nms_top_n(), scores.shape[1])
+            chosen.append(scores.topk(count, dim=1).indices + offset)
+            offset += scores.shape[1]
+        return torch.cat(chosen, dim=1)
+
+
+def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes that broadcast against each other, (..., 4) -> (...)."""
+    inter = (
+        (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    )
+    area_a, area_b = (a[..., 2:] - a[..., :2]).prod(-1), (b[..., 2:] - b[..., :2]).prod(-1)
+    return inter / (area_a + area_b - inter).clamp(min=1e-6)
