@@ -28,8 +28,8 @@ class Backbone(nn.Module):
             ) from error
         if tuple(body.feature_info.reduction()) != STRIDES:
             raise InputError(
-                f"The backbone {name!r} has strides {body.feature_info.reduction()}, but {list(STRIDES)} are needed: "
-                "choose e.g. resnest50d."
+                f"The backbone {name!r} has strides {body.feature_info.reduction()}, "
+                f"but {list(STRIDES)} are needed: choose e.g. resnest50d."
             )
         self.body = body
         self.channels: tuple[int, ...] = tuple(body.feature_info.channels())

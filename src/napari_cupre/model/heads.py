@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -59,7 +60,7 @@ class BoxHead(nn.Module):
         else:
             widths = [channels * 49] + [config.box_hidden] * config.box_layers
             layers: list[nn.Module] = [nn.Flatten()]
-            for width_in, width_out in zip(widths, widths[1:], strict=False):
+            for width_in, width_out in itertools.pairwise(widths):
                 layers += [nn.Linear(width_in, width_out), nn.ReLU(inplace=True)]
             self.features = nn.Sequential(*layers)
         self.score = nn.Linear(config.box_hidden, len(config.classes) + 1)

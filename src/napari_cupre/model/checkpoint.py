@@ -1,0 +1,231 @@
+"""One safetensors file per model: half-precision tensors, and a JSON document in its header.
+
+Nothing is ever unpickled, so that a model from a stranger is safe to open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
+from napari_cupre.model.config import ModelConfig, preset
+from napari_cupre.model.device import choose_device
+from napari_cupre.model.network import CellRCNN
+
+FORMAT_VERSION = 1
+HEADER_KEY = "napari_cupre"
+NORMALISATION = "percentiles 1-99.8 to 0-1"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known about a model beside its weights; the JSON document in its file.
+
+    Attributes
+    ----------
+    name : how the model is called in lists.
+    config : settings of the network.
+    diameter : cell diameter in px of the images it was trained for; None = estimate it from each image.
+    diameter_um : the same in micrometres, where the pixel size was known.
+    normalisation : how pixel values become the network's input.
+    training : how it came about: objective, data, steps, seconds, seed, code version, parent, ...
+    metrics : figures measured while it was trained.
+    licence : terms under which the weights may be used.
+    format_version : of this document.
+    """
+
+    name: str
+    config: ModelConfig
+    diameter: float | None = None
+    diameter_um: float | None = None
+    normalisation: str = NORMALISATION
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.config.classes
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelInfo:
+        """Inverse of `as_dict`; settings of a later minor revision that are not known are left out."""
+        known = {f.name for f in fields(cls)}
+        chosen = {key: value for key, value in values.items() if key in known}
+        try:
+            return cls(**{**chosen, "config": ModelConfig.from_dict(chosen["config"])})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(
+                f"The model's description is incomplete ({error!r}): export it again."
+            ) from error
+
+
+@dataclass
+class Model:
+    """A network and what is known about it."""
+
+    network: CellRCNN
+    info: ModelInfo
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def to(self, device: str | torch.device) -> Model:
+        """Move the network, in place."""
+        self.network.to(choose_device(device) if isinstance(device, str) else device)
+        return self
+
+    def copy(self, **changes: Any) -> Model:
+        """A copy that shares no tensor with this one; `changes` replace fields of `info`."""
+        network = CellRCNN(self.network.config).to(self.device)
+        network.load_state_dict(self.network.state_dict())
+        return Model(network, replace(self.info, config=self.network.config, **changes))
+
+
+def new_model(preset_name: str = "compact", seed: int = 0) -> Model:
+    """A model with random weights, the same for the same seed."""
+    config = preset(preset_name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = CellRCNN(config)
+    training = {"objective": "none (random weights)", "seed": seed}
+    return Model(network, ModelInfo(name="scratch", config=config, training=training))
+
+
+def save_model(model: Model, path: str | os.PathLike[str]) -> Path:
+    """Write `model` to one file, in half precision; the file appears complete or not at all.
+
+    Raises
+    ------
+    EnvironmentFault
+        If the file cannot be written (full disk, no permission).
+    """
+    tensors = {}
+    for key, value in model.network.state_dict().items():
+        value = value.detach().cpu()
+        tensors[key] = (_half(value, key) if value.is_floating_point() else value).contiguous()
+    info = replace(model.info, config=model.network.config)
+    data = save(tensors, metadata={HEADER_KEY: json.dumps(info.as_dict())})
+    return write_bytes(path, data)
+
+
+def _half(value: Tensor, key: str) -> Tensor:
+    """float16 with values beyond its range held at the border (running variances can exceed it)."""
+    if not torch.isfinite(value).all():
+        raise ModelFileError(
+            f"The weights {key} hold NaN or infinity: this training diverged, start it again."
+        )
+    return value.clamp(-65504.0, 65504.0).half()
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Write to a temporary file beside `path`, then rename it."""
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise EnvironmentFault(
+            f"Could not write {path} ({error.strerror or error}): free some space or choose another folder."
+        ) from error
+    return path
+
+
+def read_info(path: str | os.PathLike[str]) -> ModelInfo:
+    """What a model file says about itself, without reading its tensors.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, not a safetensors file, not ours, or of another format version.
+    """
+    path = Path(path)
+    metadata = _metadata(path)
+    if HEADER_KEY not in metadata:
+        raise ModelFileError(
+            f"{path} is a safetensors file, but not a napari-cupre model: choose one made by napari-cupre."
+        )
+    try:
+        values = json.loads(metadata[HEADER_KEY])
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{path} has a damaged description: copy or export it again.") from error
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} has model format version {version}, but this napari-cupre reads {FORMAT_VERSION}: "
+            "update napari-cupre, or export the model again."
+        )
+    return ModelInfo.from_dict(values)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The string-to-string map in the header of a safetensors file, read without the tensors."""
+    if not path.is_file():
+        raise ModelFileError(
+            f"There is no model file {path}: check the name, or see `napari-cupre models list`."
+        )
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > min(path.stat().st_size, 100_000_000):
+                raise ValueError("header longer than the file")
+            header = json.loads(stream.read(length))
+        metadata = header.get("__metadata__", {})
+        if not isinstance(metadata, dict):
+            raise ValueError("no metadata")
+    except (ValueError, struct.error, AttributeError, OSError) as error:
+        raise ModelFileError(
+            f"{path} is not a complete safetensors file ({error}): copy or download it again."
+        ) from error
+    return metadata
+
+
+def load_model(path: str | os.PathLike[str], device: str = "auto") -> Model:
+    """Read a model file; see `zoo.find_model` for names instead of paths.
+
+    Raises
+    ------
+    ModelFileError
+        As `read_info`, or if the tensors are damaged or do not fit the settings.
+    """
+    path = Path(path)
+    info = read_info(path)
+    where = choose_device(device)
+    try:
+        network = CellRCNN(info.config)
+    except InputError as error:
+        raise ModelFileError(f"{path} describes a network that cannot be built ({error})") from error
+    try:
+        tensors = load_file(str(path))
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ModelFileError(
+            f"{path} is damaged or does not fit its own settings: copy or download it again."
+        ) from error
+    return Model(network.to(where).eval(), info)

@@ -1,0 +1,137 @@
+"""The models on this computer: the bundled one, random weights, and the user's own.
+
+Imports no torch, so that a widget can list models at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_data_path
+
+from napari_cupre.errors import InputError, ModelFileError
+
+if TYPE_CHECKING:
+    from napari_cupre.model.checkpoint import Model, ModelInfo
+
+BUNDLED = "cupre"
+SCRATCH = "scratch"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """A model that can be chosen by name; `path` is None for random weights."""
+
+    name: str
+    path: Path | None
+    description: str
+
+
+def bundled_path() -> Path:
+    """Where the checkpoint that ships with the package lies."""
+    return Path(str(files("napari_cupre"))) / "weights" / f"{BUNDLED}{SUFFIX}"
+
+
+def user_folder() -> Path:
+    """Folder of the user's own models; the environment variable NAPARI_CUPRE_MODELS overrides it."""
+    chosen = os.environ.get("NAPARI_CUPRE_MODELS")
+    return Path(chosen) if chosen else user_data_path("napari-cupre", appauthor=False) / "models"
+
+
+def list_models() -> list[ZooEntry]:
+    """All models by name: bundled, scratch, then the user's, alphabetically."""
+    entries = []
+    if bundled_path().is_file():
+        entries.append(ZooEntry(BUNDLED, bundled_path(), "ships with napari-cupre, pretrained by AMT2"))
+    entries.append(ZooEntry(SCRATCH, None, "the compact preset with random weights"))
+    folder = user_folder()
+    own = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    entries += [ZooEntry(p.stem, p, "your model") for p in own if not p.name.startswith(".")]
+    return entries
+
+
+def find_model(name: str | os.PathLike[str]) -> ZooEntry:
+    """The entry for a name in the list or for a path to a model file.
+
+    Raises
+    ------
+    ModelFileError
+        If there is neither.
+    """
+    text = os.fspath(name)
+    entries = list_models()
+    for entry in entries:
+        if entry.name == text:
+            return entry
+    path = Path(text).expanduser()
+    if path.is_file():
+        return ZooEntry(path.stem, path, "a model file")
+    raise ModelFileError(
+        f"There is no model {text!r}, neither a file nor one of {', '.join(e.name for e in entries)}: "
+        "see `napari-cupre models list`."
+    )
+
+
+def open_model(name: str | os.PathLike[str] = BUNDLED, device: str = "auto", seed: int = 0) -> Model:
+    """Load a model by name or path; "scratch" gives random weights of the given seed."""
+    from napari_cupre.model.checkpoint import load_model, new_model
+
+    entry = find_model(name)
+    if entry.path is None:
+        return new_model("compact", seed).to(device)
+    return load_model(entry.path, device)
+
+
+def free_name(wanted: str) -> str:
+    """`wanted` as a file stem that is neither reserved nor taken, numbered where it is."""
+    stem = re.sub(r"[^\w.-]+", "-", wanted).strip("-.") or "model"
+    taken = {entry.name for entry in list_models()}
+    if stem not in taken:
+        return stem
+    number = 2
+    while f"{stem}-{number}" in taken:
+        number += 1
+    return f"{stem}-{number}"
+
+
+def user_path(name: str) -> Path:
+    """File of the user's model `name`."""
+    return user_folder() / f"{name}{SUFFIX}"
+
+
+def add_model(path: str | os.PathLike[str], name: str | None = None) -> ZooEntry:
+    """Copy a model file into the user's folder, after checking that it is one."""
+    from napari_cupre.model.checkpoint import read_info, write_bytes
+
+    source = Path(path)
+    read_info(source)
+    name = free_name(name or source.stem)
+    return ZooEntry(name, write_bytes(user_path(name), source.read_bytes()), "your model")
+
+
+def remove_model(name: str) -> Path:
+    """Delete one of the user's own models; the bundled one and files elsewhere are refused."""
+    path = user_path(name)
+    if name in (BUNDLED, SCRATCH) or not path.is_file():
+        own = [e.name for e in list_models() if e.name not in (BUNDLED, SCRATCH)]
+        raise InputError(f"{name!r} is not one of your models ({', '.join(own) or 'you have none'}).")
+    path.unlink()
+    return path
+
+
+def describe(name: str | os.PathLike[str]) -> ModelInfo:
+    """What is known about a model."""
+    entry = find_model(name)
+    if entry.path is None:
+        from napari_cupre.model.checkpoint import new_model
+
+        return new_model().info
+    from napari_cupre.model.checkpoint import read_info
+
+    return read_info(entry.path)
