@@ -1,0 +1,366 @@
+"""An image that knows what its dimensions mean, and the planes that a network looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.data.axes import (
+    PHYSICAL_AXES,
+    axes_from_labels,
+    canonical_unit,
+    guess_axes,
+    micrometers_per,
+    parse_axes,
+)
+from napari_cupre.data.normalise import Stretch, fit_stretch, normalise
+from napari_cupre.errors import CupreError, InputError
+
+__all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise"]
+
+PlaneIndex = dict[str, int]
+"""Where a plane lies: position along T and Z, as far as the image has them."""
+
+
+@dataclass
+class CellImage:
+    """An image with named axes and its place in the world.
+
+    Attributes
+    ----------
+    data : numpy or dask array of real numbers.
+    axes : one letter per dimension out of "TZCYX", and "S" last for RGB(A) samples.
+    scale : step of a pixel along T, Z, Y, X in `units`; 1 where nothing is known.
+    translate : position of the first pixel along T, Z, Y, X in `units`; 0 where nothing is known.
+    units : unit along T, Z, Y, X in one spelling ("micrometer", "second"); "pixel" where nothing is known.
+    name : what to call it in messages and results.
+    path : the file that it was read from.
+    guessed : the axes were guessed from the shape; show them and let the user correct them.
+    notices : what was odd about the file, one sentence each.
+
+    Raises
+    ------
+    InputError : axes that do not fit, no pixel, complex or non-numeric values.
+    """
+
+    data: Any
+    axes: str
+    scale: dict[str, float] = field(default_factory=dict)
+    translate: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    path: Path | None = None
+    guessed: bool = False
+    notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.axes = parse_axes(self.axes, self.data.ndim)
+        if self.data.dtype.kind not in "buif":
+            raise InputError(
+                f"{self._called()} holds values of type {self.data.dtype}, but only real numbers can be used."
+            )
+        if 0 in self.data.shape:
+            raise InputError(f"{self._called()} has no pixel (shape {self.data.shape}): choose another one.")
+        if "S" in self.axes:
+            self._check_colour()
+        physical = [axis for axis in self.axes if axis in PHYSICAL_AXES]
+        self.scale = {axis: float(self.scale.get(axis, 1.0)) for axis in physical}
+        self.translate = {axis: float(self.translate.get(axis, 0.0)) for axis in physical}
+        self.units = {axis: canonical_unit(self.units.get(axis)) for axis in physical}
+
+    def _check_colour(self) -> None:
+        if self.data.shape[-1] not in (3, 4):
+            raise InputError(
+                f"{self._called()} has {self.data.shape[-1]} colour samples, RGB has 3 and RGBA 4: "
+                f"call that axis C instead of S."
+            )
+        if "C" in self.axes:
+            if self.sizes["C"] > 1:
+                raise InputError(f"{self._called()} has both channels and RGB colours: give it one of them.")
+            position = self.axes.index("C")
+            self.data = self.data[(slice(None),) * position + (0,)]
+            self.axes = self.axes.replace("C", "")
+
+    def _called(self) -> str:
+        """How messages name this image."""
+        if self.path is not None:
+            return f'The image "{self.path}"'
+        return f'The image "{self.name}"' if self.name else "The image"
+
+    # --- making one -------------------------------------------------------------------------------
+
+    @classmethod
+    def from_array(
+        cls,
+        array: Any,
+        axes: str | None = None,
+        *,
+        rgb: bool | None = None,
+        scale: Mapping[str, float] | None = None,
+        translate: Mapping[str, float] | None = None,
+        units: Mapping[str, str] | None = None,
+        name: str = "",
+        path: Path | None = None,
+        notices: tuple[str, ...] = (),
+    ) -> CellImage:
+        """Wrap an array; without `axes` they are guessed (see `guess_axes`) and `guessed` is set.
+
+        Parameters
+        ----------
+        array : numpy or dask array, or what numpy makes one of.
+        axes : one letter per dimension, or None to guess.
+        rgb : for the guess: whether the last axis is RGB(A); None decides by its length.
+        """
+        if not hasattr(array, "dtype") or not hasattr(array, "ndim"):
+            array = np.asarray(array)
+        # Two dimensions, or three with known RGB, leave nothing to guess.
+        certain = axes is not None or array.ndim == 2 or (array.ndim == 3 and rgb is True)
+        return cls(
+            data=array,
+            axes=axes if axes is not None else guess_axes(array.shape, rgb=rgb),
+            scale=dict(scale or {}),
+            translate=dict(translate or {}),
+            units=dict(units or {}),
+            name=name,
+            path=path,
+            guessed=not certain,
+            notices=notices,
+        )
+
+    @classmethod
+    def from_layer_data(
+        cls,
+        data: Any,
+        rgb: bool | None = None,
+        scale: Sequence[float] | None = None,
+        translate: Sequence[float] | None = None,
+        units: Sequence[object] | None = None,
+        axis_labels: Sequence[str] | None = None,
+        name: str = "",
+        axes: str | None = None,
+    ) -> CellImage:
+        """Wrap what a napari image layer holds, given as plain values.
+
+        Parameters
+        ----------
+        data : the layer's array, or the list of a pyramid's levels, of which the finest is used.
+        rgb : whether the layer shows its last axis as colours.
+        scale, translate, units, axis_labels : one entry per dimension other than the colours.
+        axes : letters that the user chose; None takes `axis_labels` where they mean something
+            ("z", "channel"), and else guesses.
+        """
+        if isinstance(data, list | tuple) or not hasattr(data, "dtype"):
+            data = data[0]
+        if axes is None and axis_labels is not None:
+            axes = axes_from_labels(axis_labels)
+            axes = axes + "S" if axes and rgb else axes
+        letters = parse_axes(axes) if axes else guess_axes(data.shape, rgb=rgb)
+        letters = letters.replace("S", "")
+        return cls.from_array(
+            data,
+            axes,
+            rgb=rgb,
+            scale=_by_axis(letters, scale),
+            translate=_by_axis(letters, translate),
+            units=_by_axis(letters, units),
+            name=name,
+        )
+
+    def with_axes(self, axes: str) -> CellImage:
+        """The same image read with other axes, e.g. after a wrong guess; scale follows the dimensions."""
+        letters = parse_axes(axes, self.data.ndim)
+        return replace(
+            self,
+            axes=letters,
+            scale=_renamed(self.scale, self.axes, letters),
+            translate=_renamed(self.translate, self.axes, letters),
+            units=_renamed(self.units, self.axes, letters),
+            guessed=False,
+        )
+
+    # --- asking about it --------------------------------------------------------------------------
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of every axis."""
+        return dict(zip(self.axes, (int(size) for size in self.data.shape)))
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the last axis holds the colours of one picture."""
+        return "S" in self.axes
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether pixels are read only when a plane is asked for."""
+        return not isinstance(self.data, np.ndarray)
+
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns of a plane."""
+        return self.sizes["Y"], self.sizes["X"]
+
+    @property
+    def channel_count(self) -> int:
+        """Number of channels; an RGB image counts as one."""
+        return self.sizes.get("C", 1)
+
+    @property
+    def result_axes(self) -> str:
+        """Axes of a label image of the whole: T and Z in this image's order, then "YX"."""
+        return "".join(axis for axis in self.axes if axis in "TZ") + "YX"
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape of a label image of the whole."""
+        return tuple(self.sizes[axis] for axis in self.result_axes)
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Size of a pixel in µm (mean of Y and X), None where the image does not say."""
+        sizes = [self.scale[axis] * (micrometers_per(self.units[axis]) or np.nan) for axis in "YX"]
+        return None if np.isnan(sizes).any() else float(np.mean(sizes))
+
+    def values_for(self, axes: str) -> dict[str, tuple]:
+        """`scale`, `translate` and `units` as tuples in the order of `axes`, as a napari layer takes them."""
+        return {
+            "scale": tuple(self.scale.get(axis, 1.0) for axis in axes),
+            "translate": tuple(self.translate.get(axis, 0.0) for axis in axes),
+            "units": tuple(self.units.get(axis, "pixel") for axis in axes),
+        }
+
+    # --- its planes -------------------------------------------------------------------------------
+
+    def plane_indices(self) -> Iterator[PlaneIndex]:
+        """Positions of all planes, the last of T and Z running fastest."""
+        axes = self.result_axes[:-2]
+        for position in product(*(range(self.sizes[axis]) for axis in axes)):
+            yield dict(zip(axes, position))
+
+    def lazy_plane(self, index: PlaneIndex | None = None, channels: Sequence[int] | None = None) -> Any:
+        """One plane as a view or, of a lazy image, as a dask array that reads nothing yet.
+
+        Parameters
+        ----------
+        index : position along T and Z; axes left out are taken at 0.
+        channels : up to three channels (or colours of an RGB image); None takes the first three.
+
+        Returns
+        -------
+        (Y, X), or (Y, X, C) with C <= 3 if the image has several channels or colours, in the source's dtype;
+        alpha is dropped.
+
+        Raises
+        ------
+        InputError : more than three channels, or an index outside the image.
+        """
+        index = dict(index or {})
+        chosen = self._choose_channels(channels)
+        selection: list[int | slice] = [slice(None)] * len(self.axes)
+        for axis in "TZ":
+            if axis in self.axes:
+                selection[self.axes.index(axis)] = self._checked(axis, index.pop(axis, 0))
+        if index:
+            raise InputError(
+                f"{self._called()} has axes {self.axes}, so no plane can be chosen along {list(index)}."
+            )
+        plane = self.data[tuple(selection)]
+        kept = [axis for axis in self.axes if axis not in "TZ"]
+        order = [kept.index(axis) for axis in "YXCS" if axis in kept]
+        plane = plane.transpose(order)
+        if plane.ndim == 2:
+            return plane
+        if len(chosen) == 1:
+            return plane[..., chosen[0]]
+        contiguous = chosen == list(range(chosen[0], chosen[0] + len(chosen)))
+        return plane[..., slice(chosen[0], chosen[-1] + 1) if contiguous else chosen]
+
+    def plane(self, index: PlaneIndex | None = None, channels: Sequence[int] | None = None) -> np.ndarray:
+        """One plane in memory; parameters and result as in `lazy_plane`.
+
+        Raises
+        ------
+        InputError : also if the file cannot be read there.
+        """
+        try:
+            return np.asarray(self.lazy_plane(index, channels))
+        except CupreError:
+            raise
+        except Exception as error:
+            if not self.is_lazy:
+                raise
+            raise self._unreadable(index, error) from error
+
+    def planes(self, channels: Sequence[int] | None = None) -> Iterator[tuple[PlaneIndex, np.ndarray]]:
+        """All planes one after the other, in the source's dtype."""
+        for index in self.plane_indices():
+            yield index, self.plane(index, channels)
+
+    def stretch(self, index: PlaneIndex | None = None, channels: Sequence[int] | None = None) -> Stretch:
+        """The percentile stretch of one plane, read sparsely if the image is lazy.
+
+        `stretch(index)(part)` normalises a part of that plane as the whole would be.
+        """
+        plane = self.lazy_plane(index, channels)
+        try:
+            return fit_stretch(plane, rgb=self.is_rgb and plane.ndim == 3)
+        except CupreError as error:
+            raise type(error)(f"{self._called()}{_position(index)}: {error}") from error
+        except Exception as error:
+            if not self.is_lazy:
+                raise
+            raise self._unreadable(index, error) from error
+
+    def normalised(
+        self, index: PlaneIndex | None = None, channels: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """One plane as a network sees it: float32 (Y, X, 3), see `normalise`."""
+        return self.stretch(index, channels)(self.plane(index, channels))
+
+    def _choose_channels(self, channels: Sequence[int] | None) -> list[int]:
+        axis = "S" if self.is_rgb else "C"
+        count = min(self.sizes.get(axis, 1), 3) if self.is_rgb else self.channel_count
+        if channels is None:
+            return list(range(min(count, 3)))
+        chosen = [int(channel) for channel in channels]
+        if not 1 <= len(chosen) <= 3:
+            raise InputError(f"{len(chosen)} channels were chosen, but one to three can be used.")
+        for channel in chosen:
+            if not 0 <= channel < count:
+                raise InputError(
+                    f"{self._called()} ({self.axes}) has no channel {channel}: choose from 0 to {count - 1}."
+                )
+        return chosen
+
+    def _checked(self, axis: str, position: int) -> int:
+        if not 0 <= position < self.sizes[axis]:
+            raise InputError(
+                f"{self._called()} has no plane {axis}={position}: choose from 0 to {self.sizes[axis] - 1}."
+            )
+        return int(position)
+
+    def _unreadable(self, index: PlaneIndex | None, error: Exception) -> InputError:
+        return InputError(
+            f"{self._called()} cannot be read{_position(index)} ({error}): "
+            f"its file seems damaged, copy it anew."
+        )
+
+
+def _position(index: PlaneIndex | None) -> str:
+    return " at " + ", ".join(f"{axis}={value}" for axis, value in index.items()) if index else ""
+
+
+def _by_axis(axes: str, values: Sequence[Any] | None) -> dict[str, Any]:
+    """Values of a layer by axis letter; a layer may carry fewer or more dimensions, aligned at the last."""
+    if values is None:
+        return {}
+    return dict(zip(reversed(axes), reversed(list(values))))
+
+
+def _renamed(values: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {after: values[before] for before, after in zip(old, new) if before in values}

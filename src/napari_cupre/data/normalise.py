@@ -1,0 +1,202 @@
+"""From the microscope's grey values to what a network sees: one percentile stretch per image plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+
+MAX_SAMPLES = 1 << 18
+"""Planes with more pixels than this have their percentiles taken from a regular subsample."""
+
+CLIP = (-0.5, 1.5)
+"""Bounds of a normalised value: what lies beyond is a hot pixel or dust."""
+
+_WINDOWS_PER_SIDE = 4
+_WINDOW = 256
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A linear stretch of each channel that maps its `low` to 0 and its `high` to 1.
+
+    Fitted once on a plane, it can be applied to any part of it, so that the tiles of a slide all get
+    the same grey values.
+
+    Attributes
+    ----------
+    low, high : one value per channel of the plane, in its own grey values. Where both are equal the
+        channel is constant and becomes zero.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __call__(self, plane: Any) -> np.ndarray:
+        """Normalise a plane or a part of it.
+
+        Parameters
+        ----------
+        plane : (Y, X) or (Y, X, C) real array with the channels that the stretch was fitted on;
+            a fourth channel of an RGBA plane is dropped.
+
+        Returns
+        -------
+        float32 (Y, X, 3), clipped to `CLIP`. Grey is repeated three times; the third channel of a
+        two-channel plane is the mean of both. NaN becomes the low end, infinities the ends they point to.
+        """
+        array = np.asarray(plane)
+        array = array[..., None] if array.ndim == 2 else array[..., : len(self.low)]
+        stretched = np.empty((*array.shape[:2], 3), np.float32)
+        for channel, (low, high) in enumerate(zip(self.low, self.high)):
+            stretched[..., channel] = _stretch(array[..., channel], low, high)
+        if len(self.low) == 1:
+            stretched[..., 1] = stretched[..., 2] = stretched[..., 0]
+        elif len(self.low) == 2:
+            stretched[..., 2] = stretched[..., :2].mean(axis=2)
+        return stretched
+
+
+def fit_stretch(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool | None = None) -> Stretch:
+    """Find the stretch of a plane from the percentiles of its finite grey values.
+
+    Parameters
+    ----------
+    plane : (Y, X) or (Y, X, C) real array, numpy or dask. Big numpy planes are subsampled regularly, big dask
+        planes by a grid of windows, so that a slide is not read twice.
+    low, high : percentiles, 0..100. Where they coincide (few bright pixels on black, or saturation) the
+        minimum and maximum take their place.
+    rgb : True stretches all colours jointly, which keeps the hue; False each channel by itself;
+        None takes 8-bit planes of three or four channels for RGB.
+
+    Raises
+    ------
+    InputError : no finite value, more than three channels, no pixel, or not a plane of real numbers.
+    """
+    _check_plane(plane)
+    channels = plane.shape[2] if plane.ndim == 3 else 1
+    if rgb is None:
+        rgb = channels in (3, 4) and plane.dtype == np.uint8
+    if rgb and channels == 4:
+        channels = 3
+    if channels > 3:
+        raise InputError(f"The image has {channels} channels, but three at most can be used: choose them.")
+    sample = _subsample(plane)
+    sample = sample[..., None] if sample.ndim == 2 else sample[..., :channels]
+    if rgb:
+        limits = [_limits(sample, low, high)] * channels
+    else:
+        limits = [_limits(sample[..., channel], low, high) for channel in range(channels)]
+    return Stretch(tuple(pair[0] for pair in limits), tuple(pair[1] for pair in limits))
+
+
+def normalise(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool | None = None) -> np.ndarray:
+    """Stretch a plane between two of its percentiles and give it three channels.
+
+    Parameters
+    ----------
+    plane : (Y, X) or (Y, X, C) array of any real dtype; C is 1 to 3, or 4 for RGBA (alpha is dropped).
+    low, high : percentiles that become 0 and 1.
+    rgb : see `fit_stretch`.
+
+    Returns
+    -------
+    float32 (Y, X, 3), about [0, 1], clipped to `CLIP`; zeros where the plane is constant.
+
+    Raises
+    ------
+    InputError : see `fit_stretch`.
+    """
+    return fit_stretch(plane, low, high, rgb=rgb)(plane)
+
+
+def _check_plane(plane: Any) -> None:
+    if plane.ndim not in (2, 3):
+        raise InputError(
+            f"A plane has two dimensions and perhaps channels, this array has shape {plane.shape}."
+        )
+    if plane.dtype.kind not in "buif":
+        raise InputError(f"Grey values of type {plane.dtype} cannot be used: give real numbers.")
+    if 0 in plane.shape:
+        raise InputError(f"The image is empty (shape {plane.shape}): choose one that has pixels.")
+
+
+def _subsample(plane: Any) -> np.ndarray:
+    """A part of the plane's pixels, (n, m) or (n, m, C), that stands for all of them."""
+    rows, columns = plane.shape[:2]
+    if not isinstance(plane, np.ndarray):
+        if max(rows, columns) <= _WINDOWS_PER_SIDE * _WINDOW:
+            return np.asarray(plane)
+        return _sample_windows(plane)
+    step = max(1, int(np.sqrt(rows * columns / MAX_SAMPLES)))
+    return plane[::step, ::step]
+
+
+def _sample_windows(plane: Any) -> np.ndarray:
+    """Read a regular grid of small windows of a lazy plane."""
+    tops, lefts = (
+        np.unique(np.linspace(0, max(0, size - _WINDOW), _WINDOWS_PER_SIDE, dtype=int))
+        for size in plane.shape[:2]
+    )
+    windows = []
+    for top in tops:
+        for left in lefts:
+            window = np.asarray(plane[top : top + _WINDOW, left : left + _WINDOW])
+            windows.append(window.reshape(-1, 1, *window.shape[2:]))
+    return np.concatenate(windows)
+
+
+def _limits(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Grey values at two percentiles, or the extremes where the percentiles coincide."""
+    if values.dtype.kind in "ub" and values.dtype.itemsize <= 2:
+        return _limits_by_counting(values, low, high)
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+        if values.size == 0:
+            raise InputError("The image holds no finite number, only NaN or infinity: choose another one.")
+    # A whole sort beats np.percentile many times where the processor sorts by vectors.
+    ordered = np.sort(values, axis=None)
+    bottom, top = (ordered[_rank(percentile, ordered.size)] for percentile in (low, high))
+    if not bottom < top:
+        bottom, top = ordered[0], ordered[-1]
+    return float(bottom), float(top)
+
+
+def _limits_by_counting(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """`_limits` of 8- and 16-bit values from their histogram, which beats sorting."""
+    cumulated = np.cumsum(np.bincount(values.ravel()))
+    ranks = [_rank(percentile, values.size) for percentile in (low, high)]
+    bottom, top = np.searchsorted(cumulated, ranks, side="right")
+    if bottom >= top:
+        bottom, top = np.searchsorted(cumulated, [0, values.size - 1], side="right")
+    return float(bottom), float(top)
+
+
+def _rank(percentile: float, size: int) -> int:
+    """Position of a percentile among `size` sorted values (the nearest one)."""
+    return round(percentile / 100 * (size - 1))
+
+
+def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map `low` to 0 and `high` to 1 and clip; float32."""
+    # In halves, because the span of the largest finite numbers is itself not finite.
+    start, span = low * 0.5, high * 0.5 - low * 0.5
+    if not span > 0:
+        return np.zeros(values.shape, np.float32)
+    if values.dtype.kind in "ub" and values.dtype.itemsize == 1:
+        # 256 values are stretched once and looked up.
+        return _stretch(np.arange(256, dtype=np.float32), low, high)[values.view(np.uint8)]
+    small = values.dtype.itemsize <= 2 or values.dtype == np.float32
+    precise: type[np.floating] = np.float32 if small and 1e-30 < span < 1e30 else np.float64
+    with np.errstate(over="ignore", invalid="ignore"):
+        stretched = values.astype(precise)
+        stretched *= 0.5
+        stretched -= precise(start)
+        stretched /= precise(span)
+    np.clip(stretched, *CLIP, out=stretched)
+    if values.dtype.kind == "f":
+        stretched[np.isnan(stretched)] = 0.0
+    return stretched.astype(np.float32, copy=False)
