@@ -95,7 +95,7 @@ def paint(rles: Sequence[RLE], shape: tuple[int, int]) -> np.ndarray:
 
 def _compress(starts: np.ndarray, ends: np.ndarray, height: int, width: int) -> RLE:
     edges = np.column_stack([starts, ends]).ravel()
-    counts = np.diff(edges, prepend=0).tolist()
+    counts = [int(edges[0]), *np.diff(edges).tolist()]
     rest = height * width - int(edges[-1])
     uncompressed = {"size": [height, width], "counts": counts + [rest] if rest else counts}
     rle = coco_mask.frPyObjects(uncompressed, height, width)
