@@ -1,0 +1,21 @@
+"""Synthetic fields: cell-like instances with exact masks, drawn on the fly under many microscopes.
+
+`SyntheticFields` is the source that pretraining reads; `draw_field` draws one field;
+`register_look` and `register_shape` extend both. docs/synthetic.md explains and shows them.
+"""
+
+from .field import DIAMETERS, Field, SyntheticFields, draw_field
+from .looks import LOOKS, Look, register_look
+from .shapes import SHAPES, register_shape
+
+__all__ = [
+    "DIAMETERS",
+    "LOOKS",
+    "SHAPES",
+    "Field",
+    "Look",
+    "SyntheticFields",
+    "draw_field",
+    "register_look",
+    "register_shape",
+]

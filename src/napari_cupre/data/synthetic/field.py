@@ -1,0 +1,114 @@
+"""Whole fields: geometry, look and sensor put together, and an endless seeded source of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+
+from .layout import arrange
+from .looks import LOOKS
+from .looks.registry import log_uniform
+from .scene import Scene
+from .sensor import record
+
+DIAMETERS = (10.0, 60.0)
+
+
+@dataclass
+class Field:
+    """A synthetic image with its truth.
+
+    Attributes
+    ----------
+    image : float32 (H, W, 3), normalised as `data.image.normalise` does.
+    labels : int32 (H, W), 0 = background, 1..n the visible part of each cell.
+    look : name of the look.
+    diameter : median over the cells of 2 * sqrt(area / pi), px, each cell whole.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    look: str
+    diameter: float
+
+
+def draw_field(
+    rng: np.random.Generator, size: int = 256, look: str | None = None, diameter: float | None = None
+) -> Field:
+    """Draw one field.
+
+    Parameters
+    ----------
+    rng : source of all randomness.
+    size : side in px.
+    look : a registered look; by default one at random by weight.
+    diameter : median cell diameter in px; by default log-uniform in `DIAMETERS`.
+
+    Raises
+    ------
+    InputError : an unknown look.
+    """
+    if look is None:
+        look = _choose(rng, {name: entry.weight for name, entry in LOOKS.items()})
+    elif look not in LOOKS:
+        raise InputError(f"There is no look {look!r} of synthetic fields; choose one of {', '.join(LOOKS)}.")
+    chosen = LOOKS[look]
+    if diameter is None:
+        diameter = log_uniform(rng, *DIAMETERS)
+    arrangement = arrange(rng, size, diameter, chosen.style)
+    scene = Scene(size, diameter, arrangement)
+    image = record(rng, chosen.render(rng, scene), diameter)
+    median = float(np.median(2 * arrangement.radii)) if scene.count else float(diameter)
+    return Field(image, scene.labels, look, median)
+
+
+def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
+    names = list(weights)
+    share = np.array([weights[name] for name in names], float)
+    return names[int(rng.choice(len(names), p=share / share.sum()))]
+
+
+class SyntheticFields:
+    """An endless seeded source of fields: item i is the same wherever and whenever it is drawn.
+
+    Parameters
+    ----------
+    size : side in px.
+    seed : with the index, fixes every field.
+    looks : weight of each look; by default the looks' own.
+    diameter : range of the median diameter in px, drawn log-uniformly.
+
+    Raises
+    ------
+    InputError : an unknown look, no positive weight, or an impossible range.
+    """
+
+    def __init__(
+        self,
+        size: int = 256,
+        seed: int = 0,
+        looks: Mapping[str, float] | None = None,
+        diameter: tuple[float, float] = DIAMETERS,
+    ) -> None:
+        self.looks = dict(looks) if looks is not None else {name: look.weight for name, look in LOOKS.items()}
+        unknown = sorted(set(self.looks) - set(LOOKS))
+        if unknown:
+            raise InputError(
+                f"There is no look {unknown[0]!r} of synthetic fields; choose from {', '.join(LOOKS)}."
+            )
+        if min(self.looks.values(), default=0) < 0 or sum(self.looks.values()) <= 0:
+            raise InputError("The looks of synthetic fields need weights of at least 0, one of them above 0.")
+        if not 4 <= diameter[0] <= diameter[1]:
+            raise InputError(f"The diameter range {diameter} is not rising from at least 4 px.")
+        self.size = size
+        self.seed = seed
+        self.diameter = diameter
+
+    def __getitem__(self, index: int) -> Field:
+        rng = np.random.default_rng([self.seed, index])
+        look = _choose(rng, self.looks)
+        return draw_field(rng, self.size, look, log_uniform(rng, *self.diameter))

@@ -1,0 +1,258 @@
+"""Where cells lie and which pixels they cover: placement, rasterising, occlusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from .noise import smooth_noise
+from .shapes import ANGLES, SAMPLES, Outlines, draw_outlines
+
+MAX_CELLS = 450
+MIN_AREA = 10  # px; what shows less of itself is not an instance
+MIN_VISIBLE = 0.35  # a cell that is covered more than this leaves the field
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a look likes its cells laid out.
+
+    Attributes
+    ----------
+    shapes : weight of each registered shape.
+    coverage : range of the share of the field that is covered with cells, drawn log-uniformly.
+    pile : probability that cells may cover each other, instead of abutting where they meet.
+    aligned : probability that long axes point one way.
+    spread : range of the log standard deviation of the diameters.
+    """
+
+    shapes: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "ellipse": 5,
+            "blob": 3,
+            "spindle": 1,
+            "ragged": 0.5,
+            "rod": 0.5,
+            "crescent": 0.3,
+        }
+    )
+    coverage: tuple[float, float] = (0.04, 0.85)
+    pile: float = 0.4
+    aligned: float = 0.25
+    spread: tuple[float, float] = (0.05, 0.4)
+
+
+@dataclass
+class Bodies:
+    """The pixels that bodies cover, one entry per body and pixel, flat and ordered by body.
+
+    Attributes
+    ----------
+    pixel : int32 (P,), flat index into the field.
+    body : int32 (P,), which body.
+    depth : float32 (P,), 0 at the body's centre, 1 on its outline.
+    """
+
+    pixel: np.ndarray
+    body: np.ndarray
+    depth: np.ndarray
+
+    def kept(self, keep: np.ndarray) -> Bodies:
+        """Only the entries where `keep` (bool, P) holds."""
+        return Bodies(self.pixel[keep], self.body[keep], self.depth[keep])
+
+
+def rasterise(
+    size: int, centres: np.ndarray, radii: np.ndarray, angles: np.ndarray, outlines: Outlines
+) -> Bodies:
+    """All pixels inside `n` outlines, in one pass over the pixels of their bounding boxes.
+
+    Parameters
+    ----------
+    size : side of the field in px.
+    centres : float (n, 2), y and x in px.
+    radii : float (n,), equal-area radii in px.
+    angles : float (n,), rotation of the long axis.
+    outlines : n normalised outlines.
+    """
+    box = outlines.extent(angles) * radii[:, None] + np.tile(centres, 2)
+    box = np.clip(np.stack([np.floor(box[:, :2]), np.ceil(box[:, 2:]) + 1], axis=1), 0, size).astype(np.int32)
+    y0, x0 = box[:, 0, 0], box[:, 0, 1]
+    height, width = np.maximum(box[:, 1, 0] - y0, 0), np.maximum(box[:, 1, 1] - x0, 0)
+    count = height * width
+    body = np.repeat(np.arange(len(radii), dtype=np.int32), count)
+    local = np.arange(body.size, dtype=np.int32) - np.repeat(np.cumsum(count, dtype=np.int32) - count, count)
+    row, column = np.divmod(local, width[body])
+    row += y0[body]
+    column += x0[body]
+
+    # Pixel positions in the frame of each body, in units of its radius.
+    scale = 1 / radii
+    cosine, sine = (np.cos(angles) * scale).astype(np.float32), (np.sin(angles) * scale).astype(np.float32)
+    dy = row.astype(np.float32) - centres[:, 0].astype(np.float32)[body]
+    dx = column.astype(np.float32) - centres[:, 1].astype(np.float32)[body]
+    cosine, sine = cosine[body], sine[body]
+    u = cosine * dx + sine * dy
+    v = cosine * dy - sine * dx - outlines.bend[body] * u * u
+
+    turn = np.arctan2(v, u) * np.float32(SAMPLES / (2 * np.pi)) + np.float32(SAMPLES)
+    left = turn.astype(np.int32)
+    blend = turn - left.astype(np.float32)
+    left %= SAMPLES
+    table = np.concatenate([outlines.radii, outlines.radii[:, :1]], axis=1).ravel()
+    left += body * np.int32(SAMPLES + 1)
+    limit = table[left] * (1 - blend) + table[left + 1] * blend
+    depth = np.sqrt(u * u + v * v) / limit
+    inside = np.flatnonzero(depth < 1)
+    return Bodies(row[inside] * np.int32(size) + column[inside], body[inside], depth[inside])
+
+
+def topmost(bodies: Bodies, size: int, pile: bool) -> np.ndarray:
+    """Indices of the entries that show: one per covered pixel.
+
+    Piled bodies hide those of lower number; abutting ones share the ground between them by depth.
+    """
+    entry = np.arange(bodies.pixel.size)
+    owner = np.full(size * size, -1, np.int64)
+    if pile:
+        owner[bodies.pixel] = entry  # of repeated indices the last one stays
+    else:
+        least = np.full(size * size, np.inf, np.float32)
+        np.minimum.at(least, bodies.pixel, bodies.depth)
+        winner = np.flatnonzero(bodies.depth == least[bodies.pixel])
+        owner[bodies.pixel[winner]] = winner
+    return owner[owner >= 0]
+
+
+@dataclass
+class Arrangement:
+    """Cells of one field before any look: geometry only."""
+
+    centres: np.ndarray  # float (n, 2)
+    radii: np.ndarray  # float (n,)
+    angles: np.ndarray  # float (n,)
+    outlines: Outlines
+    bodies: Bodies
+    top: np.ndarray  # indices into the entries of `bodies`
+    pile: bool
+
+
+def arrange(rng: np.random.Generator, size: int, diameter: float, style: Style) -> Arrangement:
+    """Draw cells of about `diameter` px (median) and lay them out as `style` asks."""
+    pile = rng.random() < style.pile
+    radii = _radii(rng, size, diameter, style)
+    outlines = _outlines(rng, radii.size, style)
+    direction = rng.uniform(0, np.pi)
+    is_aligned = rng.random() < style.aligned
+    angles = rng.uniform(0, 2 * np.pi, radii.size)
+    if is_aligned:
+        angles = direction + rng.normal(0, rng.uniform(0.05, 0.5), radii.size)
+    centres = _scatter(rng, size, radii)
+    stretch = np.median(_elongation(outlines)) if is_aligned else 1.0
+    spacing = rng.uniform(0.7, 1.0) if pile else rng.uniform(0.85, 1.25)
+    centres = _push_apart(
+        centres, radii * spacing, int(rng.integers(0 if pile else 3, 10)), direction, stretch
+    )
+
+    bodies = rasterise(size, centres, radii, angles, outlines)
+    top = topmost(bodies, size, pile)
+    area = np.bincount(bodies.body, minlength=radii.size)
+    visible = np.bincount(bodies.body[top], minlength=radii.size)
+    keep = visible >= np.maximum(MIN_AREA, MIN_VISIBLE * area)
+    number = (np.cumsum(keep) - 1).astype(np.int32)
+    bodies = bodies.kept(keep[bodies.body])
+    bodies.body = number[bodies.body]
+    return Arrangement(
+        centres[keep],
+        radii[keep],
+        angles[keep],
+        Outlines(outlines.radii[keep], outlines.bend[keep]),
+        bodies,
+        topmost(bodies, size, pile),
+        pile,
+    )
+
+
+def _radii(rng: np.random.Generator, size: int, diameter: float, style: Style) -> np.ndarray:
+    """Equal-area radii in px: one population, or two of different size."""
+    coverage = np.exp(rng.uniform(*np.log(style.coverage)))
+    # Cells stand in a margin around the field too, so that its border cuts some.
+    side = size + 2 * diameter
+    n = int(np.clip(round(coverage * side**2 / (np.pi / 4 * diameter**2)), 1, MAX_CELLS))
+    log_spread = rng.normal(0, rng.uniform(*style.spread), n)
+    if rng.random() < 0.2:
+        other = rng.random(n) < rng.uniform(0.05, 0.35)
+        log_spread[other] += rng.choice([-1, 1]) * rng.uniform(0.3, 0.9)
+    return np.clip(diameter / 2 * np.exp(log_spread), 2.5, size / 2)
+
+
+def _outlines(rng: np.random.Generator, n: int, style: Style) -> Outlines:
+    """Mostly one kind of shape to a field, sometimes two."""
+    names = list(style.shapes)
+    weights = np.array([style.shapes[name] for name in names], float)
+    kinds = rng.choice(len(names), size=2, p=weights / weights.sum())
+    share = 0.0 if rng.random() < 0.6 else rng.uniform(0.05, 0.5)
+    second = int(rng.binomial(n, share))
+    first, other = (
+        draw_outlines(rng, n - second, names[kinds[0]]),
+        draw_outlines(rng, second, names[kinds[1]]),
+    )
+    order = rng.permutation(n)
+    return Outlines(
+        np.concatenate([first.radii, other.radii])[order], np.concatenate([first.bend, other.bend])[order]
+    )
+
+
+def _elongation(outlines: Outlines) -> np.ndarray:
+    x = np.abs(outlines.radii * np.cos(ANGLES)).max(axis=1)
+    y = np.abs(outlines.radii * np.sin(ANGLES)).max(axis=1)
+    return np.clip(x / y, 1, 5)
+
+
+def _scatter(rng: np.random.Generator, size: int, radii: np.ndarray) -> np.ndarray:
+    """Centres before they make room for each other: even, in clumps, or in regions of the field."""
+    n, margin = radii.size, float(np.median(radii))
+    centres = rng.uniform(-margin, size + margin, (n, 2))
+    kind = rng.random()
+    if kind < 0.35:  # clumps
+        clumps = rng.integers(1, max(2, n // 3) + 1)
+        home = rng.uniform(-margin, size + margin, (clumps, 2))[rng.integers(0, clumps, n)]
+        near = home + rng.normal(0, margin * rng.uniform(0.5, 4), (n, 2))
+        clumped = rng.random(n) < rng.uniform(0.3, 1)
+        centres[clumped] = near[clumped]
+    elif kind < 0.6:  # only where a smooth map is high, as in tissue with gaps and at colony borders
+        density = smooth_noise(rng, size, size / rng.uniform(1.5, 5))
+        draw = rng.uniform(0, size, (4 * n, 2))
+        level = density[tuple(draw.astype(int).T)]
+        centres = draw[np.argsort(-level - rng.gumbel(0, 0.15, 4 * n))[rng.permutation(2 * n)[:n]]]
+    return centres
+
+
+def _push_apart(
+    centres: np.ndarray, reach: np.ndarray, steps: int, direction: float, stretch: float
+) -> np.ndarray:
+    """Let bodies of radius `reach` that overlap push each other away for some steps.
+
+    With `stretch` above 1 bodies are that much longer along `direction`.
+    """
+    n = centres.shape[0]
+    # Columns: across and along, as seen from y, x.
+    axis = np.array([[np.cos(direction), np.sin(direction)], [-np.sin(direction), np.cos(direction)]])
+    squeeze = np.array([np.sqrt(stretch), 1 / np.sqrt(stretch)])
+    place = centres @ axis * squeeze
+    largest = 2 * float(np.quantile(reach, 0.9))
+    for _ in range(steps):
+        i, j = cKDTree(place).query_pairs(largest, output_type="ndarray").T
+        offset = place[i] - place[j]
+        distance = np.maximum(np.hypot(offset[:, 0], offset[:, 1]), 1e-3)
+        lack = np.maximum(reach[i] + reach[j] - distance, 0)
+        move = offset * (0.7 * lack / distance)[:, None]
+        touching = lack > 0
+        contacts = np.bincount(i[touching], minlength=n) + np.bincount(j[touching], minlength=n)
+        for k in range(2):
+            push = np.bincount(i, move[:, k], n) - np.bincount(j, move[:, k], n)
+            place[:, k] += push / np.sqrt(np.maximum(contacts, 1))  # else a dense clump would explode
+    return place / squeeze @ axis.T

@@ -1,0 +1,6 @@
+"""Looks: how cells appear under one kind of microscope. Importing this registers all of them."""
+
+from . import fluorescence, stained, transmitted
+from .registry import LOOKS, Look, register_look
+
+__all__ = ["LOOKS", "Look", "fluorescence", "register_look", "stained", "transmitted"]

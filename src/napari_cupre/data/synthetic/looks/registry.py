@@ -1,0 +1,51 @@
+"""The registry of looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from ..layout import Style
+from ..scene import Scene
+
+Render = Callable[[np.random.Generator, Scene], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A way to image cells.
+
+    Attributes
+    ----------
+    name : as in `draw_field(look=name)`.
+    weight : how often it is drawn, relative to the others.
+    style : how its cells lie.
+    render : `(rng, scene) -> float32 (H, W) or (H, W, 3)`, light that reaches the sensor, 0 to about 1.
+    """
+
+    name: str
+    weight: float
+    style: Style
+    render: Render
+
+
+_LOOKS: dict[str, Look] = {}
+LOOKS: Mapping[str, Look] = MappingProxyType(_LOOKS)
+
+
+def register_look(name: str, weight: float, style: Style | None = None) -> Callable[[Render], Render]:
+    """Decorator: make a render function available as a look of this name."""
+
+    def register(render: Render) -> Render:
+        _LOOKS[name] = Look(name, weight, style or Style(), render)
+        return render
+
+    return register
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number between `low` and `high` whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -1,0 +1,196 @@
+"""Stained specimens in transmitted light, by Beer-Lambert: densities of dyes add up, light is their exponential."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..layout import Style
+from ..noise import Map, blur, fibres, octaves, smooth_noise
+from ..scene import Scene
+from .registry import log_uniform, register_look
+
+# Optical density in red, green and blue of the common dyes, after Ruifrok & Johnston (2001).
+HAEMATOXYLIN = (0.65, 0.70, 0.29)
+EOSIN = (0.07, 0.99, 0.11)
+DAB = (0.27, 0.57, 0.78)
+AZURE = (0.80, 0.58, 0.12)
+
+_TISSUE = Style(
+    shapes={"ellipse": 4, "blob": 3, "spindle": 3, "ragged": 1, "crescent": 0.4, "polygon": 0.4},
+    coverage=(0.1, 0.8),
+    pile=0.5,
+    aligned=0.5,
+    spread=(0.1, 0.4),
+)
+
+
+def _dye(rng: np.random.Generator, colour: tuple[float, float, float], spread: float = 0.12) -> np.ndarray:
+    """A dye of about this colour: batches, scanners and white balances differ; float32 (3,)."""
+    vector = np.clip(np.array(colour) + rng.normal(0, spread, 3), 0.01, None)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _expose(rng: np.random.Generator, densities: list[tuple[Map, np.ndarray]], size: int) -> np.ndarray:
+    """RGB light (size, size, 3) behind the given dyes, under a lamp of some colour and evenness."""
+    total = np.zeros((size, size, 3), np.float32)
+    for amount, dye in densities:
+        total += amount[..., None] * dye
+    lamp = rng.uniform(0.75, 1.0) * np.clip(rng.normal(1, 0.05, 3), 0.75, 1.1)
+    light = np.exp(-np.float32(np.log(10)) * total) * lamp.astype(np.float32)
+    if rng.random() < 0.4:
+        light *= (1 + np.float32(rng.uniform(0.02, 0.12)) * smooth_noise(rng, size, size / 1.5))[..., None]
+    return light
+
+
+def _nuclear_density(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+    """Dye in nuclei per entry: pale and vesicular with a dark membrane, or dense and even."""
+    d, depth = scene.diameter, scene.depth
+    strength = np.exp(rng.normal(0, rng.uniform(0.1, 0.5), scene.count)).astype(np.float32)
+    value = np.ones_like(depth)
+    vesicular = rng.random(scene.count) < rng.choice([0.0, rng.random(), 1.0])
+    pale = np.where(vesicular, rng.uniform(0.2, 0.7), rng.uniform(0, 0.25)).astype(np.float32)
+    value -= pale[scene.cell] * (1 - depth ** np.float32(rng.uniform(3, 9)))
+    clumps = scene.texture(rng, d * rng.uniform(0.06, 0.18))
+    value += np.float32(rng.uniform(0.05, 0.4)) * clumps * (0.4 + pale[scene.cell])
+    value += np.float32(rng.uniform(0, 0.25)) * scene.texture(rng, d * rng.uniform(0.25, 0.5))
+    return np.maximum(value, 0.1) * strength[scene.cell]
+
+
+def _stroma(rng: np.random.Generator, scene: Scene) -> Map:
+    """Ground substance: cloudy, fibrous or both, about 0 to 1."""
+    size, d = scene.size, scene.diameter
+    ground = 0.5 + np.float32(rng.uniform(0.05, 0.3)) * octaves(rng, size, d * rng.uniform(0.6, 3), 4)
+    if rng.random() < 0.6:
+        ground += np.float32(rng.uniform(0.05, 0.3)) * fibres(
+            rng, size, max(1.5, d * rng.uniform(0.06, 0.25))
+        )
+    if rng.random() < 0.4:  # holes, vessels, the edge of the section
+        opening = smooth_noise(rng, size, size / rng.uniform(1.5, 5)) - np.float32(rng.uniform(0.0, 1.0))
+        covered = (scene.labels > 0).astype(np.float32)
+        opening -= 3 * blur(covered, 0.25 * d)
+        ground *= 1 - np.clip(opening * 8, 0, 1)
+    return np.maximum(ground, 0)
+
+
+@register_look("histology", weight=0.16, style=_TISSUE)
+def histology(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+    """Sections: blue to purple nuclei in pink, violet or brown tissue."""
+    d = scene.diameter
+    nuclear = scene.paint(_nuclear_density(rng, scene))
+    nuclear *= 1 - np.float32(rng.uniform(0, 0.5)) * scene.seams(rng)
+    if rng.random() < 0.5:
+        nuclear += np.float32(rng.uniform(0.3, 1)) * scene.out_of_focus(rng, int(rng.integers(1, 12)))
+    nuclear = blur(nuclear, rng.uniform(0.01, 0.07) * d)
+    tissue = _stroma(rng, scene)
+    if rng.random() < 0.6:
+        hulls = scene.hulls(rng, rng.uniform(1.3, 2.2), "polygon")
+        tissue += np.float32(rng.uniform(0.1, 0.7)) * blur(
+            np.minimum(scene.add(hulls, np.ones(hulls.pixel.size)), 1), 0.06 * d
+        )
+    counter = EOSIN if rng.random() < 0.75 else DAB
+    nuclear_dye, counter_dye = _dye(rng, HAEMATOXYLIN), _dye(rng, counter)
+    if rng.random() < 0.45:  # a single hue: the counterstain is a paler shade of the nuclear one
+        counter_dye = _dye(rng, tuple(nuclear_dye), 0.06)
+    return _expose(
+        rng,
+        [
+            (nuclear * np.float32(log_uniform(rng, 0.35, 1.6)), nuclear_dye),
+            (tissue * np.float32(log_uniform(rng, 0.06, 0.6)), counter_dye),
+        ],
+        scene.size,
+    )
+
+
+_LOOSE = Style(
+    shapes={"ellipse": 4, "blob": 4, "ragged": 2, "crescent": 0.5},
+    coverage=(0.08, 0.7),
+    pile=0.5,
+    aligned=0.05,
+    spread=(0.1, 0.45),
+)
+
+
+@register_look("stained_nuclei", weight=0.12, style=_LOOSE)
+def stained_nuclei(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+    """Dark nuclei on an almost white ground with pale ghosts, as in marrow and imprints."""
+    d, size = scene.diameter, scene.size
+    nuclear = scene.paint(_nuclear_density(rng, scene))
+    nuclear *= 1 - np.float32(rng.uniform(0, 0.6)) * scene.seams(rng)
+    if rng.random() < 0.5:
+        nuclear += np.float32(rng.uniform(0.2, 0.8)) * scene.out_of_focus(rng, int(rng.integers(1, 10)))
+    nuclear = blur(nuclear, rng.uniform(0.01, 0.08) * d)
+    hulls = scene.hulls(rng, rng.uniform(1.2, 1.9), "blob", rng.random(scene.count) < rng.random())
+    pale = scene.add(hulls, 0.5 + 0.5 * hulls.depth)
+    ghosts = scene.scatter(rng, int(rng.integers(0, 30)), (0.3 * d, 0.9 * d))
+    ghost_strength = np.float32(rng.uniform(0.1, 0.6)) * (ghosts.depth**3 + 0.1)
+    pale += scene.add(ghosts, ghost_strength)
+    pale = blur(pale, 0.06 * d) + np.float32(rng.uniform(0, 0.2)) * np.maximum(octaves(rng, size, 2 * d), 0)
+    nuclear_dye = _dye(rng, HAEMATOXYLIN if rng.random() < 0.6 else AZURE, 0.15)
+    return _expose(
+        rng,
+        [
+            (nuclear * np.float32(log_uniform(rng, 0.5, 1.6)), nuclear_dye),
+            (pale * np.float32(log_uniform(rng, 0.03, 0.25)), _dye(rng, EOSIN, 0.2)),
+        ],
+        size,
+    )
+
+
+_SMEAR = Style(
+    shapes={"ellipse": 7, "blob": 1, "crescent": 0.3, "ragged": 0.3},
+    coverage=(0.1, 0.8),
+    pile=0.7,
+    aligned=0.05,
+    spread=(0.04, 0.2),
+)
+
+
+@register_look("blood_smear", weight=0.07, style=_SMEAR)
+def blood_smear(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+    """Romanowsky-stained smears: pink discs with pale centres, some cells with purple nuclei; whole cells labelled."""
+    d, depth, cell = scene.diameter, scene.depth, scene.cell
+    white = rng.random(scene.count) < rng.choice([0.0, 0.04, 0.3])
+    pallor = rng.uniform(0.1, 1.0) * rng.uniform(0.5, 1.0, scene.count)
+    disc = 1 - pallor[cell] * np.exp(-((depth / np.float32(rng.uniform(0.3, 0.65))) ** 3))
+    disc += np.float32(rng.uniform(0, 0.4)) * depth**6
+    red = scene.pile_up(np.where(white[cell], 0.15, disc) * np.exp(rng.normal(0, 0.15, scene.count))[cell])
+    lobes = 0.75 + 0.3 * scene.texture(rng, 0.35 * d)
+    nucleus = 1 / (1 + np.exp((depth - np.clip(lobes, 0.35, 0.93)) * 25))
+    nucleus *= 1 + 0.2 * scene.texture(rng, 0.1 * d)
+    purple = scene.pile_up(np.where(white[cell], nucleus + 0.2, 0))
+    specks = scene.scatter(rng, int(rng.integers(0, 12)), (2.0, max(3.0, 0.25 * d)))
+    purple += np.float32(0.4) * scene.add(specks, np.ones(specks.pixel.size))
+    sigma = rng.uniform(0.01, 0.04) * d
+    haze = np.float32(rng.uniform(0, 0.06)) * (1 + 0.5 * octaves(rng, scene.size, 2 * d))
+    return _expose(
+        rng,
+        [
+            (blur(red, sigma) * np.float32(log_uniform(rng, 0.12, 0.6)), _dye(rng, (0.3, 0.75, 0.6), 0.15)),
+            (blur(purple, sigma) * np.float32(log_uniform(rng, 0.5, 1.3)), _dye(rng, AZURE, 0.12)),
+            (haze, _dye(rng, EOSIN, 0.3)),
+        ],
+        scene.size,
+    )
+
+
+_SPARSE = Style(
+    shapes={"ellipse": 5, "blob": 1, "ragged": 0.5}, coverage=(0.02, 0.15), pile=0.2, spread=(0.1, 0.35)
+)
+
+
+@register_look("grey_stained", weight=0.06, style=_SPARSE)
+def grey_stained(rng: np.random.Generator, scene: Scene) -> Map:
+    """Dark nuclei in large translucent bodies with folds, in grey: squames and cytology."""
+    d, size = scene.diameter, scene.size
+    hulls = scene.hulls(rng, log_uniform(rng, 2, 6), "polygon", rng.random(scene.count) < 0.9)
+    body = np.exp(rng.normal(0, 0.4, scene.count)).astype(np.float32)
+    cytoplasm = scene.add(hulls, body[hulls.body] * (0.85 + 0.3 * hulls.depth**6))
+    cytoplasm *= 1 + np.float32(rng.uniform(0.05, 0.25)) * octaves(rng, size, max(3.0, d * 0.6), 3)
+    folds = np.maximum(fibres(rng, size, max(1.5, d * 0.12), 2.0) - 1.0, 0)
+    cytoplasm *= 1 + np.float32(rng.uniform(0, 0.8)) * folds
+    nuclear = blur(scene.paint(_nuclear_density(rng, scene)), 0.04 * d)
+    granules = scene.scatter(rng, int(rng.integers(0, 60)), (1.2, max(2.0, 0.15 * d)))
+    density = np.float32(log_uniform(rng, 0.05, 0.35)) * np.minimum(blur(cytoplasm, 0.03 * d), 4)
+    density += np.float32(log_uniform(rng, 0.4, 1.5)) * nuclear
+    density += np.float32(rng.uniform(0, 0.4)) * scene.add(granules, np.ones(granules.pixel.size))
+    return np.exp(-2.3 * density) * (1 + np.float32(rng.uniform(0, 0.06)) * smooth_noise(rng, size, size / 2))

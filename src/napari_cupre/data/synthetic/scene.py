@@ -1,0 +1,107 @@
+"""What a look draws on: the cells of one field, and the tools to give them an appearance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .layout import Arrangement, Bodies, rasterise
+from .noise import Map, blur, smooth_noise
+from .shapes import draw_outlines
+
+
+class Scene:
+    """The cells of one field, known by their pixels.
+
+    Values that belong to cells are painted in one go: `paint` shows the topmost cell at each
+    pixel, `pile_up` adds all cells that cover it, as transparent ones do.
+
+    Attributes
+    ----------
+    size : side of the field, px.
+    diameter : typical cell diameter, px.
+    labels : int32 (size, size), cell i of the arrangement has label i + 1.
+    count : number of cells.
+    cell, depth : per entry (P,), which cell, and 0 at its centre to 1 on its outline.
+    """
+
+    def __init__(self, size: int, diameter: float, arrangement: Arrangement) -> None:
+        self.size = size
+        self.diameter = diameter
+        self.arrangement = arrangement
+        self.count = arrangement.radii.size
+        self.cell = arrangement.bodies.body
+        self.depth = arrangement.bodies.depth
+        self._pixel = arrangement.bodies.pixel
+        self._top = arrangement.top
+        labels = np.zeros(size * size, np.int32)
+        labels[self._pixel[self._top]] = self.cell[self._top] + 1
+        self.labels = labels.reshape(size, size)
+
+    def paint(self, values: np.ndarray, ground: float = 0.0) -> Map:
+        """The topmost cell's values (per entry), `ground` elsewhere."""
+        out = np.full(self.size * self.size, ground, np.float32)
+        out[self._pixel[self._top]] = values[self._top]
+        return out.reshape(self.size, self.size)
+
+    def pile_up(self, values: np.ndarray) -> Map:
+        """The sum over all cells that cover a pixel; abutting cells do not overlap."""
+        if not self.arrangement.pile:
+            return self.paint(values)
+        total = np.bincount(self._pixel, values, self.size * self.size)
+        return total.astype(np.float32).reshape(self.size, self.size)
+
+    def texture(self, rng: np.random.Generator, scale: float) -> np.ndarray:
+        """Smooth noise with grains of `scale` px per entry, a different patch of it for each cell."""
+        pattern = smooth_noise(rng, self.size, max(scale, 1.0)).ravel()
+        shift = rng.integers(0, pattern.size, self.count, dtype=np.int32)
+        return pattern[(self._pixel + shift[self.cell]) % np.int32(pattern.size)]
+
+    def seams(self, rng: np.random.Generator) -> Map:
+        """1 on pixels where two cells touch, thinned at random pair by pair; 0 elsewhere."""
+        labels = self.labels
+        seam = np.zeros(labels.shape, np.float32)
+        for a, b, at in (
+            (labels[:, 1:], labels[:, :-1], seam[:, 1:]),
+            (labels[1:], labels[:-1], seam[1:]),
+        ):
+            touch = (a != b) & (a > 0) & (b > 0)
+            at[touch] = 1
+        strength = rng.random(self.count + 1, dtype=np.float32)
+        return seam * strength[labels]
+
+    def scatter(
+        self, rng: np.random.Generator, count: int, diameter: tuple[float, float], shape: str = "blob"
+    ) -> Bodies:
+        """Bodies that are no cells (debris, vesicles), anywhere, of diameters drawn log-uniformly, px."""
+        radii = np.exp(rng.uniform(*np.log(diameter), count)) / 2
+        centres = rng.uniform(0, self.size, (count, 2))
+        return rasterise(
+            self.size, centres, radii, rng.uniform(0, 2 * np.pi, count), draw_outlines(rng, count, shape)
+        )
+
+    def hulls(
+        self, rng: np.random.Generator, growth: float, shape: str, which: np.ndarray | None = None
+    ) -> Bodies:
+        """A larger body around each cell, as cytoplasm around nuclei; body i belongs to cell i.
+
+        `growth` is the ratio of the diameters; `which` (bool, count) leaves out the other cells.
+        """
+        a = self.arrangement
+        radii = a.radii * growth * rng.uniform(0.8, 1.25, self.count)
+        shift = rng.normal(0, 0.12, (self.count, 2)) * radii[:, None]
+        if which is not None:
+            radii = np.where(which, radii, 1e-3)
+        angles = a.angles + rng.normal(0, 0.4, self.count)
+        return rasterise(self.size, a.centres + shift, radii, angles, draw_outlines(rng, self.count, shape))
+
+    def add(self, bodies: Bodies, values: np.ndarray) -> Map:
+        """The sum of the values (per entry of `bodies`) at each pixel."""
+        total = np.bincount(bodies.pixel, values, self.size * self.size)
+        return total.astype(np.float32).reshape(self.size, self.size)
+
+    def out_of_focus(self, rng: np.random.Generator, count: int) -> Map:
+        """Faint bodies of cell size, blurred beyond doubt; 1 is the strength of a cell in focus."""
+        d = self.diameter
+        bodies = self.scatter(rng, count, (0.6 * d, 1.6 * d), "ellipse")
+        strength = rng.uniform(0.1, 0.5, count).astype(np.float32)
+        return blur(self.add(bodies, strength[bodies.body]), d * rng.uniform(0.25, 0.6))

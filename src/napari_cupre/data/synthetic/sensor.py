@@ -1,0 +1,85 @@
+"""From light to file: optics, noise, exposure, compression, and the stretch that reading applies."""
+
+from __future__ import annotations
+
+import imagecodecs
+import numpy as np
+
+from .looks.registry import log_uniform
+from .noise import blur
+
+
+def record(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.ndarray:
+    """The picture that a camera and a file make of the light, normalised as every image is.
+
+    Parameters
+    ----------
+    light : float32 (H, W) or (H, W, 3), 0 to about 1.
+    diameter : typical cell diameter in px, to which the blur is bounded.
+
+    Returns
+    -------
+    float32 (H, W, 3), percentiles 1 and 99.8 at 0 and 1; grey replicated.
+    """
+    is_grey = light.ndim == 2
+    image = _optics(rng, light, diameter)
+    if is_grey and rng.random() < 0.04:
+        image = image.max() - image
+    image = _exposure(rng, image)
+    image = _noise(rng, image)
+    image = _digitise(rng, image)
+    return normalise(image)
+
+
+def _optics(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.ndarray:
+    """Blur by the point spread function, at most what leaves cells countable."""
+    sigma = log_uniform(rng, 0.3, max(0.6, 0.07 * diameter))
+    if light.ndim == 2:
+        return blur(light, sigma)
+    return np.stack([blur(np.ascontiguousarray(light[..., c]), sigma) for c in range(3)], axis=-1)
+
+
+def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Scale to the sensor's range, often over- or underexposed, with a gamma curve at times; 0..1."""
+    if image.ndim == 2:
+        low, high = np.percentile(image[::2, ::2], [0.2, 99.8])
+        image = (image - low) / max(high - low, 1e-6)
+        image *= np.float32(rng.uniform(0.6, 0.95) if rng.random() < 0.75 else rng.uniform(1.0, 1.8))
+        image += np.float32(rng.uniform(0, 0.08))
+    if rng.random() < 0.35:
+        image = np.clip(image, 0, None) ** np.float32(log_uniform(rng, 0.6, 1.6))
+    return np.clip(image, 0, 1)
+
+
+def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Shot noise that grows with the light, and read noise that does not; often slight, at times heavy."""
+    photons = log_uniform(rng, 15, 5000)
+    read = log_uniform(rng, 0.001, 0.04)
+    if image.ndim == 3:  # bright-field cameras see plenty of light
+        photons, read = max(photons, 1500.0), min(read, 0.008)
+    spread = np.sqrt(image / np.float32(photons) + np.float32(read**2))
+    grain = rng.standard_normal(image.shape[:2], dtype=np.float32)
+    if rng.random() < 0.4:  # resampled, demosaicked and denoised images have coarser noise
+        grain = blur(grain, 0.6) * np.float32(2.0)
+    if image.ndim == 3:  # one draw shifted apart for the colours saves two thirds of the time
+        grain = np.stack([np.roll(grain, 37 * c, axis=0) for c in range(3)], axis=-1)
+    return image + spread * grain
+
+
+def _digitise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Few or many grey levels, and JPEG at times; uint8 or uint16."""
+    image = np.clip(image, 0, 1)
+    if rng.random() < 0.2:
+        eight = (image * np.float32(255) + 0.5).astype(np.uint8)
+        return imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(eight, level=int(rng.integers(35, 96))))
+    if image.ndim == 3 or rng.random() < 0.7:
+        levels = 255.0 if image.ndim == 3 else log_uniform(rng, 25, 255)
+        return (image * np.float32(levels) + 0.5).astype(np.uint8)
+    return (image * np.float32(65535)).astype(np.uint16)
+
+
+def normalise(image: np.ndarray) -> np.ndarray:
+    values = image.astype(np.float32)
+    low, high = np.percentile(values, [1.0, 99.8])
+    values = np.clip((values - low) / max(high - low, 1e-6), -0.5, 1.5).astype(np.float32)
+    return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
