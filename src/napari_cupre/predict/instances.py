@@ -1,0 +1,131 @@
+"""What a prediction of one plane holds: labels, and beside them boxes, scores and overlapping masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from napari_cupre.model.paint import foreground
+
+
+@dataclass
+class Masks:
+    """The overlapping masks of N instances, kept small.
+
+    Attributes
+    ----------
+    probabilities : float (N, S, S), the mask over its box; inside where >= 0.5.
+    boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
+    shape : (Y, X) of the image.
+    """
+
+    probabilities: np.ndarray
+    boxes: np.ndarray
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The rising flat (row-major) pixel indices of one mask, int64."""
+        parts = foreground(self.boxes, self.probabilities, self.shape, np.array([index]))
+        found = [part.pixel for part in parts]
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+    def full(self, index: int) -> np.ndarray:
+        """One mask at full size, bool (Y, X)."""
+        mask = np.zeros(self.shape, dtype=bool)
+        mask.reshape(-1)[self.pixels(index)] = True
+        return mask
+
+    def rle(self) -> list[dict[str, Any]]:
+        """All masks as compressed COCO run lengths (`{"size": [Y, X], "counts": str}`), ready for JSON.
+
+        The runs are made from each mask's own pixels; no plane of the image's size is built.
+        """
+        from pycocotools import mask as coco_mask
+
+        runs = [_column_runs(self.pixels(index), self.shape) for index in range(len(self))]
+        encoded = []
+        for counts in runs:
+            size = [int(self.shape[0]), int(self.shape[1])]
+            rle = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
+            encoded.append({"size": size, "counts": rle["counts"].decode("ascii")})
+        return encoded
+
+    def take(self, rows: np.ndarray) -> Masks:
+        """The masks of some rows, in that order."""
+        return Masks(self.probabilities[rows], self.boxes[rows], self.shape)
+
+
+def _column_runs(pixels: np.ndarray, shape: tuple[int, int]) -> list[int]:
+    """COCO's uncompressed counts (column-major, first run is background) of flat row-major pixels."""
+    height, width = shape
+    rows, columns = np.divmod(pixels, width)
+    place = np.sort(columns * height + rows)
+    if len(place) == 0:
+        return [height * width]
+    breaks = np.flatnonzero(np.diff(place) != 1)
+    starts = place[np.concatenate([[0], breaks + 1])]
+    ends = place[np.concatenate([breaks, [len(place) - 1]])] + 1
+    edges = np.empty(2 * len(starts) + 1, dtype=np.int64)
+    edges[0:-1:2], edges[1::2], edges[-1] = starts, ends, height * width
+    counts = np.diff(edges, prepend=0).tolist()
+    return counts if counts[-1] else counts[:-1]
+
+
+def union_mask(masks: list[np.ndarray], boxes: list[np.ndarray], box: np.ndarray) -> np.ndarray:
+    """Pieces of one cell resampled to the box around them; the highest probability counts.
+
+    Parameters
+    ----------
+    masks : float (S, S) each, over its box.
+    boxes : (4,) each, x1, y1, x2, y2.
+    box : (4,), the box of the result.
+
+    Returns
+    -------
+    float32 (S, S).
+    """
+    side = masks[0].shape[-1]
+    centres = (np.arange(side) + 0.5) / side
+    y = box[1] + centres * (box[3] - box[1])
+    x = box[0] + centres * (box[2] - box[0])
+    union = np.zeros((side, side), dtype=np.float32)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes):
+        v, u = (y - y1) / (y2 - y1) * side - 0.5, (x - x1) / (x2 - x1) * side - 0.5
+        inside = ((y >= y1) & (y < y2))[:, None] & ((x >= x1) & (x < x2))[None, :]
+        grid = np.meshgrid(v, u, indexing="ij")
+        sampled = map_coordinates(mask.astype(np.float32), grid, order=1, mode="nearest")
+        union = np.maximum(union, np.where(inside, sampled, 0))
+    return union
+
+
+@dataclass
+class Instances:
+    """The cells of one plane; label i of `labels` is row i - 1 of everything else.
+
+    Attributes
+    ----------
+    labels : int32 (Y, X), 0 = background.
+    boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
+    scores : float32 (N,), falling.
+    masks : the N overlapping masks.
+    classes : int64 (N,), 1-based.
+    diameter : the diameter in image px that the prediction was scaled by.
+    complete : False when the prediction was stopped before all tiles were done.
+    """
+
+    labels: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    masks: Masks
+    classes: np.ndarray
+    diameter: float
+    complete: bool = True
+
+    def __len__(self) -> int:
+        return len(self.scores)

@@ -1,0 +1,85 @@
+"""Tidying a painted label image: one part per label, no specks, no pinholes."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.measure import label as connected_parts
+
+MIN_AREA = 6
+"""Labels with fewer visible pixels than this are no cells."""
+
+HOLE_SHARE = 0.05
+"""A hole is filled when it is smaller than this share of its cell (or than `MIN_AREA` pixels)."""
+
+
+def tidy(labels: np.ndarray, *, held: np.ndarray | None = None, min_area: int = MIN_AREA) -> np.ndarray:
+    """Keep the largest part of each label, fill small holes, drop specks; works in place.
+
+    Parameters
+    ----------
+    labels : int32 (Y, X), changed in place.
+    held : labels that must stay as they are (e.g. because they go on outside of this block).
+    min_area : labels with fewer pixels are removed.
+
+    Returns
+    -------
+    int64 (max + 1,): the area of each label that is left; entry 0 is the background.
+    """
+    if labels.size == 0 or not labels.any():
+        return np.array([labels.size], dtype=np.int64)
+    # One pass finds the parts of the background too (no pixel has the value -1), which are the holes.
+    parts = connected_parts(labels, background=-1, connectivity=1)
+    part_area = np.bincount(parts.ravel())
+    part_label = np.zeros(len(part_area), dtype=labels.dtype)
+    part_label[parts.ravel()] = labels.ravel()
+    area = np.bincount(part_label, weights=part_area).astype(np.int64)
+    frozen = np.zeros(len(area), dtype=bool)
+    if held is not None:
+        frozen[held[held < len(area)]] = True
+
+    new_label = _largest_parts(part_label, part_area, area, frozen, min_area)
+    holes = _holes(labels, parts, part_label, part_area, area)
+    for hole, owner in holes:
+        if not frozen[owner] and new_label[hole] == 0:
+            new_label[hole] = owner
+    changed = np.flatnonzero(new_label != part_label)
+    if len(changed):
+        is_changed = np.zeros(len(part_area), dtype=bool)
+        is_changed[changed] = True
+        where = is_changed[parts]
+        labels[where] = new_label[parts[where]]
+        area = np.bincount(new_label, weights=part_area, minlength=len(area)).astype(np.int64)
+    return area
+
+
+def _largest_parts(
+    part_label: np.ndarray, part_area: np.ndarray, area: np.ndarray, frozen: np.ndarray, min_area: int
+) -> np.ndarray:
+    """The label that each connected part keeps: 0 for all but the largest part of a label."""
+    largest = np.zeros(len(area), dtype=np.int64)
+    by_area = np.argsort(part_area, kind="stable")
+    largest[part_label[by_area]] = by_area
+    keeps = (largest[part_label] == np.arange(len(part_label))) & (part_area >= min_area)
+    keeps |= frozen[part_label]
+    return np.where(keeps, part_label, 0).astype(part_label.dtype)
+
+
+def _holes(
+    labels: np.ndarray, parts: np.ndarray, part_label: np.ndarray, part_area: np.ndarray, area: np.ndarray
+) -> list[tuple[int, int]]:
+    """Small background parts that touch one label only and not the border: (part, label)."""
+    limit = max(MIN_AREA, int(HOLE_SHARE * area[1:].max(initial=0)))
+    small = (part_label == 0) & (part_area > 0) & (part_area <= limit)
+    small[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = False
+    if not small.any():
+        return []
+    y, x = np.nonzero(small[parts])
+    around = np.stack([labels[y - 1, x], labels[y + 1, x], labels[y, x - 1], labels[y, x + 1]])
+    part = parts[y, x]
+    highest = np.zeros(len(part_area), dtype=np.int64)
+    lowest = np.full(len(part_area), np.iinfo(np.int64).max)
+    np.maximum.at(highest, part, around.max(axis=0))
+    np.minimum.at(lowest, part, np.where(around > 0, around, np.iinfo(np.int64).max).min(axis=0))
+    candidates = np.flatnonzero(small & (highest == lowest))
+    fits = part_area[candidates] <= np.maximum(MIN_AREA, HOLE_SHARE * area[highest[candidates]])
+    return [(int(part), int(highest[part])) for part in candidates[fits]]

@@ -1,0 +1,126 @@
+"""Where an image is cut into overlapping tiles, and which tile a cell belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Region(NamedTuple):
+    """A rectangle of pixels: rows y0..y1 and columns x0..x1, ends exclusive."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    def intersect(self, other: Region) -> Region:
+        """The rectangle that both share (of no size where they do not meet)."""
+        y0, x0 = max(self.y0, other.y0), max(self.x0, other.x0)
+        return Region(y0, x0, max(y0, min(self.y1, other.y1)), max(x0, min(self.x1, other.x1)))
+
+    def around(self, other: Region) -> Region:
+        """The smallest rectangle that holds both."""
+        return Region(
+            min(self.y0, other.y0), min(self.x0, other.x0), max(self.y1, other.y1), max(self.x1, other.x1)
+        )
+
+    def moved(self, dy: int, dx: int) -> Region:
+        return Region(self.y0 + dy, self.x0 + dx, self.y1 + dy, self.x1 + dx)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of the image that goes through the network in one piece.
+
+    Attributes
+    ----------
+    index : place in the plan (row by row).
+    core : the pixels that this tile answers for; the cores of all tiles cover the image once.
+    read : the core and its surroundings, which the network sees; of equal size for all tiles.
+    """
+
+    index: int
+    core: Region
+    read: Region
+
+
+def plan_tiles(shape: tuple[int, int], tile: int, halo: int) -> list[Tile]:
+    """Cut an image into tiles, row by row.
+
+    Parameters
+    ----------
+    shape : (Y, X) of the image.
+    tile : side of what is read at once, in image px; more than 2 * halo.
+    halo : at least this much is read around each core (where the image goes on), in image px.
+
+    Returns
+    -------
+    list of Tile. A side of the image that is no longer than `tile` is not cut.
+    """
+    if tile <= 2 * halo:
+        raise ValueError(f"a tile of {tile} px has no room for a halo of {halo} px on both sides")
+    rows = _cut_axis(shape[0], tile, halo)
+    columns = _cut_axis(shape[1], tile, halo)
+    tiles: list[Tile] = []
+    for row in rows:
+        for column in columns:
+            core = Region(row[0], column[0], row[1], column[1])
+            read = Region(row[2], column[2], row[3], column[3])
+            tiles.append(Tile(len(tiles), core, read))
+    return tiles
+
+
+def _cut_axis(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
+    """Core start, core end, read start, read end of each piece of one axis.
+
+    Reads are evenly spaced windows of one size, so that they can be batched; the border between
+    two cores is the middle of what both windows see.
+    """
+    if length <= tile:
+        return [(0, length, 0, length)]
+    count = -(-(length - 2 * halo) // (tile - 2 * halo))
+    starts = np.linspace(0, length - tile, count).round().astype(int)
+    borders = [0, *((starts[1:] + starts[:-1] + tile) // 2).tolist(), length]
+    return [(borders[i], borders[i + 1], int(start), int(start) + tile) for i, start in enumerate(starts)]
+
+
+def owned(boxes: np.ndarray, tile: Tile, shape: tuple[int, int], margin: float) -> np.ndarray:
+    """Whether the centre of each box lies in the tile's core, or at most `margin` px beside it.
+
+    Two tiles see one cell's centre a little differently; without the margin a cell on a seam could
+    be disowned by both. Those that both own are told apart when they are stitched.
+    """
+    x = (boxes[:, 0] + boxes[:, 2]) / 2
+    y = (boxes[:, 1] + boxes[:, 3]) / 2
+    core = tile.core
+    low_y = core.y0 - margin if core.y0 > 0 else -np.inf
+    low_x = core.x0 - margin if core.x0 > 0 else -np.inf
+    high_y = core.y1 + margin if core.y1 < shape[0] else np.inf
+    high_x = core.x1 + margin if core.x1 < shape[1] else np.inf
+    return (y >= low_y) & (y < high_y) & (x >= low_x) & (x < high_x)
+
+
+def cut(boxes: np.ndarray, tile: Tile, shape: tuple[int, int], tolerance: float) -> np.ndarray:
+    """Whether each box touches a border of what was read behind which the image goes on."""
+    read = tile.read
+    touches = np.zeros(len(boxes), dtype=bool)
+    if read.y0 > 0:
+        touches |= boxes[:, 1] <= read.y0 + tolerance
+    if read.x0 > 0:
+        touches |= boxes[:, 0] <= read.x0 + tolerance
+    if read.y1 < shape[0]:
+        touches |= boxes[:, 3] >= read.y1 - tolerance
+    if read.x1 < shape[1]:
+        touches |= boxes[:, 2] >= read.x1 - tolerance
+    return touches

@@ -1,0 +1,69 @@
+"""A detector that knows the truth: exact discs, cut where the tile's view ends, as a network would."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_cupre.predict.stitch import Found
+from napari_cupre.predict.tiles import Region
+
+SIDE = 28
+
+
+def disc_labels(discs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """int32 (Y, X): disc i (centre y, x, radius) has the value i + 1; the earlier stays on top."""
+    labels = np.zeros(shape, dtype=np.int32)
+    rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
+    for index in range(len(discs) - 1, -1, -1):
+        y, x, radius = discs[index]
+        labels[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] = index + 1
+    return labels
+
+
+def oracle(discs: np.ndarray, view: Region, jitter: float = 0.0) -> Found:
+    """Every disc of which a part is in view; boxes and masks end at the view's border.
+
+    `jitter` moves the boxes by up to so many px, differently in every view.
+    """
+    rng = np.random.default_rng([view.y0, view.x0, view.y1, view.x1])
+    boxes, masks, scores = [], [], []
+    for index, (y, x, radius) in enumerate(discs):
+        box = np.array([x - radius, y - radius, x + radius, y + radius])
+        box += rng.uniform(-jitter, jitter, 4)
+        box = np.array(
+            [max(box[0], view.x0), max(box[1], view.y0), min(box[2], view.x1), min(box[3], view.y1)]
+        )
+        if box[2] - box[0] < 2 or box[3] - box[1] < 2:
+            continue
+        centres = (np.arange(SIDE) + 0.5) / SIDE
+        rows = box[1] + centres * (box[3] - box[1])
+        columns = box[0] + centres * (box[2] - box[0])
+        distance = np.hypot(rows[:, None] - y, columns[None, :] - x)
+        step = (box[2] - box[0]) / SIDE
+        mask = np.clip(0.5 + (radius - distance) / (2 * step), 0, 1)
+        if (mask >= 0.5).sum() < 10:
+            continue
+        boxes.append(box)
+        masks.append(mask)
+        scores.append(0.99 - 0.4 * index / max(len(discs), 1))
+    count = len(boxes)
+    return Found(
+        np.array(boxes, dtype=np.float32).reshape(count, 4),
+        np.array(scores, dtype=np.float32),
+        np.ones(count, dtype=np.int64),
+        np.array(masks, dtype=np.float32).reshape(count, SIDE, SIDE),
+    )
+
+
+def scattered_discs(
+    seed: int, shape: tuple[int, int], radius: tuple[float, float], count: int, gap: float = -1.0
+) -> np.ndarray:
+    """Discs of random place and size, at least `gap` px apart (negative: they may overlap so far)."""
+    rng = np.random.default_rng(seed)
+    kept: list[tuple[float, float, float]] = []
+    for _ in range(count):
+        r = rng.uniform(*radius)
+        y, x = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
+        if all(np.hypot(y - a, x - b) >= r + c + gap for a, b, c in kept):
+            kept.append((y, x, r))
+    return np.array(kept).reshape(-1, 3)
