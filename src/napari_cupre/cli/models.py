@@ -1,0 +1,121 @@
+"""`napari-cupre models`: the models on this computer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.cli.common import EXIT_DONE, add_command, report
+
+if TYPE_CHECKING:
+    from napari_cupre.model.checkpoint import ModelInfo
+
+NAME = "a name from 'models list', or a path"
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `models` and its actions."""
+    parser = subparsers.add_parser("models", help="list, look at, add, remove and export models")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    add_command(actions, "list", _list, "list the models on this computer", "", "napari-cupre models list")
+    info = add_command(
+        actions,
+        "info",
+        _info,
+        "say how a model was made and for what",
+        "The description is read from the file's header; the weights are not loaded.",
+        "napari-cupre models info cupre",
+    )
+    info.add_argument("model", metavar="MODEL", help=NAME)
+    add = add_command(
+        actions,
+        "add",
+        _add,
+        "copy a model file to your models, so that it can be chosen by name",
+        "",
+        "napari-cupre models add nuclei.safetensors --name nuclei",
+    )
+    add.add_argument("file", metavar="FILE", type=Path, help="a model file (.safetensors)")
+    add.add_argument("--name", help="its name in lists (default: the file's stem)")
+    remove = add_command(
+        actions, "remove", _remove, "delete one of your models", "", "napari-cupre models remove nuclei"
+    )
+    remove.add_argument("name", metavar="NAME", help="a name from 'models list'")
+    export = add_command(
+        actions,
+        "export",
+        _export,
+        "write a model to a file, to hand it on",
+        "The file holds the weights and the description; 'models add' takes it on any computer.",
+        "napari-cupre models export nuclei nuclei.safetensors",
+    )
+    export.add_argument("model", metavar="MODEL", help=NAME)
+    export.add_argument("file", metavar="FILE", type=Path, help="the file to write (.safetensors)")
+
+
+def _list(args: argparse.Namespace) -> int:
+    from napari_cupre.model.zoo import list_models, user_folder
+
+    entries = list_models()
+    width = max(len(entry.name) for entry in entries)
+    lines = [f"{entry.name:<{width}}  {entry.description}" for entry in entries]
+    figures = [
+        {"name": entry.name, "path": entry.path, "description": entry.description} for entry in entries
+    ]
+    report(args, "\n".join([*lines, f"Your models lie in {user_folder()}."]), {"models": figures})
+    return EXIT_DONE
+
+
+def _info(args: argparse.Namespace) -> int:
+    from napari_cupre.model.zoo import describe, find_model
+
+    info = describe(args.model)
+    report(args, describe_in_words(info), {**info.as_dict(), "path": find_model(args.model).path})
+    return EXIT_DONE
+
+
+def describe_in_words(info: ModelInfo) -> str:
+    """A model's description as indented lines."""
+    diameter = "estimated from each image" if info.diameter is None else f"{info.diameter:.1f} px"
+    if info.diameter_um is not None:
+        diameter += f" ({info.diameter_um:.2f} µm)"
+    lines = [
+        f"name           {info.name}",
+        f"network        {info.config.preset} ({info.config.backbone})",
+        f"classes        {', '.join(info.classes)}",
+        f"cell diameter  {diameter}",
+        f"normalisation  {info.normalisation}",
+        f"licence        {info.licence or 'not stated'}",
+    ]
+    for title, values in (("training", info.training), ("metrics", info.metrics)):
+        lines += [title] + [f"  {key}: {value}" for key, value in values.items()] if values else []
+    return "\n".join(lines)
+
+
+def _add(args: argparse.Namespace) -> int:
+    from napari_cupre.model.zoo import add_model
+
+    entry = add_model(args.file, args.name)
+    report(
+        args, f"{args.file} is now {entry.name!r} ({entry.path}).", {"name": entry.name, "path": entry.path}
+    )
+    return EXIT_DONE
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from napari_cupre.model.zoo import remove_model
+
+    path = remove_model(args.name)
+    report(args, f"{args.name!r} was removed ({path}).", {"name": args.name, "path": path})
+    return EXIT_DONE
+
+
+def _export(args: argparse.Namespace) -> int:
+    from napari_cupre.model.checkpoint import save_model
+    from napari_cupre.model.zoo import open_model
+
+    path = save_model(open_model(args.model, device="cpu", seed=args.seed), args.file)
+    size = path.stat().st_size
+    report(args, f"{path} written ({size / 1e6:.1f} MB).", {"path": path, "bytes": size})
+    return EXIT_DONE

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_cupre.model.checkpoint import read_info
+
+
+def test_add_list_info_export_remove(command: Callable[..., Any], tiny_model: Path, tmp_path: Path) -> None:
+    added = command("models", "add", tiny_model, "--name", "my nuclei", "--json")
+    assert (added.code, added.figures["name"]) == (0, "my-nuclei")
+
+    listed = command("models", "list", "--json")
+    assert {"scratch", "my-nuclei"} <= {entry["name"] for entry in listed.figures["models"]}
+
+    info = command("models", "info", "my-nuclei", "--json")
+    assert "random weights" in info.out
+    assert info.figures["config"]["preset"] == "tiny"
+
+    target = tmp_path / "handed on.safetensors"
+    assert command("models", "export", "my-nuclei", target).code == 0
+    assert read_info(target).config.preset == "tiny"
+
+    assert command("models", "remove", "my-nuclei").code == 0
+    assert "my-nuclei" not in command("models", "list").out
+
+
+@pytest.mark.parametrize("action", ["info", "export", "remove"])
+def test_a_model_that_is_not_there(command: Callable[..., Any], tmp_path: Path, action: str) -> None:
+    more = [tmp_path / "x.safetensors"] if action == "export" else []
+    ran = command("models", action, "gone", *more)
+    assert ran.code == 2
+    assert "'gone'" in ran.err and ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"\xff" * 64])
+def test_a_foreign_file_is_no_model(command: Callable[..., Any], tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "foreign.safetensors"
+    path.write_bytes(content)
+    ran = command("models", "add", path)
+    assert ran.code == 2
+    assert str(path) in ran.err and "Traceback" not in ran.err
+    assert command("models", "info", path).code == 2
+
+
+def test_the_bundled_model_cannot_be_removed(command: Callable[..., Any]) -> None:
+    assert command("models", "remove", "cupre").code == 2

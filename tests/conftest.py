@@ -1,0 +1,25 @@
+"""What tests of several parts share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images, which is not part of the repository; tests without it are skipped."""
+    folder = Path(os.environ.get("CUPRE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real images are not there: {folder} (CUPRE_DATA names another place)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of models, so that no test sees or changes those of whoever runs it."""
+    folder = tmp_path_factory.mktemp("models")
+    monkeypatch.setenv("NAPARI_CUPRE_MODELS", str(folder))
+    return folder
