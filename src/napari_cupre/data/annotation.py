@@ -1,0 +1,343 @@
+"""What a user vouched for: annotated cells, and which pixels of the image are known.
+
+An annotation is a label image plus *known* area. Inside a region (rectangle or polygon) every cell is
+annotated, so all of it is known. Elsewhere only the marked cells, a rim around them and what was
+painted as background are known. Everything else is unknown and teaches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.draw import polygon as fill_polygon
+
+from napari_cupre.data.image import CellImage, PlaneIndex, normalise
+from napari_cupre.data.labels import (
+    as_labels,
+    check_same_shape,
+    label_areas,
+    median_diameter,
+    of_name,
+    scattered_labels,
+)
+from napari_cupre.data.shot_store import Shot, load_shots, save_shots
+from napari_cupre.errors import InputError
+
+__all__ = [
+    "AnnotationSummary",
+    "Shot",
+    "as_labels",
+    "cells_with_rim",
+    "check_shots",
+    "default_rim",
+    "enough_to_train",
+    "known_area",
+    "label_areas",
+    "load_shots",
+    "make_shot",
+    "median_diameter",
+    "region_mask",
+    "save_shots",
+    "scattered_labels",
+    "shots_from_image",
+    "summarise",
+]
+
+RIM_FRACTION = 0.2
+RIM_BOUNDS = (2.0, 6.0)
+"""The default rim is `RIM_FRACTION` of the median diameter, within these bounds in px."""
+
+GOOD_CELL_COUNT = 10
+"""From about this many cells on, more of them help less than more images."""
+
+
+@dataclass(frozen=True)
+class AnnotationSummary:
+    """How much is annotated, over all shots.
+
+    Attributes
+    ----------
+    images, cells : counts; only images with a cell count.
+    known_pixels, pixels : known and all pixels.
+    background_pixels : known pixels outside the cells.
+    cell_pixels : pixels of the cells.
+    diameter : median diameter of the cells in px, NaN without a cell.
+    """
+
+    images: int
+    cells: int
+    known_pixels: int
+    pixels: int
+    background_pixels: int
+    cell_pixels: int
+    diameter: float
+
+    @property
+    def known_fraction(self) -> float:
+        """Known share of all pixels, 0..1."""
+        return self.known_pixels / self.pixels if self.pixels else 0.0
+
+
+def default_rim(labels: np.ndarray) -> float:
+    """Width in px of the rim around annotated cells that counts as known background."""
+    diameter = median_diameter(labels)
+    return 0.0 if np.isnan(diameter) else float(np.clip(RIM_FRACTION * diameter, *RIM_BOUNDS))
+
+
+def cells_with_rim(cells: np.ndarray, width: float) -> np.ndarray:
+    """Pixels of the cells and those within `width` px of one; bool, the shape of the bool mask `cells`."""
+    if width <= 0 or not cells.any():
+        return cells.copy()
+    return ndimage.distance_transform_edt(~cells) <= width
+
+
+def region_mask(regions: Sequence[np.ndarray], shape: tuple[int, int], name: str = "") -> np.ndarray:
+    """Pixels whose centre lies in one of the regions.
+
+    Parameters
+    ----------
+    regions : polygons (n, 2) in pixel coordinates (y, x), where the centre of the first pixel is (0, 0);
+        two points are the opposite corners of a rectangle.
+    shape : rows and columns of the image.
+
+    Returns
+    -------
+    bool (Y, X)
+
+    Raises
+    ------
+    InputError : a region with under two points, of broken numbers, or without any pixel of the image.
+    """
+    mask = np.zeros(shape, bool)
+    for number, region in enumerate(regions, start=1):
+        corners = np.asarray(region, float)
+        if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 2 or not np.isfinite(corners).all():
+            raise InputError(f"Region {number}{of_name(name)} is no rectangle or polygon: draw it again.")
+        if len(corners) == 2:
+            (top, left), (bottom, right) = corners
+            corners = np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
+        rows, columns = fill_polygon(corners[:, 0], corners[:, 1], shape)
+        if rows.size == 0:
+            raise InputError(
+                f"Region {number}{of_name(name)} covers no pixel of the image of {shape[0]} x {shape[1]} px: "
+                f"draw it on the image."
+            )
+        mask[rows, columns] = True
+    return mask
+
+
+def known_area(
+    labels: np.ndarray,
+    *,
+    regions: Sequence[np.ndarray] | None = None,
+    background: np.ndarray | None = None,
+    rim: float | None = None,
+    name: str = "",
+) -> np.ndarray:
+    """Pixels that a partial annotation vouches for.
+
+    Parameters
+    ----------
+    labels : int32 (Y, X).
+    regions : areas in which every cell is annotated, see `region_mask`.
+    background : bool (Y, X), True where the user painted background.
+    rim : width in px of the known background around cells that touch no region; None for `default_rim`.
+
+    Returns
+    -------
+    bool (Y, X)
+    """
+    cells = labels > 0
+    known = cells.copy()
+    alone = cells
+    if regions:
+        inside = region_mask(regions, labels.shape, name)
+        known |= inside
+        # What surrounds a cell at a region's edge was looked at on the region's side only.
+        alone = cells & ~np.isin(labels, np.unique(labels[inside & cells]))
+    known |= cells_with_rim(alone, default_rim(labels) if rim is None else rim)
+    if background is not None:
+        painted = np.asarray(background)
+        if painted.shape != labels.shape:
+            raise InputError(
+                f"The painted background {painted.shape} and the labels {labels.shape}{of_name(name)} differ "
+                f"in size: paint both on one image."
+            )
+        known |= painted.astype(bool)
+    return known
+
+
+def make_shot(
+    image_plane: np.ndarray,
+    labels: Any,
+    *,
+    regions: Sequence[np.ndarray] | None = None,
+    background: np.ndarray | None = None,
+    complete: bool = False,
+    rim: float | None = None,
+    name: str = "",
+    rgb: bool | None = None,
+) -> Shot:
+    """Make a training example of an image plane and its annotation.
+
+    Parameters
+    ----------
+    image_plane : (Y, X) or (Y, X, C) in the source's grey values; it is normalised here.
+    labels : whole numbers (Y, X), 0 = not annotated, one value per cell.
+    regions, background, rim : see `known_area`.
+    complete : every cell of the image is annotated, so that all of it is known.
+    name : what to call it in messages.
+    rgb : see `normalise`.
+
+    Raises
+    ------
+    InputError : image and labels of different size (both are named), unfit labels or regions, NaN only.
+    """
+    image_plane = np.asarray(image_plane)
+    numbers = as_labels(labels, name)
+    check_same_shape(image_plane.shape[:2], numbers.shape, name)
+    if complete:
+        known = np.ones(numbers.shape, bool)
+    else:
+        known = known_area(numbers, regions=regions, background=background, rim=rim, name=name)
+    return Shot(normalise(image_plane, rgb=rgb), numbers, known, name)
+
+
+def shots_from_image(
+    image: CellImage,
+    labels: Any,
+    *,
+    channels: Sequence[int] | None = None,
+    regions: Sequence[np.ndarray] | None = None,
+    background: np.ndarray | None = None,
+    complete: bool = False,
+    rim: float | None = None,
+) -> Iterator[Shot]:
+    """Make a training example of every annotated plane of an image.
+
+    Parameters
+    ----------
+    image : any image; its planes along T and Z become shots of their own.
+    labels : whole numbers over `image.result_axes` (channels and colours left out).
+    channels : up to three channels to use.
+    regions : polygons (n, 2) in pixel (y, x) for an image of one plane, else (n, d) over `image.result_axes`;
+        a region belongs to the plane of its first corner.
+    background : bool, the shape of `labels`.
+    complete, rim : see `make_shot`.
+
+    Yields
+    ------
+    Shot : of each plane with a cell, a region or painted background; of each plane if `complete`.
+
+    Raises
+    ------
+    InputError : see `make_shot`; also a region that lies on no plane of the image.
+    """
+    numbers = as_labels(labels, image.name)
+    shape = image.result_shape
+    if numbers.size != np.prod(shape) or numbers.shape[-2:] != shape[-2:]:
+        check_same_shape(shape, numbers.shape, image.name)
+    numbers = numbers.reshape(shape)
+    painted = None if background is None else np.asarray(background, bool).reshape(shape)
+    axes = image.result_axes[:-2]
+    by_plane = _regions_by_plane(regions or (), image)
+    for index in image.plane_indices():
+        position = tuple(index[axis] for axis in axes)
+        plane_regions = by_plane.get(position, [])
+        has_background = painted is not None and painted[position].any()
+        if not (complete or plane_regions or has_background or numbers[position].any()):
+            continue
+        plane = image.plane(index, channels)
+        yield make_shot(
+            plane,
+            numbers[position],
+            regions=plane_regions,
+            background=painted[position] if painted is not None else None,
+            complete=complete,
+            rim=rim,
+            name=_plane_name(image.name, index),
+            rgb=image.is_rgb and plane.ndim == 3,
+        )
+
+
+def _regions_by_plane(
+    regions: Sequence[np.ndarray], image: CellImage
+) -> dict[tuple[int, ...], list[np.ndarray]]:
+    """Regions as (y, x) polygons by position along T and Z."""
+    shape = image.result_shape[:-2]
+    by_plane: dict[tuple[int, ...], list[np.ndarray]] = {}
+    for number, region in enumerate(regions, start=1):
+        corners = np.asarray(region, float)
+        leading = corners[0, :-2] if corners.ndim == 2 and len(corners) else np.empty(0)
+        position = tuple(round(float(value)) for value in leading)
+        if not position and np.prod(shape) == 1:
+            position = (0,) * len(shape)
+        if len(position) != len(shape) or any(not 0 <= at < size for at, size in zip(position, shape)):
+            raise InputError(
+                f"Region {number}{of_name(image.name)} lies on no plane of the image "
+                f"({image.result_axes} = {image.result_shape}): draw it on a plane."
+            )
+        by_plane.setdefault(position, []).append(corners[:, -2:])
+    return by_plane
+
+
+def summarise(shots: Sequence[Shot]) -> AnnotationSummary:
+    """Count the annotated cells and the known area of shots."""
+    areas = [label_areas(shot.labels)[1] for shot in shots]
+    every = np.concatenate(areas) if areas else np.empty(0, np.int64)
+    known = sum(int(shot.known.sum()) for shot in shots)
+    return AnnotationSummary(
+        images=sum(area.size > 0 for area in areas),
+        cells=int(every.size),
+        known_pixels=known,
+        pixels=sum(shot.known.size for shot in shots),
+        background_pixels=sum(int((shot.known & (shot.labels == 0)).sum()) for shot in shots),
+        cell_pixels=int(every.sum()),
+        diameter=float(np.median(2 * np.sqrt(every / np.pi))) if every.size else float("nan"),
+    )
+
+
+def enough_to_train(shots: Sequence[Shot]) -> tuple[bool, str]:
+    """Whether training can start, and one sentence that says what would help most."""
+    summary = summarise(shots)
+    if summary.cells == 0:
+        return False, "No cell is marked yet: paint at least one, each cell with a number of its own."
+    cells = "1 cell is marked" if summary.cells == 1 else f"{summary.cells} cells are marked"
+    if summary.cells < GOOD_CELL_COUNT // 2:
+        return (
+            True,
+            f"{cells}, training can start: {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better.",
+        )
+    if summary.background_pixels < summary.cell_pixels:
+        return True, f"{cells}, training can start: some painted background or a region would help now."
+    if summary.cells < GOOD_CELL_COUNT:
+        return True, f"{cells}, training can start: a few more, of different looks, would help."
+    return True, f"{cells}, enough to train: more help most where the result is wrong."
+
+
+def check_shots(shots: Sequence[Shot]) -> None:
+    """Refuse to train on nothing.
+
+    Raises
+    ------
+    InputError : no shot, or no annotated cell in any.
+    """
+    if not shots:
+        raise InputError("There is no annotated image to train on: mark a few cells in one first.")
+    if not any(shot.labels.any() for shot in shots):
+        raise InputError(
+            f"No cell is annotated in {_count(len(shots), 'image')}: mark at least one cell, then train."
+        )
+
+
+def _plane_name(name: str, index: PlaneIndex) -> str:
+    place = ", ".join(f"{axis}={position}" for axis, position in index.items())
+    return f"{name} ({place})" if place else name
+
+
+def _count(number: int, noun: str) -> str:
+    return f"the {noun}" if number == 1 else f"the {number} {noun}s"

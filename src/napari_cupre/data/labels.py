@@ -1,0 +1,96 @@
+"""Label images: whole numbers, 0 = background, one value per instance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from napari_cupre.errors import InputError
+
+
+def as_labels(labels: Any, name: str = "") -> np.ndarray:
+    """Check a label image of any integer type and return it as int32.
+
+    Floats are accepted if they hold whole numbers. Values beyond int32 are renumbered. Pixels of one value
+    are one instance, even if they do not touch.
+
+    Raises
+    ------
+    InputError : negative or broken numbers, or values that are no numbers.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind not in "buif":
+        raise InputError(f"The labels{of_name(name)} hold values of type {array.dtype}: give whole numbers.")
+    if array.size == 0:
+        return array.astype(np.int32)
+    if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.trunc(array)).all()):
+        raise InputError(f"The labels{of_name(name)} hold broken numbers: give one whole number per cell.")
+    if array.dtype.kind != "b" and array.min() < 0:
+        raise InputError(
+            f"The labels{of_name(name)} hold negative numbers: use 0 for background and 1, 2, ... for cells."
+        )
+    if array.max() > np.iinfo(np.int32).max:
+        values, inverse = np.unique(array, return_inverse=True)
+        # 0 stays 0: without background in the image, the lowest cell must not become background.
+        array = inverse.reshape(array.shape) + (values[0] != 0)
+    return array.astype(np.int32)
+
+
+def label_areas(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and areas in px of the instances of a label image, background left out."""
+    if labels.size == 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    if labels.max() < 4 * labels.size:
+        counts = np.bincount(labels.ravel())
+        values = np.flatnonzero(counts)
+        areas = counts[values]
+    else:  # counting would need memory for every number up to the largest
+        values, areas = np.unique(labels, return_counts=True)
+    kept = values != 0
+    return values[kept], areas[kept]
+
+
+def median_diameter(labels: np.ndarray) -> float:
+    """Median over the instances of the diameter in px of a disk of the same area; NaN without an instance."""
+    _, areas = label_areas(labels)
+    return float(np.median(2 * np.sqrt(areas / np.pi))) if areas.size else float("nan")
+
+
+def scattered_labels(labels: np.ndarray, crumbs: float = 0.1) -> list[int]:
+    """Values that mark parts which do not touch, most often two cells painted with one number.
+
+    Parameters
+    ----------
+    labels : int32 (Y, X).
+    crumbs : parts under this share of their label's area are slips of the brush and do not count.
+    """
+    values, areas = label_areas(labels)
+    scattered = []
+    for value, area, box in zip(values, areas, _boxes(labels, values)):
+        _, part_areas = label_areas(ndimage.label(labels[box] == value, np.ones((3, 3)))[0])
+        if (part_areas >= crumbs * area).sum() > 1:
+            scattered.append(int(value))
+    return scattered
+
+
+def _boxes(labels: np.ndarray, values: np.ndarray) -> list[tuple[slice, slice]]:
+    """Bounding box of every value."""
+    # Ranks instead of values, since find_objects makes a list as long as the largest value.
+    ranks = np.searchsorted(np.concatenate([[0], values]), labels)
+    return [box for box in ndimage.find_objects(ranks) if box is not None]
+
+
+def check_same_shape(image: tuple[int, ...], labels: tuple[int, ...], name: str = "") -> None:
+    """Raise InputError, naming both shapes, if an image and its labels differ in size."""
+    if tuple(image) != tuple(labels):
+        raise InputError(
+            f"The image {tuple(image)} and the labels {tuple(labels)}{of_name(name)} differ in size: "
+            f"choose labels that were made for this image."
+        )
+
+
+def of_name(name: str) -> str:
+    """The part of a message that names an image, where it has a name."""
+    return f' of "{name}"' if name else ""
