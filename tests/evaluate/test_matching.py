@@ -139,7 +139,7 @@ def test_stacks_are_matched_as_solids():
     ("truth", "predicted", "words"),
     [
         (np.zeros((4, 5), int), np.zeros((5, 4), int), ["night", "(4, 5)", "(5, 4)"]),
-        (np.zeros((4, 4), int), np.zeros((4, 4)), ["prediction", "float64"]),
+        (np.zeros((4, 4), int), np.full((4, 4), 0.5), ["night", "prediction", "whole number"]),
         (np.full((4, 4), -1), np.zeros((4, 4), int), ["truth", "negative"]),
     ],
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from napari_cupre.data.labels import as_labels
 from napari_cupre.errors import InputError
 
 #: IoU thresholds of the COCO and Cellpose averages, .5:.05:.95. Quotients of integers, so that
@@ -68,7 +69,7 @@ def match_instances(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray 
 
     Parameters
     ----------
-    truth, predicted : integer arrays of one shape, (Y, X) or (Z, Y, X)
+    truth, predicted : whole numbers, arrays of one shape, (Y, X) or (Z, Y, X)
         0 is background. The values themselves do not matter.
     known : bool array of that shape, optional
         False where nobody vouched for the truth (partial annotation).
@@ -78,10 +79,10 @@ def match_instances(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray 
     InputError
         If shapes differ or a label image does not hold whole, non-negative numbers.
     """
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    truth, predicted = as_labels(truth, "the truth"), as_labels(predicted, "the prediction")
     _check_same_shape("the truth", truth, "the prediction", predicted)
-    truth_ids, truth_rows = _rows(truth, "the truth")
-    predicted_ids, predicted_rows = _rows(predicted, "the prediction")
+    truth_ids, truth_rows = _rows(truth)
+    predicted_ids, predicted_rows = _rows(predicted)
     table = _overlaps(truth_rows, predicted_rows, len(truth_ids), len(predicted_ids))
     truth_areas = np.asarray(table.sum(axis=1)).ravel()[1:]
     predicted_areas = np.asarray(table.sum(axis=0)).ravel()[1:]
@@ -110,15 +111,11 @@ def _check_same_shape(first_name: str, first: np.ndarray, second_name: str, seco
         )
 
 
-def _rows(labels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The instances' label values, and per pixel the 1-based row of its instance (0: background)."""
-    if labels.dtype.kind not in "iub":
-        raise InputError(f"{name} holds {labels.dtype} values; a label image must hold whole numbers.")
     flat = labels.ravel()
     if flat.size == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    if flat.min() < 0:
-        raise InputError(f"{name} holds negative labels; use 0 for background and 1, 2, ... for cells.")
     highest = int(flat.max())
     if highest <= flat.size:  # a look-up table is far quicker than sorting all pixels
         present = np.bincount(flat, minlength=1) > 0
