@@ -120,6 +120,8 @@ def compact() -> ModelConfig:
         box_hidden=256,
         mask_channels=64,
         mask_convs=2,
+        roi_batch=64,
+        mask_batch=24,
     )
 
 

@@ -116,7 +116,7 @@ class InstanceHeads(nn.Module):
         self.config = config
         names = [str(level) for level in range(min(levels, 4))]
         self.box_pool = MultiScaleRoIAlign(names, 7, 2)
-        self.mask_pool = MultiScaleRoIAlign(names, 14, 2)
+        self.mask_pool = MultiScaleRoIAlign(names, 14, 1)
         self.box = BoxHead(config)
         self.mask = MaskHead(config)
         self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))

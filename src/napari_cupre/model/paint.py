@@ -17,6 +17,7 @@ CHUNK_PIXELS = 1 << 17
 """Box pixels that are sampled together; about 8 MB of working memory."""
 
 THRESHOLD = 0.5
+"""Probability from which on a pixel belongs to the mask."""
 
 
 class Foreground(NamedTuple):
@@ -47,10 +48,12 @@ def pixel_ranges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
     Returns
     -------
-    int64 (N, 4): first column, first row, end column, end row (ends exclusive, never before the start).
+    int64 (N, 4): first column, first row, end column, end row (ends exclusive, never before the
+    start). A box that is not finite has no pixel.
     """
     limits = np.array([shape[1], shape[0], shape[1], shape[0]])
-    edges = np.nan_to_num(np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
+    edges = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    edges[~np.isfinite(edges).all(axis=1)] = 0
     ranges = np.clip(np.ceil(edges - 0.5), 0, limits).astype(np.int64)
     np.maximum(ranges[:, 2:], ranges[:, :2], out=ranges[:, 2:])
     return ranges
@@ -113,11 +116,13 @@ def _sample_rows(
     """Bilinear sampling of whole box rows: first along y (whole mask rows), then along x (pixels)."""
     side = grid.shape[-1]
     box = edges[instance]
-    low, share = _grid_position(row.astype(np.float32), box[:, 1], box[:, 3], side)
+    place = (row.astype(np.float32) + 0.5 - box[:, 1]) / (box[:, 3] - box[:, 1]) * side - 0.5
+    place = np.clip(place, 0, side - 1)
+    low = np.minimum(place.astype(np.int64), side - 2)
     mask_rows = grid.reshape(-1, side)
     at = instance * side + low
     values = mask_rows[at]
-    values += share[:, None] * (mask_rows[at + 1] - values)
+    values += (place - low)[:, None].astype(np.float32) * (mask_rows[at + 1] - values)
 
     first, count = ranges[instance, 0], ranges[instance, 2] - ranges[instance, 0]
     start = np.cumsum(count) - count
@@ -127,30 +132,25 @@ def _sample_rows(
     position *= np.repeat(stretch, count)
     position += np.repeat((0.5 - box[:, 0]) * stretch - 0.5, count)
     np.clip(position, 0, side - 1, out=position)
-    low = np.minimum(position.astype(np.int32), side - 2)
-    position -= low
-    at = low + np.repeat(np.arange(len(row)) * side, count)
+    left = np.minimum(position.astype(np.int32), side - 2)
+    position -= left
+    at = left + np.repeat(np.arange(len(row)) * side, count)
     flat = values.ravel()
-    left = flat[at]
+    value = flat[at]
     at += 1
-    inside = np.flatnonzero(left + position * (flat[at] - left) >= THRESHOLD)
+    value += position * (flat[at] - value)
+    inside = np.flatnonzero(value >= THRESHOLD)
 
     of_row = np.repeat(np.arange(len(row)), count)[inside]
     return Foreground(instance[of_row], row[of_row] * width + column[inside])
 
 
-def _grid_position(
-    pixel: np.ndarray, low_edge: np.ndarray, high_edge: np.ndarray, side: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where a pixel's centre falls on a grid of `side` cells over a box: lower cell and share of the next."""
-    position = (pixel + 0.5 - low_edge) / (high_edge - low_edge) * side - 0.5
-    position = np.clip(position, 0, side - 1)
-    low = np.minimum(position.astype(np.int64), side - 2)
-    return low, position - low
-
-
 def paint(
-    boxes: np.ndarray, masks: np.ndarray, scores: np.ndarray, shape: tuple[int, int], chunk: int = CHUNK_PIXELS
+    boxes: np.ndarray,
+    masks: np.ndarray,
+    scores: np.ndarray,
+    shape: tuple[int, int],
+    chunk: int = CHUNK_PIXELS,
 ) -> np.ndarray:
     """Paint masks into a new label image; where they overlap, the higher score stays.
 

@@ -1,0 +1,145 @@
+"""Judging a network on held-out annotation, of which only the known part counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_cupre.data.annotation import Shot
+from napari_cupre.evaluate import evaluate
+from napari_cupre.finetune.split import count_cells
+from napari_cupre.model.device import autocast, memory_format
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.paint import paint
+from napari_cupre.model.targets import label_boxes, target_from_labels
+
+# Windows and their side in network px that one validation looks at, so that it takes seconds.
+MOST_WINDOWS, WINDOW = 8, 320
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How well a network does on the held-out part; `ap` and `ap50` as in `evaluate`, mean over windows."""
+
+    ap50: float
+    ap: float
+    loss: float
+    cells: int
+
+    @property
+    def score(self) -> float:
+        """What "better" means: finding the cells and outlining them well count alike."""
+        return (self.ap50 + self.ap) / 2
+
+
+class Judge:
+    """Held-out windows at network scale.
+
+    Parameters
+    ----------
+    shots : held-out shots, already scaled to the network's diameter.
+    seed : fixes which windows are looked at in large images, and the sampling of the loss.
+    """
+
+    def __init__(self, shots: list[Shot], seed: int) -> None:
+        self.seed = seed
+        self.windows = [window for shot in shots for window in _windows(shot, seed)]
+        if len(self.windows) > MOST_WINDOWS:
+            chosen = np.random.default_rng(seed).permutation(len(self.windows))[:MOST_WINDOWS]
+            self.windows = [self.windows[i] for i in sorted(chosen)]
+        self.cells = sum(count_cells(window.labels) for window in self.windows)
+
+    def __call__(self, network: CellRCNN, dtype: torch.dtype | None) -> Verdict:
+        """Judge `network` as it is; it is left in the mode it was in."""
+        predicted = [segment(network, window.image, dtype) for window in self.windows]
+        report = evaluate(
+            [w.labels for w in self.windows], predicted, known=[w.known for w in self.windows]
+        )
+        return Verdict(report.ap50, report.ap, self._loss(network, dtype), self.cells)
+
+    @torch.no_grad()
+    def _loss(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
+        device = next(network.parameters()).device
+        total = 0.0
+        with torch.random.fork_rng(devices=[]), losses_without_learning(network):
+            torch.manual_seed(self.seed)
+            for window in self.windows:
+                target = target_from_labels(window.labels, window.known).to(device)
+                with autocast(device, dtype):
+                    losses = network(to_batch([window.image], device), [target])
+                total += float(sum(losses.values()))
+        return total / max(len(self.windows), 1)
+
+
+class losses_without_learning:
+    """Context in which a network gives losses, but its BatchNorm statistics stay as they are."""
+
+    def __init__(self, network: CellRCNN) -> None:
+        self.network = network
+
+    def __enter__(self) -> None:
+        self.modes = {module: module.training for module in self.network.modules()}
+        self.network.train()
+        hold_batchnorm(self.network)
+
+    def __exit__(self, *_: object) -> None:
+        for module, mode in self.modes.items():
+            module.training = mode
+
+
+def hold_batchnorm(network: torch.nn.Module) -> None:
+    """Use the running statistics of every BatchNorm and do not change them."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def to_batch(images: list[np.ndarray], device: torch.device) -> Tensor:
+    """Float (B, 3, H, W) of (H, W, 3) images of one size."""
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return batch.to(device).contiguous(memory_format=memory_format(device))
+
+
+def segment(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None, score: float = 0.5) -> np.ndarray:
+    """Label image int32 (Y, X) of one window (Y, X, 3) at network scale."""
+    device = next(network.parameters()).device
+    with autocast(device, dtype):
+        found = network.detect(to_batch([image], device), score=score)[0]
+    return paint(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
+
+
+def _windows(shot: Shot, seed: int) -> list[Shot]:
+    """A small shot whole; of a large one, windows around random annotated cells."""
+    height, width = shot.labels.shape
+    if max(height, width) <= 2 * WINDOW:
+        return [shot]
+    _, boxes = label_boxes(shot.labels)
+    taken = np.zeros((height, width), bool)
+    windows = []
+    for row in np.random.default_rng(seed).permutation(len(boxes)):
+        x, y = (boxes[row, :2] + boxes[row, 2:]) // 2
+        top, left = _start(y, height), _start(x, width)
+        part = (slice(top, top + WINDOW), slice(left, left + WINDOW))
+        if len(windows) == MOST_WINDOWS or taken[part].any():
+            continue
+        taken[part] = True
+        windows.append(_window(shot, part))
+    return windows
+
+
+def _start(centre: int, length: int) -> int:
+    return int(np.clip(centre - WINDOW // 2, 0, max(length - WINDOW, 0)))
+
+
+def _window(shot: Shot, part: tuple[slice, slice]) -> Shot:
+    """Cut a window; cells that its border divides are unknown in it."""
+    labels, known = shot.labels[part].copy(), shot.known[part].copy()
+    whole = dict(zip(*np.unique(shot.labels, return_counts=True)))
+    for label, area in zip(*np.unique(labels, return_counts=True)):
+        if label and area < whole[label]:
+            known[labels == label] = False
+            labels[labels == label] = 0
+    return Shot(shot.image[part], labels, known, shot.name)

@@ -1,0 +1,411 @@
+"""The few-shot trainer: one run, from annotated images to a model that is no worse than its start."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_cupre import __version__
+from napari_cupre.data.annotation import Shot, check_shots
+from napari_cupre.errors import CupreError, EnvironmentFault, InputError
+from napari_cupre.events import (
+    Event,
+    Finished,
+    Notice,
+    Preview,
+    RunState,
+    Saved,
+    StateChanged,
+    StepDone,
+    Validated,
+)
+from napari_cupre.finetune.average import WeightAverage, swapped_weights
+from napari_cupre.finetune.crops import CropSampler, median_cell, scale_shot
+from napari_cupre.finetune.folder import RunFolder
+from napari_cupre.finetune.judge import Judge, Verdict, hold_batchnorm, segment, to_batch
+from napari_cupre.finetune.settings import FinetuneSettings
+from napari_cupre.finetune.split import count_cells, split
+from napari_cupre.model.checkpoint import Model
+from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
+
+# Learning rates of the backbone and of the rest, from pretrained and from random weights. A pretrained
+# backbone already knows cells; few crops must not pull it away.
+RATES = {"pretrained": (1e-4, 3e-4), "scratch": (1e-3, 1e-3)}
+WARM_UP = 15  # steps
+LAST_RATE = 0.02  # of the first, at the end of the cosine
+CLIP = 5.0  # norm of the gradient
+JUDGE_EVERY = 0.1  # of the budget
+JUDGE_SHARE = 0.1  # of the time at most goes into judging
+SAVE_EVERY = 30.0  # seconds
+NO_WORSE = 0.01  # differences of the score below this are chance
+SMALLEST_CROP = 128
+
+
+class FinetuneRun:
+    """One training; `events` drives it and says what happens.
+
+    Parameters
+    ----------
+    start : the model to start from; it is not changed.
+    shots : annotated images at their own scale.
+    settings : budget and the like.
+    out : file of the finished model; its run folder `<stem>.run` holds the training set and, while
+        training, everything that `resume` needs. None keeps the run in memory.
+
+    Raises
+    ------
+    InputError
+        If nothing is annotated, or `out` would overwrite the starting model.
+    """
+
+    def __init__(
+        self,
+        start: Model,
+        shots: list[Shot],
+        settings: FinetuneSettings | None = None,
+        out: Path | None = None,
+        start_path: Path | None = None,
+    ) -> None:
+        check_shots(shots)
+        if out is not None and start_path is not None and out.resolve() == start_path.resolve():
+            raise InputError(f"The new model would overwrite the one it starts from, {out}: choose another name.")
+        self.settings = settings or FinetuneSettings()
+        self.start, self.shots, self.out = start, shots, out
+        self.folder = RunFolder(out) if out is not None else None
+        self.state = RunState.IDLE
+        self.result: Model | None = None
+        self.step = 0
+        self.elapsed = 0.0
+        self.history: list[dict[str, Any]] = []
+        self.batch, self.crop = self.settings.batch, self.settings.crop
+        self._stop = threading.Event()
+        self._preview: np.ndarray | None = None
+        self._best: tuple[Verdict, dict[str, torch.Tensor], int] | None = None
+        self._from: str | None = None
+
+    # -- what other threads may call ------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End after the present step; the best weights so far are the result."""
+        self._stop.set()
+
+    def preview(self, image: np.ndarray) -> None:
+        """Ask for a `Preview` of `image`, float32 (Y, X, 3) normalised, after the present step."""
+        self._preview = image
+
+    # -- the run --------------------------------------------------------------------------------
+
+    @classmethod
+    def resume(cls, out: Path, start: Model, settings: FinetuneSettings | None = None) -> FinetuneRun:
+        """Continue the stopped or killed run of `out`.
+
+        Parameters
+        ----------
+        start : the model the run was started from; the verdict compares with it.
+        settings : new settings; a new budget counts from here on. The old ones are kept by default.
+        """
+        folder = RunFolder(out)
+        kept = folder.read_settings()
+        run = cls(start, folder.read_shots(), settings or kept, out)
+        run._from = "resume"
+        return run
+
+    def events(self) -> Iterator[Event]:
+        """Train to the end of the budget or until `stop`; call it once.
+
+        Closing the iterator early saves the run as `stop` does.
+        """
+        try:
+            yield self._enter(RunState.PREPARING, "Preparing the annotated images")
+            yield from self._prepare()
+            yield self._enter(RunState.RUNNING, "Training")
+            yield from self._train()
+            yield self._enter(RunState.STOPPING, "Choosing the best weights")
+            yield from self._finish()
+            yield self._enter(RunState.STOPPED if self._stop.is_set() else RunState.DONE)
+        except GeneratorExit:
+            if self.state is RunState.RUNNING:
+                self._save_state()
+            self.state = RunState.STOPPED
+            raise
+        except CupreError as error:
+            yield self._enter(RunState.FAILED, str(error))
+            raise
+        except Exception:
+            self.state = RunState.FAILED
+            raise
+
+    def _enter(self, state: RunState, message: str = "") -> StateChanged:
+        self.state = state
+        return StateChanged(state, message)
+
+    def _prepare(self) -> Iterator[Event]:
+        settings = self.settings
+        self.device = choose_device(settings.device)
+        self.dtype = training_dtype(self.device)
+        self.diameter = settings.diameter or median_cell(self.shots)
+        self.scratch = self.start.info.training.get("objective", "none").startswith("none")
+        model = self.start.copy(diameter=self.diameter).to(self.device)
+        self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
+        teaching, held_out = split(self.shots, settings.held_out, settings.seed)
+        scale = model.network.config.diameter / self.diameter
+        self.judge = Judge([scale_shot(shot, scale) for shot in held_out], settings.seed) if held_out else None
+        rehearse = 0.0 if self.scratch else settings.rehearse
+        self.sampler = CropSampler(teaching, scale, model.network.config.diameter, rehearse)
+        self.optimiser = self._make_optimiser()
+        self.average = WeightAverage(self.network)
+        self._began = 0.0
+        if self.folder is not None:
+            self.folder.create(self.shots, settings)
+        yield Notice(self._plan(teaching, held_out))
+        if self._from == "resume":
+            yield from self._load_state()
+        elif self.judge is not None and not self.scratch:
+            yield self._judge_now("start")
+
+    def _plan(self, teaching: list[Shot], held_out: list[Shot]) -> str:
+        cells = sum(count_cells(shot.labels) for shot in teaching)
+        held = sum(count_cells(shot.labels) for shot in held_out)
+        judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
+        return (
+            f"Training on {cells} cells of {len(teaching)} image{'s' * (len(teaching) != 1)}, {judged}; "
+            f"diameter {self.diameter:.0f} px, {self.device.type}."
+        )
+
+    def _make_optimiser(self) -> torch.optim.AdamW:
+        backbone, rest = RATES["scratch" if self.scratch else "pretrained"]
+        body = list(self.network.backbone.parameters())
+        ids = {id(p) for p in body}
+        others = [p for p in self.network.parameters() if id(p) not in ids]
+        groups = [{"params": body, "rate": backbone}, {"params": others, "rate": rest}]
+        return torch.optim.AdamW(groups, lr=rest, weight_decay=0.01)
+
+    def _train(self) -> Iterator[Event]:
+        self._began = time.monotonic() - self.elapsed
+        last_saved, judged_at = time.monotonic(), self._fraction()
+        while not self._stop.is_set() and self._fraction() < 1:
+            yield from self._one_step()
+            yield from self._answer_preview()
+            if self.judge is not None and self._fraction() >= judged_at + JUDGE_EVERY:
+                judged_at = self._fraction()
+                yield self._judge_now("average")
+            if self.folder is not None and time.monotonic() - last_saved > SAVE_EVERY:
+                self._save_state()
+                last_saved = time.monotonic()
+                yield Saved(str(self.folder.state_path), "run", self.step)
+
+    def _fraction(self) -> float:
+        """Share of the budget that is used up."""
+        self.elapsed = time.monotonic() - self._began
+        used = 0.0
+        if self.settings.minutes is not None:
+            used = self.elapsed / (60 * self.settings.minutes)
+        if self.settings.steps is not None:
+            used = max(used, self.step / self.settings.steps)
+        return used
+
+    def _one_step(self) -> Iterator[Event]:
+        fraction = self._fraction()
+        try:
+            losses = self._learn(fraction)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            yield self._shrink(error)
+            return
+        self.step += 1
+        self.average.update(self.network, self.step)
+        used = self._fraction()
+        remaining = self.elapsed / used * (1 - used) if used > 0 else 0.0
+        rates = {"rate_backbone": self.optimiser.param_groups[0]["lr"], "rate": self.optimiser.param_groups[1]["lr"]}
+        yield StepDone(self.step, min(used, 1.0), max(remaining, 0.0), losses, rates)
+
+    def _learn(self, fraction: float) -> dict[str, float]:
+        """One optimiser step on freshly drawn crops; its randomness depends on seed and step alone."""
+        rng = np.random.default_rng([self.settings.seed, self.step])
+        crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
+        targets = [crop.target().to(self.device) for crop in crops]
+        self.network.train()
+        if not self.scratch:
+            hold_batchnorm(self.network)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**31)))
+            with autocast(self.device, self.dtype):
+                losses = self.network(to_batch([crop.image for crop in crops], self.device), targets)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise InputError(
+                "The training diverged (the loss is not a number): start again from another model or fewer minutes."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        warm = min(1.0, (self.step + 1) / WARM_UP)
+        curve = LAST_RATE + (1 - LAST_RATE) * (1 + cos(pi * min(fraction, 1.0))) / 2
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["rate"] * warm * curve
+        self.optimiser.step()
+        return {name: float(value) for name, value in losses.items()} | {"total": float(total)}
+
+    def _shrink(self, error: BaseException) -> Notice:
+        """Answer to a full memory: fewer, then smaller crops."""
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch > 1:
+            self.batch //= 2
+            return Notice(f"Memory ran out: going on with {self.batch} crops per step.")
+        if self.crop // 2 >= SMALLEST_CROP:
+            self.crop = self.crop // 64 * 32
+            return Notice(f"Memory ran out: going on with crops of {self.crop} px.")
+        raise EnvironmentFault(
+            "Memory ran out even with one small crop per step: close other programs or train on another device."
+        ) from error
+
+    def _judge_now(self, which: str) -> Validated:
+        """Judge the averaged weights, and keep them if they are the best so far."""
+        assert_judge = self.judge
+        if assert_judge is None:
+            raise RuntimeError("nothing is held out")
+        with swapped_weights(self.network, self.average.tensors):
+            verdict = assert_judge(self.network, self.dtype)
+        # Of equals the later one stays: it has seen more.
+        best = self._best is None or verdict.score >= self._best[0].score - (
+            NO_WORSE if self._best[2] > 0 else -NO_WORSE
+        )
+        if best:
+            tensors = {key: value.detach().clone() for key, value in self.average.tensors.items()}
+            self._best = (verdict, tensors, self.step)
+        self.history.append({"step": self.step, "which": which, **vars(verdict)})
+        return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
+
+    def _answer_preview(self) -> Iterator[Event]:
+        image, self._preview = self._preview, None
+        if image is None:
+            return
+        scaled = scale_shot(
+            Shot(image, np.zeros(image.shape[:2], np.int32), np.ones(image.shape[:2], bool)),
+            self.network.config.diameter / self.diameter,
+        )
+        with swapped_weights(self.network, self.average.tensors):
+            labels = segment(self.network, scaled.image, self.dtype)
+        yield Preview(self.step, _resize_labels(labels, image.shape[:2]))
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _finish(self) -> Iterator[Event]:
+        if self.folder is not None:
+            self._save_state()
+            yield Saved(str(self.folder.state_path), "run", self.step)
+        if self.judge is not None and self.step and self.history[-1:] and self.history[-1]["step"] != self.step:
+            yield self._judge_now("average")
+        last = self._as_model(self.average.tensors, self.step)
+        tensors, at = (self._best[1], self._best[2]) if self._best else (self.average.tensors, self.step)
+        self.result = self._as_model(tensors, at)
+        if self.folder is not None and self.out is not None:
+            yield Saved(str(self.folder.write_model("last", last)), "last", self.step)
+            yield Saved(str(self.folder.write_model("best", self.result)), "best", at)
+            yield Saved(str(self.folder.publish(self.result)), "final", at)
+        yield Finished(self._verdict(), {"step": self.step, "best_step": at, "history": self.history})
+
+    def _as_model(self, tensors: dict[str, torch.Tensor], step: int) -> Model:
+        name = self.out.stem if self.out is not None else "finetuned"
+        training = {
+            "objective": "few-shot fine-tuning",
+            "parent": self.start.info.name,
+            "parent_training": self.start.info.training,
+            "cells": sum(count_cells(shot.labels) for shot in self.shots),
+            "images": len(self.shots),
+            "steps": step,
+            "seconds": round(self.elapsed, 1),
+            "seed": self.settings.seed,
+            "code": __version__,
+        }
+        metrics = {"held_out": [entry for entry in self.history if entry["step"] == step]}
+        model = self.model.copy(name=name, training=training, metrics=metrics)
+        model.network.load_state_dict(tensors)
+        model.network.eval()
+        return model
+
+    def _verdict(self) -> str:
+        """One line: is it better than the start?"""
+        if self.judge is None or not self.history:
+            return (
+                f"Trained {self.step} steps. Too few cells were annotated to hold some out, "
+                "so judge by eye, or mark more."
+            )
+        best, _, at = self._best or (None, None, 0)
+        cells = f"on {self.judge.cells} held-out cells"
+        if best is None or self.scratch:
+            ap = best.ap50 if best else 0.0
+            return f"Trained {self.step} steps from random weights: AP50 {ap:.2f} {cells}."
+        start = self.history[0]
+        if at == 0:
+            now = self.history[-1]
+            return (
+                f"No better than the start {cells} (AP50 {now['ap50']:.2f}, start {start['ap50']:.2f}): "
+                "the start's weights are kept."
+            )
+        return (
+            f"Better than the start {cells}: AP50 {start['ap50']:.2f} -> {best.ap50:.2f}, "
+            f"AP {start['ap']:.2f} -> {best.ap:.2f}."
+        )
+
+    # -- what survives the process --------------------------------------------------------------
+
+    def _save_state(self) -> None:
+        if self.folder is None:
+            return
+        best = self._best
+        counters = {
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "batch": self.batch,
+            "crop": self.crop,
+            "history": self.history,
+            "best": {**vars(best[0]), "step": best[2]} if best else None,
+        }
+        self.folder.write_state(
+            counters, self.network, self.average.tensors, self.optimiser, best[1] if best else None
+        )
+
+    def _load_state(self) -> Iterator[Event]:
+        if self.folder is None or not self.folder.state_path.is_file():
+            yield Notice("The earlier run had not saved a step yet: starting it from the beginning.")
+            return
+        counters, best = self.folder.read_state(self.network, self.average.tensors, self.optimiser)
+        self.step, self.history = counters["step"], counters["history"]
+        self.batch, self.crop = counters["batch"], counters["crop"]
+        if counters["best"] and best is not None:
+            at = counters["best"].pop("step")
+            self._best = (Verdict(**counters["best"]), best, at)
+        self._continue_budget(counters["elapsed"])
+        yield Notice(f"Going on from step {self.step}.")
+
+    def _continue_budget(self, elapsed: float) -> None:
+        """An interrupted budget goes on; a budget that was used up begins anew."""
+        settings = self.settings
+        self.elapsed = elapsed
+        time_left = settings.minutes is None or elapsed < 60 * settings.minutes * 0.98
+        steps_left = settings.steps is None or self.step < settings.steps
+        if time_left and steps_left:
+            return
+        self.settings = replace(
+            settings,
+            minutes=None if settings.minutes is None else settings.minutes + elapsed / 60,
+            steps=None if settings.steps is None else settings.steps + self.step,
+        )
+
+
+def _resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    rows = np.minimum((np.arange(shape[0]) + 0.5) / shape[0] * labels.shape[0], labels.shape[0] - 1).astype(int)
+    columns = np.minimum((np.arange(shape[1]) + 0.5) / shape[1] * labels.shape[1], labels.shape[1] - 1).astype(int)
+    return labels[rows[:, None], columns[None, :]]
