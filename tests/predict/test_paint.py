@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+from napari_cupre.model.paint import falling_order, paint
 from napari_cupre.predict.instances import Masks, union_mask
-from napari_cupre.predict.paint import falling_order, paint
 from napari_cupre.predict.tidy import tidy
 
 

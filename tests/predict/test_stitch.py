@@ -54,7 +54,7 @@ def test_tiled_equals_untiled(
 ) -> None:
     shape = (height, width)
     discs = scattered_discs(seed, shape, (4, 12), 150, gap)
-    whole = stitched(discs, shape, max(shape), jitter=jitter)
+    whole = stitched(discs, shape, 1000, jitter=jitter)
     tiled = stitched(discs, shape, tile, jitter=jitter)
     assert len(tiled) == len(whole)
     assert f1(whole.labels, tiled.labels) >= 0.99

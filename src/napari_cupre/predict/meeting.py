@@ -110,7 +110,9 @@ def judge(meetings: list[Meeting], new_cut: np.ndarray, old_cut: np.ndarray, sha
 class SharedShare:
     """How far a cut detection and a cut instance agree on the area that both their tiles saw."""
 
-    def __init__(self, masks: dict[int, np.ndarray], labels: np.ndarray, zones: dict[int, tuple[slice, slice]]):
+    def __init__(
+        self, masks: dict[int, np.ndarray], labels: np.ndarray, zones: dict[int, tuple[slice, slice]]
+    ):
         self._masks, self._labels, self._zones = masks, labels, zones
 
     def __call__(self, new: int, old: int) -> float:

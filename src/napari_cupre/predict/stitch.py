@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from napari_cupre.model.paint import falling_order, foreground
 from napari_cupre.predict.instances import Instances, Masks, union_mask
 from napari_cupre.predict.meeting import DOUBLE, NEW, SharedShare, Verdict, find_meetings, judge
-from napari_cupre.model.paint import falling_order, foreground
 from napari_cupre.predict.tidy import tidy
 from napari_cupre.predict.tiles import Region, Tile, cut, owned
 
@@ -227,7 +227,9 @@ class Stitcher:
     def _widen(self, row: int, box: np.ndarray, score: float, mask: np.ndarray | None) -> None:
         """Let a record hold one more piece of its cell."""
         record = self._records[row]
-        both = np.concatenate([np.minimum(record["box"][:2], box[:2]), np.maximum(record["box"][2:], box[2:])])
+        both = np.concatenate(
+            [np.minimum(record["box"][:2], box[:2]), np.maximum(record["box"][2:], box[2:])]
+        )
         if self._masks is not None and mask is not None:
             self._masks[row] = union_mask([self._masks[row], mask], [record["box"].copy(), box], both)
         record["box"] = both

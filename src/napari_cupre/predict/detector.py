@@ -1,0 +1,104 @@
+"""Running the network on pieces of an image at the scale that it was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_cupre.errors import EnvironmentFault
+from napari_cupre.model.checkpoint import Model
+from napari_cupre.model.device import autocast, is_out_of_memory, training_dtype
+from napari_cupre.model.network import Detections
+from napari_cupre.predict.stitch import Found
+
+MAX_DETECTIONS = 3000
+"""Per piece; a packed field of 1024 network px with the smallest usual diameter holds about 2,300."""
+
+PIXELS_AT_ONCE = {"cpu": 1 << 20, "mps": 1 << 22, "cuda": 1 << 23}
+"""Network pixels of one batch: on a processor larger batches cost memory and gain nothing."""
+
+
+class Detector:
+    """A model made ready for prediction.
+
+    Parameters
+    ----------
+    model : its network is used as it is, in evaluation mode, where it is.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.device = model.device
+        self._dtype = training_dtype(self.device)
+
+    @property
+    def diameter(self) -> float:
+        """The cell diameter in network px that the network was trained for."""
+        return self.model.network.config.diameter
+
+    def batch_size(self, shape: tuple[int, int], factor: float) -> int:
+        """How many pieces of `shape` (Y, X) image px go through the network together."""
+        pixels = max(1.0, shape[0] * shape[1] * factor * factor)
+        return max(1, int(PIXELS_AT_ONCE.get(self.device.type, 1 << 20) // pixels))
+
+    def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
+        """Cells of each piece, in the piece's own px.
+
+        Parameters
+        ----------
+        pieces : float32 (Y, X, 3) each, normalised, all of one shape.
+        factor : network px per image px.
+        score : cells below it are left out.
+
+        Raises
+        ------
+        EnvironmentFault
+            If a single piece is too large for the device's memory.
+        """
+        try:
+            return self._run(pieces, factor, score)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(pieces) == 1:
+            raise EnvironmentFault(
+                f"A piece of {pieces[0].shape[0]} x {pieces[0].shape[1]} px does not fit into the memory of "
+                f"{self.device}: choose a smaller tile."
+            )
+        half = len(pieces) // 2
+        return self(pieces[:half], factor, score) + self(pieces[half:], factor, score)
+
+    def _run(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
+        batch = torch.stack([torch.from_numpy(np.ascontiguousarray(piece)) for piece in pieces])
+        # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
+        images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
+        with torch.inference_mode(), autocast(self.device, self._dtype):
+            found = self.model.network.detect(images, score=score, max_detections=MAX_DETECTIONS)
+        height, width = pieces[0].shape[:2]
+        stretch = (height / images.shape[-2], width / images.shape[-1])
+        return [_in_image(detections, stretch) for detections in found]
+
+
+def resized(images: Tensor, factor: float) -> Tensor:
+    """Images (B, C, Y, X) stretched by `factor`, smoothed where they shrink; at least 1 px a side."""
+    size = [max(1, round(side * factor)) for side in images.shape[-2:]]
+    if size == list(images.shape[-2:]):
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=factor < 1)
+
+
+def _in_image(detections: Detections, stretch: tuple[float, float]) -> Found:
+    """Detections with boxes in the px of the piece before it was resized."""
+    per_box = np.array([stretch[1], stretch[0], stretch[1], stretch[0]], dtype=np.float32)
+    return Found(
+        detections.boxes.numpy() * per_box,
+        detections.scores.numpy(),
+        detections.classes.numpy(),
+        detections.masks.numpy(),
+    )

@@ -1,0 +1,201 @@
+"""Predicting one plane of any size: scaled to the network's cells, tile by tile, painted once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.model.checkpoint import Model
+from napari_cupre.predict.detector import Detector
+from napari_cupre.predict.diameter import estimate_diameter
+from napari_cupre.predict.instances import Instances
+from napari_cupre.predict.stitch import Found, LabelArray, Patch, Stitcher
+from napari_cupre.predict.tiles import Region, Tile, plan_tiles
+
+DEFAULT_TILE = 1024
+"""Side of a tile in network px."""
+
+LARGEST_TILE = 4096
+"""Side of a tile in image px, for images whose cells are much larger than the network's."""
+
+MAX_FACTOR = 8.0
+"""Images are never stretched or shrunk more than this."""
+
+HALO_DIAMETERS = 2.0
+MIN_HALO = 64.0
+"""What a tile reads around its core: so many network px at least."""
+
+MARGIN = 4.0
+"""How far beside its core a tile keeps a cell, in network px."""
+
+TOLERANCE = 2.0
+"""A cell that comes this near to the end of what was read counts as cut, in network px."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a plane is scaled and cut.
+
+    Attributes
+    ----------
+    diameter : cell diameter in image px.
+    factor : network px per image px.
+    tiles : the tiles, row by row.
+    """
+
+    diameter: float
+    factor: float
+    tiles: list[Tile]
+
+    def stitcher(self, canvas: LabelArray, keep_masks: bool = True) -> Stitcher:
+        """What puts these tiles together on a label array."""
+        return Stitcher(
+            canvas,
+            self.tiles,
+            margin=MARGIN / self.factor,
+            tolerance=max(1.0, TOLERANCE / self.factor),
+            keep_masks=keep_masks,
+        )
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """One more tile is painted: `labels` (int32) are those of `region` as they are now."""
+
+    done: int
+    total: int
+    region: Region
+    labels: np.ndarray
+
+
+def plan_plane(
+    shape: tuple[int, int],
+    network_diameter: float,
+    diameter: float,
+    tile: int | None = None,
+    largest: int = LARGEST_TILE,
+) -> Plan:
+    """Choose scale and tiles for a plane.
+
+    Parameters
+    ----------
+    shape : (Y, X) in image px.
+    network_diameter : cell diameter in network px.
+    diameter : cell diameter in image px.
+    tile : side of a tile in network px; None = `DEFAULT_TILE`. Tiles that would hold little but
+        halo are made larger.
+    largest : longest side of a tile in image px.
+
+    Raises
+    ------
+    InputError
+        If the diameter or the tile is not positive.
+    """
+    if not (math.isfinite(diameter) and diameter > 0):
+        raise InputError(f"A cell diameter of {diameter} px cannot be used: give one above 0.")
+    if tile is not None and tile < 1:
+        raise InputError(f"A tile of {tile} px cannot be used: give 256 or more.")
+    factor = min(max(network_diameter / diameter, 1 / MAX_FACTOR), MAX_FACTOR)
+    halo = max(HALO_DIAMETERS * network_diameter, MIN_HALO)
+    side = max(DEFAULT_TILE if tile is None else tile, 3 * halo)
+    halo_px = math.ceil(halo / factor)
+    side_px = max(min(math.floor(side / factor), largest), 3 * halo_px)
+    return Plan(diameter, factor, plan_tiles(shape, side_px, halo_px))
+
+
+def choose_diameter(detector: Detector, pieces: list[np.ndarray], diameter: float | None) -> float:
+    """The cell diameter in image px: as asked for, else as trained for, else as seen in `pieces`.
+
+    Falls back to the network's own diameter where no cell is seen.
+    """
+    if diameter is not None:
+        return float(diameter)
+    if detector.model.info.diameter is not None:
+        return float(detector.model.info.diameter)
+    return estimate_diameter(detector, pieces) or detector.diameter
+
+
+def run_tiles(
+    detector: Detector,
+    plan: Plan,
+    stitcher: Stitcher,
+    read: Callable[[Region], np.ndarray],
+    score: float,
+    first: int = 0,
+) -> Iterator[tuple[Tile, Patch]]:
+    """Detect and place the tiles from number `first` on; the caller commits each patch.
+
+    Parameters
+    ----------
+    read : gives a region of the image, float32 (Y, X, 3), normalised.
+    """
+    tiles = plan.tiles[first:]
+    if not tiles:
+        return
+    batch = detector.batch_size(tiles[0].read.shape, plan.factor)
+    for start in range(0, len(tiles), batch):
+        group = tiles[start : start + batch]
+        found = detector([read(tile.read) for tile in group], plan.factor, score)
+        for tile, cells in zip(group, found):
+            yield tile, stitcher.add(tile, _moved(cells, tile.read))
+
+
+def _moved(found: Found, read: Region) -> Found:
+    """Detections of a tile in the coordinates of the image."""
+    corner = np.array([read.x0, read.y0, read.x0, read.y0], dtype=np.float32)
+    return replace(found, boxes=found.boxes + corner)
+
+
+def predict_plane(
+    model: Model | Detector,
+    image: np.ndarray,
+    *,
+    diameter: float | None = None,
+    score: float = 0.5,
+    tile: int | None = None,
+    on_tile: Callable[[TileDone], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Instances:
+    """Find every cell of one plane.
+
+    Parameters
+    ----------
+    model : or a `Detector`, which saves making it ready again for every plane.
+    image : float32 (Y, X, 3), normalised (see `napari_cupre.data.image.normalise`).
+    diameter : of the cells in image px; None takes the model's, or estimates it from the image.
+    score : cells that the network is less sure of are left out, 0..1.
+    tile : side of a tile in network px; images that fit in one go in one piece.
+    on_tile : told after every tile.
+    should_stop : asked before every tile; what is done by then is returned, `complete` is False.
+
+    Raises
+    ------
+    InputError
+        If the image is not a plane of three channels, or an option is out of its range.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            f"A plane of shape (Y, X, 3) is needed, this one has {image.shape}: normalise it first."
+        )
+    if not 0 <= score <= 1:
+        raise InputError(f"A score of {score} cannot be used: give one between 0 and 1.")
+    detector = model if isinstance(model, Detector) else Detector(model)
+    shape = (image.shape[0], image.shape[1])
+    plan = plan_plane(shape, detector.diameter, choose_diameter(detector, [image], diameter), tile)
+    labels = np.zeros(shape, dtype=np.int32)
+    stitcher = plan.stitcher(labels)
+    complete = True
+    for done, (_, patch) in enumerate(
+        run_tiles(detector, plan, stitcher, lambda region: image[region.slices], score), start=1
+    ):
+        stitcher.commit(patch)
+        if on_tile is not None:
+            on_tile(TileDone(done, len(plan.tiles), patch.region, patch.after))
+        if should_stop is not None and done < len(plan.tiles) and should_stop():
+            complete = False
+            break
+    return stitcher.instances(labels, plan.diameter, complete)

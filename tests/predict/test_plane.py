@@ -1,0 +1,132 @@
+"""One plane of any size: scale, tiles, odd sizes, cancelling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from predict_oracle import disc_image, disc_labels, scattered_discs, seeing_model
+
+from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.evaluate.matching import match_instances
+from napari_cupre.model.checkpoint import new_model
+from napari_cupre.predict.detector import Detector
+from napari_cupre.predict.diameter import estimate_diameter
+from napari_cupre.predict.plane import plan_plane, predict_plane
+
+
+def f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    right, extra, missed = match_instances(truth, predicted).counts(0.5)
+    return 2 * right / (2 * right + extra + missed)
+
+
+@pytest.mark.parametrize("radius", [(4, 5), (11, 13), (40, 48)])
+def test_cells_are_scaled_to_the_network(radius: tuple[float, float]) -> None:
+    shape = (300, 360)
+    discs = scattered_discs(1, shape, radius, 60, 4.0)
+    model = seeing_model()
+    cells = predict_plane(model, disc_image(discs, shape), diameter=2 * np.mean(radius))
+    assert f1(disc_labels(discs, shape), cells.labels) >= 0.98
+    assert cells.diameter == pytest.approx(2 * np.mean(radius))
+    assert len(model.network.calls) == 1
+
+
+@pytest.mark.parametrize("tile", [256, 300])
+def test_tiled_equals_one_piece(tile: int) -> None:
+    shape = (500, 430)
+    discs = scattered_discs(2, shape, (9, 14), 150, 3.0)
+    image = disc_image(discs, shape)
+    whole = predict_plane(seeing_model(24.0), image)
+    done = []
+    tiled = predict_plane(seeing_model(24.0), image, tile=tile, on_tile=done.append)
+    assert len(done) == done[0].total > 3
+    assert done[-1].labels.shape == done[-1].region.shape
+    assert len(tiled) == len(whole)
+    assert f1(whole.labels, tiled.labels) >= 0.99
+
+
+def test_tiles_of_one_batch_share_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_cupre.predict.detector.PIXELS_AT_ONCE", {"cpu": 4 * 256 * 256})
+    shape = (500, 430)
+    image = disc_image(scattered_discs(2, shape, (9, 14), 80, 3.0), shape)
+    model = seeing_model(24.0)
+    predict_plane(model, image, tile=256)
+    assert model.network.calls[0][0] == 4
+    assert len({call[1:] for call in model.network.calls}) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (33, 7), (65, 64)])
+def test_odd_and_tiny_images_with_a_real_network(shape: tuple[int, int]) -> None:
+    cells = predict_plane(new_model("tiny"), np.zeros((*shape, 3), np.float32), diameter=20, score=0.0)
+    assert cells.labels.shape == shape
+    assert cells.labels.max() == len(cells)
+    assert predict_plane(new_model("tiny"), np.zeros((*shape, 3), np.float32)).labels.shape == shape
+
+
+def test_stopping_keeps_what_is_done() -> None:
+    shape = (500, 430)
+    image = disc_image(scattered_discs(2, shape, (9, 14), 80, 3.0), shape)
+    cells = predict_plane(seeing_model(24.0), image, tile=256, should_stop=lambda: True)
+    assert not cells.complete
+    assert 0 < len(cells) < len(predict_plane(seeing_model(24.0), image))
+
+
+def test_a_network_in_training_stays_in_training() -> None:
+    model = new_model("tiny")
+    model.network.train()
+    predict_plane(model, np.zeros((40, 40, 3), np.float32), diameter=20)
+    assert model.network.training
+
+
+@pytest.mark.parametrize("radius", [3, 6, 12, 30, 70])
+def test_diameter_is_estimated(radius: float) -> None:
+    shape = (500, 640)
+    discs = scattered_discs(4, shape, (0.9 * radius, 1.1 * radius), 300, 4.0)
+    estimated = estimate_diameter(Detector(seeing_model()), [disc_image(discs, shape)])
+    assert estimated == pytest.approx(2 * radius, rel=0.2)
+
+
+def test_diameter_of_an_empty_image_is_unknown() -> None:
+    empty = np.zeros((90, 80, 3), np.float32)
+    assert estimate_diameter(Detector(seeing_model()), [empty]) is None
+    cells = predict_plane(seeing_model(), empty)
+    assert len(cells) == 0
+    assert cells.diameter == 24.0
+
+
+def test_scale_is_bounded_and_halo_fits() -> None:
+    tiny = plan_plane((100, 100), 24, 0.5)
+    assert tiny.factor == 8
+    huge = plan_plane((9000, 9000), 24, 900)
+    assert huge.factor == 1 / 8
+    assert max(huge.tiles[0].read.shape) <= 4096
+    small_tile = plan_plane((1000, 1000), 24, 24, tile=64)
+    assert small_tile.tiles[0].read.shape[0] >= 3 * 64
+
+
+@pytest.mark.parametrize("options", [{"diameter": 0}, {"diameter": np.nan}, {"tile": 0}, {"score": 1.5}])
+def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
+    image = np.zeros((20, 20, 3), np.float32)
+    with pytest.raises(InputError, match="cannot be used"):
+        predict_plane(seeing_model(20.0), image, **options)
+    with pytest.raises(InputError, match="normalise"):
+        predict_plane(seeing_model(20.0), image[..., 0])
+
+
+def test_out_of_memory_halves_the_batch_then_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = seeing_model(24.0)
+    detector = Detector(model)
+    look = model.network.detect
+
+    def scarce(images: torch.Tensor, **options: float) -> list:
+        if len(images) > limit:
+            raise torch.OutOfMemoryError("out of memory")
+        return look(images, **options)
+
+    monkeypatch.setattr(model.network, "detect", scarce)
+    pieces = [np.zeros((32, 32, 3), np.float32)] * 4
+    limit = 1
+    assert len(detector(pieces, 1.0, 0.5)) == 4
+    limit = 0
+    with pytest.raises(EnvironmentFault, match="smaller tile"):
+        detector(pieces, 1.0, 0.5)
