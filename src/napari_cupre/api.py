@@ -1,0 +1,197 @@
+"""The package in four functions, for scripts and notebooks: `import napari_cupre as cupre`.
+
+They take arrays. For files, big images, stacks and events, use the command line or the parts they are
+made of: `napari_cupre.data`, `.finetune`, `.predict`, `.evaluate`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.data.annotation import Shot, make_shot, shots_from_image
+from napari_cupre.data.image import CellImage, normalise
+from napari_cupre.errors import InputError
+from napari_cupre.evaluate.report import Report
+from napari_cupre.evaluate.report import evaluate as _evaluate
+from napari_cupre.events import Event
+from napari_cupre.finetune.run import FinetuneRun
+from napari_cupre.finetune.settings import FinetuneSettings
+from napari_cupre.model.checkpoint import Model
+from napari_cupre.model.zoo import BUNDLED, open_model
+from napari_cupre.predict.instances import Instances
+from napari_cupre.predict.plane import predict_plane
+
+Image = np.ndarray | CellImage
+Polygons = Sequence[np.ndarray]
+
+
+def load_model(name: str | os.PathLike[str] = BUNDLED, device: str = "auto", seed: int = 0) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    name : "cupre" (bundled), "scratch" (random weights), one of `napari-cupre models list`, or a path.
+    device : "auto", "cpu", "cuda" or "mps".
+    seed : of the random weights of "scratch".
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such model, or its file is damaged, foreign or of another format version.
+    """
+    return open_model(name, device, seed)
+
+
+def finetune(
+    model: Model,
+    images: Sequence[Image],
+    labels: Sequence[np.ndarray],
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    regions: Sequence[Polygons | None] | None = None,
+    partial: bool = False,
+    diameter: float | None = None,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Model:
+    """Train a copy of `model` on a few annotated images, where `model` is.
+
+    Parameters
+    ----------
+    model : where to start from; it is not changed.
+    images : (Y, X) or (Y, X, C) in any grey values, or `CellImage` (stacks and series too).
+    labels : whole numbers (Y, X) per image, 0 = background, one value per cell.
+    minutes, steps : the budget, whichever ends first; two minutes if neither is given.
+    regions : per image None or polygons (n, 2) in pixel (y, x) in which every cell is marked.
+        Outside them, only the marked cells and a rim around each are known.
+    partial : only some of the cells are marked. Without it and without regions, what is not marked
+        is background.
+    diameter : of the cells in image px; None takes the median marked cell.
+    seed : of all that is random.
+    out : file to write the model to; its run folder beside it lets a training be resumed.
+    on_event : told every event of the training (see `napari_cupre.events`).
+
+    Returns
+    -------
+    Model : the best weights by the held-out part; the start's, if training did not better them.
+
+    Raises
+    ------
+    InputError
+        If sizes differ, nothing is annotated, or an option is out of its range.
+
+    Examples
+    --------
+    >>> import napari_cupre as cupre
+    >>> model = cupre.finetune(cupre.load_model(), images, labels, minutes=2)  # doctest: +SKIP
+    """
+    settings = FinetuneSettings(
+        minutes=2.0 if minutes is None and steps is None else minutes,
+        steps=steps,
+        diameter=diameter,
+        seed=seed,
+        device=str(model.device),
+    )
+    shots = list(_shots(images, labels, regions, partial))
+    run = FinetuneRun(model, shots, settings, None if out is None else Path(out))
+    for event in run.events():
+        if on_event is not None:
+            on_event(event)
+    if run.result is None:
+        raise RuntimeError("the training ended without a result")
+    return run.result
+
+
+def predict(
+    model: Model,
+    image: Image,
+    *,
+    diameter: float | None = None,
+    score: float = 0.5,
+    tile: int | None = None,
+) -> Instances:
+    """Find every cell of one plane.
+
+    Parameters
+    ----------
+    image : (Y, X) or (Y, X, C) in any grey values, or a `CellImage` of one plane.
+    diameter : of the cells in image px; None takes the model's, or estimates it from the image.
+    score : cells that the network is less sure of are left out, 0..1.
+    tile : side of a tile in network px; images that fit in one go in one piece.
+
+    Returns
+    -------
+    Instances : `.labels` int32 (Y, X), `.boxes`, `.scores`, and the overlapping `.masks`.
+
+    Raises
+    ------
+    InputError
+        If the image has several planes, no finite value, or an option is out of its range.
+    """
+    return predict_plane(model, _plane(image), diameter=diameter, score=score, tile=tile)
+
+
+def evaluate(
+    labels: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
+    *,
+    known: Sequence[np.ndarray | None] | None = None,
+    names: Sequence[str] | None = None,
+) -> Report:
+    """Compare predicted label images with the true ones.
+
+    Parameters
+    ----------
+    labels, predictions : equally many whole-number arrays, (Y, X) or (Z, Y, X).
+    known : bool arrays of the same shapes, or None where all is annotated: a prediction that lies mostly
+        in unknown pixels and matches no annotated cell is neither right nor wrong.
+    names : the images' names.
+
+    Returns
+    -------
+    Report : `.ap` (IoU .5:.05:.95), `.ap50`, `.ap75`, `.f1` and more as means over the images,
+        `.pooled` over all cells, `.images` one by one.
+
+    Raises
+    ------
+    InputError
+        If numbers or shapes do not fit.
+    """
+    return _evaluate(labels, predictions, known=known, names=names)
+
+
+def _shots(
+    images: Sequence[Image],
+    labels: Sequence[np.ndarray],
+    regions: Sequence[Polygons | None] | None,
+    partial: bool,
+) -> Iterator[Shot]:
+    areas = [None] * len(images) if regions is None else list(regions)
+    for what, given in (("label images", labels), ("lists of regions", areas)):
+        if len(given) != len(images):
+            raise InputError(f"There are {len(images)} images but {len(given)} {what}: give one for each.")
+    complete = not partial and regions is None
+    for number, (image, marked, area) in enumerate(zip(images, labels, areas), start=1):
+        if isinstance(image, CellImage):
+            yield from shots_from_image(image, marked, regions=area, complete=complete)
+        else:
+            yield make_shot(image, marked, regions=area, complete=complete, name=f"image {number}")
+
+
+def _plane(image: Image) -> np.ndarray:
+    """The one plane of an image, float32 (Y, X, 3), normalised."""
+    if not isinstance(image, CellImage):
+        return normalise(np.asarray(image))
+    planes = list(image.plane_indices())
+    if len(planes) != 1:
+        raise InputError(
+            f"The image has {len(planes)} planes (axes {image.axes}): predict it by "
+            "`napari_cupre.predict.predict_image`, or choose a plane."
+        )
+    return image.normalised(planes[0])
