@@ -13,7 +13,7 @@ from .shapes import ANGLES, SAMPLES, Outlines, draw_outlines
 
 MAX_CELLS = 450
 MIN_AREA = 10  # px; what shows less of itself is not an instance
-MIN_VISIBLE = 0.35  # a cell that is covered more than this leaves the field
+MIN_VISIBLE = 0.45  # a cell that is covered more than this leaves the field
 
 
 @dataclass(frozen=True)
@@ -79,35 +79,45 @@ def rasterise(
     outlines : n normalised outlines.
     """
     box = outlines.extent(angles) * radii[:, None] + np.tile(centres, 2)
-    box = np.clip(np.stack([np.floor(box[:, :2]), np.ceil(box[:, 2:]) + 1], axis=1), 0, size).astype(np.int32)
-    y0, x0 = box[:, 0, 0], box[:, 0, 1]
-    height, width = np.maximum(box[:, 1, 0] - y0, 0), np.maximum(box[:, 1, 1] - x0, 0)
-    count = height * width
-    body = np.repeat(np.arange(len(radii), dtype=np.int32), count)
-    local = np.arange(body.size, dtype=np.int32) - np.repeat(np.cumsum(count, dtype=np.int32) - count, count)
-    row, column = np.divmod(local, width[body])
-    row += y0[body]
-    column += x0[body]
+    top_left = np.clip(np.floor(box[:, :2]), 0, size).astype(np.int32)
+    height, width = (np.clip(np.ceil(box[:, 2:]) + 1, 0, size).astype(np.int32) - top_left).clip(0).T
 
-    # Pixel positions in the frame of each body, in units of its radius.
-    scale = 1 / radii
-    cosine, sine = (np.cos(angles) * scale).astype(np.float32), (np.sin(angles) * scale).astype(np.float32)
-    dy = row.astype(np.float32) - centres[:, 0].astype(np.float32)[body]
-    dx = column.astype(np.float32) - centres[:, 1].astype(np.float32)[body]
-    cosine, sine = cosine[body], sine[body]
-    u = cosine * dx + sine * dy
-    v = cosine * dy - sine * dx - outlines.bend[body] * u * u
+    # Rows of all boxes, one after the other; u and v are positions in the frame and radius of each body.
+    body, line = _expand(np.arange(len(radii), dtype=np.int32), height)
+    dy = (top_left[body, 0] + line - centres[body, 0]).astype(np.float32)
+    dx = (top_left[body, 1] - centres[body, 1]).astype(np.float32)
+    cosine = (np.cos(angles) / radii).astype(np.float32)[body]
+    sine = (np.sin(angles) / radii).astype(np.float32)[body]
+    u, v = cosine * dx + sine * dy, cosine * dy - sine * dx
+    start = (top_left[body, 0] + line) * np.int32(size) + top_left[body, 1]
+
+    # Pixels of all rows.
+    row, along = _expand(np.arange(body.size, dtype=np.int32), width[body])
+    step = along.astype(np.float32)
+    u = np.take(u, row) + np.take(cosine, row) * step
+    v = np.take(v, row) - np.take(sine, row) * step - np.take(outlines.bend[body], row) * u * u
+    near = np.flatnonzero(u * u + v * v < np.take(outlines.radii.max(axis=1, initial=0)[body] ** 2, row))
+    u, v, row, along = u[near], v[near], row[near], along[near]
+    body = np.take(body, row)
 
     turn = np.arctan2(v, u) * np.float32(SAMPLES / (2 * np.pi)) + np.float32(SAMPLES)
     left = turn.astype(np.int32)
-    blend = turn - left.astype(np.float32)
-    left %= SAMPLES
-    table = np.concatenate([outlines.radii, outlines.radii[:, :1]], axis=1).ravel()
-    left += body * np.int32(SAMPLES + 1)
-    limit = table[left] * (1 - blend) + table[left + 1] * blend
+    turn -= left.astype(np.float32)
+    left += body * np.int32(2 * SAMPLES + 1)
+    table = np.concatenate([outlines.radii, outlines.radii, outlines.radii[:, :1]], axis=1).ravel()
+    limit = np.take(table, left)
+    limit += turn * (np.take(table, left + 1) - limit)
     depth = np.sqrt(u * u + v * v) / limit
     inside = np.flatnonzero(depth < 1)
-    return Bodies(row[inside] * np.int32(size) + column[inside], body[inside], depth[inside])
+    row = row[inside]
+    return Bodies(np.take(start, row) + along[inside], body[inside], depth[inside])
+
+
+def _expand(items: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each item repeated `counts` times, and beside it the numbers 0 to count - 1; both int32."""
+    repeated = np.repeat(items, counts)
+    first = np.repeat(np.cumsum(counts, dtype=np.int32) - counts, counts)
+    return repeated, np.arange(repeated.size, dtype=np.int32) - first
 
 
 def topmost(bodies: Bodies, size: int, pile: bool) -> np.ndarray:
@@ -151,11 +161,12 @@ def arrange(rng: np.random.Generator, size: int, diameter: float, style: Style) 
     if is_aligned:
         angles = direction + rng.normal(0, rng.uniform(0.05, 0.5), radii.size)
     centres = _scatter(rng, size, radii)
+    if is_aligned:  # around a direction that turns from place to place
+        turn = rng.uniform(0, 1) * smooth_noise(rng, size, size / rng.uniform(1, 3))
+        angles += turn[tuple(np.clip(centres.T, 0, size - 1).astype(int))]
     stretch = np.median(_elongation(outlines)) if is_aligned else 1.0
-    spacing = rng.uniform(0.7, 1.0) if pile else rng.uniform(0.85, 1.25)
-    centres = _push_apart(
-        centres, radii * spacing, int(rng.integers(0 if pile else 3, 10)), direction, stretch
-    )
+    spacing = rng.uniform(0.75, 1.05) if pile else rng.uniform(0.85, 1.25)
+    centres = _push_apart(centres, radii * spacing, int(rng.integers(2, 10)), direction, stretch)
 
     bodies = rasterise(size, centres, radii, angles, outlines)
     top = topmost(bodies, size, pile)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import imagecodecs
 import numpy as np
 
+from napari_cupre.data.normalise import normalise
+
 from .looks.registry import log_uniform
 from .noise import blur
 
@@ -27,16 +29,22 @@ def record(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.n
         image = image.max() - image
     image = _exposure(rng, image)
     image = _noise(rng, image)
+    if is_grey and rng.random() < 0.05:  # shown in the colour of the dye, as many programs export it
+        is_grey = False
+        image = image[..., None] * rng.dirichlet((0.4, 0.4, 0.4)).astype(np.float32)
+        image /= max(float(image.max()), 1e-6)
     image = _digitise(rng, image)
-    return normalise(image)
+    return normalise(image, rgb=not is_grey)
 
 
 def _optics(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.ndarray:
-    """Blur by the point spread function, at most what leaves cells countable."""
-    sigma = log_uniform(rng, 0.3, max(0.6, 0.07 * diameter))
-    if light.ndim == 2:
-        return blur(light, sigma)
-    return np.stack([blur(np.ascontiguousarray(light[..., c]), sigma) for c in range(3)], axis=-1)
+    """Blur grey images by the point spread function, at most what leaves cells countable.
+
+    Colour looks blur their few dyes themselves, which is cheaper than three colours.
+    """
+    if light.ndim == 3:
+        return light
+    return blur(light, log_uniform(rng, 0.3, max(0.6, 0.07 * diameter)))
 
 
 def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
@@ -53,8 +61,9 @@ def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Shot noise that grows with the light, and read noise that does not; often slight, at times heavy."""
-    photons = log_uniform(rng, 15, 5000)
-    read = log_uniform(rng, 0.001, 0.04)
+    is_dim = rng.random() < 0.25
+    photons = log_uniform(rng, 15, 300) if is_dim else log_uniform(rng, 150, 20000)
+    read = log_uniform(rng, 0.005, 0.06) if is_dim else log_uniform(rng, 0.0005, 0.015)
     if image.ndim == 3:  # bright-field cameras see plenty of light
         photons, read = max(photons, 1500.0), min(read, 0.008)
     spread = np.sqrt(image / np.float32(photons) + np.float32(read**2))
@@ -62,7 +71,7 @@ def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     if rng.random() < 0.4:  # resampled, demosaicked and denoised images have coarser noise
         grain = blur(grain, 0.6) * np.float32(2.0)
     if image.ndim == 3:  # one draw shifted apart for the colours saves two thirds of the time
-        grain = np.stack([np.roll(grain, 37 * c, axis=0) for c in range(3)], axis=-1)
+        grain = np.moveaxis(np.stack([np.roll(grain, 37 * c, axis=0) for c in range(3)]), 0, -1)
     return image + spread * grain
 
 
@@ -70,16 +79,9 @@ def _digitise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Few or many grey levels, and JPEG at times; uint8 or uint16."""
     image = np.clip(image, 0, 1)
     if rng.random() < 0.2:
-        eight = (image * np.float32(255) + 0.5).astype(np.uint8)
+        eight = (image * np.float32(255) + 0.5).astype(np.uint8, order="C")
         return imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(eight, level=int(rng.integers(35, 96))))
     if image.ndim == 3 or rng.random() < 0.7:
         levels = 255.0 if image.ndim == 3 else log_uniform(rng, 25, 255)
         return (image * np.float32(levels) + 0.5).astype(np.uint8)
     return (image * np.float32(65535)).astype(np.uint16)
-
-
-def normalise(image: np.ndarray) -> np.ndarray:
-    values = image.astype(np.float32)
-    low, high = np.percentile(values, [1.0, 99.8])
-    values = np.clip((values - low) / max(high - low, 1e-6), -0.5, 1.5).astype(np.float32)
-    return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)

@@ -75,10 +75,9 @@ def _wobble(
 ) -> np.ndarray:
     """Log-radius of smooth random outlines: Fourier terms 2..order whose strength falls as k**-fall."""
     k = np.arange(2, order + 1)
-    amplitude = rng.standard_normal((n, k.size)) * k**-fall * strength[:, None]
-    phase = rng.uniform(0, 2 * np.pi, (n, k.size))
-    waves = np.cos(k[None, :, None] * ANGLES[None, None, :] + phase[:, :, None])
-    return np.einsum("nk,nka->na", amplitude, waves)
+    waves = np.concatenate([np.cos(k[:, None] * ANGLES), np.sin(k[:, None] * ANGLES)])
+    amplitude = rng.standard_normal((n, 2 * k.size)) * np.tile(k**-fall / np.sqrt(2), 2)
+    return strength[:, None] * (amplitude @ waves)
 
 
 def _ellipse(aspect: np.ndarray) -> np.ndarray:
@@ -115,7 +114,8 @@ def blob(rng: np.random.Generator, n: int) -> Outlines:
 @register_shape("ragged")
 def ragged(rng: np.random.Generator, n: int) -> Outlines:
     """Rough outlines as of degraded nuclei and shrunken cells."""
-    radii = np.exp(_wobble(rng, n, rng.uniform(0.2, 0.5, n), 0.9, order=14))
+    aspect = np.exp(np.abs(rng.normal(0, 0.3, n)))
+    radii = _ellipse(aspect) * np.exp(_wobble(rng, n, rng.uniform(0.1, 0.4, n), 1.0, order=12))
     return Outlines(radii, np.zeros(n))
 
 
@@ -140,16 +140,16 @@ def crescent(rng: np.random.Generator, n: int) -> Outlines:
 
 @register_shape("star")
 def star(rng: np.random.Generator, n: int) -> Outlines:
-    """Bodies with two to six tapering processes, as of adherent cells and glia."""
-    radii = np.exp(_wobble(rng, n, np.full(n, 0.25), 1.2))
-    count = rng.integers(2, 7, n)
-    start = rng.uniform(0, 2 * np.pi, n)
-    for j in range(6):
-        angle = start + 2 * np.pi * (j + rng.uniform(-0.25, 0.25, n)) / count
-        height = np.where(j < count, rng.uniform(0.3, 2.2, n), 0.0)
-        sharpness = rng.uniform(6, 40, n)[:, None]
+    """Bodies with two to five unequal tapering processes, as of adherent cells and glia."""
+    radii = _ellipse(np.exp(rng.uniform(0, 0.7, n))) * np.exp(_wobble(rng, n, np.full(n, 0.3), 1.2))
+    count = rng.integers(2, 6, n)
+    start = rng.normal(0, 0.3, n)  # the first one about along the body
+    for j in range(5):
+        angle = start + 2 * np.pi * (j + rng.normal(0, 0.2, n)) / count
+        height = np.where(j < count, rng.exponential(0.8, n), 0.0).clip(0, 2.5)
+        sharpness = rng.uniform(4, 30, n)[:, None]
         radii += height[:, None] * np.exp(sharpness * (np.cos(ANGLES - angle[:, None]) - 1))
-    return Outlines(radii, rng.normal(0, 0.03, n))
+    return Outlines(radii, rng.normal(0, 0.05, n))
 
 
 @register_shape("polygon")

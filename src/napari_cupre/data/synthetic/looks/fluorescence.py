@@ -67,7 +67,7 @@ def fluorescence(rng: np.random.Generator, scene: Scene) -> Map:
     value = _chromatin(rng, scene) * _brightness(rng, scene)[scene.cell]
     light = scene.pile_up(value) if rng.random() < 0.7 else scene.paint(value)
     if rng.random() < 0.5:
-        light *= 1 - np.float32(rng.uniform(0, 0.8)) * scene.seams(rng)
+        light *= 1 - np.float32(rng.uniform(-0.4, 0.9)) * scene.seams(rng)
     light = blur(light, rng.uniform(0.0, 0.05) * scene.diameter)
     light += _background(rng, scene, light)
     if rng.random() < 0.35:

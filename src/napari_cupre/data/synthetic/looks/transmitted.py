@@ -68,7 +68,7 @@ def phase_contrast(rng: np.random.Generator, scene: Scene) -> Map:
 
 @register_look("bright_field", weight=0.09, style=_CULTURE)
 def bright_field(rng: np.random.Generator, scene: Scene) -> Map:
-    """Unstained cells near focus: light bends at their edges (the Laplacian of the thickness), some absorbs."""
+    """Unstained cells near focus: edges bend light (Laplacian of the thickness), the body may absorb."""
     d = scene.diameter
     thickness = blur(_thickness(rng, scene), rng.uniform(0.02, 0.05) * d)
     width = d * log_uniform(rng, 0.04, 0.2)
