@@ -1,0 +1,246 @@
+"""The window's end of the pipe. Knows no Qt: what blocks is an iterator, to be read in a worker thread."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import napari_cupre
+from napari_cupre.errors import CupreError, EnvironmentFault, InputError
+from napari_cupre.events import Event
+from napari_cupre.service.protocol import Failed, JobEnded, Quit, Request, Stop, decode, encode
+
+HEARTBEAT_S = 0.1
+LOG_NAME = "engine.log"
+LOG_TAIL = 4000  # characters of the log that a failure quotes
+
+
+class EngineProcess:
+    """A child process that trains and predicts, started when it is first needed.
+
+    One job runs at a time. `events` blocks and belongs into a worker thread; all else returns at once and may
+    be called from any thread.
+
+    Parameters
+    ----------
+    command : program and arguments to start instead of the engine's own; the exchange folder is appended.
+    """
+
+    def __init__(self, command: list[str] | None = None) -> None:
+        # -P: a torch.py in the user's current folder must not shadow the real one
+        self._command = command or [sys.executable, "-P", "-m", "napari_cupre.service"]
+        self._child: _Child | None = None
+        self._lock = threading.Lock()
+        self._busy = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process is there (it may still be importing)."""
+        return self._child is not None and self._child.is_alive
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is under way."""
+        return self._busy
+
+    @property
+    def folder(self) -> Path:
+        """Where arrays are exchanged; starts the process, and exists as long as it."""
+        return self._started().folder
+
+    def start(self) -> None:
+        """Start the process if it does not run yet, so that the first job need not wait for imports.
+
+        Raises
+        ------
+        EnvironmentFault
+            If the system refuses to start it.
+        """
+        self._started()
+
+    def events(self, request: Request) -> Iterator[Event | None]:
+        """Have a job done and yield what it reports; None whenever nothing came for a tenth of a second.
+
+        The Nones let the reader give up: closing the iterator stops the job. A job that fails, or a process
+        that dies, ends with a `Failed` event.
+
+        Raises
+        ------
+        InputError
+            If another job is running.
+        EnvironmentFault
+            If the process cannot be started.
+        """
+        with self._lock:
+            if self._busy:
+                raise InputError("The engine is busy: stop what is running, or wait for its end.")
+            self._busy = True
+        try:
+            child = self._started()
+            child.send(request)
+        except BaseException:
+            self._busy = False
+            raise
+        ended = False
+        try:
+            while not ended:
+                event = child.next_event()
+                ended = isinstance(event, JobEnded)
+                if not ended:
+                    yield event
+        finally:
+            if ended:
+                self._busy = False
+            else:
+                child.send(Stop())
+                threading.Thread(target=self._drain, args=(child,), name="cupre-drain", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask the running job to end soon; its last events still come."""
+        if self._busy:
+            self.send(Stop())
+
+    def send(self, request: Request) -> None:
+        """Send what has no answer of its own, such as a preview; lost if no process runs."""
+        if self._child is not None:
+            self._child.send(request)
+
+    def close(self, wait: float = 0.0) -> None:
+        """Stop the job and let the process leave once it has saved; wait up to `wait` seconds for that."""
+        child, self._child = self._child, None
+        if child is not None:
+            _hang_up(child.process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if wait:
+                    child.process.wait(wait)
+
+    def _started(self) -> _Child:
+        with self._lock:
+            if self._child is None or not self._child.is_alive:
+                self._child = _start_child(self._command)
+                # runs at interpreter exit too; the child then sees its stdin close, saves and leaves
+                weakref.finalize(self, _hang_up, self._child.process)
+            return self._child
+
+    def _drain(self, child: _Child) -> None:
+        """After an iterator was given up: read the job's last events, so that the next job starts clean."""
+        while not isinstance(child.next_event(), JobEnded):
+            pass
+        self._busy = False
+
+
+@dataclass
+class _Child:
+    """One process, its exchange folder and the events it has sent."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    received: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def send(self, request: Request) -> None:
+        """Write one request; a process that is gone is reported by the stream of events, not here."""
+        with self.lock, contextlib.suppress(OSError, ValueError):
+            print(json.dumps(encode(request, self.folder)), file=self.process.stdin, flush=True)
+
+    def next_event(self) -> Event | None:
+        try:
+            return self.received.get(timeout=HEARTBEAT_S)
+        except queue.Empty:
+            # an iterator that comes late to a dead process must not wait for ever
+            return None if self.reader_lives() else JobEnded()
+
+    def reader_lives(self) -> bool:
+        return self.is_alive or self.folder.exists()
+
+    def read(self) -> None:
+        """Runs in its own thread until the process has closed its stdout, then says why it is gone."""
+        with contextlib.suppress(ValueError, OSError):
+            for line in self.process.stdout or ():
+                self.received.put(self._decode(line))
+        self.received.put(self._obituary())
+        self.received.put(JobEnded())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _decode(self, line: str) -> Event:
+        try:
+            return decode(json.loads(line), self.folder)
+        except (CupreError, ValueError, OSError) as err:
+            return Failed(f"The engine process sent something unreadable ({err}).", line[:LOG_TAIL])
+
+    def _obituary(self) -> Failed:
+        code = self.process.wait()
+        log = self.folder / LOG_NAME
+        tail = log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:] if log.is_file() else ""
+        if code == -9:
+            why = "was killed by the system, most likely because memory ran out"
+        else:
+            why = f"ended unexpectedly (exit code {code})"
+        advice = "a training is kept up to its last checkpoint, and Resume continues from there"
+        return Failed(f"The engine process {why}; {advice}.", tail)
+
+
+def _start_child(command: list[str]) -> _Child:
+    folder = Path(tempfile.mkdtemp(prefix="napari-cupre-"))
+    try:
+        with (folder / LOG_NAME).open("w") as log:
+            process = subprocess.Popen(
+                [*command, str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",
+                env=_child_environment(),
+                **_own_group(),
+            )
+    except OSError as err:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise EnvironmentFault(
+            f"The engine process could not be started ({err}): check the Python at {command[0]}."
+        ) from err
+    child = _Child(process, folder)
+    threading.Thread(target=child.read, name="cupre-events", daemon=True).start()
+    return child
+
+
+def _hang_up(process: subprocess.Popen[str]) -> None:
+    """Close the process's stdin, which tells it to save and leave; never waits and never kills."""
+    if process.stdin is not None and not process.stdin.closed:
+        with contextlib.suppress(OSError, ValueError):
+            print(json.dumps({"type": Quit.__name__}), file=process.stdin, flush=True)
+        with contextlib.suppress(OSError, ValueError):
+            process.stdin.close()
+
+
+def _child_environment() -> dict[str, str]:
+    """The child finds the same package, also where the window got it from an altered `sys.path`."""
+    root = str(Path(napari_cupre.__file__).parents[1])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _own_group() -> dict[str, Any]:
+    """Ctrl-C in the terminal is the window's to handle; the child leaves in order when the window does.
+
+    On POSIX a process group and not a session: the scheduler's autogroups follow sessions, and would weigh a
+    training in a session of its own like the whole desktop, whatever its nice value.
+    """
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"process_group": 0}

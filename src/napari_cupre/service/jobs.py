@@ -1,0 +1,171 @@
+"""The jobs that the child can do: a training and a prediction. torch is imported when one runs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Progress, RunState, StateChanged
+from napari_cupre.service.protocol import FinetuneRequest, PlaneDone, PredictRequest, PreviewRequest, Request
+
+if TYPE_CHECKING:
+    from napari_cupre.data.image import CellImage
+    from napari_cupre.finetune.run import FinetuneRun
+    from napari_cupre.predict.detector import Detector
+
+REQUEST_FILE = "request.json"
+
+
+class Job(Protocol):
+    """What the server needs of a job; `stop` and `preview` come from another thread than `events`."""
+
+    def events(self) -> Iterator[Event]:
+        """Do the job and report."""
+
+    def stop(self) -> None:
+        """End soon; may come before `events` has begun."""
+
+    def preview(self, request: PreviewRequest) -> None:
+        """Show the present state on an image, where the job has one to show."""
+
+
+def job_for(request: Request) -> Job:
+    """The job that a request asks for.
+
+    Raises
+    ------
+    InputError
+        For a request that is no job.
+    """
+    if isinstance(request, FinetuneRequest):
+        return Training(request)
+    if isinstance(request, PredictRequest):
+        return Prediction(request)
+    raise InputError(f"The engine process does not know what to do for {type(request).__name__}.")
+
+
+class Training:
+    """A `FinetuneRun`, new or resumed."""
+
+    def __init__(self, request: FinetuneRequest) -> None:
+        self._request = request
+        self._stopped = threading.Event()
+        self._run: FinetuneRun | None = None
+
+    def events(self) -> Iterator[Event]:
+        from napari_cupre.model.device import check_torchvision
+
+        check_torchvision()
+        run = self._resumed() if self._request.resume else self._new()
+        self._run = run
+        if self._stopped.is_set():
+            run.stop()
+        yield from run.events()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._run is not None:
+            self._run.stop()
+
+    def preview(self, request: PreviewRequest) -> None:
+        from napari_cupre.data.normalise import fit_stretch
+
+        if self._run is None:
+            return
+        top, left, bottom, right = request.box
+        colours = request.rgb and request.plane.ndim == 3
+        stretch = fit_stretch(request.plane, rgb=colours)
+        self._run.preview(stretch(request.plane[top:bottom, left:right]))
+
+    def _new(self) -> FinetuneRun:
+        from napari_cupre.data.annotation import load_shots
+        from napari_cupre.finetune.folder import RunFolder
+        from napari_cupre.finetune.run import FinetuneRun
+        from napari_cupre.finetune.settings import FinetuneSettings
+        from napari_cupre.model.checkpoint import write_bytes
+        from napari_cupre.model.zoo import find_model, open_model
+
+        request, out = self._request, Path(self._request.out)
+        settings = FinetuneSettings(**request.settings)
+        start = open_model(request.start, settings.device, settings.seed)
+        run = FinetuneRun(
+            start, load_shots(request.shots), settings, out, start_path=find_model(request.start).path
+        )
+        # a resumed run compares with the model that it was started from
+        kept = json.dumps({"start": request.start}).encode()
+        write_bytes(RunFolder(out).path / REQUEST_FILE, kept)
+        return run
+
+    def _resumed(self) -> FinetuneRun:
+        from napari_cupre.finetune.folder import RunFolder
+        from napari_cupre.finetune.run import FinetuneRun
+        from napari_cupre.model.zoo import open_model
+
+        out = Path(self._request.out)
+        folder = RunFolder(out)
+        settings = folder.read_settings()
+        try:
+            start = json.loads((folder.path / REQUEST_FILE).read_text(encoding="utf-8"))["start"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder.path} does not say which model it was started from: start a new training."
+            ) from error
+        return FinetuneRun.resume(out, open_model(start, settings.device, settings.seed))
+
+
+class Prediction:
+    """Segments an array that lies in a file, plane by plane."""
+
+    def __init__(self, request: PredictRequest) -> None:
+        self._request = request
+        self._stopped = threading.Event()
+
+    def events(self) -> Iterator[Event]:
+        from napari_cupre.data.image import CellImage
+        from napari_cupre.model.device import check_torchvision
+        from napari_cupre.model.zoo import open_model
+        from napari_cupre.predict.detector import Detector
+
+        check_torchvision()
+        request = self._request
+        detector = Detector(open_model(request.model, request.device))
+        path = Path(request.image)
+        try:
+            image = CellImage.from_array(np.load(path, mmap_mode="r"), request.axes, name=request.name)
+            yield StateChanged(RunState.RUNNING)
+            yield from self._planes(detector, image)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def preview(self, request: PreviewRequest) -> None:
+        """A prediction shows its planes as they are done."""
+
+    def _planes(self, detector: Detector, image: CellImage) -> Iterator[Event]:
+        from napari_cupre.predict.plane import predict_plane
+
+        indices = list(image.plane_indices())
+        first = 0
+        for number, index in enumerate(indices):
+            if self._stopped.is_set():
+                return
+            yield Progress(number, len(indices), f"plane {number + 1} of {len(indices)}" * (len(indices) > 1))
+            cells = predict_plane(
+                detector,
+                image.normalised(index),
+                **self._request.options,
+                should_stop=self._stopped.is_set,
+            )
+            labels = np.where(cells.labels > 0, cells.labels + first, 0).astype(np.int32)
+            masks = cells.masks.probabilities.astype(np.float16)
+            yield PlaneDone(index, labels, first, cells.boxes, cells.scores, masks, cells.diameter)
+            first += len(cells.scores)
+        yield Progress(len(indices), len(indices))

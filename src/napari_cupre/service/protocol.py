@@ -1,0 +1,216 @@
+"""What crosses the pipe between the window and the child: one JSON document per line.
+
+Every message is a dataclass; arrays travel as `.npy` files in a folder that both ends know and are removed by
+the receiver. Nothing is pickled, and a file name that leaves the folder is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from napari_cupre import events
+from napari_cupre.errors import InputError
+
+ARRAY_KEY = "$npy"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Base of all that the window asks for."""
+
+
+@dataclass(frozen=True)
+class FinetuneRequest(Request):
+    """Train on a training set that is already on disk.
+
+    Attributes
+    ----------
+    start : name or path of the model to start from; not read when `resume` is set.
+    shots : folder written by `data.annotation.save_shots`.
+    out : path of the model file to write; its run folder lies beside it.
+    settings : keyword arguments of `finetune.run.FinetuneSettings`.
+    resume : continue the run that lies beside `out`.
+    """
+
+    start: str
+    shots: str
+    out: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class PredictRequest(Request):
+    """Segment one image, plane by plane.
+
+    Attributes
+    ----------
+    model : name or path.
+    image : `.npy` file of the whole array, read by memory map and removed afterwards.
+    axes : one letter per dimension of the array, as in `data.image.CellImage`.
+    options : keyword arguments of `predict.plane.predict_plane`: diameter, score.
+    """
+
+    model: str
+    image: str
+    axes: str
+    name: str = ""
+    device: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreviewRequest(Request):
+    """Show the current state of a running training on part of one plane.
+
+    Attributes
+    ----------
+    plane : (Y, X) or (Y, X, C) in the layer's own dtype; all of it, because it sets the contrast.
+    box : top, left, bottom, right in px: what the user looks at.
+    rgb : whether the last axis holds colours.
+    """
+
+    plane: np.ndarray
+    box: tuple[int, int, int, int]
+    rgb: bool
+
+
+@dataclass(frozen=True)
+class Stop(Request):
+    """End the running job soon; a training saves itself first."""
+
+
+@dataclass(frozen=True)
+class Quit(Request):
+    """Leave the process."""
+
+
+@dataclass(frozen=True)
+class PlaneDone(events.Event):
+    """The cells of one plane.
+
+    Attributes
+    ----------
+    index : position of the plane along T and Z; empty for a plane image.
+    labels : int32 (Y, X), 0 = background; label `first` + i is row i - 1 of the rest.
+    first : number of cells on the planes before.
+    boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
+    scores : float32 (N,).
+    masks : float16 (N, S, S), the overlapping masks as probabilities over their boxes.
+    diameter : of a cell in image px, as the plane was scaled by.
+    """
+
+    index: dict[str, int]
+    labels: np.ndarray
+    first: int
+    boxes: np.ndarray
+    scores: np.ndarray
+    masks: np.ndarray
+    diameter: float
+
+
+@dataclass(frozen=True)
+class Failed(events.Event):
+    """A job ended by an error.
+
+    Attributes
+    ----------
+    message : one sentence to show.
+    details : traceback or log for those who want it; "" where the sentence says it all.
+    """
+
+    message: str
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class JobEnded(events.Event):
+    """Nothing more will come of this job."""
+
+
+def _subclasses(base: type) -> Iterator[type]:
+    child: type
+    for child in base.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
+def _message_types() -> dict[str, type]:
+    return {t.__name__: t for base in (Request, events.Event) for t in _subclasses(base)}
+
+
+def encode(message: Request | events.Event, folder: Path) -> dict[str, Any]:
+    """Turn a message into a JSON-ready dict, its arrays into files in `folder`."""
+    fields = {f.name: _pack(getattr(message, f.name), folder) for f in dataclasses.fields(message)}
+    return {"type": type(message).__name__, **fields}
+
+
+def decode(document: dict[str, Any], folder: Path) -> Any:
+    """Rebuild a message; its array files are read without unpickling and removed.
+
+    Raises
+    ------
+    InputError
+        When the document is of no known type, lacks fields, or names a file outside `folder`.
+    """
+    known = _message_types()
+    name = document.get("type", "")
+    if name not in known:
+        raise InputError(f"The engine process sent a message of unknown type {name!r}; update napari-cupre.")
+    cls = known[name]
+    hints = get_type_hints(cls)
+    values = {}
+    for f in dataclasses.fields(cls):
+        if f.name in document:
+            value = _unpack(document[f.name], folder)
+            hint = hints[f.name]
+            values[f.name] = hint(value) if isinstance(hint, type) and issubclass(hint, Enum) else value
+    try:
+        return cls(**values)
+    except TypeError as err:
+        raise InputError(f"The message {name!r} of the engine process is incomplete ({err}).") from err
+
+
+def _pack(value: Any, folder: Path) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, np.ndarray):
+        name = f"{uuid.uuid4().hex}.npy"
+        np.save(folder / name, value, allow_pickle=False)
+        return {ARRAY_KEY: name}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(k): _pack(v, folder) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(v, folder) for v in value]
+    return value
+
+
+def _unpack(value: Any, folder: Path) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {ARRAY_KEY}:
+            return _take_array(str(value[ARRAY_KEY]), folder)
+        return {k: _unpack(v, folder) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_unpack(v, folder) for v in value]
+    return value
+
+
+def _take_array(name: str, folder: Path) -> np.ndarray:
+    if Path(name).name != name:
+        raise InputError(f"The engine process named an array file outside its folder: {name!r}.")
+    path = folder / name
+    array = np.load(path, allow_pickle=False)
+    path.unlink()
+    return array

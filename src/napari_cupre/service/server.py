@@ -1,0 +1,134 @@
+"""The child: reads requests from stdin, does one job at a time, writes events to stdout.
+
+stdin closing means that the window is gone, however it went: the running job is stopped (a training saves
+itself) and the process leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from napari_cupre.errors import CupreError
+from napari_cupre.events import Event, RunState, StateChanged
+from napari_cupre.service.jobs import Job, job_for
+from napari_cupre.service.protocol import (
+    Failed,
+    JobEnded,
+    PreviewRequest,
+    Quit,
+    Request,
+    Stop,
+    decode,
+    encode,
+)
+
+
+class Server:
+    """Serves one window.
+
+    Parameters
+    ----------
+    requests : lines of JSON, one request each; their end means "stop and leave".
+    replies : where events go, one line of JSON each.
+    folder : where arrays are exchanged; removed at the end.
+    """
+
+    def __init__(self, requests: Iterable[str], replies: IO[str], folder: Path) -> None:
+        self._requests = requests
+        self._replies = replies
+        self._folder = folder
+        self._write_lock = threading.Lock()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._latest: Job | None = None
+
+    def serve(self) -> None:
+        """Work until the window asks to quit or goes away."""
+        threading.Thread(target=self._listen, name="cupre-requests", daemon=True).start()
+        try:
+            while (job := self._jobs.get()) is not None:
+                self._do(job)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _listen(self) -> None:
+        """Runs in its own thread, so that stop and preview are heard in the middle of a job."""
+        try:
+            for line in self._requests:
+                request = decode(json.loads(line), self._folder)
+                if isinstance(request, Quit):
+                    break
+                self._take(request)
+        finally:
+            if self._latest is not None:
+                self._latest.stop()
+            self._jobs.put(None)
+
+    def _take(self, request: Request) -> None:
+        if isinstance(request, Stop):
+            if self._latest is not None:
+                self._latest.stop()
+        elif isinstance(request, PreviewRequest):
+            if self._latest is not None:
+                self._latest.preview(request)
+        else:
+            self._latest = job_for(request)
+            self._jobs.put(self._latest)
+
+    def _do(self, job: Job) -> None:
+        self._send(StateChanged(RunState.PREPARING, "Loading the network"))
+        try:
+            for event in job.events():
+                self._send(event)
+        except CupreError as err:
+            self._send(Failed(str(err)))
+        except MemoryError:
+            self._send(Failed("Memory ran out: close other programs, or choose a smaller model."))
+        except Exception as err:  # the window must hear of anything that ends a job
+            sentence = f"The engine met an error that it did not expect ({type(err).__name__}: {err})."
+            self._send(Failed(sentence, traceback.format_exc()))
+        self._send(JobEnded())
+
+    def _send(self, event: Event) -> None:
+        # a window that is gone must not keep a training from saving itself
+        with self._write_lock, contextlib.suppress(BrokenPipeError, ValueError):
+            self._replies.write(json.dumps(encode(event, self._folder)) + "\n")
+            self._replies.flush()
+
+
+def lower_priority() -> None:
+    """Let the window go first on a busy processor, and die first when memory runs out."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    else:
+        import psutil
+
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    with contextlib.suppress(OSError):  # Linux alone: raising one's own score needs no rights
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _claim_stdout() -> IO[str]:
+    """Keep stdout for events alone: what libraries print, in Python or in C, goes to stderr instead."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return replies
+
+
+def main(argv: list[str]) -> int:
+    """Serve the window that started this process; `argv` holds the exchange folder."""
+    replies = _claim_stdout()
+    lower_priority()
+    requests = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
+    Server(requests, replies, Path(argv[0])).serve()
+    return 0

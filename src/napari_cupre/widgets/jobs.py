@@ -1,0 +1,163 @@
+"""One long job at a time: a worker thread reads its events, the GUI thread shows them."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils import progress
+from psygnal import Signal, SignalGroupDescriptor
+
+from napari_cupre.errors import CupreError, InputError
+from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
+from napari_cupre.service.protocol import Failed
+
+Stream = Callable[..., Iterator[Event | None]]
+PROGRESS_STEPS = 100
+
+
+@dataclass
+class RunStatus:
+    """What a widget shows of a job; every field announces its changes (`events`).
+
+    Attributes
+    ----------
+    state : where the job is between idle and its end.
+    message : what is going on, in the end the verdict.
+    notice : something the user should read once.
+    error, details : why the job failed, in one sentence and at length.
+    fraction : share of the work that is done, 0..1.
+    remaining : estimated seconds left, None while nobody knows.
+    """
+
+    state: RunState = RunState.IDLE
+    message: str = ""
+    notice: str = ""
+    error: str = ""
+    details: str = ""
+    fraction: float = 0.0
+    remaining: float | None = None
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
+
+    def begin(self) -> None:
+        """Forget the last run."""
+        self.message = self.notice = self.error = self.details = ""
+        self.fraction, self.remaining = 0.0, None
+        self.state = RunState.PREPARING
+
+    @property
+    def is_active(self) -> bool:
+        return self.state not in (RunState.IDLE, RunState.DONE, RunState.STOPPED, RunState.FAILED)
+
+
+class Job:
+    """Runs a stream of events in napari's worker thread and keeps `status` up to date.
+
+    Parameters
+    ----------
+    title : what the activity dock calls it.
+    request_stop : asks the source of the events to end; its last events still come.
+    """
+
+    received = Signal(object)
+    """Every event, in the GUI thread, after `status` has taken it up."""
+
+    def __init__(self, title: str, request_stop: Callable[[], None]) -> None:
+        self.title = title
+        self.status = RunStatus()
+        self._request_stop = request_stop
+        self._worker: GeneratorWorker | None = None
+        self._bar: progress | None = None
+
+    def start(self, stream: Stream, *args: Any) -> None:
+        """Begin to read `stream(*args)`, a generator function that is run in the worker thread.
+
+        Raises
+        ------
+        InputError
+            If the job runs already.
+        """
+        if self.status.is_active:
+            raise InputError(f"{self.title} is under way: stop it before you start it again.")
+        self.status.begin()
+        self._bar = progress(total=PROGRESS_STEPS, desc=self.title)
+        self._worker = create_worker(_guarded, stream, args, _start_thread=False)
+        self._worker.yielded.connect(self._receive)
+        self._worker.finished.connect(self._finish)
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ask the job to end; what it still reports is shown."""
+        if self.status.is_active:
+            self.status.state = RunState.STOPPING
+            self._request_stop()
+
+    def abandon(self) -> None:
+        """Stop listening for good: the window is going."""
+        if self._worker is not None:
+            self._worker.yielded.disconnect(self._receive)
+            self._worker.finished.disconnect(self._finish)
+            self._worker.quit()
+            self._worker = None
+        self._close_bar()
+        self._request_stop()
+
+    def _receive(self, event: Event | None) -> None:
+        if event is None:  # a heartbeat
+            return
+        status = self.status
+        match event:
+            case StateChanged(state=state, message=message):
+                # the engine learns later than the user that it is to stop
+                if not (status.state is RunState.STOPPING and not state.is_over):
+                    status.state = state
+                status.message = message or status.message
+            case Notice(message=message):
+                status.notice = message
+            case Progress(done=done, total=total, message=message):
+                self._advance(done / max(total, 1), None)
+                status.message = message or status.message
+            case StepDone(fraction=fraction, remaining=remaining):
+                self._advance(fraction, remaining)
+            case Finished(verdict=verdict):
+                status.message = verdict
+            case Failed(message=message, details=details):
+                status.details = details
+                status.error = message
+                status.state = RunState.FAILED
+        self.received.emit(event)
+
+    def _advance(self, fraction: float, remaining: float | None) -> None:
+        self.status.fraction = min(max(fraction, 0.0), 1.0)
+        self.status.remaining = remaining
+        if self._bar is not None:
+            self._bar.update(int(self.status.fraction * PROGRESS_STEPS) - self._bar.n)
+
+    def _finish(self) -> None:
+        self._worker = None
+        self._close_bar()
+        if self.status.is_active:  # the source said nothing of its end, or napari's own Cancel was pressed
+            stopping = self.status.state is RunState.STOPPING
+            self.status.state = RunState.STOPPED if stopping else RunState.DONE
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
+    """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback."""
+    try:
+        yield from stream(*args)
+    except CupreError as err:
+        yield Failed(str(err))
+    except OSError as err:
+        yield Failed(f"A file could not be read or written ({err}).", traceback.format_exc())
+    except Exception as err:
+        yield Failed(
+            f"Something unexpected went wrong ({type(err).__name__}: {err}).", traceback.format_exc()
+        )

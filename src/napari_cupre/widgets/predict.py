@@ -1,0 +1,166 @@
+"""The Predict widget: every cell of one image, or of all that are open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QButtonGroup, QDoubleSpinBox, QHBoxLayout, QProgressBar, QRadioButton, QSlider
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import RunState
+from napari_cupre.widgets.common import (
+    ImageChooser,
+    MessageLine,
+    SessionWidget,
+    heading,
+    labelled,
+    primary_button,
+)
+from napari_cupre.widgets.models import ModelChooser
+from napari_cupre.widgets.predicting import PredictionPlan
+from napari_cupre.widgets.results import ResultLayer
+
+BAR_STEPS = 1000
+
+
+class PredictWidget(SessionWidget):
+    """Segments images with a model; the result keeps the image's place in the world.
+
+    Parameters
+    ----------
+    viewer : napari's viewer.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.job = self.session.prediction
+        self._make_choices()
+        self._make_controls()
+        self.result = MessageLine()
+        self.notice = MessageLine()
+        self._lay_out()
+        self.listen(self.session.models_changed, self._show_models)
+        self.listen(self.job.status.events, self._show_status)
+        self._show_models()
+        self._show_status()
+
+    def _make_choices(self) -> None:
+        self.model = ModelChooser("The model that finds the cells; your trained ones are listed too", False)
+        self.model.changed.connect(self._model_chosen)
+        self.one_image = QRadioButton("this image")
+        self.all_images = QRadioButton("all open images")
+        self.one_image.setChecked(True)
+        group = QButtonGroup(self)
+        group.addButton(self.one_image)
+        group.addButton(self.all_images)
+        self.diameter = QDoubleSpinBox()
+        self.diameter.setRange(0, 2000)
+        self.diameter.setDecimals(1)
+        self.diameter.setSuffix(" px")
+        self.diameter.setSpecialValueText("auto")
+        self.diameter.setToolTip(
+            "How wide your cells are; auto takes what the model was trained on, or looks at the image"
+        )
+        self.score = QSlider(Qt.Orientation.Horizontal)
+        self.score.setRange(5, 95)
+        self.score.setToolTip("Lower finds more, and more that is no cell; higher keeps what is sure")
+        self.score_row = labelled("Certainty", self.score)
+        self.score.valueChanged.connect(self._show_score)
+        self.score.setValue(50)
+
+    def _make_controls(self) -> None:
+        self.button = primary_button("Find cells", "Adds a Labels layer with one number per cell")
+        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
+        self.bar = QProgressBar()
+        self.bar.setRange(0, BAR_STEPS)
+
+    def _lay_out(self) -> None:
+        column = self.column
+        column.addLayout(labelled("Model", self.model))
+        column.addWidget(ImageChooser(self))
+        scope = QHBoxLayout()
+        scope.addWidget(self.one_image)
+        scope.addWidget(self.all_images)
+        scope.addStretch(1)
+        column.addLayout(scope)
+        column.addWidget(heading("How"))
+        column.addLayout(labelled("Cell width", self.diameter))
+        column.addLayout(self.score_row)
+        column.addWidget(self.button)
+        column.addWidget(self.bar)
+        for line in (self.result, self.notice, self.message):
+            column.addWidget(line)
+        column.addStretch(1)
+
+    # --- what the button does -------------------------------------------------------------------------
+
+    def _button_pressed(self) -> None:
+        if self.job.status.is_active:
+            self.job.stop()
+        else:
+            self.predict()
+
+    def predict(self) -> None:
+        """Segment the chosen image, or all.
+
+        Raises
+        ------
+        InputError
+            If there is no image, its axes cannot be read, or a prediction runs.
+        """
+        session = self.session
+        layers = self._chosen_layers()
+        images = tuple(session.cell_image(layer) for layer in layers)
+        model = self.model.value
+        if not model:
+            raise InputError("There is no model yet: train one first, or choose a file with the … button.")
+        plan = PredictionPlan(model, images, self.diameter.value() or None, self.score.value() / 100)
+        self.result.clear()
+        self.notice.clear()
+        results = [ResultLayer(session, layer, image, model) for layer, image in zip(layers, images)]
+        self.job.predict(plan, [result.add for result in results])
+
+    def _chosen_layers(self) -> list[Image]:
+        session = self.session
+        if self.all_images.isChecked() and session.images():
+            return session.images()
+        if session.image is None:
+            raise InputError("There is no image to segment: open one first.")
+        return [session.image]
+
+    # --- what is shown --------------------------------------------------------------------------------
+
+    def _show_models(self) -> None:
+        self.model.refresh()
+        self.model.value = self.session.model
+
+    def _model_chosen(self, name: str) -> None:
+        self.session.model = name
+
+    def _show_score(self, value: int) -> None:
+        self.score.setToolTip(f"Keeps cells that the model is at least {value} % sure of")
+
+    def _show_status(self, event: Any = None) -> None:
+        status = self.job.status
+        self.button.setText(_button_text(status.state, status.is_active))
+        self.button.setEnabled(status.state is not RunState.STOPPING)
+        self.bar.setVisible(status.is_active)
+        self.bar.setValue(int(status.fraction * BAR_STEPS))
+        self.bar.setFormat(status.message or "%p %")
+        if status.error:
+            self.message.show_error(status.error, status.details)
+        if status.notice:
+            self.notice.show_notice(status.notice)
+        if status.state is RunState.DONE:
+            self.result.show_good(status.message)
+        elif status.state is RunState.STOPPED:
+            self.result.show_notice("Cancelled; what was found until then is kept.")
+
+
+def _button_text(state: RunState, is_active: bool) -> str:
+    if state is RunState.STOPPING:
+        return "Finishing …"
+    return "Cancel" if is_active else "Find cells"

@@ -1,0 +1,143 @@
+"""The prediction of one viewer: images through the engine's process, plane by plane."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
+from napari_cupre.service.client import EngineProcess
+from napari_cupre.service.protocol import Failed, PlaneDone, PredictRequest
+from napari_cupre.widgets.jobs import Job
+
+Sink = Callable[[PlaneDone], None]
+FINE = 1000  # parts in which the progress of one image is counted
+SLAB_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class PredictionPlan:
+    """What to segment, and how.
+
+    Attributes
+    ----------
+    model : name or path.
+    images : one after the other; `ImageStarted` names them by their position here.
+    diameter : of a cell in px; None leaves it to the model.
+    score : cells that the model is less sure of are left out, 0..1.
+    """
+
+    model: str
+    images: tuple[CellImage, ...]
+    diameter: float | None
+    score: float
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class ImageStarted(Event):
+    """The planes that follow belong to this image of the plan."""
+
+    position: int
+
+
+class PredictionJob(Job):
+    """Predicts in the engine's process; the planes come as `PlaneDone` events."""
+
+    def __init__(self, engine: EngineProcess) -> None:
+        super().__init__("Finding cells", engine.stop)
+        self._engine = engine
+        self._sinks: tuple[Sink, ...] = ()
+        self._sink: Sink | None = None
+        self.received.connect(self._pass_on)
+
+    def predict(self, plan: PredictionPlan, sinks: Sequence[Sink]) -> None:
+        """Start; the planes of an image go to its sink, also while no widget is open.
+
+        Parameters
+        ----------
+        sinks : one per image of the plan, called in the GUI thread.
+
+        Raises
+        ------
+        InputError
+            If a prediction is running.
+        """
+        self.start(self._stream, plan)
+        self._sinks = tuple(sinks)
+
+    def _pass_on(self, event: Event) -> None:
+        match event:
+            case ImageStarted(position=position):
+                self._sink = self._sinks[position]
+            case PlaneDone() if self._sink is not None:
+                self._sink(event)
+
+    def _stream(self, plan: PredictionPlan) -> Iterator[Event | None]:
+        """In the worker thread: hand over image after image; one that fails does not end the others."""
+        failures = []
+        cells = 0
+        for position, image in enumerate(plan.images):
+            if self.status.state is RunState.STOPPING:
+                return
+            yield ImageStarted(position)
+            for event in self._one_image(plan, image):
+                match event:
+                    case Failed():
+                        failures.append(event)
+                    case Progress():
+                        yield _over_all(event, position, len(plan.images), image.name)
+                    case StateChanged(state=state):
+                        if not state.is_over:
+                            yield event
+                    case Finished():
+                        pass
+                    case PlaneDone(scores=scores):
+                        cells += len(scores)
+                        yield event
+                    case _:
+                        yield event
+        yield from _summary(plan, failures, cells)
+
+    def _one_image(self, plan: PredictionPlan, image: CellImage) -> Iterator[Event | None]:
+        path = self._engine.folder / f"{uuid.uuid4().hex}.npy"
+        yield from write_array(image.data, path)
+        options = {"diameter": plan.diameter, "score": plan.score}
+        yield from self._engine.events(
+            PredictRequest(plan.model, str(path), image.axes, image.name, plan.device, options)
+        )
+
+
+def write_array(data: Any, path: Path) -> Iterator[None]:
+    """Write an array of any kind to a `.npy` file in slabs, so that a lazy one never lies whole in memory."""
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=data.dtype, shape=tuple(data.shape))
+    row_bytes = max(1, int(np.prod(data.shape[1:])) * data.dtype.itemsize)
+    slab = max(1, SLAB_BYTES // row_bytes)
+    for start in range(0, data.shape[0], slab):
+        out[start : start + slab] = np.asarray(data[start : start + slab])
+        yield None
+    out.flush()
+
+
+def _over_all(event: Progress, position: int, count: int, name: str) -> Progress:
+    done = position * FINE + FINE * event.done // max(event.total, 1)
+    message = f"{name}: {event.message}" if event.message else name
+    return Progress(done, count * FINE, message)
+
+
+def _summary(plan: PredictionPlan, failures: list[Failed], cells: int) -> Iterator[Event]:
+    if failures and len(failures) == len(plan.images):
+        yield failures[0]
+        return
+    if failures:
+        yield Notice(" ".join(failure.message for failure in failures))
+    images = len(plan.images) - len(failures)
+    where = "1 image" if images == 1 else f"{images} images"
+    yield Finished(f"{cells} {'cell' if cells == 1 else 'cells'} in {where}.", {"cells": cells})
+    yield StateChanged(RunState.DONE)

@@ -1,0 +1,71 @@
+"""What the model in training sees on the current view, as a Labels layer that keeps up."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from napari.layers import Labels
+
+from napari_cupre.errors import CupreError
+from napari_cupre.widgets.layers import crop_placement, visible_box
+from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.training import View
+
+LAYER_NAME = "cupre preview"
+LARGEST_VIEW = 512  # px on a side: a preview must not hold up the training
+REST_S = 4.0  # between a preview and the next request
+
+
+class PreviewLayer:
+    """Asks for previews of the current view while it is switched on, and shows them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._shown_at = 0.0
+        self.is_on = False
+
+    def ask(self) -> None:
+        """Ask for the present view, unless it was shown a moment ago."""
+        image = self._session.image
+        if not self.is_on or image is None or time.monotonic() - self._shown_at < REST_S:
+            return
+        try:
+            cell = self._session.cell_image(image)
+        except CupreError:  # the widget of the image says so
+            return
+        index = self._session.plane_on_show(image)
+        self._session.training.look_at(View(cell, index, visible_box(image, cell, LARGEST_VIEW)))
+
+    def show(self, view: View, labels: np.ndarray) -> None:
+        """Put a preview where its view lies; does nothing if the image is gone."""
+        self._shown_at = time.monotonic()
+        source = next((x for x in self._session.images() if x.name == view.image.name), None)
+        if not self.is_on or source is None:
+            return
+        data = labels.reshape((1,) * len(view.index) + labels.shape)
+        top, left = view.box[:2]
+        placement = crop_placement(source, view.image, view.index, top, left)
+        layer = self._find()
+        if layer is not None and layer.ndim == data.ndim:
+            layer.data = data
+            layer.scale, layer.translate = placement["scale"], placement["translate"]
+            return
+        if layer is not None:
+            self.remove()
+        active = self._session.viewer.layers.selection.active
+        layer = Labels(data, name=LAYER_NAME, opacity=0.5, **placement)
+        layer.editable = False
+        self._session.viewer.add_layer(layer)
+        # a preview that takes the brush away from a half-drawn cell would be no help
+        self._session.viewer.layers.selection.active = active
+
+    def remove(self) -> None:
+        """Take the layer away."""
+        layer = self._find()
+        if layer is not None:
+            self._session.viewer.layers.remove(layer)
+
+    def _find(self) -> Labels | None:
+        layers = self._session.viewer.layers
+        return next((x for x in layers if isinstance(x, Labels) and x.name == LAYER_NAME), None)

@@ -1,0 +1,220 @@
+"""What the three widgets of one viewer share: the image, its annotation, the model, the running jobs."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from napari.layers import Image, Labels, Layer
+from napari.viewer import Viewer
+from psygnal import Signal
+from qtpy.QtCore import QCoreApplication
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+from napari_cupre.data.axes import parse_axes
+from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.errors import InputError
+from napari_cupre.model.zoo import list_models
+from napari_cupre.service.client import EngineProcess
+from napari_cupre.widgets.annotation import Annotation, adopt
+from napari_cupre.widgets.layers import cell_image, current_plane
+from napari_cupre.widgets.predicting import PredictionJob
+from napari_cupre.widgets.training import TrainingJob
+
+# napari makes each widget by itself and gives it nothing but the viewer, so what they share has to be found
+# through the viewer; its model takes no attributes of ours. The entry goes with the viewer's window.
+_sessions: weakref.WeakKeyDictionary[Viewer, Session] = weakref.WeakKeyDictionary()
+
+
+class Session:
+    """State shared by the widgets of one viewer; `Session.of` finds it.
+
+    Signals are emitted in the GUI thread.
+    """
+
+    image_changed = Signal(object)
+    """Another image layer (or None) was chosen, or its axes are read differently."""
+
+    annotations_changed = Signal()
+    """Layers were made, chosen or removed that annotate an image."""
+
+    models_changed = Signal()
+    """A model was trained, added or chosen."""
+
+    def __init__(self, viewer: Viewer, engine: EngineProcess | None = None) -> None:
+        self._viewer = weakref.ref(viewer)
+        self.engine = engine or EngineProcess()
+        self.training = TrainingJob(self.engine)
+        self.prediction = PredictionJob(self.engine)
+        self._image: Image | None = None
+        self._model = list_models()[0].name
+        self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
+        self._annotations: dict[Image, Annotation] = {}
+        self._window: QMainWindow | None = None
+        viewer.layers.events.removed.connect(self._forget)
+        # the interpreter may end without the window ever being closed
+        self._finalizer = weakref.finalize(self, self.engine.close)
+
+    @classmethod
+    def of(cls, viewer: Viewer) -> Session:
+        """The session of a viewer, made at the first call.
+
+        Parameters
+        ----------
+        viewer : the viewer, or the proxy of it that napari hands to plugins.
+        """
+        # Layers that came through a proxy are proxies too, and are neither equal to the layers nor usable
+        # as the viewer's selection; all that is used of the viewer is public all the same.
+        viewer = getattr(viewer, "__wrapped__", viewer)
+        if viewer not in _sessions:
+            _sessions[viewer] = cls(viewer)
+        return _sessions[viewer]
+
+    @property
+    def viewer(self) -> Viewer:
+        viewer = self._viewer()
+        if viewer is None:
+            raise InputError("The napari window is closed: open a new one.")
+        return viewer
+
+    # --- the image ------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer that the user works on."""
+        return self._image
+
+    @image.setter
+    def image(self, layer: Image | None) -> None:
+        if layer is not self._image:
+            self._image = layer
+            self.image_changed.emit(layer)
+
+    def images(self) -> list[Image]:
+        """All image layers of the viewer."""
+        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+
+    def cell_image(self, layer: Image) -> CellImage:
+        """The image of a layer, its axes read as the user said."""
+        return cell_image(layer, self._axes.get(layer))
+
+    def set_axes(self, layer: Image, axes: str) -> None:
+        """Read the axes of a layer as the user says.
+
+        Raises
+        ------
+        InputError
+            If the letters do not fit the image; the old reading stays.
+        """
+        self._axes[layer] = parse_axes(axes, self.cell_image(layer).data.ndim)
+        self.image_changed.emit(layer)
+
+    def plane_on_show(self, layer: Image) -> PlaneIndex:
+        """The plane of an image that the sliders point at."""
+        return current_plane(self.cell_image(layer), self.viewer.dims.current_step)
+
+    # --- its annotation -------------------------------------------------------------------------------
+
+    def annotation(self, image: Image) -> Annotation:
+        """The layers that annotate an image; layers of the right names are taken for them."""
+        if image not in self._annotations:
+            self._annotations[image] = Annotation(image)
+        annotation = self._annotations[image]
+        adopt(annotation, self.viewer.layers)
+        return annotation
+
+    def annotated(self) -> list[Annotation]:
+        """The annotations of all images that have any cell layer."""
+        found = [self.annotation(image) for image in self.images()]
+        return [annotation for annotation in found if annotation.cells is not None]
+
+    def make_annotation_layers(self, image: Image) -> Annotation:
+        """Give an image its Labels and Shapes layer where it has none yet.
+
+        Raises
+        ------
+        InputError
+            If the axes of the image cannot be read.
+        """
+        annotation = self.annotation(image)
+        cell = self.cell_image(image)
+        if annotation.regions is None:
+            annotation.regions = self._add(annotation.new_regions(cell))
+        if annotation.cells is None:
+            annotation.cells = self._add(annotation.new_cells(cell))
+        self.annotations_changed.emit()
+        return annotation
+
+    def make_background_layer(self, image: Image) -> Labels:
+        """Give an image the layer in which background is painted, where it has none yet."""
+        annotation = self.annotation(image)
+        if annotation.background is None:
+            annotation.background = self._add(annotation.new_background(self.cell_image(image)))
+            self.annotations_changed.emit()
+        return annotation.background
+
+    def choose_cells(self, image: Image, labels: Labels | None) -> None:
+        """Take a Labels layer of any name as the cells of an image."""
+        annotation = self.annotation(image)
+        if annotation.cells is not labels:
+            annotation.cells = labels
+            self.annotations_changed.emit()
+
+    def _add(self, layer: Any) -> Any:
+        self.viewer.add_layer(layer)
+        return layer
+
+    def _forget(self, event: Any) -> None:
+        layer: Layer = event.value
+        if isinstance(layer, Image):
+            self._annotations.pop(layer, None)
+            if layer is self._image:
+                self.image = None
+        if any([annotation.drop(layer) for annotation in self._annotations.values()]):
+            self.annotations_changed.emit()
+
+    # --- the model ------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> str:
+        """Name or path of the model to predict with: the last that was chosen or trained."""
+        return self._model
+
+    @model.setter
+    def model(self, name: str) -> None:
+        if name != self._model:
+            self._model = name
+            self.models_changed.emit()
+
+    def model_added(self, name: str) -> None:
+        """A new model was trained: it is the one to predict with."""
+        self._model = name
+        self.models_changed.emit()
+
+    # --- the end --------------------------------------------------------------------------------------
+
+    def watch_window(self, widget: QWidget) -> None:
+        """End everything when the window goes that `widget` is docked in."""
+        if self._window is not None:
+            return
+        parent: QWidget | None = widget
+        while parent is not None and not isinstance(parent, QMainWindow):
+            parent = parent.parentWidget()
+        if parent is None:
+            return
+        self._window = parent
+        parent.destroyed.connect(self.close)
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
+
+    def close(self) -> None:
+        """Stop the jobs; a running training saves itself in its own process, which then leaves."""
+        self.training.abandon()
+        self.prediction.abandon()
+        self.engine.close()
+        self._annotations.clear()
+        viewer = self._viewer()
+        if viewer is not None:
+            viewer.layers.events.removed.disconnect(self._forget)
+            _sessions.pop(viewer, None)

@@ -1,0 +1,176 @@
+"""The training of one viewer: from layers to a training set, to the engine, to what the widget shows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from psygnal import Signal
+
+from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.events import Event, Preview, RunState, StateChanged, StepDone, Validated
+from napari_cupre.model.zoo import SUFFIX, user_folder
+from napari_cupre.service.client import EngineProcess
+from napari_cupre.service.jobs import REQUEST_FILE
+from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest
+from napari_cupre.widgets.jobs import Job
+from napari_cupre.widgets.snapshot import Snapshot
+
+SMOOTHING = 0.9
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What to train.
+
+    Attributes
+    ----------
+    start : name or path of the model to start from.
+    out : the model file to write.
+    snapshots : annotated images; empty when a stopped run is resumed, which has its own training set.
+    minutes : budget.
+    device : "auto", "cpu", "cuda" or "mps".
+    """
+
+    start: str
+    out: Path
+    snapshots: tuple[Snapshot, ...]
+    minutes: float
+    device: str = "auto"
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class View:
+    """The part of a plane that the user looks at: top, left, bottom, right in px."""
+
+    image: CellImage
+    index: PlaneIndex
+    box: tuple[int, int, int, int]
+
+
+@dataclass
+class Curve:
+    """Losses so far: of every training step, smoothed, and of every validation."""
+
+    steps: list[int] = field(default_factory=list)
+    training: list[float] = field(default_factory=list)
+    smooth: list[float] = field(default_factory=list)
+    validation_steps: list[int] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+    def add_step(self, step: int, loss: float) -> None:
+        last = self.smooth[-1] if self.smooth else loss
+        # the first steps weigh more, so that the line does not start with a long slide
+        weight = min(SMOOTHING, len(self.smooth) / (len(self.smooth) + 1))
+        self.steps.append(step)
+        self.training.append(loss)
+        self.smooth.append(weight * last + (1 - weight) * loss)
+
+    def add_validation(self, step: int, loss: float) -> None:
+        self.validation_steps.append(step)
+        self.validation.append(loss)
+
+
+class TrainingJob(Job):
+    """Trains in the engine's process and keeps the curve, also while no widget is open to show it."""
+
+    previewed = Signal(object, object)
+    """A `View` and the int32 labels (Y, X) that the model in training gives there."""
+
+    def __init__(self, engine: EngineProcess) -> None:
+        super().__init__("Training", engine.stop)
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._wanted: View | None = None
+        self._asked: View | None = None
+        self.curve = Curve()
+        self.plan: TrainingPlan | None = None
+        self.received.connect(self._record)
+
+    def train(self, plan: TrainingPlan) -> None:
+        """Start, or with `plan.resume` continue, a training.
+
+        Raises
+        ------
+        InputError
+            If one is running.
+        """
+        self.start(self._stream, plan)
+        self.plan = plan
+        self._wanted = self._asked = None
+        if not plan.resume:
+            self.curve = Curve()
+
+    def look_at(self, view: View) -> None:
+        """Ask for a preview of a view; a view that was not sent yet is replaced."""
+        with self._lock:
+            self._wanted = view
+
+    def _stream(self, plan: TrainingPlan) -> Iterator[Event | None]:
+        """In the worker thread: write the training set, then read what the engine says."""
+        shots = self._engine.folder / "shots"
+        if not plan.resume:
+            yield StateChanged(RunState.PREPARING, "Reading the annotation")
+            yield from self._write_shots(plan, shots)
+            if self.status.state is RunState.STOPPING:
+                return
+        request = FinetuneRequest(
+            start=plan.start,
+            shots=str(shots),
+            out=str(plan.out),
+            settings={"minutes": plan.minutes, "device": plan.device},
+            resume=plan.resume,
+        )
+        for event in self._engine.events(request):
+            self._send_view()
+            yield event
+
+    def _write_shots(self, plan: TrainingPlan, folder: Path) -> Iterator[None]:
+        from napari_cupre.data.annotation import save_shots
+
+        shots = []
+        for snapshot in plan.snapshots:
+            for shot in snapshot.shots():
+                shots.append(shot)
+                yield None
+        save_shots(folder, shots)
+
+    def _send_view(self) -> None:
+        """Reading a plane can take long, so it is done here, in the worker thread."""
+        with self._lock:
+            if self._wanted is None or self._asked is not None or self.status.state is not RunState.RUNNING:
+                return
+            view, self._wanted = self._wanted, None
+            self._asked = view
+        plane = np.ascontiguousarray(view.image.plane(view.index))
+        self._engine.send(PreviewRequest(plane, view.box, view.image.is_rgb))
+
+    def _record(self, event: Event) -> None:
+        match event:
+            case StepDone(step=step, losses=losses):
+                self.curve.add_step(step, losses["total"])
+            case Validated(step=step, loss=loss):
+                self.curve.add_validation(step, loss)
+            case Preview(labels=labels):
+                with self._lock:
+                    view, self._asked = self._asked, None
+                if view is not None:
+                    self.previewed.emit(view, labels)
+
+
+def resumable(plan: TrainingPlan | None) -> Path | None:
+    """Model file of the training to resume: the last of this window, else the latest on this computer."""
+    if plan is not None and _can_resume(plan.out):
+        return plan.out
+    folder = user_folder()
+    runs = [run for run in folder.glob("*.run") if _can_resume(run)] if folder.is_dir() else []
+    latest = max(runs, key=lambda run: (run / REQUEST_FILE).stat().st_mtime, default=None)
+    return None if latest is None else latest.with_suffix(SUFFIX)
+
+
+def _can_resume(out: Path) -> bool:
+    return (out.with_suffix(".run") / REQUEST_FILE).is_file()
