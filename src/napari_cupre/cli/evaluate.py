@@ -1,0 +1,181 @@
+"""`napari-cupre evaluate`: how good predicted label images are, and which of two sets is better."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.cli.common import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+from napari_cupre.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from napari_cupre.evaluate.report import Report
+
+DETAILS = """
+LABELS and PREDICTIONS are folders, globs or files of label images, paired by the stem
+of their names. AP here is TP / (TP + FP + FN), averaged over the IoU thresholds
+.5:.05:.95 and over the images; F1 is at IoU .5.
+
+--coco gives COCO's average precision instead, of scored and overlapping masks:
+PREDICTIONS is then the predictions.json that 'predict --format coco' writes (or its
+folder), and LABELS may be a COCO JSON as well.
+
+Exit code 2 also if an image has no prediction, or a file cannot be read; each is named.
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `evaluate`."""
+    parser = add_command(
+        subparsers,
+        "evaluate",
+        _run,
+        "compare predictions with the truth: AP, F1, panoptic quality, COCO AP",
+        DETAILS,
+        "napari-cupre evaluate labels/ results/ --against other_results/",
+    )
+    parser.add_argument("labels", metavar="LABELS", help="the truth")
+    parser.add_argument("predictions", metavar="PREDICTIONS", help="what is judged")
+    parser.add_argument(
+        "--against", metavar="PREDICTIONS_B", help="a second set; says which of the two is better"
+    )
+    parser.add_argument("--coco", action="store_true", help="COCO AP of scored, overlapping masks")
+    parser.add_argument(
+        "--livecell",
+        action="store_true",
+        help="COCO AP with LIVECell's settings: up to 2000 cells, areas cut at 18² and 31² px, one class",
+    )
+    parser.add_argument("--images", help="the images themselves, to show the worst cells with --out")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write report.json, report.csv and, with --images, report.html",
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.coco or args.livecell:
+        return _coco(args)
+    from napari_cupre.evaluate.report import evaluate
+
+    pairs = _Pairs(args.labels, args.predictions)
+    scored = evaluate(pairs.truth, pairs.predicted, names=pairs.names)
+    text, figures = scored.table(), scored.as_dict()
+    left_out = pairs.left_out
+    if args.against is not None:
+        from napari_cupre.evaluate.comparison import compare
+
+        other = _Pairs(args.labels, args.against)
+        rival = evaluate(other.truth, other.predicted, names=other.names)
+        names = (Path(args.predictions).name, Path(args.against).name)
+        comparisons = [compare(scored, rival, figure=f, names=names, seed=args.seed) for f in ("ap", "ap50")]
+        text = "\n\n".join(
+            [f"{names[0]}\n{text}", f"{names[1]}\n{rival.table()}", *(c.verdict for c in comparisons)]
+        )
+        figures |= {"against": rival.as_dict(), "comparison": [c.as_dict() for c in comparisons]}
+        left_out = left_out + other.left_out
+    if args.out is not None:
+        _write(args, scored, pairs)
+    report(args, text, {**figures, "left_out": left_out})
+    return EXIT_UNUSABLE if left_out else EXIT_DONE
+
+
+class _Pairs:
+    """Label images and their predictions, and what had to be left out."""
+
+    def __init__(self, labels: str, predictions: str) -> None:
+        from napari_cupre.data.io import image_stem, list_images, pair_by_stem, read_labels
+
+        files = list_images(labels)
+        pairs = pair_by_stem(files, list_images(predictions))
+        self.names: list[str] = []
+        self.truth: list[np.ndarray] = []
+        self.predicted: list[np.ndarray] = []
+        self.left_out: list[str] = []
+        paired = {label for label, _ in pairs}
+        for path in files:
+            if path not in paired:
+                self._leave_out(path, f'"{path}" has no prediction in {predictions}.')
+        for label, prediction in pairs:
+            try:
+                truth, predicted = read_labels(label), read_labels(prediction)
+            except InputError as error:
+                self._leave_out(label, str(error))
+                continue
+            self.names.append(image_stem(label))
+            self.truth.append(truth)
+            self.predicted.append(predicted)
+
+    def _leave_out(self, path: Path, reason: str) -> None:
+        print(f"left out: {reason}", file=sys.stderr)
+        self.left_out.append(str(path))
+
+
+def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
+    from napari_cupre.evaluate.files import write_csv, write_json
+
+    write_json(scored, args.out / "report.json")
+    write_csv(scored, args.out / "report.csv")
+    if args.images is None:
+        return
+    from napari_cupre.data.io import image_stem, list_images, read_image
+    from napari_cupre.evaluate.page import write_page
+
+    found = {image_stem(path): path for path in list_images(args.images)}
+    missing = [name for name in pairs.names if name not in found]
+    if missing:
+        raise InputError(
+            f"{args.images} has no image of {missing[0]!r}; --images needs one for each label file."
+        )
+    planes = [read_image(found[name]).plane() for name in pairs.names]
+    write_page(scored, planes, pairs.truth, pairs.predicted, args.out / "report.html")
+
+
+def _coco(args: argparse.Namespace) -> int:
+    from napari_cupre.evaluate.coco_ap import LIVECELL, CocoSettings, coco_evaluate
+
+    if args.against is not None or args.out is not None:
+        raise InputError("--against and --out go with the plain evaluation; leave --coco out, or them.")
+    settings = LIVECELL if args.livecell else CocoSettings()
+    truth, predictions = _coco_inputs(args)
+    masks = coco_evaluate(truth, predictions, kind="segm", settings=settings)
+    boxes = coco_evaluate(truth, predictions, kind="bbox", settings=settings)
+    text = f"masks\n{masks.table()}\n\nboxes\n{boxes.table()}"
+    report(args, text, {"masks": masks.as_dict(), "boxes": boxes.as_dict()})
+    return EXIT_DONE
+
+
+def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Truth and predictions in a form that `coco_evaluate` takes."""
+    predictions = _predictions_json(args.predictions)
+    if Path(args.labels).suffix.lower() == ".json":
+        if predictions is None:
+            raise InputError(
+                f"{args.predictions} holds no predictions.json; 'predict --format coco' writes it."
+            )
+        return args.labels, predictions
+    if predictions is None:
+        pairs = _Pairs(args.labels, args.predictions)
+        return pairs.truth, pairs.predicted
+    from napari_cupre.data.io import list_images, read_labels
+    from napari_cupre.evaluate.coco_documents import truth_document
+
+    files = list_images(args.labels)
+    document = truth_document([read_labels(path) for path in files])
+    for image, path in zip(document["images"], files):
+        image["file_name"] = path.name  # by its stem the predictions find their image
+    return document, predictions
+
+
+def _predictions_json(given: str) -> Path | None:
+    """The COCO JSON that PREDICTIONS names, as a file or as the folder it was written to."""
+    path = Path(given)
+    inside = path / "predictions.json"
+    if path.is_dir():
+        return inside if inside.is_file() else None
+    return path if path.suffix.lower() == ".json" else None

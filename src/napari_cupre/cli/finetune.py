@@ -1,0 +1,146 @@
+"""`napari-cupre finetune`: a model of one's own from a few annotated images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.cli.common import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_UNUSABLE,
+    add_command,
+    positive_count,
+    positive_number,
+    report,
+)
+from napari_cupre.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_cupre.cli.shots import Collected
+    from napari_cupre.finetune.run import FinetuneRun
+
+DETAILS = """
+IMAGES and LABELS are folders, globs or files, paired by the stem of their names
+(a.tif with a.png, a_mask.png, ...); LABELS may be a COCO JSON instead.
+
+A label image counts as finished: what is not a cell in it is background. With
+--partial only the marked cells and a thin rim around them are known, and the rest
+teaches nothing. With --regions every cell inside the polygons is marked, and the
+file is
+  {"<image stem>": [[[y, x], [y, x], ...], ...], ...}      in pixels
+or GeoJSON (QuPath) whose features have the property "image".
+
+Ctrl-C saves and stops; the same command with --resume goes on.
+Exit code 2 also if a file had to be left out; it is named, and the rest was used.
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `finetune`."""
+    parser = add_command(
+        subparsers,
+        "finetune",
+        _run,
+        "train a model on a few annotated images",
+        DETAILS,
+        "napari-cupre finetune images/ labels/ --out nuclei.safetensors --minutes 2",
+    )
+    parser.add_argument("images", metavar="IMAGES", help="folder, glob or file")
+    parser.add_argument("labels", metavar="LABELS", help="folder, glob, file, or a COCO JSON")
+    parser.add_argument("--out", type=Path, required=True, metavar="MODEL.safetensors", help="file to write")
+    parser.add_argument(
+        "--model",
+        default="cupre",
+        help="where to start from: cupre (bundled), scratch, a name from 'models list', or a path",
+    )
+    parser.add_argument("--minutes", type=positive_number, metavar="M", help="time to train (default: 2)")
+    parser.add_argument(
+        "--steps", type=positive_count, metavar="N", help="steps to train, instead or at most"
+    )
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--regions", type=Path, metavar="FILE.json", help="where every cell is marked")
+    known.add_argument("--partial", action="store_true", help="only some of the cells are marked")
+    parser.add_argument(
+        "--diameter",
+        type=positive_number,
+        metavar="PX",
+        help="cell diameter in px of the images (default: the median marked cell)",
+    )
+    parser.add_argument(
+        "--limit", type=positive_count, metavar="N", help="use N of the images, drawn by --seed"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the stopped training of --out")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from napari_cupre.cli.interrupt import stopping
+    from napari_cupre.cli.listen import follow, make_listener
+    from napari_cupre.events import RunState
+
+    run, left_out = _prepare(args)
+    with stopping(run.stop) as interruption:
+        follow(run.events(), make_listener())
+    if run.state is RunState.FAILED or run.result is None:
+        raise InputError(f"the training of {args.out} came to no result; see above what it met.")
+    figures = {
+        "model": args.out,
+        "steps": run.step,
+        "diameter": run.result.info.diameter,
+        "training": run.result.info.training,
+        "metrics": run.result.info.metrics,
+        "stopped": interruption.asked,
+        "left_out": left_out,
+    }
+    report(args, f"The model is {args.out}.", figures)
+    if interruption.asked:
+        return EXIT_INTERRUPTED
+    return EXIT_UNUSABLE if left_out else EXIT_DONE
+
+
+def _prepare(args: argparse.Namespace) -> tuple[FinetuneRun, list[str]]:
+    """The run, and the files that it had to leave out."""
+    from napari_cupre.finetune.run import FinetuneRun
+    from napari_cupre.finetune.settings import FinetuneSettings
+    from napari_cupre.model.zoo import find_model, open_model
+
+    _check_out(args)
+    settings = FinetuneSettings(
+        minutes=args.minutes if args.minutes or args.steps else 2.0,
+        steps=args.steps,
+        diameter=args.diameter,
+        seed=args.seed,
+        device=args.device,
+    )
+    start_path = find_model(args.model).path
+    if args.resume:
+        return FinetuneRun.resume(args.out, open_model(args.model, args.device, args.seed), settings), []
+    collected = _collect(args)
+    start = open_model(args.model, args.device, args.seed)
+    run = FinetuneRun(start, collected.shots, settings, args.out, start_path)
+    return run, collected.left_out
+
+
+def _check_out(args: argparse.Namespace) -> None:
+    """Nothing trained is lost: an earlier training is neither overwritten nor begun anew by mistake."""
+    from napari_cupre.finetune.folder import RunFolder
+
+    if args.out.suffix != ".safetensors":
+        raise InputError(f"--out is the model file to write, so {args.out} must end in .safetensors.")
+    earlier = next((path for path in (args.out, RunFolder(args.out).path) if path.exists()), None)
+    if earlier is not None and not args.resume:
+        raise InputError(f"{earlier} is there already; give another --out, or --resume to go on with it.")
+
+
+def _collect(args: argparse.Namespace) -> Collected:
+    from napari_cupre.cli.shots import collect_shots
+
+    return collect_shots(
+        args.images,
+        args.labels,
+        partial=args.partial,
+        regions_file=args.regions,
+        limit=args.limit,
+        seed=args.seed,
+    )
