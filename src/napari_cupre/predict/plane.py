@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -170,13 +170,35 @@ def predict_plane(
     score : cells that the network is less sure of are left out, 0..1.
     tile : side of a tile in network px; images that fit in one go in one piece.
     on_tile : told after every tile.
-    should_stop : asked before every tile; what is done by then is returned, `complete` is False.
+    should_stop : asked after every tile; what is done by then is returned, `complete` is False.
 
     Raises
     ------
     InputError
         If the image is not a plane of three channels, or an option is out of its range.
     """
+    steps = iter_plane(
+        model, image, diameter=diameter, score=score, tile=tile, should_stop=should_stop or (lambda: False)
+    )
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            return end.value
+        if on_tile is not None:
+            on_tile(done)
+
+
+def iter_plane(
+    model: Model | Detector,
+    image: np.ndarray,
+    *,
+    diameter: float | None,
+    score: float,
+    tile: int | None,
+    should_stop: Callable[[], bool],
+) -> Generator[TileDone, None, Instances]:
+    """`predict_plane` as a generator: yields after every tile and returns the instances."""
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise InputError(
             f"A plane of shape (Y, X, 3) is needed, this one has {image.shape}: normalise it first."
@@ -188,14 +210,11 @@ def predict_plane(
     plan = plan_plane(shape, detector.diameter, choose_diameter(detector, [image], diameter), tile)
     labels = np.zeros(shape, dtype=np.int32)
     stitcher = plan.stitcher(labels)
-    complete = True
-    for done, (_, patch) in enumerate(
-        run_tiles(detector, plan, stitcher, lambda region: image[region.slices], score), start=1
-    ):
+    placed = run_tiles(detector, plan, stitcher, lambda region: image[region.slices], score)
+    total = len(plan.tiles)
+    for done, (_, patch) in enumerate(placed, start=1):
         stitcher.commit(patch)
-        if on_tile is not None:
-            on_tile(TileDone(done, len(plan.tiles), patch.region, patch.after))
-        if should_stop is not None and done < len(plan.tiles) and should_stop():
-            complete = False
-            break
-    return stitcher.instances(labels, plan.diameter, complete)
+        yield TileDone(done, total, patch.region, patch.after)
+        if done < total and should_stop():
+            return stitcher.instances(labels, plan.diameter, complete=False)
+    return stitcher.instances(labels, plan.diameter)

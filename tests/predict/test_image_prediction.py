@@ -1,0 +1,141 @@
+"""Whole images: planes, axes, linking, and planes that cannot be read."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+from predict_oracle import disc_labels, seeing_model
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import InputError
+from napari_cupre.events import Finished, Notice, Progress
+from napari_cupre.predict.image import PlaneFound, PredictOptions, TilePainted, predict_image
+from napari_cupre.predict.link import best_pairs, link
+
+SHAPE = (70, 80)
+
+
+def moving_discs(steps: int) -> np.ndarray:
+    """uint8 (steps, Y, X): one disc that drifts right, and one that is there from step 1 on."""
+    planes = []
+    for step in range(steps):
+        discs = [(20.0, 15.0 + 4 * step, 10.0)]
+        if step >= 1:
+            discs.append((50.0, 60.0 - 2 * step, 9.0))
+        planes.append((disc_labels(np.array(discs), SHAPE) > 0).astype(np.uint8) * 200)
+    return np.stack(planes)
+
+
+def run(image: CellImage, options: PredictOptions | None = None, **more):
+    events = []
+    steps = predict_image(seeing_model(20.0), image, options, **more)
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as end:
+            return events, end.value
+
+
+def test_planes_of_a_time_series_count_from_one_each() -> None:
+    events, result = run(CellImage.from_array(moving_discs(3), "TYX", name="series"))
+    assert result.labels.shape == (3, *SHAPE)
+    assert result.labels.dtype == np.int32
+    assert [int(plane.max()) for plane in result.labels] == [1, 2, 2]
+    assert [event.index for event in events if isinstance(event, PlaneFound)] == [{"T": t} for t in range(3)]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].result["cells"] == result.count == 5
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert progress[-1].done == progress[-1].total
+
+
+@pytest.mark.parametrize("axes", ["TYX", "ZYX"])
+def test_linking_keeps_identities(axes: str) -> None:
+    options = PredictOptions(link_z=axes == "ZYX", link_t=axes == "TYX")
+    _, result = run(CellImage.from_array(moving_discs(4), axes), options)
+    first = [int(plane[20, 15 + 4 * step]) for step, plane in enumerate(result.labels)]
+    second = [int(plane[50, 60 - 2 * step]) for step, plane in enumerate(result.labels)]
+    assert set(first) == {first[0]}
+    assert second[0] == 0
+    assert set(second[1:]) == {second[1]}
+    assert result.count == 2
+    for plane, ids, (_, instances) in zip(result.labels, result.ids, result.planes):
+        assert sorted(ids) == sorted(np.unique(plane[plane > 0]))
+        np.testing.assert_array_equal(np.concatenate([[0], ids])[instances.labels], plane)
+
+
+@pytest.mark.parametrize("axes", ["TZYX", "ZTYX"])
+def test_stacks_through_time(axes: str) -> None:
+    series = np.stack([moving_discs(3)] * 2)  # (Z, T, Y, X)
+    data = series if axes == "ZTYX" else series.swapaxes(0, 1)
+    _, both = run(CellImage.from_array(data, axes), PredictOptions(link_z=True, link_t=True))
+    assert both.count == 2
+    _, flat = run(CellImage.from_array(data, axes), PredictOptions(link_t=True))
+    assert flat.count == 4
+    _, stacks = run(CellImage.from_array(data, axes), PredictOptions(link_z=True))
+    assert stacks.count == 5
+
+
+def test_channels_are_chosen() -> None:
+    plane = moving_discs(2)[1]
+    image = CellImage.from_array(np.stack([np.zeros_like(plane), plane]), "CYX")
+    _, result = run(image, PredictOptions(channels=(1,)))
+    assert result.labels.shape == SHAPE
+    assert result.count == 2
+
+
+def test_an_unreadable_plane_is_named_and_the_rest_goes_on() -> None:
+    good = moving_discs(3)
+
+    def fail(block: np.ndarray) -> np.ndarray:
+        raise OSError("page is truncated")
+
+    lazy = da.from_array(good, chunks=(1, *SHAPE))
+    broken = da.concatenate(
+        [lazy[:1], lazy[1:2].map_blocks(fail, dtype=lazy.dtype, meta=np.empty((0, 0, 0), "u1")), lazy[2:]]
+    )
+    events, result = run(CellImage.from_array(broken, "TYX", name="series"))
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert len(notices) == 1
+    assert "T=1" in notices[0]
+    assert "truncated" in notices[0]
+    assert not result.complete
+    assert result.labels[0].any()
+    assert not result.labels[1].any()
+    assert "partial" in events[-1].verdict
+    with pytest.raises(InputError, match="damaged"):
+        run(CellImage.from_array(broken[1], "YX"))
+
+
+def test_stopping_returns_what_is_done() -> None:
+    answers = iter([False, True])
+    image = CellImage.from_array(moving_discs(3), "TYX")
+    _, result = run(image, should_stop=lambda: next(answers))
+    assert not result.complete
+    assert len(result.planes) == 1
+
+
+def test_big_planes_grow_tile_by_tile() -> None:
+    big = np.tile(moving_discs(1)[0], (7, 7))
+    events, result = run(CellImage.from_array(big, "YX"), PredictOptions(tile=256))
+    grown = np.zeros_like(result.labels)
+    for event in events:
+        if isinstance(event, TilePainted):
+            height, width = event.labels.shape
+            grown[event.y0 : event.y0 + height, event.x0 : event.x0 + width] = event.labels
+    np.testing.assert_array_equal(grown > 0, result.labels > 0)
+    assert result.count == 49
+
+
+def test_best_pairs_are_one_to_one() -> None:
+    first, second = np.zeros((4, 12), int), np.zeros((4, 12), int)
+    first[:, 0:6], first[:, 6:10] = 1, 2
+    second[:, 1:7], second[:, 7:9], second[:, 9:12] = 5, 6, 7
+    assert best_pairs(first, second) == [(1, 5), (2, 6)]
+    assert best_pairs(first, np.zeros_like(first)) == []
+
+
+def test_a_cell_that_reappears_is_new() -> None:
+    disc = disc_labels(np.array([[20.0, 20.0, 8.0]]), SHAPE)
+    linked = link([disc, np.zeros_like(disc), disc, disc])
+    assert [int(plane.max()) for plane in linked] == [1, 0, 2, 2]
