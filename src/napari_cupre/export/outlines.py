@@ -1,0 +1,199 @@
+"""Outlines of cells along the edges of their pixels, and pixels back from outlines.
+
+A label image turned into outlines and back is the same to the pixel. Coordinates are (x, y) of pixel
+corners, as ImageJ and QuPath count them: the pixel in row r and column c covers c..c+1 and r..r+1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from skimage.draw import polygon as pixels_inside
+from skimage.measure import points_in_poly
+
+#: Directions of an edge with its pixel on the right hand (y points down): east, south, west, north.
+_STEPS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
+
+
+@dataclass
+class Part:
+    """A connected piece of a cell (pixels that touch by a side).
+
+    Attributes
+    ----------
+    exterior : int (n, 2), corners x, y in order, the first not repeated.
+    holes : the same of each hole.
+    """
+
+    exterior: np.ndarray
+    holes: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def area(self) -> float:
+        """In px, without the holes."""
+        return abs(_signed_area(self.exterior)) - sum(abs(_signed_area(hole)) for hole in self.holes)
+
+
+def trace(labels: np.ndarray) -> dict[int, list[Part]]:
+    """Outlines of every cell of a label image.
+
+    Rings are simple: where two pixels of a cell touch by a corner alone, the outline is cut there, so that
+    polygons made of the parts are valid in the sense of the OGC.
+
+    Parameters
+    ----------
+    labels : int (Y, X), 0 is background
+
+    Returns
+    -------
+    the parts of each cell by its label value, the largest part first; values rise
+    """
+    rings: dict[int, list[np.ndarray]] = {}
+    for value, ring in _rings(np.asarray(labels)):
+        rings.setdefault(value, []).extend(_simple(ring))
+    return {value: _parts(rings[value]) for value in sorted(rings)}
+
+
+def fill(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels whose centres lie within a polygon.
+
+    Parameters
+    ----------
+    rings : float (n, 2) each, corners x, y; the exterior first, then holes
+    shape : of the image (Y, X); what lies outside is left out
+    """
+    rows, columns = _inside(rings[0], shape)
+    if len(rings) == 1 or len(rows) == 0:
+        return rows, columns
+    top, left = rows.min(), columns.min()
+    mask = np.zeros((rows.max() - top + 1, columns.max() - left + 1), bool)
+    mask[rows - top, columns - left] = True
+    for hole in rings[1:]:
+        gone_rows, gone_columns = _inside(hole - [left, top], mask.shape)
+        mask[gone_rows, gone_columns] = False
+    rows, columns = np.nonzero(mask)
+    return rows + top, columns + left
+
+
+def _inside(ring: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    return pixels_inside(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape)
+
+
+def _rings(labels: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
+    """Closed walks around the cells, corners only, each with the cell on its right hand."""
+    edges = _Edges(labels)
+    following, turns = edges.following.tolist(), edges.turns.tolist()
+    seen = bytearray(len(following))
+    for first in np.flatnonzero(edges.turns).tolist():
+        if seen[first]:
+            continue
+        walk, edge = [], first
+        while not seen[edge]:
+            seen[edge] = 1
+            if turns[edge]:
+                walk.append(edge)
+            edge = following[edge]
+        yield int(edges.values[first]), edges.ends[walk]
+
+
+class _Edges:
+    """All pixel edges between a cell and something else, each directed with its cell on the right hand.
+
+    Attributes
+    ----------
+    values : (E,) the cell of each edge
+    ends : (E, 2) the corner x, y at which it ends
+    following : (E,) the edge after it on the way around the cell
+    turns : (E,) bool, whether the way turns at its end
+    """
+
+    def __init__(self, labels: np.ndarray) -> None:
+        padded = np.pad(labels, 1)
+        starts, values, directions = [], [], []
+        # The pixel on the right of an edge and the one on its left, as offsets from the edge's start.
+        for direction, (right, left) in enumerate(_SIDES):
+            inner, outer = _shifted(padded, right), _shifted(padded, left)
+            y, x = np.nonzero((inner > 0) & (inner != outer))
+            starts.append(np.column_stack([x, y]))
+            values.append(inner[y, x])
+            directions.append(np.full(len(y), direction))
+        self.values = np.concatenate(values)
+        self.ends = np.concatenate(starts) + _STEPS[np.concatenate(directions)]
+        self.following, self.turns = self._link(padded, np.concatenate(starts), np.concatenate(directions))
+
+    def _link(
+        self, padded: np.ndarray, starts: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Turn right if the cell ends ahead, left if it bends around; a corner contact is no passage."""
+        keys = _edge_keys(directions, starts, padded.shape)  # rising, as the edges were collected
+        right, left = (np.array(side)[directions] for side in zip(*_SIDES))
+        # Seen from an edge's end, the offsets that were beside it one step further back lie ahead.
+        ahead_right = _at(padded, self.ends, right) == self.values
+        ahead_left = _at(padded, self.ends, left) == self.values
+        turn = np.where(~ahead_right, 1, np.where(ahead_left, -1, 0))
+        wanted = _edge_keys((directions + turn) % 4, self.ends, padded.shape)
+        return np.searchsorted(keys, wanted), turn != 0
+
+
+#: For each direction the offsets (dy, dx), from the edge's start, of the pixels on its right and its left.
+_SIDES = (((0, 0), (-1, 0)), ((0, -1), (0, 0)), ((-1, -1), (0, -1)), ((-1, 0), (-1, -1)))
+
+
+def _edge_keys(directions: np.ndarray, starts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """One number per directed edge."""
+    return (directions * shape[0] + starts[:, 1]) * shape[1] + starts[:, 0]
+
+
+def _shifted(padded: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+    """Per corner (y, x) of the image the pixel at (y, x) + offset."""
+    height, width = padded.shape
+    return padded[1 + offset[0] : height + offset[0], 1 + offset[1] : width + offset[1]]
+
+
+def _at(padded: np.ndarray, corners: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    return padded[corners[:, 1] + offsets[:, 0] + 1, corners[:, 0] + offsets[:, 1] + 1]
+
+
+def _simple(ring: np.ndarray) -> list[np.ndarray]:
+    """Cut a ring at corners that it passes twice."""
+    corners = list(map(tuple, ring.tolist()))
+    if len(set(corners)) == len(corners):
+        return [ring]
+    rings: list[np.ndarray] = []
+    way: list[tuple[int, int]] = []
+    position: dict[tuple[int, int], int] = {}
+    for corner in corners:
+        if corner in position:
+            start = position[corner]
+            rings.append(np.array(way[start:]))
+            for gone in way[start + 1 :]:
+                del position[gone]
+            del way[start + 1 :]
+        else:
+            position[corner] = len(way)
+            way.append(corner)
+    return [*rings, np.array(way)]
+
+
+def _parts(rings: list[np.ndarray]) -> list[Part]:
+    """Exteriors (clockwise as seen on screen, of positive area) with the holes that lie in them."""
+    parts = sorted((Part(ring) for ring in rings if _signed_area(ring) > 0), key=lambda part: part.area)
+    for hole in (ring for ring in rings if _signed_area(ring) < 0):
+        owner = parts[0] if len(parts) == 1 else _owner(hole, parts)
+        owner.holes.append(hole)
+    return parts[::-1]
+
+
+def _owner(hole: np.ndarray, parts: list[Part]) -> Part:
+    """The smallest part around a hole; `parts` rise in area."""
+    # The pixel on the right hand of the hole's first edge belongs to the part.
+    step = np.sign(hole[1] - hole[0])
+    inside = hole[0] + 0.5 * step + 0.5 * np.array([-step[1], step[0]])
+    return next(part for part in parts if points_in_poly([inside], part.exterior)[0])
+
+
+def _signed_area(ring: np.ndarray) -> float:
+    x, y = ring[:, 0], ring[:, 1]
+    return float(x @ np.roll(y, -1) - np.roll(x, -1) @ y) / 2
