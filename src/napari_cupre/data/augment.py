@@ -1,0 +1,235 @@
+"""Augmentation of (image, labels, known): geometry that keeps them in step, and a microscope's photometry.
+
+Every function draws from an explicit generator and returns new arrays. Pasting of annotated
+cells lives in `data.paste` and is offered here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from napari_cupre.data.labels import label_areas
+from napari_cupre.data.normalise import CLIP
+from napari_cupre.data.paste import Background, Cell, compose_field, copy_paste, cut_cells, measure_background
+from napari_cupre.data.sample import Sample
+
+__all__ = [
+    "MIN_KEPT",
+    "Background",
+    "Cell",
+    "Photometry",
+    "Sample",
+    "compose_field",
+    "copy_paste",
+    "cut_cells",
+    "is_grey",
+    "measure_background",
+    "photometric",
+    "random_crop",
+    "random_turn",
+    "rescale",
+]
+
+MIN_KEPT = 0.25
+"""An instance that the crop's border cuts below this share of its area becomes unknown."""
+
+
+# ---- geometry ------------------------------------------------------------------------------------
+
+
+def random_crop(
+    rng: np.random.Generator,
+    sample: Sample,
+    size: int,
+    scale: tuple[float, float] = (0.8, 1.25),
+    around: tuple[float, float] | None = None,
+) -> Sample:
+    """A square part of random place and scale, cut and resampled in one step.
+
+    Parameters
+    ----------
+    rng : source of all randomness.
+    sample : image, labels and known area of any size; beyond its border the image is mirrored and
+        unknown.
+    size : side of the result in px.
+    scale : range of result px per source px, drawn log-uniformly.
+    around : a position (y, x) in source px that the crop is to hold; anywhere by default.
+
+    Returns
+    -------
+    Sample of (size, size). Instances keep their labels; those with less than `MIN_KEPT` of their area
+    left have become unknown.
+    """
+    factor = float(np.exp(rng.uniform(*np.log(scale))))
+    window = size / factor
+    starts = []
+    for length, wanted in zip(sample.labels.shape, around or (None, None)):
+        low, high = sorted((0.0, length - window))
+        if wanted is not None:
+            # Anywhere that holds the wanted position well inside, within the image if that is possible.
+            inner = max(0.0, min(0.25 * window, window / 2 - 1))
+            near = np.array([wanted - window + inner, wanted - inner])
+            low, high = np.clip(near, low, high)
+        starts.append(float(rng.uniform(low, high)))
+    return _resampled(sample, starts, factor, size)
+
+
+def rescale(sample: Sample, factor: float) -> Sample:
+    """The whole sample at `factor` times its size; the image is smoothed where it shrinks."""
+    shape = [max(1, round(length * factor)) for length in sample.labels.shape]
+    factors = [wanted / length for wanted, length in zip(shape, sample.labels.shape)]
+    index = [
+        ((np.arange(wanted) + 0.5) / f).astype(int).clip(0, length - 1)
+        for wanted, length, f in zip(shape, sample.labels.shape, factors)
+    ]
+    image = _interpolated(sample.image, (0.0, 0.0), factors, shape)
+    return Sample(image, sample.labels[np.ix_(*index)], sample.known[np.ix_(*index)])
+
+
+def random_turn(rng: np.random.Generator, sample: Sample) -> Sample:
+    """One of the eight flips and quarter turns; height and width may change places."""
+    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+
+    def turned(array: np.ndarray) -> np.ndarray:
+        array = np.rot90(array, turns)
+        return np.ascontiguousarray(array[:, ::-1] if flip else array)
+
+    return Sample(*map(turned, sample))
+
+
+def _resampled(sample: Sample, starts: list[float], factor: float, size: int) -> Sample:
+    """The window of `size` / `factor` source px from `starts` (y, x) on."""
+    image = _interpolated(sample.image, starts, (factor, factor), (size, size))
+    index, inside = [], []
+    for start, length in zip(starts, sample.labels.shape):
+        source = np.floor(start + (np.arange(size) + 0.5) / factor).astype(int)
+        inside.append((source >= 0) & (source < length))
+        index.append(source.clip(0, length - 1))
+    is_inside = np.logical_and.outer(*inside)
+    nearest = np.ix_(*index)
+    labels = np.where(is_inside, sample.labels[nearest], 0).astype(np.int32)
+    known = sample.known[nearest] & is_inside
+    lost = _cut_away(sample.labels, labels, factor)
+    if lost.size:
+        gone = np.isin(labels, lost)
+        labels[gone] = 0
+        known[gone] = False
+    return Sample(image, labels, known)
+
+
+def _cut_away(before: np.ndarray, after: np.ndarray, factor: float) -> np.ndarray:
+    """Values of the instances that kept less than `MIN_KEPT` of their area."""
+    values, areas = label_areas(after)
+    if not values.size:
+        return values
+    all_values, all_areas = label_areas(before)
+    whole = all_areas[np.searchsorted(all_values, values)] * factor**2
+    return values[areas < MIN_KEPT * whole]
+
+
+def _interpolated(
+    image: np.ndarray, starts: Sequence[float], factors: Sequence[float], shape: Sequence[int]
+) -> np.ndarray:
+    """A window of the image from `starts` on at `factors` times its size, float32 `shape` + (3,)."""
+    rows, cut_rows = _linear_weights(image.shape[0], starts[0], factors[0], shape[0])
+    columns, cut_columns = _linear_weights(image.shape[1], starts[1], factors[1], shape[1])
+    window = np.moveaxis(image[cut_rows, cut_columns].astype(np.float32, copy=False), 2, 0)
+    return np.ascontiguousarray(np.moveaxis(rows @ window @ columns.T, 0, 2))
+
+
+def _linear_weights(length: int, start: float, factor: float, size: int) -> tuple[np.ndarray, slice]:
+    """Linear interpolation along one axis, widened to a weighted mean where it shrinks.
+
+    Result pixel i lies at start + (i + 0.5) / factor - 0.5; the image is mirrored beyond its border.
+
+    Returns
+    -------
+    matrix, cut : float32 (size, n) for the n source pixels in the slice.
+    """
+    reach = max(1.0, 1 / factor)
+    centre = start + (np.arange(size) + 0.5) / factor - 0.5
+    margin = int(np.ceil(reach))
+    source = np.floor(centre).astype(int)[:, None] + np.arange(-margin, margin + 2)
+    weight = np.clip(1 - np.abs(source - centre[:, None]) / reach, 0, None)
+    weight /= weight.sum(axis=1, keepdims=True)
+    source %= 2 * length
+    source = np.where(source >= length, 2 * length - 1 - source, source)
+    low, high = int(source.min()), int(source.max()) + 1
+    matrix = np.zeros((size, high - low), np.float32)
+    np.add.at(matrix, (np.arange(size)[:, None], source - low), weight)
+    return matrix, slice(low, high)
+
+
+# ---- photometry ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Photometry:
+    """Strength of the photometric changes.
+
+    Attributes
+    ----------
+    gamma, contrast : drawn log-uniformly from [1/x, x].
+    brightness : largest shift, in units of the normalised image.
+    gain : largest relative change of one colour; grey images are left alone.
+    invert, blur, noise : probability of each.
+    max_blur : largest sigma, px.
+    max_noise : largest standard deviation.
+    """
+
+    gamma: float = 1.5
+    contrast: float = 1.4
+    brightness: float = 0.1
+    gain: float = 0.12
+    invert: float = 0.05
+    blur: float = 0.25
+    noise: float = 0.4
+    max_blur: float = 1.2
+    max_noise: float = 0.06
+
+
+def is_grey(image: np.ndarray) -> bool:
+    """Whether the three channels of (Y, X, 3) are exactly equal."""
+    return bool((image[..., 1:] == image[..., :1]).all())
+
+
+def photometric(
+    rng: np.random.Generator, image: np.ndarray, strength: Photometry | None = None
+) -> np.ndarray:
+    """Another exposure of the same field: contrast, brightness, gamma, sign, colour balance, focus and noise.
+
+    Parameters
+    ----------
+    image : float32 (Y, X, 3), normalised.
+
+    Returns
+    -------
+    float32 (Y, X, 3) within `data.normalise.CLIP`; a grey image stays exactly grey.
+    """
+    s = strength or Photometry()
+    grey = is_grey(image)
+    value = image[..., :1] if grey else image
+    if rng.random() < s.invert:
+        value = 1 - value
+    value = np.sign(value) * np.abs(value) ** np.float32(_log_between(rng, s.gamma))
+    middle = np.float32(value.mean())
+    value = (value - middle) * np.float32(_log_between(rng, s.contrast)) + middle
+    value = value + np.float32(rng.uniform(-s.brightness, s.brightness))
+    if not grey:
+        value = value * rng.uniform(1 - s.gain, 1 + s.gain, 3).astype(np.float32)
+    if rng.random() < s.blur:
+        sigma = rng.uniform(0.3, s.max_blur)
+        value = ndimage.gaussian_filter(value, (sigma, sigma, 0), truncate=3)
+    if rng.random() < s.noise:
+        spread = np.float32(rng.uniform(0, s.max_noise))
+        value = value + spread * rng.standard_normal(value.shape, dtype=np.float32)
+    value = np.clip(value, *CLIP).astype(np.float32, copy=False)
+    return np.repeat(value, 3, axis=2) if grey else np.ascontiguousarray(value)
+
+
+def _log_between(rng: np.random.Generator, limit: float) -> float:
+    return float(np.exp(rng.uniform(-1, 1) * np.log(limit)))

@@ -1,0 +1,276 @@
+"""Annotated cells as stickers: cut from shots, pasted into others, or onto a background made from their rims.
+
+A few annotated cells on an image that is otherwise unknown hold little known background. Their
+rims tell how the background looks, though: `measure_background` reads level, unevenness and
+grain from them, and `compose_field` draws a wholly known field from that and the cells.
+Pasting is after Ghiasi et al., "Simple copy-paste is a strong data augmentation method for
+instance segmentation" (2021), with rims in place of hard edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from napari_cupre.data.sample import Sample
+from napari_cupre.data.shot_store import Shot
+
+RIM_FRACTION = 0.15
+RIM_BOUNDS = (2, 6)
+"""A cell is cut with a rim of `RIM_FRACTION` of its diameter, within these bounds in px."""
+
+_MIN_VISIBLE = 0.75  # a pasted cell shows at least this share of itself
+_TRIES = 8
+_LEAST_RIM = 30  # rim px that tell the background
+
+
+@dataclass
+class Cell:
+    """One annotated cell cut out of its image.
+
+    Attributes
+    ----------
+    image : float32 (h, w, 3).
+    mask : bool (h, w), the cell.
+    rim : bool (h, w), known background next to it.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    rim: np.ndarray
+
+
+@dataclass(frozen=True)
+class Background:
+    """What the rims of annotated cells tell of the background.
+
+    Attributes
+    ----------
+    level : float32 (3,), the median over the rims.
+    unevenness : float32 (3,), how the rims' levels differ from cell to cell (one standard deviation).
+    grain : float32 (3, 3), factor L of the residuals' colour covariance L @ L.T; for grey images its
+        first column alone is not zero, so that grey stays grey.
+    sigma : px, the blur that gives white noise the residuals' correlation.
+    """
+
+    level: np.ndarray
+    unevenness: np.ndarray
+    grain: np.ndarray
+    sigma: float
+
+
+def cut_cells(shot: Shot | Sample) -> list[Cell]:
+    """All annotated cells with their rims; those that the image's border cuts only if there are no others."""
+    numbers, values = _compact(shot.labels)
+    boxes = ndimage.find_objects(numbers)
+    whole: list[Cell] = []
+    cut: list[Cell] = []
+    height, width = shot.labels.shape
+    for value, box in zip(values, boxes):
+        mask = shot.labels[box] == value
+        margin = 1 + _rim_width(mask)
+        top, left = (max(0, part.start - margin) for part in box)
+        bottom, right = min(height, box[0].stop + margin), min(width, box[1].stop + margin)
+        view = np.s_[top:bottom, left:right]
+        mask = shot.labels[view] == value
+        rim = ndimage.binary_dilation(mask, iterations=margin - 1)
+        rim &= (shot.labels[view] == 0) & shot.known[view]
+        at_border = box[0].start == 0 or box[1].start == 0 or box[0].stop == height or box[1].stop == width
+        (cut if at_border else whole).append(Cell(shot.image[view].copy(), mask, rim))
+    return whole or cut
+
+
+def _compact(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels renumbered 1..n, and the value of each."""
+    values, inverse = np.unique(labels, return_inverse=True)
+    inverse = inverse.reshape(labels.shape)
+    if values.size and values[0] == 0:
+        return inverse, values[1:]
+    return inverse + 1, values
+
+
+def _rim_width(mask: np.ndarray) -> int:
+    diameter = 2 * np.sqrt(mask.sum() / np.pi)
+    return int(np.clip(round(RIM_FRACTION * diameter), *RIM_BOUNDS))
+
+
+def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[Cell], n: int) -> Sample:
+    """Paste up to `n` cells beside the ones that are there.
+
+    A pasted cell lies below the annotated cells, none of which changes; it covers known background
+    and unknown area alike. Its pixels and the near half of its rim become known. Cells
+    that find no free place in a few tries are left out.
+
+    Parameters
+    ----------
+    rng : source of all randomness.
+    sample : where to paste; it is not changed.
+    donors : cells to choose from, with repetition.
+    n : how many to try.
+
+    Returns
+    -------
+    Sample with the old labels and new, higher ones.
+    """
+    result = Sample(sample.image.copy(), sample.labels.copy(), sample.known.copy())
+    if donors:
+        for _ in range(n):
+            _paste_somewhere(rng, result, _varied(rng, donors[int(rng.integers(len(donors)))]))
+    return result
+
+
+def measure_background(cells: Sequence[Cell]) -> Background | None:
+    """The background as the cells' rims show it; None if there is too little rim to tell."""
+    rims = [_far_rim(cell) for cell in cells]
+    pairs = [(cell.image[rim], cell, rim) for cell, rim in zip(cells, rims) if rim.any()]
+    if sum(len(values) for values, _, _ in pairs) < _LEAST_RIM:
+        return None
+    levels = np.stack([np.median(values, axis=0) for values, _, _ in pairs])
+    residuals: np.ndarray = np.concatenate([values - level for (values, _, _), level in zip(pairs, levels)])
+    low, high = np.percentile(residuals, [1, 99], axis=0)
+    residuals = np.clip(residuals, low, high)
+    correlation = _neighbour_correlation([(cell.image.mean(axis=2), rim) for _, cell, rim in pairs])
+    # White noise behind a Gaussian of sigma has the correlation exp(-1 / (4 sigma^2)) between neighbours.
+    sigma = 0.0 if correlation < 0.05 else 0.5 / np.sqrt(-np.log(min(correlation, 0.98)))
+    covariance = np.cov(residuals, rowvar=False)
+    is_grey = bool((residuals[:, :1] == residuals).all())
+    if is_grey:
+        grain = np.zeros((3, 3))
+        grain[:, 0] = np.sqrt(covariance[0, 0])
+    else:
+        grain = np.linalg.cholesky(covariance + 1e-8 * np.eye(3))
+    return Background(
+        np.median(levels, axis=0).astype(np.float32),
+        levels.std(axis=0).astype(np.float32),
+        grain.astype(np.float32),
+        float(sigma),
+    )
+
+
+def _far_rim(cell: Cell) -> np.ndarray:
+    """The rim without the pixels that the cell's own blur reaches, where enough of it is left."""
+    far = cell.rim & ~ndimage.binary_dilation(cell.mask, iterations=2)
+    return far if far.sum() >= 0.3 * cell.rim.sum() else cell.rim
+
+
+def _neighbour_correlation(parts: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Correlation of rim pixels (image, rim) with their right and lower neighbours in the rim."""
+    first, second = [], []
+    for image, rim in parts:
+        centred = image - np.median(image[rim])
+        for a, b in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+            both = rim[a] & rim[b]
+            first.append(centred[a][both])
+            second.append(centred[b][both])
+    x, y = np.concatenate(first), np.concatenate(second)
+    spread = float(np.sqrt(np.mean(x**2) * np.mean(y**2))) if x.size else 0.0
+    return float(np.mean(x * y)) / spread if spread > 0 else 0.0
+
+
+def compose_field(
+    rng: np.random.Generator, cells: Sequence[Cell], background: Background, size: int, n: int | None = None
+) -> Sample:
+    """A field of annotated cells on a background drawn from their rims; all of it is known.
+
+    Parameters
+    ----------
+    rng : source of all randomness.
+    cells : cells to choose from, with repetition; at least one.
+    background : from `measure_background`.
+    size : side in px.
+    n : how many cells to paste; by default what covers 5 to 40 % of the field.
+
+    Returns
+    -------
+    Sample of (size, size), labels 1..n.
+    """
+    sample = Sample(
+        _draw_background(rng, background, size), np.zeros((size, size), np.int32), np.ones((size, size), bool)
+    )
+    if n is None:
+        area = float(np.mean([cell.mask.sum() for cell in cells]))
+        n = max(1, round(rng.uniform(0.05, 0.4) * size**2 / area))
+    for _ in range(n):
+        cell = _varied(rng, cells[int(rng.integers(len(cells)))])
+        _paste_somewhere(rng, sample, cell, level=background.level)
+    return sample
+
+
+def _draw_background(rng: np.random.Generator, background: Background, size: int) -> np.ndarray:
+    """A field of the given level, unevenness and grain, float32 (size, size, 3)."""
+    coarse = rng.standard_normal((4, 4)).astype(np.float32)
+    slow = ndimage.zoom(coarse, size / 4, order=3, mode="nearest", grid_mode=True)[:size, :size]
+    is_grey = not background.grain[:, 1:].any()
+    noise = rng.standard_normal((size, size, 3), dtype=np.float32)
+    if background.sigma > 0.2:
+        noise = ndimage.gaussian_filter(noise, (background.sigma, background.sigma, 0), mode="wrap")
+        noise /= noise.std()
+    image = background.level + slow[..., None] * background.unevenness + noise @ background.grain.T
+    return np.repeat(image[..., :1], 3, axis=2) if is_grey else image.astype(np.float32)
+
+
+def _varied(rng: np.random.Generator, cell: Cell) -> Cell:
+    """The cell turned or mirrored."""
+    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+
+    def turned(array: np.ndarray) -> np.ndarray:
+        array = np.rot90(array, turns)
+        return array[:, ::-1] if flip else array
+
+    return replace(cell, image=turned(cell.image), mask=turned(cell.mask), rim=turned(cell.rim))
+
+
+def _paste_somewhere(
+    rng: np.random.Generator, sample: Sample, cell: Cell, level: np.ndarray | None = None
+) -> None:
+    """Paste in place at the first of some random positions where enough of the cell shows."""
+    shape = np.array(cell.mask.shape)
+    for _ in range(_TRIES):
+        corner = (rng.uniform(0, sample.labels.shape) - shape / 2).astype(int)
+        start = np.maximum(corner, 0)
+        stop = np.minimum(corner + shape, sample.labels.shape)
+        if (stop <= start).any():
+            continue
+        there = np.s_[start[0] : stop[0], start[1] : stop[1]]
+        a, b = start - corner, stop - corner
+        here = np.s_[a[0] : b[0], a[1] : b[1]]
+        free = sample.labels[there] == 0
+        visible = cell.mask[here] & free
+        # What the field's border cuts may be cut; what other cells hide must be little.
+        if visible.sum() >= max(_MIN_VISIBLE * cell.mask[here].sum(), 0.5 * cell.mask.sum()):
+            _paste_at(sample, cell, there, here, free, level)
+            return
+
+
+def _paste_at(
+    sample: Sample,
+    cell: Cell,
+    there: tuple[slice, slice],
+    here: tuple[slice, slice],
+    free: np.ndarray,
+    level: np.ndarray | None,
+) -> None:
+    """Blend the part `here` of the cell into the part `there` of the sample, in place.
+
+    `level`: the cell's brightness is shifted from its own rim's to the field's at this place.
+    """
+    alpha = _soft_edge(cell)[here] * free
+    patch = cell.image[here]
+    rim = cell.rim[here] & free
+    if level is not None and rim.any():
+        own = np.median(cell.image[cell.rim], axis=0)
+        patch = patch + (np.median(sample.image[there][rim], axis=0) - own)
+    sample.image[there] += alpha[..., None] * (patch - sample.image[there])
+    sample.known[there] |= (alpha >= 0.5) & (cell.mask | cell.rim)[here]
+    sample.labels[there][cell.mask[here] & free] = sample.labels.max() + 1
+
+
+def _soft_edge(cell: Cell) -> np.ndarray:
+    """1 on the cell, falling over the rim to 0 at its far edge, 0 elsewhere; float32."""
+    outside = ndimage.distance_transform_edt(~cell.mask)
+    width = max(float(outside[cell.rim].max(initial=0.0)), 1.0)
+    ramp = np.where(cell.rim, 1 - (outside - 0.5) / width, 0)
+    return np.where(cell.mask, 1, ramp).clip(0, 1).astype(np.float32)
