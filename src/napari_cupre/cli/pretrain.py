@@ -1,0 +1,230 @@
+"""`napari-cupre-pretrain`: AMT2 and its two baselines, headlessly and at any scale."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.cli.common import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    Parser,
+    add_common_options,
+    guarded,
+    positive_count,
+    positive_number,
+    report,
+)
+from napari_cupre.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_cupre.pretrain.run import PretrainRun
+    from napari_cupre.pretrain.settings import PretrainSettings
+
+PROG = "napari-cupre-pretrain"
+
+_EXAMPLE = f"""example:
+  {PROG} --source coco/annotations.json --source-images coco/images --synthetic 1 \\
+      --unlabelled scans/ smears/ --out runs/first --minutes 60
+  {PROG} --out runs/first --resume          # goes on where it was stopped or killed
+  torchrun --nproc-per-node 8 -m napari_cupre.cli.pretrain --config runs/paper.yaml --out runs/paper --devices 8"""
+
+
+def build_parser() -> Parser:
+    """The parser of the command."""
+    parser = Parser(
+        prog=PROG,
+        description="Pretrain a network by AMT2: in every iteration momentum contrast on unlabelled cell images, then "
+        "instance segmentation on a labelled source.\n\nEvery other setting of a run is set by --set NAME=VALUE or in the "
+        "--config file; RUN/settings.yaml lists them all.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--source", action="append", metavar="FILE.json", help="labelled source in COCO format; repeatable"
+    )
+    data.add_argument(
+        "--source-images", action="append", metavar="DIR", help="images of the source before it; repeatable"
+    )
+    data.add_argument(
+        "--source-weight",
+        action="append",
+        type=positive_number,
+        metavar="W",
+        help="weight of each source (default: 1)",
+    )
+    data.add_argument(
+        "--synthetic", type=float, metavar="WEIGHT", help="mix in synthetic fields with this weight"
+    )
+    data.add_argument(
+        "--unlabelled",
+        nargs="+",
+        metavar="DIR",
+        help="folders of unlabelled images, searched with subfolders",
+    )
+    data.add_argument(
+        "--exclude",
+        nargs="+",
+        metavar="STEM",
+        help="unlabelled images to leave out: names without suffix, or .txt lists of them",
+    )
+    data.add_argument(
+        "--balance", action="store_true", help="draw unlabelled images evenly over looks, not over files"
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument("--out", required=True, type=Path, metavar="RUN", help="folder of the run")
+    run.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it was")
+    run.add_argument("--iterations", type=positive_count, metavar="N", help="budget in iterations")
+    run.add_argument("--minutes", type=positive_number, metavar="M", help="budget in minutes of computing")
+    run.add_argument(
+        "--preset", metavar="NAME", help="network: compact, resnest50, resnet50, paper (default: compact)"
+    )
+    run.add_argument(
+        "--objective", choices=("amt2", "moco", "supervised"), help="AMT2 or a baseline (default: amt2)"
+    )
+    run.add_argument(
+        "--contrast", choices=("mocov2", "densecl"), help="contrastive objective (default: mocov2)"
+    )
+    run.add_argument(
+        "--norm", choices=("dual", "shared", "frozen"), help="BatchNorm over two domains (default: dual)"
+    )
+    run.add_argument(
+        "--init", metavar="START", help="scratch, imagenet, coco or a checkpoint (default: scratch)"
+    )
+    run.add_argument(
+        "--config", type=Path, metavar="FILE.yaml", help="settings; options given here go before them"
+    )
+    run.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        dest="assignments",
+        help="any other setting, e.g. --set batch=8; repeatable",
+    )
+    scale = parser.add_argument_group("scale")
+    scale.add_argument(
+        "--devices", type=positive_count, metavar="N", help="processes or GPUs on each node (default: 1)"
+    )
+    scale.add_argument("--nodes", type=positive_count, metavar="N", help="nodes (default: 1)")
+    scale.add_argument(
+        "--precision", choices=("auto", "32-true", "bf16-mixed"), help="default: bf16 where the device has it"
+    )
+    scale.add_argument(
+        "--workers", type=int, metavar="N", help="loader processes for each of the two data streams"
+    )
+    add_common_options(parser)
+    return parser
+
+
+def settings_from(args: argparse.Namespace) -> PretrainSettings:
+    """Settings from the run in --out (with --resume), the --config file, --set and the options, later ones first.
+
+    Raises
+    ------
+    InputError
+    """
+    from dataclasses import fields
+
+    from napari_cupre.pretrain.settings import PretrainSettings, read_settings
+
+    values: dict[str, Any] = {}
+    earlier = args.out / "settings.yaml"
+    if "resume" in args and earlier.exists():
+        values |= read_settings(earlier)
+    if "config" in args:
+        values |= read_settings(args.config)
+    values |= _assignments(getattr(args, "assignments", []))
+    names = {field.name for field in fields(PretrainSettings)} - {"source"}
+    values |= {name: value for name, value in vars(args).items() if name in names}
+    if "source" in args or "source_images" in args or "source_weight" in args:
+        values["source"] = _sources(args)
+    return PretrainSettings.from_dict(values)
+
+
+def _sources(args: argparse.Namespace) -> list[dict[str, Any]]:
+    files, folders = getattr(args, "source", []), getattr(args, "source_images", [])
+    weights = getattr(args, "source_weight", [1.0] * len(files))
+    if not len(files) == len(folders) == len(weights):
+        raise InputError(
+            f"There are {len(files)} --source, {len(folders)} --source-images and {len(weights)} --source-weight; "
+            "give one of each for every source."
+        )
+    return [dict(json=f, images=i, weight=w) for f, i, w in zip(files, folders, weights)]
+
+
+def _assignments(pairs: Sequence[str]) -> dict[str, Any]:
+    import yaml
+
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--set {pair} is not NAME=VALUE, e.g. --set batch=8.")
+        values[name.strip()] = yaml.safe_load(value)
+    return values
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run what was parsed; returns the exit code."""
+    settings = settings_from(args)
+    settings.check()
+    from napari_cupre.pretrain.run import PretrainRun  # torch, after all that can be refused without it
+
+    pretraining = PretrainRun(settings, args.out, resume="resume" in args)
+    stopped = _follow(pretraining)
+    if pretraining.is_first:
+        report(args, "", pretraining.figures())
+    return EXIT_INTERRUPTED if stopped else EXIT_DONE
+
+
+def _follow(pretraining: PretrainRun) -> bool:
+    """Run to the end, telling a listener; returns whether a signal ended it."""
+    from napari_cupre.cli.listen import follow, make_listener
+    from napari_cupre.events import Event, Notice
+
+    def told() -> Iterator[Event]:
+        for event in pretraining.events():
+            if pretraining.is_first or isinstance(event, Notice):
+                yield event
+
+    with _signals_stop(pretraining):
+        follow(told(), make_listener())
+    return pretraining.was_stopped
+
+
+@contextmanager
+def _signals_stop(pretraining: PretrainRun) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask the run to save and stop; a second Ctrl-C ends it at once."""
+
+    def ask(number: int, frame: object) -> None:
+        pretraining.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0, 1, 2 or 130)."""
+    args = build_parser().parse_args(arguments)
+    # Loader workers and processes on one machine would otherwise each take every core for small array work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    args.run = run
+    for name in ("json", "debug"):
+        setattr(args, name, getattr(args, name, False))
+    return guarded(args, prog=PROG)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

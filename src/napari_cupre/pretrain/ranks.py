@@ -1,0 +1,78 @@
+"""What the processes of one run tell each other, through Lightning Fabric; nothing if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+class Ranks:
+    """The processes of a run.
+
+    Gradients are averaged by one call per step instead of by DistributedDataParallel: the two tasks update overlapping
+    parameters in turn, for which two such wrappers cannot stand side by side.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        self.rank = int(fabric.global_rank)
+        self.world = int(fabric.world_size)
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def part(self, size: int) -> range:
+        """This process's share of a global batch of `size`: a contiguous range."""
+        each = size // self.world
+        return range(self.rank * each, (self.rank + 1) * each)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Concatenate the shares (n, ...) of all processes in order of rank, without gradient."""
+        if self.world == 1:
+            return tensor
+        gathered = self.fabric.all_gather(tensor.contiguous())
+        if not isinstance(gathered, Tensor):
+            raise TypeError("a tensor was gathered into something else")
+        return gathered.flatten(0, 1).detach()
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of a tensor over the processes."""
+        if self.world == 1:
+            return tensor
+        reduced = self.fabric.all_reduce(tensor.detach().clone(), reduce_op="mean")
+        if not isinstance(reduced, Tensor):
+            raise TypeError("a tensor was reduced to something else")
+        return reduced
+
+    def mean_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Average the gradients over the processes, in one message."""
+        if self.world == 1:
+            return
+        with_gradient = [p for p in parameters if p.requires_grad]
+        for parameter in with_gradient:
+            if parameter.grad is None:  # a part that this process's batch did not touch
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in with_gradient if p.grad is not None]
+        flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients])):
+            gradient.copy_(part.view_as(gradient))
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process raised the flag, so that all of them stop at the same step."""
+        if self.world == 1:
+            return flag
+        value = torch.tensor(float(flag), device=self.fabric.device)
+        return float(self.mean(value)) > 0
+
+    def same_number(self, value: float) -> float:
+        """The mean of a number over the processes: clocks differ, schedules must not."""
+        if self.world == 1:
+            return value
+        return float(self.mean(torch.tensor(value, dtype=torch.float64, device=self.fabric.device)))

@@ -1,0 +1,308 @@
+"""A pretraining run from start to end, as a stream of events; it survives being stopped or killed."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_cupre import __version__
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StateChanged, StepDone
+from napari_cupre.model.checkpoint import Model, ModelInfo, save_model
+from napari_cupre.model.device import choose_device, training_dtype
+from napari_cupre.pretrain.amt2 import Amt2, Iteration
+from napari_cupre.pretrain.folder import MetricsLog, RunFolder
+from napari_cupre.pretrain.ranks import Ranks
+from napari_cupre.pretrain.settings import PretrainSettings
+from napari_cupre.pretrain.sources import collate_fields
+from napari_cupre.pretrain.start import (
+    make_contrast,
+    make_fields,
+    make_network,
+    make_sources,
+    open_index,
+    source_classes,
+)
+from napari_cupre.pretrain.state import Counters, load_state, save_state
+from napari_cupre.pretrain.streams import batches, default_workers
+from napari_cupre.pretrain.views import ViewBatch, collate_views
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+COLUMNS = (
+    "total",
+    "contrast",
+    "rpn_score",
+    "rpn_box",
+    "score",
+    "box",
+    "mask",
+    "contrast_accuracy",
+    "gradient_cosine",
+    "contrast_lr",
+    "supervised_lr",
+    "contrast_gradient",
+    "supervised_gradient",
+    "iterations_per_second",
+)
+
+
+class PretrainRun:
+    """One run of AMT2 or of one of its baselines.
+
+    Parameters
+    ----------
+    settings : checked on construction.
+    out : the run's folder.
+    resume : continue the run in that folder.
+
+    Raises
+    ------
+    InputError
+        If the settings cannot work or the folder holds another run; nothing is written then.
+    """
+
+    def __init__(self, settings: PretrainSettings, out: Path, resume: bool = False) -> None:
+        settings.check()
+        self.settings = settings
+        self.folder = RunFolder(Path(out))
+        self.folder.check(settings, resume)
+        self.resumed = resume and self.folder.state.exists()
+        self.state = RunState.IDLE
+        self.counters = Counters()
+        self.losses: dict[str, float] = {}
+        self.was_stopped = False
+        self.is_first = True
+        self._stop = threading.Event()
+        self._log: MetricsLog | None = None
+        self._skipped: set[str] = set()
+        self._unnamed: list[tuple[str, str]] = []
+
+    def stop(self) -> None:
+        """Ask the run to save and end after the current iteration; safe from a signal handler or any thread."""
+        self._stop.set()
+
+    def events(self) -> Iterator[Event]:
+        """Run to the end of the budget, or until `stop`."""
+        yield self._enter(RunState.PREPARING)
+        try:
+            yield from self._prepare()
+            yield self._enter(RunState.RUNNING)
+            yield from self._loop()
+            yield from self._save()
+        except BaseException:
+            self.state = RunState.FAILED
+            raise
+        finally:
+            self._close()
+        yield self._enter(RunState.STOPPED if self.was_stopped else RunState.DONE)
+        yield Finished(self._verdict(), {"step": self.counters.step, "model": str(self.folder.model)})
+
+    def _enter(self, state: RunState) -> StateChanged:
+        self.state = state
+        return StateChanged(state)
+
+    def _prepare(self) -> Iterator[Event]:
+        """Make everything that the loop needs; the other processes of the run start here."""
+        fabric = make_fabric(self.settings)
+        fabric.launch()
+        self.ranks = Ranks(fabric)
+        self.is_first = self.ranks.is_first
+        settings = self.settings
+        if self.ranks.is_first:
+            self.folder.write_settings(settings)
+            if settings.contrastive:
+                open_index(settings, self.folder.index)
+        fabric.barrier()
+        network, sources, classes = self._make_network()
+        network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pairs = objective = None
+        if settings.contrastive:
+            index = open_index(settings, self.folder.index)
+            pairs, objective, remark = make_contrast(settings, index, network.backbone)
+            objective.to(fabric.device)
+            if remark and not self.resumed:
+                yield Notice(remark)
+        self.learner = Amt2(network, objective, settings, self.ranks)
+        if self.resumed:
+            self.counters = load_state(self.folder.state, self.learner)
+            if self.folder.skipped.exists():
+                self._skipped = set(self.folder.skipped.read_text(encoding="utf-8").splitlines())
+        self._views = self._stream(
+            pairs, collate_views, settings.contrastive_batch, settings.contrastive_steps
+        )
+        fields = make_fields(settings, sources, classes) if settings.supervised else None
+        self._fields = self._stream(fields, collate_fields, settings.batch, settings.supervised_steps)
+        if self.ranks.is_first:
+            self._log = MetricsLog(self.folder, COLUMNS, settings.log_every, self.counters.step)
+
+    def _make_network(self) -> tuple[Any, Any, tuple[str, ...]]:
+        from napari_cupre.model.config import preset
+
+        sources = make_sources(self.settings, preset(self.settings.preset).diameter)
+        classes = source_classes(sources)
+        return make_network(self.settings, classes), sources, classes
+
+    def _stream(self, dataset: Any, collate: Any, batch: int, per_iteration: int) -> Iterator[Any]:
+        if dataset is None:
+            return iter(())
+        workers = default_workers() if self.settings.workers is None else self.settings.workers
+        return batches(
+            dataset,
+            collate,
+            first=self.counters.step * per_iteration,
+            batch=batch,
+            share=self.ranks.part(batch),
+            workers=workers,
+        )
+
+    def _loop(self) -> Iterator[Event]:
+        counters = self.counters
+        begun = time.monotonic() - counters.seconds
+        saved = time.monotonic()
+        while (fraction := self._used()) < 1.0:
+            if self.ranks.agree(self._stop.is_set()):
+                self.was_stopped = True
+                return
+            before = time.monotonic()
+            done = self.learner.iterate(counters.step, fraction, self._watched(), self._fields)
+            counters.step += 1
+            counters.seconds = self.ranks.same_number(time.monotonic() - begun)
+            done.metrics["iterations_per_second"] = 1.0 / max(1e-9, time.monotonic() - before)
+            yield from self._name_skipped()
+            yield self._report(done)
+            if self.ranks.agree(time.monotonic() - saved > 60.0 * self.settings.checkpoint_minutes):
+                yield from self._save()
+                saved = time.monotonic()
+
+    def _used(self) -> float:
+        """Share of the budget that is used up."""
+        shares = [0.0]
+        if self.settings.iterations is not None:
+            shares.append(self.counters.step / max(1, self.settings.iterations))
+        if self.settings.minutes is not None:
+            shares.append(self.counters.seconds / (60.0 * self.settings.minutes))
+        return max(shares)
+
+    def _watched(self) -> Iterator[ViewBatch]:
+        """The contrastive batches, taking note of the files that could not be read."""
+        for views in self._views:
+            self._unnamed += views.skipped
+            yield views
+
+    def _name_skipped(self) -> Iterator[Event]:
+        found, self._unnamed = self._unnamed, []
+        for path, reason in found:
+            if path in self._skipped:
+                continue
+            self._skipped.add(path)
+            self.counters.skipped += 1
+            with self.folder.skipped.open("a", encoding="utf-8") as stream:
+                stream.write(path + "\n")
+            yield Notice(f"Skipped {path}, which cannot be read ({reason}).")
+
+    def _report(self, done: Iteration) -> StepDone:
+        counters = self.counters
+        self.losses = done.losses
+        if self._log is not None:
+            self._log.add(counters.step, counters.seconds, {**done.losses, **done.metrics})
+        fraction = self._used()
+        remaining = counters.seconds / fraction * (1.0 - fraction) if fraction else 0.0
+        return StepDone(counters.step, min(1.0, fraction), max(0.0, remaining), done.losses, done.metrics)
+
+    def _save(self) -> Iterator[Event]:
+        """Checkpoint and current model; both appear completely or not at all."""
+        self.learner.statistics.average_over(self.ranks.mean)
+        if self.ranks.is_first:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+            save_state(self.folder.state, self.learner, self.counters)
+            yield Saved(str(self.folder.state), "run", self.counters.step)
+            save_model(self.finished_model(), self.folder.model)
+            kind = "final" if self._used() >= 1.0 else "last"
+            yield Saved(str(self.folder.model), kind, self.counters.step)
+        self.ranks.fabric.barrier()
+
+    def finished_model(self) -> Model:
+        """The averaged weights as a model of the one class "cell"."""
+        settings, counters = self.settings, self.counters
+        network = copy.deepcopy(self.learner.average.network).cpu().requires_grad_(True)
+        network.keep_classes(["cell"])
+        training = {
+            "objective": settings.objective,
+            "contrast": settings.contrast if settings.contrastive else None,
+            "norm": settings.norm,
+            "norm_kept": settings.norm_kept,
+            "source": [Path(spec.json).name for spec in settings.source],
+            "synthetic": settings.synthetic,
+            "unlabelled": [Path(folder).name for folder in settings.unlabelled],
+            "init": settings.init,
+            "steps": counters.step,
+            "seconds": round(counters.seconds),
+            "seed": settings.seed,
+            "code_version": __version__,
+        }
+        info = ModelInfo(name=self.folder.path.name, config=network.config, training=training)
+        return Model(network, info)
+
+    def _close(self) -> None:
+        if self._log is not None:
+            self._log.write(self.counters.step, self.counters.seconds)
+            self._log.close()
+            self._log = None
+        self._views = self._fields = iter(())
+
+    def figures(self) -> dict[str, Any]:
+        """What the run came to, for a machine to read."""
+        return {
+            "out": str(self.folder.path),
+            "model": str(self.folder.model),
+            "iterations": self.counters.step,
+            "seconds": self.counters.seconds,
+            "skipped": self.counters.skipped,
+            "stopped": self.was_stopped,
+            "losses": self.losses,
+        }
+
+    def _verdict(self) -> str:
+        how = "Stopped" if self.was_stopped else "Finished"
+        skipped = f"; {self.counters.skipped} files could not be read" if self.counters.skipped else ""
+        return (
+            f"{how} after {self.counters.step} iterations and {self.counters.seconds / 60:.1f} minutes; "
+            f"the model is {self.folder.model}{skipped}."
+        )
+
+
+def make_fabric(settings: PretrainSettings) -> Fabric:
+    """Lightning Fabric for the settings' device, precision, processes and nodes.
+
+    Raises
+    ------
+    InputError, EnvironmentFault
+        If the device is not there.
+    """
+    from lightning_fabric import Fabric
+
+    device = choose_device(settings.device)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "32-true" if training_dtype(device) is None else "bf16-mixed"
+    several = settings.devices * settings.nodes > 1
+    try:
+        return Fabric(
+            accelerator=device.type,
+            devices=settings.devices,
+            num_nodes=settings.nodes,
+            strategy="ddp" if several else "auto",
+            precision=precision,  # type: ignore[arg-type]
+        )
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{settings.devices} devices on {settings.nodes} nodes cannot be used: {error}"
+        ) from error

@@ -1,0 +1,142 @@
+"""What a run starts from: the network's weights, its sources and its unlabelled images."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from napari_cupre.data.unlabelled import UnlabelledCrops, UnlabelledIndex
+from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.model.config import preset
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.pretrain.contrast import ContrastSettings, MoCoV2, make_objective, queue_length
+from napari_cupre.pretrain.settings import PretrainSettings
+from napari_cupre.pretrain.sources import LabelledSource, MixedFields, SyntheticSource
+from napari_cupre.pretrain.views import ViewPairs, ViewSettings
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """A seed of its own for each random stream of a run."""
+    return zlib.crc32(f"{seed}/{name}".encode())
+
+
+def make_sources(settings: PretrainSettings, diameter: float) -> list[tuple[LabelledSource, float]]:
+    """The labelled sources with their weights."""
+    sources: list[tuple[LabelledSource, float]] = []
+    if settings.synthetic > 0:
+        synthetic = SyntheticSource(settings.crop, stream_seed(settings.seed, "synthetic"), diameter)
+        sources.append((synthetic, settings.synthetic))
+    return sources
+
+
+def source_classes(sources: list[tuple[LabelledSource, float]]) -> tuple[str, ...]:
+    """Names of all sources' classes, each once, and "cell", which the finished model keeps."""
+    names = [name for source, _ in sources for name in source.classes]
+    return tuple(dict.fromkeys([*names, "cell"]))
+
+
+def make_network(settings: PretrainSettings, classes: tuple[str, ...]) -> CellRCNN:
+    """The network with its initial weights: the same for the same seed.
+
+    Raises
+    ------
+    InputError, ModelFileError, EnvironmentFault
+        If the preset or the checkpoint is unknown or does not fit, or weights cannot be fetched.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(settings.seed, "weights"))
+        network = CellRCNN(preset(settings.preset, classes=classes))
+    if settings.init == "scratch":
+        return network
+    if settings.init == "imagenet":
+        _load_imagenet(network)
+    else:
+        _load_checkpoint(network, settings.init)
+    return network
+
+
+def _load_imagenet(network: CellRCNN) -> None:
+    import timm
+
+    name = network.config.backbone
+    try:
+        pretrained = timm.create_model(name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4))
+    except Exception as error:  # whatever the hub's client raises: no network, no such weights
+        raise EnvironmentFault(
+            f"The ImageNet weights of {name} could not be fetched ({type(error).__name__}); connect to the network once, "
+            "or use --init scratch."
+        ) from error
+    network.backbone.body.load_state_dict(pretrained.state_dict())
+
+
+def _load_checkpoint(network: CellRCNN, name: str) -> None:
+    from napari_cupre.model.zoo import open_model
+
+    start = open_model(name, "cpu").network
+    ours, theirs = network.state_dict(), start.state_dict()
+    fitting = {
+        key: tensor for key, tensor in theirs.items() if key in ours and ours[key].shape == tensor.shape
+    }
+    backbone = [key for key in ours if key.startswith("backbone.")]
+    if not all(key in fitting for key in backbone):
+        raise InputError(
+            f"The checkpoint {name} has the backbone {start.config.backbone}, but the preset "
+            f"{network.config.preset} has {network.config.backbone}; choose a fitting --preset."
+        )
+    network.load_state_dict(fitting, strict=False)
+
+
+def open_index(settings: PretrainSettings, path: Path) -> UnlabelledIndex:
+    """The run's index of unlabelled files: made once, kept when the run is resumed."""
+    if path.exists():
+        return UnlabelledIndex(path)
+    return UnlabelledIndex.build(path, [Path(folder) for folder in settings.unlabelled], excluded(settings))
+
+
+def excluded(settings: PretrainSettings) -> frozenset[str]:
+    """Stems to leave out: `exclude` holds stems, or text files with one on each line."""
+    stems: set[str] = set()
+    for entry in settings.exclude:
+        path = Path(entry)
+        if path.suffix == ".txt":
+            if not path.is_file():
+                raise InputError(f"The list of excluded images {path} does not exist; check --exclude.")
+            stems.update(
+                line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+            )
+        else:
+            stems.add(entry)
+    return frozenset(stems)
+
+
+def make_contrast(
+    settings: PretrainSettings, index: UnlabelledIndex, backbone: nn.Module
+) -> tuple[ViewPairs, MoCoV2, str]:
+    """The contrastive data and objective, and a remark if the queue had to be shortened."""
+    length, remark = queue_length(
+        index.distinct_crops(settings.context), settings.contrastive_batch, settings.queue
+    )
+    crops = UnlabelledCrops(index, settings.context, stream_seed(settings.seed, "unlabelled"))
+    pairs = ViewPairs(crops, replace(ViewSettings(), side=settings.view))
+    contrast = ContrastSettings(
+        queue=length,
+        dim=settings.dim,
+        temperature=settings.temperature,
+        momentum=settings.momentum,
+        bn_splits=settings.bn_splits,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(settings.seed, "heads"))
+        generator = torch.Generator().manual_seed(stream_seed(settings.seed, "queue"))
+        objective = make_objective(settings.contrast, backbone, contrast, generator)
+    return pairs, objective, remark
+
+
+def make_fields(
+    settings: PretrainSettings, sources: list[tuple[LabelledSource, float]], classes: tuple[str, ...]
+) -> MixedFields:
+    return MixedFields(sources, classes, stream_seed(settings.seed, "source"))

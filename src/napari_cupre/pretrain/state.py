@@ -1,0 +1,103 @@
+"""A run's state in one safetensors file: tensors, and counters in its header. Nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_cupre.errors import InputError
+from napari_cupre.pretrain.amt2 import Amt2
+
+FORMAT = 1
+
+
+@dataclass
+class Counters:
+    """Where a run stands: iterations done, seconds computed, files found unreadable."""
+
+    step: int = 0
+    seconds: float = 0.0
+    skipped: int = 0
+
+
+def save_state(path: Path, learner: Amt2, counters: Counters) -> None:
+    """Write everything that the run needs to go on as if it had not stopped; the file appears at once or not at all."""
+    from safetensors.torch import save_file
+
+    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in _tensors(learner).items()}
+    temporary = path.with_name(path.name + ".tmp")
+    save_file(tensors, temporary, metadata={"format": str(FORMAT), "counters": json.dumps(asdict(counters))})
+    with open(temporary, "r+b") as handle:
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def load_state(path: Path, learner: Amt2) -> Counters:
+    """Inverse of `save_state`, into a learner made with the same settings.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or does not fit the settings.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        counters = Counters(**json.loads(header["counters"]))
+        _load_tensors(learner, tensors)
+    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise InputError(
+            f"The checkpoint {path} is damaged or of another version ({error}); start anew with another --out."
+        ) from error
+    return counters
+
+
+def _modules(learner: Amt2) -> dict[str, torch.nn.Module]:
+    modules: dict[str, torch.nn.Module] = {"network": learner.network, "average": learner.average.network}
+    if learner.objective is not None:
+        modules["objective"] = learner.objective
+    return modules
+
+
+def _optimisers(learner: Amt2) -> dict[str, torch.optim.Optimizer]:
+    tasks = {"contrastive": learner.contrastive, "supervised": learner.supervised}
+    return {name: task.optimiser for name, task in tasks.items() if task is not None}
+
+
+def _tensors(learner: Amt2) -> dict[str, Tensor]:
+    tensors = {
+        f"{prefix}/{key}": tensor
+        for prefix, module in _modules(learner).items()
+        for key, tensor in module.state_dict().items()
+    }
+    tensors |= {f"statistics/{key}": tensor for key, tensor in learner.statistics.state().items()}
+    for prefix, optimiser in _optimisers(learner).items():
+        for number, values in optimiser.state_dict()["state"].items():
+            tensors |= {f"{prefix}/{number}/{key}": torch.as_tensor(value) for key, value in values.items()}
+    return tensors
+
+
+def _load_tensors(learner: Amt2, tensors: Mapping[str, Tensor]) -> None:
+    for prefix, module in _modules(learner).items():
+        module.load_state_dict(_below(tensors, prefix))
+    learner.statistics.load_state(_below(tensors, "statistics"))
+    for prefix, optimiser in _optimisers(learner).items():
+        state: dict[int, dict[str, Any]] = {}
+        for key, tensor in _below(tensors, prefix).items():
+            number, name = key.split("/", 1)
+            state.setdefault(int(number), {})[name] = tensor
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) + 1 :]: tensor for key, tensor in tensors.items() if key.startswith(prefix + "/")}

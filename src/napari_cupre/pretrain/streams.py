@@ -1,0 +1,72 @@
+"""Endless batches from loader workers, in an order that depends on the seed and the step alone.
+
+Sample `i` is a function of its index, and step `s` takes the samples s * B to (s + 1) * B - 1. So a run continues exactly
+by starting at a later index, any number of workers gives the same batches, and each process takes its own part.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class _Shares(Sampler):
+    """Indices of one process's share of each global batch, from batch `first` on, without end."""
+
+    def __init__(self, first: int, batch: int, share: range) -> None:
+        self.first = first
+        self.batch = batch
+        self.share = share
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for number in count(self.first):
+            yield [number * self.batch + place for place in self.share]
+
+
+def batches(
+    dataset: Dataset,
+    collate: Callable[[list[Any]], Any],
+    *,
+    first: int,
+    batch: int,
+    share: range,
+    workers: int,
+) -> Iterator[Any]:
+    """Batches without end.
+
+    Parameters
+    ----------
+    dataset : its item `i` is a function of `i`.
+    collate : makes a batch from a list of items.
+    first : number of the first global batch.
+    batch : size of the global batch.
+    share : this process's places in it.
+    workers : loader processes; 0 draws in this process.
+    """
+    loader: DataLoader = DataLoader(
+        dataset,
+        batch_sampler=_Shares(first, batch, share),
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=_outlive_signals,
+        prefetch_factor=3 if workers else None,
+        persistent_workers=bool(workers),
+    )
+    return iter(loader)
+
+
+def _outlive_signals(_: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach every process; the workers end when the run has saved and ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def default_workers() -> int:
+    """Loader processes for each stream: one on a small machine, up to eight on a large one."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, processors // 4))
