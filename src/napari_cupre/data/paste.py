@@ -129,7 +129,7 @@ def measure_background(cells: Sequence[Cell]) -> Background | None:
     if sum(len(values) for values, _, _ in pairs) < _LEAST_RIM:
         return None
     levels = np.stack([np.median(values, axis=0) for values, _, _ in pairs])
-    residuals: np.ndarray = np.concatenate([values - level for (values, _, _), level in zip(pairs, levels)])
+    residuals = np.concatenate([values - level for (values, _, _), level in zip(pairs, levels)])
     low, high = np.percentile(residuals, [1, 99], axis=0)
     residuals = np.clip(residuals, low, high)
     correlation = _neighbour_correlation([(cell.image.mean(axis=2), rim) for _, cell, rim in pairs])
@@ -138,7 +138,7 @@ def measure_background(cells: Sequence[Cell]) -> Background | None:
     covariance = np.cov(residuals, rowvar=False)
     is_grey = bool((residuals[:, :1] == residuals).all())
     if is_grey:
-        grain = np.zeros((3, 3))
+        grain: np.ndarray = np.zeros((3, 3))
         grain[:, 0] = np.sqrt(covariance[0, 0])
     else:
         grain = np.linalg.cholesky(covariance + 1e-8 * np.eye(3))

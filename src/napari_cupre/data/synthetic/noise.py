@@ -64,7 +64,7 @@ def octaves(rng: np.random.Generator, size: int, scale: float, count: int = 3, g
 
 
 def fibres(rng: np.random.Generator, size: int, width: float, waviness: float = 1.0) -> Map:
-    """Wavy strands about `width` px wide that run in one direction, float32, about zero mean, unit spread."""
+    """Wavy strands about `width` px wide that run in one direction, float32, about zero mean, spread 0.6."""
     angle = rng.uniform(0, np.pi)
     along = np.arange(size, dtype=np.float32) / np.float32(width)
     position = along[None, :] * np.float32(np.cos(angle)) + along[:, None] * np.float32(np.sin(angle))

@@ -73,7 +73,7 @@ class Scene:
         self, rng: np.random.Generator, count: int, diameter: tuple[float, float], shape: str = "blob"
     ) -> Bodies:
         """Bodies that are no cells (debris, vesicles), anywhere, of diameters drawn log-uniformly, px."""
-        radii = np.exp(rng.uniform(*np.log(diameter), count)) / 2
+        radii = np.exp(rng.uniform(np.log(diameter[0]), np.log(diameter[1]), count)) / 2
         centres = rng.uniform(0, self.size, (count, 2))
         return rasterise(
             self.size, centres, radii, rng.uniform(0, 2 * np.pi, count), draw_outlines(rng, count, shape)
