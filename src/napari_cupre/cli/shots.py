@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,13 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.io import image_stem, list_images, pair_by_stem, read_image, read_labels
 from napari_cupre.errors import InputError
 
-ReadLabels = Callable[[], np.ndarray]
+if TYPE_CHECKING:
+    from napari_cupre.data.coco import CocoIndex
+
+Truth = tuple[np.ndarray, np.ndarray | None]
+"""Labels, and the pixels that are known where the file says so (None: it does not)."""
+
+ReadTruth = Callable[[], Truth]
 
 
 @dataclass
@@ -68,16 +75,44 @@ def collect_shots(
     return collected
 
 
-def pair_up(images: str, labels: str) -> list[tuple[Path, ReadLabels]]:
-    """Images with a function that reads the labels of each."""
+def pair_up(images: str, labels: str) -> list[tuple[Path, ReadTruth]]:
+    """Images with a function that reads the truth of each."""
     paths = list_images(images)
+    if Path(labels).suffix.lower() == ".json":
+        return _pair_with_coco(paths, Path(labels))
     pairs = pair_by_stem(paths, list_images(labels))
-    return [(image, functools.partial(read_labels, label)) for image, label in pairs]
+    return [(image, functools.partial(_read_file, label)) for image, label in pairs]
+
+
+def _pair_with_coco(paths: list[Path], file: Path) -> list[tuple[Path, ReadTruth]]:
+    from napari_cupre.data.coco import CocoIndex
+
+    index = CocoIndex(file)
+    for notice in index.notices:
+        print(notice, file=sys.stderr)
+    numbers = {image_stem(image.file_name): number for number, image in enumerate(index.images)}
+    pairs: list[tuple[Path, ReadTruth]] = [
+        (path, functools.partial(_read_coco, index, numbers[image_stem(path)]))
+        for path in paths
+        if image_stem(path) in numbers
+    ]
+    if not pairs:
+        raise InputError(f'"{file}" annotates none of the {len(paths)} images (such as "{paths[0].name}").')
+    return pairs
+
+
+def _read_file(path: Path) -> Truth:
+    return read_labels(path), None
+
+
+def _read_coco(index: CocoIndex, number: int) -> Truth:
+    painted = index.paint(number)
+    return painted.labels, None if painted.known.all() else painted.known
 
 
 def drawn(
-    pairs: Sequence[tuple[Path, ReadLabels]], limit: int | None, seed: int
-) -> list[tuple[Path, ReadLabels]]:
+    pairs: Sequence[tuple[Path, ReadTruth]], limit: int | None, seed: int
+) -> list[tuple[Path, ReadTruth]]:
     """`limit` of the pairs, drawn by `seed`, in their order."""
     if limit is None or limit >= len(pairs):
         return list(pairs)
@@ -85,9 +120,7 @@ def drawn(
     return [pairs[i] for i in sorted(chosen)]
 
 
-def _read(
-    path: Path, read: ReadLabels, collected: Collected, single: bool
-) -> tuple[CellImage, np.ndarray] | None:
+def _read(path: Path, read: ReadTruth, collected: Collected, single: bool) -> tuple[CellImage, Truth] | None:
     try:
         return read_image(path), read()
     except InputError as error:
@@ -99,9 +132,14 @@ def _read(
 
 
 def _shots(
-    path: Path, image: CellImage, labels: np.ndarray, regions: list[np.ndarray] | None, complete: bool
+    path: Path, image: CellImage, truth: Truth, regions: list[np.ndarray] | None, complete: bool
 ) -> list[Shot]:
+    labels, known = truth
     try:
-        return list(shots_from_image(image, labels, regions=regions, complete=complete))
+        shots = list(shots_from_image(image, labels, regions=regions, complete=complete))
     except InputError as error:
         raise error if path.name in str(error) else InputError(f'"{path}": {error}') from error
+    if known is not None:
+        for shot in shots:
+            shot.known &= known
+    return shots

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import errno
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_cupre.data.rle import encode_labels
+from napari_cupre.model.checkpoint import read_info
+
+Command = Callable[..., Any]
+
+
+def disks(seed: int, count: int = 8, size: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of bright disks on dark ground, and their labels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    labels = np.zeros((size, size), np.uint16)
+    for i in range(count):
+        centre = 12 + 24 * (i % 4), 16 + 32 * (i // 4)
+        labels[(y - centre[1]) ** 2 + (x - centre[0]) ** 2 < 64] = i + 1
+    image = np.where(labels > 0, 180, 20) + rng.normal(0, 8, labels.shape)
+    return np.clip(image, 0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    labels.mkdir()
+    for seed, stem in enumerate("abc"):
+        image, marked = disks(seed)
+        Image.fromarray(image).save(images / f"{stem}.png")
+        tifffile.imwrite(labels / f"{stem}_mask.tif", marked)
+    (images / "Thumbs.db").write_bytes(b"junk")
+    return images, labels
+
+
+@pytest.fixture
+def finetune(command: Command, folders: tuple[Path, Path], tiny_model: Path, tmp_path: Path) -> Command:
+    """Trains for two steps unless told otherwise."""
+
+    def run(*more: object, images: object = None, labels: object = None) -> Any:
+        first, second = images or folders[0], labels or folders[1]
+        options = ["--model", tiny_model, "--out", tmp_path / "new.safetensors", "--steps", 2, "--json"]
+        return command("finetune", first, second, *options, *more)
+
+    return run
+
+
+def shots_of(folder: Path) -> list[Any]:
+    from napari_cupre.data.annotation import load_shots
+
+    return load_shots(folder / "new.run" / "shots")
+
+
+def test_a_model_comes_out(finetune: Command, tmp_path: Path) -> None:
+    ran = finetune()
+    assert ran.code == 0, ran.err
+    assert ran.figures["steps"] == 2 and not ran.figures["left_out"]
+    info = read_info(tmp_path / "new.safetensors")
+    assert info.diameter == pytest.approx(16, abs=1)
+    assert info.training["parent"] == "scratch"
+    assert all(shot.known.all() for shot in shots_of(tmp_path))
+
+
+def test_nothing_trained_is_overwritten_and_resume_goes_on(finetune: Command, tmp_path: Path) -> None:
+    assert finetune().code == 0
+    again = finetune()
+    assert again.code == 2 and "new.safetensors is there already" in again.err
+    resumed = finetune("--resume")
+    assert resumed.code == 0, resumed.err
+    assert resumed.figures["steps"] == 4
+
+
+def test_partial_and_regions(finetune: Command, tmp_path: Path) -> None:
+    regions = tmp_path / "regions.json"
+    regions.write_text(json.dumps({"b": [[[0, 0], [0, 50], [50, 50], [50, 0]]]}))
+    assert finetune("--regions", regions).code == 0
+    by_name = {shot.name[0]: shot.known for shot in shots_of(tmp_path)}
+    assert by_name["b"][:50, :50].all() and not by_name["b"].all()
+    assert not by_name["a"][:50, :50].all()
+
+
+def test_limit_is_drawn_by_seed(finetune: Command, tmp_path: Path) -> None:
+    assert finetune("--limit", 1, "--partial", "--seed", 3).code == 0
+    (shot,) = shots_of(tmp_path)
+    assert not shot.known.all()
+
+
+def test_coco_labels(finetune: Command, tmp_path: Path) -> None:
+    document: dict[str, Any] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
+    for number, stem in enumerate("ab", start=1):
+        labels = disks(0)[1]
+        document["images"].append({"id": number, "file_name": f"{stem}.png", "height": 96, "width": 96})
+        for rle in encode_labels(labels)[1]:
+            entry = {"id": len(document["annotations"]), "image_id": number, "category_id": 1, "iscrowd": 0}
+            document["annotations"].append(entry | {"segmentation": rle})
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(document))
+    ran = finetune(labels=file)
+    assert ran.code == 0, ran.err
+    assert [len(np.unique(shot.labels)) for shot in shots_of(tmp_path)] == [9, 9]
+
+
+def test_ctrl_c_saves_and_stops(finetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_cupre.finetune.run import FinetuneRun
+
+    step = FinetuneRun._one_step
+
+    def press(self: FinetuneRun) -> Any:
+        yield from step(self)
+        if self.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(FinetuneRun, "_one_step", press)
+    ran = finetune("--steps", 500)
+    assert ran.code == 130
+    assert ran.figures["stopped"] and ran.figures["steps"] == 3
+    assert (tmp_path / "new.safetensors").is_file()
+
+
+# --- what bad input gets ---------------------------------------------------------------------------
+
+
+def one_sentence(ran: Any, *words: str) -> None:
+    assert ran.code == 2, ran.err
+    assert "Traceback" not in ran.err
+    last = ran.err.splitlines()[-1]
+    for word in words:
+        assert word in last
+
+
+def test_size_mismatch_names_both(finetune: Command, folders: tuple[Path, Path]) -> None:
+    tifffile.imwrite(folders[1] / "b_mask.tif", disks(0)[1][:80])
+    one_sentence(finetune(), "(96, 96)", "(80, 96)", "b.png")
+
+
+def test_no_annotated_cell(finetune: Command, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    for path in folders[1].iterdir():
+        tifffile.imwrite(path, np.zeros((96, 96), np.uint16))
+    one_sentence(finetune(), "No cell is annotated")
+    assert not (tmp_path / "new.safetensors").exists()
+
+
+def test_empty_folder(finetune: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    one_sentence(finetune(images=tmp_path / "empty"), "empty", "no image")
+
+
+def test_a_truncated_file_is_named_and_the_rest_goes_on(
+    finetune: Command, folders: tuple[Path, Path]
+) -> None:
+    path = folders[0] / "b.png"
+    path.write_bytes(path.read_bytes()[:200])
+    ran = finetune()
+    assert ran.code == 2 and "b.png" in ran.err
+    assert ran.figures["left_out"] == [str(path)] and ran.figures["training"]["images"] == 2
+
+
+def test_all_truncated(finetune: Command, folders: tuple[Path, Path]) -> None:
+    for path in folders[0].glob("*.png"):
+        path.write_bytes(path.read_bytes()[:100])
+    one_sentence(finetune(), "none of the 3")
+
+
+def test_an_image_of_nan(finetune: Command, folders: tuple[Path, Path]) -> None:
+    (folders[0] / "b.png").unlink()
+    tifffile.imwrite(folders[0] / "b.tif", np.full((96, 96), np.nan, np.float32))
+    one_sentence(finetune(), "b.tif", "NaN")
+
+
+def test_a_region_without_image(finetune: Command, tmp_path: Path) -> None:
+    regions = tmp_path / "regions.json"
+    regions.write_text(json.dumps({"z": [[[0, 0], [0, 9], [9, 9]]]}))
+    one_sentence(finetune("--regions", regions), "'z'", "no such image")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x10\x00\x00\x00\x00\x00\x00\x00{broken"])
+def test_a_corrupt_model(
+    command: Command, folders: tuple[Path, Path], tmp_path: Path, content: bytes
+) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(content)
+    out = tmp_path / "x.safetensors"
+    one_sentence(command("finetune", *folders, "--model", broken, "--out", out, "--steps", 1), str(broken))
+
+
+def test_another_format_version(
+    command: Command, folders: tuple[Path, Path], tmp_path: Path, tiny_model: Path
+) -> None:
+    newer = tmp_path / "newer.safetensors"
+    content = tiny_model.read_bytes()
+    assert b'\\"format_version\\": 1' in content
+    newer.write_bytes(content.replace(b'\\"format_version\\": 1', b'\\"format_version\\": 9'))
+    out = tmp_path / "x.safetensors"
+    ran = command("finetune", *folders, "--model", newer, "--out", out, "--steps", 1)
+    one_sentence(ran, "version 9", "update")
+
+
+def test_a_full_disk(finetune: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    one_sentence(finetune(), "space")
+
+
+def test_the_start_is_never_overwritten(
+    command: Command, folders: tuple[Path, Path], tiny_model: Path
+) -> None:
+    before = tiny_model.read_bytes()
+    ran = command("finetune", *folders, "--model", tiny_model, "--out", tiny_model, "--steps", 1)
+    assert ran.code == 2
+    assert tiny_model.read_bytes() == before
+    assert command("finetune", *folders, "--model", tiny_model, "--out", tiny_model, "--resume").code == 2
+    assert tiny_model.read_bytes() == before
+
+
+def test_resume_of_nothing(finetune: Command) -> None:
+    one_sentence(finetune("--resume"), "new.run", "start a new one")
