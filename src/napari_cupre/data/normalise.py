@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 
-MAX_SAMPLES = 1 << 18
+MAX_SAMPLES = 1 << 17
 """Planes with more pixels than this have their percentiles taken from a regular subsample."""
 
 CLIP = (-0.5, 1.5)
@@ -84,12 +85,13 @@ def fit_stretch(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool |
         channels = 3
     if channels > 3:
         raise InputError(f"The image has {channels} channels, but three at most can be used: choose them.")
-    sample = _subsample(plane)
-    sample = sample[..., None] if sample.ndim == 2 else sample[..., :channels]
+    sample, whole = (
+        part[..., None] if part.ndim == 2 else part[..., :channels] for part in _subsample(plane)
+    )
     if rgb:
-        limits = [_limits(sample, low, high)] * channels
+        limits = [_limits(sample, whole, low, high)] * channels
     else:
-        limits = [_limits(sample[..., channel], low, high) for channel in range(channels)]
+        limits = [_limits(sample[..., i], whole[..., i], low, high) for i in range(channels)]
     return Stretch(tuple(pair[0] for pair in limits), tuple(pair[1] for pair in limits))
 
 
@@ -124,15 +126,15 @@ def _check_plane(plane: Any) -> None:
         raise InputError(f"The image is empty (shape {plane.shape}): choose one that has pixels.")
 
 
-def _subsample(plane: Any) -> np.ndarray:
-    """A part of the plane's pixels, (n, m) or (n, m, C), that stands for all of them."""
+def _subsample(plane: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that stand for all of the plane's, (n, m) or (n, m, C), and all that are in memory."""
     rows, columns = plane.shape[:2]
     if not isinstance(plane, np.ndarray):
-        if max(rows, columns) <= _WINDOWS_PER_SIDE * _WINDOW:
-            return np.asarray(plane)
-        return _sample_windows(plane)
-    step = max(1, int(np.sqrt(rows * columns / MAX_SAMPLES)))
-    return plane[::step, ::step]
+        few = max(rows, columns) <= _WINDOWS_PER_SIDE * _WINDOW
+        read = np.asarray(plane) if few else _sample_windows(plane)
+        return read, read
+    step = math.ceil(math.sqrt(rows * columns / MAX_SAMPLES))
+    return plane[::step, ::step], plane
 
 
 def _sample_windows(plane: Any) -> np.ndarray:
@@ -149,29 +151,33 @@ def _sample_windows(plane: Any) -> np.ndarray:
     return np.concatenate(windows)
 
 
-def _limits(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Grey values at two percentiles, or the extremes where the percentiles coincide."""
-    if values.dtype.kind in "ub" and values.dtype.itemsize <= 2:
-        return _limits_by_counting(values, low, high)
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
-        if values.size == 0:
-            raise InputError("The image holds no finite number, only NaN or infinity: choose another one.")
-    # A whole sort beats np.percentile many times where the processor sorts by vectors.
-    ordered = np.sort(values, axis=None)
-    bottom, top = (ordered[_rank(percentile, ordered.size)] for percentile in (low, high))
+def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Grey values at two percentiles of the sample, or the extremes of the whole where they coincide."""
+    values = _finite(sample)
+    if values.size == 0:
+        values = _finite(whole)
+    if values.size == 0:
+        raise InputError("The image holds no finite number, only NaN or infinity: choose another one.")
+    bottom, top = _percentiles(values, low, high)
     if not bottom < top:
-        bottom, top = ordered[0], ordered[-1]
-    return float(bottom), float(top)
+        every = _finite(whole)
+        bottom, top = float(every.min()), float(every.max())
+    return bottom, top
 
 
-def _limits_by_counting(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """`_limits` of 8- and 16-bit values from their histogram, which beats sorting."""
-    cumulated = np.cumsum(np.bincount(values.ravel()))
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)] if values.dtype.kind == "f" else values
+
+
+def _percentiles(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
     ranks = [_rank(percentile, values.size) for percentile in (low, high)]
-    bottom, top = np.searchsorted(cumulated, ranks, side="right")
-    if bottom >= top:
-        bottom, top = np.searchsorted(cumulated, [0, values.size - 1], side="right")
+    if values.dtype.kind in "ub" and values.dtype.itemsize <= 2:
+        # Counting 8- and 16-bit values beats sorting them.
+        cumulated = np.cumsum(np.bincount(values.ravel()))
+        bottom, top = np.searchsorted(cumulated, ranks, side="right")
+    else:
+        # A whole sort beats np.percentile many times where the processor sorts by vectors.
+        bottom, top = np.sort(values, axis=None)[ranks]
     return float(bottom), float(top)
 
 
