@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from napari_cupre.cli.common import (
     positive_number,
     report,
 )
+from napari_cupre.cli.interrupt import stopping
 from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
@@ -120,6 +119,8 @@ def build_parser() -> Parser:
         "--workers", type=int, metavar="N", help="loader processes for each of the two data streams"
     )
     add_common_options(parser)
+    # What is not given must not hide what the settings file says.
+    parser.set_defaults(seed=argparse.SUPPRESS, device=argparse.SUPPRESS)
     return parser
 
 
@@ -194,25 +195,9 @@ def _follow(pretraining: PretrainRun) -> bool:
             if pretraining.is_first or isinstance(event, Notice):
                 yield event
 
-    with _signals_stop(pretraining):
+    with stopping(pretraining.stop):
         follow(told(), make_listener())
     return pretraining.was_stopped
-
-
-@contextmanager
-def _signals_stop(pretraining: PretrainRun) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask the run to save and stop; a second Ctrl-C ends it at once."""
-
-    def ask(number: int, frame: object) -> None:
-        pretraining.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -221,8 +206,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Loader workers and processes on one machine would otherwise each take every core for small array work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     args.run = run
-    for name in ("json", "debug"):
-        setattr(args, name, getattr(args, name, False))
     return guarded(args, prog=PROG)
 
 

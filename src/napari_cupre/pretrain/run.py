@@ -15,6 +15,7 @@ from napari_cupre import __version__
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StateChanged, StepDone
 from napari_cupre.model.checkpoint import Model, ModelInfo, save_model
+from napari_cupre.model.config import preset
 from napari_cupre.model.device import choose_device, training_dtype
 from napari_cupre.pretrain.amt2 import Amt2, Iteration
 from napari_cupre.pretrain.folder import MetricsLog, RunFolder
@@ -27,11 +28,10 @@ from napari_cupre.pretrain.start import (
     make_network,
     make_sources,
     open_index,
-    source_classes,
 )
 from napari_cupre.pretrain.state import Counters, load_state, save_state
 from napari_cupre.pretrain.streams import batches, default_workers
-from napari_cupre.pretrain.views import ViewBatch, collate_views
+from napari_cupre.pretrain.views import collate_views
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -121,15 +121,18 @@ class PretrainRun:
             if settings.contrastive:
                 open_index(settings, self.folder.index)
         fabric.barrier()
-        network, sources, classes = self._make_network()
+        sources = make_sources(settings, preset(settings.preset).diameter)
+        network = make_network(settings, sources.classes)
         network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         pairs = objective = None
         if settings.contrastive:
             index = open_index(settings, self.folder.index)
             pairs, objective, remark = make_contrast(settings, index, network.backbone)
             objective.to(fabric.device)
-            if remark and not self.resumed:
-                yield Notice(remark)
+            if remark:
+                sources.notices.append(remark)
+        if not self.resumed:
+            yield from map(Notice, sources.notices)
         self.learner = Amt2(network, objective, settings, self.ranks)
         if self.resumed:
             self.counters = load_state(self.folder.state, self.learner)
@@ -138,17 +141,10 @@ class PretrainRun:
         self._views = self._stream(
             pairs, collate_views, settings.contrastive_batch, settings.contrastive_steps
         )
-        fields = make_fields(settings, sources, classes) if settings.supervised else None
+        fields = make_fields(settings, sources) if settings.supervised else None
         self._fields = self._stream(fields, collate_fields, settings.batch, settings.supervised_steps)
         if self.ranks.is_first:
             self._log = MetricsLog(self.folder, COLUMNS, settings.log_every, self.counters.step)
-
-    def _make_network(self) -> tuple[Any, Any, tuple[str, ...]]:
-        from napari_cupre.model.config import preset
-
-        sources = make_sources(self.settings, preset(self.settings.preset).diameter)
-        classes = source_classes(sources)
-        return make_network(self.settings, classes), sources, classes
 
     def _stream(self, dataset: Any, collate: Any, batch: int, per_iteration: int) -> Iterator[Any]:
         if dataset is None:
@@ -172,7 +168,7 @@ class PretrainRun:
                 self.was_stopped = True
                 return
             before = time.monotonic()
-            done = self.learner.iterate(counters.step, fraction, self._watched(), self._fields)
+            done = self.learner.iterate(counters.step, fraction, self._watched(self._views), self._watched(self._fields))
             counters.step += 1
             counters.seconds = self.ranks.same_number(time.monotonic() - begun)
             done.metrics["iterations_per_second"] = 1.0 / max(1e-9, time.monotonic() - before)
@@ -191,11 +187,11 @@ class PretrainRun:
             shares.append(self.counters.seconds / (60.0 * self.settings.minutes))
         return max(shares)
 
-    def _watched(self) -> Iterator[ViewBatch]:
-        """The contrastive batches, taking note of the files that could not be read."""
-        for views in self._views:
-            self._unnamed += views.skipped
-            yield views
+    def _watched(self, stream: Iterator[Any]) -> Iterator[Any]:
+        """The batches of a stream, taking note of the files that could not be read."""
+        for batch in stream:
+            self._unnamed += batch.skipped
+            yield batch
 
     def _name_skipped(self) -> Iterator[Event]:
         found, self._unnamed = self._unnamed, []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -11,8 +11,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from napari_cupre.data.augment import photometric, random_crop, random_turn
+from napari_cupre.data.coco import CocoSource
+from napari_cupre.data.paste import copy_paste, cut_cells
+from napari_cupre.data.sample import Sample
 from napari_cupre.data.synthetic import SyntheticFields
+from napari_cupre.errors import InputError
 from napari_cupre.model.targets import Target, target_from_labels
+
+#: Large-scale jitter: a photo is resized by a factor in this range, log-uniformly, before a field is cut from it.
+JITTER = (0.3, 1.6)
+
+#: Copy-paste: how often, at most how many instances of another image, and the largest share of a field's area of one.
+_PASTE_PROBABILITY, _PASTED, _PASTE_AREA = 0.5, 8, 0.15
+
+#: Images in a row that may be unreadable.
+_TRIES = 20
 
 
 @dataclass
@@ -25,19 +39,24 @@ class LabelledField:
     labels : int32 (side, side), 0 = background.
     known : bool (side, side); None = all. Crowd regions of COCO are unknown.
     classes : name of the class of each label; None = "cell" for all.
+    skipped : images that could not be read on the way to this one, with the reason.
     """
 
     image: np.ndarray
     labels: np.ndarray
     known: np.ndarray | None = None
     classes: dict[int, str] | None = None
+    skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
 class LabelledSource(Protocol):
     """Something that labelled training images are drawn from."""
 
-    name: str
-    classes: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
     def draw(self, rng: np.random.Generator) -> LabelledField:
         """One augmented field of the size that was asked for; a function of the generator's state alone."""
@@ -62,8 +81,82 @@ class SyntheticSource:
 
     def draw(self, rng: np.random.Generator) -> LabelledField:
         """See `LabelledSource.draw`."""
-        field = self.fields[int(rng.integers(2**31))]
-        return LabelledField(field.image, field.labels)
+        drawn = self.fields[int(rng.integers(2**31))]
+        return LabelledField(drawn.image, drawn.labels)
+
+
+class CocoFields:
+    """Fields cut from a COCO-format source, with large-scale jitter and copy-paste (Ghiasi et al., CVPR 2021).
+
+    Parameters
+    ----------
+    source : the images with their instances.
+    numbers : which of its images to draw from.
+    side : of a field, px.
+    """
+
+    def __init__(self, source: CocoSource, numbers: np.ndarray, side: int) -> None:
+        self.source = source
+        self.numbers = numbers
+        self.side = side
+        self.name = str(source.index.path)
+        self.classes = tuple(source.categories)
+
+    def draw(self, rng: np.random.Generator) -> LabelledField:
+        """See `LabelledSource.draw`.
+
+        Raises
+        ------
+        InputError
+            If many images in a row cannot be read.
+        """
+        skipped: list[tuple[str, str]] = []
+        sample, classes = self._jittered(rng, skipped)
+        if rng.random() < _PASTE_PROBABILITY:
+            sample, classes = self._pasted(rng, sample, classes, skipped)
+        image = photometric(rng, sample.image)
+        names = {label: self.classes[number - 1] for label, number in classes.items()}
+        return LabelledField(image, sample.labels, sample.known, names, skipped)
+
+    def _jittered(
+        self, rng: np.random.Generator, skipped: list[tuple[str, str]]
+    ) -> tuple[Sample, dict[int, int]]:
+        """A square part of a random image at a random size, turned at random."""
+        for _ in range(_TRIES):
+            number = int(rng.choice(self.numbers))
+            try:
+                read = self.source[number]
+            except (InputError, OSError) as error:
+                skipped.append((f"{self.name}#{number}", str(error)))
+                continue
+            sample = random_crop(rng, Sample(read.image, read.labels, read.known), self.side, JITTER)
+            return random_turn(rng, sample), read.classes
+        raise InputError(
+            f"{_TRIES} images of {self.name} in a row could not be read, the last because: {skipped[-1][1]}"
+        )
+
+    def _pasted(
+        self,
+        rng: np.random.Generator,
+        sample: Sample,
+        classes: dict[int, int],
+        skipped: list[tuple[str, str]],
+    ) -> tuple[Sample, dict[int, int]]:
+        """Some instances of a second image pasted in, each keeping its class."""
+        other, other_classes = self._jittered(rng, skipped)
+        classes = dict(classes)
+        labels = [int(label) for label in np.unique(other.labels) if label]
+        rng.shuffle(labels)
+        for label in labels[: int(rng.integers(1, _PASTED + 1))]:
+            alone = np.where(other.labels == label, label, 0).astype(np.int32)
+            if np.count_nonzero(alone) > _PASTE_AREA * alone.size:
+                continue
+            donor = cut_cells(Sample(other.image, alone, other.known & ((other.labels == 0) | (alone > 0))))
+            before = int(sample.labels.max())
+            sample = copy_paste(rng, sample, donor, 1)
+            if int(sample.labels.max()) > before:
+                classes[before + 1] = other_classes[label]
+        return sample, classes
 
 
 @dataclass
@@ -73,6 +166,7 @@ class FieldSample:
     image: Tensor
     target: Target
     source: str
+    skipped: list[tuple[str, str]]
 
 
 class MixedFields(Dataset):
@@ -98,18 +192,15 @@ class MixedFields(Dataset):
         rng = np.random.default_rng([self.seed, number])
         chosen = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
         source = self.sources[min(chosen, len(self.sources) - 1)]
-        field = source.draw(rng)
-        target = target_from_labels(field.labels, field.known, self._class_numbers(field))
-        image = torch.from_numpy(np.ascontiguousarray(field.image.transpose(2, 0, 1), dtype=np.float32))
-        return FieldSample(image, target, source.name)
+        drawn = source.draw(rng)
+        target = target_from_labels(drawn.labels, drawn.known, self._class_numbers(drawn))
+        image = torch.from_numpy(np.ascontiguousarray(drawn.image.transpose(2, 0, 1), dtype=np.float32))
+        return FieldSample(image, target, source.name, drawn.skipped)
 
-    def _class_numbers(self, field: LabelledField) -> dict[int, int] | None:
-        if field.classes is not None:
-            return {label: self._numbers[name] for label, name in field.classes.items()}
-        cell = self._numbers["cell"]
-        if cell == 1:
-            return None
-        return {int(label): cell for label in np.unique(field.labels) if label}
+    def _class_numbers(self, drawn: LabelledField) -> dict[int, int]:
+        if drawn.classes is not None:
+            return {label: self._numbers[name] for label, name in drawn.classes.items()}
+        return {int(label): self._numbers["cell"] for label in np.unique(drawn.labels) if label}
 
 
 @dataclass
@@ -118,7 +209,22 @@ class FieldBatch:
 
     images: Tensor
     targets: list[Target]
+    skipped: list[tuple[str, str]]
 
 
 def collate_fields(samples: list[FieldSample]) -> FieldBatch:
-    return FieldBatch(torch.stack([s.image for s in samples]), [s.target for s in samples])
+    return FieldBatch(
+        torch.stack([sample.image for sample in samples]),
+        [sample.target for sample in samples],
+        [skip for sample in samples for skip in sample.skipped],
+    )
+
+
+def split_numbers(count: int, seed: int, share: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the images to train on and of those held out: a `share`, at least one and at most 200.
+
+    A single image is trained on and judged on.
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    held = min(max(1, round(share * count)), 200)
+    return (order[held:], order[:held]) if count > 1 else (order, order)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from napari_cupre.data.coco import CocoSource
 from napari_cupre.data.unlabelled import UnlabelledCrops, UnlabelledIndex
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.model.config import preset
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.pretrain.contrast import ContrastSettings, MoCoV2, make_objective, queue_length
 from napari_cupre.pretrain.settings import PretrainSettings
-from napari_cupre.pretrain.sources import LabelledSource, MixedFields, SyntheticSource
+from napari_cupre.pretrain.sources import CocoFields, LabelledSource, MixedFields, SyntheticSource, split_numbers
 from napari_cupre.pretrain.views import ViewPairs, ViewSettings
 
 
@@ -24,19 +25,46 @@ def stream_seed(seed: int, name: str) -> int:
     return zlib.crc32(f"{seed}/{name}".encode())
 
 
-def make_sources(settings: PretrainSettings, diameter: float) -> list[tuple[LabelledSource, float]]:
-    """The labelled sources with their weights."""
-    sources: list[tuple[LabelledSource, float]] = []
+@dataclass
+class Sources:
+    """The labelled sources: their weights, the parts held out of the COCO ones, and what was left out of them."""
+
+    mixed: list[tuple[LabelledSource, float]]
+    held_out: list[LabelledSource]
+    notices: list[str]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all sources' classes, each once, and "cell", which the finished model keeps."""
+        names = [name for source, _ in self.mixed for name in source.classes]
+        return tuple(dict.fromkeys([*names, "cell"]))
+
+
+def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
+    """The labelled sources of a run.
+
+    Parameters
+    ----------
+    diameter : the network's cell diameter, px.
+
+    Raises
+    ------
+    InputError
+        If a COCO-format source cannot be used.
+    """
+    sources = Sources([], [], [])
+    for spec in settings.source:
+        coco = CocoSource(spec.json, spec.images)
+        sources.notices += coco.notices
+        trained, held = split_numbers(len(coco), stream_seed(settings.seed, "held out"))
+        sources.mixed.append((CocoFields(coco, trained, settings.crop), spec.weight))
+        sources.held_out.append(CocoFields(coco, held, settings.crop))
     if settings.synthetic > 0:
-        synthetic = SyntheticSource(settings.crop, stream_seed(settings.seed, "synthetic"), diameter)
-        sources.append((synthetic, settings.synthetic))
+        seeds = [stream_seed(settings.seed, name) for name in ("synthetic", "held-out synthetic")]
+        trained_fields, held_fields = (SyntheticSource(settings.crop, seed, diameter) for seed in seeds)
+        sources.mixed.append((trained_fields, settings.synthetic))
+        sources.held_out.append(held_fields)
     return sources
-
-
-def source_classes(sources: list[tuple[LabelledSource, float]]) -> tuple[str, ...]:
-    """Names of all sources' classes, each once, and "cell", which the finished model keeps."""
-    names = [name for source, _ in sources for name in source.classes]
-    return tuple(dict.fromkeys([*names, "cell"]))
 
 
 def make_network(settings: PretrainSettings, classes: tuple[str, ...]) -> CellRCNN:
@@ -136,7 +164,6 @@ def make_contrast(
     return pairs, objective, remark
 
 
-def make_fields(
-    settings: PretrainSettings, sources: list[tuple[LabelledSource, float]], classes: tuple[str, ...]
-) -> MixedFields:
-    return MixedFields(sources, classes, stream_seed(settings.seed, "source"))
+def make_fields(settings: PretrainSettings, sources: Sources) -> MixedFields:
+    """The data of the supervised step."""
+    return MixedFields(sources.mixed, sources.classes, stream_seed(settings.seed, "source"))
