@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from skimage.measure import label, regionprops
-from skimage.transform import resize
 
 from napari_cupre.model.checkpoint import Model, ModelInfo
 from napari_cupre.model.config import preset
@@ -100,7 +99,10 @@ class SeeingNetwork(torch.nn.Module):
             sure = 0.95 if 0.5 <= size <= 2 else 0.2
             if part.area < 6 or sure < score:
                 continue
-            mask = resize(part.image.astype(np.float32), (SIDE, SIDE), order=1)
+            rows, columns = (
+                ((np.arange(SIDE) + 0.5) / SIDE * length).astype(int) for length in part.image.shape
+            )
+            mask = part.image[np.ix_(rows, columns)]
             boxes.append([x0, y0, x1, y1])
             scores.append(sure - 1e-5 * part.label)
             masks.append(mask)

@@ -125,15 +125,16 @@ def run_tiles(
     stitcher: Stitcher,
     read: Callable[[Region], np.ndarray],
     score: float,
-    first: int = 0,
+    tiles: list[Tile] | None = None,
 ) -> Iterator[tuple[Tile, Patch]]:
-    """Detect and place the tiles from number `first` on; the caller commits each patch.
+    """Detect and place tiles of a plan; the caller commits each patch before it asks for the next.
 
     Parameters
     ----------
     read : gives a region of the image, float32 (Y, X, 3), normalised.
+    tiles : those that are still to do; None = all.
     """
-    tiles = plan.tiles[first:]
+    tiles = plan.tiles if tiles is None else tiles
     if not tiles:
         return
     batch = detector.batch_size(tiles[0].read.shape, plan.factor)

@@ -1,0 +1,302 @@
+"""Images larger than memory: read by tile, written by tile, continued after an interruption."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.data.files import atomic_write
+from napari_cupre.data.image import CellImage, PlaneIndex, Stretch
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Finished, Notice, Progress
+from napari_cupre.model.checkpoint import Model
+from napari_cupre.predict.detector import Detector
+from napari_cupre.predict.image import PredictOptions, TilePainted
+from napari_cupre.predict.labelstore import LabelStore
+from napari_cupre.predict.ledger import Ledger
+from napari_cupre.predict.plane import Plan, choose_diameter, plan_plane, run_tiles
+from napari_cupre.predict.tiles import Region, Tile
+
+BIG_PIXELS = 6000 * 6000
+"""Planes with more pixels than this go tile by tile to disk."""
+
+LARGEST_TILE = 2048
+"""Side of a tile in image px, which bounds memory however large the cells are."""
+
+WINDOW = 1024
+"""Side of the windows in which the diameter is estimated."""
+
+
+@dataclass(frozen=True)
+class BigResult:
+    """Where the labels of a big image lie.
+
+    Attributes
+    ----------
+    path : the OME-Zarr label image; complete or partial, it can be opened at any time.
+    table : CSV with label, box and score of every cell; written at the end.
+    count : number of cells.
+    complete : False when stopped, or where parts of the image could not be read.
+    diameter : in image px, by which the image was scaled.
+    """
+
+    path: Path
+    table: Path
+    count: int
+    complete: bool
+    diameter: float
+
+
+def is_big(image: CellImage) -> bool:
+    """Whether a plane of this image should go to disk tile by tile."""
+    rows, columns = image.plane_shape
+    return rows * columns > BIG_PIXELS
+
+
+def ledger_path(out: Path) -> Path:
+    """The file beside a result that says how far its prediction is."""
+    return out.with_name(out.name + ".progress")
+
+
+def predict_big(
+    model: Model | Detector,
+    image: CellImage,
+    out: Path,
+    options: PredictOptions | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Generator[Event, None, BigResult]:
+    """Find every cell of an image of any size, with memory for a few tiles.
+
+    Called again with the same image, model and options it continues where it was stopped or killed,
+    and tries again what could not be read.
+
+    Parameters
+    ----------
+    model : or a `Detector`.
+    image : lazy, as `read_image` gives large files; planes along T and Z are done one after the other.
+    out : folder of the OME-Zarr label image to write; labels are unique in each plane.
+    options : see `PredictOptions`; planes are not linked.
+    should_stop : asked after every tile.
+
+    Yields
+    ------
+    Event : `Notice`, `Progress` in tiles, `TilePainted`, and last `Finished` with "path", "cells",
+        "complete" and "diameter".
+
+    Raises
+    ------
+    InputError
+        If `out` holds something else or belongs to other settings, or nothing of the image can be read.
+    EnvironmentFault
+        If the disk is full; what is done is kept.
+    """
+    options = options or PredictOptions()
+    if options.link_z or options.link_t:
+        raise InputError("Planes of images this large are not linked: leave linking out.")
+    detector = model if isinstance(model, Detector) else Detector(model)
+    for notice in image.notices:
+        yield Notice(notice)
+    settings = _settings(detector.model, image, options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    store = LabelStore(out, image)
+    table = out.with_name(f"{out.stem}_cells.csv")
+    if store.complete and table.exists() and not ledger_path(out).exists():
+        raise InputError(f'"{out}" is complete already: delete it to predict it anew.')
+    ledger = Ledger(ledger_path(out), settings)
+    try:
+        job = _Job(detector, image, options, store, ledger, should_stop or (lambda: False))
+        yield from job.events()
+        result = BigResult(out, table, ledger.count(), job.complete, job.diameter)
+        _write_table(table, ledger, list(image.plane_indices()))
+        if job.complete:
+            store.finish(image, {"cells": result.count, "diameter": result.diameter})
+    finally:
+        ledger.close()
+    if result.complete:
+        ledger_path(out).unlink()
+    yield _finished(result)
+    return result
+
+
+class _Job:
+    """The tiles of all planes, one after the other."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        image: CellImage,
+        options: PredictOptions,
+        store: LabelStore,
+        ledger: Ledger,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._detector, self._image, self._options = detector, image, options
+        self._store, self._ledger, self._stop = store, ledger, stop
+        self.complete = True
+        self.diameter = ledger.diameter(self._diameter)
+
+    def events(self) -> Generator[Event, None, None]:
+        """Do what is not done."""
+        self._put_back()
+        indices = list(self._image.plane_indices())
+        plan = plan_plane(
+            self._image.plane_shape,
+            self._detector.diameter,
+            self.diameter,
+            self._options.tile,
+            LARGEST_TILE,
+        )
+        total = len(indices) * len(plan.tiles)
+        done = sum(len(self._ledger.done(number)) for number in range(len(indices)))
+        if done:
+            yield Notice(f"{done} of {total} tiles are done already; going on from there.")
+        for number, index in enumerate(indices):
+            for event in self._plane(number, index, plan):
+                done += isinstance(event, TilePainted)
+                yield event
+                yield Progress(done, total, self._image.name)
+                if done < total and self._stop():
+                    self.complete = False
+                    return
+        self.complete = not self._ledger.faults()
+
+    def _plane(self, number: int, index: PlaneIndex, plan: Plan) -> Generator[Event, None, None]:
+        canvas = self._store.plane(index)
+        stitcher = plan.stitcher(canvas, keep_masks=False)
+        stitcher.restore(self._ledger.records(number))
+        finished = self._ledger.done(number)
+        todo = [tile for tile in plan.tiles if tile.index not in finished]
+        if not todo:
+            return
+        reader = _Reader(self._image, index, self._options.channels)
+        batch = self._detector.batch_size(plan.tiles[0].read.shape, plan.factor)
+        for start in range(0, len(todo), batch):
+            pieces = yield from self._read(reader, number, todo[start : start + batch])
+            tiles = [tile for tile in todo[start : start + batch] if tile.read in pieces]
+            score = self._options.score
+            for tile, patch in run_tiles(self._detector, plan, stitcher, pieces.__getitem__, score, tiles):
+                self._ledger.keep(number, patch)
+                stitcher.commit(patch)
+                self._ledger.enter(number, tile.index, patch.rows, stitcher.records)
+                yield TilePainted(index, patch.region.y0, patch.region.x0, patch.after)
+
+    def _read(
+        self, reader: _Reader, number: int, tiles: list[Tile]
+    ) -> Generator[Event, None, dict[Region, np.ndarray]]:
+        """What can be read of some tiles; what cannot is entered and said."""
+        pieces = {}
+        for tile in tiles:
+            try:
+                pieces[tile.read] = reader(tile.read)
+            except InputError as error:
+                fault = _fault(error, tile)
+                self._ledger.fail(number, tile.index, fault)
+                yield Notice(fault)
+        return pieces
+
+    def _put_back(self) -> None:
+        """Undo a tile that was being written when the last run ended."""
+        undone = self._ledger.undone()
+        if undone is None:
+            return
+        number, region, labels = undone
+        index = list(self._image.plane_indices())[number]
+        self._store.plane(index)[region.slices] = labels
+        self._ledger.forget_undo()
+
+    def _diameter(self) -> float:
+        if self._options.diameter is not None or self._detector.model.info.diameter is not None:
+            return choose_diameter(self._detector, [], self._options.diameter)
+        indices = list(self._image.plane_indices())
+        reader = _Reader(self._image, indices[len(indices) // 2], self._options.channels)
+        return choose_diameter(self._detector, _windows(reader, self._image.plane_shape), None)
+
+
+class _Reader:
+    """Reads normalised regions of one plane; all share the plane's one stretch."""
+
+    def __init__(self, image: CellImage, index: PlaneIndex, channels: tuple[int, ...] | None) -> None:
+        self._name, self._lazy = image.name, image.is_lazy
+        self._plane = image.lazy_plane(index, channels)
+        self._stretch: Stretch = image.stretch(index, channels)
+
+    def __call__(self, region: Region) -> np.ndarray:
+        """float32 (Y, X, 3).
+
+        Raises
+        ------
+        InputError
+            If that part of the file cannot be read.
+        """
+        try:
+            part = np.asarray(self._plane[region.slices])
+        except Exception as error:
+            # Decoders raise anything on a damaged file; of an array in memory nothing is expected.
+            if not self._lazy:
+                raise
+            raise InputError(f"{self._name} cannot be read ({error})") from error
+        return self._stretch(part)
+
+
+def _windows(reader: _Reader, shape: tuple[int, int], count: int = 3) -> list[np.ndarray]:
+    """The liveliest of nine windows spread over the plane."""
+    found = []
+    for top in np.unique(np.linspace(0, max(0, shape[0] - WINDOW), 5, dtype=int)[1:4]):
+        for left in np.unique(np.linspace(0, max(0, shape[1] - WINDOW), 5, dtype=int)[1:4]):
+            bottom, right = min(shape[0], top + WINDOW), min(shape[1], left + WINDOW)
+            try:
+                found.append(reader(Region(int(top), int(left), int(bottom), int(right))))
+            except InputError:
+                continue  # its tile is reported when its turn comes
+    if not found:
+        raise InputError(f"Nothing of {reader._name} can be read: copy the file anew.")
+    return sorted(found, key=lambda window: -float(window.std()))[:count]
+
+
+def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[str, Any]:
+    """What the labels depend on."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    chosen = asdict(options)
+    del chosen["link_z"], chosen["link_t"]
+    shape = [int(side) for side in image.data.shape]
+    return chosen | {"model": digest.hexdigest(), "image size": shape, "axes": image.axes}
+
+
+def _fault(error: InputError, tile: Tile) -> str:
+    core = tile.core
+    return (
+        f"{error}, so rows {core.y0}-{core.y1 - 1}, columns {core.x0}-{core.x1 - 1} are left out; "
+        "mend the file and run the same again to fill them."
+    )
+
+
+def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex]) -> None:
+    """Label, box in px, score and class of every cell; T and Z first, where the image has them."""
+    axes = list(indices[0])
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*axes, "label", "x1", "y1", "x2", "y2", "score", "class"])
+        for plane, label, *numbers, kind in ledger.cells():
+            rounded = [f"{number:.2f}" for number in numbers[:4]] + [f"{numbers[4]:.4f}"]
+            writer.writerow([*indices[plane].values(), label, *rounded, kind])
+
+
+def _finished(result: BigResult) -> Finished:
+    rest = "" if result.complete else "; the result is partial, run the same again to complete it"
+    return Finished(
+        f"{result.count} cells in {result.path.name}{rest}.",
+        {
+            "path": str(result.path),
+            "cells": result.count,
+            "complete": result.complete,
+            "diameter": result.diameter,
+        },
+    )
