@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, Progress, RunState, StateChanged
-from napari_cupre.service.protocol import FinetuneRequest, PlaneDone, PredictRequest, PreviewRequest, Request
+from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.service.protocol import (
+    FinetuneRequest,
+    PlaneDone,
+    PlaneRelabelled,
+    PredictRequest,
+    PreviewRequest,
+    Request,
+    TileDone,
+)
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.finetune.run import FinetuneRun
-    from napari_cupre.predict.detector import Detector
+    from napari_cupre.model.checkpoint import Model
+    from napari_cupre.predict.image import PlaneFound
 
 REQUEST_FILE = "request.json"
 
@@ -120,7 +129,7 @@ class Training:
 
 
 class Prediction:
-    """Segments an array that lies in a file, plane by plane."""
+    """`predict_image` on an array that lies in a file."""
 
     def __init__(self, request: PredictRequest) -> None:
         self._request = request
@@ -130,16 +139,15 @@ class Prediction:
         from napari_cupre.data.image import CellImage
         from napari_cupre.model.device import check_torchvision
         from napari_cupre.model.zoo import open_model
-        from napari_cupre.predict.detector import Detector
 
         check_torchvision()
         request = self._request
-        detector = Detector(open_model(request.model, request.device))
         path = Path(request.image)
         try:
+            model = open_model(request.model, request.device)
             image = CellImage.from_array(np.load(path, mmap_mode="r"), request.axes, name=request.name)
             yield StateChanged(RunState.RUNNING)
-            yield from self._planes(detector, image)
+            yield from self._planes(model, image)
         finally:
             path.unlink(missing_ok=True)
 
@@ -149,23 +157,49 @@ class Prediction:
     def preview(self, request: PreviewRequest) -> None:
         """A prediction shows its planes as they are done."""
 
-    def _planes(self, detector: Detector, image: CellImage) -> Iterator[Event]:
-        from napari_cupre.predict.plane import predict_plane
+    def _planes(self, model: Model, image: CellImage) -> Iterator[Event]:
+        """The events of `predict_image`, in terms that the window knows without torch."""
+        from napari_cupre.predict.image import PlaneFound, PredictOptions, TilePainted, predict_image
 
-        indices = list(image.plane_indices())
+        options = PredictOptions(**self._request.options)
+        steps = predict_image(model, image, options, self._stopped.is_set)
         first = 0
-        for number, index in enumerate(indices):
-            if self._stopped.is_set():
-                return
-            yield Progress(number, len(indices), f"plane {number + 1} of {len(indices)}" * (len(indices) > 1))
-            cells = predict_plane(
-                detector,
-                image.normalised(index),
-                **self._request.options,
-                should_stop=self._stopped.is_set,
-            )
-            labels = np.where(cells.labels > 0, cells.labels + first, 0).astype(np.int32)
-            masks = cells.masks.probabilities.astype(np.float16)
-            yield PlaneDone(index, labels, first, cells.boxes, cells.scores, masks, cells.diameter)
-            first += len(cells.scores)
-        yield Progress(len(indices), len(indices))
+        last: Event | None = None
+        while True:
+            try:
+                event = next(steps)
+            except StopIteration as end:
+                result = end.value
+                break
+            if isinstance(event, PlaneFound):
+                yield _plane_done(event, first)
+                first += len(event.instances)
+            elif isinstance(event, TilePainted):
+                yield TileDone(event.index, event.y0, event.x0, _shifted(event.labels, first))
+            elif isinstance(event, Finished):
+                last = event
+            else:
+                yield event
+        if options.link_z or options.link_t:
+            for (index, _), ids in zip(result.planes, result.ids):
+                yield PlaneRelabelled(index, result.labels[tuple(index.values())], ids)
+        if last is not None:
+            yield last
+
+
+def _plane_done(event: PlaneFound, first: int) -> PlaneDone:
+    cells = event.instances
+    return PlaneDone(
+        index=event.index,
+        labels=_shifted(cells.labels, first),
+        ids=np.arange(first + 1, first + len(cells) + 1, dtype=np.int32),
+        boxes=cells.boxes,
+        scores=cells.scores,
+        masks=cells.masks.probabilities.astype(np.float16),
+        diameter=float(cells.diameter),
+    )
+
+
+def _shifted(labels: np.ndarray, first: int) -> np.ndarray:
+    """Labels of a plane, made different from those of the planes before."""
+    return np.where(labels > 0, labels + np.int32(first), 0).astype(np.int32)

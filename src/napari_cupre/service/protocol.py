@@ -56,7 +56,7 @@ class PredictRequest(Request):
     model : name or path.
     image : `.npy` file of the whole array, read by memory map and removed afterwards.
     axes : one letter per dimension of the array, as in `data.image.CellImage`.
-    options : keyword arguments of `predict.plane.predict_plane`: diameter, score.
+    options : keyword arguments of `predict.image.PredictOptions`.
     """
 
     model: str
@@ -94,14 +94,24 @@ class Quit(Request):
 
 
 @dataclass(frozen=True)
+class TileDone(events.Event):
+    """A part of a plane has new labels: int32, to be put at row `y0`, column `x0`."""
+
+    index: dict[str, int]
+    y0: int
+    x0: int
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
 class PlaneDone(events.Event):
     """The cells of one plane.
 
     Attributes
     ----------
     index : position of the plane along T and Z; empty for a plane image.
-    labels : int32 (Y, X), 0 = background; label `first` + i is row i - 1 of the rest.
-    first : number of cells on the planes before.
+    labels : int32 (Y, X), 0 = background; no label is on two planes.
+    ids : int32 (N,), the label of every row of the rest.
     boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
     scores : float32 (N,).
     masks : float16 (N, S, S), the overlapping masks as probabilities over their boxes.
@@ -110,11 +120,20 @@ class PlaneDone(events.Event):
 
     index: dict[str, int]
     labels: np.ndarray
-    first: int
+    ids: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
     masks: np.ndarray
     diameter: float
+
+
+@dataclass(frozen=True)
+class PlaneRelabelled(events.Event):
+    """The labels of a plane after the planes were linked; fields as in `PlaneDone`."""
+
+    index: dict[str, int]
+    labels: np.ndarray
+    ids: np.ndarray
 
 
 @dataclass(frozen=True)

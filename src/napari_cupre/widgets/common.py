@@ -8,12 +8,14 @@ from typing import Any
 from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
+    QDockWidget,
     QFrame,
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QMainWindow,
     QPlainTextEdit,
     QPushButton,
     QScrollArea,
@@ -24,6 +26,7 @@ from qtpy.QtWidgets import (
 from napari_cupre.errors import CupreError
 from napari_cupre.widgets.session import Session
 
+DOCK_WIDTH = 310
 COLORS = {"error": "#ff7b72", "notice": "#e3b341", "good": "#56d364", "plain": "#9aa4b2"}
 
 
@@ -46,7 +49,9 @@ class SessionWidget(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(DOCK_WIDTH - 20)
         self.message = MessageLine()
+        self.is_placed = False
         self._links: list[tuple[Any, Callable[..., Any]]] = []
         # a closure over the list and not a method: at that time nothing of this widget may be touched
         links = self._links
@@ -66,9 +71,42 @@ class SessionWidget(QScrollArea):
             self.message.show_error(str(err))
         return None
 
+    def sizeHint(self) -> QSize:
+        """As the content wants it: a scroll area by itself would ask for very little."""
+        body = self.column.sizeHint()
+        return QSize(DOCK_WIDTH, min(body.height(), 800))
+
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         self.session.watch_window(self)
+        if not self.is_placed:
+            # the dock is still on its way into the window
+            QTimer.singleShot(0, lambda: _join_tabs(self))
+
+
+def _join_tabs(widget: SessionWidget) -> None:
+    """Put a new widget's dock behind the tab of one of ours, since three in a column are all too low.
+
+    Done once; where the user puts it later, it stays.
+    """
+    widget.is_placed = True
+    mine = _dock_of(widget)
+    window = None if mine is None else mine.parentWidget()
+    if mine is None or not isinstance(window, QMainWindow):
+        return
+    for other in window.findChildren(SessionWidget):
+        dock = _dock_of(other)
+        if other is not widget and other.is_placed and dock is not None and not dock.isFloating():
+            window.tabifyDockWidget(dock, mine)
+            mine.raise_()
+            return
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
 
 
 def _disconnect(links: list[tuple[Any, Callable[..., Any]]]) -> None:

@@ -46,7 +46,7 @@ class CurveView(QWidget):
         """Number of training and of validation points that are drawn."""
         if self._plot is None:
             return 0, 0
-        return len(self._smooth.xData or ()), len(self._validation.xData or ())
+        return len(self._smooth.getData()[0]), len(self._validation.getData()[0])
 
     def show_curve(self, curve: Curve) -> None:
         """Draw a curve soon; it may have grown by then."""

@@ -7,9 +7,17 @@ from typing import Any
 from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QButtonGroup, QDoubleSpinBox, QHBoxLayout, QProgressBar, QRadioButton, QSlider
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QProgressBar,
+    QRadioButton,
+    QSlider,
+)
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.common import (
     ImageChooser,
@@ -38,13 +46,16 @@ class PredictWidget(SessionWidget):
         super().__init__(viewer)
         self.job = self.session.prediction
         self._make_choices()
+        self._make_links()
         self._make_controls()
         self.result = MessageLine()
         self.notice = MessageLine()
         self._lay_out()
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.job.status.events, self._show_status)
+        self.listen(self.session.image_changed, self._show_links)
         self._show_models()
+        self._show_links()
         self._show_status()
 
     def _make_choices(self) -> None:
@@ -71,6 +82,12 @@ class PredictWidget(SessionWidget):
         self.score.valueChanged.connect(self._show_score)
         self.score.setValue(50)
 
+    def _make_links(self) -> None:
+        self.link_z = QCheckBox("Join planes to 3-D cells")
+        self.link_z.setToolTip("Cells that lie on each other in neighbouring planes get one number")
+        self.link_t = QCheckBox("Follow cells through time")
+        self.link_t.setToolTip("A cell keeps its number from frame to frame")
+
     def _make_controls(self) -> None:
         self.button = primary_button("Find cells", "Adds a Labels layer with one number per cell")
         self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
@@ -89,6 +106,8 @@ class PredictWidget(SessionWidget):
         column.addWidget(heading("How"))
         column.addLayout(labelled("Cell width", self.diameter))
         column.addLayout(self.score_row)
+        column.addWidget(self.link_z)
+        column.addWidget(self.link_t)
         column.addWidget(self.button)
         column.addWidget(self.bar)
         for line in (self.result, self.notice, self.message):
@@ -117,11 +136,18 @@ class PredictWidget(SessionWidget):
         model = self.model.value
         if not model:
             raise InputError("There is no model yet: train one first, or choose a file with the … button.")
-        plan = PredictionPlan(model, images, self.diameter.value() or None, self.score.value() / 100)
+        plan = PredictionPlan(
+            model,
+            images,
+            self.diameter.value() or None,
+            self.score.value() / 100,
+            self.link_z.isChecked(),
+            self.link_t.isChecked(),
+        )
         self.result.clear()
         self.notice.clear()
         results = [ResultLayer(session, layer, image, model) for layer, image in zip(layers, images)]
-        self.job.predict(plan, [result.add for result in results])
+        self.job.predict(plan, results)
 
     def _chosen_layers(self) -> list[Image]:
         session = self.session
@@ -136,6 +162,16 @@ class PredictWidget(SessionWidget):
     def _show_models(self) -> None:
         self.model.refresh()
         self.model.value = self.session.model
+
+    def _show_links(self, event: Any = None) -> None:
+        """Only what the chosen image has can be linked."""
+        image = self.session.image
+        try:
+            axes = "" if image is None else self.session.cell_image(image).axes
+        except CupreError:  # the choice of the image says so
+            axes = ""
+        self.link_z.setVisible("Z" in axes)
+        self.link_t.setVisible("T" in axes)
 
     def _model_chosen(self, name: str) -> None:
         self.session.model = name

@@ -13,10 +13,10 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.service.protocol import Failed, PlaneDone, PredictRequest
+from napari_cupre.service.protocol import Failed, PlaneDone, PlaneRelabelled, PredictRequest, TileDone
 from napari_cupre.widgets.jobs import Job
 
-Sink = Callable[[PlaneDone], None]
+Sink = Callable[[Event], None]
 FINE = 1000  # parts in which the progress of one image is counted
 SLAB_BYTES = 64 * 2**20
 
@@ -31,18 +31,28 @@ class PredictionPlan:
     images : one after the other; `ImageStarted` names them by their position here.
     diameter : of a cell in px; None leaves it to the model.
     score : cells that the model is less sure of are left out, 0..1.
+    link_z, link_t : join planes to 3-D cells; keep labels through time.
     """
 
     model: str
     images: tuple[CellImage, ...]
     diameter: float | None
     score: float
+    link_z: bool = False
+    link_t: bool = False
     device: str = "auto"
 
 
 @dataclass(frozen=True)
 class ImageStarted(Event):
     """The planes that follow belong to this image of the plan."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class ImageFinished(Event):
+    """No more planes come of this image."""
 
     position: int
 
@@ -76,8 +86,9 @@ class PredictionJob(Job):
         match event:
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
-            case PlaneDone() if self._sink is not None:
-                self._sink(event)
+            case TileDone() | PlaneDone() | PlaneRelabelled() | ImageFinished():
+                if self._sink is not None:
+                    self._sink(event)
 
     def _stream(self, plan: PredictionPlan) -> Iterator[Event | None]:
         """In the worker thread: hand over image after image; one that fails does not end the others."""
@@ -96,11 +107,9 @@ class PredictionJob(Job):
                     case StateChanged(state=state):
                         if not state.is_over:
                             yield event
-                    case Finished():
-                        pass
-                    case PlaneDone(scores=scores):
-                        cells += len(scores)
-                        yield event
+                    case Finished(result=result):
+                        cells += result["cells"]
+                        yield ImageFinished(position)
                     case _:
                         yield event
         yield from _summary(plan, failures, cells)
@@ -108,7 +117,7 @@ class PredictionJob(Job):
     def _one_image(self, plan: PredictionPlan, image: CellImage) -> Iterator[Event | None]:
         path = self._engine.folder / f"{uuid.uuid4().hex}.npy"
         yield from write_array(image.data, path)
-        options = {"diameter": plan.diameter, "score": plan.score}
+        options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
         yield from self._engine.events(
             PredictRequest(plan.model, str(path), image.axes, image.name, plan.device, options)
         )

@@ -1,13 +1,17 @@
-"""What a prediction leaves in the viewer: one Labels layer per image, growing plane by plane."""
+"""What a prediction leaves in the viewer: one Labels layer per image, growing tile by tile."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.service.protocol import PlaneDone
+from napari_cupre.events import Event
+from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled, TileDone
 from napari_cupre.widgets.layers import result_placement
+from napari_cupre.widgets.predicting import ImageFinished
 from napari_cupre.widgets.session import Session
 
 METADATA_KEY = "napari-cupre"
@@ -15,52 +19,69 @@ SUFFIX = "cells (cupre)"
 
 
 class ResultLayer:
-    """The labels of one image: made with the first plane, filled by the next ones.
+    """The labels of one image: made with the first part, filled by the next ones.
 
     The layer's features give the score of each label, its metadata under `METADATA_KEY` the model, the
-    diameter and, per plane, the boxes, scores and small overlapping masks.
+    diameter and, per plane, labels, boxes, scores and small overlapping masks.
 
     Parameters
     ----------
     layer : the image that was segmented; its place in the world goes to the result.
     image : how it was read.
+    model : name of the model, to be kept with the result.
     """
 
     def __init__(self, session: Session, layer: Image, image: CellImage, model: str) -> None:
         self._session, self._source, self._image, self._model = session, layer, image, model
         self._labels: Labels | None = None
-        self._features: list[dict[str, np.ndarray]] = []
+        self._planes: list[dict[str, Any]] = []
 
-    def add(self, plane: PlaneDone) -> None:
-        """Show one more plane; the labels of all planes differ."""
+    def __call__(self, event: Event) -> None:
+        """Take up an event of this image's prediction."""
+        match event:
+            case TileDone():
+                rows, columns = event.labels.shape
+                part = (slice(event.y0, event.y0 + rows), slice(event.x0, event.x0 + columns))
+                self._paint((*event.index.values(), *part), event.labels)
+            case PlaneDone():
+                self._paint(tuple(event.index.values()), event.labels)
+                kept = ("index", "ids", "boxes", "scores", "masks", "diameter")
+                self._planes.append({name: getattr(event, name) for name in kept})
+            case PlaneRelabelled(index=index, labels=labels, ids=ids):
+                self._paint(tuple(index.values()), labels)
+                for plane in self._planes:
+                    if plane["index"] == index:
+                        plane["ids"] = ids
+            case ImageFinished():
+                self._finish()
+
+    def _paint(self, place: tuple[Any, ...], labels: np.ndarray) -> None:
         if self._labels is None:
-            self._labels = self._make(plane)
-        layer = self._labels
-        layer.data[tuple(plane.index.values())] = plane.labels
-        layer.refresh()
-        numbers = np.arange(1, len(plane.scores) + 1) + plane.first
-        place = {axis: np.full(len(numbers), position) for axis, position in plane.index.items()}
-        self._features.append({"index": numbers, "score": plane.scores, **place})
-        layer.features = {
-            key: np.concatenate([part[key] for part in self._features]) for key in self._features[0]
-        }
-        layer.metadata[METADATA_KEY]["planes"].append(
-            {"index": plane.index, "boxes": plane.boxes, "scores": plane.scores, "masks": plane.masks}
-        )
+            self._labels = self._make()
+        self._labels.data[place] = labels
+        self._labels.refresh()
 
-    def _make(self, plane: PlaneDone) -> Labels:
+    def _make(self) -> Labels:
+        """A new layer in place of the last prediction's, unless the user has given that another name."""
         name = f"{self._source.name} {SUFFIX}"
         layers = self._session.viewer.layers
-        for old in [
-            x for x in layers if isinstance(x, Labels) and x.name == name and METADATA_KEY in x.metadata
-        ]:
+        for old in [x for x in layers if x.name == name and METADATA_KEY in x.metadata]:
             layers.remove(old)
         layer = Labels(
             np.zeros(self._image.result_shape, dtype=np.int32),
             name=name,
             opacity=0.6,
-            metadata={METADATA_KEY: {"model": self._model, "diameter": plane.diameter, "planes": []}},
+            metadata={METADATA_KEY: {"model": self._model, "planes": self._planes}},
             **result_placement(self._source, self._image),
         )
         self._session.viewer.add_layer(layer)
         return layer
+
+    def _finish(self) -> None:
+        """Let the status bar tell the score of the cell under the mouse."""
+        if self._labels is None or not self._planes:
+            return
+        ids = np.concatenate([plane["ids"] for plane in self._planes])
+        scores = np.concatenate([plane["scores"] for plane in self._planes])
+        shown = ids > 0  # a cell that others cover wholly has no pixel
+        self._labels.features = {"index": ids[shown], "score": scores[shown]}

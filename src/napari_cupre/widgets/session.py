@@ -56,18 +56,19 @@ class Session:
         self._finalizer = weakref.finalize(self, self.engine.close)
 
     @classmethod
-    def of(cls, viewer: Viewer) -> Session:
+    def of(cls, viewer: Viewer, engine: EngineProcess | None = None) -> Session:
         """The session of a viewer, made at the first call.
 
         Parameters
         ----------
         viewer : the viewer, or the proxy of it that napari hands to plugins.
+        engine : what is to train and predict, at the first call; a process of its own by default.
         """
         # Layers that came through a proxy are proxies too, and are neither equal to the layers nor usable
         # as the viewer's selection; all that is used of the viewer is public all the same.
         viewer = getattr(viewer, "__wrapped__", viewer)
         if viewer not in _sessions:
-            _sessions[viewer] = cls(viewer)
+            _sessions[viewer] = cls(viewer, engine)
         return _sessions[viewer]
 
     @property

@@ -37,6 +37,7 @@ from napari_cupre.widgets.training import TrainingPlan, resumable
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 BAR_STEPS = 1000
+LISTED_ROWS, ROW_HEIGHT = 4, 22
 
 
 class TrainWidget(SessionWidget):
@@ -84,7 +85,6 @@ class TrainWidget(SessionWidget):
         self.device.addItems(DEVICES)
         self.device.setToolTip("auto takes the graphics card if there is one")
         self.images = QListWidget()
-        self.images.setMaximumHeight(76)
         self.images.setToolTip("Annotated images to learn from; untick those to leave out")
         self.name = QLineEdit()
         self.name.setToolTip(
@@ -194,6 +194,8 @@ class TrainWidget(SessionWidget):
             item.setData(LAYER_ROLE, annotation.image)
             item.setCheckState(Qt.CheckState.Unchecked if annotation.image in left_out else CHECKED)
             self.images.addItem(item)
+        rows = max(1, self.images.count())
+        self.images.setFixedHeight(min(rows, LISTED_ROWS) * ROW_HEIGHT + 8)
         if not self.images.count():
             item = QListWidgetItem("no annotated image yet")
             item.setFlags(Qt.ItemFlag.NoItemFlags)

@@ -1,0 +1,139 @@
+"""The child's own end: jobs one by one, errors as sentences, an orderly end when the window goes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Finished, StepDone
+from napari_cupre.service import server as server_module
+from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest, Request, Stop, encode
+from napari_cupre.service.server import Server
+
+
+class FakeJob:
+    """Counts until it is stopped, or raises what it was given."""
+
+    def __init__(self, error: BaseException | None = None, steps: int = 3) -> None:
+        self.error, self.steps = error, steps
+        self.stopped = threading.Event()
+        self.previews: list[PreviewRequest] = []
+
+    def events(self) -> Iterator[Event]:
+        if self.error is not None:
+            raise self.error
+        for step in range(1, self.steps + 1):
+            yield StepDone(step, step / self.steps, 0.0, {"total": 1.0})
+            if self.steps > 100 and self.stopped.wait(5):
+                break
+        yield Finished("saved")
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def preview(self, request: PreviewRequest) -> None:
+        self.previews.append(request)
+
+
+def serve(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, jobs: list[FakeJob], requests: list[Request]
+) -> list[dict]:
+    """What a server answers to requests whose end is the end of the window."""
+    folder.mkdir()
+    waiting = list(jobs)
+    monkeypatch.setattr(server_module, "job_for", lambda request: waiting.pop(0))
+    lines = [json.dumps(encode(request, folder)) for request in requests]
+    replies = io.StringIO()
+    Server(lines, replies, folder).serve()
+    return [json.loads(line) for line in replies.getvalue().splitlines()]
+
+
+JOB = FinetuneRequest(start="scratch", shots="", out="")
+
+
+def test_a_job_reports_and_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answers = serve(monkeypatch, tmp_path / "x", [FakeJob()], [JOB])
+    assert [a["type"] for a in answers] == ["StateChanged", *["StepDone"] * 3, "Finished", "JobEnded"]
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "has_traceback"),
+    [
+        (InputError("the labels do not fit"), "the labels do not fit", False),
+        (MemoryError(), "Memory ran out", False),
+        (ZeroDivisionError("oops"), "ZeroDivisionError: oops", True),
+    ],
+)
+def test_an_error_becomes_a_sentence_and_the_next_job_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException, sentence: str, has_traceback: bool
+) -> None:
+    answers = serve(monkeypatch, tmp_path / "x", [FakeJob(error), FakeJob()], [JOB, JOB])
+    failed = next(a for a in answers if a["type"] == "Failed")
+    assert sentence in failed["message"]
+    assert ("Traceback" in failed["details"]) is has_traceback
+    assert [a["type"] for a in answers].count("JobEnded") == 2
+    assert answers[-2]["verdict"] == "saved"
+
+
+def test_the_end_of_the_window_stops_a_job_that_would_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = FakeJob(steps=10**9)
+    answers = serve(monkeypatch, tmp_path / "x", [job], [JOB])
+    assert job.stopped.is_set()
+    assert answers[-2]["verdict"] == "saved"
+
+
+def test_stop_and_preview_reach_the_latest_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    job = FakeJob(steps=10**9)
+    preview = PreviewRequest(np.zeros((4, 4)), (0, 0, 2, 2), False)
+    serve(monkeypatch, tmp_path / "x", [job], [JOB, preview, Stop()])
+    assert job.stopped.is_set()
+    assert len(job.previews) == 1
+
+
+def test_a_window_that_is_gone_does_not_break_a_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    (tmp_path / "x").mkdir()
+    job = FakeJob()
+    monkeypatch.setattr(server_module, "job_for", lambda request: job)
+    lines = [json.dumps(encode(JOB, tmp_path / "x"))]
+    Server(lines, Closed(), tmp_path / "x").serve()
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="POSIX priorities")
+def test_the_real_child_starts_yields_to_the_window_and_leaves_at_the_end_of_its_input(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "exchange"
+    folder.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "napari_cupre.service", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        request = encode(FinetuneRequest(start="no such model", shots=str(folder), out=""), folder)
+        assert child.stdin is not None and child.stdout is not None
+        print(json.dumps(request), file=child.stdin, flush=True)
+        answers = [json.loads(child.stdout.readline()) for _ in range(3)]
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) >= min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+        child.stdin.close()
+        assert child.wait(30) == 0
+    assert [a["type"] for a in answers] == ["StateChanged", "Failed", "JobEnded"]
+    assert "no such model" in answers[1]["message"] and answers[1]["details"] == ""
+    assert not folder.exists()
