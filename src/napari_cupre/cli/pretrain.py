@@ -120,7 +120,7 @@ def build_parser() -> Parser:
     )
     add_common_options(parser)
     # What is not given must not hide what the settings file says.
-    parser.set_defaults(seed=argparse.SUPPRESS, device=argparse.SUPPRESS)
+    parser.set_defaults(seed=None, device=None, json=False, debug=False)
     return parser
 
 
@@ -143,7 +143,7 @@ def settings_from(args: argparse.Namespace) -> PretrainSettings:
         values |= read_settings(args.config)
     values |= _assignments(getattr(args, "assignments", []))
     names = {field.name for field in fields(PretrainSettings)} - {"source"}
-    values |= {name: value for name, value in vars(args).items() if name in names}
+    values |= {name: value for name, value in vars(args).items() if name in names and value is not None}
     if "source" in args or "source_images" in args or "source_weight" in args:
         values["source"] = _sources(args)
     return PretrainSettings.from_dict(values)

@@ -248,7 +248,7 @@ class UnlabelledCrops:
             y = int(rng.integers(image.height - side + 1))
             x = int(rng.integers(image.width - side + 1))
             window = image.stretched(plane, y, x, side, side)
-            deviation = _smooth_deviation(window)
+            deviation = smooth_deviation(window)
             if deviation > best_deviation:
                 best, best_deviation = window, deviation
             if deviation >= FLAT_DEVIATION:
@@ -264,7 +264,7 @@ class UnlabelledCrops:
         return best
 
 
-def _smooth_deviation(window: np.ndarray, block: int = 4) -> float:
+def smooth_deviation(window: np.ndarray, block: int = 4) -> float:
     """Standard deviation of the block means: noise averages out, cells do not."""
     grey = window.mean(axis=-1)
     height, width = (size // block * block for size in grey.shape)

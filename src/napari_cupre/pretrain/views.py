@@ -15,7 +15,10 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from napari_cupre.data.unlabelled import UnlabelledCrops
+from napari_cupre.data.unlabelled import FLAT_DEVIATION, UnlabelledCrops, smooth_deviation
+
+#: How many places of a crop are looked at for one that is not flat.
+_PLACES = 5
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,15 @@ def make_view(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings
 
 
 def _resized_part(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
-    """A square part of the crop, (C, side, side)."""
+    """A square part of the crop that holds something, (C, side, side)."""
     whole = crop.shape[0]
     side = max(2, int(round(whole * np.sqrt(rng.uniform(settings.min_scale, 1.0)))))
-    y, x = rng.integers(whole - side + 1, size=2)
-    part = torch.from_numpy(np.ascontiguousarray(crop[y : y + side, x : x + side].transpose(2, 0, 1)))
+    for _ in range(_PLACES):
+        y, x = rng.integers(whole - side + 1, size=2)
+        window = crop[y : y + side, x : x + side]
+        if smooth_deviation(window) >= FLAT_DEVIATION:
+            break
+    part = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1)))
     size = (settings.side, settings.side)
     resized = torch.nn.functional.interpolate(
         part[None], size, mode="bilinear", antialias=side > settings.side
