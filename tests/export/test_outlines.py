@@ -17,8 +17,8 @@ LABELS = hnp.arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), e
 def painted(outlines, shape):
     labels = np.zeros(shape, np.int32)
     for value, parts in outlines.items():
-        for part in parts:
-            labels[fill([part.exterior, *part.holes], shape)] = value
+        rings = [ring for part in parts for ring in (part.exterior, *part.holes)]
+        labels[fill(rings, shape)] = value
     return labels
 
 

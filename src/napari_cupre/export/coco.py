@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -29,7 +29,7 @@ def write_coco(cells: Cells, path: Path) -> None:
     EnvironmentFault : full or read-only disk.
     """
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        _write_document(stream, _records(cells), cells.class_names)
+        _write_document(stream, coco_records(cells), cells.class_names)
 
 
 class CocoWriter:
@@ -64,8 +64,12 @@ class CocoWriter:
         ------
         EnvironmentFault : full disk.
         """
+        self.add_records(coco_records(cells))
+
+    def add_records(self, records: Iterable[Record]) -> None:
+        """As `add`, for what `coco_records` made in another process."""
         # A leading line break ends whatever line a killed run left unfinished.
-        lines = "".join("\n" + json.dumps(record) for record in _records(cells))
+        lines = "".join("\n" + json.dumps(record) for record in records)
         try:
             self._stream.write(lines + "\n")
             self._stream.flush()
@@ -116,7 +120,8 @@ class CocoWriter:
                 yield entry
 
 
-def _records(cells: Cells) -> Iterator[Record]:
+def coco_records(cells: Cells) -> Iterator[Record]:
+    """One record of plain values per plane of an image."""
     for plane in cells.planes:
         image = {"file_name": _file_name(cells, plane), **_size(plane)}
         image |= {axis.lower(): position for axis, position in plane.index.items()}

@@ -56,29 +56,26 @@ def trace(labels: np.ndarray) -> dict[int, list[Part]]:
     return {value: _parts(rings[value]) for value in sorted(rings)}
 
 
-def fill(rings: Sequence[np.ndarray], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels whose centres lie within a polygon.
+def fill(rings: Sequence[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels whose centres lie within an odd number of rings.
+
+    So a ring within another one is a hole, and rings beside each other are parts.
 
     Parameters
     ----------
-    rings : float (n, 2) each, corners x, y; the exterior first, then holes
+    rings : float (n, 2) each, corners x, y
     shape : of the image (Y, X); what lies outside is left out
     """
-    rows, columns = _inside(rings[0], shape)
-    if len(rings) == 1 or len(rows) == 0:
-        return rows, columns
-    top, left = rows.min(), columns.min()
-    mask = np.zeros((rows.max() - top + 1, columns.max() - left + 1), bool)
-    mask[rows - top, columns - left] = True
-    for hole in rings[1:]:
-        gone_rows, gone_columns = _inside(hole - [left, top], mask.shape)
-        mask[gone_rows, gone_columns] = False
+    corners = np.concatenate([np.asarray(ring, float).reshape(-1, 2) for ring in rings])
+    limits = np.array(shape[::-1])
+    first = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(int)
+    last = np.clip(np.ceil(corners.max(axis=0)), 0, limits).astype(int)
+    mask = np.zeros((last - first)[::-1], bool)
+    for ring in rings:
+        ring = np.asarray(ring, float).reshape(-1, 2) - first - 0.5
+        mask[pixels_inside(ring[:, 1], ring[:, 0], mask.shape)] ^= True
     rows, columns = np.nonzero(mask)
-    return rows + top, columns + left
-
-
-def _inside(ring: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    return pixels_inside(ring[:, 1] - 0.5, ring[:, 0] - 0.5, shape)
+    return rows + first[1], columns + first[0]
 
 
 def _rings(labels: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:

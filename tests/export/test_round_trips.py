@@ -1,0 +1,85 @@
+"""What is written comes back to the pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from export_fakes import blobs, discs, stack
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from napari_cupre.data.files import image_stem
+from napari_cupre.evaluate.coco_ap import coco_evaluate
+from napari_cupre.export import FolderWriter, write
+from napari_cupre.export.importers import ImageShapes, import_annotations, import_to_folder
+
+#: Formats that keep the cells' values, and the ending of what each writes.
+KEEP_VALUES = ("tif", "roi", "geojson")
+
+
+@pytest.mark.parametrize("name", KEEP_VALUES)
+@pytest.mark.parametrize("labels", [discs(), blobs(1), blobs(2)], ids=["discs", "blobs", "more blobs"])
+def test_values_and_pixels_come_back(name, labels, tmp_path):
+    (path,) = write(labels, tmp_path / "field", name)
+    (stem, back) = next(iter(import_annotations(path, labels.shape).items()))
+    assert stem == "field" and back.dtype == np.int32
+    assert np.array_equal(back, labels)
+
+
+@pytest.mark.parametrize("labels", [discs(), blobs(1)], ids=["discs", "blobs"])
+def test_coco_cells_come_back(labels, tmp_path):
+    (path,) = write(labels, tmp_path / "field", "coco")
+    (back,) = import_annotations(path).values()
+    assert back.shape == labels.shape
+    for value in np.unique(labels)[1:]:
+        (renamed,) = np.unique(back[labels == value])
+        assert renamed and np.array_equal(back == renamed, labels == value)
+    assert ((back > 0) == (labels > 0)).all()
+
+
+@given(hnp.arrays(np.int32, (7, 8), elements=st.integers(0, 3)).filter(np.any))
+@settings(deadline=None, max_examples=40)
+@pytest.mark.parametrize("name", ["roi", "geojson"])
+def test_any_label_image_comes_back_from_outlines(name, tmp_path_factory, labels):
+    (path,) = write(labels, tmp_path_factory.mktemp("any") / "a", name)
+    assert np.array_equal(import_annotations(path, labels.shape)["a"], labels)
+
+
+@pytest.mark.parametrize("name", KEEP_VALUES)
+def test_planes_come_back_in_their_place(name, tmp_path):
+    image = stack()
+    labels = np.stack([[blobs(3 * t + z) for z in range(3)] for t in range(2)])
+    (path,) = write(labels, tmp_path / "a", name, image=image)
+    assert np.array_equal(import_annotations(path, labels.shape)["a"], labels)
+
+
+@pytest.mark.parametrize("axes", ["T", "Z"])
+@pytest.mark.parametrize("name", ["roi", "geojson"])
+def test_planes_of_one_kind_come_back(name, axes, tmp_path):
+    image = stack(axes + "YX")
+    labels = np.stack([blobs(seed) for seed in range(image.sizes[axes])])
+    (path,) = write(labels, tmp_path / "a", name, image=image)
+    assert np.array_equal(import_annotations(path, labels.shape)["a"], labels)
+
+
+def test_a_folder_of_results_is_read_with_the_images_sizes(tmp_path):
+    fields = {"one": discs(), "two": blobs()[:50]}
+    with FolderWriter(tmp_path / "roi", "roi") as rois, FolderWriter(tmp_path / "images", "tif") as images:
+        for stem, labels in fields.items():
+            rois.add(stem, labels)
+            images.add(stem, labels)
+    shapes = ImageShapes((tmp_path / "images").iterdir())
+    written = list(import_to_folder(tmp_path / "roi", tmp_path / "labels", shapes))
+    assert [image_stem(path) for path in written] == ["one", "two"]
+    back = import_annotations(tmp_path / "labels")
+    assert all(np.array_equal(back[stem], labels) for stem, labels in fields.items())
+
+
+def test_predictions_json_is_evaluated_as_written(tmp_path):
+    with FolderWriter(tmp_path, "coco") as writer:
+        for stem in ("a", "b"):
+            writer.add(stem, discs())
+    truth = {stem: discs() for stem in ("a", "b")}
+    write(truth["b"], tmp_path / "b", "coco")
+    assert coco_evaluate(tmp_path / "b.json", [discs()]).ap == 1
