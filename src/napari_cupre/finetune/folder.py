@@ -100,9 +100,10 @@ def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
 
 def _fill_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     for index, parameter in enumerate(_parameters(optimiser)):
-        found = {moment: tensors.get(f"{index}.{moment}") for moment in MOMENTS}
-        if all(value is not None for value in found.values()):
-            state = optimiser.state[parameter]
-            state["exp_avg"] = found["exp_avg"].to(parameter.device)
-            state["exp_avg_sq"] = found["exp_avg_sq"].to(parameter.device)
-            state["step"] = found["step"]
+        if f"{index}.step" in tensors:
+            found = {moment: tensors[f"{index}.{moment}"] for moment in MOMENTS}
+            # AdamW keeps its step counter on the CPU and its moments beside the parameter.
+            moved = {
+                key: value if key == "step" else value.to(parameter.device) for key, value in found.items()
+            }
+            optimiser.state[parameter].update(moved)

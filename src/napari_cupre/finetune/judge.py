@@ -55,9 +55,7 @@ class Judge:
     def __call__(self, network: CellRCNN, dtype: torch.dtype | None) -> Verdict:
         """Judge `network` as it is; it is left in the mode it was in."""
         predicted = [segment(network, window.image, dtype) for window in self.windows]
-        report = evaluate(
-            [w.labels for w in self.windows], predicted, known=[w.known for w in self.windows]
-        )
+        report = evaluate([w.labels for w in self.windows], predicted, known=[w.known for w in self.windows])
         return Verdict(report.ap50, report.ap, self._loss(network, dtype), self.cells)
 
     @torch.no_grad()
@@ -70,7 +68,7 @@ class Judge:
                 target = target_from_labels(window.labels, window.known).to(device)
                 with autocast(device, dtype):
                     losses = network(to_batch([window.image], device), [target])
-                total += float(sum(losses.values()))
+                total += torch.stack(list(losses.values())).sum().item()
         return total / max(len(self.windows), 1)
 
 
@@ -103,7 +101,9 @@ def to_batch(images: list[np.ndarray], device: torch.device) -> Tensor:
     return batch.to(device).contiguous(memory_format=memory_format(device))
 
 
-def segment(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None, score: float = 0.5) -> np.ndarray:
+def segment(
+    network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None, score: float = 0.5
+) -> np.ndarray:
     """Label image int32 (Y, X) of one window (Y, X, 3) at network scale."""
     device = next(network.parameters()).device
     with autocast(device, dtype):
@@ -118,7 +118,7 @@ def _windows(shot: Shot, seed: int) -> list[Shot]:
         return [shot]
     _, boxes = label_boxes(shot.labels)
     taken = np.zeros((height, width), bool)
-    windows = []
+    windows: list[Shot] = []
     for row in np.random.default_rng(seed).permutation(len(boxes)):
         x, y = (boxes[row, :2] + boxes[row, 2:]) // 2
         top, left = _start(y, height), _start(x, width)

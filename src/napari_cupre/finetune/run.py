@@ -76,7 +76,9 @@ class FinetuneRun:
     ) -> None:
         check_shots(shots)
         if out is not None and start_path is not None and out.resolve() == start_path.resolve():
-            raise InputError(f"The new model would overwrite the one it starts from, {out}: choose another name.")
+            raise InputError(
+                f"The new model would overwrite the one it starts from, {out}: choose another name."
+            )
         self.settings = settings or FinetuneSettings()
         self.start, self.shots, self.out = start, shots, out
         self.folder = RunFolder(out) if out is not None else None
@@ -157,7 +159,9 @@ class FinetuneRun:
         self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
         teaching, held_out = split(self.shots, settings.held_out, settings.seed)
         scale = model.network.config.diameter / self.diameter
-        self.judge = Judge([scale_shot(shot, scale) for shot in held_out], settings.seed) if held_out else None
+        self.judge = (
+            Judge([scale_shot(shot, scale) for shot in held_out], settings.seed) if held_out else None
+        )
         rehearse = 0.0 if self.scratch else settings.rehearse
         self.sampler = CropSampler(teaching, scale, model.network.config.diameter, rehearse)
         self.optimiser = self._make_optimiser()
@@ -225,7 +229,10 @@ class FinetuneRun:
         self.average.update(self.network, self.step)
         used = self._fraction()
         remaining = self.elapsed / used * (1 - used) if used > 0 else 0.0
-        rates = {"rate_backbone": self.optimiser.param_groups[0]["lr"], "rate": self.optimiser.param_groups[1]["lr"]}
+        rates = {
+            "rate_backbone": self.optimiser.param_groups[0]["lr"],
+            "rate": self.optimiser.param_groups[1]["lr"],
+        }
         yield StepDone(self.step, min(used, 1.0), max(remaining, 0.0), losses, rates)
 
     def _learn(self, fraction: float) -> dict[str, float]:
@@ -243,7 +250,7 @@ class FinetuneRun:
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise InputError(
-                "The training diverged (the loss is not a number): start again from another model or fewer minutes."
+                "The training diverged (the loss is not a number): start it again from another model."
             )
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
@@ -253,7 +260,7 @@ class FinetuneRun:
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * warm * curve
         self.optimiser.step()
-        return {name: float(value) for name, value in losses.items()} | {"total": float(total)}
+        return {name: value.item() for name, value in losses.items()} | {"total": total.item()}
 
     def _shrink(self, error: BaseException) -> Notice:
         """Answer to a full memory: fewer, then smaller crops."""
@@ -267,25 +274,29 @@ class FinetuneRun:
             self.crop = self.crop // 64 * 32
             return Notice(f"Memory ran out: going on with crops of {self.crop} px.")
         raise EnvironmentFault(
-            "Memory ran out even with one small crop per step: close other programs or train on another device."
+            "Memory ran out even with one small crop per step: "
+            "close other programs, or train on another device."
         ) from error
 
     def _judge_now(self, which: str) -> Validated:
         """Judge the averaged weights, and keep them if they are the best so far."""
-        assert_judge = self.judge
-        if assert_judge is None:
+        if self.judge is None:
             raise RuntimeError("nothing is held out")
         with swapped_weights(self.network, self.average.tensors):
-            verdict = assert_judge(self.network, self.dtype)
-        # Of equals the later one stays: it has seen more.
-        best = self._best is None or verdict.score >= self._best[0].score - (
-            NO_WORSE if self._best[2] > 0 else -NO_WORSE
-        )
+            verdict = self.judge(self.network, self.dtype)
+        best = self._is_best(verdict)
         if best:
             tensors = {key: value.detach().clone() for key, value in self.average.tensors.items()}
             self._best = (verdict, tensors, self.step)
         self.history.append({"step": self.step, "which": which, **vars(verdict)})
         return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
+
+    def _is_best(self, verdict: Verdict) -> bool:
+        """Of near equals the later one, which has seen more; but the start is left only for a gain."""
+        if self._best is None:
+            return True
+        best, _, at = self._best
+        return verdict.score >= best.score + (NO_WORSE if at == 0 and not self.scratch else -NO_WORSE)
 
     def _answer_preview(self) -> Iterator[Event]:
         image, self._preview = self._preview, None
@@ -305,7 +316,12 @@ class FinetuneRun:
         if self.folder is not None:
             self._save_state()
             yield Saved(str(self.folder.state_path), "run", self.step)
-        if self.judge is not None and self.step and self.history[-1:] and self.history[-1]["step"] != self.step:
+        if (
+            self.judge is not None
+            and self.step
+            and self.history[-1:]
+            and self.history[-1]["step"] != self.step
+        ):
             yield self._judge_now("average")
         last = self._as_model(self.average.tensors, self.step)
         tensors, at = (self._best[1], self._best[2]) if self._best else (self.average.tensors, self.step)
@@ -406,6 +422,10 @@ class FinetuneRun:
 
 
 def _resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    rows = np.minimum((np.arange(shape[0]) + 0.5) / shape[0] * labels.shape[0], labels.shape[0] - 1).astype(int)
-    columns = np.minimum((np.arange(shape[1]) + 0.5) / shape[1] * labels.shape[1], labels.shape[1] - 1).astype(int)
+    rows = np.minimum((np.arange(shape[0]) + 0.5) / shape[0] * labels.shape[0], labels.shape[0] - 1).astype(
+        int
+    )
+    columns = np.minimum(
+        (np.arange(shape[1]) + 0.5) / shape[1] * labels.shape[1], labels.shape[1] - 1
+    ).astype(int)
     return labels[rows[:, None], columns[None, :]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import timm
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from napari_cupre.errors import InputError
@@ -26,13 +29,14 @@ class Backbone(nn.Module):
             raise InputError(
                 f"timm has no backbone {name!r} with four feature maps ({error}): choose e.g. resnest50d."
             ) from error
-        if tuple(body.feature_info.reduction()) != STRIDES:
+        maps = cast(FeatureInfo, body.feature_info)
+        if tuple(maps.reduction()) != STRIDES:
             raise InputError(
-                f"The backbone {name!r} has strides {body.feature_info.reduction()}, "
+                f"The backbone {name!r} has strides {maps.reduction()}, "
                 f"but {list(STRIDES)} are needed: choose e.g. resnest50d."
             )
         self.body = body
-        self.channels: tuple[int, ...] = tuple(body.feature_info.channels())
+        self.channels: tuple[int, ...] = tuple(maps.channels())
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) standardised images -> maps of stride 4, 8, 16, 32."""

@@ -58,7 +58,7 @@ def training_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """Layout of images and weights; on the CPU channels_last was slower for ResNeSt (`benchmarks/precision.py`)."""
+    """Layout of images and weights; channels_last is slower on the CPU (`benchmarks/precision.py`)."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from math import log2
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
 from torchvision.ops import MultiScaleRoIAlign, batched_nms, box_iou, clip_boxes_to_image
+from torchvision.ops.poolers import initLevelMapper
 
+from napari_cupre.model.backbone import STRIDES
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.rpn import KNOWN_SHARE
 from napari_cupre.model.targets import Target, known_fraction, mask_targets
@@ -111,12 +114,11 @@ class MaskHead(nn.Module):
 class InstanceHeads(nn.Module):
     """Box and mask heads with their training targets and their inference."""
 
-    def __init__(self, config: ModelConfig, levels: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        names = [str(level) for level in range(min(levels, 4))]
-        self.box_pool = MultiScaleRoIAlign(names, 7, 2)
-        self.mask_pool = MultiScaleRoIAlign(names, 14, 1)
+        self.box_pool = _region_pool(7, samples=2)
+        self.mask_pool = _region_pool(14, samples=1)
         self.box = BoxHead(config)
         self.mask = MaskHead(config)
         self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -234,6 +236,18 @@ class InstanceHeads(nn.Module):
             parts.append(logits.sigmoid().float().cpu())
         masks = torch.cat(parts) if parts else torch.zeros(0, MASK_SIZE, MASK_SIZE)
         return list(masks.split([len(b) for b in boxes]))
+
+
+def _region_pool(side: int, samples: int) -> MultiScaleRoIAlign:
+    """RoIAlign over the pyramid.
+
+    torchvision guesses the strides from the first image it sees and keeps them; a small image that is
+    padded to a multiple of 32 misleads it, so they are set here.
+    """
+    pool = MultiScaleRoIAlign([str(level) for level in range(len(STRIDES))], side, samples)
+    pool.scales = [1 / stride for stride in STRIDES]
+    pool.map_levels = initLevelMapper(int(log2(STRIDES[0])), int(log2(STRIDES[-1])))
+    return pool
 
 
 def _start_small(layer: nn.Linear | nn.Conv2d, std: float) -> None:

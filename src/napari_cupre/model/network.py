@@ -51,7 +51,7 @@ class CellRCNN(nn.Module):
             norm_layer=nn.BatchNorm2d if config.fpn_norm else None,
         )
         self.rpn = ProposalNetwork(config)
-        self.heads = InstanceHeads(config, levels)
+        self.heads = InstanceHeads(config)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """Feature pyramid of (B, 3, H, W) images, float32, finest level first."""

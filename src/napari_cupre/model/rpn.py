@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
@@ -122,6 +123,22 @@ class ProposalNetwork(RegionProposalNetwork):
         index = first[:, None] + torch.arange(len(cell), device=boxes.device)
         near = iou > 0
         return index[near], instance[:, None].expand_as(index)[near], iou[near]
+
+    def compute_loss(
+        self,
+        objectness: Tensor,
+        pred_bbox_deltas: Tensor,
+        labels: list[Tensor],
+        regression_targets: list[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Losses of sampled anchors, means over the sample; zero where nothing is known."""
+        positive, negative = (torch.cat(s).bool() for s in self.fg_bg_sampler(labels))
+        sampled = torch.nonzero(positive | negative)[:, 0]
+        count = max(len(sampled), 1)
+        wanted, truth = torch.cat(regression_targets), torch.cat(labels)
+        box = F.smooth_l1_loss(pred_bbox_deltas[positive], wanted[positive], beta=1 / 9, reduction="sum")
+        score = F.binary_cross_entropy_with_logits(objectness[sampled, 0], truth[sampled], reduction="sum")
+        return score / count, box / count
 
     def filter_proposals(  # type: ignore[override]
         self, proposals: Tensor, objectness: Tensor, image_shapes: list[tuple[int, int]], counts: list[int]

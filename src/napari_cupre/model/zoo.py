@@ -51,7 +51,7 @@ def list_models() -> list[ZooEntry]:
         entries.append(ZooEntry(BUNDLED, bundled_path(), "ships with napari-cupre, pretrained by AMT2"))
     entries.append(ZooEntry(SCRATCH, None, "the compact preset with random weights"))
     folder = user_folder()
-    own = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    own = sorted(folder.glob(f"*{SUFFIX}"), key=lambda p: p.stem) if folder.is_dir() else []
     entries += [ZooEntry(p.stem, p, "your model") for p in own if not p.name.startswith(".")]
     return entries
 

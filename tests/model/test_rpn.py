@@ -1,0 +1,106 @@
+"""Anchors are matched only near an instance; the result must be that of the full comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import box_iou
+
+from napari_cupre.model.config import preset
+from napari_cupre.model.rpn import ProposalNetwork
+from napari_cupre.model.targets import Target
+
+
+def make_target(
+    boxes: list[tuple[float, float, float, float]], size: int = 128, known: bool = True
+) -> Target:
+    count = len(boxes)
+    return Target(
+        instances=torch.zeros(size, size, dtype=torch.int32),
+        known=torch.full((size, size), known),
+        boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        ids=torch.arange(1, count + 1),
+        classes=torch.ones(count, dtype=torch.int64),
+    )
+
+
+def assign(target: Target, size: int = 128, name: str = "compact"):
+    config = preset(name, fpn_channels=8)
+    rpn = ProposalNetwork(config).train()
+    features = {str(i): torch.zeros(1, 8, size // s, size // s) for i, s in enumerate((4, 8, 16, 32))}
+    images = ImageList(torch.zeros(1, 3, size, size), [(size, size)])
+    rpn(images, features, [target])
+    anchors = rpn.anchor_generator(images, list(features.values()))
+    labels, matched = rpn.assign_targets_to_anchors(anchors, [target])
+    return anchors[0], labels[0], matched[0]
+
+
+box = st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(6, 120), st.floats(6, 120)).map(
+    lambda v: (v[0], v[1], min(v[0] + v[2], 128.0), min(v[1] + v[3], 128.0))
+)
+# Needles of 1:5 reach anchors outside the window, with an IoU near the negative threshold.
+cells = box.filter(lambda b: 0.33 < (b[2] - b[0]) / (b[3] - b[1]) < 3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(cells, min_size=1, max_size=6))
+def test_local_matching_finds_what_the_full_matrix_finds(boxes: list) -> None:
+    target = make_target(boxes)
+    anchors, labels, matched = assign(target)
+    iou = box_iou(anchors, target.boxes)
+    best = iou.max(dim=1)
+    np.testing.assert_array_equal((labels == 1)[best.values >= 0.5], True)
+    at_best = iou[torch.arange(len(anchors)), best.indices]
+    clear = best.values >= 0.5
+    chosen = (
+        torch.stack([box_iou(a[None], m[None])[0, 0] for a, m in zip(anchors[clear], matched[clear])])
+        if clear.any()
+        else None
+    )
+    if chosen is not None:
+        # An instance's own best anchor may go to it although another fits better.
+        assert (chosen >= at_best[clear] - 1e-4).float().mean() > 0.8
+    # Nothing that fits below the negative threshold is a cell, but for each instance's best anchors.
+    low = (labels == 1) & (best.values < 0.5)
+    for row in torch.nonzero(low)[:, 0]:
+        assert (iou[row] >= iou.max(dim=0).values - 1e-4).any()
+    background = labels == 0
+    assert best.values[background].max() < 0.31
+
+
+def test_every_instance_has_an_anchor() -> None:
+    boxes = [(10.0, 10.0, 16.0, 16.0), (20.0, 20.0, 126.0, 120.0), (40.0, 3.0, 44.0, 60.0)]
+    _, labels, matched = assign(make_target(boxes))
+    found = {tuple(m) for m in matched[labels == 1].tolist()}
+    assert found == {tuple(b) for b in boxes}
+
+
+@pytest.mark.parametrize("known, negatives", [(True, True), (False, False)])
+def test_unknown_area_has_no_negatives(known: bool, negatives: bool) -> None:
+    _, labels, _ = assign(make_target([(40.0, 40.0, 60.0, 60.0)], known=known))
+    assert bool((labels == 0).any()) is negatives
+    assert bool((labels == 1).any())
+
+
+def test_an_image_without_a_cell_is_all_background() -> None:
+    _, labels, _ = assign(make_target([]))
+    assert set(labels.tolist()) == {0.0}
+
+
+def test_matching_memory_grows_with_instances_not_with_the_matrix() -> None:
+    """1,500 cells in 512 px: the full matrix would hold 131,000 x 1,500 values in each of its temporaries."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 500, (1500, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(8, 12, (1500, 2))], axis=1)
+    target = make_target([tuple(b) for b in boxes.clip(0, 512)], size=512)
+    config = preset("compact", fpn_channels=8)
+    rpn = ProposalNetwork(config)
+    rpn._grids, rpn._size = [(128, 128), (64, 64), (32, 32), (16, 16)], (512, 512)
+    images = ImageList(torch.zeros(1, 3, 512, 512), [(512, 512)])
+    rpn.anchor_generator(images, [torch.zeros(1, 1, *g) for g in rpn._grids])
+    index, _, _ = rpn._pairs(target.boxes, 0)
+    assert len(index) < 1500 * 81 * 6
