@@ -1,0 +1,147 @@
+"""One seeded split of BBBC038 for every benchmark, by field of view.
+
+Many images of BBBC038 are tiles cut from one larger field, so that a split by image would put neighbours of
+training images into the test part. Tiles of one field are recognised by their borders, which continue
+each other, and stay together. The sample images of the package, and all tiles of their fields, are never
+in a test part.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.sparse.csgraph import connected_components
+
+from napari_cupre.data.samples import SAMPLES
+
+TEST_SIZES = {"fluorescence": 60, "histology": 20, "brightfield": 4}
+MOST_OF_ONE_FIELD = 4
+"""No more tiles of one field than this go into a test part; the rest of them are used nowhere."""
+
+BORDER_CORRELATION = 0.95
+THUMBNAIL_CORRELATION = 0.95
+_THUMBNAIL = (16, 16)
+
+Sides = dict[str, np.ndarray]
+
+
+def data_folder() -> Path:
+    """Where the real images lie: `CUPRE_DATA`, or ../shared/data beside the repository."""
+    return Path(os.environ.get("CUPRE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def sample_ids() -> frozenset[str]:
+    """Identifiers of the BBBC038 images that the package ships as samples."""
+    return frozenset(info.source.split()[1] for info in SAMPLES if info.source.startswith("BBBC038"))
+
+
+def bbbc038_split(root: Path | str | None = None, seed: int = 0) -> dict[str, list[str]]:
+    """Split BBBC038 into what may be trained on and what is only tested on.
+
+    Parameters
+    ----------
+    root : the folder with `images/`, `labels/` and `index.csv`; None for `bbbc038` in `data_folder`.
+    seed : of the draw.
+
+    Returns
+    -------
+    dict of image identifiers, sorted:
+        ``test_fluorescence`` (60), ``test_histology`` (20), ``test_brightfield`` (4);
+        ``shots_fluorescence``, ``shots_histology``, ``shots_brightfield``: may be used with labels;
+        ``pretrain_unlabelled``: all shots' images, to be used without their labels;
+        ``samples``: shipped with the package; ``unused``: rest of a tested field.
+    """
+    root = data_folder() / "bbbc038" if root is None else Path(root)
+    with (root / "index.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    rng = np.random.default_rng(seed)
+    samples = sample_ids()
+    split: dict[str, list[str]] = defaultdict(list, samples=sorted(samples))
+    for kind, size in TEST_SIZES.items():
+        fields = fields_of_view(root / "images", [row for row in rows if row["type"] == kind])
+        for number in rng.permutation(len(fields)):
+            field = fields[number]
+            room = size - len(split[f"test_{kind}"])
+            if room and not samples & set(field):
+                drawn = list(rng.permutation(field)[: min(room, MOST_OF_ONE_FIELD)])
+                split[f"test_{kind}"] += drawn
+                split["unused"] += [identifier for identifier in field if identifier not in drawn]
+            else:
+                split[f"shots_{kind}"] += [identifier for identifier in field if identifier not in samples]
+        split["pretrain_unlabelled"] += split[f"shots_{kind}"]
+    return {part: sorted(map(str, identifiers)) for part, identifiers in split.items()}
+
+
+def fields_of_view(images: Path, rows: list[dict[str, str]]) -> list[list[str]]:
+    """Group images that were cut from one field, or that show the same thing twice.
+
+    Parameters
+    ----------
+    images : folder of ``<id>.png``.
+    rows : entries of `index.csv`.
+
+    Returns
+    -------
+    Identifiers by field, in the order of the first of each.
+    """
+    by_size: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in rows:
+        by_size[row["height"], row["width"]].append(row["id"])
+    fields = []
+    for identifiers in by_size.values():
+        sides = _sides([images / f"{identifier}.png" for identifier in identifiers])
+        linked = (
+            _continued(sides["right"], sides["left"])
+            | _continued(sides["bottom"], sides["top"])
+            | (_correlation(sides["thumbnail"], sides["thumbnail"]) > THUMBNAIL_CORRELATION)
+        )
+        count, numbers = connected_components(linked, directed=False)
+        members = np.array(identifiers)
+        fields += [members[numbers == number].tolist() for number in range(count)]
+    return fields
+
+
+def _sides(paths: list[Path]) -> Sides:
+    """Border lines and a thumbnail of every image, one row each."""
+    sides: dict[str, list[np.ndarray]] = defaultdict(list)
+    for path in paths:
+        with Image.open(path) as picture:
+            grey = picture.convert("L")
+        pixels = np.asarray(grey, np.float32)
+        sides["left"].append(pixels[:, 0])
+        sides["right"].append(pixels[:, -1])
+        sides["top"].append(pixels[0])
+        sides["bottom"].append(pixels[-1])
+        thumbnail = np.asarray(grey.resize(_THUMBNAIL, Image.Resampling.BOX), np.float32)
+        sides["thumbnail"].append(thumbnail.ravel())
+    return {side: np.stack(lines) for side, lines in sides.items()}
+
+
+def _continued(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Whether border line i of `first` continues as line j of `second`; bool (n, n)."""
+    spread = np.maximum(first.std(axis=1)[:, None], second.std(axis=1)[None])
+    # Two empty borders are alike by chance: there must be something that goes on.
+    visible = np.minimum(first.std(axis=1)[:, None], second.std(axis=1)[None]) >= 2
+    same_level = np.abs(first.mean(axis=1)[:, None] - second.mean(axis=1)[None]) < 0.2 * spread
+    continued = (_correlation(first, second) > BORDER_CORRELATION) & same_level & visible
+    np.fill_diagonal(continued, False)
+    return continued
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return _standardised(first) @ _standardised(second).T
+
+
+def _standardised(lines: np.ndarray) -> np.ndarray:
+    centred = lines - lines.mean(axis=1, keepdims=True)
+    return centred / (np.linalg.norm(centred, axis=1, keepdims=True) + 1e-9)
+
+
+if __name__ == "__main__":
+    for part, identifiers in bbbc038_split().items():
+        print(f"{part:20} {len(identifiers)}")
