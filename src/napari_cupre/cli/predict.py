@@ -1,0 +1,135 @@
+"""`napari-cupre predict`: the cells of any number of images, into files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.cli.common import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_UNUSABLE,
+    add_command,
+    positive_count,
+    positive_number,
+    report,
+    share,
+)
+
+if TYPE_CHECKING:
+    from napari_cupre.predict.onefile import FileJob
+
+FORMATS = "tif, roi (ImageJ), coco, geojson (QuPath), csv"
+DETAILS = f"""
+Writes for every image <stem>.tif (int32 labels, 0 = background) and what else
+--format asks for: {FORMATS};
+coco goes into one predictions.json, which keeps scores and overlapping masks.
+Images too large for memory are written as <stem>.zarr, tile by tile.
+
+Files that are done are skipped when the command is repeated; Ctrl-C loses nothing
+that is done. A file that cannot be read is named and left out: exit code 2.
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `predict`."""
+    parser = add_command(
+        subparsers,
+        "predict",
+        _run,
+        "find every cell of images",
+        DETAILS,
+        "napari-cupre predict cupre images/ --out results/ --format tif,roi,csv",
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a name from 'models list' (cupre is bundled), or a path"
+    )
+    parser.add_argument("images", metavar="IMAGES", nargs="+", help="folders, globs or files")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--format", default="tif", metavar="LIST", help=f"{FORMATS} (default: tif)")
+    parser.add_argument(
+        "--diameter",
+        type=positive_number,
+        metavar="PX",
+        help="cell diameter in px (default: the model's, or estimated from the image)",
+    )
+    parser.add_argument(
+        "--score", type=share, default=0.5, metavar="S", help="leave out what is less sure (default: 0.5)"
+    )
+    parser.add_argument(
+        "--tile", type=positive_count, metavar="PX", help="side of a tile in network px (default: 1024)"
+    )
+    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
+    parser.add_argument(
+        "--channels", type=_channels, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
+    )
+    parser.add_argument("--link-z", action="store_true", help="join the planes of a stack to 3-D cells")
+    parser.add_argument("--link-t", action="store_true", help="keep a cell's number through time")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=positive_count, default=1, metavar="N", help="processes here (default: 1)"
+    )
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a running dask cluster that sees the same files"
+    )
+
+
+def _channels(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of channels such as 0,2")
+    return tuple(int(part) for part in parts)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from napari_cupre.cli.listen import follow, make_listener
+    from napari_cupre.data.files import list_images
+    from napari_cupre.events import Finished
+    from napari_cupre.predict.files import predict_files
+
+    paths = list_images(args.images)
+    events = predict_files(_job(args), paths, workers=args.workers, scheduler=args.scheduler)
+    try:
+        last = follow(events, make_listener())
+    except KeyboardInterrupt:
+        events.close()
+        print("Stopped; what is done is kept, and the same command goes on from here.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    result = last.result if isinstance(last, Finished) else {}
+    failed = [f"  {reason}" for _, reason in result["failed"]]
+    lines = [f"The results are in {args.out}."]
+    lines += [f"{len(failed)} of {len(paths)} files gave no result:", *failed] if failed else []
+    report(args, "\n".join(lines), {"out": args.out, **result})
+    return EXIT_UNUSABLE if result["failed"] or result["partial"] else EXIT_DONE
+
+
+def _job(args: argparse.Namespace) -> FileJob:
+    from napari_cupre.export import choose_formats
+    from napari_cupre.model.device import check_torchvision, choose_device
+    from napari_cupre.model.zoo import find_model
+    from napari_cupre.predict.image import PredictOptions
+    from napari_cupre.predict.onefile import FileJob
+
+    check_torchvision()
+    choose_device(args.device)  # once here, rather than as a fault of every file
+    entry = find_model(args.model)
+    options = PredictOptions(
+        diameter=args.diameter,
+        score=args.score,
+        tile=args.tile,
+        channels=args.channels,
+        link_z=args.link_z,
+        link_t=args.link_t,
+    )
+    return FileJob(
+        # other processes and machines may have another working directory
+        model=entry.name if entry.path is None else str(entry.path.absolute()),
+        out=str(args.out.absolute()),
+        formats=tuple(each.name for each in choose_formats(args.format)),
+        options=options,
+        axes=args.axes,
+        device=args.device,
+        seed=args.seed,
+    )

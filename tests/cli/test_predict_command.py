@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for stem in ("a", "b"):
+        Image.fromarray(rng.integers(0, 255, (64, 80), np.uint8)).save(folder / f"{stem}.png")
+    (folder / "Thumbs.db").write_bytes(b"junk")
+    (folder / "._a.png").write_bytes(b"junk")
+    return folder
+
+
+@pytest.fixture
+def predict(command: Command, tiny_model: Path, images: Path, tmp_path: Path) -> Command:
+    """Predicts the images into `results`; `--score 0` finds things even with random weights."""
+
+    def run(*more: object, given: object = None) -> Any:
+        options = ["--out", tmp_path / "results", "--diameter", 24, "--score", 0, "--json"]
+        return command("predict", tiny_model, given or images, *options, *more)
+
+    return run
+
+
+def test_results_keep_the_stem_and_are_skipped_the_second_time(predict: Command, tmp_path: Path) -> None:
+    ran = predict("--format", "tif,roi,coco,geojson,csv")
+    assert ran.code == 0, ran.err
+    assert ran.figures["done"] == 2
+    endings = [".tif", "_rois.zip", ".geojson", ".csv"]
+    written = {path.name for path in (tmp_path / "results").iterdir() if not path.name.startswith(".")}
+    assert written == {f"{stem}{ending}" for stem in "ab" for ending in endings} | {"predictions.json"}
+    labels = tifffile.imread(tmp_path / "results" / "a.tif")
+    assert labels.dtype == np.int32 and labels.shape == (64, 80)
+    again = predict("--format", "tif,roi,coco,geojson,csv")
+    assert (again.code, again.figures["skipped"], again.figures["done"]) == (0, 2, 0)
+
+
+def test_a_truncated_file_is_named_and_the_rest_goes_on(
+    predict: Command, images: Path, tmp_path: Path
+) -> None:
+    (images / "a.png").write_bytes((images / "a.png").read_bytes()[:60])
+    ran = predict()
+    assert ran.code == 2
+    assert "a.png" in ran.err and "a.png" in ran.out and "Traceback" not in ran.err
+    assert [path for path, _ in ran.figures["failed"]] == [str(images / "a.png")]
+    assert (tmp_path / "results" / "b.tif").is_file()
+
+
+def test_an_image_of_nan_is_a_failure_with_a_reason(predict: Command, images: Path) -> None:
+    tifffile.imwrite(images / "c.tif", np.full((32, 32), np.nan, np.float32))
+    ran = predict()
+    assert ran.code == 2 and ran.figures["done"] == 2
+    assert "c.tif" in ran.out and "NaN" in ran.out
+
+
+def test_axes_and_stacks(predict: Command, images: Path, tmp_path: Path) -> None:
+    stack = np.random.default_rng(1).integers(0, 999, (5, 40, 40), np.uint16)
+    tifffile.imwrite(tmp_path / "stack.tif", stack)
+    assert predict("--axes", "ZYX", given=tmp_path / "stack.tif").code == 0
+    assert tifffile.imread(tmp_path / "results" / "stack.tif").shape == (5, 40, 40)
+    assert predict("--axes", "CYX", "--channels", "0,2", given=tmp_path / "stack.tif").code == 0
+    assert tifffile.imread(tmp_path / "results" / "stack.tif").shape == (40, 40)
+
+
+def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_cupre.predict import runners
+
+    real = runners.predict_file
+
+    def interrupted(job: Any, path: str) -> Any:
+        if path.endswith("b.png"):
+            raise KeyboardInterrupt
+        return real(job, path)
+
+    monkeypatch.setattr(runners, "predict_file", interrupted)
+    ran = predict()
+    assert ran.code == 130 and "goes on" in ran.err
+    monkeypatch.undo()
+    assert (predict().figures["skipped"], predict().figures["skipped"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--format", "bmp"], "bmp"),
+        (["--score", "2"], "between 0 and 1"),
+        (["--channels", "red"], "list of channels"),
+        (["--workers", "2", "--scheduler", "tcp://x:1"], "not allowed"),
+        (["--device", "mps"], "mps"),
+    ],
+)
+def test_unusable_options(predict: Command, more: list[str], words: str) -> None:
+    ran = predict(*more)
+    assert ran.code == 2
+    assert words in ran.err and ran.err.count("\n") == 1
+
+
+def test_an_empty_folder_and_a_missing_model(predict: Command, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no image" in predict(given=tmp_path / "empty").err
+    ran = command("predict", "gone", tmp_path, "--out", tmp_path / "results")
+    assert ran.code == 2 and "no image" in ran.err
+
+
+def test_another_working_directory_does_not_matter(
+    command: Command, images: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.safetensors").write_bytes(tiny_model.read_bytes())
+    ran = command("predict", "m.safetensors", "images/*.png", "--out", "here", "--diameter", 24)
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "here" / "b.tif").is_file()
