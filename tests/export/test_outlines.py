@@ -23,13 +23,13 @@ def painted(outlines, shape):
 
 
 @given(LABELS)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 def test_filling_undoes_tracing(labels):
     assert np.array_equal(painted(trace(labels), labels.shape), labels)
 
 
 @given(LABELS)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 def test_polygons_are_valid_and_of_the_right_area(labels):
     for value, parts in trace(labels).items():
         shape = MultiPolygon([Polygon(part.exterior, part.holes) for part in parts])

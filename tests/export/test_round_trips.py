@@ -39,7 +39,7 @@ def test_coco_cells_come_back(labels, tmp_path):
 
 
 @given(hnp.arrays(np.int32, (7, 8), elements=st.integers(0, 3)).filter(np.any))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @pytest.mark.parametrize("name", ["roi", "geojson"])
 def test_any_label_image_comes_back_from_outlines(name, tmp_path_factory, labels):
     (path,) = write(labels, tmp_path_factory.mktemp("any") / "a", name)
