@@ -57,16 +57,28 @@ def bbbc038_split(root: Path | str | None = None, seed: int = 0) -> dict[str, li
         ``samples``: shipped with the package; ``unused``: rest of a tested field.
     """
     root = data_folder() / "bbbc038" if root is None else Path(root)
+    return draw_split(bbbc038_fields(root), seed)
+
+
+def bbbc038_fields(root: Path) -> dict[str, list[list[str]]]:
+    """Identifiers by field of view, by kind of image."""
     with (root / "index.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
+    return {
+        kind: fields_of_view(root / "images", [row for row in rows if row["type"] == kind])
+        for kind in TEST_SIZES
+    }
+
+
+def draw_split(fields_by_kind: dict[str, list[list[str]]], seed: int) -> dict[str, list[str]]:
+    """Draw whole fields for the test parts; see `bbbc038_split`."""
     rng = np.random.default_rng(seed)
     samples = sample_ids()
     split: dict[str, list[str]] = defaultdict(list, samples=sorted(samples))
-    for kind, size in TEST_SIZES.items():
-        fields = fields_of_view(root / "images", [row for row in rows if row["type"] == kind])
+    for kind, fields in fields_by_kind.items():
         for number in rng.permutation(len(fields)):
             field = fields[number]
-            room = size - len(split[f"test_{kind}"])
+            room = TEST_SIZES[kind] - len(split[f"test_{kind}"])
             if room and not samples & set(field):
                 drawn = list(rng.permutation(field)[: min(room, MOST_OF_ONE_FIELD)])
                 split[f"test_{kind}"] += drawn

@@ -313,7 +313,7 @@ def enough_to_train(shots: Sequence[Shot]) -> tuple[bool, str]:
             f"{cells}, training can start: {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better.",
         )
     if summary.background_pixels < summary.cell_pixels:
-        return True, f"{cells}, training can start: some painted background or a region would help now."
+        return True, f"{cells}, training can start: more known background (painted, or a region) would help."
     if summary.cells < GOOD_CELL_COUNT:
         return True, f"{cells}, training can start: a few more, of different looks, would help."
     return True, f"{cells}, enough to train: more help most where the result is wrong."
