@@ -195,6 +195,7 @@ def _plane_done(event: PlaneFound, first: int) -> PlaneDone:
         ids=np.arange(first + 1, first + len(cells) + 1, dtype=np.int32),
         boxes=cells.boxes,
         scores=cells.scores,
+        classes=cells.classes,
         masks=cells.masks.probabilities.astype(np.float16),
         diameter=float(cells.diameter),
     )

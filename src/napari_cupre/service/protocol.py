@@ -114,6 +114,7 @@ class PlaneDone(events.Event):
     ids : int32 (N,), the label of every row of the rest.
     boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
     scores : float32 (N,).
+    classes : int64 (N,), 1-based.
     masks : float16 (N, S, S), the overlapping masks as probabilities over their boxes.
     diameter : of a cell in image px, as the plane was scaled by.
     """
@@ -123,6 +124,7 @@ class PlaneDone(events.Event):
     ids: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
+    classes: np.ndarray
     masks: np.ndarray
     diameter: float
 

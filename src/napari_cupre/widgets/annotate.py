@@ -62,7 +62,8 @@ class AnnotateWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
-        column.addWidget(ImageChooser(self))
+        self.image = ImageChooser(self)
+        column.addWidget(self.image)
         column.addWidget(self.new_layers)
         column.addLayout(labelled("Cells in", self.cells.native))
         column.addWidget(heading("Draw"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
@@ -48,9 +49,7 @@ class Annotation:
         return Shapes(
             ndim=len(image.result_axes),
             name=f"{self.image.name} {REGIONS}",
-            edge_color=REGION_COLOR,
-            face_color="transparent",
-            edge_width=max(1.0, max(image.plane_shape) / 300),
+            **region_style(image),
             **placement,
         )
 
@@ -83,6 +82,12 @@ class Annotation:
         zeros = np.zeros(image.result_shape, dtype=np.int32)
         placement = result_placement(self.image, image)
         return Labels(zeros, name=f"{self.image.name} {role}", opacity=opacity, **placement)
+
+
+def region_style(image: CellImage) -> dict[str, Any]:
+    """Frames that are seen on a large image and hide nothing on a small one."""
+    width = max(1.0, max(image.plane_shape) / 300)
+    return {"edge_color": REGION_COLOR, "face_color": "transparent", "edge_width": width}
 
 
 def adopt(annotation: Annotation, layers: Iterable[Layer]) -> None:

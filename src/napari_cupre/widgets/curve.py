@@ -21,7 +21,12 @@ VALIDATION_COLOR = "#f0883e"
 
 
 class CurveView(QWidget):
-    """Training and validation loss over the steps; redrawn a few times a second, however fast they come."""
+    """Training and validation loss over the steps; redrawn a few times a second, however fast they come.
+
+    Attributes
+    ----------
+    points : number of training and of validation points that are drawn.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,17 +41,11 @@ class CurveView(QWidget):
         self._column.addWidget(legend)
         self._plot: PlotWidget | None = None
         self._curve = Curve()
+        self.points = (0, 0)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MS)
         self._timer.timeout.connect(self._redraw)
-
-    @property
-    def points(self) -> tuple[int, int]:
-        """Number of training and of validation points that are drawn."""
-        if self._plot is None:
-            return 0, 0
-        return len(self._smooth.getData()[0]), len(self._validation.getData()[0])
 
     def show_curve(self, curve: Curve) -> None:
         """Draw a curve soon; it may have grown by then."""
@@ -89,3 +88,4 @@ class CurveView(QWidget):
         self._raw.setData(curve.steps, curve.training)
         self._smooth.setData(curve.steps, curve.smooth)
         self._validation.setData(curve.validation_steps, curve.validation)
+        self.points = (len(curve.steps), len(curve.validation_steps))

@@ -59,16 +59,16 @@ class Job:
     Parameters
     ----------
     title : what the activity dock calls it.
-    request_stop : asks the source of the events to end; its last events still come.
+    request_stop : asks the source of the events to end; its last events still come. None if it cannot.
     """
 
     received = Signal(object)
     """Every event, in the GUI thread, after `status` has taken it up."""
 
-    def __init__(self, title: str, request_stop: Callable[[], None]) -> None:
+    def __init__(self, title: str, request_stop: Callable[[], None] | None = None) -> None:
         self.title = title
         self.status = RunStatus()
-        self._request_stop = request_stop
+        self._request_stop = request_stop or (lambda: None)
         self._worker: GeneratorWorker | None = None
         self._bar: progress | None = None
 

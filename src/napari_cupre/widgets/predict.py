@@ -30,6 +30,7 @@ from napari_cupre.widgets.common import (
 from napari_cupre.widgets.models import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.results import ResultLayer
+from napari_cupre.widgets.save_row import SaveRow
 
 BAR_STEPS = 1000
 
@@ -48,6 +49,7 @@ class PredictWidget(SessionWidget):
         self._make_choices()
         self._make_links()
         self._make_controls()
+        self.saver = SaveRow(self, self._chosen_layers)
         self.result = MessageLine()
         self.notice = MessageLine()
         self._lay_out()
@@ -97,7 +99,8 @@ class PredictWidget(SessionWidget):
     def _lay_out(self) -> None:
         column = self.column
         column.addLayout(labelled("Model", self.model))
-        column.addWidget(ImageChooser(self))
+        self.image = ImageChooser(self)
+        column.addWidget(self.image)
         scope = QHBoxLayout()
         scope.addWidget(self.one_image)
         scope.addWidget(self.all_images)
@@ -110,6 +113,7 @@ class PredictWidget(SessionWidget):
         column.addWidget(self.link_t)
         column.addWidget(self.button)
         column.addWidget(self.bar)
+        column.addWidget(self.saver)
         for line in (self.result, self.notice, self.message):
             column.addWidget(line)
         column.addStretch(1)

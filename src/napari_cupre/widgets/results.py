@@ -12,17 +12,17 @@ from napari_cupre.events import Event
 from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled, TileDone
 from napari_cupre.widgets.layers import result_placement
 from napari_cupre.widgets.predicting import ImageFinished
-from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.saving import checksum
+from napari_cupre.widgets.session import METADATA_KEY, Session
 
-METADATA_KEY = "napari-cupre"
 SUFFIX = "cells (cupre)"
 
 
 class ResultLayer:
     """The labels of one image: made with the first part, filled by the next ones.
 
-    The layer's features give the score of each label, its metadata under `METADATA_KEY` the model, the
-    diameter and, per plane, labels, boxes, scores and small overlapping masks.
+    The layer's features give the score of each label, its metadata under `METADATA_KEY` the model and,
+    per plane, ids, boxes, scores, classes and small overlapping masks.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class ResultLayer:
                 self._paint((*event.index.values(), *part), event.labels)
             case PlaneDone():
                 self._paint(tuple(event.index.values()), event.labels)
-                kept = ("index", "ids", "boxes", "scores", "masks", "diameter")
+                kept = ("index", "ids", "boxes", "scores", "classes", "masks", "diameter")
                 self._planes.append({name: getattr(event, name) for name in kept})
             case PlaneRelabelled(index=index, labels=labels, ids=ids):
                 self._paint(tuple(index.values()), labels)
@@ -74,6 +74,7 @@ class ResultLayer:
             metadata={METADATA_KEY: {"model": self._model, "planes": self._planes}},
             **result_placement(self._source, self._image),
         )
+        self._session.results[self._source] = layer
         self._session.viewer.add_layer(layer)
         return layer
 
@@ -81,6 +82,7 @@ class ResultLayer:
         """Let the status bar tell the score of the cell under the mouse."""
         if self._labels is None or not self._planes:
             return
+        self._labels.metadata[METADATA_KEY]["checksum"] = checksum(self._labels.data)
         ids = np.concatenate([plane["ids"] for plane in self._planes])
         scores = np.concatenate([plane["scores"] for plane in self._planes])
         shown = ids > 0  # a cell that others cover wholly has no pixel

@@ -17,9 +17,13 @@ from napari_cupre.errors import InputError
 from napari_cupre.model.zoo import list_models
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
+from napari_cupre.widgets.jobs import Job
 from napari_cupre.widgets.layers import cell_image, current_plane
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.training import TrainingJob
+
+METADATA_KEY = "napari-cupre"
+"""Under which layers keep what belongs to them, in `layer.metadata`."""
 
 # napari makes each widget by itself and gives it nothing but the viewer, so what they share has to be found
 # through the viewer; its model takes no attributes of ours. The entry goes with the viewer's window.
@@ -46,11 +50,14 @@ class Session:
         self.engine = engine or EngineProcess()
         self.training = TrainingJob(self.engine)
         self.prediction = PredictionJob(self.engine)
+        self.saving = Job("Saving results")
+        self.importing = Job("Reading annotations")
         self._image: Image | None = None
         self._model = list_models()[0].name
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
-        self._window: QMainWindow | None = None
+        self.results: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
+        self._is_watching = False
         viewer.layers.events.removed.connect(self._forget)
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
@@ -196,14 +203,14 @@ class Session:
 
     def watch_window(self, widget: QWidget) -> None:
         """End everything when the window goes that `widget` is docked in."""
-        if self._window is not None:
+        if self._is_watching:
             return
         parent: QWidget | None = widget
         while parent is not None and not isinstance(parent, QMainWindow):
             parent = parent.parentWidget()
         if parent is None:
             return
-        self._window = parent
+        self._is_watching = True  # and no reference to the window, which would keep it alive
         parent.destroyed.connect(self.close)
         application = QCoreApplication.instance()
         if application is not None:
@@ -211,8 +218,8 @@ class Session:
 
     def close(self) -> None:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
-        self.training.abandon()
-        self.prediction.abandon()
+        for job in (self.training, self.prediction, self.saving, self.importing):
+            job.abandon()
         self.engine.close()
         self._annotations.clear()
         viewer = self._viewer()

@@ -1,0 +1,44 @@
+"""The shipped sample images as napari's File > Open Sample shows them, a few cells annotated."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.data.samples import load_sample
+from napari_cupre.widgets.annotation import CELLS, REGIONS, region_style
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def open_sample(name: str) -> list[LayerData]:
+    """Layers of a sample: the image, its annotated cells and, where there are any, its regions.
+
+    They have the names by which the Annotate widget knows what belongs together.
+
+    Parameters
+    ----------
+    name : as in `data.samples.SAMPLES`.
+    """
+    sample = load_sample(name)
+    image = sample.image
+    placement = image.values_for(image.result_axes)
+    about = {"source": sample.info.source, "licence": sample.info.licence}
+    layers: list[LayerData] = [
+        (np.asarray(image.data), {"name": name, "rgb": image.is_rgb, "metadata": about, **placement}, "image")
+    ]
+    if sample.regions:
+        shapes = {"name": f"{name} {REGIONS}", "shape_type": "polygon", **region_style(image), **placement}
+        layers.append((sample.regions, shapes, "shapes"))
+    layers.append((sample.annotations, {"name": f"{name} {CELLS}", "opacity": 0.6, **placement}, "labels"))
+    return layers
+
+
+nuclei_field = partial(open_sample, "nuclei_field")
+nuclei_large = partial(open_sample, "nuclei_large")
+nuclei_clusters = partial(open_sample, "nuclei_clusters")
+tissue_pink = partial(open_sample, "tissue_pink")
+tissue_violet = partial(open_sample, "tissue_violet")
+phase_contrast = partial(open_sample, "phase_contrast")

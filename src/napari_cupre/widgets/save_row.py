@@ -1,0 +1,84 @@
+"""The button that writes results, and the choice of formats beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import RunState
+from napari_cupre.widgets.common import SessionWidget, follow_layers
+from napari_cupre.widgets.saving import FORMAT_CHOICES, result_of, savable, save_results
+
+
+class SaveRow(QWidget):
+    """Writes the results of the chosen images into a folder.
+
+    Parameters
+    ----------
+    owner : the widget on whose message line errors appear.
+    chosen : the images whose results are meant.
+    """
+
+    def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Image]]) -> None:
+        super().__init__()
+        self._owner, self._session, self._chosen = owner, owner.session, chosen
+        self.button = QPushButton("Save results …")
+        self.button.setToolTip("Writes the cells into a folder, in the ticked formats")
+        self.button.clicked.connect(lambda: owner.attempt(self._ask_and_save))
+        menu = QMenu(self)
+        self.formats = {}
+        for name, title, ticked in FORMAT_CHOICES:
+            action = QAction(title, menu)
+            menu.addAction(action)
+            action.setCheckable(True)
+            action.setChecked(ticked)
+            self.formats[name] = action
+        formats = QPushButton("Formats")
+        formats.setToolTip("Which files to write")
+        formats.setMenu(menu)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.button, 2)
+        row.addWidget(formats, 1)
+        follow_layers(owner, self._refresh)
+        owner.listen(self._session.saving.status.events, self._show_status)
+        self._refresh()
+
+    def save(self, folder: Path) -> None:
+        """Write into `folder`.
+
+        Raises
+        ------
+        InputError
+            If no format is ticked, or none of the chosen images has a result.
+        """
+        formats = [name for name, action in self.formats.items() if action.isChecked()]
+        if not formats:
+            raise InputError("No format is ticked: choose at least one under Formats.")
+        images = self._chosen()
+        found = [image for image in images if result_of(self._session, image) is not None]
+        results = [savable(self._session, image) for image in found or images]
+        self._session.saving.start(save_results, results, folder, formats)
+
+    def _ask_and_save(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the results")
+        if folder:
+            self.save(Path(folder))
+
+    def _refresh(self) -> None:
+        images = self._session.images()
+        self.button.setEnabled(any(result_of(self._session, image) is not None for image in images))
+
+    def _show_status(self, event: Any = None) -> None:
+        status = self._session.saving.status
+        self.button.setText("Writing …" if status.is_active else "Save results …")
+        if status.error:
+            self._owner.message.show_error(status.error, status.details)
+        elif status.state is RunState.DONE:
+            self._owner.message.show_good(status.message)

@@ -1,0 +1,121 @@
+"""Writing what was predicted, in the formats of other programs, beside the window."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
+from napari_cupre.widgets.session import METADATA_KEY, Session
+
+if TYPE_CHECKING:
+    from napari_cupre.predict.instances import Instances
+
+# Name, title and whether it is ticked at first; the export part itself is slow to import.
+FORMAT_CHOICES = (
+    ("tif", "Label image (TIFF)", True),
+    ("roi", "ImageJ / Fiji ROIs", True),
+    ("csv", "Measurements (CSV)", True),
+    ("geojson", "QuPath (GeoJSON)", False),
+    ("coco", "COCO JSON", False),
+)
+
+
+@dataclass(frozen=True)
+class Savable:
+    """A result layer as plain values, for the worker thread.
+
+    Attributes
+    ----------
+    image : the image that was segmented.
+    labels : int32 over `image.result_axes`, as the layer holds them now.
+    planes : what the prediction kept of each plane; empty once the user has edited the labels, since boxes,
+        scores and masks would then tell of other cells.
+    """
+
+    image: CellImage
+    labels: np.ndarray
+    planes: tuple[dict[str, Any], ...]
+
+
+def result_of(session: Session, image: Image) -> Labels | None:
+    """The result layer of an image, also under another name; None if there is none."""
+    layer = session.results.get(image)
+    return layer if layer in session.viewer.layers else None
+
+
+def savable(session: Session, image: Image) -> Savable:
+    """The result of an image, ready to be written.
+
+    Raises
+    ------
+    InputError
+        If the image has no result, or it was cut to another shape.
+    """
+    layer = result_of(session, image)
+    if layer is None:
+        raise InputError(f'There is no result for "{image.name}" yet: find its cells first.')
+    kept = layer.metadata[METADATA_KEY]
+    is_edited = kept.get("checksum") != checksum(layer.data)
+    return Savable(session.cell_image(image), layer.data, () if is_edited else tuple(kept["planes"]))
+
+
+def checksum(labels: np.ndarray) -> int:
+    """Tells edited labels from those that were predicted."""
+    return zlib.crc32(np.ascontiguousarray(labels).data)
+
+
+def save_results(results: Sequence[Savable], folder: Path, formats: Sequence[str]) -> Iterator[Event | None]:
+    """Write results into a folder; a generator for `Job.start`.
+
+    Parameters
+    ----------
+    formats : names out of `FORMAT_CHOICES`.
+    """
+    from napari_cupre.export import FolderWriter
+
+    written = 0
+    with FolderWriter(folder, formats) as writer:
+        for number, result in enumerate(results):
+            yield Progress(number, len(results), f"writing {result.image.name}")
+            predicted = [(plane["index"], _instances(plane, result.labels)) for plane in result.planes]
+            stem = safe_stem(result.image.name)
+            if predicted:
+                writer.add(stem, predicted, image=result.image, labels=result.labels)
+            else:
+                writer.add(stem, result.labels, image=result.image)
+            written += 1
+    yield Finished(f"{'1 result' if written == 1 else f'{written} results'} written to {folder}.")
+    yield StateChanged(RunState.DONE)
+
+
+def safe_stem(name: str) -> str:
+    """A layer's name as the name of a file."""
+    return "".join(c if c.isalnum() or c in " -_.()" else "_" for c in name).strip(" .") or "image"
+
+
+def _instances(plane: dict[str, Any], labels: np.ndarray) -> Instances:
+    """The prediction of a plane, its labels counted from 1 in the order of the rows again."""
+    from napari_cupre.predict.instances import Instances, Masks
+
+    index: PlaneIndex = plane["index"]
+    shown = labels[tuple(index.values())]
+    table = np.zeros(int(max(shown.max(initial=0), plane["ids"].max(initial=0))) + 1, dtype=np.int32)
+    table[plane["ids"]] = np.arange(1, len(plane["ids"]) + 1)
+    table[0] = 0
+    return Instances(
+        labels=table[shown],
+        boxes=plane["boxes"],
+        scores=plane["scores"],
+        masks=Masks(plane["masks"], plane["boxes"], (shown.shape[0], shown.shape[1])),
+        classes=plane["classes"],
+        diameter=plane["diameter"],
+    )

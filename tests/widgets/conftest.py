@@ -1,0 +1,95 @@
+"""A real napari window under a virtual screen, and an engine that plays a script."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cupre.events import Event, RunState, StateChanged
+from napari_cupre.service.protocol import Request, Stop
+
+napari = pytest.importorskip("napari", reason="the widgets need napari")
+pytest.importorskip("qtpy", reason="the widgets need a Qt binding (napari[all])")
+if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    pytest.skip("no display for a napari window: run under xvfb-run", allow_module_level=True)
+
+Script = Callable[[Request], Iterator[Event]]
+
+
+class ScriptedEngine:
+    """Stands in for `EngineProcess`: plays events and remembers what it was asked.
+
+    Parameters
+    ----------
+    script : gives the events that answer a request.
+    """
+
+    def __init__(self, script: Script, folder: Path) -> None:
+        self.script, self.folder = script, folder
+        self.requests: list[Request] = []
+        self.sent: list[Request] = []
+        self.stopped = threading.Event()
+        self.is_closed = False
+
+    def start(self) -> None:
+        """Nothing needs to be started."""
+
+    def events(self, request: Request) -> Iterator[Event | None]:
+        self.requests.append(request)
+        self.stopped.clear()
+        yield StateChanged(RunState.PREPARING, "Loading the network")
+        for event in self.script(request):
+            yield event
+            yield None
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def send(self, request: Request) -> None:
+        self.sent.append(request)
+        if isinstance(request, Stop):
+            self.stop()
+
+    def close(self, wait: float = 0.0) -> None:
+        self.is_closed = True
+        self.stop()
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy: Callable[..., Any]) -> Any:
+    """An empty window, seen as napari lets plugins see it."""
+    return make_napari_viewer_proxy(show=True)
+
+
+@pytest.fixture
+def scripted_engine(tmp_path: Path) -> Callable[[Script], ScriptedEngine]:
+    """Makes an engine that plays a script."""
+    folder = tmp_path / "exchange"
+    folder.mkdir()
+    return lambda script: ScriptedEngine(script, folder)
+
+
+@pytest.fixture
+def discs() -> tuple[np.ndarray, np.ndarray]:
+    """A noisy field of 30 discs of 16 px, and its label image."""
+    return field_of_discs()
+
+
+def field_of_discs(size: int = 192, step: int = 32, radius: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    image = rng.normal(20, 4, (size, size))
+    labels = np.zeros((size, size), dtype=np.int32)
+    rows, columns = np.mgrid[:size, :size]
+    centres = [(y, x) for y in range(step // 2, size, step) for x in range(step // 2, size, step)]
+    for number, (y, x) in enumerate(centres, start=1):
+        inside = (rows - y - rng.normal(0, 2)) ** 2 + (columns - x - rng.normal(0, 2)) ** 2 < radius**2
+        labels[inside] = number
+        image[inside] += 60
+    return image.clip(0, 255).astype(np.uint8), labels

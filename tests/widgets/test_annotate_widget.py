@@ -1,0 +1,146 @@
+"""The Annotate widget in a real window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Labels, Shapes
+
+from napari_cupre.widgets.annotate import AnnotateWidget
+
+
+@pytest.fixture
+def widget(viewer: Any, discs: tuple[np.ndarray, np.ndarray]) -> AnnotateWidget:
+    viewer.add_image(discs[0], name="field", scale=(0.5, 0.5), translate=(7, 0))
+    widget = AnnotateWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Annotate")
+    return widget
+
+
+def test_it_says_what_to_do_without_an_image(viewer: Any) -> None:
+    widget = AnnotateWidget(viewer)
+    assert "Open an image first" in widget.advice.text
+    assert not widget.new_layers.isEnabled() and not widget.next_cell.isEnabled()
+    viewer.add_image(np.zeros((20, 20)), name="late")
+    assert widget.new_layers.isEnabled()
+    assert "New annotation layers" in widget.advice.text
+
+
+def test_new_layers_lie_on_the_image_and_the_brush_is_in_hand(viewer: Any, widget: AnnotateWidget) -> None:
+    widget.new_layers.click()
+    image, cells, regions = (viewer.layers[f"field{end}"] for end in ("", " cells", " regions"))
+    assert cells.data.dtype == np.int32 and cells.data.shape == image.data.shape
+    for layer in (cells, regions):
+        np.testing.assert_allclose(layer.scale, image.scale)
+        np.testing.assert_allclose(layer.translate, image.translate)
+    assert viewer.layers.selection.active.name == "field cells"
+    assert cells.mode == "paint" and cells.selected_label == 1
+    assert widget.new_layers.isHidden()
+
+
+def test_counts_follow_the_brush(
+    widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], viewer: Any, qtbot: Any
+) -> None:
+    widget.new_layers.click()
+    cells = viewer.layers["field cells"]
+    cells.data = np.where(discs[1] <= 6, discs[1], 0)
+    qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=20_000)
+    assert "training can start" in widget.advice.text
+    assert "px wide" in widget.brush_hint.text()
+    widget.next_cell.click()
+    assert cells.selected_label == 7
+    cells.paint((100, 100), 7)
+    qtbot.waitUntil(lambda: "<b>7</b> cells" in widget.status.text(), timeout=20_000)
+    cells.undo()
+    qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=20_000)
+
+
+def test_a_region_makes_its_area_known(
+    widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], viewer: Any, qtbot: Any
+) -> None:
+    widget.new_layers.click()
+    viewer.layers["field cells"].data = (discs[1] == 1).astype(np.int32)
+    qtbot.waitUntil(lambda: "<b>1</b> cell," in widget.status.text(), timeout=20_000)
+    widget.region.click()
+    regions = viewer.layers["field regions"]
+    assert regions.mode == "add_rectangle"
+    size = discs[0].shape[0]
+    regions.add_rectangles(np.array([[0, 0], [size / 2 - 1, size]], float))
+    qtbot.waitUntil(lambda: "<b>50 %</b>" in widget.status.text(), timeout=20_000)
+
+
+def test_background_has_a_layer_of_its_own_and_is_no_cell(
+    widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], viewer: Any, qtbot: Any
+) -> None:
+    widget.new_layers.click()
+    viewer.layers["field cells"].data = np.where(discs[1] <= 2, discs[1], 0)
+    widget.background.click()
+    background = viewer.layers["field background"]
+    assert viewer.layers.selection.active.name == "field background"
+    assert background.mode == "paint" and background.selected_label == 1
+    background.data = np.ones_like(background.data)
+    qtbot.waitUntil(lambda: "<b>100 %</b>" in widget.status.text(), timeout=20_000)
+    assert "<b>2</b> cells" in widget.status.text()
+    widget.background.click()
+    assert sum(layer.name.startswith("field background") for layer in viewer.layers) == 1
+
+
+def test_the_key_takes_the_next_cell_also_when_the_widget_is_gone(
+    viewer: Any, widget: AnnotateWidget
+) -> None:
+    widget.new_layers.click()
+    cells = viewer.layers["field cells"]
+    cells.data = np.full_like(cells.data, 4)
+    viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    viewer.layers.selection.active = viewer.layers["field"]
+    (press,) = [f for key, f in viewer.keymap.items() if str(key).lower() == "n"]
+    press(viewer)
+    assert cells.selected_label == 5 and viewer.layers.selection.active.name == "field cells"
+
+
+def test_another_labels_layer_can_be_the_cells(viewer: Any, widget: AnnotateWidget) -> None:
+    viewer.add_labels(np.zeros((192, 192), np.int32), name="my own")
+    widget.cells.value = next(c for c in widget.cells.choices if isinstance(c, Labels) and c.name == "my own")
+    image = widget.session.image
+    assert image is not None and widget.session.annotation(image).cells.name == "my own"
+
+
+def test_labels_that_do_not_fit_are_told_on_the_widget(
+    viewer: Any, widget: AnnotateWidget, qtbot: Any
+) -> None:
+    viewer.add_labels(np.ones((10, 12), np.int32), name="small")
+    widget.cells.value = next(c for c in widget.cells.choices if isinstance(c, Labels) and c.name == "small")
+    qtbot.waitUntil(lambda: "(10, 12)" in widget.message.text, timeout=20_000)
+    assert "(192, 192)" in widget.message.text
+
+
+def test_removed_and_renamed_layers_are_followed(viewer: Any, widget: AnnotateWidget) -> None:
+    widget.new_layers.click()
+    session, image = widget.session, widget.session.image
+    viewer.layers["field cells"].name = "nuclei"
+    assert "nuclei" in [str(choice) for choice in widget.cells.choices]
+    viewer.layers.remove("nuclei")
+    assert session.annotation(image).cells is None
+    assert not widget.new_layers.isHidden()
+    assert isinstance(session.annotation(image).regions, Shapes)
+    viewer.layers.remove("field")
+    assert session.image is None and not widget.new_layers.isEnabled()
+
+
+def test_axes_are_shown_and_a_wrong_guess_can_be_corrected(viewer: Any, widget: AnnotateWidget) -> None:
+    viewer.add_image(np.zeros((4, 40, 50)), name="four")
+    session = widget.session
+    session.image = next(layer for layer in session.images() if layer.name == "four")
+    chooser = widget.image
+    assert chooser.axes.text() == "CYX"
+    chooser.axes.setText("zyx")
+    chooser.axes.editingFinished.emit()
+    assert session.cell_image(session.image).axes == "ZYX"
+    assert "4 planes" in chooser.reading.text()
+    chooser.axes.setText("zz")
+    chooser.axes.editingFinished.emit()
+    assert "Axes" in widget.message.text
+    assert session.cell_image(session.image).axes == "ZYX"

@@ -1,0 +1,105 @@
+"""The whole path in a real window, engine and all: sample, brush, Train, curve, Predict, Stop, Resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cupre.evaluate import evaluate
+from napari_cupre.events import RunState
+from napari_cupre.model.zoo import SCRATCH, bundled_path
+from napari_cupre.widgets import sample_data
+from napari_cupre.widgets.annotate import AnnotateWidget
+from napari_cupre.widgets.predict import PredictWidget
+from napari_cupre.widgets.train import TrainWidget
+
+SAMPLE = "nuclei_large"
+SCALE = (0.65, 0.65)
+PATIENCE = 280_000  # ms; torch is imported in the child, perhaps on a busy machine
+CELLS_BY_HAND = 6
+
+
+@pytest.fixture
+def widgets(viewer: Any) -> tuple[AnnotateWidget, TrainWidget, PredictWidget]:
+    (data, kwargs, _), *_ = sample_data.open_sample(SAMPLE)
+    viewer.add_image(data, **kwargs | {"scale": SCALE})
+    made = AnnotateWidget(viewer), TrainWidget(viewer), PredictWidget(viewer)
+    for name, widget in zip(("Annotate", "Train", "Predict"), made):
+        viewer.window.add_dock_widget(widget, name=name)
+    return made
+
+
+def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
+    """Paint some cells of the truth through the layer's own brush, each with the next number."""
+    annotate.new_layers.click()
+    cells = annotate.session.viewer.layers[f"{SAMPLE} cells"]
+    cells.brush_size = 3
+    areas = np.bincount(truth.reshape(-1))
+    largest = [label for label in np.argsort(areas)[::-1] if label != 0][:CELLS_BY_HAND]
+    for label in largest:
+        annotate.next_cell.click()
+        for y, x in np.argwhere(truth == label):
+            cells.paint((y, x), cells.selected_label, refresh=False)
+    cells.refresh()
+
+
+@pytest.mark.timeout(1500)
+def test_from_brush_to_every_cell(
+    viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
+) -> None:
+    from napari_cupre.data.samples import load_sample
+
+    annotate, train, predict = widgets
+    truth = load_sample(SAMPLE).truth
+    assert truth is not None
+    paint_by_hand(annotate, truth)
+    qtbot.waitUntil(lambda: f"<b>{CELLS_BY_HAND}</b> cells" in annotate.status.text(), timeout=PATIENCE)
+
+    # train
+    if not bundled_path().is_file():
+        train.start_from.value = SCRATCH
+    train.minutes.setValue(0.1)
+    train.button.click()
+    qtbot.waitUntil(lambda: train.job.status.state.is_over, timeout=PATIENCE)
+    assert train.job.status.state is RunState.DONE, train.job.status
+    qtbot.waitUntil(lambda: train.curve.points[0] >= 1, timeout=PATIENCE)
+    assert train.result.text and (own_models / f"{SAMPLE}.safetensors").is_file()
+
+    # predict
+    assert predict.model.value == SAMPLE
+    predict.button.click()
+    qtbot.waitUntil(lambda: predict.job.status.state.is_over, timeout=PATIENCE)
+    assert predict.job.status.state is RunState.DONE, predict.job.status
+    if bundled_path().is_file():
+        result = viewer.layers[f"{SAMPLE} cells (cupre)"]
+        np.testing.assert_allclose(result.scale, SCALE)
+        assert result.data.dtype == np.int32
+        assert evaluate([truth], [np.asarray(result.data)]).ap50 > 0.5
+
+    stop_resume_and_close(viewer, train, own_models, qtbot)
+
+
+def stop_resume_and_close(viewer: Any, train: TrainWidget, own_models: Path, qtbot: Any) -> None:
+    train.name.setText("second")
+    train.minutes.setValue(60)
+    train.button.click()
+    qtbot.waitUntil(lambda: train.job.curve.steps[-1:] >= [1], timeout=PATIENCE)
+    train.button.click()
+    qtbot.waitUntil(lambda: train.job.status.state.is_over, timeout=PATIENCE)
+    assert train.job.status.state is RunState.STOPPED
+    assert (own_models / "second.safetensors").is_file()
+
+    stopped_at = train.job.curve.steps[-1]
+    train.resume_button.click()
+    qtbot.waitUntil(lambda: train.job.curve.steps[-1] > stopped_at, timeout=PATIENCE)
+
+    # the window is closed in the middle: the engine saves and leaves
+    state = own_models / "second.run" / "state.safetensors"
+    before = state.stat().st_mtime_ns
+    exchange = train.session.engine.folder
+    viewer.close()
+    qtbot.waitUntil(lambda: state.stat().st_mtime_ns > before, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not exchange.exists(), timeout=PATIENCE)

@@ -1,0 +1,106 @@
+"""The plugin as napari sees it: a valid manifest, widgets that open without the network's libraries."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cupre.service.client import EngineProcess
+from napari_cupre.widgets.annotate import AnnotateWidget
+from napari_cupre.widgets.predict import PredictWidget
+from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.train import TrainWidget
+
+HEAVY = (
+    "torch",
+    "torchvision",
+    "timm",
+    "skimage.measure",
+    "skimage.draw",
+    "pyqtgraph",
+    "lightning",
+    "dask.distributed",
+)
+OPEN_ALL = f"""
+import sys
+import numpy as np
+import napari
+viewer = napari.Viewer(show=False)
+viewer.add_image(np.zeros((64, 64)), name="a")
+before = set(sys.modules)
+from napari_cupre.widgets.annotate import AnnotateWidget
+from napari_cupre.widgets.predict import PredictWidget
+from napari_cupre.widgets.train import TrainWidget
+for widget in (AnnotateWidget, TrainWidget, PredictWidget):
+    viewer.window.add_dock_widget(widget(viewer))
+print([name for name in {HEAVY!r} if name in set(sys.modules) - before])
+viewer.close()
+"""
+
+
+def test_no_widget_imports_what_only_the_engine_needs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_ALL], capture_output=True, text=True, env=dict(os.environ), timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_the_manifest_is_valid_and_every_command_can_be_found() -> None:
+    from importlib import import_module
+    from importlib.resources import files
+
+    from npe2 import PluginManifest
+
+    manifest = PluginManifest.from_file(str(files("napari_cupre") / "napari.yaml"))
+    manifest.validate_imports()
+    assert manifest.name == "napari-cupre"
+    for command in manifest.contributions.commands or []:
+        module, name = str(command.python_name).split(":")
+        assert callable(getattr(import_module(module), name))
+    assert {"napari/layers/segment", "napari/layers/annotate"} <= set(manifest.contributions.menus or {})
+
+
+@pytest.mark.parametrize("kind", [AnnotateWidget, TrainWidget, PredictWidget])
+def test_a_widget_fits_a_narrow_dock(viewer: Any, kind: Any, qtbot: Any) -> None:
+    viewer.add_image(
+        np.zeros((5, 64, 64)), name="an image with a name that is much longer than any dock is wide"
+    )
+    widget = kind(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.resize(320, 700)
+    qtbot.wait(50)
+    assert widget.widget().minimumSizeHint().width() <= 320
+
+
+def test_the_widgets_of_one_viewer_share_their_state_and_two_viewers_do_not(
+    make_napari_viewer_proxy: Any,
+) -> None:
+    first, second = make_napari_viewer_proxy(), make_napari_viewer_proxy()
+    assert AnnotateWidget(first).session is TrainWidget(first).session is PredictWidget(first).session
+    assert Session.of(first) is not Session.of(second)
+
+
+def test_the_three_docks_become_tabs(viewer: Any, qtbot: Any) -> None:
+    widgets = [kind(viewer) for kind in (AnnotateWidget, TrainWidget, PredictWidget)]
+    docks = [viewer.window.add_dock_widget(widget, name=str(n)) for n, widget in enumerate(widgets)]
+    window = docks[0].parentWidget()
+    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(docks[0])) == 2, timeout=10_000)
+
+
+def test_opening_starts_no_process_and_closing_ends_the_session(viewer: Any, qtbot: Any) -> None:
+    widget = AnnotateWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    session = widget.session
+    assert isinstance(session.engine, EngineProcess) and not session.engine.is_running
+    ended = weakref.ref(session)
+    viewer.close()
+    del widget, session
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and ended() is None, timeout=10_000)

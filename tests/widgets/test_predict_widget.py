@@ -1,0 +1,197 @@
+"""The Predict widget in a real window, with an engine that plays a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
+from napari_cupre.service.protocol import Failed, PlaneDone, PlaneRelabelled, PredictRequest, TileDone
+from napari_cupre.widgets.predict import PredictWidget
+from napari_cupre.widgets.session import METADATA_KEY, Session
+
+WAIT = 20_000
+
+
+class Prediction:
+    """A script: finds two cells on every plane, where the image is bright."""
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+        self.images: list[np.ndarray] = []
+        self.fails_on = ""
+
+    def __call__(self, request: PredictRequest) -> Iterator[Event]:
+        image = np.load(request.image)
+        self.images.append(image)
+        Path(request.image).unlink()
+        if request.name == self.fails_on:
+            yield Failed(f"{request.name} cannot be used.")
+            return
+        yield StateChanged(RunState.RUNNING)
+        planes = image.reshape(-1, *image.shape[-2:]) if request.axes.endswith("ZYX") else image[None]
+        for number, plane in enumerate(planes):
+            if self.engine.stopped.is_set():
+                break
+            index = {"Z": number} if request.axes.endswith("ZYX") else {}
+            labels = np.zeros(plane.shape[:2], np.int32)
+            labels[2:6, 2:6], labels[10:14, 10:14] = 2 * number + 1, 2 * number + 2
+            yield TileDone(index, 0, 0, labels[:8])
+            yield self.plane_done(index, labels, number)
+            yield Progress(number + 1, len(planes))
+        if request.options["link_z"]:
+            yield PlaneRelabelled({"Z": 1}, np.minimum(labels, 2), np.array([1, 2], np.int32))
+        yield Finished("done", {"cells": 2 * len(planes), "complete": True})
+
+    @staticmethod
+    def plane_done(index: dict[str, int], labels: np.ndarray, number: int) -> PlaneDone:
+        ids = np.array([2 * number + 1, 2 * number + 2], np.int32)
+        boxes = np.array([[2, 2, 6, 6], [10, 10, 14, 14]], np.float32)
+        scores = np.array([0.9, 0.7], np.float32)
+        masks = np.ones((2, 28, 28), np.float16)
+        return PlaneDone(index, labels, ids, boxes, scores, np.ones(2, np.int64), masks, 8.0)
+
+
+@pytest.fixture
+def prediction(viewer: Any, scripted_engine: Any, own_models: Path) -> Prediction:
+    (own_models / "mine.safetensors").write_bytes(b"weights")
+    script = Prediction()
+    script.engine = scripted_engine(script)
+    Session.of(viewer, script.engine)
+    return script
+
+
+@pytest.fixture
+def widget(viewer: Any, prediction: Prediction) -> PredictWidget:
+    viewer.add_image(
+        np.arange(600, dtype=np.uint16).reshape(20, 30), name="field", scale=(0.5, 0.25), translate=(3, 4)
+    )
+    widget = PredictWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Predict")
+    widget.model.value = "mine"
+    return widget
+
+
+def run(widget: PredictWidget, qtbot: Any) -> None:
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
+
+
+def test_one_image(viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any) -> None:
+    widget.diameter.setValue(12.5)
+    widget.score.setValue(40)
+    run(widget, qtbot)
+    (request,) = prediction.engine.requests
+    assert request.model == "mine" and request.axes == "YX"
+    assert request.options == {"diameter": 12.5, "score": 0.4, "link_z": False, "link_t": False}
+    np.testing.assert_array_equal(prediction.images[0], viewer.layers["field"].data)
+    result, source = viewer.layers["field cells (cupre)"], viewer.layers["field"]
+    assert result.data.dtype == np.int32 and result.data.max() == 2
+    for name in ("scale", "translate"):
+        np.testing.assert_allclose(getattr(result, name), getattr(source, name))
+    assert result.units == source.units and result.axis_labels == source.axis_labels
+    assert list(result.features["score"]) == pytest.approx([0.9, 0.7])
+    (plane,) = result.metadata[METADATA_KEY]["planes"]
+    assert plane["boxes"].shape == (2, 4) and plane["masks"].shape == (2, 28, 28)
+    assert "2 cells in 1 image" in widget.result.text
+
+
+def test_auto_leaves_the_diameter_to_the_model(
+    widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    run(widget, qtbot)
+    assert prediction.engine.requests[0].options["diameter"] is None
+
+
+def test_a_second_prediction_replaces_the_first_but_not_a_renamed_one(
+    viewer: Any, widget: PredictWidget, qtbot: Any
+) -> None:
+    run(widget, qtbot)
+    viewer.layers["field cells (cupre)"].name = "keep"
+    run(widget, qtbot)
+    run(widget, qtbot)
+    assert [layer.name for layer in viewer.layers] == ["field", "keep", "field cells (cupre)"]
+
+
+def test_a_lazy_stack_goes_plane_by_plane_and_can_be_joined(
+    viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    stack = da.random.random((2, 6, 20, 30), chunks=(1, 1, 20, 30))[0]
+    viewer.add_image(stack, name="stack", scale=(2.0, 0.5, 0.5))
+    widget.session.image = widget.session.images()[-1]
+    assert not widget.link_z.isHidden() and widget.link_t.isHidden()
+    widget.link_z.setChecked(True)
+    run(widget, qtbot)
+    np.testing.assert_array_equal(prediction.images[0], stack.compute())
+    result = viewer.layers["stack cells (cupre)"]
+    assert result.data.shape == (6, 20, 30)
+    np.testing.assert_allclose(result.scale, (2.0, 0.5, 0.5))
+    assert sorted(np.unique(result.data[2])) == [0, 5, 6]
+    assert sorted(np.unique(result.data[1])) == [0, 1, 2], "relabelled by joining"
+
+
+def test_all_open_images_and_one_that_fails(
+    viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    viewer.add_image(np.ones((20, 20)), name="bad")
+    viewer.add_image(np.ones((20, 20)), name="good")
+    prediction.fails_on = "bad"
+    widget.all_images.setChecked(True)
+    run(widget, qtbot)
+    assert "bad cannot be used" in widget.notice.text
+    assert "4 cells in 2 images" in widget.result.text
+    assert "bad cells (cupre)" not in viewer.layers and "good cells (cupre)" in viewer.layers
+
+
+def test_a_failure_is_one_sentence(widget: PredictWidget, prediction: Prediction, qtbot: Any) -> None:
+    prediction.fails_on = "field"
+    run(widget, qtbot)
+    assert widget.job.status.state is RunState.FAILED
+    assert widget.message.text == "field cannot be used."
+
+
+def test_cancel_keeps_what_was_found(
+    viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    viewer.add_image(np.ones((400, 20, 20)), name="long")
+    widget.session.image = widget.session.images()[-1]
+    widget.button.click()
+    assert widget.button.text() == "Cancel"
+    qtbot.waitUntil(lambda: "long cells (cupre)" in viewer.layers, timeout=WAIT)
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
+    assert widget.job.status.state is RunState.STOPPED
+    assert "Cancelled" in widget.result.text
+    labels = viewer.layers["long cells (cupre)"].data
+    assert labels[0].any() and not labels[-1].any()
+
+
+def test_no_image_and_no_model(viewer: Any, prediction: Prediction, own_models: Path) -> None:
+    widget = PredictWidget(viewer)
+    widget.button.click()
+    assert "no image" in widget.message.text
+    viewer.add_image(np.ones((20, 20)))
+    widget.model.combo.clear()
+    widget.button.click()
+    assert "no model" in widget.message.text
+
+
+def test_the_trained_model_is_chosen_at_once(widget: PredictWidget, own_models: Path) -> None:
+    (own_models / "newer.safetensors").write_bytes(b"weights")
+    widget.session.model_added("newer")
+    assert widget.model.value == "newer"
+
+
+def test_the_axes_of_an_rgb_image_are_sent(
+    viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    viewer.add_image(np.zeros((20, 30, 3), np.uint8), rgb=True, name="stained")
+    widget.session.image = widget.session.images()[-1]
+    run(widget, qtbot)
+    assert prediction.engine.requests[0].axes == "YXS"
+    assert viewer.layers["stained cells (cupre)"].data.shape == (20, 30)

@@ -1,0 +1,242 @@
+"""The Train widget in a real window, with an engine that plays a script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cupre.data.annotation import load_shots
+from napari_cupre.events import (
+    Event,
+    Finished,
+    Notice,
+    Preview,
+    RunState,
+    Saved,
+    StateChanged,
+    StepDone,
+    Validated,
+)
+from napari_cupre.service.jobs import REQUEST_FILE
+from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
+from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.train import TrainWidget
+
+STEPS = 12
+WAIT = 20_000
+
+
+class Training:
+    """A script: a training of a few steps whose loss falls."""
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+        self.shots: list = []
+        self.waits_for_stop = False
+        self.fails = ""
+
+    def __call__(self, request: FinetuneRequest) -> Iterator[Event]:
+        if not request.resume:
+            self.shots = load_shots(request.shots)
+        if self.fails:
+            yield Failed(self.fails, "Traceback: long")
+            return
+        run = Path(request.out).with_suffix(".run")
+        run.mkdir(exist_ok=True)
+        (run / REQUEST_FILE).write_text(json.dumps({"start": request.start}))
+        yield StateChanged(RunState.RUNNING, "Training")
+        yield Notice("Training on 5 cells.")
+        for step in range(1, STEPS + 1):
+            yield StepDone(step, step / STEPS, float(STEPS - step), {"total": 3.0 / step})
+            for asked in [r for r in self.engine.sent if isinstance(r, PreviewRequest)]:
+                self.engine.sent.remove(asked)
+                top, left, bottom, right = asked.box
+                yield Preview(step, np.full((bottom - top, right - left), step, np.int32))
+        yield Validated(STEPS, 0.5, 0.3, 0.7, 4, True)
+        if self.waits_for_stop:
+            assert self.engine.stopped.wait(20)
+        yield StateChanged(RunState.STOPPING, "Choosing the best weights")
+        Path(request.out).write_bytes(b"weights")
+        yield Saved(request.out, "final", STEPS)
+        yield Finished("Better than the start on 4 held-out cells: AP50 0.40 -> 0.50.")
+        yield StateChanged(RunState.STOPPED if self.engine.stopped.is_set() else RunState.DONE)
+
+
+@pytest.fixture
+def training(viewer: Any, scripted_engine: Any) -> Training:
+    script = Training()
+    script.engine = scripted_engine(script)
+    Session.of(viewer, script.engine)
+    return script
+
+
+@pytest.fixture
+def widget(viewer: Any, training: Training, discs: tuple[np.ndarray, np.ndarray]) -> TrainWidget:
+    image, labels = discs
+    viewer.add_image(image, name="field", scale=(0.5, 0.5))
+    viewer.add_labels(np.where(labels <= 5, labels, 0), name="field cells", scale=(0.5, 0.5))
+    widget = TrainWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Train")
+    return widget
+
+
+def is_over(widget: TrainWidget) -> bool:
+    return widget.job.status.state.is_over
+
+
+def test_a_training_from_press_to_verdict(
+    viewer: Any, widget: TrainWidget, training: Training, own_models: Path, qtbot: Any
+) -> None:
+    widget.button.click()
+    assert widget.button.text() == "Stop"
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    (request,) = training.engine.requests
+    assert request.start == widget.start_from.value and request.settings["minutes"] == 2.0
+    assert Path(request.out) == own_models / "field.safetensors"
+    (shot,) = training.shots
+    assert shot.labels.max() == 5 and shot.known.any() and not shot.known.all()
+    assert "Better than the start" in widget.result.text
+    assert "5 cells" in widget.notice.text
+    assert widget.button.text() == "Train" and widget.bar.format() == "done"
+    qtbot.waitUntil(lambda: widget.curve.points == (STEPS, 1), timeout=WAIT)
+    assert widget.session.model == "field"
+
+
+def test_models_are_never_overwritten(
+    viewer: Any, widget: TrainWidget, training: Training, own_models: Path, qtbot: Any
+) -> None:
+    for _ in range(2):
+        widget.name.setText("mine")
+        widget.button.click()
+        qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert [Path(r.out).stem for r in training.engine.requests] == ["mine", "mine-2"]
+
+
+def test_stop_ends_the_run_and_resume_goes_on(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    assert not widget.resume_button.isEnabled()
+    training.waits_for_stop = True
+    widget.button.click()
+    qtbot.waitUntil(lambda: len(widget.job.curve.validation) == 1, timeout=WAIT)
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert widget.job.status.state is RunState.STOPPED
+    assert widget.resume_button.isEnabled() and "field" in widget.resume_button.toolTip()
+    widget.resume_button.click()
+    qtbot.waitUntil(lambda: len(training.engine.requests) == 2, timeout=WAIT)
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    first, second = training.engine.requests
+    assert second.resume and second.out == first.out
+    assert len(widget.job.curve.steps) == 2 * STEPS, "the curve goes on"
+
+
+def test_a_run_of_an_earlier_window_can_be_resumed(
+    viewer: Any, training: Training, own_models: Path, qtbot: Any
+) -> None:
+    (own_models / "old.run").mkdir()
+    (own_models / "old.run" / REQUEST_FILE).write_text('{"start": "scratch"}')
+    widget = TrainWidget(viewer)
+    assert "old" in widget.resume_button.toolTip()
+    widget.resume_button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert Path(training.engine.requests[0].out) == own_models / "old.safetensors"
+
+
+def test_the_preview_lies_on_the_view_and_leaves_the_brush_alone(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    training.waits_for_stop = True
+    viewer.layers.selection.active = viewer.layers["field cells"]
+    widget.live.setChecked(True)
+    widget.button.click()
+    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    preview = viewer.layers["cupre preview"]
+    np.testing.assert_allclose(preview.scale, (0.5, 0.5))
+    assert preview.data.max() > 0
+    assert viewer.layers.selection.active.name == "field cells"
+    widget.live.setChecked(False)
+    assert "cupre preview" not in viewer.layers
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+def test_an_error_is_one_sentence_with_details_on_request(
+    widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    training.fails = "The engine process ended unexpectedly."
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert widget.message.text == "The engine process ended unexpectedly."
+    assert widget.message.details.isHidden() and "Traceback" in widget.message.details.toPlainText()
+    training.fails = ""
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert widget.job.status.state is RunState.DONE and widget.message.text == ""
+
+
+def test_nothing_annotated_is_refused_before_anything_starts(viewer: Any, training: Training) -> None:
+    viewer.add_image(np.zeros((32, 32)), name="bare")
+    widget = TrainWidget(viewer)
+    widget.button.click()
+    assert "no annotated image" in widget.message.text
+    assert training.engine.requests == []
+
+
+def test_labels_without_a_cell_are_refused(viewer: Any, training: Training, qtbot: Any) -> None:
+    viewer.add_image(np.zeros((32, 32)), name="bare")
+    viewer.add_labels(np.zeros((32, 32), np.int32), name="bare cells")
+    widget = TrainWidget(viewer)
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert "annotated" in widget.message.text and training.engine.requests == []
+
+
+def test_unticked_images_are_left_out(
+    viewer: Any, widget: TrainWidget, training: Training, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
+) -> None:
+    from qtpy.QtCore import Qt
+
+    image, labels = discs
+    viewer.add_image(image, name="second")
+    viewer.add_labels(labels, name="second cells")
+    widget.images.item(0).setCheckState(Qt.CheckState.Unchecked)
+    viewer.add_image(image, name="third, without cells")
+    assert widget.images.item(0).checkState() == Qt.CheckState.Unchecked, "the choice is kept"
+    widget.button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert [shot.name for shot in training.shots] == ["second"]
+
+
+def test_a_widget_opened_in_the_middle_shows_the_run(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    training.waits_for_stop = True
+    widget.button.click()
+    qtbot.waitUntil(lambda: len(widget.job.curve.validation) == 1, timeout=WAIT)
+    viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    again = TrainWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Train again")
+    assert again.button.text() == "Stop"
+    qtbot.waitUntil(lambda: again.curve.points == (STEPS, 1), timeout=WAIT)
+    again.button.click()
+    qtbot.waitUntil(lambda: is_over(again), timeout=WAIT)
+    assert "Better" in again.result.text
+
+
+def test_closing_the_window_stops_the_run_and_the_engine(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    training.waits_for_stop = True
+    widget.button.click()
+    qtbot.waitUntil(lambda: len(widget.job.curve.validation) == 1, timeout=WAIT)
+    viewer.close()
+    qtbot.waitUntil(lambda: training.engine.is_closed, timeout=WAIT)
+    assert training.engine.stopped.is_set()
