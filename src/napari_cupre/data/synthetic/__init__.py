@@ -5,6 +5,7 @@
 """
 
 from .field import DIAMETERS, Field, SyntheticFields, draw_field
+from .layout import Style
 from .looks import LOOKS, Look, register_look
 from .shapes import SHAPES, register_shape
 
@@ -14,6 +15,7 @@ __all__ = [
     "SHAPES",
     "Field",
     "Look",
+    "Style",
     "SyntheticFields",
     "draw_field",
     "register_look",

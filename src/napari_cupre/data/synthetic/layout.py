@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from .noise import smooth_noise
 from .shapes import ANGLES, SAMPLES, Outlines, draw_outlines
 
-MAX_CELLS = 450
+MAX_DENSITY = 450 / 256**2  # cells per px; more of them cost time and teach little
 MIN_AREA = 10  # px; what shows less of itself is not an instance
 MIN_VISIBLE = 0.45  # a cell that is covered more than this leaves the field
 
@@ -39,7 +39,7 @@ class Style:
             "crescent": 0.3,
         }
     )
-    coverage: tuple[float, float] = (0.04, 0.85)
+    coverage: tuple[float, float] = (0.025, 0.8)
     pile: float = 0.4
     aligned: float = 0.25
     spread: tuple[float, float] = (0.05, 0.4)
@@ -51,8 +51,8 @@ class Bodies:
 
     Attributes
     ----------
-    pixel : int32 (P,), flat index into the field.
-    body : int32 (P,), which body.
+    pixel : intp (P,), flat index into the field.
+    body : intp (P,), which body.
     depth : float32 (P,), 0 at the body's centre, 1 on its outline.
     """
 
@@ -79,45 +79,47 @@ def rasterise(
     outlines : n normalised outlines.
     """
     box = outlines.extent(angles) * radii[:, None] + np.tile(centres, 2)
-    top_left = np.clip(np.floor(box[:, :2]), 0, size).astype(np.int32)
-    height, width = (np.clip(np.ceil(box[:, 2:]) + 1, 0, size).astype(np.int32) - top_left).clip(0).T
+    top_left = np.clip(np.floor(box[:, :2]), 0, size).astype(np.intp)
+    height, width = (np.clip(np.ceil(box[:, 2:]) + 1, 0, size).astype(np.intp) - top_left).clip(0).T
 
     # Rows of all boxes, one after the other; u and v are positions in the frame and radius of each body.
-    body, line = _expand(np.arange(len(radii), dtype=np.int32), height)
+    body, line = _expand(np.arange(len(radii)), height)
     dy = (top_left[body, 0] + line - centres[body, 0]).astype(np.float32)
     dx = (top_left[body, 1] - centres[body, 1]).astype(np.float32)
     cosine = (np.cos(angles) / radii).astype(np.float32)[body]
     sine = (np.sin(angles) / radii).astype(np.float32)[body]
     u, v = cosine * dx + sine * dy, cosine * dy - sine * dx
-    start = (top_left[body, 0] + line) * np.int32(size) + top_left[body, 1]
+    start = (top_left[body, 0] + line) * size + top_left[body, 1]
 
-    # Pixels of all rows.
-    row, along = _expand(np.arange(body.size, dtype=np.int32), width[body])
+    # Pixels of all rows; whatever lies outside a body's widest circle is dropped at once.
+    count = width[body]
+    row, along = _expand(np.arange(body.size), count)
     step = along.astype(np.float32)
-    u = np.take(u, row) + np.take(cosine, row) * step
-    v = np.take(v, row) - np.take(sine, row) * step - np.take(outlines.bend[body], row) * u * u
-    near = np.flatnonzero(u * u + v * v < np.take(outlines.radii.max(axis=1, initial=0)[body] ** 2, row))
-    u, v, row, along = u[near], v[near], row[near], along[near]
-    body = np.take(body, row)
+    u = np.repeat(u, count) + np.repeat(cosine, count) * step
+    v = np.repeat(v, count) - np.repeat(sine, count) * step - np.repeat(outlines.bend[body], count) * u * u
+    distance = u * u + v * v
+    widest = outlines.radii.max(axis=1, initial=0) ** 2
+    near = np.flatnonzero(distance < np.repeat(widest[body], count))
+    u, v, distance, row, along = u[near], v[near], distance[near], row[near], along[near]
 
     turn = np.arctan2(v, u) * np.float32(SAMPLES / (2 * np.pi)) + np.float32(SAMPLES)
-    left = turn.astype(np.int32)
+    left = turn.astype(np.intp)
     turn -= left.astype(np.float32)
-    left += body * np.int32(2 * SAMPLES + 1)
+    left += np.take(body * (2 * SAMPLES + 1), row)
     table = np.concatenate([outlines.radii, outlines.radii, outlines.radii[:, :1]], axis=1).ravel()
     limit = np.take(table, left)
-    limit += turn * (np.take(table, left + 1) - limit)
-    depth = np.sqrt(u * u + v * v) / limit
+    left += 1
+    limit += turn * (np.take(table, left) - limit)
+    depth = np.sqrt(distance) / limit
     inside = np.flatnonzero(depth < 1)
     row = row[inside]
-    return Bodies(np.take(start, row) + along[inside], body[inside], depth[inside])
+    return Bodies(np.take(start, row) + along[inside], np.take(body, row), depth[inside])
 
 
 def _expand(items: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each item repeated `counts` times, and beside it the numbers 0 to count - 1; both int32."""
+    """Each item repeated `counts` times, and beside it the numbers 0 to count - 1."""
     repeated = np.repeat(items, counts)
-    first = np.repeat(np.cumsum(counts, dtype=np.int32) - counts, counts)
-    return repeated, np.arange(repeated.size, dtype=np.int32) - first
+    return repeated, np.arange(repeated.size) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def topmost(bodies: Bodies, size: int, pile: bool) -> np.ndarray:
@@ -139,14 +141,25 @@ def topmost(bodies: Bodies, size: int, pile: bool) -> np.ndarray:
 
 @dataclass
 class Arrangement:
-    """Cells of one field before any look: geometry only."""
+    """Cells of one field before any look: geometry only.
 
-    centres: np.ndarray  # float (n, 2)
-    radii: np.ndarray  # float (n,)
-    angles: np.ndarray  # float (n,)
+    Attributes
+    ----------
+    centres : float (n, 2), y and x in px; they may lie outside the field.
+    radii : float (n,), equal-area radii in px.
+    angles : float (n,), rotation of the long axis.
+    outlines : n normalised outlines.
+    bodies : the pixels of all cells.
+    top : (P,), indices of the entries of `bodies` that show.
+    pile : whether cells may cover each other.
+    """
+
+    centres: np.ndarray
+    radii: np.ndarray
+    angles: np.ndarray
     outlines: Outlines
     bodies: Bodies
-    top: np.ndarray  # indices into the entries of `bodies`
+    top: np.ndarray
     pile: bool
 
 
@@ -155,36 +168,41 @@ def arrange(rng: np.random.Generator, size: int, diameter: float, style: Style) 
     pile = rng.random() < style.pile
     radii = _radii(rng, size, diameter, style)
     outlines = _outlines(rng, radii.size, style)
-    direction = rng.uniform(0, np.pi)
-    is_aligned = rng.random() < style.aligned
-    angles = rng.uniform(0, 2 * np.pi, radii.size)
-    if is_aligned:
-        angles = direction + rng.normal(0, rng.uniform(0.05, 0.5), radii.size)
     centres = _scatter(rng, size, radii)
-    if is_aligned:  # around a direction that turns from place to place
-        turn = rng.uniform(0, 1) * smooth_noise(rng, size, size / rng.uniform(1, 3))
-        angles += turn[tuple(np.clip(centres.T, 0, size - 1).astype(int))]
-    stretch = np.median(_elongation(outlines)) if is_aligned else 1.0
+    angles = rng.uniform(0, 2 * np.pi, radii.size)
+    direction, stretch = 0.0, 1.0
+    if rng.random() < style.aligned:
+        direction, stretch = rng.uniform(0, np.pi), float(np.median(_elongation(outlines)))
+        angles = direction + _turns(rng, size, centres)
     spacing = rng.uniform(0.75, 1.05) if pile else rng.uniform(0.85, 1.25)
     centres = _push_apart(centres, radii * spacing, int(rng.integers(2, 10)), direction, stretch)
-
     bodies = rasterise(size, centres, radii, angles, outlines)
-    top = topmost(bodies, size, pile)
-    area = np.bincount(bodies.body, minlength=radii.size)
-    visible = np.bincount(bodies.body[top], minlength=radii.size)
+    everything = Arrangement(centres, radii, angles, outlines, bodies, topmost(bodies, size, pile), pile)
+    return _without_hidden(everything, size)
+
+
+def _without_hidden(cells: Arrangement, size: int) -> Arrangement:
+    """The arrangement without cells that others hide or of which the field shows next to nothing."""
+    n = cells.radii.size
+    area = np.bincount(cells.bodies.body, minlength=n)
+    visible = np.bincount(cells.bodies.body[cells.top], minlength=n)
     keep = visible >= np.maximum(MIN_AREA, MIN_VISIBLE * area)
-    number = (np.cumsum(keep) - 1).astype(np.int32)
-    bodies = bodies.kept(keep[bodies.body])
-    bodies.body = number[bodies.body]
+    if keep.all():
+        return cells
+    bodies = cells.bodies.kept(keep[cells.bodies.body])
+    bodies.body = (np.cumsum(keep) - 1)[bodies.body]
+    outlines = Outlines(cells.outlines.radii[keep], cells.outlines.bend[keep])
+    top = topmost(bodies, size, cells.pile)
     return Arrangement(
-        centres[keep],
-        radii[keep],
-        angles[keep],
-        Outlines(outlines.radii[keep], outlines.bend[keep]),
-        bodies,
-        topmost(bodies, size, pile),
-        pile,
+        cells.centres[keep], cells.radii[keep], cells.angles[keep], outlines, bodies, top, cells.pile
     )
+
+
+def _turns(rng: np.random.Generator, size: int, centres: np.ndarray) -> np.ndarray:
+    """How far each of n aligned cells is turned from the field's direction: by its place, and by chance."""
+    turn = rng.uniform(0, 1) * smooth_noise(rng, size, size / rng.uniform(1, 3))
+    place = np.clip(centres, 0, size - 1).astype(int)
+    return turn[place[:, 0], place[:, 1]] + rng.normal(0, rng.uniform(0.05, 0.5), len(centres))
 
 
 def _radii(rng: np.random.Generator, size: int, diameter: float, style: Style) -> np.ndarray:
@@ -192,7 +210,8 @@ def _radii(rng: np.random.Generator, size: int, diameter: float, style: Style) -
     coverage = np.exp(rng.uniform(*np.log(style.coverage)))
     # Cells stand in a margin around the field too, so that its border cuts some.
     side = size + 2 * diameter
-    n = int(np.clip(round(coverage * side**2 / (np.pi / 4 * diameter**2)), 1, MAX_CELLS))
+    density = min(coverage / (np.pi / 4 * diameter**2), MAX_DENSITY)
+    n = max(1, round(density * side**2))
     log_spread = rng.normal(0, rng.uniform(*style.spread), n)
     if rng.random() < 0.2:
         other = rng.random(n) < rng.uniform(0.05, 0.35)
@@ -207,10 +226,8 @@ def _outlines(rng: np.random.Generator, n: int, style: Style) -> Outlines:
     kinds = rng.choice(len(names), size=2, p=weights / weights.sum())
     share = 0.0 if rng.random() < 0.6 else rng.uniform(0.05, 0.5)
     second = int(rng.binomial(n, share))
-    first, other = (
-        draw_outlines(rng, n - second, names[kinds[0]]),
-        draw_outlines(rng, second, names[kinds[1]]),
-    )
+    first = draw_outlines(rng, n - second, names[kinds[0]])
+    other = draw_outlines(rng, second, names[kinds[1]])
     order = rng.permutation(n)
     return Outlines(
         np.concatenate([first.radii, other.radii])[order], np.concatenate([first.bend, other.bend])[order]

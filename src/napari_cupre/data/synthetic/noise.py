@@ -70,7 +70,7 @@ def fibres(rng: np.random.Generator, size: int, width: float, waviness: float = 
     position = along[None, :] * np.float32(np.cos(angle)) + along[:, None] * np.float32(np.sin(angle))
     position += np.float32(3 * waviness) * smooth_noise(rng, size, 12 * width)
     position -= position.min()
-    index = position.astype(np.int32)
+    index = position.astype(np.intp)
     strands = rng.standard_normal(int(index.max()) + 2).astype(np.float32)
     blend = position - index.astype(np.float32)
     blend *= blend * (3 - 2 * blend)
@@ -100,17 +100,21 @@ def _blur_matrices(n: int, sigma: float) -> list[np.ndarray]:
     Narrow: one (n, n). Wide: (knots, n) averages onto knots sigma / 2 apart, (n, knots) interpolates.
     """
     if sigma < _COARSE_SIGMA:
-        return [_gaussian_weights(np.arange(n), n, sigma)]
+        kernel = _gaussian(np.arange(1 - n, n, dtype=np.float32), sigma)
+        weights = np.lib.stride_tricks.sliding_window_view(kernel, n)[::-1]
+        return [weights / weights.sum(axis=1, keepdims=True)]
     step = sigma / 2
     basis = _spline_basis(n, step)
     # The interpolating spline itself blurs by sqrt(1/3) of its knots' distance.
     rest = np.sqrt(sigma**2 - step**2 / 3)
-    return [_gaussian_weights((np.arange(basis.shape[1]) - 1) * step, n, rest), basis]
+    knots = (np.arange(basis.shape[1], dtype=np.float32) - 1) * np.float32(step)
+    weights = _gaussian(knots[:, None] - np.arange(n, dtype=np.float32), rest)
+    return [weights / weights.sum(axis=1, keepdims=True), basis]
 
 
-def _gaussian_weights(centres: np.ndarray, n: int, sigma: float) -> np.ndarray:
-    """Weights of n pixels around each centre, float32 (centres, n), rows of sum one."""
-    distance = (centres.astype(np.float32)[:, None] - np.arange(n, dtype=np.float32)) / np.float32(sigma)
-    weights = np.exp(np.maximum(np.float32(-0.5) * distance * distance, np.float32(-15)))
-    weights[weights < 1e-6] = 0  # denormal tails would make the products ten times slower
-    return weights / weights.sum(axis=1, keepdims=True)
+def _gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian of float32 distances, 0 beyond about five sigma."""
+    scaled = distance / np.float32(sigma)
+    value = np.exp(np.maximum(np.float32(-0.5) * scaled * scaled, np.float32(-15)))
+    value[value < 1e-6] = 0  # denormal tails would make the products ten times slower
+    return value

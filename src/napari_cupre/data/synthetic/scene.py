@@ -53,8 +53,8 @@ class Scene:
     def texture(self, rng: np.random.Generator, scale: float) -> np.ndarray:
         """Smooth noise with grains of `scale` px per entry, a different patch of it for each cell."""
         pattern = smooth_noise(rng, self.size, max(scale, 1.0)).ravel()
-        shift = rng.integers(0, pattern.size, self.count, dtype=np.int32)
-        return pattern[(self._pixel + shift[self.cell]) % np.int32(pattern.size)]
+        shift = rng.integers(0, pattern.size, self.count)
+        return pattern[(self._pixel + shift[self.cell]) % pattern.size]
 
     def seams(self, rng: np.random.Generator) -> Map:
         """1 on pixels where two cells touch, thinned at random pair by pair; 0 elsewhere."""

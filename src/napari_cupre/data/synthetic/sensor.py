@@ -61,11 +61,11 @@ def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Shot noise that grows with the light, and read noise that does not; often slight, at times heavy."""
-    is_dim = rng.random() < 0.25
-    photons = log_uniform(rng, 15, 300) if is_dim else log_uniform(rng, 150, 20000)
-    read = log_uniform(rng, 0.005, 0.06) if is_dim else log_uniform(rng, 0.0005, 0.015)
-    if image.ndim == 3:  # bright-field cameras see plenty of light
-        photons, read = max(photons, 1500.0), min(read, 0.008)
+    is_dim = rng.random() < 0.2
+    photons = log_uniform(rng, 15, 300) if is_dim else log_uniform(rng, 200, 50000)
+    read = log_uniform(rng, 0.005, 0.06) if is_dim else log_uniform(rng, 0.0005, 0.01)
+    if image.ndim == 3:  # stained specimens give plenty of light
+        photons, read = 50 * photons, read / 10
     spread = np.sqrt(image / np.float32(photons) + np.float32(read**2))
     grain = rng.standard_normal(image.shape[:2], dtype=np.float32)
     if rng.random() < 0.4:  # resampled, demosaicked and denoised images have coarser noise

@@ -13,8 +13,8 @@ from .registry import log_uniform, register_look
 def _brightness(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     """Per cell, float32 (n,): similar, or very different, or with a few far brighter ones."""
     values = np.exp(rng.normal(0, rng.choice([0.1, 0.25, 0.5, 0.8]), scene.count))
-    if rng.random() < 0.3:  # dividing or dying nuclei
-        values[rng.random(scene.count) < rng.uniform(0.02, 0.15)] *= rng.uniform(1.5, 4)
+    if rng.random() < 0.4:  # dividing or dying nuclei
+        values[rng.random(scene.count) < rng.uniform(0.02, 0.15)] *= rng.uniform(1.5, 5)
     return values.astype(np.float32)
 
 
@@ -37,7 +37,7 @@ def _chromatin(rng: np.random.Generator, scene: Scene) -> np.ndarray:
 def _background(rng: np.random.Generator, scene: Scene, cells: Map) -> Map:
     """Uneven ground, haze of the cells themselves, and blurred things above or below the focus."""
     size, d = scene.size, scene.diameter
-    ground = np.full((size, size), log_uniform(rng, 0.003, 0.3), np.float32)
+    ground = np.full((size, size), log_uniform(rng, 0.002, 0.2), np.float32)
     ground *= np.exp(np.float32(rng.uniform(0, 0.6)) * smooth_noise(rng, size, size / rng.uniform(1, 4)))
     if rng.random() < 0.6:
         ground += np.float32(log_uniform(rng, 0.02, 0.4)) * blur(cells, d * log_uniform(rng, 0.3, 2))

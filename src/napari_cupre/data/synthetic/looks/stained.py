@@ -14,10 +14,11 @@ HAEMATOXYLIN = (0.65, 0.70, 0.29)
 EOSIN = (0.07, 0.99, 0.11)
 DAB = (0.27, 0.57, 0.78)
 AZURE = (0.80, 0.58, 0.12)
+VIOLET = (0.52, 0.82, 0.05)
 
 _TISSUE = Style(
     shapes={"ellipse": 4, "blob": 3, "spindle": 3, "ragged": 1, "crescent": 0.4, "polygon": 0.4},
-    coverage=(0.1, 0.8),
+    coverage=(0.06, 0.75),
     pile=0.5,
     aligned=0.5,
     spread=(0.1, 0.4),
@@ -30,9 +31,15 @@ def _dye(rng: np.random.Generator, colour: tuple[float, float, float], spread: f
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
+def _nuclear_dye(rng: np.random.Generator) -> np.ndarray:
+    """A blue to purple dye, float32 (3,)."""
+    kind = rng.random()
+    return _dye(rng, HAEMATOXYLIN if kind < 0.5 else VIOLET if kind < 0.8 else AZURE)
+
+
 def _softness(rng: np.random.Generator, diameter: float) -> float:
     """Blur of the optics, px: half a pixel at least, at most what leaves cells countable."""
-    return log_uniform(rng, 0.5, max(0.8, 0.07 * diameter))
+    return log_uniform(rng, max(0.5, 0.02 * diameter), max(0.9, 0.075 * diameter))
 
 
 def _nuclei(rng: np.random.Generator, scene: Scene) -> Map:
@@ -99,14 +106,19 @@ def histology(rng: np.random.Generator, scene: Scene) -> np.ndarray:
         tissue += np.float32(rng.uniform(0.1, 0.7)) * blur(
             np.minimum(scene.add(hulls, np.ones(hulls.pixel.size)), 1), 0.06 * d
         )
+    if rng.random() < 0.15:  # red blood cells take the counterstain and are no nuclei
+        discs = scene.scatter(rng, int(rng.integers(3, 40)), (0.8 * d, 1.3 * d), "ellipse")
+        tissue += np.float32(rng.uniform(0.5, 1.5)) * blur(
+            scene.add(discs, np.ones(discs.pixel.size)), 0.05 * d
+        )
     counter = EOSIN if rng.random() < 0.75 else DAB
-    nuclear_dye, counter_dye = _dye(rng, HAEMATOXYLIN), _dye(rng, counter)
+    nuclear_dye, counter_dye = _nuclear_dye(rng), _dye(rng, counter)
     if rng.random() < 0.45:  # a single hue: the counterstain is a paler shade of the nuclear one
         counter_dye = _dye(rng, tuple(nuclear_dye), 0.06)
     return _expose(
         rng,
         [
-            (nuclear * np.float32(log_uniform(rng, 0.35, 1.6)), nuclear_dye),
+            (nuclear * np.float32(log_uniform(rng, 0.25, 1.3)), nuclear_dye),
             (tissue * np.float32(log_uniform(rng, 0.06, 0.6)), counter_dye),
         ],
         scene.size,
@@ -133,11 +145,10 @@ def stained_nuclei(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     ghost_strength = np.float32(rng.uniform(0.1, 0.6)) * (ghosts.depth**3 + 0.1)
     pale += scene.add(ghosts, ghost_strength)
     pale = blur(pale, 0.06 * d) + np.float32(rng.uniform(0, 0.2)) * np.maximum(octaves(rng, size, 2 * d), 0)
-    nuclear_dye = _dye(rng, HAEMATOXYLIN if rng.random() < 0.6 else AZURE, 0.15)
     return _expose(
         rng,
         [
-            (nuclear * np.float32(log_uniform(rng, 0.5, 1.6)), nuclear_dye),
+            (nuclear * np.float32(log_uniform(rng, 0.4, 1.5)), _nuclear_dye(rng)),
             (pale * np.float32(log_uniform(rng, 0.03, 0.25)), _dye(rng, EOSIN, 0.2)),
         ],
         size,

@@ -1,0 +1,61 @@
+"""The picture sheet of synthetic fields in the documentation: one row per look, each at several cell sizes.
+
+python benchmarks/synthetic_sheet.py [--out docs/images/synthetic.png] [--look LOOK] [--labels]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from napari_cupre.data.synthetic import LOOKS, Field, draw_field
+
+DIAMETERS = (12, 16, 22, 30, 42)
+GAP = 2
+OUTLINE = (255, 230, 0)
+
+
+def picture(field: Field, outlined: bool) -> np.ndarray:
+    """The field as uint8 RGB, its cells outlined if wanted."""
+    image = (np.clip(field.image, 0, 1) * 255).astype(np.uint8)
+    if outlined:
+        image[find_boundaries(field.labels, mode="inner")] = OUTLINE
+    return np.pad(image, ((GAP, 0), (GAP, 0), (0, 0)), constant_values=255)
+
+
+def sheet(looks: list[str], size: int, seed: int, outlined: bool) -> np.ndarray:
+    """Rows of fields; the last of each row shows its labels."""
+    rows = []
+    for number, look in enumerate(looks):
+        row = []
+        for column, diameter in enumerate(DIAMETERS):
+            rng = np.random.default_rng([seed, number, column])
+            is_last = column == len(DIAMETERS) - 1
+            row.append(picture(draw_field(rng, size, look, diameter), outlined or is_last))
+        rows.append(np.concatenate(row, axis=1))
+    return np.concatenate(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("docs/images/synthetic.png"))
+    parser.add_argument("--look", choices=list(LOOKS), help="only this look, in ten rows")
+    parser.add_argument("--size", type=int, default=128, help="side of a field in px")
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--labels", action="store_true", help="outline the cells of all fields")
+    options = parser.parse_args()
+    looks = [options.look] * 10 if options.look else list(LOOKS)
+    picture_sheet = sheet(looks, options.size, options.seed, options.labels)
+    # 256 colours of one palette are a third of the bytes, and the difference is not seen.
+    Image.fromarray(picture_sheet).quantize(256).save(options.out, optimize=True)
+    print(f"{options.out}: {options.out.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
