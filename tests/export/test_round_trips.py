@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from napari_cupre.data.files import image_stem
 from napari_cupre.evaluate.coco_ap import coco_evaluate
-from napari_cupre.export import FolderWriter, write
+from napari_cupre.export import write
 from napari_cupre.export.importers import ImageShapes, import_annotations, import_to_folder
 
 #: Formats that keep the cells' values, and the ending of what each writes.
@@ -65,10 +65,9 @@ def test_planes_of_one_kind_come_back(name, axes, tmp_path):
 
 def test_a_folder_of_results_is_read_with_the_images_sizes(tmp_path):
     fields = {"one": discs(), "two": blobs()[:50]}
-    with FolderWriter(tmp_path / "roi", "roi") as rois, FolderWriter(tmp_path / "images", "tif") as images:
-        for stem, labels in fields.items():
-            rois.add(stem, labels)
-            images.add(stem, labels)
+    for stem, labels in fields.items():
+        write(labels, tmp_path / "roi" / stem, "roi")
+        write(labels, tmp_path / "images" / stem, "tif")
     shapes = ImageShapes((tmp_path / "images").iterdir())
     written = list(import_to_folder(tmp_path / "roi", tmp_path / "labels", shapes))
     assert [image_stem(path) for path in written] == ["one", "two"]
@@ -76,10 +75,6 @@ def test_a_folder_of_results_is_read_with_the_images_sizes(tmp_path):
     assert all(np.array_equal(back[stem], labels) for stem, labels in fields.items())
 
 
-def test_predictions_json_is_evaluated_as_written(tmp_path):
-    with FolderWriter(tmp_path, "coco") as writer:
-        for stem in ("a", "b"):
-            writer.add(stem, discs())
-    truth = {stem: discs() for stem in ("a", "b")}
-    write(truth["b"], tmp_path / "b", "coco")
-    assert coco_evaluate(tmp_path / "b.json", [discs()]).ap == 1
+def test_what_was_written_is_evaluated(tmp_path):
+    (path,) = write(discs(), tmp_path / "a", "coco")
+    assert coco_evaluate(path, path).ap == 1

@@ -18,7 +18,7 @@ from roifile import ROI_TYPE, roiread
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.tiff import read_tiff
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.export import FORMATS, FolderWriter, write
+from napari_cupre.export import FORMATS, write
 from napari_cupre.export.cells import collect
 from napari_cupre.export.coco import CocoWriter
 from napari_cupre.export.table import measure
@@ -169,17 +169,15 @@ def test_no_cell_at_all_is_no_fault(name, tmp_path):
     assert path.name == f"a.b{FORMATS[name].ending}" and path.stat().st_size > 0
 
 
-def test_a_folder_of_images_shares_one_document(tmp_path):
-    with FolderWriter(tmp_path / "out", "tif, roi,coco,tif") as writer:
+def test_many_images_share_one_document(tmp_path):
+    path = tmp_path / "out" / "predictions.json"
+    with CocoWriter(path) as writer:
         for number, labels in enumerate((discs(), blobs())):
-            written = writer.add(f"image{number}", labels)
-        assert [path.name for path in written] == ["image1.tif", "image1_rois.zip"]
-        assert not (tmp_path / "out" / "predictions.json").exists()
-    coco = read_coco(tmp_path / "out" / "predictions.json")
+            writer.add(collect(labels, name=f"image{number}"))
+        assert not path.exists()
+    coco = read_coco(path)
     assert len(coco.imgs) == 2 and len(coco.anns) == 12 + len(np.unique(blobs())) - 1
-    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".json") == [
-        "predictions.json"
-    ]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_killed_run_is_taken_up(tmp_path):
@@ -205,11 +203,12 @@ def test_a_killed_run_is_taken_up(tmp_path):
 def test_a_foreign_file_is_not_overwritten(tmp_path):
     (tmp_path / "predictions.json").write_text('["mine"]')
     with pytest.raises(InputError, match=r"predictions\.json"):
-        FolderWriter(tmp_path, "coco")
+        CocoWriter(tmp_path / "predictions.json")
     assert (tmp_path / "predictions.json").read_text() == '["mine"]'
 
 
 def test_unknown_formats_and_unfit_shapes_are_said(tmp_path):
+    assert [path.suffix for path in write(discs(), tmp_path / "a", "tif, ROI,tif")] == [".tif", ".zip"]
     for formats in ("png", "", []):
         with pytest.raises(InputError, match="choose from tif, roi, coco, geojson, csv"):
             write(discs(), tmp_path / "a", formats)

@@ -102,7 +102,8 @@ def coco_evaluate(
         A JSON is either a list of results (pycocotools' form, image_id as in the truth) or a whole
         document as this package writes it, whose images are found in the truth by the stem of
         their file names. A prediction per image is anything with `scores`, `classes` and
-        `masks.rle()`, or a label image, all of whose cells then have score 1.
+        `masks.rle()`, or a label image. Cells of label images and of documents without scores have
+        score 1.
     kind : "segm" compares masks, "bbox" boxes
     settings : `CocoSettings()` if None; see also `LIVECELL`
 

@@ -148,8 +148,8 @@ def _renumbered(document: dict[str, Any], truth: dict[str, Any]) -> list[dict[st
         if stem not in ids:
             raise InputError(f'the predictions are of an image "{stem}", which the truth does not have.')
         new_ids[image["id"]] = ids[stem]
-    annotations = _entries(document, "annotations", ("image_id", "score"))
-    return [{**entry, "image_id": new_ids.get(entry["image_id"])} for entry in annotations]
+    annotations = _entries(document, "annotations", ("image_id",))
+    return [{"score": 1.0, **entry, "image_id": new_ids.get(entry["image_id"])} for entry in annotations]
 
 
 def _results_of_instances(

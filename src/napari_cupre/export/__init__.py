@@ -6,11 +6,10 @@ Importing this package makes all formats known.
 # In the order in which they are offered.
 from napari_cupre.export import label_tiff, imagej, coco, geojson, table  # isort: skip
 from napari_cupre.export.formats import FORMATS, Format, choose_formats, register_format
-from napari_cupre.export.writing import FolderWriter, write
+from napari_cupre.export.writing import write
 
 __all__ = [
     "FORMATS",
-    "FolderWriter",
     "Format",
     "choose_formats",
     "coco",

@@ -1,19 +1,18 @@
-"""Writing results: one image in several formats, or a folder of many."""
+"""Writing the cells of one image in several formats."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.export.cells import Result, collect
-from napari_cupre.export.coco import CocoWriter
-from napari_cupre.export.formats import Format, choose_formats
+from napari_cupre.export.formats import choose_formats
 
+#: Name of the COCO document of a whole folder of results; see `napari_cupre.export.coco.CocoWriter`.
 PREDICTIONS = "predictions.json"
 
 
@@ -51,70 +50,7 @@ def write(
     """
     chosen = choose_formats(formats)
     cells = collect(result, image=image, name=Path(stem).name, labels=labels, class_names=class_names)
-    paths = []
-    for each in chosen:
-        path = _path(stem, each)
+    paths = [Path(f"{os.fspath(stem)}{each.ending}") for each in chosen]
+    for each, path in zip(chosen, paths):
         each.write(cells, path)
-        paths.append(path)
     return paths
-
-
-class FolderWriter:
-    """Results of many images in one folder; their COCO entries go into one `predictions.json`.
-
-    To be used in a `with` statement, at whose end the document is written; see `CocoWriter` for
-    what a stopped run leaves.
-
-    Parameters
-    ----------
-    folder : made if need be
-    formats, class_names : see `write`
-    """
-
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        formats: str | Sequence[str] = "tif",
-        class_names: Sequence[str] = ("cell",),
-    ) -> None:
-        self.folder = Path(folder)
-        self.class_names = class_names
-        chosen = choose_formats(formats)
-        self.formats = [each for each in chosen if each.name != "coco"]
-        self._coco: CocoWriter | None = None
-        if len(self.formats) < len(chosen):
-            self._coco = CocoWriter(self.folder / PREDICTIONS, class_names)
-
-    def add(
-        self,
-        stem: str,
-        result: Result,
-        *,
-        image: CellImage | None = None,
-        labels: np.ndarray | None = None,
-    ) -> list[Path]:
-        """Write one image; parameters, result and errors as in `write`."""
-        cells = collect(result, image=image, name=stem, labels=labels, class_names=self.class_names)
-        paths = self.paths(stem)
-        for each, path in zip(self.formats, paths):
-            each.write(cells, path)
-        if self._coco is not None:
-            self._coco.add(cells)
-        return paths
-
-    def paths(self, stem: str) -> list[Path]:
-        """The files of one image, `predictions.json` left out."""
-        return [_path(self.folder / stem, each) for each in self.formats]
-
-    def __enter__(self) -> FolderWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._coco is not None:
-            self._coco.close()
-
-
-def _path(stem: str | os.PathLike[str], format_: Format) -> Path:
-    return Path(f"{os.fspath(stem)}{format_.ending}")
