@@ -194,13 +194,21 @@ class FinetuneRun:
 
     def _train(self) -> Iterator[Event]:
         self._began = time.monotonic() - self.elapsed
-        last_saved, judged_at = time.monotonic(), self._fraction()
+        last_saved = judged_at = time.monotonic()
+        judged, cost = self._fraction(), 0.0
         while not self._stop.is_set() and self._fraction() < 1:
             yield from self._one_step()
             yield from self._answer_preview()
-            if self.judge is not None and self._fraction() >= judged_at + JUDGE_EVERY:
-                judged_at = self._fraction()
+            since = time.monotonic() - judged_at
+            if (
+                self.judge is not None
+                and self._fraction() >= judged + JUDGE_EVERY
+                and since * JUDGE_SHARE >= cost
+            ):
+                begun = time.monotonic()
                 yield self._judge_now("average")
+                judged, judged_at = self._fraction(), time.monotonic()
+                cost = judged_at - begun
             if self.folder is not None and time.monotonic() - last_saved > SAVE_EVERY:
                 self._save_state()
                 last_saved = time.monotonic()
