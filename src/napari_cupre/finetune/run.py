@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import cos, pi
 from pathlib import Path
@@ -59,6 +59,8 @@ class FinetuneRun:
     settings : budget and the like.
     out : file of the finished model; its run folder `<stem>.run` holds the training set and, while
         training, everything that `resume` needs. None keeps the run in memory.
+    start_path : file of the starting model, where it is one.
+    clock : what the minutes are counted by, in seconds; `time.process_time` counts a busy machine out.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class FinetuneRun:
         settings: FinetuneSettings | None = None,
         out: Path | None = None,
         start_path: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_shots(shots)
         if out is not None and start_path is not None and out.resolve() == start_path.resolve():
@@ -80,7 +83,7 @@ class FinetuneRun:
                 f"The new model would overwrite the one it starts from, {out}: choose another name."
             )
         self.settings = settings or FinetuneSettings()
-        self.start, self.shots, self.out = start, shots, out
+        self.start, self.shots, self.out, self.clock = start, shots, out, clock
         self.folder = RunFolder(out) if out is not None else None
         self.state = RunState.IDLE
         self.result: Model | None = None
@@ -193,30 +196,30 @@ class FinetuneRun:
         return torch.optim.AdamW(groups, lr=rest, weight_decay=0.01)
 
     def _train(self) -> Iterator[Event]:
-        self._began = time.monotonic() - self.elapsed
-        last_saved = judged_at = time.monotonic()
+        self._began = self.clock() - self.elapsed
+        last_saved = judged_at = self.clock()
         judged, cost = self._fraction(), 0.0
         while not self._stop.is_set() and self._fraction() < 1:
             yield from self._one_step()
             yield from self._answer_preview()
-            since = time.monotonic() - judged_at
+            since = self.clock() - judged_at
             if (
                 self.judge is not None
                 and self._fraction() >= judged + JUDGE_EVERY
                 and since * JUDGE_SHARE >= cost
             ):
-                begun = time.monotonic()
+                begun = self.clock()
                 yield self._judge_now("average")
-                judged, judged_at = self._fraction(), time.monotonic()
+                judged, judged_at = self._fraction(), self.clock()
                 cost = judged_at - begun
-            if self.folder is not None and time.monotonic() - last_saved > SAVE_EVERY:
+            if self.folder is not None and self.clock() - last_saved > SAVE_EVERY:
                 self._save_state()
-                last_saved = time.monotonic()
+                last_saved = self.clock()
                 yield Saved(str(self.folder.state_path), "run", self.step)
 
     def _fraction(self) -> float:
         """Share of the budget that is used up."""
-        self.elapsed = time.monotonic() - self._began
+        self.elapsed = self.clock() - self._began
         used = 0.0
         if self.settings.minutes is not None:
             used = self.elapsed / (60 * self.settings.minutes)
