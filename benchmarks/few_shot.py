@@ -1,0 +1,201 @@
+"""Few-shot accuracy on BBBC038: starting models x annotated images x seeds, on the split of `split.py`.
+
+    python benchmarks/few_shot.py --models scratch --shots 5 --minutes 3              # random weights
+    python benchmarks/few_shot.py --models scratch --shots 5 --minutes 3 --marked 0.2 # a fifth marked
+    python benchmarks/few_shot.py --models scratch cupre --shots 0 1 5 20 --seeds 3 --out few_shot.csv
+
+AP is TP / (TP + FP + FN), mean over the test images. Rows that `--out` holds already are not run again.
+`--cpu` counts the minutes in CPU time of the process, so that what else the machine does changes nothing;
+use it with --threads 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from split import bbbc038_split, data_folder
+
+FIELDS = [
+    "model",
+    "kind",
+    "shots",
+    "marked",
+    "seed",
+    "minutes",
+    "steps",
+    "seconds",
+    "cells",
+    "ap50",
+    "ap",
+    "f1",
+]
+
+
+def main() -> None:
+    options = parse()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    print(f"{platform.platform()}, torch {torch.__version__}, {options.threads} threads")
+    rows = read_rows(options.out)
+    for case in cases(options):
+        if any(all(str(row[key]) == str(value) for key, value in case.items()) for row in rows):
+            continue
+        row = case | run(case, options)
+        rows.append(row)
+        write_rows(options.out, rows)
+        print({key: row[key] for key in FIELDS}, flush=True)
+    print(table(rows))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=["scratch"], help="names or files")
+    parser.add_argument("--shots", nargs="+", type=int, default=[5], help="annotated images; 0 = none at all")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument(
+        "--marked", type=float, default=1.0, help="share of each image's cells that is annotated"
+    )
+    parser.add_argument(
+        "--kind", default="fluorescence", choices=["fluorescence", "histology", "brightfield"]
+    )
+    parser.add_argument("--tests", type=int, default=30, help="unseen images")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu", action="store_true", help="count CPU time")
+    parser.add_argument("--out", type=Path)
+    return parser.parse_args()
+
+
+def cases(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    for seed in range(options.seeds):
+        for shots in options.shots:
+            for model in options.models:
+                if shots == 0 and (model == "scratch" or seed > 0):
+                    continue  # random weights find nothing, and without training there is nothing random
+                yield {
+                    "model": Path(model).stem if model.endswith(".safetensors") else model,
+                    "kind": options.kind,
+                    "shots": shots,
+                    "marked": options.marked,
+                    "seed": seed,
+                    "minutes": options.minutes if shots else 0,
+                }
+
+
+def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, object]:
+    """Train and test one case."""
+    from napari_cupre.evaluate import evaluate
+    from napari_cupre.finetune.run import FinetuneRun
+    from napari_cupre.finetune.settings import FinetuneSettings
+    from napari_cupre.model.zoo import open_model
+    from napari_cupre.predict import predict_plane
+
+    seed, shots = int(str(case["seed"])), int(str(case["shots"]))
+    path = next(m for m in options.models if m == case["model"] or Path(m).stem == case["model"])
+    model = open_model(path, "cpu", seed)
+    split = bbbc038_split(seed=0)
+    steps, seconds, cells = 0, 0.0, 0
+    if shots:
+        pool = split[f"shots_{options.kind}"]
+        chosen = np.random.default_rng([seed, shots]).permutation(pool)[:shots]
+        annotated = [annotate(identifier, options.marked, seed) for identifier in chosen]
+        cells = sum(len(np.unique(shot.labels)) - 1 for shot in annotated)
+        clock = time.process_time if options.cpu else time.monotonic
+        settings = FinetuneSettings(minutes=options.minutes, seed=seed, device="cpu")
+        training = FinetuneRun(model, annotated, settings, clock=clock)
+        for _ in training.events():
+            pass
+        if training.result is None:
+            raise RuntimeError("the training gave no model")
+        model, steps, seconds = training.result, training.step, training.elapsed
+    tests = np.random.default_rng(0).permutation(split[f"test_{options.kind}"])[: options.tests]
+    truth, found = [], []
+    for identifier in tests:
+        image, labels = read(identifier)
+        truth.append(labels)
+        found.append(predict_plane(model, image).labels)
+    report = evaluate(truth, found)
+    return {
+        "steps": steps,
+        "seconds": round(seconds),
+        "cells": cells,
+        "ap50": round(report.ap50, 4),
+        "ap": round(report.ap, 4),
+        "f1": round(report.f1, 4),
+    }
+
+
+def read(identifier: str) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised image and label image."""
+    from napari_cupre.data.image import normalise
+
+    folder = data_folder() / "bbbc038"
+    image = normalise(iio.imread(folder / "images" / f"{identifier}.png"))
+    return image, iio.imread(folder / "labels" / f"{identifier}.png").astype(np.int32)
+
+
+def annotate(identifier: str, marked: float, seed: int):
+    """A shot with all cells known, or with a random share of them and nothing else."""
+    from napari_cupre.data.annotation import make_shot
+
+    image, labels = read(identifier)
+    if marked >= 1:
+        return make_shot(image, labels, complete=True, name=identifier)
+    cells = np.unique(labels[labels > 0])
+    kept = np.random.default_rng(seed).permutation(cells)[: max(1, round(marked * len(cells)))]
+    return make_shot(image, np.where(np.isin(labels, kept), labels, 0), name=identifier)
+
+
+def read_rows(path: Path | None) -> list[dict[str, object]]:
+    if path is None or not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def write_rows(path: Path | None, rows: list[dict[str, object]]) -> None:
+    if path is None:
+        return
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """Mean over seeds, and half the range of a 95 % interval (Student's t) where there are several."""
+    from scipy.stats import t
+
+    groups: dict[tuple[str, ...], list[dict[str, object]]] = {}
+    for row in rows:
+        key = tuple(str(row[name]) for name in ("model", "kind", "shots", "marked", "minutes"))
+        groups.setdefault(key, []).append(row)
+    lines = [
+        "| model | kind | shots | marked | minutes | seeds | AP50 | AP |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for key, members in groups.items():
+        figures = []
+        for name in ("ap50", "ap"):
+            values = np.array([float(str(member[name])) for member in members])
+            text = f"{values.mean():.3f}"
+            if len(values) > 1:
+                half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+                text += f" ± {half:.3f}"
+            figures.append(text)
+        lines.append("| " + " | ".join([*key, str(len(members)), *figures]) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
