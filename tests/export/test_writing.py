@@ -103,7 +103,9 @@ def test_geojson_is_valid_and_what_qupath_reads(tmp_path):
         value = feature["properties"]["measurements"]["label"]
         assert geometry.is_valid and geometry.area == (labels == value).sum()
         assert feature["properties"]["objectType"] == "detection"
+        # QuPath reads a class only if it has both.
         assert feature["properties"]["classification"]["name"] == "cell"
+        assert len(feature["properties"]["classification"]["color"]) == 3
     assert {f["geometry"]["type"] for f in features} == {"Polygon", "MultiPolygon"}
     scored = json.loads(write(two_overlapping(), tmp_path / "b", "geojson")[0].read_text())
     assert [f["properties"]["measurements"]["score"] for f in scored["features"]] == [0.9, 0.8]

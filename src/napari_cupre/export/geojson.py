@@ -14,6 +14,8 @@ from napari_cupre.export.cells import Cells, PlaneCells
 from napari_cupre.export.formats import register_format
 from napari_cupre.export.outlines import Part, trace
 
+_COLOURS = ([0, 200, 120], [230, 90, 40], [70, 120, 240], [220, 200, 50], [190, 80, 210], [60, 200, 220])
+
 
 @register_format("geojson", ".geojson", "GeoJSON for QuPath")
 def write_geojson(cells: Cells, path: Path) -> None:
@@ -45,7 +47,11 @@ def _features(cells: Cells, plane: PlaneCells) -> list[dict[str, Any]]:
         properties = {
             "objectType": "detection",
             "name": str(label),
-            "classification": {"name": cells.class_name(category)},
+            # Without a colour QuPath refuses the whole file (GsonTools.PathClassTypeAdapter, since 0.4).
+            "classification": {
+                "name": cells.class_name(category),
+                "color": _COLOURS[(category - 1) % len(_COLOURS)],
+            },
             "measurements": measurements,
         }
         # QuPath wants an UUID; made from what the cell is, so that the same result gives the same file.
