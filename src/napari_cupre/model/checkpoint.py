@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-import tempfile
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
+from napari_cupre.data.files import atomic_write
+from napari_cupre.errors import InputError, ModelFileError
 from napari_cupre.model.config import ModelConfig, preset
 from napari_cupre.model.device import choose_device
 from napari_cupre.model.network import CellRCNN
@@ -136,25 +136,18 @@ def _half(value: Tensor, key: str) -> Tensor:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write to a temporary file beside `path`, then rename it."""
-    path = Path(path)
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise EnvironmentFault(
-            f"Could not write {path} ({error.strerror or error}): free some space or choose another folder."
-        ) from error
-    return path
+    """Write a whole file or nothing; it is on the disk itself before it takes its name.
+
+    Raises
+    ------
+    EnvironmentFault
+        As `napari_cupre.data.files.atomic_write`.
+    """
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return Path(path)
 
 
 def read_info(path: str | os.PathLike[str]) -> ModelInfo:
