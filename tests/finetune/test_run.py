@@ -90,6 +90,19 @@ def test_batchnorm_of_a_pretrained_start_is_held_and_that_of_random_weights_lear
         assert all(same) if held else not any(same)
 
 
+def test_only_random_weights_learn_the_first_layers(start, pretrained) -> None:
+    for model, held in ((pretrained, True), (start, False)):
+        run = FinetuneRun(model, [shot(0)], settings(steps=2))
+        list(run.events())
+        early = {id(p) for p in run.network.backbone.early_parameters()}
+        old = dict(model.network.named_parameters())
+        for name, parameter in run.network.named_parameters():
+            if id(parameter) in early:
+                assert torch.equal(parameter, old[name]) is held or not parameter.any()
+        assert 0 < len(early) < len(old)
+        assert all(p.requires_grad for p in run.result.network.parameters())
+
+
 def test_one_cell_is_enough_to_train_but_not_to_judge(pretrained) -> None:
     image, labels = discs(0)
     run = FinetuneRun(pretrained, [make_shot(image, np.where(labels == 3, 3, 0))], settings(steps=2))

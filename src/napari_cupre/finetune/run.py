@@ -189,8 +189,12 @@ class FinetuneRun:
 
     def _make_optimiser(self) -> torch.optim.AdamW:
         backbone, rest = RATES["scratch" if self.scratch else "pretrained"]
-        body = list(self.network.backbone.parameters())
-        ids = {id(p) for p in body}
+        if not self.scratch:
+            # The costliest maps to compute gradients for are those that change least.
+            for parameter in self.network.backbone.early_parameters():
+                parameter.requires_grad_(False)
+        body = [p for p in self.network.backbone.parameters() if p.requires_grad]
+        ids = {id(p) for p in self.network.backbone.parameters()}
         others = [p for p in self.network.parameters() if id(p) not in ids]
         groups = [{"params": body, "rate": backbone}, {"params": others, "rate": rest}]
         return torch.optim.AdamW(groups, lr=rest, weight_decay=0.01)

@@ -38,6 +38,16 @@ class Backbone(nn.Module):
         self.body = body
         self.channels: tuple[int, ...] = tuple(maps.channels())
 
+    def early_parameters(self) -> list[nn.Parameter]:
+        """Parameters up to the finest map: edges and textures, which differ little between images."""
+        last = cast(FeatureInfo, self.body.feature_info).module_name()[0].replace(".", "_")
+        parameters: list[nn.Parameter] = []
+        for name, module in self.body.named_children():
+            parameters += module.parameters()
+            if name == last:
+                break
+        return parameters
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) standardised images -> maps of stride 4, 8, 16, 32."""
         return self.body(images)
