@@ -14,18 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.regions import (
-    PLAIN_SUFFIXES,
-    TIFF_SUFFIXES,
-    ZARR_SUFFIX,
-    ImageCache,
-    RegionImage,
-    image_size,
-)
+from napari_cupre.data.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, ZARR_SUFFIX, is_junk
+from napari_cupre.data.regions import ImageCache, Plane, image_size
 from napari_cupre.errors import InputError
 
-_SUFFIXES = (*PLAIN_SUFFIXES, *TIFF_SUFFIXES)
-_JUNK = ("thumbs.db", "desktop.ini")
+_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES)
 
 #: A crop whose smoothed brightness varies less than this (in units of the stretched image) holds no cell.
 FLAT_DEVIATION = 0.04
@@ -40,15 +33,16 @@ def list_images(folder: Path) -> Iterator[Path]:
     while pending:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
+                path = Path(entry.path)
                 name = entry.name.lower()
-                if name.startswith(".") or name in _JUNK:
+                if is_junk(path):
                     continue
                 if name.endswith(ZARR_SUFFIX):
-                    yield Path(entry.path)
+                    yield path
                 elif entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
                 elif name.endswith(_SUFFIXES):
-                    yield Path(entry.path)
+                    yield path
 
 
 class UnlabelledIndex:
@@ -156,7 +150,7 @@ class UnlabelledIndex:
                 counts.append(0)  # unreadable: it will be named when it is drawn
                 continue
             counts.append(max(1, height // side) * max(1, width // side))
-        return int(round(float(np.mean(counts)) * len(self)))
+        return round(float(np.mean(counts)) * len(self))
 
 
 @dataclass
@@ -165,7 +159,7 @@ class Crop:
 
     Attributes
     ----------
-    image : float32 (side, side, C), stretched to about [0, 1]; C is 1 for grey and 3 for colour.
+    image : float32 (side, side, C), normalised; C is 1 for grey and 3 for colour.
     number : the file's number in the index.
     skipped : files that could not be read on the way to this crop, with the reason.
     """
@@ -203,6 +197,8 @@ class UnlabelledCrops:
         self.zoom = zoom
         self._cumulative = None if weights is None else np.cumsum(weights, dtype=np.float64)
         self._cache = ImageCache(cache_bytes)
+        self._turn = -1
+        self._order = np.zeros(0, np.int64)
 
     def draw(self, number: int) -> tuple[Crop, np.random.Generator]:
         """Crop `number` and the generator that made it, for whatever is random about its use.
@@ -214,15 +210,13 @@ class UnlabelledCrops:
         """
         rng = np.random.default_rng([self.seed, number])
         skipped: list[tuple[str, str]] = []
-        for _ in range(_FILES):
-            file = self._draw_file(rng)
+        for attempt in range(_FILES):
+            file = int(rng.integers(len(self.index))) if attempt else self._draw_file(number, rng)
             path = self.index[file]
             try:
-                image = self._cache.get(path)
-                plane = image.draw_plane(rng)
-                pixels = self._textured_window(image, plane, rng)
-            except Exception as reason:  # a reader of foreign files may raise anything
-                skipped.append((str(path), f"{type(reason).__name__}: {reason}"))
+                pixels = self._textured_window(self._cache.get(path).draw_plane(rng), rng)
+            except Exception as reason:  # a window of a damaged file may raise anything, like its header
+                skipped.append((str(path), " ".join(str(reason).split())))
                 continue
             return Crop(pixels, file, skipped), rng
         raise InputError(
@@ -230,24 +224,27 @@ class UnlabelledCrops:
             f"({skipped[-1][1]}); check the folders given by --unlabelled."
         )
 
-    def _draw_file(self, rng: np.random.Generator) -> int:
-        if self._cumulative is None:
-            return int(rng.integers(len(self.index)))
-        place = rng.random() * self._cumulative[-1]
-        return min(int(np.searchsorted(self._cumulative, place, side="right")), len(self.index) - 1)
+    def _draw_file(self, number: int, rng: np.random.Generator) -> int:
+        """Every file once in each pass over the set, in another order in each; at random if there are weights."""
+        if self._cumulative is not None:
+            place = rng.random() * self._cumulative[-1]
+            return min(int(np.searchsorted(self._cumulative, place, side="right")), len(self.index) - 1)
+        turn, place_in_turn = divmod(number, len(self.index))
+        if turn != self._turn:
+            self._turn = turn
+            self._order = np.random.default_rng([self.seed, turn, 1]).permutation(len(self.index))
+        return int(self._order[place_in_turn])
 
-    def _textured_window(
-        self, image: RegionImage, plane: tuple[int, ...], rng: np.random.Generator
-    ) -> np.ndarray:
+    def _textured_window(self, plane: Plane, rng: np.random.Generator) -> np.ndarray:
         """The first of a few random windows that is not flat, else the least flat one."""
-        factor = float(np.exp(rng.uniform(-np.log(self.zoom), np.log(self.zoom))))
-        side = min(int(round(self.side * factor)), image.height, image.width)
+        factor = np.exp(rng.uniform(-np.log(self.zoom), np.log(self.zoom)))
+        side = min(round(self.side * factor), plane.height, plane.width)
         best: np.ndarray | None = None
         best_deviation = -1.0
         for _ in range(_PLACES):
-            y = int(rng.integers(image.height - side + 1))
-            x = int(rng.integers(image.width - side + 1))
-            window = image.stretched(plane, y, x, side, side)
+            y = int(rng.integers(plane.height - side + 1))
+            x = int(rng.integers(plane.width - side + 1))
+            window = plane.window(y, x, side, side)
             deviation = smooth_deviation(window)
             if deviation > best_deviation:
                 best, best_deviation = window, deviation
@@ -255,12 +252,6 @@ class UnlabelledCrops:
                 break
         if best is None:
             raise ValueError("an image without pixels")
-        if (
-            best.shape[-1] == 3
-            and np.array_equal(best[..., 0], best[..., 1])
-            and np.array_equal(best[..., 0], best[..., 2])
-        ):
-            best = best[..., :1]  # grey, stored as colour
         return best
 
 

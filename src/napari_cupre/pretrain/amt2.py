@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import MEAN, STD, CellRCNN
 from napari_cupre.pretrain.batchnorm import DomainStatistics
 from napari_cupre.pretrain.contrast import ContrastiveObjective
@@ -55,7 +56,7 @@ class Amt2:
     def __init__(
         self,
         network: CellRCNN,
-        objective: (ContrastiveObjective & nn.Module) | None,  # type: ignore[operator]
+        objective: ContrastiveObjective | None,
         settings: PretrainSettings,
         ranks: Ranks,
     ) -> None:
@@ -63,8 +64,8 @@ class Amt2:
         self.objective = objective
         self.settings = settings
         self.ranks = ranks
-        self.statistics = DomainStatistics(network, settings.norm)  # type: ignore[arg-type]
-        self.average = AveragedWeights(network, settings.average)
+        self.statistics = DomainStatistics(network, settings.norm)
+        self.average = AveragedWeights(network, self.statistics.mode, settings.average)
         self.contrastive = self._contrastive_task() if objective is not None else None
         self.supervised = self._supervised_task() if settings.supervised else None
 
@@ -95,7 +96,7 @@ class Amt2:
                 gradients.append(self.supervised.shared_gradient())  # type: ignore[union-attr]
         if compare:
             done.metrics["gradient_cosine"] = cosine(*gradients)
-        self.average.update(self.network, step)
+        self.average.update(self.network, self.statistics, step)
         done.losses["total"] = sum(done.losses.values())
         return done
 
@@ -134,7 +135,7 @@ class Amt2:
         for group in range(groups):
             own = slice(group * size, (group + 1) * size)
             torch.manual_seed(self._seed(step, part, _SAMPLING, self.ranks.rank * groups + group))
-            images = fields.images[own].to(device, memory_format=torch.channels_last)
+            images = fields.images[own].to(device, memory_format=memory_format(device))
             targets = [target.to(device) for target in fields.targets[own]]
             with self.statistics.training("source"), self.ranks.fabric.autocast():
                 losses = self.network(images, targets)
@@ -191,4 +192,6 @@ class Amt2:
 
 def _standardised(images: Tensor, device: torch.device) -> Tensor:
     """As the network standardises images for its backbone."""
-    return ((images.to(device, non_blocking=True) - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+    return ((images.to(device, non_blocking=True) - MEAN) / STD).contiguous(
+        memory_format=memory_format(device)
+    )

@@ -8,9 +8,10 @@ Visual Pre-Training", CVPR 2021.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -48,37 +49,36 @@ class Contrasted:
     keys: list[Tensor]
 
 
-class Backbone(Protocol):
-    """What an objective needs of a backbone: maps of strides 4 to 32 and their channels."""
+class ContrastiveObjective(nn.Module, ABC):
+    """What AMT2's first step trains the backbone with; another one is registered in `OBJECTIVES`.
 
-    channels: list[int]
-
-    def __call__(self, images: Tensor) -> list[Tensor]: ...
-
-
-class ContrastiveObjective(Protocol):
-    """A contrastive objective: what AMT2's first step trains the backbone with.
-
-    It is an `nn.Module` whose state dict holds key encoder, heads and queue, and not the query backbone.
+    Its state dict holds key encoder, heads and queue, and not the query backbone, which belongs to the network.
     """
 
+    @abstractmethod
     def contrast(
         self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Ranks
     ) -> Contrasted:
-        """Loss of a batch of view pairs (B, 3, H, W); `order` is the permutation of the global batch of keys."""
-        ...
+        """Loss of a batch of view pairs.
 
+        Parameters
+        ----------
+        backbone : the query backbone.
+        query, key : (B, 3, H, W), standardised; this process's share of the global batch.
+        order : permutation of the global batch, in which the keys are encoded.
+        """
+
+    @abstractmethod
     def enqueue(self, keys: list[Tensor]) -> None:
         """Put the keys of all processes into the queue, in place of the oldest."""
-        ...
 
+    @abstractmethod
     def follow(self, backbone: nn.Module) -> None:
         """Move the key encoder towards the query encoder."""
-        ...
 
+    @abstractmethod
     def trained(self) -> Iterator[nn.Parameter]:
         """Parameters beside the backbone's that the optimiser updates."""
-        ...
 
 
 def queue_length(distinct: int, batch: int, asked: int | None = None) -> tuple[int, str]:
@@ -133,7 +133,7 @@ class Queue(nn.Module):
         self.place.fill_((start + len(keys)) % len(self.keys))
 
 
-class MoCoV2(nn.Module):
+class MoCoV2(ContrastiveObjective):
     """MoCo v2: one embedding per image against a queue of keys.
 
     Parameters
@@ -143,19 +143,23 @@ class MoCoV2(nn.Module):
     generator : for the queue's first content.
     """
 
+    queue_count: ClassVar[int] = 1
+
     def __init__(self, backbone: nn.Module, settings: ContrastSettings, generator: torch.Generator) -> None:
         super().__init__()
         self.settings = settings
         self.head = self._make_head(_last_channels(backbone), settings.dim)
         self.key_backbone = copy.deepcopy(backbone).requires_grad_(False)
         self.key_head = copy.deepcopy(self.head).requires_grad_(False)
-        self.queues = nn.ModuleList(self._make_queues(settings, generator))
+        self.queues = nn.ModuleList(
+            Queue(settings.queue, settings.dim, generator) for _ in range(self.queue_count)
+        )
 
     def _make_head(self, channels: int, dim: int) -> nn.Module:
         return GlobalHead(channels, dim)
 
-    def _make_queues(self, settings: ContrastSettings, generator: torch.Generator) -> list[Queue]:
-        return [Queue(settings.queue, settings.dim, generator)]
+    def _negatives(self, number: int) -> Tensor:
+        return cast(Queue, self.queues[number]).keys
 
     def contrast(
         self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Ranks
@@ -175,21 +179,21 @@ class MoCoV2(nn.Module):
         query = self.head(features)
         with torch.no_grad():
             key = self.key_head(key_features)
-        loss, accuracy = info_nce(query, key, self.queues[0].keys, self.settings.temperature)
+        loss, accuracy = info_nce(query, key, self._negatives(0), self.settings.temperature)
         return Contrasted(loss, accuracy, [ranks.gather(key)])
 
     def enqueue(self, keys: list[Tensor]) -> None:
         """See `ContrastiveObjective.enqueue`."""
         for queue, new in zip(self.queues, keys, strict=True):
-            queue.put(new)
+            cast(Queue, queue).put(new)
 
     @torch.no_grad()
     def follow(self, backbone: nn.Module) -> None:
         """See `ContrastiveObjective.follow`: exponential moving average of all parameters."""
-        pairs = ((self.key_backbone, backbone), (self.key_head, self.head))
-        for slow, fast in pairs:
-            slow_parameters, fast_parameters = list(slow.parameters()), list(fast.parameters())
-            torch._foreach_lerp_(slow_parameters, fast_parameters, 1.0 - self.settings.momentum)
+        for slow, fast in ((self.key_backbone, backbone), (self.key_head, self.head)):
+            keys: list[Tensor] = list(slow.parameters())
+            queries: list[Tensor] = list(fast.parameters())
+            torch._foreach_lerp_(keys, queries, 1.0 - self.settings.momentum)
 
     def trained(self) -> Iterator[nn.Parameter]:
         """See `ContrastiveObjective.trained`."""
@@ -203,17 +207,15 @@ class DenseCL(MoCoV2):
     queue of the other images' mean dense keys.
     """
 
-    def _make_head(self, channels: int, dim: int) -> nn.Module:
-        return nn.ModuleDict({"whole": GlobalHead(channels, dim), "dense": DenseHead(channels, dim)})
+    queue_count: ClassVar[int] = 2
 
-    def _make_queues(self, settings: ContrastSettings, generator: torch.Generator) -> list[Queue]:
-        return [Queue(settings.queue, settings.dim, generator) for _ in range(2)]
+    def _make_head(self, channels: int, dim: int) -> nn.Module:
+        return BothHeads(channels, dim)
 
     def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Ranks) -> Contrasted:
-        assert isinstance(self.head, nn.ModuleDict) and isinstance(self.key_head, nn.ModuleDict)
-        query, dense = self.head["whole"](features), self.head["dense"](features)
+        query, dense = self.head(features)
         with torch.no_grad():
-            key, dense_key = self.key_head["whole"](key_features), self.key_head["dense"](key_features)
+            key, dense_key = self.key_head(key_features)
             alike = F.normalize(features.float().flatten(2), dim=1).transpose(1, 2) @ F.normalize(
                 key_features.float().flatten(2), dim=1
             )
@@ -221,10 +223,8 @@ class DenseCL(MoCoV2):
             positive = torch.gather(dense_key, 1, partner[..., None].expand(-1, -1, dense_key.shape[2]))
             mean_key = F.normalize(dense_key.mean(1), dim=1)
         temperature = self.settings.temperature
-        loss, accuracy = info_nce(query, key, self.queues[0].keys, temperature)
-        dense_loss, _ = info_nce(
-            dense.flatten(0, 1), positive.flatten(0, 1), self.queues[1].keys, temperature
-        )
+        loss, accuracy = info_nce(query, key, self._negatives(0), temperature)
+        dense_loss, _ = info_nce(dense.flatten(0, 1), positive.flatten(0, 1), self._negatives(1), temperature)
         return Contrasted((loss + dense_loss) / 2, accuracy, [ranks.gather(key), ranks.gather(mean_key)])
 
 
@@ -254,6 +254,18 @@ class DenseHead(nn.Module):
         return F.normalize(self.out(F.relu(self.hidden(places))).float(), dim=2)
 
 
+class BothHeads(nn.Module):
+    """The embedding of the image and those of its places."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.whole = GlobalHead(channels, dim)
+        self.dense = DenseHead(channels, dim)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.whole(features), self.dense(features)
+
+
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """InfoNCE loss of unit vectors, in float32, and the share of queries nearer to their key than to any negative.
 
@@ -269,12 +281,15 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) 
     return loss, (logits.argmax(1) == 0).float().mean().detach()
 
 
-OBJECTIVES: dict[str, type[MoCoV2]] = {"mocov2": MoCoV2, "densecl": DenseCL}
+OBJECTIVES: dict[str, Callable[[nn.Module, ContrastSettings, torch.Generator], ContrastiveObjective]] = {
+    "mocov2": MoCoV2,
+    "densecl": DenseCL,
+}
 
 
 def make_objective(
     name: str, backbone: nn.Module, settings: ContrastSettings, generator: torch.Generator
-) -> MoCoV2:
+) -> ContrastiveObjective:
     """The objective registered under `name` (mocov2 or densecl)."""
     return OBJECTIVES[name](backbone, settings, generator)
 

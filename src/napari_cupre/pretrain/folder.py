@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.data.files import atomic_write
+from napari_cupre.errors import InputError
 from napari_cupre.pretrain.settings import PretrainSettings, read_settings
 
 if TYPE_CHECKING:
@@ -64,14 +64,8 @@ class RunFolder:
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a file of the run; it appears at once or not at all."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        except OSError as error:
-            raise EnvironmentFault(
-                f"Could not write {path} ({error.strerror}): free some space or choose another folder."
-            ) from error
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv; empty fields are left out."""

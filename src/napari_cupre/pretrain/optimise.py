@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.pretrain.batchnorm import DomainStatistics, Mode
+
 #: The learning rate ends at this share of its peak.
 _LAST = 0.02
 
@@ -97,18 +100,30 @@ class AveragedWeights:
     """Running average of a network's weights and BatchNorm statistics (Polyak); it is what is saved as the model.
 
     The decay grows to `decay` over the first steps, so that random weights are soon forgotten.
+
+    Attributes
+    ----------
+    network : with the averaged weights, in evaluation mode, in the domain "cells".
+    statistics : its BatchNorm statistics of both domains.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: CellRCNN, mode: Mode, decay: float) -> None:
         self.decay = decay
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.statistics = DomainStatistics(self.network, mode)
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after `step` steps."""
+    def update(self, network: CellRCNN, statistics: DomainStatistics, step: int) -> None:
+        """Take in the weights and statistics after `step` steps."""
         weight = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
-        mine, theirs = self.network.state_dict(), network.state_dict()
-        floats = [key for key, tensor in mine.items() if tensor.is_floating_point()]
+        _approach(self.network.state_dict(), network.state_dict(), weight)
+        _approach(self.statistics.state(), statistics.state(), weight)
+
+
+def _approach(mine: dict[str, Tensor], theirs: dict[str, Tensor], weight: float) -> None:
+    """Move tensors towards others by a share of the way; counters are copied."""
+    floats = [key for key, tensor in mine.items() if tensor.is_floating_point()]
+    if floats:
         torch._foreach_lerp_([mine[key] for key in floats], [theirs[key] for key in floats], weight)
-        for key in mine.keys() - set(floats):
-            mine[key].copy_(theirs[key])
+    for key in mine.keys() - set(floats):
+        mine[key].copy_(theirs[key])

@@ -9,29 +9,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from napari_cupre import __version__
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StateChanged, StepDone
+from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StateChanged, StepDone, Validated
 from napari_cupre.model.checkpoint import Model, ModelInfo, save_model
 from napari_cupre.model.config import preset
-from napari_cupre.model.device import choose_device, training_dtype
+from napari_cupre.model.device import choose_device, memory_format, training_dtype
 from napari_cupre.pretrain.amt2 import Amt2, Iteration
 from napari_cupre.pretrain.folder import MetricsLog, RunFolder
+from napari_cupre.pretrain.monitor import HeldOut, Judgement
 from napari_cupre.pretrain.ranks import Ranks
+from napari_cupre.pretrain.report import Material, report_page
 from napari_cupre.pretrain.settings import PretrainSettings
 from napari_cupre.pretrain.sources import collate_fields
 from napari_cupre.pretrain.start import (
     make_contrast,
     make_fields,
+    make_held_out,
     make_network,
     make_sources,
     open_index,
 )
 from napari_cupre.pretrain.state import Counters, load_state, save_state
 from napari_cupre.pretrain.streams import batches, default_workers
-from napari_cupre.pretrain.views import collate_views
+from napari_cupre.pretrain.views import ViewPairs, collate_views
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -46,6 +47,8 @@ COLUMNS = (
     "mask",
     "contrast_accuracy",
     "gradient_cosine",
+    "held_out_ap",
+    "held_out_ap50",
     "contrast_lr",
     "supervised_lr",
     "contrast_gradient",
@@ -84,6 +87,10 @@ class PretrainRun:
         self._log: MetricsLog | None = None
         self._skipped: set[str] = set()
         self._unnamed: list[tuple[str, str]] = []
+        self._pairs: ViewPairs | None = None
+        self._held_out: HeldOut | None = None
+        self._judgement: Judgement | None = None
+        self._best_ap50 = -1.0
 
     def stop(self) -> None:
         """Ask the run to save and end after the current iteration; safe from a signal handler or any thread."""
@@ -123,7 +130,7 @@ class PretrainRun:
         fabric.barrier()
         sources = make_sources(settings, preset(settings.preset).diameter)
         network = make_network(settings, sources.classes)
-        network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(fabric.device, memory_format=memory_format(fabric.device))  # type: ignore[call-overload]
         pairs = objective = None
         if settings.contrastive:
             index = open_index(settings, self.folder.index)
@@ -143,7 +150,9 @@ class PretrainRun:
         )
         fields = make_fields(settings, sources) if settings.supervised else None
         self._fields = self._stream(fields, collate_fields, settings.batch, settings.supervised_steps)
+        self._pairs = pairs
         if self.ranks.is_first:
+            self._held_out = make_held_out(settings, sources)
             self._log = MetricsLog(self.folder, COLUMNS, settings.log_every, self.counters.step)
 
     def _stream(self, dataset: Any, collate: Any, batch: int, per_iteration: int) -> Iterator[Any]:
@@ -168,15 +177,31 @@ class PretrainRun:
                 self.was_stopped = True
                 return
             before = time.monotonic()
-            done = self.learner.iterate(counters.step, fraction, self._watched(self._views), self._watched(self._fields))
+            done = self.learner.iterate(
+                counters.step, fraction, self._watched(self._views), self._watched(self._fields)
+            )
             counters.step += 1
             counters.seconds = self.ranks.same_number(time.monotonic() - begun)
             done.metrics["iterations_per_second"] = 1.0 / max(1e-9, time.monotonic() - before)
             yield from self._name_skipped()
-            yield self._report(done)
+            yield from self._validate(done)
+            yield self._step_done(done)
             if self.ranks.agree(time.monotonic() - saved > 60.0 * self.settings.checkpoint_minutes):
                 yield from self._save()
                 saved = time.monotonic()
+
+    def _validate(self, done: Iteration) -> Iterator[Event]:
+        """Now and then: AP of the averaged weights on held-out fields of the source."""
+        every, step = self.settings.validate_every, self.counters.step
+        if self._held_out is None or step % every:
+            return
+        average = self.learner.average
+        with average.statistics.standing_in("source"), self.ranks.fabric.autocast():
+            found = self._judgement = self._held_out.judge(average.network)
+        done.metrics |= {"held_out_ap": found.ap, "held_out_ap50": found.ap50}
+        is_best, self._best_ap50 = found.ap50 > self._best_ap50, max(found.ap50, self._best_ap50)
+        # Detection alone is judged; the losses of a sampled training step would say little here.
+        yield Validated(step, found.ap50, found.ap, float("nan"), found.cells, is_best)
 
     def _used(self) -> float:
         """Share of the budget that is used up."""
@@ -204,7 +229,7 @@ class PretrainRun:
                 stream.write(path + "\n")
             yield Notice(f"Skipped {path}, which cannot be read ({reason}).")
 
-    def _report(self, done: Iteration) -> StepDone:
+    def _step_done(self, done: Iteration) -> StepDone:
         counters = self.counters
         self.losses = done.losses
         if self._log is not None:
@@ -223,12 +248,29 @@ class PretrainRun:
             save_model(self.finished_model(), self.folder.model)
             kind = "final" if self._used() >= 1.0 else "last"
             yield Saved(str(self.folder.model), kind, self.counters.step)
+            self.folder.write_text(self.folder.report, report_page(self._material()))
         self.ranks.fabric.barrier()
+
+    def _material(self) -> Material:
+        assert self._log is not None
+        self._log.write(self.counters.step, self.counters.seconds)
+        fields = self._held_out.fields if self._judgement is not None and self._held_out is not None else []
+        return Material(
+            f"{self.settings.objective}, preset {self.settings.preset}: {self.counters.step} iterations in "
+            f"{self.counters.seconds / 60:.1f} minutes.",
+            self.settings,
+            self.folder.read_metrics(),
+            [self._pairs[number] for number in range(10)] if self._pairs is not None else [],
+            fields,
+            self._judgement.predicted if self._judgement is not None else [],
+        )
 
     def finished_model(self) -> Model:
         """The averaged weights as a model of the one class "cell"."""
         settings, counters = self.settings, self.counters
-        network = copy.deepcopy(self.learner.average.network).cpu().requires_grad_(True)
+        average = self.learner.average
+        with average.statistics.standing_in(settings.norm_kept):
+            network = copy.deepcopy(average.network).cpu().requires_grad_(True)
         network.keep_classes(["cell"])
         training = {
             "objective": settings.objective,
@@ -244,7 +286,14 @@ class PretrainRun:
             "seed": settings.seed,
             "code_version": __version__,
         }
-        info = ModelInfo(name=self.folder.path.name, config=network.config, training=training)
+        metrics = {}
+        if self._judgement is not None:
+            metrics = {
+                "held_out_ap50": self._judgement.ap50,
+                "held_out_ap50_by_source": self._judgement.by_source,
+            }
+        name = self.folder.path.resolve().name
+        info = ModelInfo(name=name, config=network.config, training=training, metrics=metrics)
         return Model(network, info)
 
     def _close(self) -> None:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from napari_cupre.errors import InputError
+
+Mode = Literal["frozen", "shared", "dual"]
+Domain = Literal["cells", "source"]
 
 OBJECTIVES = ("amt2", "moco", "supervised")
 CONTRASTS = ("mocov2", "densecl")
 NORMS = ("dual", "shared", "frozen")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
-#: What may differ between the parts of one run: how long it goes on and on what it computes.
-FREE_ON_RESUME = ("iterations", "minutes", "workers", "device", "checkpoint_minutes", "log_every")
+#: What may differ between the parts of one run: how long it goes on, on what it computes, what is saved of it.
+FREE_ON_RESUME = (
+    "iterations",
+    "minutes",
+    "workers",
+    "device",
+    "checkpoint_minutes",
+    "log_every",
+    "norm_kept",
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +94,8 @@ class PretrainSettings:
     init: str = "scratch"
     objective: str = "amt2"
     contrast: str = "mocov2"
-    norm: str = "dual"
-    norm_kept: str = "cells"
+    norm: Mode = "dual"
+    norm_kept: Domain = "cells"
     seed: int = 0
     iterations: int | None = None
     minutes: float | None = None

@@ -12,11 +12,24 @@ from torch import nn
 from napari_cupre.data.coco import CocoSource
 from napari_cupre.data.unlabelled import UnlabelledCrops, UnlabelledIndex
 from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.model.coco_start import load_coco
 from napari_cupre.model.config import preset
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.pretrain.contrast import ContrastSettings, MoCoV2, make_objective, queue_length
+from napari_cupre.pretrain.contrast import (
+    ContrastiveObjective,
+    ContrastSettings,
+    make_objective,
+    queue_length,
+)
+from napari_cupre.pretrain.monitor import HeldOut
 from napari_cupre.pretrain.settings import PretrainSettings
-from napari_cupre.pretrain.sources import CocoFields, LabelledSource, MixedFields, SyntheticSource, split_numbers
+from napari_cupre.pretrain.sources import (
+    CocoFields,
+    LabelledSource,
+    MixedFields,
+    SyntheticSource,
+    split_numbers,
+)
 from napari_cupre.pretrain.views import ViewPairs, ViewSettings
 
 
@@ -30,7 +43,7 @@ class Sources:
     """The labelled sources: their weights, the parts held out of the COCO ones, and what was left out of them."""
 
     mixed: list[tuple[LabelledSource, float]]
-    held_out: list[LabelledSource]
+    held_out: list[tuple[LabelledSource, float]]
     notices: list[str]
 
     @property
@@ -58,12 +71,12 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
         sources.notices += coco.notices
         trained, held = split_numbers(len(coco), stream_seed(settings.seed, "held out"))
         sources.mixed.append((CocoFields(coco, trained, settings.crop), spec.weight))
-        sources.held_out.append(CocoFields(coco, held, settings.crop))
+        sources.held_out.append((CocoFields(coco, held, settings.crop), spec.weight))
     if settings.synthetic > 0:
         seeds = [stream_seed(settings.seed, name) for name in ("synthetic", "held-out synthetic")]
         trained_fields, held_fields = (SyntheticSource(settings.crop, seed, diameter) for seed in seeds)
         sources.mixed.append((trained_fields, settings.synthetic))
-        sources.held_out.append(held_fields)
+        sources.held_out.append((held_fields, settings.synthetic))
     return sources
 
 
@@ -82,6 +95,8 @@ def make_network(settings: PretrainSettings, classes: tuple[str, ...]) -> CellRC
         return network
     if settings.init == "imagenet":
         _load_imagenet(network)
+    elif settings.init == "coco":
+        load_coco(network)
     else:
         _load_checkpoint(network, settings.init)
     return network
@@ -116,6 +131,20 @@ def _load_checkpoint(network: CellRCNN, name: str) -> None:
             f"{network.config.preset} has {network.config.backbone}; choose a fitting --preset."
         )
     network.load_state_dict(fitting, strict=False)
+    _load_class_scores(network, start)
+
+
+@torch.no_grad()
+def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
+    """Take over the scores of background and of the classes that both networks know."""
+    ours, theirs = network.heads.box.score, start.heads.box.score
+    if ours.in_features != theirs.in_features:
+        return
+    known = {name: row for row, name in enumerate(("", *start.config.classes))}
+    for row, name in enumerate(("", *network.config.classes)):
+        if name in known:
+            ours.weight[row].copy_(theirs.weight[known[name]])
+            ours.bias[row].copy_(theirs.bias[known[name]])
 
 
 def open_index(settings: PretrainSettings, path: Path) -> UnlabelledIndex:
@@ -143,7 +172,7 @@ def excluded(settings: PretrainSettings) -> frozenset[str]:
 
 def make_contrast(
     settings: PretrainSettings, index: UnlabelledIndex, backbone: nn.Module
-) -> tuple[ViewPairs, MoCoV2, str]:
+) -> tuple[ViewPairs, ContrastiveObjective, str]:
     """The contrastive data and objective, and a remark if the queue had to be shortened."""
     length, remark = queue_length(
         index.distinct_crops(settings.context), settings.contrastive_batch, settings.queue
@@ -167,3 +196,11 @@ def make_contrast(
 def make_fields(settings: PretrainSettings, sources: Sources) -> MixedFields:
     """The data of the supervised step."""
     return MixedFields(sources.mixed, sources.classes, stream_seed(settings.seed, "source"))
+
+
+def make_held_out(settings: PretrainSettings, sources: Sources) -> HeldOut | None:
+    """The fields on which forgetting is watched; None if nobody watches."""
+    if not settings.supervised or settings.validate_every == 0:
+        return None
+    dataset = MixedFields(sources.held_out, sources.classes, stream_seed(settings.seed, "held-out fields"))
+    return HeldOut(dataset, settings.validation_fields)

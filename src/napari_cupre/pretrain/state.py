@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from napari_cupre.data.files import atomic_write
 from napari_cupre.errors import InputError
 from napari_cupre.pretrain.amt2 import Amt2
+from napari_cupre.pretrain.batchnorm import DomainStatistics
 
 FORMAT = 1
 
@@ -32,11 +34,11 @@ def save_state(path: Path, learner: Amt2, counters: Counters) -> None:
     from safetensors.torch import save_file
 
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in _tensors(learner).items()}
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, metadata={"format": str(FORMAT), "counters": json.dumps(asdict(counters))})
-    with open(temporary, "r+b") as handle:
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    header = {"format": str(FORMAT), "counters": json.dumps(asdict(counters))}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+        with temporary.open("r+b") as handle:
+            os.fsync(handle.fileno())
 
 
 def load_state(path: Path, learner: Amt2) -> Counters:
@@ -52,7 +54,7 @@ def load_state(path: Path, learner: Amt2) -> Counters:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
         counters = Counters(**json.loads(header["counters"]))
         _load_tensors(learner, tensors)
     except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -69,6 +71,10 @@ def _modules(learner: Amt2) -> dict[str, torch.nn.Module]:
     return modules
 
 
+def _statistics(learner: Amt2) -> dict[str, DomainStatistics]:
+    return {"statistics": learner.statistics, "average_statistics": learner.average.statistics}
+
+
 def _optimisers(learner: Amt2) -> dict[str, torch.optim.Optimizer]:
     tasks = {"contrastive": learner.contrastive, "supervised": learner.supervised}
     return {name: task.optimiser for name, task in tasks.items() if task is not None}
@@ -80,7 +86,8 @@ def _tensors(learner: Amt2) -> dict[str, Tensor]:
         for prefix, module in _modules(learner).items()
         for key, tensor in module.state_dict().items()
     }
-    tensors |= {f"statistics/{key}": tensor for key, tensor in learner.statistics.state().items()}
+    for prefix, statistics in _statistics(learner).items():
+        tensors |= {f"{prefix}/{key}": tensor for key, tensor in statistics.state().items()}
     for prefix, optimiser in _optimisers(learner).items():
         for number, values in optimiser.state_dict()["state"].items():
             tensors |= {f"{prefix}/{number}/{key}": torch.as_tensor(value) for key, value in values.items()}
@@ -90,7 +97,8 @@ def _tensors(learner: Amt2) -> dict[str, Tensor]:
 def _load_tensors(learner: Amt2, tensors: Mapping[str, Tensor]) -> None:
     for prefix, module in _modules(learner).items():
         module.load_state_dict(_below(tensors, prefix))
-    learner.statistics.load_state(_below(tensors, "statistics"))
+    for prefix, statistics in _statistics(learner).items():
+        statistics.load_state(_below(tensors, prefix))
     for prefix, optimiser in _optimisers(learner).items():
         state: dict[int, dict[str, Any]] = {}
         for key, tensor in _below(tensors, prefix).items():

@@ -76,7 +76,7 @@ def make_view(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings
 def _resized_part(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
     """A square part of the crop that holds something, (C, side, side)."""
     whole = crop.shape[0]
-    side = max(2, int(round(whole * np.sqrt(rng.uniform(settings.min_scale, 1.0)))))
+    side = max(2, round(whole * float(np.sqrt(rng.uniform(settings.min_scale, 1.0)))))
     for _ in range(_PLACES):
         y, x = rng.integers(whole - side + 1, size=2)
         window = crop[y : y + side, x : x + side]

@@ -1,0 +1,152 @@
+"""A run can be repeated, stopped, killed and continued, and never overwrites another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Finished, RunState, Saved, StepDone
+from napari_cupre.model.checkpoint import load_model
+from napari_cupre.pretrain.folder import RunFolder
+from napari_cupre.pretrain.run import PretrainRun
+from napari_cupre.pretrain.settings import PretrainSettings
+
+Make = Callable[..., PretrainSettings]
+
+
+def losses_of(events: list[Event]) -> list[dict[str, float]]:
+    return [event.losses for event in events if isinstance(event, StepDone)]
+
+
+def stop_after(run: PretrainRun, steps: int) -> list[Event]:
+    seen = []
+    for event in run.events():
+        seen.append(event)
+        if isinstance(event, StepDone) and event.step == steps:
+            run.stop()
+    return seen
+
+
+def test_a_run_writes_all_it_promises(small: Make, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = PretrainRun(small(), out)
+    events = list(run.events())
+    assert run.state is RunState.DONE
+    assert isinstance(events[-1], Finished)
+    assert [e.kind for e in events if isinstance(e, Saved)] == ["run", "final"]
+    rows = RunFolder(out).read_metrics()
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert {"contrast", "mask", "contrast_accuracy", "supervised_lr"} <= set(rows[0])
+    assert "gradient_cosine" in rows[0] and "gradient_cosine" not in rows[1]
+    assert -1.0 <= rows[0]["gradient_cosine"] <= 1.0
+    model = load_model(out / "model.safetensors", "cpu")
+    assert model.info.classes == ("cell",)
+    assert model.info.training["steps"] == 4 and model.info.training["objective"] == "amt2"
+    assert any((out / "tensorboard").iterdir())
+
+
+def test_same_seed_same_losses_other_seed_others(small: Make, tmp_path: Path) -> None:
+    first, second, other = (
+        losses_of(list(PretrainRun(small(seed=seed), tmp_path / name).events()))
+        for seed, name in ((3, "a"), (3, "b"), (4, "c"))
+    )
+    assert first == second
+    assert first != other
+
+
+@pytest.mark.parametrize("contrast", ["mocov2", "densecl"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    small: Make, tmp_path: Path, contrast: str, workers: int
+) -> None:
+    settings = small(contrast=contrast, iterations=5)
+    whole = list(PretrainRun(settings, tmp_path / "whole").events())
+    parts = stop_after(PretrainRun(replace(settings, workers=workers), tmp_path / "parts"), 2)
+    resumed = PretrainRun(settings, tmp_path / "parts", resume=True)
+    parts += list(resumed.events())
+    assert losses_of(parts) == losses_of(whole)
+    for name in ("state", "model"):
+        ours, theirs = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("parts", "whole"))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    steps = [row["step"] for row in RunFolder(tmp_path / "parts").read_metrics()]
+    assert steps == [1, 2, 3, 4, 5]
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(small: Make, tmp_path: Path) -> None:
+    settings = small(checkpoint_minutes=1e-6, iterations=4)
+    events = PretrainRun(settings, tmp_path / "run").events()
+    saved = 0
+    for event in events:
+        saved += isinstance(event, Saved) and event.kind == "run"
+        if saved == 2:
+            break
+    rows_before = RunFolder(tmp_path / "run").read_metrics()
+    resumed = PretrainRun(settings, tmp_path / "run", resume=True)
+    steps = [e.step for e in resumed.events() if isinstance(e, StepDone)]
+    assert steps == [3, 4]
+    assert RunFolder(tmp_path / "run").read_metrics()[:2] == rows_before[:2]
+
+
+@pytest.mark.parametrize("objective", ["moco", "supervised"])
+def test_the_baselines_are_the_same_loop_with_one_step_left_out(
+    small: Make, tmp_path: Path, objective: str
+) -> None:
+    events = list(PretrainRun(small(objective=objective, iterations=2), tmp_path / "run").events())
+    names = set(losses_of(events)[0])
+    assert ("contrast" in names) == (objective == "moco")
+    assert ("mask" in names) == (objective == "supervised")
+    assert load_model(tmp_path / "run" / "model.safetensors", "cpu").info.training["objective"] == objective
+
+
+def test_resuming_with_other_settings_names_them(small: Make, tmp_path: Path) -> None:
+    list(PretrainRun(small(iterations=1), tmp_path / "run").events())
+    with pytest.raises(InputError, match=r"seed: 0 -> 5.*temperature|temperature.*seed: 0 -> 5") as error:
+        PretrainRun(small(iterations=1, seed=5, temperature=0.5), tmp_path / "run", resume=True)
+    assert "batch" not in str(error.value)
+
+
+def test_a_larger_budget_may_be_given_on_resume(small: Make, tmp_path: Path) -> None:
+    list(PretrainRun(small(iterations=1), tmp_path / "run").events())
+    more = PretrainRun(small(iterations=2), tmp_path / "run", resume=True)
+    assert [e.step for e in more.events() if isinstance(e, StepDone)] == [2]
+
+
+def test_another_runs_folder_is_left_alone(small: Make, tmp_path: Path) -> None:
+    list(PretrainRun(small(iterations=1), tmp_path / "run").events())
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(InputError, match="holds a run already"):
+        PretrainRun(small(iterations=1), tmp_path / "run")
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        PretrainRun(small(), tmp_path / "thesis")
+    with pytest.raises(InputError, match="no run to resume"):
+        PretrainRun(small(), tmp_path / "nothing", resume=True)
+
+
+def test_a_damaged_checkpoint_is_refused(small: Make, tmp_path: Path) -> None:
+    list(PretrainRun(small(iterations=1), tmp_path / "run").events())
+    state = tmp_path / "run" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    with pytest.raises(InputError, match="damaged"):
+        list(PretrainRun(small(iterations=2), tmp_path / "run", resume=True).events())
+
+
+def test_corrupt_files_are_named_once_and_skipped(small: Make, tmp_path: Path, unlabelled: Path) -> None:
+    folder = tmp_path / "with_corrupt"
+    folder.mkdir()
+    for path in unlabelled.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "broken.png").write_bytes(b"no image at all")
+    run = PretrainRun(small(unlabelled=(str(folder),), iterations=8), tmp_path / "run")
+    told = [event.message for event in run.events() if "broken.png" in getattr(event, "message", "")]
+    assert len(told) == 1 and told[0].startswith("Skipped")
+    assert run.figures()["skipped"] == 1
