@@ -31,16 +31,16 @@ _EXAMPLE = f"""example:
   {PROG} --source coco/annotations.json --source-images coco/images --synthetic 1 \\
       --unlabelled scans/ smears/ --out runs/first --minutes 60
   {PROG} --out runs/first --resume          # goes on where it was stopped or killed
-  torchrun --nproc-per-node 8 -m napari_cupre.cli.pretrain --config runs/paper.yaml --out runs/paper --devices 8"""
+  torchrun --nproc-per-node 8 -m napari_cupre.cli.pretrain --config paper.yaml --out runs/paper --devices 8"""
 
 
 def build_parser() -> Parser:
     """The parser of the command."""
     parser = Parser(
         prog=PROG,
-        description="Pretrain a network by AMT2: in every iteration momentum contrast on unlabelled cell images, then "
-        "instance segmentation on a labelled source.\n\nEvery other setting of a run is set by --set NAME=VALUE or in the "
-        "--config file; RUN/settings.yaml lists them all.",
+        description="Pretrain a network by AMT2: in every iteration momentum contrast on unlabelled cell\n"
+        "images, then instance segmentation on a labelled source.\n\nEvery other setting of a run is set by "
+        "--set NAME=VALUE or in the --config\nfile; RUN/settings.yaml lists them all.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -125,11 +125,14 @@ def build_parser() -> Parser:
 
 
 def settings_from(args: argparse.Namespace) -> PretrainSettings:
-    """Settings from the run in --out (with --resume), the --config file, --set and the options, later ones first.
+    """Settings from the run in --out (with --resume), then the --config file, then --set, then the options.
+
+    What comes later goes before what came earlier.
 
     Raises
     ------
     InputError
+        If a setting is unknown or a file cannot be read.
     """
     from dataclasses import fields
 
@@ -154,8 +157,8 @@ def _sources(args: argparse.Namespace) -> list[dict[str, Any]]:
     weights = getattr(args, "source_weight", [1.0] * len(files))
     if not len(files) == len(folders) == len(weights):
         raise InputError(
-            f"There are {len(files)} --source, {len(folders)} --source-images and {len(weights)} --source-weight; "
-            "give one of each for every source."
+            f"There are {len(files)} --source, {len(folders)} --source-images and {len(weights)} "
+            "--source-weight; give one of each for every source."
         )
     return [dict(json=f, images=i, weight=w) for f, i, w in zip(files, folders, weights)]
 

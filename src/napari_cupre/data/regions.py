@@ -1,6 +1,7 @@
 """Windows of images of any size: read by region where the format allows, whole where the image is small.
 
-The unlabelled images of a pretraining run may be thumbnails or slides; a crop costs about the same from either.
+The unlabelled images of a pretraining run may be thumbnails or slides; a crop costs about the same from
+either.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Plane:
         Returns
         -------
         numpy.ndarray
-            float32 (height, width, C), normalised; C is 1 for grey, also if it is stored as colour, and 3 for colour.
+            float32 (height, width, C), normalised; C is 1 for grey, also if it is stored as colour, and 3 for
+            colour.
         """
         window = self.stretch(np.asarray(self.pixels[y : y + height, x : x + width]))
         return window[..., :1] if (window[..., 1:] == window[..., :1]).all() else window

@@ -1,7 +1,8 @@
 """Unlabelled images: an index on disk that holds any number of files, and crops drawn from it.
 
-Indexing lists names and decodes nothing, so that a folder of a million files is ready in seconds; the list lives in a
-SQLite file, so that memory does not grow with it. Crop `i` of a seed is always the same crop, whoever draws it.
+Indexing lists names and decodes nothing, so that a folder of a million files is ready in seconds; the list
+lives in a SQLite file, so that memory does not grow with it. Crop `i` of a seed is always the same crop,
+whoever draws it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PLACES, _FILES = 6, 20
 
 
 def list_images(folder: Path) -> Iterator[Path]:
-    """Image files below a folder, streamed; an OME-Zarr folder counts as one image; junk and hidden files do not."""
+    """Image files below a folder, streamed; an OME-Zarr counts as one image; junk and hidden files do not."""
     pending = [str(folder)]
     while pending:
         with os.scandir(pending.pop()) as entries:
@@ -139,7 +140,8 @@ class UnlabelledIndex:
     def distinct_crops(self, side: int, looked_at: int = 200) -> int:
         """About how many crops of `side` px the images hold that do not overlap.
 
-        Sizes are read from the headers of at most `looked_at` files spread over the list; each image counts for one.
+        Sizes are read from the headers of at most `looked_at` files spread over the list; each image counts
+        for one.
         """
         numbers = np.unique(np.linspace(0, len(self) - 1, min(looked_at, len(self))).astype(int))
         counts = []
@@ -225,7 +227,7 @@ class UnlabelledCrops:
         )
 
     def _draw_file(self, number: int, rng: np.random.Generator) -> int:
-        """Every file once in each pass over the set, in another order in each; at random if there are weights."""
+        """Every file once in each pass over the set, in an order of its own; by chance if there are weights."""
         if self._cumulative is not None:
             place = rng.random() * self._cumulative[-1]
             return min(int(np.searchsorted(self._cumulative, place, side="right")), len(self.index) - 1)

@@ -1,8 +1,8 @@
 """AMT2, alternate multi-task pre-training (Liao et al., "CUPre", arXiv 2310.03981).
 
-In every iteration the backbone takes a step of momentum contrast on unlabelled cell images, then the whole network takes a
-step of instance segmentation on the labelled source: two updates, one after the other, each with its own optimiser.
-The two baselines of the paper are the same loop with one of the steps left out.
+In every iteration the backbone takes a step of momentum contrast on unlabelled cell images, then the whole
+network takes a step of instance segmentation on the labelled source: two updates, one after the other, each
+with its own optimiser. The two baselines of the paper are the same loop with one of the steps left out.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ class Amt2:
         self.ranks.mean_gradients(task.parameters)
         norm = task.step()
         if self.objective is not None:
-            # The supervised step moves the query encoder as well: without this the key encoder would lag twice as far.
+            # The supervised step moves the query encoder as well: without this the key encoder would lag
+            # twice as far.
             self.objective.follow(self.network.backbone)
         done.metrics["supervised_lr"] = rate
         done.metrics["supervised_gradient"] = float(norm)

@@ -1,18 +1,18 @@
 """BatchNorm over two domains, and over parts of a batch.
 
-The contrastive step shows the backbone cells, the supervised step the source. One set of running statistics would be a
-mixture that fits neither. Three modes:
+The contrastive step shows the backbone cells, the supervised step the source. One set of running statistics
+would be a mixture that fits neither. Three modes:
 
 frozen
     The statistics of the start are used and kept, in both steps (for a well-trained start).
 shared
     One set for both, as a plain loop would have it.
 dual
-    One set for each; affine weights are shared (domain-specific statistics: Chang et al., CVPR 2019, who also split the
-    affine part). Which set the finished model carries is a setting.
+    One set for each; affine weights are shared (domain-specific statistics: Chang et al., CVPR 2019, who also
+    split the affine part). Which set the finished model carries is a setting.
 
-The sets are exchanged in the buffers of the BatchNorm layers themselves, so that any backbone works unchanged and its
-state dict keeps its names.
+The sets are exchanged in the buffers of the BatchNorm layers themselves, so that any backbone works unchanged
+and its state dict keeps its names.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def _average(tensor: Tensor, mean: Callable[[Tensor], Tensor]) -> None:
 def in_groups(encode: Callable[[Tensor], Sequence[Tensor]], images: Tensor, groups: int) -> list[Tensor]:
     """Encode a batch in equal parts, so that BatchNorm sees each part alone.
 
-    A query and its key must not share batch statistics, or the network tells them from the negatives by these ("cheats",
-    He et al., CVPR 2020, section 3.3). With keys in shuffled order their parts differ.
+    A query and its key must not share batch statistics, or the network tells them from the negatives by these
+    ("cheats", He et al., CVPR 2020, section 3.3). With keys in shuffled order their parts differ.
 
     Parameters
     ----------

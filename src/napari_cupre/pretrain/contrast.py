@@ -1,8 +1,8 @@
 """Momentum contrast: query and key encoder, queue, and the objectives MoCo v2 and DenseCL.
 
 Sources: He et al., "Momentum Contrast", CVPR 2020; Chen et al., "Improved Baselines with Momentum Contrastive
-Learning", arXiv 2003.04297 (v2: MLP head, temperature 0.2); Wang et al., "Dense Contrastive Learning for Self-Supervised
-Visual Pre-Training", CVPR 2021.
+Learning", arXiv 2003.04297 (v2: MLP head, temperature 0.2); Wang et al., "Dense Contrastive Learning for
+Self-Supervised Visual Pre-Training", CVPR 2021.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from napari_cupre.errors import InputError
 from napari_cupre.pretrain.batchnorm import in_groups
 from napari_cupre.pretrain.ranks import Ranks
 
-#: Longest queue: MoCo's own; and the one for a set of a few thousand images (method: official small-data settings).
+#: Longest queue: MoCo's own; and the one for a set of a few thousand images (method: official small-data
+#: settings).
 LONG_QUEUE, SHORT_QUEUE = 65_536, 4_096
 MANY_CROPS = 20_000
 
@@ -31,7 +32,7 @@ LEAST_BATCHES = 4
 
 @dataclass(frozen=True)
 class ContrastSettings:
-    """Settings of momentum contrast: queue length, batch, size of an embedding, temperature, momentum, BN parts."""
+    """Length of the queue, size of an embedding, temperature, momentum, and parts of a batch for BatchNorm."""
 
     queue: int
     dim: int = 128
@@ -42,7 +43,7 @@ class ContrastSettings:
 
 @dataclass
 class Contrasted:
-    """What a contrastive step gives: the loss with gradient, the share of queries that found their key, the keys."""
+    """The loss with its gradient, the share of queries that found their key, and the keys of all processes."""
 
     loss: Tensor
     accuracy: Tensor
@@ -52,7 +53,8 @@ class Contrasted:
 class ContrastiveObjective(nn.Module, ABC):
     """What AMT2's first step trains the backbone with; another one is registered in `OBJECTIVES`.
 
-    Its state dict holds key encoder, heads and queue, and not the query backbone, which belongs to the network.
+    Its state dict holds key encoder, heads and queue, and not the query backbone, which belongs to the
+    network.
     """
 
     @abstractmethod
@@ -104,14 +106,14 @@ def queue_length(distinct: int, batch: int, asked: int | None = None) -> tuple[i
     length = min(wanted, LONG_QUEUE, distinct - batch) // batch * batch
     if length < LEAST_BATCHES * batch:
         raise InputError(
-            f"The unlabelled images hold about {distinct} distinct crops, too few for contrast in batches of {batch}: "
-            f"add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
+            f"The unlabelled images hold about {distinct} distinct crops, too few for contrast in batches of "
+            f"{batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
         )
     if length >= wanted // batch * batch:
         return length, ""
     return length, (
-        f"The queue holds {length} keys instead of {wanted}, since the unlabelled images hold about {distinct} "
-        "distinct crops."
+        f"The queue holds {length} keys instead of {wanted}, since the unlabelled images hold about "
+        f"{distinct} distinct crops."
     )
 
 
@@ -203,8 +205,8 @@ class MoCoV2(ContrastiveObjective):
 class DenseCL(MoCoV2):
     """DenseCL: half of the loss is MoCo v2's, half contrasts places of the feature map.
 
-    Each place of the query's map is drawn to the key's place whose backbone feature is most alike, and away from a
-    queue of the other images' mean dense keys.
+    Each place of the query's map is drawn to the key's place whose backbone feature is most alike, and away
+    from a queue of the other images' mean dense keys.
     """
 
     queue_count: ClassVar[int] = 2
@@ -267,7 +269,8 @@ class BothHeads(nn.Module):
 
 
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """InfoNCE loss of unit vectors, in float32, and the share of queries nearer to their key than to any negative.
+    """InfoNCE loss of unit vectors, in float32, and the share of queries nearer to their key than to any
+    negative.
 
     Parameters
     ----------

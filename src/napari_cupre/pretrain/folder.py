@@ -47,13 +47,14 @@ class RunFolder:
             return
         if not resume:
             raise InputError(
-                f"The folder {self.path} holds a run already; continue it with --resume, or give another --out."
+                f"The folder {self.path} holds a run already; continue it with --resume, or give another "
+                "--out."
             )
         earlier = PretrainSettings.from_dict(read_settings(self.settings))
         if different := settings.differences(earlier):
             raise InputError(
-                f"The run in {self.path} was started with other settings ({'; '.join(different)}); resume it with the "
-                "same ones, or start another run with another --out."
+                f"The run in {self.path} was started with other settings ({'; '.join(different)}); resume it "
+                "with the same ones, or start another run with another --out."
             )
 
     def write_settings(self, settings: PretrainSettings) -> None:
@@ -76,7 +77,8 @@ class RunFolder:
 
 
 class MetricsLog:
-    """metrics.csv and TensorBoard: one row for every `every` iterations, with the mean of what these reported.
+    """metrics.csv and TensorBoard: one row for every `every` iterations, with the mean of what these
+    reported.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from napari_cupre.evaluate.report import Report, evaluate
 from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import CellRCNN

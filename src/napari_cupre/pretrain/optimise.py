@@ -97,7 +97,8 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 class AveragedWeights:
-    """Running average of a network's weights and BatchNorm statistics (Polyak); it is what is saved as the model.
+    """Running average of a network's weights and BatchNorm statistics (Polyak); it is what is saved as the
+    model.
 
     The decay grows to `decay` over the first steps, so that random weights are soon forgotten.
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Ranks:
     """The processes of a run.
 
-    Gradients are averaged by one call per step instead of by DistributedDataParallel: the two tasks update overlapping
-    parameters in turn, for which two such wrappers cannot stand side by side.
+    Gradients are averaged by one call per step instead of by DistributedDataParallel: the two tasks update
+    overlapping parameters in turn, for which two such wrappers cannot stand side by side.
     """
 
     def __init__(self, fabric: Fabric) -> None:

@@ -18,8 +18,10 @@ from napari_cupre.pretrain.views import ViewPair
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 figure { display: inline-block; margin: .5rem; vertical-align: top; } figcaption { font-size: 12px; }
-table { border-collapse: collapse; font-size: 13px; } td { padding: .1rem .8rem .1rem 0; vertical-align: top; }
-img { image-rendering: pixelated; max-width: 100%; } polyline { fill: none; stroke: #1560a8; stroke-width: 1.2; }
+table { border-collapse: collapse; font-size: 13px; }
+td { padding: .1rem .8rem .1rem 0; vertical-align: top; }
+img { image-rendering: pixelated; max-width: 100%; }
+polyline { fill: none; stroke: #1560a8; stroke-width: 1.2; }
 """
 
 _CURVES = (
@@ -89,10 +91,12 @@ def _curve(rows: list[dict[str, float]], name: str, title: str, width: int = 300
     x = (thinned[:, 0] - x0) / max(x1 - x0, 1e-12) * width
     y = height - (thinned[:, 1] - y0) / max(y1 - y0, 1e-12) * height
     line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y))
-    caption = f"{html.escape(title)}: {thinned[-1, 1]:.4g} (from {y0:.4g} to {y1:.4g}), iteration {int(points[-1, 0])}"
+    name = html.escape(title)
     return (
         f'<figure><svg width="{width}" height="{height}" viewBox="-2 -2 {width + 4} {height + 4}" role="img">'
-        f'<title>{html.escape(title)}</title><polyline points="{line}"/></svg><figcaption>{caption}</figcaption></figure>'
+        f'<title>{name}</title><polyline points="{line}"/></svg>'
+        f"<figcaption>{name}: {thinned[-1, 1]:.4g} (from {y0:.4g} to {y1:.4g}), "
+        f"iteration {int(points[-1, 0])}</figcaption></figure>"
     )
 
 

@@ -93,7 +93,7 @@ class PretrainRun:
         self._best_ap50 = -1.0
 
     def stop(self) -> None:
-        """Ask the run to save and end after the current iteration; safe from a signal handler or any thread."""
+        """Ask the run to save and end after this iteration; safe from a signal handler or any thread."""
         self._stop.set()
 
     def events(self) -> Iterator[Event]:

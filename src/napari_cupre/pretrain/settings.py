@@ -16,7 +16,8 @@ CONTRASTS = ("mocov2", "densecl")
 NORMS = ("dual", "shared", "frozen")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 
-#: What may differ between the parts of one run: how long it goes on, on what it computes, what is saved of it.
+#: What may differ between the parts of one run: how long it goes on, on what it computes, what is saved of
+#: it.
 FREE_ON_RESUME = (
     "iterations",
     "minutes",
@@ -71,7 +72,8 @@ class PretrainSettings:
     bn_splits : parts of the contrastive batch with BatchNorm statistics of their own.
     queue : length of the queue of negatives; None = sized from the number of distinct crops.
     momentum, temperature, dim : of momentum contrast.
-    lr, backbone_lr, contrastive_lr : AdamW learning rates of neck and heads, of the backbone in the supervised
+    lr, backbone_lr, contrastive_lr : AdamW learning rates of neck and heads, of the backbone in the
+    supervised
         step, and of the contrastive step.
     warmup, contrastive_warmup : iterations of linear warm-up of each task.
     weight_decay : of both optimisers.
@@ -79,7 +81,8 @@ class PretrainSettings:
     average : decay of the running average of the weights, which is what is saved as the model.
     balance : draw unlabelled images evenly over clusters of looks instead of evenly over files.
     cosine_every : iterations between measurements of the cosine of the two tasks' gradients; 0 = never.
-    validate_every, validation_fields : iterations between, and fields of, held-out AP on the source; 0 = never.
+    validate_every, validation_fields : iterations between, and fields of, held-out AP on the source; 0 =
+    never.
     checkpoint_minutes : minutes between checkpoints.
     log_every : iterations averaged into a row of metrics.csv.
     workers : loader processes for each of the two data streams; None = from the number of processors.
@@ -160,8 +163,8 @@ class PretrainSettings:
             raise InputError("A run needs a budget: give --iterations N or --minutes M.")
         if self.supervised and not self.source and self.synthetic <= 0:
             raise InputError(
-                f"The objective {self.objective} needs a labelled source: give --source with --source-images, or "
-                "--synthetic WEIGHT."
+                f"The objective {self.objective} needs a labelled source: give --source with "
+                "--source-images, or --synthetic WEIGHT."
             )
         if self.contrastive and not self.unlabelled:
             raise InputError(
@@ -169,8 +172,8 @@ class PretrainSettings:
             )
         if self.norm == "frozen" and self.init == "scratch":
             raise InputError(
-                "norm is 'frozen', but random weights have no BatchNorm statistics to freeze: choose dual or shared, "
-                "or start from --init imagenet, coco or a checkpoint."
+                "norm is 'frozen', but random weights have no BatchNorm statistics to freeze: choose dual or "
+                "shared, or start from --init imagenet, coco or a checkpoint."
             )
         ranks = self.devices * self.nodes
         for name, batch, groups in (

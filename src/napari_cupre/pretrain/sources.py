@@ -19,10 +19,12 @@ from napari_cupre.data.synthetic import SyntheticFields
 from napari_cupre.errors import InputError
 from napari_cupre.model.targets import Target, target_from_labels
 
-#: Large-scale jitter: a photo is resized by a factor in this range, log-uniformly, before a field is cut from it.
+#: Large-scale jitter: a photo is resized by a factor in this range, log-uniformly, before a field is cut from
+#: it.
 JITTER = (0.3, 1.6)
 
-#: Copy-paste: how often, at most how many instances of another image, and the largest share of a field's area of one.
+#: Copy-paste: how often, at most how many instances of another image, and the largest share of a field's area
+#: of one.
 _PASTE_PROBABILITY, _PASTED, _PASTE_AREA = 0.5, 8, 0.15
 
 #: Images in a row that may be unreadable.
@@ -86,7 +88,8 @@ class SyntheticSource:
 
 
 class CocoFields:
-    """Fields cut from a COCO-format source, with large-scale jitter and copy-paste (Ghiasi et al., CVPR 2021).
+    """Fields cut from a COCO-format source, with large-scale jitter and copy-paste (Ghiasi et al., CVPR
+    2021).
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ def stream_seed(seed: int, name: str) -> int:
 
 @dataclass
 class Sources:
-    """The labelled sources: their weights, the parts held out of the COCO ones, and what was left out of them."""
+    """The labelled sources with their weights, the parts held out of them, and what was left out of them."""
 
     mixed: list[tuple[LabelledSource, float]]
     held_out: list[tuple[LabelledSource, float]]
@@ -110,8 +110,8 @@ def _load_imagenet(network: CellRCNN) -> None:
         pretrained = timm.create_model(name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4))
     except Exception as error:  # whatever the hub's client raises: no network, no such weights
         raise EnvironmentFault(
-            f"The ImageNet weights of {name} could not be fetched ({type(error).__name__}); connect to the network once, "
-            "or use --init scratch."
+            f"The ImageNet weights of {name} could not be fetched ({type(error).__name__}); connect to the "
+            "network once, or use --init scratch."
         ) from error
     network.backbone.body.load_state_dict(pretrained.state_dict())
 

@@ -30,7 +30,7 @@ class Counters:
 
 
 def save_state(path: Path, learner: Amt2, counters: Counters) -> None:
-    """Write everything that the run needs to go on as if it had not stopped; the file appears at once or not at all."""
+    """Write all that the run needs to go on as if it had not stopped; the file is whole or not there."""
     from safetensors.torch import save_file
 
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in _tensors(learner).items()}
@@ -59,7 +59,8 @@ def load_state(path: Path, learner: Amt2) -> Counters:
         _load_tensors(learner, tensors)
     except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise InputError(
-            f"The checkpoint {path} is damaged or of another version ({error}); start anew with another --out."
+            f"The checkpoint {path} is damaged or of another version ({error}); start anew with another "
+            "--out."
         ) from error
     return counters
 

@@ -1,7 +1,8 @@
 """Endless batches from loader workers, in an order that depends on the seed and the step alone.
 
-Sample `i` is a function of its index, and step `s` takes the samples s * B to (s + 1) * B - 1. So a run continues exactly
-by starting at a later index, any number of workers gives the same batches, and each process takes its own part.
+Sample `i` is a function of its index, and step `s` takes the samples s * B to (s + 1) * B - 1. So a run
+continues exactly by starting at a later index, any number of workers gives the same batches, and each process
+takes its own part.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def batches(
 
 
 def _outlive_signals(_: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach every process; the workers end when the run has saved and ends them."""
+    """Ctrl-C and a scheduler's SIGTERM reach every process; the workers go when the run has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

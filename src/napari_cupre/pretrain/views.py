@@ -1,8 +1,8 @@
 """Two views of one crop: what a microscope varies, and nothing it does not.
 
-MoCo v2's recipe is made for photographs. Here hue and grey conversion give way to what differs between two images
-of the same cells: orientation, focus, exposure, gain, noise, the sign of contrast; and a view is never so small a part of
-its crop that it holds no cell.
+MoCo v2's recipe is made for photographs. Here hue and grey conversion give way to what differs between two
+images of the same cells: orientation, focus, exposure, gain, noise, the sign of contrast; and a view is never
+so small a part of its crop that it holds no cell.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _turned(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _exposed(view: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
-    """Gamma, contrast, brightness; the sign of grey contrast; the strength of each stain of a colour image."""
+    """Gamma, contrast, brightness; the sign of grey contrast; the strength of each stain of a colour one."""
     gamma = np.exp(rng.uniform(-1, 1) * np.log(settings.gamma))
     contrast = np.exp(rng.uniform(-1, 1) * np.log(settings.contrast))
     view = np.clip(view, 0.0, 1.2) ** np.float32(gamma)
