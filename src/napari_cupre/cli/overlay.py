@@ -36,13 +36,16 @@ def write_panels(path: str | os.PathLike[str], panels: Sequence[tuple[str, np.nd
         sheet.save(temporary, format="PNG", optimize=True)
 
 
-def draw_cells(image: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+def draw_cells(
+    image: np.ndarray, labels: np.ndarray | None = None, regions: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """An image with its cells tinted and outlined, each in a colour of its own.
 
     Parameters
     ----------
     image : float (Y, X, 3), normalised.
     labels : int (Y, X), 0 = background; None draws the image alone.
+    regions : polygons (n, 2) in pixel (y, x), drawn as white lines.
 
     Returns
     -------
@@ -56,7 +59,12 @@ def draw_cells(image: np.ndarray, labels: np.ndarray | None = None) -> np.ndarra
         inside = (marked > 0)[..., None]
         picture = np.where(inside, (1 - FILL) * picture + FILL * colours, picture)
         picture = np.where(_outlines(marked)[..., None], colours, picture)
-    return np.rint(255 * picture).astype(np.uint8)
+    drawn = Image.fromarray(np.rint(255 * picture).astype(np.uint8))
+    pen = ImageDraw.Draw(drawn)
+    for polygon in regions:
+        corners = [tuple((corner[::-1] + 0.5) * factor) for corner in polygon]
+        pen.line([*corners, corners[0]], fill="white", width=2)
+    return np.asarray(drawn)
 
 
 def _outlines(labels: np.ndarray, width: int = 2) -> np.ndarray:

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_cupre.export import write
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    marked = np.zeros((40, 60), np.int32)
+    marked[5:15, 5:20] = 1
+    marked[20:36, 30:50] = 2
+    return marked
+
+
+def same_cells(path: Path, labels: np.ndarray) -> bool:
+    """Whether a label image shows the same cells, whatever their numbers."""
+    read = tifffile.imread(path)
+    pairs = np.unique(np.stack([read.ravel(), labels.ravel()]), axis=1)
+    return read.shape == labels.shape and pairs.shape[1] == len(np.unique(labels)) == len(np.unique(read))
+
+
+@pytest.mark.parametrize(("kind", "file"), [("roi", "a_rois.zip"), ("geojson", "a.geojson")])
+def test_outlines_come_back_to_the_pixel(
+    command: Command, tmp_path: Path, labels: np.ndarray, kind: str, file: str
+) -> None:
+    write(labels, tmp_path / "a", kind)
+    tifffile.imwrite(tmp_path / "a.tif", labels.astype(np.uint8))
+    for size in (["--shape", "40x60"], ["--images", tmp_path / "a.tif"]):
+        ran = command("import", tmp_path / file, *size, "--out", tmp_path / "out", "--json")
+        assert ran.code == 0, ran.err
+        assert ran.figures["written"] == [str(tmp_path / "out" / "a.tif")]
+        assert same_cells(tmp_path / "out" / "a.tif", labels)
+
+
+def test_outlines_need_a_size(command: Command, tmp_path: Path, labels: np.ndarray) -> None:
+    write(labels, tmp_path / "a", "roi")
+    ran = command("import", tmp_path / "a_rois.zip", "--out", tmp_path / "out")
+    assert ran.code == 2 and "a_rois.zip" in ran.err and ran.err.count("\n") == 1
+
+
+def test_one_bad_file_of_a_folder(command: Command, tmp_path: Path, labels: np.ndarray) -> None:
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    for stem in "ab":
+        tifffile.imwrite(folder / f"{stem}.tif", labels)
+    (folder / "b.tif").write_bytes((folder / "b.tif").read_bytes()[:300])
+    (folder / ".DS_Store").write_bytes(b"junk")
+    ran = command("import", folder, "--out", tmp_path / "out", "--json")
+    assert ran.code == 2
+    assert "b.tif" in ran.err and len(ran.figures["left_out"]) == 1
+    assert same_cells(tmp_path / "out" / "a.tif", labels)
+
+
+@pytest.mark.parametrize("size", ["40", "0x4", "4x", "-4x4"])
+def test_a_size_that_is_none(command: Command, tmp_path: Path, size: str) -> None:
+    ran = command("import", tmp_path, "--out", tmp_path, "--shape", size)
+    assert ran.code == 2 and ran.err.count("\n") == 1
