@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -251,7 +252,10 @@ def _parse(path: Path) -> dict[str, Any]:
     """The document, but "annotations" as an iterator of (annotation, start, end) and its "text" beside it."""
     try:
         # One byte is one character, so that places in the text are places in the file; `_text` mends names.
-        text = path.read_bytes().decode("latin-1")
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            text = str(content, "latin-1")
+    except ValueError as error:  # what mmap says of an empty file
+        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.') from error
     except OSError as error:
         raise InputError(f'"{path}" cannot be read ({error.strerror}): check the path.') from error
     document: dict[str, Any] = {"text": text}
