@@ -159,6 +159,18 @@ def test_linked_planes_keep_the_scores_of_their_cells(tmp_path):
     assert [a.get("label") for a in coco.loadAnns(coco.getAnnIds([2]))] == [None, 9, None]
 
 
+def test_a_cell_that_the_prediction_does_not_have_has_no_score():
+    predicted = two_overlapping()
+    labels = predicted.labels.copy()
+    labels[25:29, 30:38] = 5
+    (plane,) = collect(predicted, labels=labels).planes
+    assert (
+        plane.ids.tolist() == [1, 2, 5]
+        and plane.scores[:2] == pytest.approx([0.9, 0.8])
+        and plane.scores[2] is None
+    )
+
+
 def test_missing_planes_are_empty():
     image = CellImage(np.zeros((3, 30, 40)), "TYX")
     volume = collect([({"T": 1}, two_overlapping())], image=image).volume()

@@ -63,7 +63,7 @@ class PlaneCells:
     index : position along T and Z, empty for an image of one plane.
     labels : int32 (Y, X).
     ids : int64 (N,), the label values, rising.
-    rows : int64 (N,), the row of each in `instances`.
+    rows : int64 (N,), the row of each in `instances`; -1 for cells that the prediction does not have.
     instances : the prediction, None where there is only the label image.
     """
 
@@ -76,16 +76,14 @@ class PlaneCells:
     @property
     def scores(self) -> list[float | None]:
         """The score of each id."""
-        if self.instances is None:
-            return [None] * len(self.ids)
-        return [float(score) for score in np.asarray(self.instances.scores)[self.rows]]
+        scores = self.instances.scores if self.instances is not None else np.zeros(0)
+        return [None if row < 0 else float(scores[row]) for row in self.rows]
 
     @property
     def classes(self) -> list[int]:
         """The class of each id, 1-based."""
-        if self.instances is None:
-            return [1] * len(self.ids)
-        return [int(each) for each in np.asarray(self.instances.classes)[self.rows]]
+        classes = self.instances.classes if self.instances is not None else np.zeros(0)
+        return [1 if row < 0 else int(classes[row]) for row in self.rows]
 
     def masked(self) -> list[MaskedCell]:
         """All cells with their overlapping masks, also those that others hide in the label image."""
@@ -187,7 +185,7 @@ def _plane(index: PlaneIndex, labels: np.ndarray, instances: PredictedInstances 
     ids, first = np.unique(labels, return_index=True)
     cells = ids > 0
     ids, first = ids[cells].astype(np.int64), first[cells]
-    rows = np.zeros(len(ids), np.int64)
+    rows = np.full(len(ids), -1, np.int64)
     if instances is not None:
         # Read off the pixels, since linked planes carry other values than the prediction's own.
         rows = np.asarray(instances.labels).ravel()[first].astype(np.int64) - 1
