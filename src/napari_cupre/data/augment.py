@@ -1,7 +1,7 @@
 """Augmentation of (image, labels, known): geometry that keeps them in step, and a microscope's photometry.
 
 Every function draws from an explicit generator and returns new arrays. Pasting of annotated
-cells lives in `data.paste` and is offered here too.
+cells is in `data.paste`.
 """
 
 from __future__ import annotations
@@ -14,25 +14,7 @@ from scipy import ndimage
 
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.normalise import CLIP
-from napari_cupre.data.paste import Background, Cell, compose_field, copy_paste, cut_cells, measure_background
 from napari_cupre.data.sample import Sample
-
-__all__ = [
-    "MIN_KEPT",
-    "Background",
-    "Cell",
-    "Photometry",
-    "Sample",
-    "compose_field",
-    "copy_paste",
-    "cut_cells",
-    "is_grey",
-    "measure_background",
-    "photometric",
-    "random_crop",
-    "random_turn",
-    "rescale",
-]
 
 MIN_KEPT = 0.25
 """An instance that the crop's border cuts below this share of its area becomes unknown."""
