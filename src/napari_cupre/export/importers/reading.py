@@ -57,7 +57,8 @@ def import_annotations(path: str | os.PathLike[str], shape: Shapes = None) -> di
     Raises
     ------
     InputError
-        If nothing is there, or a file is damaged, of another kind or hostile; the file is named.
+        If nothing is there, or a file is damaged, of another kind or hostile; the file is named. Also if
+        there are two annotations of one image.
     """
     return dict(iterate_annotations(path, shape))
 
@@ -78,10 +79,13 @@ def iterate_annotations(
     path = Path(path)
     if not path.exists():
         raise InputError(f'There is no file or folder "{path}": check the path.')
-    if path.is_dir() and not is_zarr(path):
-        yield from _read_folder(path, shape, on_skip)
-    else:
-        yield from _read_file(path, shape)
+    is_folder = path.is_dir() and not is_zarr(path)
+    seen: set[str] = set()
+    for stem, labels in _read_folder(path, shape, on_skip) if is_folder else _read_file(path, shape):
+        if stem in seen:
+            raise InputError(f'"{path}" holds two annotations of the image "{stem}": remove one.')
+        seen.add(stem)
+        yield stem, labels
 
 
 def import_to_folder(
@@ -101,15 +105,11 @@ def import_to_folder(
     Raises
     ------
     InputError
-        As `import_annotations`; also two annotations of one image.
+        As `import_annotations`.
     EnvironmentFault
         Full or read-only disk.
     """
-    seen: set[str] = set()
     for stem, labels in iterate_annotations(path, shape, on_skip=on_skip):
-        if stem in seen:
-            raise InputError(f'"{path}" holds two annotations of the image "{stem}": remove one.')
-        seen.add(stem)
         # A stem may come from inside a file; only its last part is a name.
         target = Path(out) / f"{Path(stem).name}.tif"
         write_labels(target, labels)
