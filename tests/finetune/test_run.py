@@ -192,6 +192,14 @@ def test_out_of_memory_halves_the_batch_then_the_crop_then_gives_up(
     assert run.state is RunState.FAILED
 
 
+def test_random_weights_train_on_no_fewer_than_two_crops(start, pretrained) -> None:
+    """A split-attention network cannot take BatchNorm statistics of one crop; held statistics can."""
+    for model, batch in ((start, 2), (pretrained, 1)):
+        run = FinetuneRun(model, [shot(0)], settings(steps=1, batch=1))
+        list(run.events())
+        assert run.batch == batch
+
+
 def test_a_preview_has_the_size_of_the_image_asked_about(pretrained) -> None:
     run = FinetuneRun(pretrained, [shot(0)], settings(steps=2))
     run.preview(np.zeros((50, 70, 3), np.float32))

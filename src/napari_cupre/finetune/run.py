@@ -169,6 +169,7 @@ class FinetuneRun:
         self.sampler = CropSampler(teaching, scale, model.network.config.diameter, rehearse)
         self.optimiser = self._make_optimiser()
         self.average = WeightAverage(self.network)
+        self.batch = max(self.batch, self._least_batch())
         self._began = 0.0
         if self.folder is not None:
             self.folder.create(self.shots, settings)
@@ -282,7 +283,7 @@ class FinetuneRun:
         self.optimiser.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        if self.batch > 1:
+        if self.batch // 2 >= self._least_batch():
             self.batch //= 2
             return Notice(f"Memory ran out: going on with {self.batch} crops per step.")
         if self.crop // 2 >= SMALLEST_CROP:
@@ -292,6 +293,10 @@ class FinetuneRun:
             "Memory ran out even with one small crop per step: "
             "close other programs, or train on another device."
         ) from error
+
+    def _least_batch(self) -> int:
+        """BatchNorm that learns needs two crops: of one, ResNeSt's pooled layers have no variance."""
+        return 2 if self.scratch else 1
 
     def _judge_now(self, which: str) -> Validated:
         """Judge the averaged weights, and keep them if they are the best so far."""
