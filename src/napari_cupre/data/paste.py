@@ -25,6 +25,8 @@ RIM_BOUNDS = (2, 6)
 _MIN_VISIBLE = 0.75  # a pasted cell shows at least this share of itself
 _TRIES = 8
 _LEAST_RIM = 30  # rim px that tell the background
+_GRAIN_SIGMA = 4.0  # px; coarser structure than this is unevenness, finer is grain
+_MAD_TO_SPREAD = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
 
 
 @dataclass
@@ -124,47 +126,63 @@ def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[Cell],
 
 def measure_background(cells: Sequence[Cell]) -> Background | None:
     """The background as the cells' rims show it; None if there is too little rim to tell."""
-    rims = [_far_rim(cell) for cell in cells]
-    pairs = [(cell.image[rim], cell, rim) for cell, rim in zip(cells, rims) if rim.any()]
-    if sum(len(values) for values, _, _ in pairs) < _LEAST_RIM:
+    rims = [(cell, _far_rim(cell)) for cell in cells]
+    rims = [(cell, rim) for cell, rim in rims if rim.any()]
+    if sum(int(rim.sum()) for _, rim in rims) < _LEAST_RIM:
         return None
-    levels = np.stack([np.median(values, axis=0) for values, _, _ in pairs])
-    residuals = np.concatenate([values - level for (values, _, _), level in zip(pairs, levels)])
-    low, high = np.percentile(residuals, [1, 99], axis=0)
-    residuals = np.clip(residuals, low, high)
-    correlation = _neighbour_correlation([(cell.image.mean(axis=2), rim) for _, cell, rim in pairs])
+    levels = np.stack([np.median(cell.image[rim], axis=0) for cell, rim in rims])
+    grains = [_grain(cell.image, rim) for cell, rim in rims]
+    residuals = np.concatenate([grain[rim] for grain, (_, rim) in zip(grains, rims)])
+    # What lies far outside is a neighbour that reaches into the rim, not grain.
+    middle = np.median(residuals, axis=0)
+    limit = 3 * _MAD_TO_SPREAD * np.median(np.abs(residuals - middle), axis=0)
+    residuals = np.clip(residuals, middle - limit, middle + limit)
+    grains = [np.clip(grain, middle - limit, middle + limit) for grain in grains]
+    correlation = _neighbour_correlation([(grain.mean(axis=2), rim) for grain, (_, rim) in zip(grains, rims)])
     # White noise behind a Gaussian of sigma has the correlation exp(-1 / (4 sigma^2)) between neighbours.
     sigma = 0.0 if correlation < 0.05 else 0.5 / np.sqrt(-np.log(min(correlation, 0.98)))
-    covariance = np.cov(residuals, rowvar=False)
-    is_grey = bool((residuals[:, :1] == residuals).all())
-    if is_grey:
-        grain: np.ndarray = np.zeros((3, 3))
-        grain[:, 0] = np.sqrt(covariance[0, 0])
-    else:
-        grain = np.linalg.cholesky(covariance + 1e-8 * np.eye(3))
     return Background(
         np.median(levels, axis=0).astype(np.float32),
         levels.std(axis=0).astype(np.float32),
-        grain.astype(np.float32),
+        _colour_factor(residuals).astype(np.float32),
         float(sigma),
     )
 
 
 def _far_rim(cell: Cell) -> np.ndarray:
-    """The rim without the pixels that the cell's own blur reaches, where enough of it is left."""
-    far = cell.rim & ~ndimage.binary_dilation(cell.mask, iterations=2)
-    return far if far.sum() >= 0.3 * cell.rim.sum() else cell.rim
+    """The outer part of the rim, which the cell's own blur reaches least; bool (h, w)."""
+    distance = ndimage.distance_transform_edt(~cell.mask)
+    return cell.rim & (distance >= 0.6 * distance[cell.rim].max(initial=0.0))
+
+
+def _grain(image: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    """The image less its local mean over the rim, so that a cell's glow is not taken for grain.
+
+    A rim is thin, so the mean follows correlated grain: its spread comes out up to a third too small.
+    """
+    weight = ndimage.gaussian_filter(rim.astype(np.float32), _GRAIN_SIGMA)
+    mean = ndimage.gaussian_filter(image * rim[..., None], (_GRAIN_SIGMA, _GRAIN_SIGMA, 0))
+    return image - mean / np.maximum(weight, 1e-6)[..., None]
+
+
+def _colour_factor(residuals: np.ndarray) -> np.ndarray:
+    """L with L @ L.T = covariance of residuals (n, 3); of grey ones all but the first column is zero."""
+    covariance = np.cov(residuals, rowvar=False)
+    if (residuals[:, :1] == residuals).all():
+        factor: np.ndarray = np.zeros((3, 3))
+        factor[:, 0] = np.sqrt(covariance[0, 0])
+        return factor
+    return np.linalg.cholesky(covariance + 1e-8 * np.eye(3))
 
 
 def _neighbour_correlation(parts: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Correlation of rim pixels (image, rim) with their right and lower neighbours in the rim."""
+    """Correlation of rim pixels (grain, rim) with their right and lower neighbours in the rim."""
     first, second = [], []
-    for image, rim in parts:
-        centred = image - np.median(image[rim])
+    for grain, rim in parts:
         for a, b in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
             both = rim[a] & rim[b]
-            first.append(centred[a][both])
-            second.append(centred[b][both])
+            first.append(grain[a][both])
+            second.append(grain[b][both])
     x, y = np.concatenate(first), np.concatenate(second)
     spread = float(np.sqrt(np.mean(x**2) * np.mean(y**2))) if x.size else 0.0
     return float(np.mean(x * y)) / spread if spread > 0 else 0.0
@@ -195,7 +213,7 @@ def compose_field(
         n = max(1, round(rng.uniform(0.05, 0.4) * size**2 / area))
     for _ in range(n):
         cell = _varied(rng, cells[int(rng.integers(len(cells)))])
-        _paste_somewhere(rng, sample, cell, level=background.level)
+        _paste_somewhere(rng, sample, cell, match_level=True)
     return sample
 
 
@@ -223,9 +241,7 @@ def _varied(rng: np.random.Generator, cell: Cell) -> Cell:
     return replace(cell, image=turned(cell.image), mask=turned(cell.mask), rim=turned(cell.rim))
 
 
-def _paste_somewhere(
-    rng: np.random.Generator, sample: Sample, cell: Cell, level: np.ndarray | None = None
-) -> None:
+def _paste_somewhere(rng: np.random.Generator, sample: Sample, cell: Cell, match_level: bool = False) -> None:
     """Paste in place at the first of some random positions where enough of the cell shows."""
     shape = np.array(cell.mask.shape)
     for _ in range(_TRIES):
@@ -241,7 +257,7 @@ def _paste_somewhere(
         visible = cell.mask[here] & free
         # What the field's border cuts may be cut; what other cells hide must be little.
         if visible.sum() >= max(_MIN_VISIBLE * cell.mask[here].sum(), 0.5 * cell.mask.sum()):
-            _paste_at(sample, cell, there, here, free, level)
+            _paste_at(sample, cell, there, here, free, match_level)
             return
 
 
@@ -251,18 +267,19 @@ def _paste_at(
     there: tuple[slice, slice],
     here: tuple[slice, slice],
     free: np.ndarray,
-    level: np.ndarray | None,
+    match_level: bool,
 ) -> None:
     """Blend the part `here` of the cell into the part `there` of the sample, in place.
 
-    `level`: the cell's brightness is shifted from its own rim's to the field's at this place.
+    `match_level` shifts the cell's brightness from its own rim's to the field's at this place.
     """
     alpha = _soft_edge(cell)[here] * free
     patch = cell.image[here]
-    rim = cell.rim[here] & free
-    if level is not None and rim.any():
-        own = np.median(cell.image[cell.rim], axis=0)
-        patch = patch + (np.median(sample.image[there][rim], axis=0) - own)
+    rim = _far_rim(cell)
+    seen = rim[here] & free
+    if match_level and seen.any():
+        shift = np.median(sample.image[there][seen], axis=0) - np.median(cell.image[rim], axis=0)
+        patch = patch + shift
     sample.image[there] += alpha[..., None] * (patch - sample.image[there])
     sample.known[there] |= (alpha >= 0.5) & (cell.mask | cell.rim)[here]
     sample.labels[there][cell.mask[here] & free] = sample.labels.max() + 1
