@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from napari_cupre.data.synthetic import draw_field
 seeds = st.integers(0, 2**32 - 1)
 
 
+@cache
 def make_sample(seed: int, size: int = 96, look: str = "fluorescence") -> Sample:
     """A field of which a part is unknown."""
     rng = np.random.default_rng(seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from napari_cupre.data.synthetic import draw_field
 seeds = st.integers(0, 2**32 - 1)
 
 
+@cache
 def make_sample(seed: int, look: str = "fluorescence", size: int = 128) -> Sample:
     """A field with the left half known."""
     field = draw_field(np.random.default_rng(seed), size, look, 18)

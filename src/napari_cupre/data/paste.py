@@ -10,7 +10,7 @@ instance segmentation" (2021), with rims in place of hard edges.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -24,7 +24,7 @@ RIM_BOUNDS = (2, 6)
 
 _MIN_VISIBLE = 0.75  # a pasted cell shows at least this share of itself
 _TRIES = 8
-_LEAST_RIM = 30  # rim px that tell the background
+_LEAST_RIM = 16  # rim px that tell the background
 _GRAIN_SIGMA = 4.0  # px; coarser structure than this is unevenness, finer is grain
 _MAD_TO_SPREAD = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
 
@@ -38,11 +38,19 @@ class Cell:
     image : float32 (h, w, 3).
     mask : bool (h, w), the cell.
     rim : bool (h, w), known background next to it.
+    edge : float32 (h, w), how much of it shows where it is pasted: 1 on the cell, falling over the rim to 0.
     """
 
     image: np.ndarray
     mask: np.ndarray
     rim: np.ndarray
+    edge: np.ndarray
+
+    @property
+    def far_rim(self) -> np.ndarray:
+        """The outer half of the rim, which the cell's own blur reaches least; bool (h, w)."""
+        far = self.rim & (self.edge < 0.5)
+        return far if far.any() else self.rim
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ def cut_cells(shot: Shot | Sample) -> list[Cell]:
         rim = ndimage.binary_dilation(mask, iterations=margin - 1)
         rim &= (shot.labels[view] == 0) & shot.known[view]
         at_border = box[0].start == 0 or box[1].start == 0 or box[0].stop == height or box[1].stop == width
-        (cut if at_border else whole).append(Cell(shot.image[view].copy(), mask, rim))
+        cell = Cell(shot.image[view].copy(), mask, rim, _soft_edge(mask, rim))
+        (cut if at_border else whole).append(cell)
     return whole or cut
 
 
@@ -97,6 +106,14 @@ def _compact(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _rim_width(mask: np.ndarray) -> int:
     diameter = 2 * np.sqrt(mask.sum() / np.pi)
     return int(np.clip(round(RIM_FRACTION * diameter), *RIM_BOUNDS))
+
+
+def _soft_edge(mask: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    """1 on the cell, falling over the rim to 0 at its far edge, 0 elsewhere; float32."""
+    outside = ndimage.distance_transform_edt(~mask)
+    width = max(float(outside[rim].max(initial=0.0)), 1.0)
+    ramp = np.where(rim, 1 - (outside - 0.5) / width, 0)
+    return np.where(mask, 1, ramp).clip(0, 1).astype(np.float32)
 
 
 def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[Cell], n: int) -> Sample:
@@ -126,7 +143,7 @@ def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[Cell],
 
 def measure_background(cells: Sequence[Cell]) -> Background | None:
     """The background as the cells' rims show it; None if there is too little rim to tell."""
-    rims = [(cell, _far_rim(cell)) for cell in cells]
+    rims = [(cell, cell.far_rim) for cell in cells]
     rims = [(cell, rim) for cell, rim in rims if rim.any()]
     if sum(int(rim.sum()) for _, rim in rims) < _LEAST_RIM:
         return None
@@ -147,12 +164,6 @@ def measure_background(cells: Sequence[Cell]) -> Background | None:
         _colour_factor(residuals).astype(np.float32),
         float(sigma),
     )
-
-
-def _far_rim(cell: Cell) -> np.ndarray:
-    """The outer part of the rim, which the cell's own blur reaches least; bool (h, w)."""
-    distance = ndimage.distance_transform_edt(~cell.mask)
-    return cell.rim & (distance >= 0.6 * distance[cell.rim].max(initial=0.0))
 
 
 def _grain(image: np.ndarray, rim: np.ndarray) -> np.ndarray:
@@ -238,7 +249,7 @@ def _varied(rng: np.random.Generator, cell: Cell) -> Cell:
         array = np.rot90(array, turns)
         return array[:, ::-1] if flip else array
 
-    return replace(cell, image=turned(cell.image), mask=turned(cell.mask), rim=turned(cell.rim))
+    return Cell(turned(cell.image), turned(cell.mask), turned(cell.rim), turned(cell.edge))
 
 
 def _paste_somewhere(rng: np.random.Generator, sample: Sample, cell: Cell, match_level: bool = False) -> None:
@@ -273,9 +284,9 @@ def _paste_at(
 
     `match_level` shifts the cell's brightness from its own rim's to the field's at this place.
     """
-    alpha = _soft_edge(cell)[here] * free
+    alpha = cell.edge[here] * free
     patch = cell.image[here]
-    rim = _far_rim(cell)
+    rim = cell.far_rim
     seen = rim[here] & free
     if match_level and seen.any():
         shift = np.median(sample.image[there][seen], axis=0) - np.median(cell.image[rim], axis=0)
@@ -283,11 +294,3 @@ def _paste_at(
     sample.image[there] += alpha[..., None] * (patch - sample.image[there])
     sample.known[there] |= (alpha >= 0.5) & (cell.mask | cell.rim)[here]
     sample.labels[there][cell.mask[here] & free] = sample.labels.max() + 1
-
-
-def _soft_edge(cell: Cell) -> np.ndarray:
-    """1 on the cell, falling over the rim to 0 at its far edge, 0 elsewhere; float32."""
-    outside = ndimage.distance_transform_edt(~cell.mask)
-    width = max(float(outside[cell.rim].max(initial=0.0)), 1.0)
-    ramp = np.where(cell.rim, 1 - (outside - 0.5) / width, 0)
-    return np.where(cell.mask, 1, ramp).clip(0, 1).astype(np.float32)
