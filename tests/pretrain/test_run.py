@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, Finished, RunState, Saved, StepDone
+from napari_cupre.events import Event, Finished, RunState, Saved, StepDone, Validated
 from napari_cupre.model.checkpoint import load_model
 from napari_cupre.pretrain.folder import RunFolder
 from napari_cupre.pretrain.run import PretrainRun
@@ -150,3 +151,34 @@ def test_corrupt_files_are_named_once_and_skipped(small: Make, tmp_path: Path, u
     told = [event.message for event in run.events() if "broken.png" in getattr(event, "message", "")]
     assert len(told) == 1 and told[0].startswith("Skipped")
     assert run.figures()["skipped"] == 1
+
+
+def test_forgetting_is_watched_on_held_out_fields(small: Make, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = PretrainRun(small(iterations=2, validate_every=2, validation_fields=2), out)
+    judged = [event for event in run.events() if isinstance(event, Validated)]
+    assert [event.step for event in judged] == [2]
+    assert 0.0 <= judged[0].ap50 <= 1.0 and judged[0].cells > 0
+    rows = RunFolder(out).read_metrics()
+    assert rows[1]["held_out_ap50"] == pytest.approx(judged[0].ap50) and "held_out_ap50" not in rows[0]
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2  # pairs of views, predictions
+    assert "<polyline" in page and "contrastive_batch" in page and 'src="http' not in page
+
+
+def test_the_finished_model_has_the_statistics_asked_for(small: Make, tmp_path: Path) -> None:
+    settings = small(iterations=2)
+    list(PretrainRun(settings, tmp_path / "run").events())
+    cells = load_file(tmp_path / "run" / "model.safetensors")
+    # A finished run can be saved again with the other set: that changes nothing that was learned.
+    list(PretrainRun(replace(settings, norm_kept="source"), tmp_path / "run", resume=True).events())
+    source = load_file(tmp_path / "run" / "model.safetensors")
+    different = {key for key in cells if not torch.equal(cells[key], source[key])}
+    assert different and all("running" in key for key in different)
+
+
+def test_balancing_weighs_every_file(small: Make, tmp_path: Path, unlabelled: Path) -> None:
+    run = PretrainRun(small(iterations=1, balance=True, objective="moco"), tmp_path / "run")
+    list(run.events())
+    weights = np.load(tmp_path / "run" / "weights.npy")
+    assert len(weights) == len(list(unlabelled.iterdir())) and (weights > 0).all()

@@ -227,7 +227,7 @@ class UnlabelledCrops:
         )
 
     def _draw_file(self, number: int, rng: np.random.Generator) -> int:
-        """Every file once in each pass over the set, in an order of its own; by chance if there are weights."""
+        """Every file once in each pass over the set, in a new order; by chance if there are weights."""
         if self._cumulative is not None:
             place = rng.random() * self._cumulative[-1]
             return min(int(np.searchsorted(self._cumulative, place, side="right")), len(self.index) - 1)

@@ -32,7 +32,7 @@ LEAST_BATCHES = 4
 
 @dataclass(frozen=True)
 class ContrastSettings:
-    """Length of the queue, size of an embedding, temperature, momentum, and parts of a batch for BatchNorm."""
+    """Length of the queue, size of an embedding, temperature, momentum, parts of a batch for BatchNorm."""
 
     queue: int
     dim: int = 128
@@ -43,7 +43,7 @@ class ContrastSettings:
 
 @dataclass
 class Contrasted:
-    """The loss with its gradient, the share of queries that found their key, and the keys of all processes."""
+    """The loss with its gradient, the share of queries that found their key, the keys of all processes."""
 
     loss: Tensor
     accuracy: Tensor

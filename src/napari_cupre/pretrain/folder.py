@@ -24,6 +24,7 @@ class RunFolder:
         self.state = path / "state.safetensors"
         self.model = path / "model.safetensors"
         self.index = path / "unlabelled.sqlite"
+        self.weights = path / "weights.npy"
         self.skipped = path / "skipped.txt"
         self.board = path / "tensorboard"
         self.report = path / "report.html"
@@ -67,6 +68,12 @@ class RunFolder:
         """Write a file of the run; it appears at once or not at all."""
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+    def read_skipped(self) -> set[str]:
+        """Files that were named as unreadable."""
+        if not self.skipped.exists():
+            return set()
+        return set(self.skipped.read_text(encoding="utf-8").splitlines())
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv; empty fields are left out."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cupre import __version__
+from napari_cupre.data.unlabelled import UnlabelledIndex
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StateChanged, StepDone, Validated
 from napari_cupre.model.checkpoint import Model, ModelInfo, save_model
 from napari_cupre.model.config import preset
 from napari_cupre.model.device import choose_device, memory_format, training_dtype
+from napari_cupre.model.network import CellRCNN
 from napari_cupre.pretrain.amt2 import Amt2, Iteration
+from napari_cupre.pretrain.balance import read_weights, write_weights
 from napari_cupre.pretrain.folder import MetricsLog, RunFolder
 from napari_cupre.pretrain.monitor import HeldOut, Judgement
 from napari_cupre.pretrain.ranks import Ranks
@@ -23,6 +26,8 @@ from napari_cupre.pretrain.report import Material, report_page
 from napari_cupre.pretrain.settings import PretrainSettings
 from napari_cupre.pretrain.sources import collate_fields
 from napari_cupre.pretrain.start import (
+    Sources,
+    looking_model,
     make_contrast,
     make_fields,
     make_held_out,
@@ -123,35 +128,46 @@ class PretrainRun:
         self.ranks = Ranks(fabric)
         self.is_first = self.ranks.is_first
         settings = self.settings
-        if self.ranks.is_first:
-            self.folder.write_settings(settings)
-            if settings.contrastive:
-                open_index(settings, self.folder.index)
-        fabric.barrier()
         sources = make_sources(settings, preset(settings.preset).diameter)
         network = make_network(settings, sources.classes)
         network.to(fabric.device, memory_format=memory_format(fabric.device))  # type: ignore[call-overload]
-        pairs = objective = None
+        if self.is_first:
+            self.folder.write_settings(settings)
+        objective = None
         if settings.contrastive:
-            index = open_index(settings, self.folder.index)
-            pairs, objective, remark = make_contrast(settings, index, network.backbone)
+            index = yield from self._index(network)
+            weights = read_weights(self.folder.weights, index) if settings.balance else None
+            self._pairs, objective, remark = make_contrast(settings, index, weights, network.backbone)
             objective.to(fabric.device)
-            if remark:
-                sources.notices.append(remark)
+            sources.notices += [remark] if remark else []
         if not self.resumed:
             yield from map(Notice, sources.notices)
         self.learner = Amt2(network, objective, settings, self.ranks)
         if self.resumed:
             self.counters = load_state(self.folder.state, self.learner)
-            if self.folder.skipped.exists():
-                self._skipped = set(self.folder.skipped.read_text(encoding="utf-8").splitlines())
+            self._skipped = self.folder.read_skipped()
+        self._begin_streams(sources)
+
+    def _index(self, network: CellRCNN) -> Generator[Event, None, UnlabelledIndex]:
+        """The unlabelled files, listed (and weighed) by the first process, when the run begins."""
+        settings, folder = self.settings, self.folder
+        if self.is_first:
+            index = open_index(settings, folder.index)
+            if settings.balance and not folder.weights.exists():
+                looking = looking_model(settings, network)
+                yield from write_weights(folder.weights, index, looking, settings.seed)
+        self.ranks.fabric.barrier()
+        return UnlabelledIndex(folder.index)
+
+    def _begin_streams(self, sources: Sources) -> None:
+        """Start the loader workers where the run stands, and the log."""
+        settings = self.settings
         self._views = self._stream(
-            pairs, collate_views, settings.contrastive_batch, settings.contrastive_steps
+            self._pairs, collate_views, settings.contrastive_batch, settings.contrastive_steps
         )
         fields = make_fields(settings, sources) if settings.supervised else None
         self._fields = self._stream(fields, collate_fields, settings.batch, settings.supervised_steps)
-        self._pairs = pairs
-        if self.ranks.is_first:
+        if self.is_first:
             self._held_out = make_held_out(settings, sources)
             self._log = MetricsLog(self.folder, COLUMNS, settings.log_every, self.counters.step)
 

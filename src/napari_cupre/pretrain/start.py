@@ -6,15 +6,18 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from napari_cupre.data.coco import CocoSource
 from napari_cupre.data.unlabelled import UnlabelledCrops, UnlabelledIndex
 from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.model.checkpoint import Model, ModelInfo
 from napari_cupre.model.coco_start import load_coco
 from napari_cupre.model.config import preset
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.zoo import BUNDLED, bundled_path, open_model
 from napari_cupre.pretrain.contrast import (
     ContrastiveObjective,
     ContrastSettings,
@@ -95,7 +98,7 @@ def make_network(settings: PretrainSettings, classes: tuple[str, ...]) -> CellRC
         return network
     if settings.init == "imagenet":
         _load_imagenet(network)
-    elif settings.init == "coco":
+    elif settings.init == "coco" or settings.init == "coco":
         load_coco(network)
     else:
         _load_checkpoint(network, settings.init)
@@ -117,8 +120,6 @@ def _load_imagenet(network: CellRCNN) -> None:
 
 
 def _load_checkpoint(network: CellRCNN, name: str) -> None:
-    from napari_cupre.model.zoo import open_model
-
     start = open_model(name, "cpu").network
     ours, theirs = network.state_dict(), start.state_dict()
     fitting = {
@@ -147,6 +148,13 @@ def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
             ours.bias[row].copy_(theirs.bias[known[name]])
 
 
+def looking_model(settings: PretrainSettings, network: CellRCNN) -> Model:
+    """Whose backbone tells unlabelled images apart: the start's, or for random weights the bundled one's."""
+    if settings.init == "scratch" and bundled_path().is_file():
+        return open_model(BUNDLED, settings.device)
+    return Model(network, ModelInfo("start", network.config))
+
+
 def open_index(settings: PretrainSettings, path: Path) -> UnlabelledIndex:
     """The run's index of unlabelled files: made once, kept when the run is resumed."""
     if path.exists():
@@ -171,13 +179,18 @@ def excluded(settings: PretrainSettings) -> frozenset[str]:
 
 
 def make_contrast(
-    settings: PretrainSettings, index: UnlabelledIndex, backbone: nn.Module
+    settings: PretrainSettings, index: UnlabelledIndex, weights: np.ndarray | None, backbone: nn.Module
 ) -> tuple[ViewPairs, ContrastiveObjective, str]:
-    """The contrastive data and objective, and a remark if the queue had to be shortened."""
+    """The contrastive data and objective, and a remark if the queue had to be shortened.
+
+    Parameters
+    ----------
+    weights : (len(index),) how often each file is drawn; None = alike.
+    """
     length, remark = queue_length(
         index.distinct_crops(settings.context), settings.contrastive_batch, settings.queue
     )
-    crops = UnlabelledCrops(index, settings.context, stream_seed(settings.seed, "unlabelled"))
+    crops = UnlabelledCrops(index, settings.context, stream_seed(settings.seed, "unlabelled"), weights)
     pairs = ViewPairs(crops, replace(ViewSettings(), side=settings.view))
     contrast = ContrastSettings(
         queue=length,

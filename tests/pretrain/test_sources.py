@@ -1,0 +1,129 @@
+"""The labelled sources: classes, crowds, mixing, and that samples are a function of the seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from napari_cupre.data.coco import CocoSource
+from napari_cupre.pretrain.sources import (
+    CocoFields,
+    LabelledField,
+    MixedFields,
+    SyntheticSource,
+    collate_fields,
+    split_numbers,
+)
+
+
+def annotation(number: int, category: int, box: tuple[int, int, int, int], crowd: int) -> dict[str, object]:
+    """A rectangle; as a polygon, or as the run lengths of a crowd."""
+    x, y, width, height = box
+    segmentation: object = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    if crowd:
+        mask = np.zeros((120, 160), np.uint8)
+        mask[y : y + height, x : x + width] = 1
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel(), [0]])))
+        segmentation = {"size": [120, 160], "counts": np.diff([0, *edges, mask.size]).tolist()}
+    return {
+        "image_id": number,
+        "category_id": category,
+        "bbox": list(box),
+        "area": width * height,
+        "iscrowd": crowd,
+        "segmentation": segmentation,
+    }
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> CocoSource:
+    """Four images with a cat, a dog and a crowd of dogs each; the fourth image's file is broken."""
+    images, annotations = [], []
+    for number in range(1, 5):
+        pixels = np.full((120, 160, 3), 30 * number, np.uint8)
+        pixels[20:60, 20:70] = (200, 80, 40)
+        iio.imwrite(tmp_path / f"{number}.png", pixels)
+        images.append({"id": number, "file_name": f"{number}.png", "height": 120, "width": 160})
+        annotations += [
+            annotation(number, 3, (20, 20, 50, 40), 0),
+            annotation(number, 7, (90, 50, 30, 30), 0),
+            annotation(number, 7, (100, 90, 50, 25), 1),
+        ]
+    document = {
+        "images": images,
+        "annotations": [{"id": n, **entry} for n, entry in enumerate(annotations, start=1)],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    (tmp_path / "4.png").write_bytes(b"broken")
+    return CocoSource(tmp_path / "coco.json", tmp_path)
+
+
+def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSource) -> None:
+    fields = CocoFields(coco, np.arange(3), 96)
+    pasted = 0
+    for seed in range(12):
+        drawn = fields.draw(np.random.default_rng(seed))
+        labels = set(np.unique(drawn.labels)) - {0}
+        assert drawn.classes is not None and labels <= set(drawn.classes)
+        assert set(drawn.classes.values()) <= {"cat", "dog"}
+        assert drawn.image.shape == (96, 96, 3) and drawn.labels.shape == (96, 96)
+        pasted += len(drawn.classes) > 2
+    assert pasted > 0
+
+
+def test_crowds_are_unknown(coco: CocoSource) -> None:
+    known = [CocoFields(coco, np.arange(3), 96).draw(np.random.default_rng(seed)).known for seed in range(8)]
+    assert any(area is not None and not area.all() for area in known)
+    assert not coco[0].known[95:110, 110:140].any()
+
+
+def test_an_unreadable_image_is_reported_and_replaced(coco: CocoSource) -> None:
+    fields = CocoFields(coco, np.arange(4), 96)
+    skipped = [skip for seed in range(20) for skip in fields.draw(np.random.default_rng(seed)).skipped]
+    assert skipped and all("4.png" in reason for _, reason in skipped)
+
+
+def test_sources_are_mixed_by_weight_into_one_set_of_classes(coco: CocoSource) -> None:
+    sources = [(CocoFields(coco, np.arange(3), 64), 1.0), (SyntheticSource(64, 0, 12.0), 3.0)]
+    mixed = MixedFields(sources, ("cat", "dog", "cell"), seed=2)  # type: ignore[arg-type]
+    samples = [mixed[number] for number in range(40)]
+    synthetic = [sample for sample in samples if sample.source == "synthetic"]
+    assert 22 <= len(synthetic) <= 38
+    assert all(set(sample.target.classes.tolist()) <= {3} for sample in synthetic)
+    others = [sample for sample in samples if sample.source != "synthetic"]
+    assert all(set(sample.target.classes.tolist()) <= {1, 2} for sample in others)
+    batch = collate_fields(samples[:3])
+    assert batch.images.shape == (3, 3, 64, 64) and len(batch.targets) == 3
+    again = MixedFields(sources, ("cat", "dog", "cell"), seed=2)[17]  # type: ignore[arg-type]
+    assert torch.equal(again.image, samples[17].image)
+    assert torch.equal(again.target.instances, samples[17].target.instances)
+
+
+class Empty:
+    """A source whose fields hold no instance."""
+
+    name = "empty"
+    classes = ("cell",)
+
+    def draw(self, rng: np.random.Generator) -> LabelledField:
+        return LabelledField(np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.int32))
+
+
+def test_a_field_without_instances_is_a_valid_target() -> None:
+    target = MixedFields([(Empty(), 1.0)], ("cell",), 0)[0].target
+    assert len(target) == 0 and target.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 645, 100_000])
+def test_held_out_images_are_no_training_images(count: int) -> None:
+    trained, held = split_numbers(count, 3)
+    assert 1 <= len(held) <= 200 and len(trained) >= 1
+    if count > 1:
+        assert set(trained) | set(held) == set(range(count)) and not set(trained) & set(held)
+    assert np.array_equal(split_numbers(count, 3)[1], held)
