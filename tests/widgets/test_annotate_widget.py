@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.layers import Labels, Shapes
 
+from napari_cupre.events import RunState
 from napari_cupre.widgets.annotate import AnnotateWidget
+
+WAIT = 60_000
 
 
 @pytest.fixture
@@ -46,15 +50,15 @@ def test_counts_follow_the_brush(
     widget.new_layers.click()
     cells = viewer.layers["field cells"]
     cells.data = np.where(discs[1] <= 6, discs[1], 0)
-    qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=WAIT)
     assert "training can start" in widget.advice.text
     assert "px wide" in widget.brush_hint.text()
     widget.next_cell.click()
     assert cells.selected_label == 7
     cells.paint((100, 100), 7)
-    qtbot.waitUntil(lambda: "<b>7</b> cells" in widget.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "<b>7</b> cells" in widget.status.text(), timeout=WAIT)
     cells.undo()
-    qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=WAIT)
 
 
 def test_a_region_makes_its_area_known(
@@ -62,13 +66,13 @@ def test_a_region_makes_its_area_known(
 ) -> None:
     widget.new_layers.click()
     viewer.layers["field cells"].data = (discs[1] == 1).astype(np.int32)
-    qtbot.waitUntil(lambda: "<b>1</b> cell," in widget.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "<b>1</b> cell," in widget.status.text(), timeout=WAIT)
     widget.region.click()
     regions = viewer.layers["field regions"]
     assert regions.mode == "add_rectangle"
     size = discs[0].shape[0]
     regions.add_rectangles(np.array([[0, 0], [size / 2 - 1, size]], float))
-    qtbot.waitUntil(lambda: "<b>50 %</b>" in widget.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "<b>50 %</b>" in widget.status.text(), timeout=WAIT)
 
 
 def test_background_has_a_layer_of_its_own_and_is_no_cell(
@@ -81,7 +85,7 @@ def test_background_has_a_layer_of_its_own_and_is_no_cell(
     assert viewer.layers.selection.active.name == "field background"
     assert background.mode == "paint" and background.selected_label == 1
     background.data = np.ones_like(background.data)
-    qtbot.waitUntil(lambda: "<b>100 %</b>" in widget.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "<b>100 %</b>" in widget.status.text(), timeout=WAIT)
     assert "<b>2</b> cells" in widget.status.text()
     widget.background.click()
     assert sum(layer.name.startswith("field background") for layer in viewer.layers) == 1
@@ -113,7 +117,7 @@ def test_labels_that_do_not_fit_are_told_on_the_widget(
 ) -> None:
     viewer.add_labels(np.ones((10, 12), np.int32), name="small")
     widget.cells.value = next(c for c in widget.cells.choices if isinstance(c, Labels) and c.name == "small")
-    qtbot.waitUntil(lambda: "(10, 12)" in widget.message.text, timeout=20_000)
+    qtbot.waitUntil(lambda: "(10, 12)" in widget.message.text, timeout=WAIT)
     assert "(192, 192)" in widget.message.text
 
 
@@ -144,3 +148,44 @@ def test_axes_are_shown_and_a_wrong_guess_can_be_corrected(viewer: Any, widget: 
     chooser.axes.editingFinished.emit()
     assert "Axes" in widget.message.text
     assert session.cell_image(session.image).axes == "ZYX"
+
+
+def test_all_marked_makes_the_whole_plane_known(
+    viewer: Any, widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
+) -> None:
+    widget.new_layers.click()
+    viewer.layers["field cells"].data = discs[1]
+    widget.all_marked.click()
+    qtbot.waitUntil(lambda: "<b>100 %</b>" in widget.status.text(), timeout=WAIT)
+    image = widget.session.image
+    assert image is not None
+    (shot,) = widget.session.annotation(image).snapshot(widget.session.cell_image(image)).shots()
+    assert shot.known.all()
+
+
+def test_annotations_of_another_program_are_imported_and_what_was_painted_stays(
+    viewer: Any, widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], tmp_path: Path, qtbot: Any
+) -> None:
+    from napari_cupre.data.tiff import write_labels
+
+    file = tmp_path / "made elsewhere.tif"
+    write_labels(file, discs[1])
+    for expected in ("field cells", "field cells (imported)"):
+        widget.import_file(file)
+        qtbot.waitUntil(lambda: widget.session.importing.status.state is RunState.DONE, timeout=WAIT)
+        np.testing.assert_array_equal(viewer.layers[expected].data, discs[1])
+        np.testing.assert_allclose(viewer.layers[expected].scale, (0.5, 0.5))
+    image = widget.session.image
+    assert image is not None and widget.session.annotation(image).cells.name == "field cells (imported)"
+
+
+def test_an_import_that_does_not_fit_is_told(
+    viewer: Any, widget: AnnotateWidget, tmp_path: Path, qtbot: Any
+) -> None:
+    from napari_cupre.data.tiff import write_labels
+
+    write_labels(tmp_path / "small.tif", np.ones((5, 6), np.int32))
+    widget.import_file(tmp_path / "small.tif")
+    qtbot.waitUntil(lambda: widget.session.importing.status.state is RunState.FAILED, timeout=WAIT)
+    assert "(5, 6)" in widget.message.text and "(192, 192)" in widget.message.text
+    assert "field cells" not in viewer.layers

@@ -28,7 +28,7 @@ from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.train import TrainWidget
 
 STEPS = 12
-WAIT = 20_000
+WAIT = 60_000
 
 
 class Training:
@@ -59,7 +59,7 @@ class Training:
                 yield Preview(step, np.full((bottom - top, right - left), step, np.int32))
         yield Validated(STEPS, 0.5, 0.3, 0.7, 4, True)
         if self.waits_for_stop:
-            assert self.engine.stopped.wait(20)
+            assert self.engine.stopped.wait(60)
         yield StateChanged(RunState.STOPPING, "Choosing the best weights")
         Path(request.out).write_bytes(b"weights")
         yield Saved(request.out, "final", STEPS)

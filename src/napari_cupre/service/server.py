@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -51,10 +51,16 @@ class Server:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._latest: Job | None = None
 
-    def serve(self) -> None:
-        """Work until the window asks to quit or goes away."""
+    def serve(self, prepare: Callable[[], None] = lambda: None) -> None:
+        """Work until the window asks to quit or goes away.
+
+        Parameters
+        ----------
+        prepare : done before the first job, while requests are already heard.
+        """
         threading.Thread(target=self._listen, name="cupre-requests", daemon=True).start()
         try:
+            prepare()
             while (job := self._jobs.get()) is not None:
                 self._do(job)
         finally:
@@ -105,6 +111,13 @@ class Server:
             self._replies.flush()
 
 
+def load_engine() -> None:
+    """Import what every job needs; what goes wrong is told by the job that needs it."""
+    with contextlib.suppress(Exception):
+        import napari_cupre.finetune.run
+        import napari_cupre.predict.image  # noqa: F401
+
+
 def lower_priority() -> None:
     """Let the window go first on a busy processor, and die first when memory runs out."""
     if hasattr(os, "nice"):
@@ -130,5 +143,5 @@ def main(argv: list[str]) -> int:
     replies = _claim_stdout()
     lower_priority()
     requests = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
-    Server(requests, replies, Path(argv[0])).serve()
+    Server(requests, replies, Path(argv[0])).serve(load_engine)
     return 0

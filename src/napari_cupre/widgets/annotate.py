@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_cupre.errors import InputError
 from napari_cupre.widgets.annotation import Annotation
@@ -22,6 +23,7 @@ from napari_cupre.widgets.common import (
     primary_button,
 )
 from napari_cupre.widgets.counting import Counter, Counts
+from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
 from napari_cupre.widgets.session import Session
 
 NEXT_CELL_KEY = "n"
@@ -46,6 +48,12 @@ class AnnotateWidget(SessionWidget):
             self.session, Labels, "The Labels layer that holds your cells, one number per cell", nullable=True
         )
         self.cells.changed.connect(self._cells_chosen)
+        self.import_button = _tool(
+            "Import …",
+            "Read cells that another program has written: label images, ImageJ ROIs, GeoJSON, COCO, Cellpose",
+            lambda: self.attempt(self._ask_and_import),
+        )
+        self._imported_for: Image | None = None
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.brush_hint = QLabel()
@@ -57,6 +65,7 @@ class AnnotateWidget(SessionWidget):
         viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
+        self.listen(self.session.importing.received, self._show_import)
         self.listen(self.session.image_changed, self._refresh)
         self._refresh()
 
@@ -65,7 +74,9 @@ class AnnotateWidget(SessionWidget):
         self.image = ImageChooser(self)
         column.addWidget(self.image)
         column.addWidget(self.new_layers)
-        column.addLayout(labelled("Cells in", self.cells.native))
+        row = labelled("Cells in", self.cells.native)
+        row.addWidget(self.import_button)
+        column.addLayout(row)
         column.addWidget(heading("Draw"))
         column.addWidget(self._tools())
         column.addWidget(self.brush_hint)
@@ -86,6 +97,11 @@ class AnnotateWidget(SessionWidget):
             "Paint where there is surely no cell; what is neither painted nor in a region counts as unknown",
             lambda: self.attempt(self.paint_background),
         )
+        self.all_marked = _tool(
+            "All are marked",
+            "Every cell of this image (of this plane, in a stack) is marked: all the rest is background",
+            lambda: self.attempt(self.mark_all_known),
+        )
         self.region = _tool(
             "Region",
             "Draw a rectangle inside which you have marked every cell; everything else in it is background",
@@ -95,9 +111,9 @@ class AnnotateWidget(SessionWidget):
         grid = QGridLayout(box)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(6)
-        grid.addWidget(self.next_cell, 0, 0, 1, 2)
-        grid.addWidget(self.background, 1, 0)
-        grid.addWidget(self.region, 1, 1)
+        buttons = (self.next_cell, self.background, self.region, self.all_marked)
+        for position, button in enumerate(buttons):
+            grid.addWidget(button, position // 2, position % 2)
         return box
 
     # --- what the buttons do --------------------------------------------------------------------------
@@ -119,6 +135,37 @@ class AnnotateWidget(SessionWidget):
         if isinstance(layer, Shapes):
             _take(self.session, layer, "add_rectangle")
 
+    def mark_all_known(self) -> None:
+        """Draw a region around the whole plane on show."""
+        session = self.session
+        image = _chosen_image(session)
+        regions = session.make_annotation_layers(image).regions
+        if regions is None:
+            return
+        height, width = session.cell_image(image).plane_shape
+        corners = np.array([[0, 0], [0, width], [height, width], [height, 0]]) - 0.5
+        place = np.broadcast_to(list(session.plane_on_show(image).values()), (4, regions.ndim - 2))
+        regions.add_polygons(np.hstack([place, corners]))
+
+    def import_file(self, path: Path) -> None:
+        """Read annotations that another program has written.
+
+        Raises
+        ------
+        InputError
+            If there is no image, or another file is being read.
+        """
+        session = self.session
+        image = _chosen_image(session)
+        self._imported_for = image
+        session.importing.start(read_annotations, path, session.cell_image(image))
+
+    def _ask_and_import(self) -> None:
+        _chosen_image(self.session)
+        path, _ = QFileDialog.getOpenFileName(self, "Annotations to read", "", FILE_FILTER)
+        if path:
+            self.import_file(Path(path))
+
     # --- what is shown --------------------------------------------------------------------------------
 
     def _refresh(self, event: Any = None) -> None:
@@ -131,7 +178,7 @@ class AnnotateWidget(SessionWidget):
         is_complete = annotation is not None and has_layers and annotation.regions is not None
         self.new_layers.setEnabled(image is not None)
         self.new_layers.setVisible(not is_complete)
-        for button in (self.next_cell, self.background, self.region):
+        for button in (self.next_cell, self.background, self.region, self.all_marked):
             button.setEnabled(has_layers)
         if image is None:
             self.advice.show_notice(
@@ -157,6 +204,14 @@ class AnnotateWidget(SessionWidget):
     def _follow(self, signal: Any, callback: Any) -> None:
         signal.connect(callback)
         self._followed.append((signal, callback))
+
+    def _show_import(self, event: Any) -> None:
+        image = self._imported_for
+        if isinstance(event, Imported) and image in self.session.images():
+            take_over(self.session, image, event.labels)
+        status = self.session.importing.status
+        if status.error:
+            self.message.show_error(status.error, status.details)
 
     def _cells_chosen(self, labels: Labels | None) -> None:
         if self.session.image is not None:

@@ -10,6 +10,7 @@ from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
+    QComboBox,
     QDockWidget,
     QFrame,
     QHBoxLayout,
@@ -36,7 +37,13 @@ class SessionWidget(QScrollArea):
     Parameters
     ----------
     viewer : napari's viewer, or its proxy.
+
+    Attributes
+    ----------
+    needs_engine : whether the engine's process is to be started when the widget is shown.
     """
+
+    needs_engine = False
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -79,6 +86,8 @@ class SessionWidget(QScrollArea):
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         self.session.watch_window(self)
+        if self.needs_engine:
+            self.session.warm_up()
         if not self.is_placed:
             # the dock is still on its way into the window
             QTimer.singleShot(0, lambda: _join_tabs(self))
@@ -169,11 +178,15 @@ class MessageLine(QWidget):
 
 def layer_combo(session: Session, kind: type, tooltip: str, nullable: bool = False) -> ComboBox:
     """A choice among the viewer's layers of one kind; `reset_choices` reads them anew."""
-    return ComboBox(
+    combo = ComboBox(
         choices=lambda _: [layer for layer in session.viewer.layers if isinstance(layer, kind)],
         nullable=nullable,
         tooltip=tooltip,
     )
+    # a layer with a long name must not push the dock wider than the window
+    combo.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.native.setMinimumContentsLength(8)
+    return combo
 
 
 def follow_layers(widget: SessionWidget, refresh: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
 from psygnal import Signal, SignalGroupDescriptor
+from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
@@ -17,6 +18,7 @@ from napari_cupre.service.protocol import Failed
 
 Stream = Callable[..., Iterator[Event | None]]
 PROGRESS_STEPS = 100
+BAR_MS = 300
 
 
 @dataclass
@@ -71,6 +73,10 @@ class Job:
         self._request_stop = request_stop or (lambda: None)
         self._worker: GeneratorWorker | None = None
         self._bar: progress | None = None
+        self._outcome: RunState | None = None
+        self._bar_timer = QTimer()
+        self._bar_timer.setInterval(BAR_MS)
+        self._bar_timer.timeout.connect(self._move_bar)
 
     def start(self, stream: Stream, *args: Any) -> None:
         """Begin to read `stream(*args)`, a generator function that is run in the worker thread.
@@ -82,8 +88,10 @@ class Job:
         """
         if self.status.is_active:
             raise InputError(f"{self.title} is under way: stop it before you start it again.")
+        self._outcome = None
         self.status.begin()
         self._bar = progress(total=PROGRESS_STEPS, desc=self.title)
+        self._bar_timer.start()
         self._worker = create_worker(_guarded, stream, args, _start_thread=False)
         self._worker.yielded.connect(self._receive)
         self._worker.finished.connect(self._finish)
@@ -111,8 +119,9 @@ class Job:
         status = self.status
         match event:
             case StateChanged(state=state, message=message):
-                # the engine learns later than the user that it is to stop
-                if not (status.state is RunState.STOPPING and not state.is_over):
+                if state.is_over:
+                    self._outcome = state
+                elif status.state is not RunState.STOPPING:  # the engine learns of that later than the user
                     status.state = state
                 status.message = message or status.message
             case Notice(message=message):
@@ -127,23 +136,32 @@ class Job:
             case Failed(message=message, details=details):
                 status.details = details
                 status.error = message
-                status.state = RunState.FAILED
+                self._outcome = RunState.FAILED
         self.received.emit(event)
 
     def _advance(self, fraction: float, remaining: float | None) -> None:
         self.status.fraction = min(max(fraction, 0.0), 1.0)
         self.status.remaining = remaining
+
+    def _move_bar(self) -> None:
+        """napari's bar lets Qt process all waiting events, so it may not be moved from within one of ours:
+        the next would be taken up before this one is done.
+        """
         if self._bar is not None:
-            self._bar.update(int(self.status.fraction * PROGRESS_STEPS) - self._bar.n)
+            step = int(self.status.fraction * PROGRESS_STEPS) - self._bar.n
+            if step > 0:
+                self._bar.update(step)
 
     def _finish(self) -> None:
+        """Only now is the run over, and not when its last event came: a new one may start at once."""
+        stopped = self._worker is not None and self._worker.abort_requested  # by napari's own Cancel
+        stopped |= self.status.state is RunState.STOPPING
         self._worker = None
         self._close_bar()
-        if self.status.is_active:  # the source said nothing of its end, or napari's own Cancel was pressed
-            stopping = self.status.state is RunState.STOPPING
-            self.status.state = RunState.STOPPED if stopping else RunState.DONE
+        self.status.state = self._outcome or (RunState.STOPPED if stopped else RunState.DONE)
 
     def _close_bar(self) -> None:
+        self._bar_timer.stop()
         if self._bar is not None:
             self._bar.close()
             self._bar = None

@@ -43,6 +43,8 @@ class PredictWidget(SessionWidget):
     viewer : napari's viewer.
     """
 
+    needs_engine = True
+
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.job = self.session.prediction

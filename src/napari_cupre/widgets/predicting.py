@@ -112,7 +112,8 @@ class PredictionJob(Job):
                         yield ImageFinished(position)
                     case _:
                         yield event
-        yield from _summary(plan, failures, cells)
+        if self.status.state is not RunState.STOPPING:
+            yield from _summary(plan, failures, cells)
 
     def _one_image(self, plan: PredictionPlan, image: CellImage) -> Iterator[Event | None]:
         path = self._engine.folder / f"{uuid.uuid4().hex}.npy"

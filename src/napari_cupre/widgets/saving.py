@@ -80,20 +80,15 @@ def save_results(results: Sequence[Savable], folder: Path, formats: Sequence[str
     ----------
     formats : names out of `FORMAT_CHOICES`.
     """
-    from napari_cupre.export import FolderWriter
+    from napari_cupre.export import write
 
-    written = 0
-    with FolderWriter(folder, formats) as writer:
-        for number, result in enumerate(results):
-            yield Progress(number, len(results), f"writing {result.image.name}")
-            predicted = [(plane["index"], _instances(plane, result.labels)) for plane in result.planes]
-            stem = safe_stem(result.image.name)
-            if predicted:
-                writer.add(stem, predicted, image=result.image, labels=result.labels)
-            else:
-                writer.add(stem, result.labels, image=result.image)
-            written += 1
-    yield Finished(f"{'1 result' if written == 1 else f'{written} results'} written to {folder}.")
+    for number, result in enumerate(results):
+        yield Progress(number, len(results), f"writing {result.image.name}")
+        stem = folder / safe_stem(result.image.name)
+        predicted = [(plane["index"], _instances(plane, result.labels)) for plane in result.planes]
+        write(predicted or result.labels, stem, formats, image=result.image, labels=result.labels)
+    count = "1 result" if len(results) == 1 else f"{len(results)} results"
+    yield Finished(f"{count} written to {folder}.")
     yield StateChanged(RunState.DONE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from typing import Any
 
@@ -13,7 +14,7 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import InputError
+from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
@@ -198,6 +199,13 @@ class Session:
         """A new model was trained: it is the one to predict with."""
         self._model = name
         self.models_changed.emit()
+
+    # --- the engine ---------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Start the engine's process, so that its libraries are loaded by the time a button is pressed."""
+        with contextlib.suppress(EnvironmentFault):  # the job that needs it will say so
+            self.engine.start()
 
     # --- the end --------------------------------------------------------------------------------------
 

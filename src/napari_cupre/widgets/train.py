@@ -48,6 +48,8 @@ class TrainWidget(SessionWidget):
     viewer : napari's viewer.
     """
 
+    needs_engine = True
+
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.job = self.session.training

@@ -1,0 +1,89 @@
+"""Results written from the window and from File > Save are what the other programs read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Finished
+from napari_cupre.export.importers import import_annotations
+from napari_cupre.widgets.layers import cell_image
+from napari_cupre.widgets.saving import FORMAT_CHOICES, Savable, checksum, safe_stem, savable, save_results
+from napari_cupre.widgets.session import METADATA_KEY, Session
+
+
+def test_the_formats_offered_are_those_that_exist() -> None:
+    from napari_cupre.export import FORMATS
+
+    assert {name for name, _, _ in FORMAT_CHOICES} == set(FORMATS)
+
+
+@pytest.fixture
+def result(discs: tuple[np.ndarray, np.ndarray]) -> Savable:
+    """Two overlapping cells in linked numbering: ids 7 and 4 are rows 0 and 1."""
+    labels = np.zeros((40, 50), np.int32)
+    labels[5:15, 5:15], labels[15:25, 5:15] = 7, 4
+    plane = {
+        "index": {},
+        "ids": np.array([7, 4], np.int32),
+        "boxes": np.array([[5, 5, 15, 15], [5, 10, 15, 25]], np.float32),
+        "scores": np.array([0.9, 0.6], np.float32),
+        "classes": np.array([1, 1]),
+        "masks": np.ones((2, 28, 28), np.float16),
+        "diameter": 11.0,
+    }
+    return Savable(cell_image(Image(np.ones((40, 50)), name="my field")), labels, (plane,))
+
+
+def test_every_format_is_written_and_scores_and_overlap_are_kept(result: Savable, tmp_path: Path) -> None:
+    formats = [name for name, _, _ in FORMAT_CHOICES]
+    events = list(save_results([result], tmp_path, formats))
+    assert any(isinstance(event, Finished) for event in events)
+    assert len(list(tmp_path.iterdir())) == len(formats)
+    document = json.loads((tmp_path / "my field.json").read_text())
+    assert sorted(a["score"] for a in document["annotations"]) == pytest.approx([0.6, 0.9])
+    assert sum(a["area"] for a in document["annotations"]) > (result.labels > 0).sum(), "the masks overlap"
+    (back,) = import_annotations(tmp_path / "my field.tif").values()
+    np.testing.assert_array_equal(back, result.labels)
+
+
+def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable) -> None:
+    viewer.add_image(np.ones((40, 50)), name="my field")
+    session = Session.of(viewer)
+    (image,) = session.images()
+    with pytest.raises(InputError, match="no result"):
+        savable(session, image)
+    metadata = {METADATA_KEY: {"planes": list(result.planes), "checksum": checksum(result.labels)}}
+    layer = Labels(result.labels.copy(), metadata=metadata)
+    session.results[image] = layer
+    session.viewer.add_layer(layer)
+    assert len(savable(session, image).planes) == 1
+    layer.data[30:35, 30:35] = 9
+    assert savable(session, image).planes == ()
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "c:d", "", " . "])
+def test_a_layer_name_is_no_path(name: str) -> None:
+    stem = safe_stem(name)
+    assert stem and Path(stem).name == stem and "/" not in stem and ":" not in stem
+
+
+@pytest.mark.parametrize("ending", [".zip", ".geojson", ".json", ".csv"])
+def test_napari_saves_a_labels_layer(
+    viewer: Any, discs: tuple[np.ndarray, np.ndarray], ending: str, tmp_path: Path
+) -> None:
+    layer = viewer.add_labels(discs[1], name="field")
+    path = tmp_path / f"field{ending}"
+    assert layer.save(str(path), plugin="napari-cupre") == [str(path)]
+    if ending == ".csv":
+        assert len(path.read_text().splitlines()) == discs[1].max() + 1
+        return
+    (back,) = import_annotations(path, discs[1].shape).values()
+    np.testing.assert_array_equal(back > 0, discs[1] > 0)
+    assert len(np.unique(back)) == len(np.unique(discs[1]))
