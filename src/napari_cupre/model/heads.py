@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from math import log2
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
-from torchvision.ops import MultiScaleRoIAlign, batched_nms, box_iou, clip_boxes_to_image
-from torchvision.ops.poolers import initLevelMapper
+from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
-from napari_cupre.model.backbone import STRIDES
 from napari_cupre.model.config import ModelConfig
+from napari_cupre.model.pool import RegionPool
 from napari_cupre.model.rpn import KNOWN_SHARE
 from napari_cupre.model.targets import Target, known_fraction, mask_targets
 
 MASK_SIZE = 28
 # Pairs of proposal and instance that are compared at once; bounds memory in dense fields.
 PAIRS_AT_ONCE = 4_000_000
+# Proposals that are scored at once while detecting.
+BOXES_AT_ONCE = 1024
 # Regions whose masks are computed at once while detecting.
 MASKS_AT_ONCE = 256
 
@@ -117,8 +117,8 @@ class InstanceHeads(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.box_pool = _region_pool(7, samples=2)
-        self.mask_pool = _region_pool(14, samples=1)
+        self.box_pool = RegionPool(7, samples=2)
+        self.mask_pool = RegionPool(14, samples=1)
         self.box = BoxHead(config)
         self.mask = MaskHead(config)
         self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -199,7 +199,9 @@ class InstanceHeads(nn.Module):
     ) -> list[Detections]:
         """Boxes, scores and masks of what is a cell; masks are computed for these alone."""
         sizes = [size] * len(proposals)
-        scores, offsets = self.box(self.box_pool(features, proposals, sizes))
+        if next(iter(features.values())).device.type == "cpu":
+            features = {k: v.contiguous(memory_format=torch.channels_last) for k, v in features.items()}
+        scores, offsets = self._scores(features, proposals, sizes)
         boxes = self.coder.decode(offsets, proposals)[:, 0] if len(offsets) else offsets
         counts = [len(p) for p in proposals]
         kept = [
@@ -211,6 +213,24 @@ class InstanceHeads(nn.Module):
             Detections(box.float().cpu(), value.float().cpu(), kind.cpu(), mask)
             for (box, value, kind), mask in zip(kept, masks, strict=True)
         ]
+
+    def _scores(
+        self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        """Class scores and offsets of all proposals, in their order, a few at a time.
+
+        Pooled features of thousands of proposals would be hundreds of MB, which costs more time in
+        the memory manager than in arithmetic.
+        """
+        parts = []
+        for image, boxes in enumerate(proposals):
+            for chunk in boxes.split(BOXES_AT_ONCE) if len(boxes) else ():
+                alone = [chunk if i == image else boxes[:0] for i in range(len(proposals))]
+                parts.append(self.box(self.box_pool(features, alone, sizes)))
+        if not parts:
+            return self.box(self.box_pool(features, [boxes[:0] for boxes in proposals], sizes))
+        scores, offsets = zip(*parts, strict=True)
+        return torch.cat(scores), torch.cat(offsets)
 
     def _keep(
         self, boxes: Tensor, scores: Tensor, size: tuple[int, int], threshold: float, limit: int
@@ -236,18 +256,6 @@ class InstanceHeads(nn.Module):
             parts.append(logits.sigmoid().float().cpu())
         masks = torch.cat(parts) if parts else torch.zeros(0, MASK_SIZE, MASK_SIZE)
         return list(masks.split([len(b) for b in boxes]))
-
-
-def _region_pool(side: int, samples: int) -> MultiScaleRoIAlign:
-    """RoIAlign over the pyramid.
-
-    torchvision guesses the strides from the first image it sees and keeps them; a small image that is
-    padded to a multiple of 32 misleads it, so they are set here.
-    """
-    pool = MultiScaleRoIAlign([str(level) for level in range(len(STRIDES))], side, samples)
-    pool.scales = [1 / stride for stride in STRIDES]
-    pool.map_levels = initLevelMapper(int(log2(STRIDES[0])), int(log2(STRIDES[-1])))
-    return pool
 
 
 def _start_small(layer: nn.Linear | nn.Conv2d, std: float) -> None:

@@ -61,8 +61,8 @@ class Processes:
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * self.workers:
-                    path = waiting.pop()
-                    running[pool.submit(predict_file, job, path)] = path
+                    future = pool.submit(predict_file, job, waiting[-1])
+                    running[future] = waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     path = running.pop(future)
                     try:
@@ -71,7 +71,11 @@ class Processes:
                         running[future] = path
                         raise
                     yield outcome
-        except BrokenProcessPool:
+        except BrokenProcessPool as error:
+            if not running:
+                raise EnvironmentFault(
+                    "The processes for the workers cannot be started: use one worker."
+                ) from error
             yield from _tried_again(list(running.values()), waiting, attempts)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,216 @@
+"""Folders: done files skipped, failures named, processes, and a real dask cluster."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+from predict_oracle import disc_labels, scattered_discs
+
+from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
+from napari_cupre.events import Finished, Notice, Progress
+from napari_cupre.model.checkpoint import new_model, save_model
+from napari_cupre.predict import onefile
+from napari_cupre.predict.files import predict_files
+from napari_cupre.predict.image import PredictOptions
+from napari_cupre.predict.onefile import FileJob, FileOutcome
+from napari_cupre.predict.runners import ATTEMPTS, Processes
+
+# Random weights are sure of nothing; at score 0 they still give cells, the same each time.
+OPTIONS = PredictOptions(diameter=20.0, score=0.0)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_model(new_model("tiny"), tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four images and one truncated file."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(4):
+        discs = scattered_discs(number, (48, 60), (6, 9), 10, 1.0)
+        plane = (disc_labels(discs, (48, 60)) > 0).astype(np.uint8) * 200
+        iio.imwrite(images / f"field{number}.png", plane)
+    (images / "broken.png").write_bytes((images / "field0.png").read_bytes()[:60])
+    return images
+
+
+def run(job: FileJob, paths: list[Path], **more):
+    events = []
+    steps = predict_files(job, paths, **more)
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as end:
+            return events, end.value
+
+
+def job_of(model_file: str, out: Path, **more) -> FileJob:
+    return FileJob(model_file, str(out), options=OPTIONS, device="cpu", **more)
+
+
+def labels_of(out: Path) -> dict[str, np.ndarray]:
+    return {path.stem: tifffile.imread(path) for path in sorted(out.glob("*.tif"))}
+
+
+def test_a_folder_with_a_broken_file(model_file: str, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    paths = sorted(folder.iterdir())
+    events, result = run(job_of(model_file, out, formats=("tif", "coco")), paths)
+    assert sorted(labels_of(out)) == [f"field{number}" for number in range(4)]
+    assert result.done == 4
+    assert [Path(path).name for path, _ in result.failed] == ["broken.png"]
+    assert sum("broken.png" in e.message for e in events if isinstance(e, Notice)) == 1
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert last.done == last.total == 5
+    assert isinstance(events[-1], Finished)
+    assert "1 failed (broken.png)" in events[-1].verdict
+    document = json.loads((out / "predictions.json").read_text())
+    assert len(document["images"]) == 4
+    assert len(document["annotations"]) == result.cells > 0
+
+
+def test_done_files_are_skipped_until_something_changes(
+    model_file: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    paths = sorted(folder.glob("field*.png"))
+    job = job_of(model_file, out, formats=("tif", "coco"))
+    answers = iter([False, True])
+    _, result = run(job, paths, should_stop=lambda: next(answers))
+    assert not result.complete
+    assert result.done == 2
+    _, result = run(job, paths)
+    assert (result.done, result.skipped) == (2, 2)
+    assert len(json.loads((out / "predictions.json").read_text())["images"]) == 4
+    _, result = run(job, paths)
+    assert (result.done, result.skipped) == (0, 4)
+    (out / "field1.tif").unlink()
+    iio.imwrite(paths[2], np.zeros((20, 30), np.uint8))
+    _, result = run(job, paths)
+    assert (result.done, result.skipped) == (2, 2)
+    other = FileJob(model_file, str(out), job.formats, PredictOptions(diameter=25.0, score=0.0), device="cpu")
+    _, result = run(other, paths)
+    assert (result.done, result.skipped) == (4, 0)
+
+
+def test_files_that_would_overwrite_each_other_are_refused(
+    model_file: str, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copy(folder / "field0.png", tmp_path / "field0.png")
+    with pytest.raises(InputError, match="same name"):
+        run(job_of(model_file, tmp_path / "out"), [folder / "field0.png", tmp_path / "field0.png"])
+    tifffile.imwrite(folder / "own.tif", np.zeros((20, 20), np.uint8))
+    with pytest.raises(InputError, match="would replace"):
+        run(job_of(model_file, folder), [folder / "own.tif"])
+    with pytest.raises(InputError, match="workers"):
+        run(job_of(model_file, tmp_path / "out"), [folder / "field0.png"], workers=0)
+    with pytest.raises(ModelFileError):
+        run(job_of(str(tmp_path / "none.safetensors"), tmp_path / "out"), [folder / "field0.png"])
+
+
+def test_a_full_disk_ends_the_run_with_one_sentence(
+    model_file: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise EnvironmentFault('"x.tif" could not be written, the disk is full: free some space.')
+
+    monkeypatch.setattr(onefile, "write", full)
+    with pytest.raises(EnvironmentFault, match="disk is full"):
+        run(job_of(model_file, tmp_path / "out"), sorted(folder.glob("field*.png")))
+
+
+def test_large_images_go_to_zarr(
+    model_file: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cupre.predict.big.BIG_PIXELS", 1000)
+    out = tmp_path / "out"
+    _, result = run(job_of(model_file, out), [folder / "field0.png"])
+    assert result.done == 1
+    assert (out / "field0.zarr").is_dir()
+    assert (out / "field0_cells.csv").exists()
+    _, result = run(job_of(model_file, out), [folder / "field0.png"])
+    assert result.skipped == 1
+
+
+def test_processes_give_what_one_process_gives(model_file: str, folder: Path, tmp_path: Path) -> None:
+    paths = sorted(folder.iterdir())
+    run(job_of(model_file, tmp_path / "one"), paths)
+    _, result = run(job_of(model_file, tmp_path / "two"), paths, workers=2)
+    assert result.done == 4
+    assert len(result.failed) == 1
+    one, two = labels_of(tmp_path / "one"), labels_of(tmp_path / "two")
+    assert list(one) == list(two)
+    for name, labels in one.items():
+        np.testing.assert_array_equal(labels, two[name])
+
+
+def die_on_second(job: FileJob, path: str) -> FileOutcome:
+    """Kills its own process on every call for one file, as the system does where memory ends."""
+    import os
+    import signal
+
+    if path == "bad":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return FileOutcome(path)
+
+
+def test_a_process_that_dies_costs_one_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_cupre.predict.runners.predict_file", die_on_second)
+    monkeypatch.setattr("napari_cupre.predict.runners._start_worker", abs)
+    outcomes = {outcome.path: outcome for outcome in Processes(1)(FileJob("m", "o"), ["a", "bad", "b", "c"])}
+    assert sorted(outcomes) == ["a", "b", "bad", "c"]
+    assert f"died {ATTEMPTS} times" in outcomes["bad"].fault
+    assert not outcomes["c"].fault
+
+
+def test_a_scheduler_that_does_not_answer(
+    model_file: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("napari_cupre.predict.runners.SECONDS_TO_ANSWER", 1)
+    for address in ("tcp://127.0.0.1:9", "nonsense"):
+        with pytest.raises(EnvironmentFault, match="No dask scheduler answers"):
+            run(job_of(model_file, tmp_path / "out"), [folder / "field0.png"], scheduler=address)
+
+
+def test_a_cluster_that_loses_a_worker(model_file: str, folder: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    paths = sorted(folder.glob("field*.png"))
+    for number in range(4, 12):
+        path = folder / f"field{number}.png"
+        shutil.copy(paths[number % 4], path)
+        paths.append(path)
+    run(job_of(model_file, tmp_path / "one"), paths)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        steps = predict_files(
+            job_of(model_file, tmp_path / "cluster"), paths, scheduler=cluster.scheduler_address
+        )
+        killed = False
+        events = []
+        while True:
+            try:
+                events.append(next(steps))
+            except StopIteration as end:
+                result = end.value
+                break
+            if not killed and isinstance(events[-1], Progress) and events[-1].done >= 2:
+                cluster.workers[0].process.process._process.kill()
+                killed = True
+    assert killed
+    assert result.done == len(paths)
+    assert not result.failed
+    one, two = labels_of(tmp_path / "one"), labels_of(tmp_path / "cluster")
+    assert list(one) == list(two)
+    for name, labels in one.items():
+        np.testing.assert_array_equal(labels, two[name])
