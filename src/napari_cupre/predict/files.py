@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,14 +89,16 @@ def predict_files(
     if result.skipped:
         yield Notice(f"{result.skipped} of {len(names)} files are done already.")
     yield Progress(result.skipped, len(names))
-    runner = _runner(workers, scheduler) if todo else in_this_process
     wants_coco = any(each.name == "coco" for each in choose_formats(job.formats))
     coco = CocoWriter(Path(job.out) / PREDICTIONS, classes) if wants_coco and todo else None
-    outcomes = runner(job, todo)
+    outcomes: Generator[FileOutcome, None, None] | None = None
     try:
-        yield from _collect(outcomes, job, log, coco, result, len(names), should_stop or (lambda: False))
+        runner = _runner(workers, scheduler) if todo else in_this_process
+        outcomes = runner(job, todo)
+        yield from _collect(outcomes, log, coco, result, len(names), should_stop or (lambda: False))
     finally:
-        outcomes.close()  # type: ignore[attr-defined]
+        if outcomes is not None:
+            outcomes.close()
         if coco is not None:
             coco.close()
     yield _finished(result)
@@ -104,8 +106,7 @@ def predict_files(
 
 
 def _collect(
-    outcomes: Any,
-    job: FileJob,
+    outcomes: Iterator[FileOutcome],
     log: _DoneLog,
     coco: CocoWriter | None,
     result: FilesResult,

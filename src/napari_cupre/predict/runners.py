@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
@@ -19,14 +19,17 @@ SECONDS_TO_ANSWER = 10
 """How long a scheduler may take to answer."""
 
 
+Outcomes = Generator[FileOutcome, None, None]
+
+
 class Runner(Protocol):
     """Runs a job on files."""
 
-    def __call__(self, job: FileJob, paths: list[str]) -> Iterator[FileOutcome]:
+    def __call__(self, job: FileJob, paths: list[str]) -> Outcomes:
         """Yield outcomes in the order of completion; closing the iterator ends the run."""
 
 
-def in_this_process(job: FileJob, paths: list[str]) -> Iterator[FileOutcome]:
+def in_this_process(job: FileJob, paths: list[str]) -> Outcomes:
     """One file after the other."""
     for path in paths:
         yield predict_file(job, path)
@@ -43,16 +46,14 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def __call__(self, job: FileJob, paths: list[str]) -> Iterator[FileOutcome]:
+    def __call__(self, job: FileJob, paths: list[str]) -> Outcomes:
         waiting = list(reversed(paths))
         attempts = dict.fromkeys(paths, 0)
         while waiting:
             # A process that dies (killed for memory) breaks its whole pool: make a new one.
             yield from self._until_broken(job, waiting, attempts)
 
-    def _until_broken(
-        self, job: FileJob, waiting: list[str], attempts: dict[str, int]
-    ) -> Iterator[FileOutcome]:
+    def _until_broken(self, job: FileJob, waiting: list[str], attempts: dict[str, int]) -> Outcomes:
         """Take files from the end of `waiting`; those that a broken pool leaves go back to it."""
         threads = max(1, (os.cpu_count() or 1) // self.workers)
         context = multiprocessing.get_context("spawn")
@@ -81,9 +82,7 @@ class Processes:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _tried_again(
-    interrupted: list[str], waiting: list[str], attempts: dict[str, int]
-) -> Iterator[FileOutcome]:
+def _tried_again(interrupted: list[str], waiting: list[str], attempts: dict[str, int]) -> Outcomes:
     """Put files back whose process died; give up on those that were tried often."""
     for path in interrupted:
         attempts[path] += 1
@@ -118,7 +117,7 @@ class Cluster:
         self.address = address
         self._client = _connect(address)
 
-    def __call__(self, job: FileJob, paths: list[str]) -> Iterator[FileOutcome]:
+    def __call__(self, job: FileJob, paths: list[str]) -> Outcomes:
         from distributed import as_completed
 
         waiting = iter(paths)
