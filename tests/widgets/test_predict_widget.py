@@ -25,6 +25,7 @@ class Prediction:
         self.engine: Any = None
         self.images: list[np.ndarray] = []
         self.fails_on = ""
+        self.waits_for_stop = False
 
     def __call__(self, request: PredictRequest) -> Iterator[Event]:
         image = np.load(request.image)
@@ -36,7 +37,8 @@ class Prediction:
         yield StateChanged(RunState.RUNNING)
         planes = image.reshape(-1, *image.shape[-2:]) if request.axes.endswith("ZYX") else image[None]
         for number, plane in enumerate(planes):
-            if self.engine.stopped.is_set():
+            if number == 2 and self.waits_for_stop:
+                assert self.engine.stopped.wait(60)
                 break
             index = {"Z": number} if request.axes.endswith("ZYX") else {}
             labels = np.zeros(plane.shape[:2], np.int32)
@@ -45,7 +47,11 @@ class Prediction:
             yield self.plane_done(index, labels, number)
             yield Progress(number + 1, len(planes))
         if request.options["link_z"]:
-            yield PlaneRelabelled({"Z": 1}, np.minimum(labels, 2), np.array([1, 2], np.int32))
+            yield PlaneRelabelled(
+                {"Z": 1},
+                np.where(labels > 0, labels - labels.max() + 2, 0).astype(np.int32),
+                np.array([1, 2], np.int32),
+            )
         yield Finished("done", {"cells": 2 * len(planes), "complete": True})
 
     @staticmethod
@@ -158,11 +164,12 @@ def test_a_failure_is_one_sentence(widget: PredictWidget, prediction: Prediction
 def test_cancel_keeps_what_was_found(
     viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
 ) -> None:
-    viewer.add_image(np.ones((400, 20, 20)), name="long")
+    viewer.add_image(np.ones((9, 20, 20)), name="long")
+    prediction.waits_for_stop = True
     widget.session.image = widget.session.images()[-1]
     widget.button.click()
     assert widget.button.text() == "Cancel"
-    qtbot.waitUntil(lambda: "long cells (cupre)" in viewer.layers, timeout=WAIT)
+    qtbot.waitUntil(lambda: widget.job.status.fraction > 0.2, timeout=WAIT)
     widget.button.click()
     qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
     assert widget.job.status.state is RunState.STOPPED

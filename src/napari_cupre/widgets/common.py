@@ -227,11 +227,9 @@ class ImageChooser(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the viewer's images anew, keeping the choice where it still exists."""
-        self.combo.reset_choices()
-        images = self._session.images()
-        if self._session.image not in images:
-            self._session.image = images[-1] if images else None
+        """Read the viewer's images anew, keeping the choice."""
+        with self.combo.changed.blocked():
+            self.combo.reset_choices()
         self._show_image(self._session.image)
 
     def _chosen(self, layer: Image | None) -> None:

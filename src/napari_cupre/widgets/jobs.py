@@ -46,7 +46,8 @@ class RunStatus:
 
     def begin(self) -> None:
         """Forget the last run."""
-        self.message = self.notice = self.error = self.details = ""
+        # the error first: each change is shown at once, with all other fields as they then are
+        self.error = self.details = self.notice = self.message = ""
         self.fraction, self.remaining = 0.0, None
         self.state = RunState.PREPARING
 

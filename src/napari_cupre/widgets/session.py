@@ -53,12 +53,14 @@ class Session:
         self.prediction = PredictionJob(self.engine)
         self.saving = Job("Saving results")
         self.importing = Job("Reading annotations")
-        self._image: Image | None = None
+        images = [layer for layer in viewer.layers if isinstance(layer, Image)]
+        self._image: Image | None = images[-1] if images else None
         self._model = list_models()[0].name
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
         self.results: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
         self._is_watching = False
+        viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
@@ -173,12 +175,17 @@ class Session:
         self.viewer.add_layer(layer)
         return layer
 
+    def _welcome(self, event: Any) -> None:
+        """The first image is the chosen one."""
+        if self._image is None and isinstance(event.value, Image):
+            self.image = event.value
+
     def _forget(self, event: Any) -> None:
         layer: Layer = event.value
         if isinstance(layer, Image):
             self._annotations.pop(layer, None)
             if layer is self._image:
-                self.image = None
+                self.image = next(reversed(self.images()), None)
         if any([annotation.drop(layer) for annotation in self._annotations.values()]):
             self.annotations_changed.emit()
 
@@ -232,5 +239,6 @@ class Session:
         self._annotations.clear()
         viewer = self._viewer()
         if viewer is not None:
+            viewer.layers.events.inserted.disconnect(self._welcome)
             viewer.layers.events.removed.disconnect(self._forget)
             _sessions.pop(viewer, None)

@@ -130,13 +130,14 @@ class TrainingJob(Job):
             yield event
 
     def _write_shots(self, plan: TrainingPlan, folder: Path) -> Iterator[None]:
-        from napari_cupre.data.annotation import save_shots
+        from napari_cupre.data.annotation import check_shots, save_shots
 
         shots = []
         for snapshot in plan.snapshots:
             for shot in snapshot.shots():
                 shots.append(shot)
                 yield None
+        check_shots(shots)
         save_shots(folder, shots)
 
     def _send_view(self) -> None:
