@@ -8,7 +8,6 @@ import numpy as np
 
 from napari_cupre.data.annotation import Shot
 from napari_cupre.data.augment import Photometry, photometric, random_crop, random_turn, rescale
-from napari_cupre.data.labels import label_areas
 from napari_cupre.data.paste import Cell, compose_field, copy_paste, cut_cells, measure_background
 from napari_cupre.data.sample import Sample
 from napari_cupre.data.synthetic import draw_field
@@ -45,19 +44,19 @@ class CropSampler:
     Parameters
     ----------
     shots : teaching shots at their own scale, with at least one cell among them.
-    scale : network px per image px.
+    scales : network px per image px, of each shot.
     diameter : of the cells in network px.
     rehearse : share of the crops that are synthetic fields.
     """
 
-    def __init__(self, shots: list[Shot], scale: float, diameter: float, rehearse: float) -> None:
+    def __init__(self, shots: list[Shot], scales: list[float], diameter: float, rehearse: float) -> None:
         self.samples = [Sample(shot.image, shot.labels, shot.known) for shot in shots]
-        self.scale, self.diameter, self.rehearse = scale, diameter, rehearse
+        self.scales, self.diameter, self.rehearse = scales, diameter, rehearse
         self.centres = [_centres(shot.labels) for shot in shots]
         counts = np.array([len(centres) for centres in self.centres], float)
         # The square root keeps an image with hundreds of cells from being all that is seen.
         self.weights = np.sqrt(counts) / np.sqrt(counts).sum()
-        self.cells = [cell for shot in shots for cell in _scaled_cells(shot, scale)]
+        self.cells = [cell for shot, scale in zip(shots, scales) for cell in _scaled_cells(shot, scale)]
         self.backgrounds = [b for shot in shots if (b := measure_background(cut_cells(shot))) is not None]
         self.compose = MOST_COMPOSED * (1 - min(_background_share(shots) / ENOUGH_BACKGROUND, 1.0))
 
@@ -78,7 +77,7 @@ class CropSampler:
         around = None
         if rng.random() >= UNIFORM_SHARE:
             around = tuple(self.centres[index][rng.integers(len(self.centres[index]))])
-        factors = (SCALES[0] * self.scale, SCALES[1] * self.scale)
+        factors = (SCALES[0] * self.scales[index], SCALES[1] * self.scales[index])
         sample = random_turn(rng, random_crop(rng, self.samples[index], size, factors, around))
         if rng.random() < PASTE_SHARE:
             sample = copy_paste(rng, sample, self.cells, int(rng.integers(1, MOST_PASTED + 1)))
@@ -86,12 +85,6 @@ class CropSampler:
 
     def _finish(self, rng: np.random.Generator, sample: Sample) -> Crop:
         return Crop(photometric(rng, sample.image, PHOTOMETRY), sample.labels, sample.known)
-
-
-def median_cell(shots: list[Shot]) -> float:
-    """Median diameter in px over all annotated cells: 2 * sqrt(area / pi)."""
-    areas = np.concatenate([label_areas(shot.labels)[1] for shot in shots])
-    return float(np.median(2 * np.sqrt(areas / np.pi)))
 
 
 def scale_shot(shot: Shot, factor: float) -> Shot:

@@ -28,9 +28,10 @@ from napari_cupre.events import (
     Validated,
 )
 from napari_cupre.finetune.average import WeightAverage, swapped_weights
-from napari_cupre.finetune.crops import CropSampler, median_cell, scale_shot
+from napari_cupre.finetune.crops import CropSampler, scale_shot
 from napari_cupre.finetune.folder import RunFolder
 from napari_cupre.finetune.judge import Judge, Verdict, hold_batchnorm, segment, to_batch
+from napari_cupre.finetune.scaling import choose_scaling
 from napari_cupre.finetune.settings import FinetuneSettings
 from napari_cupre.finetune.split import count_cells, split
 from napari_cupre.model.checkpoint import Model
@@ -156,21 +157,21 @@ class FinetuneRun:
         settings = self.settings
         self.device = choose_device(settings.device)
         self.dtype = training_dtype(self.device)
-        self.diameter = settings.diameter or median_cell(self.shots)
+        self.scaling = choose_scaling(self.shots, settings.diameter)
         self.scratch = self.start.info.training.get("objective", "none").startswith("none")
-        model = self.start.copy(diameter=self.diameter).to(self.device)
+        model = self.start.copy(diameter=self.scaling.common).to(self.device)
         self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
         teaching, held_out = split(self.shots, settings.held_out, settings.seed)
-        scale = model.network.config.diameter / self.diameter
-        self.judge = (
-            Judge([scale_shot(shot, scale) for shot in held_out], settings.seed) if held_out else None
-        )
+        wanted = model.network.config.diameter
+        judged = [scale_shot(shot, wanted / self.scaling.of(shot)) for shot in held_out]
+        self.judge = Judge(judged, settings.seed) if judged else None
+        scales = [wanted / self.scaling.of(shot) for shot in teaching]
         rehearse = 0.0 if self.scratch else settings.rehearse
-        self.sampler = CropSampler(teaching, scale, model.network.config.diameter, rehearse)
+        self.sampler = CropSampler(teaching, scales, wanted, rehearse)
         self.optimiser = self._make_optimiser()
         self.average = WeightAverage(self.network)
         self.batch = max(self.batch, self._least_batch())
-        self._began = 0.0
+        self._began = self._judging = 0.0
         if self.folder is not None:
             self.folder.create(self.shots, settings)
         yield Notice(self._plan(teaching, held_out))
@@ -185,7 +186,7 @@ class FinetuneRun:
         judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
         return (
             f"Training on {cells} cells of {len(teaching)} image{'s' * (len(teaching) != 1)}, {judged}; "
-            f"diameter {self.diameter:.0f} px, {self.device.type}."
+            f"{self.scaling}, {self.device.type}."
         )
 
     def _make_optimiser(self) -> torch.optim.AdamW:
@@ -203,7 +204,7 @@ class FinetuneRun:
     def _train(self) -> Iterator[Event]:
         self._began = self.clock() - self.elapsed
         last_saved = judged_at = self.clock()
-        judged, cost = self._fraction(), 0.0
+        judged, cost = self._fraction(), self._judging
         while not self._stop.is_set() and self._fraction() < 1:
             yield from self._one_step()
             yield from self._answer_preview()
@@ -213,10 +214,8 @@ class FinetuneRun:
                 and self._fraction() >= judged + JUDGE_EVERY
                 and since * JUDGE_SHARE >= cost
             ):
-                begun = self.clock()
                 yield self._judge_now("average")
-                judged, judged_at = self._fraction(), self.clock()
-                cost = judged_at - begun
+                judged, judged_at, cost = self._fraction(), self.clock(), self._judging
             if self.folder is not None and self.clock() - last_saved > SAVE_EVERY:
                 self._save_state()
                 last_saved = self.clock()
@@ -302,8 +301,10 @@ class FinetuneRun:
         """Judge the averaged weights, and keep them if they are the best so far."""
         if self.judge is None:
             raise RuntimeError("nothing is held out")
+        begun = self.clock()
         with swapped_weights(self.network, self.average.tensors):
             verdict = self.judge(self.network, self.dtype)
+        self._judging = self.clock() - begun
         best = self._is_best(verdict)
         if best:
             tensors = {key: value.detach().clone() for key, value in self.average.tensors.items()}
@@ -324,7 +325,7 @@ class FinetuneRun:
             return
         scaled = scale_shot(
             Shot(image, np.zeros(image.shape[:2], np.int32), np.ones(image.shape[:2], bool)),
-            self.network.config.diameter / self.diameter,
+            self.network.config.diameter / self.scaling.typical,
         )
         with swapped_weights(self.network, self.average.tensors):
             labels = segment(self.network, scaled.image, self.dtype)
