@@ -50,13 +50,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_junk_is_no_image_and_a_zarr_is_one(folder: Path) -> None:
-    names = {path.name for path in list_images(folder)}
+    names = {Path(path).name for path in list_images(folder)}
     assert names == {"grey.png", "colour.png", "stack.tif", "field.zarr"}
 
 
 def test_the_index_is_sorted_kept_on_disk_and_travels(folder: Path, tmp_path: Path) -> None:
     index = UnlabelledIndex.build(tmp_path / "index.sqlite", [folder, folder / "grey.png"])
-    assert list(index) == sorted(path.resolve() for path in list_images(folder))
+    assert [str(path) for path in index] == sorted(list_images(folder))
     assert list(UnlabelledIndex(tmp_path / "index.sqlite")) == list(index)
     assert list(pickle.loads(pickle.dumps(index))) == list(index)
     with pytest.raises(IndexError):
@@ -145,7 +145,7 @@ def test_a_set_of_broken_files_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_sizes_come_from_headers_and_count_distinct_crops(folder: Path, tmp_path: Path) -> None:
-    sizes = {path.name: image_size(path) for path in list_images(folder)}
+    sizes = {Path(path).name: image_size(Path(path)) for path in list_images(folder)}
     assert sizes == {
         "grey.png": (90, 70),
         "colour.png": (64, 96),
@@ -160,6 +160,6 @@ def test_sizes_come_from_headers_and_count_distinct_crops(folder: Path, tmp_path
 def test_the_cache_is_bounded(folder: Path) -> None:
     cache = ImageCache(max_bytes=10_000, max_images=2)
     for path in list_images(folder):
-        cache.get(path)
+        cache.get(Path(path))
     assert len(cache._images) <= 2
     assert len(pickle.loads(pickle.dumps(cache))._images) == 0

@@ -15,7 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, ZARR_SUFFIX, is_junk
+from napari_cupre.data.files import (
+    PICTURE_SUFFIXES,
+    TIFF_SUFFIXES,
+    ZARR_SUFFIX,
+    image_stem,
+    is_junk,
+    is_zarr,
+)
 from napari_cupre.data.regions import ImageCache, Plane, image_size
 from napari_cupre.errors import InputError
 
@@ -28,22 +35,27 @@ FLAT_DEVIATION = 0.04
 _PLACES, _FILES = 6, 20
 
 
-def list_images(folder: Path) -> Iterator[Path]:
+def list_images(folder: Path) -> Iterator[str]:
     """Image files below a folder, streamed; an OME-Zarr counts as one image; junk and hidden files do not."""
-    pending = [str(folder)]
+    pending = [str(folder.resolve())]
     while pending:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
-                path = Path(entry.path)
                 name = entry.name.lower()
-                if is_junk(path):
-                    continue
-                if name.endswith(ZARR_SUFFIX):
-                    yield path
-                elif entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif name.endswith(_SUFFIXES):
-                    yield path
+                # The cheap test first: with a million files the others are felt.
+                if name.endswith(_SUFFIXES):
+                    if not is_junk(Path(name)):
+                        yield entry.path
+                elif entry.is_dir(follow_symlinks=False) and not is_junk(Path(name)):
+                    if name.endswith(ZARR_SUFFIX):
+                        yield entry.path
+                    else:
+                        pending.append(entry.path)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path holds images instead of being one."""
+    return path.is_dir() and not is_zarr(path)
 
 
 class UnlabelledIndex:
@@ -70,7 +82,7 @@ class UnlabelledIndex:
         ----------
         path : where the index goes.
         folders : folders, searched with their subfolders, or single images.
-        exclude : stems (file names without suffix) to leave out, e.g. held-out test images.
+        exclude : stems (file names without suffixes) to leave out, e.g. held-out test images.
 
         Raises
         ------
@@ -89,10 +101,10 @@ class UnlabelledIndex:
             connection.executemany(
                 "INSERT INTO found VALUES (?)",
                 (
-                    (str(image.resolve()),)
+                    (image,)
                     for folder in folders
-                    for image in (list_images(folder) if folder.is_dir() else (folder,))
-                    if image.stem not in exclude
+                    for image in (list_images(folder) if _is_folder(folder) else (str(folder.resolve()),))
+                    if not exclude or image_stem(image) not in exclude
                 ),
             )
             # Sorted by SQLite, on disk if need be: the order of a directory listing differs between machines.

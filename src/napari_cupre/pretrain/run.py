@@ -285,14 +285,14 @@ class PretrainRun:
         """The averaged weights as a model of the one class "cell"."""
         settings, counters = self.settings, self.counters
         average = self.learner.average
-        with average.statistics.standing_in(settings.norm_kept):
+        with average.statistics.standing_in(settings.saved_domain):
             network = copy.deepcopy(average.network).cpu().requires_grad_(True)
         network.keep_classes(["cell"])
         training = {
             "objective": settings.objective,
             "contrast": settings.contrast if settings.contrastive else None,
             "norm": settings.norm,
-            "norm_kept": settings.norm_kept,
+            "norm_kept": settings.saved_domain,
             "source": [Path(spec.json).name for spec in settings.source],
             "synthetic": settings.synthetic,
             "unlabelled": [Path(folder).name for folder in settings.unlabelled],

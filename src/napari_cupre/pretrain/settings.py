@@ -59,7 +59,8 @@ class PretrainSettings:
     objective : amt2, or one of its two halves alone.
     contrast : the contrastive objective, mocov2 or densecl.
     norm : how BatchNorm treats the two domains, see `napari_cupre.pretrain.batchnorm`.
-    norm_kept : which set of statistics the finished model gets if `norm` is dual: cells or source.
+    norm_kept : which set of statistics the finished model gets if `norm` is dual: cells or source. The
+        baselines have but one.
     seed : of weights, data and sampling.
     iterations, minutes : the budget; minutes count if both are given, whichever ends first.
     contrastive_steps, supervised_steps : updates of each task in one iteration (the step ratio).
@@ -144,6 +145,13 @@ class PretrainSettings:
     @property
     def supervised(self) -> bool:
         return self.objective in ("amt2", "supervised")
+
+    @property
+    def saved_domain(self) -> Domain:
+        """Whose BatchNorm statistics the finished model gets: a baseline has seen one domain alone."""
+        if self.objective == "amt2":
+            return self.norm_kept
+        return "cells" if self.objective == "moco" else "source"
 
     def check(self) -> None:
         """Raise `InputError` with one sentence for the first setting that cannot work."""
