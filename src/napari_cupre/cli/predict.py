@@ -26,7 +26,8 @@ DETAILS = f"""
 Writes for every image <stem>.tif (int32 labels, 0 = background) and what else
 --format asks for: {FORMATS};
 coco goes into one predictions.json, which keeps scores and overlapping masks.
-Images too large for memory are written as <stem>.zarr, tile by tile.
+Planes beyond 6000 x 6000 px are written as <stem>.zarr, tile by tile, with a table
+<stem>_cells.csv instead.
 
 Files that are done are skipped when the command is repeated; Ctrl-C loses nothing
 that is done. A file that cannot be read is named and left out: exit code 2.
