@@ -13,6 +13,7 @@ from napari_cupre.model.checkpoint import new_model
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.diameter import estimate_diameter
 from napari_cupre.predict.plane import plan_plane, predict_plane
+from napari_cupre.predict.stitch import Found
 
 
 def f1(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -84,6 +85,26 @@ def test_diameter_is_estimated(radius: float) -> None:
     discs = scattered_discs(4, shape, (0.9 * radius, 1.1 * radius), 300, 4.0)
     estimated = estimate_diameter(Detector(seeing_model()), [disc_image(discs, shape)])
     assert estimated == pytest.approx(2 * radius, rel=0.2)
+
+
+class ClumpSeer:
+    """From afar it takes clumps of 40 px for cells; from near it sees their 10 px cells."""
+
+    diameter = 24.0
+
+    def __call__(self, pieces: list[np.ndarray], factor: float, score: float) -> list[Found]:
+        size, spacing = (40.0, 100) if factor < 0.9 else (10.0, 25)
+        height, width = pieces[0].shape[:2]
+        centres = np.mgrid[0:height:spacing, 0:width:spacing].reshape(2, -1).T[:, ::-1].astype(np.float32)
+        boxes = np.concatenate([centres - size / 2, centres + size / 2], axis=1)
+        count = len(boxes)
+        return [Found(boxes, np.full(count, 0.9), np.ones(count), np.ones((count, 28, 28)))]
+
+
+def test_clumps_are_not_taken_for_cells() -> None:
+    image = np.zeros((600, 1200, 3), np.float32)
+    estimated = estimate_diameter(ClumpSeer(), [image])  # type: ignore[arg-type]
+    assert estimated == pytest.approx(2 * np.sqrt(100 / np.pi), rel=0.01)
 
 
 def test_diameter_of_an_empty_image_is_unknown() -> None:

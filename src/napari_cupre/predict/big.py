@@ -9,10 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_cupre.data.files import atomic_write
-from napari_cupre.data.image import CellImage, PlaneIndex, Stretch
+from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.model.checkpoint import Model
@@ -20,17 +18,14 @@ from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.image import PredictOptions, TilePainted
 from napari_cupre.predict.labelstore import LabelStore
 from napari_cupre.predict.ledger import Ledger
-from napari_cupre.predict.plane import Plan, choose_diameter, plan_plane, run_tiles
-from napari_cupre.predict.tiles import Region, Tile
+from napari_cupre.predict.plane import Plan, check_score, choose_diameter, plan_plane, run_tiles
+from napari_cupre.predict.reader import PlaneReader
 
 BIG_PIXELS = 6000 * 6000
 """Planes with more pixels than this go tile by tile to disk."""
 
 LARGEST_TILE = 2048
 """Side of a tile in image px, which bounds memory however large the cells are."""
-
-WINDOW = 1024
-"""Side of the windows in which the diameter is estimated."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +94,7 @@ def predict_big(
     options = options or PredictOptions()
     if options.link_z or options.link_t:
         raise InputError("Planes of images this large are not linked: leave linking out.")
+    check_score(options.score)
     detector = model if isinstance(model, Detector) else Detector(model)
     for notice in image.notices:
         yield Notice(notice)
@@ -174,31 +170,17 @@ class _Job:
         todo = [tile for tile in plan.tiles if tile.index not in finished]
         if not todo:
             return
-        reader = _Reader(self._image, index, self._options.channels)
-        batch = self._detector.batch_size(plan.tiles[0].read.shape, plan.factor)
-        for start in range(0, len(todo), batch):
-            pieces = yield from self._read(reader, number, todo[start : start + batch])
-            tiles = [tile for tile in todo[start : start + batch] if tile.read in pieces]
-            score = self._options.score
-            for tile, patch in run_tiles(self._detector, plan, stitcher, pieces.__getitem__, score, tiles):
-                self._ledger.keep(number, patch)
-                stitcher.commit(patch)
-                self._ledger.enter(number, tile.index, patch.rows, stitcher.records)
-                yield TilePainted(index, patch.region.y0, patch.region.x0, patch.after)
-
-    def _read(
-        self, reader: _Reader, number: int, tiles: list[Tile]
-    ) -> Generator[Event, None, dict[Region, np.ndarray]]:
-        """What can be read of some tiles; what cannot is entered and said."""
-        pieces = {}
-        for tile in tiles:
-            try:
-                pieces[tile.read] = reader(tile.read)
-            except InputError as error:
-                fault = _fault(error, tile)
+        read = PlaneReader(self._image, index, self._options.channels)
+        for tile, patch in run_tiles(self._detector, plan, stitcher, read, self._options.score, todo):
+            if isinstance(patch, InputError):
+                fault = f"{patch} Then run the same again to fill that part."
                 self._ledger.fail(number, tile.index, fault)
                 yield Notice(fault)
-        return pieces
+                continue
+            self._ledger.keep(number, patch)
+            stitcher.commit(patch)
+            self._ledger.enter(number, tile.index, patch.rows, stitcher.records)
+            yield TilePainted(index, patch.region.y0, patch.region.x0, patch.after)
 
     def _put_back(self) -> None:
         """Undo a tile that was being written when the last run ended."""
@@ -214,49 +196,8 @@ class _Job:
         if self._options.diameter is not None or self._detector.model.info.diameter is not None:
             return choose_diameter(self._detector, [], self._options.diameter)
         indices = list(self._image.plane_indices())
-        reader = _Reader(self._image, indices[len(indices) // 2], self._options.channels)
-        return choose_diameter(self._detector, _windows(reader, self._image.plane_shape), None)
-
-
-class _Reader:
-    """Reads normalised regions of one plane; all share the plane's one stretch."""
-
-    def __init__(self, image: CellImage, index: PlaneIndex, channels: tuple[int, ...] | None) -> None:
-        self._name, self._lazy = image.name, image.is_lazy
-        self._plane = image.lazy_plane(index, channels)
-        self._stretch: Stretch = image.stretch(index, channels)
-
-    def __call__(self, region: Region) -> np.ndarray:
-        """float32 (Y, X, 3).
-
-        Raises
-        ------
-        InputError
-            If that part of the file cannot be read.
-        """
-        try:
-            part = np.asarray(self._plane[region.slices])
-        except Exception as error:
-            # Decoders raise anything on a damaged file; of an array in memory nothing is expected.
-            if not self._lazy:
-                raise
-            raise InputError(f"{self._name} cannot be read ({error})") from error
-        return self._stretch(part)
-
-
-def _windows(reader: _Reader, shape: tuple[int, int], count: int = 3) -> list[np.ndarray]:
-    """The liveliest of nine windows spread over the plane."""
-    found = []
-    for top in np.unique(np.linspace(0, max(0, shape[0] - WINDOW), 5, dtype=int)[1:4]):
-        for left in np.unique(np.linspace(0, max(0, shape[1] - WINDOW), 5, dtype=int)[1:4]):
-            bottom, right = min(shape[0], top + WINDOW), min(shape[1], left + WINDOW)
-            try:
-                found.append(reader(Region(int(top), int(left), int(bottom), int(right))))
-            except InputError:
-                continue  # its tile is reported when its turn comes
-    if not found:
-        raise InputError(f"Nothing of {reader._name} can be read: copy the file anew.")
-    return sorted(found, key=lambda window: -float(window.std()))[:count]
+        read = PlaneReader(self._image, indices[len(indices) // 2], self._options.channels)
+        return choose_diameter(self._detector, read.views(), None)
 
 
 def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[str, Any]:
@@ -268,14 +209,6 @@ def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[s
     del chosen["link_z"], chosen["link_t"]
     shape = [int(side) for side in image.data.shape]
     return chosen | {"model": digest.hexdigest(), "image size": shape, "axes": image.axes}
-
-
-def _fault(error: InputError, tile: Tile) -> str:
-    core = tile.core
-    return (
-        f"{error}, so rows {core.y0}-{core.y1 - 1}, columns {core.x0}-{core.x1 - 1} are left out; "
-        "mend the file and run the same again to fill them."
-    )
 
 
 def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari_cupre.predict.detector import Detector
     from napari_cupre.predict.stitch import Found
 
-WORKING_SIDE = 512
+WORKING_SIDE = 384
 """Side in network px of the views that are looked at."""
 
 STEPS = (1.0, 0.5, 2.0, 0.25, 4.0)
@@ -21,11 +21,35 @@ STEPS = (1.0, 0.5, 2.0, 0.25, 4.0)
 LOW_SCORE = 0.3
 """Cells of the wrong size score low; here they count all the same, by their score."""
 
-ENOUGH = 5
-"""Cells that a scale must show to be trusted without trying others."""
+ENOUGH = 5.0
+"""Sum of the scores from which on a scale is trusted without trying others."""
 
 SETTLED = 1.4
 """A second look is taken when the first moved the scale by more than this."""
+
+CLUMPS = 3.0
+"""Twice as close, cells stay as dense as they were; clumps turn into this many more, or more."""
+
+
+class View(NamedTuple):
+    """What is seen at one scale.
+
+    Attributes
+    ----------
+    factor : network px per image px.
+    weight : sum of the scores of the cells.
+    diameter : their median, weighted by score, in image px.
+    area : image px that were looked at.
+    """
+
+    factor: float
+    weight: float
+    diameter: float
+    area: float
+
+    @property
+    def density(self) -> float:
+        return self.weight / self.area
 
 
 def estimate_diameter(detector: Detector, pieces: list[np.ndarray]) -> float | None:
@@ -33,7 +57,8 @@ def estimate_diameter(detector: Detector, pieces: list[np.ndarray]) -> float | N
 
     The network finds cells from about half to twice the size that it was trained for. It looks at
     the image at several scales, coarse first, until one shows enough cells; then once more at the
-    scale that their median asks for, if that is another one.
+    scale that their median asks for, if that is another one. At last it looks twice as close: where
+    it sees many times more cells there, the former were clumps.
 
     Parameters
     ----------
@@ -44,40 +69,52 @@ def estimate_diameter(detector: Detector, pieces: list[np.ndarray]) -> float | N
     -------
     float, or None where no cell is seen at any scale.
     """
-    long_side = max(max(piece.shape[:2]) for piece in pieces)
-    start = min(1.0, WORKING_SIDE / long_side)
-    best: tuple[float, float, float] | None = None
-    for step in STEPS:
-        factor = start * step
-        weight, diameter = _look(detector, pieces, factor)
-        if best is None or weight > best[0]:
-            best = (weight, diameter, factor)
-        if weight >= ENOUGH:
-            break
-    if best is None or best[0] == 0:
+    view = _first(detector, pieces)
+    if view.weight == 0:
         return None
-    _, diameter, factor = best
-    wanted = detector.diameter / diameter
-    if max(wanted / factor, factor / wanted) > SETTLED:
-        weight, again = _look(detector, pieces, wanted)
-        if weight > 0:
-            diameter = again
-    return diameter
+    view = _settled(detector, pieces, view)
+    closer = _look(detector, pieces, 2 * detector.diameter / view.diameter)
+    if closer.density > CLUMPS * view.density:
+        view = _settled(detector, pieces, closer)
+    return view.diameter
 
 
-def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> tuple[float, float]:
-    """Sum of the scores, and their weighted median diameter in image px, of what is seen at a scale."""
+def _first(detector: Detector, pieces: list[np.ndarray]) -> View:
+    """The first scale that shows enough cells, else the one that shows most."""
+    start = min(1.0, WORKING_SIDE / max(max(piece.shape[:2]) for piece in pieces))
+    best = _look(detector, pieces, start * STEPS[0])
+    for step in STEPS[1:]:
+        if best.weight >= ENOUGH:
+            break
+        best = max(best, _look(detector, pieces, start * step), key=lambda view: view.weight)
+    return best
+
+
+def _settled(detector: Detector, pieces: list[np.ndarray], view: View) -> View:
+    """The view at the scale that a first one asks for, if that is another one and shows cells."""
+    wanted = detector.diameter / view.diameter
+    if max(wanted / view.factor, view.factor / wanted) <= SETTLED:
+        return view
+    again = _look(detector, pieces, wanted)
+    return again if again.weight > 0 else view
+
+
+def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> View:
+    """What is seen in the middle of each piece at a scale."""
     side = max(1, int(WORKING_SIDE / factor))
-    found = [detector([_middle(piece, side)], factor, LOW_SCORE)[0] for piece in pieces]
+    views = [_middle(piece, side) for piece in pieces]
+    found = [detector([view], factor, LOW_SCORE)[0] for view in views]
+    area = float(sum(view.shape[0] * view.shape[1] for view in views))
     scores = np.concatenate([cells.scores for cells in found])
     diameters = np.concatenate([mask_diameters(cells) for cells in found])
     seen = diameters > 0
     scores, diameters = scores[seen], diameters[seen]
     if len(scores) == 0:
-        return 0.0, 0.0
+        return View(factor, 0.0, 0.0, area)
     order = np.argsort(diameters)
     middle = np.searchsorted(np.cumsum(scores[order]), scores.sum() / 2)
-    return float(scores.sum()), float(diameters[order][min(middle, len(order) - 1)])
+    median = float(diameters[order][min(middle, len(order) - 1)])
+    return View(factor, float(scores.sum()), median, area)
 
 
 def mask_diameters(found: Found) -> np.ndarray:

@@ -15,9 +15,7 @@ from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.instances import Instances
 from napari_cupre.predict.link import link
 from napari_cupre.predict.plane import choose_diameter, iter_plane
-
-PLANES_TO_ESTIMATE = 3
-"""Planes that are looked at to estimate one diameter for all."""
+from napari_cupre.predict.reader import PlaneReader
 
 
 @dataclass(frozen=True)
@@ -93,14 +91,14 @@ def predict_image(
     Parameters
     ----------
     model : or a `Detector`, which saves making it ready again for every image.
-    image : any axes; planes are read one at a time.
+    image : any axes; planes are read one at a time, and tile by tile.
     options : see `PredictOptions`.
     should_stop : asked after every tile.
 
     Yields
     ------
-    Event : `Progress` in tiles and planes, `TilePainted` and `PlaneFound` as results grow, `Notice` for a
-        plane that cannot be read, and last `Finished` with "cells", "planes", "complete" and "diameter".
+    Event : `Progress` in tiles and planes, `TilePainted` and `PlaneFound` as results grow, `Notice` for what
+        cannot be read, and last `Finished` with "cells", "planes", "complete" and "diameter".
 
     Returns
     -------
@@ -122,14 +120,16 @@ def predict_image(
             result.complete = False
             break
         try:
-            plane = image.normalised(index, options.channels)
+            read = PlaneReader(image, index, options.channels)
+            instances = yield from _one_plane(
+                detector, read, index, options, result.diameter, stop, number, len(indices)
+            )
         except InputError as error:
             if len(indices) == 1:
                 raise
             result.complete = False
             yield Notice(str(error))
             continue
-        instances = yield from _one_plane(detector, plane, index, options, result, stop, number, len(indices))
         result.labels[tuple(index.values())] = instances.labels
         result.planes.append((index, instances))
         result.ids.append(np.arange(1, len(instances) + 1, dtype=np.int32))
@@ -146,24 +146,32 @@ def predict_image(
 
 def _one_plane(
     detector: Detector,
-    plane: np.ndarray,
+    read: PlaneReader,
     index: PlaneIndex,
     options: PredictOptions,
-    result: ImageResult,
+    diameter: float,
     stop: Callable[[], bool],
     number: int,
     planes: int,
 ) -> Generator[Event, None, Instances]:
     """Events of one plane's tiles; returns its instances."""
     steps = iter_plane(
-        detector, plane, diameter=result.diameter, score=options.score, tile=options.tile, should_stop=stop
+        detector,
+        read,
+        read.shape,
+        diameter=diameter,
+        score=options.score,
+        tile=options.tile,
+        should_stop=stop,
     )
     while True:
         try:
             tile = next(steps)
         except StopIteration as end:
             return end.value
-        if tile.total > 1:
+        if isinstance(tile, Notice):
+            yield tile
+        elif tile.total > 1:
             yield TilePainted(index, tile.region.y0, tile.region.x0, tile.labels)
             yield Progress(number * tile.total + tile.done, planes * tile.total)
 
@@ -171,18 +179,16 @@ def _one_plane(
 def _diameter(
     detector: Detector, image: CellImage, indices: Sequence[PlaneIndex], options: PredictOptions
 ) -> float:
-    """One diameter for all planes: estimated, if it must be, on a few from the middle outwards."""
+    """One diameter for all planes: estimated, if it must be, on up to three of them."""
     if options.diameter is not None or detector.model.info.diameter is not None:
         return choose_diameter(detector, [], options.diameter)
-    middle = len(indices) // 2
-    spread = [middle, len(indices) // 4, (3 * len(indices)) // 4]
-    pieces = []
-    for position in sorted(set(spread[:PLANES_TO_ESTIMATE])):
+    views: list[np.ndarray] = []
+    for position in sorted({len(indices) // 4, len(indices) // 2, (3 * len(indices)) // 4}):
         try:
-            pieces.append(image.normalised(indices[position], options.channels))
+            views += PlaneReader(image, indices[position], options.channels).views()
         except InputError:
             continue  # the plane is reported when its turn comes
-    return choose_diameter(detector, pieces, None) if pieces else detector.diameter
+    return choose_diameter(detector, views, None) if views else detector.diameter
 
 
 def _link(result: ImageResult, axes: str, options: PredictOptions) -> None:

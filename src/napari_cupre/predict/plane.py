@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_cupre.errors import InputError
+from napari_cupre.events import Notice
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.diameter import estimate_diameter
@@ -107,6 +108,12 @@ def plan_plane(
     return Plan(diameter, factor, plan_tiles(shape, side_px, halo_px))
 
 
+def check_score(score: float) -> None:
+    """Raise `InputError` if a score is not between 0 and 1."""
+    if not 0 <= score <= 1:
+        raise InputError(f"A score of {score} cannot be used: give one between 0 and 1.")
+
+
 def choose_diameter(detector: Detector, pieces: list[np.ndarray], diameter: float | None) -> float:
     """The cell diameter in image px: as asked for, else as trained for, else as seen in `pieces`.
 
@@ -126,21 +133,32 @@ def run_tiles(
     read: Callable[[Region], np.ndarray],
     score: float,
     tiles: list[Tile] | None = None,
-) -> Iterator[tuple[Tile, Patch]]:
+) -> Iterator[tuple[Tile, Patch | InputError]]:
     """Detect and place tiles of a plan; the caller commits each patch before it asks for the next.
 
     Parameters
     ----------
-    read : gives a region of the image, float32 (Y, X, 3), normalised.
+    read : gives a region of the image, float32 (Y, X, 3), normalised; may raise `InputError`.
     tiles : those that are still to do; None = all.
+
+    Yields
+    ------
+    Each tile with what it changes, or with the reason why it cannot be read.
     """
     tiles = plan.tiles if tiles is None else tiles
     if not tiles:
         return
     batch = detector.batch_size(tiles[0].read.shape, plan.factor)
     for start in range(0, len(tiles), batch):
-        group = tiles[start : start + batch]
-        found = detector([read(tile.read) for tile in group], plan.factor, score)
+        group: list[Tile] = []
+        pieces: list[np.ndarray] = []
+        for tile in tiles[start : start + batch]:
+            try:
+                pieces.append(read(tile.read))
+                group.append(tile)
+            except InputError as error:
+                yield tile, error
+        found = detector(pieces, plan.factor, score) if pieces else []
         for tile, cells in zip(group, found):
             yield tile, stitcher.add(tile, _moved(cells, tile.read))
 
@@ -178,44 +196,58 @@ def predict_plane(
     InputError
         If the image is not a plane of three channels, or an option is out of its range.
     """
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            f"A plane of shape (Y, X, 3) is needed, this one has {image.shape}: normalise it first."
+        )
+    detector = model if isinstance(model, Detector) else Detector(model)
     steps = iter_plane(
-        model, image, diameter=diameter, score=score, tile=tile, should_stop=should_stop or (lambda: False)
+        detector,
+        lambda region: image[region.slices],
+        (image.shape[0], image.shape[1]),
+        diameter=choose_diameter(detector, [image], diameter),
+        score=score,
+        tile=tile,
+        should_stop=should_stop or (lambda: False),
     )
     while True:
         try:
             done = next(steps)
         except StopIteration as end:
             return end.value
-        if on_tile is not None:
+        if on_tile is not None and isinstance(done, TileDone):
             on_tile(done)
 
 
 def iter_plane(
-    model: Model | Detector,
-    image: np.ndarray,
+    detector: Detector,
+    read: Callable[[Region], np.ndarray],
+    shape: tuple[int, int],
     *,
-    diameter: float | None,
+    diameter: float,
     score: float,
     tile: int | None,
     should_stop: Callable[[], bool],
-) -> Generator[TileDone, None, Instances]:
-    """`predict_plane` as a generator: yields after every tile and returns the instances."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise InputError(
-            f"A plane of shape (Y, X, 3) is needed, this one has {image.shape}: normalise it first."
-        )
-    if not 0 <= score <= 1:
-        raise InputError(f"A score of {score} cannot be used: give one between 0 and 1.")
-    detector = model if isinstance(model, Detector) else Detector(model)
-    shape = (image.shape[0], image.shape[1])
-    plan = plan_plane(shape, detector.diameter, choose_diameter(detector, [image], diameter), tile)
+) -> Generator[TileDone | Notice, None, Instances]:
+    """`predict_plane` as a generator for a plane that is read by region.
+
+    Yields `TileDone` after every tile, or a `Notice` for one that cannot be read, and returns the
+    instances. Raises `InputError` if none can be read.
+    """
+    check_score(score)
+    plan = plan_plane(shape, detector.diameter, diameter, tile)
     labels = np.zeros(shape, dtype=np.int32)
     stitcher = plan.stitcher(labels)
-    placed = run_tiles(detector, plan, stitcher, lambda region: image[region.slices], score)
-    total = len(plan.tiles)
-    for done, (_, patch) in enumerate(placed, start=1):
-        stitcher.commit(patch)
-        yield TileDone(done, total, patch.region, patch.after)
+    total, failed = len(plan.tiles), 0
+    for done, (_, patch) in enumerate(run_tiles(detector, plan, stitcher, read, score), start=1):
+        if isinstance(patch, InputError):
+            failed += 1
+            if failed == total:
+                raise patch
+            yield Notice(str(patch))
+        else:
+            stitcher.commit(patch)
+            yield TileDone(done, total, patch.region, patch.after)
         if done < total and should_stop():
             return stitcher.instances(labels, plan.diameter, complete=False)
-    return stitcher.instances(labels, plan.diameter)
+    return stitcher.instances(labels, plan.diameter, complete=failed == 0)

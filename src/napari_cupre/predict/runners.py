@@ -136,7 +136,7 @@ class Cluster:
         slots = 2 * max(1, sum(self._client.nthreads().values()))
         first = [future for future in (submit() for _ in range(slots)) if future is not None]
         try:
-            done = as_completed(first)
+            done = as_completed(first, loop=self._client.loop)
             for future in done:
                 path = names.pop(future.key)
                 yield self._outcome(future, path)
