@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the system libraries that pip's Qt wheels and the tests' virtual screen need,
+# Installs what pip's Qt wheels, the tests' virtual screen and (for Debian's Python) venv need,
 # where they are missing and where that is possible (Debian, Ubuntu; root or sudo without a password).
 # Otherwise names them in one sentence. Never fails: without them all but the window still works.
 set -u
@@ -16,6 +16,8 @@ if ! command -v dpkg-query >/dev/null; then
   echo "This is no Debian: if the napari window does not open, install what your distribution calls ${packages[*]}."
   exit 0
 fi
+# Debian's own Python comes without what makes virtual environments
+python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 
 installed() { # Debian 13 and Ubuntu 24.04 gave some libraries the suffix t64
   dpkg-query -W -f '${db:Status-Status}\n' "$1" "$1t64" 2>/dev/null | grep -qx installed
