@@ -33,6 +33,9 @@ from napari_cupre.service.protocol import (
 )
 
 
+NICENESS = 5  # a third of the window's weight; much more would starve the engine on a shared machine
+
+
 class Server:
     """Serves one window.
 
@@ -121,7 +124,7 @@ def load_engine() -> None:
 def lower_priority() -> None:
     """Let the window go first on a busy processor, and die first when memory runs out."""
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(NICENESS)
     else:
         import psutil
 

@@ -26,9 +26,12 @@ def open_sample(name: str) -> list[LayerData]:
     image = sample.image
     placement = image.values_for(image.result_axes)
     about = {"source": sample.info.source, "licence": sample.info.licence}
-    layers: list[LayerData] = [
-        (np.asarray(image.data), {"name": name, "rgb": image.is_rgb, "metadata": about, **placement}, "image")
-    ]
+    shown: dict[str, Any] = {"name": name, "rgb": image.is_rgb, "metadata": about, **placement}
+    pixels = np.asarray(image.data)
+    if not image.is_rgb:
+        # a few very bright nuclei would leave all others dark
+        shown["contrast_limits"] = tuple(float(limit) for limit in np.percentile(pixels, (0.1, 99.5)))
+    layers: list[LayerData] = [(pixels, shown, "image")]
     if sample.regions:
         shapes = {"name": f"{name} {REGIONS}", "shape_type": "polygon", **region_style(image), **placement}
         layers.append((sample.regions, shapes, "shapes"))
