@@ -222,7 +222,7 @@ def test_a_start_that_is_better_is_kept(pretrained, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(run_module.Judge, "__call__", worse)
     run = FinetuneRun(pretrained, [shot(0)], settings(steps=3))
     verdict = next(e for e in run.events() if isinstance(e, Finished)).verdict
-    assert verdict.startswith("No better than the start")
+    assert verdict.startswith("Worse than the start")
     for key, value in pretrained.network.state_dict().items():
         torch.testing.assert_close(run.result.network.state_dict()[key], value)
 

@@ -34,6 +34,11 @@ class Verdict:
         """What "better" means: finding the cells and outlining them well count alike."""
         return (self.ap50 + self.ap) / 2
 
+    @property
+    def uncertainty(self) -> float:
+        """Standard error of a share of so many cells, at its largest."""
+        return 0.5 / max(self.cells, 1) ** 0.5
+
 
 class Judge:
     """Held-out windows at network scale.

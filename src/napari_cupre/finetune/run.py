@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,6 @@ CLIP = 5.0  # norm of the gradient
 JUDGE_EVERY = 0.1  # of the budget
 JUDGE_SHARE = 0.1  # of the time at most goes into judging
 SAVE_EVERY = 30.0  # seconds
-NO_WORSE = 0.01  # differences of the score below this are chance
 SMALLEST_CROP = 128
 
 
@@ -313,11 +312,12 @@ class FinetuneRun:
         return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
 
     def _is_best(self, verdict: Verdict) -> bool:
-        """Of near equals the later one, which has seen more; but the start is left only for a gain."""
-        if self._best is None:
-            return True
-        best, _, at = self._best
-        return verdict.score >= best.score + (NO_WORSE if at == 0 and not self.scratch else -NO_WORSE)
+        """Whether these weights are to be preferred to the best so far.
+
+        Later weights have seen more: they yield to earlier ones only for a difference that the number of
+        held-out cells does not explain.
+        """
+        return self._best is None or verdict.score >= self._best[0].score - verdict.uncertainty
 
     def _answer_preview(self) -> Iterator[Event]:
         image, self._preview = self._preview, None
@@ -388,13 +388,13 @@ class FinetuneRun:
         if at == 0:
             now = self.history[-1]
             return (
-                f"No better than the start {cells} (AP50 {now['ap50']:.2f}, start {start['ap50']:.2f}): "
+                f"Worse than the start {cells} (AP50 {start['ap50']:.2f} -> {now['ap50']:.2f}): "
                 "the start's weights are kept."
             )
-        return (
-            f"Better than the start {cells}: AP50 {start['ap50']:.2f} -> {best.ap50:.2f}, "
-            f"AP {start['ap']:.2f} -> {best.ap:.2f}."
-        )
+        change = f"AP50 {start['ap50']:.2f} -> {best.ap50:.2f}, AP {start['ap']:.2f} -> {best.ap:.2f}"
+        if abs(best.score - Verdict(**_figures(start)).score) <= best.uncertainty:
+            return f"No clear difference from the start {cells}: {change}."
+        return f"Better than the start {cells}: {change}."
 
     # -- what survives the process --------------------------------------------------------------
 
@@ -440,6 +440,11 @@ class FinetuneRun:
             minutes=None if settings.minutes is None else settings.minutes + elapsed / 60,
             steps=None if settings.steps is None else settings.steps + self.step,
         )
+
+
+def _figures(entry: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a verdict in an entry of the history."""
+    return {field.name: entry[field.name] for field in fields(Verdict)}
 
 
 def _resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -11,8 +11,9 @@ from napari_cupre.model.targets import label_boxes
 
 # With fewer annotated cells than this, all of them teach: a verdict on one or two says nothing.
 ENOUGH_TO_HOLD_OUT = 10
-# From this many images on, whole images are held out: the honest question is how the model does on a new one.
-ENOUGH_IMAGES = 4
+# From this many images on, whole images are held out: the question is how the model does on a new one. With
+# fewer, one held-out image says more about itself than about the model, and what it shows is not learned.
+ENOUGH_IMAGES = 10
 
 
 def split(shots: list[Shot], share: float, seed: int) -> tuple[list[Shot], list[Shot]]:
@@ -32,10 +33,14 @@ def split(shots: list[Shot], share: float, seed: int) -> tuple[list[Shot], list[
     counts = [count_cells(shot.labels) for shot in shots]
     if share <= 0 or sum(counts) < ENOUGH_TO_HOLD_OUT:
         return list(shots), []
-    if sum(count > 0 for count in counts) >= ENOUGH_IMAGES:
+    annotated = sum(count > 0 for count in counts)
+    if annotated >= ENOUGH_IMAGES:
         return _split_images(shots, counts, share, seed)
     parts = [_split_strip(shot, share) if count >= 4 else (shot, None) for shot, count in zip(shots, counts)]
-    return [teaching for teaching, _ in parts], [held for _, held in parts if held is not None]
+    held_out = [held for _, held in parts if held is not None]
+    if not held_out and annotated >= 2:  # many images with a few cells each: none can be cut
+        return _split_images(shots, counts, share, seed)
+    return [teaching for teaching, _ in parts], held_out
 
 
 def count_cells(labels: np.ndarray) -> int:
