@@ -141,6 +141,7 @@ def test_large_images_go_to_zarr(
     assert result.skipped == 1
 
 
+@pytest.mark.timeout(900)  # new processes import torch, which a busy machine takes minutes for
 def test_processes_give_what_one_process_gives(model_file: str, folder: Path, tmp_path: Path) -> None:
     paths = sorted(folder.iterdir())
     run(job_of(model_file, tmp_path / "one"), paths)
@@ -163,6 +164,7 @@ def die_on_bad(job: FileJob, path: str) -> FileOutcome:
     return FileOutcome(path)
 
 
+@pytest.mark.timeout(900)  # new processes import torch, which a busy machine takes minutes for
 def test_a_process_that_dies_costs_one_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cupre.predict.runners.predict_file", die_on_bad)
     monkeypatch.setattr("napari_cupre.predict.runners._start_worker", abs)
@@ -183,6 +185,7 @@ def test_a_scheduler_that_does_not_answer(
             run(job_of(model_file, tmp_path / "out"), [folder / "field0.png"], scheduler=address)
 
 
+@pytest.mark.timeout(900)  # new processes import torch, which a busy machine takes minutes for
 def test_a_cluster_that_loses_a_worker(model_file: str, folder: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     paths = sorted(folder.glob("field*.png"))
