@@ -32,7 +32,6 @@ from napari_cupre.service.protocol import (
     encode,
 )
 
-
 NICENESS = 5  # a third of the window's weight; much more would starve the engine on a shared machine
 
 
