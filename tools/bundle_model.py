@@ -1,6 +1,6 @@
 """Make the finished model of a pretraining run the one that ships.
 
-    python tools/bundle_model.py runs/bundled --stage "supervised, synthetic, 680 steps" --metrics figures.json
+    python tools/bundle_model.py runs/bundled --stage "supervised, 680 steps" --metrics figures.json
 
 Only the description changes: name, licence, earlier stages of the training, figures on held-out images.
 """
