@@ -27,7 +27,8 @@ def seconds(backbone: torch.nn.Module, images: torch.Tensor, bf16: bool, repeats
 
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, 1 thread, 4 crops of 256 px")
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, torch {torch.__version__}, 1 thread, 4 crops of 256 px")
     for name in names:
         backbone = timm.create_model(name, features_only=True, out_indices=(1, 2, 3, 4)).train()
         for layout in (torch.contiguous_format, torch.channels_last):

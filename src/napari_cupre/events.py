@@ -9,13 +9,13 @@ process boundary.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 
-class RunState(str, Enum):
+class RunState(StrEnum):
     """The one state machine of a run: idle -> preparing -> running -> stopping -> end."""
 
     IDLE = "idle"
