@@ -1,4 +1,4 @@
-"""Optimisers, schedules and averages of the two tasks."""
+"""Optimisers, schedules and the average of the weights."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def learning_rate_factor(step: int, fraction: float, warmup: int) -> float:
 
 
 @dataclass
-class Task:
-    """One task's optimiser with its own schedule; the two tasks share parameters but no momentum.
+class Updater:
+    """A task's optimiser with its own schedule; the two tasks share parameters but no momentum.
 
     Attributes
     ----------
@@ -53,6 +53,9 @@ class Task:
             group["lr"] = group["peak"] * factor
         return float(self.optimiser.param_groups[0]["lr"])
 
+    def zero_grad(self) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+
     def step(self) -> Tensor:
         """Clip the gradients, update, and return the norm before clipping."""
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
@@ -66,14 +69,14 @@ class Task:
         return torch.cat([part.detach().flatten() for part in parts])
 
 
-def make_task(
+def make_updater(
     groups: Iterable[tuple[Iterable[nn.Parameter], float]],
     shared: Iterable[nn.Parameter],
     *,
     weight_decay: float,
     warmup: int,
     clip: float,
-) -> Task:
+) -> Updater:
     """AdamW over groups of (parameters, peak learning rate); vectors (biases, norms) are not decayed."""
     options = []
     everything: list[nn.Parameter] = []
@@ -87,7 +90,7 @@ def make_task(
             if members:
                 options.append({"params": members, "lr": rate, "peak": rate, "weight_decay": decay})
     optimiser = torch.optim.AdamW(options, foreach=True)
-    return Task(optimiser, everything, [p for p in shared if p.requires_grad], warmup, clip)
+    return Updater(optimiser, everything, [p for p in shared if p.requires_grad], warmup, clip)
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

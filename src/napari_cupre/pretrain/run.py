@@ -17,7 +17,7 @@ from napari_cupre.model.checkpoint import Model, ModelInfo, save_model
 from napari_cupre.model.config import preset
 from napari_cupre.model.device import choose_device, memory_format, training_dtype
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.pretrain.amt2 import Amt2, Iteration
+from napari_cupre.pretrain.amt2 import Amt2
 from napari_cupre.pretrain.balance import read_weights, write_weights
 from napari_cupre.pretrain.folder import MetricsLog, RunFolder
 from napari_cupre.pretrain.monitor import HeldOut, Judgement
@@ -37,6 +37,7 @@ from napari_cupre.pretrain.start import (
 )
 from napari_cupre.pretrain.state import Counters, load_state, save_state
 from napari_cupre.pretrain.streams import batches, default_workers
+from napari_cupre.pretrain.tasks import Iteration
 from napari_cupre.pretrain.views import ViewPairs, collate_views
 
 if TYPE_CHECKING:
@@ -257,8 +258,9 @@ class PretrainRun:
     def _save(self) -> Iterator[Event]:
         """Checkpoint and current model; both appear completely or not at all."""
         self.learner.statistics.average_over(self.ranks.mean)
+        if self._log is not None:
+            self._log.write(self.counters.step, self.counters.seconds)
         if self.ranks.is_first:
-            self.folder.path.mkdir(parents=True, exist_ok=True)
             save_state(self.folder.state, self.learner, self.counters)
             yield Saved(str(self.folder.state), "run", self.counters.step)
             save_model(self.finished_model(), self.folder.model)
@@ -268,8 +270,6 @@ class PretrainRun:
         self.ranks.fabric.barrier()
 
     def _material(self) -> Material:
-        assert self._log is not None
-        self._log.write(self.counters.step, self.counters.seconds)
         fields = self._held_out.fields if self._judgement is not None and self._held_out is not None else []
         return Material(
             f"{self.settings.objective}, preset {self.settings.preset}: {self.counters.step} iterations in "
@@ -296,7 +296,7 @@ class PretrainRun:
             "source": [Path(spec.json).name for spec in settings.source],
             "synthetic": settings.synthetic,
             "unlabelled": [Path(folder).name for folder in settings.unlabelled],
-            "init": settings.init,
+            "parent": Path(settings.init).name,
             "steps": counters.step,
             "seconds": round(counters.seconds),
             "seed": settings.seed,

@@ -67,8 +67,8 @@ def load_state(path: Path, learner: Amt2) -> Counters:
 
 def _modules(learner: Amt2) -> dict[str, torch.nn.Module]:
     modules: dict[str, torch.nn.Module] = {"network": learner.network, "average": learner.average.network}
-    if learner.objective is not None:
-        modules["objective"] = learner.objective
+    if learner.contrastive is not None:
+        modules["objective"] = learner.contrastive.objective
     return modules
 
 
@@ -78,7 +78,7 @@ def _statistics(learner: Amt2) -> dict[str, DomainStatistics]:
 
 def _optimisers(learner: Amt2) -> dict[str, torch.optim.Optimizer]:
     tasks = {"contrastive": learner.contrastive, "supervised": learner.supervised}
-    return {name: task.optimiser for name, task in tasks.items() if task is not None}
+    return {name: task.updater.optimiser for name, task in tasks.items() if task is not None}
 
 
 def _tensors(learner: Amt2) -> dict[str, Tensor]:
