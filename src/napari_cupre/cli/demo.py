@@ -77,7 +77,8 @@ def _run(args: argparse.Namespace) -> int:
     start, words = _starting_model(args)
     print(f"{sample.info.title}: starting from {words}.", file=sys.stderr)
     before = _look(start, sample)
-    settings = FinetuneSettings(minutes=args.minutes, seed=args.seed, device=args.device)
+    # every annotated cell teaches: the experts' drawing of the others is the judge here
+    settings = FinetuneSettings(minutes=args.minutes, held_out=0, seed=args.seed, device=args.device)
     run = FinetuneRun(start, [sample.shot()], settings, args.out / "demo.safetensors")
     with stopping(run.stop) as interruption:
         follow(run.events(), make_listener())
