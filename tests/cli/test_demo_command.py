@@ -18,7 +18,8 @@ from napari_cupre.model.checkpoint import new_model
 def test_all_files_and_figures(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "_starting_model", lambda args: (new_model("tiny"), "a tiny model"))
+    start = new_model("tiny").copy(diameter=24.0)  # nothing to estimate
+    monkeypatch.setattr(demo, "_starting_model", lambda args: (start, "a tiny model"))
     opened: list[object] = []
     monkeypatch.setattr(demo, "_show", lambda *shown: opened.append(shown))
     ran = command("demo", "--headless", "--minutes", 0.02, "--device", "cpu", "--out", tmp_path, "--json")
