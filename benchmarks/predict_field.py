@@ -9,6 +9,7 @@ import argparse
 import time
 from collections import defaultdict
 
+import numpy as np
 import torch
 from measure import best_of, fluorescence_field, machine, watched_memory
 
@@ -59,8 +60,12 @@ def main() -> None:
         wall, cpu = best_of(3, lambda: predict_plane(model, normalise(image), diameter=given))
     cells = predict_plane(model, normalise(image), diameter=given)
     score = evaluate([truth], [cells.labels])
-    print(f"{truth.max()} nuclei of {diameter:.0f} px, {len(cells)} found, AP@.5 {score.ap50:.2f}")
-    print(f"{wall:.2f} s wall, {cpu:.2f} s cpu, peak {memory.peak:.0f} MB")
+    print(
+        f"{len(np.unique(truth)) - 1} nuclei of {diameter:.0f} px, {len(cells)} found, AP@.5 {score.ap50:.2f}"
+    )
+    print(
+        f"{wall:.2f} s wall, {cpu:.2f} s cpu, peak {memory.peak:.0f} MB, {memory.above_start:.0f} above the start"
+    )
     seconds = parts(model.network)
     start = time.process_time()
     predict_plane(model, normalise(image), diameter=diameter)

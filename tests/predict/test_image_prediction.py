@@ -12,6 +12,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import Finished, Notice, Progress
 from napari_cupre.predict.image import PlaneFound, PredictOptions, TilePainted, predict_image
 from napari_cupre.predict.link import best_pairs, link
+from napari_cupre.predict.reader import PlaneReader
 
 SHAPE = (70, 80)
 
@@ -139,3 +140,15 @@ def test_a_cell_that_reappears_is_new() -> None:
     disc = disc_labels(np.array([[20.0, 20.0, 8.0]]), SHAPE)
     linked = link([disc, np.zeros_like(disc), disc, disc])
     assert [int(plane.max()) for plane in linked] == [1, 0, 2, 2]
+
+
+def test_large_planes_are_looked_at_by_their_liveliest_windows() -> None:
+    plane = np.zeros((5000, 3000), np.uint8)
+    plane[2000:2400:7, 500:900:5] = 200
+    image = CellImage.from_array(da.from_array(plane, chunks=1000), "YX")
+    views = PlaneReader(image, {}).views()
+    assert [view.shape for view in views] == [(1024, 1024, 3)] * 3
+    assert views[0].std() > 0
+    assert views[0].std() >= views[1].std() >= views[2].std()
+    small = PlaneReader(CellImage.from_array(plane[:300, :200], "YX"), {}).views()
+    assert [view.shape for view in small] == [(300, 200, 3)]
