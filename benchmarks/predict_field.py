@@ -60,12 +60,10 @@ def main() -> None:
         wall, cpu = best_of(3, lambda: predict_plane(model, normalise(image), diameter=given))
     cells = predict_plane(model, normalise(image), diameter=given)
     score = evaluate([truth], [cells.labels])
-    print(
-        f"{len(np.unique(truth)) - 1} nuclei of {diameter:.0f} px, {len(cells)} found, AP@.5 {score.ap50:.2f}"
-    )
-    print(
-        f"{wall:.2f} s wall, {cpu:.2f} s cpu, peak {memory.peak:.0f} MB, {memory.above_start:.0f} above the start"
-    )
+    count = len(np.unique(truth)) - 1
+    print(f"{count} nuclei of {diameter:.0f} px, {len(cells)} found, AP@.5 {score.ap50:.2f}")
+    print(f"{wall:.2f} s wall, {cpu:.2f} s cpu")
+    print(f"peak {memory.peak:.0f} MB, {memory.above_start:.0f} MB above the process before it")
     seconds = parts(model.network)
     start = time.process_time()
     predict_plane(model, normalise(image), diameter=diameter)
