@@ -20,6 +20,7 @@ import numpy as np
 
 WINDOW = (1280, 820)
 SAMPLE = "nuclei_field"
+MORE_CELLS = 16
 
 
 def main() -> None:
@@ -54,6 +55,7 @@ def take_pictures(sample: str, minutes: float, out: Path) -> None:
     viewer.window.resize(*WINDOW)
     for data in open_sample(sample):
         viewer.add_layer(Layer.create(*data))
+    mark_more_cells(viewer.layers[f"{sample} cells"], sample)
     annotate = AnnotateWidget(viewer)
     viewer.window.add_dock_widget(annotate, name="Annotate")
     settle(1)
@@ -70,7 +72,7 @@ def take_pictures(sample: str, minutes: float, out: Path) -> None:
     train.minutes.setValue(minutes)
     train.live.setChecked(True)
     train.button.click()
-    wait_for(lambda: train.job.status.fraction > 0.6 or not train.job.status.is_active)
+    wait_for(lambda: train.job.status.fraction > 0.85 or not train.job.status.is_active)
     picture(viewer, out / "train.png")
     wait_for(lambda: not train.job.status.is_active)
     train.live.setChecked(False)
@@ -88,6 +90,20 @@ def take_pictures(sample: str, minutes: float, out: Path) -> None:
     side_by_side(before, canvas(viewer), out / "before_after.png")
     viewer.close()
     settle(1)
+
+
+def mark_more_cells(layer: Any, sample: str) -> None:
+    """So many that some can be held out and the curve of the held-out cells is seen too."""
+    from napari_cupre.data.samples import load_sample
+
+    truth = load_sample(sample).truth
+    if truth is None:
+        return
+    labels = layer.data.copy()
+    free = [label for label in range(1, truth.max() + 1) if not labels[truth == label].any()]
+    for label in free[:: max(1, len(free) // MORE_CELLS)]:
+        labels[truth == label] = labels.max() + 1
+    layer.data = labels
 
 
 def fit(viewer: Any) -> None:
@@ -129,6 +145,8 @@ def side_by_side(left: np.ndarray, right: np.ndarray, path: Path) -> None:
     """Two pictures of one size with a gap between them, cut to what is not black."""
     import imageio.v3 as iio
 
+    height, width = np.minimum(left.shape[:2], right.shape[:2])
+    left, right = left[:height, :width], right[:height, :width]
     lit = (left[..., :3].max(axis=2) > 0) | (right[..., :3].max(axis=2) > 0)
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

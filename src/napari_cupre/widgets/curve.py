@@ -16,7 +16,7 @@ REDRAW_MS = 250
 BACKGROUND = "#1e1f24"
 AXIS_COLOR = "#9aa4b2"
 TRAINING_COLOR = "#58a6ff"  # blue and orange: told apart by all kinds of eyes
-FAINT_TRAINING = (88, 166, 255, 70)
+FAINT_TRAINING = (88, 166, 255, 110)
 VALIDATION_COLOR = "#f0883e"
 
 
@@ -71,7 +71,10 @@ class CurveView(QWidget):
             axis.setPen(AXIS_COLOR)
             axis.setTextPen(AXIS_COLOR)
         plot.showGrid(x=False, y=True, alpha=0.15)
-        self._raw = plot.plot(pen=pyqtgraph.mkPen(FAINT_TRAINING))
+        # dots, so that the first step is seen as well
+        self._raw = plot.plot(
+            pen=None, symbol="o", symbolSize=4, symbolBrush=pyqtgraph.mkBrush(FAINT_TRAINING), symbolPen=None
+        )
         self._smooth = plot.plot(pen=pyqtgraph.mkPen(TRAINING_COLOR, width=2))
         self._validation = plot.plot(
             pen=pyqtgraph.mkPen(VALIDATION_COLOR, width=2),

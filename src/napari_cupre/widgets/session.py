@@ -233,9 +233,10 @@ class Session:
 
     def close(self) -> None:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
-        for job in (self.training, self.prediction, self.saving, self.importing):
-            job.abandon()
         self.engine.close()
+        with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone already
+            for job in (self.training, self.prediction, self.saving, self.importing):
+                job.abandon()
         self._annotations.clear()
         viewer = self._viewer()
         if viewer is not None:
