@@ -21,17 +21,15 @@ def pretrain(settings: PretrainSettings, out: Path, tmp_path: Path, *options: st
     command = [sys.executable, "-m", "napari_cupre.cli.pretrain", "--config", str(config), "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, *options], env=environment, capture_output=True, text=True, timeout=240, check=False
+        [*command, *options], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     return RunFolder(out).read_metrics()
 
 
-@pytest.mark.parametrize("contrast", ["mocov2", "densecl"])
-def test_two_processes_have_the_losses_of_one(
-    small: Callable[..., PretrainSettings], tmp_path: Path, contrast: str
-) -> None:
-    settings = small(contrast=contrast, iterations=2)
+@pytest.mark.timeout(1300)
+def test_two_processes_have_the_losses_of_one(small: Callable[..., PretrainSettings], tmp_path: Path) -> None:
+    settings = small(contrast="densecl", iterations=2)  # half of which is MoCo v2
     one = pretrain(settings, tmp_path / "one", tmp_path)
     two = pretrain(settings, tmp_path / "two", tmp_path, "--devices", "2")
     for alone, together in zip(one, two, strict=True):

@@ -139,6 +139,15 @@ def test_another_runs_folder_is_left_alone(small: Make, tmp_path: Path) -> None:
         PretrainRun(small(), tmp_path / "nothing", resume=True)
 
 
+def test_a_refused_start_is_no_run(small: Make, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        list(PretrainRun(small(unlabelled=("nowhere",)), tmp_path / "run").events())
+    with pytest.raises(InputError, match="distinct crops"):
+        list(PretrainRun(small(contrastive_batch=64, bn_splits=2), tmp_path / "run").events())
+    list(PretrainRun(small(iterations=1, objective="moco"), tmp_path / "run").events())
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
 def test_a_damaged_checkpoint_is_refused(small: Make, tmp_path: Path) -> None:
     list(PretrainRun(small(iterations=1), tmp_path / "run").events())
     state = tmp_path / "run" / "state.safetensors"

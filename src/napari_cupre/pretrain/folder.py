@@ -46,6 +46,9 @@ class RunFolder:
                     f"The folder {self.path} is not empty and holds no run; give --out a new or empty folder."
                 )
             return
+        has_begun = self.state.exists() or bool(self.read_metrics())
+        if not resume and not has_begun:
+            return  # all that is there is a start that was refused, e.g. for a folder that does not exist
         if not resume:
             raise InputError(
                 f"The folder {self.path} holds a run already; continue it with --resume, or give another "
@@ -63,6 +66,11 @@ class RunFolder:
 
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_text(self.settings, yaml.safe_dump(settings.as_dict(), sort_keys=False))
+
+    def forget_images(self) -> None:
+        """Remove what a start that was refused has left: the list of images may have been of others."""
+        self.index.unlink(missing_ok=True)
+        self.weights.unlink(missing_ok=True)
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a file of the run; it appears at once or not at all."""

@@ -153,6 +153,8 @@ class PretrainRun:
         """The unlabelled files, listed (and weighed) by the first process, when the run begins."""
         settings, folder = self.settings, self.folder
         if self.is_first:
+            if not self.resumed:
+                folder.forget_images()
             index = open_index(settings, folder.index)
             if settings.balance and not folder.weights.exists():
                 looking = looking_model(settings, network)
