@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.normalise import CLIP
@@ -119,18 +119,21 @@ def _interpolated(
     """A window of the image from `starts` on at `factors` times its size, float32 `shape` + (3,)."""
     rows, cut_rows = _linear_weights(image.shape[0], starts[0], factors[0], shape[0])
     columns, cut_columns = _linear_weights(image.shape[1], starts[1], factors[1], shape[1])
-    window = np.moveaxis(image[cut_rows, cut_columns].astype(np.float32, copy=False), 2, 0)
-    return np.ascontiguousarray(np.moveaxis(rows @ window @ columns.T, 0, 2))
+    window = image[cut_rows, cut_columns].astype(np.float32, copy=False)
+    high, wide = window.shape[:2]
+    across = columns @ window.transpose(1, 0, 2).reshape(wide, high * 3)
+    across = across.reshape(shape[1], high, 3).transpose(1, 0, 2)
+    return (rows @ across.reshape(high, shape[1] * 3)).reshape(*shape, 3)
 
 
-def _linear_weights(length: int, start: float, factor: float, size: int) -> tuple[np.ndarray, slice]:
+def _linear_weights(length: int, start: float, factor: float, size: int) -> tuple[sparse.csr_matrix, slice]:
     """Linear interpolation along one axis, widened to a weighted mean where it shrinks.
 
     Result pixel i lies at start + (i + 0.5) / factor - 0.5; the image is mirrored beyond its border.
 
     Returns
     -------
-    matrix, cut : float32 (size, n) for the n source pixels in the slice.
+    matrix, cut : float32, sparse (size, n) for the n source pixels in the slice.
     """
     reach = max(1.0, 1 / factor)
     centre = start + (np.arange(size) + 0.5) / factor - 0.5
@@ -141,8 +144,9 @@ def _linear_weights(length: int, start: float, factor: float, size: int) -> tupl
     source %= 2 * length
     source = np.where(source >= length, 2 * length - 1 - source, source)
     low, high = int(source.min()), int(source.max()) + 1
-    matrix = np.zeros((size, high - low), np.float32)
-    np.add.at(matrix, (np.arange(size)[:, None], source - low), weight)
+    target = np.repeat(np.arange(size), source.shape[1])
+    entries = (weight.astype(np.float32).ravel(), (target, source.ravel() - low))
+    matrix = sparse.csr_matrix(entries, shape=(size, high - low))
     return matrix, slice(low, high)
 
 

@@ -91,29 +91,31 @@ def rasterise(
     u, v = cosine * dx + sine * dy, cosine * dy - sine * dx
     start = (top_left[body, 0] + line) * size + top_left[body, 1]
 
-    # Pixels of all rows; whatever lies outside a body's widest circle is dropped at once.
+    # Pixels of all rows.
     count = width[body]
     row, along = _expand(np.arange(body.size), count)
     step = along.astype(np.float32)
-    u = np.repeat(u, count) + np.repeat(cosine, count) * step
-    v = np.repeat(v, count) - np.repeat(sine, count) * step - np.repeat(outlines.bend[body], count) * u * u
-    distance = u * u + v * v
-    widest = outlines.radii.max(axis=1, initial=0) ** 2
-    near = np.flatnonzero(distance < np.repeat(widest[body], count))
-    u, v, distance, row, along = u[near], v[near], distance[near], row[near], along[near]
+    u, v = np.repeat(u, count), np.repeat(v, count)
+    u += np.repeat(cosine, count) * step
+    v -= np.repeat(sine, count) * step
+    if outlines.bend.any():
+        v -= np.repeat(outlines.bend[body], count) * u * u
 
-    turn = np.arctan2(v, u) * np.float32(SAMPLES / (2 * np.pi)) + np.float32(SAMPLES)
+    turn = np.arctan2(v, u)
+    turn *= np.float32(SAMPLES / (2 * np.pi))
+    turn += np.float32(SAMPLES)
     left = turn.astype(np.intp)
-    turn -= left.astype(np.float32)
-    left += np.take(body * (2 * SAMPLES + 1), row)
+    turn -= left
+    left += np.repeat(body * (2 * SAMPLES + 1), count)
     table = np.concatenate([outlines.radii, outlines.radii, outlines.radii[:, :1]], axis=1).ravel()
-    limit = np.take(table, left)
-    left += 1
-    limit += turn * (np.take(table, left) - limit)
-    depth = np.sqrt(distance) / limit
+    limit = np.take(np.diff(table, append=0), left)
+    limit *= turn
+    limit += np.take(table, left)
+    depth = np.sqrt(u * u + v * v)
+    depth /= limit
     inside = np.flatnonzero(depth < 1)
-    row = row[inside]
-    return Bodies(np.take(start, row) + along[inside], np.take(body, row), depth[inside])
+    row = np.take(row, inside)
+    return Bodies(np.take(start, row) + np.take(along, inside), np.take(body, row), np.take(depth, inside))
 
 
 def _expand(items: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

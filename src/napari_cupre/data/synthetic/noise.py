@@ -1,9 +1,10 @@
 """Smooth random maps and blur as products of small matrices.
 
 A smooth map of n x n pixels is a coarse grid of random numbers between two interpolation
-matrices, and a Gaussian blur is the map between two banded matrices. Both are float32
-matrix products, several times faster than resizing or filtering at these sizes, and a
-blur gets cheaper as it gets wider, since a coarse grid then holds all of it.
+matrices. A narrow Gaussian blur is a band matrix, the same for every strip of the image; a wide one is a
+narrow one on a coarser grid. All is float32, several times faster than resizing or filtering,
+and in blocks so small that BLAS starts no threads: loader workers that each keep all
+cores spinning would stall each other and the training.
 """
 
 from __future__ import annotations
@@ -12,23 +13,37 @@ import numpy as np
 
 Map = np.ndarray  # float32 (H, W)
 
-_COARSE_SIGMA = 4.0  # from here on a blurred map is computed on a grid of knots, px
+_SERIAL = 1 << 18  # multiply-adds of a matrix product up to which OpenBLAS stays on one thread
+_FINE_SCALE = 4.0  # px; finer noise than this is blurred white noise
+_WIDE_SIGMA = 4.0  # from here on a blurred map is computed on a coarser grid, px
+_STRIP = 16  # rows that one product blurs at a time
 
 
-def _spline_basis(n: int, scale: float, phase: float = 0.0) -> np.ndarray:
-    """Cubic B-spline interpolation matrix, float32 (n, knots), for knots `scale` px apart."""
-    position = np.arange(n, dtype=np.float32) / np.float32(scale) + np.float32(phase)
-    base = position.astype(np.int64)
-    t = position - base.astype(np.float32)
-    square, cube = t * t, t * t * t
-    knots = int(base[-1]) + 4
-    basis = np.zeros(n * knots, np.float32)
-    first = np.arange(n) * knots + base
-    basis[first] = (1 - 3 * t + 3 * square - cube) / 6
-    basis[first + 1] = (4 - 6 * square + 3 * cube) / 6
-    basis[first + 2] = (1 + 3 * t + 3 * square - 3 * cube) / 6
-    basis[first + 3] = cube / 6
-    return basis.reshape(n, knots)
+def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """left @ right, a few rows at a time."""
+    rows = max(1, _SERIAL // right.size)
+    out = np.empty((left.shape[0], right.shape[1]), np.float32)
+    for start in range(0, left.shape[0], rows):
+        np.matmul(left[start : start + rows], right, out=out[start : start + rows])
+    return out
+
+
+def _spline(distance: np.ndarray) -> np.ndarray:
+    """The cubic B-spline at a distance from its knot, in units of the knots' spacing; float32."""
+    d = np.abs(distance)
+    near = (4 - 6 * d**2 + 3 * d**3) / 6
+    far = np.clip(2 - d, 0, None) ** 3 / 6
+    return np.where(d < 1, near, far).astype(np.float32)
+
+
+def _spline_basis(n: int, scale: float, phase: float) -> np.ndarray:
+    """Interpolation matrix, float32 (n, knots), from knots `scale` px apart to n pixels."""
+    position = np.arange(n) / scale + phase
+    first = position.astype(np.intp)
+    knots = first[:, None] + np.arange(4)
+    basis = np.zeros((n, int(first[-1]) + 4), np.float32)
+    np.put_along_axis(basis, knots, _spline(position[:, None] + 1 - knots), axis=1)
+    return basis
 
 
 def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> Map:
@@ -38,19 +53,25 @@ def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> Map:
     ----------
     rng : source of all randomness.
     size : side of the map in px.
-    scale : distance of the random knots in px; at or below 1 the noise is white.
+    scale : distance of random knots between which a cubic spline runs, px; at or below 1 the noise is white.
 
     Returns
     -------
     float32 (size, size).
     """
-    if scale <= 1.0:
-        return (rng.random((size, size), dtype=np.float32) - np.float32(0.5)) * np.float32(12**0.5)
+    if scale < _FINE_SCALE:
+        # The spline's own width; the factor brings the spread of blurred white noise back to one.
+        sigma = scale / np.sqrt(3) if scale > 1 else 0.0
+        return blur(_uniform(rng, size), sigma) * np.float32(max(1.0, 2 * np.sqrt(np.pi) * sigma))
     basis = _spline_basis(size, scale, rng.random())
-    knots = rng.random((basis.shape[1],) * 2, dtype=np.float32) - np.float32(0.5)
-    # 12**0.5 makes the spread of the knots one; the spline's averaging leaves 0.48 of it.
-    knots *= np.float32(12**0.5 / 0.48)
-    return basis @ knots @ basis.T
+    # The spline's averaging leaves 0.48 of the knots' spread.
+    knots = _uniform(rng, basis.shape[1]) / np.float32(0.48)
+    return _product(_product(basis, knots), basis.T)
+
+
+def _uniform(rng: np.random.Generator, size: int) -> Map:
+    """Uniform white noise of zero mean and unit spread, (size, size)."""
+    return (rng.random((size, size), dtype=np.float32) - np.float32(0.5)) * np.float32(np.sqrt(12))
 
 
 def octaves(rng: np.random.Generator, size: int, scale: float, count: int = 3, gain: float = 0.6) -> Map:
@@ -81,40 +102,44 @@ def fibres(rng: np.random.Generator, size: int, width: float, waviness: float = 
 
 
 def blur(image: Map, sigma: float) -> Map:
-    """Gaussian blur of a float32 (H, W) map; sigma in px, none at or below 0.2.
-
-    Beyond the border there is nothing: the weights inside are scaled up to a sum of one.
-    """
+    """Gaussian blur of a float32 (H, W) map with its edges repeated; sigma in px, none at or below 0.2."""
     if sigma <= 0.2:
         return image
-    rows = _blur_matrices(image.shape[0], sigma)
-    columns = rows if image.shape[1] == image.shape[0] else _blur_matrices(image.shape[1], sigma)
-    for left, right in zip(rows, columns):
-        image = left @ image @ right.T
+    for _ in range(2):
+        image = np.ascontiguousarray(_blur_down(image, sigma).T)
     return image
 
 
-def _blur_matrices(n: int, sigma: float) -> list[np.ndarray]:
-    """Matrices that blur a vector of length n when applied one after the other.
+def _blur_down(image: Map, sigma: float) -> Map:
+    """Blur along the first axis."""
+    if sigma < _WIDE_SIGMA:
+        return _blur_narrow(image, sigma)
+    # Means of `step` rows, a blur of one to four of those, and interpolation back. The means and the
+    # interpolating spline blur too, by these variances in units of the step.
+    step = 1 << int(np.log2(sigma / 2))
+    rest = np.sqrt((sigma / step) ** 2 - (1 - 1 / step**2) / 12 - 1 / 3)
+    length, width = image.shape
+    padded = np.pad(image, ((2 * step, 2 * step + -length % step), (0, 0)), mode="edge")
+    coarse = _blur_narrow(padded.reshape(-1, step, width).mean(axis=1), rest)
+    # Each mean and its two neighbours on either side give the `step` rows at its place.
+    around = np.lib.stride_tricks.sliding_window_view(coarse, (5, width))[:, 0]
+    place = (np.arange(step) - (step - 1) / 2) / step
+    weights = _spline(place[:, None] - np.arange(-2, 3))
+    return np.matmul(weights, around).reshape(-1, width)[:length]
 
-    Narrow: one (n, n). Wide: (knots, n) averages onto knots sigma / 2 apart, (n, knots) interpolates.
-    """
-    if sigma < _COARSE_SIGMA:
-        kernel = _gaussian(np.arange(1 - n, n, dtype=np.float32), sigma)
-        weights = np.lib.stride_tricks.sliding_window_view(kernel, n)[::-1]
-        return [weights / weights.sum(axis=1, keepdims=True)]
-    step = sigma / 2
-    basis = _spline_basis(n, step)
-    # The interpolating spline itself blurs by sqrt(1/3) of its knots' distance.
-    rest = np.sqrt(sigma**2 - step**2 / 3)
-    knots = (np.arange(basis.shape[1], dtype=np.float32) - 1) * np.float32(step)
-    weights = _gaussian(knots[:, None] - np.arange(n, dtype=np.float32), rest)
-    return [weights / weights.sum(axis=1, keepdims=True), basis]
 
-
-def _gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian of float32 distances, 0 beyond about five sigma."""
-    scaled = distance / np.float32(sigma)
-    value = np.exp(np.maximum(np.float32(-0.5) * scaled * scaled, np.float32(-15)))
-    value[value < 1e-6] = 0  # denormal tails would make the products ten times slower
-    return value
+def _blur_narrow(image: Map, sigma: float) -> Map:
+    """Blur along the first axis in overlapping strips, all by one small band matrix."""
+    length, width = image.shape
+    reach = int(np.ceil(3.5 * sigma))
+    strip = _STRIP
+    while strip > 2 and strip * (strip + 2 * reach) * width > _SERIAL:
+        strip //= 2
+    count = -(-length // strip)
+    padded = np.pad(image, ((reach, reach + count * strip - length), (0, 0)), mode="edge")
+    high = strip + 2 * reach
+    strips = np.lib.stride_tricks.sliding_window_view(padded, (high, width))[::strip, 0]
+    offset = np.arange(high) - np.arange(strip)[:, None] - reach
+    band = np.where(np.abs(offset) <= reach, np.exp(-0.5 * (offset / sigma) ** 2), 0)
+    band = (band / band.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.matmul(band, strips).reshape(-1, width)[:length]

@@ -99,6 +99,13 @@ class Scene:
         total = np.bincount(bodies.pixel, values, self.size * self.size)
         return total.astype(np.float32).reshape(self.size, self.size)
 
+    def uneven_focus(self, rng: np.random.Generator, image: Map) -> Map:
+        """The image with some cells slightly out of focus, as in thick specimens; they stay cells."""
+        sharp = rng.random(self.count, dtype=np.float32) ** np.float32(rng.uniform(0.2, 1))
+        share = blur(self.paint(sharp[self.cell], ground=0.5), 0.05 * self.diameter)
+        soft = blur(image, self.diameter * rng.uniform(0.06, 0.14))
+        return soft + share * (image - soft)
+
     def out_of_focus(self, rng: np.random.Generator, count: int) -> Map:
         """Faint bodies of cell size, blurred beyond doubt; 1 is the strength of a cell in focus."""
         d = self.diameter

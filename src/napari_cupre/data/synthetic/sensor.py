@@ -29,7 +29,7 @@ def record(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.n
         image = image.max() - image
     image = _exposure(rng, image)
     image = _noise(rng, image)
-    if is_grey and rng.random() < 0.05:  # shown in the colour of the dye, as many programs export it
+    if is_grey and image.mean() < 0.35 and rng.random() < 0.08:  # exported in the colour of the dye
         is_grey = False
         image = image[..., None] * rng.dirichlet((0.4, 0.4, 0.4)).astype(np.float32)
         image /= max(float(image.max()), 1e-6)
@@ -50,7 +50,7 @@ def _optics(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.
 def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Scale to the sensor's range, often over- or underexposed, with a gamma curve at times; 0..1."""
     if image.ndim == 2:
-        low, high = np.percentile(image[::2, ::2], [0.2, 99.8])
+        low, high = np.percentile(image[::3, ::3], [0.2, 99.8])
         image = (image - low) / max(high - low, 1e-6)
         image *= np.float32(rng.uniform(0.6, 0.95) if rng.random() < 0.75 else rng.uniform(1.0, 1.8))
         image += np.float32(rng.uniform(0, 0.08))
@@ -67,12 +67,20 @@ def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     if image.ndim == 3:  # stained specimens give plenty of light
         photons, read = 50 * photons, read / 10
     spread = np.sqrt(image / np.float32(photons) + np.float32(read**2))
-    grain = rng.standard_normal(image.shape[:2], dtype=np.float32)
+    grain = _bell(rng, image.shape[:2])
     if rng.random() < 0.4:  # resampled, demosaicked and denoised images have coarser noise
         grain = blur(grain, 0.6) * np.float32(2.0)
     if image.ndim == 3:  # one draw shifted apart for the colours saves two thirds of the time
         grain = np.moveaxis(np.stack([np.roll(grain, 37 * c, axis=0) for c in range(3)]), 0, -1)
     return image + spread * grain
+
+
+def _bell(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """About normally distributed noise of unit spread: the sum of four random bytes, many times faster."""
+    count = int(np.prod(shape))
+    total = np.frombuffer(rng.bytes(4 * count), np.uint8).reshape(4, count).sum(axis=0, dtype=np.uint16)
+    spread = np.float32(np.sqrt(4 * (256**2 - 1) / 12))
+    return ((total.astype(np.float32) - np.float32(2 * 255)) / spread).reshape(shape)
 
 
 def _digitise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

@@ -68,7 +68,8 @@ def fluorescence(rng: np.random.Generator, scene: Scene) -> Map:
     light = scene.pile_up(value) if rng.random() < 0.7 else scene.paint(value)
     if rng.random() < 0.5:
         light *= 1 - np.float32(rng.uniform(-0.4, 0.9)) * scene.seams(rng)
-    light = blur(light, rng.uniform(0.0, 0.05) * scene.diameter)
+    if rng.random() < 0.2:
+        light = scene.uneven_focus(rng, light)
     light += _background(rng, scene, light)
     if rng.random() < 0.35:
         light += np.float32(log_uniform(rng, 0.05, 1)) * _specks(rng, scene)
@@ -96,7 +97,6 @@ def fluorescent_cells(rng: np.random.Generator, scene: Scene) -> Map:
     value *= 1 + np.float32(rng.uniform(0.05, 0.45)) * scene.texture(rng, d * rng.uniform(0.04, 0.2))
     value = np.maximum(value, 0.02) * _brightness(rng, scene)[scene.cell]
     light = scene.pile_up(value)
-    light = blur(light, rng.uniform(0.0, 0.04) * d)
     light += _background(rng, scene, light)
     if rng.random() < 0.3:
         light += np.float32(rng.uniform(0.05, 0.5)) * _specks(rng, scene)
@@ -111,6 +111,6 @@ def dark_field(rng: np.random.Generator, scene: Scene) -> Map:
     grain = np.maximum(scene.texture(rng, d * rng.uniform(0.04, 0.1)) - 0.5, 0)
     value = np.float32(rng.uniform(0.3, 1)) * rim + np.float32(rng.uniform(0, 0.5)) * grain
     value = (value + np.float32(rng.uniform(0.02, 0.3))) * _brightness(rng, scene)[scene.cell]
-    light = blur(scene.pile_up(value), 0.03 * d)
+    light = scene.pile_up(value)
     light += np.float32(log_uniform(rng, 0.01, 0.15)) * np.exp(0.4 * octaves(rng, scene.size, scene.size / 3))
     return light + np.float32(rng.uniform(0, 0.6)) * _specks(rng, scene)

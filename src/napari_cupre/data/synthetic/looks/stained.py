@@ -17,7 +17,7 @@ AZURE = (0.80, 0.58, 0.12)
 VIOLET = (0.52, 0.82, 0.05)
 
 _TISSUE = Style(
-    shapes={"ellipse": 4, "blob": 3, "spindle": 3, "ragged": 1, "crescent": 0.4, "polygon": 0.4},
+    shapes={"ellipse": 4, "blob": 2.5, "spindle": 4, "ragged": 1, "crescent": 0.4, "polygon": 0.3},
     coverage=(0.06, 0.75),
     pile=0.5,
     aligned=0.5,
@@ -50,14 +50,16 @@ def _nuclei(rng: np.random.Generator, scene: Scene) -> Map:
         nuclei *= 1 - np.float32(rng.uniform(0, 0.7)) * scene.seams(rng)
     if rng.random() < 0.5:
         nuclei += np.float32(rng.uniform(0.2, 1)) * scene.out_of_focus(rng, int(rng.integers(1, 12)))
-    return blur(nuclei, _softness(rng, scene.diameter))
+    nuclei = blur(nuclei, _softness(rng, scene.diameter))
+    return scene.uneven_focus(rng, nuclei) if rng.random() < 0.35 else nuclei
 
 
 def _expose(rng: np.random.Generator, densities: list[tuple[Map, np.ndarray]], size: int) -> np.ndarray:
     """RGB light (size, size, 3) behind the given dyes, under a lamp of some colour and evenness."""
-    amounts = np.stack([amount.ravel() for amount, _ in densities])
-    dyes = np.stack([dye for _, dye in densities], axis=1) * np.float32(-np.log(10))
-    light = np.exp(dyes @ amounts)
+    light = np.zeros((3, size * size), np.float32)
+    for amount, dye in densities:
+        light -= (dye * np.float32(np.log(10)))[:, None] * amount.ravel()
+    np.exp(light, out=light)
     lamp = rng.uniform(0.75, 1.0) * np.clip(rng.normal(1, 0.05, 3), 0.75, 1.1)
     light *= lamp.astype(np.float32)[:, None]
     if rng.random() < 0.4:
@@ -205,8 +207,9 @@ def grey_stained(rng: np.random.Generator, scene: Scene) -> Map:
     body = np.exp(rng.normal(0, 0.4, scene.count)).astype(np.float32)
     cytoplasm = scene.add(hulls, body[hulls.body] * (0.85 + 0.3 * hulls.depth**6))
     cytoplasm *= 1 + np.float32(rng.uniform(0.05, 0.25)) * octaves(rng, size, max(3.0, d * 0.6), 3)
-    folds = np.maximum(fibres(rng, size, max(1.5, d * 0.12), 2.0) - 1.0, 0)
-    cytoplasm *= 1 + np.float32(rng.uniform(0, 0.8)) * folds
+    for _ in range(2):  # folds and creases, dark and thin
+        folds = np.maximum(fibres(rng, size, max(1.5, d * rng.uniform(0.08, 0.3)), 2.0) - 0.9, 0)
+        cytoplasm *= 1 + np.float32(rng.uniform(0, 1.5)) * folds
     nuclear = blur(scene.paint(_nuclear_density(rng, scene)), 0.04 * d)
     granules = scene.scatter(rng, int(rng.integers(0, 60)), (1.2, max(2.0, 0.15 * d)))
     density = np.float32(log_uniform(rng, 0.05, 0.35)) * np.minimum(blur(cytoplasm, 0.03 * d), 4)
