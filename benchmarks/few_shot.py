@@ -98,7 +98,7 @@ def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, objec
     from napari_cupre.finetune.run import FinetuneRun
     from napari_cupre.finetune.settings import FinetuneSettings
     from napari_cupre.model.zoo import open_model
-    from napari_cupre.predict import predict_plane
+    from napari_cupre.predict.plane import predict_plane
 
     seed, shots = int(str(case["seed"])), int(str(case["shots"]))
     path = next(m for m in options.models if m == case["model"] or Path(m).stem == case["model"])
