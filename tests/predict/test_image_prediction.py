@@ -144,7 +144,8 @@ def test_a_cell_that_reappears_is_new() -> None:
 
 def test_large_planes_are_looked_at_by_their_liveliest_windows() -> None:
     plane = np.zeros((5000, 3000), np.uint8)
-    plane[2000:2400:7, 500:900:5] = 200
+    plane[::9] = 60
+    plane[2000:2400:7, 500:900] = 200
     image = CellImage.from_array(da.from_array(plane, chunks=1000), "YX")
     views = PlaneReader(image, {}).views()
     assert [view.shape for view in views] == [(1024, 1024, 3)] * 3
