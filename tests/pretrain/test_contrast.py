@@ -20,6 +20,7 @@ from napari_cupre.pretrain.contrast import (
     Queue,
     info_nce,
     make_objective,
+    oldest_sound_key,
     queue_length,
 )
 from napari_cupre.pretrain.ranks import Ranks
@@ -75,6 +76,15 @@ def test_a_few_thousand_images_get_a_short_queue() -> None:
     assert queue_length(1_000_000, 256)[0] == 65_536
     length, remark = queue_length(1_000, 32)
     assert length == 960 and "960" in remark and "1000" in remark
+
+
+def test_no_key_waits_longer_than_the_key_encoder_remembers() -> None:
+    assert oldest_sound_key(0.996, 2) == 63
+    assert queue_length(100_000, 32, oldest=63) == (63 * 32, "")
+    # The published settings keep to it: MoCo v2, and the official one for small data.
+    assert oldest_sound_key(0.999, 1) * 256 >= 65_536 and oldest_sound_key(0.99, 1) * 512 >= 4_096
+    # Who asks for a length gets it, up to the number of crops.
+    assert queue_length(100_000, 32, 4_096, oldest=10) == (4_096, "")
 
 
 def test_too_few_images_are_refused() -> None:

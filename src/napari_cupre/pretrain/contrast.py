@@ -83,14 +83,33 @@ class ContrastiveObjective(nn.Module, ABC):
         """Parameters beside the backbone's that the optimiser updates."""
 
 
-def queue_length(distinct: int, batch: int, asked: int | None = None) -> tuple[int, str]:
-    """Length of a queue that never holds the same crop twice.
+def oldest_sound_key(momentum: float, updates: int) -> int:
+    """How many iterations a key may wait in the queue: half the memory of the key encoder.
+
+    An older key was made by a visibly different encoder, and the network learns to tell a query's own key
+    from the queue by its freshness instead of by what it shows. MoCo v1, v2 and the official small-data
+    settings all keep to this; a queue of 4,096 with a batch of 16 and a momentum of 0.99 does not.
+
+    Parameters
+    ----------
+    momentum : of one update of the key encoder.
+    updates : of the key encoder in one iteration.
+    """
+    return max(LEAST_BATCHES, round(0.5 / (1.0 - momentum**updates)))
+
+
+def queue_length(
+    distinct: int, batch: int, asked: int | None = None, oldest: int = LONG_QUEUE
+) -> tuple[int, str]:
+    """Length of a queue that holds no crop twice and no key that is too old.
 
     Parameters
     ----------
     distinct : number of crops that do not overlap.
     batch : global batch; the length is a multiple of it.
-    asked : wanted length; None = 65,536, or 4,096 where there are fewer than 20,000 crops.
+    asked : wanted length; None = 65,536, or 4,096 where there are fewer than 20,000 crops, and no key older
+        than `oldest`.
+    oldest : see `oldest_sound_key`.
 
     Returns
     -------
@@ -102,14 +121,15 @@ def queue_length(distinct: int, batch: int, asked: int | None = None) -> tuple[i
     InputError
         If there are too few images for any queue.
     """
-    wanted = asked if asked is not None else (LONG_QUEUE if distinct >= MANY_CROPS else SHORT_QUEUE)
+    usual = min(LONG_QUEUE if distinct >= MANY_CROPS else SHORT_QUEUE, oldest * batch)
+    wanted = (asked if asked is not None else usual) // batch * batch
     length = min(wanted, LONG_QUEUE, distinct - batch) // batch * batch
     if length < LEAST_BATCHES * batch:
         raise InputError(
             f"The unlabelled images hold about {distinct} distinct crops, too few for contrast in batches of "
             f"{batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
         )
-    if length >= wanted // batch * batch:
+    if length >= wanted:
         return length, ""
     return length, (
         f"The queue holds {length} keys instead of {wanted}, since the unlabelled images hold about "

@@ -71,7 +71,7 @@ class PretrainSettings:
     contrastive_batch, view : samples per contrastive step and side of a view in px.
     context : side in px of the piece of an image that two views are cut from.
     bn_splits : parts of the contrastive batch with BatchNorm statistics of their own.
-    queue : length of the queue of negatives; None = sized from the number of distinct crops.
+    queue : length of the queue of negatives; None = sized from the number of distinct crops and the momentum.
     momentum, temperature, dim : of momentum contrast.
     lr, backbone_lr, contrastive_lr : AdamW learning rates of neck and heads, of the backbone in the
     supervised
@@ -115,7 +115,7 @@ class PretrainSettings:
     context: int = 160
     bn_splits: int = 4
     queue: int | None = None
-    momentum: float = 0.99
+    momentum: float = 0.996
     temperature: float = 0.2
     dim: int = 128
     lr: float = 1e-3
@@ -167,6 +167,9 @@ class PretrainSettings:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be above 0.")
+        for name in ("momentum", "average"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1.")
         if self.iterations is None and self.minutes is None:
             raise InputError("A run needs a budget: give --iterations N or --minutes M.")
         if self.supervised and not self.source and self.synthetic <= 0:

@@ -22,6 +22,7 @@ from napari_cupre.pretrain.contrast import (
     ContrastiveObjective,
     ContrastSettings,
     make_objective,
+    oldest_sound_key,
     queue_length,
 )
 from napari_cupre.pretrain.monitor import HeldOut
@@ -187,8 +188,12 @@ def make_contrast(
     ----------
     weights : (len(index),) how often each file is drawn; None = alike.
     """
+    updates = settings.contrastive_steps + (settings.supervised_steps if settings.supervised else 0)
     length, remark = queue_length(
-        index.distinct_crops(settings.context), settings.contrastive_batch, settings.queue
+        index.distinct_crops(settings.context),
+        settings.contrastive_batch,
+        settings.queue,
+        oldest_sound_key(settings.momentum, updates),
     )
     crops = UnlabelledCrops(index, settings.context, stream_seed(settings.seed, "unlabelled"), weights)
     pairs = ViewPairs(crops, replace(ViewSettings(), side=settings.view))
