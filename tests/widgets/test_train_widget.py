@@ -55,6 +55,8 @@ class Training:
             yield StepDone(step, step / STEPS, float(STEPS - step), {"total": 3.0 / step})
         yield Validated(STEPS, 0.5, 0.3, 0.7, 4, True)
         while self.waits_for_stop and not self.engine.stopped.wait(0.1):
+            # A training goes on talking; a view is asked for between two of its events.
+            yield Notice("Training on 5 cells.")
             yield from self.previews()
         yield StateChanged(RunState.STOPPING, "Choosing the best weights")
         Path(request.out).write_bytes(b"weights")
