@@ -80,17 +80,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def check_torchvision() -> None:
     """Raise `EnvironmentFault` if torch and torchvision do not fit each other."""
     try:
-        import torchvision
         from torchvision.ops import nms
 
         nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except (ImportError, RuntimeError, AttributeError, NotImplementedError) as error:
-        version = getattr(globals().get("torchvision"), "__version__", None) or _installed("torchvision")
         raise EnvironmentFault(
-            f"torch {torch.__version__} and torchvision {version} do not fit each other: "
+            f"torch {torch.__version__} and torchvision {_installed('torchvision')} do not fit each other: "
             'run "pip install --upgrade --force-reinstall torch torchvision" in one command.'
         ) from error
-    del torchvision
 
 
 def _installed(package: str) -> str:
