@@ -110,6 +110,58 @@ def test_coco_labels(finetune: Command, tmp_path: Path) -> None:
     assert [len(np.unique(shot.labels)) for shot in shots_of(tmp_path)] == [9, 9]
 
 
+def test_coco_images_in_subfolders(finetune: Command, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """As LIVECell has them: the JSON names the file alone."""
+    deep = tmp_path / "deep" / "A172"
+    deep.mkdir(parents=True)
+    (folders[0] / "a.png").rename(deep / "a.png")
+    file = tmp_path / "truth.json"
+    images = [
+        {"id": 1, "file_name": "a.png", "height": 96, "width": 96},
+        {"id": 2, "file_name": "gone.png", "height": 96, "width": 96},
+    ]
+    annotations = {
+        str(number): {"id": number, "image_id": image, "category_id": 1, "segmentation": rle}
+        for image in (1, 2)
+        for number, rle in enumerate(encode_labels(disks(0)[1])[1], start=100 * image)
+    }
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": []}))
+    ran = finetune(images=tmp_path / "deep", labels=file)
+    assert ran.code == 0, ran.err
+    assert [shot.name for shot in shots_of(tmp_path)] == ["a.png"]
+    assert "1 of the 2 images" in ran.err and "gone.png" in ran.err
+
+
+def test_settings_from_a_file_and_by_name(finetune: Command, tmp_path: Path) -> None:
+    config = tmp_path / "own.yaml"
+    config.write_text("batch: 3\ncrop: 96\nrehearse: 0\ndiameter: 20")
+    assert finetune("--config", config, "--set", "crop=64", "--diameter", 18).code == 0
+    kept = json.loads((tmp_path / "new.run" / "settings.json").read_text())
+    assert (kept["batch"], kept["crop"], kept["rehearse"], kept["diameter"]) == (3, 64, 0, 18)
+    assert kept["minutes"] is None and kept["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--set", "btach=3"), ("btach", "batch")),
+        (("--set", "batch=many"), ("batch", "'many'", "int")),
+        (("--set", "batch"), ("NAME=VALUE",)),
+        (("--config", "papre"), ("papre", "paper-finetune")),
+    ],
+)
+def test_settings_that_are_none(finetune: Command, options: tuple[str, ...], words: tuple[str, ...]) -> None:
+    one_sentence(finetune(*options), *words)
+
+
+def test_random_weights_of_a_preset(command: Command, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "x.safetensors"
+    ran = command("finetune", *folders, "--model", "scratch:tiny", "--out", out, "--steps", 1)
+    assert ran.code == 0, ran.err
+    assert read_info(out).config.preset == "tiny"
+    one_sentence(command("finetune", *folders, "--model", "scratch:huge", "--out", out, "--resume"), "huge")
+
+
 def test_ctrl_c_saves_and_stops(finetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_cupre.finetune.run import FinetuneRun
 

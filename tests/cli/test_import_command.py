@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,21 @@ def test_one_bad_file_of_a_folder(command: Command, tmp_path: Path, labels: np.n
 def test_a_size_that_is_none(command: Command, tmp_path: Path, size: str) -> None:
     ran = command("import", tmp_path, "--out", tmp_path, "--shape", size)
     assert ran.code == 2 and ran.err.count("\n") == 1
+
+
+def test_images_without_annotation_are_empty_on_request(
+    command: Command, tmp_path: Path, labels: np.ndarray
+) -> None:
+    write(labels, tmp_path / "a", "coco")
+    document = json.loads((tmp_path / "a.json").read_text())
+    document["images"].append({"id": 2, "file_name": "nothing.tif", "height": 30, "width": 20})
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    assert (
+        len(command("import", tmp_path / "a.json", "--out", tmp_path / "few", "--json").figures["written"])
+        == 1
+    )
+    ran = command("import", tmp_path / "a.json", "--out", tmp_path / "all", "--keep-empty", "--json")
+    assert ran.code == 0, ran.err
+    assert len(ran.figures["written"]) == 2
+    empty = tifffile.imread(tmp_path / "all" / "nothing.tif")
+    assert empty.shape == (30, 20) and not empty.any()

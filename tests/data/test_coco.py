@@ -271,3 +271,29 @@ def test_real_photos():
         assert sample.known[sample.labels > 0].all()
         crowded += not sample.known.all()
     assert crowded
+
+
+def test_annotations_by_id_as_in_livecell(write):
+    entries = [annotation(1), annotation(2, segmentation=[square(25, 10, 6)])]
+    listed = CocoIndex(write(entries)[0]).paint(0)
+    by_id = CocoIndex(write({"1": entries[0], "2": entries[1]})[0]).paint(0)
+    np.testing.assert_array_equal(listed.labels, by_id.labels)
+    assert by_id.labels.max() == 2
+    assert listed.classes == by_id.classes
+
+
+def test_images_without_annotation_are_kept_on_request(write):
+    images = [
+        {"id": 1, "file_name": "a.png", "height": 40, "width": 30},
+        {"id": 2, "file_name": "empty.png", "height": 20, "width": 10},
+    ]
+    path, _ = write([annotation(1)], images=images)
+    index = CocoIndex(path)
+    assert [image.file_name for image in index.images] == ["a.png"]
+    assert "1 images without annotation" in " ".join(index.notices)
+    kept = CocoIndex(path, keep_empty=True)
+    assert [image.file_name for image in kept.images] == ["a.png", "empty.png"] and not kept.notices
+    empty = kept.paint(1)
+    assert empty.labels.shape == (20, 10) and not empty.labels.any() and empty.known.all()
+    np.testing.assert_array_equal(kept.paint(0).labels, index.paint(0).labels)
+    assert set(labels_from_coco(path, keep_empty=True)) == {"a.png", "empty.png"}

@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from napari_cupre.data.rle import encode_labels
 from napari_cupre.errors import InputError
 from napari_cupre.evaluate.coco_ap import LIVECELL, CocoSettings, coco_evaluate
-from napari_cupre.evaluate.coco_documents import results_for, truth_document
+from napari_cupre.evaluate.coco_documents import results_for, truth_document, unmatched_images
 
 
 def field(seed: int, cells: int, size: int = 160) -> np.ndarray:
@@ -130,9 +130,20 @@ def test_documents_are_matched_by_file_stem(tmp_path):
     (tmp_path / "truth.json").write_text(json.dumps(truth))
     (tmp_path / "predictions.json").write_text(json.dumps(predicted))
     assert coco_evaluate(tmp_path / "truth.json", tmp_path / "predictions.json").ap == 1
-    predicted["images"][0]["file_name"] = "c.png"
-    with pytest.raises(InputError, match='"c"'):
+    assert unmatched_images(truth, predicted) == ([], [])
+    predicted["images"][0]["file_name"] = "c.png"  # of an image that the truth does not list
+    assert 0 < coco_evaluate(truth, predicted).ap < 1
+    assert unmatched_images(truth, predicted) == (["c"], ["b"])
+    predicted["images"][1]["file_name"] = "d.png"
+    with pytest.raises(InputError, match='"c", none of which'):
         coco_evaluate(truth, predicted)
+
+
+def test_annotations_by_id_as_in_livecell():
+    truth = truth_document([field(1, 10), field(2, 10)])
+    by_id = {**truth, "annotations": {str(entry["id"]): entry for entry in truth["annotations"]}}
+    predictions = [field(1, 10), field(2, 8)]
+    assert coco_evaluate(by_id, predictions).as_dict() == coco_evaluate(truth, predictions).as_dict()
 
 
 def test_polygons_without_area_or_box_are_completed():

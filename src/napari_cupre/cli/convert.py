@@ -21,6 +21,8 @@ ANNOTATIONS is one of
   - BBBC038's folders with a mask file per cell.
 It becomes DIR/<stem>.tif, int32, 0 = background, as 'finetune' and 'evaluate' take it.
 ROIs and GeoJSON do not say how large their image is: --images or --shape does.
+Images that a COCO JSON lists without annotation are left out, since nobody may have
+looked at them yet; --keep-empty says that they hold no cell.
 
 Exit code 2 also if a file of a folder had to be left out; it is named.
 """
@@ -43,6 +45,9 @@ def add_commands(subparsers: Any) -> None:
     size.add_argument(
         "--shape", type=_shape, metavar="ROWSxCOLUMNS", help="size of every image, e.g. 1024x1344"
     )
+    parser.add_argument(
+        "--keep-empty", action="store_true", help="images without annotation in a COCO JSON hold no cell"
+    )
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -61,7 +66,10 @@ def _run(args: argparse.Namespace) -> int:
         print(f"left out: {reason}", file=sys.stderr)
         left_out.append(reason)
 
-    written = list(import_to_folder(args.annotations, args.out, _shapes(args), on_skip=leave_out))
+    steps = import_to_folder(
+        args.annotations, args.out, _shapes(args), keep_empty=args.keep_empty, on_skip=leave_out
+    )
+    written = list(steps)
     count = f"{len(written)} label image{'' if len(written) == 1 else 's'}"
     report(args, f"{count} written to {args.out}.", {"written": written, "left_out": left_out})
     return EXIT_UNUSABLE if left_out else EXIT_DONE

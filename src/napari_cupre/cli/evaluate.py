@@ -138,38 +138,47 @@ def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
 
 def _coco(args: argparse.Namespace) -> int:
     from napari_cupre.evaluate.coco_ap import LIVECELL, CocoSettings, coco_evaluate
+    from napari_cupre.evaluate.coco_documents import unmatched_images
 
     if args.against is not None or args.out is not None:
         raise InputError("--against and --out go with the plain evaluation; leave --coco out, or them.")
     settings = LIVECELL if args.livecell else CocoSettings()
     truth, predictions = _coco_inputs(args)
+    unlisted, left_out = unmatched_images(truth, predictions)
     masks = coco_evaluate(truth, predictions, kind="segm", settings=settings)
     boxes = coco_evaluate(truth, predictions, kind="bbox", settings=settings)
+    for names, what in (
+        (unlisted, f"of the predicted images are not in {args.labels} and do not count"),
+        (left_out, f"of the images in {args.labels} have no prediction; their cells count as missed"),
+    ):
+        if names:
+            print(f"{len(names)} {what}, such as {names[0]!r}.", file=sys.stderr)
     text = f"masks\n{masks.table()}\n\nboxes\n{boxes.table()}"
-    report(args, text, {"masks": masks.as_dict(), "boxes": boxes.as_dict()})
-    return EXIT_DONE
+    figures = {"masks": masks.as_dict(), "boxes": boxes.as_dict(), "left_out": left_out}
+    report(args, text, figures)
+    return EXIT_UNUSABLE if left_out else EXIT_DONE
 
 
 def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Truth and predictions in a form that `coco_evaluate` takes."""
-    predictions = _predictions_json(args.predictions)
-    if Path(args.labels).suffix.lower() == ".json":
-        if predictions is None:
-            raise InputError(
-                f"{args.predictions} holds no predictions.json; 'predict --format coco' writes it."
-            )
-        return args.labels, predictions
-    if predictions is None:
+    """Truth and predictions in a form that `coco_evaluate` takes; a JSON is read once for both kinds."""
+    from napari_cupre.evaluate.coco_documents import read_document, truth_document
+
+    path = _predictions_json(args.predictions)
+    is_document = Path(args.labels).suffix.lower() == ".json"
+    if path is None and is_document:
+        raise InputError(f"{args.predictions} holds no predictions.json; 'predict --format coco' writes it.")
+    if path is None:
         pairs = _Pairs(args.labels, args.predictions)
         return pairs.truth, pairs.predicted
+    if is_document:
+        return truth_document(args.labels), read_document(path)
     from napari_cupre.data.io import list_images, read_labels
-    from napari_cupre.evaluate.coco_documents import truth_document
 
     files = list_images(args.labels)
     document = truth_document([read_labels(path) for path in files])
-    for image, path in zip(document["images"], files):
-        image["file_name"] = path.name  # by its stem the predictions find their image
-    return document, predictions
+    for image, file in zip(document["images"], files):
+        image["file_name"] = file.name  # by its stem the predictions find their image
+    return document, read_document(path)
 
 
 def _predictions_json(given: str) -> Path | None:

@@ -20,10 +20,12 @@ from napari_cupre.errors import InputError
 if TYPE_CHECKING:
     from napari_cupre.cli.shots import Collected
     from napari_cupre.finetune.run import FinetuneRun
+    from napari_cupre.finetune.settings import FinetuneSettings
 
 DETAILS = """
 IMAGES and LABELS are folders, globs or files, paired by the stem of their names
-(a.tif with a.png, a_mask.png, ...); LABELS may be a COCO JSON instead.
+(a.tif with a.png, a_mask.png, ...); LABELS may be a COCO JSON instead, whose images
+are then looked for in the subfolders of IMAGES, too.
 
 A label image counts as finished: what is not a cell in it is background. With
 --partial only the marked cells and a thin rim around them are known, and the rest
@@ -53,7 +55,8 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--model",
         default="cupre",
-        help="where to start from: cupre (bundled), scratch, a name from 'models list', or a path",
+        help="where to start from: cupre (bundled), scratch (or scratch:PRESET), a name from 'models list', "
+        "or a path",
     )
     parser.add_argument("--minutes", type=positive_number, metavar="M", help="time to train (default: 2)")
     parser.add_argument(
@@ -70,6 +73,22 @@ def add_commands(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--limit", type=positive_count, metavar="N", help="use N of the images, drawn by --seed"
+    )
+    parser.add_argument(
+        "--keep-empty", action="store_true", help="images without annotation in a COCO JSON hold no cell"
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE.yaml",
+        help="settings; options given here go before them. A shipped one goes by name: paper-finetune",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="assignments",
+        help="any other setting, e.g. --set batch=8; repeatable",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the stopped training of --out")
 
@@ -102,17 +121,10 @@ def _run(args: argparse.Namespace) -> int:
 def _prepare(args: argparse.Namespace) -> tuple[FinetuneRun, list[str]]:
     """The run, and the files that it had to leave out."""
     from napari_cupre.finetune.run import FinetuneRun
-    from napari_cupre.finetune.settings import FinetuneSettings
     from napari_cupre.model.zoo import find_model, open_model
 
     _check_out(args)
-    settings = FinetuneSettings(
-        minutes=args.minutes if args.minutes or args.steps else 2.0,
-        steps=args.steps,
-        diameter=args.diameter,
-        seed=args.seed,
-        device=args.device,
-    )
+    settings = settings_from(args)
     start_path = find_model(args.model).path
     if args.resume:
         return FinetuneRun.resume(args.out, open_model(args.model, args.device, args.seed), settings), []
@@ -120,6 +132,37 @@ def _prepare(args: argparse.Namespace) -> tuple[FinetuneRun, list[str]]:
     start = open_model(args.model, args.device, args.seed)
     run = FinetuneRun(start, collected.shots, settings, args.out, start_path)
     return run, collected.left_out
+
+
+def settings_from(args: argparse.Namespace) -> FinetuneSettings:
+    """Settings from the --config file, then --set, then the options; what comes later goes first.
+
+    Raises
+    ------
+    InputError
+        If a setting is unknown or a file cannot be read.
+    """
+    from dataclasses import fields
+
+    from napari_cupre.cli.configs import assignments, conform, read_config
+    from napari_cupre.finetune.settings import FinetuneSettings
+
+    values: dict[str, Any] = {"seed": args.seed, "device": args.device}
+    if args.config is not None:
+        values |= read_config(args.config)
+    values |= assignments(args.assignments)
+    if args.diameter is not None:
+        values["diameter"] = args.diameter
+    if args.minutes is not None or args.steps is not None:
+        values |= {"minutes": args.minutes, "steps": args.steps}
+    elif values.get("steps") is not None:
+        values.setdefault("minutes", None)  # a budget in steps is not cut short by the default minutes
+    names = [field.name for field in fields(FinetuneSettings)]
+    if unknown := sorted(set(values) - set(names)):
+        raise InputError(
+            f"{', '.join(unknown)} is not a setting of fine-tuning; the settings are {', '.join(names)}."
+        )
+    return FinetuneSettings(**conform(values, FinetuneSettings))
 
 
 def _check_out(args: argparse.Namespace) -> None:
@@ -140,6 +183,7 @@ def _collect(args: argparse.Namespace) -> Collected:
         args.images,
         args.labels,
         partial=args.partial,
+        keep_empty=args.keep_empty,
         regions_file=args.regions,
         limit=args.limit,
         seed=args.seed,

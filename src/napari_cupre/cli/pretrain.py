@@ -18,6 +18,7 @@ from napari_cupre.cli.common import (
     positive_number,
     report,
 )
+from napari_cupre.cli.configs import assignments, conform, read_config
 from napari_cupre.cli.interrupt import stopping
 from napari_cupre.errors import InputError
 
@@ -31,7 +32,8 @@ _EXAMPLE = f"""example:
   {PROG} --source coco/annotations.json --source-images coco/images --synthetic 1 \\
       --unlabelled scans/ smears/ --out runs/first --minutes 60
   {PROG} --out runs/first --resume          # goes on where it was stopped or killed
-  torchrun --nproc-per-node 8 -m napari_cupre.cli.pretrain --config paper.yaml --out runs/paper --devices 8"""
+  torchrun --nproc-per-node 8 -m napari_cupre.cli.pretrain --config paper-amt2 --out runs/paper --devices 8 \\
+      --source coco.json --source-images coco/ --unlabelled scans/"""
 
 
 def build_parser() -> Parser:
@@ -98,7 +100,10 @@ def build_parser() -> Parser:
         "--init", metavar="START", help="scratch, imagenet, coco or a checkpoint (default: scratch)"
     )
     run.add_argument(
-        "--config", type=Path, metavar="FILE.yaml", help="settings; options given here go before them"
+        "--config",
+        metavar="FILE.yaml",
+        help="settings; options given here go before them. Shipped ones go by name: "
+        "paper-start, paper-amt2, paper-moco, paper-supervised",
     )
     run.add_argument(
         "--set",
@@ -143,13 +148,13 @@ def settings_from(args: argparse.Namespace) -> PretrainSettings:
     if "resume" in args and earlier.exists():
         values |= read_settings(earlier)
     if "config" in args:
-        values |= read_settings(args.config)
-    values |= _assignments(getattr(args, "assignments", []))
+        values |= read_config(args.config)
+    values |= assignments(getattr(args, "assignments", []))
     names = {field.name for field in fields(PretrainSettings)} - {"source"}
     values |= {name: value for name, value in vars(args).items() if name in names and value is not None}
     if "source" in args or "source_images" in args or "source_weight" in args:
         values["source"] = _sources(args)
-    return PretrainSettings.from_dict(values)
+    return PretrainSettings.from_dict(conform(values, PretrainSettings))
 
 
 def _sources(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -161,18 +166,6 @@ def _sources(args: argparse.Namespace) -> list[dict[str, Any]]:
             "--source-weight; give one of each for every source."
         )
     return [dict(json=f, images=i, weight=w) for f, i, w in zip(files, folders, weights)]
-
-
-def _assignments(pairs: Sequence[str]) -> dict[str, Any]:
-    import yaml
-
-    values = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise InputError(f"--set {pair} is not NAME=VALUE, e.g. --set batch=8.")
-        values[name.strip()] = yaml.safe_load(value)
-    return values
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,7 +14,15 @@ import numpy as np
 from napari_cupre.cli.regions import Regions, read_regions
 from napari_cupre.data.annotation import Shot, shots_from_image
 from napari_cupre.data.image import CellImage
-from napari_cupre.data.io import image_stem, list_images, pair_by_stem, read_image, read_labels
+from napari_cupre.data.io import (
+    image_stem,
+    is_image_file,
+    is_zarr,
+    list_images,
+    pair_by_stem,
+    read_image,
+    read_labels,
+)
 from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +47,7 @@ def collect_shots(
     labels: str,
     *,
     partial: bool = False,
+    keep_empty: bool = False,
     regions_file: Path | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -52,6 +61,7 @@ def collect_shots(
     ----------
     images, labels : folder, glob or file; labels may be a COCO JSON.
     partial : only some of the cells are marked.
+    keep_empty : images that a COCO JSON lists without annotation hold no cell, instead of being left out.
     regions_file : where every cell is marked, see `read_regions`; implies `partial` elsewhere.
     limit : use so many of the images, drawn by `seed`.
 
@@ -60,7 +70,7 @@ def collect_shots(
     InputError
         If nothing pairs, nothing can be read, or labels and regions do not fit their image.
     """
-    pairs = drawn(pair_up(images, labels), limit, seed)
+    pairs = drawn(pair_up(images, labels, keep_empty), limit, seed)
     stems = [image_stem(path) for path, _ in pairs]
     regions: Regions = {} if regions_file is None else read_regions(regions_file, stems)
     complete = not partial and regions_file is None
@@ -75,30 +85,52 @@ def collect_shots(
     return collected
 
 
-def pair_up(images: str, labels: str) -> list[tuple[Path, ReadTruth]]:
+def pair_up(images: str, labels: str, keep_empty: bool = False) -> list[tuple[Path, ReadTruth]]:
     """Images with a function that reads the truth of each."""
-    paths = list_images(images)
     if Path(labels).suffix.lower() == ".json":
-        return _pair_with_coco(paths, Path(labels))
-    pairs = pair_by_stem(paths, list_images(labels))
+        return _pair_with_coco(images, Path(labels), keep_empty)
+    pairs = pair_by_stem(list_images(images), list_images(labels))
     return [(image, functools.partial(_read_file, label)) for image, label in pairs]
 
 
-def _pair_with_coco(paths: list[Path], file: Path) -> list[tuple[Path, ReadTruth]]:
+def _pair_with_coco(images: str, file: Path, keep_empty: bool) -> list[tuple[Path, ReadTruth]]:
     from napari_cupre.data.coco import CocoIndex
 
-    index = CocoIndex(file)
+    index = CocoIndex(file, keep_empty=keep_empty)
     for notice in index.notices:
         print(notice, file=sys.stderr)
-    numbers = {image_stem(image.file_name): number for number, image in enumerate(index.images)}
+    found = _find_images(images, [image.file_name for image in index.images])
     pairs: list[tuple[Path, ReadTruth]] = [
-        (path, functools.partial(_read_coco, index, numbers[image_stem(path)]))
-        for path in paths
-        if image_stem(path) in numbers
+        (path, functools.partial(_read_coco, index, number))
+        for number, path in enumerate(found)
+        if path is not None
     ]
     if not pairs:
-        raise InputError(f'"{file}" annotates none of the {len(paths)} images (such as "{paths[0].name}").')
+        raise InputError(
+            f'None of the {len(found)} images that "{file}" annotates (such as '
+            f'"{index.images[0].file_name}") is in "{images}": name the folder that holds them.'
+        )
+    missing = [image.file_name for image, path in zip(index.images, found) if path is None]
+    if missing:
+        print(
+            f'{len(missing)} of the {len(found)} images that "{file}" annotates are not in "{images}", '
+            f"such as {missing[0]}; the others are used.",
+            file=sys.stderr,
+        )
     return pairs
+
+
+def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
+    """The file of each image that a COCO JSON names: in a folder also in its subfolders; else by stem."""
+    from napari_cupre.data.coco import FileFinder
+
+    folder = Path(images).expanduser()
+    if not folder.is_dir() or is_zarr(folder):
+        by_stem = {image_stem(path): path for path in list_images(images)}
+        return [by_stem.get(image_stem(name)) for name in names]
+    finder = FileFinder(folder)
+    by_stem = {image_stem(path): path for path in folder.iterdir() if is_image_file(path)}
+    return [finder.find(name) or by_stem.get(image_stem(name)) for name in names]
 
 
 def _read_file(path: Path) -> Truth:

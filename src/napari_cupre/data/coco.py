@@ -14,7 +14,16 @@ from napari_cupre.data.coco_index import CocoImage, CocoIndex, Painted
 from napari_cupre.data.io import read_image
 from napari_cupre.errors import InputError
 
-__all__ = ["CocoImage", "CocoIndex", "CocoSource", "LabelsByName", "Painted", "Sample", "labels_from_coco"]
+__all__ = [
+    "CocoImage",
+    "CocoIndex",
+    "CocoSource",
+    "FileFinder",
+    "LabelsByName",
+    "Painted",
+    "Sample",
+    "labels_from_coco",
+]
 
 
 @dataclass
@@ -64,7 +73,7 @@ class CocoSource:
         if not self.images_dir.is_dir():
             raise InputError(f'There is no image folder "{images_dir}": check the path.')
         self.index = CocoIndex(Path(json_path))
-        files = _FileFinder(self.images_dir)
+        files = FileFinder(self.images_dir)
         found = [files.find(image.file_name) for image in self.index.images]
         self._items = [(number, path) for number, path in enumerate(found) if path is not None]
         self.categories = self.index.categories
@@ -102,8 +111,12 @@ class CocoSource:
         return Sample(image.normalised(), painted.labels, painted.known, painted.classes, expected.file_name)
 
 
-class _FileFinder:
-    """Image files of a folder by the names that a JSON gives them."""
+class FileFinder:
+    """Image files of a folder by the names that a JSON gives them.
+
+    A file that is not where its name says is looked for in all subfolders: LIVECell's images lie in a folder
+    for each cell type, and its JSON names the files alone.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -142,11 +155,15 @@ class LabelsByName(Mapping[str, np.ndarray]):
         return len(self._numbers)
 
 
-def labels_from_coco(json_path: str | os.PathLike[str]) -> LabelsByName:
+def labels_from_coco(json_path: str | os.PathLike[str], *, keep_empty: bool = False) -> LabelsByName:
     """Label images of a COCO-format JSON by the file name of their image.
+
+    Parameters
+    ----------
+    keep_empty : give images without annotation an empty label image instead of leaving them out.
 
     Raises
     ------
     InputError : no COCO JSON, or no usable annotation in it.
     """
-    return LabelsByName(CocoIndex(Path(json_path)))
+    return LabelsByName(CocoIndex(Path(json_path), keep_empty=keep_empty))

@@ -80,11 +80,14 @@ class CocoIndex:
 
     Parameters
     ----------
-    path : the JSON file.
+    path : the JSON file. "annotations" may be a list, or an object by id as in LIVECell's files.
+    keep_empty : keep the images without any annotation, too: nothing is on them. By default they are left
+        out, since nobody may have looked at them yet.
 
     Attributes
     ----------
-    images : the images that have a usable annotation, in the order of the file.
+    images : the images that have a usable annotation (all of them with `keep_empty`), in the order of the
+        file.
     categories : names, by rising id; class 1 is the first.
     notices : what was left out and why, one sentence each.
 
@@ -93,8 +96,9 @@ class CocoIndex:
     InputError : no such file, no COCO JSON, or no usable annotation in it.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, keep_empty: bool = False) -> None:
         self.path = Path(path)
+        self.keep_empty = keep_empty
         self.problems: Counter[str] = Counter()
         self._unknown_keys: set[str] = set()
         document = _parse(self.path)
@@ -226,6 +230,8 @@ class CocoIndex:
         order = np.argsort(image, kind="stable")
         # An image with nothing but unknown area has nothing to teach.
         used = np.unique(image[~np.array(rows.unknown, bool)])
+        if self.keep_empty:
+            used = np.arange(len(images))
         order = order[np.isin(image[order], used)]
         self._start = np.array(rows.start, np.int64)[order]
         self._end = np.array(rows.end, np.int64)[order]
@@ -280,10 +286,14 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _spans(text: str, place: int, decoder: json.JSONDecoder) -> tuple[Iterator[tuple[Any, int, int]], int]:
-    """Where the elements of the list at `place` lie, as an iterator that parses them one by one; its end."""
+    """Where the elements of the list or object at `place` lie, as an iterator that parses them; its end."""
     starts, ends = [], []
-    place = _expect(text, place, "[")
-    while text[place] != "]":
+    by_id = text[place] == "{"
+    place = _expect(text, place, "{" if by_id else "[")
+    while text[place] != ("}" if by_id else "]"):
+        if by_id:
+            _, place = decoder.raw_decode(text, place)
+            place = _expect(text, place, ":")
         starts.append(place)
         _, place = decoder.raw_decode(text, place)
         ends.append(place)
@@ -307,6 +317,8 @@ def _skip(text: str, place: int) -> int:
 
 
 def _objects(entries: Any, key: str, path: Path) -> Iterator[dict[str, Any]]:
+    if isinstance(entries, dict):
+        entries = list(entries.values())
     if not isinstance(entries, list):
         raise InputError(f'"{path}" is no COCO JSON: its "{key}" is no list.')
     return (entry if isinstance(entry, dict) else {} for entry in entries)

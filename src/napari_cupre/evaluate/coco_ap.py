@@ -101,7 +101,8 @@ def coco_evaluate(
     predictions : path or content of a COCO JSON, or one prediction per image
         A JSON is either a list of results (pycocotools' form, image_id as in the truth) or a whole
         document as this package writes it, whose images are found in the truth by the stem of
-        their file names. A prediction per image is anything with `scores`, `classes` and
+        their file names; images that the truth does not list do not count. A prediction per image is
+        anything with `scores`, `classes` and
         `masks.rle()`, or a label image. Cells of label images and of documents without scores have
         score 1.
     kind : "segm" compares masks, "bbox" boxes

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from napari_cupre.data.files import image_stem
 from napari_cupre.data.rle import RLE, encode_labels, runs
 from napari_cupre.errors import InputError
 
@@ -38,7 +39,7 @@ PredictionInput: TypeAlias = (
 
 def truth_document(truth: CocoInput) -> dict[str, Any]:
     """A COCO document with ids, areas, boxes and crowd flags filled in; nothing given is changed."""
-    given = _loaded(truth)
+    given = read_document(truth)
     document = given if isinstance(given, dict) else _document_of_labels(given)
     images = {image["id"]: dict(image) for image in _entries(document, "images", ("id", "height", "width"))}
     annotations = []
@@ -59,7 +60,7 @@ def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) 
     "bbox" they are taken from the masks where they are missing.
     """
     from_file = isinstance(predictions, str | os.PathLike)
-    given = _loaded(predictions)
+    given = read_document(predictions)
     if isinstance(given, dict):
         entries = _renumbered(given, truth)
     elif from_file or (len(given) and isinstance(given[0], dict)):
@@ -70,8 +71,16 @@ def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) 
     return [_checked_result(number, entry, images, kind) for number, entry in enumerate(entries, 1)]
 
 
-def _loaded(given: Any) -> Any:
-    """The content of a JSON file, or what is given if that is no path."""
+def read_document(given: Any) -> Any:
+    """The content of a JSON file, or what is given if that is no path.
+
+    Whoever needs a large one twice reads it once here and passes the content on.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is no JSON.
+    """
     if not isinstance(given, str | os.PathLike):
         return given
     path = Path(given)
@@ -83,6 +92,8 @@ def _loaded(given: Any) -> Any:
 
 def _entries(document: dict[str, Any], key: str, needed: Sequence[str]) -> list[dict[str, Any]]:
     entries = document.get(key)
+    if isinstance(entries, dict):  # by id, as in LIVECell's files
+        entries = list(entries.values())
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f'this is no COCO document: "{key}" must be a list of objects.')
     for number, entry in enumerate(entries, 1):
@@ -139,17 +150,41 @@ def _document_of_labels(truth: Sequence[np.ndarray]) -> dict[str, Any]:
     return {"images": images, "annotations": annotations}
 
 
+def unmatched_images(truth: Any, predictions: Any) -> tuple[list[str], list[str]]:
+    """Images that only one of two documents lists, by the stem of their file names.
+
+    Parameters
+    ----------
+    truth, predictions : contents of COCO documents; of anything else nothing is known here.
+
+    Returns
+    -------
+    predicted images that the truth does not list, and true images that were not predicted
+    """
+    if not (isinstance(truth, dict) and isinstance(predictions, dict)):
+        return [], []
+    true, predicted = (
+        [image_stem(str(image["file_name"])) for image in _entries(document, "images", ("id", "file_name"))]
+        for document in (truth, predictions)
+    )
+    return sorted(set(predicted) - set(true)), sorted(set(true) - set(predicted))
+
+
 def _renumbered(document: dict[str, Any], truth: dict[str, Any]) -> list[dict[str, Any]]:
-    """A whole document's annotations, with the truth's ids for images of the same stem."""
-    ids = {Path(str(image.get("file_name", ""))).stem: image["id"] for image in truth["images"]}
-    new_ids = {}
-    for image in _entries(document, "images", ("id", "file_name")):
-        stem = Path(str(image["file_name"])).stem
-        if stem not in ids:
-            raise InputError(f'the predictions are of an image "{stem}", which the truth does not have.')
-        new_ids[image["id"]] = ids[stem]
+    """A whole document's annotations of the images that the truth lists, too, with the truth's image ids."""
+    ids = {image_stem(str(image.get("file_name", ""))): image["id"] for image in truth["images"]}
+    images = _entries(document, "images", ("id", "file_name"))
+    stems = {image["id"]: image_stem(str(image["file_name"])) for image in images}
+    if images and not set(stems.values()) & set(ids):
+        raise InputError(
+            f'the predictions are of images such as "{next(iter(stems.values()))}", none of which the truth '
+            "lists: give the truth of these images."
+        )
     annotations = _entries(document, "annotations", ("image_id",))
-    return [{"score": 1.0, **entry, "image_id": new_ids.get(entry["image_id"])} for entry in annotations]
+    if lost := next((entry for entry in annotations if entry["image_id"] not in stems), None):
+        raise InputError(f"a prediction belongs to image {lost['image_id']}, which is not listed.")
+    found = ((entry, ids.get(stems[entry["image_id"]])) for entry in annotations)
+    return [{"score": 1.0, **entry, "image_id": number} for entry, number in found if number is not None]
 
 
 def _results_of_instances(

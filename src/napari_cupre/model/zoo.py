@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_path
 
 from napari_cupre.errors import InputError, ModelFileError
+from napari_cupre.model.config import preset
 
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model, ModelInfo
@@ -59,13 +60,20 @@ def list_models() -> list[ZooEntry]:
 def find_model(name: str | os.PathLike[str]) -> ZooEntry:
     """The entry for a name in the list or for a path to a model file.
 
+    "scratch:PRESET" stands for random weights of another preset than the compact one.
+
     Raises
     ------
     ModelFileError
         If there is neither.
+    InputError
+        If there is no such preset.
     """
     text = os.fspath(name)
     entries = list_models()
+    if text.startswith(f"{SCRATCH}:"):
+        preset(_random_preset(text))
+        return ZooEntry(text, None, "random weights")
     for entry in entries:
         if entry.name == text:
             return entry
@@ -79,13 +87,18 @@ def find_model(name: str | os.PathLike[str]) -> ZooEntry:
 
 
 def open_model(name: str | os.PathLike[str] = BUNDLED, device: str = "auto", seed: int = 0) -> Model:
-    """Load a model by name or path; "scratch" gives random weights of the given seed."""
+    """Load a model by name or path; "scratch" or "scratch:PRESET" gives random weights of the given seed."""
     from napari_cupre.model.checkpoint import load_model, new_model
 
     entry = find_model(name)
     if entry.path is None:
-        return new_model("compact", seed).to(device)
+        return new_model(_random_preset(entry.name), seed).to(device)
     return load_model(entry.path, device)
+
+
+def _random_preset(name: str) -> str:
+    """The preset of "scratch" or "scratch:PRESET"."""
+    return name.partition(":")[2] or "compact"
 
 
 def free_name(wanted: str) -> str:
@@ -131,7 +144,7 @@ def describe(name: str | os.PathLike[str]) -> ModelInfo:
     if entry.path is None:
         from napari_cupre.model.checkpoint import new_model
 
-        return new_model().info
+        return new_model(_random_preset(entry.name)).info
     from napari_cupre.model.checkpoint import read_info
 
     return read_info(entry.path)

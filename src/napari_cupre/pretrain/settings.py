@@ -187,11 +187,11 @@ class PretrainSettings:
                 "shared, or start from --init imagenet, coco or a checkpoint."
             )
         ranks = self.devices * self.nodes
-        for name, batch, groups in (
-            ("bn_splits", self.contrastive_batch, self.bn_splits),
-            ("source_groups", self.batch, self.source_groups),
+        for name, is_used, batch, groups in (
+            ("bn_splits", self.contrastive, self.contrastive_batch, self.bn_splits),
+            ("source_groups", self.supervised, self.batch, self.source_groups),
         ):
-            if batch % groups or groups % ranks:
+            if is_used and (batch % groups or groups % ranks):
                 raise InputError(
                     f"{name} is {groups}, which must divide its batch of {batch} and be a multiple of the "
                     f"{ranks} processes."

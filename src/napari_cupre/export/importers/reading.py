@@ -67,12 +67,15 @@ def iterate_annotations(
     path: str | os.PathLike[str],
     shape: Shapes = None,
     *,
+    keep_empty: bool = False,
     on_skip: Callable[[str], None] | None = None,
 ) -> Iterator[Labelled]:
     """As `import_annotations`, one after the other, for sets that do not fit memory.
 
     Parameters
     ----------
+    keep_empty : images that a COCO JSON lists without annotation are known to hold no cell and get an empty
+        label image; by default they are left out
     on_skip : called with one sentence about each file of a folder that cannot be used; without it the
         first such file is an error
     """
@@ -81,7 +84,8 @@ def iterate_annotations(
         raise InputError(f'There is no file or folder "{path}": check the path.')
     is_folder = path.is_dir() and not is_zarr(path)
     seen: set[str] = set()
-    for stem, labels in _read_folder(path, shape, on_skip) if is_folder else _read_file(path, shape):
+    read = partial(_read_file, shape=shape, keep_empty=keep_empty)
+    for stem, labels in _read_folder(path, read, on_skip) if is_folder else read(path):
         if stem in seen:
             raise InputError(f'"{path}" holds two annotations of the image "{stem}": remove one.')
         seen.add(stem)
@@ -93,13 +97,14 @@ def import_to_folder(
     out: str | os.PathLike[str],
     shape: Shapes = None,
     *,
+    keep_empty: bool = False,
     on_skip: Callable[[str], None] | None = None,
 ) -> Iterator[Path]:
     """Write annotations of any known kind as `<stem>.tif` label images; each path is yielded once written.
 
     Parameters
     ----------
-    path, shape, on_skip : see `iterate_annotations`
+    path, shape, keep_empty, on_skip : see `iterate_annotations`
     out : folder, made if need be
 
     Raises
@@ -109,7 +114,7 @@ def import_to_folder(
     EnvironmentFault
         Full or read-only disk.
     """
-    for stem, labels in iterate_annotations(path, shape, on_skip=on_skip):
+    for stem, labels in iterate_annotations(path, shape, keep_empty=keep_empty, on_skip=on_skip):
         # A stem may come from inside a file; only its last part is a name.
         target = Path(out) / f"{Path(stem).name}.tif"
         write_labels(target, labels)
@@ -134,13 +139,15 @@ class ImageShapes(Mapping[str, tuple[int, ...]]):
         return len(self._paths)
 
 
-def _read_folder(folder: Path, shape: Shapes, on_skip: Callable[[str], None] | None) -> Iterator[Labelled]:
+def _read_folder(
+    folder: Path, read_file: Callable[[Path], Iterator[Labelled]], on_skip: Callable[[str], None] | None
+) -> Iterator[Labelled]:
     jobs: list[Callable[[], Iterator[Labelled]]] = [
         partial(_read_masks, stem, masks) for stem, masks in mask_folders(folder)
     ]
     if not jobs:
         files = annotation_files(label_folder(folder), SUFFIXES)
-        jobs = [partial(_read_file, file, shape) for file in files]
+        jobs = [partial(read_file, file) for file in files]
     found = False
     for read in jobs:
         try:
@@ -162,12 +169,12 @@ def _read_masks(stem: str, folder: Path) -> Iterator[Labelled]:
     yield stem, read_mask_folder(folder)
 
 
-def _read_file(path: Path, shape: Shapes) -> Iterator[Labelled]:
+def _read_file(path: Path, *, shape: Shapes, keep_empty: bool) -> Iterator[Labelled]:
     suffix = path.suffix.lower()
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f'"{path}" is empty (0 bytes): copy it anew.')
     if suffix in _JSON:
-        yield from _read_json(path, shape)
+        yield from _read_json(path, shape, keep_empty)
         return
     stem = label_stem(path)
     if suffix in _OUTLINES:
@@ -191,7 +198,7 @@ def _read_label_image(path: Path) -> np.ndarray:
     return read_labels(path)
 
 
-def _read_json(path: Path, shape: Shapes) -> Iterator[Labelled]:
+def _read_json(path: Path, shape: Shapes, keep_empty: bool) -> Iterator[Labelled]:
     try:
         document: Any = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -203,6 +210,6 @@ def _read_json(path: Path, shape: Shapes) -> Iterator[Labelled]:
     if not isinstance(document, dict) or "annotations" not in document:
         raise InputError(f'"{path}" is neither COCO JSON nor GeoJSON: choose another file.')
     del document
-    labels = labels_from_coco(path)
+    labels = labels_from_coco(path, keep_empty=keep_empty)
     for name in labels:
         yield image_stem(name), labels[name]
