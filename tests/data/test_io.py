@@ -200,6 +200,16 @@ def test_channels_are_never_slices(tmp_path):
         read_image(tmp_path / "a.tif", axes="TZYX")
 
 
+def test_axes_of_planar_colours_name_the_files_dimensions_or_the_returned_ones(tmp_path):
+    stored = COLOUR.transpose(2, 0, 1)
+    tifffile.imwrite(tmp_path / "rgb.tif", stored, photometric="rgb", planarconfig="separate")
+    returned = read_image(tmp_path / "rgb.tif", "YXS")
+    assert returned.axes == "YXS" and np.array_equal(returned.data, COLOUR)
+    channels = read_image(tmp_path / "rgb.tif", "CYX")
+    assert channels.axes == "CYX" and np.array_equal(channels.data, stored)
+    assert read_image(tmp_path / "rgb.tif", "ZYX").plane_shape == COLOUR.shape[:2]
+
+
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 def test_samples_are_colours_or_channels(tmp_path, planar):
     shown = COLOUR if planar == "contig" else COLOUR.transpose(2, 0, 1)

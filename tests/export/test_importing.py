@@ -144,6 +144,27 @@ def test_rois_of_other_kinds(tmp_path):
     assert import_annotations(tmp_path / "b.roi", (60, 80))["b"].sum() == 400
 
 
+def test_geojson_children_of_qupath(tmp_path):
+    """Objects within their parents; an annotation around others is no cell, a cell around a nucleus is."""
+
+    def feature(kind, left, side, **more):
+        ring = [[left, 2], [left + side, 2], [left + side, 2 + side], [left, 2 + side], [left, 2]]
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        return {"type": "Feature", "geometry": geometry, "properties": {"objectType": kind}, **more}
+
+    cells = [feature("detection", 2, 3), feature("cell", 8, 6, childObjects=[feature("detection", 9, 2)])]
+    whole = {"type": "FeatureCollection", "features": cells}
+    nested = feature("annotation", 1, 15, childObjects=whole)
+    in_properties = feature("annotation", 1, 15)
+    in_properties["properties"]["childObjects"] = cells
+    for document in (nested, in_properties, [nested]):
+        (tmp_path / "a.geojson").write_text(json.dumps(document))
+        labels = import_annotations(tmp_path / "a.geojson", (20, 20))["a"]
+        assert np.bincount(labels.ravel())[1:].tolist() == [9, 36 - 4, 4]
+    (tmp_path / "alone.geojson").write_text(json.dumps(feature("annotation", 1, 15)))
+    assert (import_annotations(tmp_path / "alone.geojson", (20, 20))["alone"] == 1).sum() == 225
+
+
 def test_geojson_of_qupath(tmp_path):
     def feature(*polygons, **plane):
         return {

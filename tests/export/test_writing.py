@@ -21,6 +21,7 @@ from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.export import FORMATS, write
 from napari_cupre.export.cells import collect
 from napari_cupre.export.coco import CocoWriter
+from napari_cupre.export.importers import import_annotations
 from napari_cupre.export.table import measure
 
 
@@ -90,6 +91,32 @@ def test_coco_keeps_overlaps_scores_boxes_and_hidden_cells(tmp_path):
     assert [a.get("label") for a in annotations] == [1, 2, None]
     assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["nucleus", "debris"]
     assert coco.imgs[1] == {"id": 1, "file_name": "a", "height": 30, "width": 40}
+
+
+def test_classes_are_named_in_every_format(tmp_path):
+    """Read back by the programs that the files are for."""
+    names = ("nucleus", "../debris\nlabel: 7")
+    paths = write(two_overlapping(), tmp_path / "a", "coco,csv,geojson,roi", class_names=names)
+    coco, table, geojson, rois = paths
+    categories = {c["id"]: c["name"] for c in json.loads(coco.read_text())["categories"]}
+    assert [categories[a["category_id"]] for a in json.loads(coco.read_text())["annotations"]] == [
+        names[0],
+        names[1],
+        names[0],
+    ]
+    assert pd.read_csv(table)["class"].tolist() == list(names)
+    features = json.loads(geojson.read_text())["features"]
+    assert [f["properties"]["classification"]["name"] for f in features] == list(names)
+    colours = [f["properties"]["classification"]["color"] for f in features]
+    assert colours[0] != colours[1]
+    named = [(roi.name, roi.group) for roi in roiread(rois)]
+    assert named == [("0001-nucleus", 1), ("0002-.._debris_label_ 7", 2)]
+    back = import_annotations(rois, (30, 40))["a"]
+    np.testing.assert_array_equal(back, two_overlapping().labels)
+    assert [roi.name for roi in roiread(write(two_overlapping().labels, tmp_path / "b", "roi")[0])] == [
+        "0001",
+        "0002",
+    ]
 
 
 def test_geojson_is_valid_and_what_qupath_reads(tmp_path):

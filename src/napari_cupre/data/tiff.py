@@ -37,7 +37,8 @@ def read_tiff(path: Path, axes: str | None = None, *, palette_as_colours: bool =
     Parameters
     ----------
     path : a TIFF, OME-TIFF or ImageJ file.
-    axes : letters that overrule what the file says.
+    axes : letters that overrule what the file says. With "S" they name the dimensions as they are returned,
+        colour samples last; without it as they lie in the file, where samples may come first.
     palette_as_colours : False returns the indices of a palette picture, as label images need.
 
     Returns
@@ -68,7 +69,10 @@ def read_tiff(path: Path, axes: str | None = None, *, palette_as_colours: bool =
         # ImageJ's look-up tables colour grey values for display; other programs' palettes are the picture.
         data = _apply_palette(data, palette)
         letters, colours = letters + "S", True
-    data, letters = _samples_last(data, letters, colours)
+    if axes is not None and "S" not in axes.upper():
+        letters = letters.replace("S", "C")  # the user names the file's own dimensions, none as colours
+    else:
+        data, letters = _samples_last(data, letters, colours)
     known = not set(letters) - set(AXIS_LETTERS) and len(set(letters)) == len(letters)
     scale, translate, units = scales
     if not known and axes is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 #: ImageJ keeps whole coordinates in 16 bits; beyond, they are written as floats.
 _LARGEST_SHORT = 32767
+_UNSAFE = re.compile(r"[^\w .+()-]+")
 
 
 @register_format("roi", "_rois.zip", "ImageJ/Fiji regions of interest")
@@ -29,7 +31,8 @@ def write_rois(cells: Cells, path: Path) -> None:
 
     A cell of one piece without holes is a traced polygon. A cell with holes or of several pieces is a
     composite region, so that every region covers exactly the cell's pixels. Label, score and class are
-    in each region's properties.
+    in each region's properties. Where there are several classes, a region's name ends with its class, and
+    its group, by which ImageJ colours and selects, is the number of the class.
 
     Raises
     ------
@@ -48,8 +51,12 @@ def _plane_rois(cells: Cells, plane: PlaneCells) -> list[ImagejRoi]:
     rois = []
     for label, score, category in zip(plane.ids.tolist(), plane.scores, plane.classes):
         roi = _roi(outlines[label])
+        # A class's name comes from whoever trained the model; here it becomes a file's name and a property.
+        class_name = _UNSAFE.sub("_", cells.class_name(category))
         roi.name = f"{prefix}{label:04d}"
-        class_name = cells.class_name(category)
+        if len(cells.class_names) > 1:
+            roi.name += f"-{class_name}"
+            roi.group = category
         roi.props = f"label: {label}\nclass: {class_name}\n"
         if score is not None:
             roi.props += f"score: {score:.4f}\n"

@@ -12,6 +12,8 @@ from napari_cupre.errors import InputError
 from napari_cupre.export.importers.shapes import Shape
 
 _POLYGONS = ("Polygon", "MultiPolygon")
+#: QuPath's objects that are no cells once they hold some; "" stands for an object of no stated type.
+_CONTAINERS = ("annotation", "root", "tmaCore", "tile", "")
 
 
 def is_geojson(document: Any) -> bool:
@@ -24,6 +26,9 @@ def is_geojson(document: Any) -> bool:
 
 def read_features(document: Any, path: Path) -> list[Shape]:
     """All polygons of a GeoJSON document; points and lines are left out.
+
+    QuPath can write objects within their parents ("childObjects"). An annotation that holds others is the
+    region that they were looked for in, and no cell.
 
     Raises
     ------
@@ -45,9 +50,23 @@ def _features(document: Any) -> Iterator[dict[str, Any]]:
     elif document.get("type") == "GeometryCollection":
         yield from _features(document["geometries"])
     elif document.get("type") == "Feature":
-        yield document
+        children = list(_children(document))
+        if not (children and _object_type(document) in _CONTAINERS):
+            yield document
+        yield from children
     else:
         yield {"geometry": document}
+
+
+def _children(feature: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for holder in (feature, feature.get("properties") or {}):
+        if holder.get("childObjects"):
+            yield from _features(holder["childObjects"])
+
+
+def _object_type(feature: dict[str, Any]) -> str:
+    properties = feature.get("properties") or {}
+    return str(properties.get("objectType") or properties.get("object_type") or "")
 
 
 def _shapes(feature: dict[str, Any]) -> Iterator[Shape]:

@@ -1,0 +1,117 @@
+"""`napari-cupre suggest`: which images to annotate next."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.cli.common import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    positive_count,
+    positive_number,
+    report,
+)
+
+if TYPE_CHECKING:
+    from napari_cupre.evaluate.suggest import Suggestions
+
+DETAILS = """
+Looks at every image with the model and names those whose annotation would teach it most,
+best first: images that it is unsure of (scores neither high nor low, other cells found in
+the mirror image), each unlike the others and unlike what is annotated already.
+
+--labelled names the folder of the annotated images or of their label files: images of
+IMAGES with the same stem are left out, and what looks like them is not suggested.
+
+Of planes larger than 2048 px a side the middle is looked at. Exit code 2 also if images
+could not be read; they are named.
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `suggest`."""
+    parser = add_command(
+        subparsers,
+        "suggest",
+        _run,
+        "which images to annotate next",
+        DETAILS,
+        "napari-cupre suggest images/ --model nuclei.safetensors --labelled labels/ -k 5",
+    )
+    parser.add_argument("images", metavar="IMAGES", nargs="+", help="folders, globs or files")
+    parser.add_argument(
+        "--model", default="cupre", help="the model that is to learn, by name or path (default: cupre)"
+    )
+    parser.add_argument("--labelled", metavar="DIR", help="what is annotated already")
+    parser.add_argument(
+        "-k", type=positive_count, default=5, metavar="N", dest="count", help="how many to name (default: 5)"
+    )
+    parser.add_argument(
+        "--diameter",
+        type=positive_number,
+        metavar="PX",
+        help="cell diameter in px (default: the model's, or estimated from each image)",
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from napari_cupre.data.files import list_images
+
+    candidates, labelled = split_labelled(list_images(args.images), args.labelled)
+    found = _look(args, candidates, labelled)
+    for _, reason in found.skipped:
+        print(f"left out: {reason}", file=sys.stderr)
+    report(args, found.table(), found.as_dict())
+    return EXIT_UNUSABLE if found.skipped else EXIT_DONE
+
+
+def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], list[Path]]:
+    """The images that are still to annotate, and those that are annotated.
+
+    Parameters
+    ----------
+    folder : annotated images, label files ("a.tif" or "a_mask.tif" for the image "a"), or both.
+    """
+    from napari_cupre.data.files import image_stem, list_images
+    from napari_cupre.export.importers.folders import label_stem
+
+    if folder is None:
+        return images, []
+    files = list_images(folder)
+    stems = {label_stem(path) for path in files} | {image_stem(path) for path in files}
+    labelled = [path for path in images if image_stem(path) in stems]
+    shown = {image_stem(path) for path in labelled}
+    # Images that lie in the folder alone; a file with the ending of label files is none.
+    elsewhere = [path for path in files if label_stem(path) == image_stem(path) not in shown]
+    return [path for path in images if image_stem(path) not in stems], labelled + elsewhere
+
+
+def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]) -> Suggestions:
+    """What the model makes of all images, with a progress bar."""
+    from napari_cupre.cli.listen import make_listener
+    from napari_cupre.evaluate.suggest import LEAST_SCORE, suggest
+    from napari_cupre.model.zoo import open_model
+    from napari_cupre.predict.detector import Detector
+    from napari_cupre.predict.plane import predict_plane
+
+    model = open_model(args.model, args.device, args.seed)
+    detector = Detector(model)
+    steps = suggest(
+        candidates,
+        labelled,
+        model,
+        lambda plane: predict_plane(detector, plane, diameter=args.diameter, score=LEAST_SCORE),
+        count=args.count,
+        seed=args.seed,
+    )
+    with make_listener() as listener:
+        while True:
+            try:
+                listener(next(steps))
+            except StopIteration as end:
+                suggestions: Suggestions = end.value
+                return suggestions

@@ -1,0 +1,73 @@
+"""`napari-cupre suggest`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_cupre.cli.suggest import split_labelled
+
+Command = Callable[..., Any]
+
+
+def options(model: Path) -> list[object]:
+    """The model, and a diameter: random weights would see cells of any size."""
+    return ["--model", model, "--diameter", 24, "--json"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures of stripes, one of noise, one of a ramp."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    y, x = np.mgrid[:64, :64]
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64))
+    stripes = (y // 8 % 2) * 200
+    for stem, picture in {"a": stripes, "b": stripes, "c": noise, "d": x * 3}.items():
+        Image.fromarray(picture.astype(np.uint8)).save(folder / f"{stem}.png")
+    return folder
+
+
+def test_what_is_annotated_is_left_out(
+    command: Command, folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    Image.fromarray(np.eye(64, dtype=np.uint8)).save(labels / "a_mask.png")
+    ran = command("suggest", folder, *options(tiny_model), "--labelled", labels, "-k", 2)
+    assert ran.code == 0, ran.err
+    named = [Path(each["image"]).name for each in ran.figures["suggestions"]]
+    assert sorted(named) == ["c.png", "d.png"]  # b looks like a
+    assert ran.figures["labelled"] == 1 and ran.figures["candidates"] == 3
+    assert "uncertainty" in ran.out and ran.figures["suggestions"][0]["novelty"] > 0
+
+
+def test_more_asked_for_than_there_are(command: Command, folder: Path, tiny_model: Path) -> None:
+    ran = command("suggest", folder / "c.png", folder / "d.png", *options(tiny_model))
+    assert ran.code == 0 and len(ran.figures["suggestions"]) == 2
+
+
+def test_an_unreadable_file_is_named(command: Command, folder: Path, tiny_model: Path) -> None:
+    (folder / "d.png").write_bytes(b"\x89PNG broken")
+    ran = command("suggest", folder, *options(tiny_model))
+    assert ran.code == 2
+    assert "d.png" in ran.err and len(ran.figures["skipped"]) == 1
+
+
+def test_all_annotated(command: Command, folder: Path, tiny_model: Path) -> None:
+    ran = command("suggest", folder, "--model", tiny_model, "--labelled", folder)
+    assert ran.code == 2 and "annotated already" in ran.err and ran.err.count("\n") == 1
+
+
+def test_annotated_images_elsewhere_count_too(tmp_path: Path) -> None:
+    images = [tmp_path / "new" / name for name in ("a.png", "b.png")]
+    done = tmp_path / "done"
+    done.mkdir()
+    for name in ("old.png", "old_mask.png", "b_labels.tif"):
+        (done / name).touch()
+    assert split_labelled(images, str(done)) == ([images[0]], [images[1], done / "old.png"])
