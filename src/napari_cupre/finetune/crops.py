@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +59,12 @@ class CropSampler:
         self.weights = np.sqrt(counts) / np.sqrt(counts).sum()
         self.cells = [cell for shot, scale in zip(shots, scales) for cell in _scaled_cells(shot, scale)]
         self.backgrounds = [b for shot in shots if (b := measure_background(cut_cells(shot))) is not None]
-        self.compose = MOST_COMPOSED * (1 - min(_background_share(shots) / ENOUGH_BACKGROUND, 1.0))
+        self.compose = _composed_share(self.samples)
+
+    def learn_from(self, samples: list[Sample]) -> None:
+        """Draw crops of these samples from now on: the same images, of which more is known."""
+        self.samples = samples
+        self.compose = _composed_share(samples)
 
     def draw(self, rng: np.random.Generator, size: int) -> Crop:
         """One crop of `size` px."""
@@ -102,8 +108,8 @@ def _scaled_cells(shot: Shot, scale: float) -> list[Cell]:
     return cut_cells(scale_shot(shot, scale)) if shot.labels.any() else []
 
 
-def _background_share(shots: list[Shot]) -> float:
-    """Known background per area of annotated cells."""
-    cells = sum(int(np.count_nonzero(shot.labels)) for shot in shots)
-    known = sum(int(np.count_nonzero(shot.known & (shot.labels == 0))) for shot in shots)
-    return known / cells
+def _composed_share(samples: Sequence[Sample]) -> float:
+    """Share of the crops that are composed: the more, the less background per area of cells is known."""
+    cells = sum(int(np.count_nonzero(sample.labels)) for sample in samples)
+    background = sum(int(np.count_nonzero(sample.known & (sample.labels == 0))) for sample in samples)
+    return MOST_COMPOSED * (1 - min(background / (cells * ENOUGH_BACKGROUND), 1.0))

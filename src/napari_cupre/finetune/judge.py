@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,6 +76,41 @@ class Judge:
                     losses = network(to_batch([window.image], device), [target])
                 total += torch.stack(list(losses.values())).sum().item()
         return total / max(len(self.windows), 1)
+
+
+def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, scratch: bool) -> str:
+    """One line for the user: is the new model better than the start?
+
+    Parameters
+    ----------
+    history : the figures of every `Verdict`, with "step"; the start's first, except from random weights.
+    best_step : step of the weights that were kept; None if nothing was judged.
+    steps : steps trained.
+    scratch : the start were random weights.
+    """
+    if best_step is None or not history:
+        return (
+            f"Trained {steps} steps. Too few cells were annotated to hold some out, "
+            "so judge by eye, or mark more."
+        )
+    best = next(entry for entry in reversed(history) if entry["step"] == best_step)
+    cells = f"on {best['cells']} held-out cells"
+    if scratch:
+        return f"Trained {steps} steps from random weights: AP50 {best['ap50']:.2f} {cells}."
+    start = history[0]
+    if best_step == 0:
+        now = history[-1]
+        return (
+            f"Worse than the start {cells} (AP50 {start['ap50']:.2f} -> {now['ap50']:.2f}): "
+            "the start's weights are kept."
+        )
+    change = f"AP50 {start['ap50']:.2f} -> {best['ap50']:.2f}, AP {start['ap']:.2f} -> {best['ap']:.2f}"
+    before, after = (
+        Verdict(**{field.name: entry[field.name] for field in fields(Verdict)}) for entry in (start, best)
+    )
+    if abs(after.score - before.score) <= after.uncertainty:
+        return f"No clear difference from the start {cells}: {change}."
+    return f"Better than the start {cells}: {change}."
 
 
 class losses_without_learning:

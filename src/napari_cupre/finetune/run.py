@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
-from math import cos, pi
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from napari_cupre import __version__
 from napari_cupre.data.annotation import Shot, check_shots
+from napari_cupre.data.sample import Sample
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.events import (
     Event,
@@ -30,22 +30,23 @@ from napari_cupre.events import (
 from napari_cupre.finetune.average import WeightAverage, swapped_weights
 from napari_cupre.finetune.crops import CropSampler, scale_shot
 from napari_cupre.finetune.folder import RunFolder
-from napari_cupre.finetune.judge import Judge, Verdict, hold_batchnorm, segment, to_batch
+from napari_cupre.finetune.judge import Judge, Verdict, hold_batchnorm, in_words, to_batch
+from napari_cupre.finetune.optimise import make_optimiser, set_rates
+from napari_cupre.finetune.preview import preview_labels
+from napari_cupre.finetune.pseudo import pseudo_background
 from napari_cupre.finetune.scaling import choose_scaling
 from napari_cupre.finetune.settings import FinetuneSettings
-from napari_cupre.finetune.split import count_cells, split
+from napari_cupre.finetune.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, split
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
 
-# Learning rates of the backbone and of the rest, from pretrained and from random weights. A pretrained
-# backbone already knows cells; few crops must not pull it away.
-RATES = {"pretrained": (1e-4, 3e-4), "scratch": (1e-3, 1e-3)}
-WARM_UP = 15  # steps
-LAST_RATE = 0.02  # of the first, at the end of the cosine
 CLIP = 5.0  # norm of the gradient
 JUDGE_EVERY = 0.1  # of the budget
 JUDGE_SHARE = 0.1  # of the time at most goes into judging
 SAVE_EVERY = 30.0  # seconds
+MOSTLY_KNOWN = 0.95  # so much is known of the images that looking at the rest is not worth the time
+# Of the budget: when the network looks at the unknown part of the images, and again as it gets better.
+PSEUDO_AT = (0.25, 0.4, 0.55, 0.7, 0.85)
 SMALLEST_CROP = 128
 
 
@@ -160,14 +161,17 @@ class FinetuneRun:
         self.scratch = self.start.info.training.get("objective", "none").startswith("none")
         model = self.start.copy(diameter=self.scaling.common).to(self.device)
         self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
-        teaching, held_out = split(self.shots, settings.held_out, settings.seed)
+        enough = ENOUGH_FROM_SCRATCH if self.scratch else ENOUGH_TO_HOLD_OUT
+        teaching, held_out = split(self.shots, settings.held_out, settings.seed, enough)
         wanted = model.network.config.diameter
         judged = [scale_shot(shot, wanted / self.scaling.of(shot)) for shot in held_out]
         self.judge = Judge(judged, settings.seed) if judged else None
         scales = [wanted / self.scaling.of(shot) for shot in teaching]
         rehearse = 0.0 if self.scratch else settings.rehearse
         self.sampler = CropSampler(teaching, scales, wanted, rehearse)
-        self.optimiser = self._make_optimiser()
+        self.annotated = list(self.sampler.samples)
+        self._looked = 0
+        self.optimiser = make_optimiser(self.network, self.scratch)
         self.average = WeightAverage(self.network)
         self.batch = max(self.batch, self._least_batch())
         self._began = self._judging = 0.0
@@ -188,24 +192,13 @@ class FinetuneRun:
             f"{self.scaling}, {self.device.type}."
         )
 
-    def _make_optimiser(self) -> torch.optim.AdamW:
-        backbone, rest = RATES["scratch" if self.scratch else "pretrained"]
-        if not self.scratch:
-            # The costliest maps to compute gradients for are those that change least.
-            for parameter in self.network.backbone.early_parameters():
-                parameter.requires_grad_(False)
-        body = [p for p in self.network.backbone.parameters() if p.requires_grad]
-        ids = {id(p) for p in self.network.backbone.parameters()}
-        others = [p for p in self.network.parameters() if id(p) not in ids]
-        groups = [{"params": body, "rate": backbone}, {"params": others, "rate": rest}]
-        return torch.optim.AdamW(groups, lr=rest, weight_decay=0.01)
-
     def _train(self) -> Iterator[Event]:
         self._began = self.clock() - self.elapsed
         last_saved = judged_at = self.clock()
         judged, cost = self._fraction(), self._judging
         while not self._stop.is_set() and self._fraction() < 1:
             yield from self._one_step()
+            yield from self._learn_unknown()
             yield from self._answer_preview()
             since = self.clock() - judged_at
             if (
@@ -219,6 +212,28 @@ class FinetuneRun:
                 self._save_state()
                 last_saved = self.clock()
                 yield Saved(str(self.folder.state_path), "run", self.step)
+
+    def _learn_unknown(self) -> Iterator[Event]:
+        """At some points of the budget, take in where the averaged weights are sure of background."""
+        due = sum(self._fraction() >= point for point in PSEUDO_AT)
+        if due == self._looked or self._known(self.annotated) > MOSTLY_KNOWN:
+            return
+        self._looked = due
+        rng = np.random.default_rng([self.settings.seed, due])
+        with swapped_weights(self.network, self.average.tensors):
+            samples = pseudo_background(self.network, self.annotated, self.sampler.scales, self.dtype, rng)
+        if samples is None:
+            return
+        self.sampler.learn_from(samples)
+        yield Notice(
+            "The network finds the annotated cells by now; where it is sure that there is nothing else, that "
+            f"teaches too: {self._known(self.annotated):.0%} of the images were known, "
+            f"now {self._known(samples):.0%}."
+        )
+
+    @staticmethod
+    def _known(samples: list[Sample]) -> float:
+        return sum(int(s.known.sum()) for s in samples) / sum(s.known.size for s in samples)
 
     def _fraction(self) -> float:
         """Share of the budget that is used up."""
@@ -269,10 +284,7 @@ class FinetuneRun:
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
-        warm = min(1.0, (self.step + 1) / WARM_UP)
-        curve = LAST_RATE + (1 - LAST_RATE) * (1 + cos(pi * min(fraction, 1.0))) / 2
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["rate"] * warm * curve
+        set_rates(self.optimiser, self.step, fraction)
         self.optimiser.step()
         return {name: value.item() for name, value in losses.items()} | {"total": total.item()}
 
@@ -323,13 +335,10 @@ class FinetuneRun:
         image, self._preview = self._preview, None
         if image is None:
             return
-        scaled = scale_shot(
-            Shot(image, np.zeros(image.shape[:2], np.int32), np.ones(image.shape[:2], bool)),
-            self.network.config.diameter / self.scaling.typical,
-        )
+        scale = self.network.config.diameter / self.scaling.typical
         with swapped_weights(self.network, self.average.tensors):
-            labels = segment(self.network, scaled.image, self.dtype)
-        yield Preview(self.step, _resize_labels(labels, image.shape[:2]))
+            labels = preview_labels(self.network, image, scale, self.dtype)
+        yield Preview(self.step, labels)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -351,7 +360,10 @@ class FinetuneRun:
             yield Saved(str(self.folder.write_model("last", last)), "last", self.step)
             yield Saved(str(self.folder.write_model("best", self.result)), "best", at)
             yield Saved(str(self.folder.publish(self.result)), "final", at)
-        yield Finished(self._verdict(), {"step": self.step, "best_step": at, "history": self.history})
+        yield Finished(
+            in_words(self.history, at if self._best else None, self.step, self.scratch),
+            {"step": self.step, "best_step": at, "history": self.history},
+        )
 
     def _as_model(self, tensors: dict[str, torch.Tensor], step: int) -> Model:
         name = self.out.stem if self.out is not None else "finetuned"
@@ -371,30 +383,6 @@ class FinetuneRun:
         model.network.load_state_dict(tensors)
         model.network.eval()
         return model
-
-    def _verdict(self) -> str:
-        """One line: is it better than the start?"""
-        if self.judge is None or not self.history:
-            return (
-                f"Trained {self.step} steps. Too few cells were annotated to hold some out, "
-                "so judge by eye, or mark more."
-            )
-        best, _, at = self._best or (None, None, 0)
-        cells = f"on {self.judge.cells} held-out cells"
-        if best is None or self.scratch:
-            ap = best.ap50 if best else 0.0
-            return f"Trained {self.step} steps from random weights: AP50 {ap:.2f} {cells}."
-        start = self.history[0]
-        if at == 0:
-            now = self.history[-1]
-            return (
-                f"Worse than the start {cells} (AP50 {start['ap50']:.2f} -> {now['ap50']:.2f}): "
-                "the start's weights are kept."
-            )
-        change = f"AP50 {start['ap50']:.2f} -> {best.ap50:.2f}, AP {start['ap']:.2f} -> {best.ap:.2f}"
-        if abs(best.score - Verdict(**_figures(start)).score) <= best.uncertainty:
-            return f"No clear difference from the start {cells}: {change}."
-        return f"Better than the start {cells}: {change}."
 
     # -- what survives the process --------------------------------------------------------------
 
@@ -440,18 +428,3 @@ class FinetuneRun:
             minutes=None if settings.minutes is None else settings.minutes + elapsed / 60,
             steps=None if settings.steps is None else settings.steps + self.step,
         )
-
-
-def _figures(entry: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a verdict in an entry of the history."""
-    return {field.name: entry[field.name] for field in fields(Verdict)}
-
-
-def _resize_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    rows = np.minimum((np.arange(shape[0]) + 0.5) / shape[0] * labels.shape[0], labels.shape[0] - 1).astype(
-        int
-    )
-    columns = np.minimum(
-        (np.arange(shape[1]) + 0.5) / shape[1] * labels.shape[1], labels.shape[1] - 1
-    ).astype(int)
-    return labels[rows[:, None], columns[None, :]]

@@ -11,12 +11,16 @@ from napari_cupre.model.targets import label_boxes
 
 # With fewer annotated cells than this, all of them teach: a verdict on one or two says nothing.
 ENOUGH_TO_HOLD_OUT = 10
+# Random weights are no start that a training could make worse, so there every one of few cells teaches.
+ENOUGH_FROM_SCRATCH = 40
 # From this many images on, whole images are held out: the question is how the model does on a new one. With
 # fewer, one held-out image says more about itself than about the model, and what it shows is not learned.
 ENOUGH_IMAGES = 10
 
 
-def split(shots: list[Shot], share: float, seed: int) -> tuple[list[Shot], list[Shot]]:
+def split(
+    shots: list[Shot], share: float, seed: int, enough: int = ENOUGH_TO_HOLD_OUT
+) -> tuple[list[Shot], list[Shot]]:
     """Teaching and held-out shots; no pixel is in both.
 
     With few images a strip of each is held out. A cell that the cut divides becomes unknown on both sides.
@@ -25,13 +29,14 @@ def split(shots: list[Shot], share: float, seed: int) -> tuple[list[Shot], list[
     ----------
     shots : annotated images.
     share : wanted share of the cells that is held out; 0 holds out none.
+    enough : annotated cells from which on some are held out.
 
     Returns
     -------
     teaching, held_out : the second is empty when there are too few cells, otherwise it holds at least one.
     """
     counts = [count_cells(shot.labels) for shot in shots]
-    if share <= 0 or sum(counts) < ENOUGH_TO_HOLD_OUT:
+    if share <= 0 or sum(counts) < enough:
         return list(shots), []
     annotated = sum(count > 0 for count in counts)
     if annotated >= ENOUGH_IMAGES:
