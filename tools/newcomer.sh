@@ -2,6 +2,7 @@
 # newcomer.sh [PYTHON]: what a newcomer does, from the built wheel in an empty environment, with the time of each step.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset PYTHONPATH # nothing of the checkout may be imported in place of the wheel
 
 python=${1:-python3}
 largest_wheel=45000000 # bytes
@@ -35,7 +36,7 @@ printf '%-46s %5.1f MB\n' "sdist" "$(wc -c <"$(ls "$work"/dist/*.tar.gz)" | awk 
 
 step "make an empty environment" "$python" -m venv "$work/empty"
 step "install the wheel and what it needs" "$work/empty/bin/python" -m pip install "$wheel"
-cd "$work" # so that nothing of the checkout is imported
+cd "$work"
 step "npe2 validate napari-cupre" "$work/empty/bin/npe2" validate napari-cupre
 step "napari-cupre models list, first start" "$work/empty/bin/napari-cupre" models list
 step "napari-cupre models list" "$work/empty/bin/napari-cupre" models list

@@ -64,6 +64,13 @@ def test_options_go_before_assignments_and_these_before_the_file(world: Path) ->
     assert parsed("--config", config, "--set", "seed=5").seed == 5
 
 
+def test_settings_that_ship_go_by_name_and_numbers_are_numbers() -> None:
+    settings = parsed("--config", "paper-moco", "--set", "contrastive_lr=3e-4", "--set", "lr=1")
+    assert (settings.preset, settings.objective, settings.contrastive_batch) == ("paper", "moco", 256)
+    assert settings.contrastive_lr == 3e-4  # which YAML takes for text
+    assert isinstance(settings.lr, float)
+
+
 def test_sources_come_with_their_images_and_weights() -> None:
     two = parsed("--source", "a.json", "--source-images", "a", "--source", "b.json", "--source-images", "b")
     assert [(s.json, s.images, s.weight) for s in two.source] == [("a.json", "a", 1.0), ("b.json", "b", 1.0)]
@@ -76,7 +83,8 @@ def test_sources_come_with_their_images_and_weights() -> None:
     [
         (["--set", "batch"], "NAME=VALUE"),
         (["--set", "bacth=4"], "bacth is not a setting"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["--set", "batch=many"], "batch cannot be 'many'"),
+        (["--config", "nowhere.yaml"], "no settings file nowhere.yaml"),
         (["--synthetic", "1", "--unlabelled", "x"], "needs a budget"),
         (["--minutes", "1", "--unlabelled", "x"], "needs a labelled source"),
         (["--minutes", "1", "--synthetic", "1"], "needs unlabelled images"),

@@ -91,6 +91,7 @@ def test_result_is_an_ome_zarr_with_scale_levels_and_table(image: CellImage, tmp
     assert again.units == {"Y": "micrometer", "X": "micrometer"}
     table = pd.read_csv(result.table)
     assert sorted(table["label"]) == np.unique(stored(out))[1:].tolist()
+    assert set(table["class"]) == {"cell"}
     for row in table.head(20).itertuples():
         rows, columns = np.nonzero(stored(out) == row.label)
         assert rows.min() >= row.y1 - 1

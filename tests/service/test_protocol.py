@@ -83,7 +83,8 @@ def test_plane_done_keeps_half_precision_masks(tmp_path: Path) -> None:
     ids, boxes = np.array([1], np.int32), np.zeros((1, 4), np.float32)
     masks = np.full((1, 28, 28), 0.25, np.float16)
     event = PlaneDone(
-        {"Z": 2}, np.ones((3, 3), np.int32), ids, boxes, np.ones(1, np.float32), ids, masks, 9.5
+        {"Z": 2}, np.ones((3, 3), np.int32), ids, boxes, np.ones(1, np.float32), ids, masks, 9.5, ("a", "b")
     )
     back = through_the_pipe(event, tmp_path)
     assert back.index == {"Z": 2} and back.masks.dtype == np.float16 and back.diameter == 9.5
+    assert list(back.class_names) == ["a", "b"]

@@ -34,7 +34,8 @@ def result(discs: tuple[np.ndarray, np.ndarray]) -> Savable:
         "ids": np.array([7, 4], np.int32),
         "boxes": np.array([[5, 5, 15, 15], [5, 10, 15, 25]], np.float32),
         "scores": np.array([0.9, 0.6], np.float32),
-        "classes": np.array([1, 1]),
+        "classes": np.array([1, 2]),
+        "class_names": ["round", "long"],
         "masks": np.ones((2, 28, 28), np.float16),
         "diameter": 11.0,
     }
@@ -51,9 +52,12 @@ def test_every_format_is_written_and_scores_and_overlap_are_kept(result: Savable
     assert sum(a["area"] for a in document["annotations"]) > (result.labels > 0).sum(), "the masks overlap"
     (back,) = import_annotations(tmp_path / "my field.tif").values()
     np.testing.assert_array_equal(back, result.labels)
+    assert [c["name"] for c in document["categories"]] == ["round", "long"]
+    table = (tmp_path / "my field.csv").read_text()
+    assert "round" in table and "long" in table
 
 
-def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable) -> None:
+def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable, tmp_path: Path) -> None:
     viewer.add_image(np.ones((40, 50)), name="my field")
     session = Session.of(viewer)
     (image,) = session.images()
@@ -64,8 +68,15 @@ def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable)
     session.results[image] = layer
     session.viewer.add_layer(layer)
     assert len(savable(session, image).planes) == 1
+    layer.save(str(tmp_path / "saved.json"), plugin="napari-cupre")
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    assert sorted(a["score"] for a in saved["annotations"]) == pytest.approx([0.6, 0.9])
+    assert [c["name"] for c in saved["categories"]] == ["round", "long"]
     layer.data[30:35, 30:35] = 9
     assert savable(session, image).planes == ()
+    layer.save(str(tmp_path / "edited.json"), plugin="napari-cupre")
+    edited = json.loads((tmp_path / "edited.json").read_text())
+    assert len(edited["annotations"]) == 3 and "score" not in edited["annotations"][0]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "c:d", "", " . "])

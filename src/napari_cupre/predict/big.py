@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def predict_big(
         job = _Job(detector, image, options, store, ledger, should_stop or (lambda: False))
         yield from job.events()
         result = BigResult(out, table, ledger.count(), job.complete, job.diameter)
-        _write_table(table, ledger, list(image.plane_indices()))
+        _write_table(table, ledger, list(image.plane_indices()), detector.model.info.classes)
         if job.complete:
             store.finish(image, {"cells": result.count, "diameter": result.diameter})
     finally:
@@ -211,15 +211,18 @@ def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[s
     return chosen | {"model": digest.hexdigest(), "image size": shape, "axes": image.axes}
 
 
-def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex]) -> None:
-    """Label, box in px, score and class of every cell; T and Z first, where the image has them."""
+def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex], names: Sequence[str]) -> None:
+    """Label, box in px, score and class of every cell; T and Z first, where the image has them.
+
+    `names` are those of class 1, 2, ...
+    """
     axes = list(indices[0])
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*axes, "label", "x1", "y1", "x2", "y2", "score", "class"])
         for plane, label, *numbers, kind in ledger.cells():
             rounded = [f"{number:.2f}" for number in numbers[:4]] + [f"{numbers[4]:.4f}"]
-            writer.writerow([*indices[plane].values(), label, *rounded, kind])
+            writer.writerow([*indices[plane].values(), label, *rounded, names[int(kind) - 1]])
 
 
 def _finished(result: BigResult) -> Finished:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -172,7 +172,7 @@ class Prediction:
                 result = end.value
                 break
             if isinstance(event, PlaneFound):
-                yield _plane_done(event, first)
+                yield _plane_done(event, first, model.info.classes)
                 first += len(event.instances)
             elif isinstance(event, TilePainted):
                 yield TileDone(event.index, event.y0, event.x0, _shifted(event.labels, first))
@@ -187,7 +187,7 @@ class Prediction:
             yield last
 
 
-def _plane_done(event: PlaneFound, first: int) -> PlaneDone:
+def _plane_done(event: PlaneFound, first: int, class_names: Sequence[str]) -> PlaneDone:
     cells = event.instances
     return PlaneDone(
         index=event.index,
@@ -198,6 +198,7 @@ def _plane_done(event: PlaneFound, first: int) -> PlaneDone:
         classes=cells.classes,
         masks=cells.masks.probabilities.astype(np.float16),
         diameter=float(cells.diameter),
+        class_names=class_names,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -117,6 +117,7 @@ class PlaneDone(events.Event):
     classes : int64 (N,), 1-based.
     masks : float16 (N, S, S), the overlapping masks as probabilities over their boxes.
     diameter : of a cell in image px, as the plane was scaled by.
+    class_names : name of class 1, 2, ...
     """
 
     index: dict[str, int]
@@ -127,6 +128,7 @@ class PlaneDone(events.Event):
     classes: np.ndarray
     masks: np.ndarray
     diameter: float
+    class_names: Sequence[str] = ("cell",)
 
 
 @dataclass(frozen=True)

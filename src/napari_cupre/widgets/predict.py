@@ -29,6 +29,7 @@ from napari_cupre.widgets.common import (
 )
 from napari_cupre.widgets.models import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan
+from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.results import ResultLayer
 from napari_cupre.widgets.save_row import SaveRow
 
@@ -48,6 +49,7 @@ class PredictWidget(SessionWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.job = self.session.prediction
+        self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
         self._make_controls()
@@ -84,7 +86,7 @@ class PredictWidget(SessionWidget):
         self.score.setToolTip("Lower finds more, and more that is no cell; higher keeps what is sure")
         self.score_row = labelled("Certainty", self.score)
         self.score.valueChanged.connect(self._show_score)
-        self.score.setValue(50)
+        self.score.setValue(self.preferences.certainty)
 
     def _make_links(self) -> None:
         self.link_z = QCheckBox("Join planes to 3-D cells")
@@ -149,6 +151,7 @@ class PredictWidget(SessionWidget):
             self.score.value() / 100,
             self.link_z.isChecked(),
             self.link_t.isChecked(),
+            self.preferences.device,
         )
         self.result.clear()
         self.notice.clear()

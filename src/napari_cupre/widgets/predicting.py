@@ -32,6 +32,7 @@ class PredictionPlan:
     diameter : of a cell in px; None leaves it to the model.
     score : cells that the model is less sure of are left out, 0..1.
     link_z, link_t : join planes to 3-D cells; keep labels through time.
+    device : "auto", "cpu", "cuda" or "mps".
     """
 
     model: str

@@ -16,13 +16,15 @@ from napari_cupre.widgets.saving import checksum
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 SUFFIX = "cells (cupre)"
+KEPT = ("index", "ids", "boxes", "scores", "classes", "class_names", "masks", "diameter")
 
 
 class ResultLayer:
     """The labels of one image: made with the first part, filled by the next ones.
 
-    The layer's features give the score of each label, its metadata under `METADATA_KEY` the model and,
-    per plane, ids, boxes, scores, classes and small overlapping masks.
+    The layer's features give the score of each label, and its class where there are several; its metadata
+    under `METADATA_KEY` the model and, per plane, ids, boxes, scores, classes, their names and small
+    overlapping masks.
 
     Parameters
     ----------
@@ -45,8 +47,7 @@ class ResultLayer:
                 self._paint((*event.index.values(), *part), event.labels)
             case PlaneDone():
                 self._paint(tuple(event.index.values()), event.labels)
-                kept = ("index", "ids", "boxes", "scores", "classes", "masks", "diameter")
-                self._planes.append({name: getattr(event, name) for name in kept})
+                self._planes.append({name: getattr(event, name) for name in KEPT})
             case PlaneRelabelled(index=index, labels=labels, ids=ids):
                 self._paint(tuple(index.values()), labels)
                 for plane in self._planes:
@@ -79,11 +80,16 @@ class ResultLayer:
         return layer
 
     def _finish(self) -> None:
-        """Let the status bar tell the score of the cell under the mouse."""
+        """Let the status bar tell the score, and of several classes the class, of the cell at the mouse."""
         if self._labels is None or not self._planes:
             return
         self._labels.metadata[METADATA_KEY]["checksum"] = checksum(self._labels.data)
         ids = np.concatenate([plane["ids"] for plane in self._planes])
         scores = np.concatenate([plane["scores"] for plane in self._planes])
         shown = ids > 0  # a cell that others cover wholly has no pixel
-        self._labels.features = {"index": ids[shown], "score": scores[shown]}
+        features = {"index": ids[shown], "score": scores[shown]}
+        names = np.array(self._planes[0]["class_names"])
+        if len(names) > 1:
+            classes = np.concatenate([plane["classes"] for plane in self._planes])
+            features["class"] = names[classes[shown] - 1]
+        self._labels.features = features

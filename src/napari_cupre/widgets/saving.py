@@ -17,6 +17,7 @@ from napari_cupre.events import Event, Finished, Progress, RunState, StateChange
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 if TYPE_CHECKING:
+    from napari_cupre.export.cells import PredictedInstances
     from napari_cupre.predict.instances import Instances
 
 # Name, title and whether it is ticked at first; the export part itself is slow to import.
@@ -63,9 +64,14 @@ def savable(session: Session, image: Image) -> Savable:
     layer = result_of(session, image)
     if layer is None:
         raise InputError(f'There is no result for "{image.name}" yet: find its cells first.')
-    kept = layer.metadata[METADATA_KEY]
-    is_edited = kept.get("checksum") != checksum(layer.data)
-    return Savable(session.cell_image(image), layer.data, () if is_edited else tuple(kept["planes"]))
+    return Savable(session.cell_image(image), layer.data, unedited_planes(layer.metadata, layer.data))
+
+
+def unedited_planes(metadata: dict[str, Any], labels: np.ndarray) -> tuple[dict[str, Any], ...]:
+    """What a layer's metadata keep of the prediction; nothing if there was none or the labels were edited."""
+    kept = metadata.get(METADATA_KEY, {})
+    is_edited = kept.get("checksum") != checksum(labels)
+    return () if is_edited else tuple(kept["planes"])
 
 
 def checksum(labels: np.ndarray) -> int:
@@ -85,8 +91,15 @@ def save_results(results: Sequence[Savable], folder: Path, formats: Sequence[str
     for number, result in enumerate(results):
         yield Progress(number, len(results), f"writing {result.image.name}")
         stem = folder / safe_stem(result.image.name)
-        predicted = [(plane["index"], _instances(plane, result.labels)) for plane in result.planes]
-        write(predicted or result.labels, stem, formats, image=result.image, labels=result.labels)
+        predicted = predictions(result.planes, result.labels)
+        write(
+            predicted or result.labels,
+            stem,
+            formats,
+            image=result.image,
+            labels=result.labels,
+            class_names=class_names(result.planes),
+        )
     count = "1 result" if len(results) == 1 else f"{len(results)} results"
     yield Finished(f"{count} written to {folder}.")
     yield StateChanged(RunState.DONE)
@@ -95,6 +108,18 @@ def save_results(results: Sequence[Savable], folder: Path, formats: Sequence[str
 def safe_stem(name: str) -> str:
     """A layer's name as the name of a file."""
     return "".join(c if c.isalnum() or c in " -_.()" else "_" for c in name).strip(" .") or "image"
+
+
+def predictions(
+    planes: Sequence[dict[str, Any]], labels: np.ndarray
+) -> list[tuple[PlaneIndex, PredictedInstances]]:
+    """Predictions by plane, as `export` writes them, from what a result layer keeps."""
+    return [(plane["index"], _instances(plane, labels)) for plane in planes]
+
+
+def class_names(planes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Names of the classes of what a result layer keeps."""
+    return tuple(planes[0]["class_names"]) if planes else ("cell",)
 
 
 def _instances(plane: dict[str, Any], labels: np.ndarray) -> Instances:

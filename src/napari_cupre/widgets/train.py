@@ -32,6 +32,7 @@ from napari_cupre.widgets.common import (
 )
 from napari_cupre.widgets.curve import CurveView
 from napari_cupre.widgets.models import ModelChooser
+from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview import PreviewLayer
 from napari_cupre.widgets.training import TrainingPlan, resumable
 
@@ -53,6 +54,7 @@ class TrainWidget(SessionWidget):
     def __init__(self, viewer: Viewer) -> None:
         super().__init__(viewer)
         self.job = self.session.training
+        self.preferences = read_preferences()
         self._make_choices()
         self._make_controls()
         self.curve = CurveView()
@@ -79,12 +81,13 @@ class TrainWidget(SessionWidget):
         self.start_from.value = BUNDLED
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 24 * 60)
-        self.minutes.setValue(2.0)
+        self.minutes.setValue(self.preferences.minutes)
         self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
         self.minutes.setToolTip("How long to train; two minutes are plenty for a first look")
         self.device = QComboBox()
         self.device.addItems(DEVICES)
+        self.device.setCurrentText(self.preferences.device)
         self.device.setToolTip("auto takes the graphics card if there is one")
         self.images = QListWidget()
         self.images.setToolTip("Annotated images to learn from; untick those to leave out")

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write the cells of a Labels layer.
+    """Write the cells of a Labels layer; of an unedited result with scores, classes and overlapping masks.
 
     Parameters
     ----------
@@ -31,9 +31,18 @@ def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, A
     """
     from napari_cupre.export import FORMATS
     from napari_cupre.export.cells import collect
+    from napari_cupre.widgets.saving import class_names, predictions, unedited_planes
 
     labels = np.asarray(data[0] if isinstance(data, list | tuple) else data)
-    cells = collect(labels, name=meta.get("name", Path(path).stem))
+    planes = unedited_planes(meta.get("metadata", {}), labels)
+    if any(set(plane["index"]) != set("TZYX"[-labels.ndim : -2]) for plane in planes):
+        planes = ()  # a layer does not say whether its planes are frames or slices
+    cells = collect(
+        predictions(planes, labels) or labels,
+        name=meta.get("name", Path(path).stem),
+        labels=labels,
+        class_names=class_names(planes),
+    )
     FORMATS[format_name].write(cells, Path(path))
     return [path]
 

@@ -1,0 +1,36 @@
+"""What the user chose under napari's Preferences for this plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PLUGIN = "napari-cupre"
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What widgets start with; the defaults are those of `napari.yaml`.
+
+    Attributes
+    ----------
+    minutes : of a training.
+    device : where training and prediction run: auto, cpu, cuda or mps.
+    certainty : score from which on a detection is shown as a cell, %.
+    """
+
+    minutes: float = 2.0
+    device: str = "auto"
+    certainty: int = 50
+
+
+def read_preferences() -> Preferences:
+    """The preferences as they are now; the defaults where napari, before 0.9, has none for plugins."""
+    try:
+        from napari.settings import get_plugin_settings
+    except ImportError:
+        return Preferences()
+    try:
+        chosen = get_plugin_settings(PLUGIN).defaults
+    except KeyError:  # the widgets are used without the plugin being enabled
+        return Preferences()
+    return Preferences(float(chosen.minutes), str(chosen.device), int(chosen.certainty))
