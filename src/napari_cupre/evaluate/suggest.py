@@ -126,7 +126,7 @@ class Suggestions:
 
     def table(self) -> str:
         """A row of text per suggested image."""
-        rows = [("image", "uncertainty", "doubt", "disagreement", "novelty", "cells")]
+        rows: list[tuple[str, ...]] = [("image", "uncertainty", "doubt", "disagreement", "novelty", "cells")]
         for each in self.chosen:
             unsure = each.uncertainty
             figures = (unsure.value, unsure.doubt, unsure.disagreement, each.novelty)
