@@ -29,12 +29,12 @@ def read_config(given: str) -> dict[str, Any]:
 
     shipped = shipped_configs()
     path = Path(given)
-    if not path.exists() and given in shipped:
-        return read_settings(shipped[given])
-    if not path.exists():
-        raise InputError(
-            f"There is no settings file {given}: give a YAML file, or one of {', '.join(shipped)}."
-        )
+    if not path.is_file():  # a run's folder may well be called like a shipped file
+        if given not in shipped:
+            raise InputError(
+                f"There is no settings file {given}: give a YAML file, or one of {', '.join(shipped)}."
+            )
+        path = shipped[given]
     return read_settings(path)
 
 
