@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_cupre.data.axes import canonical_unit, micrometers_per, parse_axes
-from napari_cupre.data.image import CellImage, fit_stretch, guess_axes, normalise
+from napari_cupre.data.image import CellImage, Stretch, fit_stretch, guess_axes, normalise
 from napari_cupre.errors import InputError
 
 REAL = st.one_of(
@@ -270,6 +270,31 @@ def test_big_planes_are_sampled():
     for source in (plane, da.from_array(plane, chunks=500)):
         stretch = fit_stretch(source)
         np.testing.assert_allclose([stretch.low[0], stretch.high[0]], exact, atol=10)
+
+
+@pytest.mark.parametrize("chunks", [(512, 512), (7, 4000), (4096, 4096)])
+@pytest.mark.parametrize("corner", [(1200, 900), (2500, 300), (3400, 2900)])
+def test_a_small_bright_part_of_a_big_lazy_plane_is_seen(corner, chunks):
+    """Three quarters of a percent of the plane hold all that is bright: the windows of a coarse grid miss it."""
+    rng = np.random.default_rng(1)
+    plane = rng.integers(90, 110, (4200, 4000)).astype(np.uint16)
+    y, x = corner
+    plane[y : y + 360, x : x + 360] = rng.integers(20_000, 30_000, (360, 360))
+    stretch = fit_stretch(da.from_array(plane, chunks=chunks))
+    assert stretch.low[0] == pytest.approx(90, abs=2)
+    assert stretch.high[0] == pytest.approx(np.percentile(plane, 99.8), rel=0.1)
+
+
+def test_blocks_that_cannot_be_read_do_not_hide_the_rest():
+    def torn(block, block_info=None):
+        if block_info[0]["chunk-location"] == (1, 1):
+            raise OSError("unexpected end of file")
+        return np.full(block.shape, sum(block_info[0]["chunk-location"]), np.uint16)
+
+    plane = da.zeros((1500, 1500), chunks=512, dtype=np.uint16).map_blocks(
+        torn, dtype=np.uint16, meta=np.zeros((0, 0), np.uint16)
+    )
+    assert fit_stretch(plane) == Stretch((0.0,), (4.0,))
 
 
 def test_a_plane_without_numbers_names_its_place():
