@@ -28,6 +28,28 @@ def test_add_list_info_export_remove(command: Callable[..., Any], tiny_model: Pa
     assert "my-nuclei" not in command("models", "list").out
 
 
+def test_export_to_openvino_gives_a_model_with_figures(
+    command: Callable[..., Any], tiny_model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    target = tmp_path / "light.safetensors"
+    ran = command("models", "export", tiny_model, target, "--format", "openvino", "--json")
+    assert ran.code == 0
+    assert 0 <= ran.figures["openvino f1"] <= 1 and ran.figures["openvino speed"] > 0
+    info = command("models", "info", target, "--json")
+    assert info.figures["metrics"]["openvino f1"] == ran.figures["openvino f1"]
+
+
+def test_export_to_openvino_says_what_is_missing(
+    command: Callable[..., Any], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cupre.model.openvino.find_spec", lambda name: None)
+    ran = command("models", "export", tiny_model, tmp_path / "light.safetensors", "--format", "openvino")
+    assert ran.code == 2
+    assert "napari-cupre[fast]" in ran.err and ran.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("action", ["info", "export", "remove"])
 def test_a_model_that_is_not_there(command: Callable[..., Any], tmp_path: Path, action: str) -> None:
     more = [tmp_path / "x.safetensors"] if action == "export" else []

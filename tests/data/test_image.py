@@ -275,7 +275,7 @@ def test_big_planes_are_sampled():
 @pytest.mark.parametrize("chunks", [(512, 512), (7, 4000), (4096, 4096)])
 @pytest.mark.parametrize("corner", [(1200, 900), (2500, 300), (3400, 2900)])
 def test_a_small_bright_part_of_a_big_lazy_plane_is_seen(corner, chunks):
-    """Three quarters of a percent of the plane hold all that is bright: the windows of a coarse grid miss it."""
+    """Under one percent of the plane holds all that is bright: the windows of a coarse grid miss it."""
     rng = np.random.default_rng(1)
     plane = rng.integers(90, 110, (4200, 4000)).astype(np.uint16)
     y, x = corner

@@ -85,7 +85,7 @@ class SeeingNetwork(torch.nn.Module):
         self.calls: list[tuple[int, ...]] = []
 
     def detect(
-        self, images: torch.Tensor, *, score: float = 0.5, max_detections: int = 3000
+        self, images: torch.Tensor, *, score: float = 0.5, max_detections: int = 3000, engine: None = None
     ) -> list[Detections]:
         self.calls.append(tuple(images.shape))
         return [self._look(image.mean(dim=0).float().numpy(), score) for image in images]
@@ -115,10 +115,17 @@ class SeeingNetwork(torch.nn.Module):
         )
 
 
+class SeeingModel(Model):
+    """Has no layers that could be made faster."""
+
+    def engine(self) -> None:
+        return None
+
+
 def seeing_model(diameter: float | None = None, network_diameter: float = 24.0) -> Model:
     """A model around `SeeingNetwork`; `diameter` is what it claims to be trained for, in image px."""
     network = SeeingNetwork(network_diameter)
-    return Model(network, ModelInfo("seeing", network.config, diameter=diameter))
+    return SeeingModel(network, ModelInfo("seeing", network.config, diameter=diameter))
 
 
 def disc_image(discs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -74,9 +74,8 @@ def fit_stretch(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool |
 
     Parameters
     ----------
-    plane : (Y, X) or (Y, X, C) real array, numpy or dask. Big numpy planes are subsampled regularly, big dask
-        planes block by block, so that a small bright part of a slide is not missed; blocks that cannot be read
-        are left out.
+    plane : (Y, X) or (Y, X, C) real array, numpy or dask. Big planes are subsampled regularly, dask ones
+        block by block; blocks that cannot be read are left out.
     low, high : percentiles, 0..100. Where they coincide (few bright pixels on black, or saturation) the
         minimum and maximum take their place.
     rgb : True stretches all colours jointly, which keeps the hue; False each channel by itself;

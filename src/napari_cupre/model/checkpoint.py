@@ -1,5 +1,7 @@
 """One safetensors file per model: half-precision tensors, and a JSON document in its header.
 
+A file may hold the network converted for a faster runtime beside its weights, as bytes.
+
 Nothing is ever unpickled, so that a model from a stranger is safe to open.
 """
 
@@ -21,10 +23,15 @@ from napari_cupre.data.files import atomic_write
 from napari_cupre.errors import InputError, ModelFileError
 from napari_cupre.model.config import ModelConfig, preset
 from napari_cupre.model.device import choose_device
+from napari_cupre.model.engine import Engine, TorchEngine
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.openvino import OpenVinoEngine, openvino_is_there
 
 FORMAT_VERSION = 1
 HEADER_KEY = "napari_cupre"
+GRAPH = "graph/"
+"""Tensors whose names begin so hold the bytes of `Model.graphs`."""
+
 NORMALISATION = "percentiles 1-99.8 to 0-1"
 
 
@@ -78,14 +85,32 @@ class ModelInfo:
 
 @dataclass
 class Model:
-    """A network and what is known about it."""
+    """A network and what is known about it.
+
+    Attributes
+    ----------
+    network : see `CellRCNN`.
+    info : see `ModelInfo`.
+    graphs : the network's layers converted for another runtime, by file name (see `model.openvino`); they
+        are not used, and not saved, once the network's weights have changed.
+    """
 
     network: CellRCNN
     info: ModelInfo
+    graphs: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._converted = _weights_state(self.network) if self.graphs else ()
+        self._engine: tuple[object, Engine | None] | None = None
 
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+    @property
+    def valid_graphs(self) -> dict[str, bytes]:
+        """`graphs`, or nothing if the weights are others by now."""
+        return self.graphs if self.graphs and self._converted == _weights_state(self.network) else {}
 
     def to(self, device: str | torch.device) -> Model:
         """Move the network, in place."""
@@ -97,6 +122,29 @@ class Model:
         network = CellRCNN(self.network.config).to(self.device)
         network.load_state_dict(self.network.state_dict())
         return Model(network, replace(self.info, config=self.network.config, **changes))
+
+    def engine(self) -> Engine | None:
+        """What detects fastest with the weights as they are; None where that is the network itself.
+
+        Made once, and again when the weights have changed.
+        """
+        if self.device.type != "cpu":
+            return None
+        state = (_weights_state(self.network), torch.get_num_threads())
+        if self._engine is None or self._engine[0] != state:
+            self._engine = (state, self._make_engine())
+        return self._engine[1]
+
+    def _make_engine(self) -> Engine:
+        graphs = self.valid_graphs
+        if graphs and openvino_is_there():
+            return OpenVinoEngine(graphs)
+        return TorchEngine(self.network)
+
+
+def _weights_state(network: CellRCNN) -> tuple[int, ...]:
+    """Changes whenever a weight is written to: torch counts that for every tensor."""
+    return tuple(tensor._version for tensor in network.state_dict(keep_vars=True).values())
 
 
 def new_model(preset_name: str = "compact", seed: int = 0) -> Model:
@@ -121,6 +169,8 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> Path:
     for key, value in model.network.state_dict().items():
         value = value.detach().cpu()
         tensors[key] = (_half(value, key) if value.is_floating_point() else value).contiguous()
+    for name, content in model.valid_graphs.items():
+        tensors[GRAPH + name] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     info = replace(model.info, config=model.network.config)
     data = save(tensors, metadata={HEADER_KEY: json.dumps(info.as_dict())})
     return write_bytes(path, data)
@@ -216,9 +266,14 @@ def load_model(path: str | os.PathLike[str], device: str = "auto") -> Model:
         raise ModelFileError(f"{path} describes a network that cannot be built ({error})") from error
     try:
         tensors = load_file(str(path))
+        graphs = {
+            key.removeprefix(GRAPH): tensors.pop(key).numpy().tobytes()
+            for key in list(tensors)
+            if key.startswith(GRAPH)
+        }
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelFileError(
             f"{path} is damaged or does not fit its own settings: copy or download it again."
         ) from error
-    return Model(network.to(where).eval(), info)
+    return Model(network.to(where).eval(), info, graphs)

@@ -13,6 +13,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
 from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from napari_cupre.model.config import ModelConfig
+from napari_cupre.model.engine import HeadEngine
 from napari_cupre.model.pool import RegionPool
 from napari_cupre.model.rpn import KNOWN_SHARE
 from napari_cupre.model.targets import Target, known_fraction, mask_targets
@@ -196,26 +197,34 @@ class InstanceHeads(nn.Module):
         size: tuple[int, int],
         score: float,
         max_detections: int,
+        engine: HeadEngine,
     ) -> list[Detections]:
-        """Boxes, scores and masks of what is a cell; masks are computed for these alone."""
+        """Boxes, scores and masks of what is a cell; masks are computed for these alone.
+
+        `engine` computes the two heads.
+        """
         sizes = [size] * len(proposals)
         if next(iter(features.values())).device.type == "cpu":
             features = {k: v.contiguous(memory_format=torch.channels_last) for k, v in features.items()}
-        scores, offsets = self._scores(features, proposals, sizes)
+        scores, offsets = self._scores(features, proposals, sizes, engine)
         boxes = self.coder.decode(offsets, proposals)[:, 0] if len(offsets) else offsets
         counts = [len(p) for p in proposals]
         kept = [
             self._keep(b, s, size, score, max_detections)
             for b, s in zip(boxes.split(counts), scores.softmax(1).split(counts), strict=True)
         ]
-        masks = self._masks(features, [k[0] for k in kept], sizes)
+        masks = self._masks(features, [k[0] for k in kept], sizes, engine)
         return [
             Detections(box.float().cpu(), value.float().cpu(), kind.cpu(), mask)
             for (box, value, kind), mask in zip(kept, masks, strict=True)
         ]
 
     def _scores(
-        self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        sizes: list[tuple[int, int]],
+        engine: HeadEngine,
     ) -> tuple[Tensor, Tensor]:
         """Class scores and offsets of all proposals, in their order, a few at a time.
 
@@ -226,7 +235,7 @@ class InstanceHeads(nn.Module):
         for image, boxes in enumerate(proposals):
             for chunk in boxes.split(BOXES_AT_ONCE) if len(boxes) else ():
                 alone = [chunk if i == image else boxes[:0] for i in range(len(proposals))]
-                parts.append(self.box(self.box_pool(features, alone, sizes)))
+                parts.append(engine.box(self.box_pool(features, alone, sizes)))
         if not parts:
             return self.box(self.box_pool(features, [boxes[:0] for boxes in proposals], sizes))
         scores, offsets = zip(*parts, strict=True)
@@ -244,7 +253,11 @@ class InstanceHeads(nn.Module):
         return boxes[rows], value[rows], kind[rows]
 
     def _masks(
-        self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]
+        self,
+        features: dict[str, Tensor],
+        boxes: list[Tensor],
+        sizes: list[tuple[int, int]],
+        engine: HeadEngine,
     ) -> list[Tensor]:
         images = torch.cat([torch.full((len(b),), i) for i, b in enumerate(boxes)])
         flat = torch.cat(boxes)
@@ -252,7 +265,7 @@ class InstanceHeads(nn.Module):
         for start in range(0, len(flat), MASKS_AT_ONCE):
             rows = slice(start, start + MASKS_AT_ONCE)
             per_image = [flat[rows][images[rows] == i] for i in range(len(boxes))]
-            logits = self.mask(self.mask_pool(features, per_image, sizes))
+            logits = engine.mask(self.mask_pool(features, per_image, sizes))
             parts.append(logits.sigmoid().float().cpu())
         masks = torch.cat(parts) if parts else torch.zeros(0, MASK_SIZE, MASK_SIZE)
         return list(masks.split([len(b) for b in boxes]))

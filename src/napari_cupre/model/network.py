@@ -17,14 +17,12 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from napari_cupre.errors import InputError
 from napari_cupre.model.backbone import STRIDES, Backbone
 from napari_cupre.model.config import ModelConfig
+from napari_cupre.model.engine import MEAN, STD, Engine, Maps, feature_pyramid
 from napari_cupre.model.heads import Detections, InstanceHeads
 from napari_cupre.model.rpn import ProposalNetwork
 from napari_cupre.model.targets import Target
 
-__all__ = ["CellRCNN", "Detections"]
-
-# Images come in about [0, 1]; with these they are near zero mean and unit variance.
-MEAN, STD = 0.4, 0.3
+__all__ = ["MEAN", "STD", "CellRCNN", "Detections"]
 
 
 class CellRCNN(nn.Module):
@@ -55,9 +53,7 @@ class CellRCNN(nn.Module):
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
         """Feature pyramid of (B, 3, H, W) images, float32, finest level first."""
-        maps = self.backbone((images - MEAN) / STD)
-        pyramid = self.neck({str(i): feature for i, feature in enumerate(maps)})
-        return {name: feature.float() for name, feature in pyramid.items()}
+        return feature_pyramid(self.backbone, self.neck, images)
 
     def forward(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
         """Losses of a batch.
@@ -78,8 +74,21 @@ class CellRCNN(nn.Module):
         result = {"rpn_score": losses["loss_objectness"], "rpn_box": losses["loss_rpn_box_reg"]}
         return result | self.heads.losses(features, proposals, size, targets)
 
+    def maps(self, images: Tensor) -> Maps:
+        """All that is computed for the whole of (B, 3, H, W) images, whose sides divide by 32."""
+        features = self.features(images)
+        scores, offsets = self.rpn.head(list(features.values()))
+        return Maps(features, scores, offsets)
+
     @torch.no_grad()
-    def detect(self, images: Tensor, *, score: float = 0.5, max_detections: int = 3000) -> list[Detections]:
+    def detect(
+        self,
+        images: Tensor,
+        *,
+        score: float = 0.5,
+        max_detections: int = 3000,
+        engine: Engine | None = None,
+    ) -> list[Detections]:
         """Instances of each image, best first.
 
         Parameters
@@ -87,14 +96,18 @@ class CellRCNN(nn.Module):
         images : float (B, 3, H, W) in about [0, 1].
         score : instances below it are left out.
         max_detections : at most so many per image.
+        engine : what does the arithmetic in place of this network's own layers (see `model.engine`).
         """
         was_training = self.training
         self.eval()
         try:
             images, size = _pad(images)
-            features = self.features(images)
-            proposals, _ = self.rpn(ImageList(images, [size] * len(images)), features)
-            return self.heads.detect(features, proposals, size, score, max_detections)
+            padded = (images.shape[-2], images.shape[-1])
+            maps = (engine or self).maps(images)
+            proposals = self.rpn.propose(maps.scores, maps.offsets, padded, size)
+            return self.heads.detect(
+                maps.features, proposals, size, score, max_detections, engine or self.heads
+            )
         finally:
             self.train(was_training)
 

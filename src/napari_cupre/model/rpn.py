@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +20,7 @@ KNOWN_SHARE = 0.7
 # threshold of IoU with it (the anchors of a level are at most 5 grid cells wide).
 WINDOW = 4
 # Objectness under which a proposal is not looked at again while detecting.
-DETECT_OBJECTNESS = 0.05
+DETECT_OBJECTNESS = 0.1
 
 
 class _Float32Head(RPNHead):
@@ -143,30 +145,23 @@ class ProposalNetwork(RegionProposalNetwork):
     def filter_proposals(  # type: ignore[override]
         self, proposals: Tensor, objectness: Tensor, image_shapes: list[tuple[int, int]], counts: list[int]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The best proposals of each image after non-maximum suppression within each level.
-
-        While detecting, proposals that the network itself believes to be background are left out
-        before suppression, whose cost grows with the square of their number.
-        """
+        """The best proposals of each image after non-maximum suppression within each level, for training."""
         images = proposals.shape[0]
         scores = objectness.detach().reshape(images, -1).sigmoid()
         levels = torch.repeat_interleave(
             torch.arange(len(counts), device=scores.device), torch.tensor(counts, device=scores.device)
         )
         top = self._top_n(scores.split(counts, 1))
-        floor = 0.0 if self.training else DETECT_OBJECTNESS
-        boxes_out, scores_out = [], []
-        for image in range(images):
-            chosen = top[image]
-            chosen = chosen[scores[image, chosen] > floor]
-            boxes = clip_boxes_to_image(proposals[image, chosen], image_shapes[image])
-            score, level = scores[image, chosen], levels[chosen]
-            large = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(1)
-            boxes, score, level = boxes[large], score[large], level[large]
-            keep = batched_nms(boxes, score, level, self.nms_thresh)[: self.post_nms_top_n()]
-            boxes_out.append(boxes[keep])
-            scores_out.append(score[keep])
-        return boxes_out, scores_out
+        pairs = [
+            self._suppressed(
+                proposals[image, chosen],
+                scores[image, chosen],
+                levels[chosen],
+                image_shapes[image],
+            )
+            for image, chosen in enumerate(top)
+        ]
+        return [boxes for boxes, _ in pairs], [score for _, score in pairs]
 
     def _top_n(self, scores_by_level: tuple[Tensor, ...]) -> Tensor:
         """Indices (images, n) of the best anchors of each level."""
@@ -176,6 +171,58 @@ class ProposalNetwork(RegionProposalNetwork):
             chosen.append(scores.topk(count, dim=1).indices + offset)
             offset += scores.shape[1]
         return torch.cat(chosen, dim=1)
+
+    @torch.no_grad()
+    def propose(
+        self, scores: list[Tensor], offsets: list[Tensor], padded: tuple[int, int], size: tuple[int, int]
+    ) -> list[Tensor]:
+        """Boxes (N, 4) of each image that may be cells, for detection, best first.
+
+        Only anchors that the network does not take for background are ever made, decoded and compared:
+        in a field of nuclei some thousands of the hundreds of thousands.
+
+        Parameters
+        ----------
+        scores : logits (B, A, Y, X) of each level, as the head gives them.
+        offsets : (B, 4 * A, Y, X) of each level.
+        padded : (Y, X) of the network's input, which the levels divide.
+        size : (Y, X) of the image in it, to which boxes are cut.
+        """
+        result = []
+        for image in range(len(scores[0])):
+            parts = [
+                self._candidates(level, score[image], offset[image], padded)
+                for level, (score, offset) in enumerate(zip(scores, offsets, strict=True))
+            ]
+            boxes, score, level = (torch.cat(each) for each in zip(*parts, strict=True))
+            result.append(self._suppressed(boxes, score.sigmoid(), level, size)[0])
+        return result
+
+    def _candidates(
+        self, level: int, scores: Tensor, offsets: Tensor, padded: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes, logits and level of the best anchors of one level of one image."""
+        kinds, rows, columns = scores.shape
+        flat = scores.reshape(-1)
+        chosen = torch.nonzero(flat > log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS)))[:, 0]
+        if len(chosen) > self.pre_nms_top_n():
+            chosen = chosen[flat[chosen].topk(self.pre_nms_top_n()).indices]
+        kind, y, x = chosen // (rows * columns), chosen // columns % rows, chosen % columns
+        corner = torch.stack([x * (padded[1] // columns), y * (padded[0] // rows)] * 2, dim=1)
+        shapes = self.anchor_generator.cell_anchors[level].to(scores)
+        shift = offsets.view(kinds, 4, rows, columns)[kind, :, y, x]
+        boxes = self.box_coder.decode_single(shift, shapes[kind] + corner)
+        return boxes, flat[chosen], torch.full_like(chosen, level)
+
+    def _suppressed(
+        self, boxes: Tensor, score: Tensor, level: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Boxes and scores after cutting to the image and suppression within each level, best first."""
+        boxes = clip_boxes_to_image(boxes, size)
+        large = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(1)
+        boxes, score, level = boxes[large], score[large], level[large]
+        keep = batched_nms(boxes, score, level, self.nms_thresh)[: self.post_nms_top_n()]
+        return boxes[keep], score[keep]
 
 
 def _paired_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -205,6 +205,8 @@ def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[s
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, content in sorted(model.valid_graphs.items()):
+        digest.update(name.encode() + content)
     chosen = asdict(options)
     del chosen["link_z"], chosen["link_t"]
     shape = [int(side) for side in image.data.shape]

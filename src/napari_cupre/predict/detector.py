@@ -27,13 +27,15 @@ class Detector:
 
     Parameters
     ----------
-    model : its network is used as it is, in evaluation mode, where it is.
+    model : it stays where it is; on the processor its fastest form detects (see `Model.engine`). Changes
+        of its weights need another detector.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.device = model.device
         self._dtype = training_dtype(self.device)
+        self.engine = model.engine()
 
     @property
     def diameter(self) -> float:
@@ -79,7 +81,9 @@ class Detector:
         # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
         images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
         with torch.inference_mode(), autocast(self.device, self._dtype):
-            found = self.model.network.detect(images, score=score, max_detections=MAX_DETECTIONS)
+            found = self.model.network.detect(
+                images, score=score, max_detections=MAX_DETECTIONS, engine=self.engine
+            )
         height, width = pieces[0].shape[:2]
         stretch = (height / images.shape[-2], width / images.shape[-1])
         return [_in_image(detections, stretch) for detections in found]

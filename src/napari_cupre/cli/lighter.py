@@ -1,0 +1,76 @@
+"""Making a model lighter for `models export`, with figures of what it gains and what it changes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari_cupre.model.checkpoint import Model
+
+SAME = 0.99
+"""F1 at IoU 0.5 against the original's cells from which on they count as the same."""
+
+FIELDS = 8
+"""Synthetic fields on which models are compared, beside the sample images."""
+
+
+def make_lighter(model: Model, seed: int) -> tuple[Model, list[str]]:
+    """The OpenVINO form of a model, and what it gains and changes in words; figures go to its `metrics`."""
+    from napari_cupre.model.convert import lighter
+    from napari_cupre.model.openvino import check_converter
+
+    check_converter()
+    fields = _fields(model, seed + 1)
+    before, seconds = _cells(model, fields)
+    candidate = lighter(model, seed)
+    after, faster = _cells(candidate, fields)
+    f1, speed = _f1(before, after), seconds / faster
+    lines = [f"{speed:.1f} times as fast here; F1@.5 {f1:.3f} against the original's cells."]
+    if f1 < SAME:
+        lines.append(f"That is below {SAME}: compare both on images of your own before you rely on it.")
+    figures = {"openvino f1": round(f1, 4), "openvino speed": round(speed, 2)}
+    candidate.info = replace(candidate.info, metrics={**candidate.info.metrics, **figures})
+    return candidate, lines
+
+
+def _fields(model: Model, seed: int) -> list[tuple[np.ndarray, float]]:
+    """Normalised images with their diameters: the samples, and synthetic ones of all looks."""
+    from napari_cupre.data.labels import median_diameter
+    from napari_cupre.data.samples import SAMPLES, load_sample
+    from napari_cupre.data.synthetic import draw_field
+
+    fields = []
+    for info in SAMPLES:
+        sample = load_sample(info.name)
+        plane = sample.image.normalised(next(sample.image.plane_indices()))
+        fields.append((plane, median_diameter(sample.annotations)))
+    rng = np.random.default_rng(seed)
+    for _ in range(FIELDS):
+        drawn = draw_field(rng, 384, diameter=model.network.config.diameter)
+        fields.append((drawn.image, drawn.diameter))
+    return fields
+
+
+def _cells(model: Model, fields: list[tuple[np.ndarray, float]]) -> tuple[list[np.ndarray], float]:
+    """Labels of every field, and the processor seconds that they took."""
+    from napari_cupre.predict.detector import Detector
+    from napari_cupre.predict.plane import predict_plane
+
+    detector = Detector(model)
+    predict_plane(detector, fields[0][0], diameter=fields[0][1])  # the first one prepares memory
+    start = time.process_time()
+    labels = [predict_plane(detector, image, diameter=diameter).labels for image, diameter in fields]
+    return labels, time.process_time() - start
+
+
+def _f1(before: list[np.ndarray], after: list[np.ndarray]) -> float:
+    """F1 at IoU 0.5 over all cells of all images."""
+    from napari_cupre.evaluate.matching import match_instances
+
+    counts = np.sum([match_instances(a, b).counts(0.5) for a, b in zip(before, after)], axis=0)
+    right, extra, missed = counts.tolist()
+    return 2 * right / (2 * right + extra + missed) if counts.any() else 1.0

@@ -1,0 +1,134 @@
+"""What detects faster finds the same cells."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import box_iou
+
+from napari_cupre.errors import ModelFileError
+from napari_cupre.model.checkpoint import Model, load_model, new_model, save_model
+from napari_cupre.model.config import preset
+from napari_cupre.model.convert import calibration_images
+from napari_cupre.model.engine import TorchEngine
+from napari_cupre.model.network import CellRCNN, Detections
+from napari_cupre.model.openvino import OpenVinoEngine, convert
+from napari_cupre.model.rpn import DETECT_OBJECTNESS
+from napari_cupre.model.zoo import open_model
+
+
+def lively(network: CellRCNN) -> CellRCNN:
+    """Random weights with statistics and scores that are not all alike, as after a training."""
+    generator = torch.Generator().manual_seed(3)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    for layer in (network.rpn.head.cls_logits, network.rpn.head.bbox_pred, network.heads.box.score):
+        torch.nn.init.normal_(layer.weight, std=0.1, generator=generator)
+    return network.eval()
+
+
+@pytest.fixture(scope="module", params=["tiny", "resnest14d"])
+def network(request: pytest.FixtureRequest) -> CellRCNN:
+    torch.manual_seed(0)
+    changes = {} if request.param == "tiny" else {"backbone": request.param}
+    return lively(CellRCNN(preset("tiny", **changes)))
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(2, 3, 90, 150, generator=torch.Generator().manual_seed(1))
+
+
+def assert_same(found: list[Detections], wanted: list[Detections], atol: float) -> None:
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert len(mine) == len(theirs) > 10
+        torch.testing.assert_close(mine.scores, theirs.scores, atol=atol, rtol=0)
+        torch.testing.assert_close(mine.boxes, theirs.boxes, atol=100 * atol, rtol=0)
+        torch.testing.assert_close(mine.masks, theirs.masks, atol=atol, rtol=0)
+
+
+def test_rewritten_layers_find_what_the_network_finds(network: CellRCNN, images: Tensor) -> None:
+    before = copy.deepcopy(network.state_dict())
+    engine = TorchEngine(network)
+    wanted = network.detect(images, score=0.3, max_detections=60)
+    assert_same(network.detect(images, score=0.3, max_detections=60, engine=engine), wanted, 1e-4)
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_proposals_are_those_of_torchvision(network: CellRCNN) -> None:
+    """All anchors decoded and then sorted, as torchvision does, leave the same boxes."""
+    images = torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(2))
+    maps = network.maps(images)
+    found = network.rpn.propose(maps.scores, maps.offsets, (96, 160), (90, 150))
+    pictures = ImageList(images, [(90, 150)] * 2)
+    features = list(maps.features.values())
+    anchors = network.rpn.anchor_generator(pictures, features)
+    for image in range(2):
+        boxes, scores, levels = [], [], []
+        first = 0
+        for level, (score, offset) in enumerate(zip(maps.scores, maps.offsets, strict=True)):
+            kinds = score.shape[1]
+            logits = score[image].permute(1, 2, 0).reshape(-1)
+            shifts = offset[image].unflatten(0, (kinds, 4)).permute(2, 3, 0, 1).reshape(-1, 4)
+            here = anchors[image][first : first + len(logits)]
+            first += len(logits)
+            kept = logits > math.log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS))
+            boxes.append(network.rpn.box_coder.decode_single(shifts, here)[kept])
+            scores.append(logits[kept].sigmoid())
+            levels.append(torch.full((int(kept.sum()),), level))
+        wanted, _ = network.rpn._suppressed(torch.cat(boxes), torch.cat(scores), torch.cat(levels), (90, 150))
+        assert len(wanted) > 10
+        torch.testing.assert_close(found[image], wanted)
+
+
+def test_an_engine_follows_the_weights() -> None:
+    model = new_model("tiny")
+    engine = model.engine()
+    assert model.engine() is engine
+    with torch.no_grad():
+        model.network.neck.inner_blocks[0][0].weight.mul_(2)
+    assert model.engine() is not engine
+
+
+def test_converted_layers_find_what_the_network_finds(tmp_path: Path) -> None:
+    """Quantised to 8 bits, the bundled network finds the same cells; the file is an ordinary model too."""
+    pytest.importorskip("nncf")
+    pytest.importorskip("openvino")
+    model = open_model("cupre", "cpu")
+    image = calibration_images(model.network.config.diameter)[-1]
+    graphs = convert(model.network, [image])
+    path = save_model(Model(model.network, model.info, graphs), tmp_path / "light.safetensors")
+    loaded = load_model(path, "cpu")
+    assert loaded.graphs == graphs
+    assert isinstance(loaded.engine(), OpenVinoEngine)
+    wanted = model.network.detect(image)[0]
+    found = loaded.network.detect(image, engine=loaded.engine())[0]
+    assert len(wanted) > 5
+    overlap = box_iou(wanted.boxes, found.boxes)
+    same = int((overlap.max(dim=1).values > 0.5).sum())
+    assert 2 * same / (len(wanted) + len(found)) >= 0.95
+
+
+def test_graphs_are_dropped_when_the_weights_change(tmp_path: Path) -> None:
+    model = Model(new_model("tiny").network, new_model("tiny").info, {"trunk.xml": b"<net/>"})
+    assert model.valid_graphs
+    with torch.no_grad():
+        model.network.neck.inner_blocks[0][0].weight.mul_(2)
+    assert not model.valid_graphs
+    assert load_model(save_model(model, tmp_path / "changed.safetensors"), "cpu").graphs == {}
+
+
+def test_damaged_graphs_are_named() -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(ModelFileError, match=r"OpenVINO graph 'trunk' .* export the model again"):
+        OpenVinoEngine({"trunk.xml": b"<net", "trunk.bin": b""})
