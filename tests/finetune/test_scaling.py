@@ -32,8 +32,20 @@ def test_images_of_different_magnification_are_scaled_each_by_its_own_cells() ->
     scaling = choose_scaling(shots, None)
     assert scaling.common is None
     assert [scaling.of(shot) for shot in shots[:2]] == pytest.approx([diameter(10), diameter(40)])
-    # A single cell tells little about its image.
-    assert scaling.of(shots[2]) == scaling.typical
+    # That is so for a single cell, too, once it is plain that the images differ.
+    assert scaling.of(shots[2]) == pytest.approx(diameter(70))
+
+
+def test_single_cells_show_different_magnifications_only_if_they_differ_by_much() -> None:
+    assert choose_scaling([squares(20), squares(38, count=1)], None).common is not None
+    assert choose_scaling([squares(10, count=1), squares(20, count=2), squares(50)], None).common is None
+
+
+def test_an_image_without_cells_is_scaled_like_the_others() -> None:
+    empty = squares(10)
+    empty.labels[:] = 0
+    scaling = choose_scaling([squares(10), squares(40), empty], None)
+    assert scaling.of(empty) == scaling.typical
 
 
 def test_what_the_user_gives_is_taken() -> None:

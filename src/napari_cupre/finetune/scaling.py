@@ -12,8 +12,10 @@ from napari_cupre.data.labels import label_areas
 # Images whose median cells differ by more than this factor were not taken at one magnification: each is
 # scaled by its own cells, and the model estimates the diameter of every image that it predicts.
 VARIED = 1.6
-# Cells that an image needs for a diameter of its own.
+# From so many cells on, an image's median is trusted to tell that. Single cells differ by chance: where
+# images hold fewer, they must differ by more.
 ENOUGH_CELLS = 3
+VARIED_BY_CHANCE = 2.2
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Scaling:
         if self.common is not None:
             return self.common
         diameters = _diameters(shot)
-        return float(np.median(diameters)) if len(diameters) >= ENOUGH_CELLS else self.typical
+        return float(np.median(diameters)) if len(diameters) else self.typical
 
     def __str__(self) -> str:
         if self.common is not None:
@@ -54,9 +56,14 @@ def choose_scaling(shots: list[Shot], diameter: float | None) -> Scaling:
         return Scaling(diameter, diameter)
     by_shot = [_diameters(shot) for shot in shots]
     typical = float(np.median(np.concatenate(by_shot)))
-    medians = [float(np.median(diameters)) for diameters in by_shot if len(diameters) >= ENOUGH_CELLS]
-    varied = bool(medians) and max(medians) > VARIED * min(medians)
+    varied = _spread(by_shot, ENOUGH_CELLS) > VARIED or _spread(by_shot, 1) > VARIED_BY_CHANCE
     return Scaling(typical, None if varied else typical)
+
+
+def _spread(by_shot: list[np.ndarray], least: int) -> float:
+    """Largest median over smallest, of the shots with at least so many cells; 1 if there are none."""
+    medians = [float(np.median(diameters)) for diameters in by_shot if len(diameters) >= least]
+    return max(medians) / min(medians) if medians else 1.0
 
 
 def _diameters(shot: Shot) -> np.ndarray:
