@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from napari_cupre.data.labels import median_diameter
 from napari_cupre.data.samples import SAMPLES, load_sample
 from napari_cupre.data.synthetic import draw_field
 from napari_cupre.model.checkpoint import Model
@@ -39,11 +41,20 @@ def lighter(model: Model, seed: int = 0) -> Model:
 
 
 def calibration_images(diameter: float, seed: int = 0) -> list[Tensor]:
-    """Float32 (1, 3, `SIDE`, `SIDE`) images in about [0, 1] with cells of `diameter` px, drawn and real."""
+    """Float32 (1, 3, Y, X) images in about [0, 1], at most `SIDE` a side, with cells of `diameter` px: drawn
+    ones, then the samples."""
     rng = np.random.default_rng(seed)
     images = [draw_field(rng, SIDE, diameter=diameter).image for _ in range(FIELDS)]
+    tensors = [_as_tensor(image) for image in images]
     for info in SAMPLES:
-        image = load_sample(info.name).image
-        plane = image.normalised(next(image.plane_indices()))
-        images.append(plane[:SIDE, :SIDE])
-    return [torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None] for image in images]
+        sample = load_sample(info.name)
+        plane = sample.image.normalised(next(sample.image.plane_indices()))
+        factor = diameter / median_diameter(sample.annotations)
+        scaled = F.interpolate(_as_tensor(plane), scale_factor=factor, mode="bilinear", antialias=factor < 1)
+        tensors.append(scaled[..., :SIDE, :SIDE])
+    return tensors
+
+
+def _as_tensor(image: np.ndarray) -> Tensor:
+    """(Y, X, 3) as (1, 3, Y, X)."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
