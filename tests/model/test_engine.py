@@ -70,18 +70,21 @@ def test_proposals_are_those_of_torchvision(network: CellRCNN) -> None:
     # So small that no level has more anchors than are looked at.
     images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(2))
     maps = network.maps(images)
-    found = network.rpn.propose(maps.scores, maps.offsets, (64, 96), (60, 90))
+    # No two scores alike, since the order of equal ones is nobody's promise.
+    logits_by_level = [score.double() + 1e-6 * torch.rand(score.shape).double() for score in maps.scores]
+    offsets = [offset.double() for offset in maps.offsets]
+    found = network.rpn.propose(logits_by_level, offsets, (64, 96), (60, 90))
     pictures = ImageList(images, [(60, 90)] * 2)
     features = list(maps.features.values())
     anchors = network.rpn.anchor_generator(pictures, features)
     for image in range(2):
         boxes, scores, levels = [], [], []
         first = 0
-        for level, (score, offset) in enumerate(zip(maps.scores, maps.offsets, strict=True)):
+        for level, (score, offset) in enumerate(zip(logits_by_level, offsets, strict=True)):
             kinds = score.shape[1]
             logits = score[image].permute(1, 2, 0).reshape(-1)
             shifts = offset[image].unflatten(0, (kinds, 4)).permute(2, 3, 0, 1).reshape(-1, 4)
-            here = anchors[image][first : first + len(logits)]
+            here = anchors[image][first : first + len(logits)].double()
             first += len(logits)
             kept = logits > math.log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS))
             boxes.append(network.rpn.box_coder.decode_single(shifts, here)[kept])
