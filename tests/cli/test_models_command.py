@@ -28,6 +28,7 @@ def test_add_list_info_export_remove(command: Callable[..., Any], tiny_model: Pa
     assert "my-nuclei" not in command("models", "list").out
 
 
+@pytest.mark.timeout(1200)  # quantising takes half a minute of processor time
 def test_export_to_openvino_gives_a_model_with_figures(
     command: Callable[..., Any], tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def test_an_engine_follows_the_weights() -> None:
     assert model.engine() is not engine
 
 
+@pytest.mark.timeout(1200)  # quantising takes half a minute of processor time
 def test_converted_layers_find_what_the_network_finds(tmp_path: Path) -> None:
     """Quantised to 8 bits, the bundled network finds the same cells; the file is an ordinary model too."""
     pytest.importorskip("nncf")
