@@ -1,6 +1,6 @@
 """CPU seconds of one training step's backbone in float32 and bfloat16, contiguous and channels_last.
 
-    python benchmarks/precision.py [BACKBONE ...]
+python benchmarks/precision.py [BACKBONE ...]
 """
 
 from __future__ import annotations

@@ -54,3 +54,16 @@ def test_scaling_keeps_image_labels_and_known_in_step() -> None:
     assert scaled.image.shape == (64, 64, 3)
     assert scaled.labels.shape == scaled.known.shape == (64, 64)
     assert scaled.image.dtype == np.float32 and scaled.labels.dtype == np.int32
+
+
+def test_an_image_that_is_known_to_be_empty_teaches_too() -> None:
+    image, labels = discs(0, count=1)
+    dark = np.zeros_like(image)
+    shots = [
+        make_shot(image, labels, complete=True),
+        make_shot(dark, np.zeros_like(labels), complete=True),
+    ]
+    source = CropSampler(shots, [1.0, 1.0], 24.0, 0.0)
+    drawn = [source.draw(np.random.default_rng(i), 64) for i in range(30)]
+    empty = [crop for crop in drawn if crop.known.all() and crop.image.max() < 0.2]
+    assert empty and all(not crop.labels.any() for crop in empty)

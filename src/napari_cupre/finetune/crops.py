@@ -55,8 +55,10 @@ class CropSampler:
         self.scales, self.diameter, self.rehearse = scales, diameter, rehearse
         self.centres = [_centres(shot.labels) for shot in shots]
         counts = np.array([len(centres) for centres in self.centres], float)
-        # The square root keeps an image with hundreds of cells from being all that is seen.
-        self.weights = np.sqrt(counts) / np.sqrt(counts).sum()
+        # The square root keeps an image with hundreds of cells from being all that is seen; one without a
+        # cell that is known to be empty teaches what is no cell.
+        shares = np.sqrt(np.maximum(counts, [float(sample.known.any()) for sample in self.samples]))
+        self.weights = shares / shares.sum()
         self.cells = [cell for shot, scale in zip(shots, scales) for cell in _scaled_cells(shot, scale)]
         self.backgrounds = [b for shot in shots if (b := measure_background(cut_cells(shot))) is not None]
         self.compose = _composed_share(self.samples)
@@ -81,7 +83,7 @@ class CropSampler:
         """A part of a teaching image, with some annotated cells pasted in."""
         index = int(rng.choice(len(self.samples), p=self.weights))
         around = None
-        if rng.random() >= UNIFORM_SHARE:
+        if len(self.centres[index]) and rng.random() >= UNIFORM_SHARE:
             around = tuple(self.centres[index][rng.integers(len(self.centres[index]))])
         factors = (SCALES[0] * self.scales[index], SCALES[1] * self.scales[index])
         sample = random_turn(rng, random_crop(rng, self.samples[index], size, factors, around))
