@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cupre.data.sample import Sample
-from napari_cupre.finetune.pseudo import DOUBT, MARGIN, WINDOW, pseudo_background
+from napari_cupre.finetune.pseudo import DOUBT, MARGIN, WINDOW, PseudoBackground
 from napari_cupre.model.heads import Detections
 
 
@@ -41,7 +41,7 @@ ANNOTATED = ((8, 8, 16, 16), 0.95)
 
 
 def look(sample: Sample, *found: tuple[tuple[int, int, int, int], float]) -> list[Sample] | None:
-    return pseudo_background(Teacher(list(found)), [sample], [1.0], None, np.random.default_rng(0))
+    return PseudoBackground([sample], [1.0], np.random.default_rng(0)).look(Teacher(list(found)), None, 12)
 
 
 def test_what_may_be_a_cell_stays_unknown_and_the_rest_is_background() -> None:
@@ -97,3 +97,17 @@ def test_of_a_large_image_only_windows_with_annotated_cells_are_looked_at() -> N
     assert results is not None
     assert results[0].known[40:WINDOW, 40:WINDOW].all()
     assert not results[0].known[WINDOW:].any() and not results[0].known[:, WINDOW:].any()
+
+
+def test_windows_are_looked_at_in_turn_and_the_latest_look_counts() -> None:
+    whole = field(2 * WINDOW)
+    whole.labels[WINDOW + 8 : WINDOW + 16, 8:16] = 6
+    unknown = PseudoBackground([whole], [1.0], np.random.default_rng(0))
+    shares = []
+    for _ in range(3):
+        results = unknown.look(Teacher([ANNOTATED]), None, 1)
+        assert results is not None
+        shares.append(results[0].known.mean())
+    assert shares[0] < shares[1] == shares[2]
+    blind = unknown.look(Teacher([]), None, 2)
+    assert blind is None

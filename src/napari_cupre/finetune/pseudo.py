@@ -27,7 +27,6 @@ DOUBT = 0.1  # from this score on, what is found may be a cell: it is no backgro
 MARGIN = 2.0  # network px around what may be a cell that stay unknown
 TRUSTED = 0.9  # share of the annotated cells' pixels that the teacher must find before it is listened to
 WINDOW = 384  # side of what is looked at in one go, network px
-MOST_WINDOWS = 12  # that are looked at each time, so that it takes seconds however large the images are
 
 Part = tuple[slice, slice]
 
@@ -48,41 +47,52 @@ class Window:
     possible: np.ndarray
 
 
-def pseudo_background(
-    network: CellRCNN,
-    samples: Sequence[Sample],
-    scales: Sequence[float],
-    dtype: torch.dtype | None,
-    rng: np.random.Generator,
-) -> list[Sample] | None:
-    """The samples with what the teacher is sure to be background added to the known area.
+class PseudoBackground:
+    """What a teacher sees in the unknown part of the teaching images, window by window.
 
     Parameters
     ----------
-    network : the teacher, as it is.
-    samples : teaching images as annotated.
+    samples : teaching images as annotated; they stay as they are.
     scales : network px per image px of each.
-    dtype : of autocast.
-    rng : chooses the windows if there are more than `MOST_WINDOWS`.
-
-    Returns
-    -------
-    The new samples, or None if the teacher misses too much of the annotated cells to be trusted.
+    rng : order in which windows are looked at.
     """
-    places = [
-        (index, part)
-        for index, (sample, scale) in enumerate(zip(samples, scales))
-        for part in _parts(sample, scale)
-    ]
-    chosen = [places[i] for i in rng.permutation(len(places))[:MOST_WINDOWS]]
-    windows = [_look(network, index, part, samples[index], scales[index], dtype) for index, part in chosen]
-    if not windows or _found_share(windows, samples) < TRUSTED:
-        return None
-    results = [Sample(sample.image, sample.labels, sample.known.copy()) for sample in samples]
-    for window in windows:
-        margin = MARGIN / scales[window.index]
-        results[window.index].known[window.part] |= ~cells_with_rim(window.possible, margin)
-    return results
+
+    def __init__(self, samples: Sequence[Sample], scales: Sequence[float], rng: np.random.Generator) -> None:
+        self.samples, self.scales = samples, scales
+        places = [
+            (index, part)
+            for index, (sample, scale) in enumerate(zip(samples, scales))
+            for part in _parts(sample, scale)
+        ]
+        self._queue = [places[i] for i in rng.permutation(len(places))]
+        self._seen: dict[tuple[int, int, int], Window] = {}
+
+    def look(self, network: CellRCNN, dtype: torch.dtype | None, most: int) -> list[Sample] | None:
+        """Look at some windows with the network as it is: those that were not looked at for longest.
+
+        Parameters
+        ----------
+        dtype : of autocast.
+        most : windows to look at; each costs less than a training step.
+
+        Returns
+        -------
+        The samples with what is sure to be background added to the known area, by the latest look at every
+        window; None if the teacher misses too much of the annotated cells to be trusted.
+        """
+        now, later = self._queue[:most], self._queue[most:]
+        self._queue = later + now
+        for index, part in now:
+            window = _look(network, index, part, self.samples[index], self.scales[index], dtype)
+            self._seen[index, part[0].start, part[1].start] = window
+        windows = list(self._seen.values())
+        if not windows or _found_share(windows, self.samples) < TRUSTED:
+            return None
+        results = [Sample(sample.image, sample.labels, sample.known.copy()) for sample in self.samples]
+        for window in windows:
+            margin = MARGIN / self.scales[window.index]
+            results[window.index].known[window.part] |= ~cells_with_rim(window.possible, margin)
+        return results
 
 
 def _parts(sample: Sample, scale: float) -> Iterator[Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from napari_cupre.finetune.folder import RunFolder
 from napari_cupre.finetune.judge import Judge, Verdict, hold_batchnorm, in_words, to_batch
 from napari_cupre.finetune.optimise import make_optimiser, set_rates
 from napari_cupre.finetune.preview import preview_labels
-from napari_cupre.finetune.pseudo import pseudo_background
+from napari_cupre.finetune.pseudo import PseudoBackground
 from napari_cupre.finetune.scaling import choose_scaling
 from napari_cupre.finetune.settings import FinetuneSettings
 from napari_cupre.finetune.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, split
@@ -47,6 +47,8 @@ SAVE_EVERY = 30.0  # seconds
 MOSTLY_KNOWN = 0.95  # so much is known of the images that looking at the rest is not worth the time
 # Of the budget: when the network looks at the unknown part of the images, and again as it gets better.
 PSEUDO_AT = (0.25, 0.4, 0.55, 0.7, 0.85)
+PSEUDO_SHARE = 0.2  # of the steps is how many windows are looked at altogether
+MOST_WINDOWS = 12  # at a time
 SMALLEST_CROP = 128
 
 
@@ -169,8 +171,11 @@ class FinetuneRun:
         scales = [wanted / self.scaling.of(shot) for shot in teaching]
         rehearse = 0.0 if self.scratch else settings.rehearse
         self.sampler = CropSampler(teaching, scales, wanted, rehearse)
-        self.annotated = list(self.sampler.samples)
         self._looked = 0
+        self.unknown: PseudoBackground | None = None
+        if self._known(self.sampler.samples) < MOSTLY_KNOWN:
+            rng = np.random.default_rng(settings.seed)
+            self.unknown = PseudoBackground(self.sampler.samples, scales, rng)
         self.optimiser = make_optimiser(self.network, self.scratch)
         self.average = WeightAverage(self.network)
         self.batch = max(self.batch, self._least_batch())
@@ -215,24 +220,26 @@ class FinetuneRun:
 
     def _learn_unknown(self) -> Iterator[Event]:
         """At some points of the budget, take in where the averaged weights are sure of background."""
-        due = sum(self._fraction() >= point for point in PSEUDO_AT)
-        if due == self._looked or self._known(self.annotated) > MOSTLY_KNOWN:
+        fraction = self._fraction()
+        due = sum(fraction >= point for point in PSEUDO_AT)
+        if due == self._looked or self.unknown is None:
             return
         self._looked = due
-        rng = np.random.default_rng([self.settings.seed, due])
+        steps = self.step / fraction  # that the whole budget has room for
+        windows = int(np.clip(PSEUDO_SHARE * steps / len(PSEUDO_AT), 1, MOST_WINDOWS))
         with swapped_weights(self.network, self.average.tensors):
-            samples = pseudo_background(self.network, self.annotated, self.sampler.scales, self.dtype, rng)
+            samples = self.unknown.look(self.network, self.dtype, windows)
         if samples is None:
             return
         self.sampler.learn_from(samples)
         yield Notice(
             "The network finds the annotated cells by now; where it is sure that there is nothing else, that "
-            f"teaches too: {self._known(self.annotated):.0%} of the images were known, "
+            f"teaches too: {self._known(self.unknown.samples):.0%} of the images were known, "
             f"now {self._known(samples):.0%}."
         )
 
     @staticmethod
-    def _known(samples: list[Sample]) -> float:
+    def _known(samples: Sequence[Sample]) -> float:
         return sum(int(s.known.sum()) for s in samples) / sum(s.known.size for s in samples)
 
     def _fraction(self) -> float:

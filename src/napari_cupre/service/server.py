@@ -124,6 +124,8 @@ def lower_priority() -> None:
     """Let the window go first on a busy processor, and die first when memory runs out."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
+        if hasattr(os, "SCHED_IDLE"):  # Linux: gives way the moment that the window has something to do
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
         import psutil
 
