@@ -124,8 +124,8 @@ def lower_priority() -> None:
     """Let the window go first on a busy processor, and die first when memory runs out."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-        # On Linux it gives way the moment that the window has something to do. What other sessions compute does
-        # not starve it: the scheduler's autogroups share out by session first.
+        # On Linux it gives way the moment that the window has something to do. What other sessions compute
+        # does not starve it: the scheduler's autogroups share out by session first.
         if hasattr(os, "SCHED_IDLE"):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
