@@ -127,7 +127,8 @@ def lower_priority() -> None:
         # On Linux it gives way the moment that the window has something to do. What other sessions compute
         # does not starve it: the scheduler's autogroups share out by session first.
         if hasattr(os, "SCHED_IDLE"):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            with contextlib.suppress(OSError):  # some containers forbid it; the niceness stays
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
         import psutil
 
