@@ -234,3 +234,12 @@ def test_a_start_that_is_better_is_kept(pretrained, monkeypatch: pytest.MonkeyPa
 def test_settings_that_cannot_be_used_are_named(wrong: dict) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         settings(**wrong)
+
+
+def test_a_start_that_finds_nothing_learns_as_fast_as_random_weights_do(pretrained) -> None:
+    """Such as one of momentum contrast alone, whose heads are random, or one that knows other objects."""
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=1))
+    notices = [e.message for e in run.events() if isinstance(e, Notice)]
+    assert run.skill < 0.1 and "the start finds them with an AP50 of 0.0" in notices[0]
+    assert [group["rate"] for group in run.optimiser.param_groups] == pytest.approx([1e-3, 1e-3], rel=0.3)
+    assert all(p.requires_grad for p in run.network.parameters())

@@ -48,13 +48,14 @@ class Judge:
     ----------
     shots : held-out shots, already scaled to the network's diameter.
     seed : fixes which windows are looked at in large images, and the sampling of the loss.
+    most : windows that are looked at.
     """
 
-    def __init__(self, shots: list[Shot], seed: int) -> None:
+    def __init__(self, shots: list[Shot], seed: int, most: int = MOST_WINDOWS) -> None:
         self.seed = seed
         self.windows = [window for shot in shots for window in _windows(shot, seed)]
-        if len(self.windows) > MOST_WINDOWS:
-            chosen = np.random.default_rng(seed).permutation(len(self.windows))[:MOST_WINDOWS]
+        if len(self.windows) > most:
+            chosen = np.random.default_rng(seed).permutation(len(self.windows))[:most]
             self.windows = [self.windows[i] for i in sorted(chosen)]
         self.cells = sum(count_cells(window.labels) for window in self.windows)
 

@@ -8,22 +8,29 @@ import torch
 
 from napari_cupre.model.network import CellRCNN
 
-# Learning rates of the backbone and of the rest, from pretrained and from random weights. A pretrained
-# backbone already knows cells; few crops must not pull it away.
-RATES = {"pretrained": (1e-4, 3e-4), "scratch": (1e-3, 1e-3)}
+# Learning rates of the backbone and of the rest for a start that finds all annotated cells, and for one that
+# finds none. What is good already must not be pulled away by a few crops; what is not has far to go.
+RATES = ((1e-4, 3e-4), (1e-3, 1e-3))
+# A start that finds less than this (AP50) knows no such cells: its BatchNorm statistics and early layers are
+# no more worth keeping than random ones.
+FAMILIAR = 0.1
 WARM_UP = 15  # steps
 LAST_RATE = 0.02  # of the first, at the end of the cosine
 WEIGHT_DECAY = 0.01
 
 
-def make_optimiser(network: CellRCNN, scratch: bool) -> torch.optim.AdamW:
+def make_optimiser(network: CellRCNN, skill: float) -> torch.optim.AdamW:
     """AdamW with two groups, the backbone and the rest.
 
-    From pretrained weights the backbone's first layers are frozen: theirs are the largest maps, which
-    cost most to compute gradients for, and they change least.
+    For a start that knows the cells the backbone's first layers are frozen: theirs are the largest maps,
+    which cost most to compute gradients for, and they change least.
+
+    Parameters
+    ----------
+    skill : how well the start finds the annotated cells, AP50 in 0..1; 0 for random weights.
     """
-    backbone, rest = RATES["scratch" if scratch else "pretrained"]
-    if not scratch:
+    backbone, rest = rates(skill)
+    if skill >= FAMILIAR:
         for parameter in network.backbone.early_parameters():
             parameter.requires_grad_(False)
     body = [p for p in network.backbone.parameters() if p.requires_grad]
@@ -31,6 +38,13 @@ def make_optimiser(network: CellRCNN, scratch: bool) -> torch.optim.AdamW:
     others = [p for p in network.parameters() if id(p) not in ids]
     groups = [{"params": body, "rate": backbone}, {"params": others, "rate": rest}]
     return torch.optim.AdamW(groups, lr=rest, weight_decay=WEIGHT_DECAY)
+
+
+def rates(skill: float) -> tuple[float, float]:
+    """Learning rates of the backbone and of the rest, between those of `RATES` on a logarithmic scale."""
+    known, unknown = RATES
+    backbone, rest = (low**skill * high ** (1 - skill) for low, high in zip(known, unknown))
+    return backbone, rest
 
 
 def set_rates(optimiser: torch.optim.Optimizer, step: int, fraction: float) -> None:

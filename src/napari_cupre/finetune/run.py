@@ -31,7 +31,7 @@ from napari_cupre.finetune.average import WeightAverage, swapped_weights
 from napari_cupre.finetune.crops import CropSampler, scale_shot
 from napari_cupre.finetune.folder import RunFolder
 from napari_cupre.finetune.judge import Judge, Verdict, hold_batchnorm, in_words, to_batch
-from napari_cupre.finetune.optimise import make_optimiser, set_rates
+from napari_cupre.finetune.optimise import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetune.preview import preview_labels
 from napari_cupre.finetune.pseudo import PseudoBackground
 from napari_cupre.finetune.scaling import choose_scaling
@@ -50,6 +50,7 @@ PSEUDO_AT = (0.25, 0.4, 0.55, 0.7, 0.85)
 PSEUDO_SHARE = 0.2  # of the steps is how many windows are looked at altogether
 MOST_WINDOWS = 12  # at a time
 SMALLEST_CROP = 128
+SKILL_WINDOWS = 4  # of annotation that the start is tried on
 
 
 class FinetuneRun:
@@ -176,7 +177,8 @@ class FinetuneRun:
         if self._known(self.sampler.samples) < MOSTLY_KNOWN:
             rng = np.random.default_rng(settings.seed)
             self.unknown = PseudoBackground(self.sampler.samples, scales, rng)
-        self.optimiser = make_optimiser(self.network, self.scratch)
+        self.skill = 0.0 if self.scratch else self._skill(teaching, scales)
+        self.optimiser = make_optimiser(self.network, self.skill)
         self.average = WeightAverage(self.network)
         self.batch = max(self.batch, self._least_batch())
         self._began = self._judging = 0.0
@@ -188,14 +190,25 @@ class FinetuneRun:
         elif self.judge is not None and not self.scratch:
             yield self._judge_now("start")
 
+    def _skill(self, teaching: list[Shot], scales: list[float]) -> float:
+        """How well the start finds what is annotated, AP50 on some windows of some images."""
+        seed = self.settings.seed
+        annotated = [i for i, shot in enumerate(teaching) if shot.labels.any()]
+        chosen = np.random.default_rng(seed).permutation(annotated)[:SKILL_WINDOWS]
+        tried = Judge([scale_shot(teaching[i], scales[i]) for i in chosen], seed, SKILL_WINDOWS)
+        return tried(self.network, self.dtype).ap50
+
     def _plan(self, teaching: list[Shot], held_out: list[Shot]) -> str:
         cells = sum(count_cells(shot.labels) for shot in teaching)
         held = sum(count_cells(shot.labels) for shot in held_out)
         judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
         return (
             f"Training on {cells} cells of {len(teaching)} image{'s' * (len(teaching) != 1)}, {judged}; "
-            f"{self.scaling}, {self.device.type}."
+            f"{self.scaling}, {self.device.type}{self._familiarity()}."
         )
+
+    def _familiarity(self) -> str:
+        return "" if self.scratch else f"; the start finds them with an AP50 of {self.skill:.2f}"
 
     def _train(self) -> Iterator[Event]:
         self._began = self.clock() - self.elapsed
@@ -277,7 +290,7 @@ class FinetuneRun:
         crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
         targets = [crop.target().to(self.device) for crop in crops]
         self.network.train()
-        if not self.scratch:
+        if self.skill >= FAMILIAR:
             hold_batchnorm(self.network)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**31)))
@@ -313,7 +326,7 @@ class FinetuneRun:
 
     def _least_batch(self) -> int:
         """BatchNorm that learns needs two crops: of one, ResNeSt's pooled layers have no variance."""
-        return 2 if self.scratch else 1
+        return 1 if self.skill >= FAMILIAR else 2
 
     def _judge_now(self, which: str) -> Validated:
         """Judge the averaged weights, and keep them if they are the best so far."""

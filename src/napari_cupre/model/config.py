@@ -30,7 +30,8 @@ class ModelConfig:
     rpn_batch, roi_batch, mask_batch : sampled anchors, regions and masks per training image.
     rpn_candidates : boxes per level before, and per image after, non-maximum suppression in training.
     detect_candidates : the same while detecting.
-    rpn_nms, box_nms : IoU above which the lower of two boxes is dropped.
+    rpn_nms, box_nms : IoU above which the lower of two boxes is dropped, before their masks are known.
+    mask_nms : IoU above which one of two masks is dropped.
     diameter : the cell diameter in network px to which images are scaled.
     classes : names of the instance classes; background is not named.
     """
@@ -54,7 +55,8 @@ class ModelConfig:
     rpn_candidates: tuple[int, int] = (1000, 600)
     detect_candidates: tuple[int, int] = (4000, 6000)
     rpn_nms: float = 0.7
-    box_nms: float = 0.5
+    box_nms: float = 0.65
+    mask_nms: float = 0.4
     diameter: float = 24.0
     classes: tuple[str, ...] = ("cell",)
 

@@ -16,6 +16,7 @@ from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.engine import HeadEngine
 from napari_cupre.model.pool import RegionPool
 from napari_cupre.model.rpn import KNOWN_SHARE
+from napari_cupre.model.suppress import suppress
 from napari_cupre.model.targets import Target, known_fraction, mask_targets
 
 MASK_SIZE = 28
@@ -215,9 +216,15 @@ class InstanceHeads(nn.Module):
         ]
         masks = self._masks(features, [k[0] for k in kept], sizes, engine)
         return [
-            Detections(box.float().cpu(), value.float().cpu(), kind.cpu(), mask)
+            self._best(Detections(box.float().cpu(), value.float().cpu(), kind.cpu(), mask), size)
             for (box, value, kind), mask in zip(kept, masks, strict=True)
         ]
+
+    def _best(self, found: Detections, size: tuple[int, int]) -> Detections:
+        """Each cell once."""
+        boxes, scores, masks = (part.numpy() for part in (found.boxes, found.scores, found.masks))
+        rows = torch.from_numpy(suppress(boxes, scores, masks, size, self.config.mask_nms))
+        return Detections(found.boxes[rows], found.scores[rows], found.classes[rows], found.masks[rows])
 
     def _scores(
         self,
