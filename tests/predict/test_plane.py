@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from predict_oracle import disc_image, disc_labels, scattered_discs, seeing_model
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.evaluate.matching import match_instances
 from napari_cupre.model.checkpoint import new_model
 from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.diameter import estimate_diameter
-from napari_cupre.predict.plane import plan_plane, predict_plane
+from napari_cupre.predict.diameter import View, estimate
+from napari_cupre.predict.plane import choose, plan_plane, predict_plane
 from napari_cupre.predict.stitch import Found
 
 
@@ -83,8 +85,8 @@ def test_a_network_in_training_stays_in_training() -> None:
 def test_diameter_is_estimated(radius: float) -> None:
     shape = (500, 640)
     discs = scattered_discs(4, shape, (0.9 * radius, 1.1 * radius), 300, 4.0)
-    estimated = estimate_diameter(Detector(seeing_model()), [disc_image(discs, shape)])
-    assert estimated == pytest.approx(2 * radius, rel=0.2)
+    seen = estimate(Detector(seeing_model()), [disc_image(discs, shape)])
+    assert seen is not None and seen.diameter == pytest.approx(2 * radius, rel=0.2)
 
 
 class ClumpSeer:
@@ -103,13 +105,13 @@ class ClumpSeer:
 
 def test_clumps_are_not_taken_for_cells() -> None:
     image = np.zeros((600, 1200, 3), np.float32)
-    estimated = estimate_diameter(ClumpSeer(), [image])  # type: ignore[arg-type]
-    assert estimated == pytest.approx(2 * np.sqrt(100 / np.pi), rel=0.01)
+    seen = estimate(ClumpSeer(), [image])  # type: ignore[arg-type]
+    assert seen is not None and seen.diameter == pytest.approx(2 * np.sqrt(100 / np.pi), rel=0.01)
 
 
 def test_diameter_of_an_empty_image_is_unknown() -> None:
     empty = np.zeros((90, 80, 3), np.float32)
-    assert estimate_diameter(Detector(seeing_model()), [empty]) is None
+    assert estimate(Detector(seeing_model()), [empty]) is None
     cells = predict_plane(seeing_model(), empty)
     assert len(cells) == 0
     assert cells.diameter == 24.0
@@ -151,3 +153,31 @@ def test_out_of_memory_halves_the_batch_then_says_what_to_do(monkeypatch: pytest
     limit = 0
     with pytest.raises(EnvironmentFault, match="smaller tile"):
         detector(pieces, 1.0, 0.5)
+
+
+def test_the_score_is_what_was_asked_for_else_follows_how_sure_the_network_is() -> None:
+    image = np.zeros((600, 1200, 3), np.float32)
+
+    class Unsure(ClumpSeer):
+        model = new_model("tiny")
+        level = 0.95
+
+        def __call__(self, pieces: list[np.ndarray], factor: float, score: float) -> list[Found]:
+            found = super().__call__(pieces, factor, score)[0]
+            found.scores[:] = self.level
+            return [found]
+
+    detector = Unsure()
+    assert choose(detector, [image], None, 0.8).score == 0.8  # type: ignore[arg-type]
+    assert choose(detector, [image], 12.0, None) == (12.0, 0.5)  # type: ignore[arg-type]
+    assert choose(detector, [image], None, None).score == pytest.approx(0.6)  # type: ignore[arg-type]
+    detector.level = 0.6
+    assert choose(detector, [image], None, None).score == pytest.approx(0.35)  # type: ignore[arg-type]
+    detector.model = detector.model.copy(diameter=17.0)
+    assert choose(detector, [image], None, None) == (17.0, 0.5)  # type: ignore[arg-type]
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_surer_the_network_the_more_is_asked_of_a_cell(one: float, other: float) -> None:
+    less, more = (View(1.0, 9.0, 20.0, 100.0, sure).certainty for sure in sorted((one, other)))
+    assert 0.35 <= less <= more <= 0.6

@@ -57,7 +57,10 @@ def add_commands(subparsers: Any) -> None:
         help="cell diameter in px (default: the model's, or estimated from the image)",
     )
     parser.add_argument(
-        "--score", type=share, default=0.5, metavar="S", help="leave out what is less sure (default: 0.5)"
+        "--score",
+        type=share,
+        metavar="S",
+        help="leave out what is less sure (default: 0.5, or by the image where its cells' size is estimated)",
     )
     parser.add_argument(
         "--tile", type=positive_count, metavar="PX", help="side of a tile in network px (default: 1024)"

@@ -18,7 +18,7 @@ from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.image import PredictOptions, TilePainted
 from napari_cupre.predict.labelstore import LabelStore
 from napari_cupre.predict.ledger import Ledger
-from napari_cupre.predict.plane import Plan, check_score, choose_diameter, plan_plane, run_tiles
+from napari_cupre.predict.plane import Choice, Plan, check_score, choose, must_look, plan_plane, run_tiles
 from napari_cupre.predict.reader import PlaneReader
 
 BIG_PIXELS = 6000 * 6000
@@ -135,7 +135,7 @@ class _Job:
         self._detector, self._image, self._options = detector, image, options
         self._store, self._ledger, self._stop = store, ledger, stop
         self.complete = True
-        self.diameter = ledger.diameter(self._diameter)
+        self.diameter, self._score = ledger.choice(self._choose)
 
     def events(self) -> Generator[Event, None, None]:
         """Do what is not done."""
@@ -171,7 +171,7 @@ class _Job:
         if not todo:
             return
         read = PlaneReader(self._image, index, self._options.channels)
-        for tile, patch in run_tiles(self._detector, plan, stitcher, read, self._options.score, todo):
+        for tile, patch in run_tiles(self._detector, plan, stitcher, read, self._score, todo):
             if isinstance(patch, InputError):
                 fault = f"{patch} Then run the same again to fill that part."
                 self._ledger.fail(number, tile.index, fault)
@@ -192,12 +192,13 @@ class _Job:
         self._store.plane(index)[region.slices] = labels
         self._ledger.forget_undo()
 
-    def _diameter(self) -> float:
-        if self._options.diameter is not None or self._detector.model.info.diameter is not None:
-            return choose_diameter(self._detector, [], self._options.diameter)
+    def _choose(self) -> Choice:
+        options = self._options
+        if not must_look(self._detector.model, options.diameter):
+            return choose(self._detector, [], options.diameter, options.score)
         indices = list(self._image.plane_indices())
         read = PlaneReader(self._image, indices[len(indices) // 2], self._options.channels)
-        return choose_diameter(self._detector, read.views(), None)
+        return choose(self._detector, read.views(), None, options.score)
 
 
 def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[str, Any]:

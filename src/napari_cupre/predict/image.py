@@ -14,7 +14,7 @@ from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.instances import Instances
 from napari_cupre.predict.link import link
-from napari_cupre.predict.plane import choose_diameter, iter_plane
+from napari_cupre.predict.plane import Choice, choose, iter_plane, must_look
 from napari_cupre.predict.reader import PlaneReader
 
 
@@ -25,7 +25,8 @@ class PredictOptions:
     Attributes
     ----------
     diameter : of the cells in image px; None takes the model's, or estimates it from the image.
-    score : cells that the network is less sure of are left out, 0..1.
+    score : cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the
+        diameter is estimated, for 0.35 to 0.6 by how sure the network is of the image.
     tile : side of a tile in network px; None = 1024.
     channels : up to three channels to look at; None takes the first three.
     link_z : join the planes of a stack to 3-D cells.
@@ -33,7 +34,7 @@ class PredictOptions:
     """
 
     diameter: float | None = None
-    score: float = 0.5
+    score: float | None = None
     tile: int | None = None
     channels: tuple[int, ...] | None = None
     link_z: bool = False
@@ -114,7 +115,8 @@ def predict_image(
     detector = model if isinstance(model, Detector) else Detector(model)
     indices = list(image.plane_indices())
     result = ImageResult(np.zeros(image.result_shape, dtype=np.int32))
-    result.diameter = _diameter(detector, image, indices, options)
+    choice = _choose(detector, image, indices, options)
+    result.diameter = choice.diameter
     for number, index in enumerate(indices):
         if stop():
             result.complete = False
@@ -122,7 +124,7 @@ def predict_image(
         try:
             read = PlaneReader(image, index, options.channels)
             instances = yield from _one_plane(
-                detector, read, index, options, result.diameter, stop, number, len(indices)
+                detector, read, index, options, choice, stop, number, len(indices)
             )
         except InputError as error:
             if len(indices) == 1:
@@ -149,7 +151,7 @@ def _one_plane(
     read: PlaneReader,
     index: PlaneIndex,
     options: PredictOptions,
-    diameter: float,
+    choice: Choice,
     stop: Callable[[], bool],
     number: int,
     planes: int,
@@ -159,8 +161,7 @@ def _one_plane(
         detector,
         read,
         read.shape,
-        diameter=diameter,
-        score=options.score,
+        choice=choice,
         tile=options.tile,
         should_stop=stop,
     )
@@ -176,19 +177,19 @@ def _one_plane(
             yield Progress(number * tile.total + tile.done, planes * tile.total)
 
 
-def _diameter(
+def _choose(
     detector: Detector, image: CellImage, indices: Sequence[PlaneIndex], options: PredictOptions
-) -> float:
-    """One diameter for all planes: estimated, if it must be, on up to three of them."""
-    if options.diameter is not None or detector.model.info.diameter is not None:
-        return choose_diameter(detector, [], options.diameter)
+) -> Choice:
+    """One diameter and score for all planes: estimated, if they must be, on up to three of them."""
+    if not must_look(detector.model, options.diameter):
+        return choose(detector, [], options.diameter, options.score)
     views: list[np.ndarray] = []
     for position in sorted({len(indices) // 4, len(indices) // 2, (3 * len(indices)) // 4}):
         try:
             views += PlaneReader(image, indices[position], options.channels).views()
         except InputError:
             continue  # the plane is reported when its turn comes
-    return choose_diameter(detector, views, None) if views else detector.diameter
+    return choose(detector, views, None, options.score)
 
 
 def _link(result: ImageResult, axes: str, options: PredictOptions) -> None:

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.predict.plane import Choice
 from napari_cupre.predict.stitch import RECORD, Patch
 from napari_cupre.predict.tiles import Region
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (document TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS diameter (pixels REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS choice (diameter REAL NOT NULL, score REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS tiles (plane INTEGER, tile INTEGER, fault TEXT, PRIMARY KEY (plane, tile));
 CREATE TABLE IF NOT EXISTS cells (
     plane INTEGER, row INTEGER, x1 REAL, y1 REAL, x2 REAL, y2 REAL, score REAL,
@@ -76,15 +77,15 @@ class Ledger:
     def close(self) -> None:
         self._base.close()
 
-    def diameter(self, estimate: Callable[[], float]) -> float:
-        """The diameter by which the tiles were planned: estimated once, then kept."""
-        found = self._base.execute("SELECT pixels FROM diameter").fetchone()
+    def choice(self, choose: Callable[[], Choice]) -> Choice:
+        """The diameter by which the tiles are planned, and the score: chosen once, then kept."""
+        found = self._base.execute("SELECT diameter, score FROM choice").fetchone()
         if found is not None:
-            return float(found[0])
-        pixels = estimate()
+            return Choice(*found)
+        choice = choose()
         with self._writing():
-            self._base.execute("INSERT INTO diameter VALUES (?)", (pixels,))
-        return pixels
+            self._base.execute("INSERT INTO choice VALUES (?, ?)", choice)
+        return choice
 
     def done(self, plane: int) -> set[int]:
         """Indices of the tiles that are painted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,10 +13,13 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import Notice
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.diameter import estimate_diameter
+from napari_cupre.predict.diameter import estimate
 from napari_cupre.predict.instances import Instances
 from napari_cupre.predict.stitch import Found, LabelArray, Patch, Stitcher
 from napari_cupre.predict.tiles import Region, Tile, plan_tiles
+
+DEFAULT_SCORE = 0.5
+"""What is asked of a cell where nothing is estimated from the image."""
 
 DEFAULT_TILE = 1024
 """Side of a tile in network px."""
@@ -108,22 +112,47 @@ def plan_plane(
     return Plan(diameter, factor, plan_tiles(shape, side_px, halo_px))
 
 
-def check_score(score: float) -> None:
+def check_score(score: float | None) -> None:
     """Raise `InputError` if a score is not between 0 and 1."""
-    if not 0 <= score <= 1:
+    if score is not None and not 0 <= score <= 1:
         raise InputError(f"A score of {score} cannot be used: give one between 0 and 1.")
 
 
-def choose_diameter(detector: Detector, pieces: list[np.ndarray], diameter: float | None) -> float:
-    """The cell diameter in image px: as asked for, else as trained for, else as seen in `pieces`.
+class Choice(NamedTuple):
+    """By what an image is predicted: the cell diameter in image px, and the least score of a cell."""
 
-    Falls back to the network's own diameter where no cell is seen.
+    diameter: float
+    score: float
+
+
+def must_look(model: Model, diameter: float | None) -> bool:
+    """Whether the cell diameter is neither asked for nor trained for, but has to be seen in the image."""
+    return diameter is None and model.info.diameter is None
+
+
+def choose(
+    detector: Detector, pieces: list[np.ndarray], diameter: float | None, score: float | None
+) -> Choice:
+    """The diameter as asked for, else as trained for, else as seen in `pieces`; the score likewise.
+
+    Where the diameter has to be seen, the score, if it is None, is what is seen too; else it is
+    `DEFAULT_SCORE`. Where no cell is seen, the diameter is the network's own.
+
+    Raises
+    ------
+    InputError
+        If the score is not between 0 and 1.
     """
+    check_score(score)
+    asked = DEFAULT_SCORE if score is None else score
     if diameter is not None:
-        return float(diameter)
+        return Choice(float(diameter), asked)
     if detector.model.info.diameter is not None:
-        return float(detector.model.info.diameter)
-    return estimate_diameter(detector, pieces) or detector.diameter
+        return Choice(float(detector.model.info.diameter), asked)
+    seen = estimate(detector, pieces) if pieces else None
+    if seen is None:
+        return Choice(detector.diameter, asked)
+    return Choice(seen.diameter, seen.certainty if score is None else score)
 
 
 def run_tiles(
@@ -174,7 +203,7 @@ def predict_plane(
     image: np.ndarray,
     *,
     diameter: float | None = None,
-    score: float = 0.5,
+    score: float | None = None,
     tile: int | None = None,
     on_tile: Callable[[TileDone], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -186,7 +215,8 @@ def predict_plane(
     model : or a `Detector`, which saves making it ready again for every plane.
     image : float32 (Y, X, 3), normalised (see `napari_cupre.data.image.normalise`).
     diameter : of the cells in image px; None takes the model's, or estimates it from the image.
-    score : cells that the network is less sure of are left out, 0..1.
+    score : cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the
+        diameter is estimated, for 0.35 to 0.6 by how sure the network is of the image.
     tile : side of a tile in network px; images that fit in one go in one piece.
     on_tile : told after every tile.
     should_stop : asked after every tile; what is done by then is returned, `complete` is False.
@@ -201,12 +231,12 @@ def predict_plane(
             f"A plane of shape (Y, X, 3) is needed, this one has {image.shape}: normalise it first."
         )
     detector = model if isinstance(model, Detector) else Detector(model)
+    choice = choose(detector, [image], diameter, score)
     steps = iter_plane(
         detector,
         lambda region: image[region.slices],
         (image.shape[0], image.shape[1]),
-        diameter=choose_diameter(detector, [image], diameter),
-        score=score,
+        choice=choice,
         tile=tile,
         should_stop=should_stop or (lambda: False),
     )
@@ -224,8 +254,7 @@ def iter_plane(
     read: Callable[[Region], np.ndarray],
     shape: tuple[int, int],
     *,
-    diameter: float,
-    score: float,
+    choice: Choice,
     tile: int | None,
     should_stop: Callable[[], bool],
 ) -> Generator[TileDone | Notice, None, Instances]:
@@ -234,12 +263,11 @@ def iter_plane(
     Yields `TileDone` after every tile, or a `Notice` for one that cannot be read, and returns the
     instances. Raises `InputError` if none can be read.
     """
-    check_score(score)
-    plan = plan_plane(shape, detector.diameter, diameter, tile)
+    plan = plan_plane(shape, detector.diameter, choice.diameter, tile)
     labels = np.zeros(shape, dtype=np.int32)
     stitcher = plan.stitcher(labels)
     total, failed = len(plan.tiles), 0
-    for done, (_, patch) in enumerate(run_tiles(detector, plan, stitcher, read, score), start=1):
+    for done, (_, patch) in enumerate(run_tiles(detector, plan, stitcher, read, choice.score), start=1):
         if isinstance(patch, InputError):
             failed += 1
             if failed == total:

@@ -6,7 +6,6 @@ from typing import Any
 
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -14,7 +13,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QProgressBar,
     QRadioButton,
-    QSlider,
+    QSpinBox,
 )
 
 from napari_cupre.errors import CupreError, InputError
@@ -81,11 +80,15 @@ class PredictWidget(SessionWidget):
         self.diameter.setToolTip(
             "How wide your cells are; auto takes what the model was trained on, or looks at the image"
         )
-        self.score = QSlider(Qt.Orientation.Horizontal)
-        self.score.setRange(5, 95)
-        self.score.setToolTip("Lower finds more, and more that is no cell; higher keeps what is sure")
-        self.score_row = labelled("Certainty", self.score)
-        self.score.valueChanged.connect(self._show_score)
+        self.score = QSpinBox()
+        self.score.setRange(0, 95)
+        self.score.setSingleStep(5)
+        self.score.setSuffix(" %")
+        self.score.setSpecialValueText("auto")
+        self.score.setToolTip(
+            "Keeps cells that the model is at least so sure of: lower finds more, and more that is no cell; "
+            "auto is 50 %, or goes by the image if the model was not trained on such cells"
+        )
         self.score.setValue(self.preferences.certainty)
 
     def _make_links(self) -> None:
@@ -112,7 +115,7 @@ class PredictWidget(SessionWidget):
         column.addLayout(scope)
         column.addWidget(heading("How"))
         column.addLayout(labelled("Cell width", self.diameter))
-        column.addLayout(self.score_row)
+        column.addLayout(labelled("Certainty", self.score))
         column.addWidget(self.link_z)
         column.addWidget(self.link_t)
         column.addWidget(self.button)
@@ -148,7 +151,7 @@ class PredictWidget(SessionWidget):
             model,
             images,
             self.diameter.value() or None,
-            self.score.value() / 100,
+            self.score.value() / 100 or None,
             self.link_z.isChecked(),
             self.link_t.isChecked(),
             self.preferences.device,
@@ -184,9 +187,6 @@ class PredictWidget(SessionWidget):
 
     def _model_chosen(self, name: str) -> None:
         self.session.model = name
-
-    def _show_score(self, value: int) -> None:
-        self.score.setToolTip(f"Keeps cells that the model is at least {value} % sure of")
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status

@@ -30,7 +30,7 @@ class PredictionPlan:
     model : name or path.
     images : one after the other; `ImageStarted` names them by their position here.
     diameter : of a cell in px; None leaves it to the model.
-    score : cells that the model is less sure of are left out, 0..1.
+    score : cells that the model is less sure of are left out, 0..1; None leaves it to the model.
     link_z, link_t : join planes to 3-D cells; keep labels through time.
     device : "auto", "cpu", "cuda" or "mps".
     """
@@ -38,7 +38,7 @@ class PredictionPlan:
     model: str
     images: tuple[CellImage, ...]
     diameter: float | None
-    score: float
+    score: float | None
     link_z: bool = False
     link_t: bool = False
     device: str = "auto"

@@ -15,12 +15,12 @@ class Preferences:
     ----------
     minutes : of a training.
     device : where training and prediction run: auto, cpu, cuda or mps.
-    certainty : score from which on a detection is shown as a cell, %.
+    certainty : score from which on a detection is shown as a cell, %; 0 leaves it to the model.
     """
 
     minutes: float = 2.0
     device: str = "auto"
-    certainty: int = 50
+    certainty: int = 0
 
 
 def read_preferences() -> Preferences:
