@@ -73,7 +73,7 @@ def test_proposals_are_those_of_torchvision(network: CellRCNN) -> None:
     # No two scores alike, since the order of equal ones is nobody's promise.
     logits_by_level = [score.double() + 1e-6 * torch.rand(score.shape).double() for score in maps.scores]
     offsets = [offset.double() for offset in maps.offsets]
-    found = network.rpn.propose(logits_by_level, offsets, (64, 96), (60, 90))
+    found = network.rpn.propose(logits_by_level, offsets, (60, 90))
     pictures = ImageList(images, [(60, 90)] * 2)
     features = list(maps.features.values())
     anchors = network.rpn.anchor_generator(pictures, features)

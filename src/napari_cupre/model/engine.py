@@ -52,7 +52,8 @@ class HeadEngine(Protocol):
 
 
 class Engine(HeadEngine, Protocol):
-    """Computes both stages; `maps` is given images whose sides divide by 32."""
+    """Computes both stages; `maps` is given images of any size, whose last row and column of grid cells may
+    stick out of them. They are not padded: a cell at the border is to look as it does in a training crop."""
 
     def maps(self, images: Tensor) -> Maps: ...
 

@@ -8,7 +8,6 @@ instances x image height x image width.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
@@ -68,14 +67,14 @@ class CellRCNN(nn.Module):
         dict
             Scalars "rpn_score", "rpn_box", "score", "box", "mask", float32.
         """
-        images, size = _pad(images)
+        size = (images.shape[-2], images.shape[-1])
         features = self.features(images)
         proposals, losses = self.rpn(ImageList(images, [size] * len(images)), features, targets)
         result = {"rpn_score": losses["loss_objectness"], "rpn_box": losses["loss_rpn_box_reg"]}
         return result | self.heads.losses(features, proposals, size, targets)
 
     def maps(self, images: Tensor) -> Maps:
-        """All that is computed for the whole of (B, 3, H, W) images, whose sides divide by 32."""
+        """All that is computed for the whole of (B, 3, H, W) images."""
         features = self.features(images)
         scores, offsets = self.rpn.head(list(features.values()))
         return Maps(features, scores, offsets)
@@ -101,10 +100,9 @@ class CellRCNN(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            images, size = _pad(images)
-            padded = (images.shape[-2], images.shape[-1])
+            size = (images.shape[-2], images.shape[-1])
             maps = (engine or self).maps(images)
-            proposals = self.rpn.propose(maps.scores, maps.offsets, padded, size)
+            proposals = self.rpn.propose(maps.scores, maps.offsets, size)
             return self.heads.detect(
                 maps.features, proposals, size, score, max_detections, engine or self.heads
             )
@@ -128,13 +126,3 @@ class CellRCNN(nn.Module):
         self.heads.box.score = new
         self.config = replace(self.config, classes=tuple(names))
         self.heads.config = self.config
-
-
-def _pad(images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Images padded at the right and bottom to a multiple of the coarsest stride, and their true size."""
-    height, width = images.shape[-2:]
-    stride = STRIDES[-1]
-    right, bottom = -width % stride, -height % stride
-    if right or bottom:
-        images = F.pad(images, (0, right, 0, bottom))
-    return images, (height, width)

@@ -11,6 +11,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from napari_cupre.model.backbone import STRIDES
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.targets import Target, known_fraction
 
@@ -21,6 +22,20 @@ KNOWN_SHARE = 0.7
 WINDOW = 4
 # Objectness under which a proposal is not looked at again while detecting.
 DETECT_OBJECTNESS = 0.1
+
+
+class _Anchors(AnchorGenerator):
+    """Anchors at the true strides of the maps, which torchvision guesses from their sizes: the maps of an
+    image whose sides do not divide by 32 are rounded up."""
+
+    def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
+        true = [[strides[0][0].new_tensor(_stride(level))] * 2 for level in range(len(grid_sizes))]
+        return super().grid_anchors(grid_sizes, true)
+
+
+def _stride(level: int) -> int:
+    """Of a map in px; beyond the backbone's own, each level halves the one before."""
+    return STRIDES[0] * 2**level
 
 
 class _Float32Head(RPNHead):
@@ -35,7 +50,7 @@ class ProposalNetwork(RegionProposalNetwork):
     """torchvision's region proposal network with targets that fit thousands of small instances."""
 
     def __init__(self, config: ModelConfig) -> None:
-        anchors = AnchorGenerator(config.anchor_sizes, (config.aspect_ratios,) * len(config.anchor_sizes))
+        anchors = _Anchors(config.anchor_sizes, (config.aspect_ratios,) * len(config.anchor_sizes))
         before, after = config.rpn_candidates
         detect_before, detect_after = config.detect_candidates
         super().__init__(
@@ -52,12 +67,10 @@ class ProposalNetwork(RegionProposalNetwork):
             nms_thresh=config.rpn_nms,
         )
         self._grids: list[tuple[int, int]] = []
-        self._size = (0, 0)
 
     def forward(self, images, features, targets=None):  # type: ignore[no-untyped-def, override]
         """As torchvision's; remembers the grid, from which anchors are matched locally."""
         self._grids = [tuple(feature.shape[-2:]) for feature in features.values()]
-        self._size = tuple(images.tensors.shape[-2:])
         return super().forward(images, features, targets)
 
     @torch.no_grad()
@@ -109,17 +122,17 @@ class ProposalNetwork(RegionProposalNetwork):
         """Flat anchor index, instance row and IoU of all near pairs of one level."""
         rows, columns = self._grids[level]
         cell = self.anchor_generator.cell_anchors[level].to(boxes.device)  # type: ignore[index]
-        stride_y, stride_x = self._size[0] // rows, self._size[1] // columns
+        stride = _stride(level)
         offset = sum(r * c for r, c in self._grids[:level]) * len(cell)
         around = torch.arange(-WINDOW, WINDOW + 1, device=boxes.device)
-        centre_x = ((boxes[:, 0] + boxes[:, 2]) / 2 / stride_x).round().long()
-        centre_y = ((boxes[:, 1] + boxes[:, 3]) / 2 / stride_y).round().long()
+        centre_x = ((boxes[:, 0] + boxes[:, 2]) / 2 / stride).round().long()
+        centre_y = ((boxes[:, 1] + boxes[:, 3]) / 2 / stride).round().long()
         grid_x = (centre_x[:, None, None] + around[None, None, :]).expand(-1, len(around), -1).flatten(1)
         grid_y = (centre_y[:, None, None] + around[None, :, None]).expand(-1, -1, len(around)).flatten(1)
         inside = (grid_x >= 0) & (grid_x < columns) & (grid_y >= 0) & (grid_y < rows)
         instance, place = torch.nonzero(inside, as_tuple=True)
         grid_x, grid_y = grid_x[instance, place], grid_y[instance, place]
-        shift = torch.stack([grid_x * stride_x, grid_y * stride_y] * 2, dim=1).to(boxes.dtype)
+        shift = torch.stack([grid_x * stride, grid_y * stride] * 2, dim=1).to(boxes.dtype)
         iou = _paired_iou(shift[:, None, :] + cell[None], boxes[instance][:, None, :])
         first = offset + (grid_y * columns + grid_x) * len(cell)
         index = first[:, None] + torch.arange(len(cell), device=boxes.device)
@@ -173,9 +186,7 @@ class ProposalNetwork(RegionProposalNetwork):
         return torch.cat(chosen, dim=1)
 
     @torch.no_grad()
-    def propose(
-        self, scores: list[Tensor], offsets: list[Tensor], padded: tuple[int, int], size: tuple[int, int]
-    ) -> list[Tensor]:
+    def propose(self, scores: list[Tensor], offsets: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
         """Boxes (N, 4) of each image that may be cells, for detection, best first.
 
         Only anchors that the network does not take for background are ever made, decoded and compared:
@@ -185,22 +196,19 @@ class ProposalNetwork(RegionProposalNetwork):
         ----------
         scores : logits (B, A, Y, X) of each level, as the head gives them.
         offsets : (B, 4 * A, Y, X) of each level.
-        padded : (Y, X) of the network's input, which the levels divide.
-        size : (Y, X) of the image in it, to which boxes are cut.
+        size : (Y, X) of the image, to which boxes are cut.
         """
         result = []
         for image in range(len(scores[0])):
             parts = [
-                self._candidates(level, score[image], offset[image], padded)
+                self._candidates(level, score[image], offset[image])
                 for level, (score, offset) in enumerate(zip(scores, offsets, strict=True))
             ]
             boxes, score, level = (torch.cat(each) for each in zip(*parts, strict=True))
             result.append(self._suppressed(boxes, score.sigmoid(), level, size)[0])
         return result
 
-    def _candidates(
-        self, level: int, scores: Tensor, offsets: Tensor, padded: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _candidates(self, level: int, scores: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes, logits and level of the best anchors of one level of one image."""
         kinds, rows, columns = scores.shape
         flat = scores.reshape(-1)
@@ -208,7 +216,7 @@ class ProposalNetwork(RegionProposalNetwork):
         if len(chosen) > self.pre_nms_top_n():
             chosen = chosen[flat[chosen].topk(self.pre_nms_top_n()).indices]
         kind, y, x = chosen // (rows * columns), chosen // columns % rows, chosen % columns
-        corner = torch.stack([x * (padded[1] // columns), y * (padded[0] // rows)] * 2, dim=1)
+        corner = torch.stack([x, y] * 2, dim=1) * _stride(level)
         shapes = self.anchor_generator.cell_anchors[level].to(scores)
         shift = offsets.view(kinds, 4, rows, columns)[kind, :, y, x]
         boxes = self.box_coder.decode_single(shift, shapes[kind] + corner)

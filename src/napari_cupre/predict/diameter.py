@@ -1,4 +1,4 @@
-"""Estimating the cells' diameter from the image, and how sure to be of them, for models not trained for it."""
+"""The cells' diameter, and how sure to be of them, from the image: for models not trained for either."""
 
 from __future__ import annotations
 
