@@ -98,7 +98,8 @@ class CellRCNN(nn.Module):
         engine : what does the arithmetic in place of this network's own layers (see `model.engine`).
         """
         was_training = self.training
-        self.eval()
+        if was_training:  # going through hundreds of modules costs milliseconds
+            self.eval()
         try:
             size = (images.shape[-2], images.shape[-1])
             maps = (engine or self).maps(images)
@@ -107,7 +108,8 @@ class CellRCNN(nn.Module):
                 maps.features, proposals, size, score, max_detections, engine or self.heads
             )
         finally:
-            self.train(was_training)
+            if was_training:
+                self.train()
 
     def keep_classes(self, names: tuple[str, ...] | list[str]) -> None:
         """Cut the class scores down to `names`, in place; boxes and masks know no classes."""
