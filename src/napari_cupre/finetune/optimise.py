@@ -9,8 +9,10 @@ import torch
 from napari_cupre.model.network import CellRCNN
 
 # Learning rates of the backbone and of the rest for a start that finds all annotated cells, and for one that
-# finds none. What is good already must not be pulled away by a few crops; what is not has far to go.
-RATES = ((1e-4, 3e-4), (1e-3, 1e-3))
+# finds none. Tried on 5 images and 2 minutes of CPU: 1e-4 and 3e-4 for the former gave an AP50 of 0.829 on 24
+# fluorescence images of BBBC038 outside the test part (0.813 before), these 0.840, full rates with learning
+# BatchNorm 0.850; but on 12 histology images the last gave 0.529 and a start between 0.557 (0.502 before).
+RATES = ((4e-4, 6e-4), (1e-3, 1e-3))
 # A start that finds less than this (AP50) knows no such cells: its BatchNorm statistics and early layers are
 # no more worth keeping than random ones.
 FAMILIAR = 0.1
