@@ -29,7 +29,9 @@ GAP = 6
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="cupre")
     parser.add_argument("--each", type=int, default=3, help="images of each kind")
     parser.add_argument("--out", type=Path, default=Path("docs/images/failures.jpg"))

@@ -43,7 +43,9 @@ SETTINGS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--only", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--out", type=Path, default=Path("runs/starts"))
@@ -80,7 +82,9 @@ def data_of(name: str, folder: Path) -> list[str]:
         arguments += ["--synthetic", str(weights["synthetic"])]
     if objective != "supervised":
         split = bbbc038_split(seed=0)
-        kept_back = split["unused"] + [i for part, ids in split.items() if part.startswith("test") for i in ids]
+        kept_back = split["unused"] + [
+            i for part, ids in split.items() if part.startswith("test") for i in ids
+        ]
         excluded = folder / "kept_back.txt"
         excluded.write_text("\n".join(kept_back))
         arguments += ["--unlabelled", str(data / "unlabelled"), str(data / "bbbc038" / "images")]

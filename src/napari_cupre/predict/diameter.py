@@ -19,10 +19,11 @@ STEPS = (1.0, 0.5, 2.0, 0.25, 4.0)
 """Scales that are tried one after the other, as multiples of the one that shows the whole image."""
 
 LOW_SCORE = 0.3
-"""Cells of the wrong size score low; here they count all the same, by their score."""
+"""Cells of the wrong size score low; here they count all the same, by the square of their score: hundreds of
+doubtful ones, as noise has, must not outweigh the few that an image really holds."""
 
-ENOUGH = 5.0
-"""Sum of the scores from which on a scale is trusted without trying others."""
+ENOUGH = 4.0
+"""Sum of the squared scores from which on a scale is trusted without trying others."""
 
 SETTLED = 1.4
 """A second look is taken when the first moved the scale by more than this."""
@@ -38,9 +39,17 @@ A doubtful detection is worth keeping if it is right more often than TP / (TP + 
 others, so less where the network sees little. Chosen on 56 images of BBBC038 outside the test part: AP50
 0.786 -> 0.796 for fluorescence, 0.460 -> 0.489 for histology, against 0.5 for all."""
 
+NOTHING = (0.05, 0.8)
+"""Where a smaller share than the first is sure, all may be noise (an empty well, stretched until its noise
+fills the range of grey values): so high a score is asked there."""
+
 CLUMPS = 6.0
 """Twice as close, cells stay as dense as they were, texture may double or treble them; clumps become
 at least so many times denser (16 times in a real field of 10 px nuclei)."""
+
+AS_SURE = 0.5
+"""From so near noise may look like many cells too, but like none that the network is sure of: the share of
+sure cells must not fall by more than this."""
 
 
 class View(NamedTuple):
@@ -49,8 +58,8 @@ class View(NamedTuple):
     Attributes
     ----------
     factor : network px per image px.
-    weight : sum of the scores of the cells.
-    diameter : their median, weighted by score, in image px.
+    weight : sum of the squared scores of the cells.
+    diameter : their median, weighted by squared score, in image px.
     area : image px that were looked at.
     sure : share of them that score higher than `SURE`.
     """
@@ -67,7 +76,9 @@ class View(NamedTuple):
 
     @property
     def certainty(self) -> float:
-        """The score to ask of a cell in such an image, see `CERTAINTY`."""
+        """The score to ask of a cell in such an image, see `CERTAINTY` and `NOTHING`."""
+        if self.sure < NOTHING[0]:
+            return NOTHING[1]
         return float(np.interp(self.sure, SURE_SHARE, CERTAINTY))
 
 
@@ -77,7 +88,7 @@ def estimate(detector: Detector, pieces: list[np.ndarray]) -> View | None:
     The network finds cells from about half to twice the size that it was trained for. It looks at
     the image at several scales, coarse first, until one shows enough cells; then once more at the
     scale that their median asks for, if that is another one. At last it looks twice as close: where
-    it sees many times more cells there, the former were clumps.
+    it sees many times more cells there, and is as sure of them, the former were clumps.
 
     Parameters
     ----------
@@ -93,7 +104,7 @@ def estimate(detector: Detector, pieces: list[np.ndarray]) -> View | None:
         return None
     view = _settled(detector, pieces, view)
     closer = _look(detector, pieces, 2 * detector.diameter / view.diameter)
-    if closer.density > CLUMPS * view.density:
+    if closer.density > CLUMPS * view.density and closer.sure >= AS_SURE * view.sure:
         view = _settled(detector, pieces, closer)
     return view
 
@@ -131,9 +142,10 @@ def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> View:
     if len(scores) == 0:
         return View(factor, 0.0, 0.0, area, 0.0)
     order = np.argsort(diameters)
-    middle = np.searchsorted(np.cumsum(scores[order]), scores.sum() / 2)
+    weights = scores.astype(np.float64) ** 2
+    middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     median = float(diameters[order][min(middle, len(order) - 1)])
-    return View(factor, float(scores.sum()), median, area, float(np.mean(scores > SURE)))
+    return View(factor, float(weights.sum()), median, area, float(np.mean(scores > SURE)))
 
 
 def mask_diameters(found: Found) -> np.ndarray:
