@@ -25,6 +25,7 @@ STARTS: dict[str, tuple[str, dict[str, float]]] = {
     "cupre": ("amt2", MIXED),
     "supervised": ("supervised", MIXED),
     "moco": ("moco", {}),
+    "cupre_after": ("amt2", MIXED),
     "cupre_coco": ("amt2", COCO),
     "supervised_coco": ("supervised", COCO),
 }
@@ -39,6 +40,17 @@ SETTINGS = {
     "validate_every": 0,
     "checkpoint_minutes": 2,
     "seed": 0,
+}
+
+
+# As in the paper, AMT2 starts from a network that was trained on the source: half of the minutes each.
+AFTER = {"cupre_after": "supervised"}
+GENTLER = {
+    "warmup": 10,
+    "contrastive_warmup": 20,
+    "contrastive_lr": 0.0001,
+    "lr": 0.0008,
+    "backbone_lr": 0.0004,
 }
 
 
@@ -59,15 +71,26 @@ def main() -> None:
 
 def pretrain(name: str, run: Path, minutes: float) -> None:
     """One start, by the command that users have."""
+    settings, more = dict(SETTINGS), []
+    if name in AFTER:
+        first, minutes = run.with_name(f"{name}_first"), minutes / 2
+        command(first, AFTER[name], minutes, settings, [])
+        settings |= GENTLER
+        more = ["--init", str(first / "model.safetensors")]
+    command(run, name, minutes, settings, more)
+
+
+def command(run: Path, name: str, minutes: float, settings: dict[str, float], more: list[str]) -> None:
+    """Begin a run, or go on with one that was interrupted."""
     run.parent.mkdir(parents=True, exist_ok=True)
     if (run / "state.safetensors").is_file():
         arguments = ["--resume", "--minutes", str(minutes)]
     else:
-        arguments = ["--minutes", str(minutes), *data_of(name, run.parent)]
-        for setting, value in SETTINGS.items():
+        arguments = ["--minutes", str(minutes), *data_of(name, run.parent), *more]
+        for setting, value in settings.items():
             arguments += ["--set", f"{setting}={value}"]
-    command = [sys.executable, "-m", "napari_cupre.cli.pretrain", "--out", str(run), *arguments]
-    subprocess.run([*command, "--workers", "0"], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    program = [sys.executable, "-m", "napari_cupre.cli.pretrain", "--out", str(run), *arguments]
+    subprocess.run([*program, "--workers", "0"], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def data_of(name: str, folder: Path) -> list[str]:
