@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from napari_cupre.data.annotation import Shot
-from napari_cupre.evaluate import evaluate
+from napari_cupre.evaluate import Report, evaluate
 from napari_cupre.finetune.split import count_cells
 from napari_cupre.model.device import autocast, memory_format
 from napari_cupre.model.network import CellRCNN
@@ -61,9 +61,13 @@ class Judge:
 
     def __call__(self, network: CellRCNN, dtype: torch.dtype | None) -> Verdict:
         """Judge `network` as it is; it is left in the mode it was in."""
-        predicted = [segment(network, window.image, dtype) for window in self.windows]
-        report = evaluate([w.labels for w in self.windows], predicted, known=[w.known for w in self.windows])
+        report = self.report(network, dtype)
         return Verdict(report.ap50, report.ap, self._loss(network, dtype), self.cells)
+
+    def report(self, network: CellRCNN, dtype: torch.dtype | None) -> Report:
+        """What `network` finds of the windows' annotation, without the losses that a verdict has too."""
+        predicted = [segment(network, window.image, dtype) for window in self.windows]
+        return evaluate([w.labels for w in self.windows], predicted, known=[w.known for w in self.windows])
 
     @torch.no_grad()
     def _loss(self, network: CellRCNN, dtype: torch.dtype | None) -> float:

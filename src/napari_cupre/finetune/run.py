@@ -196,7 +196,7 @@ class FinetuneRun:
         annotated = [i for i, shot in enumerate(teaching) if shot.labels.any()]
         chosen = np.random.default_rng(seed).permutation(annotated)[:SKILL_WINDOWS]
         tried = Judge([scale_shot(teaching[i], scales[i]) for i in chosen], seed, SKILL_WINDOWS)
-        return tried(self.network, self.dtype).ap50
+        return tried.report(self.network, self.dtype).ap50
 
     def _plan(self, teaching: list[Shot], held_out: list[Shot]) -> str:
         cells = sum(count_cells(shot.labels) for shot in teaching)

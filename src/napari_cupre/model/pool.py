@@ -23,8 +23,8 @@ BAND = 32
 class RegionPool(MultiScaleRoIAlign):
     """Regions of the pyramid resampled to side x side (He et al., "Mask R-CNN", 2017, section 3).
 
-    torchvision guesses the strides from the first image it sees and keeps them; a small image that is
-    padded to a multiple of 32 misleads it, so they are set here. Its kernel for processors runs on one
+    torchvision guesses the strides from the first image it sees and keeps them; a small image,
+    whose maps are rounded up, misleads it, so they are set here. Its kernel for processors runs on one
     thread and reads one channel after the other. There the same weighted sums are taken by
     `embedding_bag`, which reads all channels of a position together, on all threads, and whose gradient
     takes a third of the time; features in channels-last layout are read where they are. Boxes get none.

@@ -26,7 +26,7 @@ class PredictOptions:
     ----------
     diameter : of the cells in image px; None takes the model's, or estimates it from the image.
     score : cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the
-        diameter is estimated, for 0.35 to 0.6 by how sure the network is of the image.
+        diameter is estimated, for 0.35 to 0.7 by how sure the network is of the image.
     tile : side of a tile in network px; None = 1024.
     channels : up to three channels to look at; None takes the first three.
     link_z : join the planes of a stack to 3-D cells.

@@ -145,10 +145,9 @@ def choose(
     """
     check_score(score)
     asked = DEFAULT_SCORE if score is None else score
-    if diameter is not None:
-        return Choice(float(diameter), asked)
-    if detector.model.info.diameter is not None:
-        return Choice(float(detector.model.info.diameter), asked)
+    known = detector.model.info.diameter if diameter is None else diameter
+    if known is not None:
+        return Choice(float(known), asked)
     seen = estimate(detector, pieces) if pieces else None
     if seen is None:
         return Choice(detector.diameter, asked)
@@ -216,7 +215,7 @@ def predict_plane(
     image : float32 (Y, X, 3), normalised (see `napari_cupre.data.image.normalise`).
     diameter : of the cells in image px; None takes the model's, or estimates it from the image.
     score : cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the
-        diameter is estimated, for 0.35 to 0.6 by how sure the network is of the image.
+        diameter is estimated, for 0.35 to 0.7 by how sure the network is of the image.
     tile : side of a tile in network px; images that fit in one go in one piece.
     on_tile : told after every tile.
     should_stop : asked after every tile; what is done by then is returned, `complete` is False.
