@@ -71,6 +71,8 @@ def _overlaps(
     ones = np.ones(len(pixel), dtype=np.float32)
     covered = csr_array((ones, (instance, pixel)), shape=(len(boxes), size[0] * size[1]))
     shared = (covered @ covered.T).tocoo()
-    area = np.bincount(instance, minlength=len(boxes)).astype(np.float32)
+    # Counts are exact as float32; the ratios made of them must not be: 0.7 of 90 px is less than 63 px,
+    # and 63.0 in float32, so that a pair just on the edge would depend on the type.
+    area = np.bincount(instance, minlength=len(boxes)).astype(np.float64)
     apart = shared.row != shared.col
-    return shared.row[apart], shared.col[apart], shared.data[apart], area
+    return shared.row[apart], shared.col[apart], shared.data[apart].astype(np.float64), area
