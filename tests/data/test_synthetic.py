@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from napari_cupre.data.augment import is_grey
 from napari_cupre.data.synthetic import LOOKS, SHAPES, SyntheticFields, draw_field, register_look
+from napari_cupre.data.synthetic import field as field_module
 from napari_cupre.data.synthetic.layout import MIN_AREA, rasterise, topmost
 from napari_cupre.data.synthetic.noise import blur, fibres, octaves, smooth_noise
 from napari_cupre.data.synthetic.shapes import ANGLES, Outlines, draw_outlines
@@ -64,6 +65,19 @@ def test_median_diameter_is_what_was_asked_for() -> None:
             draw_field(np.random.default_rng(i), 256, "fluorescence", diameter).diameter for i in range(20)
         ]
         assert 0.75 * diameter < np.median(drawn) < 1.25 * diameter
+
+
+def test_some_fields_are_empty_or_nearly_and_some_are_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(field_module, "SPARSE", 1.0)
+    counts = [draw_field(np.random.default_rng(seed), 96, None, 16).labels.max() for seed in range(40)]
+    assert set(counts) == {0, 1, 2, 3}
+    monkeypatch.setattr(field_module, "SPARSE", 0.0)
+    monkeypatch.setattr(field_module, "ENLARGED", 1.0)
+    sides = {field_module._side(np.random.default_rng(seed), 128, 24.0) for seed in range(40)}
+    assert min(sides) >= 128 / field_module.MOST_ENLARGED - 1 and max(sides) < 128 / 1.15
+    drawn = [draw_field(np.random.default_rng(seed), 128, "fluorescence", 24.0) for seed in range(20)]
+    assert 18 < np.median([field.diameter for field in drawn]) < 30
+    assert field_module._side(np.random.default_rng(0), 128, 8.0) == 128  # too small to be drawn smaller
 
 
 def test_source_is_a_function_of_seed_and_index() -> None:

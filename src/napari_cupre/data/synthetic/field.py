@@ -7,15 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_cupre.data.augment import rescale
+from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 
-from .layout import arrange
+from .layout import arrange, thinned
 from .looks import LOOKS
 from .looks.registry import log_uniform
 from .scene import Scene
 from .sensor import record
 
 DIAMETERS = (10.0, 60.0)
+
+ENLARGED = 0.3
+"""Share of the fields that are drawn small and enlarged, as images of small cells are before the network."""
+MOST_ENLARGED = 2.6  # times
+LEAST_DIAMETER = 7.0  # px of what is enlarged
+
+SPARSE = 0.05
+"""Share of the fields with no cell or up to three, and faint, so that noise takes much of the stretch: a
+network that has never been shown an empty well takes its grain for cells."""
 
 
 @dataclass
@@ -59,11 +70,27 @@ def draw_field(
     chosen = LOOKS[look]
     if diameter is None:
         diameter = log_uniform(rng, *DIAMETERS)
-    arrangement = arrange(rng, size, diameter, chosen.style)
-    scene = Scene(size, diameter, arrangement)
-    image = record(rng, chosen.render(rng, scene), diameter)
-    median = float(np.median(2 * arrangement.radii)) if scene.count else float(diameter)
-    return Field(image, scene.labels, look, median)
+    small = _side(rng, size, diameter)
+    zoom = size / small
+    arrangement = arrange(rng, small, diameter / zoom, chosen.style)
+    contrast = 1.0
+    if rng.random() < SPARSE:
+        arrangement = thinned(rng, arrangement, int(rng.integers(0, 4)), small)
+        contrast = log_uniform(rng, 0.2 if arrangement.radii.size else 0.01, 0.8)  # cells stay visible
+    scene = Scene(small, diameter / zoom, arrangement)
+    image, labels = record(rng, chosen.render(rng, scene), scene.diameter, contrast), scene.labels
+    if zoom > 1:
+        image, labels, _ = rescale(Sample(image, labels, np.ones(labels.shape, bool)), zoom)
+    median = zoom * float(np.median(2 * arrangement.radii)) if scene.count else float(diameter)
+    return Field(image, labels, look, median)
+
+
+def _side(rng: np.random.Generator, size: int, diameter: float) -> int:
+    """Side of the field as it is drawn, px: `size`, or less if it is to be enlarged."""
+    most = min(MOST_ENLARGED, diameter / LEAST_DIAMETER, size / 32)
+    if rng.random() >= ENLARGED or most <= 1.2:
+        return size
+    return max(32, round(size / log_uniform(rng, 1.2, most)))
 
 
 def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:

@@ -189,8 +189,17 @@ def _without_hidden(cells: Arrangement, size: int) -> Arrangement:
     area = np.bincount(cells.bodies.body, minlength=n)
     visible = np.bincount(cells.bodies.body[cells.top], minlength=n)
     keep = visible >= np.maximum(MIN_AREA, MIN_VISIBLE * area)
-    if keep.all():
-        return cells
+    return cells if keep.all() else _only(cells, keep, size)
+
+
+def thinned(rng: np.random.Generator, cells: Arrangement, count: int, size: int) -> Arrangement:
+    """At most `count` of the cells, chosen at random, in a field of `size` px."""
+    keep = np.zeros(cells.radii.size, bool)
+    keep[rng.permutation(cells.radii.size)[:count]] = True
+    return _only(cells, keep, size)
+
+
+def _only(cells: Arrangement, keep: np.ndarray, size: int) -> Arrangement:
     bodies = cells.bodies.kept(keep[cells.bodies.body])
     bodies.body = (np.cumsum(keep) - 1)[bodies.body]
     outlines = Outlines(cells.outlines.radii[keep], cells.outlines.bend[keep])
@@ -247,13 +256,13 @@ def _scatter(rng: np.random.Generator, size: int, radii: np.ndarray) -> np.ndarr
     n, margin = radii.size, float(np.median(radii))
     centres = rng.uniform(-margin, size + margin, (n, 2))
     kind = rng.random()
-    if kind < 0.35:  # clumps
+    if kind < 0.4:  # clumps
         clumps = rng.integers(1, max(2, n // 3) + 1)
         home = rng.uniform(-margin, size + margin, (clumps, 2))[rng.integers(0, clumps, n)]
-        near = home + rng.normal(0, margin * rng.uniform(0.5, 4), (n, 2))
+        near = home + rng.normal(0, margin * rng.uniform(0.4, 3.5), (n, 2))
         clumped = rng.random(n) < rng.uniform(0.3, 1)
         centres[clumped] = near[clumped]
-    elif kind < 0.6:  # only where a smooth map is high, as in tissue with gaps and at colony borders
+    elif kind < 0.65:  # only where a smooth map is high, as in tissue with gaps and at colony borders
         density = smooth_noise(rng, size, size / rng.uniform(1.5, 5))
         draw = rng.uniform(0, size, (4 * n, 2))
         level = density[tuple(draw.astype(int).T)]

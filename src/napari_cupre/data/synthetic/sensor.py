@@ -11,13 +11,14 @@ from .looks.registry import log_uniform
 from .noise import blur
 
 
-def record(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.ndarray:
+def record(rng: np.random.Generator, light: np.ndarray, diameter: float, contrast: float = 1.0) -> np.ndarray:
     """The picture that a camera and a file make of the light, normalised as every image is.
 
     Parameters
     ----------
     light : float32 (H, W) or (H, W, 3), 0 to about 1.
     diameter : typical cell diameter in px, to which the blur is bounded.
+    contrast : share of the sensor's range that a grey image takes; the less, the more noise is stretched.
 
     Returns
     -------
@@ -28,6 +29,8 @@ def record(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.n
     if is_grey and rng.random() < 0.04:
         image = image.max() - image
     image = _exposure(rng, image)
+    if contrast < 1 and is_grey:
+        image = np.float32(rng.uniform(0, 0.2)) + np.float32(contrast) * image
     image = _noise(rng, image)
     if is_grey and image.mean() < 0.35 and rng.random() < 0.08:  # exported in the colour of the dye
         is_grey = False
