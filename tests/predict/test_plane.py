@@ -15,6 +15,7 @@ from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.evaluate.matching import match_instances
 from napari_cupre.model.checkpoint import new_model
 from napari_cupre.model.zoo import open_model
+from napari_cupre.predict import detector as detector_module
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.diameter import View, estimate
 from napari_cupre.predict.plane import choose, plan_plane, predict_plane
@@ -205,3 +206,13 @@ def test_little_is_found_in_an_empty_well(smooth: float) -> None:
     detector = Detector(open_model("cupre", "cpu"))
     found, half_sure = (len(predict_plane(detector, empty, score=score)) for score in (None, 0.5))
     assert found < 80 and found <= half_sure / 4
+
+
+def test_gaps_in_memory_are_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[int] = []
+    monkeypatch.setattr(detector_module, "trim", lambda: trims.append(1))
+    monkeypatch.setattr(detector_module, "PIXELS_BETWEEN_TRIMS", 3 * 64 * 64)
+    detector = Detector(new_model("tiny", seed=0))
+    for _ in range(7):
+        detector([np.zeros((64, 64, 3), np.float32)], 1.0, 0.5)
+    assert len(trims) == 2

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from timm.layers.split_attn import SplitAttn
 from torch import Tensor, nn
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
@@ -107,8 +109,22 @@ def rewritten(trunk: Trunk) -> Trunk:
     _replace_split_attention(trunk)
     # A backbone that chooses its way by what it sees cannot be traced; it stays as it is.
     with contextlib.suppress(TraceError):
-        trunk.backbone = fuse(trunk.backbone)
+        trunk.backbone = _added_in_place(fuse(trunk.backbone))
     return trunk
+
+
+def _added_in_place(traced: GraphModule) -> GraphModule:
+    """Let sums of a residual block overwrite their first term if nothing else reads it, as the blocks do
+    before they are traced: the largest maps are made once less."""
+    for node in traced.graph.nodes:
+        if node.op == "call_function" and node.target is operator.add:
+            first = node.args[0]
+            if isinstance(first, Node) and first.op == "call_module" and len(first.users) == 1:
+                # An identity would hand on what others read too.
+                if isinstance(traced.get_submodule(str(first.target)), nn.Conv2d | nn.BatchNorm2d):
+                    node.target = operator.iadd
+    traced.recompile()
+    return traced
 
 
 class _SplitAttention(nn.Module):

@@ -54,15 +54,16 @@ class RegionPool(MultiScaleRoIAlign):
         )
         level = self.map_levels(boxes) if len(flat) else flat.new_zeros(0, dtype=torch.int64)
         order = _reading_order(flat, image, level)
-        parts, done = [first.new_zeros((0, first.shape[1], side, side))], 0
+        pooled = _Rows(len(flat), side, first.shape[1], first.requires_grad)
+        done = 0
         for number, name in enumerate(self.featmap_names):
             features = x[name]
             table = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
             for rows in order[done : done + int((level == number).sum())].split(REGIONS_AT_ONCE):
                 grid = (features.shape[2], features.shape[3])
-                parts.append(self._pooled(table, flat[rows] * self.scales[number], image[rows], grid))
+                pooled.put(rows, self._pooled(table, flat[rows] * self.scales[number], image[rows], grid))
                 done += len(rows)
-        return torch.cat(parts)[torch.argsort(order)]
+        return pooled.all().permute(0, 3, 1, 2)
 
     def _pooled(self, table: Tensor, boxes: Tensor, image: Tensor, grid: tuple[int, int]) -> Tensor:
         """Regions of one level.
@@ -84,7 +85,30 @@ class RegionPool(MultiScaleRoIAlign):
         pooled = F.embedding_bag(
             index.reshape(count, taps), table, mode="sum", per_sample_weights=weight.reshape(count, taps)
         )
-        return pooled.view(len(boxes), side, side, table.shape[1]).permute(0, 3, 1, 2)
+        return pooled.view(len(boxes), side, side, table.shape[1])
+
+
+class _Rows:
+    """Float (N, side, side, C) that is put together from some rows at a time.
+
+    Without gradients each row is copied once, to its place; a gradient wants the parts as they are.
+    """
+
+    def __init__(self, count: int, side: int, channels: int, has_gradient: bool) -> None:
+        self._whole = torch.empty((0 if has_gradient else count, side, side, channels))
+        self._parts: list[tuple[Tensor, Tensor]] | None = [] if has_gradient else None
+
+    def put(self, rows: Tensor, values: Tensor) -> None:
+        if self._parts is None:
+            self._whole[rows] = values
+        else:
+            self._parts.append((rows, values))
+
+    def all(self) -> Tensor:
+        if not self._parts:
+            return self._whole
+        rows, values = zip(*self._parts, strict=True)
+        return torch.cat(values)[torch.argsort(torch.cat(rows))]
 
 
 def _reading_order(boxes: Tensor, image: Tensor, level: Tensor) -> Tensor:

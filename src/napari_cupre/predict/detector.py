@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, is_out_of_memory, training_dtype
+from napari_cupre.model.memory import keep_large_blocks, trim
 from napari_cupre.model.network import Detections
 from napari_cupre.predict.stitch import Found
 
@@ -20,6 +21,9 @@ MAX_DETECTIONS = 3000
 
 PIXELS_AT_ONCE = {"cpu": 1 << 20, "mps": 1 << 22, "cuda": 1 << 23}
 """Network pixels of one batch: on a processor larger batches cost memory and gain nothing."""
+
+PIXELS_BETWEEN_TRIMS = 1 << 24
+"""Network pixels on a processor after which unused memory goes back to the system: some twenty tiles."""
 
 
 class Detector:
@@ -36,6 +40,9 @@ class Detector:
         self.device = model.device
         self._dtype = training_dtype(self.device)
         self.engine = model.engine()
+        self._pixels = 0
+        if self.device.type == "cpu":
+            keep_large_blocks()
 
     @property
     def diameter(self) -> float:
@@ -84,9 +91,17 @@ class Detector:
             found = self.model.network.detect(
                 images, score=score, max_detections=MAX_DETECTIONS, engine=self.engine
             )
+        self._tidy(images)
         height, width = pieces[0].shape[:2]
         stretch = (height / images.shape[-2], width / images.shape[-1])
         return [_in_image(detections, stretch) for detections in found]
+
+    def _tidy(self, images: Tensor) -> None:
+        """Now and then, give back the gaps that blocks of changing size leave in the heap."""
+        self._pixels += images.shape[0] * images.shape[2] * images.shape[3]
+        if self.device.type == "cpu" and self._pixels >= PIXELS_BETWEEN_TRIMS:
+            self._pixels = 0
+            trim()
 
 
 def resized(images: Tensor, factor: float) -> Tensor:

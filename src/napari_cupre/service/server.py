@@ -20,6 +20,7 @@ from typing import IO
 
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, RunState, StateChanged
+from napari_cupre.model.memory import trim
 from napari_cupre.service.jobs import Job, job_for
 from napari_cupre.service.protocol import (
     Failed,
@@ -105,6 +106,7 @@ class Server:
             sentence = f"The engine met an error that it did not expect ({type(err).__name__}: {err})."
             self._send(Failed(sentence, traceback.format_exc()))
         self._send(JobEnded())
+        trim()  # what the job took is the window's again until the next one
 
     def _send(self, event: Event) -> None:
         # a window that is gone must not keep a training from saving itself
