@@ -109,22 +109,23 @@ def rewritten(trunk: Trunk) -> Trunk:
     _replace_split_attention(trunk)
     # A backbone that chooses its way by what it sees cannot be traced; it stays as it is.
     with contextlib.suppress(TraceError):
-        trunk.backbone = _added_in_place(fuse(trunk.backbone))
+        trunk.backbone = fuse(trunk.backbone)
+        _add_in_place(trunk.backbone)
     return trunk
 
 
-def _added_in_place(traced: GraphModule) -> GraphModule:
+def _add_in_place(traced: nn.Module) -> None:
     """Let sums of a residual block overwrite their first term if nothing else reads it, as the blocks do
     before they are traced: the largest maps are made once less."""
+    assert isinstance(traced, GraphModule)
     for node in traced.graph.nodes:
         if node.op == "call_function" and node.target is operator.add:
             first = node.args[0]
-            if isinstance(first, Node) and first.op == "call_module" and len(first.users) == 1:
-                # An identity would hand on what others read too.
-                if isinstance(traced.get_submodule(str(first.target)), nn.Conv2d | nn.BatchNorm2d):
-                    node.target = operator.iadd
+            is_layer = isinstance(first, Node) and first.op == "call_module" and len(first.users) == 1
+            # An identity would hand on what others read too.
+            if is_layer and isinstance(traced.get_submodule(first.target), nn.Conv2d | nn.BatchNorm2d):
+                node.target = operator.iadd
     traced.recompile()
-    return traced
 
 
 class _SplitAttention(nn.Module):
