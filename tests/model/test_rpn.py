@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +106,18 @@ def test_matching_memory_grows_with_instances_not_with_the_matrix() -> None:
     rpn.anchor_generator(images, [torch.zeros(1, 1, *g) for g in rpn._grids])
     index, _, _ = rpn._pairs(target.boxes, 0)
     assert len(index) < 1500 * 81 * 6
+
+
+def test_a_larger_field_has_room_for_more_cells() -> None:
+    """As many per area as in a small one; it was one number for all, and large tiles lost cells."""
+    config = replace(preset("tiny"), detect_candidates=(50, 60), rpn_nms=0.99)
+    network = ProposalNetwork(config).eval()
+    counts = {}
+    for side in (256, 512, 1024):
+        grid = side // 4
+        kinds = network.anchor_generator.num_anchors_per_location()[0]
+        scores = [torch.rand(1, kinds, grid, grid, generator=torch.Generator().manual_seed(0)) + 1]
+        (boxes,) = network.propose(scores, [torch.zeros(1, 4 * kinds, grid, grid)], (side, side))
+        counts[side] = len(boxes)
+    assert 40 < counts[256] <= 50 and 40 < counts[512] <= 50
+    assert 160 < counts[1024] <= 200

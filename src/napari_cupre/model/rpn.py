@@ -22,6 +22,10 @@ KNOWN_SHARE = 0.7
 WINDOW = 4
 # Objectness under which a proposal is not looked at again while detecting.
 DETECT_OBJECTNESS = 0.1
+# Side in px of the field for which the configuration says how many candidates are looked at while detecting;
+# a larger one gets more in proportion. With the same number for all, a field of 850 px lost 2 of 300 nuclei
+# and one of 1,700 px a hundred of 1,230.
+CANDIDATE_FIELD = 512
 
 
 class _Anchors(AnchorGenerator):
@@ -198,23 +202,31 @@ class ProposalNetwork(RegionProposalNetwork):
         offsets : (B, 4 * A, Y, X) of each level.
         size : (Y, X) of the image, to which boxes are cut.
         """
+        most, _ = self._room(size)
         result = []
         for image in range(len(scores[0])):
             parts = [
-                self._candidates(level, score[image], offset[image])
+                self._candidates(level, score[image], offset[image], most)
                 for level, (score, offset) in enumerate(zip(scores, offsets, strict=True))
             ]
             boxes, score, level = (torch.cat(each) for each in zip(*parts, strict=True))
             result.append(self._suppressed(boxes, score.sigmoid(), level, size)[0])
         return result
 
-    def _candidates(self, level: int, scores: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes, logits and level of the best anchors of one level of one image."""
+    def _room(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Candidates that are looked at in an image of `size`: of one level, and proposals of the image."""
+        share = 1.0 if self.training else max(1.0, size[0] * size[1] / CANDIDATE_FIELD**2)
+        return int(share * self.pre_nms_top_n()), int(share * self.post_nms_top_n())
+
+    def _candidates(
+        self, level: int, scores: Tensor, offsets: Tensor, most: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes, logits and level of the best anchors, at most so many, of one level of one image."""
         kinds, rows, columns = scores.shape
         flat = scores.reshape(-1)
         chosen = torch.nonzero(flat > log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS)))[:, 0]
-        if len(chosen) > self.pre_nms_top_n():
-            chosen = chosen[flat[chosen].topk(self.pre_nms_top_n()).indices]
+        if len(chosen) > most:
+            chosen = chosen[flat[chosen].topk(most).indices]
         kind, y, x = chosen // (rows * columns), chosen // columns % rows, chosen % columns
         corner = torch.stack([x, y] * 2, dim=1) * _stride(level)
         shapes = self.anchor_generator.cell_anchors[level].to(scores)
@@ -229,7 +241,7 @@ class ProposalNetwork(RegionProposalNetwork):
         boxes = clip_boxes_to_image(boxes, size)
         large = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(1)
         boxes, score, level = boxes[large], score[large], level[large]
-        keep = batched_nms(boxes, score, level, self.nms_thresh)[: self.post_nms_top_n()]
+        keep = batched_nms(boxes, score, level, self.nms_thresh)[: self._room(size)[1]]
         return boxes[keep], score[keep]
 
 
