@@ -6,12 +6,13 @@ INSTALLED := $(VENV)/.installed
 SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install docs clean
+.PHONY: help demo test explore install docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    annotate, train and predict on a sample image (opens napari where there is a display)"
 	@echo "make test    every check and every test"
+	@echo "make explore property tests with examples that no run has had"
 	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove the environment and what was built"
 
@@ -35,6 +36,10 @@ checks:
 	$(BIN)/mypy
 	$(BIN)/npe2 validate napari-cupre
 	$(SCREEN) $(BIN)/python -m pytest
+
+# Property tests with examples that no run has had; what fails becomes an @example.
+explore: install
+	HYPOTHESIS_PROFILE=new $(SCREEN) $(BIN)/python -m pytest -m hypothesis
 
 docs: install
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[docs]'

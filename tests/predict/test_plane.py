@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from predict_oracle import disc_image, disc_labels, scattered_discs, seeing_model
 from scipy.ndimage import gaussian_filter
@@ -16,9 +16,9 @@ from napari_cupre.evaluate.matching import match_instances
 from napari_cupre.model.checkpoint import new_model
 from napari_cupre.model.zoo import open_model
 from napari_cupre.predict import detector as detector_module
-from napari_cupre.predict.detector import Detector
+from napari_cupre.predict.detector import Detector, resized
 from napari_cupre.predict.diameter import View, estimate
-from napari_cupre.predict.plane import choose, plan_plane, predict_plane
+from napari_cupre.predict.plane import aligned, choose, plan_plane, predict_plane
 from napari_cupre.predict.stitch import Found
 
 
@@ -54,12 +54,12 @@ def test_tiled_equals_one_piece(tile: int) -> None:
 
 def test_tiles_of_one_batch_share_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cupre.predict.detector.PIXELS_AT_ONCE", {"cpu": 4 * 256 * 256})
-    shape = (500, 430)
+    shape = (300, 900)
     image = disc_image(scattered_discs(2, shape, (9, 14), 80, 3.0), shape)
     model = seeing_model(24.0)
     predict_plane(model, image, tile=256)
-    assert model.network.calls[0][0] == 4
-    assert len({call[1:] for call in model.network.calls}) == 1
+    # Two rows of six tiles of one size and a narrower one.
+    assert [call[0] for call in model.network.calls] == [4, 2, 1, 4, 2, 1]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (33, 7), (65, 64)])
@@ -206,6 +206,36 @@ def test_little_is_found_in_an_empty_well(smooth: float) -> None:
     detector = Detector(open_model("cupre", "cpu"))
     found, half_sure = (len(predict_plane(detector, empty, score=score)) for score in (None, 0.5))
     assert found < 80 and found <= half_sure / 4
+
+
+@given(st.floats(1 / 8, 8))
+def test_scales_fit_tiles_to_the_grid_of_the_network(factor: float) -> None:
+    near, step = aligned(factor)
+    assert near == pytest.approx(factor, rel=0.0051)
+    assert near * step % 32 == pytest.approx(0, abs=1e-6) or near * step % 32 == pytest.approx(32, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(1 / 6, 6), st.integers(1, 4), st.integers(1, 90), st.integers(1, 90))
+def test_a_tile_is_resampled_as_the_same_part_of_the_whole(
+    factor: float, steps: int, height: int, width: int
+) -> None:
+    factor, step = aligned(factor)
+    start = steps * step
+    image = torch.rand(1, 3, start + height, start + width, generator=torch.Generator().manual_seed(0))
+    whole, part = resized(image, factor), resized(image[..., start:, start:], factor)
+    first = round(start * factor)
+    same = whole[..., first:, first:]
+    assert part.shape == same.shape
+    margin = 2 + round(2 * factor)  # pixels beyond its border the tile does not see
+    torch.testing.assert_close(part[..., margin:, margin:], same[..., margin:, margin:], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [0.125, 0.3, 0.84, 1.0, 2.7, 8.0])
+@pytest.mark.parametrize("side", [1, 2, 31, 100])
+def test_resampling_covers_the_image(factor: float, side: int) -> None:
+    out = resized(torch.rand(1, 3, side, side), factor)
+    assert out.shape[-1] >= max(1, side * factor - 1e-6) and out.shape[-1] <= side * factor + 1
 
 
 def test_gaps_in_memory_are_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

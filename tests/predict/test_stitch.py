@@ -111,17 +111,18 @@ def test_tile_without_a_cell() -> None:
 @given(
     height=st.integers(1, 600),
     width=st.integers(1, 600),
-    tile=st.integers(41, 300),
+    room=st.integers(0, 260),
     halo=st.integers(0, 20),
+    step=st.integers(1, 60),
 )
-def test_cores_cover_the_image_once_and_keep_their_halo(
-    height: int, width: int, tile: int, halo: int
+def test_cores_cover_the_image_once_keep_their_halo_and_read_from_the_grid(
+    height: int, width: int, room: int, halo: int, step: int
 ) -> None:
     covered = np.zeros((height, width), dtype=int)
-    tiles = plan_tiles((height, width), tile, halo)
-    for part in tiles:
+    tile = 2 * halo + step + room
+    for part in plan_tiles((height, width), tile, halo, step):
         covered[part.core.slices] += 1
-        assert part.read.shape == tiles[0].read.shape
+        assert part.read.y0 % step == 0 and part.read.x0 % step == 0
         assert max(part.read.shape) <= tile
         for core, read, limit, sign in (
             (part.core.y0, part.read.y0, 0, 1),
@@ -140,3 +141,5 @@ def test_regions() -> None:
     assert a.around(b) == Region(0, 0, 9, 9)
     with pytest.raises(ValueError, match="halo"):
         plan_tiles((10, 10), 20, 10)
+    with pytest.raises(ValueError, match="step of 8"):
+        plan_tiles((10, 10), 25, 10, 8)

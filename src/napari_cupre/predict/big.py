@@ -24,6 +24,9 @@ from napari_cupre.predict.reader import PlaneReader
 BIG_PIXELS = 6000 * 6000
 """Planes with more pixels than this go tile by tile to disk."""
 
+LAYOUT = 2
+"""Rises when tiles come to lie elsewhere: half of a job cannot be done by one layout and half by another."""
+
 LARGEST_TILE = 2048
 """Side of a tile in image px, which bounds memory however large the cells are."""
 
@@ -211,7 +214,12 @@ def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[s
     chosen = asdict(options)
     del chosen["link_z"], chosen["link_t"]
     shape = [int(side) for side in image.data.shape]
-    return chosen | {"model": digest.hexdigest(), "image size": shape, "axes": image.axes}
+    return chosen | {
+        "model": digest.hexdigest(),
+        "image size": shape,
+        "axes": image.axes,
+        "layout of tiles": LAYOUT,
+    }
 
 
 def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex], names: Sequence[str]) -> None:

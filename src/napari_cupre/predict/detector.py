@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 import torch
@@ -93,8 +94,7 @@ class Detector:
             )
         self._tidy(images)
         height, width = pieces[0].shape[:2]
-        stretch = (height / images.shape[-2], width / images.shape[-1])
-        return [_in_image(detections, stretch) for detections in found]
+        return [_in_image(detections, factor, (height, width)) for detections in found]
 
     def _tidy(self, images: Tensor) -> None:
         """Now and then, give back the gaps that blocks of changing size leave in the heap."""
@@ -105,18 +105,34 @@ class Detector:
 
 
 def resized(images: Tensor, factor: float) -> Tensor:
-    """Images (B, C, Y, X) stretched by `factor`, smoothed where they shrink; at least 1 px a side."""
-    size = [max(1, round(side * factor)) for side in images.shape[-2:]]
-    if size == list(images.shape[-2:]):
+    """Images (B, C, Y, X) stretched by exactly `factor`, smoothed where they shrink; at least 1 px a side.
+
+    The result covers all of the image; what its last row and column need beyond it repeats the border.
+    """
+    if factor == 1:
         return images
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=factor < 1)
+    size = [max(1, ceil(side * factor - 1e-6)) for side in images.shape[-2:]]
+    needed = [ceil(side / factor - 1e-6) for side in size]
+    lack = [max(0, want - side) for want, side in zip(needed, images.shape[-2:])]
+    if any(lack):
+        images = F.pad(images, (0, lack[1], 0, lack[0]), mode="replicate")
+    # The factor is given, not the size: that would stretch by the ratio of two rounded numbers.
+    stretched = F.interpolate(
+        images,
+        scale_factor=factor * (1 + 1e-9),  # a whole product must not be rounded down
+        mode="bilinear",
+        align_corners=False,
+        antialias=factor < 1,
+        recompute_scale_factor=False,
+    )
+    return stretched[..., : size[0], : size[1]]
 
 
-def _in_image(detections: Detections, stretch: tuple[float, float]) -> Found:
-    """Detections with boxes in the px of the piece before it was resized."""
-    per_box = np.array([stretch[1], stretch[0], stretch[1], stretch[0]], dtype=np.float32)
+def _in_image(detections: Detections, factor: float, size: tuple[int, int]) -> Found:
+    """Detections with boxes in the px of the piece, of `size` (Y, X), before it was stretched."""
+    limit = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
     return Found(
-        detections.boxes.numpy() * per_box,
+        np.minimum(detections.boxes.numpy() / np.float32(factor), limit),
         detections.scores.numpy(),
         detections.classes.numpy(),
         detections.masks.numpy(),

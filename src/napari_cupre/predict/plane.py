@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Notice
+from napari_cupre.model.backbone import STRIDES
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.diameter import estimate
@@ -33,6 +35,9 @@ MAX_FACTOR = 8.0
 HALO_DIAMETERS = 2.0
 MIN_HALO = 64.0
 """What a tile reads around its core: so many network px at least."""
+
+MAX_RESCALED = 0.005
+"""Share by which the scale may be off so that tiles fit the network's grid."""
 
 MARGIN = 4.0
 """How far beside its core a tile keeps a cell, in network px."""
@@ -104,12 +109,29 @@ def plan_plane(
         raise InputError(f"A cell diameter of {diameter} px cannot be used: give one above 0.")
     if tile is not None and tile < 1:
         raise InputError(f"A tile of {tile} px cannot be used: give 256 or more.")
-    factor = min(max(network_diameter / diameter, 1 / MAX_FACTOR), MAX_FACTOR)
+    factor, step = aligned(min(max(network_diameter / diameter, 1 / MAX_FACTOR), MAX_FACTOR))
     halo = max(HALO_DIAMETERS * network_diameter, MIN_HALO)
     side = max(DEFAULT_TILE if tile is None else tile, 3 * halo)
     halo_px = math.ceil(halo / factor)
-    side_px = max(min(math.floor(side / factor), largest), 3 * halo_px)
-    return Plan(diameter, factor, plan_tiles(shape, side_px, halo_px))
+    side_px = max(min(math.floor(side / factor), largest), 3 * halo_px, 2 * halo_px + step)
+    return Plan(diameter, factor, plan_tiles(shape, side_px, halo_px, step))
+
+
+def aligned(factor: float) -> tuple[float, int]:
+    """A scale near `factor` and a step in image px that is then a whole number of the network's coarsest
+    grid cells.
+
+    Tiles that start at multiples of the step see exactly the pixels and grid that the whole image in one
+    piece would have; else a cell that is barely found or not depends on where its tile begins.
+    """
+    coarsest = STRIDES[-1]
+    cells = 1
+    while True:
+        step = max(1, round(coarsest * cells / factor))
+        near = coarsest * cells / step
+        if abs(near / factor - 1) <= MAX_RESCALED:
+            return near, step
+        cells += 1
 
 
 def check_score(score: float | None) -> None:
@@ -177,10 +199,10 @@ def run_tiles(
     if not tiles:
         return
     batch = detector.batch_size(tiles[0].read.shape, plan.factor)
-    for start in range(0, len(tiles), batch):
+    for alike in _batches(tiles, batch):
         group: list[Tile] = []
         pieces: list[np.ndarray] = []
-        for tile in tiles[start : start + batch]:
+        for tile in alike:
             try:
                 pieces.append(read(tile.read))
                 group.append(tile)
@@ -189,6 +211,13 @@ def run_tiles(
         found = detector(pieces, plan.factor, score) if pieces else []
         for tile, cells in zip(group, found):
             yield tile, stitcher.add(tile, _moved(cells, tile.read))
+
+
+def _batches(tiles: list[Tile], size: int) -> Iterator[list[Tile]]:
+    """The tiles in their order, up to `size` of one shape at a time."""
+    for _, group in itertools.groupby(tiles, key=lambda tile: tile.read.shape):
+        alike = list(group)
+        yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
 def _moved(found: Found, read: Region) -> Found:

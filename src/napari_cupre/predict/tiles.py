@@ -47,7 +47,7 @@ class Tile:
     ----------
     index : place in the plan (row by row).
     core : the pixels that this tile answers for; the cores of all tiles cover the image once.
-    read : the core and its surroundings, which the network sees; of equal size for all tiles.
+    read : the core and its surroundings, which the network sees.
     """
 
     index: int
@@ -55,23 +55,27 @@ class Tile:
     read: Region
 
 
-def plan_tiles(shape: tuple[int, int], tile: int, halo: int) -> list[Tile]:
+def plan_tiles(shape: tuple[int, int], tile: int, halo: int, step: int = 1) -> list[Tile]:
     """Cut an image into tiles, row by row.
 
     Parameters
     ----------
     shape : (Y, X) of the image.
-    tile : side of what is read at once, in image px; more than 2 * halo.
+    tile : side of what is read at once, in image px; at least 2 * halo + step.
     halo : at least this much is read around each core (where the image goes on), in image px.
+    step : what is read starts at multiples of it, in image px.
 
     Returns
     -------
-    list of Tile. A side of the image that is no longer than `tile` is not cut.
+    list of Tile. A side of the image that is no longer than `tile` is not cut. The tiles of the last row and
+    column read up to `step` px less than the others.
     """
-    if tile <= 2 * halo:
-        raise ValueError(f"a tile of {tile} px has no room for a halo of {halo} px on both sides")
-    rows = _cut_axis(shape[0], tile, halo)
-    columns = _cut_axis(shape[1], tile, halo)
+    if tile < 2 * halo + step:
+        raise ValueError(
+            f"a tile of {tile} px has no room for halos of {halo} px on both sides and a step of {step}"
+        )
+    rows = _cut_axis(shape[0], tile, halo, step)
+    columns = _cut_axis(shape[1], tile, halo, step)
     tiles: list[Tile] = []
     for row in rows:
         for column in columns:
@@ -81,18 +85,20 @@ def plan_tiles(shape: tuple[int, int], tile: int, halo: int) -> list[Tile]:
     return tiles
 
 
-def _cut_axis(length: int, tile: int, halo: int) -> list[tuple[int, int, int, int]]:
+def _cut_axis(length: int, tile: int, halo: int, step: int) -> list[tuple[int, int, int, int]]:
     """Core start, core end, read start, read end of each piece of one axis.
 
-    Reads are evenly spaced windows of one size, so that they can be batched; the border between
-    two cores is the middle of what both windows see.
+    Reads are evenly spaced windows, all but the last of one size, so that they can be batched; the border
+    between two cores is the middle of what both windows see.
     """
     if length <= tile:
         return [(0, length, 0, length)]
-    count = -(-(length - 2 * halo) // (tile - 2 * halo))
-    starts = np.linspace(0, length - tile, count).round().astype(int)
-    borders = [0, *((starts[1:] + starts[:-1] + tile) // 2).tolist(), length]
-    return [(borders[i], borders[i + 1], int(start), int(start) + tile) for i, start in enumerate(starts)]
+    last = -(-(length - tile) // step)  # start of the last window, in steps
+    count = -(-last // ((tile - 2 * halo) // step)) + 1
+    starts = (np.linspace(0, last, count).round().astype(int) * step).tolist()
+    ends = [*(start + tile for start in starts[:-1]), length]
+    borders = [0, *((end + start) // 2 for end, start in zip(ends, starts[1:])), length]
+    return [(borders[i], borders[i + 1], starts[i], ends[i]) for i in range(count)]
 
 
 def owned(boxes: np.ndarray, tile: Tile, shape: tuple[int, int], margin: float) -> np.ndarray:
