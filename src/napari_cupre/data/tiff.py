@@ -24,6 +24,8 @@ LAZY_BYTES = 256 * 2**20
 LARGEST_PLAIN_PIXEL = 20.0
 """µm. A plain TIFF's resolution is a scale only below this; above, it is the dots per inch of a printout."""
 
+_MOST_PER_CENTIMETER = 2.0**32 - 1
+
 _CHUNK = 1024
 _COLOURS = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
 
@@ -285,8 +287,8 @@ def write_labels(
     scale, units, translate = scale or {}, units or {}, translate or {}
     options: dict[str, Any] = {}
     per_centimeter = [_per_centimeter(scale.get(axis, 1.0), units.get(axis, "pixel")) for axis in "XY"]
-    if all(per_centimeter):
-        # Read by programs that know no OME.
+    # Read by programs that know no OME; a ratio of 32-bit numbers, so that it has an end on either side.
+    if all(each and 1 / _MOST_PER_CENTIMETER < each < _MOST_PER_CENTIMETER for each in per_centimeter):
         options = {"resolution": tuple(per_centimeter), "resolutionunit": "CENTIMETER"}
     with atomic_write(path) as temporary:
         tifffile.imwrite(
