@@ -29,7 +29,7 @@ class ModelConfig:
     rpn_iou : anchors at or above the second value are positive, below the first negative.
     rpn_batch, roi_batch, mask_batch : sampled anchors, regions and masks per training image.
     rpn_candidates : boxes per level before, and per image after, non-maximum suppression in training.
-    detect_candidates : the same while detecting, in a field of 512 x 512 px; larger ones get more by area.
+    detect_candidates : the same while detecting, in a field of 1024 x 1024 px; larger ones get more by area.
     rpn_nms, box_nms : IoU above which the lower of two boxes is dropped, before their masks are known.
     mask_nms : IoU above which one of two masks is dropped.
     diameter : the cell diameter in network px to which images are scaled.
