@@ -25,7 +25,7 @@ def test_anchors_lie_at_the_true_strides(preset: str, shape: tuple[int, int]) ->
         # A box right at the anchor of the last place: no offset, sure there, unsure elsewhere.
         sure = torch.full_like(score[0], -20.0)
         sure[0, -1, -1] = 20.0
-        boxes, _, _ = network.rpn._candidates(level, sure, torch.zeros_like(offset[0]))
+        boxes, _, _ = network.rpn._candidates(level, sure, torch.zeros_like(offset[0]), 10**6)
         centre = (boxes[0, :2] + boxes[0, 2:]) / 2
         expected = torch.tensor([(columns - 1) * stride, (rows - 1) * stride], dtype=torch.float32)
         assert torch.allclose(centre, expected, atol=0.6)
