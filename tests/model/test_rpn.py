@@ -138,3 +138,10 @@ def test_a_faint_cell_keeps_a_candidate_beside_many_clear_ones() -> None:
     boxes = proposals(network, scores)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     assert (centres - torch.tensor([48.0, 40.0])).norm(dim=1).min() < 3
+
+
+def test_an_even_ground_does_not_make_every_place_a_candidate() -> None:
+    """Where all scores are alike, as on a blank image, all are as high as their neighbours."""
+    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 10**6), rpn_nms=0.99)).eval()
+    kinds = network.anchor_generator.num_anchors_per_location()[0]
+    assert len(proposals(network, torch.ones(kinds, 64, 64))) <= 100
