@@ -122,7 +122,7 @@ def ramp(kinds: int, grid: int) -> torch.Tensor:
 
 def test_a_larger_field_has_room_for_more_cells() -> None:
     """As many per area as in a small one; it was one number for all, and large tiles lost cells."""
-    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 60), rpn_nms=0.99)).eval()
+    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(200, 60), rpn_nms=0.99)).eval()
     kinds = network.anchor_generator.num_anchors_per_location()[0]
     counts = [len(proposals(network, ramp(kinds, side // 4))) for side in (256, 1024, 2048)]
     assert 30 < counts[0] <= 60 and 30 < counts[1] <= 60
@@ -130,7 +130,7 @@ def test_a_larger_field_has_room_for_more_cells() -> None:
 
 
 def test_a_faint_cell_keeps_a_candidate_beside_many_clear_ones() -> None:
-    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 60), rpn_nms=0.99)).eval()
+    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(200, 60), rpn_nms=0.99)).eval()
     kinds = network.anchor_generator.num_anchors_per_location()[0]
     scores = ramp(kinds, 64)
     scores[0, :20, :20] = -5.0
