@@ -122,15 +122,16 @@ def ramp(kinds: int, grid: int) -> torch.Tensor:
 
 def test_a_larger_field_has_room_for_more_cells() -> None:
     """As many per area as in a small one; it was one number for all, and large tiles lost cells."""
-    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(200, 60), rpn_nms=0.99)).eval()
+    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 60), rpn_nms=0.99)).eval()
     kinds = network.anchor_generator.num_anchors_per_location()[0]
-    counts = [len(proposals(network, ramp(kinds, side // 4))) for side in (256, 1024, 2048)]
+    scores = [1 + torch.rand(kinds, side // 4, side // 4) for side in (256, 1024, 2048)]
+    counts = [len(proposals(network, each)) for each in scores]
     assert 30 < counts[0] <= 60 and 30 < counts[1] <= 60
     assert 120 < counts[2] <= 240
 
 
 def test_a_faint_cell_keeps_a_candidate_beside_many_clear_ones() -> None:
-    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(200, 60), rpn_nms=0.99)).eval()
+    network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 60), rpn_nms=0.99)).eval()
     kinds = network.anchor_generator.num_anchors_per_location()[0]
     scores = ramp(kinds, 64)
     scores[0, :20, :20] = -5.0
@@ -144,4 +145,4 @@ def test_an_even_ground_does_not_make_every_place_a_candidate() -> None:
     """Where all scores are alike, as on a blank image, all are as high as their neighbours."""
     network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 10**6), rpn_nms=0.99)).eval()
     kinds = network.anchor_generator.num_anchors_per_location()[0]
-    assert len(proposals(network, torch.ones(kinds, 64, 64))) <= 100
+    assert len(proposals(network, torch.ones(kinds, 64, 64))) <= 50

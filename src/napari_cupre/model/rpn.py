@@ -25,8 +25,6 @@ DETECT_OBJECTNESS = 0.1
 # Side in px of the field for which the configuration says how many candidates are looked at while detecting;
 # a larger one gets more in proportion.
 CANDIDATE_FIELD = 1024
-# One in so many of the candidates may be there for its score alone; the others must be local peaks.
-CLEAR_SHARE = 4
 
 
 class _Anchors(AnchorGenerator):
@@ -222,24 +220,20 @@ class ProposalNetwork(RegionProposalNetwork):
     def _candidates(
         self, level: int, scores: Tensor, offsets: Tensor, most: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes, logits and level of the best anchors of one level of one image.
+        """Boxes, logits and level of one level's anchors that score highest of their neighbourhood, of one
+        image; the `most` best of them.
 
-        If there are too many, these are the `most` / 4 with the highest scores and up to `most` of the others
-        that score highest of their neighbourhood: in dense fields the clear cells have so many anchors each
-        that without the latter faint ones would have none (of 1,230 nuclei in a field of 1,700 px a hundred
-        were lost), while with four times as many of the former nothing more was found, but later.
+        The best anchors as such are many around every clear cell, so that in dense fields none would be left
+        for faint ones (of 1,230 nuclei in a field of 1,700 px a hundred were lost), and whether a cell is
+        found would depend on what else is in the image or tile.
         """
         kinds, rows, columns = scores.shape
+        is_peak = scores == F.max_pool2d(scores, 3, 1, 1)
+        is_likely = scores > log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS))
         flat = scores.reshape(-1)
-        chosen = torch.nonzero(flat > log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS)))[:, 0]
-        if len(chosen) > (clear := most // CLEAR_SHARE):
-            peaks = (scores == F.max_pool2d(scores, 3, 1, 1)).reshape(-1)[chosen]
-            best = flat[chosen].topk(clear).indices
-            peaks[best] = False
-            others = torch.nonzero(peaks)[:, 0]
-            if len(others) > most:  # on an even ground every place is as high as its neighbours
-                others = others[flat[chosen[others]].topk(most).indices]
-            chosen = chosen[torch.cat([best, others])]
+        chosen = torch.nonzero((is_peak & is_likely).reshape(-1))[:, 0]
+        if len(chosen) > most:  # on an even ground every place is as high as its neighbours
+            chosen = chosen[flat[chosen].topk(most).indices]
         kind, y, x = chosen // (rows * columns), chosen // columns % rows, chosen % columns
         corner = torch.stack([x, y] * 2, dim=1) * _stride(level)
         shapes = self.anchor_generator.cell_anchors[level].to(scores)
