@@ -4,6 +4,9 @@
     python benchmarks/starts.py --minutes 12 --only cupre moco     # some
     python benchmarks/few_shot.py --models scratch runs/starts/*.safetensors --shots 1 5 20 --seeds 3 ...
 
+`--init FILE --out runs/from_source` continues every one from a network that knows the source, for equally
+long: the paper's case, in which CUPre, more training on the source and MoCo begin at the same weights.
+
 A start that is there is not made again, one that was interrupted is continued. The unlabelled images are
 those of ../shared/data without every image of BBBC038 that is tested on (`split.py`); no cell label is used.
 """
@@ -16,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from split import bbbc038_split, data_folder
 
@@ -61,26 +65,33 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--only", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--out", type=Path, default=Path("runs/starts"))
+    parser.add_argument("--init", type=Path, help="a model trained on the source, from which all continue")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting")
     options = parser.parse_args()
     for name in options.only:
         finished = options.out / f"{name}.safetensors"
         if not finished.is_file():
-            pretrain(name, options.out / name, options.minutes)
+            pretrain(name, options.out / name, options.minutes, options.init, options.set)
             shutil.copyfile(options.out / name / "model.safetensors", finished)
 
 
-def pretrain(name: str, run: Path, minutes: float) -> None:
+def pretrain(name: str, run: Path, minutes: float, init: Path | None, changes: list[str]) -> None:
     """One start, by the command that users have."""
-    settings, more = dict(SETTINGS), []
-    if name in AFTER:
+    settings: dict[str, Any] = dict(SETTINGS)
+    more: list[str] = []
+    if init is not None:
+        settings |= GENTLER
+        more = ["--init", str(init)]
+    elif name in AFTER:
         first, minutes = run.with_name(f"{name}_first"), minutes / 2
         command(first, AFTER[name], minutes, settings, [])
         settings |= GENTLER
         more = ["--init", str(first / "model.safetensors")]
+    settings |= dict(change.split("=", 1) for change in changes)
     command(run, name, minutes, settings, more)
 
 
-def command(run: Path, name: str, minutes: float, settings: dict[str, float], more: list[str]) -> None:
+def command(run: Path, name: str, minutes: float, settings: dict[str, Any], more: list[str]) -> None:
     """Begin a run, or go on with one that was interrupted."""
     run.parent.mkdir(parents=True, exist_ok=True)
     if (run / "state.safetensors").is_file():
