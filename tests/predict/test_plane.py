@@ -18,7 +18,7 @@ from napari_cupre.model.zoo import open_model
 from napari_cupre.predict import detector as detector_module
 from napari_cupre.predict.detector import Detector, resized
 from napari_cupre.predict.diameter import View, estimate
-from napari_cupre.predict.plane import aligned, choose, plan_plane, predict_plane
+from napari_cupre.predict.plane import Choice, aligned, choose, plan_plane, predict_plane
 from napari_cupre.predict.stitch import Found
 
 
@@ -57,7 +57,7 @@ def test_tiles_of_one_batch_share_a_call(monkeypatch: pytest.MonkeyPatch) -> Non
     shape = (300, 900)
     image = disc_image(scattered_discs(2, shape, (9, 14), 80, 3.0), shape)
     model = seeing_model(24.0)
-    predict_plane(model, image, tile=256)
+    predict_plane(model, image, tile=256, diameter=24.0)
     # Two rows of six tiles of one size and a narrower one.
     assert [call[0] for call in model.network.calls] == [4, 2, 1, 4, 2, 1]
 
@@ -107,6 +107,18 @@ class ClumpSeer:
         return [Found(boxes, np.full(count, 0.9), np.ones(count), np.ones((count, 28, 28)))]
 
 
+class Unsure(ClumpSeer):
+    """Gives every cell the same score."""
+
+    model = new_model("tiny")
+    level = 0.95
+
+    def __call__(self, pieces: list[np.ndarray], factor: float, score: float) -> list[Found]:
+        found = super().__call__(pieces, factor, score)[0]
+        found.scores[:] = self.level
+        return [found]
+
+
 def test_clumps_are_not_taken_for_cells() -> None:
     image = np.zeros((600, 1200, 3), np.float32)
     seen = estimate(ClumpSeer(), [image])  # type: ignore[arg-type]
@@ -122,6 +134,46 @@ def test_noise_that_looks_like_many_cells_from_near_is_no_clump_taken_apart() ->
 
     seen = estimate(NoiseSeer(), [np.zeros((600, 1200, 3), np.float32)])  # type: ignore[arg-type]
     assert seen is not None and seen.diameter == pytest.approx(2 * np.sqrt(1600 / np.pi), rel=0.01)
+
+
+@pytest.mark.parametrize("tile", [None, 256])
+@pytest.mark.parametrize("radius", [(4, 5), (38, 42)])
+def test_cells_of_another_size_than_trained_for_are_found(radius: tuple[float, float], tile: int) -> None:
+    """One annotated image says little about the magnification of the next."""
+    shape = (700, 760)
+    discs = scattered_discs(3, shape, radius, 90, 4.0)
+    image, truth = disc_image(discs, shape), disc_labels(discs, shape)
+    cells = predict_plane(seeing_model(24.0), image, tile=tile)
+    assert cells.diameter == pytest.approx(sum(radius), rel=0.1)
+    assert f1(truth, cells.labels) >= 0.98
+    as_asked = predict_plane(seeing_model(24.0), image, tile=tile, diameter=24.0)
+    assert as_asked.diameter == 24.0 and len(as_asked) == 0
+
+
+def test_cells_of_the_size_trained_for_cost_no_second_look() -> None:
+    shape = (300, 360)
+    discs = scattered_discs(1, shape, (10, 16), 60, 4.0)
+    model = seeing_model(26.0)
+    cells = predict_plane(model, disc_image(discs, shape))
+    assert cells.diameter == 26.0 and len(model.network.calls) == 1
+    assert f1(disc_labels(discs, shape), cells.labels) >= 0.98
+
+
+@pytest.mark.parametrize("shape", [(90, 80), (1500, 1400)])
+def test_an_image_without_a_cell_keeps_the_diameter_trained_for(shape: tuple[int, int]) -> None:
+    cells = predict_plane(seeing_model(31.0), np.zeros((*shape, 3), np.float32))
+    assert len(cells) == 0 and cells.diameter == 31.0
+
+
+def test_many_doubtful_cells_of_another_size_change_nothing() -> None:
+    """Noise looks like cells of any size, but like none that the network is sure of."""
+    detector = Unsure()
+    detector.model = detector.model.copy(diameter=100.0)
+    detector.level = 0.8
+    image = np.zeros((600, 1200, 3), np.float32)
+    assert choose(detector, [image], None, None) == Choice(100.0, 0.5)  # type: ignore[arg-type]
+    detector.level = 0.95
+    assert choose(detector, [image], None, None).diameter < 50  # type: ignore[arg-type]
 
 
 def test_diameter_of_an_empty_image_is_unknown() -> None:
@@ -173,23 +225,15 @@ def test_out_of_memory_halves_the_batch_then_says_what_to_do(monkeypatch: pytest
 def test_the_score_is_what_was_asked_for_else_follows_how_sure_the_network_is() -> None:
     image = np.zeros((600, 1200, 3), np.float32)
 
-    class Unsure(ClumpSeer):
-        model = new_model("tiny")
-        level = 0.95
-
-        def __call__(self, pieces: list[np.ndarray], factor: float, score: float) -> list[Found]:
-            found = super().__call__(pieces, factor, score)[0]
-            found.scores[:] = self.level
-            return [found]
-
     detector = Unsure()
     assert choose(detector, [image], None, 0.8).score == 0.8  # type: ignore[arg-type]
-    assert choose(detector, [image], 12.0, None) == (12.0, 0.5)  # type: ignore[arg-type]
+    assert choose(detector, [image], 12.0, None) == Choice(12.0, 0.5)  # type: ignore[arg-type]
     assert choose(detector, [image], None, None).score == pytest.approx(0.6)  # type: ignore[arg-type]
     detector.level = 0.6  # nothing that it is sure of: it may be noise
     assert choose(detector, [image], None, None).score == pytest.approx(0.7)  # type: ignore[arg-type]
     detector.model = detector.model.copy(diameter=17.0)
-    assert choose(detector, [image], None, None) == (17.0, 0.5)  # type: ignore[arg-type]
+    assert choose(detector, [], None, None) == Choice(17.0, 0.5, doubt=True)  # type: ignore[arg-type]
+    assert choose(detector, [image], None, None) == Choice(17.0, 0.5)  # type: ignore[arg-type]
 
 
 @given(st.floats(0.05, 1), st.floats(0.05, 1))

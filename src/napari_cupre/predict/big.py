@@ -15,10 +15,10 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.image import PredictOptions, TilePainted
+from napari_cupre.predict.image import PredictOptions, TilePainted, other_size
 from napari_cupre.predict.labelstore import LabelStore
 from napari_cupre.predict.ledger import Ledger
-from napari_cupre.predict.plane import Choice, Plan, check_score, choose, must_look, plan_plane, run_tiles
+from napari_cupre.predict.plane import Choice, Plan, check_score, choose, plan_plane, run_tiles
 from napari_cupre.predict.reader import PlaneReader
 
 BIG_PIXELS = 6000 * 6000
@@ -119,7 +119,7 @@ def predict_big(
         ledger.close()
     if result.complete:
         ledger_path(out).unlink()
-    yield _finished(result)
+    yield _finished(result, detector.model.info.diameter if options.diameter is None else None)
     return result
 
 
@@ -138,7 +138,8 @@ class _Job:
         self._detector, self._image, self._options = detector, image, options
         self._store, self._ledger, self._stop = store, ledger, stop
         self.complete = True
-        self.diameter, self._score = ledger.choice(self._choose)
+        choice = ledger.choice(self._choose)
+        self.diameter, self._score = choice.diameter, choice.score
 
     def events(self) -> Generator[Event, None, None]:
         """Do what is not done."""
@@ -197,7 +198,7 @@ class _Job:
 
     def _choose(self) -> Choice:
         options = self._options
-        if not must_look(self._detector.model, options.diameter):
+        if options.diameter is not None:
             return choose(self._detector, [], options.diameter, options.score)
         indices = list(self._image.plane_indices())
         read = PlaneReader(self._image, indices[len(indices) // 2], self._options.channels)
@@ -236,10 +237,10 @@ def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex], names: S
             writer.writerow([*indices[plane].values(), label, *rounded, names[int(kind) - 1]])
 
 
-def _finished(result: BigResult) -> Finished:
+def _finished(result: BigResult, trained: float | None) -> Finished:
     rest = "" if result.complete else "; the result is partial, run the same again to complete it"
     return Finished(
-        f"{result.count} cells in {result.path.name}{rest}.",
+        f"{result.count} cells{other_size(result.diameter, trained)} in {result.path.name}{rest}.",
         {
             "path": str(result.path),
             "cells": result.count,

@@ -1,4 +1,5 @@
-"""The cells' diameter, and how sure to be of them, from the image: for models not trained for either."""
+"""The cells' diameter, and how sure to be of them, from the image: for models not trained for either, and
+where an image shows cells of another size than a model was trained for."""
 
 from __future__ import annotations
 
@@ -27,6 +28,13 @@ ENOUGH = 4.0
 
 SETTLED = 1.4
 """A second look is taken when the first moved the scale by more than this."""
+
+OFF = 1.5
+"""A model's own diameter is questioned when the median cell differs from it by more than this."""
+
+SEEN = 0.1
+"""A model's own diameter is left for another one only where so large a share of the cells is sure. In
+noise the share is 0.01 at most; in images whose cells were up to four times larger it was 0.13 or more."""
 
 SURE = 0.9
 """Cells that score higher than this are sure."""
@@ -109,6 +117,33 @@ def estimate(detector: Detector, pieces: list[np.ndarray]) -> View | None:
     return view
 
 
+def fits(view: View, diameter: float) -> bool:
+    """Whether what was seen at a model's own scale confirms that the cells have its `diameter` in image px.
+
+    Cells of another size are found badly or not at all, so few cells confirm nothing, nor does a median
+    that is `OFF`.
+    """
+    return view.weight >= ENOUGH and _near(view.diameter, diameter)
+
+
+def another(detector: Detector, pieces: list[np.ndarray], diameter: float) -> View | None:
+    """The view at another scale than that of a model's own `diameter`, where the image clearly asks for it.
+
+    Parameters
+    ----------
+    detector, pieces : see `estimate`.
+    diameter : in image px, for which the model was trained; `fits` has not confirmed it.
+    """
+    view = estimate(detector, pieces)
+    if view is None or view.sure < SEEN or _near(view.diameter, diameter):
+        return None
+    return view
+
+
+def _near(one: float, other: float) -> bool:
+    return 1 / OFF <= one / other <= OFF
+
+
 def _first(detector: Detector, pieces: list[np.ndarray]) -> View:
     """The first scale that shows enough cells, else the one that shows most."""
     start = min(1.0, WORKING_SIDE / max(max(piece.shape[:2]) for piece in pieces))
@@ -134,7 +169,16 @@ def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> View:
     side = max(1, int(WORKING_SIDE / factor))
     views = [_middle(piece, side) for piece in pieces]
     found = [detector([view], factor, LOW_SCORE)[0] for view in views]
-    area = float(sum(view.shape[0] * view.shape[1] for view in views))
+    return summary(found, factor, float(sum(view.shape[0] * view.shape[1] for view in views)))
+
+
+def look(detector: Detector, pieces: list[np.ndarray], diameter: float) -> View:
+    """What is seen in the middle of each piece if its cells are taken to have a `diameter` in image px."""
+    return _look(detector, pieces, detector.diameter / diameter)
+
+
+def summary(found: list[Found], factor: float, area: float) -> View:
+    """The cells found in `area` image px at a scale, seen as one."""
     scores = np.concatenate([cells.scores for cells in found])
     diameters = np.concatenate([mask_diameters(cells) for cells in found])
     seen = diameters > 0

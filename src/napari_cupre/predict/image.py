@@ -24,7 +24,8 @@ class PredictOptions:
 
     Attributes
     ----------
-    diameter : of the cells in image px; None takes the model's, or estimates it from the image.
+    diameter : of the cells in image px; None takes the model's, or estimates it from the image where the
+        model has none or the image clearly shows cells of another size.
     score : cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the
         diameter is estimated, for 0.35 to 0.7 by how sure the network is of the image.
     tile : side of a tile in network px; None = 1024.
@@ -116,7 +117,6 @@ def predict_image(
     indices = list(image.plane_indices())
     result = ImageResult(np.zeros(image.result_shape, dtype=np.int32))
     choice = _choose(detector, image, indices, options)
-    result.diameter = choice.diameter
     for number, index in enumerate(indices):
         if stop():
             result.complete = False
@@ -137,12 +137,13 @@ def predict_image(
         result.ids.append(np.arange(1, len(instances) + 1, dtype=np.int32))
         result.count += len(instances)
         result.complete &= instances.complete
+        result.diameter = instances.diameter
         yield PlaneFound(index, instances)
         yield Progress(number + 1, len(indices), image.name)
     if not result.planes and not stop():
         raise InputError(f"No plane of {image.name or 'the image'} can be read: copy the file anew.")
     _link(result, image.result_axes, options)
-    yield finished(result)
+    yield finished(result, detector.model.info.diameter if options.diameter is None else None)
     return result
 
 
@@ -162,6 +163,7 @@ def _one_plane(
         read,
         read.shape,
         choice=choice,
+        score=options.score,
         tile=options.tile,
         should_stop=stop,
     )
@@ -180,8 +182,8 @@ def _one_plane(
 def _choose(
     detector: Detector, image: CellImage, indices: Sequence[PlaneIndex], options: PredictOptions
 ) -> Choice:
-    """One diameter and score for all planes: estimated, if they must be, on up to three of them."""
-    if not must_look(detector.model, options.diameter):
+    """One diameter and score for all planes: seen, if they must be, on up to three of them."""
+    if not must_look(detector, image.plane_shape, len(indices), options.diameter, options.tile):
         return choose(detector, [], options.diameter, options.score)
     views: list[np.ndarray] = []
     for position in sorted({len(indices) // 4, len(indices) // 2, (3 * len(indices)) // 4}):
@@ -240,13 +242,13 @@ def _ids(before: np.ndarray, after: np.ndarray, count: int) -> np.ndarray:
     return ids[1:]
 
 
-def finished(result: ImageResult) -> Finished:
-    """The last event of a prediction."""
+def finished(result: ImageResult, trained: float | None = None) -> Finished:
+    """The last event of a prediction; `trained` is the diameter, in image px, that it took if it could."""
     cells = f"{result.count} cell{'' if result.count == 1 else 's'}"
     planes = f" in {len(result.planes)} planes" if len(result.planes) > 1 else ""
     rest = "" if result.complete else "; the result is partial"
     return Finished(
-        f"{cells}{planes}{rest}.",
+        f"{cells}{planes}{other_size(result.diameter, trained)}{rest}.",
         {
             "cells": result.count,
             "planes": len(result.planes),
@@ -254,3 +256,10 @@ def finished(result: ImageResult) -> Finished:
             "diameter": result.diameter,
         },
     )
+
+
+def other_size(diameter: float, trained: float | None) -> str:
+    """What to say where an image was scaled by other cells than those that the model was trained on."""
+    if trained is None or diameter == trained:
+        return ""
+    return f" of about {diameter:.0f} px, where the model was trained on {trained:.0f} px"

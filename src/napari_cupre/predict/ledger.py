@@ -84,7 +84,7 @@ class Ledger:
             return Choice(*found)
         choice = choose()
         with self._writing():
-            self._base.execute("INSERT INTO choice VALUES (?, ?)", choice)
+            self._base.execute("INSERT INTO choice VALUES (?, ?)", (choice.diameter, choice.score))
         return choice
 
     def done(self, plane: int) -> set[int]:

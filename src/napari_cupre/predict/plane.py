@@ -15,7 +15,7 @@ from napari_cupre.events import Notice
 from napari_cupre.model.backbone import STRIDES
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.diameter import estimate
+from napari_cupre.predict.diameter import View, another, estimate, fits, look, summary
 from napari_cupre.predict.instances import Instances
 from napari_cupre.predict.stitch import Found, LabelArray, Patch, Stitcher
 from napari_cupre.predict.tiles import Region, Tile, plan_tiles
@@ -141,24 +141,42 @@ def check_score(score: float | None) -> None:
 
 
 class Choice(NamedTuple):
-    """By what an image is predicted: the cell diameter in image px, and the least score of a cell."""
+    """By what an image is predicted.
+
+    Attributes
+    ----------
+    diameter : of the cells in image px.
+    score : the least of a cell.
+    doubt : whether `diameter` is what the model was trained for and the image has not been asked.
+    """
 
     diameter: float
     score: float
+    doubt: bool = False
 
 
-def must_look(model: Model, diameter: float | None) -> bool:
-    """Whether the cell diameter is neither asked for nor trained for, but has to be seen in the image."""
-    return diameter is None and model.info.diameter is None
+def must_look(
+    detector: Detector, shape: tuple[int, int], planes: int, diameter: float | None, tile: int | None
+) -> bool:
+    """Whether `choose` has to see parts of an image of `planes` planes of `shape` (Y, X) px.
+
+    Not if the diameter is asked for. Nor if the model was trained for one and the image is a single
+    piece: that is predicted first, and what is found says whether the diameter fits (`iter_plane`).
+    """
+    known = detector.model.info.diameter
+    if diameter is not None:
+        return False
+    return known is None or planes > 1 or len(plan_plane(shape, detector.diameter, known, tile).tiles) > 1
 
 
 def choose(
     detector: Detector, pieces: list[np.ndarray], diameter: float | None, score: float | None
 ) -> Choice:
-    """The diameter as asked for, else as trained for, else as seen in `pieces`; the score likewise.
+    """The diameter as asked for, else as trained for unless another is seen in `pieces`, else as seen.
 
-    Where the diameter has to be seen, the score, if it is None, is what is seen too; else it is
-    `DEFAULT_SCORE`. Where no cell is seen, the diameter is the network's own.
+    Where the diameter is seen in the image, the score, if it is None, is what is seen too; else it is
+    `DEFAULT_SCORE`. Where no cell is seen, the diameter is the model's or the network's own. Without pieces
+    a diameter that the model was trained for is in doubt.
 
     Raises
     ------
@@ -167,12 +185,21 @@ def choose(
     """
     check_score(score)
     asked = DEFAULT_SCORE if score is None else score
-    known = detector.model.info.diameter if diameter is None else diameter
-    if known is not None:
-        return Choice(float(known), asked)
-    seen = estimate(detector, pieces) if pieces else None
-    if seen is None:
-        return Choice(detector.diameter, asked)
+    if diameter is not None:
+        return Choice(float(diameter), asked)
+    known = detector.model.info.diameter
+    if known is None:
+        seen = estimate(detector, pieces) if pieces else None
+        return Choice(detector.diameter, asked) if seen is None else _as_seen(seen, score)
+    if not pieces:
+        return Choice(known, asked, doubt=True)
+    if fits(look(detector, pieces, known), known):
+        return Choice(known, asked)
+    seen = another(detector, pieces, known)
+    return Choice(known, asked) if seen is None else _as_seen(seen, score)
+
+
+def _as_seen(seen: View, score: float | None) -> Choice:
     return Choice(seen.diameter, seen.certainty if score is None else score)
 
 
@@ -242,7 +269,8 @@ def predict_plane(
     ----------
     model : or a `Detector`, which saves making it ready again for every plane.
     image : float32 (Y, X, 3), normalised (see `napari_cupre.data.image.normalise`).
-    diameter : of the cells in image px; None takes the model's, or estimates it from the image.
+    diameter : of the cells in image px; None takes the model's, or estimates it from the image where the
+        model has none or the image clearly shows cells of another size.
     score : cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the
         diameter is estimated, for 0.35 to 0.7 by how sure the network is of the image.
     tile : side of a tile in network px; images that fit in one go in one piece.
@@ -259,12 +287,14 @@ def predict_plane(
             f"A plane of shape (Y, X, 3) is needed, this one has {image.shape}: normalise it first."
         )
     detector = model if isinstance(model, Detector) else Detector(model)
-    choice = choose(detector, [image], diameter, score)
+    shape = (image.shape[0], image.shape[1])
+    pieces = [image] if must_look(detector, shape, 1, diameter, tile) else []
     steps = iter_plane(
         detector,
         lambda region: image[region.slices],
-        (image.shape[0], image.shape[1]),
-        choice=choice,
+        shape,
+        choice=choose(detector, pieces, diameter, score),
+        score=score,
         tile=tile,
         should_stop=should_stop or (lambda: False),
     )
@@ -283,19 +313,37 @@ def iter_plane(
     shape: tuple[int, int],
     *,
     choice: Choice,
+    score: float | None,
     tile: int | None,
     should_stop: Callable[[], bool],
 ) -> Generator[TileDone | Notice, None, Instances]:
     """`predict_plane` as a generator for a plane that is read by region.
 
+    A choice that is in doubt needs a plane of one tile: what is found in it confirms the diameter, or
+    the plane is predicted anew by the one that is seen.
+
     Yields `TileDone` after every tile, or a `Notice` for one that cannot be read, and returns the
     instances. Raises `InputError` if none can be read.
     """
     plan = plan_plane(shape, detector.diameter, choice.diameter, tile)
+    found: Found | None = None
+    if choice.doubt:
+        piece = read(plan.tiles[0].read)
+        found = detector([piece], plan.factor, choice.score)[0]
+        if not fits(summary([found], plan.factor, float(shape[0] * shape[1])), choice.diameter):
+            seen = another(detector, [piece], choice.diameter)
+            if seen is not None:
+                choice, found = _as_seen(seen, score), None
+                plan = plan_plane(shape, detector.diameter, choice.diameter, tile)
     labels = np.zeros(shape, dtype=np.int32)
     stitcher = plan.stitcher(labels)
     total, failed = len(plan.tiles), 0
-    for done, (_, patch) in enumerate(run_tiles(detector, plan, stitcher, read, choice.score), start=1):
+    patches: Iterator[tuple[Tile, Patch | InputError]]
+    if found is None:
+        patches = run_tiles(detector, plan, stitcher, read, choice.score)
+    else:
+        patches = iter([(plan.tiles[0], stitcher.add(plan.tiles[0], found))])
+    for done, (_, patch) in enumerate(patches, start=1):
         if isinstance(patch, InputError):
             failed += 1
             if failed == total:
