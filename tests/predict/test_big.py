@@ -17,6 +17,7 @@ from napari_cupre.data.io import read_image
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.evaluate.matching import match_instances
 from napari_cupre.events import Finished, Notice
+from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.big import is_big, ledger_path, predict_big
 from napari_cupre.predict.image import PredictOptions, TilePainted, predict_image
 from napari_cupre.predict.labelstore import LabelStore
@@ -38,9 +39,9 @@ def image() -> CellImage:
     )
 
 
-def run(image: CellImage, out: Path, options: PredictOptions = OPTIONS, **more):
+def run(image: CellImage, out: Path, options: PredictOptions = OPTIONS, model: Model | None = None, **more):
     events = []
-    steps = predict_big(seeing_model(), image, out, options, **more)
+    steps = predict_big(model or seeing_model(), image, out, options, **more)
     while True:
         try:
             events.append(next(steps))
@@ -75,6 +76,15 @@ def test_disk_gets_what_memory_gets(image: CellImage, tmp_path: Path) -> None:
     assert 2 * right / (2 * right + extra + missed) >= 0.99
     assert isinstance(events[-1], Finished)
     assert not ledger_path(out).exists()
+
+
+def test_a_slide_with_cells_of_another_size_than_trained_for(tmp_path: Path) -> None:
+    discs = scattered_discs(12, SHAPE, (28, 32), 60, 4.0)
+    plane = (disc_labels(discs, SHAPE) > 0).astype(np.uint8) * 250
+    slide = CellImage.from_array(da.from_array(plane, chunks=64), "YX", name="slide")
+    events, result = run(slide, tmp_path / "slide.zarr", PredictOptions(tile=256), model=seeing_model(20.0))
+    assert result.count == len(discs) and result.diameter == pytest.approx(60, rel=0.1)
+    assert "where the model was trained on 20 px" in events[-1].verdict
 
 
 def test_result_is_an_ome_zarr_with_scale_levels_and_table(image: CellImage, tmp_path: Path) -> None:

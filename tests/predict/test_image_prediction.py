@@ -50,6 +50,18 @@ def test_planes_of_a_time_series_count_from_one_each() -> None:
     assert progress[-1].done == progress[-1].total
 
 
+@pytest.mark.parametrize("planes", [1, 3])
+def test_it_is_said_where_cells_have_another_size_than_trained_for(planes: int) -> None:
+    large = disc_labels(np.array([(y, x, 45.0) for y in (50, 150, 250) for x in (50, 150, 250)]), (300, 320))
+    stack = np.stack([(large > 0).astype(np.uint8) * 200] * planes)
+    image = CellImage.from_array(stack[0] if planes == 1 else stack, "YX" if planes == 1 else "ZYX")
+    events, result = run(image)  # a model trained on 20 px
+    assert result.count == 9 * planes and result.diameter == pytest.approx(90, rel=0.05)
+    assert "of about 90 px, where the model was trained on 20 px" in events[-1].verdict
+    events, result = run(image, PredictOptions(diameter=20.0))
+    assert result.count == 0 and "trained" not in events[-1].verdict
+
+
 @pytest.mark.parametrize("axes", ["TYX", "ZYX"])
 def test_linking_keeps_identities(axes: str) -> None:
     options = PredictOptions(link_z=axes == "ZYX", link_t=axes == "TYX")

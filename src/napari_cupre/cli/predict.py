@@ -54,7 +54,7 @@ def add_commands(subparsers: Any) -> None:
         "--diameter",
         type=positive_number,
         metavar="PX",
-        help="cell diameter in px (default: the model's, or estimated from the image)",
+        help="cell diameter in px (default: the model's, unless the image clearly shows another)",
     )
     parser.add_argument(
         "--score",

@@ -117,6 +117,7 @@ def predict_image(
     indices = list(image.plane_indices())
     result = ImageResult(np.zeros(image.result_shape, dtype=np.int32))
     choice = _choose(detector, image, indices, options)
+    result.diameter = choice.diameter
     for number, index in enumerate(indices):
         if stop():
             result.complete = False

@@ -78,7 +78,8 @@ class PredictWidget(SessionWidget):
         self.diameter.setSuffix(" px")
         self.diameter.setSpecialValueText("auto")
         self.diameter.setToolTip(
-            "How wide your cells are; auto takes what the model was trained on, or looks at the image"
+            "How wide your cells are; auto takes what the model was trained on, "
+            "unless the image clearly shows another size"
         )
         self.score = QSpinBox()
         self.score.setRange(0, 95)
