@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -19,49 +15,6 @@ from napari_cupre.pretrain.sources import (
     collate_fields,
     split_numbers,
 )
-
-
-def annotation(number: int, category: int, box: tuple[int, int, int, int], crowd: int) -> dict[str, object]:
-    """A rectangle; as a polygon, or as the run lengths of a crowd."""
-    x, y, width, height = box
-    segmentation: object = [[x, y, x + width, y, x + width, y + height, x, y + height]]
-    if crowd:
-        mask = np.zeros((120, 160), np.uint8)
-        mask[y : y + height, x : x + width] = 1
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel(), [0]])))
-        segmentation = {"size": [120, 160], "counts": np.diff([0, *edges, mask.size]).tolist()}
-    return {
-        "image_id": number,
-        "category_id": category,
-        "bbox": list(box),
-        "area": width * height,
-        "iscrowd": crowd,
-        "segmentation": segmentation,
-    }
-
-
-@pytest.fixture
-def coco(tmp_path: Path) -> CocoSource:
-    """Four images with a cat, a dog and a crowd of dogs each; the fourth image's file is broken."""
-    images, annotations = [], []
-    for number in range(1, 5):
-        pixels = np.full((120, 160, 3), 30 * number, np.uint8)
-        pixels[20:60, 20:70] = (200, 80, 40)
-        iio.imwrite(tmp_path / f"{number}.png", pixels)
-        images.append({"id": number, "file_name": f"{number}.png", "height": 120, "width": 160})
-        annotations += [
-            annotation(number, 3, (20, 20, 50, 40), 0),
-            annotation(number, 7, (90, 50, 30, 30), 0),
-            annotation(number, 7, (100, 90, 50, 25), 1),
-        ]
-    document = {
-        "images": images,
-        "annotations": [{"id": n, **entry} for n, entry in enumerate(annotations, start=1)],
-        "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
-    }
-    (tmp_path / "coco.json").write_text(json.dumps(document))
-    (tmp_path / "4.png").write_bytes(b"broken")
-    return CocoSource(tmp_path / "coco.json", tmp_path)
 
 
 def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSource) -> None:

@@ -7,6 +7,8 @@ instances x image height x image width.
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
@@ -111,15 +113,36 @@ class CellRCNN(nn.Module):
             if was_training:
                 self.train()
 
+    @torch.no_grad()
+    def score_as_any_object(self, name: str) -> None:
+        """Make the class `name`, which nothing has taught, score what the other classes score, in place.
+
+        Its row becomes their mean, its bias raised by the log of their number: the sum of their
+        probabilities where all are alike.
+
+        Raises
+        ------
+        InputError
+            If there is no such class. With no other class nothing changes.
+        """
+        row = self._row(name)
+        score = self.heads.box.score
+        others = [other for other in range(1, score.out_features) if other != row]
+        if others:
+            score.weight[row] = score.weight[others].mean(0)
+            score.bias[row] = score.bias[others].mean() + log(len(others))
+
+    def _row(self, name: str) -> int:
+        """The row of a class in the scores; background has row 0."""
+        if name not in self.config.classes:
+            raise InputError(f"The model has no class {name!r}: it knows {', '.join(self.config.classes)}.")
+        return self.config.classes.index(name) + 1
+
     def keep_classes(self, names: tuple[str, ...] | list[str]) -> None:
         """Cut the class scores down to `names`, in place; boxes and masks know no classes."""
         from dataclasses import replace
 
-        if missing := [name for name in names if name not in self.config.classes]:
-            raise InputError(
-                f"The model has no class {missing[0]!r}: it knows {', '.join(self.config.classes)}."
-            )
-        rows = [0] + [self.config.classes.index(name) + 1 for name in names]
+        rows = [0] + [self._row(name) for name in names]
         old = self.heads.box.score
         new = nn.Linear(old.in_features, len(rows)).to(old.weight.device)
         with torch.no_grad():

@@ -130,7 +130,7 @@ class PretrainRun:
         self.is_first = self.ranks.is_first
         settings = self.settings
         sources = make_sources(settings, preset(settings.preset).diameter)
-        network = make_network(settings, sources.classes)
+        network = make_network(settings, sources)
         network.to(fabric.device, memory_format=memory_format(fabric.device))  # type: ignore[call-overload]
         if self.is_first:
             self.folder.write_settings(settings)
@@ -143,6 +143,7 @@ class PretrainRun:
             sources.notices += [remark] if remark else []
         if not self.resumed:
             yield from map(Notice, sources.notices)
+        self._teaches_cells = sources.teach_cells
         self.learner = Amt2(network, objective, settings, self.ranks)
         if self.resumed:
             self.counters = load_state(self.folder.state, self.learner)
@@ -284,11 +285,13 @@ class PretrainRun:
         )
 
     def finished_model(self) -> Model:
-        """The averaged weights as a model of the one class "cell"."""
+        """The averaged weights as a model of the one class "cell": where no source has it, of any object."""
         settings, counters = self.settings, self.counters
         average = self.learner.average
         with average.statistics.standing_in(settings.saved_domain):
             network = copy.deepcopy(average.network).cpu().requires_grad_(True)
+        if not self._teaches_cells:
+            network.score_as_any_object("cell")
         network.keep_classes(["cell"])
         training = {
             "objective": settings.objective,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,9 @@ from napari_cupre.pretrain.sources import (
 )
 from napari_cupre.pretrain.views import ViewPairs, ViewSettings
 
+SILENT = 10.0
+"""By how much the score of a class that nothing teaches is lowered; the finished model scores any object."""
+
 
 def stream_seed(seed: int, name: str) -> int:
     """A seed of its own for each random stream of a run."""
@@ -49,6 +53,11 @@ class Sources:
     mixed: list[tuple[LabelledSource, float]]
     held_out: list[tuple[LabelledSource, float]]
     notices: list[str]
+
+    @property
+    def teach_cells(self) -> bool:
+        """Whether "cell" is learned from a source, or, without a labelled source, left as it was."""
+        return not self.mixed or any("cell" in source.classes for source, _ in self.mixed)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -84,8 +93,9 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
     return sources
 
 
-def make_network(settings: PretrainSettings, classes: tuple[str, ...]) -> CellRCNN:
-    """The network with its initial weights: the same for the same seed.
+def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
+    """The network with its initial weights, and a score for each class of the sources: the same for the same
+    seed.
 
     Raises
     ------
@@ -94,15 +104,17 @@ def make_network(settings: PretrainSettings, classes: tuple[str, ...]) -> CellRC
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(settings.seed, "weights"))
-        network = CellRCNN(preset(settings.preset, classes=classes))
-    if settings.init == "scratch":
-        return network
+        network = CellRCNN(preset(settings.preset, classes=sources.classes))
     if settings.init == "imagenet":
         _load_imagenet(network)
-    elif settings.init == "coco" or settings.init == "coco":
+    elif settings.init == "coco":
         load_coco(network)
-    else:
+    elif settings.init != "scratch":
         _load_checkpoint(network, settings.init)
+    if not sources.teach_cells:
+        # Else the source's objects would first be told from what the start calls a cell, as its mistakes.
+        with torch.no_grad():
+            network.heads.box.score.bias[network.config.classes.index("cell") + 1] -= SILENT
     return network
 
 
@@ -138,15 +150,23 @@ def _load_checkpoint(network: CellRCNN, name: str) -> None:
 
 @torch.no_grad()
 def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
-    """Take over the scores of background and of the classes that both networks know."""
+    """Take over the scores of background and of the classes that both networks know.
+
+    The others start alike, together as likely as any class of the start: a checkpoint that knows only "cell"
+    goes on with the categories of COCO without taking their objects for background first.
+    """
     ours, theirs = network.heads.box.score, start.heads.box.score
     if ours.in_features != theirs.in_features:
         return
     known = {name: row for row, name in enumerate(("", *start.config.classes))}
+    new = [name for name in network.config.classes if name not in known]
     for row, name in enumerate(("", *network.config.classes)):
         if name in known:
-            ours.weight[row].copy_(theirs.weight[known[name]])
-            ours.bias[row].copy_(theirs.bias[known[name]])
+            ours.weight[row] = theirs.weight[known[name]]
+            ours.bias[row] = theirs.bias[known[name]]
+        else:
+            ours.weight[row] = theirs.weight[1:].mean(0)
+            ours.bias[row] = theirs.bias[1:].mean() + log(len(known) - 1) - log(len(new))
 
 
 def looking_model(settings: PretrainSettings, network: CellRCNN) -> Model:
