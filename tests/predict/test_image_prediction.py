@@ -5,11 +5,12 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
-from predict_oracle import disc_labels, seeing_model
+from predict_oracle import disc_labels, scattered_discs, seeing_model
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.events import Finished, Notice, Progress
+from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.image import PlaneFound, PredictOptions, TilePainted, predict_image
 from napari_cupre.predict.link import best_pairs, link
 from napari_cupre.predict.reader import PlaneReader
@@ -28,9 +29,9 @@ def moving_discs(steps: int) -> np.ndarray:
     return np.stack(planes)
 
 
-def run(image: CellImage, options: PredictOptions | None = None, **more):
+def run(image: CellImage, options: PredictOptions | None = None, model: Model | None = None, **more):
     events = []
-    steps = predict_image(seeing_model(20.0), image, options, **more)
+    steps = predict_image(model or seeing_model(20.0), image, options, **more)
     while True:
         try:
             events.append(next(steps))
@@ -118,6 +119,29 @@ def test_an_unreadable_plane_is_named_and_the_rest_goes_on() -> None:
     assert "partial" in events[-1].verdict
     with pytest.raises(InputError, match="damaged"):
         run(CellImage.from_array(broken[1], "YX"))
+
+
+def test_a_plane_that_cannot_be_looked_at_as_a_whole_is_predicted_by_tile() -> None:
+    """What is not seen beforehand must not be taken for one piece: every other tile is still there."""
+    shape = (1100, 1150)
+    discs = scattered_discs(2, shape, (10, 14), 200, 4.0)
+
+    def damaged(block: np.ndarray, block_info: dict) -> np.ndarray:
+        if block_info[0]["chunk-location"] == (2, 2):
+            raise OSError("page is truncated")
+        return block
+
+    lazy = da.from_array((disc_labels(discs, shape) > 0).astype(np.uint8) * 200, chunks=(256, 256))
+    image = CellImage.from_array(
+        lazy.map_blocks(damaged, dtype=lazy.dtype, meta=np.empty((0, 0), "u1")), "YX"
+    )
+    events, result = run(image, PredictOptions(tile=256), model=seeing_model(24.0))
+    assert sum(isinstance(event, Notice) for event in events) > 0
+    assert not result.complete
+    assert (
+        result.labels[:256].any() and result.labels[-200:, :256].any() and result.labels[-200:, -200:].any()
+    )
+    assert result.count > 0.7 * len(discs)
 
 
 def test_stopping_returns_what_is_done() -> None:

@@ -165,6 +165,28 @@ def test_an_image_without_a_cell_keeps_the_diameter_trained_for(shape: tuple[int
     assert len(cells) == 0 and cells.diameter == 31.0
 
 
+@pytest.mark.parametrize("tile", [None, 256])
+@pytest.mark.parametrize("cells", [1, 2, 3, 4])
+def test_a_few_specks_do_not_outweigh_the_cells_beside_them(cells: int, tile: int | None) -> None:
+    """Each image has four to twelve times as many specks of a third of the diameter."""
+    shape = (300, 360)
+    discs = np.array([(70 + 150 * (n // 2), 80 + 180 * (n % 2), 12.0) for n in range(cells)])
+    specks = np.array([(20 + 80 * (n // 4), 30 + 90 * (n % 4), 4.0) for n in range(4 * cells)])
+    image = disc_image(np.concatenate([discs, specks]), shape)
+    found = predict_plane(seeing_model(24.0), image, tile=tile)
+    assert found.diameter == 24.0
+    assert f1(disc_labels(discs, shape), found.labels) == 1.0
+
+
+@pytest.mark.parametrize("tile", [None, 256])
+def test_a_single_cell_may_be_larger_than_trained_for(tile: int | None) -> None:
+    shape = (400, 450)
+    discs = np.array([(200.0, 220.0, 60.0)])
+    found = predict_plane(seeing_model(24.0), disc_image(discs, shape), tile=tile)
+    assert found.diameter == pytest.approx(120, rel=0.1)
+    assert f1(disc_labels(discs, shape), found.labels) == 1.0
+
+
 def test_many_doubtful_cells_of_another_size_change_nothing() -> None:
     """Noise looks like cells of any size, but like none that the network is sure of."""
     detector = Unsure()
@@ -232,13 +254,20 @@ def test_the_score_is_what_was_asked_for_else_follows_how_sure_the_network_is() 
     detector.level = 0.6  # nothing that it is sure of: it may be noise
     assert choose(detector, [image], None, None).score == pytest.approx(0.7)  # type: ignore[arg-type]
     detector.model = detector.model.copy(diameter=17.0)
-    assert choose(detector, [], None, None) == Choice(17.0, 0.5, doubt=True)  # type: ignore[arg-type]
+    assert choose(detector, None, None, None) == Choice(17.0, 0.5, doubt=True)  # type: ignore[arg-type]
+    assert choose(detector, [], None, None) == Choice(17.0, 0.5)  # type: ignore[arg-type]
     assert choose(detector, [image], None, None) == Choice(17.0, 0.5)  # type: ignore[arg-type]
+
+
+def _sure_view(share: float) -> View:
+    """A hundred cells, so large a share of them sure."""
+    scores = np.where(np.arange(100) < round(100 * share), 0.95, 0.6)
+    return View(1.0, 1e6, scores, np.full(100, 20.0))
 
 
 @given(st.floats(0.05, 1), st.floats(0.05, 1))
 def test_the_surer_the_network_the_more_is_asked_of_a_cell(one: float, other: float) -> None:
-    less, more = (View(1.0, 9.0, 20.0, 100.0, sure).certainty for sure in sorted((one, other)))
+    less, more = (_sure_view(sure).certainty for sure in sorted((one, other)))
     assert 0.35 <= less <= more <= 0.6
 
 

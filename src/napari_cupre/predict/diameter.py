@@ -3,7 +3,9 @@ where an image shows cells of another size than a model was trained for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -60,23 +62,47 @@ AS_SURE = 0.5
 sure cells must not fall by more than this."""
 
 
-class View(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class View:
     """What is seen at one scale.
 
     Attributes
     ----------
     factor : network px per image px.
-    weight : sum of the squared scores of the cells.
-    diameter : their median, weighted by squared score, in image px.
     area : image px that were looked at.
-    sure : share of them that score higher than `SURE`.
+    scores : of the cells, float64 (N,).
+    diameters : of the cells in image px, float64 (N,).
     """
 
     factor: float
-    weight: float
-    diameter: float
     area: float
-    sure: float
+    scores: np.ndarray
+    diameters: np.ndarray
+
+    @cached_property
+    def weight(self) -> float:
+        """Sum of the squared scores of the cells."""
+        return float((self.scores**2).sum())
+
+    @cached_property
+    def diameter(self) -> float:
+        """The cells' median diameter, weighted by squared score, in image px; 0 where there is no cell."""
+        if len(self.scores) == 0:
+            return 0.0
+        order = np.argsort(self.diameters)
+        summed = np.cumsum(self.scores[order] ** 2)
+        middle = np.searchsorted(summed, summed[-1] / 2)
+        return float(self.diameters[order][min(middle, len(order) - 1)])
+
+    @property
+    def sure(self) -> float:
+        """Share of the cells that score higher than `SURE`."""
+        return float(np.mean(self.scores > SURE)) if len(self.scores) else 0.0
+
+    def coverage(self, chosen: np.ndarray) -> float:
+        """Share of the image under the chosen cells, bool (N,), each counted by its squared score."""
+        under = (self.scores[chosen] * self.diameters[chosen]) ** 2
+        return float(np.pi / 4 * under.sum() / self.area)
 
     @property
     def density(self) -> float:
@@ -120,28 +146,41 @@ def estimate(detector: Detector, pieces: list[np.ndarray]) -> View | None:
 def fits(view: View, diameter: float) -> bool:
     """Whether what was seen at a model's own scale confirms that the cells have its `diameter` in image px.
 
-    Cells of another size are found badly or not at all, so few cells confirm nothing, nor does a median
-    that is `OFF`.
+    Cells of another size are found badly or not at all, so few cells confirm nothing (they may be pieces of
+    large ones), nor does a median that is `OFF`.
     """
     return view.weight >= ENOUGH and _near(view.diameter, diameter)
 
 
-def another(detector: Detector, pieces: list[np.ndarray], diameter: float) -> View | None:
+def another(detector: Detector, pieces: list[np.ndarray], diameter: float, own: View) -> View | None:
     """The view at another scale than that of a model's own `diameter`, where the image clearly asks for it.
+
+    Smaller cells must be many, as dust and grain are everywhere; of larger ones an image may hold one. Cells
+    of other sizes must cover as much of the image as those of the model's own: specks do not outweigh the
+    few cells beside them.
 
     Parameters
     ----------
     detector, pieces : see `estimate`.
-    diameter : in image px, for which the model was trained; `fits` has not confirmed it.
+    diameter : in image px, for which the model was trained.
+    own : what is seen at its scale; `fits` has not confirmed it.
     """
     view = estimate(detector, pieces)
     if view is None or view.sure < SEEN or _near(view.diameter, diameter):
         return None
-    return view
+    if view.weight < ENOUGH and view.diameter < diameter:
+        return None  # a speck or two
+    as_trained = own.coverage(_near(own.diameters, diameter))
+    return view if view.coverage(~_near(view.diameters, diameter)) >= as_trained else None
 
 
-def _near(one: float, other: float) -> bool:
-    return 1 / OFF <= one / other <= OFF
+@overload
+def _near(found: float, diameter: float) -> bool: ...
+@overload
+def _near(found: np.ndarray, diameter: float) -> np.ndarray: ...
+def _near(found: float | np.ndarray, diameter: float) -> bool | np.ndarray:
+    """Whether cells are about as large as those that a model was trained on."""
+    return (found >= diameter / OFF) & (found <= diameter * OFF)
 
 
 def _first(detector: Detector, pieces: list[np.ndarray]) -> View:
@@ -179,17 +218,10 @@ def look(detector: Detector, pieces: list[np.ndarray], diameter: float) -> View:
 
 def summary(found: list[Found], factor: float, area: float) -> View:
     """The cells found in `area` image px at a scale, seen as one."""
-    scores = np.concatenate([cells.scores for cells in found])
-    diameters = np.concatenate([mask_diameters(cells) for cells in found])
+    scores = np.concatenate([cells.scores for cells in found]).astype(np.float64)
+    diameters = np.concatenate([mask_diameters(cells) for cells in found]).astype(np.float64)
     seen = diameters > 0
-    scores, diameters = scores[seen], diameters[seen]
-    if len(scores) == 0:
-        return View(factor, 0.0, 0.0, area, 0.0)
-    order = np.argsort(diameters)
-    weights = scores.astype(np.float64) ** 2
-    middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
-    median = float(diameters[order][min(middle, len(order) - 1)])
-    return View(factor, float(weights.sum()), median, area, float(np.mean(scores > SURE)))
+    return View(factor, area, scores[seen], diameters[seen])
 
 
 def mask_diameters(found: Found) -> np.ndarray:

@@ -185,7 +185,7 @@ def _choose(
 ) -> Choice:
     """One diameter and score for all planes: seen, if they must be, on up to three of them."""
     if not must_look(detector, image.plane_shape, len(indices), options.diameter, options.tile):
-        return choose(detector, [], options.diameter, options.score)
+        return choose(detector, None, options.diameter, options.score)
     views: list[np.ndarray] = []
     for position in sorted({len(indices) // 4, len(indices) // 2, (3 * len(indices)) // 4}):
         try:

@@ -170,13 +170,14 @@ def must_look(
 
 
 def choose(
-    detector: Detector, pieces: list[np.ndarray], diameter: float | None, score: float | None
+    detector: Detector, pieces: list[np.ndarray] | None, diameter: float | None, score: float | None
 ) -> Choice:
     """The diameter as asked for, else as trained for unless another is seen in `pieces`, else as seen.
 
     Where the diameter is seen in the image, the score, if it is None, is what is seen too; else it is
-    `DEFAULT_SCORE`. Where no cell is seen, the diameter is the model's or the network's own. Without pieces
-    a diameter that the model was trained for is in doubt.
+    `DEFAULT_SCORE`. Where no cell is seen, the diameter is the model's or the network's own. Where the image
+    need not be seen (None, see `must_look`) a diameter that the model was trained for is in doubt; where it
+    cannot be (an empty list) it stands.
 
     Raises
     ------
@@ -191,11 +192,11 @@ def choose(
     if known is None:
         seen = estimate(detector, pieces) if pieces else None
         return Choice(detector.diameter, asked) if seen is None else _as_seen(seen, score)
-    if not pieces:
+    if pieces is None:
         return Choice(known, asked, doubt=True)
-    if fits(look(detector, pieces, known), known):
+    if not pieces or fits(own := look(detector, pieces, known), known):
         return Choice(known, asked)
-    seen = another(detector, pieces, known)
+    seen = another(detector, pieces, known, own)
     return Choice(known, asked) if seen is None else _as_seen(seen, score)
 
 
@@ -288,7 +289,7 @@ def predict_plane(
         )
     detector = model if isinstance(model, Detector) else Detector(model)
     shape = (image.shape[0], image.shape[1])
-    pieces = [image] if must_look(detector, shape, 1, diameter, tile) else []
+    pieces = [image] if must_look(detector, shape, 1, diameter, tile) else None
     steps = iter_plane(
         detector,
         lambda region: image[region.slices],
@@ -330,8 +331,9 @@ def iter_plane(
     if choice.doubt:
         piece = read(plan.tiles[0].read)
         found = detector([piece], plan.factor, choice.score)[0]
-        if not fits(summary([found], plan.factor, float(shape[0] * shape[1])), choice.diameter):
-            seen = another(detector, [piece], choice.diameter)
+        own = summary([found], plan.factor, float(shape[0] * shape[1]))
+        if not fits(own, choice.diameter):
+            seen = another(detector, [piece], choice.diameter, own)
             if seen is not None:
                 choice, found = _as_seen(seen, score), None
                 plan = plan_plane(shape, detector.diameter, choice.diameter, tile)
