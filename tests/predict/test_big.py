@@ -108,6 +108,25 @@ def test_result_is_an_ome_zarr_with_scale_levels_and_table(image: CellImage, tmp
         assert columns.max() <= row.x2 + 1
 
 
+@pytest.mark.parametrize("parts", range(4))
+def test_coarser_levels_grow_with_the_finest(tmp_path: Path, parts: int) -> None:
+    """Viewers show the whole of a slide by them, long before it is done."""
+    rng = np.random.default_rng(parts)
+    shape = (3, 2100, 1501)
+    store = LabelStore(tmp_path / "labels.zarr", CellImage.from_array(da.zeros(shape, chunks=500), "ZYX"))
+    for _ in range(5):
+        top, left = rng.integers(0, 2099), rng.integers(0, 1500)
+        bottom, right = rng.integers(top + 1, 2101), rng.integers(left + 1, 1502)
+        part = rng.integers(0, 900, (bottom - top, right - left), dtype=np.int32)
+        store.plane({"Z": 1})[top:bottom, left:right] = part
+    group = zarr.open_group(tmp_path / "labels.zarr", mode="r")
+    finest = np.asarray(group["0"])
+    assert finest[1].any() and not finest[0].any()
+    assert [level["path"] for level in group.attrs["multiscales"][0]["datasets"]] == ["0", "1", "2"]
+    for level in (1, 2):
+        np.testing.assert_array_equal(np.asarray(group[str(level)]), finest[:, :: 2**level, :: 2**level])
+
+
 def test_a_stopped_job_goes_on_where_it_was(image: CellImage, tmp_path: Path) -> None:
     run(image, tmp_path / "whole.zarr")
     out = tmp_path / "slide.zarr"

@@ -24,7 +24,7 @@ from napari_cupre.predict.reader import PlaneReader
 BIG_PIXELS = 6000 * 6000
 """Planes with more pixels than this go tile by tile to disk."""
 
-LAYOUT = 2
+LAYOUT = 3
 """Rises when tiles come to lie elsewhere: half of a job cannot be done by one layout and half by another."""
 
 LARGEST_TILE = 2048
@@ -114,7 +114,7 @@ def predict_big(
         result = BigResult(out, table, ledger.count(), job.complete, job.diameter)
         _write_table(table, ledger, list(image.plane_indices()), detector.model.info.classes)
         if job.complete:
-            store.finish(image, {"cells": result.count, "diameter": result.diameter})
+            store.finish({"cells": result.count, "diameter": result.diameter})
     finally:
         ledger.close()
     if result.complete:

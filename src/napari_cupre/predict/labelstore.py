@@ -16,15 +16,15 @@ CHUNK = 512
 """Side of a stored chunk, px."""
 
 SMALLEST_LEVEL = 1024
-"""Coarser levels are added until a plane is no longer than this."""
+"""There are coarser levels until a plane is no longer than this."""
 
-_BLOCK = 2048  # px; with 4096 a slide of 10,000 px peaked 155 MB higher
 _MARK = "napari_cupre"
 _AXIS_KIND = {"T": "time", "Z": "space", "Y": "space", "X": "space"}
 
 
 class LabelStore:
-    """The label image of one `CellImage`, a Zarr group with the levels of a pyramid.
+    """The label image of one `CellImage`, a Zarr group with the levels of a pyramid, which grow together: a
+    viewer can show the whole of a slide while it is predicted.
 
     Parameters
     ----------
@@ -49,19 +49,22 @@ class LabelStore:
                 self._group = self._create(image)
         except OSError as error:
             raise self._fault(error) from error
-        self.labels: Any = self._group["0"]
+        self.levels: list[Any] = [self._group[name] for name in _level_names(image.result_shape)]
 
     def _create(self, image: CellImage) -> Any:
         group = zarr.create_group(self.path, zarr_format=2)
-        shape = image.result_shape
-        _level(group, "0", shape)
-        group.attrs.update(_metadata(image, levels=1) | {_MARK: {"complete": False}})
+        *leading, rows, columns = image.result_shape
+        names = _level_names(image.result_shape)
+        for level, name in enumerate(names):
+            _level(group, name, (*leading, -(-rows // 2**level), -(-columns // 2**level)))
+        group.attrs.update(_metadata(image, len(names)) | {_MARK: {"complete": False}})
         return group
 
     def _reopen(self, image: CellImage) -> Any:
         try:
             group: Any = zarr.open_group(self.path, mode="r+", zarr_format=2)
-            ours = _MARK in group.attrs and group["0"].shape == image.result_shape
+            levels = [group[name] for name in _level_names(image.result_shape)]
+            ours = _MARK in group.attrs and levels[0].shape == image.result_shape
         except (KeyError, ValueError, FileNotFoundError):
             ours = False
         if not ours:
@@ -79,31 +82,12 @@ class LabelStore:
         """One plane to be read and written by region."""
         return StoredPlane(self, tuple(index[axis] for axis in self._axes[:-2]))
 
-    def finish(self, image: CellImage, notes: dict[str, Any]) -> None:
-        """Add the coarser levels, and mark the whole as complete."""
-        names = ["0"]
+    def finish(self, notes: dict[str, Any]) -> None:
+        """Mark the whole as complete."""
         try:
-            while max(self._group[names[-1]].shape[-2:]) > SMALLEST_LEVEL:
-                names.append(str(len(names)))
-                self._halve(names[-2], names[-1])
-            self._group.attrs.update(_metadata(image, len(names)) | {_MARK: notes | {"complete": True}})
+            self._group.attrs.update({_MARK: notes | {"complete": True}})
         except OSError as error:
             raise self._fault(error) from error
-
-    def _halve(self, fine_name: str, coarse_name: str) -> None:
-        """Every second row and column, block by block: labels must not be averaged."""
-        fine = self._group[fine_name]
-        rows, columns = (-(-side // 2) for side in fine.shape[-2:])
-        coarse = _level(self._group, coarse_name, (*fine.shape[:-2], rows, columns))
-        for index in np.ndindex(*fine.shape[:-2]):
-            for top in range(0, rows, _BLOCK // 2):
-                for left in range(0, columns, _BLOCK // 2):
-                    block = fine[
-                        (*index, slice(2 * top, 2 * top + _BLOCK), slice(2 * left, 2 * left + _BLOCK))
-                    ]
-                    small = block[::2, ::2]
-                    where = (*index, slice(top, top + small.shape[0]), slice(left, left + small.shape[1]))
-                    coarse[where] = small
 
     def _fault(self, error: OSError) -> EnvironmentFault:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -122,17 +106,37 @@ class StoredPlane:
 
     @property
     def shape(self) -> tuple[int, int]:
-        rows, columns = self._store.labels.shape[-2:]
+        rows, columns = self._store.levels[0].shape[-2:]
         return rows, columns
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
-        return np.asarray(self._store.labels[(*self._index, *key)])
+        return np.asarray(self._store.levels[0][(*self._index, *key)])
 
     def __setitem__(self, key: tuple[slice, slice], value: np.ndarray) -> None:
         try:
-            self._store.labels[(*self._index, *key)] = value
+            for level, labels in enumerate(self._store.levels):
+                # Labels must not be averaged: of each level every second row and column goes to the next.
+                (rows, first_row), (columns, first_column) = (_thinned(side, 2**level) for side in key)
+                small = value[first_row :: 2**level, first_column :: 2**level]
+                if small.size:
+                    labels[(*self._index, rows, columns)] = small
         except OSError as error:
             raise self._store._fault(error) from error
+
+
+def _thinned(part: slice, step: int) -> tuple[slice, int]:
+    """Where every `step`-th of the px of a part goes, and the first of them, counted from its start."""
+    start, stop = -(-part.start // step), -(-part.stop // step)
+    return slice(start, stop), start * step - part.start
+
+
+def _level_names(shape: tuple[int, ...]) -> list[str]:
+    """One for each level of a pyramid on `shape`, finest first."""
+    names, side = ["0"], max(shape[-2:])
+    while side > SMALLEST_LEVEL:
+        names.append(str(len(names)))
+        side = -(-side // 2)
+    return names
 
 
 def _level(group: Any, name: str, shape: tuple[int, ...]) -> zarr.Array:
