@@ -140,6 +140,19 @@ def test_a_damaged_lazy_plane_is_an_input_error():
             read()
 
 
+def test_the_stretch_of_a_small_damaged_plane_comes_from_what_can_be_read():
+    def fail(block, block_info=None):
+        if block_info[0]["chunk-location"] == (0, 1):
+            raise OSError("unexpected end of file")
+        return block
+
+    pixels = np.arange(64.0).reshape(8, 8)
+    lazy = da.from_array(pixels, chunks=4).map_blocks(fail, meta=np.zeros((0, 0)), dtype=float)
+    stretch = CellImage(lazy, "YX", name="torn").stretch()
+    rest = np.concatenate([pixels[:4, :4].ravel(), pixels[4:].ravel()])
+    assert stretch == fit_stretch(rest[:, None])
+
+
 def test_layer_values_follow_their_axes():
     image = CellImage.from_layer_data(
         np.zeros((2, 5, 8, 9)),

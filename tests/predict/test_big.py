@@ -18,9 +18,10 @@ from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.evaluate.matching import match_instances
 from napari_cupre.events import Finished, Notice
 from napari_cupre.model.checkpoint import Model
-from napari_cupre.predict.big import is_big, ledger_path, predict_big
+from napari_cupre.predict.big import ledger_path, predict_big
 from napari_cupre.predict.image import PredictOptions, TilePainted, predict_image
 from napari_cupre.predict.labelstore import LabelStore
+from napari_cupre.predict.limits import is_big
 
 SHAPE = (400, 440)
 OPTIONS = PredictOptions(diameter=24.0, tile=256)

@@ -131,7 +131,7 @@ def test_a_full_disk_ends_the_run_with_one_sentence(
 def test_large_images_go_to_zarr(
     model_file: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_cupre.predict.big.BIG_PIXELS", 1000)
+    monkeypatch.setattr("napari_cupre.predict.limits.BIG_PIXELS", 1000)
     out = tmp_path / "out"
     _, result = run(job_of(model_file, out), [folder / "field0.png"])
     assert result.done == 1

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
+import zarr
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
-from napari_cupre.service.protocol import Failed, PlaneDone, PlaneRelabelled, PredictRequest, TileDone
+from napari_cupre.predict.labelstore import LabelStore, cells_table
+from napari_cupre.service.protocol import (
+    Failed,
+    PlaneDone,
+    PlaneRelabelled,
+    PredictRequest,
+    SlideGrown,
+    TileDone,
+)
+from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.predict import PredictWidget
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
@@ -26,6 +38,7 @@ class Prediction:
         self.images: list[np.ndarray] = []
         self.fails_on = ""
         self.waits_for_stop = False
+        self.result: dict[str, float] = {}
 
     def __call__(self, request: PredictRequest) -> Iterator[Event]:
         image = np.load(request.image)
@@ -52,7 +65,7 @@ class Prediction:
                 np.where(labels > 0, labels - labels.max() + 2, 0).astype(np.int32),
                 np.array([1, 2], np.int32),
             )
-        yield Finished("done", {"cells": 2 * len(planes), "complete": True})
+        yield Finished("done", {"cells": 2 * len(planes), "complete": True, **self.result})
 
     @staticmethod
     def plane_done(index: dict[str, int], labels: np.ndarray, number: int) -> PlaneDone:
@@ -152,6 +165,96 @@ def test_all_open_images_and_one_that_fails(
     assert "bad cannot be used" in widget.notice.text
     assert "4 cells in 2 images" in widget.result.text
     assert "bad cells (cupre)" not in viewer.layers and "good cells (cupre)" in viewer.layers
+
+
+def test_what_is_odd_about_an_image_is_said(
+    widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    prediction.result = {"diameter": 31.0, "trained": 20.0}
+    run(widget, qtbot)
+    assert widget.notice.text == "field: done"
+    prediction.result = {"diameter": 20.0, "trained": 20.0}
+    run(widget, qtbot)
+    assert widget.notice.text == ""
+
+
+def test_an_image_that_cannot_be_read_is_said_and_the_others_go_on(
+    viewer: Any, widget: PredictWidget, qtbot: Any
+) -> None:
+    calls = []
+
+    def fail(block: np.ndarray) -> np.ndarray:
+        calls.append(block.shape)
+        if len(calls) > 3:  # napari has drawn it before
+            raise OSError("page is truncated")
+        return block
+
+    torn = da.zeros((20, 30), chunks=20).map_blocks(fail, dtype=float, meta=np.zeros((0, 0)))
+    viewer.add_image(torn, name="torn", contrast_limits=(0, 1))
+    calls += [(0, 0)] * 4
+    widget.all_images.setChecked(True)
+    run(widget, qtbot)
+    assert "torn: a part of it cannot be read (page is truncated)" in widget.notice.text
+    assert "2 cells in 1 image" in widget.result.text
+
+
+def test_a_slide_is_shown_from_disk_while_it_grows_and_saved_by_copying(
+    viewer: Any,
+    widget: PredictWidget,
+    prediction: Prediction,
+    qtbot: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_cupre.predict.limits.BIG_PIXELS", 1000 * 1000)
+    slide = np.zeros((1500, 1100), np.uint8)
+    viewer.add_image(slide, name="slide", scale=(0.5, 0.5))
+    widget.session.image = viewer.layers["slide"]
+    store = LabelStore(tmp_path / "slide.zarr", CellImage.from_array(slide, "YX"))
+
+    def script(request: PredictRequest) -> Iterator[Event]:
+        Path(request.image).unlink()
+        for step in range(2):
+            part = np.full((10, 10), step + 1, np.int32)
+            store.plane({})[100 * step : 100 * step + 10, 0:10] = part
+            yield SlideGrown(str(store.path), {})
+        rows = "label,x1,y1,x2,y2,score,class\n1,0,0,10,10,0.9,cell\n2,0,100,10,110,0.8,cell\n"
+        cells_table(store.path).write_text(rows)
+        yield Finished("2 cells in slide.zarr.", {"cells": 2, "complete": True, "path": str(store.path)})
+
+    prediction.engine.script = script
+    run(widget, qtbot)
+    assert prediction.engine.requests[0].to_disk and prediction.engine.requests[0].is_copy
+    layer = viewer.layers["slide cells (cupre)"]
+    assert layer.multiscale and [level.shape for level in layer.data] == [(1500, 1100), (750, 550)]
+    np.testing.assert_allclose(layer.scale, (0.5, 0.5))
+    assert layer.get_value((52, 2), world=True)[1] == 2
+    assert list(layer.features["score"]) == pytest.approx([0.9, 0.8])
+    assert "2 cells in slide.zarr" in widget.notice.text
+    out = tmp_path / "saved"
+    out.mkdir()
+    widget.saver.save(out)
+    qtbot.waitUntil(lambda: widget.session.saving.status.state.is_over, timeout=WAIT)
+    assert np.asarray(zarr.open_group(out / "slide.zarr", mode="r")["0"])[100, 0] == 2
+    assert (out / "slide_cells.csv").read_text() == cells_table(store.path).read_text()
+    assert not list(out.glob(".*"))
+
+
+def test_a_lazy_image_is_read_from_its_file_by_the_engine(tmp_path: Path) -> None:
+    pixels = np.arange(90 * 80, dtype=np.uint16).reshape(90, 80)
+    path = tmp_path / "image.zarr"
+    zarr.create_array(path, data=pixels, chunks=(32, 32), zarr_format=2)
+
+    def found(data: Any, file: Path | None = path) -> Path | None:
+        layer: Any = SimpleNamespace(source=SimpleNamespace(path=file))
+        return source_file(layer, CellImage.from_array(data, "YX"))
+
+    lazy = da.from_array(pixels, chunks=32)
+    assert found(lazy) == path
+    assert found(lazy, None) is None and found(lazy, tmp_path / "gone.zarr") is None
+    assert found(lazy + 1) is None, "other pixels"
+    assert found(lazy[:80]) is None and found(lazy.astype(float)) is None
+    assert found(pixels) is None, "in memory, and may have been painted on"
 
 
 def test_a_failure_is_one_sentence(widget: PredictWidget, prediction: Prediction, qtbot: Any) -> None:

@@ -138,20 +138,28 @@ def _subsample(plane: Any) -> tuple[np.ndarray, np.ndarray]:
     """Pixels that stand for all of the plane's, (n, m) or (n, m, C), and all that are in memory."""
     rows, columns = plane.shape[:2]
     if not isinstance(plane, np.ndarray):
-        read = np.asarray(plane) if max(rows, columns) <= _SMALL_SIDE else _sample_blocks(plane)
+        read = _whole(plane) if max(rows, columns) <= _SMALL_SIDE else _sample_blocks(plane, _BLOCK)
         return read, read
     step = math.ceil(math.sqrt(rows * columns / MAX_SAMPLES))
     return plane[::step, ::step], plane
 
 
-def _sample_blocks(plane: Any) -> np.ndarray:
-    """A regular subsample of the blocks of a dask plane, (n, 1) or (n, 1, C).
+def _whole(plane: Any) -> np.ndarray:
+    """A dask plane in memory; what can be read of it if its file is damaged."""
+    try:
+        return np.asarray(plane)
+    except Exception:
+        return _sample_blocks(plane, 1)
+
+
+def _sample_blocks(plane: Any, least: int) -> np.ndarray:
+    """A regular subsample of the blocks (of `least` px or more) of a dask plane, (n, 1) or (n, 1, C).
 
     A few windows of a slide say little about it: what is bright may lie between them. Reading all of its
     blocks once takes about a hundredth of the time that the network needs for them; of the largest slides
     a regular grid of blocks is read.
     """
-    bands, stripes = (_some_blocks(plane.shape[axis], plane.chunksize[axis]) for axis in (0, 1))
+    bands, stripes = (_some_blocks(plane.shape[axis], plane.chunksize[axis], least) for axis in (0, 1))
     step = math.ceil(math.sqrt(plane.shape[0] * plane.shape[1] / _LAZY_SAMPLES))
     parts, fault = [], None
     for rows in bands:
@@ -168,9 +176,9 @@ def _sample_blocks(plane: Any) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _some_blocks(length: int, chunk: int) -> list[slice]:
-    """Evenly spread blocks of whole chunks along an axis."""
-    side = chunk * math.ceil(_BLOCK / chunk)
+def _some_blocks(length: int, chunk: int, least: int) -> list[slice]:
+    """Evenly spread blocks of whole chunks, at least `least` px, along an axis."""
+    side = chunk * math.ceil(least / chunk)
     starts = np.arange(0, length, side)
     chosen = np.linspace(0, len(starts) - 1, min(len(starts), _BLOCKS_PER_SIDE)).round().astype(int)
     return [slice(start, start + side) for start in starts[chosen].tolist()]

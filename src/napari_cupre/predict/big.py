@@ -16,13 +16,10 @@ from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.image import PredictOptions, TilePainted, other_size
-from napari_cupre.predict.labelstore import LabelStore
+from napari_cupre.predict.labelstore import LabelStore, cells_table
 from napari_cupre.predict.ledger import Ledger
 from napari_cupre.predict.plane import Choice, Plan, check_score, choose, plan_plane, run_tiles
 from napari_cupre.predict.reader import PlaneReader
-
-BIG_PIXELS = 6000 * 6000
-"""Planes with more pixels than this go tile by tile to disk."""
 
 LAYOUT = 3
 """Rises when tiles come to lie elsewhere: half of a job cannot be done by one layout and half by another."""
@@ -49,12 +46,6 @@ class BigResult:
     count: int
     complete: bool
     diameter: float
-
-
-def is_big(image: CellImage) -> bool:
-    """Whether a plane of this image should go to disk tile by tile."""
-    rows, columns = image.plane_shape
-    return rows * columns > BIG_PIXELS
 
 
 def ledger_path(out: Path) -> Path:
@@ -85,7 +76,7 @@ def predict_big(
     Yields
     ------
     Event : `Notice`, `Progress` in tiles, `TilePainted`, and last `Finished` with "path", "cells",
-        "complete" and "diameter".
+        "complete", "diameter" and "trained" (see `predict_image`).
 
     Raises
     ------
@@ -104,7 +95,7 @@ def predict_big(
     settings = _settings(detector.model, image, options)
     out.parent.mkdir(parents=True, exist_ok=True)
     store = LabelStore(out, image)
-    table = out.with_name(f"{out.stem}_cells.csv")
+    table = cells_table(out)
     if store.complete and table.exists() and not ledger_path(out).exists():
         raise InputError(f'"{out}" is complete already: delete it to predict it anew.')
     ledger = Ledger(ledger_path(out), settings)
@@ -246,5 +237,6 @@ def _finished(result: BigResult, trained: float | None) -> Finished:
             "cells": result.count,
             "complete": result.complete,
             "diameter": result.diameter,
+            "trained": trained,
         },
     )

@@ -100,7 +100,8 @@ def predict_image(
     Yields
     ------
     Event : `Progress` in tiles and planes, `TilePainted` and `PlaneFound` as results grow, `Notice` for what
-        cannot be read, and last `Finished` with "cells", "planes", "complete" and "diameter".
+        cannot be read, and last `Finished` with "cells", "planes", "complete", "diameter" and "trained", the
+        diameter that the model would have taken (None where it has none, or one was asked for).
 
     Returns
     -------
@@ -255,6 +256,7 @@ def finished(result: ImageResult, trained: float | None = None) -> Finished:
             "planes": len(result.planes),
             "complete": result.complete,
             "diameter": result.diameter,
+            "trained": trained,
         },
     )
 

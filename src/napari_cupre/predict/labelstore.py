@@ -98,6 +98,22 @@ class LabelStore:
         )
 
 
+def cells_table(path: Path) -> Path:
+    """The CSV beside the labels at `path`, with box, score and class of every cell; written at the end."""
+    return path.with_name(f"{path.stem}_cells.csv")
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """What was noted of the labels at `path`: "complete", and once they are "cells" and "diameter"; nothing
+    where there are none of ours.
+    """
+    try:
+        attributes: Any = zarr.open_group(path, mode="r", zarr_format=2).attrs.asdict()
+        return dict(attributes[_MARK])
+    except (KeyError, ValueError, FileNotFoundError):
+        return {}
+
+
 class StoredPlane:
     """A (Y, X) view of one plane of a store, read and written by slices."""
 

@@ -17,9 +17,10 @@ from napari_cupre.export import choose_formats, write
 from napari_cupre.export.cells import collect
 from napari_cupre.export.coco import coco_records
 from napari_cupre.model.zoo import open_model
-from napari_cupre.predict.big import is_big, ledger_path, predict_big
+from napari_cupre.predict.big import ledger_path, predict_big
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.image import ImageResult, PredictOptions, predict_image
+from napari_cupre.predict.limits import is_big
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +20,7 @@ from napari_cupre.service.protocol import (
     PredictRequest,
     PreviewRequest,
     Request,
+    SlideGrown,
     TileDone,
 )
 
@@ -129,27 +131,56 @@ class Training:
 
 
 class Prediction:
-    """`predict_image` on an array that lies in a file."""
+    """`predict_image` on an array that lies in a file, or `predict_big` on one that is larger than memory."""
 
     def __init__(self, request: PredictRequest) -> None:
         self._request = request
         self._stopped = threading.Event()
 
     def events(self) -> Iterator[Event]:
-        from napari_cupre.data.image import CellImage
         from napari_cupre.model.device import check_torchvision
         from napari_cupre.model.zoo import open_model
 
         check_torchvision()
         request = self._request
-        path = Path(request.image)
         try:
+            image = self._image()
             model = open_model(request.model, request.device)
-            image = CellImage.from_array(np.load(path, mmap_mode="r"), request.axes, name=request.name)
             yield StateChanged(RunState.RUNNING)
-            yield from self._planes(model, image)
+            yield from self._slide(model, image) if request.to_disk else self._planes(model, image)
         finally:
-            path.unlink(missing_ok=True)
+            if request.is_copy:
+                Path(request.image).unlink(missing_ok=True)
+
+    def _image(self) -> CellImage:
+        from napari_cupre.data.image import CellImage
+        from napari_cupre.data.io import read_image
+
+        request = self._request
+        if request.is_copy:
+            return CellImage.from_array(
+                np.load(request.image, mmap_mode="r"), request.axes, name=request.name
+            )
+        return replace(read_image(request.image, request.axes), name=request.name)
+
+    def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
+        """The events of `predict_big`; where the same was done before, the result of then."""
+        from napari_cupre.predict.big import predict_big
+        from napari_cupre.predict.image import PredictOptions, TilePainted
+        from napari_cupre.predict.labelstore import read_notes
+        from napari_cupre.service.slides import slide_path
+
+        request = self._request
+        out = slide_path(image, Path(request.image), request.is_copy, request.model, request.options)
+        if (notes := read_notes(out)).get("complete"):
+            yield SlideGrown(str(out), {})
+            yield Finished(f"{notes['cells']} cells, found before.", notes | {"path": str(out)})
+            return
+        for event in predict_big(model, image, out, PredictOptions(**request.options), self._stopped.is_set):
+            if isinstance(event, TilePainted):
+                yield SlideGrown(str(out), event.index)
+            else:
+                yield event
 
     def stop(self) -> None:
         self._stopped.set()

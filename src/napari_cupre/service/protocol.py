@@ -54,9 +54,12 @@ class PredictRequest(Request):
     Attributes
     ----------
     model : name or path.
-    image : `.npy` file of the whole array, read by memory map and removed afterwards.
+    image : file of the whole array.
     axes : one letter per dimension of the array, as in `data.image.CellImage`.
     options : keyword arguments of `predict.image.PredictOptions`.
+    is_copy : the file is an `.npy`, to be read by memory map and removed afterwards; else it is the user's
+        own, of any kind that `data.io.read_image` reads.
+    to_disk : write the labels to an OME-Zarr, tile by tile (see `SlideGrown`); what was begun goes on.
     """
 
     model: str
@@ -65,6 +68,8 @@ class PredictRequest(Request):
     name: str = ""
     device: str = "auto"
     options: dict[str, Any] = field(default_factory=dict)
+    is_copy: bool = True
+    to_disk: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,14 @@ class TileDone(events.Event):
     y0: int
     x0: int
     labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class SlideGrown(events.Event):
+    """An OME-Zarr of labels has new ones: `path` is its folder, `index` the plane."""
+
+    path: str
+    index: dict[str, int]
 
 
 @dataclass(frozen=True)

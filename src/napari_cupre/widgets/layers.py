@@ -7,6 +7,7 @@ lies somewhere in the world ends at the right pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils.transforms import Affine
 
 from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.data.io import read_image
 from napari_cupre.errors import InputError
 
 ELLIPSE_CORNERS = 48
+SAMPLE = 32  # rows and columns that tell one image from another
 
 
 def cell_image(layer: Image, axes: str | None = None) -> CellImage:
@@ -36,6 +39,37 @@ def cell_image(layer: Image, axes: str | None = None) -> CellImage:
         name=layer.name,
         axes=axes,
     )
+
+
+def source_file(layer: Image, image: CellImage) -> Path | None:
+    """The file of a lazy image, if what the layer shows is what that file holds; reads a few pixels.
+
+    The engine then reads the file itself, by tile, and a damaged part of it costs that part alone.
+    """
+    source = layer.source.path
+    if not image.is_lazy or source is None:
+        return None
+    path = Path(str(source))
+    try:
+        found = read_image(path, image.axes)
+        is_same = (
+            found.is_lazy
+            and found.axes == image.axes
+            and found.data.shape == image.data.shape
+            and found.data.dtype == image.data.dtype
+            and np.array_equal(_middle(found), _middle(image), equal_nan=True)
+        )
+    except Exception:
+        # readers raise anything; the pixels that napari has are copied then
+        return None
+    return path if is_same else None
+
+
+def _middle(image: CellImage) -> np.ndarray:
+    """A few pixels of the plane in the middle."""
+    sides = [SAMPLE if axis in "YX" else 1 for axis in image.axes]
+    where = tuple(slice(size // 2, size // 2 + side) for size, side in zip(image.data.shape, sides))
+    return np.asarray(image.data[where])
 
 
 def result_placement(layer: Image, image: CellImage) -> dict[str, Any]:

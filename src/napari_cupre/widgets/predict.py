@@ -26,6 +26,7 @@ from napari_cupre.widgets.common import (
     labelled,
     primary_button,
 )
+from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.models import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.preferences import read_preferences
@@ -151,6 +152,7 @@ class PredictWidget(SessionWidget):
         plan = PredictionPlan(
             model,
             images,
+            tuple(source_file(layer, image) for layer, image in zip(layers, images)),
             self.diameter.value() or None,
             self.score.value() / 100 or None,
             self.link_z.isChecked(),

@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
+from napari_cupre.predict.limits import is_big
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.service.protocol import Failed, PlaneDone, PlaneRelabelled, PredictRequest, TileDone
+from napari_cupre.service.protocol import (
+    Failed,
+    PlaneDone,
+    PlaneRelabelled,
+    PredictRequest,
+    SlideGrown,
+    TileDone,
+)
 from napari_cupre.widgets.jobs import Job
 
 Sink = Callable[[Event], None]
@@ -29,6 +38,7 @@ class PredictionPlan:
     ----------
     model : name or path.
     images : one after the other; `ImageStarted` names them by their position here.
+    files : of each image the file that the engine can read it from, None where it needs a copy.
     diameter : of a cell in px; None leaves it to the model.
     score : cells that the model is less sure of are left out, 0..1; None leaves it to the model.
     link_z, link_t : join planes to 3-D cells; keep labels through time.
@@ -37,6 +47,7 @@ class PredictionPlan:
 
     model: str
     images: tuple[CellImage, ...]
+    files: tuple[Path | None, ...]
     diameter: float | None
     score: float | None
     link_z: bool = False
@@ -87,19 +98,19 @@ class PredictionJob(Job):
         match event:
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
-            case TileDone() | PlaneDone() | PlaneRelabelled() | ImageFinished():
+            case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
                 if self._sink is not None:
                     self._sink(event)
 
     def _stream(self, plan: PredictionPlan) -> Iterator[Event | None]:
         """In the worker thread: hand over image after image; one that fails does not end the others."""
-        failures = []
-        cells = 0
+        failures: list[Failed] = []
+        verdicts: list[Finished] = []
         for position, image in enumerate(plan.images):
             if self.status.state is RunState.STOPPING:
                 return
             yield ImageStarted(position)
-            for event in self._one_image(plan, image):
+            for event in self._one_image(plan, image, plan.files[position]):
                 match event:
                     case Failed():
                         failures.append(event)
@@ -108,30 +119,58 @@ class PredictionJob(Job):
                     case StateChanged(state=state):
                         if not state.is_over:
                             yield event
-                    case Finished(result=result):
-                        cells += result["cells"]
+                    case Finished():
+                        verdicts.append(_named(event, image.name))
                         yield ImageFinished(position)
                     case _:
                         yield event
         if self.status.state is not RunState.STOPPING:
-            yield from _summary(plan, failures, cells)
+            yield from _summary(plan, failures, verdicts)
 
-    def _one_image(self, plan: PredictionPlan, image: CellImage) -> Iterator[Event | None]:
-        path = self._engine.folder / f"{uuid.uuid4().hex}.npy"
-        yield from write_array(image.data, path)
+    def _one_image(self, plan: PredictionPlan, image: CellImage, file: Path | None) -> Iterator[Event | None]:
+        path = file or self._engine.folder / f"{uuid.uuid4().hex}.npy"
+        if file is None:
+            try:
+                yield from write_array(image.data, path)
+            except InputError as error:
+                path.unlink(missing_ok=True)
+                yield Failed(f"{image.name}: {error}")
+                return
         options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
         yield from self._engine.events(
-            PredictRequest(plan.model, str(path), image.axes, image.name, plan.device, options)
+            PredictRequest(
+                plan.model,
+                str(path),
+                image.axes,
+                image.name,
+                plan.device,
+                options,
+                is_copy=file is None,
+                to_disk=is_big(image),
+            )
         )
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:
-    """Write an array of any kind to a `.npy` file in slabs, so that a lazy one never lies whole in memory."""
+    """Write an array of any kind to a `.npy` file in slabs, so that a lazy one never lies whole in memory.
+
+    Raises
+    ------
+    InputError
+        If the array cannot give its pixels.
+    """
     out = np.lib.format.open_memmap(path, mode="w+", dtype=data.dtype, shape=tuple(data.shape))
     row_bytes = max(1, int(np.prod(data.shape[1:])) * data.dtype.itemsize)
     slab = max(1, SLAB_BYTES // row_bytes)
     for start in range(0, data.shape[0], slab):
-        out[start : start + slab] = np.asarray(data[start : start + slab])
+        try:
+            part = np.asarray(data[start : start + slab])
+        except Exception as error:
+            # what is behind a lazy array raises anything on a damaged file
+            raise InputError(
+                f"a part of it cannot be read ({error}): the file seems damaged, copy it anew."
+            ) from error
+        out[start : start + slab] = part
         yield None
     out.flush()
 
@@ -142,13 +181,27 @@ def _over_all(event: Progress, position: int, count: int, name: str) -> Progress
     return Progress(done, count * FINE, message)
 
 
-def _summary(plan: PredictionPlan, failures: list[Failed], cells: int) -> Iterator[Event]:
+def _named(verdict: Finished, name: str) -> Finished:
+    """The verdict on one image, to be read without the others."""
+    return Finished(f"{name}: {verdict.verdict}", verdict.result)
+
+
+def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finished]) -> Iterator[Event]:
+    """One verdict on all images; what a user must know of single ones is a notice."""
     if failures and len(failures) == len(plan.images):
         yield failures[0]
         return
-    if failures:
-        yield Notice(" ".join(failure.message for failure in failures))
-    images = len(plan.images) - len(failures)
-    where = "1 image" if images == 1 else f"{images} images"
+    odd = [verdict.verdict for verdict in verdicts if _is_odd(verdict.result)]
+    if failures or odd:
+        yield Notice(" ".join([failure.message for failure in failures] + odd))
+    cells = sum(verdict.result["cells"] for verdict in verdicts)
+    where = "1 image" if len(verdicts) == 1 else f"{len(verdicts)} images"
     yield Finished(f"{cells} {'cell' if cells == 1 else 'cells'} in {where}.", {"cells": cells})
     yield StateChanged(RunState.DONE)
+
+
+def _is_odd(result: dict[str, Any]) -> bool:
+    """Whether a result is partial, lies on disk, or was scaled by other cells than the model's."""
+    trained = result.get("trained")
+    other_size = trained is not None and result.get("diameter") != trained
+    return not result.get("complete", True) or other_size or "path" in result

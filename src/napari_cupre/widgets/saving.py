@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_cupre.data.files import atomic_write
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import InputError
+from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
+from napari_cupre.predict.labelstore import cells_table
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 if TYPE_CHECKING:
@@ -47,13 +50,21 @@ class Savable:
     planes: tuple[dict[str, Any], ...]
 
 
+@dataclass(frozen=True)
+class SavableSlide:
+    """The result of an image larger than memory: the OME-Zarr `path` that its layer shows."""
+
+    name: str
+    path: Path
+
+
 def result_of(session: Session, image: Image) -> Labels | None:
     """The result layer of an image, also under another name; None if there is none."""
     layer = session.results.get(image)
     return layer if layer in session.viewer.layers else None
 
 
-def savable(session: Session, image: Image) -> Savable:
+def savable(session: Session, image: Image) -> Savable | SavableSlide:
     """The result of an image, ready to be written.
 
     Raises
@@ -64,6 +75,8 @@ def savable(session: Session, image: Image) -> Savable:
     layer = result_of(session, image)
     if layer is None:
         raise InputError(f'There is no result for "{image.name}" yet: find its cells first.')
+    if slide := layer.metadata.get(METADATA_KEY, {}).get("slide"):
+        return SavableSlide(image.name, Path(slide))
     return Savable(session.cell_image(image), layer.data, unedited_planes(layer.metadata, layer.data))
 
 
@@ -79,16 +92,22 @@ def checksum(labels: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(labels).data)
 
 
-def save_results(results: Sequence[Savable], folder: Path, formats: Sequence[str]) -> Iterator[Event | None]:
+def save_results(
+    results: Sequence[Savable | SavableSlide], folder: Path, formats: Sequence[str]
+) -> Iterator[Event | None]:
     """Write results into a folder; a generator for `Job.start`.
 
     Parameters
     ----------
-    formats : names out of `FORMAT_CHOICES`.
+    formats : names out of `FORMAT_CHOICES`; slides are copied as the OME-Zarr and the table that they are.
     """
     from napari_cupre.export import write
 
     for number, result in enumerate(results):
+        if isinstance(result, SavableSlide):
+            yield Progress(number, len(results), f"writing {result.name}")
+            copy_slide(result.path, folder / f"{safe_stem(result.name)}.zarr")
+            continue
         yield Progress(number, len(results), f"writing {result.image.name}")
         stem = folder / safe_stem(result.image.name)
         predicted = predictions(result.planes, result.labels)
@@ -103,6 +122,32 @@ def save_results(results: Sequence[Savable], folder: Path, formats: Sequence[str
     count = "1 result" if len(results) == 1 else f"{len(results)} results"
     yield Finished(f"{count} written to {folder}.")
     yield StateChanged(RunState.DONE)
+
+
+def copy_slide(source: Path, target: Path) -> None:
+    """Copy labels and their table; what is at `target` is replaced once the copy is complete.
+
+    Raises
+    ------
+    EnvironmentFault
+        Full or read-only disk.
+    """
+    half = target.with_name(f".{target.name}.part")
+    try:
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(source, half)
+        if target.exists():
+            shutil.rmtree(target)
+        half.rename(target)
+        if cells_table(source).is_file():
+            with atomic_write(cells_table(target)) as temporary:
+                shutil.copyfile(cells_table(source), temporary)
+    except OSError as error:
+        shutil.rmtree(half, ignore_errors=True)
+        reason = error.strerror or str(error)
+        raise EnvironmentFault(
+            f'"{target}" could not be written ({reason}): choose another folder.'
+        ) from error
 
 
 def safe_stem(name: str) -> str:
