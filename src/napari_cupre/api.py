@@ -121,7 +121,8 @@ def predict(
     Parameters
     ----------
     image : (Y, X) or (Y, X, C) in any grey values, or a `CellImage` of one plane.
-    diameter : of the cells in image px; None takes the model's, or estimates it from the image.
+    diameter : of the cells in image px; None takes the model's, or estimates it from the image where the
+        model has none or the image clearly shows cells of another size.
     score : cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the
         diameter is estimated, for 0.35 to 0.7 by how sure the network is of the image.
     tile : side of a tile in network px; images that fit in one go in one piece.

@@ -192,7 +192,7 @@ class _Child:
             why = "was killed by the system, most likely because memory ran out"
         else:
             why = f"ended unexpectedly (exit code {code})"
-        advice = "a training is kept up to its last checkpoint, and Resume continues from there"
+        advice = "a training goes on with Resume from its last checkpoint, a slide when it is predicted again"
         return Failed(f"The engine process {why}; {advice}.", tail)
 
 

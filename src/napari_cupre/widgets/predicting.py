@@ -177,13 +177,16 @@ def write_array(data: Any, path: Path) -> Iterator[None]:
 
 def _over_all(event: Progress, position: int, count: int, name: str) -> Progress:
     done = position * FINE + FINE * event.done // max(event.total, 1)
-    message = f"{name}: {event.message}" if event.message else name
+    message = f"{name}: {event.message}" if event.message not in ("", name) else name
     return Progress(done, count * FINE, message)
 
 
 def _named(verdict: Finished, name: str) -> Finished:
     """The verdict on one image, to be read without the others."""
-    return Finished(f"{name}: {verdict.verdict}", verdict.result)
+    sentence = f"{name}: {verdict.verdict}"
+    if "path" in verdict.result:
+        sentence += f" They lie in {Path(verdict.result['path']).parent}; Save results copies them."
+    return Finished(sentence, verdict.result)
 
 
 def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finished]) -> Iterator[Event]:
