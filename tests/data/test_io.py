@@ -284,12 +284,31 @@ def test_ome_zarr_round_trip(axes, version, steps):
     assert image.units["Y"] == image.units["X"] == "micrometer"
 
 
-def test_missing_chunks_are_noticed(tmp_path):
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_lost_chunk_is_told_from_one_that_was_never_written(tmp_path, version):
     path = tmp_path / "a.zarr"
-    write_zarr(path, np.ones((8, 8), np.uint8), "yx", version="0.4", chunks=(4, 4))
-    assert read_image(path).notices == ()
-    (path / "0" / "0.0").unlink()
-    assert read_image(path).notices == ('"a.zarr" lacks 1 of 4 chunks, which read as 0.',)
+    pixels = np.zeros((2, 24, 24), np.uint8)
+    pixels[:, 4:20, 4:20] = 1  # a mosaic; writers leave the empty chunks around it out
+    pixels[:, 4:8, 4:8] = 0
+    write_zarr(path, pixels, "zyx", version=version, chunks=(1, 4, 4))
+    image = read_image(path)
+    assert image.lacks == "" and "lacks 42 of 72 chunks" in image.notices[0]
+    for place in ("1.2.3", "1.2.2"):  # two beside each other
+        (path / "0" / (place if version == "0.4" else "c/" + place.replace(".", "/"))).unlink()
+        pixels[1, 8:12, 4 * int(place[-1]) : 4 * int(place[-1]) + 4] = 0
+    image = read_image(path)
+    assert image.notices == () and image.lacks == (
+        '"a.zarr" lacks 44 of 72 chunks, such as the one at row 8, column 8, which read as 0: copy it anew.'
+    )
+    np.testing.assert_array_equal(np.asarray(image.data), pixels)
+
+
+def test_a_chunk_at_the_border_can_be_lost_too(tmp_path):
+    path = tmp_path / "a.zarr"
+    zarr.create_array(path, data=np.ones((16, 24), np.uint8), chunks=(4, 4), shards=(8, 8))
+    assert (read_image(path).lacks, read_image(path).notices) == ("", ())
+    (path / "c" / "0" / "1").unlink()
+    assert "lacks 1 of 6 chunks, such as the one at row 0, column 8" in read_image(path).lacks
 
 
 def test_broken_chunks_are_input_errors(tmp_path):

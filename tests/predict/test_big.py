@@ -16,10 +16,10 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.io import read_image
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.evaluate.matching import match_instances
-from napari_cupre.events import Finished, Notice
+from napari_cupre.events import Event, Finished, Notice
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.big import ledger_path, predict_big
-from napari_cupre.predict.image import PredictOptions, TilePainted, predict_image
+from napari_cupre.predict.image import ImageResult, PredictOptions, TilePainted, predict_image
 from napari_cupre.predict.labelstore import LabelStore
 from napari_cupre.predict.limits import is_big
 
@@ -228,8 +228,8 @@ def test_other_settings_or_folders_are_refused(image: CellImage, tmp_path: Path)
     with pytest.raises(InputError, match="another score"):
         run(image, out, PredictOptions(diameter=24.0, tile=256, score=0.7))
     run(image, out)
-    with pytest.raises(InputError, match="complete already"):
-        run(image, out)
+    with pytest.raises(InputError, match="result of another model, other options or another state"):
+        run(image, out, PredictOptions(diameter=24.0, tile=256, score=0.7))
     foreign = tmp_path / "foreign.zarr"
     zarr.create_group(foreign)
     with pytest.raises(InputError, match="no label image of this image"):
@@ -239,6 +239,48 @@ def test_other_settings_or_folders_are_refused(image: CellImage, tmp_path: Path)
     ledger_path(tmp_path / "odd.zarr").write_bytes(b"no database, but long enough to be taken for one" * 30)
     with pytest.raises(InputError, match="damaged"):
         run(image, tmp_path / "odd.zarr")
+
+
+def test_what_is_finished_is_returned_at_once(image: CellImage, tmp_path: Path) -> None:
+    out = tmp_path / "slide.zarr"
+    _, before = run(image, out)
+    events, result = run(image, out)
+    assert result == before
+    assert not any(isinstance(event, TilePainted) for event in events)
+
+
+def test_a_lost_chunk_leaves_a_partial_result(tmp_path: Path) -> None:
+    path = tmp_path / "slide.zarr"
+    discs = scattered_discs(11, SHAPE, (9, 14), 120, 3.0)
+    pixels = (disc_labels(discs, SHAPE) > 0).astype(np.uint8) * 250 + 1
+    zarr.create_array(path, data=pixels, chunks=(64, 64), zarr_format=2)
+    (path / "1.1").unlink()
+    damaged = read_image(path, "YX")
+    for result, events in (
+        run(damaged, tmp_path / "labels.zarr")[::-1],
+        run(damaged, tmp_path / "labels.zarr")[::-1],
+        in_memory(damaged)[::-1],
+    ):
+        assert not result.complete and result.count > 0
+        assert sum("lacks 1 of 49 chunks" in each.message for each in notices(events)) == 1
+        assert events[-1].verdict.endswith("; the result is partial.")
+    zarr.create_array(path, data=pixels, chunks=(64, 64), zarr_format=2, overwrite=True)
+    with pytest.raises(InputError, match="another state of the image"):
+        run(read_image(path, "YX"), tmp_path / "labels.zarr")
+
+
+def notices(events: list[Event]) -> list[Notice]:
+    return [event for event in events if isinstance(event, Notice)]
+
+
+def in_memory(image: CellImage) -> tuple[list[Event], ImageResult]:
+    """Events and result of `predict_image`."""
+    events, steps = [], predict_image(seeing_model(), image, OPTIONS)
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as end:
+            return events, end.value
 
 
 def test_planes_of_a_stack(image: CellImage, tmp_path: Path) -> None:

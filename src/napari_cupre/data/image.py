@@ -42,6 +42,7 @@ class CellImage:
     path : the file that it was read from.
     guessed : the axes were guessed from the shape; show them and let the user correct them.
     notices : what was odd about the file, one sentence each.
+    lacks : which part of the pixels the file has lost, so that what is found is partial; one sentence, or "".
 
     Raises
     ------
@@ -57,6 +58,7 @@ class CellImage:
     path: Path | None = None
     guessed: bool = False
     notices: tuple[str, ...] = ()
+    lacks: str = ""
 
     def __post_init__(self) -> None:
         self.axes = parse_axes(self.axes, self.data.ndim)
@@ -107,6 +109,7 @@ class CellImage:
         name: str = "",
         path: Path | None = None,
         notices: tuple[str, ...] = (),
+        lacks: str = "",
     ) -> CellImage:
         """Wrap an array; without `axes` they are guessed (see `guess_axes`) and `guessed` is set.
 
@@ -130,6 +133,7 @@ class CellImage:
             path=path,
             guessed=not certain,
             notices=notices,
+            lacks=lacks,
         )
 
     @classmethod

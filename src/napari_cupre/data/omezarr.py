@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
+import numpy as np
 import zarr
 
 from napari_cupre.data.axes import axes_from_labels, guess_axes
@@ -14,8 +17,11 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 
 _CHUNK = 1024
-_MAX_COUNTED_CHUNKS = 20_000
-"""Counting the chunks of an array lists its whole folder; of a bigger one that would take too long."""
+_MAX_LISTED_CHUNKS = 1_000_000
+"""To find what an array lacks its whole folder is listed; of a bigger one that would take too long."""
+
+_MAX_COMPARED = 64
+"""So many of the lacking chunks are compared with what lies beside them."""
 
 
 def read_zarr(path: Path, axes: str | None = None) -> CellImage:
@@ -30,7 +36,8 @@ def read_zarr(path: Path, axes: str | None = None) -> CellImage:
     Returns
     -------
     CellImage : axes, scale, origin and units from the metadata; axes are guessed for plain arrays. Chunks
-        that were never written are noticed, since they read as zeros.
+        that are not there are noticed, since they read as zeros (writers leave out empty ones); where the
+        picture goes on around them, `lacks` says that they are lost.
 
     Raises
     ------
@@ -38,8 +45,9 @@ def read_zarr(path: Path, axes: str | None = None) -> CellImage:
     """
     node: Any = zarr.open(str(path), mode="r")
     if isinstance(node, zarr.Array):
-        notices = _missing_chunks(node, path)
-        return CellImage.from_array(_lazy(node), axes, name=path.name, path=path, notices=notices)
+        return CellImage.from_array(
+            _lazy(node), axes, name=path.name, path=path, **_found_lacking(node, path)
+        )
     attributes = _ome_attributes(node)
     if "bioformats2raw.layout" in attributes and "multiscales" not in attributes and "0" in node:
         node = node["0"]
@@ -90,7 +98,7 @@ def _read_multiscale(group: Any, path: Path, axes: str | None) -> CellImage:
         units={axis: entry.get("unit", "") for axis, entry in zip(known, named)},
         name=path.name,
         path=path,
-        notices=_missing_chunks(array, path),
+        **_found_lacking(array, path),
     )
     image.guessed = letters is None and axes is None
     return image if axes is None else image.with_axes(axes)
@@ -117,10 +125,63 @@ def _lazy(array: Any) -> da.Array:
     return da.from_array(array, chunks=tuple(chunks), name=False)
 
 
-def _missing_chunks(array: Any, path: Path) -> tuple[str, ...]:
-    if array.nchunks > _MAX_COUNTED_CHUNKS:
-        return ()
-    missing = array.nchunks - array.nchunks_initialized
-    if missing <= 0:
-        return ()
-    return (f'"{path.name}" lacks {missing} of {array.nchunks} chunks, which read as {array.fill_value}.',)
+def _found_lacking(array: Any, path: Path) -> dict[str, Any]:
+    """`notices` or `lacks` of a `CellImage`."""
+    sentence, is_lost = _absent_chunks(array, path)
+    if is_lost:
+        return {"lacks": sentence}
+    return {"notices": (sentence,) if sentence else ()}
+
+
+def _absent_chunks(array: Any, path: Path) -> tuple[str, bool]:
+    """One sentence on chunks that are not there, "" without any, and whether they seem to be lost."""
+    sides = array.shards or array.chunks  # of what is one file
+    grid = [-(-size // side) for size, side in zip(array.shape, sides)]
+    if math.prod(grid) > _MAX_LISTED_CHUNKS:
+        return "", False
+    stored = _files(path / array.path)
+    absent = [at for at in np.ndindex(*grid) if array.metadata.encode_chunk_key(at) not in stored]
+    if not absent:
+        return "", False
+    compared = absent[:: -(-len(absent) // _MAX_COMPARED)]
+    hole = next((at for at in compared if _is_hole(array, at, sides, set(absent))), None)
+    row, column = (position * side for position, side in zip((hole or absent[0])[-2:], sides[-2:]))
+    sentence = (
+        f'"{path.name}" lacks {len(absent)} of {math.prod(grid)} chunks, such as the one at row {row}, '
+        f"column {column}, which read as {array.fill_value}"
+    )
+    return (f"{sentence}." if hole is None else f"{sentence}: copy it anew."), hole is not None
+
+
+def _files(folder: Path) -> set[str]:
+    """All files below a folder, by their path from there."""
+    found: set[str] = set()
+    for parent, _, names in os.walk(folder):
+        above = Path(parent).relative_to(folder).as_posix()
+        found.update(names if above == "." else (f"{above}/{name}" for name in names))
+    return found
+
+
+def _is_hole(array: Any, at: tuple[int, ...], sides: tuple[int, ...], absent: set[tuple[int, ...]]) -> bool:
+    """Whether the picture goes on in three directions or four around a chunk that is not there.
+
+    Writers leave out what is empty, and mosaics have empty corners; nothing ends along the lines of the
+    chunks on all sides by itself.
+    """
+    part = [slice(n * side, min((n + 1) * side, size)) for n, side, size in zip(at, sides, array.shape)]
+    content = 0
+    for axis in (array.ndim - 2, array.ndim - 1):
+        for step in (-1, 1):
+            other = list(at)
+            while tuple(other) in absent:
+                other[axis] += step
+            first, last = other[axis] * sides[axis], (other[axis] + 1) * sides[axis] - 1
+            place = first if step > 0 else last
+            if not 0 <= place < array.shape[axis]:
+                continue
+            edge = (*part[:axis], slice(place, place + 1), *part[axis + 1 :])
+            try:
+                content += bool((np.asarray(array[edge]) != array.fill_value).any())
+            except Exception:
+                continue  # a damaged neighbour is reported when it is read
+    return content >= 3

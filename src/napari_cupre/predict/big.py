@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.image import PredictOptions, TilePainted, other_size
-from napari_cupre.predict.labelstore import LabelStore, cells_table
+from napari_cupre.predict.labelstore import LabelStore, cells_table, read_notes
 from napari_cupre.predict.ledger import Ledger
 from napari_cupre.predict.plane import Choice, Plan, check_score, choose, plan_plane, run_tiles
 from napari_cupre.predict.reader import PlaneReader
@@ -37,7 +38,7 @@ class BigResult:
     path : the OME-Zarr label image; complete or partial, it can be opened at any time.
     table : CSV with label, box and score of every cell; written at the end.
     count : number of cells.
-    complete : False when stopped, or where parts of the image could not be read.
+    complete : False when stopped, or where parts of the image could not be read or are lost.
     diameter : in image px, by which the image was scaled.
     """
 
@@ -63,7 +64,7 @@ def predict_big(
     """Find every cell of an image of any size, with memory for a few tiles.
 
     Called again with the same image, model and options it continues where it was stopped or killed,
-    and tries again what could not be read.
+    and tries again what could not be read; what is finished is returned at once.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def predict_big(
     Raises
     ------
     InputError
-        If `out` holds something else or belongs to other settings, or nothing of the image can be read.
+        If `out` holds something else or belongs to other settings or to a file that has changed since, or
+        nothing of the image can be read.
     EnvironmentFault
         If the disk is full; what is done is kept.
     """
@@ -90,27 +92,38 @@ def predict_big(
         raise InputError("Planes of images this large are not linked: leave linking out.")
     check_score(options.score)
     detector = model if isinstance(model, Detector) else Detector(model)
-    for notice in image.notices:
+    for notice in (*image.notices, *filter(None, [image.lacks])):
         yield Notice(notice)
     settings = _settings(detector.model, image, options)
+    origin = _origin(settings, image)
+    trained = detector.model.info.diameter if options.diameter is None else None
     out.parent.mkdir(parents=True, exist_ok=True)
     store = LabelStore(out, image)
     table = cells_table(out)
+    notes = read_notes(out)
     if store.complete and table.exists() and not ledger_path(out).exists():
-        raise InputError(f'"{out}" is complete already: delete it to predict it anew.')
+        if notes.get("origin") != origin:
+            raise InputError(
+                f'"{out}" is the result of another model, other options or another state of the image: '
+                "delete it to predict it anew."
+            )
+        result = BigResult(out, table, notes["cells"], not image.lacks, notes["diameter"])
+        yield _finished(result, trained, image.lacks)
+        return result
     ledger = Ledger(ledger_path(out), settings)
     try:
         job = _Job(detector, image, options, store, ledger, should_stop or (lambda: False))
         yield from job.events()
-        result = BigResult(out, table, ledger.count(), job.complete, job.diameter)
+        complete = job.complete and not image.lacks
+        result = BigResult(out, table, ledger.count(), complete, job.diameter)
         _write_table(table, ledger, list(image.plane_indices()), detector.model.info.classes)
         if job.complete:
-            store.finish({"cells": result.count, "diameter": result.diameter})
+            store.finish({"cells": result.count, "diameter": result.diameter, "origin": origin})
     finally:
         ledger.close()
-    if result.complete:
+    if job.complete:
         ledger_path(out).unlink()
-    yield _finished(result, detector.model.info.diameter if options.diameter is None else None)
+    yield _finished(result, trained, image.lacks)
     return result
 
 
@@ -214,6 +227,15 @@ def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[s
     }
 
 
+def _origin(settings: dict[str, Any], image: CellImage) -> str:
+    """What a finished result is the result of, as a short text: the settings and the state of the file."""
+    state: list[Any] = [settings, image.lacks]
+    if image.path is not None and image.path.exists():
+        stat = image.path.stat()
+        state += [stat.st_size, stat.st_mtime_ns]
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:24]
+
+
 def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex], names: Sequence[str]) -> None:
     """Label, box in px, score and class of every cell; T and Z first, where the image has them.
 
@@ -228,8 +250,9 @@ def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex], names: S
             writer.writerow([*indices[plane].values(), label, *rounded, names[int(kind) - 1]])
 
 
-def _finished(result: BigResult, trained: float | None) -> Finished:
-    rest = "" if result.complete else "; the result is partial, run the same again to complete it"
+def _finished(result: BigResult, trained: float | None, lacks: str) -> Finished:
+    rest = "" if result.complete else "; the result is partial"
+    rest += ", run the same again to complete it" if not (result.complete or lacks) else ""
     return Finished(
         f"{result.count} cells{other_size(result.diameter, trained)} in {result.path.name}{rest}.",
         {

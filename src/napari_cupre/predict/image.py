@@ -69,7 +69,7 @@ class ImageResult:
     labels : int32 with `CellImage.result_axes`. Without linking each plane counts from 1.
     planes : position along T and Z, and the instances, of each plane that was predicted.
     ids : for each of these planes int32 (N,), the value in `labels` of every row of its instances.
-    complete : False where a plane could not be read or the prediction was stopped.
+    complete : False where something of the image could not be read or the prediction was stopped.
     diameter : in image px, by which the image was scaled.
     count : number of cells; one that was linked through planes or frames counts once.
     """
@@ -117,6 +117,9 @@ def predict_image(
     detector = model if isinstance(model, Detector) else Detector(model)
     indices = list(image.plane_indices())
     result = ImageResult(np.zeros(image.result_shape, dtype=np.int32))
+    if image.lacks:
+        yield Notice(image.lacks)
+        result.complete = False
     choice = _choose(detector, image, indices, options)
     result.diameter = choice.diameter
     for number, index in enumerate(indices):

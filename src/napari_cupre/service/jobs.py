@@ -164,23 +164,20 @@ class Prediction:
         return replace(read_image(request.image, request.axes), name=request.name)
 
     def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
-        """The events of `predict_big`; where the same was done before, the result of then."""
+        """The events of `predict_big`, in terms that the window knows."""
         from napari_cupre.predict.big import predict_big
         from napari_cupre.predict.image import PredictOptions, TilePainted
-        from napari_cupre.predict.labelstore import read_notes
         from napari_cupre.service.slides import slide_path
 
         request = self._request
         out = slide_path(image, Path(request.image), request.is_copy, request.model, request.options)
-        if (notes := read_notes(out)).get("complete"):
-            yield SlideGrown(str(out), {})
-            yield Finished(f"{notes['cells']} cells, found before.", notes | {"path": str(out)})
-            return
         for event in predict_big(model, image, out, PredictOptions(**request.options), self._stopped.is_set):
             if isinstance(event, TilePainted):
                 yield SlideGrown(str(out), event.index)
-            else:
-                yield event
+                continue
+            if isinstance(event, Finished):
+                yield SlideGrown(str(out), {})  # a slide that was finished before has grown no more
+            yield event
 
     def stop(self) -> None:
         self._stopped.set()

@@ -35,7 +35,7 @@ def slide_path(image: CellImage, file: Path, is_copy: bool, model: str, options:
     model : name or path.
     options : keyword arguments of `predict.image.PredictOptions`.
     """
-    identity: list[Any] = [image.name, image.axes, list(image.data.shape), str(image.data.dtype)]
+    identity: list[Any] = [image.name, image.axes, list(image.data.shape), str(image.data.dtype), image.lacks]
     digest = hashlib.sha256()
     if is_copy:
         thinned = [slice(None, None, max(1, size // SAMPLES)) for size in image.data.shape]
