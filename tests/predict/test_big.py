@@ -292,6 +292,37 @@ def test_planes_of_a_stack(image: CellImage, tmp_path: Path) -> None:
     assert set(pd.read_csv(result.table)["Z"]) == {0, 1}
 
 
+@pytest.mark.parametrize("torn", [0, 1, 2])
+def test_a_truncated_page_of_a_stack_costs_that_page_alone(
+    image: CellImage, tmp_path: Path, torn: int
+) -> None:
+    def fail(block: np.ndarray, block_info: dict) -> np.ndarray:
+        if block_info[0]["chunk-location"][0] == torn:
+            raise OSError("page is truncated")
+        return block
+
+    planes = da.stack([image.data, image.data[::-1], image.data[:, ::-1]]).rechunk((1, *SHAPE))
+    meta = np.empty((0, 0, 0), np.uint8)
+    stack = CellImage.from_array(planes.map_blocks(fail, dtype=np.uint8, meta=meta), "ZYX", name="stack")
+    options = PredictOptions(tile=256)
+    events, result = run(stack, tmp_path / "stack.zarr", options)
+    assert not result.complete and "run the same again" in events[-1].verdict
+    (notice,) = notices(events)
+    assert f"Z={torn}" in notice.message and "truncated" in notice.message
+    assert [plane.any() for plane in stored(tmp_path / "stack.zarr")] == [n != torn for n in range(3)]
+    _, mended = run(CellImage.from_array(planes, "ZYX", name="stack"), tmp_path / "stack.zarr", options)
+    assert mended.complete and stored(tmp_path / "stack.zarr")[torn].any()
+
+
+def test_a_stack_of_which_nothing_can_be_read_is_refused(image: CellImage, tmp_path: Path) -> None:
+    def fail(block: np.ndarray) -> np.ndarray:
+        raise OSError("page is truncated")
+
+    torn = da.stack([image.data] * 2).map_blocks(fail, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8))
+    with pytest.raises(InputError, match="truncated"):
+        run(CellImage.from_array(torn, "ZYX"), tmp_path / "stack.zarr", PredictOptions(tile=256))
+
+
 def test_what_is_big(image: CellImage) -> None:
     assert not is_big(image)
     assert is_big(CellImage.from_array(da.zeros((20000, 20000), dtype="u1", chunks=1024), "YX"))

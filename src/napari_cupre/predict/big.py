@@ -178,7 +178,14 @@ class _Job:
         todo = [tile for tile in plan.tiles if tile.index not in finished]
         if not todo:
             return
-        read = PlaneReader(self._image, index, self._options.channels)
+        try:
+            read = PlaneReader(self._image, index, self._options.channels)
+        except InputError as error:
+            fault = f"{error} Then run the same again to fill that part."
+            for tile in todo:
+                self._ledger.fail(number, tile.index, fault)
+            yield Notice(fault)
+            return
         for tile, patch in run_tiles(self._detector, plan, stitcher, read, self._score, todo):
             if isinstance(patch, InputError):
                 fault = f"{patch} Then run the same again to fill that part."
@@ -205,8 +212,15 @@ class _Job:
         if options.diameter is not None:
             return choose(self._detector, [], options.diameter, options.score)
         indices = list(self._image.plane_indices())
-        read = PlaneReader(self._image, indices[len(indices) // 2], self._options.channels)
-        return choose(self._detector, read.views(), None, options.score)
+        middle = len(indices) // 2
+        for index in (*indices[middle:], *indices[:middle]):
+            try:
+                views = PlaneReader(self._image, index, options.channels).views()
+            except InputError as error:
+                fault = error  # the plane is reported when its turn comes
+                continue
+            return choose(self._detector, views, None, options.score)
+        raise fault
 
 
 def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[str, Any]:
