@@ -78,14 +78,14 @@ def test_axes_and_stacks(predict: Command, images: Path, tmp_path: Path) -> None
 def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_cupre.predict import runners
 
-    real = runners.predict_file
+    real = runners.iter_file
 
     def interrupted(job: Any, path: str) -> Any:
         if path.endswith("b.png"):
             raise KeyboardInterrupt
-        return real(job, path)
+        return (yield from real(job, path))
 
-    monkeypatch.setattr(runners, "predict_file", interrupted)
+    monkeypatch.setattr(runners, "iter_file", interrupted)
     ran = predict()
     assert ran.code == 130 and "goes on" in ran.err
     monkeypatch.undo()

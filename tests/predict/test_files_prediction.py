@@ -10,13 +10,14 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
-from predict_oracle import disc_labels, scattered_discs
+from predict_oracle import disc_labels, scattered_discs, seeing_model
 
 from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
 from napari_cupre.events import Finished, Notice, Progress
 from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.predict import onefile
-from napari_cupre.predict.files import predict_files
+from napari_cupre.predict.detector import Detector
+from napari_cupre.predict.files import DONE_LOG, predict_files
 from napari_cupre.predict.image import PredictOptions
 from napari_cupre.predict.onefile import FileJob, FileOutcome
 from napari_cupre.predict.runners import Processes
@@ -137,8 +138,35 @@ def test_large_images_go_to_zarr(
     assert result.done == 1
     assert (out / "field0.zarr").is_dir()
     assert (out / "field0_cells.csv").exists()
-    _, result = run(job_of(model_file, out), [folder / "field0.png"])
-    assert result.skipped == 1
+    _, again = run(job_of(model_file, out), [folder / "field0.png"])
+    assert again.skipped == 1
+    (out / DONE_LOG).unlink()  # killed between the end of the slide and the line that says so
+    _, again = run(job_of(model_file, out), [folder / "field0.png"])
+    assert (again.done, again.cells, again.failed) == (1, result.cells, [])
+
+
+def test_the_tiles_of_a_large_image_are_told(model_file: str, tmp_path: Path) -> None:
+    iio.imwrite(tmp_path / "wide.png", np.zeros((400, 700), np.uint8))
+    options = PredictOptions(diameter=20.0, tile=256)
+    job = FileJob(model_file, str(tmp_path / "out"), options=options, device="cpu")
+    events, _ = run(job, [tmp_path / "wide.png"])
+    told = [each.message for each in events if isinstance(each, Progress)]
+    assert len(told) > 4 and told[1].startswith("wide.png: 1 of ")
+    assert all(each.done <= each.total == 1 for each in events if isinstance(each, Progress))
+
+
+@pytest.mark.parametrize("pixels", [10**9, 1000])
+def test_an_image_of_another_scale_than_trained_for_is_named(
+    model_file: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: int
+) -> None:
+    monkeypatch.setattr("napari_cupre.predict.limits.BIG_PIXELS", pixels)
+    monkeypatch.setattr(onefile, "ready_detector", lambda *_: Detector(seeing_model(20.0)))
+    discs = scattered_discs(3, (400, 400), (28, 32), 30, 4.0)
+    iio.imwrite(tmp_path / "large.png", (disc_labels(discs, (400, 400)) > 0).astype(np.uint8) * 200)
+    job = FileJob(model_file, str(tmp_path / "out"), device="cpu")
+    events, _ = run(job, [tmp_path / "large.png"])
+    said = [each.message for each in events if isinstance(each, Notice)]
+    assert "large.png: " in said[-1] and "where the model was trained on 20 px" in said[-1]
 
 
 @pytest.mark.timeout(900)  # new processes import torch, which a busy machine takes minutes for

@@ -104,6 +104,8 @@ def _run(args: argparse.Namespace) -> int:
     result = last.result if isinstance(last, Finished) else {}
     failed = [f"  {reason}" for _, reason in result["failed"]]
     lines = [f"The results are in {args.out}."]
+    partial = [f"  {path}" for path in result["partial"]]
+    lines += [f"{len(partial)} of {len(paths)} results are partial:", *partial] if partial else []
     lines += [f"{len(failed)} of {len(paths)} files gave no result:", *failed] if failed else []
     report(args, "\n".join(lines), {"out": args.out, **result})
     return EXIT_UNUSABLE if result["failed"] or result["partial"] else EXIT_DONE

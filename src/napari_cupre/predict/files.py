@@ -17,7 +17,7 @@ from napari_cupre.export.coco import CocoWriter
 from napari_cupre.export.writing import PREDICTIONS
 from napari_cupre.model.zoo import describe, find_model
 from napari_cupre.predict.onefile import FileJob, FileOutcome, big_output, output_paths
-from napari_cupre.predict.runners import Cluster, Processes, Runner, in_this_process
+from napari_cupre.predict.runners import Cluster, News, Processes, Runner, in_this_process
 
 DONE_LOG = ".predictions.jsonl"
 """In the folder of the results: one line per file that is done."""
@@ -67,8 +67,9 @@ def predict_files(
 
     Yields
     ------
-    Event : `Progress` in files, `Notice` for what is odd or failed, and last `Finished` with "done",
-        "skipped", "cells", "failed" (a list of path and reason), "partial" and "complete".
+    Event : `Progress` in files (its message tells of the tiles or planes of a large one), `Notice` for what
+        is odd or failed, and last `Finished` with "done", "skipped", "cells", "failed" (a list of path and
+        reason), "partial" and "complete".
 
     Raises
     ------
@@ -91,7 +92,7 @@ def predict_files(
     yield Progress(result.skipped, len(names))
     wants_coco = any(each.name == "coco" for each in choose_formats(job.formats))
     coco = CocoWriter(Path(job.out) / PREDICTIONS, classes) if wants_coco and todo else None
-    outcomes: Generator[FileOutcome, None, None] | None = None
+    outcomes: News | None = None
     try:
         runner = _runner(workers, scheduler) if todo else in_this_process
         outcomes = runner(job, todo)
@@ -106,7 +107,7 @@ def predict_files(
 
 
 def _collect(
-    outcomes: Iterator[FileOutcome],
+    outcomes: Iterator[FileOutcome | Progress],
     log: _DoneLog,
     coco: CocoWriter | None,
     result: FilesResult,
@@ -115,6 +116,11 @@ def _collect(
 ) -> Generator[Event, None, None]:
     """Take in what comes, in the order of completion."""
     for outcome in outcomes:
+        if isinstance(outcome, Progress):
+            if outcome.total > 1:
+                seen = result.skipped + result.done + len(result.failed)
+                yield Progress(seen, total, f"{outcome.message}: {outcome.done} of {outcome.total}")
+            continue
         for notice in outcome.notices:
             yield Notice(notice)
         if outcome.fatal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -262,6 +263,11 @@ def finished(result: ImageResult, trained: float | None = None) -> Finished:
             "trained": trained,
         },
     )
+
+
+def is_of_other_size(result: dict[str, Any]) -> bool:
+    """Whether an image was scaled by other cells than the model's, from what `Finished` tells of it."""
+    return result["trained"] is not None and result["diameter"] != result["trained"]
 
 
 def other_size(diameter: float, trained: float | None) -> str:

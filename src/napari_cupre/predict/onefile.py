@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from napari_cupre.data.files import image_stem
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.io import read_image
 from napari_cupre.errors import CupreError, EnvironmentFault
-from napari_cupre.events import Notice
+from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.export import choose_formats, write
 from napari_cupre.export.cells import collect
 from napari_cupre.export.coco import coco_records
 from napari_cupre.model.zoo import open_model
 from napari_cupre.predict.big import ledger_path, predict_big
 from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.image import ImageResult, PredictOptions, predict_image
+from napari_cupre.predict.image import PredictOptions, is_of_other_size, predict_image
 from napari_cupre.predict.limits import is_big
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,22 @@ class FileOutcome:
 
 def predict_file(job: FileJob, path: str) -> FileOutcome:
     """Predict one file and write its results; what goes wrong is in the outcome."""
+    steps = iter_file(job, path)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]:
+    """`predict_file` as a generator of its progress in tiles and planes; returns the outcome."""
     start = time.perf_counter()
     try:
         detector = ready_detector(job.model, job.device, job.seed)
         image = read_image(path, job.axes)
-        outcome = _big(job, detector, image) if is_big(image) else _small(job, detector, image)
+        one = _big if is_big(image) else _small
+        outcome = yield from one(job, detector, image)
     except CupreError as error:
         return FileOutcome(path, fault=_named(str(error), path), fatal=isinstance(error, EnvironmentFault))
     except MemoryError:
@@ -111,10 +125,10 @@ def big_output(job: FileJob, path: str) -> Path:
     return Path(job.out) / f"{image_stem(path)}.zarr"
 
 
-def _small(job: FileJob, detector: Detector, image: CellImage) -> dict[str, Any]:
+def _small(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that fits into memory: all formats."""
     notices = list(image.notices)
-    result = _consume(detector, image, job.options, notices)
+    result = yield from _heard(predict_image(detector, image, job.options), image, notices)
     names = detector.model.info.classes
     stem = image_stem(image.path or image.name)
     chosen = [each.name for each in choose_formats(job.formats)]
@@ -141,32 +155,11 @@ def _small(job: FileJob, detector: Detector, image: CellImage) -> dict[str, Any]
     }
 
 
-def _consume(
-    detector: Detector, image: CellImage, options: PredictOptions, notices: list[str]
-) -> ImageResult:
-    steps = predict_image(detector, image, options)
-    while True:
-        try:
-            event = next(steps)
-        except StopIteration as end:
-            return end.value
-        if isinstance(event, Notice):
-            notices.append(event.message)
-
-
-def _big(job: FileJob, detector: Detector, image: CellImage) -> dict[str, Any]:
+def _big(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that goes to an OME-Zarr tile by tile."""
     out = big_output(job, str(image.path or image.name))
     notices = [f"{image.name} is large: its labels are written as OME-Zarr."]
-    steps = predict_big(detector, image, out, job.options)
-    while True:
-        try:
-            event = next(steps)
-        except StopIteration as end:
-            result = end.value
-            break
-        if isinstance(event, Notice):
-            notices.append(event.message)
+    result = yield from _heard(predict_big(detector, image, out, job.options), image, notices)
     outputs = (str(out), str(result.table)) if not ledger_path(out).exists() else ()
     return {
         "cells": result.count,
@@ -174,6 +167,23 @@ def _big(job: FileJob, detector: Detector, image: CellImage) -> dict[str, Any]:
         "outputs": outputs,
         "notices": tuple(notices),
     }
+
+
+def _heard(
+    steps: Generator[Event, None, Result], image: CellImage, notices: list[str]
+) -> Generator[Progress, None, Result]:
+    """Pass on the progress of a prediction, note what is odd, and return its result."""
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, Progress):
+            yield Progress(event.done, event.total, image.name)
+        elif isinstance(event, Notice):
+            notices.append(event.message)
+        elif isinstance(event, Finished) and is_of_other_size(event.result):
+            notices.append(f"{image.name}: {event.verdict}")
 
 
 def _named(message: str, path: str) -> str:

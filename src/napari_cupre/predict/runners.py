@@ -10,7 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 from napari_cupre.errors import EnvironmentFault
-from napari_cupre.predict.onefile import FileJob, FileOutcome, predict_file
+from napari_cupre.events import Progress
+from napari_cupre.predict.onefile import FileJob, FileOutcome, iter_file, predict_file
 
 ATTEMPTS = 3
 """A file whose process dies is tried so often before it counts as failed."""
@@ -20,19 +21,23 @@ SECONDS_TO_ANSWER = 10
 
 
 Outcomes = Generator[FileOutcome, None, None]
+News = Generator[FileOutcome | Progress, None, None]
 
 
 class Runner(Protocol):
     """Runs a job on files."""
 
-    def __call__(self, job: FileJob, paths: list[str]) -> Outcomes:
-        """Yield outcomes in the order of completion; closing the iterator ends the run."""
+    def __call__(self, job: FileJob, paths: list[str]) -> News:
+        """Yield outcomes in the order of completion, and perhaps the progress of the file that is in work;
+        closing the iterator ends the run.
+        """
 
 
-def in_this_process(job: FileJob, paths: list[str]) -> Outcomes:
+def in_this_process(job: FileJob, paths: list[str]) -> News:
     """One file after the other."""
     for path in paths:
-        yield predict_file(job, path)
+        outcome = yield from iter_file(job, path)
+        yield outcome
 
 
 class Processes:
@@ -46,7 +51,7 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def __call__(self, job: FileJob, paths: list[str]) -> Outcomes:
+    def __call__(self, job: FileJob, paths: list[str]) -> News:
         waiting = list(reversed(paths))
         attempts = dict.fromkeys(paths, 0)
         while waiting:
@@ -117,7 +122,7 @@ class Cluster:
         self.address = address
         self._client = _connect(address)
 
-    def __call__(self, job: FileJob, paths: list[str]) -> Outcomes:
+    def __call__(self, job: FileJob, paths: list[str]) -> News:
         from distributed import as_completed
 
         waiting = iter(paths)
