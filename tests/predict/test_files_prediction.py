@@ -10,6 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from predict_oracle import disc_labels, scattered_discs, seeing_model
 
 from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
@@ -167,6 +168,24 @@ def test_an_image_of_another_scale_than_trained_for_is_named(
     events, _ = run(job, [tmp_path / "large.png"])
     said = [each.message for each in events if isinstance(each, Notice)]
     assert "large.png: " in said[-1] and "where the model was trained on 20 px" in said[-1]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_partial_results_say_so(model_file: str, tmp_path: Path, lost: bool) -> None:
+    path = tmp_path / "field.zarr"
+    zarr.create_array(path, data=np.ones((48, 48), np.uint8), chunks=(16, 16), zarr_format=2)
+    if lost:
+        (path / "1.1").unlink()
+    out = tmp_path / "out"
+    events, result = run(job_of(model_file, out, formats=("tif", "geojson", "coco")), [path])
+    assert result.partial == ([str(path)] if lost else [])
+    assert events[-1].result["partial"] == result.partial
+    with tifffile.TiffFile(out / "field.tif") as file:
+        assert ("partial: parts of the image" in (file.ome_metadata or "")) == lost
+    assert ("note" in json.loads((out / "field.geojson").read_text())) == lost
+    (image,) = json.loads((out / "predictions.json").read_text())["images"]
+    assert ("note" in image) == lost
+    assert run(job_of(model_file, out, formats=("tif",)), [path])[1].done == 1
 
 
 @pytest.mark.timeout(900)  # new processes import torch, which a busy machine takes minutes for

@@ -267,6 +267,7 @@ def write_labels(
     units: Mapping[str, str] | None = None,
     translate: Mapping[str, float] | None = None,
     axes: str | None = None,
+    description: str = "",
 ) -> None:
     """Write a label image as a deflated int32 OME-TIFF, whole or not at all.
 
@@ -276,6 +277,7 @@ def write_labels(
     labels : whole numbers over `axes`, e.g. (Y, X) or (T, Z, Y, X).
     scale, units, translate : by axis letter, as in `CellImage`; what is missing is 1, "pixel", 0.
     axes : letters out of T, Z, Y, X; None takes the last ones of "TZYX".
+    description : of the image, in the OME metadata.
 
     Raises
     ------
@@ -290,6 +292,8 @@ def write_labels(
     # Read by programs that know no OME; a ratio of 32-bit numbers, so that it has an end on either side.
     if all(each and 1 / _MOST_PER_CENTIMETER < each < _MOST_PER_CENTIMETER for each in per_centimeter):
         options = {"resolution": tuple(per_centimeter), "resolutionunit": "CENTIMETER"}
+    metadata = _ome_metadata(axes, labels, scale, units, translate) | {"Name": Path(path).name}
+    metadata |= {"Description": description} if description else {}
     with atomic_write(path) as temporary:
         tifffile.imwrite(
             temporary,
@@ -297,7 +301,7 @@ def write_labels(
             ome=True,
             photometric="minisblack",
             compression="zlib",
-            metadata=_ome_metadata(axes, labels, scale, units, translate) | {"Name": Path(path).name},
+            metadata=metadata,
             **options,
         )
 

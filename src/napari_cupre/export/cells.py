@@ -99,6 +99,10 @@ class PlaneCells:
         ]
 
 
+PARTIAL = "partial: parts of the image could not be read or predicted"
+"""What a file of a partial result says of itself."""
+
+
 @dataclass(frozen=True)
 class Cells:
     """The cells of one image.
@@ -111,6 +115,7 @@ class Cells:
     planes : in the order of the image; planes that were not predicted are missing.
     class_names : name of class 1, 2, ...
     image : where intensities, scale and units come from, if known.
+    is_partial : whether parts of the image could not be read or predicted.
     """
 
     name: str
@@ -119,6 +124,7 @@ class Cells:
     planes: list[PlaneCells]
     class_names: tuple[str, ...]
     image: CellImage | None
+    is_partial: bool = False
 
     def volume(self) -> np.ndarray:
         """Int32 label image of the whole, 0 in planes that are missing."""
@@ -140,6 +146,7 @@ def collect(
     name: str = "",
     labels: np.ndarray | None = None,
     class_names: Sequence[str] = ("cell",),
+    is_partial: bool = False,
 ) -> Cells:
     """Bring a result of any form into one.
 
@@ -150,6 +157,7 @@ def collect(
     image : the image that they are of
     name : its stem
     labels : label image of the whole that renames the cells of predictions, as linking of planes does
+    is_partial : parts of the image could not be read or predicted, which files with a place for it say
 
     Raises
     ------
@@ -178,7 +186,7 @@ def collect(
         else:
             continue
         planes.append(_plane(dict(zip(axes, position)), plane, instances))
-    return Cells(name, axes, shape, planes, tuple(class_names), image)
+    return Cells(name, axes, shape, planes, tuple(class_names), image, is_partial)
 
 
 def _plane(index: PlaneIndex, labels: np.ndarray, instances: PredictedInstances | None) -> PlaneCells:

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from napari_cupre.data.files import atomic_write
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.export.cells import Cells, MaskedCell, PlaneCells
+from napari_cupre.export.cells import PARTIAL, Cells, MaskedCell, PlaneCells
 from napari_cupre.export.formats import register_format
 
 #: One plane's image entry and its annotations, without ids.
@@ -125,6 +125,7 @@ def coco_records(cells: Cells) -> Iterator[Record]:
     for plane in cells.planes:
         image = {"file_name": _file_name(cells, plane), **_size(plane)}
         image |= {axis.lower(): position for axis, position in plane.index.items()}
+        image |= {"note": PARTIAL} if cells.is_partial else {}
         yield {"image": image, "annotations": [_annotation(cell) for cell in plane.masked()]}
 
 

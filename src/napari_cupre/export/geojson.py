@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.data.files import atomic_write
-from napari_cupre.export.cells import Cells, PlaneCells
+from napari_cupre.export.cells import PARTIAL, Cells, PlaneCells
 from napari_cupre.export.formats import register_format
 from napari_cupre.export.outlines import Part, trace
 
@@ -29,10 +29,11 @@ def write_geojson(cells: Cells, path: Path) -> None:
     EnvironmentFault : full or read-only disk.
     """
     features = [feature for plane in cells.planes for feature in _features(cells, plane)]
+    collection: dict[str, Any] = {"type": "FeatureCollection", "features": features}
+    if cells.is_partial:
+        collection["note"] = PARTIAL
     with atomic_write(path) as temporary:
-        temporary.write_text(
-            json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8"
-        )
+        temporary.write_text(json.dumps(collection), encoding="utf-8")
 
 
 def _features(cells: Cells, plane: PlaneCells) -> list[dict[str, Any]]:

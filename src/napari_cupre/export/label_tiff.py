@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_cupre.export.cells import Cells
+from napari_cupre.export.cells import PARTIAL, Cells
 from napari_cupre.export.formats import register_format
 
 
@@ -26,4 +26,5 @@ def write_label_tiff(cells: Cells, path: Path) -> None:
         scale=image.scale if image is not None else None,
         units=image.units if image is not None else None,
         translate=image.translate if image is not None else None,
+        description=PARTIAL if cells.is_partial else "",
     )

@@ -24,6 +24,7 @@ def write(
     image: CellImage | None = None,
     labels: np.ndarray | None = None,
     class_names: Sequence[str] = ("cell",),
+    is_partial: bool = False,
 ) -> list[Path]:
     """Write the cells of one image.
 
@@ -36,6 +37,7 @@ def write(
     image : the image, for scale, units, intensities and stack positions
     labels : label image of the whole that renames the cells of predictions, as linking of planes does
     class_names : name of class 1, 2, ...
+    is_partial : mark the files (TIFF, GeoJSON, COCO) as those of an image of which parts are missing
 
     Returns
     -------
@@ -49,7 +51,14 @@ def write(
         Full or read-only disk; no file is left half written.
     """
     chosen = choose_formats(formats)
-    cells = collect(result, image=image, name=Path(stem).name, labels=labels, class_names=class_names)
+    cells = collect(
+        result,
+        image=image,
+        name=Path(stem).name,
+        labels=labels,
+        class_names=class_names,
+        is_partial=is_partial,
+    )
     paths = [Path(f"{os.fspath(stem)}{each.ending}") for each in chosen]
     for each, path in zip(chosen, paths):
         each.write(cells, path)

@@ -141,10 +141,18 @@ def _small(job: FileJob, detector: Detector, image: CellImage) -> Generator[Prog
             image=image,
             labels=result.labels,
             class_names=names,
+            is_partial=not result.complete,
         )
     records: tuple[dict[str, Any], ...] = ()
     if "coco" in chosen:
-        cells = collect(result.planes, image=image, name=stem, labels=result.labels, class_names=names)
+        cells = collect(
+            result.planes,
+            image=image,
+            name=stem,
+            labels=result.labels,
+            class_names=names,
+            is_partial=not result.complete,
+        )
         records = tuple(coco_records(cells))
     return {
         "cells": result.count,
