@@ -311,6 +311,45 @@ def test_a_chunk_at_the_border_can_be_lost_too(tmp_path):
     assert "lacks 1 of 6 chunks, such as the one at row 0, column 8" in read_image(path).lacks
 
 
+@pytest.mark.parametrize(
+    ("how", "cut"),
+    [({"compression": "zlib"}, False), ({"compression": "zlib", "ome": True}, True), ({}, True)],
+)
+def test_a_damaged_page_of_a_stack_is_left_out_on_request(tmp_path, how, cut):
+    path = tmp_path / "stack.tif"
+    stack = RNG.integers(1, 255, (5, 64, 64)).astype(np.uint8)
+    tifffile.imwrite(path, stack, **how)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[3].dataoffsets[0]
+    content[start + 50 : start + 1000] = bytes(950)
+    path.write_bytes(content[: start + 1000] if cut else content)
+    with pytest.raises(InputError, match=r"stack\.tif.*copy it anew"):
+        read_image(path)
+    image = read_image(path, partial=True)
+    assert "stack.tif" in image.lacks and "copy it anew" in image.lacks
+    assert ("pages 4" in image.lacks) or cut
+    found = np.asarray(image.data)
+    np.testing.assert_array_equal(found[:3], stack[:3])
+    assert not found[3:4].any()
+    if not cut:
+        np.testing.assert_array_equal(found[4], stack[4])
+
+
+def test_a_stack_without_a_page_that_can_be_read_is_refused(tmp_path):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.ones((3, 16, 16), np.uint8), compression="zlib")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        for page in file.pages:
+            content[page.dataoffsets[0] : page.dataoffsets[0] + page.databytecounts[0]] = bytes(
+                page.databytecounts[0]
+            )
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"stack\.tif.*copy it anew"):
+        read_image(path, partial=True)
+
+
 def test_broken_chunks_are_input_errors(tmp_path):
     path = tmp_path / "a.zarr"
     write_zarr(path, RNG.integers(0, 99, (8, 8)), "yx", version="0.4", chunks=(4, 4))

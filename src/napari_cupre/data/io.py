@@ -47,13 +47,14 @@ __all__ = [
 ]
 
 
-def read_image(path: str | os.PathLike[str], axes: str | None = None) -> CellImage:
+def read_image(path: str | os.PathLike[str], axes: str | None = None, *, partial: bool = False) -> CellImage:
     """Read a PNG, JPEG, BMP, TIFF, OME-TIFF or OME-Zarr image.
 
     Parameters
     ----------
     path : the file, or the folder of an OME-Zarr.
     axes : one letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
+    partial : of a TIFF stack with damaged pages take the others; the image's `lacks` names those.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def read_image(path: str | os.PathLike[str], axes: str | None = None) -> CellIma
     ------
     InputError : missing, truncated, damaged or unknown file (named), or axes that do not fit.
     """
-    return _guarded(Path(path), lambda file: _read(file, axes))
+    return _guarded(Path(path), lambda file: _read(file, axes, partial))
 
 
 def read_many(
@@ -121,14 +122,14 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
 
-def _read(path: Path, axes: str | None) -> CellImage:
+def _read(path: Path, axes: str | None, partial: bool) -> CellImage:
     if path.is_dir():
         # Zarr and dask take long to import, and most users never need them.
         from napari_cupre.data.omezarr import read_zarr
 
         return read_zarr(path, axes)
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return read_tiff(path, axes)
+        return read_tiff(path, axes, partial=partial)
     pixels = _read_picture(path, palette_as_colours=True)
     # A picture is rows by columns, with samples of one colour picture or none: nothing to guess.
     known = "YXS" if pixels.ndim == 3 else "YX"

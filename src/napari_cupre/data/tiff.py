@@ -33,7 +33,9 @@ Scales = tuple[dict[str, float], dict[str, float], dict[str, str]]
 """Scale, translate and units by axis letter."""
 
 
-def read_tiff(path: Path, axes: str | None = None, *, palette_as_colours: bool = True) -> CellImage:
+def read_tiff(
+    path: Path, axes: str | None = None, *, palette_as_colours: bool = True, partial: bool = False
+) -> CellImage:
     """Read the first series of a TIFF file, of a pyramid the finest level.
 
     Parameters
@@ -42,6 +44,7 @@ def read_tiff(path: Path, axes: str | None = None, *, palette_as_colours: bool =
     axes : letters that overrule what the file says. With "S" they name the dimensions as they are returned,
         colour samples last; without it as they lie in the file, where samples may come first.
     palette_as_colours : False returns the indices of a palette picture, as label images need.
+    partial : leave damaged pages of a stack at zero and name them in the image's `lacks`.
 
     Returns
     -------
@@ -54,7 +57,8 @@ def read_tiff(path: Path, axes: str | None = None, *, palette_as_colours: bool =
         damaged pixels passes through; `read_image` names the file.
     """
     notices: list[str] = []
-    with _listening(path, notices), tifffile.TiffFile(path) as file:
+    lost: list[int] = []
+    with _listening(path, notices, partial) as damages, tifffile.TiffFile(path) as file:
         _refuse_entities(file, path)
         series = file.series[0].levels[0]
         page = series.keyframe
@@ -65,6 +69,8 @@ def read_tiff(path: Path, axes: str | None = None, *, palette_as_colours: bool =
         data: Any
         if series.size * series.dtype.itemsize > LAZY_BYTES:
             data = _open_lazily(path, series)
+        elif partial and len(series.shape) > len(page.shape):
+            data, lost = _read_pages(path, series)
         else:
             data = series.asarray()
     if palette_as_colours and palette is not None and not file.is_imagej:
@@ -90,17 +96,62 @@ def read_tiff(path: Path, axes: str | None = None, *, palette_as_colours: bool =
         path=path,
         guessed=not known and axes is None,
         notices=tuple(notices),
+        lacks=_what_is_lost(path, lost, is_cut=bool(damages)),
     )
     return image if axes is None else image.with_axes(axes)
 
 
-@contextmanager
-def _listening(path: Path, notices: list[str]) -> Iterator[None]:
-    """Collect what tifffile merely logs: it returns the pages before a cut as if they were all.
+def _read_pages(path: Path, series: Any) -> tuple[np.ndarray, list[int]]:
+    """The pixels of a series, and the numbers of the pages that could not be read and are zero.
 
     Raises
     ------
-    InputError : pages or tags that lie outside the file.
+    Exception : what tifffile raises, if no page can be read.
+    """
+    try:
+        return series.asarray(), []
+    except Exception:
+        data = np.zeros(series.shape, series.dtype)
+        pages = data.reshape(-1, *series.keyframe.shape)
+        if series.dataoffset is not None:  # all pages in one piece: what is there of it
+            stored = series.dtype.newbyteorder(series.keyframe.parent.byteorder)
+            left = (path.stat().st_size - series.dataoffset) // pages[0].nbytes
+            pixels = np.fromfile(path, stored, left * pages[0].size, offset=series.dataoffset)
+            pages[:left] = pixels.reshape(pages[:left].shape)
+            lost = list(range(left, len(pages)))
+        else:
+            lost = [number for number, page in enumerate(series.pages) if not _read_page(page, pages[number])]
+        if len(lost) == len(pages):
+            raise
+        return data, lost
+
+
+def _read_page(page: Any, into: np.ndarray) -> bool:
+    """Whether a page could be read."""
+    try:
+        into[...] = page.asarray()
+    except Exception:
+        return False
+    return True
+
+
+def _what_is_lost(path: Path, lost: list[int], is_cut: bool) -> str:
+    """One sentence on a damaged stack; "" on a sound one."""
+    if lost:
+        which = ", ".join(str(number + 1) for number in lost[:5]) + (", ..." if len(lost) > 5 else "")
+        return f'"{path.name}" is damaged, of its pages {which} cannot be read: copy it anew.'
+    return f'"{path.name}" is truncated, pages beyond its end are lost: copy it anew.' if is_cut else ""
+
+
+@contextmanager
+def _listening(path: Path, notices: list[str], partial: bool) -> Iterator[list[str]]:
+    """Collect what tifffile merely logs: it returns the pages before a cut as if they were all.
+
+    Yields the list of damages, which fills as the file is read.
+
+    Raises
+    ------
+    InputError : pages or tags that lie outside the file, unless parts of it are wanted.
     """
     reader = threading.get_ident()
     damages: list[str] = []
@@ -115,10 +166,10 @@ def _listening(path: Path, notices: list[str]) -> Iterator[None]:
     log = logging.getLogger("tifffile")
     log.addHandler(listener)
     try:
-        yield
+        yield damages
     finally:
         log.removeHandler(listener)
-    if damages:
+    if damages and not partial:
         raise InputError(f'"{path}" is truncated, parts of the image lie beyond its end: copy it anew.')
     notices[:] = [f'"{path.name}" is unusual TIFF: {notice}' for notice in notices]
 

@@ -93,7 +93,7 @@ def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]
     start = time.perf_counter()
     try:
         detector = ready_detector(job.model, job.device, job.seed)
-        image = read_image(path, job.axes)
+        image = read_image(path, job.axes, partial=True)
         one = _big if is_big(image) else _small
         outcome = yield from one(job, detector, image)
     except CupreError as error:

@@ -161,7 +161,7 @@ class Prediction:
             return CellImage.from_array(
                 np.load(request.image, mmap_mode="r"), request.axes, name=request.name
             )
-        return replace(read_image(request.image, request.axes), name=request.name)
+        return replace(read_image(request.image, request.axes, partial=True), name=request.name)
 
     def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_big`, in terms that the window knows."""
