@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from napari_cupre.model.checkpoint import read_info
+from napari_cupre.model.checkpoint import load_model, read_info
 
 
 def test_add_list_info_export_remove(command: Callable[..., Any], tiny_model: Path, tmp_path: Path) -> None:
@@ -40,6 +40,19 @@ def test_export_to_openvino_gives_a_model_with_figures(
     assert 0 <= ran.figures["openvino f1"] <= 1 and ran.figures["openvino speed"] > 0
     info = command("models", "info", target, "--json")
     assert info.figures["metrics"]["openvino f1"] == ran.figures["openvino f1"]
+
+
+@pytest.mark.timeout(1200)
+def test_the_fastest_format_must_keep_the_cells(
+    command: Callable[..., Any], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    monkeypatch.setattr("napari_cupre.cli.lighter.SAME", 1.1)
+    target = tmp_path / "light.safetensors"
+    ran = command("models", "export", tiny_model, target, "--format", "fastest")
+    assert "finds other cells, so the file keeps the format safetensors" in ran.out
+    assert not load_model(target, "cpu").graphs
 
 
 def test_export_to_openvino_says_what_is_missing(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -212,6 +214,37 @@ def die_on_bad(job: FileJob, path: str) -> FileOutcome:
 
 
 @pytest.mark.timeout(900)  # new processes import torch, which a busy machine takes minutes for
+def test_a_model_trained_anew_is_read_anew(tmp_path: Path) -> None:
+    path = save_model(new_model("tiny"), tmp_path / "mine.safetensors")
+    first = onefile.ready_detector(str(path), "cpu", 0)
+    assert onefile.ready_detector(str(path), "cpu", 0) is first
+    save_model(new_model("tiny", seed=3), path)
+    assert onefile.ready_detector(str(path), "cpu", 0) is not first
+
+
+def test_threads_of_one_process_take_turns(
+    model_file: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dask worker may run several; they share the network."""
+    inside = []
+    real = onefile.iter_file
+
+    def watched(job: FileJob, path: str):
+        inside.append(path)
+        assert len(inside) == 1
+        time.sleep(0.05)
+        outcome = yield from real(job, path)
+        inside.remove(path)
+        return outcome
+
+    monkeypatch.setattr(onefile, "iter_file", watched)
+    job = job_of(model_file, tmp_path / "out")
+    with ThreadPoolExecutor(4) as pool:
+        paths = sorted(map(str, folder.glob("field*.png")))
+        outcomes = list(pool.map(onefile.predict_file, [job] * 4, paths))
+    assert [outcome.fault for outcome in outcomes] == [""] * 4
+
+
 def test_a_process_that_dies_costs_one_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cupre.predict.runners.predict_file", die_on_bad)
     monkeypatch.setattr("napari_cupre.predict.runners._start_worker", abs)

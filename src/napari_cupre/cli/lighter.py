@@ -18,8 +18,11 @@ FIELDS = 8
 """Synthetic fields on which models are compared, beside the sample images."""
 
 
-def make_lighter(model: Model, seed: int) -> tuple[Model, list[str]]:
-    """The OpenVINO form of a model, and what it gains and changes in words; figures go to its `metrics`."""
+def make_lighter(model: Model, seed: int, only_same: bool = False) -> tuple[Model, list[str]]:
+    """The OpenVINO form of a model, and what it gains and changes in words; figures go to its `metrics`.
+
+    With `only_same` the model as it is where the other is no faster or finds other cells.
+    """
     from napari_cupre.model.convert import lighter
     from napari_cupre.model.openvino import check_converter
 
@@ -30,6 +33,9 @@ def make_lighter(model: Model, seed: int) -> tuple[Model, list[str]]:
     after, faster = _cells(candidate, fields)
     f1, speed = _f1(before, after), seconds / faster
     lines = [f"{speed:.1f} times as fast here; F1@.5 {f1:.3f} against the original's cells."]
+    if only_same and (f1 < SAME or speed <= 1):
+        why = "finds other cells" if f1 < SAME else "is no faster"
+        return model, [*lines, f"OpenVINO {why}, so the file keeps the format safetensors."]
     if f1 < SAME:
         lines.append(f"That is below {SAME}: compare both on images of your own before you rely on it.")
     figures = {"openvino f1": round(f1, 4), "openvino speed": round(speed, 2)}

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from napari_cupre.data.files import image_stem
@@ -17,7 +18,7 @@ from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.export import choose_formats, write
 from napari_cupre.export.cells import collect
 from napari_cupre.export.coco import coco_records
-from napari_cupre.model.zoo import open_model
+from napari_cupre.model.zoo import find_model, open_model
 from napari_cupre.predict.big import ledger_path, predict_big
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.image import PredictOptions, is_of_other_size, predict_image
@@ -78,14 +79,21 @@ class FileOutcome:
     seconds: float = 0.0
 
 
+_ONE_AT_A_TIME = Lock()
+"""The workers of a cluster may be threads of one process, and share its network: that uses all processors by
+itself, and in OpenVINO's form cannot serve two callers.
+"""
+
+
 def predict_file(job: FileJob, path: str) -> FileOutcome:
     """Predict one file and write its results; what goes wrong is in the outcome."""
     steps = iter_file(job, path)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    with _ONE_AT_A_TIME:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
 
 
 def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]:
@@ -108,9 +116,15 @@ def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]
     return FileOutcome(**outcome, path=path, seconds=time.perf_counter() - start)
 
 
-@lru_cache(maxsize=1)
 def ready_detector(model: str, device: str, seed: int) -> Detector:
-    """The model made ready, once per process."""
+    """The model made ready, once per process and state of its file."""
+    path = find_model(model).path
+    stat = None if path is None else path.stat()
+    return _ready_detector(model, device, seed, None if stat is None else (stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _ready_detector(model: str, device: str, seed: int, state: tuple[int, int] | None) -> Detector:
     return Detector(open_model(model, device, seed))
 
 
