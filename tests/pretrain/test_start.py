@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from napari_cupre.data.coco import CocoSource
+from napari_cupre.errors import InputError
 from napari_cupre.model.checkpoint import load_model, new_model, save_model
 from napari_cupre.pretrain.run import PretrainRun
 from napari_cupre.pretrain.settings import PretrainSettings, SourceSpec
@@ -48,6 +49,18 @@ def test_a_taught_cell_stays_as_it_was_taught(of_coco: Make, tmp_path: Path) -> 
     row = network.config.classes.index("cell") + 1
     score = load_model(tmp_path / "run" / "model.safetensors", "cpu").network.heads.box.score
     torch.testing.assert_close(score.weight[1], network.heads.box.score.weight[row], atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"batch": 4, "source_groups": 4}, {"contrastive_batch": 4, "bn_splits": 4, "objective": "moco"}],
+)
+def test_parts_of_one_sample_are_refused_where_the_network_cannot_normalise_them(
+    small: Make, changes: dict[str, object]
+) -> None:
+    settings = small(**{"preset": "compact", "objective": "supervised", **changes})
+    with pytest.raises(InputError, match="compact needs two samples or more in each part"):
+        make_network(settings, make_sources(settings, 24.0))
 
 
 def test_new_classes_start_as_what_the_checkpoint_knows(of_coco: Make, tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(settings.seed, "weights"))
         network = CellRCNN(preset(settings.preset, classes=sources.classes))
+    _check_groups(settings, network.config.backbone)
     if settings.init == "imagenet":
         _load_imagenet(network)
     elif settings.init == "coco":
@@ -130,6 +131,19 @@ def _load_imagenet(network: CellRCNN) -> None:
             "network once, or use --init scratch."
         ) from error
     network.backbone.body.load_state_dict(pretrained.state_dict())
+
+
+def _check_groups(settings: PretrainSettings, backbone: str) -> None:
+    """Split attention normalises one value per sample and channel, of which there must be several."""
+    for name, is_used, batch, groups in (
+        ("bn_splits", settings.contrastive, settings.contrastive_batch, settings.bn_splits),
+        ("source_groups", settings.supervised, settings.batch, settings.source_groups),
+    ):
+        if is_used and settings.norm != "frozen" and backbone.startswith("resnest") and batch < 2 * groups:
+            raise InputError(
+                f"{name} is {groups} for a batch of {batch}, but {settings.preset} needs two samples or more "
+                "in each part: make the batch larger or the parts fewer."
+            )
 
 
 def _load_checkpoint(network: CellRCNN, name: str) -> None:
