@@ -1,4 +1,4 @@
-"""What synthetic fields need of imagecodecs, by Pillow: its wheel is too large to travel to the GPU machine."""
+"""What synthetic fields need of imagecodecs, by Pillow: its wheel is too large to travel to a GPU machine."""
 
 from __future__ import annotations
 
