@@ -3,7 +3,7 @@
     python benchmarks/gpu/prepare.py [--out gpu_data] [--megabytes 30]
 
 `unlabelled/` holds one crop of every unlabelled image (of BBBC038 without what `split.py` keeps back),
-`coco/` the photographs of `coco_mini` with their `instances.json`, all as JPEG. What does not fit is left out,
+`coco/` the photographs of `coco_mini` with `instances.json`, all as JPEG. What does not fit is left out,
 the same images each time.
 """
 

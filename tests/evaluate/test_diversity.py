@@ -65,6 +65,18 @@ def test_copies_are_found_also_by_way_of_others() -> None:
     assert near_duplicates(np.eye(4, dtype=np.float32)).tolist() == [0, 1, 2, 3]
 
 
+def test_groups_of_copies_are_the_same_in_parts_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a later image joins two groups, and by way of others in another part."""
+    rng = np.random.default_rng(0)
+    angles = np.sort(rng.uniform(0, 20, 60))
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)[rng.permutation(60)]
+    whole = near_duplicates(vectors)
+    assert 1 < len(np.unique(whole)) < 60
+    for chunk in (1, 7, 25):
+        monkeypatch.setattr("napari_cupre.evaluate.diversity._CHUNK", chunk)
+        np.testing.assert_array_equal(near_duplicates(vectors), whole)
+
+
 def test_clusters_balance_the_sampler() -> None:
     diversity = measure_diversity(groups([30, 8, 2]), clusters=3)
     assert np.bincount(diversity.clusters).tolist() == [30, 8, 2]

@@ -99,7 +99,7 @@ def natural_key(path: Path) -> tuple:
 
 
 def list_images(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, subfolders: bool = False
 ) -> list[Path]:
     """Image files named by folders, globs and files.
 
@@ -107,6 +107,7 @@ def list_images(
     ----------
     paths : one or several of: a folder (its own files, not those of subfolders), a glob, an image file, an
         OME-Zarr folder.
+    subfolders : take the files of a folder's subfolders too.
 
     Returns
     -------
@@ -120,16 +121,16 @@ def list_images(
         paths = [paths]
     found: dict[Path, None] = {}
     for path in paths:
-        found.update(dict.fromkeys(_expand(Path(path).expanduser())))
+        found.update(dict.fromkeys(_expand(Path(path).expanduser(), subfolders)))
     if not found:
         raise InputError("No image was given: name a folder, a glob or image files.")
     return list(found)
 
 
-def _expand(path: Path) -> list[Path]:
+def _expand(path: Path, subfolders: bool) -> list[Path]:
     """Images behind one path, folder or glob."""
     if path.is_dir() and not is_zarr(path):
-        images = [entry for entry in path.iterdir() if is_image_file(entry)]
+        images = list(_below(path) if subfolders else filter(is_image_file, path.iterdir()))
         if not images:
             raise InputError(
                 f'The folder "{path}" holds no image: choose one with PNG, JPEG, TIFF or OME-Zarr.'
@@ -145,6 +146,15 @@ def _expand(path: Path) -> list[Path]:
     else:
         raise InputError(f'There is no file or folder "{path}": check the path.')
     return sorted(images, key=natural_key)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Images in a folder and its subfolders; an OME-Zarr is one image, whatever lies in it."""
+    for entry in folder.iterdir():
+        if is_image_file(entry):
+            yield entry
+        elif entry.is_dir() and not is_junk(entry):
+            yield from _below(entry)
 
 
 def pair_by_stem(

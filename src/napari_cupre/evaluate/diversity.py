@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from napari_cupre.errors import InputError
 from napari_cupre.evaluate.features import Features
@@ -45,6 +47,13 @@ class Diversity:
         """Images that are near-duplicates of an earlier one."""
         return int(np.count_nonzero(self.duplicates != np.arange(len(self.duplicates))))
 
+    def duplicate_groups(self) -> list[np.ndarray]:
+        """Numbers of the images of each group of at least two near-duplicates, the largest first."""
+        order = np.argsort(self.duplicates, kind="stable")
+        starts = np.flatnonzero(np.diff(self.duplicates[order])) + 1
+        groups = [group for group in np.split(order, starts) if len(group) > 1]
+        return sorted(groups, key=len, reverse=True)
+
     def folders(self) -> dict[str, np.ndarray]:
         """Numbers of the images of each folder."""
         names = np.array([str(path.parent) for path in self.features.paths])
@@ -77,6 +86,9 @@ class Diversity:
             "skipped": [str(path) for path, _ in self.features.skipped],
             "looks": self.looks,
             "near_duplicates": self.duplicate_count,
+            "near_duplicate_groups": [
+                [str(self.features.paths[number]) for number in group] for group in self.duplicate_groups()
+            ],
             "clusters": np.bincount(self.clusters).tolist(),
             "folders": {
                 name: {
@@ -185,23 +197,24 @@ def near_duplicates(vectors: np.ndarray, threshold: float = DUPLICATE) -> np.nda
     """
     group = np.arange(len(vectors))
     for start in range(0, len(vectors), _CHUNK):
-        similar = vectors[start : start + _CHUNK] @ vectors.T >= threshold
-        for row, column in np.argwhere(similar):
-            if column < row + start:
-                _unite(group, int(column), int(row + start))
-    return np.array([_root(group, number) for number in range(len(group))], dtype=np.int64)
-
-
-def _root(group: np.ndarray, number: int) -> int:
-    while group[number] != number:
-        group[number] = group[group[number]]
-        number = int(group[number])
-    return number
-
-
-def _unite(group: np.ndarray, a: int, b: int) -> None:
-    first, second = sorted((_root(group, a), _root(group, b)))
-    group[second] = first
+        stop = min(start + _CHUNK, len(vectors))
+        similar = vectors[start:stop] @ vectors[:stop].T >= threshold
+        known, where = np.unique(group[:start], return_inverse=True)
+        # Of the groups so far those that a row resembles: copies by the thousand are one column.
+        order = np.argsort(where, kind="stable")
+        starts = np.searchsorted(where[order], np.arange(len(known)))
+        alike = np.logical_or.reduceat(similar[:, order], starts, axis=1) if start else similar[:, :0]
+        rows, groups = np.nonzero(alike)
+        inner_rows, inner_others = np.nonzero(np.tril(similar[:, start:], -1))
+        nodes = len(known) + stop - start
+        edges = np.r_[rows, inner_rows] + len(known), np.r_[groups, inner_others + len(known)]
+        graph = coo_array((np.ones(len(edges[0]), bool), edges), (nodes, nodes))
+        count, parts = connected_components(graph, directed=False)
+        first = np.full(count, len(vectors))
+        np.minimum.at(first, parts, np.r_[known, np.arange(start, stop)])
+        group[:start] = first[parts[: len(known)]][where]
+        group[start:stop] = first[parts[len(known) :]]
+    return group
 
 
 def _nearest(queries: np.ndarray, others: np.ndarray, leave_self_out: bool = False) -> np.ndarray:
