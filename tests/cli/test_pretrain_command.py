@@ -71,6 +71,13 @@ def test_settings_that_ship_go_by_name_and_numbers_are_numbers() -> None:
     assert isinstance(settings.lr, float)
 
 
+def test_a_single_text_is_a_list_of_one(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("unlabelled: plates\nexclude: 7\n")
+    one = parsed("--config", str(tmp_path / "one.yaml"), "--set", "exclude=test_set.txt")
+    assert (one.unlabelled, one.exclude) == (("plates",), ("test_set.txt",))
+    assert parsed("--config", str(tmp_path / "one.yaml"), "--set", "unlabelled=").exclude == ("7",)
+
+
 def test_sources_come_with_their_images_and_weights() -> None:
     two = parsed("--source", "a.json", "--source-images", "a", "--source", "b.json", "--source-images", "b")
     assert [(s.json, s.images, s.weight) for s in two.source] == [("a.json", "a", 1.0), ("b.json", "b", 1.0)]

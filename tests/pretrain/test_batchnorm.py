@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from napari_cupre.model.config import preset
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.pretrain.amt2 import Amt2
 from napari_cupre.pretrain.batchnorm import DomainStatistics, in_groups
+from napari_cupre.pretrain.ranks import Ranks
+from napari_cupre.pretrain.settings import PretrainSettings
 
 
 def network() -> nn.Sequential:
@@ -69,6 +76,27 @@ def test_frozen_statistics_stay_and_are_used() -> None:
     assert torch.equal(used, net.eval()(CELLS))
     train(net, statistics, 3)
     assert all(torch.equal(before[key], tensor) for key, tensor in net.state_dict().items())
+
+
+def test_neck_and_heads_have_the_sources_statistics_whichever_set_is_kept() -> None:
+    """Only the backbone sees cells; neck and heads of presets with `fpn_norm` see the source alone."""
+    torch.manual_seed(0)
+    net = CellRCNN(replace(preset("tiny"), fpn_norm=True))
+    learner = Amt2(net, None, PretrainSettings(average=0.0), Ranks(Fabric(accelerator="cpu", devices=1)))
+    images = torch.rand(2, 3, 64, 64)
+    with learner.statistics.training("cells"):
+        net.backbone(images)
+    with learner.statistics.training("source"):
+        net.features(images + 2.0)
+    learner.average.update(net, learner.statistics, 1)
+    saved = learner.average.network
+    for part, is_alike in ((saved.neck, True), (saved.backbone, False)):
+        cells = copy.deepcopy(part.state_dict())
+        with learner.average.statistics.standing_in("source"):
+            source = part.state_dict()
+            same = [torch.equal(cells[name], source[name]) for name in cells if "running_mean" in name]
+        assert same and all(same) == is_alike
+    assert any(bool((t != 0).any()) for name, t in saved.neck.state_dict().items() if "running_mean" in name)
 
 
 def test_a_backward_pass_may_come_after_the_switch() -> None:

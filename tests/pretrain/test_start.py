@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from napari_cupre.data.coco import CocoSource
+from napari_cupre.data.unlabelled import UnlabelledIndex
 from napari_cupre.errors import InputError
+from napari_cupre.events import Notice
 from napari_cupre.model.checkpoint import load_model, new_model, save_model
 from napari_cupre.pretrain.run import PretrainRun
 from napari_cupre.pretrain.settings import PretrainSettings, SourceSpec
@@ -61,6 +63,17 @@ def test_parts_of_one_sample_are_refused_where_the_network_cannot_normalise_them
     settings = small(**{"preset": "compact", "objective": "supervised", **changes})
     with pytest.raises(InputError, match="compact needs two samples or more in each part"):
         make_network(settings, make_sources(settings, 24.0))
+
+
+def test_names_to_leave_out_that_fit_nothing_are_told(small: Make, tmp_path: Path) -> None:
+    (tmp_path / "test_set.txt").write_text("000\n001.png\n")
+    settings = small(iterations=1, objective="moco", exclude=(str(tmp_path / "test_set.txt"), "002", "x"))
+    run = PretrainRun(settings, tmp_path / "run")
+    told = [event.message for event in run.events() if isinstance(event, Notice)]
+    assert (
+        len([message for message in told if "2 of the names" in message and "(001.png, x)" in message]) == 1
+    )
+    assert len(UnlabelledIndex(tmp_path / "run" / "unlabelled.sqlite")) == 10
 
 
 def test_new_classes_start_as_what_the_checkpoint_knows(of_coco: Make, tmp_path: Path) -> None:

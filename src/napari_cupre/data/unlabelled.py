@@ -58,16 +58,29 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not is_zarr(path)
 
 
+def _is_kept(image: str, exclude: frozenset[str], met: set[str]) -> bool:
+    """Whether an image is not to be left out; if it is, its stem is added to `met`."""
+    stem = image_stem(image)
+    if stem in exclude:
+        met.add(stem)
+    return stem not in exclude
+
+
 class UnlabelledIndex:
     """The sorted list of all unlabelled files, in a SQLite file.
 
     Parameters
     ----------
     path : the file that `build` wrote.
+
+    Attributes
+    ----------
+    unmet : stems to leave out that no file has; only what `build` returns knows them.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self.unmet: frozenset[str] = frozenset()
         self._connection: sqlite3.Connection | None = None
         self._pid = -1
         self._length = int(self._query("SELECT COUNT(*) FROM files")[0])
@@ -95,6 +108,7 @@ class UnlabelledIndex:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         temporary.unlink(missing_ok=True)
+        met: set[str] = set()
         connection = sqlite3.connect(temporary)
         try:
             connection.execute("CREATE TABLE found (path TEXT)")
@@ -104,7 +118,7 @@ class UnlabelledIndex:
                     (image,)
                     for folder in folders
                     for image in (list_images(folder) if _is_folder(folder) else (str(folder.resolve()),))
-                    if not exclude or image_stem(image) not in exclude
+                    if not exclude or _is_kept(image, exclude, met)
                 ),
             )
             # Sorted by SQLite, on disk if need be: the order of a directory listing differs between machines.
@@ -116,6 +130,7 @@ class UnlabelledIndex:
             connection.close()
         os.replace(temporary, path)
         index = cls(path)
+        index.unmet = exclude - met
         if not len(index):
             named = ", ".join(str(folder) for folder in folders)
             raise InputError(

@@ -46,7 +46,7 @@ class Amt2:
     ) -> None:
         self.network = network
         self.settings = settings
-        self.statistics = DomainStatistics(network, settings.norm)
+        self.statistics = DomainStatistics(network, settings.norm, network.backbone)
         self.average = AveragedWeights(network, settings.norm, settings.average)
         self.contrastive: ContrastiveTask | None = None
         self.supervised: SupervisedTask | None = None

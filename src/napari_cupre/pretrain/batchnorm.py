@@ -11,13 +11,15 @@ dual
     One set for each; affine weights are shared (domain-specific statistics: Chang et al., CVPR 2019, who also
     split the affine part). Which set the finished model carries is a setting.
 
+Neck and heads see the source alone and have one set in every mode.
+
 The sets are exchanged in the buffers of the BatchNorm layers themselves, so that any backbone works unchanged
 and its state dict keeps its names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -35,16 +37,19 @@ class DomainStatistics:
     ----------
     network : whose BatchNorm layers are governed; it stands in the domain "cells".
     mode : frozen, shared or dual.
+    both : the part of the network that both domains pass, which alone has two sets if dual; None = all of it.
     """
 
-    def __init__(self, network: nn.Module, mode: Mode) -> None:
+    def __init__(self, network: nn.Module, mode: Mode, both: nn.Module | None = None) -> None:
         self.mode = mode
         self.domain: Domain = "cells"
         self._layers = {name: m for name, m in network.named_modules() if isinstance(m, _BATCH_NORMS)}
         self._network = network
-        self._other: dict[str, Tensor] = {}
+        self._two: dict[str, nn.Module] = {}
         if mode == "dual":
-            self._other = {name: tensor.clone() for name, tensor in self._buffers()}
+            passed = set((network if both is None else both).modules())
+            self._two = {name: layer for name, layer in self._layers.items() if layer in passed}
+        self._other = {name: tensor.clone() for name, tensor in _buffers(self._two)}
 
     @contextmanager
     def training(self, domain: Domain) -> Iterator[None]:
@@ -67,18 +72,13 @@ class DomainStatistics:
             self._switch(before)
 
     def _switch(self, domain: Domain) -> None:
-        if domain != self.domain and self.mode == "dual":
-            for prefix, layer in self._layers.items():
+        if domain != self.domain:
+            for prefix, layer in self._two.items():
                 for key in [key for key, _ in layer.named_buffers(recurse=False)]:
                     # Exchanged as objects: a backward pass still to come refers to those of its forward pass.
                     name = f"{prefix}.{key}"
                     layer._buffers[key], self._other[name] = self._other[name], layer._buffers[key]  # type: ignore
         self.domain = domain
-
-    def _buffers(self) -> Iterator[tuple[str, Tensor]]:
-        for name, layer in self._layers.items():
-            for key, tensor in layer.named_buffers(recurse=False):
-                yield f"{name}.{key}", tensor
 
     def state(self) -> dict[str, Tensor]:
         """The set that is not in the network (the source's); empty unless dual."""
@@ -95,10 +95,17 @@ class DomainStatistics:
         ----------
         mean : returns the mean of a tensor over the processes.
         """
-        for _, tensor in self._buffers():
+        for _, tensor in _buffers(self._layers):
             _average(tensor, mean)
         for tensor in self._other.values():
             _average(tensor, mean)
+
+
+def _buffers(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    """The statistics of layers by name."""
+    for name, layer in layers.items():
+        for key, tensor in layer.named_buffers(recurse=False):
+            yield f"{name}.{key}", tensor
 
 
 def _average(tensor: Tensor, mean: Callable[[Tensor], Tensor]) -> None:

@@ -114,7 +114,7 @@ class AveragedWeights:
     def __init__(self, network: CellRCNN, mode: Mode, decay: float) -> None:
         self.decay = decay
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        self.statistics = DomainStatistics(self.network, mode)
+        self.statistics = DomainStatistics(self.network, mode, self.network.backbone)
 
     @torch.no_grad()
     def update(self, network: CellRCNN, statistics: DomainStatistics, step: int) -> None:

@@ -34,6 +34,7 @@ from napari_cupre.pretrain.start import (
     make_network,
     make_sources,
     open_index,
+    unmet_notice,
 )
 from napari_cupre.pretrain.state import Counters, load_state, save_state
 from napari_cupre.pretrain.streams import batches, default_workers
@@ -157,6 +158,8 @@ class PretrainRun:
             if not self.resumed:
                 folder.forget_images()
             index = open_index(settings, folder.index)
+            if index.unmet:
+                yield Notice(unmet_notice(index.unmet))
             if settings.balance and not folder.weights.exists():
                 looking = looking_model(settings, network)
                 yield from write_weights(folder.weights, index, looking, settings.seed)

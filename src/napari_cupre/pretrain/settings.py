@@ -232,8 +232,15 @@ class PretrainSettings:
             raise InputError(f"A source needs json and images, and may have a weight ({error}).") from error
         for name in ("unlabelled", "exclude"):
             if name in converted:
-                converted[name] = tuple(str(value) for value in converted[name] or ())
+                converted[name] = _texts(converted[name])
         return cls(**converted)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A list of texts; in YAML and in --set a single one may stand alone."""
+    if value is None:
+        return ()
+    return tuple(str(entry) for entry in (value if isinstance(value, list | tuple) else [value]))
 
 
 _POSITIVE = (

@@ -213,6 +213,15 @@ def excluded(settings: PretrainSettings) -> frozenset[str]:
     return frozenset(stems)
 
 
+def unmet_notice(stems: frozenset[str], shown: int = 5) -> str:
+    """Says which names in `exclude` no unlabelled image has: they may be misspelt."""
+    named = ", ".join(sorted(stems)[:shown]) + (", ..." if len(stems) > shown else "")
+    return (
+        f"{len(stems)} of the names in --exclude are those of no unlabelled image ({named}); they are file "
+        "names without suffix."
+    )
+
+
 def make_contrast(
     settings: PretrainSettings, index: UnlabelledIndex, weights: np.ndarray | None, backbone: nn.Module
 ) -> tuple[ViewPairs, ContrastiveObjective, str]:
