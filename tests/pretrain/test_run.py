@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, Finished, RunState, Saved, StepDone, Validated
+from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StepDone, Validated
 from napari_cupre.model.checkpoint import load_model
 from napari_cupre.pretrain.folder import RunFolder
 from napari_cupre.pretrain.run import PretrainRun
-from napari_cupre.pretrain.settings import PretrainSettings
+from napari_cupre.pretrain.settings import PretrainSettings, SourceSpec
+from napari_cupre.pretrain.tasks import SupervisedTask
 
 Make = Callable[..., PretrainSettings]
 
@@ -139,6 +140,66 @@ def test_another_runs_folder_is_left_alone(small: Make, tmp_path: Path) -> None:
         PretrainRun(small(), tmp_path / "nothing", resume=True)
 
 
+@pytest.mark.parametrize("text", ["colour: blue\n", "", "a: [", "seed: 0\n", "only text"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_foreign_settings_file_is_left_alone(small: Make, tmp_path: Path, text: str, resume: bool) -> None:
+    (tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(InputError, match="not written by a pretraining run"):
+        PretrainRun(small(), tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["settings.yaml"]
+    assert (tmp_path / "settings.yaml").read_text() == text
+
+
+@pytest.mark.parametrize("end", ["3,", "3,1.5", "3,1.5,x\n", "\0\0\0"])
+def test_a_line_that_was_cut_off_is_dropped(small: Make, tmp_path: Path, end: str) -> None:
+    list(PretrainRun(small(iterations=2), tmp_path / "run").events())
+    metrics = tmp_path / "run" / "metrics.csv"
+    metrics.write_text(metrics.read_text() + end)
+    list(PretrainRun(small(iterations=3), tmp_path / "run", resume=True).events())
+    assert [row["step"] for row in RunFolder(tmp_path / "run").read_metrics()] == [1, 2, 3]
+
+
+def test_a_damaged_line_among_others_is_named(small: Make, tmp_path: Path) -> None:
+    list(PretrainRun(small(iterations=2), tmp_path / "run").events())
+    metrics = tmp_path / "run" / "metrics.csv"
+    header, first, second = metrics.read_text().splitlines()
+    metrics.write_text("\n".join([header, first[: len(first) // 2], second, ""]))
+    with pytest.raises(InputError, match=r"Line 2 of .*metrics\.csv is damaged"):
+        PretrainRun(small(iterations=3), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"iterations": 0}, "iterations is 0"),
+        ({"minutes": float("nan")}, "minutes is nan"),
+        ({"workers": -1}, "workers is -1"),
+        ({"synthetic": -0.5}, "synthetic is -0.5"),
+        ({"lr": float("inf")}, "lr is inf"),
+        ({"warmup": -3}, "warmup is -3"),
+        ({"view": 200, "context": 100}, "view is 200 and context 100"),
+        ({"source": (SourceSpec("a.json", "images", -1.0),)}, "weight of the source a.json is -1.0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(small: Make, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        small(**changes).check()
+
+
+def test_an_update_that_is_not_finite_is_left_out_and_said_once(
+    small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(task: SupervisedTask, *args: object) -> None:
+        real(task, *args)
+        args[-1].metrics["supervised_gradient"] = float("nan")  # type: ignore[attr-defined]
+
+    real = SupervisedTask.step
+    monkeypatch.setattr(SupervisedTask, "step", broken)
+    events = list(PretrainRun(small(iterations=3), tmp_path / "run").events())
+    told = [event.message for event in events if isinstance(event, Notice) and "not finite" in event.message]
+    assert len(told) == 1 and "iteration 1" in told[0]
+
+
 def test_a_refused_start_is_no_run(small: Make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         list(PretrainRun(small(unlabelled=("nowhere",)), tmp_path / "run").events())
@@ -179,6 +240,24 @@ def test_forgetting_is_watched_on_held_out_fields(small: Make, tmp_path: Path) -
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2  # pairs of views, predictions
     assert "<polyline" in page and "contrastive_batch" in page and 'src="http' not in page
+
+
+def test_a_short_run_is_judged_at_its_end(small: Make, tmp_path: Path) -> None:
+    run = PretrainRun(small(iterations=3, validate_every=500, validation_fields=1), tmp_path / "run")
+    assert [event.step for event in run.events() if isinstance(event, Validated)] == [3]
+    assert "held_out_ap50" in load_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics
+
+
+def test_the_last_judgement_outlives_a_stop(small: Make, tmp_path: Path) -> None:
+    settings = small(iterations=9, validate_every=1, validation_fields=1)
+    stop_after(PretrainRun(settings, tmp_path / "run"), 2)
+    before = load_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics
+    # Nothing is left to do but to save again.
+    again = PretrainRun(replace(settings, iterations=2), tmp_path / "run", resume=True)
+    assert not [event for event in again.events() if isinstance(event, Validated)]
+    assert again.counters.best_ap50 >= before["held_out_ap50"]
+    assert load_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics == before
+    assert "Held-out fields" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_the_finished_model_has_the_statistics_asked_for(small: Make, tmp_path: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from napari_cupre.data.coco import CocoSource
+from napari_cupre.data.synthetic.looks import registry
+from napari_cupre.errors import InputError
 from napari_cupre.pretrain.sources import (
     CocoFields,
     LabelledField,
@@ -15,6 +21,30 @@ from napari_cupre.pretrain.sources import (
     collate_fields,
     split_numbers,
 )
+
+
+def test_a_look_from_outside_reaches_the_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_looks.py").write_text(
+        "import numpy as np\n"
+        "from napari_cupre.data.synthetic import Style, register_look\n"
+        "@register_look('my_colonies', weight=0.1, style=Style(shapes={'ellipse': 1}))\n"
+        "def my_colonies(rng, scene):\n"
+        "    return np.full((scene.size, scene.size), 0.5, np.float32)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        source = SyntheticSource(64, 0, 12.0, {"my_colonies": 1.0}, ["my_looks"])
+        registry._LOOKS.pop("my_colonies")
+        sys.modules.pop("my_looks")  # as in a loader's process that has just been started
+        copy = pickle.loads(pickle.dumps(source))
+        assert copy.draw(np.random.default_rng(0)).image.shape[:2] == (64, 64)
+        assert "my_colonies" in registry.LOOKS
+        with pytest.raises(InputError, match="no look 'stars'"):
+            SyntheticSource(64, 0, 12.0, {"stars": 1.0})
+        with pytest.raises(InputError, match="'no_such_module' of look_modules"):
+            SyntheticSource(64, 0, 12.0, None, ["no_such_module"])
+    finally:
+        registry._LOOKS.pop("my_colonies", None)
 
 
 def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSource) -> None:

@@ -114,7 +114,7 @@ def queue_length(
     Returns
     -------
     length, remark
-        The remark is empty unless the queue is shorter than wanted.
+        The remark is empty unless the queue is shorter than wanted, or was asked to be longer than is sound.
 
     Raises
     ------
@@ -130,6 +130,11 @@ def queue_length(
             f"{batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
         )
     if length >= wanted:
+        if length > oldest * batch:
+            return length, (
+                f"The queue was asked to hold {length} keys: some wait {length // batch} iterations, longer "
+                f"than the {oldest} in which the key encoder stays alike, and are told by their age."
+            )
         return length, ""
     return length, (
         f"The queue holds {length} keys instead of {wanted}, since the unlabelled images hold about "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,10 @@ from napari_cupre.pretrain.settings import PretrainSettings, read_settings
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+
+#: Settings that each version's runs have written: what tells their settings.yaml from other files.
+_FIXED = {"objective", "unlabelled", "preset", "contrastive_steps", "supervised_steps"}
 
 
 class RunFolder:
@@ -46,7 +49,8 @@ class RunFolder:
                     f"The folder {self.path} is not empty and holds no run; give --out a new or empty folder."
                 )
             return
-        has_begun = self.state.exists() or bool(self.read_metrics())
+        self._check_own()
+        has_begun = bool(self.read_metrics()) or self.state.exists()
         if not resume and not has_begun:
             return  # all that is there is a start that was refused, e.g. for a folder that does not exist
         if not resume:
@@ -59,6 +63,18 @@ class RunFolder:
             raise InputError(
                 f"The run in {self.path} was started with other settings ({'; '.join(different)}); resume it "
                 "with the same ones, or start another run with another --out."
+            )
+
+    def _check_own(self) -> None:
+        """Refuse a settings.yaml that no run has written: something else than a run would be overwritten."""
+        try:
+            is_own = read_settings(self.settings).keys() >= _FIXED
+        except InputError:
+            is_own = False
+        if not is_own:
+            raise InputError(
+                f"The file {self.settings} was not written by a pretraining run; give --out a new or empty "
+                "folder."
             )
 
     def write_settings(self, settings: PretrainSettings) -> None:
@@ -84,11 +100,39 @@ class RunFolder:
         return set(self.skipped.read_text(encoding="utf-8").splitlines())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv; empty fields are left out."""
+        """The rows of metrics.csv; empty fields are left out.
+
+        A last line that is not whole is left out too: the process was killed while it wrote it.
+
+        Raises
+        ------
+        InputError
+            If another line is damaged.
+        """
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline="", encoding="utf-8") as stream:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
+        whole, _, _ = self.metrics.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+        header, *lines = whole.split("\n")
+        rows = []
+        for number, line in enumerate(lines, start=2):
+            row = _read_row(header, line)
+            if row is not None:
+                rows.append(row)
+            elif number <= len(lines):
+                raise InputError(
+                    f"Line {number} of {self.metrics} is damaged; remove that line, or the file, to go on."
+                )
+        return rows
+
+
+def _read_row(header: str, line: str) -> dict[str, float] | None:
+    """A row of metrics.csv by column, None if it is damaged."""
+    names, cells = header.split(","), line.split(",")
+    try:
+        row = {name: float(cell) for name, cell in zip(names, cells, strict=True) if cell}
+    except ValueError:
+        return None
+    return row if "step" in row else None
 
 
 class MetricsLog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -63,6 +64,9 @@ COLUMNS = (
     "iterations_per_second",
 )
 
+GRADIENTS = ("contrast_gradient", "supervised_gradient")
+"""Columns with the norm of a task's gradient; one that is not finite was not followed."""
+
 
 class PretrainRun:
     """One run of AMT2 or of one of its baselines.
@@ -97,7 +101,7 @@ class PretrainRun:
         self._pairs: ViewPairs | None = None
         self._held_out: HeldOut | None = None
         self._judgement: Judgement | None = None
-        self._best_ap50 = -1.0
+        self._left_out = 0
 
     def stop(self) -> None:
         """Ask the run to save and end after this iteration; safe from a signal handler or any thread."""
@@ -147,7 +151,7 @@ class PretrainRun:
         self._teaches_cells = sources.teach_cells
         self.learner = Amt2(network, objective, settings, self.ranks)
         if self.resumed:
-            self.counters = load_state(self.folder.state, self.learner)
+            self.counters, self._judgement = load_state(self.folder.state, self.learner)
             self._skipped = self.folder.read_skipped()
         self._begin_streams(sources)
 
@@ -207,22 +211,34 @@ class PretrainRun:
             counters.seconds = self.ranks.same_number(time.monotonic() - begun)
             done.metrics["iterations_per_second"] = 1.0 / max(1e-9, time.monotonic() - before)
             yield from self._name_skipped()
+            yield from self._name_left_out(done)
             yield from self._validate(done)
             yield self._step_done(done)
             if self.ranks.agree(time.monotonic() - saved > 60.0 * self.settings.checkpoint_minutes):
                 yield from self._save()
                 saved = time.monotonic()
 
+    def _name_left_out(self, done: Iteration) -> Iterator[Event]:
+        """Say once that an update was left out: one broken batch ends no run, many are a wrong setting."""
+        broken = [name for name in GRADIENTS if not math.isfinite(done.metrics.get(name, 0.0))]
+        if broken and not self._left_out:
+            yield Notice(
+                f"The gradient of iteration {self.counters.step} was not finite, so that update was left "
+                "out; if metrics.csv shows many such, lower the learning rates."
+            )
+        self._left_out += len(broken)
+
     def _validate(self, done: Iteration) -> Iterator[Event]:
-        """Now and then: AP of the averaged weights on held-out fields of the source."""
+        """Now and then, and at the end: AP of the averaged weights on held-out fields of the source."""
         every, step = self.settings.validate_every, self.counters.step
-        if self._held_out is None or step % every:
+        if self._held_out is None or (step % every and self._used() < 1.0):
             return
         average = self.learner.average
         with average.statistics.standing_in("source"), self.ranks.fabric.autocast():
             found = self._judgement = self._held_out.judge(average.network)
         done.metrics |= {"held_out_ap": found.ap, "held_out_ap50": found.ap50}
-        is_best, self._best_ap50 = found.ap50 > self._best_ap50, max(found.ap50, self._best_ap50)
+        is_best = found.ap50 > self.counters.best_ap50
+        self.counters.best_ap50 = max(found.ap50, self.counters.best_ap50)
         # Detection alone is judged; the losses of a sampled training step would say little here.
         yield Validated(step, found.ap50, found.ap, float("nan"), found.cells, is_best)
 
@@ -267,7 +283,7 @@ class PretrainRun:
         if self._log is not None:
             self._log.write(self.counters.step, self.counters.seconds)
         if self.ranks.is_first:
-            save_state(self.folder.state, self.learner, self.counters)
+            save_state(self.folder.state, self.learner, self.counters, self._judgement)
             yield Saved(str(self.folder.state), "run", self.counters.step)
             save_model(self.finished_model(), self.folder.model)
             kind = "final" if self._used() >= 1.0 else "last"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,8 @@ class PretrainSettings:
     ----------
     source : labelled sources in COCO format.
     synthetic : weight of the synthetic source among them; 0 leaves it out.
+    looks : weight of each look of the synthetic fields; None = the looks' own.
+    look_modules : Python modules that register further looks (see `data.synthetic.register_look`).
     unlabelled : folders or images.
     exclude : stems of unlabelled images to leave out (a held-out test set), or text files that list them.
     preset, init : the network, and where its weights start: scratch, imagenet, coco or a checkpoint.
@@ -92,6 +95,8 @@ class PretrainSettings:
 
     source: tuple[SourceSpec, ...] = ()
     synthetic: float = 0.0
+    looks: dict[str, float] | None = None
+    look_modules: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     preset: str = "compact"
@@ -164,9 +169,24 @@ class PretrainSettings:
         ):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(choices)}.")
-        for name in _POSITIVE:
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be above 0.")
+        for names, is_good, must in (
+            (_POSITIVE, lambda value: value > 0, "above 0"),
+            (_NOT_NEGATIVE, lambda value: value >= 0, "0 or above"),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not (is_good(value) and math.isfinite(value)):
+                    raise InputError(f"{name} is {value}: it must be {must}.")
+        for spec in self.source:
+            if not (spec.weight > 0 and math.isfinite(spec.weight)):
+                raise InputError(
+                    f"The weight of the source {spec.json} is {spec.weight}: it must be above 0."
+                )
+        if self.view > self.context:
+            raise InputError(
+                f"view is {self.view} and context {self.context}, but views are cut from their context: make "
+                "it as large as a view or larger."
+            )
         for name in ("momentum", "average"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1.")
@@ -230,7 +250,7 @@ class PretrainSettings:
                 converted["source"] = tuple(SourceSpec(**spec) for spec in converted["source"] or ())
         except TypeError as error:
             raise InputError(f"A source needs json and images, and may have a weight ({error}).") from error
-        for name in ("unlabelled", "exclude"):
+        for name in ("unlabelled", "exclude", "look_modules"):
             if name in converted:
                 converted[name] = _texts(converted[name])
         return cls(**converted)
@@ -263,6 +283,22 @@ _POSITIVE = (
     "log_every",
     "devices",
     "nodes",
+    "iterations",
+    "minutes",
+    "queue",
+    "validation_fields",
+)
+
+_NOT_NEGATIVE = (
+    "synthetic",
+    "contrastive_weight",
+    "supervised_weight",
+    "warmup",
+    "contrastive_warmup",
+    "weight_decay",
+    "cosine_every",
+    "validate_every",
+    "workers",
 )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -73,18 +74,55 @@ class SyntheticSource:
     side : of a field, px.
     seed : of the fields.
     diameter : the network's cell diameter; fields have from half to twice of it.
+    looks : weight of each look; None = the looks' own.
+    modules : Python modules that register further looks.
+
+    Raises
+    ------
+    InputError
+        If a module cannot be imported, or there is no such look.
     """
 
     name = "synthetic"
     classes = ("cell",)
 
-    def __init__(self, side: int, seed: int, diameter: float) -> None:
-        self.fields = SyntheticFields(size=side, seed=seed, diameter=(max(4.0, diameter / 2), diameter * 2))
+    def __init__(
+        self,
+        side: int,
+        seed: int,
+        diameter: float,
+        looks: Mapping[str, float] | None = None,
+        modules: Sequence[str] = (),
+    ) -> None:
+        self.modules = tuple(modules)
+        import_looks(self.modules)
+        self.fields = SyntheticFields(
+            size=side, seed=seed, looks=looks, diameter=(max(4.0, diameter / 2), diameter * 2)
+        )
 
     def draw(self, rng: np.random.Generator) -> LabelledField:
         """See `LabelledSource.draw`."""
+        import_looks(self.modules)  # a loader's process may have started without them
         drawn = self.fields[int(rng.integers(2**31))]
         return LabelledField(drawn.image, drawn.labels)
+
+
+def import_looks(modules: Sequence[str]) -> None:
+    """Import modules that register looks; those that are imported already cost nothing.
+
+    Raises
+    ------
+    InputError
+        If one cannot be imported.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"The module {name!r} of look_modules cannot be imported ({error}): install it, or put its "
+                "folder into PYTHONPATH."
+            ) from error
 
 
 class CocoFields:

@@ -87,7 +87,10 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
         sources.held_out.append((CocoFields(coco, held, settings.crop), spec.weight))
     if settings.synthetic > 0:
         seeds = [stream_seed(settings.seed, name) for name in ("synthetic", "held-out synthetic")]
-        trained_fields, held_fields = (SyntheticSource(settings.crop, seed, diameter) for seed in seeds)
+        trained_fields, held_fields = (
+            SyntheticSource(settings.crop, seed, diameter, settings.looks, settings.look_modules)
+            for seed in seeds
+        )
         sources.mixed.append((trained_fields, settings.synthetic))
         sources.held_out.append((held_fields, settings.synthetic))
     return sources
@@ -232,8 +235,12 @@ def make_contrast(
     weights : (len(index),) how often each file is drawn; None = alike.
     """
     updates = settings.contrastive_steps + (settings.supervised_steps if settings.supervised else 0)
+    distinct = index.distinct_crops(settings.context)
+    if weights is not None:
+        # Files that are drawn more often than others give fewer different crops at a time.
+        distinct = int(distinct * weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
     length, remark = queue_length(
-        index.distinct_crops(settings.context),
+        distinct,
         settings.contrastive_batch,
         settings.queue,
         oldest_sound_key(settings.momentum, updates),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,32 +17,44 @@ from napari_cupre.data.files import atomic_write
 from napari_cupre.errors import InputError
 from napari_cupre.pretrain.amt2 import Amt2
 from napari_cupre.pretrain.batchnorm import DomainStatistics
+from napari_cupre.pretrain.monitor import Judgement
 
 FORMAT = 1
+
+_PREDICTED = "judgement/predicted"
 
 
 @dataclass
 class Counters:
-    """Where a run stands: iterations done, seconds computed, files found unreadable."""
+    """Where a run stands: iterations done, seconds computed, files found unreadable, best held-out AP@.5."""
 
     step: int = 0
     seconds: float = 0.0
     skipped: int = 0
+    best_ap50: float = -1.0
 
 
-def save_state(path: Path, learner: Amt2, counters: Counters) -> None:
-    """Write all that the run needs to go on as if it had not stopped; the file is whole or not there."""
+def save_state(path: Path, learner: Amt2, counters: Counters, judgement: Judgement | None = None) -> None:
+    """Write all that the run needs to go on as if it had not stopped; the file is whole or not there.
+
+    Parameters
+    ----------
+    judgement : the last one, which the report and the model's metrics show.
+    """
     from safetensors.torch import save_file
 
     tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in _tensors(learner).items()}
     header = {"format": str(FORMAT), "counters": json.dumps(asdict(counters))}
+    if judgement is not None:
+        tensors[_PREDICTED] = torch.from_numpy(np.stack(judgement.predicted))
+        header["judgement"] = json.dumps(asdict(replace(judgement, predicted=[])))
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata=header)
         with temporary.open("r+b") as handle:
             os.fsync(handle.fileno())
 
 
-def load_state(path: Path, learner: Amt2) -> Counters:
+def load_state(path: Path, learner: Amt2) -> tuple[Counters, Judgement | None]:
     """Inverse of `save_state`, into a learner made with the same settings.
 
     Raises
@@ -56,13 +69,17 @@ def load_state(path: Path, learner: Amt2) -> Counters:
             header = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
         counters = Counters(**json.loads(header["counters"]))
+        judgement = None
+        if "judgement" in header:
+            judgement = Judgement(**json.loads(header["judgement"]))
+            judgement.predicted = list(tensors[_PREDICTED].numpy())
         _load_tensors(learner, tensors)
     except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise InputError(
             f"The checkpoint {path} is damaged or of another version ({error}); start anew with another "
             "--out."
         ) from error
-    return counters
+    return counters, judgement
 
 
 def _modules(learner: Amt2) -> dict[str, torch.nn.Module]:
