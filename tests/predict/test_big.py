@@ -326,6 +326,10 @@ def test_a_stack_of_which_nothing_can_be_read_is_refused(image: CellImage, tmp_p
 def test_what_is_big(image: CellImage) -> None:
     assert not is_big(image)
     assert is_big(CellImage.from_array(da.zeros((20000, 20000), dtype="u1", chunks=1024), "YX"))
+    series = da.zeros((2000, 3, 1024, 1024), dtype="u1", chunks=1024)
+    assert is_big(CellImage.from_array(series, "TCYX")) and not is_big(
+        CellImage.from_array(series[:900], "TCYX")
+    )
 
 
 def test_a_store_refuses_another_size(image: CellImage, tmp_path: Path) -> None:
