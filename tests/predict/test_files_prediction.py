@@ -17,6 +17,7 @@ from predict_oracle import disc_labels, scattered_discs, seeing_model
 
 from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
 from napari_cupre.events import Finished, Notice, Progress
+from napari_cupre.export.coco import CocoWriter
 from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.predict import onefile
 from napari_cupre.predict.detector import Detector
@@ -104,6 +105,25 @@ def test_done_files_are_skipped_until_something_changes(
     other = FileJob(model_file, str(out), job.formats, PredictOptions(diameter=25.0, score=0.0), device="cpu")
     _, result = run(other, paths)
     assert (result.done, result.skipped) == (4, 0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_coco_records_outlive_a_killed_run(
+    model_file: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    paths = sorted(folder.glob("field*.png"))[:count]
+    job = job_of(model_file, tmp_path / "out", formats=("coco",))
+    with monkeypatch.context() as patch:
+        patch.setattr(CocoWriter, "close", lambda writer: writer._stream.close())  # it never came to that
+        run(job, paths[:1])
+    assert not (tmp_path / "out" / "predictions.json").exists()
+    _, result = run(job, paths)
+    assert (result.skipped, result.done) == (1, count - 1)
+    document = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == [path.name for path in paths]
+    assert {each["image_id"] for each in document["annotations"]} == {
+        each["id"] for each in document["images"]
+    }
 
 
 def test_files_that_would_overwrite_each_other_are_refused(

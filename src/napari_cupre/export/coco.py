@@ -32,6 +32,11 @@ def write_coco(cells: Cells, path: Path) -> None:
         _write_document(stream, coco_records(cells), cells.class_names)
 
 
+def journal_of(path: Path) -> Path:
+    """Where a `CocoWriter` keeps what is not in its document yet."""
+    return path.with_name(f".{path.name}.journal")
+
+
 class CocoWriter:
     """One COCO document for many images, for runs that may be stopped at any time.
 
@@ -52,7 +57,7 @@ class CocoWriter:
     def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] = ("cell",)) -> None:
         self.path = Path(path)
         self.class_names = tuple(class_names)
-        self.journal = self.path.with_name(f".{self.path.name}.journal")
+        self.journal = journal_of(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._older = list(_read_document(self.path))
         self._stream: TextIO = self.journal.open("a", encoding="utf-8")

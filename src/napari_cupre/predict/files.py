@@ -13,7 +13,7 @@ from napari_cupre.data.files import image_stem
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.export import choose_formats
-from napari_cupre.export.coco import CocoWriter
+from napari_cupre.export.coco import CocoWriter, journal_of
 from napari_cupre.export.writing import PREDICTIONS
 from napari_cupre.model.zoo import describe, find_model
 from napari_cupre.predict.onefile import FileJob, FileOutcome, big_output, output_paths
@@ -91,7 +91,10 @@ def predict_files(
         yield Notice(f"{result.skipped} of {len(names)} files are done already.")
     yield Progress(result.skipped, len(names))
     wants_coco = any(each.name == "coco" for each in choose_formats(job.formats))
-    coco = CocoWriter(Path(job.out) / PREDICTIONS, classes) if wants_coco and todo else None
+    predictions = Path(job.out) / PREDICTIONS
+    # A killed run may have left nothing to do but to put its records together.
+    begun = journal_of(predictions).exists()
+    coco = CocoWriter(predictions, classes) if wants_coco and (todo or begun) else None
     outcomes: News | None = None
     try:
         runner = _runner(workers, scheduler) if todo else in_this_process
@@ -107,7 +110,7 @@ def predict_files(
 
 
 def _collect(
-    outcomes: Iterator[FileOutcome | Progress],
+    outcomes: Iterator[FileOutcome | Progress | Notice],
     log: _DoneLog,
     coco: CocoWriter | None,
     result: FilesResult,
@@ -116,6 +119,9 @@ def _collect(
 ) -> Generator[Event, None, None]:
     """Take in what comes, in the order of completion."""
     for outcome in outcomes:
+        if isinstance(outcome, Notice):
+            yield outcome
+            continue
         if isinstance(outcome, Progress):
             if outcome.total > 1:
                 seen = result.skipped + result.done + len(result.failed)
@@ -194,10 +200,11 @@ class _DoneLog:
         entry = self._entries.get(path)
         if entry is None or entry.get("key") != self._key or entry.get("state") != _state(path):
             return False
-        outputs = [Path(output) for output in entry.get("outputs", ())]
         if any(each.name == "coco" for each in choose_formats(self._job.formats)):
-            outputs.append(Path(self._job.out) / PREDICTIONS)
-        return all(output.exists() for output in outputs)
+            predictions = Path(self._job.out) / PREDICTIONS
+            if not (predictions.exists() or journal_of(predictions).exists()):
+                return False
+        return all(Path(output).exists() for output in entry.get("outputs", ()))
 
     def enter(self, outcome: FileOutcome) -> None:
         """A file is done.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 from collections.abc import Generator
@@ -10,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
 from napari_cupre.errors import EnvironmentFault
-from napari_cupre.events import Progress
+from napari_cupre.events import Notice, Progress
 from napari_cupre.predict.onefile import FileJob, FileOutcome, iter_file, predict_file
 
 ATTEMPTS = 3
@@ -21,15 +22,15 @@ SECONDS_TO_ANSWER = 10
 
 
 Outcomes = Generator[FileOutcome, None, None]
-News = Generator[FileOutcome | Progress, None, None]
+News = Generator[FileOutcome | Progress | Notice, None, None]
 
 
 class Runner(Protocol):
     """Runs a job on files."""
 
     def __call__(self, job: FileJob, paths: list[str]) -> News:
-        """Yield outcomes in the order of completion, and perhaps the progress of the file that is in work;
-        closing the iterator ends the run.
+        """Yield outcomes in the order of completion, and perhaps the progress of the file that is in work and
+        what the user should know; closing the iterator ends the run.
         """
 
 
@@ -138,15 +139,20 @@ class Cluster:
             names[future.key] = path
             return future
 
-        slots = 2 * max(1, sum(self._client.nthreads().values()))
-        first = [future for future in (submit() for _ in range(slots)) if future is not None]
+        def fill() -> list[Any]:
+            """Two files for each thread that there is now: workers come and go."""
+            slots = 2 * max(1, sum(self._client.nthreads().values()))
+            fresh = iter(submit, None)
+            return list(itertools.islice(fresh, max(0, slots - len(names))))
+
+        if not self._client.nthreads():
+            yield Notice(f"The cluster at {self.address} has no worker yet: the files wait for one.")
         try:
-            done = as_completed(first, loop=self._client.loop)
+            done = as_completed(fill(), loop=self._client.loop)
             for future in done:
                 path = names.pop(future.key)
                 yield self._outcome(future, path)
-                following = submit()
-                if following is not None:
+                for following in fill():
                     done.add(following)
         finally:
             self._client.close()
