@@ -234,8 +234,6 @@ def test_other_settings_or_folders_are_refused(image: CellImage, tmp_path: Path)
     zarr.create_group(foreign)
     with pytest.raises(InputError, match="no label image of this image"):
         run(image, foreign)
-    with pytest.raises(InputError, match="not linked"):
-        run(image, tmp_path / "linked.zarr", PredictOptions(link_z=True))
     ledger_path(tmp_path / "odd.zarr").write_bytes(b"no database, but long enough to be taken for one" * 30)
     with pytest.raises(InputError, match="damaged"):
         run(image, tmp_path / "odd.zarr")

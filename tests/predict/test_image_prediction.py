@@ -12,7 +12,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import Finished, Notice, Progress
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.image import PlaneFound, PredictOptions, TilePainted, predict_image
-from napari_cupre.predict.link import best_pairs, link
+from napari_cupre.predict.link import Overlap, link
 from napari_cupre.predict.reader import PlaneReader
 
 SHAPE = (70, 80)
@@ -164,12 +164,18 @@ def test_big_planes_grow_tile_by_tile() -> None:
     assert result.count == 49
 
 
-def test_best_pairs_are_one_to_one() -> None:
+@pytest.mark.parametrize("height", [1, 3, 4])
+def test_pairs_are_one_to_one_however_they_are_counted(height: int) -> None:
     first, second = np.zeros((4, 12), int), np.zeros((4, 12), int)
     first[:, 0:6], first[:, 6:10] = 1, 2
     second[:, 1:7], second[:, 7:9], second[:, 9:12] = 5, 6, 7
-    assert best_pairs(first, second) == [(1, 5), (2, 6)]
-    assert best_pairs(first, np.zeros_like(first)) == []
+    overlap, nothing = Overlap(), Overlap()
+    for top in range(0, 4, height):
+        overlap.add(first[top : top + height], second[top : top + height])
+        nothing.add(first[top : top + height], np.zeros_like(first)[top : top + height])
+    assert overlap.pairs() == [(1, 5), (2, 6)]
+    assert overlap.first.tolist() == [8, 24, 16]
+    assert nothing.pairs() == [] == Overlap().pairs()
 
 
 def test_a_cell_that_reappears_is_new() -> None:

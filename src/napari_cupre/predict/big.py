@@ -21,6 +21,7 @@ from napari_cupre.predict.labelstore import LabelStore, cells_table, read_notes
 from napari_cupre.predict.ledger import Ledger
 from napari_cupre.predict.plane import Choice, Plan, check_score, choose, plan_plane, run_tiles
 from napari_cupre.predict.reader import PlaneReader
+from napari_cupre.predict.storedlinks import Links, StoredLinker, asked_links, count_linked, lasting_cells
 
 LAYOUT = 3
 """Rises when tiles come to lie elsewhere: half of a job cannot be done by one layout and half by another."""
@@ -70,8 +71,10 @@ def predict_big(
     ----------
     model : or a `Detector`.
     image : lazy, as `read_image` gives large files; planes along T and Z are done one after the other.
-    out : folder of the OME-Zarr label image to write; labels are unique in each plane.
-    options : see `PredictOptions`; planes are not linked.
+    out : folder of the OME-Zarr label image to write; labels are unique in each plane, and if planes are
+        linked, in the whole.
+    options : see `PredictOptions`. Planes are linked once all are predicted, also where parts could not be
+        read; a later run that can read them parts the planes, fills them in, and links anew.
     should_stop : asked after every tile.
 
     Yields
@@ -88,14 +91,12 @@ def predict_big(
         If the disk is full; what is done is kept.
     """
     options = options or PredictOptions()
-    if options.link_z or options.link_t:
-        raise InputError("Planes of images this large are not linked: leave linking out.")
     check_score(options.score)
     detector = model if isinstance(model, Detector) else Detector(model)
     for notice in (*image.notices, *filter(None, [image.lacks])):
         yield Notice(notice)
     settings = _settings(detector.model, image, options)
-    origin = _origin(settings, image)
+    origin = _origin(settings, image, asked_links(options, image.result_axes))
     trained = detector.model.info.diameter if options.diameter is None else None
     out.parent.mkdir(parents=True, exist_ok=True)
     store = LabelStore(out, image)
@@ -115,8 +116,8 @@ def predict_big(
         job = _Job(detector, image, options, store, ledger, should_stop or (lambda: False))
         yield from job.events()
         complete = job.complete and not image.lacks
-        result = BigResult(out, table, ledger.count(), complete, job.diameter)
-        _write_table(table, ledger, list(image.plane_indices()), detector.model.info.classes)
+        count = _write_table(table, ledger, list(image.plane_indices()), detector.model.info.classes)
+        result = BigResult(out, table, count, complete, job.diameter)
         if job.complete:
             store.finish({"cells": result.count, "diameter": result.diameter, "origin": origin})
     finally:
@@ -158,6 +159,13 @@ class _Job:
         )
         total = len(indices) * len(plan.tiles)
         done = sum(len(self._ledger.done(number)) for number in range(len(indices)))
+        planes = [self._store.plane(index) for index in indices]
+        linker = StoredLinker(planes, indices, self._ledger, self._image.name, self._stop)
+        asked = asked_links(self._options, self._image.result_axes)
+        if self._ledger.linking() not in (None, asked) or (self._ledger.linking() and done < total):
+            self.complete = yield from linker.unlink()
+            if not self.complete:
+                return
         if done:
             yield Notice(f"{done} of {total} tiles are done already; going on from there.")
         for number, index in enumerate(indices):
@@ -168,7 +176,9 @@ class _Job:
                 if done < total and self._stop():
                     self.complete = False
                     return
-        self.complete = not self._ledger.faults()
+        if any(asked):
+            self.complete = yield from linker.link(asked)
+        self.complete = self.complete and not self._ledger.faults()
 
     def _plane(self, number: int, index: PlaneIndex, plan: Plan) -> Generator[Event, None, None]:
         canvas = self._store.plane(index)
@@ -241,27 +251,30 @@ def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[s
     }
 
 
-def _origin(settings: dict[str, Any], image: CellImage) -> str:
+def _origin(settings: dict[str, Any], image: CellImage, links: Links) -> str:
     """What a finished result is the result of, as a short text: the settings and the state of the file."""
-    state: list[Any] = [settings, image.lacks]
+    state: list[Any] = [settings, image.lacks, *([links] if any(links) else [])]
     if image.path is not None and image.path.exists():
         stat = image.path.stat()
         state += [stat.st_size, stat.st_mtime_ns]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex], names: Sequence[str]) -> None:
+def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex], names: Sequence[str]) -> int:
     """Label, box in px, score and class of every cell; T and Z first, where the image has them.
 
-    `names` are those of class 1, 2, ...
+    `names` are those of class 1, 2, ... Returns the number of cells; of linked planes each counts once.
     """
     axes = list(indices[0])
+    count = 0
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*axes, "label", "x1", "y1", "x2", "y2", "score", "class"])
-        for plane, label, *numbers, kind in ledger.cells():
+        for plane, label, *numbers, kind in lasting_cells(ledger, len(indices)):
             rounded = [f"{number:.2f}" for number in numbers[:4]] + [f"{numbers[4]:.4f}"]
             writer.writerow([*indices[plane].values(), label, *rounded, names[int(kind) - 1]])
+            count += 1
+    return count if ledger.linking() is None else count_linked(ledger, indices)
 
 
 def _finished(result: BigResult, trained: float | None, lacks: str) -> Finished:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS cells (
     plane INTEGER, row INTEGER, x1 REAL, y1 REAL, x2 REAL, y2 REAL, score REAL,
     kind INTEGER, tile INTEGER, cut INTEGER, alive INTEGER, PRIMARY KEY (plane, row));
 CREATE TABLE IF NOT EXISTS undo (plane INTEGER, y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER, labels BLOB);
+CREATE TABLE IF NOT EXISTS linking (z INTEGER, t INTEGER);
+CREATE TABLE IF NOT EXISTS links (plane INTEGER PRIMARY KEY, ids BLOB);
+CREATE TABLE IF NOT EXISTS linked (plane INTEGER, block INTEGER, PRIMARY KEY (plane, block));
 """
 
 
@@ -148,6 +151,43 @@ class Ledger:
 
     def count(self) -> int:
         return int(self._base.execute("SELECT COUNT(*) FROM cells WHERE alive").fetchone()[0])
+
+    def linking(self) -> tuple[bool, bool] | None:
+        """Whether planes are being linked along Z and T; None while they are not."""
+        found = self._base.execute("SELECT z, t FROM linking").fetchone()
+        return None if found is None else (bool(found[0]), bool(found[1]))
+
+    def begin_linking(self, links: tuple[bool, bool], tables: Sequence[np.ndarray]) -> None:
+        """From now on blocks are rewritten by the table of their plane, from its labels to lasting ones."""
+        blobs = (zlib.compress(table.astype("<i4").tobytes(), 1) for table in tables)
+        with self._writing():
+            self._base.execute("INSERT INTO linking VALUES (?, ?)", [int(each) for each in links])
+            self._base.executemany("INSERT INTO links VALUES (?, ?)", enumerate(blobs))
+
+    def link_table(self, plane: int) -> np.ndarray:
+        """int32, the lasting label of every label of a plane; 0 where it has no px."""
+        (blob,) = self._base.execute("SELECT ids FROM links WHERE plane = ?", (plane,)).fetchone()
+        return np.frombuffer(zlib.decompress(blob), dtype="<i4").astype(np.int32)
+
+    def linked(self, plane: int) -> set[int]:
+        """Blocks of a plane that hold lasting labels."""
+        query = "SELECT block FROM linked WHERE plane = ?"
+        return {block for (block,) in self._base.execute(query, (plane,))}
+
+    def enter_linked(self, plane: int, block: int, linked: bool) -> None:
+        """Enter that a block is rewritten, to lasting labels or back."""
+        change = "INSERT INTO linked VALUES (?, ?)"
+        if not linked:
+            change = "DELETE FROM linked WHERE plane = ? AND block = ?"
+        with self._writing():
+            self._base.execute(change, (plane, block))
+            self._base.execute("DELETE FROM undo")
+
+    def end_linking(self) -> None:
+        """Every block holds its plane's own labels again."""
+        with self._writing():
+            for table in ("linking", "links", "linked"):
+                self._base.execute(f"DELETE FROM {table}")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

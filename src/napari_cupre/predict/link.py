@@ -12,6 +12,8 @@ MIN_IOU = 0.25
 MIN_SHARE = 0.5
 """... or when so much of the smaller one lies on the larger, as at the caps of a ball."""
 
+_SHIFT = 32  # a pair of int32 labels in one int64
+
 
 def link(labels: Sequence[np.ndarray] | np.ndarray, min_iou: float = MIN_IOU) -> list[np.ndarray]:
     """Give instances that lie on each other in neighbouring steps one label.
@@ -28,48 +30,97 @@ def link(labels: Sequence[np.ndarray] | np.ndarray, min_iou: float = MIN_IOU) ->
     list of int32 arrays; labels run from 1 in order of first appearance.
     """
     linked: list[np.ndarray] = []
-    highest = 0
+    numbering = Numbering(min_iou)
     previous: np.ndarray | None = None
     for current in labels:
-        table = np.zeros(int(current.max(initial=0)) + 1, dtype=np.int32)
-        present = np.unique(current)
-        present = present[present > 0]
-        if previous is not None:
-            for old, new in best_pairs(previous, current, min_iou):
-                table[new] = old
-        fresh = present[table[present] == 0]
-        table[fresh] = highest + 1 + np.arange(len(fresh))
-        highest += len(fresh)
-        previous = table[current]
-        linked.append(previous)
+        overlap = Overlap()
+        overlap.add(previous, current)
+        linked.append(numbering.follow(overlap)[current])
+        previous = current
     return linked
 
 
-def best_pairs(first: np.ndarray, second: np.ndarray, min_iou: float = MIN_IOU) -> list[tuple[int, int]]:
-    """Pair the instances of two label images one to one, best overlap first.
+class Overlap:
+    """What the instances of two label images have in common, counted part by part of the images.
 
-    Parameters
+    Attributes
     ----------
-    first, second : int (..., Y, X) of one shape; 0 = background.
-    min_iou : IoU that a pair needs, unless more than `MIN_SHARE` of the smaller one is shared.
-
-    Returns
-    -------
-    list of (label in `first`, label in `second`).
+    first, second : int64, px of each label of either image.
     """
-    a, b = first.reshape(-1), second.reshape(-1)
-    area_a, area_b = np.bincount(a), np.bincount(b)
-    both = np.flatnonzero((a > 0) & (b > 0))
-    keys, common = np.unique(a[both].astype(np.int64) * len(area_b) + b[both], return_counts=True)
-    of_first, of_second = np.divmod(keys, len(area_b))
-    iou = common / (area_a[of_first] + area_b[of_second] - common)
-    share = common / np.minimum(area_a[of_first], area_b[of_second])
-    fits = (iou >= min_iou) | (share >= MIN_SHARE)
-    order = np.flatnonzero(fits)[np.argsort(-iou[fits], kind="stable")]
-    used_a, used_b = np.zeros(len(area_a), dtype=bool), np.zeros(len(area_b), dtype=bool)
-    pairs: list[tuple[int, int]] = []
-    for one, other in zip(of_first[order].tolist(), of_second[order].tolist()):
-        if not used_a[one] and not used_b[other]:
-            used_a[one] = used_b[other] = True
-            pairs.append((one, other))
-    return pairs
+
+    def __init__(self) -> None:
+        self.first, self.second = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        self._keys: list[np.ndarray] = []
+        self._common: list[np.ndarray] = []
+
+    def add(self, first: np.ndarray | None, second: np.ndarray) -> None:
+        """Count a part: int arrays of one shape, 0 = background; None where there is no first image."""
+        b = second.reshape(-1)
+        self.second = _sum(self.second, np.bincount(b))
+        if first is None:
+            return
+        a = first.reshape(-1)
+        self.first = _sum(self.first, np.bincount(a))
+        both = np.flatnonzero((a > 0) & (b > 0))
+        keys, common = np.unique((a[both].astype(np.int64) << _SHIFT) | b[both], return_counts=True)
+        self._keys.append(keys)
+        self._common.append(common)
+
+    def pairs(self, min_iou: float = MIN_IOU) -> list[tuple[int, int]]:
+        """Instances that are one, (label in the first image, label in the second), best overlap first.
+
+        Each is in one pair at most. `min_iou` is the IoU that a pair needs, unless at least `MIN_SHARE` of
+        the smaller one is shared.
+        """
+        if not self._keys:
+            return []
+        keys, place = np.unique(np.concatenate(self._keys), return_inverse=True)
+        common = np.bincount(place.reshape(-1), weights=np.concatenate(self._common), minlength=len(keys))
+        a, b = keys >> _SHIFT, keys & ((1 << _SHIFT) - 1)
+        iou = common / (self.first[a] + self.second[b] - common)
+        share = common / np.minimum(self.first[a], self.second[b])
+        fits = (iou >= min_iou) | (share >= MIN_SHARE)
+        order = np.flatnonzero(fits)[np.argsort(-iou[fits], kind="stable")]
+        used_a, used_b = np.zeros(len(self.first), dtype=bool), np.zeros(len(self.second), dtype=bool)
+        pairs: list[tuple[int, int]] = []
+        for one, other in zip(a[order].tolist(), b[order].tolist()):
+            if not used_a[one] and not used_b[other]:
+                used_a[one] = used_b[other] = True
+                pairs.append((one, other))
+        return pairs
+
+
+class Numbering:
+    """Labels that last through step after step, from 1 in order of first appearance.
+
+    Attributes
+    ----------
+    highest : label given so far.
+    """
+
+    def __init__(self, min_iou: float = MIN_IOU) -> None:
+        self.highest = 0
+        self._min_iou = min_iou
+        self._before = np.zeros(1, dtype=np.int32)
+
+    def follow(self, overlap: Overlap) -> np.ndarray:
+        """The next step's table from its own labels to lasting ones, int32; 0 for labels without a px.
+
+        `overlap` counts the step before as its first image and this one as its second.
+        """
+        table = np.zeros(len(overlap.second), dtype=np.int32)
+        for old, new in overlap.pairs(self._min_iou):
+            table[new] = self._before[old]
+        fresh = np.flatnonzero((overlap.second > 0) & (table == 0))
+        fresh = fresh[fresh > 0]
+        table[fresh] = self.highest + 1 + np.arange(len(fresh))
+        self.highest += len(fresh)
+        self._before = table
+        return table
+
+
+def _sum(total: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """The sum of two counts of possibly different length."""
+    longer, shorter = (total, part) if len(total) >= len(part) else (part.astype(np.int64), total)
+    longer[: len(shorter)] += shorter
+    return longer
