@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import zarr
 from predict_oracle import disc_labels, scattered_discs, seeing_model
+from predict_runs import drained, stored
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.io import read_image
@@ -41,17 +42,7 @@ def image() -> CellImage:
 
 
 def run(image: CellImage, out: Path, options: PredictOptions = OPTIONS, model: Model | None = None, **more):
-    events = []
-    steps = predict_big(model or seeing_model(), image, out, options, **more)
-    while True:
-        try:
-            events.append(next(steps))
-        except StopIteration as end:
-            return events, end.value
-
-
-def stored(out: Path) -> np.ndarray:
-    return np.asarray(zarr.open_group(out, mode="r")["0"])
+    return drained(predict_big(model or seeing_model(), image, out, options, **more))
 
 
 def same_cells(first: np.ndarray, second: np.ndarray) -> bool:
@@ -66,13 +57,7 @@ def test_disk_gets_what_memory_gets(image: CellImage, tmp_path: Path) -> None:
     memory = list(predict_image(seeing_model(), image, OPTIONS))[-1].result
     assert result.complete
     assert result.count == memory["cells"] == len(np.unique(stored(out))) - 1
-    whole = predict_image(seeing_model(), image, PredictOptions(diameter=24.0))
-    while True:
-        try:
-            next(whole)
-        except StopIteration as end:
-            untiled = end.value.labels
-            break
+    untiled = drained(predict_image(seeing_model(), image, PredictOptions(diameter=24.0)))[1].labels
     right, extra, missed = match_instances(untiled, stored(out)).counts(0.5)
     assert 2 * right / (2 * right + extra + missed) >= 0.99
     assert isinstance(events[-1], Finished)
@@ -273,12 +258,7 @@ def notices(events: list[Event]) -> list[Notice]:
 
 def in_memory(image: CellImage) -> tuple[list[Event], ImageResult]:
     """Events and result of `predict_image`."""
-    events, steps = [], predict_image(seeing_model(), image, OPTIONS)
-    while True:
-        try:
-            events.append(next(steps))
-        except StopIteration as end:
-            return events, end.value
+    return drained(predict_image(seeing_model(), image, OPTIONS))
 
 
 def test_planes_of_a_stack(image: CellImage, tmp_path: Path) -> None:

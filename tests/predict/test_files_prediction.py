@@ -14,6 +14,7 @@ import pytest
 import tifffile
 import zarr
 from predict_oracle import disc_labels, scattered_discs, seeing_model
+from predict_runs import drained
 
 from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
 from napari_cupre.events import Finished, Notice, Progress
@@ -49,13 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(job: FileJob, paths: list[Path], **more):
-    events = []
-    steps = predict_files(job, paths, **more)
-    while True:
-        try:
-            events.append(next(steps))
-        except StopIteration as end:
-            return events, end.value
+    return drained(predict_files(job, paths, **more))
 
 
 def job_of(model_file: str, out: Path, **more) -> FileJob:

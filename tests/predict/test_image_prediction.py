@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from predict_oracle import disc_labels, scattered_discs, seeing_model
+from predict_runs import drained
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
@@ -30,13 +31,7 @@ def moving_discs(steps: int) -> np.ndarray:
 
 
 def run(image: CellImage, options: PredictOptions | None = None, model: Model | None = None, **more):
-    events = []
-    steps = predict_image(model or seeing_model(20.0), image, options, **more)
-    while True:
-        try:
-            events.append(next(steps))
-        except StopIteration as end:
-            return events, end.value
+    return drained(predict_image(model or seeing_model(20.0), image, options, **more))
 
 
 def test_planes_of_a_time_series_count_from_one_each() -> None:

@@ -19,9 +19,10 @@ from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.image import PredictOptions, TilePainted, other_size
 from napari_cupre.predict.labelstore import LabelStore, cells_table, read_notes
 from napari_cupre.predict.ledger import Ledger
+from napari_cupre.predict.link import Links
 from napari_cupre.predict.plane import Choice, Plan, check_score, choose, plan_plane, run_tiles
 from napari_cupre.predict.reader import PlaneReader
-from napari_cupre.predict.storedlinks import Links, StoredLinker, asked_links, count_linked, lasting_cells
+from napari_cupre.predict.storedlinks import StoredLinker, count_linked, lasting_cells
 
 LAYOUT = 3
 """Rises when tiles come to lie elsewhere: half of a job cannot be done by one layout and half by another."""
@@ -71,8 +72,8 @@ def predict_big(
     ----------
     model : or a `Detector`.
     image : lazy, as `read_image` gives large files; planes along T and Z are done one after the other.
-    out : folder of the OME-Zarr label image to write; labels are unique in each plane, and if planes are
-        linked, in the whole.
+    out : folder of the OME-Zarr label image to write; labels are unique in each plane; in each time
+        point if planes are linked along Z, and in the whole if they are linked through time.
     options : see `PredictOptions`. Planes are linked once all are predicted, also where parts could not be
         read; a later run that can read them parts the planes, fills them in, and links anew.
     should_stop : asked after every tile.
@@ -96,7 +97,7 @@ def predict_big(
     for notice in (*image.notices, *filter(None, [image.lacks])):
         yield Notice(notice)
     settings = _settings(detector.model, image, options)
-    origin = _origin(settings, image, asked_links(options, image.result_axes))
+    origin = _origin(settings, image, options.links(image.result_axes))
     trained = detector.model.info.diameter if options.diameter is None else None
     out.parent.mkdir(parents=True, exist_ok=True)
     store = LabelStore(out, image)
@@ -161,7 +162,7 @@ class _Job:
         done = sum(len(self._ledger.done(number)) for number in range(len(indices)))
         planes = [self._store.plane(index) for index in indices]
         linker = StoredLinker(planes, indices, self._ledger, self._image.name, self._stop)
-        asked = asked_links(self._options, self._image.result_axes)
+        asked = self._options.links(self._image.result_axes)
         if self._ledger.linking() not in (None, asked) or (self._ledger.linking() and done < total):
             self.complete = yield from linker.unlink()
             if not self.complete:

@@ -14,7 +14,7 @@ from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.predict.detector import Detector
 from napari_cupre.predict.instances import Instances
-from napari_cupre.predict.link import link
+from napari_cupre.predict.link import Links, link
 from napari_cupre.predict.plane import Choice, choose, iter_plane, must_look
 from napari_cupre.predict.reader import PlaneReader
 
@@ -41,6 +41,10 @@ class PredictOptions:
     channels: tuple[int, ...] | None = None
     link_z: bool = False
     link_t: bool = False
+
+    def links(self, axes: str) -> Links:
+        """Along which of an image's axes its planes are linked."""
+        return Links(self.link_z and "Z" in axes, self.link_t and "T" in axes)
 
 
 @dataclass(frozen=True)
@@ -202,17 +206,17 @@ def _choose(
 
 def _link(result: ImageResult, axes: str, options: PredictOptions) -> None:
     """Link the labels along Z, then T; in place."""
-    link_z, link_t = options.link_z and "Z" in axes, options.link_t and "T" in axes
-    if not (link_z or link_t):
+    links = options.links(axes)
+    if not any(links):
         return
     unlinked = [result.labels[tuple(index.values())].copy() for index, _ in result.planes]
     frames = _by_frame(result.labels, axes)
     for frame in frames:
-        if link_z:
+        if links.z:
             frame[...] = np.stack(link(list(frame)))
         else:
             _number_through(frame)
-    if link_t:
+    if links.t:
         frames[...] = np.stack(link(list(frames)))
         result.count = int(frames.max(initial=0))
     else:

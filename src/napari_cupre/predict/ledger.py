@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.predict.link import Links
 from napari_cupre.predict.plane import Choice
 from napari_cupre.predict.stitch import RECORD, Patch
 from napari_cupre.predict.tiles import Region
@@ -152,12 +153,12 @@ class Ledger:
     def count(self) -> int:
         return int(self._base.execute("SELECT COUNT(*) FROM cells WHERE alive").fetchone()[0])
 
-    def linking(self) -> tuple[bool, bool] | None:
-        """Whether planes are being linked along Z and T; None while they are not."""
+    def linking(self) -> Links | None:
+        """Along which axes the planes are being linked; None while they are not."""
         found = self._base.execute("SELECT z, t FROM linking").fetchone()
-        return None if found is None else (bool(found[0]), bool(found[1]))
+        return None if found is None else Links(bool(found[0]), bool(found[1]))
 
-    def begin_linking(self, links: tuple[bool, bool], tables: Sequence[np.ndarray]) -> None:
+    def begin_linking(self, links: Links, tables: Sequence[np.ndarray]) -> None:
         """From now on blocks are rewritten by the table of their plane, from its labels to lasting ones."""
         blobs = (zlib.compress(table.astype("<i4").tobytes(), 1) for table in tables)
         with self._writing():

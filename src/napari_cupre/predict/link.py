@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,13 @@ MIN_SHARE = 0.5
 """... or when so much of the smaller one lies on the larger, as at the caps of a ball."""
 
 _SHIFT = 32  # a pair of int32 labels in one int64
+
+
+class Links(NamedTuple):
+    """Along which axes planes are linked."""
+
+    z: bool
+    t: bool
 
 
 def link(labels: Sequence[np.ndarray] | np.ndarray, min_iou: float = MIN_IOU) -> list[np.ndarray]:

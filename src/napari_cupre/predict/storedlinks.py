@@ -10,32 +10,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from napari_cupre.data.image import PlaneIndex
 from napari_cupre.events import Event, Notice, Progress
-from napari_cupre.predict.image import PredictOptions, TilePainted
+from napari_cupre.predict.image import TilePainted
 from napari_cupre.predict.ledger import Ledger
-from napari_cupre.predict.link import Numbering, Overlap
+from napari_cupre.predict.link import Links, Numbering, Overlap
 from napari_cupre.predict.stitch import LabelArray, Patch
 from napari_cupre.predict.tiles import Region
 
 BLOCK = 2048
 """Side of what is counted and rewritten at once, px; a whole number of stored chunks."""
-
-
-class Links(NamedTuple):
-    """Along which axes planes are linked."""
-
-    z: bool
-    t: bool
-
-
-def asked_links(options: PredictOptions, axes: str) -> Links:
-    """What the options ask for of an image with these axes."""
-    return Links(options.link_z and "Z" in axes, options.link_t and "T" in axes)
 
 
 class StoredLinker:
@@ -179,8 +166,8 @@ def count_linked(ledger: Ledger, indices: Sequence[PlaneIndex]) -> int:
     """Number of linked cells; without links through time, of each time point's."""
     frames = frames_of(indices)
     highest = [max(int(ledger.link_table(number).max(initial=0)) for number in frame) for frame in frames]
-    through_time = (ledger.linking() or Links(False, False))[1]
-    return max(highest) if through_time else sum(highest)
+    links = ledger.linking()
+    return max(highest) if links is not None and links.t else sum(highest)
 
 
 def _inverse(table: np.ndarray) -> np.ndarray:

@@ -1,0 +1,29 @@
+"""Running a prediction to its end, and reading what it left."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import zarr
+
+from napari_cupre.events import Event
+
+T = TypeVar("T")
+
+
+def drained(steps: Generator[Event, None, T]) -> tuple[list[Event], T]:
+    """All events of a prediction, and its result."""
+    events = []
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as end:
+            return events, end.value
+
+
+def stored(out: Path) -> np.ndarray:
+    """The finest level of an OME-Zarr."""
+    return np.asarray(zarr.open_group(out, mode="r")["0"])
