@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from napari_cupre.evaluate import evaluate
-from napari_cupre.evaluate.coco_ap import LIVECELL, coco_evaluate
+from napari_cupre.evaluation import evaluate
+from napari_cupre.evaluation.coco_ap import LIVECELL, coco_evaluate
 
 
 def field(rng: np.random.Generator, cells: int, shape: tuple[int, int] = (520, 704)) -> np.ndarray:

@@ -19,10 +19,10 @@ from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 from split import bbbc038_split
 
-from napari_cupre.evaluate import evaluate
+from napari_cupre.evaluation import evaluate
 from napari_cupre.model.zoo import open_model
-from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.plane import predict_plane
+from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.plane import predict_plane
 
 SIDE = 300
 GAP = 6

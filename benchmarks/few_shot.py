@@ -94,11 +94,11 @@ def cases(options: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, object]:
     """Train and test one case."""
-    from napari_cupre.evaluate import evaluate
-    from napari_cupre.finetune.run import FinetuneRun
-    from napari_cupre.finetune.settings import FinetuneSettings
+    from napari_cupre.evaluation import evaluate
+    from napari_cupre.finetuning.finetune_run import FinetuneRun
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.model.zoo import open_model
-    from napari_cupre.predict.plane import predict_plane
+    from napari_cupre.prediction.plane import predict_plane
 
     seed, shots = int(str(case["seed"])), int(str(case["shots"]))
     path = next(m for m in options.models if m == case["model"] or Path(m).stem == case["model"])

@@ -21,10 +21,10 @@ from split import bbbc038_split, data_folder
 
 from napari_cupre.data.image import normalise
 from napari_cupre.data.labels import median_diameter
-from napari_cupre.evaluate.matching import match_instances
+from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.model.zoo import open_model
-from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.plane import predict_plane
+from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.plane import predict_plane
 
 
 def shots(kind: str, count: int, seed: int = 11) -> Iterator[tuple[np.ndarray, np.ndarray]]:

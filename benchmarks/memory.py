@@ -50,7 +50,7 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
 
 
 def ours_train(count: int, shape: tuple[int, int]) -> Callable[[], None]:
-    from napari_cupre.finetune.judge import hold_batchnorm
+    from napari_cupre.finetuning.judge import hold_batchnorm
     from napari_cupre.model.checkpoint import new_model
     from napari_cupre.model.targets import target_from_labels
 

@@ -13,7 +13,7 @@ from measure import best_of, machine, watched_memory
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from napari_cupre.model.paint import falling_order, paint
-from napari_cupre.predict.tidy import tidy
+from napari_cupre.prediction.tidy import tidy
 
 SHAPE = (520, 704)
 

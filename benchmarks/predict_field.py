@@ -28,11 +28,11 @@ import torch
 from measure import best_of, fluorescence_field, machine, watched_memory
 
 from napari_cupre.data.image import normalise
-from napari_cupre.evaluate import evaluate
+from napari_cupre.evaluation import evaluate
 from napari_cupre.model.engine import Engine
 from napari_cupre.model.zoo import open_model
-from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.plane import predict_plane
+from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.plane import predict_plane
 
 PEER = """
 import resource, sys, time

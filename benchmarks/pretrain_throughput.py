@@ -30,18 +30,18 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
-from napari_cupre.data.unlabelled import UnlabelledIndex
+from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.model.backbone import Backbone
 from napari_cupre.model.config import ModelConfig, preset
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.targets import Target
-from napari_cupre.pretrain.amt2 import Amt2
-from napari_cupre.pretrain.contrast import ContrastSettings, make_objective
-from napari_cupre.pretrain.ranks import Ranks
-from napari_cupre.pretrain.run import make_fabric
-from napari_cupre.pretrain.settings import PretrainSettings
-from napari_cupre.pretrain.sources import FieldBatch, MixedFields, SyntheticSource, collate_fields
-from napari_cupre.pretrain.views import ViewBatch, ViewPair, ViewSettings, collate_views, make_view
+from napari_cupre.pretraining.amt2 import Amt2
+from napari_cupre.pretraining.contrast import ContrastSettings, make_objective
+from napari_cupre.pretraining.pretrain_run import make_fabric
+from napari_cupre.pretraining.pretrain_settings import PretrainSettings
+from napari_cupre.pretraining.ranks import Ranks
+from napari_cupre.pretraining.sources import FieldBatch, MixedFields, SyntheticSource, collate_fields
+from napari_cupre.pretraining.views import ViewBatch, ViewPair, ViewSettings, collate_views, make_view
 
 
 def settings(name: str, device: str, objective: str) -> PretrainSettings:

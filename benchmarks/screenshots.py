@@ -46,10 +46,10 @@ def take_pictures(sample: str, minutes: float, out: Path) -> None:
     import napari
     from napari.layers import Layer
 
-    from napari_cupre.widgets.annotate import AnnotateWidget
-    from napari_cupre.widgets.predict import PredictWidget
+    from napari_cupre.widgets.annotate_widget import AnnotateWidget
+    from napari_cupre.widgets.predict_widget import PredictWidget
     from napari_cupre.widgets.sample_data import open_sample
-    from napari_cupre.widgets.train import TrainWidget
+    from napari_cupre.widgets.train_widget import TrainWidget
 
     viewer = napari.Viewer()
     viewer.window.resize(*WINDOW)
@@ -94,7 +94,7 @@ def take_pictures(sample: str, minutes: float, out: Path) -> None:
 
 def mark_more_cells(layer: Any, sample: str) -> None:
     """So many that some can be held out and the curve of the held-out cells is seen too."""
-    from napari_cupre.data.samples import load_sample
+    from napari_cupre.io.samples import load_sample
 
     truth = load_sample(sample).truth
     if truth is None:

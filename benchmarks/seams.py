@@ -12,10 +12,10 @@ import numpy as np
 from measure import fluorescence_field, machine
 
 from napari_cupre.data.image import normalise
-from napari_cupre.evaluate.matching import match_instances
+from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.model.zoo import open_model
-from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.plane import plan_plane, predict_plane
+from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.plane import plan_plane, predict_plane
 
 
 def main() -> None:

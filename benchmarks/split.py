@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from scipy.sparse.csgraph import connected_components
 
-from napari_cupre.data.samples import SAMPLES
+from napari_cupre.io.samples import SAMPLES
 
 TEST_SIZES = {"fluorescence": 60, "histology": 20, "brightfield": 4}
 MOST_OF_ONE_FIELD = 4

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from napari_cupre.data.synthetic import LOOKS, Field, draw_field
+from napari_cupre.synthetic import LOOKS, Field, draw_field
 
 DIAMETERS = (12, 16, 22, 30, 42)
 GAP = 2

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.synthetic import LOOKS, SyntheticFields
+from napari_cupre.synthetic import LOOKS, SyntheticFields
 
 
 def milliseconds(fields: SyntheticFields, count: int) -> tuple[float, float]:

@@ -91,7 +91,7 @@ def test_a_stack_is_not_one_plane(model: Model) -> None:
 
 
 def test_functions_and_parts_of_one_name_live_together() -> None:
-    import napari_cupre.evaluate.matching as matching
+    import napari_cupre.evaluation.matching as matching
 
     truth = np.eye(8, dtype=np.int32)
     assert len(matching.match_instances(truth, truth).truth_ids) == 1

@@ -15,18 +15,19 @@ import napari_cupre
 ROOT = Path(napari_cupre.__file__).parent
 GUI = {"napari", "qtpy", "magicgui", "superqt", "pyqtgraph", "PyQt5", "PyQt6", "PySide2", "PySide6"}
 BASE = {"errors", "events", "__init__"}
-ENGINE = {"model", "data", "finetune", "pretrain", "predict", "evaluate", "export"}
+ENGINE = {"model", "data", "io", "synthetic", "finetuning", "pretraining", "prediction", "evaluation"}
 # What each part may import of this package, besides itself and BASE.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
     "data": set(),
-    "model": {"data"},
-    "evaluate": {"model", "data"},
-    "export": {"model", "data"},
-    "predict": {"model", "data", "export"},
-    "finetune": {"model", "data", "evaluate"},
-    "pretrain": {"model", "data", "evaluate"},
+    "io": {"data"},
+    "synthetic": {"io", "data"},
+    "model": {"synthetic", "io", "data"},
+    "evaluation": {"model", "io", "data"},
+    "prediction": {"model", "io", "data"},
+    "finetuning": {"model", "synthetic", "io", "data", "evaluation"},
+    "pretraining": {"model", "synthetic", "io", "data", "evaluation"},
     "api": ENGINE,
     "service": ENGINE | {"api"},
     "cli": ENGINE | {"api"},
@@ -42,7 +43,7 @@ def module_name(path: Path) -> str:
 
 
 def part_of(module: str) -> str:
-    """The part of the package a dotted module name belongs to, e.g. 'data' for 'napari_cupre.data.io'."""
+    """The part of the package a dotted module name belongs to, e.g. 'io' for 'napari_cupre.io.images'."""
     return module.split(".")[1] if "." in module else "__init__"
 
 

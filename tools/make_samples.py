@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.draw import polygon as fill_polygon
 
-SAMPLES = Path(__file__).parents[1] / "src" / "napari_cupre" / "data" / "samples"
+SAMPLES = Path(__file__).parents[1] / "src" / "napari_cupre" / "io" / "samples"
 
 Corners = tuple[int, int, int, int]
 

@@ -20,8 +20,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from split import bbbc038_split, data_folder
 
-from napari_cupre.data.files import list_images
-from napari_cupre.data.io import read_many
+from napari_cupre.io.files import list_images
+from napari_cupre.io.images import read_many
 
 CROP = 384
 UNLABELLED_QUALITY, COCO_QUALITY = 85, 75

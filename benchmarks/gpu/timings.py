@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from napari_cupre.data.annotation import make_shot
-from napari_cupre.data.synthetic import Field, draw_field
-from napari_cupre.finetune.run import FinetuneRun
-from napari_cupre.finetune.settings import FinetuneSettings
+from napari_cupre.finetuning.finetune_run import FinetuneRun
+from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.model.zoo import open_model
-from napari_cupre.predict.detector import Detector
-from napari_cupre.predict.plane import predict_plane
+from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.plane import predict_plane
+from napari_cupre.synthetic import Field, draw_field
 
 HERE = Path(__file__).parents[1]
 

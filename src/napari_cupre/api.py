@@ -12,18 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.annotation import Shot, make_shot, shots_from_image
+from napari_cupre.data.annotation import make_shot, shots_from_image
 from napari_cupre.data.image import CellImage, normalise
+from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
-from napari_cupre.evaluate.report import Report
-from napari_cupre.evaluate.report import evaluate as _evaluate
+from napari_cupre.evaluation.report import Report
+from napari_cupre.evaluation.report import evaluate as _evaluate
 from napari_cupre.events import Event
-from napari_cupre.finetune.run import FinetuneRun
-from napari_cupre.finetune.settings import FinetuneSettings
+from napari_cupre.finetuning.finetune_run import FinetuneRun
+from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.zoo import BUNDLED, open_model
-from napari_cupre.predict.instances import Instances
-from napari_cupre.predict.plane import predict_plane
+from napari_cupre.prediction.instances import Instances
+from napari_cupre.prediction.plane import predict_plane
 
 Image = np.ndarray | CellImage
 Polygons = Sequence[np.ndarray]
@@ -194,6 +195,6 @@ def _plane(image: Image) -> np.ndarray:
     if len(planes) != 1:
         raise InputError(
             f"The image has {len(planes)} planes (axes {image.axes}): predict it by "
-            "`napari_cupre.predict.predict_image`, or choose a plane."
+            "`napari_cupre.prediction.predict_image`, or choose a plane."
         )
     return image.normalised(planes[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_cupre.cli import common
+from napari_cupre.cli import options as common
 from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
 
 

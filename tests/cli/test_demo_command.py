@@ -10,8 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_cupre.cli import demo, overlay
-from napari_cupre.data.samples import load_sample
+from napari_cupre.cli import demo
+from napari_cupre.io import overlay
+from napari_cupre.io.samples import load_sample
 from napari_cupre.model.checkpoint import new_model
 
 
@@ -47,7 +48,7 @@ def test_a_perfect_model_scores_one(monkeypatch: pytest.MonkeyPatch) -> None:
     class Found:
         labels = sample.truth
 
-    monkeypatch.setattr("napari_cupre.predict.plane.predict_plane", lambda model, image: Found)
+    monkeypatch.setattr("napari_cupre.prediction.plane.predict_plane", lambda model, image: Found)
     outcome = demo._look(None, sample)  # type: ignore[arg-type]
     assert outcome.report.ap == 1
     assert outcome.report.pooled.truth_count < sample.truth.max()

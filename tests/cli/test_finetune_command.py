@@ -56,7 +56,7 @@ def finetune(command: Command, folders: tuple[Path, Path], tiny_model: Path, tmp
 
 
 def shots_of(folder: Path) -> list[Any]:
-    from napari_cupre.data.annotation import load_shots
+    from napari_cupre.io.shot_store import load_shots
 
     return load_shots(folder / "new.run" / "shots")
 
@@ -163,7 +163,7 @@ def test_random_weights_of_a_preset(command: Command, folders: tuple[Path, Path]
 
 
 def test_ctrl_c_saves_and_stops(finetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_cupre.finetune.run import FinetuneRun
+    from napari_cupre.finetuning.finetune_run import FinetuneRun
 
     step = FinetuneRun._one_step
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_cupre.export import write
+from napari_cupre.io.writers import write
 
 Command = Callable[..., Any]
 

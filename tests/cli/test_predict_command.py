@@ -76,7 +76,7 @@ def test_axes_and_stacks(predict: Command, images: Path, tmp_path: Path) -> None
 
 
 def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_cupre.predict import runners
+    from napari_cupre.prediction import runners
 
     real = runners.iter_file
 

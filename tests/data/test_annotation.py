@@ -16,17 +16,16 @@ from napari_cupre.data.annotation import (
     check_shots,
     default_rim,
     enough_to_train,
-    load_shots,
     make_shot,
     median_diameter,
     region_mask,
-    save_shots,
     scattered_labels,
     shots_from_image,
     summarise,
 )
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.io.shot_store import load_shots, save_shots
 
 
 def disk(shape, centre, radius):

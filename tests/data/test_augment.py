@@ -19,7 +19,7 @@ from napari_cupre.data.augment import (
     random_turn,
     rescale,
 )
-from napari_cupre.data.synthetic import draw_field
+from napari_cupre.synthetic import draw_field
 
 seeds = st.integers(0, 2**32 - 1)
 

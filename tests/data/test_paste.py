@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from napari_cupre.data.augment import is_grey
 from napari_cupre.data.paste import compose_field, copy_paste, cut_cells, measure_background
 from napari_cupre.data.sample import Sample
-from napari_cupre.data.synthetic import draw_field
+from napari_cupre.synthetic import draw_field
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -21,10 +21,10 @@ from napari_cupre.cli.configs import read_config, shipped_configs
 from napari_cupre.cli.main import build_parser, main
 from napari_cupre.cli.pretrain import build_parser as build_pretrain_parser
 from napari_cupre.cli.pretrain import main as pretrain
-from napari_cupre.data.synthetic import SyntheticFields
-from napari_cupre.export.outlines import trace
-from napari_cupre.finetune.settings import FinetuneSettings
-from napari_cupre.pretrain.settings import PretrainSettings
+from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+from napari_cupre.io.writers.outlines import trace
+from napari_cupre.pretraining.pretrain_settings import PretrainSettings
+from napari_cupre.synthetic import SyntheticFields
 
 PAGE = Path(__file__).parents[2] / "docs" / "reproduce.md"
 TEXT = PAGE.read_text(encoding="utf-8")

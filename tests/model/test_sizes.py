@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cupre.finetune.judge import losses_without_learning
+from napari_cupre.finetuning.judge import losses_without_learning
 from napari_cupre.model.checkpoint import new_model
 from napari_cupre.model.engine import TorchEngine
 from napari_cupre.model.targets import target_from_labels

@@ -10,7 +10,7 @@ import pytest
 from napari.layers import Labels, Shapes
 
 from napari_cupre.events import RunState
-from napari_cupre.widgets.annotate import AnnotateWidget
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
 
 WAIT = 60_000
 
@@ -166,7 +166,7 @@ def test_all_marked_makes_the_whole_plane_known(
 def test_annotations_of_another_program_are_imported_and_what_was_painted_stays(
     viewer: Any, widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], tmp_path: Path, qtbot: Any
 ) -> None:
-    from napari_cupre.data.tiff import write_labels
+    from napari_cupre.io.tiff import write_labels
 
     file = tmp_path / "made elsewhere.tif"
     write_labels(file, discs[1])
@@ -182,7 +182,7 @@ def test_annotations_of_another_program_are_imported_and_what_was_painted_stays(
 def test_an_import_that_does_not_fit_is_told(
     viewer: Any, widget: AnnotateWidget, tmp_path: Path, qtbot: Any
 ) -> None:
-    from napari_cupre.data.tiff import write_labels
+    from napari_cupre.io.tiff import write_labels
 
     write_labels(tmp_path / "small.tif", np.ones((5, 6), np.int32))
     widget.import_file(tmp_path / "small.tif")

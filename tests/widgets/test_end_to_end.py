@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_cupre.evaluate import evaluate
+from napari_cupre.evaluation import evaluate
 from napari_cupre.events import RunState
 from napari_cupre.model.zoo import SCRATCH, bundled_path
 from napari_cupre.widgets import sample_data
-from napari_cupre.widgets.annotate import AnnotateWidget
-from napari_cupre.widgets.predict import PredictWidget
-from napari_cupre.widgets.train import TrainWidget
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.predict_widget import PredictWidget
+from napari_cupre.widgets.train_widget import TrainWidget
 
 SAMPLE = "nuclei_large"
 SCALE = (0.65, 0.65)
@@ -47,7 +47,7 @@ def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
 def test_from_brush_to_every_cell(
     viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
 ) -> None:
-    from napari_cupre.data.samples import load_sample
+    from napari_cupre.io.samples import load_sample
 
     annotate, train, predict = widgets
     truth = load_sample(SAMPLE).truth

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.widgets.annotate import AnnotateWidget
-from napari_cupre.widgets.predict import PredictWidget
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.session import Session
-from napari_cupre.widgets.train import TrainWidget
+from napari_cupre.widgets.train_widget import TrainWidget
 
 HEAVY = (
     "torch",
@@ -33,9 +33,9 @@ import napari
 viewer = napari.Viewer(show=False)
 viewer.add_image(np.zeros((64, 64)), name="a")
 before = set(sys.modules)
-from napari_cupre.widgets.annotate import AnnotateWidget
-from napari_cupre.widgets.predict import PredictWidget
-from napari_cupre.widgets.train import TrainWidget
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.predict_widget import PredictWidget
+from napari_cupre.widgets.train_widget import TrainWidget
 for widget in (AnnotateWidget, TrainWidget, PredictWidget):
     viewer.window.add_dock_widget(widget(viewer))
 print([name for name in {HEAVY!r} if name in set(sys.modules) - before])

@@ -14,7 +14,7 @@ import zarr
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
-from napari_cupre.predict.labelstore import LabelStore, cells_table
+from napari_cupre.prediction.labelstore import LabelStore, cells_table
 from napari_cupre.service.protocol import (
     Failed,
     PlaneDone,
@@ -24,7 +24,7 @@ from napari_cupre.service.protocol import (
     TileDone,
 )
 from napari_cupre.widgets.layers import source_file
-from napari_cupre.widgets.predict import PredictWidget
+from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 WAIT = 60_000
@@ -206,7 +206,7 @@ def test_a_slide_is_shown_from_disk_while_it_grows_and_saved_by_copying(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("napari_cupre.predict.limits.BIG_PIXELS", 1000 * 1000)
+    monkeypatch.setattr("napari_cupre.prediction.limits.BIG_PIXELS", 1000 * 1000)
     slide = np.zeros((1500, 1100), np.uint8)
     viewer.add_image(slide, name="slide", scale=(0.5, 0.5))
     widget.session.image = viewer.layers["slide"]
@@ -282,7 +282,7 @@ def test_cancel_keeps_what_was_found(
 
 
 def test_no_image_and_no_model(viewer: Any, prediction: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_cupre.widgets.models.list_models", lambda: [])
+    monkeypatch.setattr("napari_cupre.widgets.model_list.list_models", lambda: [])
     widget = PredictWidget(viewer)
     widget.button.click()
     assert "no image" in widget.message.text

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from napari_cupre.widgets.predict import PredictWidget
+from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.preferences import PLUGIN, Preferences, read_preferences
-from napari_cupre.widgets.train import DEVICES, TrainWidget
+from napari_cupre.widgets.train_widget import DEVICES, TrainWidget
 
 settings = pytest.importorskip("napari.settings")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.layers import Layer
 
-from napari_cupre.data.samples import SAMPLES
+from napari_cupre.io.samples import SAMPLES
 from napari_cupre.widgets import sample_data
 from napari_cupre.widgets.session import Session
 

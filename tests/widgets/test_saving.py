@@ -12,14 +12,14 @@ from napari.layers import Image, Labels
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Finished
-from napari_cupre.export.importers import import_annotations
+from napari_cupre.io.importers import import_annotations
 from napari_cupre.widgets.layers import cell_image
 from napari_cupre.widgets.saving import FORMAT_CHOICES, Savable, checksum, safe_stem, savable, save_results
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 
 def test_the_formats_offered_are_those_that_exist() -> None:
-    from napari_cupre.export import FORMATS
+    from napari_cupre.io.writers import FORMATS
 
     assert {name for name, _, _ in FORMAT_CHOICES} == set(FORMATS)
 

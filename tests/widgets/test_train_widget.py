@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_cupre.data.annotation import load_shots
 from napari_cupre.events import (
     Event,
     Finished,
@@ -22,10 +21,11 @@ from napari_cupre.events import (
     StepDone,
     Validated,
 )
+from napari_cupre.io.shot_store import load_shots
 from napari_cupre.service.jobs import REQUEST_FILE
 from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.session import Session
-from napari_cupre.widgets.train import TrainWidget
+from napari_cupre.widgets.train_widget import TrainWidget
 
 STEPS = 12
 WAIT = 60_000

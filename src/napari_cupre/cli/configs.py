@@ -25,7 +25,7 @@ def read_config(given: str) -> dict[str, Any]:
     InputError
         If there is neither, or the file holds no settings.
     """
-    from napari_cupre.pretrain.settings import read_settings
+    from napari_cupre.pretraining.pretrain_settings import read_settings
 
     shipped = shipped_configs()
     path = Path(given)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.common import (
+from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     add_command,
@@ -24,9 +24,9 @@ from napari_cupre.cli.common import (
 if TYPE_CHECKING:
     import numpy as np
 
-    from napari_cupre.data.samples import Sample
-    from napari_cupre.evaluate.report import Report
-    from napari_cupre.finetune.run import FinetuneRun
+    from napari_cupre.evaluation.report import Report
+    from napari_cupre.finetuning.finetune_run import FinetuneRun
+    from napari_cupre.io.samples import Sample
     from napari_cupre.model.checkpoint import Model
 
 SAMPLE = "nuclei_clusters"
@@ -69,9 +69,9 @@ class _Outcome:
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.interrupt import stopping
     from napari_cupre.cli.listen import follow, make_listener
-    from napari_cupre.data.samples import load_sample
-    from napari_cupre.finetune.run import FinetuneRun
-    from napari_cupre.finetune.settings import FinetuneSettings
+    from napari_cupre.finetuning.finetune_run import FinetuneRun
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+    from napari_cupre.io.samples import load_sample
 
     sample = load_sample(SAMPLE)
     start, words = _starting_model(args)
@@ -108,8 +108,8 @@ def _look(model: Model, sample: Sample) -> _Outcome:
     """Predict the sample and judge the cells that nobody annotated."""
     import numpy as np
 
-    from napari_cupre.evaluate.report import evaluate
-    from napari_cupre.predict.plane import predict_plane
+    from napari_cupre.evaluation.report import evaluate
+    from napari_cupre.prediction.plane import predict_plane
 
     began = time.perf_counter()
     found = predict_plane(model, sample.image.normalised()).labels
@@ -155,9 +155,9 @@ def _figures(
 def _write(out: Path, sample: Sample, before: _Outcome, after: _Outcome, figures: dict[str, Any]) -> None:
     import json
 
-    from napari_cupre.cli.overlay import draw_cells, write_panels
-    from napari_cupre.data.files import atomic_write
-    from napari_cupre.export import write
+    from napari_cupre.io.files import atomic_write
+    from napari_cupre.io.overlay import draw_cells, write_panels
+    from napari_cupre.io.writers import write
 
     image = sample.image.normalised()
     marked = draw_cells(image, sample.annotations, sample.regions)
@@ -178,7 +178,7 @@ def _write(out: Path, sample: Sample, before: _Outcome, after: _Outcome, figures
 
 
 def _drawn(image: np.ndarray, outcome: _Outcome) -> np.ndarray:
-    from napari_cupre.cli.overlay import draw_cells
+    from napari_cupre.io.overlay import draw_cells
 
     return draw_cells(image, outcome.labels)
 

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.common import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
 
 if TYPE_CHECKING:
-    from napari_cupre.evaluate.diversity import Addition, Diversity
-    from napari_cupre.evaluate.features import Features
+    from napari_cupre.evaluation.features import Features
+    from napari_cupre.evaluation.looks import Addition, Diversity
 
 GROUPS = 10
 """Of near-duplicates so many groups are named."""
@@ -46,8 +46,8 @@ def add_commands(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from napari_cupre.data.files import list_images
-    from napari_cupre.evaluate.diversity import measure_addition, measure_diversity
+    from napari_cupre.evaluation.looks import measure_addition, measure_diversity
+    from napari_cupre.io.files import list_images
 
     old = list_images(args.images, subfolders=True)
     candidates = list_images(args.new, subfolders=True) if args.new else []
@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
             "looks_after": addition.looks_after,
         }
     if args.out is not None:
-        from napari_cupre.evaluate.diversity_page import write_diversity_page
+        from napari_cupre.evaluation.diversity_page import write_diversity_page
 
         write_diversity_page(found, args.out, *news)
         lines.append(f"The pictures are in {args.out}.")
@@ -100,7 +100,7 @@ def _duplicates_in_words(found: Diversity) -> list[str]:
 def _look(args: argparse.Namespace, paths: list[Path]) -> Features:
     """The features of all images, with a progress bar."""
     from napari_cupre.cli.listen import make_listener
-    from napari_cupre.evaluate.features import read_features
+    from napari_cupre.evaluation.features import read_features
     from napari_cupre.model.zoo import open_model
 
     steps = read_features(paths, open_model(args.model, args.device, args.seed), seed=args.seed)

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.common import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
 from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from napari_cupre.evaluate.report import Report
+    from napari_cupre.evaluation.report import Report
 
 DETAILS = """
 LABELS and PREDICTIONS are folders, globs or files of label images, paired by the stem
@@ -61,14 +61,14 @@ def add_commands(subparsers: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.coco or args.livecell:
         return _coco(args)
-    from napari_cupre.evaluate.report import evaluate
+    from napari_cupre.evaluation.report import evaluate
 
     pairs = _Pairs(args.labels, args.predictions)
     scored = evaluate(pairs.truth, pairs.predicted, names=pairs.names)
     text, figures = scored.table(), scored.as_dict()
     left_out = pairs.left_out
     if args.against is not None:
-        from napari_cupre.evaluate.comparison import compare
+        from napari_cupre.evaluation.comparison import compare
 
         other = _Pairs(args.labels, args.against)
         rival = evaluate(other.truth, other.predicted, names=other.names)
@@ -89,7 +89,7 @@ class _Pairs:
     """Label images and their predictions, and what had to be left out."""
 
     def __init__(self, labels: str, predictions: str) -> None:
-        from napari_cupre.data.io import image_stem, list_images, pair_by_stem, read_labels
+        from napari_cupre.io.images import image_stem, list_images, pair_by_stem, read_labels
 
         files = list_images(labels)
         pairs = pair_by_stem(files, list_images(predictions))
@@ -117,14 +117,14 @@ class _Pairs:
 
 
 def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
-    from napari_cupre.evaluate.files import write_csv, write_json
+    from napari_cupre.evaluation.pairs import write_csv, write_json
 
     write_json(scored, args.out / "report.json")
     write_csv(scored, args.out / "report.csv")
     if args.images is None:
         return
-    from napari_cupre.data.io import image_stem, list_images, read_image
-    from napari_cupre.evaluate.page import write_page
+    from napari_cupre.evaluation.page import write_page
+    from napari_cupre.io.images import image_stem, list_images, read_image
 
     found = {image_stem(path): path for path in list_images(args.images)}
     missing = [name for name in pairs.names if name not in found]
@@ -137,8 +137,8 @@ def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
 
 
 def _coco(args: argparse.Namespace) -> int:
-    from napari_cupre.evaluate.coco_ap import LIVECELL, CocoSettings, coco_evaluate
-    from napari_cupre.evaluate.coco_documents import unmatched_images
+    from napari_cupre.evaluation.coco_ap import LIVECELL, CocoSettings, coco_evaluate
+    from napari_cupre.evaluation.coco_documents import unmatched_images
 
     if args.against is not None or args.out is not None:
         raise InputError("--against and --out go with the plain evaluation; leave --coco out, or them.")
@@ -161,7 +161,7 @@ def _coco(args: argparse.Namespace) -> int:
 
 def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
     """Truth and predictions in a form that `coco_evaluate` takes; a JSON is read once for both kinds."""
-    from napari_cupre.evaluate.coco_documents import read_document, truth_document
+    from napari_cupre.evaluation.coco_documents import read_document, truth_document
 
     path = _predictions_json(args.predictions)
     is_document = Path(args.labels).suffix.lower() == ".json"
@@ -172,7 +172,7 @@ def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
         return pairs.truth, pairs.predicted
     if is_document:
         return truth_document(args.labels), read_document(path)
-    from napari_cupre.data.io import list_images, read_labels
+    from napari_cupre.io.images import list_images, read_labels
 
     files = list_images(args.labels)
     document = truth_document([read_labels(path) for path in files])

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.common import (
+from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
@@ -18,9 +18,9 @@ from napari_cupre.cli.common import (
 from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_cupre.cli.shots import Collected
-    from napari_cupre.finetune.run import FinetuneRun
-    from napari_cupre.finetune.settings import FinetuneSettings
+    from napari_cupre.finetuning.finetune_run import FinetuneRun
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+    from napari_cupre.io.annotated import Collected
 
 DETAILS = """
 IMAGES and LABELS are folders, globs or files, paired by the stem of their names
@@ -120,7 +120,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _prepare(args: argparse.Namespace) -> tuple[FinetuneRun, list[str]]:
     """The run, and the files that it had to leave out."""
-    from napari_cupre.finetune.run import FinetuneRun
+    from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.model.zoo import find_model, open_model
 
     _check_out(args)
@@ -145,7 +145,7 @@ def settings_from(args: argparse.Namespace) -> FinetuneSettings:
     from dataclasses import fields
 
     from napari_cupre.cli.configs import assignments, conform, read_config
-    from napari_cupre.finetune.settings import FinetuneSettings
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 
     values: dict[str, Any] = {"seed": args.seed, "device": args.device}
     if args.config is not None:
@@ -167,7 +167,7 @@ def settings_from(args: argparse.Namespace) -> FinetuneSettings:
 
 def _check_out(args: argparse.Namespace) -> None:
     """Nothing trained is lost: an earlier training is neither overwritten nor begun anew by mistake."""
-    from napari_cupre.finetune.folder import RunFolder
+    from napari_cupre.finetuning.finetune_folder import RunFolder
 
     if args.out.suffix != ".safetensors":
         raise InputError(f"--out is the model file to write, so {args.out} must end in .safetensors.")
@@ -177,7 +177,7 @@ def _check_out(args: argparse.Namespace) -> None:
 
 
 def _collect(args: argparse.Namespace) -> Collected:
-    from napari_cupre.cli.shots import collect_shots
+    from napari_cupre.io.annotated import collect_shots
 
     return collect_shots(
         args.images,

@@ -46,8 +46,8 @@ def make_lighter(model: Model, seed: int, only_same: bool = False) -> tuple[Mode
 def _fields(model: Model, seed: int) -> list[tuple[np.ndarray, float]]:
     """Normalised images with their diameters: the samples, and synthetic ones of all looks."""
     from napari_cupre.data.labels import median_diameter
-    from napari_cupre.data.samples import SAMPLES, load_sample
-    from napari_cupre.data.synthetic import draw_field
+    from napari_cupre.io.samples import SAMPLES, load_sample
+    from napari_cupre.synthetic import draw_field
 
     fields = []
     for info in SAMPLES:
@@ -63,8 +63,8 @@ def _fields(model: Model, seed: int) -> list[tuple[np.ndarray, float]]:
 
 def _cells(model: Model, fields: list[tuple[np.ndarray, float]]) -> tuple[list[np.ndarray], float]:
     """Labels of every field, and the processor seconds that they took."""
-    from napari_cupre.predict.detector import Detector
-    from napari_cupre.predict.plane import predict_plane
+    from napari_cupre.prediction.detector import Detector
+    from napari_cupre.prediction.plane import predict_plane
 
     detector = Detector(model)
     predict_plane(detector, fields[0][0], diameter=fields[0][1])  # the first one prepares memory
@@ -75,7 +75,7 @@ def _cells(model: Model, fields: list[tuple[np.ndarray, float]]) -> tuple[list[n
 
 def _f1(before: list[np.ndarray], after: list[np.ndarray]) -> float:
     """F1 at IoU 0.5 over all cells of all images."""
-    from napari_cupre.evaluate.matching import match_instances
+    from napari_cupre.evaluation.matching import match_instances
 
     counts = np.sum([match_instances(a, b).counts(0.5) for a, b in zip(before, after)], axis=0)
     right, extra, missed = counts.tolist()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.common import EXIT_DONE, add_command, report
+from napari_cupre.cli.options import EXIT_DONE, add_command, report
 
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import ModelInfo

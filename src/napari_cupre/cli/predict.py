@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.common import (
+from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
@@ -19,7 +19,7 @@ from napari_cupre.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from napari_cupre.predict.onefile import FileJob
+    from napari_cupre.prediction.onefile import FileJob
 
 FORMATS = "tif, roi (ImageJ), coco, geojson (QuPath), csv"
 DETAILS = f"""
@@ -89,9 +89,9 @@ def _channels(text: str) -> tuple[int, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.listen import follow, make_listener
-    from napari_cupre.data.files import list_images
     from napari_cupre.events import Finished
-    from napari_cupre.predict.files import predict_files
+    from napari_cupre.io.files import list_images
+    from napari_cupre.prediction.folders import predict_files
 
     paths = list_images(args.images)
     events = predict_files(_job(args), paths, workers=args.workers, scheduler=args.scheduler)
@@ -112,11 +112,11 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _job(args: argparse.Namespace) -> FileJob:
-    from napari_cupre.export import choose_formats
+    from napari_cupre.io.writers import choose_formats
     from napari_cupre.model.device import check_torchvision, choose_device
     from napari_cupre.model.zoo import find_model
-    from napari_cupre.predict.image import PredictOptions
-    from napari_cupre.predict.onefile import FileJob
+    from napari_cupre.prediction.onefile import FileJob
+    from napari_cupre.prediction.stack import PredictOptions
 
     check_torchvision()
     choose_device(args.device)  # once here, rather than as a fault of every file

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.common import (
+from napari_cupre.cli.configs import assignments, conform, read_config
+from napari_cupre.cli.interrupt import stopping
+from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     Parser,
@@ -18,13 +20,11 @@ from napari_cupre.cli.common import (
     positive_number,
     report,
 )
-from napari_cupre.cli.configs import assignments, conform, read_config
-from napari_cupre.cli.interrupt import stopping
 from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_cupre.pretrain.run import PretrainRun
-    from napari_cupre.pretrain.settings import PretrainSettings
+    from napari_cupre.pretraining.pretrain_run import PretrainRun
+    from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 
 PROG = "napari-cupre-pretrain"
 
@@ -141,7 +141,7 @@ def settings_from(args: argparse.Namespace) -> PretrainSettings:
     """
     from dataclasses import fields
 
-    from napari_cupre.pretrain.settings import PretrainSettings, read_settings
+    from napari_cupre.pretraining.pretrain_settings import PretrainSettings, read_settings
 
     values: dict[str, Any] = {}
     earlier = args.out / "settings.yaml"
@@ -172,7 +172,9 @@ def run(args: argparse.Namespace) -> int:
     """Run what was parsed; returns the exit code."""
     settings = settings_from(args)
     settings.check()
-    from napari_cupre.pretrain.run import PretrainRun  # torch, after all that can be refused without it
+    from napari_cupre.pretraining.pretrain_run import (
+        PretrainRun,  # torch, after all that can be refused without it
+    )
 
     pretraining = PretrainRun(settings, args.out, resume="resume" in args)
     stopped = _follow(pretraining)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.common import (
+from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_UNUSABLE,
     add_command,
@@ -17,7 +17,7 @@ from napari_cupre.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from napari_cupre.evaluate.suggest import Suggestions
+    from napari_cupre.evaluation.suggestions import Suggestions
 
 DETAILS = """
 Looks at every image with the model and names those whose annotation would teach it most,
@@ -59,7 +59,7 @@ def add_commands(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from napari_cupre.data.files import list_images
+    from napari_cupre.io.files import list_images
 
     candidates, labelled = split_labelled(list_images(args.images), args.labelled)
     found = _look(args, candidates, labelled)
@@ -76,8 +76,8 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
     ----------
     folder : annotated images, label files ("a.tif" or "a_mask.tif" for the image "a"), or both.
     """
-    from napari_cupre.data.files import image_stem, list_images
-    from napari_cupre.export.importers.folders import label_stem
+    from napari_cupre.io.files import image_stem, list_images
+    from napari_cupre.io.importers.folders import label_stem
 
     if folder is None:
         return images, []
@@ -93,10 +93,10 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
 def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]) -> Suggestions:
     """What the model makes of all images, with a progress bar."""
     from napari_cupre.cli.listen import make_listener
-    from napari_cupre.evaluate.suggest import LEAST_SCORE, suggest
+    from napari_cupre.evaluation.suggestions import LEAST_SCORE, suggest
     from napari_cupre.model.zoo import open_model
-    from napari_cupre.predict.detector import Detector
-    from napari_cupre.predict.plane import predict_plane
+    from napari_cupre.prediction.detector import Detector
+    from napari_cupre.prediction.plane import predict_plane
 
     model = open_model(args.model, args.device, args.seed)
     detector = Detector(model)

@@ -24,12 +24,11 @@ from napari_cupre.data.labels import (
     of_name,
     scattered_labels,
 )
-from napari_cupre.data.shot_store import Shot, load_shots, save_shots
+from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
 
 __all__ = [
     "AnnotationSummary",
-    "Shot",
     "as_labels",
     "cells_with_rim",
     "check_shots",
@@ -37,11 +36,9 @@ __all__ = [
     "enough_to_train",
     "known_area",
     "label_areas",
-    "load_shots",
     "make_shot",
     "median_diameter",
     "region_mask",
-    "save_shots",
     "scattered_labels",
     "shots_from_image",
     "summarise",

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_cupre.data.sample import Sample
-from napari_cupre.data.shot_store import Shot
+from napari_cupre.data.shot import Shot
 
 RIM_FRACTION = 0.15
 RIM_BOUNDS = (2, 6)

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from napari_cupre.data.files import atomic_write
 from napari_cupre.errors import InputError, ModelFileError
+from napari_cupre.io.files import atomic_write
 from napari_cupre.model.config import ModelConfig, preset
 from napari_cupre.model.device import choose_device
 from napari_cupre.model.engine import Engine, TorchEngine
@@ -191,7 +191,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     Raises
     ------
     EnvironmentFault
-        As `napari_cupre.data.files.atomic_write`.
+        As `napari_cupre.io.files.atomic_write`.
     """
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         stream.write(data)

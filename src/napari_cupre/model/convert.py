@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_cupre.data.labels import median_diameter
-from napari_cupre.data.samples import SAMPLES, load_sample
-from napari_cupre.data.synthetic import draw_field
+from napari_cupre.io.samples import SAMPLES, load_sample
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.openvino import convert
+from napari_cupre.synthetic import draw_field
 
 FIELDS = 24
 """Synthetic fields, of all looks, from which 8-bit ranges are taken, beside the sample images."""

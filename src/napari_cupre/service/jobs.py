@@ -26,9 +26,9 @@ from napari_cupre.service.protocol import (
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
-    from napari_cupre.finetune.run import FinetuneRun
+    from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.model.checkpoint import Model
-    from napari_cupre.predict.image import PlaneFound
+    from napari_cupre.prediction.stack import PlaneFound
 
 REQUEST_FILE = "request.json"
 
@@ -95,10 +95,10 @@ class Training:
         self._run.preview(stretch(request.plane[top:bottom, left:right]))
 
     def _new(self) -> FinetuneRun:
-        from napari_cupre.data.annotation import load_shots
-        from napari_cupre.finetune.folder import RunFolder
-        from napari_cupre.finetune.run import FinetuneRun
-        from napari_cupre.finetune.settings import FinetuneSettings
+        from napari_cupre.finetuning.finetune_folder import RunFolder
+        from napari_cupre.finetuning.finetune_run import FinetuneRun
+        from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+        from napari_cupre.io.shot_store import load_shots
         from napari_cupre.model.checkpoint import write_bytes
         from napari_cupre.model.zoo import find_model, open_model
 
@@ -114,8 +114,8 @@ class Training:
         return run
 
     def _resumed(self) -> FinetuneRun:
-        from napari_cupre.finetune.folder import RunFolder
-        from napari_cupre.finetune.run import FinetuneRun
+        from napari_cupre.finetuning.finetune_folder import RunFolder
+        from napari_cupre.finetuning.finetune_run import FinetuneRun
         from napari_cupre.model.zoo import open_model
 
         out = Path(self._request.out)
@@ -154,7 +154,7 @@ class Prediction:
 
     def _image(self) -> CellImage:
         from napari_cupre.data.image import CellImage
-        from napari_cupre.data.io import read_image
+        from napari_cupre.io.images import read_image
 
         request = self._request
         if request.is_copy:
@@ -165,8 +165,8 @@ class Prediction:
 
     def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_big`, in terms that the window knows."""
-        from napari_cupre.predict.big import predict_big
-        from napari_cupre.predict.image import PredictOptions, TilePainted
+        from napari_cupre.prediction.big import predict_big
+        from napari_cupre.prediction.stack import PredictOptions, TilePainted
         from napari_cupre.service.slides import slide_path
 
         request = self._request
@@ -187,7 +187,7 @@ class Prediction:
 
     def _planes(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_image`, in terms that the window knows without torch."""
-        from napari_cupre.predict.image import PlaneFound, PredictOptions, TilePainted, predict_image
+        from napari_cupre.prediction.stack import PlaneFound, PredictOptions, TilePainted, predict_image
 
         options = PredictOptions(**self._request.options)
         steps = predict_image(model, image, options, self._stopped.is_set)

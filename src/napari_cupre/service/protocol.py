@@ -34,7 +34,7 @@ class FinetuneRequest(Request):
     Attributes
     ----------
     start : name or path of the model to start from; not read when `resume` is set.
-    shots : folder written by `data.annotation.save_shots`.
+    shots : folder written by `io.shot_store.save_shots`.
     out : path of the model file to write; its run folder lies beside it.
     settings : keyword arguments of `finetune.run.FinetuneSettings`.
     resume : continue the run that lies beside `out`.

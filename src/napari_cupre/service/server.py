@@ -118,8 +118,8 @@ class Server:
 def load_engine() -> None:
     """Import what every job needs; what goes wrong is told by the job that needs it."""
     with contextlib.suppress(Exception):
-        import napari_cupre.finetune.run
-        import napari_cupre.predict.image  # noqa: F401
+        import napari_cupre.finetuning.finetune_run
+        import napari_cupre.prediction.stack  # noqa: F401
 
 
 def lower_priority() -> None:

@@ -16,7 +16,7 @@ from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from napari_cupre.data.annotation import Shot
+    from napari_cupre.data.shot import Shot
 
 QUIET_MS = 400  # a stroke must be over for so long before anything is counted
 Marks = dict[tuple[Image, tuple[tuple[str, int], ...]], "Shot"]

@@ -32,7 +32,7 @@ def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
     InputError
         If nothing there belongs to the image, or its size is another.
     """
-    from napari_cupre.export.importers import import_annotations
+    from napari_cupre.io.importers import import_annotations
 
     found = import_annotations(path, image.result_shape)
     labels = _of_image(found, image.name, path)

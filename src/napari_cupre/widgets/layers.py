@@ -15,8 +15,8 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils.transforms import Affine
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.data.io import read_image
 from napari_cupre.errors import InputError
+from napari_cupre.io.images import read_image
 
 ELLIPSE_CORNERS = 48
 SAMPLE = 32  # rows and columns that tell one image from another

@@ -13,7 +13,7 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
-from napari_cupre.predict.limits import is_big
+from napari_cupre.prediction.limits import is_big
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.protocol import (
     Failed,
@@ -23,7 +23,7 @@ from napari_cupre.service.protocol import (
     SlideGrown,
     TileDone,
 )
-from napari_cupre.widgets.jobs import Job
+from napari_cupre.widgets.background import Job
 
 Sink = Callable[[Event], None]
 FINE = 1000  # parts in which the progress of one image is counted

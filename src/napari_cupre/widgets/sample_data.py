@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cupre.data.samples import load_sample
+from napari_cupre.io.samples import load_sample
 from napari_cupre.widgets.annotation import CELLS, REGIONS, region_style
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -20,7 +20,7 @@ def open_sample(name: str) -> list[LayerData]:
 
     Parameters
     ----------
-    name : as in `data.samples.SAMPLES`.
+    name : as in `io.samples.SAMPLES`.
     """
     sample = load_sample(name)
     image = sample.image

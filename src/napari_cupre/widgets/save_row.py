@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
-from napari_cupre.widgets.common import SessionWidget, follow_layers
+from napari_cupre.widgets.controls import SessionWidget, follow_layers
 from napari_cupre.widgets.saving import FORMAT_CHOICES, result_of, savable, save_results
 
 

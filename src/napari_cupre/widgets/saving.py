@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 
-from napari_cupre.data.files import atomic_write
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
-from napari_cupre.predict.labelstore import cells_table
+from napari_cupre.io.files import atomic_write
+from napari_cupre.prediction.labelstore import cells_table
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 if TYPE_CHECKING:
-    from napari_cupre.export.cells import PredictedInstances
-    from napari_cupre.predict.instances import Instances
+    from napari_cupre.io.writers.cells import PredictedInstances
+    from napari_cupre.prediction.instances import Instances
 
 # Name, title and whether it is ticked at first; the export part itself is slow to import.
 FORMAT_CHOICES = (
@@ -101,7 +101,7 @@ def save_results(
     ----------
     formats : names out of `FORMAT_CHOICES`; slides are copied as the OME-Zarr and the table that they are.
     """
-    from napari_cupre.export import write
+    from napari_cupre.io.writers import write
 
     for number, result in enumerate(results):
         if isinstance(result, SavableSlide):
@@ -169,7 +169,7 @@ def class_names(planes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
 
 def _instances(plane: dict[str, Any], labels: np.ndarray) -> Instances:
     """The prediction of a plane, its labels counted from 1 in the order of the rows again."""
-    from napari_cupre.predict.instances import Instances, Masks
+    from napari_cupre.prediction.instances import Instances, Masks
 
     index: PlaneIndex = plane["index"]
     shown = labels[tuple(index.values())]

@@ -18,7 +18,7 @@ from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
-from napari_cupre.widgets.jobs import Job
+from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import cell_image, current_plane
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.training import TrainingJob

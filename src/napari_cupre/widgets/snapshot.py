@@ -11,7 +11,7 @@ import numpy as np
 from napari_cupre.data.image import CellImage, PlaneIndex
 
 if TYPE_CHECKING:
-    from napari_cupre.data.annotation import Shot
+    from napari_cupre.data.shot import Shot
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Snapshot:
 
     def marks(self, index: PlaneIndex) -> Shot | None:
         """The annotation of one plane with zeros for its pixels, enough to count; None if there is none."""
-        from napari_cupre.data.annotation import Shot, as_labels, known_area
+        from napari_cupre.data.annotation import as_labels, known_area
+        from napari_cupre.data.shot import Shot
 
         place = tuple(index.values())
         labels = as_labels(self.labels[place])

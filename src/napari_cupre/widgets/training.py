@@ -16,7 +16,7 @@ from napari_cupre.model.zoo import SUFFIX, user_folder
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.jobs import REQUEST_FILE
 from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest
-from napari_cupre.widgets.jobs import Job
+from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.snapshot import Snapshot
 
 SMOOTHING = 0.9
@@ -130,7 +130,8 @@ class TrainingJob(Job):
             yield event
 
     def _write_shots(self, plan: TrainingPlan, folder: Path) -> Iterator[None]:
-        from napari_cupre.data.annotation import check_shots, save_shots
+        from napari_cupre.data.annotation import check_shots
+        from napari_cupre.io.shot_store import save_shots
 
         shots = []
         for snapshot in plan.snapshots:

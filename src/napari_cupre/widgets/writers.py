@@ -29,8 +29,8 @@ def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, A
     EnvironmentFault
         Full or read-only disk.
     """
-    from napari_cupre.export import FORMATS
-    from napari_cupre.export.cells import collect
+    from napari_cupre.io.writers import FORMATS
+    from napari_cupre.io.writers.cells import collect
     from napari_cupre.widgets.saving import class_names, predictions, unedited_planes
 
     labels = np.asarray(data[0] if isinstance(data, list | tuple) else data)

@@ -1,0 +1,85 @@
+"""`napari-cupre import`: annotations of other programs as label images."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+
+if TYPE_CHECKING:
+    from napari_cupre.io.importers.shapes import Shapes
+
+DETAILS = """
+ANNOTATIONS is one of
+  - ImageJ/Fiji ROIs (.roi or .zip), GeoJSON (QuPath), COCO JSON (LIVECell's, too),
+  - Cellpose's _seg.npy (nothing in it is executed),
+  - a folder of those or of label images (StarDist's layout, too),
+  - BBBC038's folders with a mask file per cell.
+It becomes DIR/<stem>.tif, int32, 0 = background, as 'finetune' and 'evaluate' take it.
+ROIs and GeoJSON do not say how large their image is: --images or --shape does.
+Images that a COCO JSON lists without annotation are left out, since nobody may have
+looked at them yet; --keep-empty says that they hold no cell.
+
+Exit code 2 also if a file of a folder had to be left out; it is named.
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `import`."""
+    parser = add_command(
+        subparsers,
+        "import",
+        _run,
+        "turn annotations of other programs into label images",
+        DETAILS,
+        "napari-cupre import rois.zip --images image.tif --out labels/",
+    )
+    parser.add_argument("annotations", metavar="ANNOTATIONS", type=Path, help="file or folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the label images")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--images", metavar="IMAGES", help="the images, by folder, glob or file")
+    size.add_argument(
+        "--shape", type=_shape, metavar="ROWSxCOLUMNS", help="size of every image, e.g. 1024x1344"
+    )
+    parser.add_argument(
+        "--keep-empty", action="store_true", help="images without annotation in a COCO JSON hold no cell"
+    )
+
+
+def _shape(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 1024x1344")
+    return int(match[1]), int(match[2])
+
+
+def _run(args: argparse.Namespace) -> int:
+    from napari_cupre.io.importers import import_to_folder
+
+    left_out: list[str] = []
+
+    def leave_out(reason: str) -> None:
+        print(f"left out: {reason}", file=sys.stderr)
+        left_out.append(reason)
+
+    steps = import_to_folder(
+        args.annotations, args.out, _shapes(args), keep_empty=args.keep_empty, on_skip=leave_out
+    )
+    written = list(steps)
+    count = f"{len(written)} label image{'' if len(written) == 1 else 's'}"
+    report(args, f"{count} written to {args.out}.", {"written": written, "left_out": left_out})
+    return EXIT_UNUSABLE if left_out else EXIT_DONE
+
+
+def _shapes(args: argparse.Namespace) -> Shapes:
+    """The sizes of the images, as far as they were given."""
+    if args.images is None:
+        return args.shape
+    from napari_cupre.io.files import list_images
+    from napari_cupre.io.importers import ImageShapes
+
+    return ImageShapes(list_images(args.images))

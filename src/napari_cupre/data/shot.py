@@ -1,0 +1,40 @@
+"""One annotated image, as a person gives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_cupre.data.labels import check_same_shape, of_name
+from napari_cupre.errors import InputError
+
+
+@dataclass
+class Shot:
+    """One annotated image, ready for training.
+
+    Attributes
+    ----------
+    image : float32 (Y, X, 3), normalised as in `napari_cupre.data.image.normalise`.
+    labels : int32 (Y, X), 0 = not an annotated cell.
+    known : bool (Y, X), True where somebody vouched for the truth, cell or background.
+    name : what to call it in messages.
+
+    Raises
+    ------
+    InputError : the three do not have the same size.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    known: np.ndarray
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        check_same_shape(self.image.shape[:2], self.labels.shape, self.name)
+        if self.known.shape != self.labels.shape:
+            raise InputError(
+                f"The known area {self.known.shape} and the labels {self.labels.shape}{of_name(self.name)} "
+                f"differ in size: give them the same rows and columns."
+            )

@@ -1,0 +1,236 @@
+"""Truth and predictions of any accepted form, as the COCO documents that an evaluator reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from napari_cupre.data.rle import RLE, encode_labels, runs
+from napari_cupre.errors import InputError
+from napari_cupre.io.files import image_stem
+
+
+class OverlappingMasks(Protocol):
+    """Masks of N instances that may overlap."""
+
+    def rle(self) -> list[RLE]: ...
+
+
+class ScoredInstances(Protocol):
+    """The part of a prediction that is judged here."""
+
+    scores: np.ndarray
+    classes: np.ndarray
+    masks: OverlappingMasks
+
+
+CocoInput: TypeAlias = "str | os.PathLike[str] | dict[str, Any] | Sequence[np.ndarray]"
+PredictionInput: TypeAlias = (
+    "str | os.PathLike[str] | dict[str, Any]"
+    " | Sequence[dict[str, Any]] | Sequence[ScoredInstances] | Sequence[np.ndarray]"
+)
+
+
+def truth_document(truth: CocoInput) -> dict[str, Any]:
+    """A COCO document with ids, areas, boxes and crowd flags filled in; nothing given is changed."""
+    given = read_document(truth)
+    document = given if isinstance(given, dict) else _document_of_labels(given)
+    images = {image["id"]: dict(image) for image in _entries(document, "images", ("id", "height", "width"))}
+    annotations = []
+    for number, entry in enumerate(_entries(document, "annotations", ("image_id", "segmentation")), 1):
+        if entry["image_id"] not in images:
+            raise InputError(
+                f"annotation {number} belongs to image {entry['image_id']}, which is not listed."
+            )
+        annotations.append(_completed(entry, images[entry["image_id"]]) | {"id": number})
+    categories = document.get("categories") or [{"id": 1, "name": "cell"}]
+    return {"images": list(images.values()), "annotations": annotations, "categories": categories}
+
+
+def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) -> list[dict[str, Any]]:
+    """COCO's list of results, with the image ids of `truth`.
+
+    For kind "segm" boxes are left out, since an evaluator would take areas from them; for kind
+    "bbox" they are taken from the masks where they are missing.
+    """
+    from_file = isinstance(predictions, str | os.PathLike)
+    given = read_document(predictions)
+    if isinstance(given, dict):
+        entries = _renumbered(given, truth)
+    elif from_file or (len(given) and isinstance(given[0], dict)):
+        entries = list(given)
+    else:
+        return _results_of_instances(given, truth, kind)
+    images = {image["id"]: image for image in truth["images"]}
+    return [_checked_result(number, entry, images, kind) for number, entry in enumerate(entries, 1)]
+
+
+def read_document(given: Any) -> Any:
+    """The content of a JSON file, or what is given if that is no path.
+
+    Whoever needs a large one twice reads it once here and passes the content on.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is no JSON.
+    """
+    if not isinstance(given, str | os.PathLike):
+        return given
+    path = Path(given)
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as COCO JSON ({error}); check the file.") from error
+
+
+def _entries(document: dict[str, Any], key: str, needed: Sequence[str]) -> list[dict[str, Any]]:
+    entries = document.get(key)
+    if isinstance(entries, dict):  # by id, as in LIVECell's files
+        entries = list(entries.values())
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f'this is no COCO document: "{key}" must be a list of objects.')
+    for number, entry in enumerate(entries, 1):
+        missing = [name for name in needed if name not in entry]
+        if missing:
+            raise InputError(
+                f'entry {number} of "{key}" lacks {", ".join(missing)}; write the COCO JSON anew.'
+            )
+    return entries
+
+
+def _completed(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    whole = {"iscrowd": 0, "category_id": 1, **entry}
+    if "area" in whole and "bbox" in whole:
+        return whole
+    rle = _as_rle(entry["segmentation"], image)
+    return _measures(rle) | whole
+
+
+def _measures(rle: RLE) -> dict[str, Any]:
+    # One at a time: given a list, pycocotools 2.0.11 fails beyond 255 masks.
+    return {"area": float(coco_mask.area(rle)), "bbox": coco_mask.toBbox(rle).tolist()}
+
+
+def _as_rle(segmentation: Any, image: dict[str, Any]) -> RLE:
+    """A polygon list or an RLE as compressed RLE of the image's size."""
+    size = [image["height"], image["width"]]
+    if isinstance(segmentation, list):
+        try:
+            return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+        except Exception as error:  # pycocotools raises whatever its C code meets
+            raise InputError(
+                f"a polygon of image {image['id']} is malformed; write the JSON anew."
+            ) from error
+    runs(segmentation)  # refuses what pycocotools would read wrongly
+    _check_size(segmentation, image)
+    if isinstance(segmentation["counts"], str | bytes):
+        return segmentation
+    return coco_mask.frPyObjects(segmentation, *size)
+
+
+def _document_of_labels(truth: Sequence[np.ndarray]) -> dict[str, Any]:
+    images, annotations = [], []
+    for number, labels in enumerate(truth, 1):
+        labels = np.asarray(labels)
+        if labels.ndim != 2 or labels.dtype.kind not in "iub":
+            raise InputError(
+                f"truth {number} has shape {labels.shape} of {labels.dtype}; COCO AP needs whole-number "
+                "label images (Y, X), so give stacks plane by plane."
+            )
+        images.append({"id": number, "height": labels.shape[0], "width": labels.shape[1]})
+        for rle in encode_labels(labels)[1]:
+            annotations.append({"image_id": number, "segmentation": rle} | _measures(rle))
+    return {"images": images, "annotations": annotations}
+
+
+def unmatched_images(truth: Any, predictions: Any) -> tuple[list[str], list[str]]:
+    """Images that only one of two documents lists, by the stem of their file names.
+
+    Parameters
+    ----------
+    truth, predictions : contents of COCO documents; of anything else nothing is known here.
+
+    Returns
+    -------
+    predicted images that the truth does not list, and true images that were not predicted
+    """
+    if not (isinstance(truth, dict) and isinstance(predictions, dict)):
+        return [], []
+    true, predicted = (
+        [image_stem(str(image["file_name"])) for image in _entries(document, "images", ("id", "file_name"))]
+        for document in (truth, predictions)
+    )
+    return sorted(set(predicted) - set(true)), sorted(set(true) - set(predicted))
+
+
+def _renumbered(document: dict[str, Any], truth: dict[str, Any]) -> list[dict[str, Any]]:
+    """A whole document's annotations of the images that the truth lists, too, with the truth's image ids."""
+    ids = {image_stem(str(image.get("file_name", ""))): image["id"] for image in truth["images"]}
+    images = _entries(document, "images", ("id", "file_name"))
+    stems = {image["id"]: image_stem(str(image["file_name"])) for image in images}
+    if images and not set(stems.values()) & set(ids):
+        raise InputError(
+            f'the predictions are of images such as "{next(iter(stems.values()))}", none of which the truth '
+            "lists: give the truth of these images."
+        )
+    annotations = _entries(document, "annotations", ("image_id",))
+    if lost := next((entry for entry in annotations if entry["image_id"] not in stems), None):
+        raise InputError(f"a prediction belongs to image {lost['image_id']}, which is not listed.")
+    found = ((entry, ids.get(stems[entry["image_id"]])) for entry in annotations)
+    return [{"score": 1.0, **entry, "image_id": number} for entry, number in found if number is not None]
+
+
+def _results_of_instances(
+    predictions: Sequence[Any], truth: dict[str, Any], kind: str
+) -> list[dict[str, Any]]:
+    images = truth["images"]
+    if len(predictions) != len(images):
+        raise InputError(f"{len(images)} true images but {len(predictions)} predictions; give one for each.")
+    results = []
+    for image, prediction in zip(images, predictions):
+        if isinstance(prediction, np.ndarray):
+            rles = encode_labels(prediction)[1]
+            scores, classes = np.ones(len(rles)), np.ones(len(rles), int)
+        else:
+            rles, scores, classes = prediction.masks.rle(), prediction.scores, prediction.classes
+        for rle, score, category in zip(rles, scores, classes):
+            _check_size(rle, image)
+            entry = {"image_id": image["id"], "category_id": int(category), "score": float(score)}
+            results.append(entry | _shape(rle, kind))
+    return results
+
+
+def _checked_result(number: int, entry: Any, images: dict[Any, dict[str, Any]], kind: str) -> dict[str, Any]:
+    """An entry of a list of results that came from outside, its mask or box made sure of."""
+    if not isinstance(entry, dict) or entry.get("image_id") not in images or "score" not in entry:
+        raise InputError(f"prediction {number} has no score, or an image_id that the truth does not have.")
+    result = {
+        "image_id": entry["image_id"],
+        "category_id": entry.get("category_id", 1),
+        "score": float(entry["score"]),
+    }
+    if kind == "bbox" and "bbox" in entry:
+        return result | {"bbox": entry["bbox"]}
+    if "segmentation" not in entry:
+        raise InputError(f'prediction {number} has no "segmentation"; write the predictions anew.')
+    return result | _shape(_as_rle(entry["segmentation"], images[entry["image_id"]]), kind)
+
+
+def _shape(rle: RLE, kind: str) -> dict[str, Any]:
+    return {"segmentation": rle} if kind == "segm" else {"bbox": coco_mask.toBbox(rle).tolist()}
+
+
+def _check_size(rle: RLE, image: dict[str, Any]) -> None:
+    size = [image["height"], image["width"]]
+    if list(rle["size"]) != size:
+        raise InputError(
+            f"image {image['id']} has {size[0]} x {size[1]} pixels and a mask of it "
+            f"{rle['size'][0]} x {rle['size'][1]}; check that they belong together."
+        )

@@ -1,0 +1,115 @@
+"""The cells that a prediction gets wrong, worst first, and pictures of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import imageio.v3 as iio
+import numpy as np
+from scipy import ndimage
+from skimage.segmentation import find_boundaries
+
+from napari_cupre.evaluation.matching import match_instances
+
+Kind = Literal["missed", "invented", "badly outlined"]
+
+TRUTH_COLOUR = (0.1, 0.9, 0.35)
+PREDICTION_COLOUR = (1.0, 0.25, 0.9)
+#: IoU from which on an outline is not shown as a fault.
+GOOD_OUTLINE = 0.75
+#: Side in px of the square around a cell that a picture shows at least, and its size on the page.
+CONTEXT, SHOWN = 48, 160
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One cell that a prediction got wrong.
+
+    Attributes
+    ----------
+    image : row of the image in the report.
+    kind : "missed" and "badly outlined" are true cells, "invented" is a predicted one.
+    label : its value in the truth, of an invented one in the prediction.
+    partner : value of a badly outlined cell's prediction, else 0.
+    area : in px.
+    iou : with its partner, 0 without one.
+    """
+
+    image: int
+    kind: Kind
+    label: int
+    partner: int
+    area: int
+    iou: float
+
+
+def worst_faults(
+    truth: Sequence[np.ndarray],
+    predicted: Sequence[np.ndarray],
+    known: Sequence[np.ndarray | None] | None = None,
+    *,
+    limit: int = 12,
+) -> dict[Kind, list[Fault]]:
+    """Up to `limit` each of the largest missed and invented cells and of the worst outlined."""
+    areas = known if known is not None else [None] * len(truth)
+    faults = [fault for i, each in enumerate(zip(truth, predicted, areas)) for fault in _faults(i, *each)]
+    chosen: dict[Kind, list[Fault]] = {}
+    for kind in ("missed", "invented", "badly outlined"):
+        ordered = sorted((f for f in faults if f.kind == kind), key=lambda fault: (fault.iou, -fault.area))
+        chosen[kind] = ordered[:limit]
+    return chosen
+
+
+def _faults(
+    image: int, truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None
+) -> Iterator[Fault]:
+    match = match_instances(truth, predicted, known)
+    for label, area, iou, row in zip(match.truth_ids, match.truth_areas, match.truth_iou, match.partner):
+        if iou >= GOOD_OUTLINE:
+            continue
+        kind: Kind = "missed" if row < 0 else "badly outlined"
+        partner = int(match.predicted_ids[row]) if row >= 0 else 0
+        yield Fault(image, kind, int(label), partner, int(area), float(iou))
+    for row in np.flatnonzero((match.predicted_iou == 0) & ~match.ignorable):
+        yield Fault(image, "invented", int(match.predicted_ids[row]), 0, int(match.predicted_areas[row]), 0.0)
+
+
+def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> bytes:
+    """PNG of a cell's surroundings with the outlines of truth and prediction, the neighbours' fainter.
+
+    Parameters
+    ----------
+    fault : the cell
+    image : float (Y, X, 3) in about [0, 1]
+    truth, predicted : int32 (Y, X)
+    """
+    cell = (predicted if fault.kind == "invented" else truth) == fault.label
+    window = _window(cell)
+    zoom = max(1, SHOWN // max(part.stop - part.start for part in window))
+    picture = np.clip(image[window], 0, 1).repeat(zoom, 0).repeat(zoom, 1)
+    partner = fault.label if fault.kind == "invented" else fault.partner
+    for labels, focus, colour in (
+        (truth, fault.label if fault.kind != "invented" else 0, TRUTH_COLOUR),
+        (predicted, partner, PREDICTION_COLOUR),
+    ):
+        enlarged = labels[window].repeat(zoom, 0).repeat(zoom, 1)
+        edges = find_boundaries(enlarged, mode="inner")
+        strength = np.where(enlarged == focus, 1.0, 0.4)[edges, None]
+        picture[edges] = (1 - strength) * picture[edges] + strength * np.array(colour)
+    stream = io.BytesIO()
+    iio.imwrite(stream, (picture * 255).astype(np.uint8), extension=".png")
+    return stream.getvalue()
+
+
+def _window(cell: np.ndarray) -> tuple[slice, slice]:
+    """The cell's box with a margin of half its size, at least CONTEXT px wide, within the image."""
+    box = ndimage.find_objects(cell.astype(np.uint8))[0]
+    parts = []
+    for part, length in zip(box, cell.shape):
+        wanted = min(max(CONTEXT, 2 * (part.stop - part.start)), length)
+        start = min(max((part.start + part.stop - wanted) // 2, 0), length - wanted)
+        parts.append(slice(start, start + wanted))
+    return parts[0], parts[1]

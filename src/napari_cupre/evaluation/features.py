@@ -1,0 +1,127 @@
+"""What an image looks like to a backbone: one short vector per image, in which alike images are near."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Progress
+from napari_cupre.io.images import read_image
+from napari_cupre.model.checkpoint import Model
+from napari_cupre.model.network import MEAN, STD
+
+#: Images are looked at whole, shrunk to at most this many px a side.
+_SIDE = 256
+
+#: Length of a vector: a random projection of the backbone's channels keeps their angles (Johnson-
+#: Lindenstrauss).
+_LENGTH = 256
+
+
+@dataclass
+class Features:
+    """Vectors of a set of images.
+
+    Attributes
+    ----------
+    paths : of the images that could be read.
+    vectors : float32 (N, 256), unit length, the mean look of the set taken out.
+    thumbnails : uint8 (64, 64, 3) of each, for pages.
+    skipped : images that could not be read, with the reason.
+    """
+
+    paths: list[Path]
+    vectors: np.ndarray
+    thumbnails: list[np.ndarray] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def part(self, numbers: Sequence[int] | np.ndarray) -> Features:
+        """Some of the images, in the given order."""
+        chosen = [int(number) for number in numbers]
+        return Features(
+            [self.paths[n] for n in chosen], self.vectors[chosen], [self.thumbnails[n] for n in chosen]
+        )
+
+
+def read_features(
+    paths: Sequence[Path], model: Model, *, seed: int = 0
+) -> Generator[Progress, None, Features]:
+    """Look at images one by one; yields the progress and returns the features.
+
+    Parameters
+    ----------
+    paths : image files; what cannot be read is skipped and named in the result.
+    model : whose backbone looks.
+    seed : of the projection.
+
+    Raises
+    ------
+    InputError
+        If no image can be read.
+    """
+    channels = model.network.backbone.channels
+    width = sum(channels[1:])
+    generator = torch.Generator().manual_seed(seed)
+    projection = (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
+    found = Features([], np.zeros((0, _LENGTH), np.float32))
+    raw: list[np.ndarray] = []
+    for number, path in enumerate(paths, start=1):
+        try:
+            image = _small(path)
+        except InputError as error:
+            found.skipped.append((path, str(error)))
+        else:
+            found.paths.append(path)
+            found.thumbnails.append(_thumbnail(image))
+            raw.append(_look(image, model, projection))
+        yield Progress(number, len(paths), "images")
+    if not raw:
+        first = f", the first being {paths[0]}" if paths else ""
+        raise InputError(f"None of the {len(paths)} images can be read{first}; give readable images.")
+    found.vectors = _centred(np.stack(raw))
+    return found
+
+
+def _small(path: Path) -> np.ndarray:
+    """The first plane, normalised and shrunk: float32 (3, Y, X)."""
+    image = read_image(path)
+    plane = image.lazy_plane()
+    # Decimation before reading: of a slide only what is kept is computed.
+    step = max(1, max(plane.shape[:2]) // (2 * _SIDE))
+    pixels = torch.from_numpy(image.stretch()(np.asarray(plane[::step, ::step]))).permute(2, 0, 1)
+    factor = min(1.0, _SIDE / max(pixels.shape[1:]))
+    size = [max(32, round(length * factor)) for length in pixels.shape[1:]]
+    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].numpy()
+
+
+def _thumbnail(image: np.ndarray, side: int = 64) -> np.ndarray:
+    small = F.interpolate(torch.from_numpy(image)[None], (side, side), mode="area")[0]
+    return (small.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
+
+
+@torch.inference_mode()
+def _look(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.ndarray:
+    """Mean of the three coarser maps of the backbone, each of the same weight, projected."""
+    model.network.eval()
+    pixels = torch.from_numpy(image)[None].to(model.device)
+    pixels = F.pad(pixels, (0, -pixels.shape[3] % 32, 0, -pixels.shape[2] % 32), mode="replicate")
+    maps = model.network.backbone((pixels - MEAN) / STD)[1:]
+    pooled = torch.cat([F.normalize(level.float().mean((2, 3)), dim=1) for level in maps], dim=1)
+    return (pooled @ projection)[0].cpu().numpy()
+
+
+def _centred(raw: np.ndarray) -> np.ndarray:
+    """Without the common look: raw features of a network all point into one narrow cone."""
+    if len(raw) > 2:
+        raw = raw - raw.mean(axis=0)
+    norm = np.linalg.norm(raw, axis=1, keepdims=True)
+    return (raw / np.maximum(norm, 1e-12)).astype(np.float32)

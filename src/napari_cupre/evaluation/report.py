@@ -1,0 +1,249 @@
+"""Figures of merit of predicted label images: AP, F1, panoptic quality, count error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.evaluation.matching import THRESHOLDS, Match, match_instances
+
+#: The figures that every score has, in the order in which they are printed.
+FIGURES = ("ap", "ap50", "ap75", "f1", "precision", "recall", "panoptic_quality", "count_error")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts of one image, or summed over several, and the figures that follow from them.
+
+    A figure whose denominator is zero is 1: nothing was there and nothing was found. That is
+    also how an image without cells and without predictions enters the mean over images.
+
+    Attributes
+    ----------
+    name : the image's name.
+    true, false, missed : per threshold of `THRESHOLDS` the true positives, false positives
+        and false negatives.
+    iou_sum : sum of the IoU of the pairs matched at 0.5.
+    ignored : predictions in unknown area that match nothing at IoU 0.5; not in `false`.
+    """
+
+    name: str
+    true: tuple[int, ...]
+    false: tuple[int, ...]
+    missed: tuple[int, ...]
+    iou_sum: float
+    ignored: int = 0
+
+    @property
+    def ap_per_threshold(self) -> tuple[float, ...]:
+        """TP / (TP + FP + FN) at each threshold, as StarDist and Cellpose define AP."""
+        return tuple(_ratio(t, t + f + m) for t, f, m in zip(self.true, self.false, self.missed))
+
+    @property
+    def ap(self) -> float:
+        """AP averaged over the thresholds .5:.05:.95."""
+        return float(np.mean(self.ap_per_threshold))
+
+    @property
+    def ap50(self) -> float:
+        return self.ap_per_threshold[THRESHOLDS.index(0.5)]
+
+    @property
+    def ap75(self) -> float:
+        return self.ap_per_threshold[THRESHOLDS.index(0.75)]
+
+    @property
+    def truth_count(self) -> int:
+        return self.true[0] + self.missed[0]
+
+    @property
+    def predicted_count(self) -> int:
+        """Number of predictions that count, i.e. without the ignored ones."""
+        return self.true[0] + self.false[0]
+
+    @property
+    def precision(self) -> float:
+        """TP / (TP + FP) at IoU 0.5; 0 where cells are there and nothing is predicted."""
+        return _ratio(self.true[0], self.predicted_count or self.truth_count)
+
+    @property
+    def recall(self) -> float:
+        """TP / (TP + FN) at IoU 0.5; 0 where things are predicted and no cell is there."""
+        return _ratio(self.true[0], self.truth_count or self.predicted_count)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall at IoU 0.5."""
+        return _ratio(2 * self.true[0], self.truth_count + self.predicted_count)
+
+    @property
+    def panoptic_quality(self) -> float:
+        """Sum of matched IoU / (TP + FP/2 + FN/2) at IoU 0.5 (Kirillov et al. 2019)."""
+        return _ratio(2 * self.iou_sum, self.truth_count + self.predicted_count)
+
+    @property
+    def count_error(self) -> float:
+        """Absolute difference of the number of cells predicted and true."""
+        return float(abs(self.predicted_count - self.truth_count))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        figures = {figure: getattr(self, figure) for figure in FIGURES}
+        return {
+            "name": self.name,
+            "truth": self.truth_count,
+            "predicted": self.predicted_count,
+            "ignored": self.ignored,
+            **figures,
+            "ap_per_threshold": dict(zip(map(str, THRESHOLDS), self.ap_per_threshold)),
+        }
+
+
+class Report:
+    """The scores of a set of images.
+
+    `report.ap`, `.ap50`, `.ap75`, `.f1`, `.precision`, `.recall`, `.panoptic_quality` and
+    `.count_error` are means over the images, each image counting alike; `report.pooled` has the
+    same figures from the counts summed over all images, each cell counting alike; and
+    `report.images` has them image by image.
+    """
+
+    def __init__(self, images: Sequence[Score]):
+        if not images:
+            raise InputError("there is no image to evaluate; give at least one truth and prediction.")
+        self.images: list[Score] = list(images)
+        self.pooled: Score = _pool(self.images)
+
+    def mean(self, figure: str) -> float:
+        """Mean over the images of one of `FIGURES`."""
+        return float(np.mean([getattr(image, figure) for image in self.images]))
+
+    @property
+    def ap(self) -> float:
+        return self.mean("ap")
+
+    @property
+    def ap50(self) -> float:
+        return self.mean("ap50")
+
+    @property
+    def ap75(self) -> float:
+        return self.mean("ap75")
+
+    @property
+    def f1(self) -> float:
+        return self.mean("f1")
+
+    @property
+    def precision(self) -> float:
+        return self.mean("precision")
+
+    @property
+    def recall(self) -> float:
+        return self.mean("recall")
+
+    @property
+    def panoptic_quality(self) -> float:
+        return self.mean("panoptic_quality")
+
+    @property
+    def count_error(self) -> float:
+        return self.mean("count_error")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON: keys "mean", "pooled" and "images"."""
+        return {
+            "mean": {figure: self.mean(figure) for figure in FIGURES},
+            "pooled": self.pooled.as_dict(),
+            "images": [image.as_dict() for image in self.images],
+        }
+
+    def table(self) -> str:
+        """A text table: a row per image, then the mean over images and the pooled row."""
+        header = ["image", "cells", "found", *FIGURES]
+        rows = [_row(image) for image in self.images]
+        cells = np.mean([image.truth_count for image in self.images])
+        found = np.mean([image.predicted_count for image in self.images])
+        means = [_number(figure, self.mean(figure)) for figure in FIGURES]
+        rows.append(["mean over images", f"{cells:.1f}", f"{found:.1f}", *means])
+        rows.append(_row(self.pooled))
+        return _align([header, *rows])
+
+
+def evaluate(
+    truth: Sequence[np.ndarray],
+    predicted: Sequence[np.ndarray],
+    *,
+    known: Sequence[np.ndarray | None] | None = None,
+    names: Sequence[str] | None = None,
+) -> Report:
+    """Compare predicted label images with the true ones.
+
+    Parameters
+    ----------
+    truth, predicted : equally many integer arrays, (Y, X) or (Z, Y, X); 0 is background
+    known : bool arrays of the same shapes, or None for an image that is wholly annotated
+        With partial annotation: a prediction of which more than half lies in unknown pixels
+        counts only if it matches an annotated cell.
+    names : the images' names, for messages and tables
+
+    Raises
+    ------
+    InputError
+        If numbers of images or shapes do not fit, or there is no image.
+    """
+    names = list(names) if names is not None else [f"image {i}" for i in range(1, len(truth) + 1)]
+    areas = list(known) if known is not None else [None] * len(truth)
+    for what, given in (("predicted images", predicted), ("known areas", areas), ("names", names)):
+        if len(given) != len(truth):
+            raise InputError(f"{len(truth)} true images but {len(given)} {what}; give one for each image.")
+    return Report([_score_named(*each) for each in zip(names, truth, predicted, areas)])
+
+
+def score_match(name: str, match: Match) -> Score:
+    """The score of one matched image."""
+    true, false, missed = zip(*(match.counts(threshold) for threshold in THRESHOLDS))
+    ignored = int(np.count_nonzero(match.ignorable & (match.predicted_iou == 0)))
+    return Score(name, true, false, missed, float(match.truth_iou.sum()), ignored)
+
+
+def _score_named(name: str, truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None) -> Score:
+    try:
+        return score_match(name, match_instances(truth, predicted, known))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _pool(images: Sequence[Score]) -> Score:
+    def total(which: str) -> tuple[int, ...]:
+        return tuple(int(n) for n in np.sum([getattr(image, which) for image in images], axis=0))
+
+    iou_sum = sum(image.iou_sum for image in images)
+    ignored = sum(image.ignored for image in images)
+    return Score("pooled", total("true"), total("false"), total("missed"), iou_sum, ignored)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 1.0
+
+
+def _number(figure: str, value: float) -> str:
+    return f"{value:.1f}" if figure == "count_error" else f"{value:.3f}"
+
+
+def _row(score: Score) -> list[str]:
+    figures = [_number(figure, getattr(score, figure)) for figure in FIGURES]
+    return [score.name, str(score.truth_count), str(score.predicted_count), *figures]
+
+
+def _align(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
+        for row in rows
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""Training crops from a few annotated images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_cupre.data.augment import Photometry, photometric, random_crop, random_turn, rescale
+from napari_cupre.data.paste import Cell, compose_field, copy_paste, cut_cells, measure_background
+from napari_cupre.data.sample import Sample
+from napari_cupre.data.shot import Shot
+from napari_cupre.model.targets import Target, label_boxes, target_from_labels
+from napari_cupre.synthetic import draw_field
+
+# Network px per px at the network's diameter: a cell of another size in the next image is no surprise.
+SCALES = (0.75, 1.33)
+PHOTOMETRY = Photometry(gamma=1.4, contrast=1.35, brightness=0.08, invert=0.0)
+PASTE_SHARE = 0.5  # crops into which annotated cells are pasted
+MOST_PASTED = 12
+UNIFORM_SHARE = 0.25  # crops of anywhere; the others hold an annotated cell
+# Where hardly any background is known, this share of the crops is composed on background like that of
+# the cells' rims, so that the network sees what is no cell.
+MOST_COMPOSED = 0.4
+# Known background per cell area from which on no crop is composed.
+ENOUGH_BACKGROUND = 1.5
+
+
+@dataclass
+class Crop:
+    """One training example at network scale: image float32 (S, S, 3), labels int32, known bool."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    known: np.ndarray
+
+    def target(self) -> Target:
+        return target_from_labels(self.labels, self.known)
+
+
+class CropSampler:
+    """Draws crops; everything random comes from the generator that is passed in.
+
+    Parameters
+    ----------
+    shots : teaching shots at their own scale, with at least one cell among them.
+    scales : network px per image px, of each shot.
+    diameter : of the cells in network px.
+    rehearse : share of the crops that are synthetic fields.
+    """
+
+    def __init__(self, shots: list[Shot], scales: list[float], diameter: float, rehearse: float) -> None:
+        self.samples = [Sample(shot.image, shot.labels, shot.known) for shot in shots]
+        self.scales, self.diameter, self.rehearse = scales, diameter, rehearse
+        self.centres = [_centres(shot.labels) for shot in shots]
+        counts = np.array([len(centres) for centres in self.centres], float)
+        # The square root keeps an image with hundreds of cells from being all that is seen; one without a
+        # cell that is known to be empty teaches what is no cell.
+        shares = np.sqrt(np.maximum(counts, [float(sample.known.any()) for sample in self.samples]))
+        self.weights = shares / shares.sum()
+        self.cells = [cell for shot, scale in zip(shots, scales) for cell in _scaled_cells(shot, scale)]
+        self.backgrounds = [b for shot in shots if (b := measure_background(cut_cells(shot))) is not None]
+        self.compose = _composed_share(self.samples)
+
+    def learn_from(self, samples: list[Sample]) -> None:
+        """Draw crops of these samples from now on: the same images, of which more is known."""
+        self.samples = samples
+        self.compose = _composed_share(samples)
+
+    def draw(self, rng: np.random.Generator, size: int) -> Crop:
+        """One crop of `size` px."""
+        kind = rng.random()
+        if kind < self.rehearse:
+            field = draw_field(rng, size, diameter=self.diameter * float(np.exp(rng.uniform(-0.7, 0.7))))
+            return Crop(field.image, field.labels, np.ones(field.labels.shape, bool))
+        if self.backgrounds and rng.random() < self.compose:
+            background = self.backgrounds[rng.integers(len(self.backgrounds))]
+            return self._finish(rng, compose_field(rng, self.cells, background, size))
+        return self._finish(rng, self._real(rng, size))
+
+    def _real(self, rng: np.random.Generator, size: int) -> Sample:
+        """A part of a teaching image, with some annotated cells pasted in."""
+        index = int(rng.choice(len(self.samples), p=self.weights))
+        around = None
+        if len(self.centres[index]) and rng.random() >= UNIFORM_SHARE:
+            around = tuple(self.centres[index][rng.integers(len(self.centres[index]))])
+        factors = (SCALES[0] * self.scales[index], SCALES[1] * self.scales[index])
+        sample = random_turn(rng, random_crop(rng, self.samples[index], size, factors, around))
+        if rng.random() < PASTE_SHARE:
+            sample = copy_paste(rng, sample, self.cells, int(rng.integers(1, MOST_PASTED + 1)))
+        return sample
+
+    def _finish(self, rng: np.random.Generator, sample: Sample) -> Crop:
+        return Crop(photometric(rng, sample.image, PHOTOMETRY), sample.labels, sample.known)
+
+
+def scale_shot(shot: Shot, factor: float) -> Shot:
+    """The shot resampled by `factor`."""
+    return Shot(*rescale(Sample(shot.image, shot.labels, shot.known), factor), shot.name)
+
+
+def _centres(labels: np.ndarray) -> np.ndarray:
+    """Box centres (N, 2) as y, x."""
+    _, boxes = label_boxes(labels)
+    return (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / 2
+
+
+def _scaled_cells(shot: Shot, scale: float) -> list[Cell]:
+    return cut_cells(scale_shot(shot, scale)) if shot.labels.any() else []
+
+
+def _composed_share(samples: Sequence[Sample]) -> float:
+    """Share of the crops that are composed: the more, the less background per area of cells is known."""
+    cells = sum(int(np.count_nonzero(sample.labels)) for sample in samples)
+    background = sum(int(np.count_nonzero(sample.known & (sample.labels == 0))) for sample in samples)
+    return MOST_COMPOSED * (1 - min(background / (cells * ENOUGH_BACKGROUND), 1.0))

@@ -1,0 +1,451 @@
+"""The few-shot trainer: one run, from annotated images to a model that is no worse than its start."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_cupre import __version__
+from napari_cupre.data.annotation import check_shots
+from napari_cupre.data.sample import Sample
+from napari_cupre.data.shot import Shot
+from napari_cupre.errors import CupreError, EnvironmentFault, InputError
+from napari_cupre.events import (
+    Event,
+    Finished,
+    Notice,
+    Preview,
+    RunState,
+    Saved,
+    StateChanged,
+    StepDone,
+    Validated,
+)
+from napari_cupre.finetuning.average import WeightAverage, swapped_weights
+from napari_cupre.finetuning.crops import CropSampler, scale_shot
+from napari_cupre.finetuning.finetune_folder import RunFolder
+from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
+from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+from napari_cupre.finetuning.judge import Judge, Verdict, hold_batchnorm, in_words, to_batch
+from napari_cupre.finetuning.preview import preview_labels
+from napari_cupre.finetuning.pseudo import PseudoBackground
+from napari_cupre.finetuning.scaling import choose_scaling
+from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, split
+from napari_cupre.model.checkpoint import Model
+from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
+
+CLIP = 5.0  # norm of the gradient
+JUDGE_EVERY = 0.1  # of the budget
+JUDGE_SHARE = 0.1  # of the time at most goes into judging
+SAVE_EVERY = 30.0  # seconds
+MOSTLY_KNOWN = 0.95  # so much is known of the images that looking at the rest is not worth the time
+# Of the budget: when the network looks at the unknown part of the images, and again as it gets better.
+PSEUDO_AT = (0.25, 0.4, 0.55, 0.7, 0.85)
+PSEUDO_SHARE = 0.2  # of the steps is how many windows are looked at altogether
+MOST_WINDOWS = 12  # at a time
+SMALLEST_CROP = 128
+SKILL_WINDOWS = 4  # of annotation that the start is tried on
+
+
+class FinetuneRun:
+    """One training; `events` drives it and says what happens.
+
+    Parameters
+    ----------
+    start : the model to start from; it is not changed.
+    shots : annotated images at their own scale.
+    settings : budget and the like.
+    out : file of the finished model; its run folder `<stem>.run` holds the training set and, while
+        training, everything that `resume` needs. None keeps the run in memory.
+    start_path : file of the starting model, where it is one.
+    clock : what the minutes are counted by, in seconds; `time.process_time` counts a busy machine out.
+
+    Raises
+    ------
+    InputError
+        If nothing is annotated, or `out` would overwrite the starting model.
+    """
+
+    def __init__(
+        self,
+        start: Model,
+        shots: list[Shot],
+        settings: FinetuneSettings | None = None,
+        out: Path | None = None,
+        start_path: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        check_shots(shots)
+        if out is not None and start_path is not None and out.resolve() == start_path.resolve():
+            raise InputError(
+                f"The new model would overwrite the one it starts from, {out}: choose another name."
+            )
+        self.settings = settings or FinetuneSettings()
+        self.start, self.shots, self.out, self.clock = start, shots, out, clock
+        self.folder = RunFolder(out) if out is not None else None
+        self.state = RunState.IDLE
+        self.result: Model | None = None
+        self.step = 0
+        self.elapsed = 0.0
+        self.history: list[dict[str, Any]] = []
+        self.batch, self.crop = self.settings.batch, self.settings.crop
+        self._stop = threading.Event()
+        self._preview: np.ndarray | None = None
+        self._best: tuple[Verdict, dict[str, torch.Tensor], int] | None = None
+        self._from: str | None = None
+
+    # -- what other threads may call ------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End after the present step; the best weights so far are the result."""
+        self._stop.set()
+
+    def preview(self, image: np.ndarray) -> None:
+        """Ask for a `Preview` of `image`, float32 (Y, X, 3) normalised, after the present step."""
+        self._preview = image
+
+    # -- the run --------------------------------------------------------------------------------
+
+    @classmethod
+    def resume(cls, out: Path, start: Model, settings: FinetuneSettings | None = None) -> FinetuneRun:
+        """Continue the stopped or killed run of `out`.
+
+        Parameters
+        ----------
+        start : the model the run was started from; the verdict compares with it.
+        settings : new settings; a new budget counts from here on. The old ones are kept by default.
+        """
+        folder = RunFolder(out)
+        kept = folder.read_settings()
+        run = cls(start, folder.read_shots(), settings or kept, out)
+        run._from = "resume"
+        return run
+
+    def events(self) -> Iterator[Event]:
+        """Train to the end of the budget or until `stop`; call it once.
+
+        Closing the iterator early saves the run as `stop` does.
+        """
+        try:
+            yield self._enter(RunState.PREPARING, "Preparing the annotated images")
+            yield from self._prepare()
+            yield self._enter(RunState.RUNNING, "Training")
+            yield from self._train()
+            yield self._enter(RunState.STOPPING, "Choosing the best weights")
+            yield from self._finish()
+            yield self._enter(RunState.STOPPED if self._stop.is_set() else RunState.DONE)
+        except GeneratorExit:
+            if self.state is RunState.RUNNING:
+                self._save_state()
+            self.state = RunState.STOPPED
+            raise
+        except CupreError as error:
+            yield self._enter(RunState.FAILED, str(error))
+            raise
+        except Exception:
+            self.state = RunState.FAILED
+            raise
+
+    def _enter(self, state: RunState, message: str = "") -> StateChanged:
+        self.state = state
+        return StateChanged(state, message)
+
+    def _prepare(self) -> Iterator[Event]:
+        settings = self.settings
+        self.device = choose_device(settings.device)
+        self.dtype = training_dtype(self.device)
+        self.scaling = choose_scaling(self.shots, settings.diameter)
+        self.scratch = self.start.info.training.get("objective", "none").startswith("none")
+        model = self.start.copy(diameter=self.scaling.common).to(self.device)
+        self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
+        enough = ENOUGH_FROM_SCRATCH if self.scratch else ENOUGH_TO_HOLD_OUT
+        teaching, held_out = split(self.shots, settings.held_out, settings.seed, enough)
+        wanted = model.network.config.diameter
+        judged = [scale_shot(shot, wanted / self.scaling.of(shot)) for shot in held_out]
+        self.judge = Judge(judged, settings.seed) if judged else None
+        scales = [wanted / self.scaling.of(shot) for shot in teaching]
+        rehearse = 0.0 if self.scratch else settings.rehearse
+        self.sampler = CropSampler(teaching, scales, wanted, rehearse)
+        self._looked = 0
+        self.unknown: PseudoBackground | None = None
+        if self._known(self.sampler.samples) < MOSTLY_KNOWN:
+            rng = np.random.default_rng(settings.seed)
+            self.unknown = PseudoBackground(self.sampler.samples, scales, rng)
+        self.skill = 0.0 if self.scratch else self._skill(teaching, scales)
+        self.optimiser = make_optimiser(self.network, self.skill)
+        self.average = WeightAverage(self.network)
+        self.batch = max(self.batch, self._least_batch())
+        self._began = self._judging = 0.0
+        if self.folder is not None:
+            self.folder.create(self.shots, settings)
+        yield Notice(self._plan(teaching, held_out))
+        if self._from == "resume":
+            yield from self._load_state()
+        elif self.judge is not None and not self.scratch:
+            yield self._judge_now("start")
+
+    def _skill(self, teaching: list[Shot], scales: list[float]) -> float:
+        """How well the start finds what is annotated, AP50 on some windows of some images."""
+        seed = self.settings.seed
+        annotated = [i for i, shot in enumerate(teaching) if shot.labels.any()]
+        chosen = np.random.default_rng(seed).permutation(annotated)[:SKILL_WINDOWS]
+        tried = Judge([scale_shot(teaching[i], scales[i]) for i in chosen], seed, SKILL_WINDOWS)
+        return tried.report(self.network, self.dtype).ap50
+
+    def _plan(self, teaching: list[Shot], held_out: list[Shot]) -> str:
+        cells = sum(count_cells(shot.labels) for shot in teaching)
+        held = sum(count_cells(shot.labels) for shot in held_out)
+        judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
+        return (
+            f"Training on {cells} cells of {len(teaching)} image{'s' * (len(teaching) != 1)}, {judged}; "
+            f"{self.scaling}, {self.device.type}{self._familiarity()}."
+        )
+
+    def _familiarity(self) -> str:
+        return "" if self.scratch else f"; the start finds them with an AP50 of {self.skill:.2f}"
+
+    def _train(self) -> Iterator[Event]:
+        self._began = self.clock() - self.elapsed
+        last_saved = judged_at = self.clock()
+        judged, cost = self._fraction(), self._judging
+        while not self._stop.is_set() and self._fraction() < 1:
+            yield from self._one_step()
+            yield from self._learn_unknown()
+            yield from self._answer_preview()
+            since = self.clock() - judged_at
+            if (
+                self.judge is not None
+                and self._fraction() >= judged + JUDGE_EVERY
+                and since * JUDGE_SHARE >= cost
+            ):
+                yield self._judge_now("average")
+                judged, judged_at, cost = self._fraction(), self.clock(), self._judging
+            if self.folder is not None and self.clock() - last_saved > SAVE_EVERY:
+                self._save_state()
+                last_saved = self.clock()
+                yield Saved(str(self.folder.state_path), "run", self.step)
+
+    def _learn_unknown(self) -> Iterator[Event]:
+        """At some points of the budget, take in where the averaged weights are sure of background."""
+        fraction = self._fraction()
+        due = sum(fraction >= point for point in PSEUDO_AT)
+        if due == self._looked or self.unknown is None:
+            return
+        self._looked = due
+        steps = self.step / fraction  # that the whole budget has room for
+        windows = int(np.clip(PSEUDO_SHARE * steps / len(PSEUDO_AT), 1, MOST_WINDOWS))
+        with swapped_weights(self.network, self.average.tensors):
+            samples = self.unknown.look(self.network, self.dtype, windows)
+        if samples is None:
+            return
+        self.sampler.learn_from(samples)
+        yield Notice(
+            "The network finds the annotated cells by now; where it is sure that there is nothing else, that "
+            f"teaches too: {self._known(self.unknown.samples):.0%} of the images were known, "
+            f"now {self._known(samples):.0%}."
+        )
+
+    @staticmethod
+    def _known(samples: Sequence[Sample]) -> float:
+        return sum(int(s.known.sum()) for s in samples) / sum(s.known.size for s in samples)
+
+    def _fraction(self) -> float:
+        """Share of the budget that is used up."""
+        self.elapsed = self.clock() - self._began
+        used = 0.0
+        if self.settings.minutes is not None:
+            used = self.elapsed / (60 * self.settings.minutes)
+        if self.settings.steps is not None:
+            used = max(used, self.step / self.settings.steps)
+        return used
+
+    def _one_step(self) -> Iterator[Event]:
+        fraction = self._fraction()
+        try:
+            losses = self._learn(fraction)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            yield self._shrink(error)
+            return
+        self.step += 1
+        self.average.update(self.network, self.step)
+        used = self._fraction()
+        remaining = self.elapsed / used * (1 - used) if used > 0 else 0.0
+        rates = {
+            "rate_backbone": self.optimiser.param_groups[0]["lr"],
+            "rate": self.optimiser.param_groups[1]["lr"],
+        }
+        yield StepDone(self.step, min(used, 1.0), max(remaining, 0.0), losses, rates)
+
+    def _learn(self, fraction: float) -> dict[str, float]:
+        """One optimiser step on freshly drawn crops; its randomness depends on seed and step alone."""
+        rng = np.random.default_rng([self.settings.seed, self.step])
+        crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
+        targets = [crop.target().to(self.device) for crop in crops]
+        self.network.train()
+        if self.skill >= FAMILIAR:
+            hold_batchnorm(self.network)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**31)))
+            with autocast(self.device, self.dtype):
+                losses = self.network(to_batch([crop.image for crop in crops], self.device), targets)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise InputError(
+                "The training diverged (the loss is not a number): start it again from another model."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        set_rates(self.optimiser, self.step, fraction)
+        self.optimiser.step()
+        return {name: value.item() for name, value in losses.items()} | {"total": total.item()}
+
+    def _shrink(self, error: BaseException) -> Notice:
+        """Answer to a full memory: fewer, then smaller crops."""
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.batch // 2 >= self._least_batch():
+            self.batch //= 2
+            return Notice(f"Memory ran out: going on with {self.batch} crops per step.")
+        if self.crop // 2 >= SMALLEST_CROP:
+            self.crop = self.crop // 64 * 32
+            return Notice(f"Memory ran out: going on with crops of {self.crop} px.")
+        raise EnvironmentFault(
+            "Memory ran out even with one small crop per step: "
+            "close other programs, or train on another device."
+        ) from error
+
+    def _least_batch(self) -> int:
+        """BatchNorm that learns needs two crops: of one, ResNeSt's pooled layers have no variance."""
+        return 1 if self.skill >= FAMILIAR else 2
+
+    def _judge_now(self, which: str) -> Validated:
+        """Judge the averaged weights, and keep them if they are the best so far."""
+        if self.judge is None:
+            raise RuntimeError("nothing is held out")
+        begun = self.clock()
+        with swapped_weights(self.network, self.average.tensors):
+            verdict = self.judge(self.network, self.dtype)
+        self._judging = self.clock() - begun
+        best = self._is_best(verdict)
+        if best:
+            tensors = {key: value.detach().clone() for key, value in self.average.tensors.items()}
+            self._best = (verdict, tensors, self.step)
+        self.history.append({"step": self.step, "which": which, **vars(verdict)})
+        return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
+
+    def _is_best(self, verdict: Verdict) -> bool:
+        """Whether these weights are to be preferred to the best so far.
+
+        Later weights have seen more: they yield to earlier ones only for a difference that the number of
+        held-out cells does not explain.
+        """
+        return self._best is None or verdict.score >= self._best[0].score - verdict.uncertainty
+
+    def _answer_preview(self) -> Iterator[Event]:
+        image, self._preview = self._preview, None
+        if image is None:
+            return
+        scale = self.network.config.diameter / self.scaling.typical
+        with swapped_weights(self.network, self.average.tensors):
+            labels = preview_labels(self.network, image, scale, self.dtype)
+        yield Preview(self.step, labels)
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _finish(self) -> Iterator[Event]:
+        if self.folder is not None:
+            self._save_state()
+            yield Saved(str(self.folder.state_path), "run", self.step)
+        if (
+            self.judge is not None
+            and self.step
+            and self.history[-1:]
+            and self.history[-1]["step"] != self.step
+        ):
+            yield self._judge_now("average")
+        last = self._as_model(self.average.tensors, self.step)
+        tensors, at = (self._best[1], self._best[2]) if self._best else (self.average.tensors, self.step)
+        self.result = self._as_model(tensors, at)
+        if self.folder is not None and self.out is not None:
+            yield Saved(str(self.folder.write_model("last", last)), "last", self.step)
+            yield Saved(str(self.folder.write_model("best", self.result)), "best", at)
+            yield Saved(str(self.folder.publish(self.result)), "final", at)
+        yield Finished(
+            in_words(self.history, at if self._best else None, self.step, self.scratch),
+            {"step": self.step, "best_step": at, "history": self.history},
+        )
+
+    def _as_model(self, tensors: dict[str, torch.Tensor], step: int) -> Model:
+        name = self.out.stem if self.out is not None else "finetuned"
+        training = {
+            "objective": "few-shot fine-tuning",
+            "parent": self.start.info.name,
+            "parent_training": self.start.info.training,
+            "cells": sum(count_cells(shot.labels) for shot in self.shots),
+            "images": len(self.shots),
+            "steps": step,
+            "seconds": round(self.elapsed, 1),
+            "seed": self.settings.seed,
+            "code": __version__,
+        }
+        metrics = {"held_out": [entry for entry in self.history if entry["step"] == step]}
+        model = self.model.copy(name=name, training=training, metrics=metrics)
+        model.network.load_state_dict(tensors)
+        model.network.eval()
+        return model
+
+    # -- what survives the process --------------------------------------------------------------
+
+    def _save_state(self) -> None:
+        if self.folder is None:
+            return
+        best = self._best
+        counters = {
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "batch": self.batch,
+            "crop": self.crop,
+            "history": self.history,
+            "best": {**vars(best[0]), "step": best[2]} if best else None,
+        }
+        self.folder.write_state(
+            counters, self.network, self.average.tensors, self.optimiser, best[1] if best else None
+        )
+
+    def _load_state(self) -> Iterator[Event]:
+        if self.folder is None or not self.folder.state_path.is_file():
+            yield Notice("The earlier run had not saved a step yet: starting it from the beginning.")
+            return
+        counters, best = self.folder.read_state(self.network, self.average.tensors, self.optimiser)
+        self.step, self.history = counters["step"], counters["history"]
+        self.batch, self.crop = counters["batch"], counters["crop"]
+        if counters["best"] and best is not None:
+            at = counters["best"].pop("step")
+            self._best = (Verdict(**counters["best"]), best, at)
+        self._continue_budget(counters["elapsed"])
+        yield Notice(f"Going on from step {self.step}.")
+
+    def _continue_budget(self, elapsed: float) -> None:
+        """An interrupted budget goes on; a budget that was used up begins anew."""
+        settings = self.settings
+        self.elapsed = elapsed
+        time_left = settings.minutes is None or elapsed < 60 * settings.minutes * 0.98
+        steps_left = settings.steps is None or self.step < settings.steps
+        if time_left and steps_left:
+            return
+        self.settings = replace(
+            settings,
+            minutes=None if settings.minutes is None else settings.minutes + elapsed / 60,
+            steps=None if settings.steps is None else settings.steps + self.step,
+        )

@@ -1,0 +1,133 @@
+"""Pseudo-background: where the network itself is sure that the unknown part of an image holds nothing.
+
+Nobody vouched for the unknown pixels, so at first they teach nothing. Once the averaged weights find the
+cells that *are* annotated, their prediction says where there is most probably no other: that becomes known
+background. Whatever may be a cell, however doubtful, stays unknown: to teach the surest of them as cells
+was tried and made the outlines worse. The averaged weights as teacher are from Tarvainen and Valpola,
+"Mean teachers are better role models" (2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from napari_cupre.data.annotation import cells_with_rim
+from napari_cupre.data.augment import rescale
+from napari_cupre.data.sample import Sample
+from napari_cupre.finetuning.judge import to_batch
+from napari_cupre.model.device import autocast
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.paint import paint
+
+DOUBT = 0.1  # from this score on, what is found may be a cell: it is no background
+MARGIN = 2.0  # network px around what may be a cell that stay unknown
+TRUSTED = 0.9  # share of the annotated cells' pixels that the teacher must find before it is listened to
+WINDOW = 384  # side of what is looked at in one go, network px
+
+Part = tuple[slice, slice]
+
+
+@dataclass
+class Window:
+    """What the teacher sees in a part of a teaching image.
+
+    Attributes
+    ----------
+    index : of the image.
+    part : rows and columns, image px.
+    possible : bool (h, w), everything that may be a cell.
+    """
+
+    index: int
+    part: Part
+    possible: np.ndarray
+
+
+class PseudoBackground:
+    """What a teacher sees in the unknown part of the teaching images, window by window.
+
+    Parameters
+    ----------
+    samples : teaching images as annotated; they stay as they are.
+    scales : network px per image px of each.
+    rng : order in which windows are looked at.
+    """
+
+    def __init__(self, samples: Sequence[Sample], scales: Sequence[float], rng: np.random.Generator) -> None:
+        self.samples, self.scales = samples, scales
+        places = [
+            (index, part)
+            for index, (sample, scale) in enumerate(zip(samples, scales))
+            for part in _parts(sample, scale)
+        ]
+        self._queue = [places[i] for i in rng.permutation(len(places))]
+        self._seen: dict[tuple[int, int, int], Window] = {}
+
+    def look(self, network: CellRCNN, dtype: torch.dtype | None, most: int) -> list[Sample] | None:
+        """Look at some windows with the network as it is: those that were not looked at for longest.
+
+        Parameters
+        ----------
+        dtype : of autocast.
+        most : windows to look at; each costs less than a training step.
+
+        Returns
+        -------
+        The samples with what is sure to be background added to the known area, by the latest look at every
+        window; None if the teacher misses too much of the annotated cells to be trusted.
+        """
+        now, later = self._queue[:most], self._queue[most:]
+        self._queue = later + now
+        for index, part in now:
+            window = _look(network, index, part, self.samples[index], self.scales[index], dtype)
+            self._seen[index, part[0].start, part[1].start] = window
+        windows = list(self._seen.values())
+        if not windows or _found_share(windows, self.samples) < TRUSTED:
+            return None
+        results = [Sample(sample.image, sample.labels, sample.known.copy()) for sample in self.samples]
+        for window in windows:
+            margin = MARGIN / self.scales[window.index]
+            results[window.index].known[window.part] |= ~cells_with_rim(window.possible, margin)
+        return results
+
+
+def _parts(sample: Sample, scale: float) -> Iterator[Part]:
+    """The windows of an image that hold annotated cells and unknown pixels."""
+    side = max(1, int(WINDOW / scale))
+    height, width = sample.labels.shape
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            part = (slice(top, top + side), slice(left, left + side))
+            if sample.labels[part].any() and not sample.known[part].all():
+                yield part
+
+
+def _look(
+    network: CellRCNN, index: int, part: Part, sample: Sample, scale: float, dtype: torch.dtype | None
+) -> Window:
+    piece = Sample(sample.image[part], sample.labels[part], sample.known[part])
+    shape = piece.labels.shape
+    scaled = rescale(piece, scale)
+    device = next(network.parameters()).device
+    with autocast(device, dtype):
+        found = network.detect(to_batch([scaled.image], device), score=DOUBT)[0]
+    back = np.array([shape[1] / scaled.labels.shape[1], shape[0] / scaled.labels.shape[0]] * 2)
+    painted = paint(found.boxes.numpy() * back, found.masks.numpy(), found.scores.numpy(), shape)
+    return Window(index, part, painted > 0)
+
+
+def _found_share(windows: list[Window], samples: Sequence[Sample]) -> float:
+    """Share of the annotated cells' pixels in which the teacher finds anything.
+
+    One less this share estimates how much of the other cells would be taken for background.
+    """
+    found = pixels = 0
+    for window in windows:
+        cells = samples[window.index].labels[window.part] > 0
+        found += int(np.count_nonzero(window.possible[cells]))
+        pixels += int(np.count_nonzero(cells))
+    return found / pixels if pixels else 0.0

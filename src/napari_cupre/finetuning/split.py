@@ -1,0 +1,89 @@
+"""Which annotation teaches, and which is held out to judge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from napari_cupre.data.shot import Shot
+from napari_cupre.model.targets import label_boxes
+
+# With fewer annotated cells than this, all of them teach: a verdict on one or two says nothing.
+ENOUGH_TO_HOLD_OUT = 10
+# Random weights are no start that a training could make worse, so there every one of few cells teaches.
+ENOUGH_FROM_SCRATCH = 40
+# From this many images on, whole images are held out: the question is how the model does on a new one. With
+# fewer, one held-out image says more about itself than about the model, and what it shows is not learned.
+ENOUGH_IMAGES = 10
+
+
+def split(
+    shots: list[Shot], share: float, seed: int, enough: int = ENOUGH_TO_HOLD_OUT
+) -> tuple[list[Shot], list[Shot]]:
+    """Teaching and held-out shots; no pixel is in both.
+
+    With few images a strip of each is held out. A cell that the cut divides becomes unknown on both sides.
+
+    Parameters
+    ----------
+    shots : annotated images.
+    share : wanted share of the cells that is held out; 0 holds out none.
+    enough : annotated cells from which on some are held out.
+
+    Returns
+    -------
+    teaching, held_out : the second is empty when there are too few cells, otherwise it holds at least one.
+    """
+    counts = [count_cells(shot.labels) for shot in shots]
+    if share <= 0 or sum(counts) < enough:
+        return list(shots), []
+    annotated = sum(count > 0 for count in counts)
+    if annotated >= ENOUGH_IMAGES:
+        return _split_images(shots, counts, share, seed)
+    parts = [_split_strip(shot, share) if count >= 4 else (shot, None) for shot, count in zip(shots, counts)]
+    held_out = [held for _, held in parts if held is not None]
+    if not held_out and annotated >= 2:  # many images with a few cells each: none can be cut
+        return _split_images(shots, counts, share, seed)
+    return [teaching for teaching, _ in parts], held_out
+
+
+def count_cells(labels: np.ndarray) -> int:
+    return len(np.unique(labels[labels > 0]))
+
+
+def _split_images(
+    shots: list[Shot], counts: list[int], share: float, seed: int
+) -> tuple[list[Shot], list[Shot]]:
+    """Hold out whole images until their cells reach the share; images without cells teach."""
+    order = [i for i in np.random.default_rng(seed).permutation(len(shots)) if counts[i] > 0]
+    wanted = max(1, round(share * len(order)))
+    # Of the images in random order those of middling cell count judge best: neither the one that
+    # holds most of the annotation nor one with a single cell.
+    middle = sorted(order, key=lambda i: abs(counts[i] - float(np.median([counts[j] for j in order]))))
+    held = set(middle[:wanted])
+    return [s for i, s in enumerate(shots) if i not in held], [shots[i] for i in sorted(held)]
+
+
+def _split_strip(shot: Shot, share: float) -> tuple[Shot, Shot | None]:
+    """Cut along the longer side so that about `share` of the cells lie in the second part."""
+    axis = int(shot.labels.shape[1] > shot.labels.shape[0])
+    ids, boxes = label_boxes(shot.labels)
+    first, last = (boxes[:, 1], boxes[:, 3]) if axis == 0 else (boxes[:, 0], boxes[:, 2])
+    wanted = max(1, round(share * len(ids)))
+    cut = int(np.sort(first)[-wanted])
+    divided = ids[(first < cut) & (last > cut)]
+    if len(divided) and len(divided) + wanted >= len(ids):
+        return shot, None
+    before, after = _cut(shot, axis, slice(0, cut), divided), _cut(shot, axis, slice(cut, None), divided)
+    if count_cells(before.labels) == 0 or count_cells(after.labels) == 0:
+        return shot, None
+    return before, after
+
+
+def _cut(shot: Shot, axis: int, part: slice, divided: np.ndarray) -> Shot:
+    where = (part, slice(None)) if axis == 0 else (slice(None), part)
+    labels, known = shot.labels[where].copy(), shot.known[where].copy()
+    lost = np.isin(labels, divided)
+    labels[lost], known[lost] = 0, False
+    return replace(shot, image=shot.image[where], labels=labels, known=known)

@@ -1,0 +1,169 @@
+"""Any COCO-format JSON as a labelled set: images with label images, known area and classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.coco_index import CocoImage, CocoIndex, Painted
+from napari_cupre.io.images import read_image
+
+__all__ = [
+    "CocoImage",
+    "CocoIndex",
+    "CocoSource",
+    "FileFinder",
+    "LabelsByName",
+    "Painted",
+    "Sample",
+    "labels_from_coco",
+]
+
+
+@dataclass
+class Sample:
+    """One labelled image of a source.
+
+    Attributes
+    ----------
+    image : float32 (Y, X, 3), normalised by percentiles like every image that a network here sees, photos
+        included (all colours jointly).
+    labels : int32 (Y, X), 0 = background; of overlapping instances the smaller one is on top.
+    known : bool (Y, X), False in crowd regions and in boxes without a mask.
+    classes : 1-based class of each label, an index into the source's `categories`.
+    name : file name.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    known: np.ndarray
+    classes: dict[int, int]
+    name: str
+
+
+class CocoSource:
+    """The labelled images of a COCO-format JSON.
+
+    It holds an index alone and can be sent to loader workers; each item is read from its files.
+
+    Parameters
+    ----------
+    json_path : polygons, compressed and uncompressed run lengths, crowd regions, several categories.
+    images_dir : folder of the images; files that are not where `file_name` says are looked for by name in
+        its subfolders.
+
+    Attributes
+    ----------
+    categories : names of the classes; class 1 is the first.
+    notices : what was left out and why, one sentence each.
+
+    Raises
+    ------
+    InputError : no COCO JSON, no such folder, or no annotated image found.
+    """
+
+    def __init__(self, json_path: str | os.PathLike[str], images_dir: str | os.PathLike[str]) -> None:
+        self.images_dir = Path(images_dir)
+        if not self.images_dir.is_dir():
+            raise InputError(f'There is no image folder "{images_dir}": check the path.')
+        self.index = CocoIndex(Path(json_path))
+        files = FileFinder(self.images_dir)
+        found = [files.find(image.file_name) for image in self.index.images]
+        self._items = [(number, path) for number, path in enumerate(found) if path is not None]
+        self.categories = self.index.categories
+        self.notices = list(self.index.notices)
+        missing = [image.file_name for image, path in zip(self.index.images, found) if path is None]
+        if missing:
+            self.notices.append(
+                f'{len(missing)} images are missing from "{images_dir}", first "{missing[0]}".'
+            )
+        if not self._items:
+            raise InputError(
+                f'None of the {len(missing)} images of "{json_path}" is in "{images_dir}" '
+                f'(the first is "{missing[0]}"): name the folder that holds them.'
+            )
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, number: int) -> Sample:
+        """Read and paint one image.
+
+        Raises
+        ------
+        InputError : a damaged image or mask, or an image of another size than the JSON says.
+        """
+        entry, path = self._items[number]
+        image = read_image(path)
+        expected = self.index.images[entry]
+        if image.plane_shape != (expected.height, expected.width):
+            raise InputError(
+                f'"{path}" has {image.plane_shape} pixels, but "{self.index.path}" says '
+                f"{(expected.height, expected.width)}: give the images that it was made for."
+            )
+        painted = self.index.paint(entry)
+        return Sample(image.normalised(), painted.labels, painted.known, painted.classes, expected.file_name)
+
+
+class FileFinder:
+    """Image files of a folder by the names that a JSON gives them.
+
+    A file that is not where its name says is looked for in all subfolders: LIVECell's images lie in a folder
+    for each cell type, and its JSON names the files alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with os.scandir(folder) as entries:
+            self._direct = {entry.name for entry in entries}
+
+    def find(self, file_name: str) -> Path | None:
+        """Path of a file, None if it is nowhere in the folder."""
+        name = Path(file_name.replace("\\", "/"))
+        if len(name.parts) == 1 and name.name in self._direct:
+            return self.folder / name
+        inside = not name.is_absolute() and ".." not in name.parts
+        if inside and len(name.parts) > 1 and (self.folder / name).is_file():
+            return self.folder / name
+        return self._by_name.get(name.name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Path]:
+        return {file: Path(folder) / file for folder, _, files in os.walk(self.folder) for file in files}
+
+
+class LabelsByName(Mapping[str, np.ndarray]):
+    """Label images (int32) by file name, each painted when it is asked for."""
+
+    def __init__(self, index: CocoIndex) -> None:
+        self.index = index
+        self._numbers = {image.file_name: number for number, image in enumerate(index.images)}
+
+    def __getitem__(self, file_name: str) -> np.ndarray:
+        return self.index.paint(self._numbers[file_name]).labels
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
+def labels_from_coco(json_path: str | os.PathLike[str], *, keep_empty: bool = False) -> LabelsByName:
+    """Label images of a COCO-format JSON by the file name of their image.
+
+    Parameters
+    ----------
+    keep_empty : give images without annotation an empty label image instead of leaving them out.
+
+    Raises
+    ------
+    InputError : no COCO JSON, or no usable annotation in it.
+    """
+    return LabelsByName(CocoIndex(Path(json_path), keep_empty=keep_empty))

@@ -1,0 +1,189 @@
+"""Reading images and label images of every kind, one way in: `read_image` and `read_labels`.
+
+Listing, pairing and writing files live in `files.py`, label TIFFs in `tiff.py`; both are re-exported here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.data.labels import as_labels
+from napari_cupre.errors import CupreError, InputError
+from napari_cupre.io.files import (
+    IMAGE_SUFFIXES,
+    TIFF_SUFFIXES,
+    atomic_write,
+    image_stem,
+    is_image_file,
+    is_junk,
+    is_zarr,
+    list_images,
+    natural_key,
+    pair_by_stem,
+)
+from napari_cupre.io.tiff import read_tiff, write_labels
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "atomic_write",
+    "image_stem",
+    "is_image_file",
+    "is_junk",
+    "is_zarr",
+    "list_images",
+    "natural_key",
+    "pair_by_stem",
+    "read_image",
+    "read_labels",
+    "read_many",
+    "write_labels",
+]
+
+
+def read_image(path: str | os.PathLike[str], axes: str | None = None, *, partial: bool = False) -> CellImage:
+    """Read a PNG, JPEG, BMP, TIFF, OME-TIFF or OME-Zarr image.
+
+    Parameters
+    ----------
+    path : the file, or the folder of an OME-Zarr.
+    axes : one letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
+    partial : of a TIFF stack with damaged pages take the others; the image's `lacks` names those.
+
+    Returns
+    -------
+    CellImage : with the file's axes, scale, origin and units; `guessed` is set where the file names no
+        axes. Zarr and TIFFs beyond 256 MB are dask arrays, all others numpy.
+
+    Raises
+    ------
+    InputError : missing, truncated, damaged or unknown file (named), or axes that do not fit.
+    """
+    return _guarded(Path(path), lambda file: _read(file, axes, partial))
+
+
+def read_many(
+    paths: Iterable[str | os.PathLike[str]], axes: str | None = None
+) -> Iterator[tuple[Path, CellImage | InputError]]:
+    """Read images one after the other; of one that cannot be read, yield the error and go on."""
+    for path in map(Path, paths):
+        try:
+            yield path, read_image(path, axes)
+        except InputError as error:
+            yield path, error
+
+
+def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a label image: int32, 0 = background, one value per instance.
+
+    Palette pictures give their indices, of an OME-Zarr the first image under `labels/` is read, and axes of
+    length 1 in front of rows and columns are dropped.
+
+    Raises
+    ------
+    InputError : as for `read_image`; also colours, broken or negative numbers.
+    """
+    path = Path(path)
+    labels = as_labels(_guarded(path, _read_label_values), path.name)
+    leading = tuple(axis for axis, size in enumerate(labels.shape[:-2]) if size == 1)
+    return labels.squeeze(leading)
+
+
+def _guarded(path: Path, read: Any) -> Any:
+    """Call `read(path)` and turn whatever a damaged file makes of it into one sentence."""
+    if not path.exists():
+        raise InputError(f'There is no file "{path}": check the path.')
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.')
+    try:
+        return read(path)
+    except CupreError as error:
+        if str(path) in str(error) or path.name in str(error):
+            raise
+        raise type(error)(f'"{path}": {error}') from error
+    except PermissionError as error:
+        raise InputError(f'"{path}" may not be read: ask for the permission.') from error
+    # Decoders raise anything from IndexError to their own types on a damaged file.
+    except Exception as error:
+        raise InputError(
+            f'"{path}" cannot be read ({_first_line(error)}): '
+            f"it is truncated, damaged or no image, copy it anew."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200].rstrip(".") if lines else type(error).__name__
+
+
+def _read(path: Path, axes: str | None, partial: bool) -> CellImage:
+    if path.is_dir():
+        # Zarr and dask take long to import, and most users never need them.
+        from napari_cupre.io.omezarr import read_zarr
+
+        return read_zarr(path, axes)
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return read_tiff(path, axes, partial=partial)
+    pixels = _read_picture(path, palette_as_colours=True)
+    # A picture is rows by columns, with samples of one colour picture or none: nothing to guess.
+    known = "YXS" if pixels.ndim == 3 else "YX"
+    return CellImage.from_array(pixels, axes or known, name=path.name, path=path)
+
+
+def _read_label_values(path: Path) -> np.ndarray:
+    if path.is_dir():
+        from napari_cupre.io.omezarr import read_zarr_labels
+
+        values: np.ndarray = np.asarray(read_zarr_labels(path))
+    elif path.suffix.lower() in TIFF_SUFFIXES:
+        values = np.asarray(read_tiff(path, palette_as_colours=False).data)
+    else:
+        values = _read_picture(path, palette_as_colours=False)
+    if values.ndim >= 3 and values.shape[-1] in (3, 4) and path.is_file():
+        colours = values[..., :3]
+        if (colours != colours[..., :1]).any():
+            raise InputError(f'"{path}" is a colour picture, no label image: give one number per cell.')
+        values = colours[..., 0]
+    return values
+
+
+def _read_picture(path: Path, *, palette_as_colours: bool) -> np.ndarray:
+    """Pixels of a PNG, JPEG or BMP file, (Y, X) or (Y, X, 3 or 4)."""
+    content = path.read_bytes()
+    if _is_deep_colour_png(content):
+        # Pillow reduces 16-bit colours to 8 bits.
+        import imagecodecs
+
+        pixels = imagecodecs.png_decode(content)
+        return pixels[..., 0] if pixels.shape[-1] == 2 else pixels
+    try:
+        with Image.open(path) as picture:
+            mode = _plain_mode(picture, palette_as_colours)
+            return np.asarray(picture if mode == picture.mode else picture.convert(mode))
+    except UnidentifiedImageError as error:
+        raise InputError(f'"{path}" is no image of a known kind: give PNG, JPEG, TIFF or Zarr.') from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f'"{path}" is too big for its format: save it as tiled TIFF or OME-Zarr.') from error
+
+
+def _plain_mode(picture: Image.Image, palette_as_colours: bool) -> str:
+    """The Pillow mode that keeps a picture's values: grey, RGB, RGBA, or indices of a palette."""
+    if picture.mode in ("P", "PA"):
+        return "RGB" if palette_as_colours else "P"
+    # "1" are bits, "LA" is grey and alpha; CMYK, YCbCr, LAB and HSV are other words for colours.
+    plain = {"1": "L", "LA": "L", "La": "L", "RGBa": "RGBA"}
+    if picture.mode in plain:
+        return plain[picture.mode]
+    return picture.mode if picture.mode[0] in "LIFR" and picture.mode != "LAB" else "RGB"
+
+
+def _is_deep_colour_png(content: bytes) -> bool:
+    """Whether a PNG's header says 16 bits and more than one sample per pixel."""
+    is_png = content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 26
+    return is_png and content[24] == 16 and content[25] in (2, 4, 6)

@@ -1,0 +1,92 @@
+"""Folders of annotations: a label image or outline file per image, or a mask file per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.files import LABEL_ENDINGS, image_stem, is_image_file, is_junk, natural_key
+from napari_cupre.io.images import read_image
+
+#: Subfolders that hold the labels where images lie beside them, as in StarDist's data.
+_LABEL_FOLDERS = ("masks", "labels", "label", "mask", "gt")
+#: Endings of outline files as this package and Fiji's users name them.
+_OUTLINE_ENDINGS = ("_rois", "_RoiSet", "-RoiSet", "RoiSet")
+
+
+def label_stem(path: Path) -> str:
+    """Stem of the image that a label file belongs to: "a" for "a_masks.png" and "a_rois.zip"."""
+    stem = image_stem(path)
+    for ending in (*LABEL_ENDINGS, *_OUTLINE_ENDINGS):
+        if stem.lower().endswith(ending.lower()) and len(stem) > len(ending):
+            return stem[: -len(ending)]
+    return stem
+
+
+def label_folder(folder: Path) -> Path:
+    """The subfolder with the labels if images and labels have one each, else the folder itself."""
+    for name in _LABEL_FOLDERS:
+        if (folder / name).is_dir() and (folder / "images").is_dir():
+            return folder / name
+    return folder
+
+
+def mask_folders(folder: Path) -> list[tuple[str, Path]]:
+    """Stem and folder of masks for every image, in the layout of BBBC038's stage 1.
+
+    That is `<stem>/masks/*.png`, one file per cell, for one image or for many; empty if it is not.
+    """
+    candidates = [folder, *sorted((path for path in folder.iterdir() if path.is_dir()), key=natural_key)]
+    return [
+        (path.name, path / "masks")
+        for path in candidates
+        if (path / "masks").is_dir() and _is_one_image(path, folder)
+    ]
+
+
+def _is_one_image(path: Path, root: Path) -> bool:
+    """BBBC038 keeps one image named like its folder; a StarDist data set keeps many."""
+    images = [entry for entry in (path / "images").glob("*") if is_image_file(entry)]
+    return len(images) == 1 or (not images and path != root)
+
+
+def read_mask_folder(folder: Path) -> np.ndarray:
+    """Label image of a folder with one mask file per cell; where two overlap, the first keeps the pixel.
+
+    Raises
+    ------
+    InputError
+        If there is no mask, one cannot be read, or they differ in size.
+    """
+    paths = sorted((path for path in folder.iterdir() if is_image_file(path)), key=natural_key)
+    if not paths:
+        raise InputError(f'"{folder}" holds no mask image: choose another folder.')
+    labels = np.zeros(_read_mask(paths[0]).shape, np.int32)
+    for number, path in enumerate(paths, 1):
+        mask = _read_mask(path)
+        if mask.shape != labels.shape:
+            raise InputError(
+                f'"{path}" has {mask.shape} pixels and "{paths[0].name}" {labels.shape}: they must be masks '
+                f"of one image."
+            )
+        labels[mask & (labels == 0)] = number
+    return labels
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    """Bool (Y, X), from grey values or the colours of an RGB picture."""
+    plane = read_image(path).plane()
+    return plane.reshape(*plane.shape[:2], -1).max(axis=-1) > 0
+
+
+def annotation_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Files of these endings in a folder, in natural order, without images whose labels lie beside them."""
+    paths = [path for path in folder.iterdir() if path.is_file() and not is_junk(path)]
+    paths = sorted((path for path in paths if path.name.lower().endswith(suffixes)), key=natural_key)
+    owned = {label_stem(path) for path in paths if label_stem(path) != image_stem(path)}
+    for path in paths:
+        if image_stem(path) not in owned or not is_image_file(path):
+            yield path

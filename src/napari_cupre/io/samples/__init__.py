@@ -1,0 +1,104 @@
+"""The sample images that come with the package, each with a few annotations ready.
+
+`samples.json` beside this file says what each one is and where it comes from; `README.md` and
+`LICENSE-samples.txt` say the same to people. `tools/make_samples.py` makes the files.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.data.annotation import shots_from_image
+from napari_cupre.data.image import CellImage
+from napari_cupre.data.shot import Shot
+from napari_cupre.errors import InputError
+from napari_cupre.io.images import read_image, read_labels
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class SampleInfo:
+    """What is known of a sample image without reading it.
+
+    Attributes
+    ----------
+    name : by which it is loaded.
+    title : one line for a menu.
+    source : data set and identifier of the original image.
+    licence : of image and labels.
+    file : name of the image file.
+    regions : polygons (n, 2) in pixel (y, x) in which every cell is annotated.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    file: str
+    regions: tuple[tuple[tuple[float, float], ...], ...]
+
+
+@dataclass
+class Sample:
+    """A sample image with its annotations.
+
+    Attributes
+    ----------
+    info : name, origin and licence.
+    image : the image with its scale.
+    annotations : int32 (Y, X), a few annotated cells, 0 elsewhere.
+    regions : polygons (n, 2) in pixel (y, x) in which every cell is annotated; may be empty.
+    truth : int32 (Y, X), every cell as experts drew it, None where nobody did.
+    """
+
+    info: SampleInfo
+    image: CellImage
+    annotations: np.ndarray
+    regions: list[np.ndarray]
+    truth: np.ndarray | None
+
+    def shot(self) -> Shot:
+        """The annotated image, ready for training."""
+        return next(shots_from_image(self.image, self.annotations, regions=self.regions))
+
+
+def _read_listing() -> tuple[SampleInfo, ...]:
+    entries: list[dict[str, Any]] = json.loads((_FOLDER / "samples.json").read_text(encoding="utf-8"))
+    return tuple(
+        SampleInfo(**entry | {"regions": tuple(tuple(map(tuple, polygon)) for polygon in entry["regions"])})
+        for entry in entries
+    )
+
+
+SAMPLES: tuple[SampleInfo, ...] = _read_listing()
+"""All sample images, the simplest first."""
+
+
+def load_sample(name: str) -> Sample:
+    """Load a sample image by its name.
+
+    Raises
+    ------
+    InputError : there is none of that name.
+    """
+    info = next((info for info in SAMPLES if info.name == name), None)
+    if info is None:
+        raise InputError(
+            f'There is no sample image "{name}": choose from {", ".join(i.name for i in SAMPLES)}.'
+        )
+    truth = _FOLDER / f"{name}_truth.png"
+    image = read_image(_FOLDER / info.file)
+    image.name = name
+    return Sample(
+        info=info,
+        image=image,
+        annotations=read_labels(_FOLDER / f"{name}_annotations.png"),
+        regions=[np.array(polygon) for polygon in info.regions],
+        truth=read_labels(truth) if truth.exists() else None,
+    )

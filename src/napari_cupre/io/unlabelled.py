@@ -1,0 +1,294 @@
+"""Unlabelled images: an index on disk that holds any number of files, and crops drawn from it.
+
+Indexing lists names and decodes nothing, so that a folder of a million files is ready in seconds; the list
+lives in a SQLite file, so that memory does not grow with it. Crop `i` of a seed is always the same crop,
+whoever draws it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.files import (
+    PICTURE_SUFFIXES,
+    TIFF_SUFFIXES,
+    ZARR_SUFFIX,
+    image_stem,
+    is_junk,
+    is_zarr,
+)
+from napari_cupre.io.windows import ImageCache, Plane, image_size
+
+_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES)
+
+#: A crop whose smoothed brightness varies less than this (in units of the stretched image) holds no cell.
+FLAT_DEVIATION = 0.04
+
+#: How many places of an image are looked at for one that is not flat, and how many files for one that opens.
+_PLACES, _FILES = 6, 20
+
+
+def list_images(folder: Path) -> Iterator[str]:
+    """Image files below a folder, streamed; an OME-Zarr counts as one image; junk and hidden files do not."""
+    pending = [str(folder.resolve())]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                name = entry.name.lower()
+                # The cheap test first: with a million files the others are felt.
+                if name.endswith(_SUFFIXES):
+                    if not is_junk(Path(name)):
+                        yield entry.path
+                elif entry.is_dir(follow_symlinks=False) and not is_junk(Path(name)):
+                    if name.endswith(ZARR_SUFFIX):
+                        yield entry.path
+                    else:
+                        pending.append(entry.path)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path holds images instead of being one."""
+    return path.is_dir() and not is_zarr(path)
+
+
+def _is_kept(image: str, exclude: frozenset[str], met: set[str]) -> bool:
+    """Whether an image is not to be left out; if it is, its stem is added to `met`."""
+    stem = image_stem(image)
+    if stem in exclude:
+        met.add(stem)
+    return stem not in exclude
+
+
+class UnlabelledIndex:
+    """The sorted list of all unlabelled files, in a SQLite file.
+
+    Parameters
+    ----------
+    path : the file that `build` wrote.
+
+    Attributes
+    ----------
+    unmet : stems to leave out that no file has; only what `build` returns knows them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.unmet: frozenset[str] = frozenset()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = -1
+        self._length = int(self._query("SELECT COUNT(*) FROM files")[0])
+
+    @classmethod
+    def build(
+        cls, path: Path, folders: Sequence[Path], exclude: frozenset[str] = frozenset()
+    ) -> UnlabelledIndex:
+        """List the images of folders (or single files) into a new index at `path`, which is replaced.
+
+        Parameters
+        ----------
+        path : where the index goes.
+        folders : folders, searched with their subfolders, or single images.
+        exclude : stems (file names without suffixes) to leave out, e.g. held-out test images.
+
+        Raises
+        ------
+        InputError
+            If a folder is not there or none of them holds an image.
+        """
+        for folder in folders:
+            if not folder.exists():
+                raise InputError(f"The unlabelled folder {folder} does not exist; check --unlabelled.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        met: set[str] = set()
+        connection = sqlite3.connect(temporary)
+        try:
+            connection.execute("CREATE TABLE found (path TEXT)")
+            connection.executemany(
+                "INSERT INTO found VALUES (?)",
+                (
+                    (image,)
+                    for folder in folders
+                    for image in (list_images(folder) if _is_folder(folder) else (str(folder.resolve()),))
+                    if not exclude or _is_kept(image, exclude, met)
+                ),
+            )
+            # Sorted by SQLite, on disk if need be: the order of a directory listing differs between machines.
+            connection.execute("CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT)")
+            connection.execute("INSERT INTO files (path) SELECT DISTINCT path FROM found ORDER BY path")
+            connection.execute("DROP TABLE found")
+            connection.commit()
+        finally:
+            connection.close()
+        os.replace(temporary, path)
+        index = cls(path)
+        index.unmet = exclude - met
+        if not len(index):
+            named = ", ".join(str(folder) for folder in folders)
+            raise InputError(
+                f"No image was found in {named}; give folders with PNG, JPEG, TIFF or OME-Zarr images."
+            )
+        return index
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, number: int) -> Path:
+        row = self._query("SELECT path FROM files WHERE id = ?", (number + 1,))
+        return Path(row[0])
+
+    def __iter__(self) -> Iterator[Path]:
+        return (self[number] for number in range(len(self)))
+
+    def _query(self, sql: str, values: tuple[int, ...] = ()) -> tuple:
+        # A connection must not be used in a forked worker: each process opens its own.
+        if self._connection is None or self._pid != os.getpid():
+            self._connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False)
+            self._pid = os.getpid()
+        row = self._connection.execute(sql, values).fetchone()
+        if row is None:
+            raise IndexError(f"{self.path} has no file number {values}")
+        return row
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    def distinct_crops(self, side: int, looked_at: int = 200) -> int:
+        """About how many crops of `side` px the images hold that do not overlap.
+
+        Sizes are read from the headers of at most `looked_at` files spread over the list; each image counts
+        for one.
+        """
+        numbers = np.unique(np.linspace(0, len(self) - 1, min(looked_at, len(self))).astype(int))
+        counts = []
+        for number in numbers:
+            try:
+                height, width = image_size(self[int(number)])
+            except Exception:
+                counts.append(0)  # unreadable: it will be named when it is drawn
+                continue
+            counts.append(max(1, height // side) * max(1, width // side))
+        return round(float(np.mean(counts)) * len(self))
+
+
+@dataclass
+class Crop:
+    """A piece of an unlabelled image.
+
+    Attributes
+    ----------
+    image : float32 (side, side, C), normalised; C is 1 for grey and 3 for colour.
+    number : the file's number in the index.
+    skipped : files that could not be read on the way to this crop, with the reason.
+    """
+
+    image: np.ndarray
+    number: int
+    skipped: list[tuple[str, str]]
+
+
+class UnlabelledCrops:
+    """Crop `i` of a stream without end: a function of (seed, i) and the index alone.
+
+    Parameters
+    ----------
+    index : the files.
+    side : side of a crop in px of the image; each crop's own side varies by `zoom` around it.
+    seed : of the whole stream.
+    weights : (len(index),) how often each file is drawn, relative to the others; None = alike.
+    zoom : a crop's side is `side` times a factor drawn log-uniformly from [1/zoom, zoom].
+    cache_bytes : decoded pixels kept per process.
+    """
+
+    def __init__(
+        self,
+        index: UnlabelledIndex,
+        side: int,
+        seed: int,
+        weights: np.ndarray | None = None,
+        zoom: float = 1.4,
+        cache_bytes: int = 256 * 2**20,
+    ) -> None:
+        self.index = index
+        self.side = side
+        self.seed = seed
+        self.zoom = zoom
+        self._cumulative = None if weights is None else np.cumsum(weights, dtype=np.float64)
+        self._cache = ImageCache(cache_bytes)
+        self._turn = -1
+        self._order = np.zeros(0, np.int64)
+
+    def draw(self, number: int) -> tuple[Crop, np.random.Generator]:
+        """Crop `number` and the generator that made it, for whatever is random about its use.
+
+        Raises
+        ------
+        InputError
+            If many files in a row cannot be read.
+        """
+        rng = np.random.default_rng([self.seed, number])
+        skipped: list[tuple[str, str]] = []
+        for attempt in range(_FILES):
+            file = int(rng.integers(len(self.index))) if attempt else self._draw_file(number, rng)
+            path = self.index[file]
+            try:
+                pixels = self._textured_window(self._cache.get(path).draw_plane(rng), rng)
+            except Exception as reason:  # a window of a damaged file may raise anything, like its header
+                skipped.append((str(path), " ".join(str(reason).split())))
+                continue
+            return Crop(pixels, file, skipped), rng
+        raise InputError(
+            f"{_FILES} unlabelled files in a row could not be read, the last being {skipped[-1][0]} "
+            f"({skipped[-1][1]}); check the folders given by --unlabelled."
+        )
+
+    def _draw_file(self, number: int, rng: np.random.Generator) -> int:
+        """Every file once in each pass over the set, in a new order; by chance if there are weights."""
+        if self._cumulative is not None:
+            place = rng.random() * self._cumulative[-1]
+            return min(int(np.searchsorted(self._cumulative, place, side="right")), len(self.index) - 1)
+        turn, place_in_turn = divmod(number, len(self.index))
+        if turn != self._turn:
+            self._turn = turn
+            self._order = np.random.default_rng([self.seed, turn, 1]).permutation(len(self.index))
+        return int(self._order[place_in_turn])
+
+    def _textured_window(self, plane: Plane, rng: np.random.Generator) -> np.ndarray:
+        """The first of a few random windows that is not flat, else the least flat one."""
+        factor = np.exp(rng.uniform(-np.log(self.zoom), np.log(self.zoom)))
+        side = min(round(self.side * factor), plane.height, plane.width)
+        best: np.ndarray | None = None
+        best_deviation = -1.0
+        for _ in range(_PLACES):
+            y = int(rng.integers(plane.height - side + 1))
+            x = int(rng.integers(plane.width - side + 1))
+            window = plane.window(y, x, side, side)
+            deviation = smooth_deviation(window)
+            if deviation > best_deviation:
+                best, best_deviation = window, deviation
+            if deviation >= FLAT_DEVIATION:
+                break
+        if best is None:
+            raise ValueError("an image without pixels")
+        return best
+
+
+def smooth_deviation(window: np.ndarray, block: int = 4) -> float:
+    """Standard deviation of the block means: noise averages out, cells do not."""
+    grey = window.mean(axis=-1)
+    height, width = (size // block * block for size in grey.shape)
+    if not height or not width:
+        return float(grey.std())
+    blocks = grey[:height, :width].reshape(height // block, block, width // block, block)
+    return float(blocks.mean(axis=(1, 3)).std())

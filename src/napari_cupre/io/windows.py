@@ -1,0 +1,140 @@
+"""Windows of images of any size: read by region where the format allows, whole where the image is small.
+
+The unlabelled images of a pretraining run may be thumbnails or slides; a crop costs about the same from
+either.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.data.normalise import Stretch
+from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES
+from napari_cupre.io.images import read_image
+
+
+@dataclass
+class Plane:
+    """One plane of an image, of which windows can be read.
+
+    Attributes
+    ----------
+    pixels : (Y, X) or (Y, X, 3), numpy, or dask where the file is large.
+    stretch : of the whole plane, so that all its windows get the same grey values.
+    """
+
+    pixels: Any
+    stretch: Stretch
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    def window(self, y: int, x: int, height: int, width: int) -> np.ndarray:
+        """Read a window.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 (height, width, C), normalised; C is 1 for grey, also if it is stored as colour, and 3 for
+            colour.
+        """
+        window = self.stretch(np.asarray(self.pixels[y : y + height, x : x + width]))
+        return window[..., :1] if (window[..., 1:] == window[..., :1]).all() else window
+
+
+@dataclass
+class OpenImage:
+    """An image that was opened, with the planes that were looked at."""
+
+    image: CellImage
+    planes: dict[tuple[tuple[int, ...], int | None], Plane] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in memory; an image that is read by window holds next to none."""
+        return 0 if self.image.is_lazy else int(np.asarray(self.image.data).nbytes)
+
+    def draw_plane(self, rng: np.random.Generator) -> Plane:
+        """A random plane: of all times and depths, and of all stains where there are several."""
+        sizes = self.image.sizes
+        index = {axis: int(rng.integers(sizes[axis])) for axis in "TZ" if axis in sizes}
+        channel = int(rng.integers(sizes["C"])) if "C" in sizes else None
+        key = (tuple(index.values()), channel)
+        if key not in self.planes:
+            channels = None if channel is None else [channel]
+            self.planes[key] = Plane(
+                self.image.lazy_plane(index, channels), self.image.stretch(index, channels)
+            )
+        return self.planes[key]
+
+
+class ImageCache:
+    """The images used last: at most so many bytes of pixels and so many images.
+
+    It lives in one loader worker; memory is bounded by these two numbers, however many files there are.
+    """
+
+    def __init__(self, max_bytes: int = 256 * 2**20, max_images: int = 256) -> None:
+        self.max_bytes = max_bytes
+        self.max_images = max_images
+        self._images: OrderedDict[Path, OpenImage] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, path: Path) -> OpenImage:
+        """The opened image.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        """
+        if path in self._images:
+            self._images.move_to_end(path)
+            return self._images[path]
+        opened = OpenImage(read_image(path))
+        self._images[path] = opened
+        self._bytes += opened.nbytes
+        while len(self._images) > 1 and (self._bytes > self.max_bytes or len(self._images) > self.max_images):
+            _, oldest = self._images.popitem(last=False)
+            self._bytes -= oldest.nbytes
+        return opened
+
+    def __getstate__(self) -> dict[str, int]:
+        """A copy in another process starts empty: open files do not travel."""
+        return {"max_bytes": self.max_bytes, "max_images": self.max_images}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width from the header alone, without decoding a pixel.
+
+    Raises whatever the reader of the format raises.
+    """
+    suffix = path.suffix.lower()
+    if suffix in PICTURE_SUFFIXES:
+        from PIL import Image
+
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    if suffix in TIFF_SUFFIXES:
+        import tifffile
+
+        with tifffile.TiffFile(path) as tif:
+            series = tif.series[0]
+            sizes = dict(zip(series.axes.upper(), series.shape))
+            return int(sizes["Y"]), int(sizes["X"])
+    sizes = read_image(path).sizes
+    return sizes["Y"], sizes["X"]

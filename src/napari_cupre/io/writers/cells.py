@@ -1,0 +1,241 @@
+"""What is written of one image: the cells of its planes, from label images or from predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.data.labels import as_labels
+from napari_cupre.data.rle import RLE, encode_labels
+from napari_cupre.errors import InputError
+
+
+class OverlappingMasks(Protocol):
+    """Masks of N instances that may overlap."""
+
+    def rle(self) -> list[RLE]: ...
+
+
+@runtime_checkable
+class PredictedInstances(Protocol):
+    """The part of `napari_cupre.prediction.Instances` that is written; label i is row i - 1 of the rest."""
+
+    labels: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    masks: Any
+    classes: np.ndarray
+
+
+#: A label image (of several planes, too), one plane's prediction, or the predictions of several planes.
+Result: TypeAlias = "np.ndarray | PredictedInstances | Sequence[tuple[PlaneIndex, PredictedInstances]]"
+
+
+@dataclass(frozen=True)
+class MaskedCell:
+    """One cell as COCO takes it.
+
+    Attributes
+    ----------
+    label : its value in the label image, 0 if other cells hide it there.
+    rle : its mask, which may overlap others.
+    box : x1, y1, x2, y2 in px.
+    score, category : score is None where nobody gave one; category is 1-based.
+    """
+
+    label: int
+    rle: RLE
+    box: tuple[float, float, float, float]
+    score: float | None
+    category: int
+
+
+@dataclass(frozen=True)
+class PlaneCells:
+    """The cells of one plane.
+
+    Attributes
+    ----------
+    index : position along T and Z, empty for an image of one plane.
+    labels : int32 (Y, X).
+    ids : int64 (N,), the label values, rising.
+    rows : int64 (N,), the row of each in `instances`; -1 for cells that the prediction does not have.
+    instances : the prediction, None where there is only the label image.
+    """
+
+    index: PlaneIndex
+    labels: np.ndarray
+    ids: np.ndarray
+    rows: np.ndarray
+    instances: PredictedInstances | None
+
+    @property
+    def scores(self) -> list[float | None]:
+        """The score of each id."""
+        scores = self.instances.scores if self.instances is not None else np.zeros(0)
+        return [None if row < 0 else float(scores[row]) for row in self.rows]
+
+    @property
+    def classes(self) -> list[int]:
+        """The class of each id, 1-based."""
+        classes = self.instances.classes if self.instances is not None else np.zeros(0)
+        return [1 if row < 0 else int(classes[row]) for row in self.rows]
+
+    def masked(self) -> list[MaskedCell]:
+        """All cells with their overlapping masks, also those that others hide in the label image."""
+        if self.instances is None:
+            ids, rles = encode_labels(self.labels)
+            return [MaskedCell(int(i), rle, _box(rle), None, 1) for i, rle in zip(ids, rles)]
+        label_of = dict(zip(self.rows.tolist(), self.ids.tolist()))
+        predicted = self.instances
+        columns = zip(predicted.masks.rle(), predicted.boxes, predicted.scores, predicted.classes)
+        return [
+            MaskedCell(label_of.get(row, 0), rle, _four(box), float(score), int(category))
+            for row, (rle, box, score, category) in enumerate(columns)
+        ]
+
+
+PARTIAL = "partial: parts of the image could not be read or predicted"
+"""What a file of a partial result says of itself."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of one image.
+
+    Attributes
+    ----------
+    name : stem of the image's name.
+    axes : of the label image of the whole: "YX", "TYX", "ZYX" or both.
+    shape : of the label image of the whole.
+    planes : in the order of the image; planes that were not predicted are missing.
+    class_names : name of class 1, 2, ...
+    image : where intensities, scale and units come from, if known.
+    is_partial : whether parts of the image could not be read or predicted.
+    """
+
+    name: str
+    axes: str
+    shape: tuple[int, ...]
+    planes: list[PlaneCells]
+    class_names: tuple[str, ...]
+    image: CellImage | None
+    is_partial: bool = False
+
+    def volume(self) -> np.ndarray:
+        """Int32 label image of the whole, 0 in planes that are missing."""
+        labels = np.zeros(self.shape, np.int32)
+        for plane in self.planes:
+            labels[tuple(plane.index[axis] for axis in self.axes[:-2])] = plane.labels
+        return labels
+
+    def class_name(self, category: int) -> str:
+        """Name of a class, its number where it has none."""
+        known = 1 <= category <= len(self.class_names)
+        return self.class_names[category - 1] if known else str(category)
+
+
+def collect(
+    result: Result,
+    *,
+    image: CellImage | None = None,
+    name: str = "",
+    labels: np.ndarray | None = None,
+    class_names: Sequence[str] = ("cell",),
+    is_partial: bool = False,
+) -> Cells:
+    """Bring a result of any form into one.
+
+    Parameters
+    ----------
+    result : a label image over the image's axes without channels; or one plane's prediction; or
+        predictions by plane
+    image : the image that they are of
+    name : its stem
+    labels : label image of the whole that renames the cells of predictions, as linking of planes does
+    is_partial : parts of the image could not be read or predicted, which files with a place for it say
+
+    Raises
+    ------
+    InputError
+        If shapes of image and result do not fit.
+    """
+    by_index: list[tuple[PlaneIndex, PredictedInstances]] = []
+    if isinstance(result, np.ndarray):
+        labels = result
+    elif isinstance(result, PredictedInstances):
+        by_index = [({}, result)]
+    else:
+        by_index = list(result)
+    if labels is not None:
+        labels = as_labels(labels, name)
+    axes, shape = _axes_and_shape(image, labels, by_index, name)
+    whole = labels.reshape(shape) if labels is not None else None
+    predicted = {tuple(index.get(axis, 0) for axis in axes[:-2]): each for index, each in by_index}
+    planes = []
+    for position in np.ndindex(*shape[:-2]):
+        instances = predicted.get(position)
+        if whole is not None:
+            plane = whole[position]
+        elif instances is not None:
+            plane = as_labels(instances.labels, name)
+        else:
+            continue
+        planes.append(_plane(dict(zip(axes, position)), plane, instances))
+    return Cells(name, axes, shape, planes, tuple(class_names), image, is_partial)
+
+
+def _plane(index: PlaneIndex, labels: np.ndarray, instances: PredictedInstances | None) -> PlaneCells:
+    ids, first = np.unique(labels, return_index=True)
+    cells = ids > 0
+    ids, first = ids[cells].astype(np.int64), first[cells]
+    rows = np.full(len(ids), -1, np.int64)
+    if instances is not None:
+        # Read off the pixels, since linked planes carry other values than the prediction's own.
+        rows = np.asarray(instances.labels).ravel()[first].astype(np.int64) - 1
+    return PlaneCells(index, labels, ids, rows, instances)
+
+
+def _axes_and_shape(
+    image: CellImage | None,
+    labels: np.ndarray | None,
+    by_index: Sequence[tuple[PlaneIndex, PredictedInstances]],
+    name: str,
+) -> tuple[str, tuple[int, ...]]:
+    """Axes and shape of the label image of the whole."""
+    if labels is None and not by_index:
+        raise InputError(f'there is no predicted plane of "{name}" to write.')
+    given = labels.shape if labels is not None else by_index[0][1].labels.shape
+    if image is not None:
+        size = np.prod(image.result_shape) if labels is not None else np.prod(image.plane_shape)
+        if given[-2:] != image.plane_shape or np.prod(given) != size:
+            raise InputError(
+                f'the labels of "{name}" have shape {given} and the image {image.result_shape} '
+                f"({image.result_axes}); give the labels of that image."
+            )
+        return image.result_axes, image.result_shape
+    if labels is not None:
+        if not 2 <= len(given) <= 4:
+            raise InputError(
+                f'the labels of "{name}" have shape {given}; give (Y, X) or a stack of such planes.'
+            )
+        return "TZYX"[-len(given) :], given
+    stacked = "".join(axis for axis in "TZ" if axis in by_index[0][0])
+    counts = [max(index[axis] for index, _ in by_index) + 1 for axis in stacked]
+    return stacked + "YX", (*counts, *given)
+
+
+def _box(rle: RLE) -> tuple[float, float, float, float]:
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = coco_mask.toBbox(rle)
+    return _four((x, y, x + width, y + height))
+
+
+def _four(box: Any) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(side) for side in box)
+    return x1, y1, x2, y2

@@ -1,0 +1,203 @@
+"""Cells as COCO JSON: run-length masks that may overlap, boxes and scores, of one image or of many."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from pycocotools import mask as coco_mask
+
+from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.io.files import atomic_write
+from napari_cupre.io.writers.cells import PARTIAL, Cells, MaskedCell, PlaneCells
+from napari_cupre.io.writers.formats import register_format
+
+#: One plane's image entry and its annotations, without ids.
+Record = dict[str, Any]
+
+
+@register_format("coco", ".json", "COCO JSON with overlapping masks and scores")
+def write_coco(cells: Cells, path: Path) -> None:
+    """Write one image as a COCO document; see `CocoWriter` for many.
+
+    Raises
+    ------
+    EnvironmentFault : full or read-only disk.
+    """
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        _write_document(stream, coco_records(cells), cells.class_names)
+
+
+def journal_of(path: Path) -> Path:
+    """Where a `CocoWriter` keeps what is not in its document yet."""
+    return path.with_name(f".{path.name}.journal")
+
+
+class CocoWriter:
+    """One COCO document for many images, for runs that may be stopped at any time.
+
+    Each image is added to a journal beside the document as soon as it is done. `close` writes the document
+    whole and removes the journal; a journal that a killed run left is taken up by the next one, and so are
+    the images of a document that is already there. An image that is added again replaces its older entry.
+
+    Parameters
+    ----------
+    path : the document, e.g. "predictions.json".
+    class_names : name of class 1, 2, ...
+
+    Raises
+    ------
+    InputError : a file of that name is there and is no COCO document.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] = ("cell",)) -> None:
+        self.path = Path(path)
+        self.class_names = tuple(class_names)
+        self.journal = journal_of(self.path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._older = list(_read_document(self.path))
+        self._stream: TextIO = self.journal.open("a", encoding="utf-8")
+
+    def add(self, cells: Cells) -> None:
+        """Add the planes of one image; they are with the system when this returns.
+
+        Raises
+        ------
+        EnvironmentFault : full disk.
+        """
+        self.add_records(coco_records(cells))
+
+    def add_records(self, records: Iterable[Record]) -> None:
+        """As `add`, for what `coco_records` made in another process."""
+        # A leading line break ends whatever line a killed run left unfinished.
+        lines = "".join("\n" + json.dumps(record) for record in records)
+        try:
+            self._stream.write(lines + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise EnvironmentFault(
+                f'"{self.journal}" could not be written ({error.strerror}): free some space.'
+            ) from error
+
+    def close(self) -> None:
+        """Write the document.
+
+        Raises
+        ------
+        EnvironmentFault : full or read-only disk; the journal is kept.
+        """
+        self._stream.close()
+        latest: dict[str, Record | int] = {record["image"]["file_name"]: record for record in self._older}
+        latest.update((name, place) for place, name in self._journalled())
+        with atomic_write(self.path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            _write_document(stream, self._in_order(latest), self.class_names)
+        self.journal.unlink()
+
+    def __enter__(self) -> CocoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _journalled(self) -> Iterator[tuple[int, str]]:
+        """Place in the journal and name of every plane in it."""
+        with self.journal.open("rb") as stream:
+            place = 0
+            for line in stream:
+                record = _parsed(line)
+                if record is not None:
+                    yield place, record["image"]["file_name"]
+                place += len(line)
+
+    def _in_order(self, latest: dict[str, Record | int]) -> Iterator[Record]:
+        """The records, of which those in the journal are read one by one: a screen does not fit memory."""
+        with self.journal.open("rb") as stream:
+            for entry in latest.values():
+                if isinstance(entry, int):
+                    stream.seek(entry)
+                    entry = json.loads(stream.readline())
+                yield entry
+
+
+def coco_records(cells: Cells) -> Iterator[Record]:
+    """One record of plain values per plane of an image."""
+    for plane in cells.planes:
+        image = {"file_name": _file_name(cells, plane), **_size(plane)}
+        image |= {axis.lower(): position for axis, position in plane.index.items()}
+        image |= {"note": PARTIAL} if cells.is_partial else {}
+        yield {"image": image, "annotations": [_annotation(cell) for cell in plane.masked()]}
+
+
+def _file_name(cells: Cells, plane: PlaneCells) -> str:
+    """Name of the image, with the plane's place before the suffix where there are several."""
+    source = cells.image.path if cells.image is not None else None
+    suffix = source.suffix if source is not None else ""
+    place = "".join(f"_{axis.lower()}{position:04d}" for axis, position in plane.index.items())
+    return f"{cells.name}{place}{suffix}"
+
+
+def _size(plane: PlaneCells) -> dict[str, int]:
+    return {"height": plane.labels.shape[0], "width": plane.labels.shape[1]}
+
+
+def _annotation(cell: MaskedCell) -> dict[str, Any]:
+    x1, y1, x2, y2 = cell.box
+    annotation = {
+        "category_id": cell.category,
+        "segmentation": cell.rle,
+        "bbox": [round(side, 2) for side in (x1, y1, x2 - x1, y2 - y1)],
+        "area": int(coco_mask.area(cell.rle)),
+        "iscrowd": 0,
+    }
+    if cell.score is not None:
+        annotation["score"] = round(cell.score, 5)
+    if cell.label:
+        annotation["label"] = cell.label
+    return annotation
+
+
+def _write_document(stream: TextIO, records: Iterator[Record], class_names: Sequence[str]) -> None:
+    """Write annotations as they come; only the image entries are held."""
+    images, number = [], 0
+    stream.write('{"info": {"description": "Cells written by napari-cupre"}, "annotations": [')
+    for image_id, record in enumerate(records, 1):
+        images.append({"id": image_id, **record["image"]})
+        for annotation in record["annotations"]:
+            stream.write(",\n" if number else "\n")
+            number += 1
+            stream.write(json.dumps({"id": number, "image_id": image_id, **annotation}))
+    categories = [{"id": i, "name": name} for i, name in enumerate(class_names, 1)]
+    stream.write(f'\n], "images": {json.dumps(images)}, "categories": {json.dumps(categories)}}}\n')
+
+
+def _read_document(path: Path) -> Iterator[Record]:
+    """Records of a document that this writer wrote before; none if there is no file."""
+    if not path.exists():
+        return
+    try:
+        document = json.loads(path.read_bytes())
+        records = {image.pop("id"): {"image": image, "annotations": []} for image in document["images"]}
+        for annotation in document["annotations"]:
+            annotation.pop("id")
+            records[annotation.pop("image_id")]["annotations"].append(annotation)
+        names = [record["image"]["file_name"] for record in records.values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f'"{path}" is there and is no COCO document: move it or choose another folder.'
+        ) from error
+    yield from (record for record, name in zip(records.values(), names) if isinstance(name, str))
+
+
+def _parsed(line: bytes) -> Record | None:
+    """A line of the journal, None for an empty or a broken one."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

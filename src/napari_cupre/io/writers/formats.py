@@ -1,0 +1,61 @@
+"""The formats that results are written in, found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.writers.cells import Cells
+
+Writer = Callable[[Cells, Path], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write the cells of an image.
+
+    Attributes
+    ----------
+    name : what users call it.
+    ending : what the file's name has behind the image's stem.
+    title : one line for menus and help.
+    write : writes a file, whole or not at all.
+    """
+
+    name: str
+    ending: str
+    title: str
+    write: Writer
+
+
+#: All formats by name, in the order of registration.
+FORMATS: dict[str, Format] = {}
+
+
+def register_format(name: str, ending: str, title: str) -> Callable[[Writer], Writer]:
+    """Make a function (cells, path) known as the writer of a format."""
+
+    def register(write: Writer) -> Writer:
+        FORMATS[name] = Format(name, ending, title, write)
+        return write
+
+    return register
+
+
+def choose_formats(names: str | Sequence[str]) -> list[Format]:
+    """Formats by name, given as a list or as "tif,roi".
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or none is given.
+    """
+    wanted = names.split(",") if isinstance(names, str) else list(names)
+    wanted = [name.strip().lower() for name in wanted if name.strip()]
+    unknown = [name for name in wanted if name not in FORMATS]
+    if unknown or not wanted:
+        given = f'"{unknown[0]}"' if unknown else "none"
+        raise InputError(f"the output format {given} cannot be written; choose from {', '.join(FORMATS)}.")
+    return [FORMATS[name] for name in dict.fromkeys(wanted)]

@@ -1,0 +1,30 @@
+"""Label images as OME-TIFF, with the scale of the image they belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_cupre.io.writers.cells import PARTIAL, Cells
+from napari_cupre.io.writers.formats import register_format
+
+
+@register_format("tif", ".tif", "Label image, int32 OME-TIFF with scale")
+def write_label_tiff(cells: Cells, path: Path) -> None:
+    """Write the label image of all planes with scale, origin and units.
+
+    Raises
+    ------
+    EnvironmentFault : full or read-only disk.
+    """
+    from napari_cupre.io.tiff import write_labels
+
+    image = cells.image
+    write_labels(
+        path,
+        cells.volume(),
+        axes=cells.axes,
+        scale=image.scale if image is not None else None,
+        units=image.units if image is not None else None,
+        translate=image.translate if image is not None else None,
+        description=PARTIAL if cells.is_partial else "",
+    )

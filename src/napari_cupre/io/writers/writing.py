@@ -1,0 +1,65 @@
+"""Writing the cells of one image in several formats."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.io.writers.cells import Result, collect
+from napari_cupre.io.writers.formats import choose_formats
+
+#: Name of the COCO document of a whole folder of results; see `CocoWriter`.
+PREDICTIONS = "predictions.json"
+
+
+def write(
+    result: Result,
+    stem: str | os.PathLike[str],
+    formats: str | Sequence[str] = "tif",
+    *,
+    image: CellImage | None = None,
+    labels: np.ndarray | None = None,
+    class_names: Sequence[str] = ("cell",),
+    is_partial: bool = False,
+) -> list[Path]:
+    """Write the cells of one image.
+
+    Parameters
+    ----------
+    result : a label image over the image's axes without channels, a prediction of one plane, or
+        (index, prediction) of several planes
+    stem : path without ending; "out/a" gives "out/a.tif", "out/a_rois.zip", ...
+    formats : out of "tif", "roi", "coco", "geojson", "csv"; a list or "tif,roi"
+    image : the image, for scale, units, intensities and stack positions
+    labels : label image of the whole that renames the cells of predictions, as linking of planes does
+    class_names : name of class 1, 2, ...
+    is_partial : mark the files (TIFF, GeoJSON, COCO) as those of an image of which parts are missing
+
+    Returns
+    -------
+    the files written
+
+    Raises
+    ------
+    InputError
+        Unknown format, or shapes that do not fit.
+    EnvironmentFault
+        Full or read-only disk; no file is left half written.
+    """
+    chosen = choose_formats(formats)
+    cells = collect(
+        result,
+        image=image,
+        name=Path(stem).name,
+        labels=labels,
+        class_names=class_names,
+        is_partial=is_partial,
+    )
+    paths = [Path(f"{os.fspath(stem)}{each.ending}") for each in chosen]
+    for each, path in zip(chosen, paths):
+        each.write(cells, path)
+    return paths

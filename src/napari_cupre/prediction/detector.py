@@ -1,0 +1,139 @@
+"""Running the network on pieces of an image at the scale that it was trained for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from napari_cupre.errors import EnvironmentFault
+from napari_cupre.model.checkpoint import Model
+from napari_cupre.model.device import autocast, is_out_of_memory, training_dtype
+from napari_cupre.model.memory import keep_large_blocks, trim
+from napari_cupre.model.network import Detections
+from napari_cupre.prediction.stitch import Found
+
+MAX_DETECTIONS = 3000
+"""Per piece; a packed field of 1024 network px with the smallest usual diameter holds about 2,300."""
+
+PIXELS_AT_ONCE = {"cpu": 1 << 20, "mps": 1 << 22, "cuda": 1 << 23}
+"""Network pixels of one batch: on a processor larger batches cost memory and gain nothing."""
+
+PIXELS_BETWEEN_TRIMS = 1 << 24
+"""Network pixels on a processor after which unused memory goes back to the system: some twenty tiles."""
+
+
+class Detector:
+    """A model made ready for prediction.
+
+    Parameters
+    ----------
+    model : it stays where it is; on the processor its fastest form detects (see `Model.engine`). Changes
+        of its weights need another detector.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.device = model.device
+        self._dtype = training_dtype(self.device)
+        self.engine = model.engine()
+        self._pixels = 0
+        if self.device.type == "cpu":
+            keep_large_blocks()
+
+    @property
+    def diameter(self) -> float:
+        """The cell diameter in network px that the network was trained for."""
+        return self.model.network.config.diameter
+
+    def batch_size(self, shape: tuple[int, int], factor: float) -> int:
+        """How many pieces of `shape` (Y, X) image px go through the network together."""
+        pixels = max(1.0, shape[0] * shape[1] * factor * factor)
+        return max(1, int(PIXELS_AT_ONCE.get(self.device.type, 1 << 20) // pixels))
+
+    def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
+        """Cells of each piece, in the piece's own px.
+
+        Parameters
+        ----------
+        pieces : float32 (Y, X, 3) each, normalised, all of one shape.
+        factor : network px per image px.
+        score : cells below it are left out.
+
+        Raises
+        ------
+        EnvironmentFault
+            If a single piece is too large for the device's memory.
+        """
+        try:
+            return self._run(pieces, factor, score)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(pieces) == 1:
+            raise EnvironmentFault(
+                f"A piece of {pieces[0].shape[0]} x {pieces[0].shape[1]} px does not fit into the memory of "
+                f"{self.device}: choose a smaller tile."
+            )
+        half = len(pieces) // 2
+        return self(pieces[:half], factor, score) + self(pieces[half:], factor, score)
+
+    def _run(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
+        batch = torch.stack([torch.from_numpy(np.ascontiguousarray(piece)) for piece in pieces])
+        # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
+        images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
+        with torch.inference_mode(), autocast(self.device, self._dtype):
+            found = self.model.network.detect(
+                images, score=score, max_detections=MAX_DETECTIONS, engine=self.engine
+            )
+        self._tidy(images)
+        height, width = pieces[0].shape[:2]
+        return [_in_image(detections, factor, (height, width)) for detections in found]
+
+    def _tidy(self, images: Tensor) -> None:
+        """Now and then, give back the gaps that blocks of changing size leave in the heap."""
+        self._pixels += images.shape[0] * images.shape[2] * images.shape[3]
+        if self.device.type == "cpu" and self._pixels >= PIXELS_BETWEEN_TRIMS:
+            self._pixels = 0
+            trim()
+
+
+def resized(images: Tensor, factor: float) -> Tensor:
+    """Images (B, C, Y, X) stretched by exactly `factor`, smoothed where they shrink; at least 1 px a side.
+
+    The result covers all of the image; what its last row and column need beyond it repeats the border.
+    """
+    if factor == 1:
+        return images
+    size = [max(1, ceil(side * factor - 1e-6)) for side in images.shape[-2:]]
+    needed = [ceil(side / factor - 1e-6) for side in size]
+    lack = [max(0, want - side) for want, side in zip(needed, images.shape[-2:])]
+    if any(lack):
+        images = F.pad(images, (0, lack[1], 0, lack[0]), mode="replicate")
+    # The factor is given, not the size: that would stretch by the ratio of two rounded numbers.
+    stretched = F.interpolate(
+        images,
+        scale_factor=factor * (1 + 1e-9),  # a whole product must not be rounded down
+        mode="bilinear",
+        align_corners=False,
+        antialias=factor < 1,
+        recompute_scale_factor=False,
+    )
+    return stretched[..., : size[0], : size[1]]
+
+
+def _in_image(detections: Detections, factor: float, size: tuple[int, int]) -> Found:
+    """Detections with boxes in the px of the piece, of `size` (Y, X), before it was stretched."""
+    limit = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
+    return Found(
+        np.minimum(detections.boxes.numpy() / np.float32(factor), limit),
+        detections.scores.numpy(),
+        detections.classes.numpy(),
+        detections.masks.numpy(),
+    )

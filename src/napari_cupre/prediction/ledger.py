@@ -1,0 +1,211 @@
+"""What a long prediction has done, on disk, so that a killed one continues where it was.
+
+One SQLite file beside the result. A tile is entered in two steps: before its labels are written, what
+they replace is kept; after, the tile is entered as done and the copy dropped, in one transaction. A
+process killed in between finds the copy at the next start, puts it back, and does the tile again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.prediction.link import Links
+from napari_cupre.prediction.plane import Choice
+from napari_cupre.prediction.stitch import RECORD, Patch
+from napari_cupre.prediction.tiles import Region
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS settings (document TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS choice (diameter REAL NOT NULL, score REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS tiles (plane INTEGER, tile INTEGER, fault TEXT, PRIMARY KEY (plane, tile));
+CREATE TABLE IF NOT EXISTS cells (
+    plane INTEGER, row INTEGER, x1 REAL, y1 REAL, x2 REAL, y2 REAL, score REAL,
+    kind INTEGER, tile INTEGER, cut INTEGER, alive INTEGER, PRIMARY KEY (plane, row));
+CREATE TABLE IF NOT EXISTS undo (plane INTEGER, y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER, labels BLOB);
+CREATE TABLE IF NOT EXISTS linking (z INTEGER, t INTEGER);
+CREATE TABLE IF NOT EXISTS links (plane INTEGER PRIMARY KEY, ids BLOB);
+CREATE TABLE IF NOT EXISTS linked (plane INTEGER, block INTEGER, PRIMARY KEY (plane, block));
+"""
+
+
+class Ledger:
+    """The file of one prediction.
+
+    Parameters
+    ----------
+    path : made if it is not there.
+    settings : what the result depends on, JSON values; an unfinished job with others is not continued.
+
+    Raises
+    ------
+    InputError
+        If the file belongs to a job with other settings, or is damaged.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        try:
+            self._base = sqlite3.connect(path)
+            self._base.executescript(_TABLES)
+            self._check(settings)
+        except sqlite3.OperationalError as error:
+            raise EnvironmentFault(f'"{path}" cannot be written ({error}): choose another folder.') from error
+        except sqlite3.DatabaseError as error:
+            raise InputError(f'"{path}" is damaged ({error}): delete it to start this image anew.') from error
+
+    def _check(self, settings: dict[str, Any]) -> None:
+        found = self._base.execute("SELECT document FROM settings").fetchone()
+        if found is None:
+            with self._base:
+                self._base.execute("INSERT INTO settings VALUES (?)", (json.dumps(settings),))
+            return
+        before = json.loads(found[0])
+        now = json.loads(json.dumps(settings))
+        other = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        if other:
+            self._base.close()
+            raise InputError(
+                f'"{self.path}" belongs to an unfinished prediction with another {" and ".join(other)}: '
+                "repeat it with the same, or delete that file to start anew."
+            )
+
+    def close(self) -> None:
+        self._base.close()
+
+    def choice(self, choose: Callable[[], Choice]) -> Choice:
+        """The diameter by which the tiles are planned, and the score: chosen once, then kept."""
+        found = self._base.execute("SELECT diameter, score FROM choice").fetchone()
+        if found is not None:
+            return Choice(*found)
+        choice = choose()
+        with self._writing():
+            self._base.execute("INSERT INTO choice VALUES (?, ?)", (choice.diameter, choice.score))
+        return choice
+
+    def done(self, plane: int) -> set[int]:
+        """Indices of the tiles that are painted."""
+        query = "SELECT tile FROM tiles WHERE plane = ? AND fault IS NULL"
+        return {tile for (tile,) in self._base.execute(query, (plane,))}
+
+    def records(self, plane: int) -> np.ndarray:
+        """The stitcher's records of a plane (see `stitch.RECORD`)."""
+        query = "SELECT x1, y1, x2, y2, score, kind, tile, cut, alive FROM cells WHERE plane = ? ORDER BY row"
+        rows = [(row[:4], *row[4:]) for row in self._base.execute(query, (plane,))]
+        return np.array(rows, dtype=RECORD)
+
+    def keep(self, plane: int, patch: Patch) -> None:
+        """Remember what a patch is about to replace."""
+        blob = zlib.compress(np.ascontiguousarray(patch.before, dtype="<i4").tobytes(), 1)
+        with self._writing():
+            self._base.execute("DELETE FROM undo")
+            self._base.execute("INSERT INTO undo VALUES (?, ?, ?, ?, ?, ?)", (plane, *patch.region, blob))
+
+    def enter(self, plane: int, tile: int, rows: np.ndarray, records: np.ndarray) -> None:
+        """Enter a tile as done, with the records that it made or changed."""
+        with self._writing():
+            self._base.executemany(
+                "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                _cells(plane, rows, records),
+            )
+            self._base.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, NULL)", (plane, tile))
+            self._base.execute("DELETE FROM undo")
+
+    def fail(self, plane: int, tile: int, fault: str) -> None:
+        """Enter a tile as one that could not be read; the next run tries it again."""
+        with self._writing():
+            self._base.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", (plane, tile, fault))
+
+    def faults(self) -> list[str]:
+        """What was wrong with tiles that could not be read."""
+        query = "SELECT fault FROM tiles WHERE fault IS NOT NULL ORDER BY plane, tile"
+        return [fault for (fault,) in self._base.execute(query)]
+
+    def undone(self) -> tuple[int, Region, np.ndarray] | None:
+        """Plane, region and labels to put back, where a tile was interrupted while it was written."""
+        found = self._base.execute("SELECT * FROM undo").fetchone()
+        if found is None:
+            return None
+        plane, *corners, blob = found
+        region = Region(*corners)
+        return plane, region, np.frombuffer(zlib.decompress(blob), dtype="<i4").reshape(region.shape)
+
+    def forget_undo(self) -> None:
+        """What was to be put back is."""
+        with self._writing():
+            self._base.execute("DELETE FROM undo")
+
+    def cells(self) -> Iterator[tuple[int, int, float, float, float, float, float, int]]:
+        """Plane, label, x1, y1, x2, y2, score and class of every cell."""
+        query = (
+            "SELECT plane, row + 1, x1, y1, x2, y2, score, kind FROM cells WHERE alive ORDER BY plane, row"
+        )
+        yield from self._base.execute(query)
+
+    def count(self) -> int:
+        return int(self._base.execute("SELECT COUNT(*) FROM cells WHERE alive").fetchone()[0])
+
+    def linking(self) -> Links | None:
+        """Along which axes the planes are being linked; None while they are not."""
+        found = self._base.execute("SELECT z, t FROM linking").fetchone()
+        return None if found is None else Links(bool(found[0]), bool(found[1]))
+
+    def begin_linking(self, links: Links, tables: Sequence[np.ndarray]) -> None:
+        """From now on blocks are rewritten by the table of their plane, from its labels to lasting ones."""
+        blobs = (zlib.compress(table.astype("<i4").tobytes(), 1) for table in tables)
+        with self._writing():
+            self._base.execute("INSERT INTO linking VALUES (?, ?)", [int(each) for each in links])
+            self._base.executemany("INSERT INTO links VALUES (?, ?)", enumerate(blobs))
+
+    def link_table(self, plane: int) -> np.ndarray:
+        """int32, the lasting label of every label of a plane; 0 where it has no px."""
+        (blob,) = self._base.execute("SELECT ids FROM links WHERE plane = ?", (plane,)).fetchone()
+        return np.frombuffer(zlib.decompress(blob), dtype="<i4").astype(np.int32)
+
+    def linked(self, plane: int) -> set[int]:
+        """Blocks of a plane that hold lasting labels."""
+        query = "SELECT block FROM linked WHERE plane = ?"
+        return {block for (block,) in self._base.execute(query, (plane,))}
+
+    def enter_linked(self, plane: int, block: int, linked: bool) -> None:
+        """Enter that a block is rewritten, to lasting labels or back."""
+        change = "INSERT INTO linked VALUES (?, ?)"
+        if not linked:
+            change = "DELETE FROM linked WHERE plane = ? AND block = ?"
+        with self._writing():
+            self._base.execute(change, (plane, block))
+            self._base.execute("DELETE FROM undo")
+
+    def end_linking(self) -> None:
+        """Every block holds its plane's own labels again."""
+        with self._writing():
+            for table in ("linking", "links", "linked"):
+                self._base.execute(f"DELETE FROM {table}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction."""
+        try:
+            with self._base:
+                yield
+        except sqlite3.OperationalError as error:
+            raise EnvironmentFault(
+                f'"{self.path}" could not be written ({error}): free some space, then run the same again; '
+                "it continues where it was."
+            ) from error
+
+
+def _cells(plane: int, rows: np.ndarray, records: np.ndarray) -> Iterable[tuple[Any, ...]]:
+    """One tuple of plain values per changed row."""
+    for row, record in zip(rows.tolist(), records[rows]):
+        box = (float(value) for value in record["box"])
+        flags = (int(record[name]) for name in ("kind", "tile", "cut", "alive"))
+        yield (plane, row, *box, float(record["score"]), *flags)

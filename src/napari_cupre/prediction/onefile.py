@@ -1,0 +1,213 @@
+"""One file of a folder, from reading to writing; runs in this process, another one, or on a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError, EnvironmentFault
+from napari_cupre.events import Event, Finished, Notice, Progress
+from napari_cupre.io.files import image_stem
+from napari_cupre.io.images import read_image
+from napari_cupre.io.writers import choose_formats, write
+from napari_cupre.io.writers.cells import collect
+from napari_cupre.io.writers.coco_writer import coco_records
+from napari_cupre.model.zoo import find_model, open_model
+from napari_cupre.prediction.big import ledger_path, predict_big
+from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.limits import is_big
+from napari_cupre.prediction.stack import PredictOptions, is_of_other_size, predict_image
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """What every file of a run has in common; plain values, to be sent anywhere.
+
+    Attributes
+    ----------
+    model : name or path; a path must be the same on every machine.
+    out : folder of the results.
+    formats : out of "tif", "roi", "coco", "geojson", "csv".
+    options : see `PredictOptions`.
+    axes : letters that overrule what the files say, or None.
+    device : "auto", "cpu", "cuda" or "mps".
+    seed : of the random weights of the model "scratch".
+    """
+
+    model: str
+    out: str
+    formats: tuple[str, ...] = ("tif",)
+    options: PredictOptions = field(default_factory=PredictOptions)
+    axes: str | None = None
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What became of one file.
+
+    Attributes
+    ----------
+    path : the file.
+    cells : number of cells.
+    complete : False where parts could not be read.
+    outputs : the files that were written.
+    notices : what was odd, one sentence each.
+    fault : why there is no result, one sentence; "" if there is one.
+    fatal : the fault will meet every other file too (full disk).
+    records : entries for `predictions.json`, if it was asked for.
+    seconds : how long it took.
+    """
+
+    path: str
+    cells: int = 0
+    complete: bool = True
+    outputs: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    fault: str = ""
+    fatal: bool = False
+    records: tuple[dict[str, Any], ...] = ()
+    seconds: float = 0.0
+
+
+_ONE_AT_A_TIME = Lock()
+"""The workers of a cluster may be threads of one process, and share its network: that uses all processors by
+itself, and in OpenVINO's form cannot serve two callers.
+"""
+
+
+def predict_file(job: FileJob, path: str) -> FileOutcome:
+    """Predict one file and write its results; what goes wrong is in the outcome."""
+    steps = iter_file(job, path)
+    with _ONE_AT_A_TIME:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+
+
+def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]:
+    """`predict_file` as a generator of its progress in tiles and planes; returns the outcome."""
+    start = time.perf_counter()
+    try:
+        detector = ready_detector(job.model, job.device, job.seed)
+        image = read_image(path, job.axes, partial=True)
+        one = _big if is_big(image) else _small
+        outcome = yield from one(job, detector, image)
+    except CupreError as error:
+        return FileOutcome(path, fault=_named(str(error), path), fatal=isinstance(error, EnvironmentFault))
+    except MemoryError:
+        return FileOutcome(path, fault=f'"{path}" does not fit into memory: save it as OME-Zarr.')
+    except Exception as error:
+        # One file must not end a run of thousands, whatever it makes of our code.
+        return FileOutcome(
+            path, fault=f'"{path}" failed ({type(error).__name__}: {error}): please report it.'
+        )
+    return FileOutcome(**outcome, path=path, seconds=time.perf_counter() - start)
+
+
+def ready_detector(model: str, device: str, seed: int) -> Detector:
+    """The model made ready, once per process and state of its file."""
+    path = find_model(model).path
+    stat = None if path is None else path.stat()
+    return _ready_detector(model, device, seed, None if stat is None else (stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _ready_detector(model: str, device: str, seed: int, state: tuple[int, int] | None) -> Detector:
+    return Detector(open_model(model, device, seed))
+
+
+def output_paths(job: FileJob, path: str) -> list[Path]:
+    """The files that a small image's prediction leaves, `predictions.json` left out."""
+    chosen = [each for each in choose_formats(job.formats) if each.name != "coco"]
+    return [Path(job.out) / f"{image_stem(path)}{each.ending}" for each in chosen]
+
+
+def big_output(job: FileJob, path: str) -> Path:
+    """Where the labels of a big image go."""
+    return Path(job.out) / f"{image_stem(path)}.zarr"
+
+
+def _small(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
+    """An image that fits into memory: all formats."""
+    notices = list(image.notices)
+    result = yield from _heard(predict_image(detector, image, job.options), image, notices)
+    names = detector.model.info.classes
+    stem = image_stem(image.path or image.name)
+    chosen = [each.name for each in choose_formats(job.formats)]
+    outputs: list[Path] = []
+    if files := [name for name in chosen if name != "coco"]:
+        outputs = write(
+            result.planes,
+            Path(job.out) / stem,
+            files,
+            image=image,
+            labels=result.labels,
+            class_names=names,
+            is_partial=not result.complete,
+        )
+    records: tuple[dict[str, Any], ...] = ()
+    if "coco" in chosen:
+        cells = collect(
+            result.planes,
+            image=image,
+            name=stem,
+            labels=result.labels,
+            class_names=names,
+            is_partial=not result.complete,
+        )
+        records = tuple(coco_records(cells))
+    return {
+        "cells": result.count,
+        "complete": result.complete,
+        "outputs": tuple(map(str, outputs)),
+        "notices": tuple(notices),
+        "records": records,
+    }
+
+
+def _big(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
+    """An image that goes to an OME-Zarr tile by tile."""
+    out = big_output(job, str(image.path or image.name))
+    notices = [f"{image.name} is large: its labels are written as OME-Zarr."]
+    result = yield from _heard(predict_big(detector, image, out, job.options), image, notices)
+    outputs = (str(out), str(result.table)) if not ledger_path(out).exists() else ()
+    return {
+        "cells": result.count,
+        "complete": result.complete,
+        "outputs": outputs,
+        "notices": tuple(notices),
+    }
+
+
+def _heard(
+    steps: Generator[Event, None, Result], image: CellImage, notices: list[str]
+) -> Generator[Progress, None, Result]:
+    """Pass on the progress of a prediction, note what is odd, and return its result."""
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            return end.value
+        if isinstance(event, Progress):
+            yield Progress(event.done, event.total, image.name)
+        elif isinstance(event, Notice):
+            notices.append(event.message)
+        elif isinstance(event, Finished) and is_of_other_size(event.result):
+            notices.append(f"{image.name}: {event.verdict}")
+
+
+def _named(message: str, path: str) -> str:
+    """The message with the file's name in it."""
+    return message if Path(path).name in message else f'"{path}": {message}'

@@ -1,0 +1,90 @@
+"""AMT2, alternate multi-task pre-training (Liao et al., "CUPre", arXiv 2310.03981).
+
+In every iteration the backbone takes a step of momentum contrast on unlabelled cell images, then the whole
+network takes a step of instance segmentation on the labelled source: two updates, one after the other, each
+with its own optimiser. The two baselines of the paper are the same loop with one of the steps left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.pretraining.batchnorm import DomainStatistics
+from napari_cupre.pretraining.contrast import ContrastiveObjective
+from napari_cupre.pretraining.pretrain_optimiser import AveragedWeights, cosine
+from napari_cupre.pretraining.pretrain_settings import PretrainSettings
+from napari_cupre.pretraining.ranks import Ranks
+from napari_cupre.pretraining.sources import FieldBatch
+from napari_cupre.pretraining.tasks import ContrastiveTask, Iteration, Moment, SupervisedTask
+from napari_cupre.pretraining.views import ViewBatch
+
+
+class Amt2:
+    """The network, what trains it, and one iteration of that.
+
+    Parameters
+    ----------
+    network : the network to train, on its device.
+    objective : the contrastive objective, on the same device; None for the supervised baseline.
+    settings : of the run.
+    ranks : the processes of the run.
+
+    Attributes
+    ----------
+    statistics : the BatchNorm statistics of both domains.
+    average : running average of weights and statistics, which is what is saved as the model.
+    contrastive, supervised : the tasks; None for the one that a baseline leaves out.
+    """
+
+    def __init__(
+        self,
+        network: CellRCNN,
+        objective: ContrastiveObjective | None,
+        settings: PretrainSettings,
+        ranks: Ranks,
+    ) -> None:
+        self.network = network
+        self.settings = settings
+        self.statistics = DomainStatistics(network, settings.norm, network.backbone)
+        self.average = AveragedWeights(network, settings.norm, settings.average)
+        self.contrastive: ContrastiveTask | None = None
+        self.supervised: SupervisedTask | None = None
+        if objective is not None:
+            self.contrastive = ContrastiveTask(network, objective, self.statistics, settings, ranks)
+        if settings.supervised:
+            self.supervised = SupervisedTask(network, self.statistics, settings, ranks)
+
+    def iterate(
+        self, step: int, fraction: float, views: Iterator[ViewBatch], fields: Iterator[FieldBatch]
+    ) -> Iteration:
+        """One iteration: the contrastive steps, the supervised steps, the average.
+
+        Parameters
+        ----------
+        step : iterations done so far.
+        fraction : used share of the budget, for the schedules.
+        views, fields : this process's share of the batches.
+        """
+        done = Iteration()
+        gradients = []
+        is_measured = self.settings.cosine_every > 0 and step % self.settings.cosine_every == 0
+        if self.contrastive is not None:
+            for part in range(self.settings.contrastive_steps):
+                self.contrastive.step(Moment(step, part, fraction), next(views), done)
+            if is_measured:
+                gradients.append(self.contrastive.updater.shared_gradient())
+        if self.supervised is not None:
+            for part in range(self.settings.supervised_steps):
+                self.supervised.step(Moment(step, part, fraction), next(fields), done)
+                if self.contrastive is not None:
+                    # This step moves the query encoder too: without following it here as well, the key
+                    # encoder would lag twice as far.
+                    self.contrastive.follow()
+            if is_measured:
+                gradients.append(self.supervised.updater.shared_gradient())
+        if len(gradients) == 2:
+            done.metrics["gradient_cosine"] = cosine(*gradients)
+        self.average.update(self.network, self.statistics, step)
+        done.losses["total"] = sum(done.losses.values())
+        return done

@@ -1,0 +1,59 @@
+"""Drawing unlabelled images evenly over looks: a rare stain is seen as often as a common one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.evaluation.features import read_features
+from napari_cupre.evaluation.looks import measure_diversity
+from napari_cupre.events import Event
+from napari_cupre.io.files import atomic_write
+from napari_cupre.io.unlabelled import UnlabelledIndex
+from napari_cupre.model.checkpoint import Model
+
+#: Images that are looked at; the others take the weight of their neighbour in the list, which has mostly come
+#: from the same folder and acquisition.
+LOOKED_AT = 5_000
+
+
+def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -> Iterator[Event]:
+    """Find how often each file should be drawn and write it, for `read_weights`.
+
+    Parameters
+    ----------
+    path : the file to write, .npy.
+    model : whose backbone looks at the images.
+    """
+    numbers = np.unique(np.linspace(0, len(index) - 1, min(LOOKED_AT, len(index))).astype(int))
+    by_path = {index[int(number)]: int(number) for number in numbers}
+    features = yield from read_features(list(by_path), model, seed=seed)
+    looked_at = np.array([by_path[image] for image in features.paths])
+    weights = measure_diversity(features, seed=seed).weights()
+    nearest = np.searchsorted((looked_at[1:] + looked_at[:-1]) / 2, np.arange(len(index)))
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, weights[nearest].astype(np.float32), allow_pickle=False)
+
+
+def read_weights(path: Path, index: UnlabelledIndex) -> np.ndarray:
+    """The weights of an index's files, float32 (len(index),).
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or of another index.
+    """
+    try:
+        weights = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(
+            f"The weights {path} are damaged ({error}); remove the file to make them anew."
+        ) from error
+    if weights.shape != (len(index),):
+        raise InputError(
+            f"The weights {path} belong to another set of images; remove the file to make them anew."
+        )
+    return weights

@@ -1,0 +1,133 @@
+"""BatchNorm over two domains, and over parts of a batch.
+
+The contrastive step shows the backbone cells, the supervised step the source. One set of running statistics
+would be a mixture that fits neither. Three modes:
+
+frozen
+    The statistics of the start are used and kept, in both steps (for a well-trained start).
+shared
+    One set for both, as a plain loop would have it.
+dual
+    One set for each; affine weights are shared (domain-specific statistics: Chang et al., CVPR 2019, who also
+    split the affine part). Which set the finished model carries is a setting.
+
+Neck and heads see the source alone and have one set in every mode.
+
+The sets are exchanged in the buffers of the BatchNorm layers themselves, so that any backbone works unchanged
+and its state dict keeps its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from napari_cupre.pretraining.pretrain_settings import Domain, Mode
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+class DomainStatistics:
+    """The running statistics of a network's BatchNorm layers, one set per domain.
+
+    Parameters
+    ----------
+    network : whose BatchNorm layers are governed; it stands in the domain "cells".
+    mode : frozen, shared or dual.
+    both : the part of the network that both domains pass, which alone has two sets if dual; None = all of it.
+    """
+
+    def __init__(self, network: nn.Module, mode: Mode, both: nn.Module | None = None) -> None:
+        self.mode = mode
+        self.domain: Domain = "cells"
+        self._layers = {name: m for name, m in network.named_modules() if isinstance(m, _BATCH_NORMS)}
+        self._network = network
+        self._two: dict[str, nn.Module] = {}
+        if mode == "dual":
+            passed = set((network if both is None else both).modules())
+            self._two = {name: layer for name, layer in self._layers.items() if layer in passed}
+        self._other = {name: tensor.clone() for name, tensor in _buffers(self._two)}
+
+    @contextmanager
+    def training(self, domain: Domain) -> Iterator[None]:
+        """The network in training mode, its BatchNorm layers with the statistics of `domain`."""
+        with self.standing_in(domain):
+            self._network.train()
+            if self.mode == "frozen":
+                for layer in self._layers.values():
+                    layer.eval()
+            yield
+
+    @contextmanager
+    def standing_in(self, domain: Domain) -> Iterator[None]:
+        """The statistics of `domain` are those in the network, inside the block."""
+        before = self.domain
+        self._switch(domain)
+        try:
+            yield
+        finally:
+            self._switch(before)
+
+    def _switch(self, domain: Domain) -> None:
+        if domain != self.domain:
+            for prefix, layer in self._two.items():
+                for key in [key for key, _ in layer.named_buffers(recurse=False)]:
+                    # Exchanged as objects: a backward pass still to come refers to those of its forward pass.
+                    name = f"{prefix}.{key}"
+                    layer._buffers[key], self._other[name] = self._other[name], layer._buffers[key]  # type: ignore
+        self.domain = domain
+
+    def state(self) -> dict[str, Tensor]:
+        """The set that is not in the network (the source's); empty unless dual."""
+        return self._other
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        for name, tensor in self._other.items():
+            tensor.copy_(tensors[name])
+
+    def average_over(self, mean: Callable[[Tensor], Tensor]) -> None:
+        """Make the statistics of all processes alike: each has seen its own parts of the batches.
+
+        Parameters
+        ----------
+        mean : returns the mean of a tensor over the processes.
+        """
+        for _, tensor in _buffers(self._layers):
+            _average(tensor, mean)
+        for tensor in self._other.values():
+            _average(tensor, mean)
+
+
+def _buffers(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    """The statistics of layers by name."""
+    for name, layer in layers.items():
+        for key, tensor in layer.named_buffers(recurse=False):
+            yield f"{name}.{key}", tensor
+
+
+def _average(tensor: Tensor, mean: Callable[[Tensor], Tensor]) -> None:
+    if tensor.is_floating_point():
+        tensor.copy_(mean(tensor))
+
+
+def in_groups(encode: Callable[[Tensor], Sequence[Tensor]], images: Tensor, groups: int) -> list[Tensor]:
+    """Encode a batch in equal parts, so that BatchNorm sees each part alone.
+
+    A query and its key must not share batch statistics, or the network tells them from the negatives by these
+    ("cheats", He et al., CVPR 2020, section 3.3). With keys in shuffled order their parts differ.
+
+    Parameters
+    ----------
+    encode : maps (b, 3, H, W) to a sequence of maps.
+    images : (B, 3, H, W), B a multiple of `groups`.
+
+    Returns
+    -------
+    list of Tensor
+        As `encode` gives for the whole batch.
+    """
+    parts = [encode(part) for part in images.chunk(groups)]
+    return [torch.cat(maps) for maps in zip(*parts)]

@@ -1,0 +1,331 @@
+"""Momentum contrast: query and key encoder, queue, and the objectives MoCo v2 and DenseCL.
+
+Sources: He et al., "Momentum Contrast", CVPR 2020; Chen et al., "Improved Baselines with Momentum Contrastive
+Learning", arXiv 2003.04297 (v2: MLP head, temperature 0.2); Wang et al., "Dense Contrastive Learning for
+Self-Supervised Visual Pre-Training", CVPR 2021.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_cupre.errors import InputError
+from napari_cupre.pretraining.batchnorm import in_groups
+from napari_cupre.pretraining.ranks import Ranks
+
+#: Longest queue: MoCo's own; and the one for a set of a few thousand images (method: official small-data
+#: settings).
+LONG_QUEUE, SHORT_QUEUE = 65_536, 4_096
+MANY_CROPS = 20_000
+
+#: Fewer batches of negatives than this teach nothing but the set itself.
+LEAST_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class ContrastSettings:
+    """Length of the queue, size of an embedding, temperature, momentum, parts of a batch for BatchNorm."""
+
+    queue: int
+    dim: int = 128
+    temperature: float = 0.2
+    momentum: float = 0.99
+    bn_splits: int = 4
+
+
+@dataclass
+class Contrasted:
+    """The loss with its gradient, the share of queries that found their key, the keys of all processes."""
+
+    loss: Tensor
+    accuracy: Tensor
+    keys: list[Tensor]
+
+
+class ContrastiveObjective(nn.Module, ABC):
+    """What AMT2's first step trains the backbone with; another one is registered in `OBJECTIVES`.
+
+    Its state dict holds key encoder, heads and queue, and not the query backbone, which belongs to the
+    network.
+    """
+
+    @abstractmethod
+    def contrast(
+        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Ranks
+    ) -> Contrasted:
+        """Loss of a batch of view pairs.
+
+        Parameters
+        ----------
+        backbone : the query backbone.
+        query, key : (B, 3, H, W), standardised; this process's share of the global batch.
+        order : permutation of the global batch, in which the keys are encoded.
+        """
+
+    @abstractmethod
+    def enqueue(self, keys: list[Tensor]) -> None:
+        """Put the keys of all processes into the queue, in place of the oldest."""
+
+    @abstractmethod
+    def follow(self, backbone: nn.Module) -> None:
+        """Move the key encoder towards the query encoder."""
+
+    @abstractmethod
+    def trained(self) -> Iterator[nn.Parameter]:
+        """Parameters beside the backbone's that the optimiser updates."""
+
+
+def oldest_sound_key(momentum: float, updates: int) -> int:
+    """How many iterations a key may wait in the queue: half the memory of the key encoder.
+
+    An older key was made by a visibly different encoder, and the network learns to tell a query's own key
+    from the queue by its freshness instead of by what it shows. MoCo v1, v2 and the official small-data
+    settings all keep to this; a queue of 4,096 with a batch of 16 and a momentum of 0.99 does not.
+
+    Parameters
+    ----------
+    momentum : of one update of the key encoder.
+    updates : of the key encoder in one iteration.
+    """
+    return max(LEAST_BATCHES, round(0.5 / (1.0 - momentum**updates)))
+
+
+def queue_length(
+    distinct: int, batch: int, asked: int | None = None, oldest: int = LONG_QUEUE
+) -> tuple[int, str]:
+    """Length of a queue that holds no crop twice and no key that is too old.
+
+    Parameters
+    ----------
+    distinct : number of crops that do not overlap.
+    batch : global batch; the length is a multiple of it.
+    asked : wanted length; None = 65,536, or 4,096 where there are fewer than 20,000 crops, and no key older
+        than `oldest`.
+    oldest : see `oldest_sound_key`.
+
+    Returns
+    -------
+    length, remark
+        The remark is empty unless the queue is shorter than wanted, or was asked to be longer than is sound.
+
+    Raises
+    ------
+    InputError
+        If there are too few images for any queue.
+    """
+    usual = min(LONG_QUEUE if distinct >= MANY_CROPS else SHORT_QUEUE, oldest * batch)
+    wanted = (asked if asked is not None else usual) // batch * batch
+    length = min(wanted, LONG_QUEUE, distinct - batch) // batch * batch
+    if length < LEAST_BATCHES * batch:
+        raise InputError(
+            f"The unlabelled images hold about {distinct} distinct crops, too few for contrast in batches of "
+            f"{batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
+        )
+    if length >= wanted:
+        if length > oldest * batch:
+            return length, (
+                f"The queue was asked to hold {length} keys: some wait {length // batch} iterations, longer "
+                f"than the {oldest} in which the key encoder stays alike, and are told by their age."
+            )
+        return length, ""
+    return length, (
+        f"The queue holds {length} keys instead of {wanted}, since the unlabelled images hold about "
+        f"{distinct} distinct crops."
+    )
+
+
+class Queue(nn.Module):
+    """The last `length` keys, float32 (length, dim), unit vectors; the oldest are replaced."""
+
+    keys: Tensor
+    place: Tensor
+
+    def __init__(self, length: int, dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("keys", F.normalize(torch.randn(length, dim, generator=generator), dim=1))
+        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def put(self, keys: Tensor) -> None:
+        start = int(self.place)
+        self.keys[start : start + len(keys)] = keys
+        self.place.fill_((start + len(keys)) % len(self.keys))
+
+
+class MoCoV2(ContrastiveObjective):
+    """MoCo v2: one embedding per image against a queue of keys.
+
+    Parameters
+    ----------
+    backbone : the query backbone; the key encoder starts as its copy. It is not part of this module.
+    settings : see `ContrastSettings`.
+    generator : for the queue's first content.
+    """
+
+    queue_count: ClassVar[int] = 1
+
+    def __init__(self, backbone: nn.Module, settings: ContrastSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        self.settings = settings
+        self.head = self._make_head(_last_channels(backbone), settings.dim)
+        self.key_backbone = copy.deepcopy(backbone).requires_grad_(False)
+        self.key_head = copy.deepcopy(self.head).requires_grad_(False)
+        self.queues = nn.ModuleList(
+            Queue(settings.queue, settings.dim, generator) for _ in range(self.queue_count)
+        )
+
+    def _make_head(self, channels: int, dim: int) -> nn.Module:
+        return GlobalHead(channels, dim)
+
+    def _negatives(self, number: int) -> Tensor:
+        return cast(Queue, self.queues[number]).keys
+
+    def contrast(
+        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Ranks
+    ) -> Contrasted:
+        """See `ContrastiveObjective.contrast`."""
+        groups = self.settings.bn_splits // ranks.world
+        features = in_groups(backbone, query, groups)[-1]
+        with torch.no_grad():
+            self.key_backbone.train(any(m.training for m in backbone.modules() if _is_norm(m)))
+            shuffled = ranks.gather(key)[order][ranks.part(len(order)).start :][: len(key)]
+            shuffled_features = in_groups(self.key_backbone, shuffled, groups)[-1]
+            back = torch.argsort(order)
+            key_features = ranks.gather(shuffled_features)[back][ranks.part(len(order)).start :][: len(key)]
+        return self._contrasted(features, key_features, ranks)
+
+    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Ranks) -> Contrasted:
+        query = self.head(features)
+        with torch.no_grad():
+            key = self.key_head(key_features)
+        loss, accuracy = info_nce(query, key, self._negatives(0), self.settings.temperature)
+        return Contrasted(loss, accuracy, [ranks.gather(key)])
+
+    def enqueue(self, keys: list[Tensor]) -> None:
+        """See `ContrastiveObjective.enqueue`."""
+        for queue, new in zip(self.queues, keys, strict=True):
+            cast(Queue, queue).put(new)
+
+    @torch.no_grad()
+    def follow(self, backbone: nn.Module) -> None:
+        """See `ContrastiveObjective.follow`: exponential moving average of all parameters."""
+        for slow, fast in ((self.key_backbone, backbone), (self.key_head, self.head)):
+            keys: list[Tensor] = list(slow.parameters())
+            queries: list[Tensor] = list(fast.parameters())
+            torch._foreach_lerp_(keys, queries, 1.0 - self.settings.momentum)
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """See `ContrastiveObjective.trained`."""
+        return self.head.parameters()
+
+
+class DenseCL(MoCoV2):
+    """DenseCL: half of the loss is MoCo v2's, half contrasts places of the feature map.
+
+    Each place of the query's map is drawn to the key's place whose backbone feature is most alike, and away
+    from a queue of the other images' mean dense keys.
+    """
+
+    queue_count: ClassVar[int] = 2
+
+    def _make_head(self, channels: int, dim: int) -> nn.Module:
+        return BothHeads(channels, dim)
+
+    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Ranks) -> Contrasted:
+        query, dense = self.head(features)
+        with torch.no_grad():
+            key, dense_key = self.key_head(key_features)
+            alike = F.normalize(features.float().flatten(2), dim=1).transpose(1, 2) @ F.normalize(
+                key_features.float().flatten(2), dim=1
+            )
+            partner = alike.argmax(2)
+            positive = torch.gather(dense_key, 1, partner[..., None].expand(-1, -1, dense_key.shape[2]))
+            mean_key = F.normalize(dense_key.mean(1), dim=1)
+        temperature = self.settings.temperature
+        loss, accuracy = info_nce(query, key, self._negatives(0), temperature)
+        dense_loss, _ = info_nce(dense.flatten(0, 1), positive.flatten(0, 1), self._negatives(1), temperature)
+        return Contrasted((loss + dense_loss) / 2, accuracy, [ranks.gather(key), ranks.gather(mean_key)])
+
+
+class GlobalHead(nn.Module):
+    """Mean over the map, then a two-layer perceptron: (B, C, H, W) -> unit vectors (B, dim), float32."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels, channels)
+        self.out = nn.Linear(channels, dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled = features.mean((2, 3))
+        return F.normalize(self.out(F.relu(self.hidden(pooled))).float(), dim=1)
+
+
+class DenseHead(nn.Module):
+    """The same at every place of the map: (B, C, H, W) -> unit vectors (B, H * W, dim), float32."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels, channels)
+        self.out = nn.Linear(channels, dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        places = features.flatten(2).transpose(1, 2)
+        return F.normalize(self.out(F.relu(self.hidden(places))).float(), dim=2)
+
+
+class BothHeads(nn.Module):
+    """The embedding of the image and those of its places."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.whole = GlobalHead(channels, dim)
+        self.dense = DenseHead(channels, dim)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.whole(features), self.dense(features)
+
+
+def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """InfoNCE loss of unit vectors, in float32, and the share of queries nearer to their key than to any
+    negative.
+
+    Parameters
+    ----------
+    query, key : (B, dim).
+    negatives : (K, dim).
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        own = (query * key).sum(1, keepdim=True)
+        logits = torch.cat([own, query @ negatives.clone().T], dim=1) / temperature
+        loss = F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.int64))
+    return loss, (logits.argmax(1) == 0).float().mean().detach()
+
+
+OBJECTIVES: dict[str, Callable[[nn.Module, ContrastSettings, torch.Generator], ContrastiveObjective]] = {
+    "mocov2": MoCoV2,
+    "densecl": DenseCL,
+}
+
+
+def make_objective(
+    name: str, backbone: nn.Module, settings: ContrastSettings, generator: torch.Generator
+) -> ContrastiveObjective:
+    """The objective registered under `name` (mocov2 or densecl)."""
+    return OBJECTIVES[name](backbone, settings, generator)
+
+
+def _last_channels(backbone: nn.Module) -> int:
+    channels = backbone.channels
+    return int(channels[-1])  # type: ignore[index, arg-type]
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)

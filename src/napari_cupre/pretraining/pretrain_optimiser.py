@@ -1,0 +1,133 @@
+"""Optimisers, schedules and the average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.pretraining.batchnorm import DomainStatistics, Mode
+
+#: The learning rate ends at this share of its peak.
+_LAST = 0.02
+
+
+def learning_rate_factor(step: int, fraction: float, warmup: int) -> float:
+    """Linear warm-up over `warmup` steps, times a cosine over the share of the budget that is used up.
+
+    Parameters
+    ----------
+    step : steps done so far.
+    fraction : used share of the budget, 0 to 1.
+    """
+    warm = min(1.0, (step + 1) / max(1, warmup))
+    return warm * (_LAST + (1.0 - _LAST) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, fraction))))
+
+
+@dataclass
+class Updater:
+    """A task's optimiser with its own schedule; the two tasks share parameters but no momentum.
+
+    Attributes
+    ----------
+    optimiser : its parameter groups hold their peak learning rate as "peak".
+    parameters : all that it updates.
+    shared : the backbone's among them, on which the tasks meet.
+    """
+
+    optimiser: torch.optim.Optimizer
+    parameters: list[nn.Parameter]
+    shared: list[nn.Parameter]
+    warmup: int
+    clip: float
+
+    def set_rate(self, step: int, fraction: float) -> float:
+        """Set the learning rates of this step; returns that of the first group."""
+        factor = learning_rate_factor(step, fraction, self.warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def zero_grad(self) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def step(self) -> Tensor:
+        """Clip the gradients, update, and return the norm before clipping."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        if torch.isfinite(norm):  # one broken batch must not end a run of days
+            self.optimiser.step()
+        return norm
+
+    def shared_gradient(self) -> Tensor:
+        """The gradient on the backbone as one vector, zeros where there is none."""
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.shared]
+        return torch.cat([part.detach().flatten() for part in parts])
+
+
+def make_updater(
+    groups: Iterable[tuple[Iterable[nn.Parameter], float]],
+    shared: Iterable[nn.Parameter],
+    *,
+    weight_decay: float,
+    warmup: int,
+    clip: float,
+) -> Updater:
+    """AdamW over groups of (parameters, peak learning rate); vectors (biases, norms) are not decayed."""
+    options = []
+    everything: list[nn.Parameter] = []
+    for parameters, rate in groups:
+        trained = [p for p in parameters if p.requires_grad]
+        everything += trained
+        for decay, members in (
+            (weight_decay, [p for p in trained if p.ndim > 1]),
+            (0.0, [p for p in trained if p.ndim <= 1]),
+        ):
+            if members:
+                options.append({"params": members, "lr": rate, "peak": rate, "weight_decay": decay})
+    optimiser = torch.optim.AdamW(options, foreach=True)
+    return Updater(optimiser, everything, [p for p in shared if p.requires_grad], warmup, clip)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """Cosine of the angle between two gradients; 0 if one of them is zero."""
+    norm = float(a.norm() * b.norm())
+    return float(a @ b) / norm if norm > 0 else 0.0
+
+
+class AveragedWeights:
+    """Running average of a network's weights and BatchNorm statistics (Polyak); it is what is saved as the
+    model.
+
+    The decay grows to `decay` over the first steps, so that random weights are soon forgotten.
+
+    Attributes
+    ----------
+    network : with the averaged weights, in evaluation mode, in the domain "cells".
+    statistics : its BatchNorm statistics of both domains.
+    """
+
+    def __init__(self, network: CellRCNN, mode: Mode, decay: float) -> None:
+        self.decay = decay
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.statistics = DomainStatistics(self.network, mode, self.network.backbone)
+
+    @torch.no_grad()
+    def update(self, network: CellRCNN, statistics: DomainStatistics, step: int) -> None:
+        """Take in the weights and statistics after `step` steps."""
+        weight = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
+        _approach(self.network.state_dict(), network.state_dict(), weight)
+        _approach(self.statistics.state(), statistics.state(), weight)
+
+
+def _approach(mine: dict[str, Tensor], theirs: dict[str, Tensor], weight: float) -> None:
+    """Move tensors towards others by a share of the way; counters are copied."""
+    floats = [key for key, tensor in mine.items() if tensor.is_floating_point()]
+    if floats:
+        torch._foreach_lerp_([mine[key] for key in floats], [theirs[key] for key in floats], weight)
+    for key in mine.keys() - set(floats):
+        mine[key].copy_(theirs[key])

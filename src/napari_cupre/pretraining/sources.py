@@ -1,0 +1,271 @@
+"""The labelled sources of the supervised step, mixed by weight."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from napari_cupre.data.augment import photometric, random_crop, random_turn
+from napari_cupre.data.paste import copy_paste, cut_cells
+from napari_cupre.data.sample import Sample
+from napari_cupre.errors import InputError
+from napari_cupre.io.coco import CocoSource
+from napari_cupre.model.targets import Target, target_from_labels
+from napari_cupre.synthetic import SyntheticFields
+
+#: Large-scale jitter: a photo is resized by a factor in this range, log-uniformly, before a field is cut from
+#: it.
+JITTER = (0.3, 1.6)
+
+#: Copy-paste: how often, at most how many instances of another image, and the largest share of a field's area
+#: of one.
+_PASTE_PROBABILITY, _PASTED, _PASTE_AREA = 0.5, 8, 0.15
+
+#: Images in a row that may be unreadable.
+_TRIES = 20
+
+
+@dataclass
+class LabelledField:
+    """One labelled training image.
+
+    Attributes
+    ----------
+    image : float32 (side, side, 3), in about [0, 1].
+    labels : int32 (side, side), 0 = background.
+    known : bool (side, side); None = all. Crowd regions of COCO are unknown.
+    classes : name of the class of each label; None = "cell" for all.
+    skipped : images that could not be read on the way to this one, with the reason.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    known: np.ndarray | None = None
+    classes: dict[int, str] | None = None
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+class LabelledSource(Protocol):
+    """Something that labelled training images are drawn from."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    def draw(self, rng: np.random.Generator) -> LabelledField:
+        """One augmented field of the size that was asked for; a function of the generator's state alone."""
+        ...
+
+
+class SyntheticSource:
+    """Fields of cell-like instances drawn on the fly.
+
+    Parameters
+    ----------
+    side : of a field, px.
+    seed : of the fields.
+    diameter : the network's cell diameter; fields have from half to twice of it.
+    looks : weight of each look; None = the looks' own.
+    modules : Python modules that register further looks.
+
+    Raises
+    ------
+    InputError
+        If a module cannot be imported, or there is no such look.
+    """
+
+    name = "synthetic"
+    classes = ("cell",)
+
+    def __init__(
+        self,
+        side: int,
+        seed: int,
+        diameter: float,
+        looks: Mapping[str, float] | None = None,
+        modules: Sequence[str] = (),
+    ) -> None:
+        self.modules = tuple(modules)
+        import_looks(self.modules)
+        self.fields = SyntheticFields(
+            size=side, seed=seed, looks=looks, diameter=(max(4.0, diameter / 2), diameter * 2)
+        )
+
+    def draw(self, rng: np.random.Generator) -> LabelledField:
+        """See `LabelledSource.draw`."""
+        import_looks(self.modules)  # a loader's process may have started without them
+        drawn = self.fields[int(rng.integers(2**31))]
+        return LabelledField(drawn.image, drawn.labels)
+
+
+def import_looks(modules: Sequence[str]) -> None:
+    """Import modules that register looks; those that are imported already cost nothing.
+
+    Raises
+    ------
+    InputError
+        If one cannot be imported.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"The module {name!r} of look_modules cannot be imported ({error}): install it, or put its "
+                "folder into PYTHONPATH."
+            ) from error
+
+
+class CocoFields:
+    """Fields cut from a COCO-format source, with large-scale jitter and copy-paste (Ghiasi et al., CVPR
+    2021).
+
+    Parameters
+    ----------
+    source : the images with their instances.
+    numbers : which of its images to draw from.
+    side : of a field, px.
+    """
+
+    def __init__(self, source: CocoSource, numbers: np.ndarray, side: int) -> None:
+        self.source = source
+        self.numbers = numbers
+        self.side = side
+        self.name = str(source.index.path)
+        self.classes = tuple(source.categories)
+
+    def draw(self, rng: np.random.Generator) -> LabelledField:
+        """See `LabelledSource.draw`.
+
+        Raises
+        ------
+        InputError
+            If many images in a row cannot be read.
+        """
+        skipped: list[tuple[str, str]] = []
+        sample, classes = self._jittered(rng, skipped)
+        if rng.random() < _PASTE_PROBABILITY:
+            sample, classes = self._pasted(rng, sample, classes, skipped)
+        image = photometric(rng, sample.image)
+        names = {label: self.classes[number - 1] for label, number in classes.items()}
+        return LabelledField(image, sample.labels, sample.known, names, skipped)
+
+    def _jittered(
+        self, rng: np.random.Generator, skipped: list[tuple[str, str]]
+    ) -> tuple[Sample, dict[int, int]]:
+        """A square part of a random image at a random size, turned at random."""
+        for _ in range(_TRIES):
+            number = int(rng.choice(self.numbers))
+            try:
+                read = self.source[number]
+            except (InputError, OSError) as error:
+                skipped.append((f"{self.name}#{number}", str(error)))
+                continue
+            sample = random_crop(rng, Sample(read.image, read.labels, read.known), self.side, JITTER)
+            return random_turn(rng, sample), read.classes
+        raise InputError(
+            f"{_TRIES} images of {self.name} in a row could not be read, the last because: {skipped[-1][1]}"
+        )
+
+    def _pasted(
+        self,
+        rng: np.random.Generator,
+        sample: Sample,
+        classes: dict[int, int],
+        skipped: list[tuple[str, str]],
+    ) -> tuple[Sample, dict[int, int]]:
+        """Some instances of a second image pasted in, each keeping its class."""
+        other, other_classes = self._jittered(rng, skipped)
+        classes = dict(classes)
+        labels = [int(label) for label in np.unique(other.labels) if label]
+        rng.shuffle(labels)
+        for label in labels[: int(rng.integers(1, _PASTED + 1))]:
+            alone = np.where(other.labels == label, label, 0).astype(np.int32)
+            if np.count_nonzero(alone) > _PASTE_AREA * alone.size:
+                continue
+            donor = cut_cells(Sample(other.image, alone, other.known & ((other.labels == 0) | (alone > 0))))
+            before = int(sample.labels.max())
+            sample = copy_paste(rng, sample, donor, 1)
+            if int(sample.labels.max()) > before:
+                classes[before + 1] = other_classes[label]
+        return sample, classes
+
+
+@dataclass
+class FieldSample:
+    """A field as tensors: `image` float32 (3, side, side), its target, and the name of its source."""
+
+    image: Tensor
+    target: Target
+    source: str
+    skipped: list[tuple[str, str]]
+
+
+class MixedFields(Dataset):
+    """Sample `i` of the supervised stream: a function of the seed and `i` alone.
+
+    Parameters
+    ----------
+    sources : with their weights.
+    classes : the network's classes, in order.
+    seed : of the stream.
+    """
+
+    def __init__(
+        self, sources: Sequence[tuple[LabelledSource, float]], classes: tuple[str, ...], seed: int
+    ) -> None:
+        self.sources = [source for source, _ in sources]
+        weights = np.array([weight for _, weight in sources], dtype=np.float64)
+        self._cumulative = np.cumsum(weights / weights.sum())
+        self._numbers = {name: number for number, name in enumerate(classes, start=1)}
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> FieldSample:
+        rng = np.random.default_rng([self.seed, number])
+        chosen = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        source = self.sources[min(chosen, len(self.sources) - 1)]
+        drawn = source.draw(rng)
+        target = target_from_labels(drawn.labels, drawn.known, self._class_numbers(drawn))
+        image = torch.from_numpy(np.ascontiguousarray(drawn.image.transpose(2, 0, 1), dtype=np.float32))
+        return FieldSample(image, target, source.name, drawn.skipped)
+
+    def _class_numbers(self, drawn: LabelledField) -> dict[int, int]:
+        if drawn.classes is not None:
+            return {label: self._numbers[name] for label, name in drawn.classes.items()}
+        return {int(label): self._numbers["cell"] for label in np.unique(drawn.labels) if label}
+
+
+@dataclass
+class FieldBatch:
+    """Stacked fields: `images` float32 (B, 3, side, side) and one target each."""
+
+    images: Tensor
+    targets: list[Target]
+    skipped: list[tuple[str, str]]
+
+
+def collate_fields(samples: list[FieldSample]) -> FieldBatch:
+    return FieldBatch(
+        torch.stack([sample.image for sample in samples]),
+        [sample.target for sample in samples],
+        [skip for sample in samples for skip in sample.skipped],
+    )
+
+
+def split_numbers(count: int, seed: int, share: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the images to train on and of those held out: a `share`, at least one and at most 200.
+
+    A single image is trained on and judged on.
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    held = min(max(1, round(share * count)), 200)
+    return (order[held:], order[:held]) if count > 1 else (order, order)

@@ -1,0 +1,158 @@
+"""Two views of one crop: what a microscope varies, and nothing it does not.
+
+MoCo v2's recipe is made for photographs. Here hue and grey conversion give way to what differs between two
+images of the same cells: orientation, focus, exposure, gain, noise, the sign of contrast; and a view is never
+so small a part of its crop that it holds no cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from napari_cupre.io.unlabelled import FLAT_DEVIATION, UnlabelledCrops, smooth_deviation
+
+#: How many places of a crop are looked at for one that is not flat.
+_PLACES = 5
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """Strength of the augmentation.
+
+    Attributes
+    ----------
+    side : of a view, px.
+    min_scale : smallest share of the crop's area that a view shows.
+    gamma, contrast : the value is drawn log-uniformly from [1/x, x].
+    brightness : largest shift, in units of the stretched image.
+    invert, blur, noise, colour : probability of each.
+    max_blur : largest sigma, px of the view.
+    max_noise : largest standard deviation of read noise; shot noise goes up to the same at full brightness.
+    stain : largest relative change of one colour channel (colour images alone).
+    """
+
+    side: int = 96
+    min_scale: float = 0.35
+    gamma: float = 1.8
+    contrast: float = 1.6
+    brightness: float = 0.2
+    invert: float = 0.2
+    blur: float = 0.5
+    noise: float = 0.6
+    max_blur: float = 1.6
+    max_noise: float = 0.08
+    stain: float = 0.15
+
+
+def make_view(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> Tensor:
+    """One random view of a crop.
+
+    Parameters
+    ----------
+    crop : float32 (side, side, C), C = 1 or 3, in about [0, 1].
+
+    Returns
+    -------
+    Tensor
+        float32 (3, settings.side, settings.side); grey is replicated.
+    """
+    view = _turned(_resized_part(crop, rng, settings), rng)
+    view = _exposed(view, rng, settings)
+    if rng.random() < settings.blur:
+        sigma = rng.uniform(0.3, settings.max_blur)
+        view = gaussian_filter(view, (0, sigma, sigma), truncate=2.5)
+    if rng.random() < settings.noise:
+        view = _noisy(view, rng, settings)
+    tensor = torch.from_numpy(np.ascontiguousarray(view, dtype=np.float32))
+    return tensor.expand(3, -1, -1).clone() if len(tensor) == 1 else tensor
+
+
+def _resized_part(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
+    """A square part of the crop that holds something, (C, side, side)."""
+    whole = crop.shape[0]
+    side = max(2, round(whole * float(np.sqrt(rng.uniform(settings.min_scale, 1.0)))))
+    for _ in range(_PLACES):
+        y, x = rng.integers(whole - side + 1, size=2)
+        window = crop[y : y + side, x : x + side]
+        if smooth_deviation(window) >= FLAT_DEVIATION:
+            break
+    part = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1)))
+    size = (settings.side, settings.side)
+    resized = torch.nn.functional.interpolate(
+        part[None], size, mode="bilinear", antialias=side > settings.side
+    )
+    return resized[0].numpy()
+
+
+def _turned(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    view = np.rot90(view, int(rng.integers(4)), axes=(1, 2))
+    return view[:, :, ::-1] if rng.random() < 0.5 else view
+
+
+def _exposed(view: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
+    """Gamma, contrast, brightness; the sign of grey contrast; the strength of each stain of a colour one."""
+    gamma = np.exp(rng.uniform(-1, 1) * np.log(settings.gamma))
+    contrast = np.exp(rng.uniform(-1, 1) * np.log(settings.contrast))
+    view = np.clip(view, 0.0, 1.2) ** np.float32(gamma)
+    mean = view.mean(axis=(1, 2), keepdims=True)
+    view = (view - mean) * np.float32(contrast) + mean
+    view = view + np.float32(rng.uniform(-settings.brightness, settings.brightness))
+    if len(view) == 1:
+        return 1.0 - view if rng.random() < settings.invert else view
+    gain = 1.0 + rng.uniform(-settings.stain, settings.stain, size=(3, 1, 1)).astype(np.float32)
+    return view * gain
+
+
+def _noisy(view: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
+    """Read noise of one strength everywhere and shot noise that grows with the root of the brightness."""
+    read, shot = rng.uniform(0.0, settings.max_noise, size=2).astype(np.float32)
+    deviation = np.sqrt(read**2 + shot**2 * np.clip(view, 0.0, 1.5))
+    return view + deviation * rng.standard_normal(view.shape, dtype=np.float32)
+
+
+@dataclass
+class ViewPair:
+    """Two views of one crop, float32 (3, side, side) each, and which files were unreadable on the way."""
+
+    query: Tensor
+    key: Tensor
+    file: int
+    skipped: list[tuple[str, str]]
+
+
+class ViewPairs(Dataset):
+    """Sample `i` of the contrastive stream: a function of the crops' seed and `i` alone."""
+
+    def __init__(self, crops: UnlabelledCrops, settings: ViewSettings) -> None:
+        self.crops = crops
+        self.settings = settings
+
+    def __getitem__(self, number: int) -> ViewPair:
+        crop, rng = self.crops.draw(number)
+        query, key = (make_view(crop.image, rng, self.settings) for _ in range(2))
+        return ViewPair(query, key, crop.number, crop.skipped)
+
+
+@dataclass
+class ViewBatch:
+    """Stacked view pairs: `query` and `key` float32 (B, 3, side, side)."""
+
+    query: Tensor
+    key: Tensor
+    files: list[int]
+    skipped: list[tuple[str, str]]
+
+
+def collate_views(pairs: list[ViewPair]) -> ViewBatch:
+    return ViewBatch(
+        torch.stack([pair.query for pair in pairs]),
+        torch.stack([pair.key for pair in pairs]),
+        [pair.file for pair in pairs],
+        [skip for pair in pairs for skip in pair.skipped],
+    )

@@ -1,0 +1,214 @@
+"""The Predict widget: every cell of one image, or of all that are open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image
+from napari.viewer import Viewer
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QProgressBar,
+    QRadioButton,
+    QSpinBox,
+)
+
+from napari_cupre.errors import CupreError, InputError
+from napari_cupre.events import RunState
+from napari_cupre.widgets.controls import (
+    ImageChooser,
+    MessageLine,
+    SessionWidget,
+    heading,
+    labelled,
+    primary_button,
+)
+from napari_cupre.widgets.layers import source_file
+from napari_cupre.widgets.model_list import ModelChooser
+from napari_cupre.widgets.predicting import PredictionPlan
+from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.results import ResultLayer
+from napari_cupre.widgets.save_row import SaveRow
+
+BAR_STEPS = 1000
+
+
+class PredictWidget(SessionWidget):
+    """Segments images with a model; the result keeps the image's place in the world.
+
+    Parameters
+    ----------
+    viewer : napari's viewer.
+    """
+
+    needs_engine = True
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.job = self.session.prediction
+        self.preferences = read_preferences()
+        self._make_choices()
+        self._make_links()
+        self._make_controls()
+        self.saver = SaveRow(self, self._chosen_layers)
+        self.result = MessageLine()
+        self.notice = MessageLine()
+        self._lay_out()
+        self.listen(self.session.models_changed, self._show_models)
+        self.listen(self.job.status.events, self._show_status)
+        self.listen(self.session.image_changed, self._show_links)
+        self._show_models()
+        self._show_links()
+        self._show_status()
+
+    def _make_choices(self) -> None:
+        self.model = ModelChooser("The model that finds the cells; your trained ones are listed too", False)
+        self.model.changed.connect(self._model_chosen)
+        self.one_image = QRadioButton("this image")
+        self.all_images = QRadioButton("all open images")
+        self.one_image.setChecked(True)
+        group = QButtonGroup(self)
+        group.addButton(self.one_image)
+        group.addButton(self.all_images)
+        self.diameter = QDoubleSpinBox()
+        self.diameter.setRange(0, 2000)
+        self.diameter.setDecimals(1)
+        self.diameter.setSuffix(" px")
+        self.diameter.setSpecialValueText("auto")
+        self.diameter.setToolTip(
+            "How wide your cells are; auto takes what the model was trained on, "
+            "unless the image clearly shows another size"
+        )
+        self.score = QSpinBox()
+        self.score.setRange(0, 95)
+        self.score.setSingleStep(5)
+        self.score.setSuffix(" %")
+        self.score.setSpecialValueText("auto")
+        self.score.setToolTip(
+            "Keeps cells that the model is at least so sure of: lower finds more, and more that is no cell; "
+            "auto is 50 %, or goes by the image if the model was not trained on such cells"
+        )
+        self.score.setValue(self.preferences.certainty)
+
+    def _make_links(self) -> None:
+        self.link_z = QCheckBox("Join planes to 3-D cells")
+        self.link_z.setToolTip("Cells that lie on each other in neighbouring planes get one number")
+        self.link_t = QCheckBox("Follow cells through time")
+        self.link_t.setToolTip("A cell keeps its number from frame to frame")
+
+    def _make_controls(self) -> None:
+        self.button = primary_button("Find cells", "Adds a Labels layer with one number per cell")
+        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
+        self.bar = QProgressBar()
+        self.bar.setRange(0, BAR_STEPS)
+
+    def _lay_out(self) -> None:
+        column = self.column
+        column.addLayout(labelled("Model", self.model))
+        self.image = ImageChooser(self)
+        column.addWidget(self.image)
+        scope = QHBoxLayout()
+        scope.addWidget(self.one_image)
+        scope.addWidget(self.all_images)
+        scope.addStretch(1)
+        column.addLayout(scope)
+        column.addWidget(heading("How"))
+        column.addLayout(labelled("Cell width", self.diameter))
+        column.addLayout(labelled("Certainty", self.score))
+        column.addWidget(self.link_z)
+        column.addWidget(self.link_t)
+        column.addWidget(self.button)
+        column.addWidget(self.bar)
+        column.addWidget(self.saver)
+        for line in (self.result, self.notice, self.message):
+            column.addWidget(line)
+        column.addStretch(1)
+
+    # --- what the button does -------------------------------------------------------------------------
+
+    def _button_pressed(self) -> None:
+        if self.job.status.is_active:
+            self.job.stop()
+        else:
+            self.predict()
+
+    def predict(self) -> None:
+        """Segment the chosen image, or all.
+
+        Raises
+        ------
+        InputError
+            If there is no image, its axes cannot be read, or a prediction runs.
+        """
+        session = self.session
+        layers = self._chosen_layers()
+        images = tuple(session.cell_image(layer) for layer in layers)
+        model = self.model.value
+        if not model:
+            raise InputError("There is no model yet: train one first, or choose a file with the … button.")
+        plan = PredictionPlan(
+            model,
+            images,
+            tuple(source_file(layer, image) for layer, image in zip(layers, images)),
+            self.diameter.value() or None,
+            self.score.value() / 100 or None,
+            self.link_z.isChecked(),
+            self.link_t.isChecked(),
+            self.preferences.device,
+        )
+        self.result.clear()
+        self.notice.clear()
+        results = [ResultLayer(session, layer, image, model) for layer, image in zip(layers, images)]
+        self.job.predict(plan, results)
+
+    def _chosen_layers(self) -> list[Image]:
+        session = self.session
+        if self.all_images.isChecked() and session.images():
+            return session.images()
+        if session.image is None:
+            raise InputError("There is no image to segment: open one first.")
+        return [session.image]
+
+    # --- what is shown --------------------------------------------------------------------------------
+
+    def _show_models(self) -> None:
+        self.model.refresh()
+        self.model.value = self.session.model
+
+    def _show_links(self, event: Any = None) -> None:
+        """Only what the chosen image has can be linked."""
+        image = self.session.image
+        try:
+            axes = "" if image is None else self.session.cell_image(image).axes
+        except CupreError:  # the choice of the image says so
+            axes = ""
+        self.link_z.setVisible("Z" in axes)
+        self.link_t.setVisible("T" in axes)
+
+    def _model_chosen(self, name: str) -> None:
+        self.session.model = name
+
+    def _show_status(self, event: Any = None) -> None:
+        status = self.job.status
+        self.button.setText(_button_text(status.state, status.is_active))
+        self.button.setEnabled(status.state is not RunState.STOPPING)
+        self.bar.setVisible(status.is_active)
+        self.bar.setValue(int(status.fraction * BAR_STEPS))
+        self.bar.setFormat(status.message or "%p %")
+        if status.error:
+            self.message.show_error(status.error, status.details)
+        if status.notice:
+            self.notice.show_notice(status.notice)
+        if status.state is RunState.DONE:
+            self.result.show_good(status.message)
+        elif status.state is RunState.STOPPED:
+            self.result.show_notice("Cancelled; what was found until then is kept.")
+
+
+def _button_text(state: RunState, is_active: bool) -> str:
+    if state is RunState.STOPPING:
+        return "Finishing …"
+    return "Cancel" if is_active else "Find cells"

@@ -1,0 +1,274 @@
+"""The Train widget: from annotated images to a model, watched while it learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.layers import Image
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QProgressBar,
+    QPushButton,
+)
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, RunState, Saved, StepDone, Validated
+from napari_cupre.model.zoo import BUNDLED, free_name, user_path
+from napari_cupre.widgets.controls import (
+    MessageLine,
+    SessionWidget,
+    follow_layers,
+    heading,
+    labelled,
+    primary_button,
+)
+from napari_cupre.widgets.curve import CurveView
+from napari_cupre.widgets.model_list import ModelChooser
+from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.preview_layer import PreviewLayer
+from napari_cupre.widgets.training import TrainingPlan, resumable
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+BAR_STEPS = 1000
+LISTED_ROWS, ROW_HEIGHT = 4, 22
+
+
+class TrainWidget(SessionWidget):
+    """Starts, shows, stops and resumes the training of a viewer's annotated images.
+
+    Parameters
+    ----------
+    viewer : napari's viewer.
+    """
+
+    needs_engine = True
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__(viewer)
+        self.job = self.session.training
+        self.preferences = read_preferences()
+        self._make_choices()
+        self._make_controls()
+        self.curve = CurveView()
+        self.curve.hide()
+        self.preview = PreviewLayer(self.session)
+        self.notice = MessageLine()
+        self.result = MessageLine()
+        self._lay_out()
+        follow_layers(self, self._list_images)
+        self.listen(self.session.annotations_changed, self._list_images)
+        self.listen(self.session.image_changed, self._suggest_name)
+        self.listen(self.session.models_changed, self.start_from.refresh)
+        self.listen(self.job.status.events, self._show_status)
+        self.listen(self.job.received, self._show_event)
+        self.listen(self.job.previewed, self.preview.show)
+        self._list_images()
+        self._suggest_name()
+        self._show_status()
+        if self.job.curve.steps:  # the widget was closed and opened again
+            self._show_curve()
+
+    def _make_choices(self) -> None:
+        self.start_from = ModelChooser("The model that training starts from; it is never changed", True)
+        self.start_from.value = BUNDLED
+        self.minutes = QDoubleSpinBox()
+        self.minutes.setRange(0.1, 24 * 60)
+        self.minutes.setValue(self.preferences.minutes)
+        self.minutes.setDecimals(1)
+        self.minutes.setSuffix(" min")
+        self.minutes.setToolTip("How long to train; two minutes are plenty for a first look")
+        self.device = QComboBox()
+        self.device.addItems(DEVICES)
+        self.device.setCurrentText(self.preferences.device)
+        self.device.setToolTip("auto takes the graphics card if there is one")
+        self.images = QListWidget()
+        self.images.setToolTip("Annotated images to learn from; untick those to leave out")
+        self.name = QLineEdit()
+        self.name.setToolTip(
+            "The new model appears under this name in Predict; no other model is overwritten"
+        )
+
+    def _make_controls(self) -> None:
+        self.button = primary_button("Train", "Learn from the ticked images")
+        self.button.clicked.connect(self._button_pressed)
+        self.resume_button = QPushButton("Resume")
+        self.resume_button.setMinimumHeight(32)
+        self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
+        self.bar = QProgressBar()
+        self.bar.setRange(0, BAR_STEPS)
+        self.bar.setTextVisible(True)
+        self.live = QCheckBox("Live preview on the image")
+        self.live.setToolTip(
+            "Shows every few seconds what the model finds in the part you look at; slows training a little"
+        )
+        self.live.toggled.connect(self._switch_preview)
+
+    def _lay_out(self) -> None:
+        column = self.column
+        column.addWidget(heading("Learn from"))
+        column.addWidget(self.images)
+        column.addWidget(heading("How"))
+        column.addLayout(labelled("Start from", self.start_from))
+        column.addLayout(labelled("Time", self.minutes))
+        column.addLayout(labelled("Device", self.device))
+        column.addLayout(labelled("Save as", self.name))
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.button, 2)
+        buttons.addWidget(self.resume_button, 1)
+        column.addLayout(buttons)
+        column.addWidget(self.bar)
+        column.addWidget(self.live)
+        column.addWidget(self.curve)
+        for line in (self.result, self.notice, self.message):
+            column.addWidget(line)
+        column.addStretch(1)
+
+    # --- what the buttons do --------------------------------------------------------------------------
+
+    def _button_pressed(self) -> None:
+        self.attempt(self.job.stop if self.job.status.is_active else self.train)
+
+    def train(self) -> None:
+        """Start a training of the ticked images.
+
+        Raises
+        ------
+        InputError
+            If no annotated image is ticked, or the annotation does not fit.
+        """
+        layers = self._ticked()
+        if not layers:
+            raise InputError(
+                "There is no annotated image to learn from: mark a few cells with Annotate first."
+            )
+        session = self.session
+        snapshots = tuple(session.annotation(layer).snapshot(session.cell_image(layer)) for layer in layers)
+        name = free_name(self.name.text() or layers[0].name)
+        self.name.setText(name)
+        self._begin(
+            TrainingPlan(
+                self.start_from.value,
+                user_path(name),
+                snapshots,
+                self.minutes.value(),
+                self.device.currentText(),
+            )
+        )
+
+    def resume(self) -> None:
+        """Go on with the last training that was stopped or broken off.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        out = resumable(self.job.plan)
+        if out is None:
+            raise InputError("There is no training to resume: start one with Train.")
+        self._begin(TrainingPlan("", out, (), self.minutes.value(), resume=True))
+
+    def _begin(self, plan: TrainingPlan) -> None:
+        self.result.clear()
+        self.notice.clear()
+        self.job.train(plan)
+        self._show_curve()
+
+    def _switch_preview(self, on: bool) -> None:
+        self.preview.is_on = on
+        if on:
+            self.preview.ask()
+        else:
+            self.preview.remove()
+
+    # --- what is shown --------------------------------------------------------------------------------
+
+    def _list_images(self, event: Any = None) -> None:
+        left_out = {item.data(LAYER_ROLE) for item in self._items() if item.checkState() != CHECKED}
+        self.images.clear()
+        for annotation in self.session.annotated():
+            item = QListWidgetItem(annotation.image.name)
+            item.setData(LAYER_ROLE, annotation.image)
+            item.setCheckState(Qt.CheckState.Unchecked if annotation.image in left_out else CHECKED)
+            self.images.addItem(item)
+        rows = max(1, self.images.count())
+        self.images.setFixedHeight(min(rows, LISTED_ROWS) * ROW_HEIGHT + 8)
+        if not self.images.count():
+            item = QListWidgetItem("no annotated image yet")
+            item.setFlags(Qt.ItemFlag.NoItemFlags)
+            self.images.addItem(item)
+
+    def _items(self) -> list[QListWidgetItem]:
+        items = (self.images.item(row) for row in range(self.images.count()))
+        return [item for item in items if item is not None]
+
+    def _ticked(self) -> list[Image]:
+        items = self._items()
+        return [
+            x.data(LAYER_ROLE) for x in items if x.data(LAYER_ROLE) is not None and x.checkState() == CHECKED
+        ]
+
+    def _suggest_name(self, event: Any = None) -> None:
+        image = self.session.image
+        if image is not None and not self.job.status.is_active:
+            self.name.setText(free_name(image.name))
+
+    def _show_status(self, event: Any = None) -> None:
+        status = self.job.status
+        self.button.setText(_button_text(status.state, status.is_active))
+        self.button.setEnabled(status.state is not RunState.STOPPING)
+        self._show_resumable()
+        self.bar.setValue(int(status.fraction * BAR_STEPS))
+        self.bar.setFormat(_bar_text(status.state, status.remaining, status.message))
+        self.bar.setVisible(status.state is not RunState.IDLE)
+        if status.error:
+            self.message.show_error(status.error, status.details)
+        if status.notice:
+            self.notice.show_notice(status.notice)
+        if status.state in (RunState.DONE, RunState.STOPPED) and status.message:
+            self.result.show_good(status.message)
+
+    def _show_resumable(self) -> None:
+        out = None if self.job.status.is_active else resumable(self.job.plan)
+        self.resume_button.setEnabled(out is not None)
+        self.resume_button.setToolTip(
+            f"Go on training “{out.stem}”" if out else "Goes on with a training that was stopped"
+        )
+
+    def _show_event(self, event: Event) -> None:
+        if isinstance(event, StepDone | Validated):
+            self._show_curve()
+            self.preview.ask()
+        elif isinstance(event, Saved) and event.kind == "final":
+            plan = self.job.plan
+            if plan is not None:
+                self.session.model_added(plan.out.stem)
+
+    def _show_curve(self) -> None:
+        self.curve.show()
+        self.curve.show_curve(self.job.curve)
+
+
+CHECKED = Qt.CheckState.Checked
+LAYER_ROLE = int(Qt.ItemDataRole.UserRole)
+
+
+def _button_text(state: RunState, is_active: bool) -> str:
+    if state is RunState.STOPPING:
+        return "Finishing …"
+    return "Stop" if is_active else "Train"
+
+
+def _bar_text(state: RunState, remaining: float | None, message: str) -> str:
+    if state is RunState.RUNNING and remaining is not None:
+        return f"{int(remaining) // 60}:{int(remaining) % 60:02d} left"
+    words = {RunState.DONE: "done", RunState.STOPPED: "stopped", RunState.FAILED: "failed"}
+    return words.get(state, message)

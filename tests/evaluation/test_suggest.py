@@ -1,0 +1,172 @@
+"""Suggestions: uncertain images first, unlike each other and unlike what is annotated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_cupre.errors import InputError
+from napari_cupre.evaluation.suggestions import choose, measure_uncertainty, suggest
+from napari_cupre.model.checkpoint import new_model
+
+
+@dataclass
+class Found:
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def squares(count: int, shape: tuple[int, int] = (40, 60)) -> np.ndarray:
+    labels = np.zeros(shape, np.int32)
+    for number in range(count):
+        top, left = 4 + 18 * (number % 2), 3 + 12 * (number // 2)
+        labels[top : top + 10, left : left + 8] = number + 1
+    return labels
+
+
+def near(angle: float) -> np.ndarray:
+    """A unit vector in the plane of the first two axes."""
+    return np.array([np.cos(angle), np.sin(angle), 0.0], np.float32)
+
+
+# --- the choice --------------------------------------------------------------------------------------
+
+
+def test_what_looks_like_annotated_images_is_not_chosen() -> None:
+    vectors = np.stack([near(0.0), near(0.05), near(1.5), [0.0, 0.0, 1.0]]).astype(np.float32)
+    rows, distances = choose(vectors, np.ones(4), near(0.0)[None], 2)
+    assert set(rows) == {2, 3}
+    assert min(distances) > 0.9
+
+
+def test_of_copies_one_is_chosen_and_of_equal_looks_the_less_sure() -> None:
+    vectors = np.stack([near(0.0), near(0.0), near(1.5), near(1.5)]).astype(np.float32)
+    rows, distances = choose(vectors, np.array([0.2, 0.9, 0.5, 0.4]), np.zeros((0, 3), np.float32), 2)
+    assert rows == [1, 2]  # the most uncertain one first
+    assert distances == pytest.approx([1.0, 1 - np.cos(1.5)], abs=1e-6)
+
+
+def test_uncertainty_outweighs_a_little_distance() -> None:
+    vectors = np.stack([near(1.0), near(1.1)]).astype(np.float32)
+    known = near(0.0)[None]
+    assert choose(vectors, np.array([0.1, 0.1]), known, 1)[0] == [1]
+    assert choose(vectors, np.array([0.9, 0.1]), known, 1)[0] == [0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 12), st.integers(0, 4), st.integers(1, 15), st.integers(0, 99))
+def test_choices_differ_and_their_distances_fall_with_even_weights(
+    count: int, labelled: int, wanted: int, seed: int
+) -> None:
+    drawn = np.random.default_rng(seed).standard_normal((count + labelled, 5))
+    drawn = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    rows, distances = choose(drawn[:count], np.full(count, 0.5), drawn[count:], wanted)
+    assert len(rows) == len(set(rows)) == len(distances) == min(count, wanted)
+    # A new center can only bring points nearer to one; the first of none has a distance by definition.
+    later = distances if labelled else distances[1:]
+    assert all(before >= after - 1e-6 for before, after in pairwise(later))
+
+
+# --- uncertainty -------------------------------------------------------------------------------------
+
+
+def test_a_sure_and_steady_model_is_not_uncertain() -> None:
+    labels = squares(4)
+    seen = iter([Found(labels, np.full(4, 0.999)), Found(labels[:, ::-1], np.full(4, 0.999))])
+    unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
+    assert unsure.cells == 4
+    assert unsure.disagreement == 0 and unsure.doubt < 0.01
+
+
+def test_scores_in_the_middle_are_doubt() -> None:
+    labels = squares(4)
+    seen = iter([Found(labels, np.full(4, 0.5)), Found(labels[:, ::-1], np.full(4, 0.5))])
+    unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
+    assert unsure.doubt == pytest.approx(1) and unsure.disagreement == 0
+
+
+def test_other_cells_in_the_mirror_image_are_disagreement() -> None:
+    sure = np.ones(4)
+    seen = iter([Found(squares(4), sure), Found(squares(2)[:, ::-1], sure[:2])])
+    unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
+    assert unsure.doubt == 0
+    assert unsure.disagreement == pytest.approx(1 - 4 / 6)
+
+
+def test_detections_below_a_cells_score_are_heard_for_the_doubt_alone() -> None:
+    labels, scores = squares(4), np.array([1.0, 1.0, 0.3, 0.3])
+    seen = iter([Found(labels, scores), Found(squares(2)[:, ::-1], scores[:2])])
+    unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
+    assert unsure.cells == 2 and unsure.disagreement == 0
+    assert unsure.doubt == pytest.approx(2 * 0.84 / 6)
+
+
+def test_the_mirror_image_is_what_is_looked_at() -> None:
+    plane = np.random.default_rng(0).random((40, 60, 3), np.float32)
+    looked: list[np.ndarray] = []
+
+    def detect(image: np.ndarray) -> Found:
+        looked.append(image)
+        return Found(np.zeros((40, 60), np.int32), np.zeros(0))
+
+    unsure = measure_uncertainty(plane, detect)
+    np.testing.assert_array_equal(looked[1], plane[:, ::-1])
+    assert (unsure.cells, unsure.doubt, unsure.disagreement) == (0, 1, 0)
+
+
+# --- together ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    """Stripes twice, a disk, noise; and a file that is no image."""
+    y, x = np.mgrid[:64, :64]
+    stripes = (y // 8 % 2) * 200
+    pictures = {
+        "stripes": stripes,
+        "stripes_again": stripes,
+        "disk": ((x - 32) ** 2 + (y - 32) ** 2 < 300) * 220,
+        "noise": np.random.default_rng(0).integers(0, 255, (64, 64)),
+    }
+    for name, picture in pictures.items():
+        iio.imwrite(tmp_path / f"{name}.png", picture.astype(np.uint8))
+    (tmp_path / "zzz.png").write_bytes(b"\x89PNG broken")
+    return [tmp_path / f"{name}.png" for name in (*pictures, "zzz")]
+
+
+def drained(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def nothing(image: np.ndarray) -> Found:
+    return Found(np.zeros(image.shape[:2], np.int32), np.zeros(0))
+
+
+def test_the_right_images_are_named(images: list[Path]) -> None:
+    stripes, again, disk, noise, broken = images
+    steps = suggest([again, disk, noise, broken], [stripes], new_model("tiny"), nothing, count=2)
+    found = drained(steps)
+    assert {each.path for each in found.chosen} == {disk, noise}
+    assert (found.candidates, found.labelled) == (3, 1)
+    assert [path for path, _ in found.skipped] == [broken]
+    assert [row.split()[0] for row in found.table().splitlines()[1:]] == [str(e.path) for e in found.chosen]
+    first = found.as_dict()["suggestions"][0]
+    assert first["uncertainty"] == 0.5 and first["novelty"] > 0
+
+
+def test_nothing_left_to_annotate_is_said(images: list[Path]) -> None:
+    with pytest.raises(InputError, match="annotated already"):
+        drained(suggest([], images[:2], new_model("tiny"), nothing))
+    with pytest.raises(InputError, match="can be read"):
+        drained(suggest(images[4:], images[:2], new_model("tiny"), nothing))

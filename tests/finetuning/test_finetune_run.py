@@ -1,0 +1,251 @@
+"""The few-shot trainer as its listeners see it: events, stop, resume, verdict, failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cupre.data.annotation import make_shot
+from napari_cupre.data.labels import median_diameter
+from napari_cupre.data.shot import Shot
+from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.events import Finished, Notice, Preview, RunState, Saved, StateChanged, StepDone, Validated
+from napari_cupre.finetuning import finetune_run as run_module
+from napari_cupre.finetuning.finetune_run import FinetuneRun
+from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+from napari_cupre.model.checkpoint import load_model, new_model, save_model
+
+
+def discs(seed: int, count: int = 14, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((size, size), np.int32)
+    y, x = np.mgrid[:size, :size]
+    for label in range(1, count + 1):
+        cy, cx = rng.uniform(10, size - 10, 2)
+        labels[((y - cy) ** 2 + (x - cx) ** 2 < rng.uniform(8, 12) ** 2) & (labels == 0)] = label
+    image = (labels > 0) * 0.8 + rng.normal(0.1, 0.05, labels.shape)
+    return np.repeat(image[..., None], 3, axis=2).astype(np.float32), labels
+
+
+def shot(seed: int, **known) -> Shot:
+    image, labels = discs(seed)
+    return make_shot(image, labels, complete=not known, **known)
+
+
+def settings(**changes) -> FinetuneSettings:
+    defaults = {"minutes": None, "steps": 4, "batch": 2, "crop": 64, "device": "cpu"}
+    return FinetuneSettings(**{**defaults, **changes})
+
+
+@pytest.fixture
+def start():
+    return new_model("tiny", seed=1)
+
+
+@pytest.fixture
+def pretrained(start, monkeypatch):
+    """A start that is taken to find most of the cells."""
+    monkeypatch.setattr(FinetuneRun, "_skill", lambda *_: 0.8)
+    return start.copy(name="parent", training={"objective": "amt2"})
+
+
+def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    run = FinetuneRun(pretrained, [shot(0)], settings(), out)
+    events = list(run.events())
+    states = [e.state for e in events if isinstance(e, StateChanged)]
+    assert states == [RunState.PREPARING, RunState.RUNNING, RunState.STOPPING, RunState.DONE]
+    steps = [e for e in events if isinstance(e, StepDone)]
+    assert [e.step for e in steps] == [1, 2, 3, 4]
+    assert steps[-1].fraction == 1 and steps[-1].remaining == 0
+    assert set(steps[0].losses) == {"rpn_score", "rpn_box", "score", "box", "mask", "total"}
+    assert next(e for e in events if isinstance(e, Validated)).step == 0
+    finished = next(e for e in events if isinstance(e, Finished))
+    assert "held-out cells" in finished.verdict and "\n" not in finished.verdict
+    assert {e.kind for e in events if isinstance(e, Saved)} >= {"best", "last", "final"}
+    model = load_model(out, "cpu")
+    assert model.info.name == "mine"
+    assert model.info.training["parent"] == "parent" and model.info.training["seed"] == 0
+    assert model.info.diameter == pytest.approx(median_diameter(discs(0)[1]))
+
+
+def test_the_start_is_not_changed(pretrained) -> None:
+    before = {k: v.clone() for k, v in pretrained.network.state_dict().items()}
+    list(FinetuneRun(pretrained, [shot(0)], settings(steps=2)).events())
+    for key, value in pretrained.network.state_dict().items():
+        torch.testing.assert_close(value, before[key])
+
+
+def test_the_start_is_not_overwritten(pretrained, tmp_path: Path) -> None:
+    path = save_model(pretrained, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="would overwrite"):
+        FinetuneRun(pretrained, [shot(0)], settings(), path, start_path=path)
+
+
+def test_batchnorm_of_a_start_that_knows_the_cells_is_held_and_that_of_random_weights_learns(
+    start, pretrained
+) -> None:
+    for model, held in ((pretrained, True), (start, False)):
+        run = FinetuneRun(model, [shot(0)], settings(steps=2))
+        list(run.events())
+        old, new = model.network.state_dict(), run.result.network.state_dict()
+        same = [torch.equal(old[k], new[k]) for k in old if "running_mean" in k]
+        assert all(same) if held else not any(same)
+
+
+def test_only_random_weights_learn_the_first_layers(start, pretrained) -> None:
+    for model, held in ((pretrained, True), (start, False)):
+        run = FinetuneRun(model, [shot(0)], settings(steps=2))
+        list(run.events())
+        early = {id(p) for p in run.network.backbone.early_parameters()}
+        old = dict(model.network.named_parameters())
+        for name, parameter in run.network.named_parameters():
+            if id(parameter) in early:
+                assert torch.equal(parameter, old[name]) is held or not parameter.any()
+        assert 0 < len(early) < len(old)
+        assert all(p.requires_grad for p in run.result.network.parameters())
+
+
+def test_one_cell_is_enough_to_train_but_not_to_judge(pretrained) -> None:
+    image, labels = discs(0)
+    run = FinetuneRun(pretrained, [make_shot(image, np.where(labels == 3, 3, 0))], settings(steps=2))
+    events = list(run.events())
+    assert not [e for e in events if isinstance(e, Validated)]
+    assert "judge by eye" in next(e for e in events if isinstance(e, Finished)).verdict
+    assert run.result is not None
+
+
+def test_nothing_annotated_is_refused_at_once(pretrained) -> None:
+    image, labels = discs(0)
+    with pytest.raises(InputError):
+        FinetuneRun(pretrained, [make_shot(image, np.zeros_like(labels))], settings())
+
+
+def test_stop_is_obeyed_within_one_step_and_keeps_the_work(pretrained, tmp_path: Path) -> None:
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=50), tmp_path / "m.safetensors")
+    steps = 0
+    for event in run.events():
+        if isinstance(event, StepDone):
+            steps += 1
+            if steps == 2:
+                run.stop()
+    assert steps == 2 and run.state is RunState.STOPPED
+    assert load_model(tmp_path / "m.safetensors", "cpu").info.training["steps"] <= 2
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(pretrained, tmp_path: Path) -> None:
+    shots = [shot(0), shot(1)]
+    whole = FinetuneRun(pretrained, shots, settings(steps=5))
+    expected = [e.losses["total"] for e in whole.events() if isinstance(e, StepDone)]
+    first = FinetuneRun(pretrained, shots, settings(steps=5), tmp_path / "m.safetensors")
+    losses = []
+    for event in first.events():
+        if isinstance(event, StepDone):
+            losses.append(event.losses["total"])
+            if event.step == 2:
+                first.stop()
+    again = FinetuneRun.resume(tmp_path / "m.safetensors", pretrained)
+    events = list(again.events())
+    losses += [e.losses["total"] for e in events if isinstance(e, StepDone)]
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert any("Going on from step 2" in e.message for e in events if isinstance(e, Notice))
+
+
+def test_a_used_up_budget_begins_anew_on_resume(pretrained, tmp_path: Path) -> None:
+    out = tmp_path / "m.safetensors"
+    list(FinetuneRun(pretrained, [shot(0)], settings(steps=2), out).events())
+    again = FinetuneRun.resume(out, pretrained)
+    assert [e.step for e in again.events() if isinstance(e, StepDone)] == [3, 4]
+
+
+def test_closing_the_iterator_saves(pretrained, tmp_path: Path) -> None:
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=50), tmp_path / "m.safetensors")
+    stream = run.events()
+    for event in stream:
+        if isinstance(event, StepDone) and event.step == 3:
+            break
+    stream.close()
+    again = FinetuneRun.resume(tmp_path / "m.safetensors", pretrained, settings(steps=4))
+    assert [e.step for e in again.events() if isinstance(e, StepDone)] == [4]
+
+
+def test_resume_without_a_run_says_so(pretrained, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no training that can be resumed"):
+        FinetuneRun.resume(tmp_path / "m.safetensors", pretrained)
+
+
+def test_out_of_memory_halves_the_batch_then_the_crop_then_gives_up(
+    pretrained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FinetuneRun(pretrained, [shot(0)], settings(batch=2, crop=256))
+
+    def full(fraction: float) -> dict[str, float]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run, "_learn", full)
+    notices = []
+    with pytest.raises(EnvironmentFault, match="Memory ran out"):
+        for event in run.events():
+            if isinstance(event, Notice):
+                notices.append(event.message)
+    assert notices[1:] == [
+        "Memory ran out: going on with 1 crops per step.",
+        "Memory ran out: going on with crops of 128 px.",
+    ]
+    assert run.state is RunState.FAILED
+
+
+def test_random_weights_train_on_no_fewer_than_two_crops(start, pretrained) -> None:
+    """A split-attention network cannot take BatchNorm statistics of one crop; held statistics can."""
+    for model, batch in ((start, 2), (pretrained, 1)):
+        run = FinetuneRun(model, [shot(0)], settings(steps=1, batch=1))
+        list(run.events())
+        assert run.batch == batch
+
+
+def test_a_preview_has_the_size_of_the_image_asked_about(pretrained) -> None:
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=2))
+    run.preview(np.zeros((50, 70, 3), np.float32))
+    previews = [e for e in run.events() if isinstance(e, Preview)]
+    assert len(previews) == 1
+    assert previews[0].labels.shape == (50, 70) and previews[0].labels.dtype == np.int32
+
+
+def test_a_start_that_is_better_is_kept(pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever training does: if the held-out part says the start was better, the start is the result."""
+    real = run_module.Judge.__call__
+    scores = iter([0.9] + [0.1] * 50)
+
+    def worse(self, network, dtype):
+        verdict = real(self, network, dtype)
+        score = next(scores)
+        return run_module.Verdict(score, score, verdict.loss, verdict.cells)
+
+    monkeypatch.setattr(run_module.Judge, "__call__", worse)
+    run = FinetuneRun(pretrained, [shot(0)], settings(steps=3))
+    verdict = next(e for e in run.events() if isinstance(e, Finished)).verdict
+    assert verdict.startswith("Worse than the start")
+    for key, value in pretrained.network.state_dict().items():
+        torch.testing.assert_close(run.result.network.state_dict()[key], value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"minutes": 0.0}, {"steps": None, "minutes": None}, {"crop": 100}, {"batch": 0}, {"held_out": 0.9}],
+)
+def test_settings_that_cannot_be_used_are_named(wrong: dict) -> None:
+    with pytest.raises(InputError, match="cannot be used"):
+        settings(**wrong)
+
+
+def test_a_start_that_finds_nothing_learns_as_fast_as_random_weights_do(start) -> None:
+    """Such as one of momentum contrast alone, whose heads are random, or one that knows other objects."""
+    contrastive = start.copy(training={"objective": "moco"})
+    run = FinetuneRun(contrastive, [shot(0)], settings(steps=1))
+    notices = [e.message for e in run.events() if isinstance(e, Notice)]
+    assert run.skill < 0.1 and "the start finds them with an AP50 of 0.0" in notices[0]
+    assert [group["rate"] for group in run.optimiser.param_groups] == pytest.approx([1e-3, 1e-3], rel=0.3)
+    assert all(p.requires_grad for p in run.network.parameters())

@@ -1,0 +1,179 @@
+"""Linked planes of images larger than memory: as in memory, whatever interrupts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from predict_oracle import disc_labels, scattered_discs, seeing_model
+from predict_runs import drained, stored
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event
+from napari_cupre.prediction import storedlinks
+from napari_cupre.prediction.big import BigResult, ledger_path, predict_big
+from napari_cupre.prediction.labelstore import StoredPlane
+from napari_cupre.prediction.stack import ImageResult, PredictOptions, predict_image
+from napari_cupre.prediction.storedlinks import frames_of
+
+SHAPE = (150, 170)
+PLAIN = PredictOptions(diameter=24.0, tile=256)
+BOTH = replace(PLAIN, link_z=True, link_t=True)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells lie across the borders of blocks."""
+    monkeypatch.setattr(storedlinks, "BLOCK", 64)
+
+
+def moving(frames: int, planes: int) -> np.ndarray:
+    """uint8 (T, Z, Y, X): drifting discs; one appears, one leaves, all shrink away from the middle."""
+    discs = scattered_discs(5, SHAPE, (11, 14), 14, 6.0)
+    data = np.zeros((frames, planes, *SHAPE), np.uint8)
+    for t in range(frames):
+        for z in range(planes):
+            shown = discs[1:] if t == 0 else discs[:-1] if t == 2 else discs
+            radii = shown[:, 2] - 2 * abs(z - planes // 2)
+            placed = np.column_stack([shown[:, 0] + 2 * t, shown[:, 1] + t, radii])
+            data[t, z] = (disc_labels(placed, SHAPE) > 0) * 250
+    return data
+
+
+def image_of(data: np.ndarray, axes: str) -> CellImage:
+    return CellImage.from_array(da.from_array(data, chunks=(*[1] * (data.ndim - 2), 64, 64)), axes)
+
+
+def on_disk(image: CellImage, out: Path, options: PredictOptions, **more) -> tuple[list[Event], BigResult]:
+    return drained(predict_big(seeing_model(), image, out, options, **more))
+
+
+def in_memory(image: CellImage, options: PredictOptions) -> ImageResult:
+    return drained(predict_image(seeing_model(), image, options))[1]
+
+
+def same_identities(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two label images differ in nothing but the numbers, in all planes together."""
+    pairs = np.unique(np.stack([first.reshape(-1), second.reshape(-1)]), axis=1)
+    return pairs.shape[1] == len(np.unique(first)) == len(np.unique(second))
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "TYX", "TZYX", "ZTYX"])
+@pytest.mark.parametrize("links", ["z", "t", "zt"])
+def test_disk_links_as_memory_does(axes: str, links: str, tmp_path: Path) -> None:
+    data = moving(3, 3)
+    data = {"ZYX": data[0], "TYX": data[:, 1], "TZYX": data, "ZTYX": data.swapaxes(0, 1)}[axes]
+    image, out = image_of(data, axes), tmp_path / "labels.zarr"
+    options = replace(PLAIN, link_z="z" in links, link_t="t" in links)
+    _, result = on_disk(image, out, options)
+    expected = in_memory(image, options)
+    assert result.complete and result.count == expected.count and not ledger_path(out).exists()
+    if any(letter in axes for letter in links.upper()):
+        for ours, theirs in zip(parts(stored(out), axes, links), parts(expected.labels, axes, links)):
+            assert same_identities(ours, theirs)
+    table = pd.read_csv(result.table)
+    for place, rows in table.groupby([letter for letter in axes if letter in "TZ"]):
+        plane = stored(out)[place if isinstance(place, tuple) else (place,)]
+        assert sorted(rows["label"]) == np.unique(plane)[1:].tolist()
+
+
+def parts(labels: np.ndarray, axes: str, links: str) -> list[np.ndarray]:
+    """The parts of a label image within which labels are unique: all, or each time point."""
+    if "t" in links and "T" in axes:
+        return [labels]
+    return list(np.moveaxis(labels, axes.index("T"), 0)) if "T" in axes else [labels]
+
+
+def test_coarser_levels_are_linked_too(tmp_path: Path) -> None:
+    data = np.zeros((2, 1200, 100), np.uint8)
+    data[:, 20:45, 20:45] = data[1:, 1100:1125, 30:55] = 250
+    on_disk(image_of(data, "TYX"), tmp_path / "labels.zarr", replace(PLAIN, link_t=True))
+    group = zarr.open_group(tmp_path / "labels.zarr", mode="r")
+    np.testing.assert_array_equal(np.asarray(group["1"]), np.asarray(group["0"])[:, ::2, ::2])
+
+
+@pytest.mark.parametrize("crash_at", [1, 4, 9])
+def test_a_job_killed_while_it_links_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_at: int
+) -> None:
+    image, out = image_of(moving(3, 2), "TZYX"), tmp_path / "labels.zarr"
+    on_disk(image, out, PLAIN, should_stop=Countdown(5))  # of six planes, each of one tile
+    write, calls = StoredPlane.__setitem__, []
+
+    def crash(plane: StoredPlane, key: tuple[slice, slice], value: np.ndarray) -> None:
+        calls.append(key)
+        if len(calls) == 1 + crash_at:  # the first is the last plane's tile
+            half = (key[0].start + key[0].stop) // 2
+            write(plane, (slice(key[0].start, half), key[1]), value[: half - key[0].start])
+            raise KeyboardInterrupt
+        write(plane, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StoredPlane, "__setitem__", crash)
+        with pytest.raises(KeyboardInterrupt):
+            on_disk(image, out, BOTH)
+    _, result = on_disk(image, out, BOTH)
+    assert result.complete and same_identities(stored(out), in_memory(image, BOTH).labels)
+
+
+@pytest.mark.parametrize("stop_after", range(1, 60, 4))
+def test_a_stop_at_any_time_loses_nothing_and_links_may_change(tmp_path: Path, stop_after: int) -> None:
+    image, out = image_of(moving(3, 2), "TZYX"), tmp_path / "labels.zarr"
+    on_disk(image, out, replace(PLAIN, link_t=True), should_stop=Countdown(stop_after))
+    assert ledger_path(out).exists()
+    on_disk(image, out, BOTH, should_stop=Countdown(3))
+    _, result = on_disk(image, out, BOTH)
+    assert result.complete and same_identities(stored(out), in_memory(image, BOTH).labels)
+
+
+class Countdown:
+    """True when asked for the n-th time."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+@pytest.mark.parametrize("torn", [0, 2, 5])
+def test_planes_are_parted_to_fill_in_what_was_damaged(tmp_path: Path, torn: int) -> None:
+    data, out = moving(3, 2), tmp_path / "labels.zarr"
+    whole = image_of(data, "TZYX")
+
+    def fail(block: np.ndarray, block_info: dict) -> np.ndarray:
+        if np.ravel_multi_index(block_info[0]["chunk-location"][:2], (3, 2)) == torn:
+            raise OSError("page is truncated")
+        return block
+
+    meta = np.empty((0, 0, 0, 0), np.uint8)
+    damaged = CellImage.from_array(whole.data.map_blocks(fail, dtype=np.uint8, meta=meta), "TZYX")
+    damaged.stretch = lambda *_: whole.stretch()  # type: ignore[method-assign]
+    events, result = on_disk(damaged, out, BOTH)
+    assert not result.complete and "run the same again" in events[-1].verdict
+    assert result.count == len(np.unique(stored(out))) - 1
+    _, result = on_disk(whole, out, BOTH)
+    assert result.complete and same_identities(stored(out), in_memory(whole, BOTH).labels)
+
+
+def test_a_finished_result_with_other_links_is_refused(tmp_path: Path) -> None:
+    image, out = image_of(moving(2, 2), "TZYX"), tmp_path / "labels.zarr"
+    _, before = on_disk(image, out, BOTH)
+    assert on_disk(image, out, BOTH)[1] == before
+    with pytest.raises(InputError, match="other options"):
+        on_disk(image, out, PLAIN)
+
+
+def test_frames_are_the_planes_of_a_time() -> None:
+    indices = [{"Z": z, "T": t} for z in range(2) for t in range(3)]
+    assert frames_of(indices) == [[0, 3], [1, 4], [2, 5]]
+    assert frames_of([{"T": t} for t in range(3)]) == [[0], [1], [2]]
+    assert frames_of([{"Z": z} for z in range(3)]) == [[0, 1, 2]]
+    assert frames_of([{}]) == [[0]]

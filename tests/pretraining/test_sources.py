@@ -1,0 +1,112 @@
+"""The labelled sources: classes, crowds, mixing, and that samples are a function of the seed."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.coco import CocoSource
+from napari_cupre.pretraining.sources import (
+    CocoFields,
+    LabelledField,
+    MixedFields,
+    SyntheticSource,
+    collate_fields,
+    split_numbers,
+)
+from napari_cupre.synthetic.looks import registry
+
+
+def test_a_look_from_outside_reaches_the_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_looks.py").write_text(
+        "import numpy as np\n"
+        "from napari_cupre.synthetic import Style, register_look\n"
+        "@register_look('my_colonies', weight=0.1, style=Style(shapes={'ellipse': 1}))\n"
+        "def my_colonies(rng, scene):\n"
+        "    return np.full((scene.size, scene.size), 0.5, np.float32)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        source = SyntheticSource(64, 0, 12.0, {"my_colonies": 1.0}, ["my_looks"])
+        registry._LOOKS.pop("my_colonies")
+        sys.modules.pop("my_looks")  # as in a loader's process that has just been started
+        copy = pickle.loads(pickle.dumps(source))
+        assert copy.draw(np.random.default_rng(0)).image.shape[:2] == (64, 64)
+        assert "my_colonies" in registry.LOOKS
+        with pytest.raises(InputError, match="no look 'stars'"):
+            SyntheticSource(64, 0, 12.0, {"stars": 1.0})
+        with pytest.raises(InputError, match="'no_such_module' of look_modules"):
+            SyntheticSource(64, 0, 12.0, None, ["no_such_module"])
+    finally:
+        registry._LOOKS.pop("my_colonies", None)
+
+
+def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSource) -> None:
+    fields = CocoFields(coco, np.arange(3), 96)
+    pasted = 0
+    for seed in range(12):
+        drawn = fields.draw(np.random.default_rng(seed))
+        labels = set(np.unique(drawn.labels)) - {0}
+        assert drawn.classes is not None and labels <= set(drawn.classes)
+        assert set(drawn.classes.values()) <= {"cat", "dog"}
+        assert drawn.image.shape == (96, 96, 3) and drawn.labels.shape == (96, 96)
+        pasted += len(drawn.classes) > 2
+    assert pasted > 0
+
+
+def test_crowds_are_unknown(coco: CocoSource) -> None:
+    known = [CocoFields(coco, np.arange(3), 96).draw(np.random.default_rng(seed)).known for seed in range(8)]
+    assert any(area is not None and not area.all() for area in known)
+    assert not coco[0].known[95:110, 110:140].any()
+
+
+def test_an_unreadable_image_is_reported_and_replaced(coco: CocoSource) -> None:
+    fields = CocoFields(coco, np.arange(4), 96)
+    skipped = [skip for seed in range(20) for skip in fields.draw(np.random.default_rng(seed)).skipped]
+    assert skipped and all("4.png" in reason for _, reason in skipped)
+
+
+def test_sources_are_mixed_by_weight_into_one_set_of_classes(coco: CocoSource) -> None:
+    sources = [(CocoFields(coco, np.arange(3), 64), 1.0), (SyntheticSource(64, 0, 12.0), 3.0)]
+    mixed = MixedFields(sources, ("cat", "dog", "cell"), seed=2)  # type: ignore[arg-type]
+    samples = [mixed[number] for number in range(40)]
+    synthetic = [sample for sample in samples if sample.source == "synthetic"]
+    assert 22 <= len(synthetic) <= 38
+    assert all(set(sample.target.classes.tolist()) <= {3} for sample in synthetic)
+    others = [sample for sample in samples if sample.source != "synthetic"]
+    assert all(set(sample.target.classes.tolist()) <= {1, 2} for sample in others)
+    batch = collate_fields(samples[:3])
+    assert batch.images.shape == (3, 3, 64, 64) and len(batch.targets) == 3
+    again = MixedFields(sources, ("cat", "dog", "cell"), seed=2)[17]  # type: ignore[arg-type]
+    assert torch.equal(again.image, samples[17].image)
+    assert torch.equal(again.target.instances, samples[17].target.instances)
+
+
+class Empty:
+    """A source whose fields hold no instance."""
+
+    name = "empty"
+    classes = ("cell",)
+
+    def draw(self, rng: np.random.Generator) -> LabelledField:
+        return LabelledField(np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.int32))
+
+
+def test_a_field_without_instances_is_a_valid_target() -> None:
+    target = MixedFields([(Empty(), 1.0)], ("cell",), 0)[0].target
+    assert len(target) == 0 and target.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 645, 100_000])
+def test_held_out_images_are_no_training_images(count: int) -> None:
+    trained, held = split_numbers(count, 3)
+    assert 1 <= len(held) <= 200 and len(trained) >= 1
+    if count > 1:
+        assert set(trained) | set(held) == set(range(count)) and not set(trained) & set(held)
+    assert np.array_equal(split_numbers(count, 3)[1], held)
