@@ -142,9 +142,7 @@ def settings_from(args: argparse.Namespace) -> FinetuneSettings:
     InputError
         If a setting is unknown or a file cannot be read.
     """
-    from dataclasses import fields
-
-    from napari_cupre.cli.configs import assignments, conform, read_config
+    from napari_cupre.cli.configs import assignments, read_config
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 
     values: dict[str, Any] = {"seed": args.seed, "device": args.device}
@@ -157,12 +155,7 @@ def settings_from(args: argparse.Namespace) -> FinetuneSettings:
         values |= {"minutes": args.minutes, "steps": args.steps}
     elif values.get("steps") is not None:
         values.setdefault("minutes", None)  # a budget in steps is not cut short by the default minutes
-    names = [field.name for field in fields(FinetuneSettings)]
-    if unknown := sorted(set(values) - set(names)):
-        raise InputError(
-            f"{', '.join(unknown)} is not a setting of fine-tuning; the settings are {', '.join(names)}."
-        )
-    return FinetuneSettings(**conform(values, FinetuneSettings))
+    return FinetuneSettings.from_dict(values)
 
 
 def _check_out(args: argparse.Namespace) -> None:
