@@ -36,7 +36,8 @@ class SessionWidget(QScrollArea):
 
     Parameters
     ----------
-    viewer : napari's viewer, or its proxy.
+    napari_viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name: it reads no string annotations.
 
     Attributes
     ----------
@@ -45,9 +46,9 @@ class SessionWidget(QScrollArea):
 
     needs_engine = False
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self.session = Session.of(viewer)
+        self.session = Session.of(napari_viewer)
         body = QWidget()
         self.column = QVBoxLayout(body)
         self.column.setContentsMargins(8, 8, 8, 8)

@@ -46,13 +46,14 @@ class TrainWidget(SessionWidget):
 
     Parameters
     ----------
-    viewer : napari's viewer.
+    napari_viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     needs_engine = True
 
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
         self.job = self.session.training
         self.preferences = read_preferences()
         self._make_choices()
