@@ -39,6 +39,8 @@ class AnnotateWidget(SessionWidget):
         The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
+    title = "Annotate"
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.new_layers = primary_button(

@@ -45,6 +45,7 @@ class PredictWidget(SessionWidget):
         The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
+    title = "Predict"
     needs_engine = True
 
     def __init__(self, napari_viewer: Viewer) -> None:

@@ -50,6 +50,7 @@ class TrainWidget(SessionWidget):
         The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
+    title = "Train"
     needs_engine = True
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -58,7 +59,7 @@ class TrainWidget(SessionWidget):
         self.preferences = read_preferences()
         self._make_choices()
         self._make_controls()
-        self.curve = CurveView()
+        self.curve = CurveView(self)
         self.curve.hide()
         self.preview = PreviewLayer(self.session)
         self.notice = MessageLine()
