@@ -49,17 +49,17 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, target)
     except OSError as error:
-        of_another_file = error.filename is not None and Path(error.filename) not in (
-            temporary,
-            target,
-            *target.parents,
-        )
-        if error.errno is None or of_another_file:  # what the block read, or a library's own
+        if is_of_another_file(error, temporary, target, *target.parents):
             raise
         raise unwritable(target, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def is_of_another_file(error: OSError, *paths: Path) -> bool:
+    """Whether an error tells of a file other than `paths`, or is a library's own and not the system's."""
+    return error.errno is None or (error.filename is not None and Path(error.filename) not in paths)
 
 
 def is_junk(path: Path) -> bool:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_cupre.io.files import atomic_write
+from napari_cupre.errors import EnvironmentFault, unwritable
+from napari_cupre.io.files import is_of_another_file
 
 RECORD = ".napari-cupre-written"
 """Name of the record in each folder of results."""
@@ -98,21 +100,34 @@ def note_written(path: str | os.PathLike[str], content: str | os.PathLike[str] |
 
 @contextmanager
 def owned_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a file whole or not at all, as `atomic_write` does, and enter it as ours.
+    """Write a file whole or not at all, as `files.atomic_write` does, and enter it as ours.
 
     Yields
     ------
     Path
-        A temporary file in the same folder, with the same suffix.
+        A temporary file of the same name, on the same disk.
 
     Raises
     ------
     EnvironmentFault
         Full or read-only disk, no permission.
     """
-    with atomic_write(path) as temporary:
-        yield temporary
-        note_written(path, temporary)
+    target = Path(path)
+    staged = target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # In a folder of its own the file has its own name already, which some formats hold within.
+        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent, ignore_cleanup_errors=True) as folder:
+            staged = Path(folder) / target.name
+            yield staged
+            note_written(target, staged)
+            os.replace(staged, target)
+    except OSError as error:
+        if is_of_another_file(error, staged, target, *target.parents):
+            raise
+        raise unwritable(target, error) from error
+    except EnvironmentFault as error:  # of a writer that knows nothing of the place for it
+        raise EnvironmentFault(str(error).replace(str(staged), str(target))) from error
 
 
 def next_free(path: str | os.PathLike[str], endings: Sequence[str] = ("",)) -> Path:
