@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -54,6 +54,17 @@ class FinetuneSettings:
             If a name is no setting or a value is of the wrong type or out of range.
         """
         return validated(cls, values, "fine-tuning")
+
+    def renewed(self, step: int, seconds: float) -> FinetuneSettings:
+        """The settings to go on with after so many steps and seconds: an interrupted budget goes on; one that
+        was used up begins anew.
+        """
+        time_left = self.minutes is None or seconds < 60 * self.minutes * 0.98
+        steps_left = self.steps is None or step < self.steps
+        if time_left and steps_left:
+            return self
+        minutes = None if self.minutes is None else self.minutes + seconds / 60
+        return replace(self, minutes=minutes, steps=None if self.steps is None else self.steps + step)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
