@@ -26,8 +26,8 @@ from napari_cupre.io.files import (
     is_zarr,
     list_images,
     natural_key,
-    pair_by_stem,
 )
+from napari_cupre.io.pairing import pair_by_stem
 from napari_cupre.io.tiff import read_tiff, write_labels
 
 __all__ = [
