@@ -25,7 +25,19 @@ IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ZARR_SUFFIX)
 
 LABEL_ENDINGS = (
     *("_cp_masks", "_cp_mask", "_masks", "_mask", "_labels", "_label", "_seg", "_segmentation"),
-    *("_instances", "_gt", "-masks", "-mask", "-labels", "-label", "-seg", ".mask", ".masks", ".label", ".labels"),
+    *(
+        "_instances",
+        "_gt",
+        "-masks",
+        "-mask",
+        "-labels",
+        "-label",
+        "-seg",
+        ".mask",
+        ".masks",
+        ".label",
+        ".labels",
+    ),
 )
 """What label files append to the stem of their image."""
 
@@ -89,8 +101,8 @@ def check_name(path: Path) -> None:
     length = len(os.fsencode(path.name))
     if length > _LONGEST_NAME:
         raise InputError(
-            f'"{path.name[:40]}...{path.name[-20:]}" cannot be written, its name has {length} bytes and a disk '
-            f"takes {_LONGEST_NAME}: give the image a shorter name."
+            f'"{path.name[:40]}...{path.name[-20:]}" cannot be written, its name has {length} bytes and a '
+            f"disk takes {_LONGEST_NAME}: give the image a shorter name."
         )
 
 

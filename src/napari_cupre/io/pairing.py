@@ -82,7 +82,9 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
     -------
     (images, label files) : a file is a label if its name says so and the image is there, in the same folder.
     """
-    cores = {(path.parent, key) for path in images if label_core(path) is None for _, key in _image_keys(path)}
+    cores = {
+        (path.parent, key) for path in images if label_core(path) is None for _, key in _image_keys(path)
+    }
     kept, labels = [], []
     for path in images:
         core = label_core(path)
@@ -126,7 +128,9 @@ def _core(path: Path, endings: Sequence[str], beginnings: Sequence[str]) -> str 
     lower = stem.lower()
     core = next((stem[: -len(end)] for end in endings if lower.endswith(end) and len(stem) > len(end)), None)
     if core is None:
-        begin = next((begin for begin in beginnings if lower.startswith(begin) and len(stem) > len(begin)), None)
+        begin = next(
+            (begin for begin in beginnings if lower.startswith(begin) and len(stem) > len(begin)), None
+        )
         core = None if begin is None else stem[len(begin) :]
     return core if core is None or not scene else f"{core}_{scene.replace('/', '_')}"
 
