@@ -19,7 +19,7 @@ import numpy as np
 from napari_cupre.data.rle import LARGEST_IMAGE, RLE, paint, runs
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco_file import parse
-from napari_cupre.io.coco_outlines import Problem, area_of, outline_of, problem_of
+from napari_cupre.io.coco_outlines import Problem, area_of, outline_of, problem_of, tidy
 from napari_cupre.io.file_names import parts_of
 
 _DOCUMENT_KEYS = {"info", "licenses", "images", "annotations", "categories", "type"}
@@ -70,7 +70,7 @@ class Painted(NamedTuple):
     known : bool (Y, X), False in crowd regions and in boxes without a mask.
     classes : 1-based class of each label, an index into the categories.
     hidden, outside : how many instances others cover whole, and how many lie outside the image.
-    unknown : how many annotations mark unknown area alone: boxes without a mask, and crowds.
+    boxes, crowds : how many annotations mark unknown area alone: boxes without a mask, and crowds.
     """
 
     labels: np.ndarray
@@ -78,7 +78,8 @@ class Painted(NamedTuple):
     classes: dict[int, int]
     hidden: int = 0
     outside: int = 0
-    unknown: int = 0
+    boxes: int = 0
+    crowds: int = 0
 
 
 @dataclass
@@ -154,6 +155,7 @@ class CocoIndex:
         masks: list[RLE] = []
         blanks: list[RLE] = []
         classes: dict[int, int] = {}
+        boxes = 0
         order = first + np.argsort(self._area[first:last], kind="stable")
         with self.path.open("rb") as stream:
             for row in order:
@@ -162,6 +164,7 @@ class CocoIndex:
                 rle = outline_of(annotation, *shape, box=bool(self._unknown[row]))
                 if self._unknown[row]:
                     blanks.append(rle)
+                    boxes += not tidy(annotation.get("segmentation"))
                 else:
                     masks.append(rle)
                     classes[len(masks)] = int(self._category[row])
@@ -175,7 +178,7 @@ class CocoIndex:
         }
         lost = [masks[label - 1] for label in classes if label not in visible]
         outside = sum(not len(runs(mask)[0]) for mask in lost)
-        return Painted(labels, known, visible, len(lost) - outside, outside, len(blanks))
+        return Painted(labels, known, visible, len(lost) - outside, outside, boxes, len(blanks) - boxes)
 
     # --- building it ----------------------------------------------------------------------------------
 
@@ -235,7 +238,7 @@ class CocoIndex:
             rows.category.append(numbers[identity])
             rows.unknown.append(unknown)
             if unknown:
-                self._unknown_areas[_CROWD if annotation.get("segmentation") else _BOX] += 1
+                self._unknown_areas[_CROWD if tidy(annotation.get("segmentation")) else _BOX] += 1
             rows.area.append(area_of(annotation))
         return rows
 
@@ -297,6 +300,8 @@ class CocoIndex:
 
     def _what_there_is(self) -> str:
         """What a file without a usable annotation holds instead."""
+        if not self.problems and set(self._unknown_areas) == {_BOX}:
+            return f"{_BOX.many} alone ({self._unknown_areas[_BOX]}); export outlines or masks, too"
         counts = [*sorted(self.problems.items()), *self._unknown_areas.items()]
         if not counts:
             return "it lists none" + (f" for its {_count(_UNMARKED, self.unmarked)}" if self.unmarked else "")

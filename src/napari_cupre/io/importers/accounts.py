@@ -41,6 +41,11 @@ IGNORED = Reason("is of an ignored class", "are of an ignored class", is_loss=Fa
 REGION = Reason("is a region around others", "are regions around others", is_loss=False)
 PART = Reason("is a part of a cell", "are parts of cells", is_loss=False)
 
+_ORDER = (
+    *(OUTSIDE, HIDDEN, REPEATED, NO_PLANE, SMALL, NO_AREA, DAMAGED),
+    *(LINE, POINT, TEXT, PICTURE, IGNORED, REGION, PART),
+)
+
 
 @dataclass
 class Account:
@@ -75,11 +80,9 @@ class Account:
 
     def sentence(self) -> str:
         """Such as `"a_rois.zip": 1 of 4 regions became cells: 1 lies outside, 2 are lines.`"""
-        why = ", ".join(
-            f"{count} {reason.one if count == 1 else reason.many}" for reason, count in self.reasons.items()
-        )
-        regions = "region" if self.total == 1 else "regions"
-        return f'"{self.name}": {self.cells} of {self.total} {regions} became cells: {why}.'
+        counts = [(reason, self.reasons[reason]) for reason in _ORDER if reason in self.reasons]
+        why = ", ".join(f"{count} {reason.one if count == 1 else reason.many}" for reason, count in counts)
+        return f'"{self.name}": {self.cells} of {self.total} regions became cells: {why}.'
 
     def tell(self, on_partial: Say, on_note: Say) -> None:
         """Say what was left out, and the notes."""

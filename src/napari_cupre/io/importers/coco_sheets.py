@@ -32,11 +32,8 @@ def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listene
     counts = [
         (painted.outside, "lies outside", "lie outside"),
         (painted.hidden, "is hidden under others", "are hidden under others"),
-        (
-            painted.unknown,
-            "marks an area without outlines (a box or a crowd)",
-            "mark areas without outlines (boxes or crowds)",
-        ),
+        (painted.boxes, "is a box without a mask", "are boxes without masks"),
+        (painted.crowds, "is a crowd", "are crowds"),
     ]
     lost = ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
     if lost:

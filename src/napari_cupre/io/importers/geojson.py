@@ -146,9 +146,13 @@ def polygons_of(geometry: dict[str, Any]) -> list[list[np.ndarray]]:
     return [part for part in parts if part and len(part[0]) >= 3]
 
 
-def is_ignored(feature: dict[str, Any]) -> bool:
-    """Whether an object is of one of QuPath's ignored classes, whose names end with a star."""
-    return _class_name(feature).endswith("*")
+def is_ignored_object(feature: dict[str, Any]) -> bool:
+    """Whether an object was marked as one to be ignored, as with QuPath's class "Ignore*".
+
+    The names of such classes end with a star; of an annotation, other ones than "Ignore*" make it a region.
+    """
+    name = _class_name(feature).lower()
+    return name.endswith("*") and (object_type(feature) not in CONTAINERS or name.startswith("ignore"))
 
 
 def _object(feature: dict[str, Any], parent: str | None) -> _Found:
@@ -167,9 +171,8 @@ def _object(feature: dict[str, Any], parent: str | None) -> _Found:
         return _Found(kind, reason=DAMAGED, parent=parent)
     if not shape.parts:
         return _Found(kind, reason=NO_AREA, parent=parent)
-    if is_ignored(feature):
-        region = kind in CONTAINERS and not _class_name(feature).lower().startswith("ignore")
-        return _Found(kind, shape, REGION if region else IGNORED, parent)
+    if _class_name(feature).endswith("*"):
+        return _Found(kind, shape, IGNORED if is_ignored_object(feature) else REGION, parent)
     return _Found(kind, shape, None, parent)
 
 

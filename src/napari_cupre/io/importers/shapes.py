@@ -94,7 +94,7 @@ def nothing_usable(account: Account) -> InputError:
             f'"{account.name}" holds no outline of an area: draw polygons, or choose another file.'
         )
     return InputError(
-        f"{account.sentence().rstrip('.')}; give the image that they were drawn on, with outlines of areas."
+        f"{account.sentence().rstrip('.')}; give the image that they were drawn on, or outlines of areas."
     )
 
 
