@@ -245,6 +245,21 @@ class InstanceHeads(nn.Module):
             for (box, value, kind), mask in zip(kept, masks, strict=True)
         ]
 
+    def mend(
+        self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Better boxes for boxes (N, 4) of one image by the box head, their scores and classes (from 1)."""
+        scores, offsets = self._scores(features, [boxes], [size], engine)
+        value, kind = scores.softmax(1)[:, 1:].max(dim=1)
+        mended = self.coder.decode(offsets, [boxes])[:, 0] if len(boxes) else boxes
+        return clip_boxes_to_image(mended, size), value, kind + 1
+
+    def outline(
+        self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
+    ) -> Tensor:
+        """The masks (N, 28, 28) of the cells in boxes (N, 4) of one image, on the processor."""
+        return self._masks(features, [boxes], [size], engine)[0]
+
     def _best(self, found: Detections, size: tuple[int, int]) -> Detections:
         """Each cell once."""
         boxes, scores, masks = (part.numpy() for part in (found.boxes, found.scores, found.masks))
