@@ -116,7 +116,7 @@ def preset(name: str, **changes: Any) -> ModelConfig:
 def compact() -> ModelConfig:
     """What ships: laptop speed, 11 MB in half precision.
 
-    `efficientnet_lite0` pads alike at every size, whereas timm's `tf_efficientnet_lite0` shifts its maps by the size.
+    `efficientnet_lite0` pads alike at every size; timm's `tf_efficientnet_lite0` shifts its maps by the size.
     """
     return ModelConfig(
         preset="compact",
