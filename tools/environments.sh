@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 supported=(0.7.0 0.7.1 0.8.0 0.9.0 0.9.1 0.9.2)
 bindings=(${QT:-pyqt6 pyside6})
-python=${PYTHON:-python3}
+python=${PYTHON:-python3}  # PYTHON= in the Makefile may be empty
 folder=.venvs
 mkdir -p "$folder"
 
