@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import EnvironmentFault, InputError
+
+if TYPE_CHECKING:  # half a second that a window which only opens must not pay
+    import zarr
 
 CHUNK = 512
 """Side of a stored chunk, px."""
@@ -52,6 +54,8 @@ class LabelStore:
         self.levels: list[Any] = [self._group[name] for name in _level_names(image.result_shape)]
 
     def _create(self, image: CellImage) -> Any:
+        import zarr
+
         group = zarr.create_group(self.path, zarr_format=2)
         *leading, rows, columns = image.result_shape
         names = _level_names(image.result_shape)
@@ -61,6 +65,8 @@ class LabelStore:
         return group
 
     def _reopen(self, image: CellImage) -> Any:
+        import zarr
+
         try:
             group: Any = zarr.open_group(self.path, mode="r+", zarr_format=2)
             levels = [group[name] for name in _level_names(image.result_shape)]
@@ -107,6 +113,8 @@ def read_notes(path: Path) -> dict[str, Any]:
     """What was noted of the labels at `path`: "complete", and once they are "cells" and "diameter"; nothing
     where there are none of ours.
     """
+    import zarr
+
     try:
         attributes: Any = zarr.open_group(path, mode="r", zarr_format=2).attrs.asdict()
         return dict(attributes[_MARK])
