@@ -42,8 +42,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     temporary.write_text("{}")
     """
     target = Path(path)
-    # The leading dot makes a temporary file left by a killed process junk for every reader.
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}-{target.name}")
+    # The leading dot makes a temporary file left by a killed process junk for every reader. It is short, so
+    # that whatever name fits on the disk can be written.
+    suffix = target.suffix if len(target.suffix) < 16 else ""
+    temporary = target.parent / f".{uuid.uuid4().hex[:12]}{suffix}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
