@@ -21,7 +21,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from napari_cupre.data.rle import LARGEST_IMAGE, RLE, paint
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, reason_of
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _DOCUMENT_KEYS = {"info", "licenses", "images", "annotations", "categories", "type"}
@@ -263,7 +263,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except ValueError as error:  # what mmap says of an empty file
         raise InputError(f'"{path}" is empty (0 bytes): copy it anew.') from error
     except OSError as error:
-        raise InputError(f'"{path}" cannot be read ({error.strerror}): check the path.') from error
+        raise InputError(f'"{path}" cannot be read ({reason_of(error)}).') from error
     document: dict[str, Any] = {"text": text}
     decoder = json.JSONDecoder()
     try:

@@ -42,10 +42,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     temporary.write_text("{}")
     """
     target = Path(path)
-    # The leading dot makes a temporary file left by a killed process junk for every reader. It is short, so
-    # that whatever name fits on the disk can be written.
-    suffix = target.suffix if len(target.suffix) < 16 else ""
-    temporary = target.parent / f".{uuid.uuid4().hex[:12]}{suffix}"
+    # The leading dot makes a temporary file left by a killed process junk for every reader. The rest of the
+    # name is short, since that of the target may be as long as the disk allows.
+    temporary = target.with_name(f".{uuid.uuid4().hex[:12]}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
