@@ -69,7 +69,8 @@ class LabelStore:
         try:
             group: Any = zarr.open_group(self.path, mode="r+", zarr_format=2)
             levels = [group[name] for name in _level_names(image.result_shape)]
-            ours = _MARK in group.attrs and levels[0].shape == image.result_shape
+            mark: Any = group.attrs[_MARK]
+            ours = isinstance(mark["complete"], bool) and levels[0].shape == image.result_shape
         except (KeyError, ValueError, TypeError, FileNotFoundError, NotADirectoryError):
             ours = False
         if not ours:
@@ -81,8 +82,7 @@ class LabelStore:
     @property
     def complete(self) -> bool:
         """Whether the prediction that fills it has ended."""
-        mark: Any = self._group.attrs[_MARK]
-        return isinstance(mark, dict) and bool(mark.get("complete"))
+        return bool(self._group.attrs[_MARK]["complete"])
 
     def parts(self) -> int:
         """Number of files that hold labels; blocks without a cell have none."""
