@@ -274,13 +274,14 @@ def test_threads_of_one_process_take_turns(
     assert [outcome.fault for outcome in outcomes] == [""] * 4
 
 
+@pytest.mark.timeout(900)
 def test_a_process_that_dies_costs_one_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cupre.prediction.runners.predict_file", die_on_bad)
     monkeypatch.setattr("napari_cupre.prediction.runners._start_worker", abs)
-    paths = ["a", "bad", "b", "odd", "bad2", "c", "exit", "d", "e"]
-    outcomes = {outcome.path: outcome for outcome in Processes(3)(FileJob("m", "o"), paths)}
+    paths = ["a", "bad", "b", "odd", "exit", "c"]
+    outcomes = {outcome.path: outcome for outcome in Processes(2)(FileJob("m", "o"), paths)}
     assert sorted(outcomes) == sorted(paths)
-    assert {path for path in paths if outcomes[path].fault} == {"bad", "bad2", "odd", "exit"}
+    assert {path for path in paths if outcomes[path].fault} == {"bad", "odd", "exit"}
     assert "died 2 times" in outcomes["bad"].fault
 
 

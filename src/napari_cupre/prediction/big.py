@@ -109,16 +109,16 @@ def predict_big(
     except OSError as error:
         raise unwritable(out.parent, error) from error
     store = LabelStore(out, image)
-    if store.complete and not ledger_path(out).exists():
+    if store.complete and not _size(ledger_path(out)):
         done = yield from _finished_before(store, origin, image)
         yield _finished(done, trained, image.lacks)
         return done
     table = cells_table(out)
     if (reason := may_write(table, overwrite=overwrite)) is not None:
         raise InputError(f"{reason}: move it or choose another folder.")
-    store = yield from _begun_anew(store, image)
     ledger = Ledger(ledger_path(out), settings)
     try:
+        store, ledger = yield from _fitting(store, ledger, image, settings)
         job = _Job(detector, image, options, store, ledger, should_stop or (lambda: False))
         yield from job.events()
         complete = job.complete and not image.lacks
@@ -165,17 +165,21 @@ def _finished_before(store: LabelStore, origin: str, image: CellImage) -> Genera
     return BigResult(out, table, notes["cells"], not image.lacks, notes["diameter"])
 
 
-def _begun_anew(store: LabelStore, image: CellImage) -> Generator[Event, None, LabelStore]:
-    """The store of an unfinished job, emptied where labels and ledger do not belong together."""
-    ledger = ledger_path(store.path)
-    if store.is_new and ledger.exists():
-        yield Notice(f'The labels of "{store.path}" are gone: {image.name} is predicted from the beginning.')
-        ledger.unlink()
-    elif not store.is_new and not ledger.exists():
-        yield Notice(f'"{ledger}" is gone: {image.name} is predicted from the beginning.')
-        forget(store.path)
-        return LabelStore(store.path, image)
-    return store
+def _fitting(
+    store: LabelStore, ledger: Ledger, image: CellImage, settings: dict[str, Any]
+) -> Generator[Event, None, tuple[LabelStore, Ledger]]:
+    """Store and ledger of an unfinished job; both begin anew where one of them is gone."""
+    if store.is_new == ledger.is_new:
+        return store, ledger
+    gone = store.path if store.is_new else ledger.path
+    yield Notice(f'"{gone}" is gone: {image.name} is predicted from the beginning.')
+    ledger.close()
+    forget(store.path)
+    return LabelStore(store.path, image), Ledger(ledger.path, settings)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def forget(out: Path) -> None:
@@ -234,7 +238,7 @@ class _Job:
         if done:
             yield Notice(f"{done} of {total} tiles are done already; going on from there.")
         for number, index in enumerate(indices):
-            for event in self._fitting(self._plane(number, index, plan), done > 0):
+            for event in self._checked(self._plane(number, index, plan), done > 0):
                 done += isinstance(event, TilePainted)
                 yield event
                 yield Progress(done, total, self._image.name)
@@ -245,7 +249,7 @@ class _Job:
             self.complete = yield from linker.link(asked)
         self.complete = self.complete and not self._ledger.faults()
 
-    def _fitting(self, events: Iterator[Event], continues: bool) -> Iterator[Event]:
+    def _checked(self, events: Iterator[Event], continues: bool) -> Iterator[Event]:
         """Events of a plane; labels that the ledger does not know are the work of somebody else."""
         try:
             yield from events

@@ -71,7 +71,7 @@ class LabelStore:
             levels = [group[name] for name in _level_names(image.result_shape)]
             mark: Any = group.attrs[_MARK]
             ours = isinstance(mark["complete"], bool) and levels[0].shape == image.result_shape
-        except (KeyError, ValueError, TypeError, FileNotFoundError, NotADirectoryError):
+        except (KeyError, ValueError, TypeError, AttributeError, FileNotFoundError, NotADirectoryError):
             ours = False
         if not ours:
             raise InputError(
@@ -147,7 +147,7 @@ def read_notes(path: Path) -> dict[str, Any]:
     try:
         attributes: Any = zarr.open_group(path, mode="r", zarr_format=2).attrs.asdict()
         return dict(attributes[_MARK])
-    except (KeyError, ValueError, TypeError, OSError):
+    except (KeyError, ValueError, TypeError, AttributeError, OSError):
         return {}
 
 

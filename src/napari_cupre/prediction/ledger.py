@@ -49,6 +49,10 @@ class Ledger:
     ------
     InputError
         If the file belongs to a job with other settings, or is damaged.
+
+    Attributes
+    ----------
+    is_new : whether nothing was entered before.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
@@ -64,6 +68,7 @@ class Ledger:
 
     def _check(self, settings: dict[str, Any]) -> None:
         found = self._first("SELECT document FROM settings")
+        self.is_new = found is None
         if found is None:
             with self._base:
                 self._base.execute("INSERT INTO settings VALUES (?)", (json.dumps(settings),))

@@ -130,11 +130,11 @@ _FATAL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 def _in_words(error: BaseException, path: str) -> str:
     """Why a file failed, for what nobody expected."""
-    if isinstance(error, MemoryError) or is_out_of_memory(error):
-        return f'"{path}" does not fit into memory: save it as OME-Zarr, or use fewer workers.'
     if isinstance(error, OSError) and error.errno is not None:
         return f'"{error.filename or path}" could not be used: {system_reason(error)}.'
     try:
+        if isinstance(error, MemoryError) or is_out_of_memory(error):
+            return f'"{path}" does not fit into memory: save it as OME-Zarr, or use fewer workers.'
         reason = f"{type(error).__name__}: {error}"
     except Exception:  # an error that cannot even be printed
         reason = type(error).__name__

@@ -59,10 +59,8 @@ class Processes:
         waiting = list(reversed(paths))
         suspects: list[str] = []
         while waiting or suspects:
-            if suspects:
-                yield self._alone(job, suspects.pop())
-            else:
-                suspects = yield from self._together(job, waiting)
+            yield from self._one_by_one(job, suspects)
+            suspects = yield from self._together(job, waiting)
 
     def _together(self, job: FileJob, waiting: list[str]) -> Generator[FileOutcome, None, list[str]]:
         """Take files from the end of `waiting`, several at a time.
@@ -87,27 +85,39 @@ class Processes:
             pool.shutdown(wait=True, cancel_futures=True)
         return []
 
-    def _alone(self, job: FileJob, path: str) -> FileOutcome:
-        """One file in a process that has all the memory to itself, so that it fails no other."""
-        for _ in range(ATTEMPTS_ALONE):
-            pool = self._pool(1)
-            try:
-                pool.submit(_start_worker, self.threads).result()
-            except BrokenProcessPool as error:
+    def _one_by_one(self, job: FileJob, paths: list[str]) -> Outcomes:
+        """Files in a process that has all the memory to itself, so that none fails another."""
+        pool: ProcessPoolExecutor | None = None
+        for path in paths:
+            for _ in range(ATTEMPTS_ALONE):
+                pool = pool or self._single()
+                future = pool.submit(predict_file, job, path)
+                wait([future])
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    yield _outcome_of(future, path)
+                    break
                 pool.shutdown()
-                raise EnvironmentFault(
-                    "The processes for the workers cannot be started: use one worker."
-                ) from error
-            future = pool.submit(predict_file, job, path)
-            wait([future])
+                pool = None
+            else:
+                yield FileOutcome(
+                    path,
+                    fault=f'"{path}" failed: its process died {ATTEMPTS_ALONE} times, perhaps for lack of '
+                    "memory though nothing else ran; save it as OME-Zarr.",
+                )
+        if pool is not None:
             pool.shutdown()
-            if not isinstance(future.exception(), BrokenProcessPool):
-                return _outcome_of(future, path)
-        return FileOutcome(
-            path,
-            fault=f'"{path}" failed: its process died {ATTEMPTS_ALONE} times, perhaps for lack of memory '
-            "though nothing else ran; save it as OME-Zarr.",
-        )
+
+    def _single(self) -> ProcessPoolExecutor:
+        """A pool of one process, which has shown that it can start."""
+        pool = self._pool(1)
+        try:
+            pool.submit(abs, 0).result()
+        except BrokenProcessPool as error:
+            pool.shutdown()
+            raise EnvironmentFault(
+                "The processes for the workers cannot be started: use one worker."
+            ) from error
+        return pool
 
     @property
     def threads(self) -> int:

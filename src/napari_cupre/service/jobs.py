@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.model.checkpoint import Model
+    from napari_cupre.prediction.instances import Masks
     from napari_cupre.prediction.stack import PlaneFound
 
 
@@ -227,7 +228,7 @@ def _plane_done(event: PlaneFound, first: int, class_names: Sequence[str]) -> Pl
         boxes=cells.boxes,
         scores=cells.scores,
         classes=cells.classes,
-        masks=cells.masks.probabilities.astype(np.float16),
+        masks=cast("Masks", cells.masks).probabilities.astype(np.float16),
         diameter=float(cells.diameter),
         class_names=class_names,
     )
