@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import errno
+import gzip
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.errors import EnvironmentFault, InputError, system_reason, unwritable
+from napari_cupre.io.files import atomic_write
+from napari_cupre.io.ownership import owned_write
 
 if TYPE_CHECKING:  # half a second that a window which only opens must not pay
     import zarr
@@ -45,7 +49,8 @@ class LabelStore:
         self.path = path
         self._axes = image.result_axes
         try:
-            if path.exists():
+            self.is_new = not path.exists()
+            if not self.is_new:
                 self._group = self._reopen(image)
             else:
                 self._group = self._create(image)
@@ -70,8 +75,9 @@ class LabelStore:
         try:
             group: Any = zarr.open_group(self.path, mode="r+", zarr_format=2)
             levels = [group[name] for name in _level_names(image.result_shape)]
-            ours = _MARK in group.attrs and levels[0].shape == image.result_shape
-        except (KeyError, ValueError, FileNotFoundError):
+            mark: Any = group.attrs[_MARK]
+            ours = isinstance(mark["complete"], bool) and levels[0].shape == image.result_shape
+        except (KeyError, ValueError, TypeError, AttributeError, FileNotFoundError, NotADirectoryError):
             ours = False
         if not ours:
             raise InputError(
@@ -83,6 +89,10 @@ class LabelStore:
     def complete(self) -> bool:
         """Whether the prediction that fills it has ended."""
         return bool(self._group.attrs[_MARK]["complete"])
+
+    def parts(self) -> int:
+        """Number of files that hold labels; blocks without a cell have none."""
+        return sum(1 for level in self.levels for _ in _files(self.path / level.basename))
 
     def plane(self, index: PlaneIndex) -> StoredPlane:
         """One plane to be read and written by region."""
@@ -96,17 +106,44 @@ class LabelStore:
             raise self._fault(error) from error
 
     def _fault(self, error: OSError) -> EnvironmentFault:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full" if full else (error.strerror or str(error))
         return EnvironmentFault(
-            f'"{self.path}" could not be written ({reason}): mend that, then run the same again; '
-            "it continues where it was."
+            f'"{self.path}" could not be written, {system_reason(error)}; then run the same again: it '
+            "continues where it was."
         )
 
 
 def cells_table(path: Path) -> Path:
     """The CSV beside the labels at `path`, with box, score and class of every cell; written at the end."""
     return path.with_name(f"{path.stem}_cells.csv")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The chunks of a level."""
+    return (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def keep_copy(table: Path) -> None:
+    """Keep a hidden copy of the table beside it: what it says of the cells is nowhere else."""
+    try:
+        with atomic_write(_copy_of(table)) as temporary:
+            temporary.write_bytes(gzip.compress(table.read_bytes(), 5))
+    except OSError as error:
+        raise unwritable(_copy_of(table), error) from error
+
+
+def restore_copy(table: Path) -> bool:
+    """Write the table again from its copy; False where there is none that can be read."""
+    try:
+        content = gzip.decompress(_copy_of(table).read_bytes())
+    except (OSError, EOFError, zlib.error):
+        return False
+    with owned_write(table) as temporary:
+        temporary.write_bytes(content)
+    return True
+
+
+def _copy_of(table: Path) -> Path:
+    return table.with_name(f".{table.name}.gz")
 
 
 def read_notes(path: Path) -> dict[str, Any]:
@@ -118,7 +155,7 @@ def read_notes(path: Path) -> dict[str, Any]:
     try:
         attributes: Any = zarr.open_group(path, mode="r", zarr_format=2).attrs.asdict()
         return dict(attributes[_MARK])
-    except (KeyError, ValueError, FileNotFoundError):
+    except (KeyError, ValueError, TypeError, AttributeError, OSError):
         return {}
 
 

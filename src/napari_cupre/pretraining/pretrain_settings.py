@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, reason_of
 from napari_cupre.model.validation import (
     FractionBelowOne,
     NotNegative,
@@ -249,7 +249,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"The settings file {path} cannot be read ({error.strerror}).") from error
+        raise InputError(f"The settings file {path} cannot be read ({reason_of(error)}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"The settings file {path} is not YAML: {reason}.") from error

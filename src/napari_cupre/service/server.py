@@ -116,7 +116,7 @@ class Server:
             self._send(Failed(str(err)))
         except MemoryError:
             self._send(Failed("Memory ran out: close other programs, or choose a smaller model."))
-        except Exception as err:  # the window must hear of anything that ends a job
+        except (Exception, SystemExit) as err:  # the window must hear of anything that ends a job
             sentence = f"The engine met an error that it did not expect ({type(err).__name__}: {err})."
             self._send(Failed(sentence, traceback.format_exc()))
         self._send(JobEnded())

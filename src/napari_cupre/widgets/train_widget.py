@@ -176,7 +176,8 @@ class TrainWidget(SessionWidget):
         out = resumable(self.job.plan)
         if out is None:
             raise InputError("There is no training to resume: start one with Train.")
-        self._begin(TrainingPlan("", out, (), self.minutes.value(), resume=True))
+        device = self.device.currentText()
+        self._begin(TrainingPlan("", out, (), self.minutes.value(), device, resume=True))
 
     def _begin(self, plan: TrainingPlan) -> None:
         self.result.clear()
