@@ -21,7 +21,10 @@ IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ZARR_SUFFIX)
 LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "_seg", "_instances", "_gt")
 """What label files append to the stem of their image."""
 
-_JUNK = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx"}
+_JUNK = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"),
+    *("$recycle.bin", "system volume information", "lost+found"),
+}
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 _DISK_ERRORS = {
     errno.ENOSPC: "the disk is full: free some space or choose another folder",
