@@ -191,7 +191,7 @@ class CocoIndex:
             try:
                 image = CocoImage(_text(entry["file_name"]), int(entry["height"]), int(entry["width"]))
                 file, identity = parts_of(image.file_name), _identity(entry["id"])
-                if min(image[1:]) < 1 or image.height * image.width > LARGEST_IMAGE or not file:
+                if not isinstance(entry["file_name"], str) or min(image[1:]) < 1 or image.height * image.width > LARGEST_IMAGE or not file:
                     raise ValueError
             except (KeyError, TypeError, ValueError, OverflowError):
                 self.problems[_BAD_IMAGE] += 1
