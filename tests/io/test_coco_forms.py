@@ -187,7 +187,7 @@ def test_suffixes_alone_do_not_tell_images_apart(tmp_path):
         import_annotations(tmp_path / "set.json")
 
 
-@pytest.mark.parametrize("counts", ["~~~", "\u00e9", [-3, 5], [3, 5_000_000_000], [5] * 999])
+@pytest.mark.parametrize("counts", ["~~~", [-3, 5], [3, 5_000_000_000], [5] * 999])
 def test_corrupt_masks_among_several_are_refused(counts, tmp_path):
     masks = [rle("text"), {"size": [40, 60], "counts": counts}]
     with pytest.raises(InputError, match=r"set\.json.*a\.png"):
