@@ -89,6 +89,11 @@ class Outliner:
         self._maps = FeatureMaps(self._detector, self._read, self.shape, diameter, memory)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the model's classes."""
+        return self._detector.model.info.classes
+
+    @property
     def diameter(self) -> float:
         """Of the cells in image px: as given, the model's, or as seen in the image when first asked for."""
         if self._diameter is None:
