@@ -1,13 +1,13 @@
-"""Outlines from boxes and clicks on held-out images of five kinds: mean IoU with the drawn cell, and ms per prompt.
+"""Outlines from boxes and clicks on held-out images of five kinds: mean IoU with the truth, ms per prompt.
 
     python benchmarks/prompts.py --models cupre nuclei --images 4            # minutes
     python benchmarks/prompts.py --models cupre --out benchmarks/results/prompts.csv
 
-For each cell: its exact box; the same with each side off by 10 % of its length, in or out; one click, anywhere in
-the cell that is at least half as deep as its deepest place. Clicks are given no diameter. Nuclei are those of
-the test parts of `split.py`; of the other sets every second image, which no setting was chosen on. Rows that
-`--out` holds already are not run again. The times are processor time, so that what else the machine does
-changes nothing; `features` is what the first prompt of an image waits for.
+For each cell: its exact box; the same with each side off by 10 % of its length, in or out; one click,
+anywhere in the cell that is at least half as deep as its deepest place. Clicks are given no diameter. Nuclei
+are those of the test parts of `split.py`; of the other sets every second image, which no setting was chosen
+on. Rows that `--out` holds already are not run again. The times are processor time, so that what else the
+machine does changes nothing; `features` is what the first prompt of an image waits for.
 """
 
 from __future__ import annotations

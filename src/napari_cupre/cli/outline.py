@@ -75,6 +75,7 @@ def _run(args: argparse.Namespace) -> int:
     chosen = _format(args.out)
     prompts = read_prompts(args.prompts)
     image = read_image(args.image, args.axes, partial=True)
+    _check_size(chosen, image)
     index = _index(image, args.plane)
     outliner = _outliner(args, image, index)
     if prompts.boxes is not None:
@@ -101,6 +102,17 @@ def _format(out: Path) -> Format:
             return each
     endings = ", ".join(Path(f"x{each.ending}").suffix for each in FORMATS.values())
     raise InputError(f'"{out}" has no ending that says what to write: give one of {endings}.')
+
+
+def _check_size(chosen: Format, image: CellImage) -> None:
+    """Refuse what cannot be written, before anything is computed."""
+    from napari_cupre.prediction.drawn import is_large
+
+    if is_large(image.plane_shape) and chosen.name != "tif":
+        rows, columns = image.plane_shape
+        raise InputError(
+            f"A plane of {rows} x {columns} px is written as .tif alone: give --out such a name."
+        )
 
 
 def _index(image: CellImage, plane: PlaneIndex) -> PlaneIndex:
@@ -142,10 +154,5 @@ def _write(
     out.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(cells.labels, np.ndarray):
         chosen.write(collect([(index, cells)], image=image, name=out.stem, class_names=class_names), out)
-        return
-    if chosen.name != "tif":
-        raise InputError(
-            f"A plane of {image.plane_shape[0]} x {image.plane_shape[1]} px is written as .tif alone: "
-            "give --out such a name."
-        )
-    write_large_labels(out, cells.labels, image)
+    else:
+        write_large_labels(out, cells.labels, image)

@@ -88,6 +88,11 @@ def nothing_at(point: np.ndarray) -> Outline:
     return Outline((x, y, x + 1, y + 1), np.zeros((1, 1), dtype=bool), 0.0, 1)
 
 
+def is_large(shape: tuple[int, int]) -> bool:
+    """Whether the labels of a plane (Y, X) are painted only where they are read."""
+    return shape[0] * shape[1] > BIG_PIXELS
+
+
 def as_instances(outlines: Sequence[Outline], shape: tuple[int, int], diameter: float) -> Instances:
     """Outlines as the cells of a plane: outline i has label i + 1; where two overlap, the surer one stays.
 
@@ -101,7 +106,7 @@ def as_instances(outlines: Sequence[Outline], shape: tuple[int, int], diameter: 
     scores = np.array([outline.score for outline in outlines], dtype=np.float32)
     masks = BoxMasks([outline.mask for outline in outlines], boxes[:, :2].tolist(), shape)
     labels: Any
-    if shape[0] * shape[1] > BIG_PIXELS:
+    if is_large(shape):
         labels = _painted_lazily(boxes, scores, masks)
     else:
         labels = np.zeros(shape, dtype=np.int32)
