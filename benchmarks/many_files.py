@@ -16,7 +16,7 @@ from measure import fluorescence_field, machine
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.prediction.folders import predict_files
 from napari_cupre.prediction.onefile import FileJob, ready_detector
-from napari_cupre.prediction.stack import PredictOptions
+from napari_cupre.prediction.options import PredictOptions
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from napari_cupre.data.image import normalise
 from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction.detector import Detector
-from napari_cupre.prediction.plane import plan_plane, predict_plane
+from napari_cupre.prediction.plan import plan_plane
+from napari_cupre.prediction.plane import predict_plane
 
 
 def main() -> None:

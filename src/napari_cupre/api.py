@@ -266,7 +266,7 @@ def _only_plane(image: CellImage) -> PlaneIndex:
     if len(planes) != 1:
         raise InputError(
             f"The image has {len(planes)} planes (axes {image.axes}): predict it by "
-            "`napari_cupre.prediction.predict_image`, or choose a plane."
+            "`napari_cupre.prediction.stack.predict_image`, or choose a plane."
         )
     return planes[0]
 

@@ -8,11 +8,15 @@ process boundary.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+
+E = TypeVar("E")
+R = TypeVar("R")
 
 
 class RunState(StrEnum):
@@ -56,6 +60,26 @@ class Progress(Event):
     done: int
     total: int
     message: str = ""
+
+
+@dataclass(frozen=True)
+class TileDone(Event):
+    """A part of a plane has new labels.
+
+    Attributes
+    ----------
+    index : dict of str to int
+        Position of the plane along T and Z; empty for an image of one plane.
+    y0, x0 : int
+        Row and column of the first pixel of the part.
+    labels : ndarray of int32, shape (y, x)
+        The labels of the part as they are now; 0 = background.
+    """
+
+    index: dict[str, int]
+    y0: int
+    x0: int
+    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -116,3 +140,50 @@ class Finished(Event):
 
     verdict: str
     result: dict[str, Any] = field(default_factory=dict)
+
+
+class Steps(Generic[E, R]):
+    """A run to go through in a `for` loop, which keeps what the run returns.
+
+    Parameters
+    ----------
+    run : generator
+        Yields events and returns a result.
+
+    Attributes
+    ----------
+    result : object
+        What the run returned; there once the loop has come to its end.
+
+    Examples
+    --------
+    >>> def run():
+    ...     yield Progress(1, 1)
+    ...     return "done"
+    >>> steps = Steps(run())
+    >>> for event in steps:
+    ...     print(event.done)
+    1
+    >>> steps.result
+    'done'
+    """
+
+    result: R
+
+    def __init__(self, run: Generator[E, None, R]) -> None:
+        self._run = run
+
+    def __iter__(self) -> Iterator[E]:
+        self.result = yield from self._run
+
+    def finish(self) -> R:
+        """Go through what is left without listening.
+
+        Returns
+        -------
+        object
+            The result.
+        """
+        for _ in self:
+            pass
+        return self.result

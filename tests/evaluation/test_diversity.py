@@ -19,6 +19,7 @@ from napari_cupre.evaluation.looks import (
     near_duplicates,
     vendi_score,
 )
+from napari_cupre.events import Steps
 from napari_cupre.model.checkpoint import new_model
 from napari_cupre.synthetic import SyntheticFields
 
@@ -123,14 +124,9 @@ def test_a_backbone_tells_images_apart(tmp_path: Path) -> None:
         iio.imwrite(tmp_path / f"{number}-copy.png", image)
     (tmp_path / "broken.png").write_bytes(b"no")
     paths = sorted(tmp_path.glob("*.png"))
-    steps = read_features(paths, new_model("tiny"))
-    done = 0
-    while True:
-        try:
-            done = next(steps).done
-        except StopIteration as end:
-            features = end.value
-            break
+    steps = Steps(read_features(paths, new_model("tiny")))
+    done = [event.done for event in steps][-1]
+    features = steps.result
     assert done == 9 and [path.name for path, _ in features.skipped] == ["broken.png"]
     assert np.allclose(np.linalg.norm(features.vectors, axis=1), 1.0, atol=1e-5)
     diversity = measure_diversity(features)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.suggestions import choose, measure_uncertainty, suggest
+from napari_cupre.events import Steps
 from napari_cupre.model.checkpoint import new_model
 
 
@@ -142,11 +143,7 @@ def images(tmp_path: Path) -> list[Path]:
 
 
 def drained(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return Steps(steps).finish()
 
 
 def nothing(image: np.ndarray) -> Found:

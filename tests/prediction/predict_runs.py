@@ -9,19 +9,15 @@ from typing import TypeVar
 import numpy as np
 import zarr
 
-from napari_cupre.events import Event
+from napari_cupre.events import Event, Steps
 
 T = TypeVar("T")
 
 
 def drained(steps: Generator[Event, None, T]) -> tuple[list[Event], T]:
     """All events of a prediction, and its result."""
-    events = []
-    while True:
-        try:
-            events.append(next(steps))
-        except StopIteration as end:
-            return events, end.value
+    run = Steps(steps)
+    return list(run), run.result
 
 
 def stored(out: Path) -> np.ndarray:

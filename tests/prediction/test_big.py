@@ -16,13 +16,15 @@ from predict_runs import drained, stored
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.evaluation.matching import match_instances
-from napari_cupre.events import Event, Finished, Notice
+from napari_cupre.events import Event, Finished, Notice, TileDone
 from napari_cupre.io.images import read_image
 from napari_cupre.model.checkpoint import Model
-from napari_cupre.prediction.big import ledger_path, predict_big
+from napari_cupre.prediction.big import predict_big
+from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.labelstore import LabelStore
 from napari_cupre.prediction.limits import is_big
-from napari_cupre.prediction.stack import ImageResult, PredictOptions, TilePainted, predict_image
+from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.stack import ImageResult, predict_image
 
 SHAPE = (400, 440)
 OPTIONS = PredictOptions(diameter=24.0, tile=256)
@@ -118,16 +120,16 @@ def test_a_stopped_job_goes_on_where_it_was(image: CellImage, tmp_path: Path) ->
     out = tmp_path / "slide.zarr"
     answers = iter([False] * 4 + [True])
     events, result = run(image, out, should_stop=lambda: next(answers))
-    first = sum(isinstance(event, TilePainted) for event in events)
+    first = sum(isinstance(event, TileDone) for event in events)
     assert not result.complete
     assert not zarr.open_group(out, mode="r").attrs["napari_cupre"]["complete"]
     assert stored(out).any()
     events, result = run(image, out)
-    second = sum(isinstance(event, TilePainted) for event in events)
+    second = sum(isinstance(event, TileDone) for event in events)
     assert result.complete
     assert first == 5
     total = run(image, tmp_path / "third.zarr")[0]
-    assert first + second == sum(isinstance(event, TilePainted) for event in total)
+    assert first + second == sum(isinstance(event, TileDone) for event in total)
     assert same_cells(stored(tmp_path / "whole.zarr"), stored(out))
 
 
@@ -229,7 +231,7 @@ def test_what_is_finished_is_returned_at_once(image: CellImage, tmp_path: Path) 
     _, before = run(image, out)
     events, result = run(image, out)
     assert result == before
-    assert not any(isinstance(event, TilePainted) for event in events)
+    assert not any(isinstance(event, TileDone) for event in events)
 
 
 def test_a_lost_chunk_leaves_a_partial_result(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from predict_runs import drained, stored
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Notice
-from napari_cupre.prediction.big import BigResult, ledger_path, predict_big
+from napari_cupre.prediction.big import BigResult, predict_big
+from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.labelstore import cells_table
-from napari_cupre.prediction.stack import PredictOptions
+from napari_cupre.prediction.options import PredictOptions
 
 SHAPE = (300, 320)
 OPTIONS = PredictOptions(diameter=24.0, tile=256)

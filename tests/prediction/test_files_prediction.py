@@ -19,7 +19,7 @@ from predict_oracle import disc_labels, scattered_discs, seeing_model
 from predict_runs import drained
 
 from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
-from napari_cupre.events import Finished, Notice, Progress
+from napari_cupre.events import Finished, Notice, Progress, Steps
 from napari_cupre.io.writers.coco_writer import CocoWriter
 from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.prediction import onefile
@@ -27,8 +27,8 @@ from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.donelog import DONE_LOG
 from napari_cupre.prediction.folders import predict_files
 from napari_cupre.prediction.onefile import FileJob, FileOutcome
+from napari_cupre.prediction.options import PredictOptions
 from napari_cupre.prediction.runners import Processes
-from napari_cupre.prediction.stack import PredictOptions
 
 # Random weights are sure of nothing; at score 0 they still give cells, the same each time.
 OPTIONS = PredictOptions(diameter=20.0, score=0.0)
@@ -343,20 +343,17 @@ def test_a_cluster_that_loses_a_worker(model_file: str, folder: Path, tmp_path: 
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
     ) as cluster:
-        steps = predict_files(
-            job_of(model_file, tmp_path / "cluster"), paths, scheduler=cluster.scheduler_address
+        steps = Steps(
+            predict_files(
+                job_of(model_file, tmp_path / "cluster"), paths, scheduler=cluster.scheduler_address
+            )
         )
         killed = False
-        events = []
-        while True:
-            try:
-                events.append(next(steps))
-            except StopIteration as end:
-                result = end.value
-                break
-            if not killed and isinstance(events[-1], Progress) and events[-1].done >= 2:
+        for event in steps:
+            if not killed and isinstance(event, Progress) and event.done >= 2:
                 cluster.workers[0].process.process._process.kill()
                 killed = True
+        result = steps.result
     assert killed
     assert result.done == len(paths)
     assert not result.failed

@@ -10,11 +10,14 @@ from predict_runs import drained
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.events import Finished, Notice, Progress
+from napari_cupre.events import Finished, Notice, Progress, Steps, TileDone
 from napari_cupre.model.checkpoint import Model
-from napari_cupre.prediction.link import Overlap, link
+from napari_cupre.prediction.filling import PlaneFound
+from napari_cupre.prediction.link import Links, Overlap
+from napari_cupre.prediction.linker import find_tables
+from napari_cupre.prediction.options import PredictOptions
 from napari_cupre.prediction.reader import PlaneReader
-from napari_cupre.prediction.stack import PlaneFound, PredictOptions, TilePainted, predict_image
+from napari_cupre.prediction.stack import predict_image
 
 SHAPE = (70, 80)
 
@@ -152,7 +155,7 @@ def test_big_planes_grow_tile_by_tile() -> None:
     events, result = run(CellImage.from_array(big, "YX"), PredictOptions(tile=256))
     grown = np.zeros_like(result.labels)
     for event in events:
-        if isinstance(event, TilePainted):
+        if isinstance(event, TileDone):
             height, width = event.labels.shape
             grown[event.y0 : event.y0 + height, event.x0 : event.x0 + width] = event.labels
     np.testing.assert_array_equal(grown > 0, result.labels > 0)
@@ -175,7 +178,9 @@ def test_pairs_are_one_to_one_however_they_are_counted(height: int) -> None:
 
 def test_a_cell_that_reappears_is_new() -> None:
     disc = disc_labels(np.array([[20.0, 20.0, 8.0]]), SHAPE)
-    linked = link([disc, np.zeros_like(disc), disc, disc])
+    planes = [disc, np.zeros_like(disc), disc, disc]
+    tables = Steps(find_tables(planes, [{"T": t} for t in range(4)], Links(False, True))).finish()
+    linked = [table[plane] for table, plane in zip(tables, planes, strict=True)]
     assert [int(plane.max()) for plane in linked] == [1, 0, 2, 2]
 
 

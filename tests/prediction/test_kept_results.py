@@ -22,7 +22,7 @@ from napari_cupre.prediction import onefile
 from napari_cupre.prediction.donelog import DONE_LOG
 from napari_cupre.prediction.folders import FilesResult, predict_files
 from napari_cupre.prediction.onefile import FileJob
-from napari_cupre.prediction.stack import PredictOptions
+from napari_cupre.prediction.options import PredictOptions
 
 ALL = ("tif", "roi", "coco", "geojson", "csv")
 MADE = {

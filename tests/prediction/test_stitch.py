@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from predict_oracle import disc_labels, oracle, scattered_discs
 
 from napari_cupre.evaluation.matching import match_instances
+from napari_cupre.prediction.canvas import LabelArray
 from napari_cupre.prediction.instances import Instances
-from napari_cupre.prediction.stitch import LabelArray, Stitcher
+from napari_cupre.prediction.stitch import Stitcher
 from napari_cupre.prediction.tiles import Region, plan_tiles
 
 

@@ -16,11 +16,13 @@ from predict_runs import drained, stored
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event
-from napari_cupre.prediction import storedlinks
-from napari_cupre.prediction.big import BigResult, ledger_path, predict_big
+from napari_cupre.prediction import linker
+from napari_cupre.prediction.big import BigResult, predict_big
+from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.labelstore import StoredPlane
-from napari_cupre.prediction.stack import ImageResult, PredictOptions, predict_image
-from napari_cupre.prediction.storedlinks import frames_of
+from napari_cupre.prediction.linker import frames_of
+from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.stack import ImageResult, predict_image
 
 SHAPE = (150, 170)
 PLAIN = PredictOptions(diameter=24.0, tile=256)
@@ -30,7 +32,7 @@ BOTH = replace(PLAIN, link_z=True, link_t=True)
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells lie across the borders of blocks."""
-    monkeypatch.setattr(storedlinks, "BLOCK", 64)
+    monkeypatch.setattr(linker, "BLOCK", 64)
 
 
 def moving(frames: int, planes: int) -> np.ndarray:
@@ -144,7 +146,7 @@ class Countdown:
 
 
 @pytest.mark.parametrize("torn", [0, 2, 5])
-def test_planes_are_parted_to_fill_in_what_was_damaged(tmp_path: Path, torn: int) -> None:
+def test_what_was_damaged_is_filled_in_and_planes_are_linked_anew(tmp_path: Path, torn: int) -> None:
     data, out = moving(3, 2), tmp_path / "labels.zarr"
     whole = image_of(data, "TZYX")
 

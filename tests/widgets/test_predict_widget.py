@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
+from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.labelstore import LabelStore, cells_table
 from napari_cupre.service.protocol import (
     Failed,
@@ -21,7 +21,6 @@ from napari_cupre.service.protocol import (
     PlaneRelabelled,
     PredictRequest,
     SlideGrown,
-    TileDone,
 )
 from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.predict_widget import PredictWidget

@@ -112,16 +112,13 @@ def _look(args: argparse.Namespace, paths: list[Path]) -> Features:
     """The features of all images, with a progress bar."""
     from napari_cupre.cli.listen import make_listener
     from napari_cupre.evaluation.features import read_features
+    from napari_cupre.events import Steps
     from napari_cupre.model.zoo import open_model
 
-    steps = read_features(paths, open_model(args.model, args.device, args.seed), seed=args.seed)
+    steps = Steps(read_features(paths, open_model(args.model, args.device, args.seed), seed=args.seed))
     with make_listener() as listener:
-        while True:
-            try:
-                listener(next(steps))
-            except StopIteration as end:
-                features: Features = end.value
-                break
-        for _, reason in features.skipped:
+        for event in steps:
+            listener(event)
+        for _, reason in steps.result.skipped:
             listener.say(f"left out: {reason}")
-    return features
+    return steps.result

@@ -121,7 +121,7 @@ def _job(args: argparse.Namespace) -> FileJob:
     from napari_cupre.model.device import check_torchvision, choose_device
     from napari_cupre.model.zoo import find_model
     from napari_cupre.prediction.onefile import FileJob
-    from napari_cupre.prediction.stack import PredictOptions
+    from napari_cupre.prediction.options import PredictOptions
 
     check_torchvision()
     choose_device(args.device)  # once here, rather than as a fault of every file

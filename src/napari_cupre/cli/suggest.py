@@ -94,13 +94,14 @@ def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]
     """What the model makes of all images, with a progress bar."""
     from napari_cupre.cli.listen import make_listener
     from napari_cupre.evaluation.suggestions import LEAST_SCORE, suggest
+    from napari_cupre.events import Steps
     from napari_cupre.model.zoo import open_model
     from napari_cupre.prediction.detector import Detector
     from napari_cupre.prediction.plane import predict_plane
 
     model = open_model(args.model, args.device, args.seed)
     detector = Detector(model)
-    steps = suggest(
+    run = suggest(
         candidates,
         labelled,
         model,
@@ -109,9 +110,7 @@ def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]
         seed=args.seed,
     )
     with make_listener() as listener:
-        while True:
-            try:
-                listener(next(steps))
-            except StopIteration as end:
-                suggestions: Suggestions = end.value
-                return suggestions
+        steps = Steps(run)
+        for event in steps:
+            listener(event)
+    return steps.result

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from napari_cupre.io.ownership import reason_against
 from napari_cupre.io.writers import choose_formats
 from napari_cupre.io.writers.coco_writer import journal_of
 from napari_cupre.io.writers.writing import PREDICTIONS
-from napari_cupre.model.zoo import find_model
+from napari_cupre.prediction.fingerprint import file_state, run_digest
 from napari_cupre.prediction.onefile import FileJob, FileOutcome
 
 DONE_LOG = ".predictions.jsonl"
@@ -36,13 +34,14 @@ class DoneLog:
         self._job = job
         self._out = Path(job.out)
         self._path = self._out / DONE_LOG
-        self._key = _fingerprint(job)
+        formats = [each.name for each in choose_formats(job.formats)]
+        self._key = run_digest(job.model, job.seed, job.options, job.axes, formats)
         self._entries = _read(self._path)
 
     def is_done(self, path: str) -> bool:
         """Whether the results of a file are there and are those that this job would give."""
         entry = self._entries.get(path)
-        if entry is None or entry.get("key") != self._key or entry.get("state") != _state(path):
+        if entry is None or entry.get("key") != self._key or entry.get("state") != file_state(Path(path)):
             return False
         if any(each.name == "coco" for each in choose_formats(self._job.formats)):
             predictions = self._out / PREDICTIONS
@@ -54,7 +53,7 @@ class DoneLog:
         """Why the results of a done file are no longer those that were written, None if they are."""
         entry = self._entries[path]
         outputs = self._outputs(entry)
-        if entry.get("written") == [_state(str(output)) for output in outputs]:
+        if entry.get("written") == [file_state(output) for output in outputs]:
             return None  # neither size nor time differs: no need to read them
         return reason_against(outputs)
 
@@ -68,11 +67,11 @@ class DoneLog:
         """
         entry = {
             "path": outcome.path,
-            "state": _state(outcome.path),
+            "state": file_state(Path(outcome.path)),
             "key": self._key,
             "cells": outcome.cells,
             "outputs": [Path(output).name for output in outcome.outputs],
-            "written": [_state(output) for output in outcome.outputs],
+            "written": [file_state(Path(output)) for output in outcome.outputs],
         }
         try:
             with self._path.open("a", encoding="utf-8") as stream:
@@ -110,28 +109,3 @@ def _is_entry(entry: Any) -> bool:
         return False
     outputs = entry.get("outputs")
     return isinstance(outputs, list) and all(isinstance(output, str) for output in outputs)
-
-
-def _state(path: str) -> list[int]:
-    """Size and time of change of a file; of a Zarr folder, of its metadata."""
-    for place in (Path(path), *Path(path).parents[:3]):  # the file itself, or the one that a scene lies in
-        try:
-            stat = place.stat()
-        except OSError:
-            continue
-        return [stat.st_size, stat.st_mtime_ns]
-    return []
-
-
-def _fingerprint(job: FileJob) -> str:
-    """What results depend on, as a short text."""
-    entry = find_model(job.model)
-    weights = f"random {job.seed}" if entry.path is None else _digest(entry.path)
-    chosen: dict[str, Any] = {"weights": weights, "options": asdict(job.options), "axes": job.axes}
-    chosen["formats"] = sorted(each.name for each in choose_formats(job.formats))
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from napari_cupre.prediction.detector import Detector, Features
-from napari_cupre.prediction.plane import MAX_FACTOR, aligned
+from napari_cupre.prediction.plan import MAX_FACTOR, aligned
 from napari_cupre.prediction.tiles import Region
 
 Read = Callable[[Region, int], np.ndarray]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import EnvironmentFault, InputError, system_reason, unwritable
-from napari_cupre.io.files import atomic_write
-from napari_cupre.io.ownership import owned_write
+from napari_cupre.errors import EnvironmentFault, InputError, system_reason
 
 if TYPE_CHECKING:  # half a second that a window which only opens must not pay
     import zarr
@@ -29,13 +25,17 @@ _AXIS_KIND = {"T": "time", "Z": "space", "Y": "space", "X": "space"}
 
 
 class LabelStore:
-    """The label image of one `CellImage`, a Zarr group with the levels of a pyramid, which grow together: a
-    viewer can show the whole of a slide while it is predicted.
+    """The label image of one `CellImage` on disk, a `canvas.Canvas`.
+
+    It is a Zarr group with the levels of a pyramid, which grow together: a viewer can show the whole of a
+    slide while it is predicted.
 
     Parameters
     ----------
-    path : folder of the group; one that was begun for an image of the same size is continued.
-    image : gives size, axes, scale and units.
+    path : Path
+        Folder of the group; one that was begun for an image of the same size is continued.
+    image : CellImage
+        Gives size, axes, scale and units.
 
     Raises
     ------
@@ -44,6 +44,9 @@ class LabelStore:
     EnvironmentFault
         If it cannot be written.
     """
+
+    largest_tile = 2048
+    """Side of a tile in image px, which bounds memory however large the cells are."""
 
     def __init__(self, path: Path, image: CellImage) -> None:
         self.path = path
@@ -120,30 +123,6 @@ def cells_table(path: Path) -> Path:
 def _files(folder: Path) -> Iterator[Path]:
     """The chunks of a level."""
     return (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-
-
-def keep_copy(table: Path) -> None:
-    """Keep a hidden copy of the table beside it: what it says of the cells is nowhere else."""
-    try:
-        with atomic_write(_copy_of(table)) as temporary:
-            temporary.write_bytes(gzip.compress(table.read_bytes(), 5))
-    except OSError as error:
-        raise unwritable(_copy_of(table), error) from error
-
-
-def restore_copy(table: Path) -> bool:
-    """Write the table again from its copy; False where there is none that can be read."""
-    try:
-        content = gzip.decompress(_copy_of(table).read_bytes())
-    except (OSError, EOFError, zlib.error):
-        return False
-    with owned_write(table) as temporary:
-        temporary.write_bytes(content)
-    return True
-
-
-def _copy_of(table: Path) -> Path:
-    return table.with_name(f".{table.name}.gz")
 
 
 def read_notes(path: Path) -> dict[str, Any]:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.prediction.link import Links
-from napari_cupre.prediction.plane import Choice
+from napari_cupre.prediction.choice import Choice
 from napari_cupre.prediction.stitch import RECORD, Patch
 from napari_cupre.prediction.tiles import Region
 
@@ -31,10 +30,31 @@ CREATE TABLE IF NOT EXISTS cells (
     plane INTEGER, row INTEGER, x1 REAL, y1 REAL, x2 REAL, y2 REAL, score REAL,
     kind INTEGER, tile INTEGER, cut INTEGER, alive INTEGER, PRIMARY KEY (plane, row));
 CREATE TABLE IF NOT EXISTS undo (plane INTEGER, y0 INTEGER, x0 INTEGER, y1 INTEGER, x1 INTEGER, labels BLOB);
-CREATE TABLE IF NOT EXISTS linking (z INTEGER, t INTEGER);
-CREATE TABLE IF NOT EXISTS links (plane INTEGER PRIMARY KEY, ids BLOB);
-CREATE TABLE IF NOT EXISTS linked (plane INTEGER, block INTEGER, PRIMARY KEY (plane, block));
 """
+
+
+class Cell(NamedTuple):
+    """A cell of a plane.
+
+    Attributes
+    ----------
+    plane : int
+        Number of the plane.
+    label : int
+        Its value in the plane's labels.
+    box : tuple of float
+        x1, y1, x2, y2 in px.
+    score : float
+        How sure the network is of it, 0..1.
+    kind : int
+        Its class, from 1 on.
+    """
+
+    plane: int
+    label: int
+    box: tuple[float, float, float, float]
+    score: float
+    kind: int
 
 
 class Ledger:
@@ -134,11 +154,6 @@ class Ledger:
         with self._writing():
             self._base.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", (plane, tile, fault))
 
-    def faults(self) -> list[str]:
-        """What was wrong with tiles that could not be read."""
-        query = "SELECT fault FROM tiles WHERE fault IS NOT NULL ORDER BY plane, tile"
-        return [str(fault) for (fault,) in self._each(query)]
-
     def undone(self) -> tuple[int, Region, np.ndarray] | None:
         """Plane, region and labels to put back, where a tile was interrupted while it was written."""
         found = self._first("SELECT * FROM undo")
@@ -154,54 +169,13 @@ class Ledger:
         with self._writing():
             self._base.execute("DELETE FROM undo")
 
-    def cells(self) -> Iterator[tuple[int, int, float, float, float, float, float, int]]:
-        """Plane, label, x1, y1, x2, y2, score and class of every cell."""
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, plane by plane."""
         query = (
             "SELECT plane, row + 1, x1, y1, x2, y2, score, kind FROM cells WHERE alive ORDER BY plane, row"
         )
-        yield from self._each(query)
-
-    def count(self) -> int:
-        return len(list(self._each("SELECT row FROM cells WHERE alive")))
-
-    def linking(self) -> Links | None:
-        """Along which axes the planes are being linked; None while they are not."""
-        found = self._first("SELECT z, t FROM linking")
-        return None if found is None else Links(bool(found[0]), bool(found[1]))
-
-    def begin_linking(self, links: Links, tables: Sequence[np.ndarray]) -> None:
-        """From now on blocks are rewritten by the table of their plane, from its labels to lasting ones."""
-        blobs = (zlib.compress(table.astype("<i4").tobytes(), 1) for table in tables)
-        with self._writing():
-            self._base.execute("INSERT INTO linking VALUES (?, ?)", [int(each) for each in links])
-            self._base.executemany("INSERT INTO links VALUES (?, ?)", enumerate(blobs))
-
-    def link_table(self, plane: int) -> np.ndarray:
-        """int32, the lasting label of every label of a plane; 0 where it has no px."""
-        found = self._first("SELECT ids FROM links WHERE plane = ?", plane)
-        with self._reading():
-            (blob,) = found or ()
-            return np.frombuffer(zlib.decompress(blob), dtype="<i4").astype(np.int32)
-
-    def linked(self, plane: int) -> set[int]:
-        """Blocks of a plane that hold lasting labels."""
-        query = "SELECT block FROM linked WHERE plane = ?"
-        return {block for (block,) in self._each(query, plane)}
-
-    def enter_linked(self, plane: int, block: int, linked: bool) -> None:
-        """Enter that a block is rewritten, to lasting labels or back."""
-        change = "INSERT INTO linked VALUES (?, ?)"
-        if not linked:
-            change = "DELETE FROM linked WHERE plane = ? AND block = ?"
-        with self._writing():
-            self._base.execute(change, (plane, block))
-            self._base.execute("DELETE FROM undo")
-
-    def end_linking(self) -> None:
-        """Every block holds its plane's own labels again."""
-        with self._writing():
-            for table in ("linking", "links", "linked"):
-                self._base.execute(f"DELETE FROM {table}")
+        for plane, label, x1, y1, x2, y2, score, kind in self._each(query):
+            yield Cell(plane, label, (x1, y1, x2, y2), score, int(kind))
 
     def _each(self, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
         """The rows that a query finds."""

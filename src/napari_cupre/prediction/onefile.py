@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError, system_reason
-from napari_cupre.events import Event, Finished, Notice, Progress
+from napari_cupre.events import Event, Finished, Notice, Progress, Steps
 from napari_cupre.io.files import image_stem
 from napari_cupre.io.images import read_image
 from napari_cupre.io.ownership import reason_against
@@ -22,10 +22,13 @@ from napari_cupre.io.writers.cells import collect
 from napari_cupre.io.writers.coco_writer import coco_records
 from napari_cupre.model.device import is_out_of_memory
 from napari_cupre.model.zoo import find_model, open_model
-from napari_cupre.prediction.big import ledger_path, predict_big
+from napari_cupre.prediction.big import predict_big
+from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.fingerprint import file_state
 from napari_cupre.prediction.limits import is_big
-from napari_cupre.prediction.stack import PredictOptions, is_of_other_size, predict_image
+from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.stack import is_of_other_size, predict_image
 
 Result = TypeVar("Result")
 
@@ -92,13 +95,8 @@ itself, and in OpenVINO's form cannot serve two callers.
 
 def predict_file(job: FileJob, path: str) -> FileOutcome:
     """Predict one file and write its results; what goes wrong is in the outcome."""
-    steps = iter_file(job, path)
     with _ONE_AT_A_TIME:
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value
+        return Steps(iter_file(job, path)).finish()
 
 
 def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]:
@@ -144,12 +142,11 @@ def _in_words(error: BaseException, path: str) -> str:
 def ready_detector(model: str, device: str, seed: int) -> Detector:
     """The model made ready, once per process and state of its file."""
     path = find_model(model).path
-    stat = None if path is None else path.stat()
-    return _ready_detector(model, device, seed, None if stat is None else (stat.st_size, stat.st_mtime_ns))
+    return _ready_detector(model, device, seed, () if path is None else tuple(file_state(path)))
 
 
 @lru_cache(maxsize=1)
-def _ready_detector(model: str, device: str, seed: int, state: tuple[int, int] | None) -> Detector:
+def _ready_detector(model: str, device: str, seed: int, state: tuple[int, ...]) -> Detector:
     return Detector(open_model(model, device, seed))
 
 
@@ -226,20 +223,18 @@ def _big(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progre
 
 
 def _heard(
-    steps: Generator[Event, None, Result], image: CellImage, notices: list[str]
+    run: Generator[Event, None, Result], image: CellImage, notices: list[str]
 ) -> Generator[Progress, None, Result]:
     """Pass on the progress of a prediction, note what is odd, and return its result."""
-    while True:
-        try:
-            event = next(steps)
-        except StopIteration as end:
-            return end.value
+    steps = Steps(run)
+    for event in steps:
         if isinstance(event, Progress):
             yield Progress(event.done, event.total, image.name)
         elif isinstance(event, Notice):
             notices.append(event.message)
         elif isinstance(event, Finished) and is_of_other_size(event.result):
             notices.append(f"{image.name}: {event.verdict}")
+    return steps.result
 
 
 def _named(message: str, path: str) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 from napari_cupre.errors import InputError
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.paint import THRESHOLD
+from napari_cupre.prediction.choice import choose
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn, nothing_at
 from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, Scale, Window
 from napari_cupre.prediction.instances import Instances
-from napari_cupre.prediction.plane import choose
 from napari_cupre.prediction.prompts import check_boxes, check_points
-from napari_cupre.prediction.reader import PlaneReader
+from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
 from napari_cupre.prediction.tiles import Region
 
 CLICK_SIZES = 2.0 ** np.arange(-1.5, 1.75, 0.5)
@@ -82,17 +82,14 @@ class Outliner:
         diameter: float | None = None,
         memory: int = MEMORY,
     ) -> None:
-        if isinstance(image, np.ndarray) and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
-            raise InputError(
-                f"A plane of shape (Y, X, 3) is needed, this one has {image.shape}: normalise it first."
-            )
+        reader: Reader = ArrayReader(image) if isinstance(image, np.ndarray) else image
         if diameter is not None and not (np.isfinite(diameter) and diameter > 0):
             raise InputError(f"A cell diameter of {diameter} px cannot be used: give one above 0.")
         self._detector = model if isinstance(model, Detector) else Detector(model)
-        self._image = image
+        self._reader = reader
         self._diameter = diameter
-        self.shape = (int(image.shape[0]), int(image.shape[1]))
-        self._maps = FeatureMaps(self._detector, self._read, self.shape, diameter, memory)
+        self.shape = reader.shape
+        self._maps = FeatureMaps(self._detector, reader, self.shape, diameter, memory)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,14 +100,8 @@ class Outliner:
     def diameter(self) -> float:
         """Of the cells in image px: as given, the model's, or as seen in the image when first asked for."""
         if self._diameter is None:
-            views = self._image.views() if isinstance(self._image, PlaneReader) else [self._image]
-            self._diameter = choose(self._detector, views, None, None).diameter
+            self._diameter = choose(self._detector, self._reader.views(), None, None).diameter
         return self._diameter
-
-    def _read(self, region: Region, step: int) -> np.ndarray:
-        if isinstance(self._image, PlaneReader):
-            return self._image(region, step)
-        return self._image[region.slices][::step, ::step]
 
     # -- what is asked for --------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
-"""Reading one plane of an image by region, normalised; nothing of the plane's size is held."""
+"""Reading planes of an image by region, normalised; nothing of a plane's size is held."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +19,45 @@ WINDOW = 1024
 
 WINDOWS = 3
 """How many of them."""
+
+
+class Reader(Protocol):
+    """Gives regions of one plane.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (Y, X) in px.
+    """
+
+    shape: tuple[int, int]
+
+    def __call__(self, region: Region, step: int = 1) -> np.ndarray:
+        """The pixels of a region, or every `step`-th along both axes, float32 (Y, X, 3)."""
+
+    def views(self) -> list[np.ndarray]:
+        """What to estimate the diameter from."""
+
+
+class PlaneSource(Protocol):
+    """The planes of an image.
+
+    Attributes
+    ----------
+    name : str
+        Of the image, for the user.
+    plane_shape : tuple of int
+        (Y, X) in px.
+    """
+
+    name: str
+    plane_shape: tuple[int, int]
+
+    def plane_indices(self) -> Iterable[PlaneIndex]:
+        """Position of each plane along T and Z."""
+
+    def reader(self, index: PlaneIndex) -> Reader:
+        """What reads a plane; raises `InputError` if it cannot be read at all."""
 
 
 class PlaneReader:
@@ -81,6 +121,93 @@ class PlaneReader:
         if fault is not None and not found:
             raise fault
         return sorted(found, key=lambda view: -float(view.std()))[:WINDOWS]
+
+
+class ArrayReader:
+    """Gives regions of a plane in memory.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (Y, X, 3)
+        Normalised.
+
+    Raises
+    ------
+    InputError
+        If it is no plane of three channels.
+    """
+
+    def __init__(self, plane: np.ndarray) -> None:
+        if plane.ndim != 3 or plane.shape[2] != 3 or plane.size == 0:
+            raise InputError(
+                f"A plane of shape (Y, X, 3) is needed, this one has {plane.shape}: normalise it first."
+            )
+        self._plane = plane
+        self.shape = (int(plane.shape[0]), int(plane.shape[1]))
+
+    def __call__(self, region: Region, step: int = 1) -> np.ndarray:
+        """The pixels of a region, or every `step`-th along both axes, float32 (Y, X, 3)."""
+        return self._plane[region.slices][::step, ::step]
+
+    def views(self) -> list[np.ndarray]:
+        """The whole plane."""
+        return [self._plane]
+
+
+class ImageSource:
+    """The planes of an image of any kind.
+
+    Parameters
+    ----------
+    image : CellImage
+        In memory or lazy.
+    channels : tuple of int, optional
+        Up to three channels; None takes the first three.
+    """
+
+    def __init__(self, image: CellImage, channels: tuple[int, ...] | None = None) -> None:
+        self._image, self._channels = image, channels
+        self.name, self.plane_shape = image.name, image.plane_shape
+        self._last: tuple[PlaneIndex, PlaneReader] | None = None
+
+    def plane_indices(self) -> list[PlaneIndex]:
+        """Position of each plane along T and Z."""
+        return list(self._image.plane_indices())
+
+    def reader(self, index: PlaneIndex) -> PlaneReader:
+        """What reads a plane; the last one is kept, since its stretch of grey values takes a look at all."""
+        if self._last is None or self._last[0] != index:
+            self._last = index, PlaneReader(self._image, index, self._channels)
+        return self._last[1]
+
+
+class ArraySource:
+    """A single plane in memory.
+
+    Parameters
+    ----------
+    plane : ndarray of float32, shape (Y, X, 3)
+        Normalised.
+
+    Raises
+    ------
+    InputError
+        If it is no plane of three channels.
+    """
+
+    name = ""
+
+    def __init__(self, plane: np.ndarray) -> None:
+        self._reader = ArrayReader(plane)
+        self.plane_shape = self._reader.shape
+
+    def plane_indices(self) -> list[PlaneIndex]:
+        """One, without axes."""
+        return [{}]
+
+    def reader(self, index: PlaneIndex) -> ArrayReader:
+        """What reads the plane."""
+        return self._reader
 
 
 def _starts(length: int) -> list[int]:

@@ -8,11 +8,11 @@ a detection that lies mostly on an instance of another tile is that same cell (s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
 from napari_cupre.model.paint import falling_order, foreground
+from napari_cupre.prediction.canvas import LabelArray
 from napari_cupre.prediction.instances import Instances, Masks, union_mask
 from napari_cupre.prediction.meeting import DOUBLE, NEW, SharedShare, Verdict, find_meetings, judge
 from napari_cupre.prediction.tidy import tidy
@@ -29,17 +29,6 @@ RECORD = np.dtype(
     ]
 )
 """What is remembered of label i in row i - 1; `kind` is the class."""
-
-
-class LabelArray(Protocol):
-    """A two-dimensional int32 array that is read and written by slices (numpy, Zarr, memmap)."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __getitem__(self, key: Any, /) -> Any: ...
-
-    def __setitem__(self, key: Any, value: Any, /) -> None: ...
 
 
 @dataclass
@@ -197,14 +186,8 @@ class Stitcher:
     ) -> np.ndarray:
         """Write new records, widen those that got a piece; the rows of the new ones."""
         new = np.flatnonzero(verdict.fate == NEW)
-        rows = np.arange(self._count, self._count + len(new))
-        self._make_room(len(new))
+        rows = self._append(found.take(new), new_cut[new], tile)
         table = self._records
-        table["box"][rows], table["score"][rows] = found.boxes[new], found.scores[new]
-        table["kind"][rows], table["tile"][rows] = found.kinds[new], tile.index
-        table["cut"][rows], table["alive"][rows] = new_cut[new], True
-        if self._masks is not None:
-            self._masks.extend(found.masks[new])
         for piece, whole in verdict.merged.items():
             row = int(block.ids[piece]) - 1
             mask = self._masks[row] if self._masks is not None else None
@@ -215,6 +198,18 @@ class Stitcher:
             table["tile"][row] = tile.index
         gone = [*verdict.erased, *verdict.merged]
         table["alive"][block.ids[gone] - 1] = False
+        return rows
+
+    def _append(self, new: Found, new_cut: np.ndarray, tile: Tile) -> np.ndarray:
+        """Give new cells records; their rows."""
+        rows = np.arange(self._count, self._count + len(new))
+        self._make_room(len(new))
+        table = self._records
+        table["box"][rows], table["score"][rows] = new.boxes, new.scores
+        table["kind"][rows], table["tile"][rows] = new.kinds, tile.index
+        table["cut"][rows], table["alive"][rows] = new_cut, True
+        if self._masks is not None:
+            self._masks.extend(new.masks)
         return rows
 
     def _make_room(self, count: int) -> None:
@@ -236,27 +231,13 @@ class Stitcher:
         record["score"] = max(float(record["score"]), score)
 
     def _paint(self, block: _Block, found: Found, verdict: Verdict, rows: np.ndarray) -> np.ndarray:
-        """The labels of the block with the detections painted in; the higher score keeps a pixel."""
+        """The labels of the block with the detections painted in."""
         ids = np.concatenate([block.ids, rows + 1])
-        lasting = np.arange(len(block.ids), dtype=np.int32)
-        lasting[list(verdict.erased)] = 0
-        for piece, whole in verdict.merged.items():
-            lasting[piece] = whole
-        local = lasting[block.local]
+        local = _settled(block, verdict)
         value = np.where(verdict.fate > 0, verdict.fate, 0).astype(np.int32)
         value[verdict.fate == NEW] = np.arange(len(block.ids), len(ids))
         score = np.concatenate([[-np.inf], self._records["score"][ids[1:] - 1]])
-
-        flat = local.reshape(-1)
-        order = falling_order(found.scores)[::-1]
-        order = order[verdict.fate[order] != DOUBLE]
-        boxes = _shifted(found.boxes, block.region)
-        for part in foreground(boxes, found.masks, block.region.shape, order):
-            if len(block.ids) > 1:
-                wins = found.scores[part.instance] >= score[flat[part.pixel]]
-                flat[part.pixel[wins]] = value[part.instance[wins]]
-            else:
-                flat[part.pixel] = value[part.instance]
+        _overpaint(local, block, found, verdict, value, score)
         self._tidy(local, ids, block.region)
         return ids[local].astype(np.int32)
 
@@ -273,6 +254,34 @@ class Stitcher:
         area[: len(found)] = found
         area[held] = 1
         self._records["alive"][ids[1:][area[1:] == 0] - 1] = False
+
+
+def _settled(block: _Block, verdict: Verdict) -> np.ndarray:
+    """The labels of a block without erased instances, merged ones as one."""
+    lasting = np.arange(len(block.ids), dtype=np.int32)
+    lasting[list(verdict.erased)] = 0
+    for piece, whole in verdict.merged.items():
+        lasting[piece] = whole
+    return lasting[block.local]
+
+
+def _overpaint(
+    local: np.ndarray, block: _Block, found: Found, verdict: Verdict, value: np.ndarray, score: np.ndarray
+) -> None:
+    """Paint each detection as its `value` into `local`, in place; the higher score keeps a pixel.
+
+    `score` is that of each value of `local`.
+    """
+    flat = local.reshape(-1)
+    order = falling_order(found.scores)[::-1]
+    order = order[verdict.fate[order] != DOUBLE]
+    boxes = _shifted(found.boxes, block.region)
+    for part in foreground(boxes, found.masks, block.region.shape, order):
+        if len(block.ids) > 1:
+            wins = found.scores[part.instance] >= score[flat[part.pixel]]
+            flat[part.pixel[wins]] = value[part.instance[wins]]
+        else:
+            flat[part.pixel] = value[part.instance]
 
 
 def _shifted(boxes: np.ndarray, region: Region) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
 from napari_cupre.service.outlining import Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
@@ -23,15 +23,14 @@ from napari_cupre.service.protocol import (
     PreviewRequest,
     Request,
     SlideGrown,
-    TileDone,
 )
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.model.checkpoint import Model
+    from napari_cupre.prediction.filling import PlaneFound
     from napari_cupre.prediction.instances import Masks
-    from napari_cupre.prediction.stack import PlaneFound
 
 
 class Job(Protocol):
@@ -163,13 +162,13 @@ class Prediction:
     def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_big`, in terms that the window knows."""
         from napari_cupre.prediction.big import predict_big
-        from napari_cupre.prediction.stack import PredictOptions, TilePainted
+        from napari_cupre.prediction.options import PredictOptions
         from napari_cupre.service.slides import slide_path
 
         request = self._request
         out = slide_path(image, Path(request.image), request.is_copy, request.model, request.options)
         for event in predict_big(model, image, out, PredictOptions(**request.options), self._stopped.is_set):
-            if isinstance(event, TilePainted):
+            if isinstance(event, TileDone):
                 yield SlideGrown(str(out), event.index)
                 continue
             if isinstance(event, Finished):
@@ -184,28 +183,27 @@ class Prediction:
 
     def _planes(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_image`, in terms that the window knows without torch."""
-        from napari_cupre.prediction.stack import PlaneFound, PredictOptions, TilePainted, predict_image
+        from napari_cupre.prediction.filling import PlaneFound
+        from napari_cupre.prediction.options import PredictOptions
+        from napari_cupre.prediction.stack import predict_image
 
         options = PredictOptions(**self._request.options)
-        steps = predict_image(model, image, options, self._stopped.is_set)
+        steps = Steps(predict_image(model, image, options, self._stopped.is_set))
         first = 0
         last: Event | None = None
-        while True:
-            try:
-                event = next(steps)
-            except StopIteration as end:
-                result = end.value
-                break
+        for event in steps:
             if isinstance(event, PlaneFound):
                 yield _plane_done(event, first, model.info.classes)
                 first += len(event.instances)
-            elif isinstance(event, TilePainted):
-                yield TileDone(event.index, event.y0, event.x0, _shifted(event.labels, first))
+            elif isinstance(event, TileDone):
+                if event.labels.shape != image.plane_shape:  # else `PlaneFound` tells the same
+                    yield replace(event, labels=_shifted(event.labels, first))
             elif isinstance(event, Finished):
                 last = event
             else:
                 yield event
         if options.link_z or options.link_t:
+            result = steps.result
             for (index, _), ids in zip(result.planes, result.ids):
                 yield PlaneRelabelled(index, result.labels[tuple(index.values())], ids)
         if last is not None:

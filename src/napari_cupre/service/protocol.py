@@ -56,7 +56,7 @@ class PredictRequest(Request):
     model : name or path.
     image : file of the whole array.
     axes : one letter per dimension of the array, as in `data.image.CellImage`.
-    options : keyword arguments of `predict.image.PredictOptions`.
+    options : keyword arguments of `prediction.options.PredictOptions`.
     is_copy : the file is an `.npy`, to be read by memory map and removed afterwards; else it is the user's
         own, of any kind that `data.io.read_image` reads.
     to_disk : write the labels to an OME-Zarr, tile by tile (see `SlideGrown`); what was begun goes on.
@@ -152,16 +152,6 @@ class Stop(Request):
 @dataclass(frozen=True)
 class Quit(Request):
     """Leave the process."""
-
-
-@dataclass(frozen=True)
-class TileDone(events.Event):
-    """A part of a plane has new labels: int32, to be put at row `y0`, column `x0`."""
-
-    index: dict[str, int]
-    y0: int
-    x0: int
-    labels: np.ndarray
 
 
 @dataclass(frozen=True)

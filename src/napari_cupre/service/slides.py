@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,7 @@ from typing import Any
 from platformdirs import user_data_path
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.model.zoo import find_model
-
-SAMPLES = 64
-"""Of an image without a file so many rows and columns tell it from others."""
+from napari_cupre.prediction.fingerprint import request_digest
 
 
 def slides_folder() -> Path:
@@ -30,26 +25,21 @@ def slide_path(image: CellImage, file: Path, is_copy: bool, model: str, options:
 
     Parameters
     ----------
-    file : what the image was read from.
-    is_copy : the file is a copy in a temporary folder: its pixels say which image it is, not its name.
-    model : name or path.
-    options : keyword arguments of `predict.image.PredictOptions`.
+    image : CellImage
+        How the image was read.
+    file : Path
+        What it was read from.
+    is_copy : bool
+        The file is a copy in a temporary folder: its pixels say which image it is, not its name.
+    model : str
+        Name or path.
+    options : dict of str to JSON value
+        Keyword arguments of `prediction.options.PredictOptions`.
+
+    Returns
+    -------
+    Path
+        In `slides_folder`.
     """
-    identity: list[Any] = [image.name, image.axes, list(image.data.shape), str(image.data.dtype), image.lacks]
-    digest = hashlib.sha256()
-    if is_copy:
-        thinned = [slice(None, None, max(1, size // SAMPLES)) for size in image.data.shape]
-        digest.update(image.data[tuple(thinned)].tobytes())
-    else:
-        identity += [str(file.absolute()), *_state(file)]
-    weights = find_model(model).path
-    identity += [model, _state(weights) if weights is not None else [], options]
-    digest.update(json.dumps(identity, sort_keys=True).encode())
     stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(image.name).stem)[:40] or "slide"
-    return slides_folder() / f"{stem}-{digest.hexdigest()[:12]}.zarr"
-
-
-def _state(path: Path) -> list[int]:
-    """Size and time of change; of a folder, those of the folder itself."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+    return slides_folder() / f"{stem}-{request_digest(image, file, is_copy, model, options)[:12]}.zarr"

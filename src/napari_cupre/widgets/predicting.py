@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
+from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.protocol import (
@@ -21,7 +21,6 @@ from napari_cupre.service.protocol import (
     PlaneRelabelled,
     PredictRequest,
     SlideGrown,
-    TileDone,
 )
 from napari_cupre.widgets.background import Job
 

@@ -9,9 +9,9 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.events import Event
+from napari_cupre.events import Event, TileDone
 from napari_cupre.prediction.labelstore import cells_table
-from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled, SlideGrown, TileDone
+from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled, SlideGrown
 from napari_cupre.widgets.layers import result_placement
 from napari_cupre.widgets.predicting import ImageFinished
 from napari_cupre.widgets.saving import checksum

@@ -1,0 +1,111 @@
+"""The files of a big image's prediction, and how linked labels take the place of unlinked ones.
+
+Beside the labels at OUT lies OUT.progress, the ledger, until the prediction is complete. Linked labels are
+written to OUT.linking; when that is complete, the unlinked ones become OUT.unlinked and the linked ones OUT. A
+later run that has something to fill in brings the unlinked ones back and links anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from napari_cupre.errors import unwritable
+
+
+def ledger_path(out: Path) -> Path:
+    """The file beside a result that says how far its prediction is."""
+    return out.with_name(out.name + ".progress")
+
+
+def linking_path(out: Path) -> Path:
+    """Where linked labels grow."""
+    return out.with_name(out.name + ".linking")
+
+
+def unlinked_path(out: Path) -> Path:
+    """Where unlinked labels wait while linked ones are shown."""
+    return out.with_name(out.name + ".unlinked")
+
+
+def is_unfinished(out: Path) -> bool:
+    """Whether there is a ledger."""
+    path = ledger_path(out)
+    return path.is_file() and path.stat().st_size > 0
+
+
+def show_linked(out: Path) -> None:
+    """Let linked labels take the place of the unlinked ones, which are kept.
+
+    Raises
+    ------
+    EnvironmentFault
+        If folders cannot be renamed.
+    """
+    _rename(out, unlinked_path(out))
+    _rename(linking_path(out), out)
+
+
+def end_exchange(out: Path) -> None:
+    """Put unlinked labels back where `show_linked` was killed between its two steps."""
+    if unlinked_path(out).exists() and not out.exists():
+        _rename(unlinked_path(out), out)
+
+
+def show_unlinked(out: Path) -> bool:
+    """Let the unlinked labels take the place of linked ones, which are deleted.
+
+    Returns
+    -------
+    bool
+        Whether there were any.
+
+    Raises
+    ------
+    EnvironmentFault
+        If folders cannot be deleted or renamed.
+    """
+    remove(linking_path(out))
+    if not unlinked_path(out).exists():
+        return False
+    remove(out)
+    _rename(unlinked_path(out), out)
+    return True
+
+
+def forget(out: Path) -> None:
+    """Delete labels of ours and what says how far they are.
+
+    Raises
+    ------
+    EnvironmentFault
+        If they cannot be deleted.
+    """
+    try:
+        ledger_path(out).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    for path in (linking_path(out), unlinked_path(out), out):
+        remove(path)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder if it is there.
+
+    Raises
+    ------
+    EnvironmentFault
+        If it cannot be deleted.
+    """
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _rename(folder: Path, to: Path) -> None:
+    try:
+        folder.rename(to)
+    except OSError as error:
+        raise unwritable(to, error) from error

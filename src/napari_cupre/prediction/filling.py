@@ -1,0 +1,306 @@
+"""The prediction engine: every tile of every plane of an image, painted on a canvas."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_cupre.data.image import PlaneIndex
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Notice, Progress, TileDone
+from napari_cupre.prediction.canvas import Canvas, LabelArray
+from napari_cupre.prediction.choice import Choice, choose_for
+from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.instances import Instances
+from napari_cupre.prediction.ledger import Ledger
+from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.plan import Plan, plan_plane
+from napari_cupre.prediction.reader import PlaneSource, Reader
+from napari_cupre.prediction.stitch import Found, Patch, Stitcher
+from napari_cupre.prediction.tiles import Region, Tile
+
+MARGIN = 4.0
+"""How far beside its core a tile keeps a cell, in network px."""
+
+TOLERANCE = 2.0
+"""A cell that comes this near to the end of what was read counts as cut, in network px."""
+
+Patches = Iterator[tuple[Tile, Patch | InputError]]
+
+
+@dataclass(frozen=True)
+class PlaneFound(Event):
+    """One plane is done; its labels are its own, not yet linked to other planes'.
+
+    Attributes
+    ----------
+    index : dict of str to int
+        Position of the plane along T and Z.
+    instances : Instances
+        Its cells.
+    """
+
+    index: PlaneIndex
+    instances: Instances
+
+
+class Filling:
+    """Fills a canvas with the labels of an image.
+
+    Parameters
+    ----------
+    detector : Detector
+        The network, made ready.
+    source : PlaneSource
+        The planes of the image; they are read one at a time, and tile by tile.
+    options : PredictOptions
+        What the user asks for; planes are not linked here.
+    canvas : Canvas
+        What is painted on.
+    ledger : Ledger, optional
+        Remembers tiles and cells, so that an interrupted job goes on; without one, the cells of each plane
+        are kept in memory.
+    should_stop : callable, optional
+        Asked after every tile but the last; returns bool.
+
+    Attributes
+    ----------
+    diameter : float
+        In image px, by which the image is scaled.
+    planes : list of (PlaneIndex, Instances)
+        The planes of which something could be read; only without a ledger.
+    stopped : bool
+        Whether it was stopped before the end.
+    complete : bool
+        Whether all that is asked for could be read and is done.
+    continues : bool
+        Whether an earlier run did a part.
+
+    Raises
+    ------
+    InputError
+        If an option is out of its range, or an image of a single piece cannot be read.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        source: PlaneSource,
+        options: PredictOptions,
+        canvas: Canvas,
+        ledger: Ledger | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self._detector, self._source, self._options = detector, source, options
+        self._canvas, self._ledger, self._should_stop = canvas, ledger, should_stop
+        self._indices = list(source.plane_indices())
+        self.planes: list[tuple[PlaneIndex, Instances]] = []
+        self.stopped = False
+        self._has_failed = False
+        self._found: Found | None = None
+        self._put_back()
+        choice = self._look() if ledger is None else ledger.choice(self._look)
+        self.diameter, self._score = choice.diameter, choice.score
+        self._plan = self._planned()
+        self._total = len(self._indices) * len(self._plan.tiles)
+        self._seen = self._painted = sum(len(self._done(n)) for n in range(len(self._indices)))
+        self.continues = self._painted > 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that is asked for could be read and is done."""
+        return not (self.stopped or self._has_failed)
+
+    def events(self) -> Iterator[Event]:
+        """Do what is not done.
+
+        Yields
+        ------
+        Event
+            `Progress` in tiles, `TileDone`, `PlaneFound` without a ledger, and a `Notice` for what cannot be
+            read.
+
+        Raises
+        ------
+        InputError
+            If nothing of the image can be read.
+        """
+        if self.continues:
+            yield Notice(f"{self._painted} of {self._total} tiles are done already; going on from there.")
+        for number in range(len(self._indices)):
+            yield from self._plane(number)
+            if self.stopped:
+                return
+
+    def _plane(self, number: int) -> Iterator[Event]:
+        """The tiles of a plane that are not done."""
+        index = self._indices[number]
+        finished = self._done(number)
+        todo = [tile for tile in self._plan.tiles if tile.index not in finished]
+        if not todo:
+            return
+        try:
+            read = self._source.reader(index)
+        except InputError as error:
+            yield from self._failed(number, todo, error)
+            return
+        labels = self._canvas.plane(index)
+        stitcher = stitcher_for(self._plan, labels, keep_masks=self._ledger is None)
+        if self._ledger is not None:
+            stitcher.restore(self._ledger.records(number))
+        painted = 0
+        for tile, patch in self._patches(stitcher, read, todo):
+            if isinstance(patch, InputError):
+                yield from self._failed(number, [tile], patch)
+            else:
+                yield from self._done_tile(number, tile, patch, stitcher)
+                painted += 1
+            if self.stopped:
+                break
+        if self._ledger is None and painted:
+            whole = self._canvas.plane(index)[...]
+            found = stitcher.instances(whole, self.diameter, complete=painted == len(todo))
+            self.planes.append((index, found))
+            yield PlaneFound(index, found)
+
+    def _patches(self, stitcher: Stitcher, read: Reader, todo: list[Tile]) -> Patches:
+        """What each tile changes, or why it cannot be read."""
+        if self._found is not None:
+            found, self._found = self._found, None
+            return iter([(todo[0], stitcher.add(todo[0], found))])
+        return run_tiles(self._detector, self._plan, stitcher, read, self._score, todo)
+
+    def _done_tile(self, number: int, tile: Tile, patch: Patch, stitcher: Stitcher) -> Iterator[Event]:
+        """Write what a tile changes; what it replaces is kept until it is entered as done."""
+        if self._ledger is not None:
+            self._ledger.keep(number, patch)
+        stitcher.commit(patch)
+        if self._ledger is not None:
+            self._ledger.enter(number, tile.index, patch.rows, stitcher.records)
+        self._painted += 1
+        yield TileDone(self._indices[number], patch.region.y0, patch.region.x0, patch.after)
+        yield from self._after(1)
+
+    def _failed(self, number: int, tiles: list[Tile], error: InputError) -> Iterator[Event]:
+        """Say which part cannot be read; with a ledger, the next run tries it again."""
+        self._has_failed = True
+        if self._seen + len(tiles) == self._total and not self._painted:
+            raise error
+        fault = str(error)
+        if self._ledger is not None:
+            fault += " Then run the same again to fill that part."
+            for tile in tiles:
+                self._ledger.fail(number, tile.index, fault)
+        yield Notice(fault)
+        yield from self._after(len(tiles))
+
+    def _after(self, tiles: int) -> Iterator[Progress]:
+        """So many tiles more are seen; asks whether to stop where some are left."""
+        self._seen += tiles
+        yield Progress(self._seen, self._total, self._source.name)
+        if self._should_stop is not None and self._seen < self._total:
+            self.stopped = self._should_stop()
+
+    def _look(self) -> Choice:
+        choice, self._found = choose_for(
+            self._detector, self._source, self._options, self._canvas.largest_tile
+        )
+        return choice
+
+    def _planned(self) -> Plan:
+        return plan_plane(
+            self._source.plane_shape,
+            self._detector.diameter,
+            self.diameter,
+            self._options.tile,
+            self._canvas.largest_tile,
+        )
+
+    def _done(self, number: int) -> set[int]:
+        """The tiles of a plane that are painted."""
+        return set() if self._ledger is None else self._ledger.done(number)
+
+    def _put_back(self) -> None:
+        """Undo a tile that was being written when the last run ended."""
+        undone = None if self._ledger is None else self._ledger.undone()
+        if self._ledger is None or undone is None:
+            return
+        number, region, labels = undone
+        self._canvas.plane(self._indices[number])[region.slices] = labels
+        self._ledger.forget_undo()
+
+
+def stitcher_for(plan: Plan, canvas: LabelArray, *, keep_masks: bool = True) -> Stitcher:
+    """What puts the tiles of a plan together on a label array."""
+    return Stitcher(
+        canvas,
+        plan.tiles,
+        margin=MARGIN / plan.factor,
+        tolerance=max(1.0, TOLERANCE / plan.factor),
+        keep_masks=keep_masks,
+    )
+
+
+def run_tiles(
+    detector: Detector,
+    plan: Plan,
+    stitcher: Stitcher,
+    read: Callable[[Region], np.ndarray],
+    score: float,
+    tiles: list[Tile],
+) -> Patches:
+    """Detect and place tiles of a plan; the caller commits each patch before it asks for the next.
+
+    Parameters
+    ----------
+    detector : Detector
+        The network.
+    plan : Plan
+        Gives the scale.
+    stitcher : Stitcher
+        Gives the patches.
+    read : callable
+        Gives a region of the image, float32 (Y, X, 3), normalised; may raise `InputError`.
+    score : float
+        The least of a cell.
+    tiles : list of Tile
+        Those that are to do.
+
+    Yields
+    ------
+    tile : Tile
+        One of `tiles`.
+    patch : Patch or InputError
+        What it changes, or the reason why it cannot be read.
+    """
+    if not tiles:
+        return
+    batch = detector.batch_size(tiles[0].read.shape, plan.factor)
+    for alike in _batches(tiles, batch):
+        group: list[Tile] = []
+        pieces: list[np.ndarray] = []
+        for tile in alike:
+            try:
+                pieces.append(read(tile.read))
+                group.append(tile)
+            except InputError as error:
+                yield tile, error
+        found = detector(pieces, plan.factor, score) if pieces else []
+        for tile, cells in zip(group, found):
+            yield tile, stitcher.add(tile, _moved(cells, tile.read))
+
+
+def _batches(tiles: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
+    """The tiles in their order, up to `size` of one shape at a time."""
+    for _, group in itertools.groupby(tiles, key=lambda tile: tile.read.shape):
+        alike = list(group)
+        yield from (alike[start : start + size] for start in range(0, len(alike), size))
+
+
+def _moved(found: Found, read: Region) -> Found:
+    """Detections of a tile in the coordinates of the image."""
+    corner = np.array([read.x0, read.y0, read.x0, read.y0], dtype=np.float32)
+    return replace(found, boxes=found.boxes + corner)

@@ -1,0 +1,135 @@
+"""Whether two predictions are the same: what their labels depend on, as short texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.model.zoo import find_model
+
+if TYPE_CHECKING:
+    from napari_cupre.data.image import CellImage
+    from napari_cupre.model.checkpoint import Model
+    from napari_cupre.prediction.options import PredictOptions
+
+LAYOUT = 4
+"""Rises when tiles or labels come to lie elsewhere: a job is done by one layout from its start to its end."""
+
+SAMPLES = 64
+"""So many rows and columns of an image without a file tell it from others."""
+
+
+def digest_of(content: Any) -> str:
+    """A short text that is the same for the same JSON values, and for no others."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def file_state(path: Path) -> list[int]:
+    """Size and time of change of a file; of a Zarr folder, of its metadata. Empty where there is none."""
+    for place in (path, *path.parents[:3]):  # the file itself, or the one that a scene lies in
+        try:
+            stat = place.stat()
+        except OSError:
+            continue
+        return [stat.st_size, stat.st_mtime_ns]
+    return []
+
+
+def labels_depend_on(model: Model, image: CellImage, options: PredictOptions) -> dict[str, Any]:
+    """What the labels of an image's planes depend on, by name; how planes are linked is left out.
+
+    Parameters
+    ----------
+    model : Model
+        Its tensors count, whatever its name and file.
+    image : CellImage
+        Its size and axes count; see `result_digest` for its pixels.
+    options : PredictOptions
+        All but the links.
+
+    Returns
+    -------
+    dict of str to JSON value
+        The names are words for the user.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, content in sorted(model.valid_graphs.items()):
+        digest.update(name.encode() + content)
+    chosen = asdict(options)
+    del chosen["link_z"], chosen["link_t"]
+    shape = [int(side) for side in image.data.shape]
+    return chosen | {
+        "model": digest.hexdigest(),
+        "image size": shape,
+        "axes": image.axes,
+        "layout of tiles": LAYOUT,
+    }
+
+
+def result_digest(settings: dict[str, Any], image: CellImage, options: PredictOptions) -> str:
+    """What a finished result is the result of: `settings` (of `labels_depend_on`), links and image file."""
+    links = options.links(image.result_axes)
+    state: list[Any] = [settings, image.lacks, *([links] if any(links) else [])]
+    return digest_of(state + (file_state(image.path) if image.path is not None else []))
+
+
+def run_digest(
+    model: str, seed: int, options: PredictOptions, axes: str | None, formats: Sequence[str]
+) -> str:
+    """What the results of all files of a run depend on.
+
+    Parameters
+    ----------
+    model : str
+        Name or path; the content of its file counts.
+    seed : int
+        Of the random weights of a model without a file.
+    options : PredictOptions
+        All of them.
+    axes : str, optional
+        Letters that overrule what the files say.
+    formats : sequence of str
+        Names of what is written.
+    """
+    path = find_model(model).path
+    weights = f"random {seed}" if path is None else _content(path)
+    chosen = {"weights": weights, "options": asdict(options), "axes": axes, "formats": sorted(formats)}
+    return digest_of(chosen)
+
+
+def request_digest(image: CellImage, file: Path, is_copy: bool, model: str, options: dict[str, Any]) -> str:
+    """What tells one request of the window from another, without opening the model.
+
+    Parameters
+    ----------
+    image : CellImage
+        Its name, axes, size and kind of pixels count.
+    file : Path
+        What the image was read from: its place, size and time of change count.
+    is_copy : bool
+        The file is a copy in a temporary folder: pixels count instead.
+    model : str
+        Name or path; size and time of change of its file count.
+    options : dict of str to JSON value
+        Keyword arguments of `PredictOptions`.
+    """
+    identity: list[Any] = [image.name, image.axes, list(image.data.shape), str(image.data.dtype), image.lacks]
+    if is_copy:
+        thinned = tuple(slice(None, None, max(1, size // SAMPLES)) for size in image.data.shape)
+        identity.append(hashlib.sha256(image.data[thinned].tobytes()).hexdigest())
+    else:
+        identity += [str(file.absolute()), *file_state(file)]
+    weights = find_model(model).path
+    identity += [model, [] if weights is None else file_state(weights), options]
+    return digest_of(identity)
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
