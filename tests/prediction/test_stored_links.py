@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +18,10 @@ from predict_runs import drained, stored
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event
-from napari_cupre.prediction import linker
+from napari_cupre.prediction import bigfiles, linker
 from napari_cupre.prediction.big import BigResult, predict_big
 from napari_cupre.prediction.bigfiles import ledger_path
-from napari_cupre.prediction.labelstore import StoredPlane
+from napari_cupre.prediction.labelstore import LabelStore, StoredPlane
 from napari_cupre.prediction.linker import frames_of
 from napari_cupre.prediction.options import PredictOptions
 from napari_cupre.prediction.stack import ImageResult, predict_image
@@ -134,6 +136,80 @@ def test_a_stop_at_any_time_loses_nothing_and_links_may_change(tmp_path: Path, s
     assert result.complete and same_identities(stored(out), in_memory(image, BOTH).labels)
 
 
+@pytest.mark.parametrize("crash_at", ["first move", "second move", "end", "last deletion"])
+def test_a_job_killed_while_linked_labels_take_their_place_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_at: str
+) -> None:
+    image, out = image_of(moving(2, 2), "TZYX"), tmp_path / "labels.zarr"
+    moves, move, remove = [], bigfiles._rename, bigfiles.remove
+
+    def killed_move(folder: Path, to: Path) -> None:
+        moves.append(folder)
+        if len(moves) == ("first move", "second move").index(crash_at) + 1:
+            raise KeyboardInterrupt
+        move(folder, to)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def killed_remove(folder: Path) -> None:
+        if folder == bigfiles.unlinked_path(out):
+            raise KeyboardInterrupt
+        # What the clean-up of a dying process does, a killed one does not.
+        if folder != bigfiles.linking_path(out):
+            remove(folder)
+
+    with monkeypatch.context() as patch:
+        if crash_at == "end":
+            patch.setattr(LabelStore, "finish", killed)
+        if "move" in crash_at:
+            patch.setattr(bigfiles, "_rename", killed_move)
+        patch.setattr(bigfiles, "remove", killed_remove)
+        with pytest.raises(KeyboardInterrupt):
+            on_disk(image, out, BOTH)
+    _, result = on_disk(image, out, BOTH)
+    assert result.complete and same_identities(stored(out), in_memory(image, BOTH).labels)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [out.name]
+
+
+@pytest.mark.parametrize("lost", ["labels.zarr", "labels.zarr.unlinked", "labels.zarr.progress"])
+def test_whatever_is_deleted_of_a_linked_job_with_a_damaged_part_comes_back(
+    tmp_path: Path, lost: str
+) -> None:
+    whole, out = image_of(moving(2, 2), "TZYX"), tmp_path / "labels.zarr"
+    assert not on_disk(torn(whole, 1), out, BOTH)[1].complete
+    path = tmp_path / lost
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    _, result = on_disk(whole, out, BOTH)
+    assert result.complete and same_identities(stored(out), in_memory(whole, BOTH).labels)
+    assert [each.name for each in tmp_path.iterdir() if each.is_dir()] == [out.name]
+
+
+def test_a_stack_is_scaled_on_disk_as_in_memory(tmp_path: Path) -> None:
+    """Cells of another size than trained for are seen on the planes beside an empty middle one."""
+    data = np.zeros((5, *SHAPE), np.uint8)
+    data[1] = data[3] = (disc_labels(np.array([(45.0, 50.0, 30.0), (110.0, 120.0, 30.0)]), SHAPE) > 0) * 250
+    image, model = image_of(data, "ZYX"), seeing_model(20.0)
+    _, memory = drained(predict_image(model, image, PredictOptions(tile=256)))
+    _, disk = drained(predict_big(model, image, tmp_path / "labels.zarr", PredictOptions(tile=256)))
+    assert disk.diameter == memory.diameter == pytest.approx(60, rel=0.1)
+    assert disk.count == memory.count == 4
+
+
+def test_half_a_job_of_an_earlier_layout_is_refused(tmp_path: Path) -> None:
+    image, out = image_of(moving(2, 2), "TZYX"), tmp_path / "labels.zarr"
+    on_disk(image, out, BOTH, should_stop=Countdown(2))
+    base = sqlite3.connect(ledger_path(out))
+    base.execute("""UPDATE settings SET document = json_set(document, '$."layout of tiles"', 3)""")
+    base.commit()
+    base.close()
+    with pytest.raises(InputError, match="another layout of tiles"):
+        on_disk(image, out, BOTH)
+
+
 class Countdown:
     """True when asked for the n-th time."""
 
@@ -145,20 +221,24 @@ class Countdown:
         return self.left == 0
 
 
-@pytest.mark.parametrize("torn", [0, 2, 5])
-def test_what_was_damaged_is_filled_in_and_planes_are_linked_anew(tmp_path: Path, torn: int) -> None:
-    data, out = moving(3, 2), tmp_path / "labels.zarr"
-    whole = image_of(data, "TZYX")
+def torn(whole: CellImage, plane: int) -> CellImage:
+    """The image with one plane that cannot be read."""
 
     def fail(block: np.ndarray, block_info: dict) -> np.ndarray:
-        if np.ravel_multi_index(block_info[0]["chunk-location"][:2], (3, 2)) == torn:
+        if np.ravel_multi_index(block_info[0]["chunk-location"][:2], whole.data.shape[:2]) == plane:
             raise OSError("page is truncated")
         return block
 
     meta = np.empty((0, 0, 0, 0), np.uint8)
     damaged = CellImage.from_array(whole.data.map_blocks(fail, dtype=np.uint8, meta=meta), "TZYX")
     damaged.stretch = lambda *_: whole.stretch()  # type: ignore[method-assign]
-    events, result = on_disk(damaged, out, BOTH)
+    return damaged
+
+
+@pytest.mark.parametrize("plane", [0, 2, 5])
+def test_what_was_damaged_is_filled_in_and_planes_are_linked_anew(tmp_path: Path, plane: int) -> None:
+    whole, out = image_of(moving(3, 2), "TZYX"), tmp_path / "labels.zarr"
+    events, result = on_disk(torn(whole, plane), out, BOTH)
     assert not result.complete and "run the same again" in events[-1].verdict
     assert result.count == len(np.unique(stored(out))) - 1
     _, result = on_disk(whole, out, BOTH)

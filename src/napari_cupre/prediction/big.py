@@ -179,6 +179,8 @@ class _Job:
             )
         if not {"cells", "diameter"} <= notes.keys() or store.parts() < notes.get("parts", 0):
             raise InputError(f'Parts of "{out}" are gone: delete it to predict it anew.')
+        if read_notes(bigfiles.unlinked_path(out)):  # the last run was killed before it had deleted them
+            bigfiles.remove(bigfiles.unlinked_path(out))
         if not table.exists():
             if not restore_copy(table):
                 raise InputError(f'"{table}" is gone: delete "{out}", too, to predict it anew.')
@@ -189,15 +191,22 @@ class _Job:
         self, store: LabelStore, ledger: Ledger
     ) -> Generator[Event, None, tuple[LabelStore, Ledger]]:
         """Unlinked labels and their ledger; both begin anew where one of them is gone."""
-        if store.is_new == ledger.is_new:
+        gone = self._gone(store, ledger)
+        if gone is None:
             if bigfiles.show_unlinked(self._out):
                 store = LabelStore(self._out, self._image)
             return store, ledger
-        gone = store.path if store.is_new else ledger.path
         yield Notice(f'"{gone}" is gone: {self._image.name} is predicted from the beginning.')
         ledger.close()
         bigfiles.forget(self._out)
         return LabelStore(self._out, self._image), Ledger(ledger.path, self._settings)
+
+    def _gone(self, store: LabelStore, ledger: Ledger) -> Path | None:
+        """What was deleted of an unfinished job."""
+        if store.is_new != ledger.is_new:
+            return store.path if store.is_new else ledger.path
+        unlinked = bigfiles.unlinked_path(self._out)
+        return unlinked if read_notes(self._out).get("linked") and not unlinked.exists() else None
 
     def _filled(self, store: LabelStore, ledger: Ledger) -> Generator[Event, None, BigResult]:
         """Do what is not done, link the planes, and write the table."""
@@ -217,7 +226,7 @@ class _Job:
         if complete:
             keep_copy(self._table)
             notes = {"cells": count, "diameter": filling.diameter, "origin": self._origin}
-            store.finish(notes | {"parts": store.parts()})
+            store.finish(notes | {"parts": store.parts(), "linked": tables is not None})
         return BigResult(self._out, self._table, count, complete and not self._image.lacks, filling.diameter)
 
     def _checked(self, filling: Filling) -> Iterator[Event]:
@@ -252,6 +261,7 @@ class _Job:
         planes = [store.plane(index) for index in indices]
         tables = yield from find_tables(planes, indices, links, self._image.name)
         target = LabelStore(bigfiles.linking_path(self._out), self._image)
+        target.mark_linked()
         yield from write_linked(planes, tables, [target.plane(index) for index in indices], self._image.name)
         return tables
 

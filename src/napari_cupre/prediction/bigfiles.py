@@ -1,8 +1,8 @@
 """The files of a big image's prediction, and how linked labels take the place of unlinked ones.
 
 Beside the labels at OUT lies OUT.progress, the ledger, until the prediction is complete. Linked labels are
-written to OUT.linking; when that is complete, the unlinked ones become OUT.unlinked and the linked ones OUT. A
-later run that has something to fill in brings the unlinked ones back and links anew.
+written to OUT.linking; when that is complete, the unlinked ones become OUT.unlinked and the linked ones OUT.
+A later run that has something to fill in brings the unlinked ones back and links anew.
 """
 
 from __future__ import annotations

@@ -91,8 +91,7 @@ def predict_files(
     coco = _coco_writer(job, classes, bool(todo))
     outcomes: News | None = None
     try:
-        runner = _runner(workers, scheduler) if todo else in_this_process
-        outcomes = runner(job, todo)
+        outcomes = (_runner(workers, scheduler) if todo else in_this_process)(job, todo)
         yield from _collect(outcomes, log, coco, result, len(names), should_stop or (lambda: False))
     finally:
         if outcomes is not None:

@@ -103,8 +103,15 @@ class LabelStore:
 
     def finish(self, notes: dict[str, Any]) -> None:
         """Mark the whole as complete."""
+        self._note(notes | {"complete": True})
+
+    def mark_linked(self) -> None:
+        """Note that these are linked labels, which a ledger does not know."""
+        self._note({"complete": False, "linked": True})
+
+    def _note(self, notes: dict[str, Any]) -> None:
         try:
-            self._group.attrs.update({_MARK: notes | {"complete": True}})
+            self._group.attrs.update({_MARK: notes})
         except OSError as error:
             raise self._fault(error) from error
 
@@ -126,8 +133,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """What was noted of the labels at `path`: "complete", and once they are "cells" and "diameter"; nothing
-    where there are none of ours.
+    """What was noted of the labels at `path`: "complete", "linked", and once they are complete "cells" and
+    "diameter"; nothing where there are none of ours.
     """
     import zarr
 

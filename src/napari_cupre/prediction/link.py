@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,31 +20,6 @@ class Links(NamedTuple):
 
     z: bool
     t: bool
-
-
-def link(labels: Sequence[np.ndarray] | np.ndarray, min_iou: float = MIN_IOU) -> list[np.ndarray]:
-    """Give instances that lie on each other in neighbouring steps one label.
-
-    Each instance has at most one successor and one predecessor; the best overlap comes first.
-
-    Parameters
-    ----------
-    labels : int32 arrays of one shape, (Y, X) per plane or (Z, Y, X) per frame; 0 = background.
-    min_iou : IoU from which on two instances may be one.
-
-    Returns
-    -------
-    list of int32 arrays; labels run from 1 in order of first appearance.
-    """
-    linked: list[np.ndarray] = []
-    numbering = Numbering(min_iou)
-    previous: np.ndarray | None = None
-    for current in labels:
-        overlap = Overlap()
-        overlap.add(previous, current)
-        linked.append(numbering.follow(overlap)[current])
-        previous = current
-    return linked
 
 
 class Overlap:
