@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+from napari_cupre.cli.options import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    add_reading_options,
+    check_out_folder,
+    report,
+)
 
 if TYPE_CHECKING:
     from napari_cupre.io.importers.shapes import Shapes
@@ -48,6 +55,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--keep-empty", action="store_true", help="images without annotation in a COCO JSON hold no cell"
     )
+    add_reading_options(parser)
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -60,6 +68,7 @@ def _shape(text: str) -> tuple[int, int]:
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.io.importers import import_to_folder
 
+    check_out_folder(args.out)
     left_out: list[str] = []
 
     def leave_out(reason: str) -> None:
@@ -79,7 +88,7 @@ def _shapes(args: argparse.Namespace) -> Shapes:
     """The sizes of the images, as far as they were given."""
     if args.images is None:
         return args.shape
-    from napari_cupre.io.files import list_images
     from napari_cupre.io.importers import ImageShapes
+    from napari_cupre.io.inputs import find_inputs
 
-    return ImageShapes(list_images(args.images))
+    return ImageShapes(find_inputs(args.images, args.series).paths, args.axes)

@@ -9,6 +9,7 @@ import argparse
 import errno
 import json
 import math
+import os
 import sys
 import traceback
 import warnings
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from napari_cupre.errors import CupreError
+from napari_cupre.errors import CupreError, InputError
 
 EXIT_DONE = 0
 EXIT_FAULT = 1  # a fault of ours: nothing that the user gave explains it
@@ -64,6 +65,32 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--json", action="store_true", help="print the figures as JSON, in the last line")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Options for files whose dimensions or images must be named."""
+    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
+    parser.add_argument(
+        "--series",
+        metavar="NAME|INDEX|all",
+        help="image to take from each file of several, by its name or number from 0 on; 'all' takes the "
+        "labels and thumbnails of slides as well (default: every image but these)",
+    )
+
+
+def check_out_folder(path: Path) -> None:
+    """Refuse an --out below a file.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made, since a file has that name or the name is too long.
+    """
+    file = next((each for each in (path, *path.parents) if os.path.isfile(each)), None)
+    if any(len(os.fsencode(part)) > 255 for part in path.parts):
+        raise InputError("--out has a name of over 255 bytes, which no disk takes: choose a shorter one.")
+    if file is not None:
+        raise InputError(f'--out is a folder for the results, but "{file}" is a file: choose another name.')
 
 
 def positive_number(text: str) -> float:

@@ -12,6 +12,8 @@ from napari_cupre.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     add_command,
+    add_reading_options,
+    check_out_folder,
     positive_count,
     positive_number,
     report,
@@ -31,6 +33,10 @@ Planes beyond 6000 x 6000 px are written as <stem>.zarr, tile by tile, with a ta
 
 Files that are done are skipped when the command is repeated; Ctrl-C loses nothing
 that is done. A file that cannot be read is named and left out: exit code 2.
+
+Of a file of several images (scenes, series, fields of a plate) each is predicted into
+<stem>_<name>.tif; --series chooses one. The files of an OME-TIFF set are one image.
+Label files beside their images (a_mask.png) are left out.
 """
 
 
@@ -65,7 +71,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--tile", type=positive_count, metavar="PX", help="side of a tile in network px (default: 1024)"
     )
-    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
+    add_reading_options(parser)
     parser.add_argument(
         "--channels", type=_channels, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
     )
@@ -90,10 +96,14 @@ def _channels(text: str) -> tuple[int, ...]:
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.listen import follow, make_listener
     from napari_cupre.events import Finished
-    from napari_cupre.io.files import list_images
+    from napari_cupre.io.inputs import find_inputs
     from napari_cupre.prediction.folders import predict_files
 
-    paths = list_images(args.images)
+    check_out_folder(args.out)
+    inputs = find_inputs(args.images, args.series)
+    paths = inputs.paths
+    for notice in inputs.notices:
+        print(notice, file=sys.stderr)
     events = predict_files(_job(args), paths, workers=args.workers, scheduler=args.scheduler)
     try:
         last = follow(events, make_listener())

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Event, Finished, Notice, Progress
-from napari_cupre.io.files import image_stem
+from napari_cupre.io.files import image_stem, real_file
 from napari_cupre.io.writers import choose_formats
 from napari_cupre.io.writers.coco_writer import CocoWriter, journal_of
 from napari_cupre.io.writers.writing import PREDICTIONS
@@ -235,7 +235,7 @@ class _DoneLog:
 def _state(path: str) -> list[int]:
     """Size and time of change of a file; of a Zarr folder, of its metadata."""
     try:
-        stat = Path(path).stat()
+        stat = real_file(path).stat()
     except OSError:
         return []
     return [stat.st_size, stat.st_mtime_ns]

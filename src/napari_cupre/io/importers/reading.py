@@ -117,18 +117,39 @@ def import_to_folder(
     for stem, labels in iterate_annotations(path, shape, keep_empty=keep_empty, on_skip=on_skip):
         # A stem may come from inside a file; only its last part is a name.
         target = Path(out) / f"{Path(stem).name}.tif"
-        write_labels(target, labels)
+        place = shape.place_of(stem, labels.shape) if isinstance(shape, ImageShapes) else {}
+        write_labels(target, labels, **place)
         yield target
 
 
 class ImageShapes(Mapping[str, tuple[int, ...]]):
     """Shape of the label image of each image file by its stem, read when it is asked for."""
 
-    def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
+    def __init__(self, paths: Iterable[str | os.PathLike[str]], axes: str | None = None) -> None:
         self._paths = {image_stem(path): Path(path) for path in paths}
+        self._axes = axes
+
+    def place_of(self, stem: str, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Axes, scale, units and origin for labels of a shape, as `write_labels` takes them.
+
+        Parameters
+        ----------
+        stem : of the image; labels of one that is not known get no place.
+        shape : of the labels; axes of length 1 may be left out.
+        """
+        if stem not in self._paths:
+            return {}
+        image = read_image(self._paths[stem], self._axes)
+        sizes = image.sizes
+        leading = [axis for axis in image.result_axes[:-2] if sizes[axis] > 1]
+        axes = image.result_axes if len(shape) == len(image.result_axes) else "".join([*leading, "YX"])
+        axes = "YX" if len(shape) == 2 else axes
+        if tuple(sizes[axis] for axis in axes) != tuple(shape):
+            return {}
+        return {"axes": axes, "scale": image.scale, "units": image.units, "translate": image.translate}
 
     def __getitem__(self, stem: str) -> tuple[int, ...]:
-        image = read_image(self._paths[stem])
+        image = read_image(self._paths[stem], self._axes)
         leading = [length for length in image.result_shape[:-2] if length > 1]
         return (*leading, *image.plane_shape)
 
