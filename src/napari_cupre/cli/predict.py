@@ -12,8 +12,8 @@ from napari_cupre.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     add_command,
+    add_overwrite,
     add_reading_options,
-    check_out_folder,
     positive_count,
     positive_number,
     report,
@@ -31,8 +31,10 @@ coco goes into one predictions.json, which keeps scores and overlapping masks.
 Planes beyond 6000 x 6000 px are written as <stem>.zarr, tile by tile, with a table
 <stem>_cells.csv instead.
 
-Files that are done are skipped when the command is repeated; Ctrl-C loses nothing
-that is done. A file that cannot be read is named and left out: exit code 2.
+What a person made or corrected is never replaced: the command refuses before it
+computes, and names the file; --overwrite replaces it. Files that are done are skipped
+when the command is repeated; Ctrl-C loses nothing that is done. A file that cannot be
+read is named and left out: exit code 2.
 
 Of a file of several images (scenes, series, fields of a plate) each is predicted into
 <stem>_<name>.tif; --series chooses one. The files of an OME-TIFF set are one image.
@@ -77,6 +79,7 @@ def add_commands(subparsers: Any) -> None:
     )
     parser.add_argument("--link-z", action="store_true", help="join the planes of a stack to 3-D cells")
     parser.add_argument("--link-t", action="store_true", help="keep a cell's number through time")
+    add_overwrite(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers", type=positive_count, default=1, metavar="N", help="processes here (default: 1)"
@@ -99,7 +102,6 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.io.inputs import find_inputs
     from napari_cupre.prediction.folders import predict_files
 
-    check_out_folder(args.out)
     inputs = find_inputs(args.images, args.series)
     paths = inputs.paths
     for notice in inputs.notices:
@@ -148,4 +150,5 @@ def _job(args: argparse.Namespace) -> FileJob:
         axes=args.axes,
         device=args.device,
         seed=args.seed,
+        overwrite=args.overwrite,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import fnmatch
 import glob
 import itertools
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.errors import InputError, unwritable
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 TIFF_SUFFIXES = (
@@ -46,14 +46,6 @@ _LONGEST_NAME = 255
 
 _JUNK = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx"}
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full: free some space or choose another folder",
-    errno.EDQUOT: "your disk quota is used up: free some space or choose another folder",
-    errno.EROFS: "the disk is read-only: choose another folder",
-    errno.EACCES: "writing there is not permitted: choose another folder",
-    errno.EPERM: "writing there is not permitted: choose another folder",
-    errno.EFBIG: "the disk cannot hold a file of that size: choose another disk",
-}
 
 
 @contextmanager
@@ -83,12 +75,17 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, target)
     except OSError as error:
-        reason = _DISK_ERRORS.get(error.errno or 0)
-        if reason is None:
+        if is_of_another_file(error, temporary, target, *target.parents):
             raise
-        raise EnvironmentFault(f'"{target}" could not be written, {reason}.') from error
+        raise unwritable(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def is_of_another_file(error: OSError, *paths: Path) -> bool:
+    """Whether an error tells of a file other than `paths`, or is a library's own and not the system's."""
+    return error.errno is None or (error.filename is not None and Path(error.filename) not in paths)
 
 
 def check_name(path: Path) -> None:
