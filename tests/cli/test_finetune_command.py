@@ -145,7 +145,7 @@ def test_settings_from_a_file_and_by_name(finetune: Command, tmp_path: Path) -> 
     ("options", "words"),
     [
         (("--set", "btach=3"), ("btach", "batch")),
-        (("--set", "batch=many"), ("batch", "'many'", "int")),
+        (("--set", "batch=many"), ("batch", "'many'", "a whole number")),
         (("--set", "batch"), ("NAME=VALUE",)),
         (("--config", "papre"), ("papre", "paper-finetune")),
     ],

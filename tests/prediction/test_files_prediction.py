@@ -22,7 +22,8 @@ from napari_cupre.io.writers.coco_writer import CocoWriter
 from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.prediction import onefile
 from napari_cupre.prediction.detector import Detector
-from napari_cupre.prediction.folders import DONE_LOG, predict_files
+from napari_cupre.prediction.donelog import DONE_LOG
+from napari_cupre.prediction.folders import predict_files
 from napari_cupre.prediction.onefile import FileJob, FileOutcome
 from napari_cupre.prediction.runners import Processes
 from napari_cupre.prediction.stack import PredictOptions

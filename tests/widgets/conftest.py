@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ napari = pytest.importorskip("napari", reason="the widgets need napari")
 pytest.importorskip("qtpy", reason="the widgets need a Qt binding (napari[all])")
 if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     pytest.skip("no display for a napari window: run under xvfb-run", allow_module_level=True)
+
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.docking import docked
+from napari_cupre.widgets.predict_widget import PredictWidget
+from napari_cupre.widgets.train_widget import TrainWidget
 
 Script = Callable[[Request], Iterator[Event]]
 
@@ -93,3 +99,32 @@ def field_of_discs(size: int = 192, step: int = 32, radius: float = 8.0) -> tupl
         labels[inside] = number
         image[inside] += 60
     return image.clip(0, 255).astype(np.uint8), labels
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """The docks as napari opened them, by its own door.
+
+    Attributes
+    ----------
+    viewer : napari.Viewer
+        An empty window.
+    annotate, train, predict : widgets of those names
+    """
+
+    viewer: Any
+    annotate: Any
+    train: Any
+    predict: Any
+
+
+@pytest.fixture
+def workbench(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Workbench:
+    """A window of 1280 x 720 with all docks open, as `napari -w napari-cupre` shows it."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1280, 720)
+    _, opened = viewer.window.add_plugin_dock_widget("napari-cupre")
+    qtbot.waitUntil(lambda: opened.is_settled, timeout=60_000)
+    session = opened.session
+    kinds = (AnnotateWidget, TrainWidget, PredictWidget)
+    return Workbench(viewer, *(docked(session, kind) for kind in kinds))

@@ -11,10 +11,11 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import CupreError, EnvironmentFault
+from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.io.files import image_stem
 from napari_cupre.io.images import read_image
+from napari_cupre.io.ownership import reason_against
 from napari_cupre.io.writers import choose_formats, write
 from napari_cupre.io.writers.cells import collect
 from napari_cupre.io.writers.coco_writer import coco_records
@@ -40,6 +41,7 @@ class FileJob:
     axes : letters that overrule what the files say, or None.
     device : "auto", "cpu", "cuda" or "mps".
     seed : of the random weights of the model "scratch".
+    overwrite : replace also results that a person made or changed.
     """
 
     model: str
@@ -49,6 +51,7 @@ class FileJob:
     axes: str | None = None
     device: str = "auto"
     seed: int = 0
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ def _small(job: FileJob, detector: Detector, image: CellImage) -> Generator[Prog
     chosen = [each.name for each in choose_formats(job.formats)]
     outputs: list[Path] = []
     if files := [name for name in chosen if name != "coco"]:
+        _check_unchanged(job, output_paths(job, str(image.path or image.name)))
         outputs = write(
             result.planes,
             Path(job.out) / stem,
@@ -175,6 +179,12 @@ def _small(job: FileJob, detector: Detector, image: CellImage) -> Generator[Prog
         "notices": tuple(notices),
         "records": records,
     }
+
+
+def _check_unchanged(job: FileJob, outputs: list[Path]) -> None:
+    """Leave what a person wrote while the image was being computed."""
+    if (reason := reason_against(outputs, overwrite=job.overwrite)) is not None:
+        raise InputError(f"{reason}: choose another --out folder, or add --overwrite to replace it.")
 
 
 def _big(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import IO
 
 from napari_cupre.errors import CupreError
-from napari_cupre.events import Event, RunState, StateChanged
+from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
 from napari_cupre.service.jobs import Job, job_for
 from napari_cupre.service.protocol import (
     Failed,
+    FinetuneRequest,
     JobEnded,
+    PredictRequest,
     PreviewRequest,
     Quit,
     Request,
@@ -73,14 +75,26 @@ class Server:
         """Runs in its own thread, so that stop and preview are heard in the middle of a job."""
         try:
             for line in self._requests:
-                request = decode(json.loads(line), self._folder)
-                if isinstance(request, Quit):
-                    break
-                self._take(request)
+                try:
+                    request = decode(json.loads(line), self._folder)
+                    if isinstance(request, Quit):
+                        break
+                    self._take(request)
+                except Exception as err:  # a request that cannot be served must not end a running job
+                    self._refuse(line, err)
         finally:
             if self._latest is not None:
                 self._latest.stop()
             self._jobs.put(None)
+
+    def _refuse(self, line: str, error: Exception) -> None:
+        """Say that a request was not understood; the window waits for the end of one that asked for a job."""
+        reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
+        if any(name in line for name in (FinetuneRequest.__name__, PredictRequest.__name__)):
+            self._send(Failed(f"The engine could not begin this ({reason})."))
+            self._send(JobEnded())
+        else:
+            self._send(Notice(f"The engine could not answer, and goes on ({reason})."))
 
     def _take(self, request: Request) -> None:
         if isinstance(request, Stop):

@@ -46,18 +46,20 @@ class TrainWidget(SessionWidget):
 
     Parameters
     ----------
-    viewer : napari's viewer.
+    napari_viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
+    title = "Train"
     needs_engine = True
 
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
         self.job = self.session.training
         self.preferences = read_preferences()
         self._make_choices()
         self._make_controls()
-        self.curve = CurveView()
+        self.curve = CurveView(self)
         self.curve.hide()
         self.preview = PreviewLayer(self.session)
         self.notice = MessageLine()
