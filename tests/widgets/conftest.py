@@ -21,11 +21,6 @@ pytest.importorskip("qtpy", reason="the widgets need a Qt binding (napari[all])"
 if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     pytest.skip("no display for a napari window: run under xvfb-run", allow_module_level=True)
 
-from napari_cupre.widgets.annotate_widget import AnnotateWidget
-from napari_cupre.widgets.docking import docked
-from napari_cupre.widgets.predict_widget import PredictWidget
-from napari_cupre.widgets.train_widget import TrainWidget
-
 Script = Callable[[Request], Iterator[Event]]
 
 
@@ -121,10 +116,11 @@ class Workbench:
 @pytest.fixture
 def workbench(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Workbench:
     """A window of 1280 x 720 with all docks open, as `napari -w napari-cupre` shows it."""
+    from napari_cupre.widgets.docking import docked
+    from napari_cupre.widgets.workbench import STEPS
+
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1280, 720)
     _, opened = viewer.window.add_plugin_dock_widget("napari-cupre")
     qtbot.waitUntil(lambda: opened.is_settled, timeout=60_000)
-    session = opened.session
-    kinds = (AnnotateWidget, TrainWidget, PredictWidget)
-    return Workbench(viewer, *(docked(session, kind) for kind in kinds))
+    return Workbench(viewer, *(docked(opened.session, kind) for kind, _ in STEPS))
