@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.widgets.layers import regions_of, result_placement
+from napari_cupre.widgets.layers import from_layer, layer_axes, regions_of, result_placement, to_layer
 from napari_cupre.widgets.snapshot import Snapshot
 
 CELLS, REGIONS, BACKGROUND = "cells", "regions", "background"
@@ -47,7 +47,7 @@ class Annotation:
     def new_regions(self, image: CellImage) -> Shapes:
         placement = result_placement(self.image, image)
         return Shapes(
-            ndim=len(image.result_axes),
+            ndim=len(layer_axes(image)),
             name=f"{self.image.name} {REGIONS}",
             **region_style(image),
             **placement,
@@ -75,11 +75,11 @@ class Annotation:
             image=image,
             labels=_checked(self.cells, image),
             background=None if self.background is None else _checked(self.background, image),
-            regions=() if self.regions is None else tuple(regions_of(self.regions, self.cells)),
+            regions=() if self.regions is None else tuple(regions_of(self.regions, self.cells, image)),
         )
 
     def _new_labels(self, role: str, image: CellImage, opacity: float) -> Labels:
-        zeros = np.zeros(image.result_shape, dtype=np.int32)
+        zeros = to_layer(np.zeros(image.result_shape, dtype=np.int32), image)
         placement = result_placement(self.image, image)
         return Labels(zeros, name=f"{self.image.name} {role}", opacity=opacity, **placement)
 
@@ -102,9 +102,10 @@ def adopt(annotation: Annotation, layers: Iterable[Layer]) -> None:
 
 def _checked(layer: Labels, image: CellImage) -> np.ndarray:
     data = layer.data[0] if layer.multiscale else layer.data
-    if tuple(data.shape) != image.result_shape:
+    fitting = from_layer(data, image)
+    if fitting is None:
         raise InputError(
             f'The layer "{layer.name}" has shape {tuple(data.shape)}, but the image "{image.name}" needs '
             f"{image.result_shape} ({image.result_axes}): choose or make another layer."
         )
-    return data
+    return fitting

@@ -26,7 +26,7 @@ from napari_cupre.widgets.controls import (
     labelled,
     primary_button,
 )
-from napari_cupre.widgets.layers import source_file
+from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.preferences import read_preferences
@@ -51,6 +51,7 @@ class PredictWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job = self.session.prediction
+        self._results: list[ResultLayer] = []
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
@@ -154,7 +155,7 @@ class PredictWidget(SessionWidget):
         plan = PredictionPlan(
             model,
             images,
-            tuple(source_file(layer, image) for layer, image in zip(layers, images)),
+            tuple(source_path(layer) for layer in layers),
             self.diameter.value() or None,
             self.score.value() / 100 or None,
             self.link_z.isChecked(),
@@ -164,7 +165,16 @@ class PredictWidget(SessionWidget):
         self.result.clear()
         self.notice.clear()
         results = [ResultLayer(session, layer, image, model) for layer, image in zip(layers, images)]
+        self._results = results
         self.job.predict(plan, results)
+
+    def _kept(self) -> list[str]:
+        """What is said of layers in which a person worked."""
+        kept = [result.kept for result in self._results if result.kept is not None]
+        return [
+            f'Your work stays in "{layer.name}"{"" if layer.visible else " (hidden)"}; the new cells have a layer of their own.'
+            for layer in kept
+        ]
 
     def _chosen_layers(self) -> list[Image]:
         session = self.session
@@ -202,8 +212,8 @@ class PredictWidget(SessionWidget):
         self.bar.setFormat(status.message or "%p %")
         if status.error:
             self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
+        if status.notice or self._kept():
+            self.notice.show_notice(" ".join(filter(None, (status.notice, *self._kept()))))
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:

@@ -59,6 +59,8 @@ class Session:
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
         self.results: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
+        # all of them; `results` has the last one of each image
+        self.found: weakref.WeakKeyDictionary[Image, weakref.WeakSet[Labels]] = weakref.WeakKeyDictionary()
         self._is_watching = False
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
@@ -122,7 +124,8 @@ class Session:
 
     def plane_on_show(self, layer: Image) -> PlaneIndex:
         """The plane of an image that the sliders point at."""
-        return current_plane(self.cell_image(layer), self.viewer.dims.current_step)
+        dims = self.viewer.dims
+        return current_plane(layer, self.cell_image(layer), dims.point, getattr(dims, "units", None))
 
     # --- its annotation -------------------------------------------------------------------------------
 
@@ -170,6 +173,15 @@ class Session:
         if annotation.cells is not labels:
             annotation.cells = labels
             self.annotations_changed.emit()
+
+    def is_chosen(self, layer: Labels) -> bool:
+        """Whether somebody annotates an image in this layer."""
+        return any(annotation.cells is layer for annotation in self._annotations.values())
+
+    def add_result(self, image: Image, layer: Labels) -> None:
+        """A new layer holds what a model found in an image."""
+        self.results[image] = layer
+        self.found.setdefault(image, weakref.WeakSet()).add(layer)
 
     def _add(self, layer: Any) -> Any:
         self.viewer.add_layer(layer)
