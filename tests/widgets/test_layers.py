@@ -118,9 +118,11 @@ def test_the_plane_on_show_of_layers_in_other_units() -> None:
 
 @pytest.mark.parametrize("axes", ["ZCYX", "TCYX", "YXC", "TZCYX", "CYX", "YXZ", "CZYX"])
 def test_annotation_shares_the_sliders_of_its_image(axes: str) -> None:
-    """napari aligns layers at the last axis: a channel that is left out in the middle would shift the others."""
+    """napari aligns layers at the last axis: a channel left out in the middle would shift the others."""
     sizes = {"T": 2, "Z": 4, "C": 3, "Y": 20, "X": 30}
-    layer = Image(np.zeros([sizes[axis] for axis in axes]), rgb=False, scale=range(2, 2 + len(axes)), name="i")
+    layer = Image(
+        np.zeros([sizes[axis] for axis in axes]), rgb=False, scale=range(2, 2 + len(axes)), name="i"
+    )
     image = cell_image(layer, axes)
     annotation = Annotation(layer)
     annotation.cells = annotation.new_cells(image)
@@ -139,13 +141,16 @@ TURNED = np.array([[1.0, 0, 0, 0], [0, 0.8, -0.6, 30], [0, 0.6, 0.8, 4], [0, 0, 
 
 
 @pytest.mark.parametrize(
-    "moved", [{"affine": TURNED}, {"rotate": TURNED[:3, :3]}, {"shear": [0, 0, 0.4]}, {"affine": TURNED, **PLACED_3D}]
+    "moved",
+    [{"affine": TURNED}, {"rotate": TURNED[:3, :3]}, {"shear": [0, 0, 0.4]}, {"affine": TURNED, **PLACED_3D}],
 )
 def test_a_turned_image_of_channels_has_its_annotation_under_the_brush(moved: dict[str, Any]) -> None:
     layer = Image(np.zeros((3, 20, 30)), name="turned", **moved)
     labels = Labels(np.zeros((20, 30), np.int32), **result_placement(layer, cell_image(layer)))
     for pixel in ((0, 0), (19, 29), (7, 3)):
-        np.testing.assert_allclose(labels.data_to_world(pixel), layer.data_to_world((0, *pixel))[1:], atol=1e-9)
+        np.testing.assert_allclose(
+            labels.data_to_world(pixel), layer.data_to_world((0, *pixel))[1:], atol=1e-9
+        )
 
 
 def test_channels_that_lie_apart_are_refused() -> None:

@@ -327,7 +327,9 @@ def test_corrections_stay_when_cells_are_found_again(viewer: Any, widget: Predic
     assert kept.data[15, 20] == 0, "the strokes can be undone as before"
 
 
-def test_a_result_that_cells_are_annotated_in_stays_chosen(viewer: Any, widget: PredictWidget, qtbot: Any) -> None:
+def test_a_result_that_cells_are_annotated_in_stays_chosen(
+    viewer: Any, widget: PredictWidget, qtbot: Any
+) -> None:
     run(widget, qtbot)
     session, result = widget.session, viewer.layers["field cells (cupre)"]
     session.choose_cells(session.image, next(x for x in session.viewer.layers if x.name == result.name))
@@ -336,7 +338,9 @@ def test_a_result_that_cells_are_annotated_in_stays_chosen(viewer: Any, widget: 
     assert [layer.name for layer in viewer.layers][:2] == ["field", "field cells (cupre)"]
 
 
-def test_an_untouched_result_is_reused_and_not_made_anew(viewer: Any, widget: PredictWidget, qtbot: Any) -> None:
+def test_an_untouched_result_is_reused_and_not_made_anew(
+    viewer: Any, widget: PredictWidget, qtbot: Any
+) -> None:
     run(widget, qtbot)
     layer = viewer.layers["field cells (cupre)"]
     layer.mode = "paint"

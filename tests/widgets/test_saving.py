@@ -13,8 +13,9 @@ from napari.layers import Image, Labels
 from napari_cupre.errors import InputError
 from napari_cupre.events import Finished
 from napari_cupre.io.importers import import_annotations
+from napari_cupre.widgets.guesses import cell_prints
 from napari_cupre.widgets.layers import cell_image
-from napari_cupre.widgets.saving import FORMAT_CHOICES, Savable, cell_prints, safe_stem, savable, save_results
+from napari_cupre.widgets.saving import FORMAT_CHOICES, Savable, safe_stem, savable, save_results
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 
@@ -126,7 +127,8 @@ def test_layers_whose_names_differ_in_signs_alone_have_files_of_their_own(
         twins.append(Savable(cell_image(Image(np.ones((40, 50)), name=name)), labels, ()))
     list(save_results(twins, tmp_path, ["tif"]))
     areas = [
-        int((next(iter(import_annotations(path).values())) > 0).sum()) for path in sorted(tmp_path.glob("*.tif"))
+        int((next(iter(import_annotations(path).values())) > 0).sum())
+        for path in sorted(tmp_path.glob("*.tif"))
     ]
     assert sorted(areas) == [25, 50]
 
@@ -138,7 +140,9 @@ def test_every_layer_name_can_be_a_file_on_every_system(name: str) -> None:
     assert stem.split(".")[0].lower() not in {"con", "nul", "lpt1"}
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_words(viewer: Any, result: Savable, tmp_path: Path, qtbot: Any) -> None:
+def test_a_folder_that_cannot_be_written_is_told_in_words(
+    viewer: Any, result: Savable, tmp_path: Path, qtbot: Any
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     job = Session.of(viewer).saving

@@ -19,6 +19,9 @@ from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import InputError
 from napari_cupre.io.images import read_image
 
+METADATA_KEY = "napari-cupre"
+"""Under which layers keep what belongs to them, in `layer.metadata`."""
+
 ELLIPSE_CORNERS = 48
 SAMPLE = 32  # rows and columns that tell one image from another
 
@@ -82,8 +85,8 @@ def _middle(image: CellImage) -> np.ndarray:
 def layer_axes(image: CellImage) -> str:
     """Axes of the Labels and Shapes layers of an image: the image's own, so that their sliders are one.
 
-    Colours are dropped, and so are channels in front, because napari aligns layers at their last axis; channels
-    further behind stay as one pixel that spans them all.
+    Colours are dropped, and so are channels in front, because napari aligns layers at their last axis;
+    channels further behind stay as one pixel that spans them all.
     """
     return image.axes.replace("S", "").removeprefix("C")
 
@@ -106,7 +109,9 @@ def from_layer(data: Any, image: CellImage) -> Any:
         if "C" in axes:
             data = data[(slice(None),) * axes.index("C") + (0,)]
         kept = axes.replace("C", "")
-        return data if kept == image.result_axes else data.transpose([kept.index(x) for x in image.result_axes])
+        return (
+            data if kept == image.result_axes else data.transpose([kept.index(x) for x in image.result_axes])
+        )
     return data if shape == image.result_shape else None
 
 
@@ -143,9 +148,10 @@ def result_placement(layer: Image, image: CellImage, axes: str | None = None) ->
     if _are_apart(kept, layer.rotate, shear, affine[:-1, :-1]):
         turns = {"rotate": np.asarray(layer.rotate)[np.ix_(kept, kept)], "shear": shear[np.ix_(kept, kept)]}
         return placement | turns | {"affine": _part_of(affine, kept)}
-    whole = affine @ Affine(
-        scale=scale, rotate=layer.rotate, shear=layer.shear, translate=translate
-    ).affine_matrix
+    whole = (
+        affine
+        @ Affine(scale=scale, rotate=layer.rotate, shear=layer.shear, translate=translate).affine_matrix
+    )
     if not _are_apart(kept, whole[:-1, :-1]):
         raise InputError(
             f'The layer "{layer.name}" is turned or sheared so that its channels lie apart: '

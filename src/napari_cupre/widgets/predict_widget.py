@@ -172,7 +172,8 @@ class PredictWidget(SessionWidget):
         """What is said of layers in which a person worked."""
         kept = [result.kept for result in self._results if result.kept is not None]
         return [
-            f'Your work stays in "{layer.name}"{"" if layer.visible else " (hidden)"}; the new cells have a layer of their own.'
+            f'Your work stays in "{layer.name}"{"" if layer.visible else " (hidden)"}; '
+            "the new cells have a layer of their own."
             for layer in kept
         ]
 

@@ -44,7 +44,9 @@ class PreviewLayer:
         if not self.is_on or source is None:
             return
         data = labels.reshape((1,) * len(view.index) + labels.shape)
-        data = data.reshape([dict(zip(view.image.result_axes, data.shape)).get(x, 1) for x in layer_axes(view.image)])
+        data = data.reshape(
+            [dict(zip(view.image.result_axes, data.shape)).get(x, 1) for x in layer_axes(view.image)]
+        )
         top, left = view.box[:2]
         placement = crop_placement(source, view.image, view.index, top, left)
         layer = self._find()

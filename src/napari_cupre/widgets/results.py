@@ -12,9 +12,10 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event
 from napari_cupre.prediction.labelstore import cells_table
 from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled, SlideGrown, TileDone
+from napari_cupre.widgets.guesses import cell_prints
 from napari_cupre.widgets.layers import layer_axes, result_placement, to_layer
 from napari_cupre.widgets.predicting import ImageFinished
-from napari_cupre.widgets.saving import cell_prints, is_edited
+from napari_cupre.widgets.saving import is_edited
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 SUFFIX = "cells (cupre)"
@@ -120,7 +121,11 @@ class ResultLayer:
         old = self._last(name)
         if old is not None and self._is_worked_on(old):
             self.kept, old = old, None
-        if old is not None and old.multiscale == isinstance(data, list) and old.ndim == np.ndim(_finest(data)):
+        if (
+            old is not None
+            and old.multiscale == isinstance(data, list)
+            and old.ndim == np.ndim(_finest(data))
+        ):
             # reused and not removed: napari breaks when a layer goes that somebody is painting in
             old.features = {}
             old.data = data
@@ -128,7 +133,7 @@ class ResultLayer:
             old.metadata = old.metadata | {METADATA_KEY: metadata}
             for key, value in placement.items():
                 setattr(old, key, value)
-            self._session.results[self._source] = old
+            self._session.add_result(self._source, old)
             return old
         if old is not None:
             self._session.viewer.layers.remove(old)
@@ -153,7 +158,8 @@ class ResultLayer:
         if last in layers and last.name.startswith(name):
             return last
         return next(
-            (x for x in layers if isinstance(x, Labels) and x.name == name and METADATA_KEY in x.metadata), None
+            (x for x in layers if isinstance(x, Labels) and x.name == name and METADATA_KEY in x.metadata),
+            None,
         )
 
     def _is_worked_on(self, layer: Labels) -> bool:

@@ -17,6 +17,7 @@ from napari_cupre.events import Event, Finished, Progress, RunState, StateChange
 from napari_cupre.io.files import atomic_write, image_stem
 from napari_cupre.io.ownership import next_free
 from napari_cupre.prediction.labelstore import cells_table
+from napari_cupre.widgets.guesses import cell_prints
 from napari_cupre.widgets.layers import from_layer
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
@@ -112,22 +113,6 @@ def _position(index: PlaneIndex, metadata: dict[str, Any], shape: tuple[int, ...
     place = [index.get(axis, 0) for axis in axes if axis not in "YX"]
     leading = [size for size, axis in zip(shape, axes) if axis not in "YX"]
     return int(np.ravel_multi_index(place, leading)) if leading else 0
-
-
-def cell_prints(labels: np.ndarray) -> dict[int, tuple[int, int]]:
-    """Tells which cells of a plane were edited: area and place of each label, the place as a sum.
-
-    Parameters
-    ----------
-    labels : whole numbers (Y, X).
-    """
-    flat = np.asarray(labels).reshape(-1)
-    where = np.flatnonzero(flat)
-    values, inverse = np.unique(flat[where], return_inverse=True)
-    areas = np.bincount(inverse, minlength=len(values))
-    # sums of whole numbers below 2**53 are exact
-    places = np.bincount(inverse, weights=(where * 2654435761) % 1048573, minlength=len(values))
-    return {int(v): (int(a), int(p)) for v, a, p in zip(values, areas, places)}
 
 
 def save_results(
