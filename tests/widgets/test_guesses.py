@@ -121,7 +121,9 @@ def test_blobs_and_holes_are_asked_about(predicted: np.ndarray) -> None:
     ring[5:25, 5:25] = 1
     ring[10:20, 10:20] = 0
     ring[12:18, 12:18] = 2
-    assert [found.kind for found in findings(ring, (), merge(ring, [], (), None))] == [], "a cell around a cell"
+    assert [found.kind for found in findings(ring, (), merge(ring, [], (), None))] == [], (
+        "a cell around a cell"
+    )
 
 
 def test_a_picture_is_no_label_image(predicted: np.ndarray) -> None:

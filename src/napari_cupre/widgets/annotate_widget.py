@@ -195,6 +195,7 @@ class AnnotateWidget(SessionWidget):
         self.question.ask(first.sentence, self.mender.answers(image, first), key)
 
     def _refresh(self, event: Any = None) -> None:
+        self.message.clear()
         image = self.session.image
         annotation = None if image is None else self.session.annotation(image)
         with self.cells.changed.blocked():

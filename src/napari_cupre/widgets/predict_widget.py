@@ -22,6 +22,7 @@ from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
     SessionWidget,
+    follow_layers,
     heading,
     labelled,
     primary_button,
@@ -63,6 +64,9 @@ class PredictWidget(SessionWidget):
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.session.image_changed, self._show_links)
+        self.listen(self.session.image_changed, self._forget_messages)
+        follow_layers(self, self._forget_messages)
+        self.model.removed.connect(self.session.models_changed.emit)
         self._show_models()
         self._show_links()
         self._show_status()
@@ -186,6 +190,17 @@ class PredictWidget(SessionWidget):
         return [session.image]
 
     # --- what is shown --------------------------------------------------------------------------------
+
+    def _forget_messages(self, event: Any = None) -> None:
+        """Messages go with what they are about: a refusal with its cause, a verdict with its layers."""
+        if self.job.status.is_active:
+            return
+        if not self.job.status.error:
+            self.message.clear()
+        layers = self.session.viewer.layers
+        if self._results and not any(result.is_shown_in(layers) for result in self._results):
+            self.result.clear()
+            self.notice.clear()
 
     def _show_models(self) -> None:
         self.model.refresh()

@@ -46,6 +46,10 @@ class ResultLayer:
         self.kept: Labels | None = None
         """The layer of an earlier prediction that holds a person's work, and so stays beside the new one."""
 
+    def is_shown_in(self, layers: Any) -> bool:
+        """Whether the layer is still among a viewer's."""
+        return self._labels in layers
+
     def __call__(self, event: Event) -> None:
         """Take up an event of this image's prediction."""
         match event:
