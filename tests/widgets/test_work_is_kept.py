@@ -93,7 +93,8 @@ def test_corrected_results_are_taught_within_the_region(
     result = add_result(workbench, discs[1])
     row, column = np.argwhere(discs[1] == 1)[0]
     result.fill((row, column), 0)
-    workbench.annotate.region.click() if workbench.annotate.region.isEnabled() else workbench.annotate.new_layers.click()
+    workbench.annotate.new_layers.click()
+    workbench.annotate.region.click()
     regions = workbench.viewer.layers["field regions"]
     regions.add_rectangles(np.array([[-0.5, -0.5], [95.5, 191.5]]))
     (shot,) = shots(workbench)
@@ -201,7 +202,7 @@ def test_all_are_marked_means_the_plane_on_show(workbench: Any, placed: dict[str
     annotate.session.image = image
     annotate.new_layers.click()
     viewer.dims.set_point(0, 8.0)
-    shown = int(round(image.world_to_data(viewer.dims.point)[0]))
+    shown = round(image.world_to_data(viewer.dims.point)[0])
     viewer.layers["field cells"].data[shown, 5:9, 5:9] = 1
     annotate.all_marked.click()
     (shot,) = shots(workbench)
@@ -216,3 +217,47 @@ def test_a_picture_chosen_as_cells_is_refused(
     qtbot.waitUntil(lambda: "grey values" in workbench.annotate.message.text, timeout=WAIT)
     workbench.viewer.layers["field cells"].data = discs[1]
     qtbot.waitUntil(lambda: workbench.annotate.message.text == "", timeout=WAIT)
+
+
+def test_the_other_images_of_a_file_are_offered(workbench: Any, tmp_path: Path, qtbot: Any) -> None:
+    path = tmp_path / "three.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for number, name in enumerate(("one", "two", "three")):
+            pixels = np.full((40, 50 + number), number, np.uint8)
+            file.write(pixels, metadata={"axes": "YX", "Name": name}, photometric="minisblack")
+    workbench.viewer.open(path, plugin="napari")
+    note = workbench.annotate.scenes
+    assert "holds 2 more images: two, three" in note.text
+    note.press("Open all")
+    qtbot.waitUntil(lambda: len(workbench.viewer.layers) == 3, timeout=WAIT)
+    assert [layer.data.shape for layer in workbench.viewer.layers] == [(40, 50), (40, 51), (40, 52)]
+
+
+def test_a_refusal_goes_when_its_cause_goes(workbench: Any) -> None:
+    for widget, button in (
+        (workbench.predict, workbench.predict.button),
+        (workbench.train, workbench.train.button),
+    ):
+        button.click()
+        assert widget.message.text
+    workbench.viewer.add_image(np.zeros((20, 30)), name="field")
+    assert workbench.predict.message.text == "" and workbench.train.message.text == ""
+
+
+def test_a_model_is_deleted_with_its_training_and_only_when_asked_for(
+    workbench: Any, own_models: Path
+) -> None:
+    (own_models / "mine.safetensors").write_bytes(b"weights")
+    (own_models / "mine.run").mkdir()
+    (own_models / "mine.run" / "state.safetensors").write_bytes(b"x" * 2_000_000)
+    chooser = workbench.predict.model
+    chooser.refresh()
+    assert not chooser.delete_button.isEnabled(), "the bundled one stays"
+    chooser.value = "mine"
+    chooser.delete_button.click()
+    assert "2 MB that Resume needs" in chooser.question.text
+    chooser.question.press("Keep")
+    assert (own_models / "mine.safetensors").exists() and chooser.question.text == ""
+    chooser.delete_button.click()
+    chooser.question.press("Delete")
+    assert not list(own_models.glob("mine*")) and chooser.value != "mine"

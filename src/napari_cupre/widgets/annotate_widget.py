@@ -27,6 +27,7 @@ from napari_cupre.widgets.counting import Counter, Counts
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
 from napari_cupre.widgets.layers import in_units, layer_axes
 from napari_cupre.widgets.mending import Mender, fresh_numbers
+from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
 
 NEXT_CELL_KEY = "n"
@@ -82,6 +83,8 @@ class AnnotateWidget(SessionWidget):
         column = self.column
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.scenes = SceneNote(self)
+        column.addWidget(self.scenes)
         column.addWidget(self.new_layers)
         row = labelled("Cells in", self.cells.native)
         row.addWidget(self.import_button)

@@ -33,6 +33,7 @@ from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.results import ResultLayer
 from napari_cupre.widgets.save_row import SaveRow
+from napari_cupre.widgets.scene_note import SceneNote
 
 BAR_STEPS = 1000
 
@@ -117,6 +118,8 @@ class PredictWidget(SessionWidget):
         column.addLayout(labelled("Model", self.model))
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.scenes = SceneNote(self)
+        column.addWidget(self.scenes)
         scope = QHBoxLayout()
         scope.addWidget(self.one_image)
         scope.addWidget(self.all_images)

@@ -116,7 +116,7 @@ class TrainingJob(Job):
         """In the worker thread: write the training set, then read what the engine says."""
         shots = self._engine.folder / "shots"
         if plan.resume:
-            # compared with what the run began with; what an earlier training left there is no annotation of it
+            # compared with what the run began with; an earlier training left its own set there
             shots = self._engine.folder / f"shots-{uuid.uuid4().hex}"
         if plan.snapshots or not plan.resume:
             yield StateChanged(RunState.PREPARING, "Reading the annotation")
