@@ -1,8 +1,12 @@
-"""Few-shot accuracy on BBBC038: starting models x annotated images x seeds, on the split of `split.py`.
+"""Few-shot accuracy: starting models x kinds of image x annotated images x seeds, split by `split.py`.
 
     python benchmarks/few_shot.py --models scratch --shots 5 --minutes 3              # random weights
     python benchmarks/few_shot.py --models scratch --shots 5 --minutes 3 --marked 0.2 # a fifth marked
     python benchmarks/few_shot.py --models scratch cupre --shots 0 1 5 20 --seeds 3 --out few_shot.csv
+    python benchmarks/few_shot.py --models cupre --kinds sem_powder fly_embryos --shots 0 5 --minutes 2
+
+A kind is fluorescence, histology or brightfield (BBBC038), or a set of `labelled/`. `--part dev` tests on
+images of the part that may be trained on, for choosing settings; the test part is for published figures.
 
 AP is TP / (TP + FP + FN), mean over the test images. Rows that `--out` holds already are not run again.
 `--cpu` counts the minutes in CPU time of the process, so that what else the machine does changes nothing;
@@ -13,14 +17,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
-from split import bbbc038_split, data_folder
+from split import LABELLED, TEST_SIZES, bbbc038_split, labelled_split, read_labelled
 
 FIELDS = [
     "model",
@@ -66,9 +70,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--marked", type=float, default=1.0, help="share of each image's cells that is annotated"
     )
-    parser.add_argument(
-        "--kind", default="fluorescence", choices=["fluorescence", "histology", "brightfield"]
-    )
+    parser.add_argument("--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED])
+    parser.add_argument("--part", default="test", choices=["test", "dev"])
     parser.add_argument("--tests", type=int, default=30, help="unseen images")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cpu", action="store_true", help="count CPU time")
@@ -77,19 +80,32 @@ def parse() -> argparse.Namespace:
 
 
 def cases(options: argparse.Namespace) -> Iterator[dict[str, object]]:
-    for seed in range(options.seeds):
-        for shots in options.shots:
-            for model in options.models:
-                if shots == 0 and (model == "scratch" or seed > 0):
-                    continue  # random weights find nothing, and without training there is nothing random
-                yield {
-                    "model": Path(model).stem if model.endswith(".safetensors") else model,
-                    "kind": options.kind,
-                    "shots": shots,
-                    "marked": options.marked,
-                    "seed": seed,
-                    "minutes": options.minutes if shots else 0,
-                }
+    every = itertools.product(range(options.seeds), options.shots, options.kinds, options.models)
+    for seed, shots, kind, model in every:
+        if shots == 0 and (model == "scratch" or seed > 0):
+            continue  # random weights find nothing, and without training there is nothing random
+        yield {
+            "model": Path(model).stem if model.endswith(".safetensors") else model,
+            "kind": kind,
+            "shots": shots,
+            "marked": options.marked,
+            "seed": seed,
+            "minutes": options.minutes if shots else 0,
+        }
+
+
+def parts(kind: str, part: str, tests: int) -> tuple[list[str], list[str]]:
+    """Stems to draw annotated images from, and stems to test on."""
+    if kind in LABELLED:
+        pool, test = labelled_split(kind)
+    else:
+        split = bbbc038_split(seed=0)
+        pool, test = split[f"shots_{kind}"], split[f"test_{kind}"]
+    if part == "test":
+        return pool, list(np.random.default_rng(0).permutation(test)[:tests])
+    order = [str(stem) for stem in np.random.default_rng(1).permutation(pool)]
+    held = min(tests, len(order) // 2)
+    return sorted(order[held:]), order[:held]
 
 
 def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, object]:
@@ -100,15 +116,15 @@ def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, objec
     from napari_cupre.model.zoo import open_model
     from napari_cupre.prediction.plane import predict_plane
 
+    kind = str(case["kind"])
     seed, shots = int(str(case["seed"])), int(str(case["shots"]))
     path = next(m for m in options.models if m == case["model"] or Path(m).stem == case["model"])
     model = open_model(path, "cpu", seed)
-    split = bbbc038_split(seed=0)
+    pool, tests = parts(kind, options.part, options.tests)
     steps, seconds, cells = 0, 0.0, 0
     if shots:
-        pool = split[f"shots_{options.kind}"]
         chosen = np.random.default_rng([seed, shots]).permutation(pool)[:shots]
-        annotated = [annotate(identifier, options.marked, seed) for identifier in chosen]
+        annotated = [annotate(kind, identifier, options.marked, seed) for identifier in chosen]
         cells = sum(len(np.unique(shot.labels)) - 1 for shot in annotated)
         clock = time.process_time if options.cpu else time.monotonic
         settings = FinetuneSettings(minutes=options.minutes, seed=seed, device="cpu")
@@ -118,10 +134,9 @@ def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, objec
         if training.result is None:
             raise RuntimeError("the training gave no model")
         model, steps, seconds = training.result, training.step, training.elapsed
-    tests = np.random.default_rng(0).permutation(split[f"test_{options.kind}"])[: options.tests]
     truth, found = [], []
     for identifier in tests:
-        image, labels = read(identifier)
+        image, labels = read(identifier, kind)
         truth.append(labels)
         found.append(predict_plane(model, image).labels)
     report = evaluate(truth, found)
@@ -135,20 +150,19 @@ def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, objec
     }
 
 
-def read(identifier: str) -> tuple[np.ndarray, np.ndarray]:
+def read(identifier: str, kind: str = "fluorescence") -> tuple[np.ndarray, np.ndarray]:
     """Normalised image and label image."""
     from napari_cupre.data.image import normalise
 
-    folder = data_folder() / "bbbc038"
-    image = normalise(iio.imread(folder / "images" / f"{identifier}.png"))
-    return image, iio.imread(folder / "labels" / f"{identifier}.png").astype(np.int32)
+    image, labels = read_labelled(kind if kind in LABELLED else "bbbc038", identifier)
+    return normalise(image), labels
 
 
-def annotate(identifier: str, marked: float, seed: int):
+def annotate(kind: str, identifier: str, marked: float, seed: int):
     """A shot with all cells known, or with a random share of them and nothing else."""
     from napari_cupre.data.annotation import make_shot
 
-    image, labels = read(identifier)
+    image, labels = read(identifier, kind)
     if marked >= 1:
         return make_shot(image, labels, complete=True, name=identifier)
     cells = np.unique(labels[labels > 0])

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import defaultdict
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 from PIL import Image
 from scipy.sparse.csgraph import connected_components
@@ -26,6 +28,21 @@ MOST_OF_ONE_FIELD = 4
 BORDER_CORRELATION = 0.95
 THUMBNAIL_CORRELATION = 0.95
 _THUMBNAIL = (16, 16)
+
+LABELLED = {
+    "em_neurites": (3, r".*"),
+    "fly_embryos": (8, r"_(\w+)-\d+_t"),
+    "mushrooms": (8, r"IMG_.*-(\d\d_\d\d)_\d\d$"),
+    "ore_and_pellets": (8, r"_(\d{4})_"),
+    "phase_contrast_t98g": (5, r".*"),
+    "sem_powder": (4, r"(Sc\dTile_\d+-\d+)"),
+    "sem_spheroidite": (4, r".*"),
+    "tem_nanoparticles": (8, r".*"),
+}
+"""How many images of each labelled set are only tested on, and what names the photograph of one."""
+
+EVALUATION_ONLY = ("em_neurites",)
+"""Never in the training of weights that ship."""
 
 Sides = dict[str, np.ndarray]
 
@@ -58,6 +75,22 @@ def bbbc038_split(root: Path | str | None = None, seed: int = 0) -> dict[str, li
     """
     root = data_folder() / "bbbc038" if root is None else Path(root)
     return draw_split(bbbc038_fields(root), seed)
+
+
+def labelled_split(name: str, seed: int = 0) -> tuple[list[str], list[str]]:
+    """Stems to train on, and stems to test on, of a labelled set."""
+    count, pattern = LABELLED[name]
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path in sorted((data_folder() / "labelled" / name / "images").iterdir()):
+        found = re.search(pattern, path.stem)
+        groups[found[found.lastindex or 0] if found else path.stem].append(path.stem)
+    keys = sorted(groups)
+    test: list[str] = []
+    for number in np.random.default_rng(seed).permutation(len(keys)):
+        if len(test) + len(groups[keys[number]]) <= count:
+            test += groups[keys[number]]
+    every = [stem for key in keys for stem in groups[key]]
+    return sorted(set(every) - set(test)), sorted(test)
 
 
 def bbbc038_fields(root: Path) -> dict[str, list[list[str]]]:
@@ -152,6 +185,13 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _standardised(lines: np.ndarray) -> np.ndarray:
     centred = lines - lines.mean(axis=1, keepdims=True)
     return centred / (np.linalg.norm(centred, axis=1, keepdims=True) + 1e-9)
+
+
+def read_labelled(name: str, stem: str) -> tuple[np.ndarray, np.ndarray]:
+    """Image as the file has it, and label image, of BBBC038 ("bbbc038") or of a labelled set."""
+    folder = data_folder() / (name if name == "bbbc038" else f"labelled/{name}")
+    (path,) = (folder / "images").glob(f"{stem}.*")
+    return iio.imread(path), iio.imread(folder / "labels" / f"{stem}.png").astype(np.int32)
 
 
 if __name__ == "__main__":

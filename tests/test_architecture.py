@@ -99,7 +99,8 @@ def test_torch_is_not_imported_before_it_is_needed(modules: str) -> None:
     code = (
         "import importlib, sys\n"
         f"for name in {names!r}: importlib.import_module(name)\n"
-        "print([name for name in ('torch', 'torchvision', 'timm') if name in sys.modules])\n"
+        "heavy = ('torch', 'torchvision', 'timm', 'zarr')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
     )
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

@@ -1,4 +1,4 @@
-"""The package in four functions, for scripts and notebooks: `import napari_cupre as cupre`.
+"""The package in five functions, for scripts and notebooks: `import napari_cupre as cupre`.
 
 They take arrays. For files, big images, stacks and events, use the command line or the parts they are
 made of: `napari_cupre.data`, `.finetune`, `.predict`, `.evaluate`.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_cupre.data.annotation import make_shot, shots_from_image
-from napari_cupre.data.image import CellImage, normalise
+from napari_cupre.data.image import CellImage, PlaneIndex, normalise
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.report import Report
@@ -24,7 +25,9 @@ from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.zoo import BUNDLED, open_model
 from napari_cupre.prediction.instances import Instances
+from napari_cupre.prediction.outline import Outliner
 from napari_cupre.prediction.plane import predict_plane
+from napari_cupre.prediction.reader import PlaneReader
 
 Image = np.ndarray | CellImage
 Polygons = Sequence[np.ndarray]
@@ -140,6 +143,55 @@ def predict(
     return predict_plane(model, _plane(image), diameter=diameter, score=score, tile=tile)
 
 
+def outline(
+    model: Model,
+    image: Any,
+    boxes: Any = None,
+    points: Any = None,
+    diameter: float | None = None,
+) -> Instances:
+    """Outline the cells that boxes or points show.
+
+    Parameters
+    ----------
+    model : any model; none is changed.
+    image : (Y, X) or (Y, X, C) in any grey values, numpy, dask or Zarr, or a `CellImage` of one plane. Of
+        an image that is read by pieces only the surroundings of the prompts are read.
+    boxes : float (n, 4), x0, y0, x1, y1 in image px, ends exclusive: from 0 to 1 is the first pixel. They may
+        be drawn by hand.
+    points : float (n, 2), y, x in image px, each somewhere in a cell. Give either boxes or points.
+    diameter : of the cells in image px, for points; None takes the model's, or estimates it from the image.
+
+    Returns
+    -------
+    Instances : one row for each prompt, in their order. `.masks` is a list of bool arrays, each as large as
+        its row of `.boxes` (whole px); `.scores` says how sure the network is of a cell there; label i + 1 of
+        `.labels` is prompt i. A mask is all False where nothing was found. `.labels` of a plane beyond
+        6000 x 6000 px is a dask array, painted where it is read.
+
+    Raises
+    ------
+    InputError
+        If boxes and points are both given or both missing, a prompt lies outside the image, has no area or
+        is not finite, or the image has several planes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_cupre as cupre
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> image = ((rows - 30) ** 2 + (columns - 24) ** 2 < 12**2) * 200.0
+    >>> cell = cupre.outline(cupre.load_model(), image, boxes=[[12, 18, 36, 42]])
+    >>> len(cell), bool(cell.labels[30, 24] == 1), bool(cell.labels[5, 5] == 0)
+    (1, True, True)
+    """
+    if (boxes is None) == (points is None):
+        raise InputError("Give either boxes (x0, y0, x1, y1) or points (y, x), one outline is made for each.")
+    outliner = Outliner(model, _reader(image), diameter)
+    found = outliner.boxes(boxes) if points is None else outliner.points(points)
+    return outliner.instances(found)
+
+
 def evaluate(
     labels: Sequence[np.ndarray],
     predictions: Sequence[np.ndarray],
@@ -187,14 +239,40 @@ def _shots(
             yield make_shot(image, marked, regions=area, complete=complete, name=f"image {number}")
 
 
-def _plane(image: Image) -> np.ndarray:
-    """The one plane of an image, float32 (Y, X, 3), normalised."""
+def _reader(image: Any) -> PlaneReader:
+    """The one plane of an image, to be read by regions; grey values are stretched as `predict` does."""
     if not isinstance(image, CellImage):
-        return normalise(np.asarray(image))
+        if not hasattr(image, "dtype"):
+            image = np.asarray(image)
+        if image.ndim not in (2, 3):
+            raise InputError(
+                f"A plane has two dimensions and perhaps channels, this array has shape {image.shape}."
+            )
+        colours = image.ndim == 3 and image.shape[2] in (3, 4) and image.dtype == np.uint8
+        if image.ndim == 3 and image.shape[2] > 3 and not colours:
+            raise InputError(
+                f"The image has {image.shape[2]} channels, but three at most can be used: choose them."
+            )
+        if not isinstance(image, np.ndarray) and not hasattr(image, "transpose"):
+            import dask.array as da
+
+            image = da.from_array(image, chunks=getattr(image, "chunks", "auto"))
+        image = CellImage.from_array(image, "YX" if image.ndim == 2 else "YXS" if colours else "YXC")
+    return PlaneReader(image, _only_plane(image))
+
+
+def _only_plane(image: CellImage) -> PlaneIndex:
     planes = list(image.plane_indices())
     if len(planes) != 1:
         raise InputError(
             f"The image has {len(planes)} planes (axes {image.axes}): predict it by "
             "`napari_cupre.prediction.predict_image`, or choose a plane."
         )
-    return image.normalised(planes[0])
+    return planes[0]
+
+
+def _plane(image: Image) -> np.ndarray:
+    """The one plane of an image, float32 (Y, X, 3), normalised."""
+    if not isinstance(image, CellImage):
+        return normalise(np.asarray(image))
+    return image.normalised(_only_plane(image))

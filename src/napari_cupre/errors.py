@@ -6,6 +6,9 @@ The command line prints it alone (exit code 2); the widgets show it in place.
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class CupreError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -21,3 +24,109 @@ class ModelFileError(CupreError):
 
 class EnvironmentFault(CupreError):
     """The installation or the machine cannot do this (unfit torch, no device, full disk)."""
+
+
+_FREE_SPACE = "free some space or choose another folder"
+_NETWORK = "the network drive does not answer: check the connection, then do the same again"
+_SYSTEM_REASONS = {
+    errno.ENOSPC: f"the disk is full: {_FREE_SPACE}",
+    errno.EDQUOT: f"your disk quota is used up: {_FREE_SPACE}",
+    errno.EFBIG: "the disk cannot hold a file of that size: choose another disk",
+    errno.EROFS: "the disk is read-only: choose another folder",
+    errno.EACCES: "access is not permitted: check its permissions, and that no other program has it open",
+    errno.EPERM: "access is not permitted: check its permissions, and that no other program has it open",
+    errno.EBUSY: "another program is using it: close it there",
+    errno.ETXTBSY: "another program is using it: close it there",
+    errno.EISDIR: "a folder of that name is there: choose another name",
+    errno.ENOTEMPTY: "a folder of that name is there: choose another name",
+    errno.ENOTDIR: "a part of that path is a file, not a folder: choose another folder",
+    errno.EEXIST: "a file of that name is there: choose another name",
+    errno.ENAMETOOLONG: "the name is too long: use shorter names of files and folders",
+    errno.ENOENT: "there is no such file or folder: check the path",
+    errno.ELOOP: "it is a link that leads back to itself: remove that link",
+    errno.EINVAL: "the name or its content does not suit that disk: choose another name or folder",
+    errno.EILSEQ: "the name holds characters that the disk does not know: choose another name",
+    errno.EIO: "the disk reports a fault: check the disk, or copy the file anew",
+    errno.EMFILE: "too many files are open: close some programs, or raise the limit with ulimit -n",
+    errno.ENFILE: "too many files are open: close some programs",
+    errno.ENOMEM: "memory ran out: close some programs",
+    errno.ENXIO: "the disk is not there: check the path",
+    errno.ENODEV: "the disk is not there: check the path",
+    **{
+        getattr(errno, name): _NETWORK
+        for name in (
+            "ESTALE",
+            "ETIMEDOUT",
+            "EHOSTDOWN",
+            "EHOSTUNREACH",
+            "ENETDOWN",
+            "ENETUNREACH",
+            "EREMOTEIO",
+        )
+        if hasattr(errno, name)
+    },
+}
+
+
+def system_reason(error: OSError) -> str:
+    """Put an error of the operating system into words, without its number.
+
+    Parameters
+    ----------
+    error : OSError
+        As Python raises it.
+
+    Returns
+    -------
+    str
+        A clause without a full stop: what is wrong and, where that is known, what to do.
+
+    Examples
+    --------
+    >>> system_reason(OSError(28, "No space left on device"))
+    'the disk is full: free some space or choose another folder'
+    """
+    known = _SYSTEM_REASONS.get(error.errno or 0)
+    return known or error.strerror or str(error) or type(error).__name__
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a clause why something failed, for the brackets of a sentence.
+
+    Parameters
+    ----------
+    error : BaseException
+        The system's, a library's or our own.
+
+    Returns
+    -------
+    str
+        Of the system's errors `system_reason`; of others the first line, without a full stop.
+
+    Examples
+    --------
+    >>> reason_of(NotADirectoryError(20, "Not a directory"))
+    'a part of that path is a file, not a folder: choose another folder'
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return system_reason(error)
+    lines = str(error).strip().splitlines()
+    return lines[0][:200].rstrip(".") if lines else type(error).__name__
+
+
+def unwritable(path: str | os.PathLike[str], error: OSError) -> EnvironmentFault:
+    """Make the error to raise when a file or folder cannot be written.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        What was to be written.
+    error : OSError
+        What the system said.
+
+    Returns
+    -------
+    EnvironmentFault
+        With one sentence that names the path.
+    """
+    return EnvironmentFault(f'"{os.fspath(path)}" could not be written: {system_reason(error)}.')

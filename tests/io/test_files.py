@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.io.files import atomic_write, image_stem, list_images, pair_by_stem
+from napari_cupre.io.files import atomic_write, image_stem, list_images
+from napari_cupre.io.pairing import pair_by_stem
 
 
 @pytest.fixture

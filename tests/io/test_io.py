@@ -16,9 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from napari_cupre.data.axes import canonical_unit
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.io import tiff
+from napari_cupre.io import pixel_size, tiff, tiff_labels
 from napari_cupre.io.images import read_image, read_labels, read_many, write_labels
 
 RNG = np.random.default_rng(0)
@@ -120,7 +121,7 @@ def test_ome_tiff_round_trip(axes, dtype, steps, unit):
     assert image.data.dtype == dtype
     expected = {"T": steps[0], "Z": steps[1], "Y": steps[2], "X": steps[3]}
     assert image.scale == pytest.approx({axis: expected[axis] for axis in axes if axis != "C"})
-    assert image.units["X"] == tiff.canonical_unit(unit)
+    assert image.units["X"] == canonical_unit(unit)
     if "T" in axes:
         assert image.units["T"] == "millisecond"
 
@@ -165,7 +166,7 @@ def test_labels_without_any_metadata(tmp_path):
 def test_labels_tell_their_scale_to_programs_without_ome(tmp_path):
     write_labels(tmp_path / "a.tif", GREY, {"Y": 0.5, "X": 0.25}, dict.fromkeys("YX", "micrometer"))
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
-        assert tiff._plain_scales(file)[0] == pytest.approx({"Y": 0.5, "X": 0.25})
+        assert pixel_size.tiff_scales(file)[0] == pytest.approx({"Y": 0.5, "X": 0.25})
 
 
 def test_imagej_hyperstacks(tmp_path):
@@ -417,7 +418,7 @@ def test_a_full_disk_keeps_the_old_labels(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tiff.tifffile, "imwrite", full)
+    monkeypatch.setattr(tiff_labels.tifffile, "imwrite", full)
     with pytest.raises(EnvironmentFault, match=r"a\.tif.*disk is full"):
         write_labels(tmp_path / "a.tif", GREY * 0)
     np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), GREY)

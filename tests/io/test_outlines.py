@@ -73,3 +73,48 @@ def test_outlines_beyond_the_image_are_cut():
 @pytest.mark.parametrize("ring", [np.array([(1.0, 1.0)]), np.array([(1.0, 1.0), (3.0, 3.0)])])
 def test_degenerate_outlines_hold_no_area_to_speak_of(ring):
     assert len(fill([ring], (5, 5))[0]) <= 3
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.5, 0.75])
+def test_an_edge_through_pixel_centres_counts_on_one_side(shift):
+    """As ImageJ's PolygonFiller: 20 x 30 px wherever the rectangle lies."""
+    corners = np.array([(10, 20), (30, 20), (30, 50), (10, 50)]) + shift
+    rows, columns = fill([corners], (100, 120))
+    assert len(rows) == 600
+    # A centre on the left edge is outside and one on the right edge inside; above inside, below outside.
+    assert columns.min() == (11 if shift >= 0.5 else 10) and rows.min() == (21 if shift > 0.5 else 20)
+
+
+@given(st.lists(st.tuples(st.integers(0, 18), st.integers(0, 18)), min_size=3, max_size=8), st.booleans())
+@settings(deadline=None, max_examples=80)
+def test_pixels_inside_are_those_with_their_centre_inside(corners, halves):
+    """Against a point-in-polygon test of each centre, nudged off the edges to ImageJ's side."""
+    ring = np.array(corners, float) / (2 if halves else 1)
+    y, x = np.mgrid[:18, :18]
+    # Just left of, and just below, the centre.
+    centres = np.column_stack([x.ravel() + 0.5 - 3e-7, y.ravel() + 0.5 + 1e-9])
+    wanted = even_odd(centres, ring).reshape(18, 18)
+    filled = np.zeros((18, 18), bool)
+    filled[fill([ring], (18, 18))] = True
+    assert np.array_equal(filled, wanted)
+
+
+def even_odd(points, ring):
+    inside = np.zeros(len(points), bool)
+    for (x1, y1), (x2, y2) in zip(ring, np.roll(ring, -1, axis=0)):
+        if y1 != y2:
+            spans = (y1 > points[:, 1]) != (y2 > points[:, 1])
+            inside ^= spans & (points[:, 0] < x1 + (points[:, 1] - y1) * (x2 - x1) / (y2 - y1))
+    return inside
+
+
+def test_parts_that_share_an_edge_share_no_pixel():
+    corners = np.array([(1.5, 2.5), (9.5, 2.5), (17.5, 15.5), (3.5, 12.5)])
+    one, other = corners[[0, 1, 2]], corners[[0, 2, 3]]
+    count = sum(len(fill([ring], (20, 20))[0]) for ring in (one, other))
+    assert count == len(fill([corners], (20, 20))[0])
+
+
+def test_an_endless_outline_is_filled_piece_by_piece():
+    ring = np.tile([(0.0, 0.0), (9.0, 3000.0)], (3000, 1))
+    assert len(fill([ring], (3000, 9))[0]) == 0  # each edge lies on another one

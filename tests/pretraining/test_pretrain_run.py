@@ -178,7 +178,7 @@ def test_a_damaged_line_among_others_is_named(small: Make, tmp_path: Path) -> No
         ({"lr": float("inf")}, "lr is inf"),
         ({"warmup": -3}, "warmup is -3"),
         ({"view": 200, "context": 100}, "view is 200 and context 100"),
-        ({"source": (SourceSpec("a.json", "images", -1.0),)}, "weight of the source a.json is -1.0"),
+        ({"source": (SourceSpec("a.json", "images", -1.0),)}, "weight of source 1 is -1.0"),
     ],
 )
 def test_settings_out_of_range_are_refused(small: Make, changes: dict[str, object], words: str) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,33 @@ def field_of_discs(size: int = 192, step: int = 32, radius: float = 8.0) -> tupl
         labels[inside] = number
         image[inside] += 60
     return image.clip(0, 255).astype(np.uint8), labels
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """The docks as napari opened them, by its own door.
+
+    Attributes
+    ----------
+    viewer : napari.Viewer
+        An empty window.
+    annotate, train, predict : widgets of those names
+    """
+
+    viewer: Any
+    annotate: Any
+    train: Any
+    predict: Any
+
+
+@pytest.fixture
+def workbench(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Workbench:
+    """A window of 1280 x 720 with all docks open, as `napari -w napari-cupre` shows it."""
+    from napari_cupre.widgets.docking import docked
+    from napari_cupre.widgets.workbench import STEPS
+
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1280, 720)
+    _, opened = viewer.window.add_plugin_dock_widget("napari-cupre")
+    qtbot.waitUntil(lambda: opened.is_settled, timeout=60_000)
+    return Workbench(viewer, *(docked(opened.session, kind) for kind, _ in STEPS))

@@ -22,7 +22,7 @@ from napari_cupre.events import (
     Validated,
 )
 from napari_cupre.io.shot_store import load_shots
-from napari_cupre.service.jobs import REQUEST_FILE
+from napari_cupre.model.runs import REQUEST
 from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.train_widget import TrainWidget
@@ -48,7 +48,7 @@ class Training:
             return
         run = Path(request.out).with_suffix(".run")
         run.mkdir(exist_ok=True)
-        (run / REQUEST_FILE).write_text(json.dumps({"start": request.start}))
+        (run / REQUEST).write_text(json.dumps({"start": request.start}))
         yield StateChanged(RunState.RUNNING, "Training")
         yield Notice("Training on 5 cells.")
         for step in range(1, STEPS + 1):
@@ -146,7 +146,7 @@ def test_a_run_of_an_earlier_window_can_be_resumed(
     viewer: Any, training: Training, own_models: Path, qtbot: Any
 ) -> None:
     (own_models / "old.run").mkdir()
-    (own_models / "old.run" / REQUEST_FILE).write_text('{"start": "scratch"}')
+    (own_models / "old.run" / REQUEST).write_text('{"start": "scratch"}')
     widget = TrainWidget(viewer)
     assert "old" in widget.resume_button.toolTip()
     widget.resume_button.click()

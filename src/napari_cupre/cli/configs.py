@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -58,35 +57,3 @@ def assignments(pairs: Sequence[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise InputError(f"--set {pair}: the value cannot be read, e.g. --set batch=8.") from error
     return values
-
-
-_TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "None": type(None)}
-
-
-def conform(values: dict[str, Any], settings: type) -> dict[str, Any]:
-    """The values as the fields of a dataclass of settings want them.
-
-    YAML reads 1 as a whole number and 1e-4 as text; both become the number that a field wants. Names that
-    are no field, and fields of other than plain types, are left to the dataclass.
-
-    Raises
-    ------
-    InputError
-        If a value is of a type that its field does not take.
-    """
-    wanted = {field.name: str(field.type).split(" | ") for field in fields(settings)}
-    plain = {name: kinds for name, kinds in wanted.items() if all(kind in _TYPES for kind in kinds)}
-    return {
-        name: _conform(name, value, plain[name]) if name in plain else value for name, value in values.items()
-    }
-
-
-def _conform(name: str, value: Any, kinds: Sequence[str]) -> Any:
-    if type(value) in [_TYPES[kind] for kind in kinds]:
-        return value
-    if "float" in kinds and isinstance(value, int | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    raise InputError(f"The setting {name} cannot be {value!r}: it takes {' or '.join(kinds)}.")

@@ -16,6 +16,8 @@ from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     add_command,
+    add_overwrite,
+    check_replaces,
     plain,
     positive_number,
     report,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 SAMPLE = "nuclei_clusters"
 MINUTES = 0.6
+MODEL = "demo.safetensors"
+WRITTEN = (MODEL, "before.png", "after.png", "labels.tif", "report.json")
 DETAILS = """
 Takes a sample image that has a few annotated cells, trains the bundled model on them,
 finds every cell, and compares with the cells as experts drew them, leaving out those
@@ -51,6 +55,7 @@ def add_commands(subparsers: Any) -> None:
         "napari-cupre demo --out demo",
     )
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="(default: demo)")
+    add_overwrite(parser)
     parser.add_argument("--headless", action="store_true", help="open no window")
     parser.add_argument(
         "--minutes", type=positive_number, default=MINUTES, metavar="M", help=f"(default: {MINUTES})"
@@ -71,19 +76,22 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.listen import follow, make_listener
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+    from napari_cupre.io.ownership import note_written
     from napari_cupre.io.samples import load_sample
 
+    check_replaces(args, [args.out / name for name in WRITTEN])
     sample = load_sample(SAMPLE)
     start, words = _starting_model(args)
     print(f"{sample.info.title}: starting from {words}.", file=sys.stderr)
     before = _look(start, sample)
     # every annotated cell teaches: the experts' drawing of the others is the judge here
     settings = FinetuneSettings(minutes=args.minutes, held_out=0, seed=args.seed, device=args.device)
-    run = FinetuneRun(start, [sample.shot()], settings, args.out / "demo.safetensors")
+    run = FinetuneRun(start, [sample.shot()], settings, args.out / MODEL)
     with stopping(run.stop) as interruption:
         follow(run.events(), make_listener())
     if run.result is None:
         raise RuntimeError("the training ended without a result")
+    note_written(args.out / MODEL)
     after = _look(run.result, sample)
     figures = _figures(sample, words, run, before, after)
     _write(args.out, sample, before, after, figures)
@@ -155,8 +163,8 @@ def _figures(
 def _write(out: Path, sample: Sample, before: _Outcome, after: _Outcome, figures: dict[str, Any]) -> None:
     import json
 
-    from napari_cupre.io.files import atomic_write
     from napari_cupre.io.overlay import draw_cells, write_panels
+    from napari_cupre.io.ownership import owned_write
     from napari_cupre.io.writers import write
 
     image = sample.image.normalised()
@@ -173,7 +181,7 @@ def _write(out: Path, sample: Sample, before: _Outcome, after: _Outcome, figures
         [("The image", draw_cells(image)), (_caption("After training", after), _drawn(image, after))],
     )
     write(after.labels, out / "labels", "tif", image=sample.image)
-    with atomic_write(out / "report.json") as temporary:
+    with owned_write(out / "report.json") as temporary:
         temporary.write_text(json.dumps(plain(figures), indent=1), encoding="utf-8")
 
 

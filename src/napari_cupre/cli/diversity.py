@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+from napari_cupre.cli.options import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    add_overwrite,
+    check_replaces,
+    report,
+)
 
 if TYPE_CHECKING:
     from napari_cupre.evaluation.features import Features
@@ -43,6 +50,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--new", metavar="IMAGES", nargs="+", help="say what these would add")
     parser.add_argument("--model", default="cupre", help="the model that looks (default: cupre)")
     parser.add_argument("--out", type=Path, metavar="PAGE.html", help="page to write")
+    add_overwrite(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -51,9 +59,12 @@ def _run(args: argparse.Namespace) -> int:
 
     old = list_images(args.images, subfolders=True)
     candidates = list_images(args.new, subfolders=True) if args.new else []
-    new = [path for path in candidates if path not in set(old)]
+    known = set(old)
+    new = [path for path in candidates if path not in known]
+    if args.out is not None:
+        check_replaces(args, [args.out], old + new)
     features = _look(args, old + new)
-    is_old = [number for number, path in enumerate(features.paths) if path in set(old)]
+    is_old = [number for number, path in enumerate(features.paths) if path in known]
     found = measure_diversity(features.part(is_old) if new else features, seed=args.seed)
     lines = [
         found.table(),

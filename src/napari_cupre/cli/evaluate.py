@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+from napari_cupre.cli.options import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    add_overwrite,
+    check_replaces,
+    report,
+)
 from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +34,9 @@ folder), and LABELS may be a COCO JSON as well.
 
 Exit code 2 also if an image has no prediction, or a file cannot be read; each is named.
 """
+
+
+REPORTS = ("report.json", "report.csv", "report.html")
 
 
 def add_commands(subparsers: Any) -> None:
@@ -56,6 +67,7 @@ def add_commands(subparsers: Any) -> None:
         metavar="DIR",
         help="write report.json, report.csv and, with --images, report.html",
     )
+    add_overwrite(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -63,6 +75,8 @@ def _run(args: argparse.Namespace) -> int:
         return _coco(args)
     from napari_cupre.evaluation.report import evaluate
 
+    if args.out is not None:
+        check_replaces(args, [args.out / name for name in REPORTS])
     pairs = _Pairs(args.labels, args.predictions)
     scored = evaluate(pairs.truth, pairs.predicted, names=pairs.names)
     text, figures = scored.table(), scored.as_dict()
@@ -72,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
 
         other = _Pairs(args.labels, args.against)
         rival = evaluate(other.truth, other.predicted, names=other.names)
-        names = (Path(args.predictions).name, Path(args.against).name)
+        names = distinct_names(args.predictions, args.against)
         comparisons = [compare(scored, rival, figure=f, names=names, seed=args.seed) for f in ("ap", "ap50")]
         text = "\n\n".join(
             [f"{names[0]}\n{text}", f"{names[1]}\n{rival.table()}", *(c.verdict for c in comparisons)]
@@ -83,6 +97,16 @@ def _run(args: argparse.Namespace) -> int:
         _write(args, scored, pairs)
     report(args, text, {**figures, "left_out": left_out})
     return EXIT_UNUSABLE if left_out else EXIT_DONE
+
+
+def distinct_names(first: str, second: str) -> tuple[str, str]:
+    """What two sets are called in a table: as little of their paths as tells them apart."""
+    parts = [Path(os.path.abspath(path)).parts for path in (first, second)]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-length:]).lstrip("/") for each in parts]
+        if names[0] != names[1]:
+            return names[0], names[1]
+    return f"{names[0]} (1)", f"{names[1]} (2)"
 
 
 class _Pairs:

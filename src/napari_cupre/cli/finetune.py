@@ -15,7 +15,7 @@ from napari_cupre.cli.options import (
     positive_number,
     report,
 )
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 
 if TYPE_CHECKING:
     from napari_cupre.finetuning.finetune_run import FinetuneRun
@@ -34,9 +34,14 @@ file is
   {"<image stem>": [[[y, x], [y, x], ...], ...], ...}      in pixels
 or GeoJSON (QuPath) whose features have the property "image".
 
-Ctrl-C saves and stops; the same command with --resume goes on.
+Ctrl-C saves and stops; the same command with --resume goes on, from the same start and
+with the annotation that the training was begun with; --minutes and --steps may be others.
 Exit code 2 also if a file had to be left out; it is named, and the rest was used.
 """
+
+
+FREE_ON_RESUME = ("minutes", "steps", "device")
+"""Settings that may be others when a training goes on."""
 
 
 def add_commands(subparsers: Any) -> None:
@@ -54,9 +59,8 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL.safetensors", help="file to write")
     parser.add_argument(
         "--model",
-        default="cupre",
-        help="where to start from: cupre (bundled), scratch (or scratch:PRESET), a name from 'models list', "
-        "or a path",
+        help="where to start from: cupre (bundled, the default), scratch (or scratch:PRESET), a name from "
+        "'models list', or a path",
     )
     parser.add_argument("--minutes", type=positive_number, metavar="M", help="time to train (default: 2)")
     parser.add_argument(
@@ -121,33 +125,64 @@ def _run(args: argparse.Namespace) -> int:
 def _prepare(args: argparse.Namespace) -> tuple[FinetuneRun, list[str]]:
     """The run, and the files that it had to leave out."""
     from napari_cupre.finetuning.finetune_run import FinetuneRun
-    from napari_cupre.model.zoo import find_model, open_model
+    from napari_cupre.model.zoo import BUNDLED, find_model, list_models, open_model
 
     _check_out(args)
-    settings = settings_from(args)
-    start_path = find_model(args.model).path
     if args.resume:
-        return FinetuneRun.resume(args.out, open_model(args.model, args.device, args.seed), settings), []
+        return _resumed(args), []
+    settings = settings_from(args)
+    entry = find_model(args.model or BUNDLED)
     collected = _collect(args)
-    start = open_model(args.model, args.device, args.seed)
-    run = FinetuneRun(start, collected.shots, settings, args.out, start_path)
+    start = open_model(args.model or BUNDLED, args.device, args.seed)
+    # what --resume finds the start by, from whatever folder
+    name = entry.name if entry.path is None or entry in list_models() else str(entry.path.absolute())
+    run = FinetuneRun(start, collected.shots, settings, args.out, entry.path, start_name=name)
     return run, collected.left_out
 
 
+def _resumed(args: argparse.Namespace) -> FinetuneRun:
+    """The stopped run: its own settings, with the time, steps and device that are asked for now."""
+    from napari_cupre.finetuning.finetune_folder import RunFolder
+    from napari_cupre.finetuning.finetune_run import FinetuneRun
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+    from napari_cupre.model.zoo import open_model
+
+    folder = RunFolder(args.out)
+    kept = folder.read_settings()
+    given = {"device": args.device, **_given(args)}
+    settings = FinetuneSettings.from_dict(kept.as_dict() | given)
+    for name in sorted(set(given) - set(FREE_ON_RESUME)):
+        if getattr(settings, name) != getattr(kept, name):
+            raise InputError(
+                f"The training of {args.out} was started with {name} {getattr(kept, name)}, not "
+                f"{getattr(settings, name)}: leave that out, or start a new training with another --out."
+            )
+    start = open_model(args.model or folder.read_start(), args.device, kept.seed)
+    try:
+        shots = _collect(args).shots
+    except CupreError:
+        shots = None  # the run has its own copy, whatever became of the files
+    return FinetuneRun.resume(args.out, start, settings, shots)
+
+
 def settings_from(args: argparse.Namespace) -> FinetuneSettings:
+    """Settings of a new training; see `_given`."""
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+
+    return FinetuneSettings.from_dict({"seed": args.seed, "device": args.device, **_given(args)})
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
     """Settings from the --config file, then --set, then the options; what comes later goes first.
 
     Raises
     ------
     InputError
-        If a setting is unknown or a file cannot be read.
+        If a file cannot be read.
     """
-    from dataclasses import fields
+    from napari_cupre.cli.configs import assignments, read_config
 
-    from napari_cupre.cli.configs import assignments, conform, read_config
-    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-
-    values: dict[str, Any] = {"seed": args.seed, "device": args.device}
+    values: dict[str, Any] = {}
     if args.config is not None:
         values |= read_config(args.config)
     values |= assignments(args.assignments)
@@ -157,12 +192,7 @@ def settings_from(args: argparse.Namespace) -> FinetuneSettings:
         values |= {"minutes": args.minutes, "steps": args.steps}
     elif values.get("steps") is not None:
         values.setdefault("minutes", None)  # a budget in steps is not cut short by the default minutes
-    names = [field.name for field in fields(FinetuneSettings)]
-    if unknown := sorted(set(values) - set(names)):
-        raise InputError(
-            f"{', '.join(unknown)} is not a setting of fine-tuning; the settings are {', '.join(names)}."
-        )
-    return FinetuneSettings(**conform(values, FinetuneSettings))
+    return values
 
 
 def _check_out(args: argparse.Namespace) -> None:

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
 
 if TYPE_CHECKING:
-    from napari_cupre.io.importers.shapes import Shapes
+    from napari_cupre.io.importers.frames import Shapes
 
 DETAILS = """
 ANNOTATIONS is one of
-  - ImageJ/Fiji ROIs (.roi or .zip), GeoJSON (QuPath), COCO JSON (LIVECell's, too),
-  - Cellpose's _seg.npy (nothing in it is executed),
+  - ImageJ/Fiji ROIs (.roi or .zip), GeoJSON (QuPath's, zipped too), COCO JSON (LIVECell's, too),
+  - Cellpose's _seg.npy (nothing in it is executed) and _cp_outlines.txt,
   - a folder of those or of label images (StarDist's layout, too),
   - BBBC038's folders with a mask file per cell.
 It becomes DIR/<stem>.tif, int32, 0 = background, as 'finetune' and 'evaluate' take it.
-ROIs and GeoJSON do not say how large their image is: --images or --shape does.
+ROIs and GeoJSON do not say how large their image is: --images or --shape does. One
+annotation and one image belong together whatever their names, several by their stems
+(a_rois.zip, a.geojson or a_masks.png with a.tif). Labels get the image's pixel size.
 Images that a COCO JSON lists without annotation are left out, since nobody may have
 looked at them yet; --keep-empty says that they hold no cell.
 
-Exit code 2 also if a file of a folder had to be left out; it is named.
+Exit code 2 also if a file of a folder, or a region that may have been meant as a cell,
+had to be left out; it says which and why. Nothing that differs is written over.
 """
 
 
@@ -61,18 +64,36 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.io.importers import import_to_folder
 
     left_out: list[str] = []
+    partial: list[str] = []
 
     def leave_out(reason: str) -> None:
         print(f"left out: {reason}", file=sys.stderr)
         left_out.append(reason)
 
+    def say(sentence: str) -> None:
+        print(sentence, file=sys.stderr)
+
+    def tell_partial(sentence: str) -> None:
+        say(sentence)
+        partial.append(sentence)
+
     steps = import_to_folder(
-        args.annotations, args.out, _shapes(args), keep_empty=args.keep_empty, on_skip=leave_out
+        args.annotations,
+        args.out,
+        _shapes(args),
+        keep_empty=args.keep_empty,
+        on_skip=leave_out,
+        on_partial=tell_partial,
+        on_note=say,
     )
     written = list(steps)
     count = f"{len(written)} label image{'' if len(written) == 1 else 's'}"
-    report(args, f"{count} written to {args.out}.", {"written": written, "left_out": left_out})
-    return EXIT_UNUSABLE if left_out else EXIT_DONE
+    report(
+        args,
+        f"{count} written to {args.out}.",
+        {"written": written, "left_out": left_out, "partial": partial},
+    )
+    return EXIT_UNUSABLE if left_out or partial else EXIT_DONE
 
 
 def _shapes(args: argparse.Namespace) -> Shapes:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.options import EXIT_DONE, add_command, report
+from napari_cupre.cli.options import EXIT_DONE, add_command, add_overwrite, check_replaces, report
 
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import ModelInfo
@@ -39,7 +39,12 @@ def add_commands(subparsers: Any) -> None:
     add.add_argument("file", metavar="FILE", type=Path, help="a model file (.safetensors)")
     add.add_argument("--name", help="its name in lists (default: the file's stem)")
     remove = add_command(
-        actions, "remove", _remove, "delete one of your models", "", "napari-cupre models remove nuclei"
+        actions,
+        "remove",
+        _remove,
+        "delete one of your models and its training",
+        "",
+        "napari-cupre models remove nuclei",
     )
     remove.add_argument("name", metavar="NAME", help="a name from 'models list'")
     export = add_command(
@@ -60,19 +65,40 @@ def add_commands(subparsers: Any) -> None:
         default="safetensors",
         help="(default: %(default)s)",
     )
+    add_overwrite(export)
 
 
 def _list(args: argparse.Namespace) -> int:
+    from napari_cupre.model.runs import list_runs, size_of
     from napari_cupre.model.zoo import list_models, user_folder
 
     entries = list_models()
-    width = max(len(entry.name) for entry in entries)
-    lines = [f"{entry.name:<{width}}  {entry.description}" for entry in entries]
-    figures = [
-        {"name": entry.name, "path": entry.path, "description": entry.description} for entry in entries
-    ]
+    runs = {run.name: run for run in list_runs(user_folder())}
+    figures: list[dict[str, Any]] = []
+    for entry in entries:
+        run = runs.pop(entry.name, None) if entry.path and entry.path.parent == user_folder() else None
+        own = size_of(entry.path) if entry.path is not None else 0
+        figures.append(
+            {"name": entry.name, "path": entry.path, "description": entry.description, "bytes": own}
+            | {"run_bytes": run.size if run is not None else 0}
+        )
+    for run in runs.values():
+        state = "a training that runs now" if run.is_training else "a training without a model yet"
+        figures.append(
+            {"name": run.name, "path": None, "description": state, "bytes": 0, "run_bytes": run.size}
+        )
+    width = max(len(each["name"]) for each in figures)
+    lines = [f"{each['name']:<{width}}  {each['description']}{_size_in_words(each)}" for each in figures]
     report(args, "\n".join([*lines, f"Your models lie in {user_folder()}."]), {"models": figures})
     return EXIT_DONE
+
+
+def _size_in_words(entry: dict[str, Any]) -> str:
+    """How much of the disk a model and what its training can go on from take."""
+    if not entry["bytes"] and not entry["run_bytes"]:
+        return ""
+    training = f" and {entry['run_bytes'] / 1e6:.0f} MB to resume its training" if entry["run_bytes"] else ""
+    return f" ({entry['bytes'] / 1e6:.0f} MB{training})"
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -121,8 +147,10 @@ def _remove(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from napari_cupre.model.checkpoint import save_model
-    from napari_cupre.model.zoo import open_model
+    from napari_cupre.model.zoo import find_model, open_model
 
+    own = find_model(args.model).path
+    check_replaces(args, [args.file], [own] if own is not None else [], "another file")
     model = open_model(args.model, device="cpu", seed=args.seed)
     lines: list[str] = []
     if args.format != "safetensors":

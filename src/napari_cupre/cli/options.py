@@ -6,17 +6,16 @@ Nothing here imports numpy or torch, so that `--help` answers at once.
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import math
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from napari_cupre.errors import CupreError
+from napari_cupre.errors import CupreError, InputError, system_reason
 
 EXIT_DONE = 0
 EXIT_FAULT = 1  # a fault of ours: nothing that the user gave explains it
@@ -64,6 +63,43 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--json", action="store_true", help="print the figures as JSON, in the last line")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """The option that goes with `check_replaces`."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace also files that a person made or changed"
+    )
+
+
+def check_replaces(
+    args: argparse.Namespace, paths: Iterable[Path], images: Iterable[Path] = (), other: str = "another --out"
+) -> None:
+    """Refuse, before anything is computed, to replace what this package did not write or somebody changed.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Of a command with `add_overwrite`.
+    paths : iterable of Path
+        The files to be written.
+    images : iterable of Path
+        Images that the command reads, which are not replaced even with --overwrite.
+    other : str
+        What to choose instead.
+
+    Raises
+    ------
+    InputError
+        Naming the first such file.
+    """
+    from napari_cupre.io.ownership import reason_against
+
+    paths, images = list(paths), list(images)
+    if (reason := reason_against(paths, images, overwrite=True)) is not None:
+        raise InputError(f"{reason}: choose {other}.")
+    if (reason := reason_against(paths, images, overwrite=args.overwrite)) is not None:
+        raise InputError(f"{reason}: choose {other}, or add --overwrite to replace it.")
 
 
 def positive_number(text: str) -> float:
@@ -157,14 +193,9 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("napari_cupre"):
         return f"the package {error.name} is not installed; 'pip install {error.name}' adds it."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full{_where(error)}; make room there or choose another folder with --out."
-    if isinstance(error, PermissionError):
-        return f"access was refused{_where(error)}; check the permissions of that place."
-    if isinstance(error, FileNotFoundError):
-        return f"there is no such file or folder{_where(error)}; check the path."
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f'"{error.filename}": ' if error.filename else ""
+        return f"{where}{system_reason(error)}."
+    if isinstance(error, MemoryError):
+        return "memory ran out; close other programs, or give smaller images."
     return None
-
-
-def _where(error: OSError) -> str:
-    return f" at {Path(error.filename)}" if error.filename else ""

@@ -12,6 +12,7 @@ from napari_cupre.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     add_command,
+    add_overwrite,
     positive_count,
     positive_number,
     report,
@@ -29,8 +30,10 @@ coco goes into one predictions.json, which keeps scores and overlapping masks.
 Planes beyond 6000 x 6000 px are written as <stem>.zarr, tile by tile, with a table
 <stem>_cells.csv instead.
 
-Files that are done are skipped when the command is repeated; Ctrl-C loses nothing
-that is done. A file that cannot be read is named and left out: exit code 2.
+What a person made or corrected is never replaced: the command refuses before it
+computes, and names the file; --overwrite replaces it. Files that are done are skipped
+when the command is repeated; Ctrl-C loses nothing that is done. A file that cannot be
+read is named and left out: exit code 2.
 """
 
 
@@ -67,10 +70,11 @@ def add_commands(subparsers: Any) -> None:
     )
     parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
     parser.add_argument(
-        "--channels", type=_channels, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
+        "--channels", type=channel_list, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
     )
     parser.add_argument("--link-z", action="store_true", help="join the planes of a stack to 3-D cells")
     parser.add_argument("--link-t", action="store_true", help="keep a cell's number through time")
+    add_overwrite(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers", type=positive_count, default=1, metavar="N", help="processes here (default: 1)"
@@ -80,7 +84,8 @@ def add_commands(subparsers: Any) -> None:
     )
 
 
-def _channels(text: str) -> tuple[int, ...]:
+def channel_list(text: str) -> tuple[int, ...]:
+    """Type of an option that takes channels."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of channels such as 0,2")
@@ -138,4 +143,5 @@ def _job(args: argparse.Namespace) -> FileJob:
         axes=args.axes,
         device=args.device,
         seed=args.seed,
+        overwrite=args.overwrite,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.configs import assignments, conform, read_config
+from napari_cupre.cli.configs import assignments, read_config
 from napari_cupre.cli.interrupt import stopping
 from napari_cupre.cli.options import (
     EXIT_DONE,
@@ -154,7 +154,7 @@ def settings_from(args: argparse.Namespace) -> PretrainSettings:
     values |= {name: value for name, value in vars(args).items() if name in names and value is not None}
     if "source" in args or "source_images" in args or "source_weight" in args:
         values["source"] = _sources(args)
-    return PretrainSettings.from_dict(conform(values, PretrainSettings))
+    return PretrainSettings.from_dict(values)
 
 
 def _sources(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_cupre.evaluation.features import Features
 from napari_cupre.evaluation.looks import Addition, Diversity
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.ownership import owned_write
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -57,7 +57,7 @@ def write_diversity_page(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Diversity</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
     )
-    with atomic_write(path) as temporary:
+    with owned_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

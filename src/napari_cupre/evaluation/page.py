@@ -15,7 +15,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.evaluation.faults import SHOWN, Fault, Kind, thumbnail, worst_faults
 from napari_cupre.evaluation.matching import THRESHOLDS
 from napari_cupre.evaluation.report import FIGURES, Report, Score
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.ownership import owned_write
 
 _STYLE = f"""
 body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }}
@@ -74,7 +74,7 @@ def write_page(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
         f"<style>{_STYLE}</style></head><body><h1>Evaluation of {len(images)} images</h1>{body}</body></html>"
     )
-    with atomic_write(path) as temporary:
+    with owned_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ import os
 
 from napari_cupre.evaluation.matching import THRESHOLDS
 from napari_cupre.evaluation.report import FIGURES, Report, Score
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.ownership import owned_write
 
 
 def write_json(report: Report, path: str | os.PathLike[str]) -> None:
@@ -18,7 +18,7 @@ def write_json(report: Report, path: str | os.PathLike[str]) -> None:
     ------
     EnvironmentFault : full or read-only disk.
     """
-    with atomic_write(path) as temporary:
+    with owned_write(path) as temporary:
         temporary.write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
 
 
@@ -30,7 +30,7 @@ def write_csv(report: Report, path: str | os.PathLike[str]) -> None:
     EnvironmentFault : full or read-only disk.
     """
     header = ["image", "cells", "predicted", "ignored", *FIGURES, *(f"ap_{t:.2f}" for t in THRESHOLDS)]
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with owned_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(header)
         writer.writerows(_row(score) for score in [*report.images, report.pooled])

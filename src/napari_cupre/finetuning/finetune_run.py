@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from napari_cupre.events import (
     Event,
     Finished,
     Notice,
-    Preview,
     RunState,
     Saved,
     StateChanged,
@@ -30,16 +29,17 @@ from napari_cupre.events import (
 )
 from napari_cupre.finetuning.average import WeightAverage, swapped_weights
 from napari_cupre.finetuning.crops import CropSampler, scale_shot
-from napari_cupre.finetuning.finetune_folder import RunFolder
+from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.finetuning.judge import Judge, Verdict, hold_batchnorm, in_words, to_batch
-from napari_cupre.finetuning.preview import preview_labels
+from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
 from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, split
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
+from napari_cupre.model.runs import training_in
 
 CLIP = 5.0  # norm of the gradient
 JUDGE_EVERY = 0.1  # of the budget
@@ -65,6 +65,7 @@ class FinetuneRun:
     out : file of the finished model; its run folder `<stem>.run` holds the training set and, while
         training, everything that `resume` needs. None keeps the run in memory.
     start_path : file of the starting model, where it is one.
+    start_name : what `resume` finds the starting model by: a name in the list of models, or a path.
     clock : what the minutes are counted by, in seconds; `time.process_time` counts a busy machine out.
 
     Raises
@@ -81,6 +82,7 @@ class FinetuneRun:
         out: Path | None = None,
         start_path: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        start_name: str | None = None,
     ) -> None:
         check_shots(shots)
         if out is not None and start_path is not None and out.resolve() == start_path.resolve():
@@ -89,6 +91,7 @@ class FinetuneRun:
             )
         self.settings = settings or FinetuneSettings()
         self.start, self.shots, self.out, self.clock = start, shots, out, clock
+        self.start_name = start_name
         self.folder = RunFolder(out) if out is not None else None
         self.state = RunState.IDLE
         self.result: Model | None = None
@@ -99,7 +102,8 @@ class FinetuneRun:
         self._stop = threading.Event()
         self._preview: np.ndarray | None = None
         self._best: tuple[Verdict, dict[str, torch.Tensor], int] | None = None
-        self._from: str | None = None
+        self._is_resumed = False
+        self._unlike = ""
 
     # -- what other threads may call ------------------------------------------------------------
 
@@ -114,25 +118,44 @@ class FinetuneRun:
     # -- the run --------------------------------------------------------------------------------
 
     @classmethod
-    def resume(cls, out: Path, start: Model, settings: FinetuneSettings | None = None) -> FinetuneRun:
+    def resume(
+        cls,
+        out: Path,
+        start: Model,
+        settings: FinetuneSettings | None = None,
+        given: list[Shot] | None = None,
+    ) -> FinetuneRun:
         """Continue the stopped or killed run of `out`.
 
         Parameters
         ----------
         start : the model the run was started from; the verdict compares with it.
-        settings : new settings; a new budget counts from here on. The old ones are kept by default.
+        settings : new settings; a budget that is used up counts from here on. The old ones are kept by
+            default.
+        given : the annotation as it is now. The run goes on with the one that it was started with, and says
+            in what they differ.
         """
         folder = RunFolder(out)
         kept = folder.read_settings()
         run = cls(start, folder.read_shots(), settings or kept, out)
-        run._from = "resume"
+        run._is_resumed = True
+        run._unlike = "" if given is None else difference(run.shots, given)
         return run
 
     def events(self) -> Iterator[Event]:
         """Train to the end of the budget or until `stop`; call it once.
 
         Closing the iterator early saves the run as `stop` does.
+
+        Raises
+        ------
+        InputError
+            If another process trains in the same folder, or the annotation cannot be learned from.
         """
+        with nullcontext() if self.folder is None else training_in(self.folder.path):
+            yield from self._events()
+
+    def _events(self) -> Iterator[Event]:
         try:
             yield self._enter(RunState.PREPARING, "Preparing the annotated images")
             yield from self._prepare()
@@ -159,6 +182,10 @@ class FinetuneRun:
 
     def _prepare(self) -> Iterator[Event]:
         settings = self.settings
+        if self.folder is not None and self._is_resumed:
+            self.folder.write_settings(settings)
+        elif self.folder is not None:
+            self.folder.create(self.shots, settings, self.start_name)
         self.device = choose_device(settings.device)
         self.dtype = training_dtype(self.device)
         self.scaling = choose_scaling(self.shots, settings.diameter)
@@ -183,10 +210,10 @@ class FinetuneRun:
         self.average = WeightAverage(self.network)
         self.batch = max(self.batch, self._least_batch())
         self._began = self._judging = 0.0
-        if self.folder is not None:
-            self.folder.create(self.shots, settings)
         yield Notice(self._plan(teaching, held_out))
-        if self._from == "resume":
+        if self._unlike:
+            yield Notice(self._unlike)
+        if self._is_resumed:
             yield from self._load_state()
         elif self.judge is not None and not self.scratch:
             yield self._judge_now("start")
@@ -358,8 +385,7 @@ class FinetuneRun:
             return
         scale = self.network.config.diameter / self.scaling.typical
         with swapped_weights(self.network, self.average.tensors):
-            labels = preview_labels(self.network, image, scale, self.dtype)
-        yield Preview(self.step, labels)
+            yield from preview(self.network, image, scale, self.dtype, self.step)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -374,13 +400,14 @@ class FinetuneRun:
             and self.history[-1]["step"] != self.step
         ):
             yield self._judge_now("average")
-        last = self._as_model(self.average.tensors, self.step)
         tensors, at = (self._best[1], self._best[2]) if self._best else (self.average.tensors, self.step)
         self.result = self._as_model(tensors, at)
-        if self.folder is not None and self.out is not None:
-            yield Saved(str(self.folder.write_model("last", last)), "last", self.step)
-            yield Saved(str(self.folder.write_model("best", self.result)), "best", at)
+        if self.folder is not None:
             yield Saved(str(self.folder.publish(self.result)), "final", at)
+            if self._stop.is_set():
+                self._save_state()
+            else:
+                self.folder.write_end(self._counters(), self.average.tensors)
         yield Finished(
             in_words(self.history, at if self._best else None, self.step, self.scratch),
             {"step": self.step, "best_step": at, "history": self.history},
@@ -408,10 +435,15 @@ class FinetuneRun:
     # -- what survives the process --------------------------------------------------------------
 
     def _save_state(self) -> None:
-        if self.folder is None:
-            return
+        if self.folder is not None:
+            best = self._best[1] if self._best else None
+            counters = self._counters()
+            self.folder.write_state(counters, self.network, self.average.tensors, self.optimiser, best)
+
+    def _counters(self) -> dict[str, Any]:
         best = self._best
-        counters = {
+        return {
+            "annotation": annotation_of(self.shots),
             "step": self.step,
             "elapsed": self.elapsed,
             "batch": self.batch,
@@ -419,33 +451,21 @@ class FinetuneRun:
             "history": self.history,
             "best": {**vars(best[0]), "step": best[2]} if best else None,
         }
-        self.folder.write_state(
-            counters, self.network, self.average.tensors, self.optimiser, best[1] if best else None
-        )
 
     def _load_state(self) -> Iterator[Event]:
         if self.folder is None or not self.folder.state_path.is_file():
             yield Notice("The earlier run had not saved a step yet: starting it from the beginning.")
             return
         counters, best = self.folder.read_state(self.network, self.average.tensors, self.optimiser)
+        if counters.get("annotation") != annotation_of(self.shots):
+            raise InputError(
+                f'The weights in "{self.folder.path}" belong to another annotation: start a new training.'
+            )
         self.step, self.history = counters["step"], counters["history"]
         self.batch, self.crop = counters["batch"], counters["crop"]
         if counters["best"] and best is not None:
             at = counters["best"].pop("step")
             self._best = (Verdict(**counters["best"]), best, at)
-        self._continue_budget(counters["elapsed"])
+        self.elapsed = counters["elapsed"]
+        self.settings = self.settings.renewed(self.step, self.elapsed)
         yield Notice(f"Going on from step {self.step}.")
-
-    def _continue_budget(self, elapsed: float) -> None:
-        """An interrupted budget goes on; a budget that was used up begins anew."""
-        settings = self.settings
-        self.elapsed = elapsed
-        time_left = settings.minutes is None or elapsed < 60 * settings.minutes * 0.98
-        steps_left = settings.steps is None or self.step < settings.steps
-        if time_left and steps_left:
-            return
-        self.settings = replace(
-            settings,
-            minutes=None if settings.minutes is None else settings.minutes + elapsed / 60,
-            steps=None if settings.steps is None else settings.steps + self.step,
-        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from napari_cupre.errors import InputError
+from napari_cupre.model.validation import Positive, PositiveInt, check_ranges, validated
 
 
 @dataclass(frozen=True)
@@ -26,30 +29,42 @@ class FinetuneSettings:
     device : auto, cpu, cuda or mps.
     """
 
-    minutes: float | None = 2.0
-    steps: int | None = None
-    batch: int = 4
-    crop: int = 192
-    diameter: float | None = None
-    held_out: float = 0.2
-    rehearse: float = 0.2
+    minutes: Positive | None = 2.0
+    steps: PositiveInt | None = None
+    batch: PositiveInt = 4
+    crop: Annotated[int, Field(ge=64, multiple_of=32)] = 192
+    diameter: Positive | None = None
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    rehearse: Annotated[float, Field(ge=0, le=0.9)] = 0.2
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        checks = {
-            "minutes or steps must be given": self.minutes is not None or self.steps is not None,
-            "minutes must be positive": self.minutes is None or self.minutes > 0,
-            "steps must be positive": self.steps is None or self.steps > 0,
-            "batch must be at least 1": self.batch >= 1,
-            "crop must be a multiple of 32": self.crop >= 64 and self.crop % 32 == 0,
-            "diameter must be positive": self.diameter is None or self.diameter > 0,
-            "held_out must be within 0..0.5": 0 <= self.held_out <= 0.5,
-            "rehearse must be within 0..0.9": 0 <= self.rehearse <= 0.9,
-        }
-        for sentence, holds in checks.items():
-            if not holds:
-                raise InputError(f"The training settings cannot be used: {sentence}.")
+        check_ranges(self)
+        if self.minutes is None and self.steps is None:
+            raise InputError("A training needs a budget: give minutes or steps.")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FinetuneSettings:
+        """Settings from the values of a file or of options; inverse of `as_dict`.
+
+        Raises
+        ------
+        InputError
+            If a name is no setting or a value is of the wrong type or out of range.
+        """
+        return validated(cls, values, "fine-tuning")
+
+    def renewed(self, step: int, seconds: float) -> FinetuneSettings:
+        """The settings to go on with after so many steps and seconds: an interrupted budget goes on; one that
+        was used up begins anew.
+        """
+        time_left = self.minutes is None or seconds < 60 * self.minutes * 0.98
+        steps_left = self.steps is None or step < self.steps
+        if time_left and steps_left:
+            return self
+        minutes = None if self.minutes is None else self.minutes + seconds / 60
+        return replace(self, minutes=minutes, steps=None if self.steps is None else self.steps + step)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from napari_cupre.data.augment import rescale
 from napari_cupre.data.sample import Sample
+from napari_cupre.errors import CupreError
+from napari_cupre.events import Notice, Preview
 from napari_cupre.finetuning.judge import segment
 from napari_cupre.model.network import CellRCNN
 
@@ -30,3 +34,22 @@ def preview_labels(
         for side, found in zip(shape, labels.shape)
     )
     return labels[np.ix_(rows, columns)]
+
+
+def preview(
+    network: CellRCNN, image: np.ndarray, scale: float, dtype: torch.dtype | None, step: int
+) -> Iterator[Notice | Preview]:
+    """What the network finds in a view; see `preview_labels`. What cannot be looked at is reported."""
+    try:
+        labels = preview_labels(network, image, scale, dtype)
+    except Exception as error:  # a look must not end a training, whatever it meets
+        yield from no_preview(step, image.shape[:2], error)
+    else:
+        yield Preview(step, labels)
+
+
+def no_preview(step: int, shape: tuple[int, ...], error: Exception) -> Iterator[Notice | Preview]:
+    """What to report in place of a preview that cannot be made: the reason, and a view without cells."""
+    reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
+    yield Notice(f"This view cannot be previewed, and the training goes on ({reason.rstrip('.')}).")
+    yield Preview(step, np.zeros(shape, np.int32))

@@ -71,8 +71,9 @@ def collect_shots(
     InputError
         If nothing pairs, nothing can be read, or labels and regions do not fit their image.
     """
-    pairs = drawn(pair_up(images, labels, keep_empty), limit, seed)
-    stems = [image_stem(path) for path, _ in pairs]
+    every = pair_up(images, labels, keep_empty)
+    pairs = drawn(every, limit, seed)
+    stems = [image_stem(path) for path, _ in every]
     regions: Regions = {} if regions_file is None else read_regions(regions_file, stems)
     complete = not partial and regions_file is None
     collected = Collected()

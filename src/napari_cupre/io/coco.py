@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco_index import CocoImage, CocoIndex, Painted
+from napari_cupre.io.file_names import parts_of
 from napari_cupre.io.images import read_image
 
 __all__ = [
@@ -114,8 +115,8 @@ class CocoSource:
 class FileFinder:
     """Image files of a folder by the names that a JSON gives them.
 
-    A file that is not where its name says is looked for in all subfolders: LIVECell's images lie in a folder
-    for each cell type, and its JSON names the files alone.
+    Names may be paths of any system, or URLs. A file that is not where its name says is looked for in all
+    subfolders: LIVECell's images lie in a folder for each cell type, and its JSON names the files alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -124,18 +125,31 @@ class FileFinder:
             self._direct = {entry.name for entry in entries}
 
     def find(self, file_name: str) -> Path | None:
-        """Path of a file, None if it is nowhere in the folder."""
-        name = Path(file_name.replace("\\", "/"))
-        if len(name.parts) == 1 and name.name in self._direct:
-            return self.folder / name
-        inside = not name.is_absolute() and ".." not in name.parts
-        if inside and len(name.parts) > 1 and (self.folder / name).is_file():
-            return self.folder / name
-        return self._by_name.get(name.name)
+        """Path of a file, None if it is nowhere in the folder, or if several fit the name equally well."""
+        parts = parts_of(file_name)
+        if not parts:
+            return None
+        if len(parts) == 1 and parts[0] in self._direct:
+            return self.folder / parts[0]
+        if len(parts) > 1 and self.folder.joinpath(*parts).is_file():
+            return self.folder.joinpath(*parts)
+        found = [path for path in self._by_name.get(parts[-1], ()) if path.is_file()]
+        depth = 1
+        while len(found) > 1 and depth < len(parts):
+            depth += 1
+            nearer = [path for path in found if path.parts[-depth:] == parts[-depth:]]
+            if not nearer:
+                return None
+            found = nearer
+        return found[0] if len(found) == 1 else None
 
     @cached_property
-    def _by_name(self) -> dict[str, Path]:
-        return {file: Path(folder) / file for folder, _, files in os.walk(self.folder) for file in files}
+    def _by_name(self) -> dict[str, list[Path]]:
+        by_name: dict[str, list[Path]] = {}
+        for folder, _, files in os.walk(self.folder):
+            for file in files:
+                by_name.setdefault(file, []).append(Path(folder) / file)
+        return by_name
 
 
 class LabelsByName(Mapping[str, np.ndarray]):

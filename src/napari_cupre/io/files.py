@@ -1,9 +1,11 @@
-"""Files as users have them: listed in natural order, paired by name, written whole or not at all."""
+"""Files as users have them: listed in natural order, written whole or not at all."""
 
 from __future__ import annotations
 
-import errno
+import contextlib
+import fnmatch
 import glob
+import itertools
 import os
 import re
 import uuid
@@ -11,26 +13,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.errors import InputError, unwritable
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".tf2")
+TIFF_SUFFIXES = (
+    *(".tif", ".tiff", ".btf", ".tf8", ".tf2"),
+    *(".lsm", ".stk", ".svs", ".ndpi", ".scn", ".bif", ".qptiff"),  # microscopes' own, which are TIFF
+)
 ZARR_SUFFIX = ".zarr"
 IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ZARR_SUFFIX)
 
-LABEL_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "_seg", "_instances", "_gt")
+_LABEL_WORDS = ("masks", "mask", "labels", "label", "seg")
+LABEL_ENDINGS = (
+    *("_cp_masks", "_cp_mask", "_segmentation", "_instances", "_gt"),
+    *(f"{mark}{word}" for mark in "_-." for word in _LABEL_WORDS),
+)
 """What label files append to the stem of their image."""
 
-_JUNK = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx"}
-_ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full: free some space or choose another folder",
-    errno.EDQUOT: "your disk quota is used up: free some space or choose another folder",
-    errno.EROFS: "the disk is read-only: choose another folder",
-    errno.EACCES: "writing there is not permitted: choose another folder",
-    errno.EPERM: "writing there is not permitted: choose another folder",
-    errno.EFBIG: "the disk cannot hold a file of that size: choose another disk",
+_LONGEST_NAME = 255
+"""Bytes in the name of a file, on about every disk."""
+
+_JUNK = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"),
+    *("$recycle.bin", "system volume information", "lost+found"),
 }
+_ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 @contextmanager
@@ -42,6 +49,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
+    InputError : a name that is longer than disks allow.
     EnvironmentFault : full or read-only disk, no permission; the message names `path`.
 
     Examples
@@ -50,19 +58,41 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     ...     temporary.write_text("{}")
     """
     target = Path(path)
-    # The leading dot makes a temporary file left by a killed process junk for every reader.
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}-{target.name}")
+    check_name(target)
+    # The leading dot makes a temporary file left by a killed process junk for every reader. The rest of the
+    # name is short, since that of the target may be as long as the disk allows.
+    temporary = target.with_name(f".{uuid.uuid4().hex[:12]}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, target)
     except OSError as error:
-        reason = _DISK_ERRORS.get(error.errno or 0)
-        if reason is None:
+        if is_of_another_file(error, temporary, target, *target.parents):
             raise
-        raise EnvironmentFault(f'"{target}" could not be written, {reason}.') from error
+        raise unwritable(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def is_of_another_file(error: OSError, *paths: Path) -> bool:
+    """Whether an error tells of a file other than `paths`, or is a library's own and not the system's."""
+    return error.errno is None or (error.filename is not None and Path(error.filename) not in paths)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no disk takes.
+
+    Raises
+    ------
+    InputError : over 255 bytes.
+    """
+    length = len(os.fsencode(path.name))
+    if length > _LONGEST_NAME:
+        raise InputError(
+            f'"{path.name[:40]}...{path.name[-20:]}" cannot be written, its name has {length} bytes and a '
+            f"disk takes {_LONGEST_NAME}: give the image a shorter name."
+        )
 
 
 def is_junk(path: Path) -> bool:
@@ -87,9 +117,39 @@ def is_image_file(path: Path) -> bool:
 
 
 def image_stem(path: str | os.PathLike[str]) -> str:
-    """File name without its suffixes, "a" for "a.ome.tif" and "a.zarr"; what results are named by."""
-    stem = Path(path).stem
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
+    """File name without its suffixes, "a" for "a.ome.tif" and "a.zarr"; what results are named by.
+
+    One scene of a file of several has its name appended: "a_well1" for "a.ome.tif/well1".
+    """
+    file, scene = split_scene(path)
+    stem = file.stem
+    stem = stem[:-4] if stem.lower().endswith(".ome") else stem
+    return f"{stem}_{scene.replace('/', '_')}" if scene else stem
+
+
+def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """A file or Zarr folder, and what a path names inside it.
+
+    Parameters
+    ----------
+    path : of an image, or of one scene: "a.ome.tif/well1", "plate.zarr/A/1/0".
+
+    Returns
+    -------
+    (file, scene) : scene is "" where the path is that of a whole file.
+    """
+    path = Path(path)
+    if path.parent.suffix.lower() in TIFF_SUFFIXES and path.parent.is_file():
+        return path.parent, path.name
+    inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
+    if not inside and not path.suffix:
+        inside = list(itertools.takewhile(is_zarr, path.parents))
+    return (inside[-1], path.relative_to(inside[-1]).as_posix()) if inside else (path, "")
+
+
+def real_file(path: str | os.PathLike[str]) -> Path:
+    """What lies on disk behind a path, which may be that of one scene in a file."""
+    return Path(path) if os.path.exists(path) else split_scene(path)[0]
 
 
 def natural_key(path: Path) -> tuple:
@@ -106,12 +166,13 @@ def list_images(
     Parameters
     ----------
     paths : one or several of: a folder (its own files, not those of subfolders), a glob, an image file, an
-        OME-Zarr folder.
+        OME-Zarr folder, one scene of a file ("a.ome.tif/well1").
     subfolders : take the files of a folder's subfolders too.
 
     Returns
     -------
-    list of Path : without junk and repetitions; each folder and glob in natural order.
+    list of Path : without junk and repetitions, also where links lead to a folder twice; each folder and
+        glob in natural order.
 
     Raises
     ------
@@ -119,28 +180,34 @@ def list_images(
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    found: dict[Path, None] = {}
+    folders: dict[Path, str] = {}
+    found: dict[tuple[str, str], Path] = {}
     for path in paths:
-        found.update(dict.fromkeys(_expand(Path(path).expanduser(), subfolders)))
+        for image in _expand(Path(path).expanduser(), subfolders):
+            if image.parent not in folders:
+                folders[image.parent] = os.path.realpath(image.parent)
+            found.setdefault((folders[image.parent], image.name), image)
     if not found:
         raise InputError("No image was given: name a folder, a glob or image files.")
-    return list(found)
+    return list(found.values())
 
 
 def _expand(path: Path, subfolders: bool) -> list[Path]:
     """Images behind one path, folder or glob."""
     if path.is_dir() and not is_zarr(path):
-        images = list(_below(path) if subfolders else filter(is_image_file, path.iterdir()))
+        images = list(walk(path) if subfolders else filter(is_image_file, path.iterdir()))
         if not images:
             raise InputError(
                 f'The folder "{path}" holds no image: choose one with PNG, JPEG, TIFF or OME-Zarr.'
             )
-    elif path.exists():
+    elif os.path.exists(path):
         if not is_image_file(path):
             raise InputError(f'"{path}" is no image that can be read: give PNG, JPEG, TIFF or OME-Zarr.')
         images = [path]
+    elif os.path.exists(split_scene(path)[0]):
+        images = [path]
     elif glob.has_magic(str(path)):
-        images = [match for match in map(Path, glob.glob(str(path), recursive=True)) if is_image_file(match)]
+        images = [match for match in _matches(path) if is_image_file(match)]
         if not images:
             raise InputError(f'No image matches "{path}": check the folder and the pattern.')
     else:
@@ -148,73 +215,45 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
     return sorted(images, key=natural_key)
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Images in a folder and its subfolders; an OME-Zarr is one image, whatever lies in it."""
-    for entry in folder.iterdir():
-        if is_image_file(entry):
-            yield entry
-        elif entry.is_dir() and not is_junk(entry):
-            yield from _below(entry)
+def walk(folder: Path) -> Iterator[Path]:
+    """Images in a folder and its subfolders, each folder once wherever links lead.
 
-
-def pair_by_stem(
-    images: Sequence[str | os.PathLike[str]], labels: Sequence[str | os.PathLike[str]]
-) -> list[tuple[Path, Path]]:
-    """Pair images with their label files by the stem of the name.
-
-    A label file may append one of `LABEL_ENDINGS` to the stem ("a_mask.png" belongs to "a.tif"). Both lists
-    may come from one folder: files with such an ending are then labels, the others images. A single image
-    and a single label file belong together whatever their names.
-
-    Returns
-    -------
-    list of (image, label file), in the order of the images; images and labels without partner are left out.
-
-    Raises
-    ------
-    InputError : nothing pairs (unpaired names are listed), or two label files fit one image.
+    An OME-Zarr is one image, whatever lies in it.
     """
-    label_paths = [Path(label) for label in labels]
-    image_paths = [Path(image) for image in images]
-    shared = set(label_paths) & set(image_paths)
-    image_paths = [path for path in image_paths if path not in shared or _without_ending(path) is None]
-    label_paths = [path for path in label_paths if path not in shared or _without_ending(path) is not None]
-    if len(image_paths) == len(label_paths) == 1:
-        return [(image_paths[0], label_paths[0])]
-    by_stem: dict[str, list[Path]] = {}
-    for path in label_paths:
-        by_stem.setdefault(image_stem(path), []).append(path)
-    for path in label_paths:
-        stem = _without_ending(path)
-        # An exact name goes before a name with an ending, whatever order the files come in.
-        if stem is not None and stem not in by_stem:
-            by_stem.setdefault(f"{stem}\0", []).append(path)
-    pairs = []
-    for image in image_paths:
-        stem = image_stem(image)
-        matches = by_stem.get(stem) or by_stem.get(f"{stem}\0") or []
-        if len(matches) > 1:
-            raise InputError(
-                f'Two label files fit the image "{image.name}": remove "{matches[0]}" or "{matches[1]}".'
-            )
-        pairs += [(image, match) for match in matches]
-    if not pairs:
-        raise InputError(
-            f"No label file belongs to an image: name them alike, e.g. a.tif and a_mask.png "
-            f"(images: {_listed(image_paths)}; labels: {_listed(label_paths)})."
-        )
-    return pairs
+    seen: set[str] = set()
+    waiting = [folder]
+    while waiting:
+        folder = waiting.pop(0)
+        place = os.path.realpath(folder)
+        if place in seen:
+            continue
+        seen.add(place)
+        # Links come last, so that a folder goes by its own name.
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.is_symlink()):
+            if is_image_file(entry):
+                yield entry
+            elif entry.is_dir() and not is_junk(entry):
+                waiting.append(entry)
 
 
-def _without_ending(path: Path) -> str | None:
-    """Stem of a label file without its ending, None if it has none."""
-    stem = image_stem(path)
-    for ending in LABEL_ENDINGS:
-        if stem.lower().endswith(ending) and len(stem) > len(ending):
-            return stem[: -len(ending)]
-    return None
+def _matches(pattern: Path) -> Iterator[Path]:
+    """What a glob matches; "**" goes through each folder once, wherever links lead."""
+    if "**" not in pattern.parts:
+        yield from map(Path, glob.glob(str(pattern)))
+        return
+    first = pattern.parts.index("**")
+    roots = glob.glob(str(Path(*pattern.parts[:first]))) if first else ["."]
+    for root in map(Path, roots):
+        for path in walk(root) if root.is_dir() else ():
+            parts = path.relative_to(root).parts
+            if _fits(parts, pattern.parts[first:]):
+                yield Path(*parts) if not first else path
 
 
-def _listed(paths: Sequence[Path], limit: int = 5) -> str:
-    names = ", ".join(path.name for path in paths[:limit]) or "none"
-    return f"{names} and {len(paths) - limit} more" if len(paths) > limit else names
+def _fits(parts: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether the parts of a path fit those of a glob, of which "**" fits any number."""
+    if not patterns:
+        return not parts
+    if patterns[0] == "**":
+        return any(_fits(parts[skip:], patterns[1:]) for skip in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatch(parts[0], patterns[0]) and _fits(parts[1:], patterns[1:])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import as_labels
 from napari_cupre.errors import CupreError, InputError
@@ -26,12 +27,15 @@ from napari_cupre.io.files import (
     is_zarr,
     list_images,
     natural_key,
-    pair_by_stem,
+    split_scene,
 )
-from napari_cupre.io.tiff import read_tiff, write_labels
+from napari_cupre.io.pairing import pair_by_stem
+from napari_cupre.io.scenes import Scene, choose_scenes, list_names
+from napari_cupre.io.tiff import read_tiff, tiff_scenes, write_labels
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "Scene",
     "atomic_write",
     "image_stem",
     "is_image_file",
@@ -43,18 +47,31 @@ __all__ = [
     "read_image",
     "read_labels",
     "read_many",
+    "scenes",
     "write_labels",
 ]
 
 
-def read_image(path: str | os.PathLike[str], axes: str | None = None, *, partial: bool = False) -> CellImage:
+def read_image(
+    path: str | os.PathLike[str],
+    axes: str | None = None,
+    *,
+    series: str | int | None = None,
+    partial: bool = False,
+    alone: bool = False,
+) -> CellImage:
     """Read a PNG, JPEG, BMP, TIFF, OME-TIFF or OME-Zarr image.
 
     Parameters
     ----------
-    path : the file, or the folder of an OME-Zarr.
+    path : the file, the folder of an OME-Zarr, or one scene of them ("a.ome.tif/well1", as `list_scenes`
+        gives them).
     axes : one letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
-    partial : of a TIFF stack with damaged pages take the others; the image's `lacks` names those.
+    series : name or number of the image in a file of several (see `scenes`); None takes the first that is no
+        label or thumbnail, and the image's `notices` say what else there is.
+    partial : of a TIFF stack with damaged pages, or of an OME-TIFF set without some of its files, take what
+        is there; the image's `lacks` names the rest.
+    alone : read a file of an OME-TIFF set by itself.
 
     Returns
     -------
@@ -63,9 +80,51 @@ def read_image(path: str | os.PathLike[str], axes: str | None = None, *, partial
 
     Raises
     ------
-    InputError : missing, truncated, damaged or unknown file (named), or axes that do not fit.
+    InputError : missing, truncated, damaged or unknown file (named), no such series, or axes that do not fit.
     """
-    return _guarded(Path(path), lambda file: _read(file, axes, partial))
+    place = Path(path)
+    file, scene = _located(place)
+    image: CellImage = _guarded(file, lambda file: _read(file, axes, scene or series, partial, alone))
+    if scene:
+        image.name, image.path = f"{file.name} {scene}", place
+    return image
+
+
+def scenes(path: str | os.PathLike[str]) -> list[Scene]:
+    """The images that a file holds; levels of a pyramid are none.
+
+    Parameters
+    ----------
+    path : a file or an OME-Zarr folder, also a plate or a well.
+
+    Returns
+    -------
+    list of Scene
+        Name, number, axes and shape of each, read from the metadata alone; one for most files.
+
+    Raises
+    ------
+    InputError : missing, truncated, damaged or unknown file; the message names it.
+    """
+    file, scene = _located(Path(path))
+    found: list[Scene] = _guarded(file, _scenes)
+    return choose_scenes(found, scene, file.name) if scene else found
+
+
+def _scenes(path: Path) -> list[Scene]:
+    if path.is_dir():
+        from napari_cupre.io.omezarr import zarr_scenes
+
+        return zarr_scenes(path)
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return tiff_scenes(path)
+    with Image.open(path) as picture:
+        return [Scene("0", 0, "YX", (picture.height, picture.width))]
+
+
+def _located(path: Path) -> tuple[Path, str]:
+    """The file or folder to open, and the scene in it, "" where the path names all of it."""
+    return (path, "") if os.path.exists(path) else split_scene(path)
 
 
 def read_many(
@@ -79,20 +138,45 @@ def read_many(
             yield path, error
 
 
-def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
+def read_labels(
+    path: str | os.PathLike[str], axes: str | None = None, *, series: str | int | None = None
+) -> np.ndarray:
     """Read a label image: int32, 0 = background, one value per instance.
 
-    Palette pictures give their indices, of an OME-Zarr the first image under `labels/` is read, and axes of
+    Palette pictures give their indices, of an OME-Zarr the image under `labels/` is read, and axes of
     length 1 in front of rows and columns are dropped.
+
+    Parameters
+    ----------
+    path : as for `read_image`.
+    axes : letters of the file's dimensions; the labels are returned over T, Z, Y, X in this order. Ignored
+        where there are fewer dimensions than letters, as in a plane of a stack.
+    series : name or number of the label image in a file of several.
 
     Raises
     ------
-    InputError : as for `read_image`; also colours, broken or negative numbers.
+    InputError : as for `read_image`; also colours, broken or negative numbers, or several label images of
+        which none is chosen.
     """
     path = Path(path)
-    labels = as_labels(_guarded(path, _read_label_values), path.name)
+    file, scene = _located(path)
+    values = _guarded(file, lambda file: _read_label_values(file, scene or series))
+    labels = as_labels(_in_order(values, axes), path.name)
     leading = tuple(axis for axis, size in enumerate(labels.shape[:-2]) if size == 1)
     return labels.squeeze(leading)
+
+
+def _in_order(values: np.ndarray, axes: str | None) -> np.ndarray:
+    """Labels over T, Z, Y, X; channels and colours have no labels."""
+    if axes is None:
+        return values
+    letters = parse_axes(axes)
+    plain = "".join(axis for axis in letters if axis not in "CS")
+    for names in (letters, plain):
+        if len(names) == values.ndim:
+            kept = values[tuple(0 if axis in "CS" else slice(None) for axis in names)]
+            return kept.transpose([plain.index(axis) for axis in "TZYX" if axis in plain])
+    return values
 
 
 def _guarded(path: Path, read: Any) -> Any:
@@ -122,29 +206,38 @@ def _first_line(error: Exception) -> str:
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
 
-def _read(path: Path, axes: str | None, partial: bool) -> CellImage:
+def _read(path: Path, axes: str | None, series: str | int | None, partial: bool, alone: bool) -> CellImage:
     if path.is_dir():
         # Zarr and dask take long to import, and most users never need them.
         from napari_cupre.io.omezarr import read_zarr
 
-        return read_zarr(path, axes)
+        return read_zarr(path, axes, series=series)
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return read_tiff(path, axes, partial=partial)
-    pixels = _read_picture(path, palette_as_colours=True)
+        return read_tiff(path, axes, series=series, partial=partial, alone=alone)
+    pixels, notices = _read_picture(path, palette_as_colours=True)
+    choose_scenes(_scenes(path), series, path.name)
     # A picture is rows by columns, with samples of one colour picture or none: nothing to guess.
     known = "YXS" if pixels.ndim == 3 else "YX"
-    return CellImage.from_array(pixels, axes or known, name=path.name, path=path)
+    image = CellImage.from_array(pixels, axes or known, name=path.name, path=path)
+    image.notices = notices
+    return image
 
 
-def _read_label_values(path: Path) -> np.ndarray:
+def _read_label_values(path: Path, series: str | int | None) -> np.ndarray:
     if path.is_dir():
         from napari_cupre.io.omezarr import read_zarr_labels
 
-        values: np.ndarray = np.asarray(read_zarr_labels(path))
+        values: np.ndarray = np.asarray(read_zarr_labels(path, series).data)
     elif path.suffix.lower() in TIFF_SUFFIXES:
-        values = np.asarray(read_tiff(path, palette_as_colours=False).data)
+        found = choose_scenes(tiff_scenes(path), None, path.name)
+        if len(found) > 1 and series is None:
+            raise InputError(
+                f'"{path}" holds {len(found)} label images ({list_names(found)}): choose one with --series.'
+            )
+        chosen = series if len(found) > 1 else None
+        values = np.asarray(read_tiff(path, series=chosen, palette_as_colours=False).data)
     else:
-        values = _read_picture(path, palette_as_colours=False)
+        values, _ = _read_picture(path, palette_as_colours=False)
     if values.ndim >= 3 and values.shape[-1] in (3, 4) and path.is_file():
         colours = values[..., :3]
         if (colours != colours[..., :1]).any():
@@ -153,19 +246,22 @@ def _read_label_values(path: Path) -> np.ndarray:
     return values
 
 
-def _read_picture(path: Path, *, palette_as_colours: bool) -> np.ndarray:
-    """Pixels of a PNG, JPEG or BMP file, (Y, X) or (Y, X, 3 or 4)."""
+def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels of a PNG, JPEG or BMP file, (Y, X) or (Y, X, 3 or 4), and what is odd about it."""
     content = path.read_bytes()
     if _is_deep_colour_png(content):
         # Pillow reduces 16-bit colours to 8 bits.
         import imagecodecs
 
         pixels = imagecodecs.png_decode(content)
-        return pixels[..., 0] if pixels.shape[-1] == 2 else pixels
+        return (pixels[..., 0] if pixels.shape[-1] == 2 else pixels), ()
     try:
         with Image.open(path) as picture:
             mode = _plain_mode(picture, palette_as_colours)
-            return np.asarray(picture if mode == picture.mode else picture.convert(mode))
+            frames = getattr(picture, "n_frames", 1)
+            only = f'"{path.name}" holds {frames} pictures, of which the first is read: save it as TIFF.'
+            pixels = np.asarray(picture if mode == picture.mode else picture.convert(mode))
+            return pixels, (only,) if frames > 1 else ()
     except UnidentifiedImageError as error:
         raise InputError(f'"{path}" is no image of a known kind: give PNG, JPEG, TIFF or Zarr.') from error
     except Image.DecompressionBombError as error:

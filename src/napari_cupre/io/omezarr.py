@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import zarr
 from napari_cupre.data.axes import axes_from_labels, guess_axes
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
+from napari_cupre.io.files import natural_key, split_scene
+from napari_cupre.io.scenes import Scene, choose_scenes, list_names, name_scenes, what_is_left
 
 _CHUNK = 1024
 _MAX_LISTED_CHUNKS = 1_000_000
@@ -24,14 +27,22 @@ _MAX_COMPARED = 64
 """So many of the lacking chunks are compared with what lies beside them."""
 
 
-def read_zarr(path: Path, axes: str | None = None) -> CellImage:
+@dataclass(frozen=True)
+class _Image:
+    """One image of a Zarr hierarchy: an array, or one of the multiscale images of a group."""
+
+    node: Any
+    number: int = 0
+
+
+def read_zarr(path: Path, axes: str | None = None, *, series: str | int | None = None) -> CellImage:
     """Read the finest level of an OME-Zarr image, or a plain Zarr array, as a dask array.
 
     Parameters
     ----------
-    path : the folder of an image, of a plain array, or of a `bioformats2raw` collection, whose first image
-        is read.
+    path : the folder of an image, of a plain array, of a `bioformats2raw` collection, or of a plate or well.
     axes : letters that overrule what the file says.
+    series : name or number of the image, in a folder of several; None takes the first.
 
     Returns
     -------
@@ -41,28 +52,124 @@ def read_zarr(path: Path, axes: str | None = None) -> CellImage:
 
     Raises
     ------
-    InputError : a plate or group without an image, or metadata that do not fit.
+    InputError : a plate or group without an image, no such series, or metadata that do not fit.
     """
-    node: Any = zarr.open(str(path), mode="r")
+    folder = path if path.exists() else split_scene(path)[0]
+    node: Any = zarr.open(str(folder), mode="r")
+    found = _images(node, folder)
+    scenes = _scenes(found)
+    scene = choose_scenes(scenes, series, path.name)[0]
+    image = _read_one(found[scene.index][1], folder, path, axes)
+    if series is None:
+        image.notices = (*what_is_left(scenes, scene, path.name), *image.notices)
+    return image
+
+
+def zarr_scenes(path: Path) -> list[Scene]:
+    """The images of a Zarr folder; resolution levels are none.
+
+    Raises
+    ------
+    InputError : a plate or group without an image.
+    """
+    return _scenes(_images(zarr.open(str(path), mode="r"), path))
+
+
+def _scenes(found: Sequence[tuple[str, _Image]]) -> list[Scene]:
+    scenes, titles = [], []
+    for number, (key, image) in enumerate(found):
+        array, letters, title = _array_of(image)
+        scenes.append(Scene(title, number, letters, tuple(array.shape)))
+        titles.append(key)
+    # What lies in a folder of its own goes by that folder, labels and overviews by what they are called.
+    return [replace(scene, name=key or scene.name) for scene, key in zip(name_scenes(scenes), titles)]
+
+
+def _array_of(image: _Image) -> tuple[Any, str, str]:
+    """The finest level, its axes as far as they are known, and what the image is called."""
+    if isinstance(image.node, zarr.Array):
+        return image.node, "I" * (image.node.ndim - 2) + "YX", ""
+    multiscale = _ome_attributes(image.node)["multiscales"][image.number]
+    array: Any = image.node[multiscale["datasets"][0]["path"]]
+    entries = multiscale.get("axes") or []
+    named = [entry["name"] if isinstance(entry, Mapping) else entry for entry in entries]
+    letters = axes_from_labels(named) if len(named) == array.ndim else None
+    return array, letters or "I" * (array.ndim - 2) + "YX", str(multiscale.get("name") or "")
+
+
+def _images(node: Any, path: Path) -> list[tuple[str, _Image]]:
+    """All images below a group, with the folder of each; "" where several share one folder.
+
+    Raises
+    ------
+    InputError : there is none.
+    """
     if isinstance(node, zarr.Array):
-        return CellImage.from_array(
-            _lazy(node), axes, name=path.name, path=path, **_found_lacking(node, path)
-        )
+        return [("", _Image(node))]
     attributes = _ome_attributes(node)
-    if "bioformats2raw.layout" in attributes and "multiscales" not in attributes and "0" in node:
-        node = node["0"]
-    return _read_multiscale(node, path, axes)
+    if attributes.get("multiscales"):
+        return [("", _Image(node, number)) for number in range(len(attributes["multiscales"]))]
+    keys = [key for key in _image_keys(node, attributes) if key in node]
+    found = [(key, _Image(node[key])) for key in keys]
+    usable = [(key, image) for key, image in found if _is_image(image.node)]
+    if usable:
+        return usable
+    kind = "is a plate without a field that is there" if "plate" in attributes else "holds no OME-Zarr image"
+    inside = sorted(node.keys())
+    names = f" (it holds {', '.join(inside[:5])})" if inside else ""
+    raise InputError(f'"{path}" {kind}{names}: name the folder of one image in it.')
 
 
-def read_zarr_labels(path: Path) -> Any:
-    """The label image of an OME-Zarr as a dask array: the first under `labels/`, else the image itself."""
-    node: Any = zarr.open(str(path), mode="r")
-    if isinstance(node, zarr.Group) and "labels" in node:
-        group: Any = node["labels"]
-        names = _ome_attributes(group).get("labels") or sorted(group.group_keys())
-        if names:
-            return _read_multiscale(group[names[0]], path, None).data
-    return read_zarr(path).data
+def _is_image(node: Any) -> bool:
+    return isinstance(node, zarr.Array) or bool(_ome_attributes(node).get("multiscales"))
+
+
+def _image_keys(node: Any, attributes: Mapping[str, Any]) -> list[str]:
+    """Folders of the images in a plate, a well, or a collection of `bioformats2raw`."""
+    if "plate" in attributes:
+        wells = [well["path"] for well in attributes["plate"].get("wells", ())]
+        return [
+            f"{well}/{field}"
+            for well in wells
+            if well in node
+            for field in _image_keys(node[well], _ome_attributes(node[well]))
+        ]
+    if "well" in attributes:
+        return [str(field["path"]) for field in attributes["well"].get("images", ())]
+    children = sorted(node.keys(), key=lambda key: natural_key(Path(key)))
+    if "bioformats2raw.layout" in attributes:
+        listed = _ome_attributes(node["OME"]).get("series") if "OME" in node else None
+        return [str(key) for key in listed or children if key != "OME"]
+    arrays = [key for key in children if isinstance(node[key], zarr.Array)]
+    groups = [key for key in children if key not in arrays and key != "labels"]
+    images = [key for key in groups if _is_image(node[key])]
+    # A group of plain arrays says nothing; several of them may be anything, the levels of a pyramid as well.
+    return images or (arrays if len(arrays) == 1 else [])
+
+
+def read_zarr_labels(path: Path, series: str | int | None = None) -> CellImage:
+    """The label image of an OME-Zarr: that under `labels/`, else the image itself.
+
+    Raises
+    ------
+    InputError : there are several, and none of them is chosen.
+    """
+    folder = path if path.exists() else split_scene(path)[0]
+    node: Any = zarr.open(str(folder), mode="r")
+    if not (isinstance(node, zarr.Group) and "labels" in node):
+        return read_zarr(path, series=series)
+    group: Any = node["labels"]
+    names = list(_ome_attributes(group).get("labels") or sorted(group.group_keys()))
+    if not names:
+        return read_zarr(path, series=series)
+    scenes = [Scene(str(name), number, "", ()) for number, name in enumerate(names)]
+    if series is None and len(names) > 1:
+        raise InputError(
+            f'"{path}" holds {len(names)} label images ({list_names(scenes)}): name the folder of one, such '
+            f'as "{path / "labels" / names[0]}".'
+        )
+    chosen = choose_scenes(scenes, series, path.name)[0] if len(names) > 1 else scenes[0]
+    return _read_one(_Image(group[chosen.name]), folder, path, None)
 
 
 def _ome_attributes(node: Any) -> Mapping[str, Any]:
@@ -71,15 +178,17 @@ def _ome_attributes(node: Any) -> Mapping[str, Any]:
     return attributes.get("ome", attributes)
 
 
-def _read_multiscale(group: Any, path: Path, axes: str | None) -> CellImage:
-    """The finest level of an OME-Zarr image group."""
-    attributes = _ome_attributes(group)
+def _read_one(image: _Image, folder: Path, path: Path, axes: str | None) -> CellImage:
+    """The finest level of an image; `path` is what it is called, `folder` where the hierarchy lies."""
+    if isinstance(image.node, zarr.Array):
+        lacking = _found_lacking(image.node, folder)
+        return CellImage.from_array(_lazy(image.node), axes, name=path.name, path=path, **lacking)
+    attributes = _ome_attributes(image.node)
     if not attributes.get("multiscales"):
-        kind = "is a plate" if "plate" in attributes else "holds no OME-Zarr image"
-        raise InputError(f'"{path}" {kind}: name the folder of one image in it.')
-    multiscale = attributes["multiscales"][0]
+        raise InputError(f'"{path}" holds no OME-Zarr image: name the folder of one image in it.')
+    multiscale = attributes["multiscales"][image.number]
     dataset = multiscale["datasets"][0]
-    array = group[dataset["path"]]
+    array = image.node[dataset["path"]]
     # Up to 0.3 axes were names alone, from 0.4 on they are named, typed and have units.
     entries = multiscale.get("axes") or []
     named = [entry if isinstance(entry, Mapping) else {"name": entry} for entry in entries]
@@ -90,7 +199,7 @@ def _read_multiscale(group: Any, path: Path, axes: str | None) -> CellImage:
     steps = [*dataset.get("coordinateTransformations", ()), *multiscale.get("coordinateTransformations", ())]
     scale, translate = _transform(steps, array.ndim)
     known = letters or axes or guess_axes(array.shape)
-    image = CellImage.from_array(
+    result = CellImage.from_array(
         _lazy(array),
         known,
         scale=dict(zip(known, scale)),
@@ -98,10 +207,10 @@ def _read_multiscale(group: Any, path: Path, axes: str | None) -> CellImage:
         units={axis: entry.get("unit", "") for axis, entry in zip(known, named)},
         name=path.name,
         path=path,
-        **_found_lacking(array, path),
+        **_found_lacking(array, folder),
     )
-    image.guessed = letters is None and axes is None
-    return image if axes is None else image.with_axes(axes)
+    result.guessed = letters is None and axes is None
+    return result if axes is None else result.with_axes(axes)
 
 
 def _transform(steps: Sequence[Mapping[str, Any]], ndim: int) -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.ownership import owned_write
 
 SHORT_SIDE = 640  # of a panel, px; small images are magnified to about that
 GAP, CAPTION = 12, 40
@@ -32,7 +32,7 @@ def write_panels(path: str | os.PathLike[str], panels: Sequence[tuple[str, np.nd
         left = GAP + number * (width + GAP)
         pen.text((left, CAPTION / 2), caption, fill="black", font=font, anchor="lm")
         sheet.paste(Image.fromarray(picture), (left, CAPTION))
-    with atomic_write(path) as temporary:
+    with owned_write(path) as temporary:
         sheet.save(temporary, format="PNG", optimize=True)
 
 

@@ -2,10 +2,12 @@
 
 Two layouts are read:
 
-- JSON: `{"<image stem>": [polygon, ...], ...}`, a polygon being `[[y, x], ...]` in pixels;
-- GeoJSON (what QuPath writes): Polygon and MultiPolygon features with `[x, y]` coordinates in pixels.
-  A feature's property `image` (a stem or a file name) says which image it belongs to; without it,
+- JSON: `{"<image stem or file name>": [polygon, ...], ...}`, a polygon being `[[y, x], ...]`;
+- GeoJSON (what QuPath writes): Polygon and MultiPolygon features with `[x, y]` coordinates; their holes are
+  unknown. A feature's property `image` (a stem or a file name) says which image it belongs to; without it,
   the feature counts for the only image.
+
+Coordinates are in pixels from the image's corner, as ImageJ and QuPath count: the first pixel covers 0..1.
 """
 
 from __future__ import annotations
@@ -18,17 +20,36 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.errors import InputError
+from napari_cupre.io.file_names import parts_of
+from napari_cupre.io.files import image_stem
+from napari_cupre.io.importers.geojson import (
+    CONTAINERS,
+    is_geojson,
+    is_ignored_object,
+    object_type,
+    polygons_of,
+)
 
 Regions = dict[str, list[np.ndarray]]
 
+#: From corners of pixels to their centres. What is added puts centres on an edge to the side where ImageJ
+#: counts them, so that regions that share an edge share no pixel.
+_TO_CENTRES = np.array([-0.5 - 1e-6, -0.5 + 1e-6])
+
 
 def read_regions(path: Path, stems: Sequence[str]) -> Regions:
-    """Polygons of the known area by image stem; each float64 (n, 2) in pixel (y, x).
+    """Polygons of the known area by image stem.
 
     Parameters
     ----------
     path : the JSON or GeoJSON file.
-    stems : of the images that are used; each region must belong to one of them.
+    stems : of the images; each region must belong to one of them.
+
+    Returns
+    -------
+    dict of str to list of float64 (n, 2)
+        Corners y, x, where the centre of the first pixel is (0, 0). A polygon with holes walks around them,
+        too, so that what is inside by the even-odd rule is known.
 
     Raises
     ------
@@ -36,48 +57,94 @@ def read_regions(path: Path, stems: Sequence[str]) -> Regions:
         If the file is no such JSON, a polygon is none, or a region has no image.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"there is no regions file {path}; check the path.") from error
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); --regions takes JSON or GeoJSON.") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{path} holds no JSON object; see 'napari-cupre finetune --help' for the layout.")
-    pairs = _geojson(document, path, stems) if "type" in document else _by_stem(document, path)
+    if is_geojson(document):
+        pairs = _geojson(document, path, stems)
+    elif isinstance(document, dict) and "type" not in document:
+        pairs = _by_name(document, path, stems)
+    else:
+        raise InputError(
+            f"{path} holds no JSON object with regions; see 'napari-cupre finetune --help' for the layout."
+        )
     regions: Regions = {}
     for stem, polygon in pairs:
-        if stem not in stems:
-            raise InputError(
-                f"{path} has a region for {stem!r}, but there is no such image; its images are "
-                f"{', '.join(stems[:5])}{' ...' if len(stems) > 5 else ''}."
-            )
-        regions.setdefault(stem, []).append(_polygon(polygon, stem, path))
+        regions.setdefault(stem, []).append(polygon + _TO_CENTRES)
     return regions
 
 
-def _by_stem(document: dict[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
-    for stem, polygons in document.items():
+def _by_name(document: dict[str, Any], path: Path, stems: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    for name, polygons in document.items():
         if not isinstance(polygons, list):
-            raise InputError(f"{path} has no list of polygons at {stem!r}; each is [[y, x], ...].")
+            raise InputError(f"{path} has no list of polygons at {name!r}; each is [[y, x], ...].")
+        stem = _stem(name, path, stems)
         for polygon in polygons:
-            yield stem, polygon
+            yield stem, _polygon(polygon, name, path)
 
 
-def _geojson(document: dict[str, Any], path: Path, stems: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    for feature in _list(document.get("features", [document])):
-        geometry = _dict(_dict(feature).get("geometry", feature))
-        coordinates = _list(geometry.get("coordinates"))
-        if geometry.get("type") not in ("Polygon", "MultiPolygon"):
-            raise InputError(f"{path} holds a feature that is no Polygon; regions must be areas.")
-        stem = _stem(_dict(_dict(feature).get("properties")).get("image"), path, stems)
-        for rings in coordinates if geometry["type"] == "MultiPolygon" else [coordinates]:
-            outer = next(iter(_list(rings)), None)  # holes do not matter here
-            yield stem, [_list(point)[1::-1] for point in _list(outer)]
+def _geojson(document: Any, path: Path, stems: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    areas = 0
+    for feature in _features(document):
+        geometry = _dict(feature.get("geometry"))
+        is_area = geometry.get("type") in ("Polygon", "MultiPolygon")
+        if not is_area or object_type(feature) not in CONTAINERS or is_ignored_object(feature):
+            continue  # points, lines and what was detected say nothing about regions
+        areas += 1
+        image = _dict(feature.get("properties")).get("image")
+        stem = _only(path, stems) if image is None else _stem(str(image), path, stems)
+        try:
+            polygons = polygons_of(geometry)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise _no_polygon(stem, path) from error
+        if not polygons:
+            raise _no_polygon(stem, path)
+        for exterior, *holes in polygons:
+            yield stem, _with_holes(exterior, holes)[:, ::-1]
+    if not areas:
+        raise InputError(f"{path} holds no Polygon; regions must be areas.")
 
 
-def _stem(image: Any, path: Path, stems: Sequence[str]) -> str:
-    if image is not None:
-        return str(image) if str(image) in stems else Path(str(image)).stem
+def _features(document: Any) -> Iterator[dict[str, Any]]:
+    """All features of a document, bare geometries as features, without what lies within others."""
+    if isinstance(document, list):
+        for entry in document:
+            yield from _features(entry)
+    elif isinstance(document, dict):
+        inner = {"FeatureCollection": "features", "GeometryCollection": "geometries"}.get(
+            str(document.get("type"))
+        )
+        if inner is not None:
+            yield from _features(document.get(inner))
+        elif document.get("type") == "Feature":
+            yield document
+        else:
+            yield {"geometry": document}
+
+
+def _with_holes(exterior: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray:
+    """One way around a polygon and its holes: to each hole and back on the same line, which has no area."""
+    way = [exterior, exterior[:1]]
+    for hole in holes:
+        way += [hole, hole[:1], exterior[:1]]
+    return np.concatenate(way) if holes else exterior
+
+
+def _stem(name: str, path: Path, stems: Sequence[str]) -> str:
+    """The image that is called by its stem, its file name, or a path of any system."""
+    file = (parts_of(name) or (name,))[-1]
+    for stem in (name, file, image_stem(file)):
+        if stem in stems:
+            return stem
+    raise InputError(
+        f"{path} has a region for {name!r}, but there is no such image; its images are "
+        f"{', '.join(stems[:5])}{' ...' if len(stems) > 5 else ''}."
+    )
+
+
+def _only(path: Path, stems: Sequence[str]) -> str:
     if len(stems) != 1:
         raise InputError(
             f"{path} has a region without the property 'image', and there are {len(stems)} images; "
@@ -86,21 +153,19 @@ def _stem(image: Any, path: Path, stems: Sequence[str]) -> str:
     return stems[0]
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _polygon(points: Any, stem: str, path: Path) -> np.ndarray:
+def _polygon(points: Any, name: str, path: Path) -> np.ndarray:
     try:
         polygon = np.asarray(points, np.float64)
     except (TypeError, ValueError):
         polygon = np.empty(0)
     if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3 or not np.isfinite(polygon).all():
-        raise InputError(
-            f"{path} has a region of {stem!r} that is no polygon; it takes three or more points."
-        )
+        raise _no_polygon(name, path)
     return polygon
+
+
+def _no_polygon(name: str, path: Path) -> InputError:
+    return InputError(f"{path} has a region of {name!r} that is no polygon; it takes three or more points.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def save_shots(folder: str | Path, shots: Sequence[Shot]) -> None:
     folder = Path(folder)
     entries = []
     for shot in shots:
-        file = folder / f"{_digest(shot)}.npz"
+        file = folder / f"{shot_digest(shot)}.npz"
         if not file.exists():
             with atomic_write(file) as temporary:
                 np.savez_compressed(
@@ -45,6 +46,11 @@ def save_shots(folder: str | Path, shots: Sequence[Shot]) -> None:
     for file in folder.glob("*.npz"):
         if file.name not in listed:
             file.unlink()
+
+
+def has_shots(folder: str | Path) -> bool:
+    """Whether a training set lies in a folder."""
+    return (Path(folder) / _INDEX).is_file()
 
 
 def load_shots(folder: str | Path) -> list[Shot]:
@@ -77,9 +83,10 @@ def _load_shot(file: Path, name: str) -> Shot:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             image, labels, known = arrays["image"], arrays["labels"], arrays["known"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f'The annotated image "{file}" is missing or damaged: copy it anew.') from error
-    if image.ndim != 3 or image.dtype != np.float32 or labels.dtype != np.int32 or known.dtype != bool:
+    fits = image.ndim == 3 and image.shape[:2] == labels.shape == known.shape
+    if not fits or image.dtype != np.float32 or labels.dtype != np.int32 or known.dtype != bool:
         raise InputError(f'The file "{file}" holds no annotated image: remove it from the training set.')
     return Shot(np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))), labels, known, name)
 
@@ -90,7 +97,7 @@ def _without_copies(image: np.ndarray) -> np.ndarray:
     return grey if (image == grey).all() else image
 
 
-def _digest(shot: Shot) -> str:
+def shot_digest(shot: Shot) -> str:
     """Name of a shot's file: equal content, equal name."""
     digest = hashlib.sha256()
     for array in (shot.image, shot.labels, shot.known):

@@ -1,50 +1,209 @@
-"""TIFF as microscopes write it: OME-TIFF, ImageJ hyperstacks, pyramids, and label images in OME-TIFF."""
+"""TIFF as microscopes write it: OME-TIFF and its sets of files, ImageJ hyperstacks, slides with pyramids."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
-from napari_cupre.data.axes import AXIS_LETTERS, canonical_unit, guess_axes, micrometers_per, parse_axes
+from napari_cupre.data.axes import AXIS_LETTERS, guess_axes
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.colours import to_grey_or_rgb
+from napari_cupre.io.ome import (
+    OmeImage,
+    document_of,
+    missing_files,
+    ome_images,
+    ome_scales,
+    refuse_entities,
+    what_is_missing,
+)
+from napari_cupre.io.pixel_size import tiff_scales
+from napari_cupre.io.scenes import Scene, choose_scenes, name_scenes, what_is_left
+from napari_cupre.io.tiff_labels import write_labels
+
+__all__ = ["OpenTiff", "open_tiff", "read_tiff", "tiff_scenes", "write_labels"]
 
 LAZY_BYTES = 256 * 2**20
 """Images of more bytes than this are read plane by plane or tile by tile, on demand."""
 
-LARGEST_PLAIN_PIXEL = 20.0
-"""µm. A plain TIFF's resolution is a scale only below this; above, it is the dots per inch of a printout."""
-
-_MOST_PER_CENTIMETER = 2.0**32 - 1
-
 _CHUNK = 1024
-_COLOURS = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
-
-Scales = tuple[dict[str, float], dict[str, float], dict[str, str]]
-"""Scale, translate and units by axis letter."""
 
 
-def read_tiff(
-    path: Path, axes: str | None = None, *, palette_as_colours: bool = True, partial: bool = False
-) -> CellImage:
-    """Read the first series of a TIFF file, of a pyramid the finest level.
+@dataclass(frozen=True)
+class OpenTiff:
+    """A TIFF file with what its metadata say, wherever these lie.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    file : tifffile.TiffFile
+        Open.
+    scenes : list of Scene
+        The images that lie, at least in part, in this file.
+    series : list of tifffile.TiffPageSeries
+        Pixels of each, of a pyramid the finest level.
+    images : list of OmeImage or None
+        What OME-XML says of each.
+    uuid : str or None
+        Of the OME document.
+    no_metadata : str
+        Name of the metadata file that is not there, or "".
+    """
+
+    path: Path
+    file: tifffile.TiffFile
+    scenes: list[Scene]
+    series: list[Any]
+    images: list[OmeImage | None]
+    uuid: str | None = None
+    no_metadata: str = ""
+
+
+@contextmanager
+def open_tiff(path: Path, *, alone: bool = False) -> Iterator[OpenTiff]:
+    """Open a TIFF file.
 
     Parameters
     ----------
-    path : a TIFF, OME-TIFF or ImageJ file.
+    path : the file.
+    alone : take it by itself, also where its metadata say that it is one of a set.
+
+    Raises
+    ------
+    InputError
+        If its metadata are unsafe. What tifffile raises passes through.
+    """
+    with tifffile.TiffFile(path) as first:
+        text = first.pages.first.tags.valueof("ImageDescription", "")
+        refuse_entities(text, path)
+        document, no_metadata = document_of(path, first.ome_metadata) if _has_ome(first) else (None, "")
+        if document is None and not alone:
+            yield _opened(path, first, no_metadata)
+            return
+    with tifffile.TiffFile(path, omexml=document, _multifile=not alone) as second:
+        yield _opened(path, second, no_metadata)
+
+
+def _has_ome(file: tifffile.TiffFile) -> bool:
+    return bool(file.is_ome and file.ome_metadata)
+
+
+def _opened(path: Path, file: tifffile.TiffFile, no_metadata: str) -> OpenTiff:
+    every = [series.levels[0] for series in file.series]
+    described, uuid = ome_images(file.ome_metadata or "") if _has_ome(file) else ([], None)
+    images: list[OmeImage | None] = list(_matched(every, described)) if described else [None] * len(every)
+    if any(series.kind == "ome" for series in every):
+        own = [n for n, image in enumerate(images) if image is None or image.is_in(path, uuid)]
+        every, images = (
+            [every[n] for n in own or range(len(every))],
+            [images[n] for n in own or range(len(images))],
+        )
+    every, images = _without_levels(every, images)
+    found = [
+        Scene(
+            name=series.name or (image.name if image else ""),
+            index=n,
+            axes=series.axes,
+            shape=series.shape,
+            is_extra=_is_marked(series),
+            identity=_identity(path, image, uuid),
+        )
+        for n, (series, image) in enumerate(zip(every, images))
+    ]
+    return OpenTiff(path, file, name_scenes(found), every, images, uuid, no_metadata)
+
+
+def _matched(series: Sequence[Any], images: Sequence[OmeImage]) -> Iterator[OmeImage | None]:
+    """What describes each series; tifffile leaves out images without pixels."""
+    if all(each.kind != "ome" for each in series):
+        yield from (images[0] if len(images) == 1 else None for _ in series)
+        return
+    left = list(images)
+    for n, each in enumerate(series):
+        spare = len(left) - (len(series) - n)
+        fitting = [i for i, image in enumerate(left[: spare + 1]) if image.name == each.name] or [0]
+        yield left[fitting[0]] if left else None
+        del left[: fitting[0] + 1]
+
+
+def _without_levels(
+    series: list[Any], images: list[OmeImage | None]
+) -> tuple[list[Any], list[OmeImage | None]]:
+    """Leave out what is another picture at a lower resolution, in whatever order a writer put them."""
+    if any(each.kind not in ("generic", "uniform", "shaped") for each in series):
+        return series, images
+    kept = [n for n, each in enumerate(series) if not any(_is_level_of(each, other) for other in series)]
+    return [series[n] for n in kept], [images[n] for n in kept]
+
+
+def _is_level_of(small: Any, large: Any) -> bool:
+    if small.axes != large.axes or small.dtype != large.dtype or len(small.shape) != len(large.shape):
+        return False
+    sides = {axis: (few, many) for axis, few, many in zip(small.axes, small.shape, large.shape)}
+    if any(few != many for axis, (few, many) in sides.items() if axis not in "YX"):
+        return False
+    factor = sides["Y"][1] / sides["Y"][0]
+    if factor < 1.9 or abs(factor - round(factor)) * sides["Y"][0] > 1:
+        return False
+    return all(abs(many - few * round(factor)) <= round(factor) for few, many in (sides["Y"], sides["X"]))
+
+
+def _identity(path: Path, image: OmeImage | None, uuid: str | None) -> tuple[Any, ...] | None:
+    """What an image has in common in all files of its set; None of one that is whole in this file."""
+    if image is None or not image.others(path, uuid):
+        return None
+    if path.name not in dict(image.files) and missing_files(image, path, uuid):
+        return None  # a renamed file of a set that is not here
+    return (str(path.parent.resolve()), image.files, image.number)
+
+
+def _is_marked(series: Any) -> bool:
+    """Whether the file says that a picture is a smaller version or a macro picture."""
+    return bool(int(series.keyframe.subfiletype or 0) & (1 | 8)) and series.kind != "ome"
+
+
+def tiff_scenes(path: Path) -> list[Scene]:
+    """The images of a TIFF file; levels of pyramids are none.
+
+    Raises
+    ------
+    Exception
+        What tifffile raises for a damaged file.
+    """
+    with _listening(path, []), open_tiff(path) as opened:
+        return opened.scenes
+
+
+def read_tiff(
+    path: Path,
+    axes: str | None = None,
+    *,
+    series: str | int | None = None,
+    palette_as_colours: bool = True,
+    partial: bool = False,
+    alone: bool = False,
+) -> CellImage:
+    """Read one image of a TIFF file, of a pyramid the finest level.
+
+    Parameters
+    ----------
+    path : a TIFF, OME-TIFF or ImageJ file; any file of an OME-TIFF set stands for the set.
     axes : letters that overrule what the file says. With "S" they name the dimensions as they are returned,
         colour samples last; without it as they lie in the file, where samples may come first.
-    palette_as_colours : False returns the indices of a palette picture, as label images need.
+    series : name or number of the image; None takes the first that is no thumbnail.
+    palette_as_colours : False returns the values as they are stored, as label images need.
     partial : leave damaged pages of a stack at zero and name them in the image's `lacks`.
+    alone : see `open_tiff`.
 
     Returns
     -------
@@ -53,39 +212,27 @@ def read_tiff(
 
     Raises
     ------
-    InputError : truncated or hostile metadata, or axes that do not fit. Whatever tifffile raises for
-        damaged pixels passes through; `read_image` names the file.
+    InputError : truncated or hostile metadata, missing files of a set, or axes or a series that do not fit.
+        Whatever tifffile raises for damaged pixels passes through; `read_image` names the file.
     """
     notices: list[str] = []
-    lost: list[int] = []
-    with _listening(path, notices, partial) as damages, tifffile.TiffFile(path) as file:
-        _refuse_entities(file, path)
-        series = file.series[0].levels[0]
-        page = series.keyframe
-        letters = series.axes
-        scales = _scales(file)
-        palette = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
-        colours = page.photometric in _COLOURS
-        data: Any
-        if series.size * series.dtype.itemsize > LAZY_BYTES:
-            data = _open_lazily(path, series)
-        elif partial and len(series.shape) > len(page.shape):
-            data, lost = _read_pages(path, series)
-        else:
-            data = series.asarray()
-    if palette_as_colours and palette is not None and not file.is_imagej:
-        # ImageJ's look-up tables colour grey values for display; other programs' palettes are the picture.
-        data = _apply_palette(data, palette)
-        letters, colours = letters + "S", True
-    if axes is not None and "S" not in axes.upper():
-        letters = letters.replace("S", "C")  # the user names the file's own dimensions, none as colours
-    else:
-        data, letters = _samples_last(data, letters, colours)
+    with _listening(path, notices) as damages, open_tiff(path, alone=alone) as opened:
+        scene = choose_scenes(opened.scenes, series, path.name)[0]
+        chosen, described = opened.series[scene.index], opened.images[scene.index]
+        scales = tiff_scales(opened.file) if described is None else ome_scales(described.pixels)
+        data, lost = _pixels(path, chosen, partial)
+        data, letters = _meaningful(data, chosen, axes, palette_as_colours, bool(opened.file.is_imagej))
+        missing = [] if described is None or alone else missing_files(described, path, opened.uuid)
+        total = 0 if described is None else len(dict(described.files))
+        odd = _oddities(opened, scene, series)
+    lacks = what_is_missing(path, missing, total) if missing else _what_is_lost(path, lost, damages)
+    if lacks and not partial:
+        raise InputError(lacks)
     known = not set(letters) - set(AXIS_LETTERS) and len(set(letters)) == len(letters)
-    scale, translate, units = scales
     if not known and axes is None:
         # Pages without a meaning ("I", "Q") are told apart by their number alone.
         letters = guess_axes(data.shape, rgb="S" in letters)
+    scale, translate, units = scales
     image = CellImage(
         data=data,
         axes=letters if known or axes is None else axes,
@@ -95,10 +242,49 @@ def read_tiff(
         name=path.name,
         path=path,
         guessed=not known and axes is None,
-        notices=tuple(notices),
-        lacks=_what_is_lost(path, lost, is_cut=bool(damages)),
+        notices=tuple(odd if missing else [*odd, *notices]),
+        lacks=lacks,
     )
+    if axes is not None and "S" in letters and len(axes) == data.ndim - 1:
+        axes += "S"  # what the user calls rows and columns is a picture by its palette
     return image if axes is None else image.with_axes(axes)
+
+
+def _meaningful(
+    data: Any, series: Any, axes: str | None, as_colours: bool, is_imagej: bool
+) -> tuple[Any, str]:
+    """Pixels as grey values, colours or channels, and their axes."""
+    letters = series.axes
+    if axes is not None and "S" not in axes.upper():
+        letters = letters.replace("S", "C")  # the user names the file's own dimensions, none as colours
+    elif "S" in letters:
+        position = letters.index("S")
+        order = [axis for axis in range(len(letters)) if axis != position] + [position]
+        data, letters = data.transpose(order), letters.replace("S", "") + "S"
+    if as_colours:
+        return to_grey_or_rgb(data, letters, series.keyframe, is_imagej=is_imagej)
+    if letters.endswith("S") and data.shape[-1] not in (3, 4) and "C" not in letters:
+        letters = letters[:-1] + "C"
+    return data, letters
+
+
+def _oddities(opened: OpenTiff, scene: Scene, series: str | int | None) -> list[str]:
+    name = opened.path.name
+    odd = [] if series is not None else what_is_left(opened.scenes, scene, name)
+    if opened.no_metadata:
+        odd.append(
+            f'"{name}" has its metadata in "{opened.no_metadata}", which is not beside it: copy it there, or '
+            f"name the axes."
+        )
+    return odd
+
+
+def _pixels(path: Path, series: Any, partial: bool) -> tuple[Any, list[int]]:
+    if series.size * series.dtype.itemsize > LAZY_BYTES:
+        return _open_lazily(series), []
+    if partial and len(series.shape) > len(series.keyframe.shape):
+        return _read_pages(path, series)
+    return series.asarray(), []
 
 
 def _read_pages(path: Path, series: Any) -> tuple[np.ndarray, list[int]]:
@@ -135,23 +321,23 @@ def _read_page(page: Any, into: np.ndarray) -> bool:
     return True
 
 
-def _what_is_lost(path: Path, lost: list[int], is_cut: bool) -> str:
+def _what_is_lost(path: Path, lost: list[int], damages: list[str]) -> str:
     """One sentence on a damaged stack; "" on a sound one."""
     if lost:
         which = ", ".join(str(number + 1) for number in lost[:5]) + (", ..." if len(lost) > 5 else "")
         return f'"{path.name}" is damaged, of its pages {which} cannot be read: copy it anew.'
-    return f'"{path.name}" is truncated, pages beyond its end are lost: copy it anew.' if is_cut else ""
+    if any("offset" in damage for damage in damages):
+        return f'"{path.name}" is truncated, pages beyond its end are lost: copy it anew.'
+    if damages:
+        return f'"{path.name}" holds fewer planes than its metadata say, the others are empty: copy it anew.'
+    return ""
 
 
 @contextmanager
-def _listening(path: Path, notices: list[str], partial: bool) -> Iterator[list[str]]:
+def _listening(path: Path, notices: list[str]) -> Iterator[list[str]]:
     """Collect what tifffile merely logs: it returns the pages before a cut as if they were all.
 
     Yields the list of damages, which fills as the file is read.
-
-    Raises
-    ------
-    InputError : pages or tags that lie outside the file, unless parts of it are wanted.
     """
     reader = threading.get_ident()
     damages: list[str] = []
@@ -160,7 +346,8 @@ def _listening(path: Path, notices: list[str], partial: bool) -> Iterator[list[s
         def emit(self, record: logging.LogRecord) -> None:
             if record.thread == reader:
                 message = record.getMessage()
-                (damages if "offset" in message else notices).append(message)
+                is_damage = any(word in message for word in ("offset", "zeroed", "out of range"))
+                (damages if is_damage else notices).append(message)
 
     listener = Listener(logging.WARNING)
     log = logging.getLogger("tifffile")
@@ -169,29 +356,27 @@ def _listening(path: Path, notices: list[str], partial: bool) -> Iterator[list[s
         yield damages
     finally:
         log.removeHandler(listener)
-    if damages and not partial:
-        raise InputError(f'"{path}" is truncated, parts of the image lie beyond its end: copy it anew.')
     notices[:] = [f'"{path.name}" is unusual TIFF: {notice}' for notice in notices]
 
 
-def _refuse_entities(file: tifffile.TiffFile, path: Path) -> None:
-    """XML that defines entities can grow to any size when it is parsed; no microscope writes it."""
-    text = file.pages.first.tags.valueof("ImageDescription", "")
-    if isinstance(text, str) and ("<!ENTITY" in text or "<!DOCTYPE" in text):
-        raise InputError(f'"{path}" holds unsafe XML metadata and is not read: save it anew without them.')
-
-
-def _open_lazily(path: Path, series: Any) -> Any:
-    """The pixels of a series as a dask array that opens the file by itself."""
+def _open_lazily(series: Any) -> Any:
+    """The pixels of a series as a dask array that opens its files by itself."""
     # Both take long to import, and only big images need them.
     import dask.array as da
     import zarr
 
     if series.dataoffset is not None:
-        source: Any = tifffile.memmap(path, series=0, level=0, mode="r")
+        file = series.keyframe.parent
+        source: Any = np.memmap(
+            file.filehandle.path,
+            series.dtype.newbyteorder(file.byteorder),
+            "r",
+            series.dataoffset,
+            series.shape,
+        )
         stored: Sequence[int] = (1,) * source.ndim
     else:
-        source = zarr.open(tifffile.imread(path, series=0, level=0, aszarr=True), mode="r")
+        source = zarr.open(series.aszarr(level=0), mode="r")
         stored = source.chunks
     # Several tiles or strips make one chunk, so that the graph of a slide stays small.
     plane = {letter: axis for axis, letter in enumerate(series.axes) if letter in "YXS"}
@@ -200,207 +385,3 @@ def _open_lazily(path: Path, series: Any) -> Any:
         for axis, (size, chunk) in enumerate(zip(source.shape, stored))
     ]
     return da.from_array(source, chunks=tuple(chunks), name=False)
-
-
-def _apply_palette(data: Any, palette: np.ndarray) -> Any:
-    """Colours (..., 3) uint8 of palette indices; `palette` is uint16 (3, n)."""
-    table = (palette.T >> 8).astype(np.uint8)
-    if isinstance(data, np.ndarray):
-        return table[data]
-    return data.map_blocks(
-        lambda block: table[block], dtype=np.uint8, new_axis=data.ndim, chunks=(*data.chunks, (3,))
-    )
-
-
-def _samples_last(data: Any, letters: str, colours: bool) -> tuple[Any, str]:
-    """Move samples behind the other axes, and call them channels if they are no RGB(A)."""
-    if "S" not in letters:
-        return data, letters
-    position = letters.index("S")
-    order = [axis for axis in range(len(letters)) if axis != position] + [position]
-    data, letters = data.transpose(order), letters.replace("S", "") + "S"
-    if (not colours or data.shape[-1] not in (3, 4)) and "C" not in letters:
-        letters = letters[:-1] + "C"
-    return data, letters
-
-
-# --- scale ----------------------------------------------------------------------------------------
-
-
-def _scales(file: tifffile.TiffFile) -> Scales:
-    if file.is_ome and file.ome_metadata:
-        return _ome_scales(file.ome_metadata)
-    if file.is_imagej and file.imagej_metadata:
-        return _imagej_scales(file, file.imagej_metadata)
-    return _plain_scales(file)
-
-
-def _ome_scales(xml: str) -> Scales:
-    """PhysicalSize, TimeIncrement and the position of the first plane, of the first image."""
-    scale: dict[str, float] = {}
-    translate: dict[str, float] = {}
-    units: dict[str, str] = {}
-    elements = list(ElementTree.fromstring(xml).iter())
-    pixels = next((element for element in elements if element.tag.endswith("}Pixels")), None)
-    if pixels is None:
-        return scale, translate, units
-    plane = next((element for element in pixels if element.tag.endswith("}Plane")), None)
-    for axis in "ZYX":
-        size = _positive(pixels.get(f"PhysicalSize{axis}"))
-        if size is None:
-            continue
-        scale[axis], units[axis] = size, canonical_unit(pixels.get(f"PhysicalSize{axis}Unit", "um"))
-        position = None if plane is None else plane.get(f"Position{axis}")
-        if position is not None and plane is not None:
-            unit = canonical_unit(plane.get(f"Position{axis}Unit"))
-            translate[axis] = float(position) * _ratio(unit, units[axis])
-    interval = _positive(pixels.get("TimeIncrement"))
-    if interval is not None:
-        scale["T"], units["T"] = interval, canonical_unit(pixels.get("TimeIncrementUnit", "s"))
-    return scale, translate, units
-
-
-def _imagej_scales(file: tifffile.TiffFile, metadata: Mapping[str, Any]) -> Scales:
-    scale: dict[str, float] = {}
-    unit = canonical_unit(metadata.get("unit"))
-    units = dict.fromkeys("ZYX", unit)
-    for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
-        per_unit = _rational(file, tag)
-        if per_unit and (unit != "pixel" or per_unit != 1):
-            scale[axis] = 1 / per_unit
-    spacing = _positive(metadata.get("spacing"))
-    if spacing is not None:
-        scale["Z"] = spacing
-    interval = _positive(metadata.get("finterval"))
-    if interval is not None:
-        scale["T"], units["T"] = interval, canonical_unit(metadata.get("tunit", "s"))
-    return scale, {}, units
-
-
-def _plain_scales(file: tifffile.TiffFile) -> Scales:
-    """The resolution of a file without metadata, if it can be that of a microscope."""
-    unit = file.pages.first.tags.valueof("ResolutionUnit", 0)
-    micrometers = {2: 25400.0, 3: 1e4}.get(int(unit or 0))
-    x, y = _rational(file, "XResolution"), _rational(file, "YResolution")
-    if not (micrometers and x and y) or max(micrometers / x, micrometers / y) > LARGEST_PLAIN_PIXEL:
-        return {}, {}, {}
-    return {"Y": micrometers / y, "X": micrometers / x}, {}, dict.fromkeys("YX", "micrometer")
-
-
-def _rational(file: tifffile.TiffFile, tag: str) -> float | None:
-    """Value of a resolution tag in pixels per unit, None if there is none."""
-    value = file.pages.first.tags.valueof(tag)
-    return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and all(value) else None
-
-
-def _positive(value: Any) -> float | None:
-    """A number above zero, or None; writers fill unknown sizes with 0 or nothing."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) and number > 0 else None
-
-
-def _ratio(unit: str, other: str) -> float:
-    """How many of `other` one `unit` is; 1 where one of them is no length."""
-    first, second = micrometers_per(unit), micrometers_per(other)
-    return first / second if first and second else 1.0
-
-
-# --- writing --------------------------------------------------------------------------------------
-
-
-def write_labels(
-    path: str | Path,
-    labels: np.ndarray,
-    scale: Mapping[str, float] | None = None,
-    units: Mapping[str, str] | None = None,
-    translate: Mapping[str, float] | None = None,
-    axes: str | None = None,
-    description: str = "",
-) -> None:
-    """Write a label image as a deflated int32 OME-TIFF, whole or not at all.
-
-    Parameters
-    ----------
-    path : the file to write.
-    labels : whole numbers over `axes`, e.g. (Y, X) or (T, Z, Y, X).
-    scale, units, translate : by axis letter, as in `CellImage`; what is missing is 1, "pixel", 0.
-    axes : letters out of T, Z, Y, X; None takes the last ones of "TZYX".
-    description : of the image, in the OME metadata.
-
-    Raises
-    ------
-    InputError : axes that do not fit.
-    EnvironmentFault : full or read-only disk; an older file of that name is kept.
-    """
-    labels = np.asarray(labels, np.int32)
-    axes = parse_axes(axes or "TZYX"[-labels.ndim :], labels.ndim)
-    scale, units, translate = scale or {}, units or {}, translate or {}
-    options: dict[str, Any] = {}
-    per_centimeter = [_per_centimeter(scale.get(axis, 1.0), units.get(axis, "pixel")) for axis in "XY"]
-    # Read by programs that know no OME; a ratio of 32-bit numbers, so that it has an end on either side.
-    if all(each and 1 / _MOST_PER_CENTIMETER < each < _MOST_PER_CENTIMETER for each in per_centimeter):
-        options = {"resolution": tuple(per_centimeter), "resolutionunit": "CENTIMETER"}
-    metadata = _ome_metadata(axes, labels, scale, units, translate) | {"Name": Path(path).name}
-    metadata |= {"Description": description} if description else {}
-    with atomic_write(path) as temporary:
-        tifffile.imwrite(
-            temporary,
-            labels,
-            ome=True,
-            photometric="minisblack",
-            compression="zlib",
-            metadata=metadata,
-            **options,
-        )
-
-
-def _ome_metadata(
-    axes: str,
-    labels: np.ndarray,
-    scale: Mapping[str, float],
-    units: Mapping[str, str],
-    translate: Mapping[str, float],
-) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": axes}
-    planes = labels.size // (labels.shape[axes.index("Y")] * labels.shape[axes.index("X")])
-    positions: dict[str, Any] = {}
-    for axis in axes:
-        unit = _OME_UNITS.get(canonical_unit(units.get(axis)), units.get(axis))
-        if axis == "T":
-            metadata["TimeIncrement"] = float(scale.get("T", 1.0))
-            if unit not in (None, "pixel"):
-                metadata["TimeIncrementUnit"] = unit
-            continue
-        metadata[f"PhysicalSize{axis}"] = float(scale.get(axis, 1.0))
-        metadata[f"PhysicalSize{axis}Unit"] = unit or "pixel"
-        if translate.get(axis):
-            positions[f"Position{axis}"] = [float(translate[axis])] * planes
-            positions[f"Position{axis}Unit"] = [unit or "pixel"] * planes
-    if positions:
-        metadata["Plane"] = positions
-    return metadata
-
-
-_OME_UNITS = {
-    "pixel": "pixel",
-    "angstrom": "\u00c5",
-    "nanometer": "nm",
-    "micrometer": "\u00b5m",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-    "inch": "in",
-    "microsecond": "\u00b5s",
-    "millisecond": "ms",
-    "second": "s",
-    "minute": "min",
-    "hour": "h",
-}
-
-
-def _per_centimeter(scale: float, unit: str) -> float | None:
-    micrometers = micrometers_per(unit)
-    return 1e4 / (scale * micrometers) if micrometers and scale > 0 else None

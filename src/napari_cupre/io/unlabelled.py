@@ -151,7 +151,9 @@ class UnlabelledIndex:
     def _query(self, sql: str, values: tuple[int, ...] = ()) -> tuple:
         # A connection must not be used in a forked worker: each process opens its own.
         if self._connection is None or self._pid != os.getpid():
-            self._connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False)
+            self._connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            )
             self._pid = os.getpid()
         row = self._connection.execute(sql, values).fetchone()
         if row is None:

@@ -15,8 +15,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.normalise import Stretch
-from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES
-from napari_cupre.io.images import read_image
+from napari_cupre.io.images import read_image, scenes
 
 
 @dataclass
@@ -123,18 +122,6 @@ def image_size(path: Path) -> tuple[int, int]:
 
     Raises whatever the reader of the format raises.
     """
-    suffix = path.suffix.lower()
-    if suffix in PICTURE_SUFFIXES:
-        from PIL import Image
-
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    if suffix in TIFF_SUFFIXES:
-        import tifffile
-
-        with tifffile.TiffFile(path) as tif:
-            series = tif.series[0]
-            sizes = dict(zip(series.axes.upper(), series.shape))
-            return int(sizes["Y"]), int(sizes["X"])
-    sizes = read_image(path).sizes
+    scene = next(scene for scene in scenes(path) if not scene.is_extra)
+    sizes = dict(zip(scene.axes, scene.shape))
     return sizes["Y"], sizes["X"]

@@ -14,6 +14,7 @@ from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.engine import HeadEngine
+from napari_cupre.model.loose import boxes_around_clicks, drawn_boxes
 from napari_cupre.model.pool import RegionPool
 from napari_cupre.model.rpn import KNOWN_SHARE
 from napari_cupre.model.suppress import suppress
@@ -137,7 +138,10 @@ class InstanceHeads(nn.Module):
         size: tuple[int, int],
         targets: list[Target],
     ) -> dict[str, Tensor]:
-        """Losses "score", "box" and "mask" of sampled proposals."""
+        """Losses "score", "box" and "mask" of sampled proposals.
+
+        The box and mask heads learn from prompts too: boxes as people draw them, and boxes around clicks.
+        """
         sizes = [size] * len(targets)
         samples = [self._sample(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
         rois, kinds, matched = (list(parts) for parts in zip(*samples, strict=True))
@@ -149,6 +153,7 @@ class InstanceHeads(nn.Module):
         truth = [_rows(target.boxes, match) for target, match in zip(targets, matched, strict=True)]
         wanted = torch.cat(self.coder.encode(truth, rois))[positive]
         error = F.smooth_l1_loss(offsets[positive], wanted, beta=1 / 9, reduction="sum")
+        error = error + self._prompt_error(features, size, targets)
         losses["box"] = error / max(len(kind), 1) + zero
         losses["mask"] = self._mask_loss(features, rois, kinds, matched, sizes, targets) + zero
         return losses
@@ -168,6 +173,20 @@ class InstanceHeads(nn.Module):
         chosen = torch.cat([cells, background])
         return boxes[chosen], kind[chosen], matched[chosen]
 
+    def _prompt_error(
+        self, features: dict[str, Tensor], size: tuple[int, int], targets: list[Target]
+    ) -> Tensor:
+        """Summed error of what the box head makes of boxes around clicks, in up to an eighth as many cells as
+        proposals are sampled. How sure it is to be of these is not taught: they fit badly on purpose."""
+        limit = max(self.config.roi_batch // 8, 1)
+        truth = [t.boxes[_random_rows(torch.ones_like(t.ids, dtype=torch.bool), limit)] for t in targets]
+        if not any(len(boxes) for boxes in truth):
+            return next(self.box.parameters()).sum() * 0.0
+        clicked = [boxes_around_clicks(boxes, size) for boxes in truth]
+        _, offsets = self.box(self.box_pool(features, clicked, [size] * len(targets)))
+        wanted = torch.cat(self.coder.encode(truth, clicked))
+        return F.smooth_l1_loss(offsets, wanted, beta=1 / 9, reduction="sum")
+
     def _mask_loss(
         self,
         features: dict[str, Tensor],
@@ -179,7 +198,10 @@ class InstanceHeads(nn.Module):
     ) -> Tensor:
         limit = self.config.mask_batch
         cells = [torch.nonzero(kind > 0)[:limit, 0] for kind in kinds]
-        boxes = [box[rows] for box, rows in zip(rois, cells, strict=True)]
+        boxes = [
+            _half_drawn(box[rows], target.boxes[match[rows]], sizes[0])
+            for box, rows, match, target in zip(rois, cells, matched, targets, strict=True)
+        ]
         if not any(len(rows) for rows in cells):
             return next(self.mask.parameters()).sum() * 0.0
         logits = self.mask(self.mask_pool(features, boxes, sizes))
@@ -222,6 +244,21 @@ class InstanceHeads(nn.Module):
             self._best(Detections(box.float().cpu(), value.float().cpu(), kind.cpu(), mask), size)
             for (box, value, kind), mask in zip(kept, masks, strict=True)
         ]
+
+    def mend(
+        self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Better boxes for boxes (N, 4) of one image by the box head, their scores and classes (from 1)."""
+        scores, offsets = self._scores(features, [boxes], [size], engine)
+        value, kind = scores.softmax(1)[:, 1:].max(dim=1)
+        mended = self.coder.decode(offsets, [boxes])[:, 0] if len(boxes) else boxes
+        return clip_boxes_to_image(mended, size), value, kind + 1
+
+    def outline(
+        self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
+    ) -> Tensor:
+        """The masks (N, 28, 28) of the cells in boxes (N, 4) of one image, on the processor."""
+        return self._masks(features, [boxes], [size], engine)[0]
 
     def _best(self, found: Detections, size: tuple[int, int]) -> Detections:
         """Each cell once."""
@@ -301,6 +338,13 @@ def _random_rows(mask: Tensor, limit: int) -> Tensor:
     """Up to `limit` random rows where `mask` holds."""
     rows = torch.nonzero(mask)[:, 0]
     return rows[torch.randperm(len(rows), device=rows.device)[:limit]]
+
+
+def _half_drawn(rois: Tensor, truth: Tensor, size: tuple[int, int]) -> Tensor:
+    """Every second region replaced by the box that a person might draw around its cell."""
+    regions = rois.clone()
+    regions[1::2] = drawn_boxes(truth[1::2], size)
+    return regions
 
 
 def _rows(boxes: Tensor, rows: Tensor) -> Tensor:

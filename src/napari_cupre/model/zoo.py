@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 
-from napari_cupre.errors import InputError, ModelFileError
+from napari_cupre.errors import InputError, ModelFileError, unwritable
 from napari_cupre.model.config import preset
+from napari_cupre.model.runs import delete_run, list_runs
 
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model, ModelInfo
@@ -102,9 +103,9 @@ def _random_preset(name: str) -> str:
 
 
 def free_name(wanted: str) -> str:
-    """`wanted` as a file stem that is neither reserved nor taken, numbered where it is."""
+    """`wanted` as a file stem that no model and no training has, numbered where one has."""
     stem = re.sub(r"[^\w.-]+", "-", wanted).strip("-.") or "model"
-    taken = {entry.name for entry in list_models()}
+    taken = {entry.name for entry in list_models()} | {run.name for run in list_runs(user_folder())}
     if stem not in taken:
         return stem
     number = 2
@@ -129,12 +130,25 @@ def add_model(path: str | os.PathLike[str], name: str | None = None) -> ZooEntry
 
 
 def remove_model(name: str) -> Path:
-    """Delete one of the user's own models; the bundled one and files elsewhere are refused."""
+    """Delete one of the user's own models with its training; the bundled one and files elsewhere are refused.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it is being trained.
+    EnvironmentFault
+        If it cannot be deleted.
+    """
     path = user_path(name)
-    if name in (BUNDLED, SCRATCH) or not path.is_file():
-        own = [e.name for e in list_models() if e.name not in (BUNDLED, SCRATCH)]
-        raise InputError(f"{name!r} is not one of your models ({', '.join(own) or 'you have none'}).")
-    path.unlink()
+    runs = list_runs(user_folder())
+    if name in (BUNDLED, SCRATCH) or not (path.is_file() or name in {run.name for run in runs}):
+        own = {e.name for e in list_models() if e.name not in (BUNDLED, SCRATCH)} | {run.name for run in runs}
+        raise InputError(f"{name!r} is not one of your models ({', '.join(sorted(own)) or 'you have none'}).")
+    delete_run(path)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, is_out_of_memory, training_dtype
+from napari_cupre.model.heads import InstanceHeads
 from napari_cupre.model.memory import keep_large_blocks, trim
 from napari_cupre.model.network import Detections
 from napari_cupre.prediction.stitch import Found
@@ -25,6 +27,25 @@ PIXELS_AT_ONCE = {"cpu": 1 << 20, "mps": 1 << 22, "cuda": 1 << 23}
 
 PIXELS_BETWEEN_TRIMS = 1 << 24
 """Network pixels on a processor after which unused memory goes back to the system: some twenty tiles."""
+
+
+class Features(NamedTuple):
+    """What the network makes of one piece of an image; its heads read cells off it.
+
+    Attributes
+    ----------
+    maps : (1, C, Y, X) of each pyramid level, finest first, on the model's device.
+    size : (Y, X) of the piece in network px.
+    factor : network px per px of the piece.
+    """
+
+    maps: dict[str, Tensor]
+    size: tuple[int, int]
+    factor: float
+
+    @property
+    def bytes(self) -> int:
+        return sum(level.numel() * level.element_size() for level in self.maps.values())
 
 
 class Detector:
@@ -77,12 +98,71 @@ class Detector:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if len(pieces) == 1:
-            raise EnvironmentFault(
-                f"A piece of {pieces[0].shape[0]} x {pieces[0].shape[1]} px does not fit into the memory of "
-                f"{self.device}: choose a smaller tile."
-            )
+            raise self._too_large(pieces[0])
         half = len(pieces) // 2
         return self(pieces[:half], factor, score) + self(pieces[half:], factor, score)
+
+    def features(self, piece: np.ndarray, factor: float) -> Features:
+        """What the network makes of one piece, to read cells off it with `mended` and `outlined`.
+
+        Parameters
+        ----------
+        piece : float32 (Y, X, 3), normalised.
+        factor : network px per image px.
+
+        Raises
+        ------
+        EnvironmentFault
+            If the piece is too large for the device's memory.
+        """
+        batch = torch.from_numpy(np.ascontiguousarray(piece))[None]
+        try:
+            images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
+            with torch.inference_mode(), autocast(self.device, self._dtype):
+                maps = (self.engine or self.model.network).maps(images).features
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._too_large(piece) from error
+        self._tidy(images)
+        # Regions are pooled from channels that lie together.
+        maps = {name: level.contiguous(memory_format=torch.channels_last) for name, level in maps.items()}
+        return Features(maps, (images.shape[2], images.shape[3]), factor)
+
+    def mended(self, features: Features, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the box head makes of boxes (N, 4) in px of the piece.
+
+        Returns
+        -------
+        Boxes float32 (N, 4), scores float32 (N,) of the boxes as they were, and classes int64 (N,), 1-based.
+        """
+        with torch.inference_mode(), autocast(self.device, self._dtype):
+            given = self._in_network(features, boxes)
+            found = self._heads.mend(features.maps, given, features.size, self.engine or self._heads)
+        mended, scores, classes = (part.float().cpu().numpy() for part in found)
+        return mended / np.float32(features.factor), scores, classes.astype(np.int64)
+
+    def outlined(self, features: Features, boxes: np.ndarray) -> np.ndarray:
+        """The mask of the cell in each box (N, 4) in px of the piece: probabilities float32 (N, S, S)."""
+        with torch.inference_mode(), autocast(self.device, self._dtype):
+            given = self._in_network(features, boxes)
+            return self._heads.outline(
+                features.maps, given, features.size, self.engine or self._heads
+            ).numpy()
+
+    @property
+    def _heads(self) -> InstanceHeads:
+        return self.model.network.heads
+
+    def _in_network(self, features: Features, boxes: np.ndarray) -> Tensor:
+        scaled = np.asarray(boxes, dtype=np.float32).reshape(-1, 4) * np.float32(features.factor)
+        return torch.from_numpy(scaled).to(self.device)
+
+    def _too_large(self, piece: np.ndarray) -> EnvironmentFault:
+        return EnvironmentFault(
+            f"A piece of {piece.shape[0]} x {piece.shape[1]} px does not fit into the memory of "
+            f"{self.device}: choose a smaller tile."
+        )
 
     def _run(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
         batch = torch.stack([torch.from_numpy(np.ascontiguousarray(piece)) for piece in pieces])

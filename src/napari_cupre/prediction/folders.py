@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.errors import EnvironmentFault, InputError, unwritable
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.io.files import image_stem
+from napari_cupre.io.ownership import may_write, reason_against
 from napari_cupre.io.writers import choose_formats
 from napari_cupre.io.writers.coco_writer import CocoWriter, journal_of
 from napari_cupre.io.writers.writing import PREDICTIONS
-from napari_cupre.model.zoo import describe, find_model
+from napari_cupre.model.zoo import describe
+from napari_cupre.prediction.donelog import DoneLog
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, big_output, output_paths
 from napari_cupre.prediction.runners import Cluster, News, Processes, Runner, in_this_process
-
-DONE_LOG = ".predictions.jsonl"
-"""In the folder of the results: one line per file that is done."""
 
 
 @dataclass
@@ -81,20 +77,18 @@ def predict_files(
         If the scheduler does not answer, or the disk is full; what is done is kept.
     """
     names = [str(Path(path).absolute()) for path in paths]
-    _check_outputs(job, names)
+    _check_names(job, names)
     classes = describe(job.model).classes
-    Path(job.out).mkdir(parents=True, exist_ok=True)
-    log = _DoneLog(job)
-    todo = [name for name in names if not log.is_done(name)]
+    log = DoneLog(job)
+    todo, notices = _todo(job, names, log)
+    _check_outputs(job, names, todo)
+    _make_folder(Path(job.out))
     result = FilesResult(skipped=len(names) - len(todo))
     if result.skipped:
         yield Notice(f"{result.skipped} of {len(names)} files are done already.")
+    yield from map(Notice, notices)
     yield Progress(result.skipped, len(names))
-    wants_coco = any(each.name == "coco" for each in choose_formats(job.formats))
-    predictions = Path(job.out) / PREDICTIONS
-    # A killed run may have left nothing to do but to put its records together.
-    begun = journal_of(predictions).exists()
-    coco = CocoWriter(predictions, classes) if wants_coco and (todo or begun) else None
+    coco = _coco_writer(job, classes, bool(todo))
     outcomes: News | None = None
     try:
         runner = _runner(workers, scheduler) if todo else in_this_process
@@ -111,7 +105,7 @@ def predict_files(
 
 def _collect(
     outcomes: Iterator[FileOutcome | Progress | Notice],
-    log: _DoneLog,
+    log: DoneLog,
     coco: CocoWriter | None,
     result: FilesResult,
     total: int,
@@ -143,7 +137,7 @@ def _collect(
             return
 
 
-def _take_in(outcome: FileOutcome, log: _DoneLog, coco: CocoWriter | None, result: FilesResult) -> None:
+def _take_in(outcome: FileOutcome, log: DoneLog, coco: CocoWriter | None, result: FilesResult) -> None:
     result.done += 1
     result.cells += outcome.cells
     if coco is not None:
@@ -162,97 +156,70 @@ def _runner(workers: int, scheduler: str | None) -> Runner:
     return Processes(workers) if workers > 1 else in_this_process
 
 
-def _check_outputs(job: FileJob, names: list[str]) -> None:
-    """Refuse runs in which files would overwrite each other."""
+def _todo(job: FileJob, names: list[str], log: DoneLog) -> tuple[list[str], list[str]]:
+    """The files that are not done, and what to say of done ones whose results were changed since."""
+    predictions = Path(job.out) / PREDICTIONS
+    if job.overwrite and _wants_coco(job) and may_write(predictions) is not None:
+        return names, []  # the document is begun anew, and is to hold every image
+    todo, notices = [], []
+    for name in names:
+        if not log.is_done(name):
+            todo.append(name)
+        elif (reason := log.changed(name)) is not None:
+            if job.overwrite:
+                todo.append(name)
+            else:
+                notices.append(f"{reason}: it is kept; --overwrite predicts it anew.")
+    return todo, notices
+
+
+def _wants_coco(job: FileJob) -> bool:
+    return any(each.name == "coco" for each in choose_formats(job.formats))
+
+
+def _coco_writer(job: FileJob, classes: Sequence[str], has_work: bool) -> CocoWriter | None:
+    """The writer of the one document of all images, where it is asked for and there is anything to write."""
+    predictions = Path(job.out) / PREDICTIONS
+    # A killed run may have left nothing to do but to put its records together.
+    if not _wants_coco(job) or not (has_work or journal_of(predictions).exists()):
+        return None
+    if job.overwrite and may_write(predictions) is not None:
+        predictions.unlink()
+    return CocoWriter(predictions, classes)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:
+    """Refuse, before anything is computed, runs that would replace an image or what a person made."""
+    outputs = [path for name in todo for path in output_paths(job, name)]
+    if todo and _wants_coco(job):
+        outputs.append(Path(job.out) / PREDICTIONS)
+    if (reason := reason_against(outputs, names)) is None:
+        return
+    if reason_against(outputs, names, overwrite=True) is not None:
+        raise InputError(f"The results would replace images: {reason}; choose another --out folder.")
+    if not job.overwrite:
+        raise InputError(f"{reason}: choose another --out folder, or add --overwrite to replace it.")
+
+
+def _check_names(job: FileJob, names: list[str]) -> None:
+    """Refuse runs in which files would overwrite each other, or an OME-Zarr of which they are made."""
     by_stem: dict[str, str] = {}
-    images = set(names)
     for name in names:
         other = by_stem.setdefault(image_stem(name), name)
         if other != name:
             raise InputError(
                 f'"{other}" and "{name}" would have results of the same name: give them two --out folders.'
             )
-        for path in [*output_paths(job, name), big_output(job, name)]:
-            if str(path.absolute()) in images:
-                raise InputError(
-                    f'The result "{path}" would replace an image of that name: choose another --out folder.'
-                )
-
-
-class _DoneLog:
-    """Which files are done, with what; lines are only ever added."""
-
-    def __init__(self, job: FileJob) -> None:
-        self._job = job
-        self._path = Path(job.out) / DONE_LOG
-        self._key = _fingerprint(job)
-        self._entries: dict[str, dict[str, Any]] = {}
-        if self._path.exists():
-            for line in self._path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                    self._entries[entry["path"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue  # the line that a killed run left unfinished
-
-    def is_done(self, path: str) -> bool:
-        """Whether the results of a file are there and are those that this job would give."""
-        entry = self._entries.get(path)
-        if entry is None or entry.get("key") != self._key or entry.get("state") != _state(path):
-            return False
-        if any(each.name == "coco" for each in choose_formats(self._job.formats)):
-            predictions = Path(self._job.out) / PREDICTIONS
-            if not (predictions.exists() or journal_of(predictions).exists()):
-                return False
-        return all(Path(output).exists() for output in entry.get("outputs", ()))
-
-    def enter(self, outcome: FileOutcome) -> None:
-        """A file is done.
-
-        Raises
-        ------
-        EnvironmentFault
-            If the disk is full.
-        """
-        entry = {
-            "path": outcome.path,
-            "state": _state(outcome.path),
-            "key": self._key,
-            "cells": outcome.cells,
-            "outputs": list(outcome.outputs),
-        }
-        try:
-            with self._path.open("a", encoding="utf-8") as stream:
-                # A leading line break ends what a killed run left unfinished.
-                stream.write("\n" + json.dumps(entry))
-        except OSError as error:
-            raise EnvironmentFault(
-                f'"{self._path}" could not be written ({error.strerror}): free some space, then run the '
-                "same again; it continues where it was."
-            ) from error
-
-
-def _state(path: str) -> list[int]:
-    """Size and time of change of a file; of a Zarr folder, of its metadata."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return []
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def _fingerprint(job: FileJob) -> str:
-    """What results depend on, as a short text."""
-    entry = find_model(job.model)
-    weights = f"random {job.seed}" if entry.path is None else _digest(entry.path)
-    chosen: dict[str, Any] = {"weights": weights, "options": asdict(job.options), "axes": job.axes}
-    chosen["formats"] = sorted(each.name for each in choose_formats(job.formats))
-    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    outputs = [big_output(job, name) for name in names]
+    if (reason := reason_against(outputs, names, overwrite=True)) is not None:
+        raise InputError(f"The results would replace images: {reason}; choose another --out folder.")
 
 
 def _finished(result: FilesResult) -> Finished:

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from napari_cupre.model.paint import foreground
+from napari_cupre.model.paint import foreground, pixel_ranges
 
 
-@dataclass
-class Masks:
-    """The overlapping masks of N instances, kept small.
+class MaskSet(ABC):
+    """N masks of one plane that may overlap. `masks[i]` is one of them, bool, as large as its box.
 
     Attributes
     ----------
-    probabilities : float (N, S, S), the mask over its box; inside where >= 0.5.
-    boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
     shape : (Y, X) of the image.
     """
 
-    probabilities: np.ndarray
-    boxes: np.ndarray
     shape: tuple[int, int]
 
-    def __len__(self) -> int:
-        return len(self.boxes)
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def pixels(self, index: int) -> np.ndarray:
         """The rising flat (row-major) pixel indices of one mask, int64."""
-        parts = foreground(self.boxes, self.probabilities, self.shape, np.array([index]))
-        found = [part.pixel for part in parts]
-        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
     def full(self, index: int) -> np.ndarray:
         """One mask at full size, bool (Y, X)."""
@@ -56,9 +51,74 @@ class Masks:
             encoded.append({"size": size, "counts": rle["counts"].decode("ascii")})
         return encoded
 
+
+@dataclass
+class Masks(MaskSet):
+    """The overlapping masks of N instances, kept small.
+
+    `masks[i]` holds the pixels whose centres lie in box i, bool (rows, columns).
+
+    Attributes
+    ----------
+    probabilities : float (N, S, S), the mask over its box; inside where >= 0.5.
+    boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
+    shape : (Y, X) of the image.
+    """
+
+    probabilities: np.ndarray
+    boxes: np.ndarray
+    shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The rising flat (row-major) pixel indices of one mask, int64."""
+        parts = foreground(self.boxes, self.probabilities, self.shape, np.array([index]))
+        found = [part.pixel for part in parts]
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        index = range(len(self))[index]
+        left, top, right, bottom = pixel_ranges(self.boxes[index], self.shape)[0].tolist()
+        rows, columns = np.divmod(self.pixels(index), self.shape[1])
+        mask = np.zeros((bottom - top, right - left), dtype=bool)
+        mask[rows - top, columns - left] = True
+        return mask
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[index] for index in range(len(self)))
+
     def take(self, rows: np.ndarray) -> Masks:
         """The masks of some rows, in that order."""
         return Masks(self.probabilities[rows], self.boxes[rows], self.shape)
+
+
+class BoxMasks(list[np.ndarray], MaskSet):
+    """The overlapping masks of N instances as a list of bool arrays, each the whole pixels of its box.
+
+    Parameters
+    ----------
+    masks : bool (rows, columns) each.
+    corners : x, y of the first pixel of each.
+    shape : (Y, X) of the image.
+    """
+
+    def __init__(
+        self, masks: Iterable[np.ndarray], corners: Sequence[tuple[int, int]], shape: tuple[int, int]
+    ) -> None:
+        super().__init__(masks)
+        self.corners, self.shape = list(corners), shape
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The rising flat (row-major) pixel indices of one mask, int64."""
+        (left, top), mask = self.corners[index], self[index]
+        rows, columns = np.nonzero(mask)
+        return (rows + top).astype(np.int64) * self.shape[1] + columns + left
+
+    def take(self, rows: np.ndarray) -> BoxMasks:
+        """The masks of some rows, in that order."""
+        return BoxMasks([self[row] for row in rows], [self.corners[row] for row in rows], self.shape)
 
 
 def _column_runs(pixels: np.ndarray, shape: tuple[int, int]) -> list[int]:
@@ -112,8 +172,9 @@ class Instances:
     ----------
     labels : int32 (Y, X), 0 = background.
     boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
-    scores : float32 (N,), falling.
-    masks : the N overlapping masks.
+    scores : float32 (N,), falling; of outlines, in the order of the prompts.
+    masks : the N overlapping masks; `masks[i]` is bool and as large as box i. Predictions keep `Masks`,
+        outlines `BoxMasks`, a list.
     classes : int64 (N,), 1-based.
     diameter : the diameter in image px that the prediction was scaled by.
     complete : False when the prediction was stopped before all tiles were done.
@@ -122,7 +183,7 @@ class Instances:
     labels: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
-    masks: Masks
+    masks: Masks | BoxMasks
     classes: np.ndarray
     diameter: float
     complete: bool = True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex, Stretch
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, reason_of
 from napari_cupre.prediction.tiles import Region
 
 WHOLE_PIXELS = 2048 * 2048
@@ -41,8 +41,8 @@ class PlaneReader:
         self._stretch: Stretch = image.stretch(index, channels)
         self.shape = image.plane_shape
 
-    def __call__(self, region: Region) -> np.ndarray:
-        """The pixels of a region, float32 (Y, X, 3).
+    def __call__(self, region: Region, step: int = 1) -> np.ndarray:
+        """The pixels of a region, or every `step`-th along both axes, float32 (Y, X, 3).
 
         Raises
         ------
@@ -50,7 +50,8 @@ class PlaneReader:
             If that part of the file cannot be read; the message names it.
         """
         try:
-            part = np.asarray(self._plane[region.slices])
+            rows, columns = region.slices
+            part = np.asarray(self._plane[rows.start : rows.stop : step, columns.start : columns.stop : step])
         except Exception as error:
             # Decoders raise anything on a damaged file; of an array in memory nothing is expected.
             if not self._is_lazy:
@@ -58,7 +59,7 @@ class PlaneReader:
             where = ", ".join(f"{axis}={position}" for axis, position in self._index.items())
             raise InputError(
                 f"{self._name} cannot be read in rows {region.y0}-{region.y1 - 1}, columns "
-                f"{region.x0}-{region.x1 - 1}{' at ' + where if where else ''} ({error}): "
+                f"{region.x0}-{region.x1 - 1}{' at ' + where if where else ''} ({reason_of(error)}): "
                 "the file seems damaged, copy it anew."
             ) from error
         return self._stretch(part)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from napari_cupre.errors import InputError
+from pydantic import BeforeValidator, ConfigDict
 
-Mode = Literal["frozen", "shared", "dual"]
+from napari_cupre.errors import InputError, reason_of
+from napari_cupre.model.validation import (
+    FractionBelowOne,
+    NotNegative,
+    NotNegativeInt,
+    Positive,
+    PositiveInt,
+    Texts,
+    check_ranges,
+    validated,
+)
+
+Mode = Literal["dual", "shared", "frozen"]
 Domain = Literal["cells", "source"]
-
-OBJECTIVES = ("amt2", "moco", "supervised")
-CONTRASTS = ("mocov2", "densecl")
-NORMS = ("dual", "shared", "frozen")
-PRECISIONS = ("auto", "32-true", "bf16-mixed")
+Objective = Literal["amt2", "moco", "supervised"]
 
 #: What may differ between the parts of one run: how long it goes on, on what it computes, what is saved of
 #: it.
@@ -41,9 +48,12 @@ class SourceSpec:
     weight : how often it is drawn, relative to the other sources.
     """
 
+    # Its values are checked wherever a run's settings are, however it was made.
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", revalidate_instances="always")
+
     json: str
     images: str
-    weight: float = 1.0
+    weight: Positive = 1.0
 
 
 @dataclass(frozen=True)
@@ -93,55 +103,55 @@ class PretrainSettings:
     device, precision, devices, nodes : see Lightning Fabric.
     """
 
-    source: tuple[SourceSpec, ...] = ()
-    synthetic: float = 0.0
+    source: Annotated[tuple[SourceSpec, ...], BeforeValidator(lambda value: value or ())] = ()
+    synthetic: NotNegative = 0.0
     looks: dict[str, float] | None = None
-    look_modules: tuple[str, ...] = ()
-    unlabelled: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
+    look_modules: Texts = ()
+    unlabelled: Texts = ()
+    exclude: Texts = ()
     preset: str = "compact"
     init: str = "scratch"
-    objective: str = "amt2"
-    contrast: str = "mocov2"
+    objective: Objective = "amt2"
+    contrast: Literal["mocov2", "densecl"] = "mocov2"
     norm: Mode = "dual"
     norm_kept: Domain = "cells"
     seed: int = 0
-    iterations: int | None = None
-    minutes: float | None = None
-    contrastive_steps: int = 1
-    supervised_steps: int = 1
-    contrastive_weight: float = 1.0
-    supervised_weight: float = 1.0
-    batch: int = 4
-    crop: int = 256
-    source_groups: int = 1
-    contrastive_batch: int = 32
-    view: int = 96
-    context: int = 160
-    bn_splits: int = 4
-    queue: int | None = None
-    momentum: float = 0.996
-    temperature: float = 0.2
-    dim: int = 128
-    lr: float = 1e-3
-    backbone_lr: float = 5e-4
-    contrastive_lr: float = 5e-4
-    warmup: int = 100
-    contrastive_warmup: int = 100
-    weight_decay: float = 0.02
-    clip: float = 5.0
-    average: float = 0.998
+    iterations: PositiveInt | None = None
+    minutes: Positive | None = None
+    contrastive_steps: PositiveInt = 1
+    supervised_steps: PositiveInt = 1
+    contrastive_weight: NotNegative = 1.0
+    supervised_weight: NotNegative = 1.0
+    batch: PositiveInt = 4
+    crop: PositiveInt = 256
+    source_groups: PositiveInt = 1
+    contrastive_batch: PositiveInt = 32
+    view: PositiveInt = 96
+    context: PositiveInt = 160
+    bn_splits: PositiveInt = 4
+    queue: PositiveInt | None = None
+    momentum: FractionBelowOne = 0.996
+    temperature: Positive = 0.2
+    dim: PositiveInt = 128
+    lr: Positive = 1e-3
+    backbone_lr: Positive = 5e-4
+    contrastive_lr: Positive = 5e-4
+    warmup: NotNegativeInt = 100
+    contrastive_warmup: NotNegativeInt = 100
+    weight_decay: NotNegative = 0.02
+    clip: Positive = 5.0
+    average: FractionBelowOne = 0.998
     balance: bool = False
-    cosine_every: int = 50
-    validate_every: int = 500
-    validation_fields: int = 16
-    checkpoint_minutes: float = 3.0
-    log_every: int = 10
-    workers: int | None = None
+    cosine_every: NotNegativeInt = 50
+    validate_every: NotNegativeInt = 500
+    validation_fields: PositiveInt = 16
+    checkpoint_minutes: Positive = 3.0
+    log_every: PositiveInt = 10
+    workers: NotNegativeInt | None = None
     device: str = "auto"
-    precision: str = "auto"
-    devices: int = 1
-    nodes: int = 1
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    devices: PositiveInt = 1
+    nodes: PositiveInt = 1
 
     @property
     def contrastive(self) -> bool:
@@ -160,36 +170,12 @@ class PretrainSettings:
 
     def check(self) -> None:
         """Raise `InputError` with one sentence for the first setting that cannot work."""
-        for name, choices in (
-            ("objective", OBJECTIVES),
-            ("contrast", CONTRASTS),
-            ("norm", NORMS),
-            ("norm_kept", ("cells", "source")),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in choices:
-                raise InputError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(choices)}.")
-        for names, is_good, must in (
-            (_POSITIVE, lambda value: value > 0, "above 0"),
-            (_NOT_NEGATIVE, lambda value: value >= 0, "0 or above"),
-        ):
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and not (is_good(value) and math.isfinite(value)):
-                    raise InputError(f"{name} is {value}: it must be {must}.")
-        for spec in self.source:
-            if not (spec.weight > 0 and math.isfinite(spec.weight)):
-                raise InputError(
-                    f"The weight of the source {spec.json} is {spec.weight}: it must be above 0."
-                )
-        if self.view > self.context:
-            raise InputError(
-                f"view is {self.view} and context {self.context}, but views are cut from their context: make "
-                "it as large as a view or larger."
-            )
-        for name in ("momentum", "average"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1.")
+        check_ranges(self)
+        self._check_data()
+        self._check_batches()
+
+    def _check_data(self) -> None:
+        """The budget, the images and the start that an objective needs."""
         if self.iterations is None and self.minutes is None:
             raise InputError("A run needs a budget: give --iterations N or --minutes M.")
         if self.supervised and not self.source and self.synthetic <= 0:
@@ -205,6 +191,14 @@ class PretrainSettings:
             raise InputError(
                 "norm is 'frozen', but random weights have no BatchNorm statistics to freeze: choose dual or "
                 "shared, or start from --init imagenet, coco or a checkpoint."
+            )
+
+    def _check_batches(self) -> None:
+        """Sizes that depend on each other."""
+        if self.view > self.context:
+            raise InputError(
+                f"view is {self.view} and context {self.context}, but views are cut from their context: make "
+                "it as large as a view or larger."
             )
         ranks = self.devices * self.nodes
         for name, is_used, batch, groups in (
@@ -232,74 +226,14 @@ class PretrainSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PretrainSettings:
-        """Inverse of `as_dict`.
+        """Settings from the values of a YAML file or of options; inverse of `as_dict`.
 
         Raises
         ------
         InputError
-            For a name that is no setting.
+            If a name is no setting or a value is of the wrong type or out of range.
         """
-        known = {f.name: f for f in fields(cls)}
-        if unknown := sorted(set(values) - set(known)):
-            raise InputError(
-                f"{', '.join(unknown)} is not a setting of pretraining; the settings are {', '.join(known)}."
-            )
-        converted = dict(values)
-        try:
-            if "source" in converted:
-                converted["source"] = tuple(SourceSpec(**spec) for spec in converted["source"] or ())
-        except TypeError as error:
-            raise InputError(f"A source needs json and images, and may have a weight ({error}).") from error
-        for name in ("unlabelled", "exclude", "look_modules"):
-            if name in converted:
-                converted[name] = _texts(converted[name])
-        return cls(**converted)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """A list of texts; in YAML and in --set a single one may stand alone."""
-    if value is None:
-        return ()
-    return tuple(str(entry) for entry in (value if isinstance(value, list | tuple) else [value]))
-
-
-_POSITIVE = (
-    "contrastive_steps",
-    "supervised_steps",
-    "batch",
-    "crop",
-    "source_groups",
-    "contrastive_batch",
-    "view",
-    "context",
-    "bn_splits",
-    "temperature",
-    "dim",
-    "lr",
-    "backbone_lr",
-    "contrastive_lr",
-    "clip",
-    "checkpoint_minutes",
-    "log_every",
-    "devices",
-    "nodes",
-    "iterations",
-    "minutes",
-    "queue",
-    "validation_fields",
-)
-
-_NOT_NEGATIVE = (
-    "synthetic",
-    "contrastive_weight",
-    "supervised_weight",
-    "warmup",
-    "contrastive_warmup",
-    "weight_decay",
-    "cosine_every",
-    "validate_every",
-    "workers",
-)
+        return validated(cls, values, "pretraining")
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -315,7 +249,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"The settings file {path} cannot be read ({error.strerror}).") from error
+        raise InputError(f"The settings file {path} cannot be read ({reason_of(error)}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"The settings file {path} is not YAML: {reason}.") from error

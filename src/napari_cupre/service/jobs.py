@@ -1,20 +1,22 @@
-"""The jobs that the child can do: a training and a prediction. torch is imported when one runs."""
+"""The jobs that the child can do: a training, a prediction, outlines. torch is imported when one runs."""
 
 from __future__ import annotations
 
-import json
+import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.service.outlining import Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
+    OutlineRequest,
     PlaneDone,
     PlaneRelabelled,
     PredictRequest,
@@ -28,9 +30,8 @@ if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.model.checkpoint import Model
+    from napari_cupre.prediction.instances import Masks
     from napari_cupre.prediction.stack import PlaneFound
-
-REQUEST_FILE = "request.json"
 
 
 class Job(Protocol):
@@ -58,6 +59,8 @@ def job_for(request: Request) -> Job:
         return Training(request)
     if isinstance(request, PredictRequest):
         return Prediction(request)
+    if isinstance(request, OutlineRequest):
+        return Outlining(request)
     raise InputError(f"The engine process does not know what to do for {type(request).__name__}.")
 
 
@@ -68,6 +71,7 @@ class Training:
         self._request = request
         self._stopped = threading.Event()
         self._run: FinetuneRun | None = None
+        self._unseen: queue.SimpleQueue[tuple[tuple[int, int], Exception]] = queue.SimpleQueue()
 
     def events(self) -> Iterator[Event]:
         from napari_cupre.model.device import check_torchvision
@@ -77,7 +81,9 @@ class Training:
         self._run = run
         if self._stopped.is_set():
             run.stop()
-        yield from run.events()
+        for event in run.events():
+            yield event
+            yield from self._without_preview(run.step)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -91,43 +97,45 @@ class Training:
             return
         top, left, bottom, right = request.box
         colours = request.rgb and request.plane.ndim == 3
-        stretch = fit_stretch(request.plane, rgb=colours)
-        self._run.preview(stretch(request.plane[top:bottom, left:right]))
+        try:
+            stretch = fit_stretch(request.plane, rgb=colours)
+            self._run.preview(stretch(request.plane[top:bottom, left:right]))
+        except Exception as error:  # a plane without a number in it, say: the run reports it
+            self._unseen.put(((max(0, bottom - top), max(0, right - left)), error))
+
+    def _without_preview(self, step: int) -> Iterator[Event]:
+        from napari_cupre.finetuning.preview import no_preview
+
+        while not self._unseen.empty():
+            shape, error = self._unseen.get()
+            yield from no_preview(step, shape, error)
 
     def _new(self) -> FinetuneRun:
-        from napari_cupre.finetuning.finetune_folder import RunFolder
         from napari_cupre.finetuning.finetune_run import FinetuneRun
         from napari_cupre.finetuning.finetune_settings import FinetuneSettings
         from napari_cupre.io.shot_store import load_shots
-        from napari_cupre.model.checkpoint import write_bytes
         from napari_cupre.model.zoo import find_model, open_model
 
-        request, out = self._request, Path(self._request.out)
+        request = self._request
         settings = FinetuneSettings(**request.settings)
         start = open_model(request.start, settings.device, settings.seed)
-        run = FinetuneRun(
-            start, load_shots(request.shots), settings, out, start_path=find_model(request.start).path
-        )
-        # a resumed run compares with the model that it was started from
-        kept = json.dumps({"start": request.start}).encode()
-        write_bytes(RunFolder(out).path / REQUEST_FILE, kept)
-        return run
+        path = find_model(request.start).path
+        shots = load_shots(request.shots)
+        return FinetuneRun(start, shots, settings, Path(request.out), path, start_name=request.start)
 
     def _resumed(self) -> FinetuneRun:
+        """The run that is there, with the time and device that are asked for now."""
         from napari_cupre.finetuning.finetune_folder import RunFolder
         from napari_cupre.finetuning.finetune_run import FinetuneRun
+        from napari_cupre.io.shot_store import has_shots, load_shots
         from napari_cupre.model.zoo import open_model
 
-        out = Path(self._request.out)
-        folder = RunFolder(out)
-        settings = folder.read_settings()
-        try:
-            start = json.loads((folder.path / REQUEST_FILE).read_text(encoding="utf-8"))["start"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{folder.path} does not say which model it was started from: start a new training."
-            ) from error
-        return FinetuneRun.resume(out, open_model(start, settings.device, settings.seed))
+        request = self._request
+        folder = RunFolder(Path(request.out))
+        settings = replace(folder.read_settings(), **request.settings)
+        given = load_shots(request.shots) if has_shots(request.shots) else None
+        start = open_model(folder.read_start(), settings.device, settings.seed)
+        return FinetuneRun.resume(folder.out, start, settings, given)
 
 
 class Prediction:
@@ -144,24 +152,13 @@ class Prediction:
         check_torchvision()
         request = self._request
         try:
-            image = self._image()
+            image = requested_image(request)
             model = open_model(request.model, request.device)
             yield StateChanged(RunState.RUNNING)
             yield from self._slide(model, image) if request.to_disk else self._planes(model, image)
         finally:
             if request.is_copy:
                 Path(request.image).unlink(missing_ok=True)
-
-    def _image(self) -> CellImage:
-        from napari_cupre.data.image import CellImage
-        from napari_cupre.io.images import read_image
-
-        request = self._request
-        if request.is_copy:
-            return CellImage.from_array(
-                np.load(request.image, mmap_mode="r"), request.axes, name=request.name
-            )
-        return replace(read_image(request.image, request.axes, partial=True), name=request.name)
 
     def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_big`, in terms that the window knows."""
@@ -224,7 +221,7 @@ def _plane_done(event: PlaneFound, first: int, class_names: Sequence[str]) -> Pl
         boxes=cells.boxes,
         scores=cells.scores,
         classes=cells.classes,
-        masks=cells.masks.probabilities.astype(np.float16),
+        masks=cast("Masks", cells.masks).probabilities.astype(np.float16),
         diameter=float(cells.diameter),
         class_names=class_names,
     )

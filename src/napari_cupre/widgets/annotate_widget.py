@@ -35,11 +35,14 @@ class AnnotateWidget(SessionWidget):
 
     Parameters
     ----------
-    viewer : napari's viewer.
+    napari_viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__(viewer)
+    title = "Annotate"
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
         self.new_layers = primary_button(
             "New annotation layers", "Adds a layer for cells and a layer for regions on the chosen image"
         )
@@ -62,7 +65,7 @@ class AnnotateWidget(SessionWidget):
         self._counter = Counter(self.session, self, self._show_counts)
         self._followed: list[tuple[Any, Any]] = []
         self._lay_out()
-        viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
+        napari_viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
         self.listen(self.session.importing.received, self._show_import)

@@ -8,46 +8,46 @@ from typing import Any
 from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QElapsedTimer, QSize, Qt
 from qtpy.QtWidgets import (
+    QApplication,
     QComboBox,
-    QDockWidget,
     QFrame,
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QMainWindow,
     QPlainTextEdit,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_cupre.errors import CupreError
+from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.theme import palette_of, set_role, style_sheet
 
-DOCK_WIDTH = 310
-COLORS = {"error": "#ff7b72", "notice": "#e3b341", "good": "#56d364", "plain": "#9aa4b2"}
+DOCK_WIDTH, LOWEST = 310, 80
 
 
-class SessionWidget(QScrollArea):
+class SessionWidget(DockedWidget):
     """Base of the dock widgets. Scrolls when the dock is low; `column` takes the content.
 
     Parameters
     ----------
-    viewer : napari's viewer, or its proxy.
+    napari_viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name: it reads no string annotations.
 
     Attributes
     ----------
-    needs_engine : whether the engine's process is to be started when the widget is shown.
+    needs_engine : bool
+        Whether the engine's process is to be started when the widget is shown.
     """
 
     needs_engine = False
 
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__()
-        self.session = Session.of(viewer)
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(Session.of(napari_viewer))
         body = QWidget()
         self.column = QVBoxLayout(body)
         self.column.setContentsMargins(8, 8, 8, 8)
@@ -56,13 +56,14 @@ class SessionWidget(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(DOCK_WIDTH - 20)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the controls have the keyboard, and show it
         self.message = MessageLine()
-        self.is_placed = False
         self._links: list[tuple[Any, Callable[..., Any]]] = []
         # a closure over the list and not a method: at that time nothing of this widget may be touched
         links = self._links
         self.destroyed.connect(lambda: _disconnect(links))
+        self.wear_theme()
+        self.listen(self.session.viewer.events.theme, self.wear_theme)
 
     def listen(self, signal: Any, callback: Callable[..., Any]) -> None:
         """Connect to a signal of napari or psygnal for as long as this widget lives."""
@@ -78,44 +79,26 @@ class SessionWidget(QScrollArea):
             self.message.show_error(str(err))
         return None
 
+    def wear_theme(self, event: Any = None) -> None:
+        """Take the colours of napari's theme."""
+        self.setStyleSheet(style_sheet(palette_of(self.session.viewer.theme)))
+
     def sizeHint(self) -> QSize:
         """As the content wants it: a scroll area by itself would ask for very little."""
-        body = self.column.sizeHint()
-        return QSize(DOCK_WIDTH, min(body.height(), 800))
+        return QSize(max(DOCK_WIDTH, self._narrowest()), min(self.column.sizeHint().height(), 800))
+
+    def minimumSizeHint(self) -> QSize:
+        """Nothing is cut off at the side, also not in a large font; what does not fit below is scrolled."""
+        return QSize(self._narrowest(), min(self.column.sizeHint().height(), LOWEST))
+
+    def _narrowest(self) -> int:
+        return max(DOCK_WIDTH - 20, self.column.minimumSize().width())
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         self.session.watch_window(self)
         if self.needs_engine:
             self.session.warm_up()
-        if not self.is_placed:
-            # the dock is still on its way into the window
-            QTimer.singleShot(0, lambda: _join_tabs(self))
-
-
-def _join_tabs(widget: SessionWidget) -> None:
-    """Put a new widget's dock behind the tab of one of ours, since three in a column are all too low.
-
-    Done once; where the user puts it later, it stays.
-    """
-    widget.is_placed = True
-    mine = _dock_of(widget)
-    window = None if mine is None else mine.parentWidget()
-    if mine is None or not isinstance(window, QMainWindow):
-        return
-    for other in window.findChildren(SessionWidget):
-        dock = _dock_of(other)
-        if other is not widget and other.is_placed and dock is not None and not dock.isFloating():
-            window.tabifyDockWidget(dock, mine)
-            mine.raise_()
-            return
-
-
-def _dock_of(widget: QWidget) -> QDockWidget | None:
-    parent = widget.parentWidget()
-    while parent is not None and not isinstance(parent, QDockWidget):
-        parent = parent.parentWidget()
-    return parent
 
 
 def _disconnect(links: list[tuple[Any, Callable[..., Any]]]) -> None:
@@ -132,18 +115,24 @@ class MessageLine(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._text = ""
         self.label = QLabel()
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
         self.label.setWordWrap(True)
-        self.label.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.LinksAccessibleByMouse
-        )
-        self.label.linkActivated.connect(self._toggle_details)
+        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.more = QPushButton("Details")
+        self.more.setToolTip("Show what the program itself says about it")
+        self.more.setCheckable(True)
+        self.more.toggled.connect(lambda on: self.details.setVisible(on))
         self.details = QPlainTextEdit()
         self.details.setReadOnly(True)
         self.details.setMinimumHeight(140)
+        self.details.setAccessibleName("Details of the message")
+        self.details.setToolTip("What the program itself says; copy it into a bug report")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.label)
+        column.addWidget(self.more, 0, Qt.AlignmentFlag.AlignLeft)
         column.addWidget(self.details)
         self.clear()
 
@@ -165,15 +154,13 @@ class MessageLine(QWidget):
 
     def _show(self, sentence: str, kind: str, details: str) -> None:
         self._text = sentence
-        escaped = sentence.replace("&", "&amp;").replace("<", "&lt;")
-        link = f' <a href="details" style="color:{COLORS["plain"]}">Details</a>' if details else ""
-        self.label.setText(f'<span style="color:{COLORS[kind]}">{escaped}</span>{link}')
+        self.label.setText(sentence)
+        set_role(self.label, kind)
         self.details.setPlainText(details)
+        self.more.setVisible(bool(details))
+        self.more.setChecked(False)
         self.details.hide()
         self.setVisible(bool(sentence))
-
-    def _toggle_details(self) -> None:
-        self.details.setVisible(self.details.isHidden())
 
 
 def layer_combo(session: Session, kind: type, tooltip: str, nullable: bool = False) -> ComboBox:
@@ -266,8 +253,10 @@ class ImageChooser(QWidget):
 def labelled(text: str, widget: QWidget) -> QHBoxLayout:
     """A label and what it names in one row; labels of one width, so that rows align."""
     label = QLabel(text)
-    label.setFixedWidth(LABEL_WIDTH)
+    label.setMinimumWidth(LABEL_WIDTH)
     label.setBuddy(widget)
+    label.setToolTip(widget.toolTip())
+    widget.setAccessibleName(text)
     row = QHBoxLayout()
     row.setContentsMargins(0, 0, 0, 0)
     row.addWidget(label)
@@ -278,21 +267,39 @@ def labelled(text: str, widget: QWidget) -> QHBoxLayout:
 LABEL_WIDTH = 72
 
 
-def primary_button(text: str, tooltip: str) -> QPushButton:
+class PrimaryButton(QPushButton):
+    """A button that starts something and then stops it, so that a double click does not do both."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._clicks = QElapsedTimer()
+
+    def mousePressEvent(self, event: Any) -> None:
+        if self._clicks.isValid() and self._clicks.elapsed() < QApplication.doubleClickInterval():
+            event.accept()
+            return
+        super().mousePressEvent(event)
+
+    def mouseReleaseEvent(self, event: Any) -> None:
+        if self.isDown():
+            self._clicks.start()
+        super().mouseReleaseEvent(event)
+
+    def mouseDoubleClickEvent(self, event: Any) -> None:
+        event.accept()
+
+
+def primary_button(text: str, tooltip: str) -> PrimaryButton:
     """The button that the user looks for next."""
-    button = QPushButton(text)
+    button = PrimaryButton(text)
     button.setToolTip(tooltip)
     button.setMinimumHeight(32)
-    button.setStyleSheet(
-        "QPushButton { background-color: #2f6feb; color: white; font-weight: bold; border-radius: 4px; }"
-        "QPushButton:hover { background-color: #4a84f5; }"
-        "QPushButton:disabled { background-color: #3a4150; color: #8b949e; }"
-    )
+    set_role(button, "primary")
     return button
 
 
 def heading(text: str) -> QLabel:
     """A small title above a group of controls."""
     label = QLabel(text.upper())
-    label.setStyleSheet(f"color: {COLORS['plain']}; font-size: 10px; letter-spacing: 1px; margin-top: 4px;")
+    set_role(label, "heading")
     return label

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.theme import palette_of
 from napari_cupre.widgets.training import Curve
 
 if TYPE_CHECKING:
     from pyqtgraph import PlotWidget
 
 REDRAW_MS = 250
-BACKGROUND = "#1e1f24"
-AXIS_COLOR = "#9aa4b2"
-TRAINING_COLOR = "#58a6ff"  # blue and orange: told apart by all kinds of eyes
-FAINT_TRAINING = (88, 166, 255, 110)
-VALIDATION_COLOR = "#f0883e"
+FAINT = 110  # opacity of the single losses, of 255
 
 
 class CurveView(QWidget):
     """Training and validation loss over the steps; redrawn a few times a second, however fast they come.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        Whose viewer's theme gives the colours.
 
     Attributes
     ----------
     points : number of training and of validation points that are drawn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: SessionWidget) -> None:
         super().__init__()
-        legend = QLabel(
-            f'<span style="color:{TRAINING_COLOR}">━</span> training loss &nbsp; '
-            f'<span style="color:{VALIDATION_COLOR}">●</span> loss on held-out cells'
+        self._viewer = owner.session.viewer
+        self._legend = QLabel()
+        self._legend.setToolTip(
+            "Both should fall; held-out cells are not learned from, so they tell the truth"
         )
-        legend.setToolTip("Both should fall; held-out cells are not learned from, so they tell the truth")
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(2)
-        self._column.addWidget(legend)
+        self._column.addWidget(self._legend)
         self._plot: PlotWidget | None = None
         self._curve = Curve()
         self.points = (0, 0)
@@ -46,6 +49,8 @@ class CurveView(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(REDRAW_MS)
         self._timer.timeout.connect(self._redraw)
+        self._wear_theme()
+        owner.listen(self._viewer.events.theme, self._wear_theme)
 
     def show_curve(self, curve: Curve) -> None:
         """Draw a curve soon; it may have grown by then."""
@@ -59,32 +64,46 @@ class CurveView(QWidget):
         # half a second of import that a widget which only opens must not pay
         import pyqtgraph
 
-        plot = pyqtgraph.PlotWidget(background=BACKGROUND)
+        plot = pyqtgraph.PlotWidget()
         plot.setMinimumHeight(150)
         plot.setMaximumHeight(220)
+        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        plot.setToolTip("Loss by step: the lower, the better the model knows your cells")
+        plot.setAccessibleName("Curve of the training")
         plot.hideButtons()
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(x=False, y=False)
         plot.setLabel("bottom", "step")
-        for side in ("left", "bottom"):
-            axis = plot.getAxis(side)
-            axis.setPen(AXIS_COLOR)
-            axis.setTextPen(AXIS_COLOR)
         plot.showGrid(x=False, y=True, alpha=0.15)
         # dots, so that the first step is seen as well
-        self._raw = plot.plot(
-            pen=None, symbol="o", symbolSize=4, symbolBrush=pyqtgraph.mkBrush(FAINT_TRAINING), symbolPen=None
-        )
-        self._smooth = plot.plot(pen=pyqtgraph.mkPen(TRAINING_COLOR, width=2))
-        self._validation = plot.plot(
-            pen=pyqtgraph.mkPen(VALIDATION_COLOR, width=2),
-            symbol="o",
-            symbolSize=6,
-            symbolBrush=VALIDATION_COLOR,
-            symbolPen=None,
-        )
+        self._raw = plot.plot(pen=None, symbol="o", symbolSize=4, symbolPen=None)
+        self._smooth = plot.plot()
+        self._validation = plot.plot(symbol="o", symbolSize=6, symbolPen=None)
         self._column.addWidget(plot)
         self._plot = plot
+        self._wear_theme()
+
+    def _wear_theme(self, event: Any = None) -> None:
+        palette = palette_of(self._viewer.theme)
+        self._legend.setText(
+            f'<span style="color:{palette.training}">━</span> training loss &nbsp; '
+            f'<span style="color:{palette.validation}">●</span> loss on held-out cells'
+        )
+        if self._plot is None:
+            return
+        import pyqtgraph
+
+        self._plot.setBackground(palette.background)
+        for side in ("left", "bottom"):
+            axis = self._plot.getAxis(side)
+            axis.setPen(palette.faint)
+            axis.setTextPen(palette.faint)
+        faint = pyqtgraph.mkColor(palette.training)
+        faint.setAlpha(FAINT)
+        self._raw.setSymbolBrush(faint)
+        self._smooth.setPen(pyqtgraph.mkPen(palette.training, width=2))
+        self._validation.setPen(pyqtgraph.mkPen(palette.validation, width=2))
+        self._validation.setSymbolBrush(palette.validation)
 
     def _redraw(self) -> None:
         curve = self._curve

@@ -10,7 +10,6 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
 from napari_cupre.widgets.session import Session
 
@@ -30,35 +29,18 @@ def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
     Raises
     ------
     InputError
-        If nothing there belongs to the image, or its size is another.
+        If nothing there belongs to the image, its size is another, or none of its regions is a cell.
     """
-    from napari_cupre.io.importers import import_annotations
+    from napari_cupre.io.importers import Frame, read_for_image
 
-    found = import_annotations(path, image.result_shape)
-    labels = _of_image(found, image.name, path)
-    if labels.size != np.prod(image.result_shape) or labels.shape[-2:] != image.plane_shape:
-        raise InputError(
-            f'The annotation "{path.name}" has shape {labels.shape}, but the image "{image.name}" needs '
-            f"{image.result_shape}: choose the annotation of this image."
-        )
+    said: list[str] = []
+    labels = read_for_image(path, Frame.of(image), image.name, on_partial=said.append, on_note=said.append)
     labels = labels.reshape(image.result_shape).astype(np.int32, copy=False)
     yield Imported(labels)
     cells = len(np.unique(labels[labels > 0]))
-    yield Finished(f"{cells} {'cell' if cells == 1 else 'cells'} read from {path.name}.")
+    read = f"{cells} {'cell' if cells == 1 else 'cells'} read from {path.name}."
+    yield Finished(" ".join([read, *said]))
     yield StateChanged(RunState.DONE)
-
-
-def _of_image(found: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
-    """The entry of the image's name; the only one counts as well, however it is called."""
-    if name in found:
-        return found[name]
-    if len(found) == 1:
-        return next(iter(found.values()))
-    listed = ", ".join(list(found)[:5])
-    raise InputError(
-        f'"{path.name}" holds annotations of {len(found)} images ({listed}), none called "{name}": '
-        "rename the image layer."
-    )
 
 
 def take_over(session: Session, image: Image, labels: np.ndarray) -> Labels:

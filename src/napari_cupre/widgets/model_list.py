@@ -20,11 +20,15 @@ class ModelChooser(QWidget):
         self._with_scratch = with_scratch
         self._files: list[Path] = []
         self.combo = QComboBox()
+        self.setToolTip(tooltip)
         self.combo.setToolTip(tooltip)
+        self.combo.setAccessibleName("Model")
+        self.setFocusProxy(self.combo)
         self.combo.setMinimumContentsLength(10)
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         browse = QPushButton("…")
         browse.setToolTip("Choose a model file (.safetensors)")
+        browse.setAccessibleName("Choose a model file")
         browse.setFixedWidth(30)
         browse.clicked.connect(self._browse)
         row = QHBoxLayout(self)

@@ -41,13 +41,15 @@ class PredictWidget(SessionWidget):
 
     Parameters
     ----------
-    viewer : napari's viewer.
+    napari_viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
+    title = "Predict"
     needs_engine = True
 
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
         self.job = self.session.prediction
         self.preferences = read_preferences()
         self._make_choices()

@@ -46,18 +46,20 @@ class TrainWidget(SessionWidget):
 
     Parameters
     ----------
-    viewer : napari's viewer.
+    napari_viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
+    title = "Train"
     needs_engine = True
 
-    def __init__(self, viewer: Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
         self.job = self.session.training
         self.preferences = read_preferences()
         self._make_choices()
         self._make_controls()
-        self.curve = CurveView()
+        self.curve = CurveView(self)
         self.curve.hide()
         self.preview = PreviewLayer(self.session)
         self.notice = MessageLine()
@@ -174,7 +176,8 @@ class TrainWidget(SessionWidget):
         out = resumable(self.job.plan)
         if out is None:
             raise InputError("There is no training to resume: start one with Train.")
-        self._begin(TrainingPlan("", out, (), self.minutes.value(), resume=True))
+        device = self.device.currentText()
+        self._begin(TrainingPlan("", out, (), self.minutes.value(), device, resume=True))
 
     def _begin(self, plan: TrainingPlan) -> None:
         self.result.clear()

@@ -11,10 +11,10 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.events import Event, Preview, RunState, StateChanged, StepDone, Validated
+from napari_cupre.events import Event, Notice, Preview, RunState, StateChanged, StepDone, Validated
+from napari_cupre.model.runs import REQUEST
 from napari_cupre.model.zoo import SUFFIX, user_folder
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.service.jobs import REQUEST_FILE
 from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.snapshot import Snapshot
@@ -126,7 +126,8 @@ class TrainingJob(Job):
             resume=plan.resume,
         )
         for event in self._engine.events(request):
-            self._send_view()
+            if (fault := self._send_view()) is not None:
+                yield fault
             yield event
 
     def _write_shots(self, plan: TrainingPlan, folder: Path) -> Iterator[None]:
@@ -141,15 +142,23 @@ class TrainingJob(Job):
         check_shots(shots)
         save_shots(folder, shots)
 
-    def _send_view(self) -> None:
-        """Reading a plane can take long, so it is done here, in the worker thread."""
+    def _send_view(self) -> Notice | None:
+        """Reading a plane can take long, so it is done here, in the worker thread; what cannot be read is no
+        reason to end a training.
+        """
         with self._lock:
             if self._wanted is None or self._asked is not None or self.status.state is not RunState.RUNNING:
-                return
+                return None
             view, self._wanted = self._wanted, None
             self._asked = view
-        plane = np.ascontiguousarray(view.image.plane(view.index))
+        try:
+            plane = np.ascontiguousarray(view.image.plane(view.index))
+        except Exception as error:  # decoders raise anything on a damaged file
+            with self._lock:
+                self._asked = None
+            return Notice(f"{view.image.name} cannot be previewed, and the training goes on ({error}).")
         self._engine.send(PreviewRequest(plane, view.box, view.image.is_rgb))
+        return None
 
     def _record(self, event: Event) -> None:
         match event:
@@ -170,9 +179,9 @@ def resumable(plan: TrainingPlan | None) -> Path | None:
         return plan.out
     folder = user_folder()
     runs = [run for run in folder.glob("*.run") if _can_resume(run)] if folder.is_dir() else []
-    latest = max(runs, key=lambda run: (run / REQUEST_FILE).stat().st_mtime, default=None)
+    latest = max(runs, key=lambda run: (run / REQUEST).stat().st_mtime, default=None)
     return None if latest is None else latest.with_suffix(SUFFIX)
 
 
 def _can_resume(out: Path) -> bool:
-    return (out.with_suffix(".run") / REQUEST_FILE).is_file()
+    return (out.with_suffix(".run") / REQUEST).is_file()

@@ -1,26 +1,39 @@
-"""One Labels layer to a file, as napari's File > Save asks for it."""
+"""One Labels layer to a file, as napari's File > Save asks for it: the same file as *Save results* writes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_cupre.data.axes import axes_from_labels
+from napari_cupre.data.image import CellImage
+
 
 def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write the cells of a Labels layer; of an unedited result with scores, classes and overlapping masks.
 
+    Pixel size, axes and intensities are those of the image that the labels belong to in the current viewer.
+    Where there is none, pixel size and axes are the layer's own, and no intensity is measured.
+
     Parameters
     ----------
-    format_name : as in `export.FORMATS`.
-    path : the file; what exists there is replaced once the new one is complete.
-    data, meta : of the layer, as napari gives them.
+    format_name : str
+        As in `io.writers.FORMATS`.
+    path : str
+        The file; what exists there is replaced once the new one is complete.
+    data : array
+        Of the layer, as napari gives it; of a pyramid, the finest level is written.
+    meta : dict
+        Of the layer, as napari gives it.
 
     Returns
     -------
-    The path that was written.
+    list of str
+        The path that was written.
 
     Raises
     ------
@@ -35,18 +48,66 @@ def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, A
 
     labels = np.asarray(data[0] if isinstance(data, list | tuple) else data)
     planes = unedited_planes(meta.get("metadata", {}), labels)
-    if any(set(plane["index"]) != set("TZYX"[-labels.ndim : -2]) for plane in planes):
-        planes = ()  # a layer does not say whether its planes are frames or slices
+    segmented = _segmented_image(labels.shape, data, meta)
+    image = segmented or _place(labels, meta, "".join(planes[0]["index"]) + "YX" if planes else None)
+    if image is None or any(set(plane["index"]) != set(image.result_axes[:-2]) for plane in planes):
+        planes = ()
     cells = collect(
         predictions(planes, labels) or labels,
-        name=meta.get("name", Path(path).stem),
+        image=image,
+        name=segmented.name if segmented else str(meta.get("name", Path(path).stem)),
         labels=labels,
         class_names=class_names(planes),
     )
-    FORMATS[format_name].write(cells, Path(path))
+    FORMATS[format_name].write(replace(cells, has_pixels=segmented is not None), Path(path))
     return [path]
 
 
+def _segmented_image(shape: tuple[int, ...], data: Any, meta: dict[str, Any]) -> CellImage | None:
+    """The image that the layer's cells were found or annotated in; None where none is open."""
+    import napari
+    from napari.layers import Labels
+
+    from napari_cupre.errors import CupreError
+    from napari_cupre.widgets.session import Session
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return None
+    layers = [
+        layer for layer in viewer.layers if isinstance(layer, Labels) and layer.name == meta.get("name")
+    ]
+    session = Session.of(viewer)
+    for layer in layers:
+        for image in session.images():
+            if layer in (session.results.get(image), session.annotation(image).cells):
+                try:
+                    found = session.cell_image(image)
+                except CupreError:  # axes that nobody has named yet
+                    continue
+                if found.result_shape == shape:
+                    return found
+    return None
+
+
+def _place(labels: np.ndarray, meta: dict[str, Any], axes: str | None) -> CellImage | None:
+    """Pixel size, units and axes that the layer has itself; None for labels that are no stack of planes."""
+    if not 2 <= labels.ndim <= 4:
+        return None
+    named = axes_from_labels(meta.get("axis_labels", ())) or ""
+    if axes is None:
+        axes = named if set(named) <= set("TZYX") and named.endswith("YX") else "TZYX"[-labels.ndim :]
+    return CellImage.from_layer_data(
+        labels,
+        scale=meta.get("scale"),
+        translate=meta.get("translate"),
+        units=[str(unit) for unit in meta.get("units") or ()] or None,
+        name=str(meta.get("name", "")),
+        axes=axes if len(axes) == labels.ndim else "TZYX"[-labels.ndim :],
+    )
+
+
+write_tif = partial(write_labels_layer, "tif")
 write_rois = partial(write_labels_layer, "roi")
 write_geojson = partial(write_labels_layer, "geojson")
 write_coco = partial(write_labels_layer, "coco")

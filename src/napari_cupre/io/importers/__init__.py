@@ -1,10 +1,18 @@
 """Annotations of other programs as label images."""
 
+from napari_cupre.io.importers.frames import Frame, ImageShapes
 from napari_cupre.io.importers.reading import (
-    ImageShapes,
     import_annotations,
     import_to_folder,
     iterate_annotations,
+    read_for_image,
 )
 
-__all__ = ["ImageShapes", "import_annotations", "import_to_folder", "iterate_annotations"]
+__all__ = [
+    "Frame",
+    "ImageShapes",
+    "import_annotations",
+    "import_to_folder",
+    "iterate_annotations",
+    "read_for_image",
+]

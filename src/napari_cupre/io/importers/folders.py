@@ -2,28 +2,76 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import LABEL_ENDINGS, image_stem, is_image_file, is_junk, natural_key
+from napari_cupre.io.files import (
+    IMAGE_SUFFIXES,
+    LABEL_ENDINGS,
+    image_stem,
+    is_image_file,
+    is_junk,
+    natural_key,
+)
 from napari_cupre.io.images import read_image
 
 #: Subfolders that hold the labels where images lie beside them, as in StarDist's data.
 _LABEL_FOLDERS = ("masks", "labels", "label", "mask", "gt")
-#: Endings of outline files as this package and Fiji's users name them.
-_OUTLINE_ENDINGS = ("_rois", "_RoiSet", "-RoiSet", "RoiSet")
+#: What outline files append to the name of their image or put in front of it, here and among Fiji's users.
+_OUTLINE_ENDINGS = (
+    "_cp_outlines",
+    "_outlines",
+    "_rois",
+    "-rois",
+    "_roi",
+    "_RoiSet",
+    "-RoiSet",
+    " RoiSet",
+    "RoiSet",
+)
+_OUTLINE_BEGINNINGS = ("RoiSet_", "RoiSet-", "RoiSet ", "rois_")
 
 
 def label_stem(path: Path) -> str:
     """Stem of the image that a label file belongs to: "a" for "a_masks.png" and "a_rois.zip"."""
-    stem = image_stem(path)
-    for ending in (*LABEL_ENDINGS, *_OUTLINE_ENDINGS):
-        if stem.lower().endswith(ending.lower()) and len(stem) > len(ending):
+    return label_names(path)[0]
+
+
+def label_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Stems that the image of a label file may have, the most likely one first.
+
+    Examples
+    --------
+    >>> label_names("a.ome.tif_rois.zip")
+    ('a', 'a.ome.tif', 'a.ome.tif_rois')
+    """
+    name = Path(path).name
+    stem = image_stem(name[:-3] if name.lower().endswith(".gz") else name)
+    core = _without(stem)
+    names = [_without_suffix(core), core, _without_suffix(stem), stem]
+    return tuple(dict.fromkeys(names))
+
+
+def _without(stem: str) -> str:
+    """A stem without what says that it is of labels or outlines."""
+    lower = stem.lower()
+    for ending in sorted((*LABEL_ENDINGS, *_OUTLINE_ENDINGS), key=len, reverse=True):
+        if lower.endswith(ending.lower()) and len(stem) > len(ending):
             return stem[: -len(ending)]
+    for beginning in _OUTLINE_BEGINNINGS:
+        if lower.startswith(beginning.lower()) and len(stem) > len(beginning):
+            return stem[len(beginning) :]
     return stem
+
+
+def _without_suffix(name: str) -> str:
+    """A name without the suffix of an image, as where outlines are called "a.tif.geojson"."""
+    is_file = name.lower().endswith((*IMAGE_SUFFIXES, ".ome"))
+    return image_stem(name) if is_file and image_stem(name) else name
 
 
 def label_folder(folder: Path) -> Path:
@@ -39,7 +87,8 @@ def mask_folders(folder: Path) -> list[tuple[str, Path]]:
 
     That is `<stem>/masks/*.png`, one file per cell, for one image or for many; empty if it is not.
     """
-    candidates = [folder, *sorted((path for path in folder.iterdir() if path.is_dir()), key=natural_key)]
+    folders = [path for path in folder.iterdir() if path.is_dir() and not is_junk(path)]
+    candidates = [folder, *sorted(folders, key=natural_key)]
     return [
         (path.name, path / "masks")
         for path in candidates
@@ -87,6 +136,10 @@ def annotation_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     paths = [path for path in folder.iterdir() if path.is_file() and not is_junk(path)]
     paths = sorted((path for path in paths if path.name.lower().endswith(suffixes)), key=natural_key)
     owned = {label_stem(path) for path in paths if label_stem(path) != image_stem(path)}
+    masked = {label_stem(path) for path in paths if not path.name.lower().endswith(".txt")}
     for path in paths:
-        if image_stem(path) not in owned or not is_image_file(path):
+        is_image = image_stem(path) in owned and is_image_file(path)
+        # Cellpose writes outlines beside the masks that it made them of.
+        is_copy = path.name.lower().endswith(".txt") and label_stem(path) in masked - {image_stem(path)}
+        if not (is_image or is_copy):
             yield path

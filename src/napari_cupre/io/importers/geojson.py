@@ -3,82 +3,229 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from napari_cupre.errors import InputError
+from napari_cupre.io.importers.accounts import (
+    DAMAGED,
+    IGNORED,
+    LINE,
+    NO_AREA,
+    PART,
+    POINT,
+    REGION,
+    Account,
+    Reason,
+)
+from napari_cupre.io.importers.hierarchy import Outlined, regions_and_parts
 from napari_cupre.io.importers.shapes import Shape
 
 _POLYGONS = ("Polygon", "MultiPolygon")
+_GEOMETRIES = ("GeometryCollection", *_POLYGONS, "Point", "MultiPoint", "LineString", "MultiLineString")
+_NO_AREAS = {"Point": POINT, "MultiPoint": POINT, "LineString": LINE, "MultiLineString": LINE}
 #: QuPath's objects that are no cells once they hold some; "" stands for an object of no stated type.
-_CONTAINERS = ("annotation", "root", "tmaCore", "tile", "")
+CONTAINERS = ("annotation", "root", "tmacore", "tile", "")
+_NEVER_CELLS = ("root", "tmacore")
+
+
+@dataclass
+class _Found:
+    """One object of the file: a shape with its type, or the reason that it has none."""
+
+    kind: str
+    shape: Shape | None = None
+    reason: Reason | None = None
+    parent: str | None = None
+    """Type of the object that it was written within, None at the top."""
+    has_children: bool = False
+
+
+@dataclass
+class _Reader:
+    """Walks through a document and collects its objects."""
+
+    found: list[_Found] = field(default_factory=list)
+
+    def walk(self, document: Any, parent: str | None = None) -> None:
+        if isinstance(document, list):
+            for entry in document:
+                self.walk(entry, parent)
+            return
+        if not isinstance(document, dict):
+            self.found.append(_Found("", reason=DAMAGED))
+            return
+        kind = document.get("type")
+        if kind == "FeatureCollection":
+            self.walk(document.get("features") or [], parent)
+        elif kind == "GeometryCollection":
+            self.walk(document.get("geometries") or [], parent)
+        elif kind == "Feature":
+            self._feature(document, parent)
+        else:
+            self.found.append(_object({"geometry": document}, parent))
+
+    def _feature(self, feature: dict[str, Any], parent: str | None) -> None:
+        geometry = _dict(feature.get("geometry"))
+        if geometry.get("type") == "GeometryCollection":
+            # One object in several geometries: its polygons together are its area.
+            geometry = _merged(geometry)
+        one = _object(feature | {"geometry": geometry}, parent)
+        children = list(_children(feature))
+        one.has_children = bool(children)
+        self.found.append(one)
+        for child in children:
+            self.walk(child, one.kind)
 
 
 def is_geojson(document: Any) -> bool:
     """Whether a JSON document looks like GeoJSON; QuPath also writes plain lists of features."""
     if isinstance(document, list):
         return bool(document) and is_geojson(document[0])
-    kinds = ("FeatureCollection", "Feature", "GeometryCollection", *_POLYGONS)
-    return isinstance(document, dict) and document.get("type") in kinds
+    return isinstance(document, dict) and document.get("type") in (
+        "FeatureCollection",
+        "Feature",
+        *_GEOMETRIES,
+    )
 
 
-def read_features(document: Any, path: Path) -> list[Shape]:
-    """All polygons of a GeoJSON document; points and lines are left out.
+def read_features(document: Any, account: Account) -> list[Shape]:
+    """The cells of a GeoJSON document; all other objects in it are counted.
 
-    QuPath can write objects within their parents ("childObjects"). An annotation that holds others is the
-    region that they were looked for in, and no cell.
+    An annotation around others is the region that they were looked for in, and no cell; so is one of a class
+    such as QuPath's "Region*". What lies in a cell that QuPath detected is a part of it. QuPath's ignored
+    classes ("Ignore*") are left out, and so are points and lines.
+
+    Parameters
+    ----------
+    document : a FeatureCollection, a feature, a geometry, or a list of these.
+    """
+    reader = _Reader()
+    try:
+        reader.walk(document)
+    except RecursionError:
+        reader.found.append(_Found("", reason=DAMAGED))
+    account.total += len(reader.found)
+    whole = [one for one in reader.found if one.reason is None and one.shape is not None]
+    regions, parts = regions_and_parts([Outlined(one.kind, one.shape.parts) for one in whole if one.shape])
+    for number, one in enumerate(whole):
+        is_parent = one.has_children and one.kind in CONTAINERS
+        if number in regions or is_parent or one.kind in _NEVER_CELLS:
+            one.reason = REGION
+        elif number in parts or (one.parent == "cell" and one.kind != "cell"):
+            one.reason = PART
+    for one in reader.found:
+        if one.reason is not None:
+            account.leave_out(one.reason)
+    return [one.shape for one in whole if one.reason is None and one.shape is not None]
+
+
+def object_type(feature: dict[str, Any]) -> str:
+    """QuPath's type of an object in small letters, "" if it has none."""
+    properties = _dict(feature.get("properties"))
+    stated = properties.get("objectType") or properties.get("object_type")
+    return str(stated or ("cell" if _nucleus(feature) else "")).lower()
+
+
+def polygons_of(geometry: dict[str, Any]) -> list[list[np.ndarray]]:
+    """The rings, float (n, 2) x, y, of each polygon of a Polygon or MultiPolygon.
 
     Raises
     ------
-    InputError
-        If a polygon is broken.
+    TypeError, ValueError, KeyError, IndexError
+        If it is broken.
     """
+    whole = geometry["coordinates"]
+    polygons = whole if geometry["type"] == "MultiPolygon" else [whole]
+    parts = [[np.array([point[:2] for point in ring], float) for ring in polygon] for polygon in polygons]
+    for part in parts:
+        for ring in part:
+            if ring.ndim != 2 or ring.shape[1] != 2 or not np.isfinite(ring).all():
+                raise ValueError("corners must be pairs of numbers")
+    return [part for part in parts if part and len(part[0]) >= 3]
+
+
+def is_ignored_object(feature: dict[str, Any]) -> bool:
+    """Whether an object was marked as one to be ignored, as with QuPath's class "Ignore*".
+
+    The names of such classes end with a star; of an annotation, other ones than "Ignore*" make it a region.
+    """
+    name = _class_name(feature).lower()
+    return name.endswith("*") and (object_type(feature) not in CONTAINERS or name.startswith("ignore"))
+
+
+def _object(feature: dict[str, Any], parent: str | None) -> _Found:
+    kind = object_type(feature)
+    geometry = _dict(feature.get("geometry"))
+    if geometry.get("type") not in _POLYGONS and kind == "cell":
+        geometry = _nucleus(feature) or geometry  # a cell of which QuPath knows the nucleus alone
+    reason = _NO_AREAS.get(str(geometry.get("type")))
+    if reason is None and geometry.get("type") not in _POLYGONS:
+        reason = NO_AREA if not geometry or geometry.get("type") in _GEOMETRIES else DAMAGED
+    if reason is not None:
+        return _Found(kind, reason=reason, parent=parent)
     try:
-        return [shape for feature in _features(document) for shape in _shapes(feature)]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise InputError(f'"{path}" holds a broken polygon ({error}): write the GeoJSON anew.') from error
+        shape = Shape(polygons_of(geometry), _label(feature), _plane(geometry))
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+        return _Found(kind, reason=DAMAGED, parent=parent)
+    if not shape.parts:
+        return _Found(kind, reason=NO_AREA, parent=parent)
+    if _class_name(feature).endswith("*"):
+        return _Found(kind, shape, IGNORED if is_ignored_object(feature) else REGION, parent)
+    return _Found(kind, shape, None, parent)
 
 
-def _features(document: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(document, list):
-        for entry in document:
-            yield from _features(entry)
-    elif document.get("type") == "FeatureCollection":
-        yield from _features(document["features"])
-    elif document.get("type") == "GeometryCollection":
-        yield from _features(document["geometries"])
-    elif document.get("type") == "Feature":
-        children = list(_children(document))
-        if not (children and _object_type(document) in _CONTAINERS):
-            yield document
-        yield from children
-    else:
-        yield {"geometry": document}
+def _merged(collection: dict[str, Any]) -> dict[str, Any]:
+    """The polygons of a GeometryCollection as one MultiPolygon; its first geometry if it has none."""
+    inner = [entry for entry in collection.get("geometries") or [] if isinstance(entry, dict)]
+    polygons: list[Any] = []
+    for entry in inner:
+        if entry.get("type") in _POLYGONS:
+            whole = entry.get("coordinates") or []
+            polygons += whole if entry["type"] == "MultiPolygon" else [whole]
+    if not polygons:
+        return _dict(inner[0]) if inner else {}
+    return {**collection, "type": "MultiPolygon", "coordinates": polygons}
 
 
-def _children(feature: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for holder in (feature, feature.get("properties") or {}):
-        if holder.get("childObjects"):
-            yield from _features(holder["childObjects"])
+def _children(feature: dict[str, Any]) -> Iterator[Any]:
+    for holder in (feature, _dict(feature.get("properties"))):
+        children = holder.get("childObjects")
+        if isinstance(children, list):
+            yield from children
+        elif children:
+            yield children
 
 
-def _object_type(feature: dict[str, Any]) -> str:
-    properties = feature.get("properties") or {}
-    return str(properties.get("objectType") or properties.get("object_type") or "")
+def _nucleus(feature: dict[str, Any]) -> dict[str, Any]:
+    return _dict(feature.get("nucleusGeometry")) or _dict(
+        _dict(feature.get("properties")).get("nucleusGeometry")
+    )
 
 
-def _shapes(feature: dict[str, Any]) -> Iterator[Shape]:
-    geometry = feature.get("geometry") or {}
-    if geometry.get("type") not in _POLYGONS:
-        return
-    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
-    rings = [np.array([point[:2] for point in ring], float) for polygon in polygons for ring in polygon]
-    if not rings:
-        return
-    measurements = (feature.get("properties") or {}).get("measurements")
-    label = measurements.get("label", 0) if isinstance(measurements, dict) else 0
-    place = geometry.get("plane") or {}
-    plane = {axis: int(place.get(axis.lower(), 0)) for axis in "TZ"}
-    yield Shape(rings, int(label), plane)
+def _class_name(feature: dict[str, Any]) -> str:
+    """Name of an object's class; newer QuPath writes a list of names for derived classes."""
+    stated = _dict(feature.get("properties")).get("classification")
+    if isinstance(stated, dict):
+        names = stated.get("names")
+        stated = stated.get("name") or (names[-1] if isinstance(names, list) and names else "")
+    return str(stated or "").strip()
+
+
+def _label(feature: dict[str, Any]) -> int:
+    measurements = _dict(feature.get("properties")).get("measurements")
+    try:
+        label = float(_dict(measurements).get("label", 0))
+    except (TypeError, ValueError):
+        return 0
+    return int(label) if label.is_integer() and 0 < label < 2**31 else 0
+
+
+def _plane(geometry: dict[str, Any]) -> dict[str, int]:
+    place = _dict(geometry.get("plane"))
+    return {axis: int(place[axis.lower()]) for axis in "TZ" if place.get(axis.lower()) is not None}
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -5,12 +5,24 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_cupre.errors import InputError
+from napari_cupre.io.files import is_junk
+from napari_cupre.io.importers.accounts import (
+    DAMAGED,
+    LINE,
+    NO_AREA,
+    PICTURE,
+    POINT,
+    TEXT,
+    Account,
+    Reason,
+)
+from napari_cupre.io.importers.imagej_outlines import outline_of
 from napari_cupre.io.importers.shapes import Shape
 
 if TYPE_CHECKING:
@@ -21,80 +33,118 @@ LARGEST_ROI, LARGEST_ZIP = 64 * 2**20, 2**30
 _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
 
-def read_rois(path: Path) -> list[Shape]:
+def read_rois(path: Path, account: Account) -> list[Shape]:
     """The regions of a `.roi` file or a zip of such that have an area: polygons, traces, ovals, composites.
 
-    Entries are read in memory, bounded in size, and never unpacked to a path. Points, lines and text
-    are left out.
+    Entries are read in memory, bounded in size, and never unpacked to a path. Points, lines, texts and
+    damaged regions are left out and counted.
 
     Raises
     ------
     InputError
-        If the file is damaged, too large, or holds something else.
+        If the file is damaged, too large, or holds something else, or every region in it is damaged.
     """
     from roifile import ImagejRoi
 
-    shapes = []
+    shapes: list[Shape] = []
+    damage = ""
     for name, content in _contents(path):
+        account.total += 1
+        reason: Reason | None
         try:
-            shape = _shape(ImagejRoi.frombytes(content))
+            if isinstance(content, Exception):
+                raise content
+            roi = ImagejRoi.frombytes(content)
+            reason = _unfit(roi)
+            if reason is None:
+                shapes.append(_shape(roi))
         except Exception as error:  # roifile raises whatever it meets in a damaged region
-            raise InputError(f'"{path}": the region "{name}" is damaged ({error}): save it anew.') from error
-        if shape is not None:
-            shapes.append(shape)
+            reason = DAMAGED
+            damage = damage or f'the region "{name}" is damaged ({error}): save it anew.'
+        if reason is not None:
+            account.leave_out(reason)
+    if damage and account.reasons[DAMAGED] == account.total:
+        raise InputError(f'"{path}": {damage}')
+    if damage:
+        account.notes.append(damage)
     return shapes
 
 
-def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    if path.suffix.lower() != ".zip":
+def roi_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The regions in a zip, without what the system put beside them."""
+    return [entry for entry in data_entries(archive) if entry.filename.lower().endswith(".roi")]
+
+
+def data_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files in a zip that are not the system's own, such as `__MACOSX/._a.roi`."""
+    return [
+        entry
+        for entry in archive.infolist()
+        if not entry.is_dir()
+        and not any(is_junk(Path(part)) for part in PurePosixPath(entry.filename).parts if part != "..")
+    ]
+
+
+def _contents(path: Path) -> Iterator[tuple[str, bytes | Exception]]:
+    """Name and bytes of every region; the error instead of bytes that cannot be unpacked."""
+    if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
         if path.stat().st_size > LARGEST_ROI:
             raise InputError(f'"{path}" is too large for a region of interest: choose another file.')
         yield path.name, path.read_bytes()
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".roi")]
+            entries = roi_entries(archive)
             if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
                 raise InputError(f'"{path}" holds over {LARGEST_ZIP >> 20} MB of regions: split it.')
             for entry in entries:
                 yield entry.filename, _unpacked(archive, entry, path)
     except InputError:
         raise
-    except Exception as error:  # bad zips raise BadZipFile, zlib.error, EOFError, NotImplementedError, ...
+    except Exception as error:  # bad zips raise BadZipFile, EOFError, NotImplementedError, ...
         raise InputError(f'"{path}" is no readable zip of regions ({error}): save it anew.') from error
 
 
-def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes:
-    with archive.open(entry) as stream:
-        # The size in the directory may be a lie, so reading is bounded, too.
-        content = stream.read(LARGEST_ROI + 1)
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes | Exception:
+    try:
+        with archive.open(entry) as stream:
+            # The size in the directory may be a lie, so reading is bounded, too.
+            content = stream.read(LARGEST_ROI + 1)
+    except Exception as error:  # zlib.error, BadZipFile, EOFError, RuntimeError of encrypted entries, ...
+        return error
     if len(content) > LARGEST_ROI:
         raise InputError(f'"{path}": the region "{entry.filename}" is too large: choose another file.')
     return content
 
 
-def _shape(roi: ImagejRoi) -> Shape | None:
-    """None for what has no area."""
-    from roifile import ROI_TYPE
+def _unfit(roi: ImagejRoi) -> Reason | None:
+    """Why a region cannot be a cell; None if it can."""
+    from roifile import ROI_SUBTYPE, ROI_TYPE
 
+    by_subtype = {ROI_SUBTYPE.TEXT: TEXT, ROI_SUBTYPE.IMAGE: PICTURE, ROI_SUBTYPE.ARROW: LINE}
+    if roi.subtype in by_subtype:
+        return by_subtype[roi.subtype]
+    lines = (ROI_TYPE.LINE, ROI_TYPE.FREELINE, ROI_TYPE.POLYLINE, ROI_TYPE.ANGLE)
+    if roi.roitype in lines:
+        return LINE
+    if roi.roitype == ROI_TYPE.POINT:
+        return POINT
     areas = (ROI_TYPE.POLYGON, ROI_TYPE.RECT, ROI_TYPE.OVAL, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
-    if roi.roitype not in areas:
-        return None
-    rings = [np.asarray(ring, float) for ring in roi.coordinates(multi=True)]
-    rings = [ring for ring in rings if len(ring) >= 3]
-    if not rings:
-        return None
+    if roi.roitype not in areas or not any(len(ring) >= 3 for ring in outline_of(roi)):
+        return NO_AREA
+    return None
+
+
+def _shape(roi: ImagejRoi) -> Shape:
+    rings = [np.asarray(ring, float) for ring in outline_of(roi) if len(ring) >= 3]
     found = _LABEL.search(roi.props or "")
-    return Shape(rings, int(found.group(1)) if found else 0, _plane(roi))
+    return Shape([rings], int(found.group(1)) if found else 0, _plane(roi))
 
 
 def _plane(roi: ImagejRoi) -> dict[str, int]:
     """Positions from 0; ImageJ counts from 1, and 0 stands for none."""
-    plane = {}
-    if roi.z_position > 0:
-        plane["Z"] = roi.z_position - 1
-    if roi.t_position > 0:
-        plane["T"] = roi.t_position - 1
+    counted = {"C": roi.c_position, "Z": roi.z_position, "T": roi.t_position}
+    plane = {axis: int(place) - 1 for axis, place in counted.items() if place > 0}
     if not plane and roi.position > 0:
-        plane["Z"] = roi.position - 1
+        plane["N"] = int(roi.position) - 1
     return plane

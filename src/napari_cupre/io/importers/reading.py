@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.coco import labels_from_coco
-from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, image_stem, is_zarr
-from napari_cupre.io.images import read_image, read_labels
-from napari_cupre.io.importers.cellpose import read_cellpose
-from napari_cupre.io.importers.folders import (
-    annotation_files,
-    label_folder,
-    label_stem,
-    mask_folders,
-    read_mask_folder,
-)
-from napari_cupre.io.importers.geojson import is_geojson, read_features
-from napari_cupre.io.importers.imagej import read_rois
-from napari_cupre.io.importers.shapes import LARGEST_LABELS, Shapes, paint_shapes, shape_for
+from napari_cupre.io.files import image_stem, is_zarr
+from napari_cupre.io.importers.accounts import Say
+from napari_cupre.io.importers.frames import Frame, ImageShapes, Shapes
+from napari_cupre.io.importers.sheet import Listeners, Sheet
+from napari_cupre.io.importers.sheets import list_sheets
+from napari_cupre.io.importers.writing import may_write
 from napari_cupre.io.tiff import write_labels
 
-_OUTLINES = (".zip", ".roi")
-_JSON = (".json", ".geojson")
-SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, *_OUTLINES, *_JSON, ".npy")
+_log = logging.getLogger(__name__)
 
 Labelled = tuple[str, np.ndarray]
 
@@ -38,27 +27,31 @@ Labelled = tuple[str, np.ndarray]
 def import_annotations(path: str | os.PathLike[str], shape: Shapes = None) -> dict[str, np.ndarray]:
     """Read annotations of any known kind as label images.
 
+    What cannot become a cell is left out and logged as a warning; `iterate_annotations` tells it.
+
     Parameters
     ----------
     path : one of
 
         - a label image (TIFF, PNG, OME-Zarr), or a folder of such, with or without images beside
           them ("a.tif" and "a_masks.tif", or StarDist's `images/` and `masks/`);
-        - ImageJ's `.roi` or a zip of them; GeoJSON polygons; COCO JSON;
-        - Cellpose's `_seg.npy`, of which nothing is unpickled;
+        - ImageJ's `.roi` or a zip of them; GeoJSON polygons, also zipped; COCO JSON;
+        - Cellpose's `_seg.npy`, of which nothing is unpickled, and its `_cp_outlines.txt`;
         - BBBC038's folders `<image>/masks/*.png` with a file per cell.
     shape : of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed
-        for ROIs and GeoJSON alone, which do not say the size of their image.
+        for outlines, which do not say the size of their image. A single annotation and a single image belong
+        together whatever their names.
 
     Returns
     -------
-    int32 label images by the stem of their image; where cells overlap, the smaller one is on top
+    int32 label images by the stem of their image; where cells overlap, the smaller one is on top. Where a
+    COCO JSON has images of one name in several folders, these are in front ("plate1/a")
 
     Raises
     ------
     InputError
-        If nothing is there, or a file is damaged, of another kind or hostile; the file is named. Also if
-        there are two annotations of one image.
+        If nothing is there, or a file is damaged, of another kind or hostile, or none of its regions is a
+        cell; the file is named. Also if there are two annotations of one image.
     """
     return dict(iterate_annotations(path, shape))
 
@@ -68,7 +61,9 @@ def iterate_annotations(
     shape: Shapes = None,
     *,
     keep_empty: bool = False,
-    on_skip: Callable[[str], None] | None = None,
+    on_skip: Say | None = None,
+    on_partial: Say = _log.warning,
+    on_note: Say = _log.info,
 ) -> Iterator[Labelled]:
     """As `import_annotations`, one after the other, for sets that do not fit memory.
 
@@ -78,18 +73,12 @@ def iterate_annotations(
         label image; by default they are left out
     on_skip : called with one sentence about each file of a folder that cannot be used; without it the
         first such file is an error
+    on_partial : called with one sentence about each file in which something was left out that may have been
+        meant as a cell
+    on_note : called with one sentence about whatever else the user should know
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f'There is no file or folder "{path}": check the path.')
-    is_folder = path.is_dir() and not is_zarr(path)
-    seen: set[str] = set()
-    read = partial(_read_file, shape=shape, keep_empty=keep_empty)
-    for stem, labels in _read_folder(path, read, on_skip) if is_folder else read(path):
-        if stem in seen:
-            raise InputError(f'"{path}" holds two annotations of the image "{stem}": remove one.')
-        seen.add(stem)
-        yield stem, labels
+    for key, labels, _ in _read_all(path, shape, keep_empty, on_skip, Listeners(on_partial, on_note)):
+        yield key, labels
 
 
 def import_to_folder(
@@ -98,118 +87,197 @@ def import_to_folder(
     shape: Shapes = None,
     *,
     keep_empty: bool = False,
-    on_skip: Callable[[str], None] | None = None,
+    on_skip: Say | None = None,
+    on_partial: Say = _log.warning,
+    on_note: Say = _log.info,
 ) -> Iterator[Path]:
     """Write annotations of any known kind as `<stem>.tif` label images; each path is yielded once written.
 
+    They have the axes and the pixel size of their image, where that is given.
+
     Parameters
     ----------
-    path, shape, keep_empty, on_skip : see `iterate_annotations`
+    path, shape, keep_empty, on_skip, on_partial, on_note : see `iterate_annotations`
     out : folder, made if need be
 
     Raises
     ------
     InputError
-        As `import_annotations`.
+        As `import_annotations`; also if a file is there already that shows something else.
     EnvironmentFault
         Full or read-only disk.
     """
-    for stem, labels in iterate_annotations(path, shape, keep_empty=keep_empty, on_skip=on_skip):
-        # A stem may come from inside a file; only its last part is a name.
-        target = Path(out) / f"{Path(stem).name}.tif"
-        write_labels(target, labels)
-        yield target
-
-
-class ImageShapes(Mapping[str, tuple[int, ...]]):
-    """Shape of the label image of each image file by its stem, read when it is asked for."""
-
-    def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
-        self._paths = {image_stem(path): Path(path) for path in paths}
-
-    def __getitem__(self, stem: str) -> tuple[int, ...]:
-        image = read_image(self._paths[stem])
-        leading = [length for length in image.result_shape[:-2] if length > 1]
-        return (*leading, *image.plane_shape)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-
-def _read_folder(
-    folder: Path, read_file: Callable[[Path], Iterator[Labelled]], on_skip: Callable[[str], None] | None
-) -> Iterator[Labelled]:
-    jobs: list[Callable[[], Iterator[Labelled]]] = [
-        partial(_read_masks, stem, masks) for stem, masks in mask_folders(folder)
-    ]
-    if not jobs:
-        files = annotation_files(label_folder(folder), SUFFIXES)
-        jobs = [partial(read_file, file) for file in files]
-    found = False
-    for read in jobs:
+    listeners = Listeners(on_partial, on_note)
+    images = shape.paths if isinstance(shape, ImageShapes) else []
+    written = 0
+    refusal: InputError | None = None
+    for key, labels, frame in _read_all(path, shape, keep_empty, on_skip, listeners):
+        target = Path(out).joinpath(*key.split("/"))
+        target = target.with_name(f"{target.name}.tif")
         try:
-            for labelled in read():
-                found = True
-                yield labelled
+            may_write(target, labels, [*images, Path(path)])
         except InputError as error:
             if on_skip is None:
                 raise
+            refusal = error
             on_skip(str(error))
-    if not found:
+            continue
+        write_labels(
+            target, labels, axes=frame.axes, scale=frame.scale, units=frame.units, translate=frame.translate
+        )
+        written += 1
+        yield target
+    if refusal is not None and not written:
+        raise InputError(f'nothing was written to "{out}": choose another folder.') from refusal
+
+
+def read_for_image(
+    path: str | os.PathLike[str],
+    frame: Frame,
+    name: str,
+    on_partial: Say = _log.warning,
+    on_note: Say = _log.info,
+) -> np.ndarray:
+    """The annotation of one image; of a file of many, the others are not painted.
+
+    Parameters
+    ----------
+    path : see `import_annotations`
+    frame : of the image
+    name : of the image; a single annotation belongs to it however it is called
+
+    Returns
+    -------
+    int32, of the frame's shape
+
+    Raises
+    ------
+    InputError
+        As `import_annotations`; also if nothing there belongs to the image.
+    """
+    sheets = list_sheets(_existing(path))
+    chosen = sheets if len(sheets) == 1 else _called(sheets, (name, image_stem(name)))
+    if not chosen:
+        listed = ", ".join(sheet.names[0] for sheet in sheets[:5])
         raise InputError(
-            f'The folder "{folder}" holds no annotation that can be read: choose one with label images, '
+            f'"{Path(path).name}" holds annotations of {len(sheets)} images ({listed}), none called '
+            f'"{name}": rename the image layer.'
+        )
+    if len(chosen) > 1:
+        raise InputError(f'"{path}" holds two annotations of the image "{name}": remove one.')
+    return chosen[0].read(frame, Listeners(on_partial, on_note)).labels
+
+
+def _called(sheets: Sequence[Sheet], names: Sequence[str]) -> list[Sheet]:
+    """The sheets with the best of the names that any has."""
+    for depth in range(max((len(sheet.names) for sheet in sheets), default=0)):
+        for name in names:
+            found = [sheet for sheet in sheets if name in sheet.names[depth : depth + 1]]
+            if found:
+                return found
+    return []
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f'There is no file or folder "{path}": check the path.')
+    return path
+
+
+def _read_all(
+    path: str | os.PathLike[str],
+    shape: Shapes,
+    keep_empty: bool,
+    on_skip: Say | None,
+    listeners: Listeners,
+) -> Iterator[tuple[str, np.ndarray, Frame]]:
+    """Name, labels and frame of every annotation."""
+    path = _existing(path)
+    skipped: list[str] = []
+
+    def skip(error: InputError) -> None:
+        if on_skip is None:
+            raise error
+        skipped.append(str(error))
+        on_skip(str(error))
+
+    sheets = list_sheets(path, keep_empty=keep_empty, on_skip=skip, listeners=listeners)
+    is_folder = path.is_dir() and not is_zarr(path)
+    seen: set[str] = set()
+    for sheet, key, find_frame in _pair(sheets, shape, listeners):
+        try:
+            if key in seen:
+                raise InputError(
+                    f'"{path}" holds two annotations of the image "{key}": remove "{sheet.file}".'
+                )
+            result = sheet.read(find_frame(), listeners)
+        except InputError as error:
+            if len(sheets) == 1 and not is_folder:
+                raise
+            skip(error)
+            continue
+        if len(sheets) == 1 and not (result.labels.any() or keep_empty):
+            raise InputError(f'"{path}" holds no cell, all of it is background: choose another file.')
+        seen.add(key)
+        yield key, result.labels, result.frame
+    if not seen:
+        raise InputError(
+            f'The folder "{path}" holds no annotation that can be read: choose one with label images, '
             f"ROI zips, COCO JSON, GeoJSON or _seg.npy files."
+            if is_folder
+            else f'Nothing of "{path}" could be read: {skipped[-1] if skipped else "it is empty"}'
         )
 
 
-def _read_masks(stem: str, folder: Path) -> Iterator[Labelled]:
-    yield stem, read_mask_folder(folder)
+FindFrame = Callable[[], "Frame | None"]
 
 
-def _read_file(path: Path, *, shape: Shapes, keep_empty: bool) -> Iterator[Labelled]:
-    suffix = path.suffix.lower()
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.')
-    if suffix in _JSON:
-        yield from _read_json(path, shape, keep_empty)
+def _pair(
+    sheets: Sequence[Sheet], shape: Shapes, listeners: Listeners
+) -> Iterator[tuple[Sheet, str, FindFrame]]:
+    """Each annotation with the name of its image and a function that gives the image's frame."""
+    if shape is None or isinstance(shape, Frame | tuple | list):
+        frame = shape if shape is None or isinstance(shape, Frame) else Frame(tuple(shape))
+        for sheet in sheets:
+            yield sheet, sheet.names[0], lambda: frame
         return
-    stem = label_stem(path)
-    if suffix in _OUTLINES:
-        shapes = read_rois(path)
-        yield stem, paint_shapes(shapes, shape_for(shape, stem, path), path)
-    elif suffix == ".npy":
-        yield stem, read_cellpose(path)
-    elif suffix in (*PICTURE_SUFFIXES, *TIFF_SUFFIXES) or is_zarr(path):
-        yield stem, _read_label_image(path)
+    images = shape if isinstance(shape, ImageShapes) else _Shapes(shape)
+    if len(images.paths) == len(sheets) == 1:
+        found: list[Path | None] = [images.paths[0]]
     else:
-        raise InputError(
-            f'"{path}" is no annotation that can be read: give a label image, ROI zip, COCO JSON, GeoJSON '
-            f"or _seg.npy."
+        found = [images.find(sheet.names) for sheet in sheets]
+        _say_unpaired(sheets, found, images, listeners)
+    for sheet, path in zip(sheets, found):
+        if path is not None:
+            name = sheet.names[0] if "/" in sheet.names[0] else image_stem(path)
+            yield sheet, name, partial(images.frame, path)
+        else:
+            yield sheet, sheet.names[0], partial(sheet.without_image, images.paths)
+
+
+def _say_unpaired(
+    sheets: Sequence[Sheet], found: Sequence[Path | None], images: ImageShapes, listeners: Listeners
+) -> None:
+    """Name the images without annotation; an annotation without image is told when it is read."""
+    alone = [path.name for path in images.paths if path not in found]
+    if alone and any(path is not None for path in found):
+        listed = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
+        listeners.note(
+            f"No annotation belongs to {'the image' if len(alone) == 1 else 'the images'} {listed}."
         )
 
 
-def _read_label_image(path: Path) -> np.ndarray:
-    pixels = np.prod(read_image(path).result_shape, dtype=float)
-    if pixels > LARGEST_LABELS:
-        raise InputError(f'"{path}" has {pixels:.0f} pixels, too many for an annotation: cut it into parts.')
-    return read_labels(path)
+class _Shapes(ImageShapes):
+    """Plain shapes by stem, as images."""
 
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__([])
+        self.paths = [Path(stem) for stem in shapes]
+        self._shapes = shapes
 
-def _read_json(path: Path, shape: Shapes, keep_empty: bool) -> Iterator[Labelled]:
-    try:
-        document: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f'"{path}" cannot be read as JSON ({error}): it is truncated or damaged.') from error
-    if is_geojson(document):
-        stem = label_stem(path)
-        yield stem, paint_shapes(read_features(document, path), shape_for(shape, stem, path), path)
-        return
-    if not isinstance(document, dict) or "annotations" not in document:
-        raise InputError(f'"{path}" is neither COCO JSON nor GeoJSON: choose another file.')
-    del document
-    labels = labels_from_coco(path, keep_empty=keep_empty)
-    for name in labels:
-        yield image_stem(name), labels[name]
+    def find(self, names: Sequence[str]) -> Path | None:
+        return next((Path(name) for name in names if name in self._shapes), None)
+
+    def frame(self, path: Path) -> Frame:
+        return Frame(tuple(self._shapes[str(path)]))

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from napari_cupre.errors import InputError
+from napari_cupre.io.importers.accounts import (
+    DAMAGED,
+    HIDDEN,
+    NO_PLANE,
+    OUTSIDE,
+    REPEATED,
+    SMALL,
+    Account,
+    Reason,
+)
+from napari_cupre.io.importers.frames import Frame
 from napari_cupre.io.writers.outlines import fill
 
-#: Shape of the label image, or of each image by its stem.
-Shapes: TypeAlias = "tuple[int, ...] | Mapping[str, tuple[int, ...]] | None"
-
-#: Label images of more pixels than this are not made: a hostile file could ask for any size.
-LARGEST_LABELS = 2**29
 #: Corners further out than this are no place in an image.
 _FARTHEST = 1e7
+
+Pixels = tuple[np.ndarray, np.ndarray]
+"""Rows and columns."""
 
 
 @dataclass
@@ -27,86 +34,161 @@ class Shape:
 
     Attributes
     ----------
-    rings : float (n, 2) each, corners x, y; a pixel is inside if an odd number of rings is around it.
+    parts : the cell's pieces; of each its rings, float (n, 2), corners x, y. A pixel is in a piece if an odd
+        number of its rings is around it, and in the cell if it is in a piece.
     label : its value in the label image as the file says, 0 if it does not.
-    plane : 0-based position along T and Z, as far as the file says.
+    plane : 0-based position along C, Z and T, and as "N" in the stack as it lies in the file (channels first,
+        then slices, then frames), as far as the file says.
+    with_edges : the corners are pixels that belong to the cell, whole numbers, instead of pixels' corners.
     """
 
-    rings: list[np.ndarray]
+    parts: list[list[np.ndarray]]
     label: int = 0
     plane: dict[str, int] = field(default_factory=dict)
+    with_edges: bool = False
 
 
-def shape_for(shapes: Shapes, stem: str, path: Path) -> tuple[int, ...]:
-    """Shape of the image of this stem.
+@dataclass
+class _Painted:
+    """A shape that has a place in the image."""
 
-    Raises
-    ------
-    InputError
-        If it is not known: outlines do not say how large their image is.
-    """
-    shape = shapes.get(stem) if isinstance(shapes, Mapping) else shapes
-    if shape is None:
-        raise InputError(f'"{path}" does not say the size of its image "{stem}": give the image, too.')
-    if not 2 <= len(shape) <= 4 or min(shape) < 1 or np.prod(shape, dtype=float) > LARGEST_LABELS:
-        raise InputError(f'no label image of shape {tuple(shape)} can be made for "{path}".')
-    return tuple(int(length) for length in shape)
+    shape: Shape
+    position: tuple[int, ...]
+    pixels: Pixels
 
 
-def paint_shapes(shapes: Sequence[Shape], shape: tuple[int, ...], path: Path) -> np.ndarray:
+def paint_shapes(shapes: Sequence[Shape], frame: Frame, account: Account) -> np.ndarray:
     """Paint outlines into an int32 label image; where they overlap, the smaller one is on top.
 
     Labels that the file names are kept if they are unique on their plane; otherwise cells are numbered
     in the order of the file.
 
+    Parameters
+    ----------
+    shapes : what the file holds.
+    frame : of the image that it belongs to.
+    account : already counts the file's regions; here those of `shapes` that do not become cells are added.
+
     Raises
     ------
     InputError
-        If there is no outline, one is broken, or one lies on a plane that the image does not have.
+        If no outline becomes a cell.
     """
-    if not shapes:
-        raise InputError(f'"{path}" holds no outline of an area: draw polygons, or choose another file.')
-    painted = []
-    for each in shapes:
-        _check(each, path)
-        painted.append((_plane_position(each, shape, path), *fill(each.rings, shape[-2:])))
-    labels = np.zeros(shape, np.int32)
-    values = _values(shapes, [position for position, _, _ in painted])
-    for number in sorted(range(len(shapes)), key=lambda number: -len(painted[number][1])):
-        position, rows, columns = painted[number]
-        labels[position][rows, columns] = values[number]
+    painted = [each for each in (_place(shape, frame, account) for shape in shapes) if each is not None]
+    labels = np.zeros(frame.shape, np.int32)
+    values = _values(painted)
+    for number in sorted(range(len(painted)), key=lambda number: -len(painted[number].pixels[0])):
+        each = painted[number]
+        labels[each.position][each.pixels] = values[number]
+    _count_hidden(painted, values, labels, account)
+    _note(painted, frame, account)
+    if account.cells < 1:
+        raise nothing_usable(account)
     return labels
 
 
-def _check(shape: Shape, path: Path) -> None:
-    for ring in shape.rings:
-        if ring.ndim != 2 or ring.shape[1] != 2 or not (np.abs(ring) < _FARTHEST).all():
-            raise InputError(
-                f'"{path}" holds an outline that is none: corners must be pairs of numbers in px.'
-            )
-
-
-def _plane_position(shape: Shape, whole: tuple[int, ...], path: Path) -> tuple[int, ...]:
-    """Where in the label image an outline belongs."""
-    depth = len(whole) - 2
-    names = "TZ"[-depth:] if depth else ""
-    if depth == 1 and not shape.plane.get("Z"):
-        # A stack of one kind: the file may call its planes frames or slices.
-        position: tuple[int, ...] = (shape.plane.get("T", 0),)
-    else:
-        position = tuple(shape.plane.get(axis, 0) for axis in names)
-    lost = [axis for axis, place in shape.plane.items() if place and axis not in names and depth != 1]
-    if lost or any(not 0 <= place < length for place, length in zip(position, whole)):
-        raise InputError(
-            f'"{path}" holds an outline at {shape.plane}, but its image has the shape {whole}: '
-            f"give the image that it was drawn on."
+def nothing_usable(account: Account) -> InputError:
+    """The error for a file of which no region became a cell."""
+    if not account.total:
+        return InputError(
+            f'"{account.name}" holds no outline of an area: draw polygons, or choose another file.'
         )
-    return position
+    return InputError(
+        f"{account.sentence().rstrip('.')}; give the image that they were drawn on, or outlines of areas."
+    )
 
 
-def _values(shapes: Sequence[Shape], positions: Sequence[tuple[int, ...]]) -> list[int]:
-    named = {(position, each.label) for position, each in zip(positions, shapes)}
-    usable = all(0 < each.label <= np.iinfo(np.int32).max for each in shapes)
-    if usable and len(named) == len(shapes):
-        return [each.label for each in shapes]
-    return list(range(1, len(shapes) + 1))
+def _place(shape: Shape, frame: Frame, account: Account) -> _Painted | None:
+    """Where a shape lies in the image; None, and counted, if it lies nowhere."""
+    reason: Reason | None = None
+    if not all(_is_sound(ring) for part in shape.parts for ring in part):
+        reason = DAMAGED
+    elif (position := frame.position(shape.plane)) is None:
+        reason = NO_PLANE
+    elif not len((pixels := _fill(shape, frame.shape[-2:]))[0]):
+        reason = OUTSIDE if _is_outside(shape, frame.shape[-2:]) else SMALL
+    else:
+        return _Painted(shape, position, pixels)
+    account.leave_out(reason)
+    return None
+
+
+def _is_sound(ring: np.ndarray) -> bool:
+    return ring.ndim == 2 and ring.shape[1] == 2 and bool((np.abs(ring) < _FARTHEST).all())
+
+
+def _fill(shape: Shape, size: tuple[int, ...]) -> Pixels:
+    if shape.with_edges:
+        return _fill_with_edges(shape, size)
+    if len(shape.parts) == 1:
+        return fill(shape.parts[0], size)
+    # Pieces may overlap.
+    flat = [np.ravel_multi_index(fill(part, size), size) for part in shape.parts]
+    rows, columns = np.unravel_index(np.unique(np.concatenate(flat)), size)
+    return rows, columns
+
+
+def _fill_with_edges(shape: Shape, size: tuple[int, ...]) -> Pixels:
+    from skimage.draw import polygon
+
+    flat = []
+    for (ring,) in shape.parts:
+        inside = ring[((ring >= 0) & (ring < size[::-1])).all(axis=1)]
+        flat.append(np.ravel_multi_index((inside[:, 1], inside[:, 0]), size))
+        flat.append(np.ravel_multi_index(polygon(ring[:, 1], ring[:, 0], shape=size), size))
+    rows, columns = np.unravel_index(np.unique(np.concatenate(flat)), size)
+    return rows, columns
+
+
+def _bounds(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and highest x, y."""
+    corners = np.concatenate([ring for part in shape.parts for ring in part])
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def _is_outside(shape: Shape, size: tuple[int, ...]) -> bool:
+    low, high = _bounds(shape)
+    return bool((high <= 0).any() or (low >= size[::-1]).any())
+
+
+def _values(painted: Sequence[_Painted]) -> list[int]:
+    named = {(each.position, each.shape.label) for each in painted}
+    usable = all(0 < each.shape.label <= np.iinfo(np.int32).max for each in painted)
+    if usable and len(named) == len(painted):
+        return [each.shape.label for each in painted]
+    return list(range(1, len(painted) + 1))
+
+
+def _count_hidden(
+    painted: Sequence[_Painted], values: Sequence[int], labels: np.ndarray, account: Account
+) -> None:
+    """Count the cells of which no pixel is left."""
+    seen: set[tuple[tuple[int, ...], bytes]] | None = None
+    for each, value in zip(painted, values):
+        if (labels[each.position][each.pixels] == value).any():
+            continue
+        if seen is None:
+            kept = zip(painted, values)
+            seen = {_key(one) for one, own in kept if (labels[one.position][one.pixels] == own).any()}
+        account.leave_out(REPEATED if _key(each) in seen else HIDDEN)
+
+
+def _key(each: _Painted) -> tuple[tuple[int, ...], bytes]:
+    """The same for shapes that cover the same pixels of a plane."""
+    return each.position, np.concatenate(each.pixels).tobytes()
+
+
+def _note(painted: Sequence[_Painted], frame: Frame, account: Account) -> None:
+    """Note what may surprise about shapes that became cells."""
+    limits = np.array(frame.shape[:-3:-1])
+    cut = sum(
+        bool((low <= -1).any() or (high >= limits + 1).any())
+        for low, high in (_bounds(each.shape) for each in painted)
+    )
+    if cut:
+        which = "1 region reaches" if cut == 1 else f"{cut} regions reach"
+        account.notes.append(f"{which} beyond the image and {'is' if cut == 1 else 'are'} cut at its edge.")
+    loose = sum(not each.shape.plane for each in painted) if len(frame.shape) > 2 else 0
+    if loose:
+        which = "1 region names no plane and lies" if loose == 1 else f"{loose} regions name no plane and lie"
+        account.notes.append(f"{which} on the first one.")

@@ -116,6 +116,7 @@ class Cells:
     class_names : name of class 1, 2, ...
     image : where intensities, scale and units come from, if known.
     is_partial : whether parts of the image could not be read or predicted.
+    has_pixels : whether `image` holds what was segmented, and not only its scale.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Cells:
     class_names: tuple[str, ...]
     image: CellImage | None
     is_partial: bool = False
+    has_pixels: bool = True
 
     def volume(self) -> np.ndarray:
         """Int32 label image of the whole, 0 in planes that are missing."""

@@ -11,8 +11,9 @@ from typing import Any, TextIO
 
 from pycocotools import mask as coco_mask
 
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.errors import InputError, unwritable
 from napari_cupre.io.files import atomic_write
+from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.writers.cells import PARTIAL, Cells, MaskedCell, PlaneCells
 from napari_cupre.io.writers.formats import register_format
 
@@ -58,9 +59,12 @@ class CocoWriter:
         self.path = Path(path)
         self.class_names = tuple(class_names)
         self.journal = journal_of(self.path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._older = list(_read_document(self.path))
-        self._stream: TextIO = self.journal.open("a", encoding="utf-8")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream: TextIO = self.journal.open("a", encoding="utf-8")
+        except OSError as error:
+            raise unwritable(self.journal, error) from error
 
     def add(self, cells: Cells) -> None:
         """Add the planes of one image; they are with the system when this returns.
@@ -79,9 +83,7 @@ class CocoWriter:
             self._stream.write(lines + "\n")
             self._stream.flush()
         except OSError as error:
-            raise EnvironmentFault(
-                f'"{self.journal}" could not be written ({error.strerror}): free some space.'
-            ) from error
+            raise unwritable(self.journal, error) from error
 
     def close(self) -> None:
         """Write the document.
@@ -93,7 +95,7 @@ class CocoWriter:
         self._stream.close()
         latest: dict[str, Record | int] = {record["image"]["file_name"]: record for record in self._older}
         latest.update((name, place) for place, name in self._journalled())
-        with atomic_write(self.path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        with owned_write(self.path) as temporary, temporary.open("w", encoding="utf-8") as stream:
             _write_document(stream, self._in_order(latest), self.class_names)
         self.journal.unlink()
 
@@ -200,4 +202,13 @@ def _parsed(line: bytes) -> Record | None:
         record = json.loads(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
+    return record if _is_record(record) else None
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a line is one that `CocoWriter` wrote."""
+    if not isinstance(record, dict) or not isinstance(record.get("image"), dict):
+        return False
+    annotations = record.get("annotations")
+    is_listed = isinstance(annotations, list) and all(isinstance(each, dict) for each in annotations)
+    return is_listed and isinstance(record["image"].get("file_name"), str)

@@ -71,7 +71,8 @@ def _measure_plane(cells: Cells, plane: PlaneCells, pixel_size: float | None) ->
     import pandas as pd
     from skimage.measure import regionprops_table
 
-    channels = dict(_channels(cells.image, plane.index)) if cells.image is not None else {}
+    has_pixels = cells.image is not None and cells.has_pixels
+    channels = dict(_channels(cells.image, plane.index)) if has_pixels else {}
     wanted = ["centroid", *(name for name, _, _ in _SHAPE[2:])]
     intensities = np.stack(list(channels.values()), axis=-1) if channels else None
     if channels:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.writers.cells import Result, collect
 from napari_cupre.io.writers.formats import choose_formats
 
@@ -26,7 +27,9 @@ def write(
     class_names: Sequence[str] = ("cell",),
     is_partial: bool = False,
 ) -> list[Path]:
-    """Write the cells of one image.
+    """Write the cells of one image, and enter the files as ours (see `napari_cupre.io.ownership`).
+
+    What is there is replaced; `ownership.may_write` says beforehand whether that is a person's work.
 
     Parameters
     ----------
@@ -61,5 +64,6 @@ def write(
     )
     paths = [Path(f"{os.fspath(stem)}{each.ending}") for each in chosen]
     for each, path in zip(chosen, paths):
-        each.write(cells, path)
+        with owned_write(path) as temporary:
+            each.write(cells, temporary)
     return paths

@@ -1,0 +1,83 @@
+"""The text of a COCO-format JSON, whose annotations are found again by their place in the file."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from napari_cupre.errors import InputError
+
+_BLANKS = re.compile(r"[ \t\n\r]*")
+_BOM = str(codecs.BOM_UTF8, "latin-1")
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """The document, but "annotations" as an iterator of (annotation, start, end) and its "text" beside it."""
+    try:
+        # One byte is one character, so that places in the text are places in the file; `_text` mends names.
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise InputError(f'"{path}" is written in UTF-16: save it as UTF-8.')
+            text = str(content, "latin-1")
+    except ValueError as error:  # what mmap says of an empty file
+        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.') from error
+    except OSError as error:
+        raise InputError(f'"{path}" cannot be read ({error.strerror}): check the path.') from error
+    document: dict[str, Any] = {"text": text}
+    decoder = json.JSONDecoder()
+    try:
+        place = _expect(text, len(_BOM) if text.startswith(_BOM) else 0, "{")
+        while text[place] != "}":
+            key, place = decoder.raw_decode(text, place)
+            place = _expect(text, place, ":")
+            if key == "annotations":
+                document[key], place = _spans(text, place, decoder)
+            else:
+                document[key], place = decoder.raw_decode(text, place)
+            place = _skip(text, place)
+            if text[place] == ",":
+                place = _skip(text, place + 1)
+    except (ValueError, IndexError, TypeError, RecursionError) as error:
+        raise InputError(f'"{path}" is no COCO JSON, or a truncated one: give another file.') from error
+    if "images" not in document or "annotations" not in document:
+        known, lacking = ("annotations", "images") if "annotations" in document else ("images", "annotations")
+        if known not in document:
+            raise InputError(f'"{path}" is no COCO JSON: it has no "images" and no "annotations".')
+        raise InputError(f'"{path}" is no whole COCO JSON: it has "{known}" but no "{lacking}"; export both.')
+    return document
+
+
+def _spans(text: str, place: int, decoder: json.JSONDecoder) -> tuple[Iterator[tuple[Any, int, int]], int]:
+    """Where the elements of the list or object at `place` lie, as an iterator that parses them; its end."""
+    starts, ends = [], []
+    by_id = text[place] == "{"
+    place = _expect(text, place, "{" if by_id else "[")
+    while text[place] != ("}" if by_id else "]"):
+        if by_id:
+            _, place = decoder.raw_decode(text, place)
+            place = _expect(text, place, ":")
+        starts.append(place)
+        _, place = decoder.raw_decode(text, place)
+        ends.append(place)
+        place = _skip(text, place)
+        if text[place] == ",":
+            place = _skip(text, place + 1)
+    return ((json.loads(text[a:b]), a, b) for a, b in zip(starts, ends)), place + 1
+
+
+def _expect(text: str, place: int, character: str) -> int:
+    """The place behind `character` and the blanks around it."""
+    place = _skip(text, place)
+    if text[place] != character:
+        raise ValueError(f"{character} expected")
+    return _skip(text, place + 1)
+
+
+def _skip(text: str, place: int) -> int:
+    match = _BLANKS.match(text, place)
+    return match.end() if match else place

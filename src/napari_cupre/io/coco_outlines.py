@@ -1,0 +1,148 @@
+"""Outlines of COCO annotations: polygons, run lengths and boxes, in every form that programs write them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from napari_cupre.data.rle import RLE, encode_labels, paint
+
+
+class Problem(NamedTuple):
+    """What an entry lacks, as it is said of one and of several."""
+
+    one: str
+    many: str
+
+
+NO_MASK = Problem("annotation without mask", "annotations without mask")
+NO_AREA = Problem(
+    "polygon of under three points or without area", "polygons of under three points or without area"
+)
+NO_FIT = Problem(
+    "run-length mask that does not fit its image", "run-length masks that do not fit their image"
+)
+
+
+def problem_of(annotation: dict[str, Any], height: int, width: int) -> tuple[Problem | None, bool]:
+    """Why an annotation cannot be used (None if it can), and whether it marks unknown area alone.
+
+    Crowds and boxes without a mask mark unknown area.
+    """
+    segmentation = tidy(annotation.get("segmentation"))
+    if not segmentation:
+        return (None, True) if polygon_of_box(annotation.get("bbox")) else (NO_MASK, False)
+    masks = [part for part in segmentation if isinstance(part, dict)]
+    if masks:
+        fits = all(_size(mask) == [height, width] and mask.get("counts") for mask in masks)
+        return None if fits else NO_FIT, is_crowd(annotation)
+    if not any(_is_polygon(part) for part in segmentation):
+        return NO_AREA, False
+    return None, is_crowd(annotation)
+
+
+def tidy(segmentation: Any) -> list[Any]:
+    """A segmentation as a list of flat polygons and run-length masks, without what is empty.
+
+    Some programs write the one polygon without a list around it, or points as pairs.
+    """
+    if isinstance(segmentation, dict):
+        return [segmentation]
+    if not isinstance(segmentation, list) or not segmentation:
+        return []
+    if all(isinstance(number, int | float) for number in segmentation):
+        segmentation = [segmentation]
+    return [_flat(part) for part in segmentation if part]
+
+
+def is_crowd(annotation: dict[str, Any]) -> bool:
+    """Whether an annotation is one of many instances together."""
+    return str(annotation.get("iscrowd") or "0").strip().lower() not in ("0", "false")
+
+
+def polygon_of_box(box: Any) -> list[float] | None:
+    """Corners of a COCO box [x, y, width, height], None if it is none."""
+    try:
+        x, y, width, height = (float(side) for side in box)
+    except (TypeError, ValueError):
+        return None
+    corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+    return corners if _is_polygon(corners) else None
+
+
+def area_of(annotation: dict[str, Any]) -> float:
+    """Size by which instances are stacked; exact areas matter little for that."""
+    for size in (annotation.get("area"), _box_area(annotation)):
+        if isinstance(size, int | float) and math.isfinite(size) and size > 0:
+            return float(size)
+    return sum(_span(part) for part in _polygons(tidy(annotation.get("segmentation"))))
+
+
+def outline_of(annotation: dict[str, Any], height: int, width: int, *, box: bool) -> RLE:
+    """The mask of an annotation, or of its box if that is all it has and `box` allows it.
+
+    Raises
+    ------
+    InputError
+        If one of several run-length masks is corrupt.
+    """
+    segmentation = tidy(annotation.get("segmentation"))
+    masks = [part for part in segmentation if isinstance(part, dict)]
+    polygons = _polygons(segmentation)
+    if not masks and not polygons and box:
+        polygons = [polygon_of_box(annotation.get("bbox")) or []]
+    if len(masks) == 1 and not polygons:
+        return masks[0]
+    # Far-off corners would make pycocotools trace, and hold, the whole way there.
+    reach = 2 * max(height, width)
+    clipped = [np.clip(polygon, -reach, reach).tolist() for polygon in polygons]
+    drawn = [coco_mask.merge(coco_mask.frPyObjects(clipped, height, width))] if clipped else []
+    if not masks:
+        return drawn[0]
+    # Not merged by pycocotools, which does not survive corrupt run lengths.
+    together = paint([*masks, *drawn], (height, width)) > 0
+    _, rles = encode_labels(together.astype(np.int32))
+    return rles[0] if rles else {"size": [height, width], "counts": [height * width]}
+
+
+def _size(mask: dict[str, Any]) -> list[int]:
+    try:
+        return [int(side) for side in mask["size"]]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _flat(part: Any) -> Any:
+    """A polygon given as pairs of x, y as one flat list."""
+    if isinstance(part, list) and all(isinstance(point, list) and len(point) == 2 for point in part):
+        return [number for point in part for number in point]
+    return part
+
+
+def _is_polygon(points: Any) -> bool:
+    """Whether a flat list of x, y has three points and spans an area."""
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
+        return False
+    try:
+        spans = [max(points[axis::2]) - min(points[axis::2]) for axis in (0, 1)]
+        return all(math.isfinite(span) and span > 0 for span in spans) and math.isfinite(sum(points))
+    except (TypeError, OverflowError):
+        return False
+
+
+def _span(polygon: list[float]) -> float:
+    """Area of a polygon's bounding box."""
+    height, width = (max(polygon[axis::2]) - min(polygon[axis::2]) for axis in (1, 0))
+    return float(height * width)
+
+
+def _box_area(annotation: dict[str, Any]) -> float | None:
+    corners = polygon_of_box(annotation.get("bbox"))
+    return None if corners is None else (corners[2] - corners[0]) * (corners[5] - corners[1])
+
+
+def _polygons(segmentation: list[Any]) -> list[list[float]]:
+    return [part for part in segmentation if _is_polygon(part)]

@@ -1,0 +1,173 @@
+"""What the values of a TIFF picture mean: grey, inverted grey, RGB, ink, a palette, or a colour space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from napari_cupre.errors import InputError
+
+_P = tifffile.PHOTOMETRIC
+_PLAIN_CODINGS = (1, 5, 8, 32773, 32946, 34925, 50000, 50013)
+"""Compressions that give the values as they are; those of the JPEG kind are decoded to RGB."""
+
+_UNUSABLE = {
+    32803: "is the raw mosaic of a camera: develop it to RGB first",
+    32844: "holds LogL values: save it as grey or RGB",
+    32845: "holds LogLuv colours: save it as RGB",
+}
+
+
+def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tuple[Any, str]:
+    """Light instead of ink, and colours as RGB.
+
+    Parameters
+    ----------
+    data : numpy or dask array, samples last.
+    letters : its axes, "S" last where a pixel has several samples.
+    page : the TIFF page that tells what they mean.
+    is_imagej : ImageJ's palettes mostly colour grey values for display, other programs' are the picture.
+
+    Returns
+    -------
+    (data, letters) : grey values, RGB or RGBA as "S", anything else as channels "C".
+
+    Raises
+    ------
+    InputError
+        If the colours cannot be turned into RGB.
+    """
+    meaning = int(page.photometric)
+    if meaning in _UNUSABLE:
+        raise InputError(f"The picture {_UNUSABLE[meaning]}.")
+    if meaning == _P.PALETTE and page.colormap is not None:
+        if is_imagej and _is_grey_scale(page.colormap):
+            return data, letters
+        return _apply_palette(data, page.colormap), letters + "S"
+    if meaning == _P.MINISWHITE:
+        data = _inverted(data)
+    samples = data.shape[-1] if letters.endswith("S") else 1
+    if samples == 1:
+        return (data[..., 0], letters[:-1]) if letters.endswith("S") else (data, letters)
+    if meaning == _P.SEPARATED:
+        return _from_ink(data, page), letters
+    if meaning in (_P.CIELAB, _P.ICCLAB, _P.ITULAB) and samples >= 3:
+        return _on_colours(data, _from_lab(meaning), np.uint8), letters
+    if meaning == _P.YCBCR and samples >= 3 and int(page.compression) in _PLAIN_CODINGS:
+        return _on_colours(data, _from_ycbcr, data.dtype), letters
+    if meaning in (_P.RGB, _P.YCBCR) and samples in (3, 4):
+        if samples == 4 and 1 in _extras(page):
+            data = _on_colours(data, _without_alpha, data.dtype)
+        return data, letters
+    if meaning in (_P.MINISBLACK, _P.MINISWHITE) and samples == 2 and _extras(page) & {1, 2}:
+        return data[..., 0], letters[:-1]  # grey and alpha
+    return data, letters if "C" in letters else letters[:-1] + "C"
+
+
+def _extras(page: Any) -> set[int]:
+    """Meaning of the samples beyond the colours: 1 is alpha that they were multiplied by, 2 alpha."""
+    return {int(extra) for extra in (page.extrasamples or ())}
+
+
+def _is_grey_scale(palette: np.ndarray) -> bool:
+    """Whether a palette (3, n) is a look-up table for grey values: and not an inverted one."""
+    colours = np.asarray(palette, float).T / max(1, int(palette.max()))
+    light = colours @ (0.299, 0.587, 0.114)
+    if not np.ptp(light):
+        return True
+    inverted = np.corrcoef(np.arange(len(light)), light)[0, 1] < -0.9
+    return bool(np.abs(np.diff(colours, axis=0)).mean() < 0.05 and not inverted)
+
+
+def _apply_palette(data: Any, palette: np.ndarray) -> Any:
+    """Colours (..., 3) uint8 of palette indices; `palette` is (3, n), of 16 bits or, by mistake, of 8."""
+    table = (palette.T >> 8 if palette.max() > 255 else palette.T).astype(np.uint8)
+    if isinstance(data, np.ndarray):
+        return table[data]
+    return data.map_blocks(
+        lambda block: table[block], dtype=np.uint8, new_axis=data.ndim, chunks=(*data.chunks, (3,))
+    )
+
+
+def _inverted(data: Any) -> Any:
+    """Values of a picture whose 0 is white."""
+    kind = data.dtype.kind
+    if kind == "b":
+        return ~data
+    if kind == "f":
+        return 1 - data
+    limits = np.iinfo(data.dtype)
+    return ~data if kind == "i" else limits.max - data
+
+
+def _from_ink(data: Any, page: Any) -> Any:
+    ink_set = page.tags.valueof("InkSet", 1)
+    if int(ink_set or 1) != 1 or data.shape[-1] < 4:
+        raise InputError(
+            f"The picture holds {data.shape[-1]} inks that are not cyan, magenta, yellow and black: "
+            "save it as RGB."
+        )
+    return _on_colours(data, _from_cmyk, data.dtype)
+
+
+def _from_cmyk(block: np.ndarray) -> np.ndarray:
+    top = float(np.iinfo(block.dtype).max) if block.dtype.kind in "ui" else 1.0
+    ink = block[..., :4].astype(np.float32) / top
+    light = (1 - ink[..., :3]) * (1 - ink[..., 3:])
+    return _as_dtype(light * top, block.dtype)
+
+
+def _from_ycbcr(block: np.ndarray) -> np.ndarray:
+    """ITU-R BT.601 over the whole range, as TIFF has it unless it says otherwise."""
+    top = float(np.iinfo(block.dtype).max) if block.dtype.kind in "ui" else 1.0
+    y, cb, cr = (block[..., i].astype(np.float32) for i in range(3))
+    half = (top + 1) / 2 if top > 1 else 0.5
+    cb, cr = cb - half, cr - half
+    rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], -1)
+    return _as_dtype(np.clip(rgb, 0, top), block.dtype)
+
+
+def _from_lab(meaning: int) -> Callable[[np.ndarray], np.ndarray]:
+    def convert(block: np.ndarray) -> np.ndarray:
+        from skimage.color import lab2rgb
+
+        bits = 8 * block.dtype.itemsize
+        if block.dtype.kind == "f":
+            lab = block[..., :3].astype(np.float32)
+        else:
+            unsigned = block[..., :3].view(f"u{block.dtype.itemsize}").astype(np.float32)
+            full = 2.0**bits
+            chroma = unsigned[..., 1:]
+            # CIE L*a*b* keeps a and b as signed numbers, the ICC's with half of the range added.
+            chroma = (
+                np.where(chroma >= full / 2, chroma - full, chroma)
+                if meaning == _P.CIELAB
+                else chroma - full / 2
+            )
+            lab = np.concatenate([unsigned[..., :1] * 100 / (full - 1), chroma / (full / 256)], -1)
+        return np.asarray(np.clip(lab2rgb(lab, illuminant="D50"), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+    return convert
+
+
+def _without_alpha(block: np.ndarray) -> np.ndarray:
+    """RGB as it was before it was multiplied by alpha; alpha is dropped."""
+    top = float(np.iinfo(block.dtype).max) if block.dtype.kind in "ui" else 1.0
+    alpha = block[..., 3:].astype(np.float64)
+    colours = block[..., :3] * np.divide(top, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+    return _as_dtype(np.clip(colours, 0, top), block.dtype)
+
+
+def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return (np.rint(values) if dtype.kind in "ui" else values).astype(dtype)
+
+
+def _on_colours(data: Any, convert: Callable[[np.ndarray], np.ndarray], dtype: Any) -> Any:
+    """Turn samples into three colours, of a dask array block by block."""
+    if isinstance(data, np.ndarray):
+        return convert(data)
+    whole = data.rechunk({data.ndim - 1: -1})
+    return whole.map_blocks(convert, dtype=dtype, chunks=(*whole.chunks[:-1], (3,)))

@@ -1,0 +1,76 @@
+"""Names of image files as other programs write them into their documents."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from napari_cupre.io.files import image_stem
+
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_DRIVE = re.compile(r"^[a-z]:", re.IGNORECASE)
+_UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Folders and file of a name: of a path of Windows or of other systems, or of a URL.
+
+    What leads out of a folder or to a drive is left out, so that the parts always lie below one folder.
+
+    Examples
+    --------
+    >>> parts_of("..\\\\images\\\\p.png")
+    ('images', 'p.png')
+    >>> parts_of("https://host/set%201/p.png?size=2")
+    ('host', 'set 1', 'p.png')
+    """
+    name = name.strip()
+    if _SCHEME.match(name):
+        url = urlsplit(name)
+        name = f"{url.netloc}/{unquote(_file_in(url.query) or url.path)}"
+    elif "?d=" in name:  # Label Studio's local files
+        name = unquote(_file_in(name.partition("?")[2]) or name)
+    name = _DRIVE.sub("", name.replace("\\", "/"))
+    return tuple(part for part in PurePosixPath(name).parts if part not in ("/", ".", "..") and part.strip())
+
+
+def _file_in(query: str) -> str:
+    """The file that a URL's query names, "" if it names none."""
+    return parse_qs(query).get("d", [""])[0]
+
+
+def safe_part(part: str) -> str:
+    """A part of a name without what some system does not allow in one."""
+    return _UNSAFE.sub("_", part).rstrip(". ") or "_"
+
+
+def unique_stems(names: Sequence[str]) -> list[str]:
+    """Stem of every file, with as many of its folders in front as tell files of one stem apart.
+
+    Examples
+    --------
+    >>> unique_stems(["set/plate1/a.png", "set/plate2/a.png", "set/plate1/b.png"])
+    ['plate1/a', 'plate2/a', 'b']
+    """
+    all_parts = [_stem_parts(name) for name in names]
+    depths = [1] * len(names)
+    while True:
+        stems = ["/".join(parts[-depth:]) for parts, depth in zip(all_parts, depths)]
+        counts = Counter(stem.casefold() for stem in stems)
+        longer = [
+            number
+            for number, stem in enumerate(stems)
+            if counts[stem.casefold()] > 1 and depths[number] < len(all_parts[number])
+        ]
+        if not longer:
+            return stems
+        for number in longer:
+            depths[number] += 1
+
+
+def _stem_parts(name: str) -> tuple[str, ...]:
+    parts = [safe_part(part) for part in parts_of(name)] or ["_"]
+    return (*parts[:-1], image_stem(parts[-1]) or parts[-1])

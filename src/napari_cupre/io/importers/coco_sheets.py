@@ -1,0 +1,46 @@
+"""The images of a COCO JSON, each painted when it is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from napari_cupre.io.coco_index import CocoIndex
+from napari_cupre.io.file_names import unique_stems
+from napari_cupre.io.importers.frames import Frame
+from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
+
+
+def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
+    """One sheet for each annotated image; what the index left out is told at once.
+
+    Raises
+    ------
+    InputError
+        If there is no usable annotation in it.
+    """
+    index = CocoIndex(path, keep_empty=keep_empty)
+    for sentence in index.notices:
+        say = listeners.partial if sentence in index.lost else listeners.note
+        say(f'"{path.name}": {sentence[0].lower()}{sentence[1:]}')
+    stems = unique_stems([image.file_name for image in index.images])
+    return [Sheet((stem,), path, partial(_read, index, number)) for number, stem in enumerate(stems)]
+
+
+def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listeners) -> Result:
+    painted = index.paint(number)
+    counts = [
+        (painted.outside, "lies outside", "lie outside"),
+        (painted.hidden, "is hidden under others", "are hidden under others"),
+        (painted.boxes, "is a box without a mask", "are boxes without masks"),
+        (painted.crowds, "is a crowd", "are crowds"),
+    ]
+    lost = ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
+    if lost:
+        cells = len(painted.classes)
+        total = cells + sum(count for count, _, _ in counts)
+        name = index.images[number].file_name
+        listeners.partial(
+            f'"{index.path.name}": {cells} of {total} annotations of "{name}" became cells: {lost}.'
+        )
+    return Result(painted.labels, frame or Frame(painted.labels.shape))

@@ -1,0 +1,95 @@
+"""The annotation of one image, which is read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.importers.accounts import Say
+from napari_cupre.io.importers.frames import Frame
+
+
+class Listeners(NamedTuple):
+    """Who is told what became of a file.
+
+    Attributes
+    ----------
+    partial : takes one sentence about what was left out though it may have been meant as a cell.
+    note : takes one sentence about whatever else the user should know.
+    """
+
+    partial: Say
+    note: Say
+
+
+class Result(NamedTuple):
+    """Labels, int32, and their frame."""
+
+    labels: np.ndarray
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The annotation of one image.
+
+    Attributes
+    ----------
+    names : stems that its image may have, the most likely one first.
+    file : that it comes from.
+    reader : reads it for an image, or by itself if that is None.
+    needs_image : whether it does not say how large its image is.
+    """
+
+    names: tuple[str, ...]
+    file: Path
+    reader: Callable[[Frame | None, Listeners], Result]
+    needs_image: bool = False
+
+    def read(self, frame: Frame | None, listeners: Listeners) -> Result:
+        """Read it, in the shape of its image where that is given.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, needs an image or does not fit it.
+        """
+        if frame is None and self.needs_image:
+            raise InputError(
+                f'"{self.file}" does not say the size of its image "{self.names[0]}": give the image, too.'
+            )
+        result = self.reader(frame, listeners)
+        return result if frame is None else self._fitted(result, frame)
+
+    def without_image(self, images: Sequence[Path]) -> None:
+        """The frame of an annotation none of whose names is that of an image: none.
+
+        Raises
+        ------
+        InputError
+            If it cannot do without an image.
+        """
+        if not self.needs_image:
+            return
+        listed = ", ".join(path.name for path in images[:5])
+        listed += f" and {len(images) - 5} more" if len(images) > 5 else ""
+        raise InputError(
+            f'"{self.file}" does not say the size of its image, and none of the images is called '
+            f'"{self.names[0]}" ({listed}): name them alike.'
+        )
+
+    def _fitted(self, result: Result, frame: Frame) -> Result:
+        labels = result.labels
+        if labels.size != np.prod(frame.shape) or labels.shape[-2:] != frame.shape[-2:]:
+            of = f' "{frame.path.name}"' if frame.path is not None else ""
+            raise InputError(
+                f'the annotation "{self.names[0]}" of "{self.file}" has shape {labels.shape}, but its '
+                f"image{of} "
+                f"has {frame.shape}: choose the annotation of this image."
+            )
+        return Result(labels.reshape(frame.shape).astype(np.int32, copy=False), frame)

@@ -1,0 +1,217 @@
+"""What a file or folder holds, as one sheet for the annotation of each image."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, is_zarr
+from napari_cupre.io.images import read_image, read_labels
+from napari_cupre.io.importers.accounts import Account
+from napari_cupre.io.importers.cellpose import read_cellpose
+from napari_cupre.io.importers.cellpose_outlines import read_cellpose_outlines
+from napari_cupre.io.importers.coco_sheets import coco_sheets
+from napari_cupre.io.importers.folders import (
+    annotation_files,
+    label_folder,
+    label_names,
+    mask_folders,
+    read_mask_folder,
+)
+from napari_cupre.io.importers.frames import LARGEST_LABELS, Frame
+from napari_cupre.io.importers.geojson import is_geojson, read_features
+from napari_cupre.io.importers.imagej import LARGEST_ZIP, data_entries, read_rois, roi_entries
+from napari_cupre.io.importers.shapes import Shape, paint_shapes
+from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
+from napari_cupre.io.importers.suspects import check_not_a_picture, scattered_note
+
+_JSON = (".json", ".geojson", ".json.gz", ".geojson.gz")
+_CELLPOSE_TEXT = "_cp_outlines.txt"
+SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ".zarr", ".zip", ".roi", *_JSON, ".npy", _CELLPOSE_TEXT)
+_DEAF = Listeners(lambda sentence: None, lambda sentence: None)
+
+ReadShapes = Callable[[Account], list[Shape]]
+
+
+def list_sheets(
+    path: Path,
+    *,
+    keep_empty: bool = False,
+    on_skip: Callable[[InputError], None] | None = None,
+    listeners: Listeners = _DEAF,
+) -> list[Sheet]:
+    """The annotations in a file or folder, in natural order.
+
+    Parameters
+    ----------
+    path : the file or folder
+    keep_empty : see `CocoIndex`
+    on_skip : takes the error of each file of a folder that cannot be used; None raises the first
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
+    """
+    if not path.is_dir() or is_zarr(path):
+        return _sheets_of_file(path, keep_empty, listeners)
+    sheets = [Sheet((stem,), masks, partial(_read_masks, masks)) for stem, masks in mask_folders(path)]
+    if sheets:
+        return sheets
+    for file in annotation_files(label_folder(path), SUFFIXES):
+        try:
+            sheets += _sheets_of_file(file, keep_empty, listeners)
+        except InputError as error:
+            if on_skip is None:
+                raise
+            on_skip(error)
+    return sheets
+
+
+def _sheets_of_file(path: Path, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
+    name = path.name.lower()
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.')
+    if name.endswith(_JSON):
+        return _json_sheets(path, keep_empty, listeners)
+    if name.endswith(".zip"):
+        return _zip_sheets(path)
+    if name.endswith(".roi"):
+        return [_outlines(path, label_names(path), partial(read_rois, path))]
+    if name.endswith(".txt"):
+        return [_outlines(path, label_names(path), partial(read_cellpose_outlines, path))]
+    if name.endswith(".npy"):
+        return [Sheet(label_names(path), path, partial(_read_npy, path))]
+    if name.endswith((*PICTURE_SUFFIXES, *TIFF_SUFFIXES)) or is_zarr(path):
+        return [Sheet(label_names(path), path, partial(_read_label_image, path))]
+    raise InputError(
+        f'"{path}" is no annotation that can be read: give a label image, ROI zip, COCO JSON, GeoJSON '
+        f"or _seg.npy."
+    )
+
+
+def _outlines(path: Path, names: tuple[str, ...], read: ReadShapes) -> Sheet:
+    return Sheet(names, path, partial(_paint, path, read), needs_image=True)
+
+
+def _paint(path: Path, read: ReadShapes, frame: Frame | None, listeners: Listeners) -> Result:
+    if frame is None:
+        raise InputError(f'"{path}" does not say the size of its image: give the image, too.')
+    account = Account(path.name)
+    labels = paint_shapes(read(account), frame, account)
+    account.tell(listeners.partial, listeners.note)
+    return Result(labels, frame)
+
+
+def _zip_sheets(path: Path) -> list[Sheet]:
+    """ImageJ's regions, or what QuPath zips: GeoJSON, of one image or of several."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if roi_entries(archive):
+                return [_outlines(path, label_names(path), partial(read_rois, path))]
+            entries = [e for e in data_entries(archive) if e.filename.lower().endswith(_JSON[:2])]
+            if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
+                raise InputError(f'"{path}" holds over {LARGEST_ZIP >> 20} MB of outlines: split it.')
+    except InputError:
+        raise
+    except Exception as error:  # bad zips raise BadZipFile, EOFError, NotImplementedError, ...
+        raise InputError(f'"{path}" is no readable zip of regions ({error}): save it anew.') from error
+    if not entries:
+        raise InputError(f'"{path}" holds no region (.roi or .geojson): choose another zip.')
+    names = [PurePosixPath(entry.filename).name for entry in entries]
+    return [
+        _outlines(
+            path,
+            label_names(path if len(entries) == 1 else name),
+            partial(_features_in_zip, path, entry.filename),
+        )
+        for entry, name in zip(entries, names)
+    ]
+
+
+def _features_in_zip(path: Path, entry: str, account: Account) -> list[Shape]:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(entry) as stream:
+            content = stream.read(LARGEST_ZIP)
+    except Exception as error:  # as above, and zlib.error
+        raise InputError(f'"{path}": "{entry}" cannot be unpacked ({error}): save it anew.') from error
+    document = _parsed(content, path)
+    if not is_geojson(document):
+        raise InputError(f'"{path}": "{entry}" is no GeoJSON: unpack it and import it by itself.')
+    return read_features(document, account)
+
+
+def _json_sheets(path: Path, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
+    packed = path.name.lower().endswith(".gz")
+    document = _parsed(_unpacked(path) if packed else path.read_bytes(), path)
+    if is_geojson(document):
+        return [_outlines(path, label_names(path), partial(read_features, document))]
+    results = isinstance(document, list) and any(isinstance(e, dict) and "image_id" in e for e in document)
+    if results:
+        raise InputError(
+            f'"{path}" is a bare list of COCO annotations: give the JSON that lists their "images", too.'
+        )
+    if not isinstance(document, dict) or not {"annotations", "images"} & set(document):
+        raise InputError(f'"{path}" is neither COCO JSON nor GeoJSON: choose another file.')
+    if packed:
+        raise InputError(f'"{path}" is a packed COCO JSON: unpack it first.')
+    del document
+    return coco_sheets(path, keep_empty=keep_empty, listeners=listeners)
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read(LARGEST_ZIP + 1)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f'"{path}" cannot be unpacked ({error}): save it anew.') from error
+    if len(content) > LARGEST_ZIP:
+        raise InputError(f'"{path}" holds over {LARGEST_ZIP >> 20} MB once unpacked: split it.')
+    return content
+
+
+def _parsed(content: bytes, path: Path) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f'"{path}" cannot be read as JSON ({error}): it is truncated or damaged.') from error
+
+
+def _read_masks(folder: Path, frame: Frame | None, listeners: Listeners) -> Result:
+    labels = read_mask_folder(folder)
+    return Result(labels, frame or Frame(labels.shape))
+
+
+def _read_npy(path: Path, frame: Frame | None, listeners: Listeners) -> Result:
+    labels = read_cellpose(path)
+    _look_at(labels, path, listeners)
+    return Result(labels, frame or Frame(labels.shape))
+
+
+def _read_label_image(path: Path, frame: Frame | None, listeners: Listeners) -> Result:
+    image = read_image(path)
+    pixels = np.prod(image.result_shape, dtype=float)
+    if pixels > LARGEST_LABELS:
+        raise InputError(f'"{path}" has {pixels:.0f} pixels, too many for an annotation: cut it into parts.')
+    labels = read_labels(path)
+    _look_at(labels, path, listeners)
+    own = Frame.of(image)
+    if own.shape != labels.shape:  # planes that were taken for channels or colours
+        own = Frame(labels.shape, scale=own.scale, units=own.units, translate=own.translate)
+    return Result(labels, frame or own)
+
+
+def _look_at(labels: np.ndarray, path: Path, listeners: Listeners) -> None:
+    if not labels.any():
+        listeners.note(f'"{path.name}" holds no cell, all of it is background.')
+    check_not_a_picture(labels, path.name)
+    if labels.ndim == 2 and (note := scattered_note(labels)):
+        listeners.note(f'"{path.name}": {note}')

@@ -1,0 +1,64 @@
+"""Label images that are none: a raw picture, or cells that share a number."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from napari_cupre.data.labels import label_areas
+from napari_cupre.errors import InputError
+
+_FEW_VALUES = 16
+"""Fewer grey values than these may be classes of pixels."""
+_LOWEST_SHARE = 0.5
+"""In a label image most pixels have the value of the pixel beside them; in a picture few have."""
+_LARGEST_SAMPLE = 1024
+_CRUMB = 0.1
+
+
+def check_not_a_picture(labels: np.ndarray, name: str) -> None:
+    """Refuse the grey values of a picture as labels.
+
+    Parameters
+    ----------
+    labels : int32 (..., Y, X)
+    name : of the file
+
+    Raises
+    ------
+    InputError
+        If the marked pixels have many values that change from pixel to pixel.
+    """
+    plane = labels.reshape(-1, *labels.shape[-2:])
+    plane = plane[int(np.argmax((plane > 0).sum(axis=(1, 2))))][:_LARGEST_SAMPLE, :_LARGEST_SAMPLE]
+    values, _ = label_areas(plane)
+    pairs = [(plane[:, :-1], plane[:, 1:]), (plane[:-1], plane[1:])]
+    marked = sum(int(((one > 0) & (other > 0)).sum()) for one, other in pairs)
+    alike = sum(int(((one > 0) & (one == other)).sum()) for one, other in pairs)
+    if len(values) >= _FEW_VALUES and marked and alike < _LOWEST_SHARE * marked:
+        raise InputError(
+            f'"{name}" is a picture, no label image: its {len(values)} grey values change from pixel to '
+            f"pixel; give an image with one number per cell."
+        )
+
+
+def scattered_note(labels: np.ndarray) -> str | None:
+    """One sentence about numbers that several separate parts of an image (Y, X) carry; None if there is none.
+
+    Parts far smaller than the largest one are slips of the brush.
+    """
+    values, _ = label_areas(labels)
+    ranks = np.searchsorted(np.concatenate([[0], values]), labels)
+    shared = []
+    for value, box in zip(values, ndimage.find_objects(ranks)):
+        _, areas = label_areas(ndimage.label(labels[box] == value, np.ones((3, 3)))[0])
+        parts = int((areas >= _CRUMB * areas.max()).sum())
+        if parts > 1:
+            shared.append((int(value), parts))
+    if not shared:
+        return None
+    value, parts = shared[0]
+    others = f", and {len(shared) - 1} other numbers are shared, too" if len(shared) > 1 else ""
+    return (
+        f"the number {value} is carried by {parts} parts that do not touch{others}: give each cell its own."
+    )

@@ -1,0 +1,141 @@
+"""What a command reads: files become the images in them, each once, and label files stay out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.files import TIFF_SUFFIXES, list_images, split_scene
+from napari_cupre.io.images import scenes
+from napari_cupre.io.pairing import without_labels
+from napari_cupre.io.scenes import choose_scenes, list_names
+
+
+@dataclass
+class Inputs:
+    """Images to read, and what the user should know about them.
+
+    Attributes
+    ----------
+    paths : list of pathlib.Path
+        Files, or scenes in them ("a.ome.tif/well1"); `read_image` takes each.
+    notices : list of str
+        One sentence each, on files of several images, sets of files, and what is left out.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def find_inputs(
+    given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    series: str | int | None = None,
+    *,
+    subfolders: bool = False,
+) -> Inputs:
+    """The images behind folders, globs and files, as they are to be predicted or measured.
+
+    Label files that lie beside their images are left out unless they are named one by one, a file that is
+    there under two names is read once, and each image of a file of several counts by itself.
+
+    Parameters
+    ----------
+    given : folders, globs, files.
+    series : name or number of the image to take from each file of several, "all" to take labels and
+        thumbnails of slides as well; None takes all images but these.
+    subfolders : see `list_images`.
+
+    Returns
+    -------
+    Inputs
+
+    Raises
+    ------
+    InputError
+        See `list_images`; also if nothing is left.
+    """
+    paths = [given] if isinstance(given, str | os.PathLike) else list(given)
+    files = list_images(paths, subfolders=subfolders)
+    named = [file for file in files if any(Path(path).expanduser() == file for path in paths)]
+    kept, labels = without_labels(files, named)
+    inputs = expand(_once(kept, notices := []), series)
+    if labels:
+        some = f"{len(labels)} files are" if len(labels) > 1 else "1 file is"
+        notices.append(
+            f"{some} named like labels of the images beside them and left out, such as {labels[0].name}: "
+            f"name such a file itself to have it read."
+        )
+    inputs.notices[:0] = notices
+    return inputs
+
+
+def _once(files: Sequence[Path], notices: list[str]) -> list[Path]:
+    """Without files that are there under two names."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        first = seen.setdefault(os.path.realpath(file), file)
+        if first != file:
+            notices.append(f'"{file}" is a link to "{first}", which is read once.')
+    return list(seen.values())
+
+
+def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets: bool = True) -> Inputs:
+    """Each file as the images in it.
+
+    Parameters
+    ----------
+    files : image files, Zarr folders, or scenes.
+    series : see `find_inputs`. A file that has no such image stays, so that reading it says so.
+    join_sets : files that together are one image (OME-TIFF) count once, by the first of them.
+    """
+    inputs = Inputs()
+    sets: dict[tuple, Path] = {}
+    joined: dict[Path, list[str]] = {}
+    for file in files:
+        inputs.paths += _images_of(file, series, sets if join_sets else {}, joined, inputs.notices)
+    for first, others in joined.items():
+        some = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        inputs.notices.append(
+            f'"{first.name}" and {some} are one image in several files: it is read once, as "{first.name}".'
+        )
+    return inputs
+
+
+def _images_of(
+    file: Path,
+    series: str | int | None,
+    sets: dict[tuple, Path],
+    joined: dict[Path, list[str]],
+    notices: list[str],
+) -> list[Path]:
+    place, scene = (file, "") if os.path.exists(file) else split_scene(file)
+    if scene or not (place.is_dir() or place.suffix.lower() in TIFF_SUFFIXES):
+        return [file] if series is None or scene else _of_one(file, series)
+    try:
+        found = scenes(place)
+        chosen = choose_scenes(found, series, place.name)
+    except InputError:
+        return [file] if series is None else [file / str(series)]
+    main = [each for each in found if not each.is_extra]
+    kept = []
+    for each in chosen:
+        first = file if each.identity is None else sets.setdefault(each.identity, file)
+        if first == file:
+            kept.append(each)
+        elif file.name not in joined.setdefault(first, []):
+            joined[first].append(file.name)
+    if len(main) > 1 and series is None and kept:
+        notices.append(
+            f'"{place.name}" holds {len(main)} images, all of which are read: {list_names(main)} (--series '
+            f"chooses one)."
+        )
+    alone = len(found) == 1 or (len(main) == 1 and kept == main)
+    return [file] * len(kept) if alone else [file / each.name for each in kept]
+
+
+def _of_one(file: Path, series: str | int) -> list[Path]:
+    """A picture holds one image: number 0, or all of them."""
+    return [file] if str(series).lower() in ("0", "all") else [file / str(series)]

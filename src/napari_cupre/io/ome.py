@@ -1,0 +1,204 @@
+"""What OME-XML says: which images there are, in which files, and how large their pixels are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import tifffile
+
+from napari_cupre.data.axes import canonical_unit, micrometers_per
+from napari_cupre.errors import InputError
+from napari_cupre.io.pixel_size import positive
+
+Scales = tuple[dict[str, float], dict[str, float], dict[str, str]]
+"""Scale, translate and units by axis letter."""
+
+
+@dataclass(frozen=True)
+class OmeImage:
+    """One image of an OME document.
+
+    Attributes
+    ----------
+    number : int
+        Its place in the document.
+    name : str
+        As the microscope called it; may be "".
+    pixels : xml.etree.ElementTree.Element
+        Sizes and units.
+    files : tuple of (str, str)
+        Name and UUID of each file that holds planes of it; none if all lie in the file of the document.
+    """
+
+    number: int
+    name: str
+    pixels: ElementTree.Element
+    files: tuple[tuple[str, str], ...]
+
+    def is_in(self, path: Path, uuid: str | None) -> bool:
+        """Whether a file holds planes of it."""
+        return not self.files or any(_is_same(name, each, path, uuid) for name, each in self.files)
+
+    def others(self, path: Path, uuid: str | None) -> list[str]:
+        """Names of the files that it needs besides this one."""
+        return [name for name, each in self.files if not _is_same(name, each, path, uuid)]
+
+
+def _is_same(name: str, uuid: str, path: Path, own: str | None) -> bool:
+    return name.lower() == path.name.lower() or (own is not None and uuid == own)
+
+
+def refuse_entities(text: Any, path: Path) -> None:
+    """Refuse XML that defines entities, which can grow to any size; no microscope writes it.
+
+    Raises
+    ------
+    InputError
+        If it does.
+    """
+    if isinstance(text, str) and ("<!ENTITY" in text or "<!DOCTYPE" in text):
+        raise InputError(f'"{path}" holds unsafe XML metadata and is not read: save it anew without them.')
+
+
+def document_of(path: Path, xml: str) -> tuple[str | None, str]:
+    """The OME document that describes a file, where it lies elsewhere or must be mended.
+
+    Parameters
+    ----------
+    path : the TIFF file.
+    xml : what the file itself says.
+
+    Returns
+    -------
+    (document, missing)
+        The document to use instead of the file's own, None to use that; and the name of the metadata file
+        that is not there, or "".
+    """
+    root = _parsed(xml)
+    if root is None:
+        return None, ""
+    pointer = next((child for child in root if child.tag.endswith("BinaryOnly")), None)
+    if pointer is None:
+        return _of_renamed(path, root), ""
+    name = pointer.get("MetadataFile", "")
+    companion = path.parent / os.path.basename(name.replace("\\", "/"))
+    if not name or not companion.is_file():
+        found = [each for each in path.parent.glob("*.companion.ome") if _mentions(each, path.name)]
+        if len(found) != 1:
+            return None, name or "*.companion.ome"
+        companion = found[0]
+    text = _text_of(companion)
+    refuse_entities(text, companion)
+    return text, ""
+
+
+def _mentions(companion: Path, name: str) -> bool:
+    return name in companion.read_text(encoding="utf-8", errors="replace")
+
+
+def _text_of(companion: Path) -> str:
+    """OME-XML of a metadata file, which may be a TIFF file itself."""
+    if companion.name.lower().endswith((".tif", ".tiff", ".tf2", ".tf8", ".btf")):
+        with tifffile.TiffFile(companion) as file:
+            return file.ome_metadata or ""
+    return companion.read_text(encoding="utf-8-sig", errors="replace")
+
+
+def _of_renamed(path: Path, root: ElementTree.Element) -> str | None:
+    """The document without its only file name where that file has another name now; None otherwise."""
+    references = [element for element in root.iter() if element.tag.endswith("}UUID")]
+    names = {element.get("FileName", "") for element in references}
+    if len(names) != 1 or os.path.exists(path.parent / next(iter(names))):
+        return None
+    for parent in root.iter():
+        if parent.tag.endswith("}TiffData"):
+            for element in list(parent):
+                parent.remove(element)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _parsed(xml: str) -> ElementTree.Element | None:
+    try:
+        return ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return None
+
+
+def ome_images(xml: str) -> tuple[list[OmeImage], str | None]:
+    """The images of a document, and the UUID of the file that it was made for."""
+    root = _parsed(xml)
+    if root is None:
+        return [], None
+    images = []
+    for element in root:
+        if not element.tag.endswith("}Image"):
+            continue
+        pixels = next((child for child in element if child.tag.endswith("}Pixels")), None)
+        if pixels is None:
+            continue
+        files: dict[tuple[str, str], None] = {}
+        for child in pixels.iter():
+            if child.tag.endswith("}UUID") and child.get("FileName"):
+                files[(child.get("FileName", ""), (child.text or "").strip())] = None
+        images.append(OmeImage(len(images), element.get("Name", ""), pixels, tuple(files)))
+    return images, root.get("UUID")
+
+
+def files_of(companion: Path) -> list[Path]:
+    """The image files that a companion file describes, as far as they are there.
+
+    Raises
+    ------
+    InputError
+        If it describes none that is there.
+    """
+    text = companion.read_text(encoding="utf-8-sig", errors="replace")
+    refuse_entities(text, companion)
+    names = dict.fromkeys(name for image in ome_images(text)[0] for name, _ in image.files)
+    found = [companion.parent / name for name in names if (companion.parent / name).is_file()]
+    if not found:
+        raise InputError(f'"{companion}" describes no image file that is there: copy those beside it.')
+    return found
+
+
+def missing_files(image: OmeImage, path: Path, uuid: str | None) -> list[str]:
+    """Names of the files of a set that are not there."""
+    return [name for name in dict.fromkeys(image.others(path, uuid)) if not (path.parent / name).is_file()]
+
+
+def what_is_missing(path: Path, missing: Sequence[str], total: int) -> str:
+    """One sentence on a set that is not whole."""
+    of = f"{len(missing)} of the {total} files of its set"
+    return f'"{path.name}" needs {of}, such as {missing[0]}, which are not beside it: copy them there.'
+
+
+def ome_scales(pixels: ElementTree.Element) -> Scales:
+    """PhysicalSize, TimeIncrement and the position of the first plane of an image."""
+    scale: dict[str, float] = {}
+    translate: dict[str, float] = {}
+    units: dict[str, str] = {}
+    plane = next((element for element in pixels if element.tag.endswith("}Plane")), None)
+    for axis in "ZYX":
+        size = positive(pixels.get(f"PhysicalSize{axis}"))
+        if size is None:
+            continue
+        scale[axis], units[axis] = size, canonical_unit(pixels.get(f"PhysicalSize{axis}Unit", "um"))
+        position = None if plane is None else plane.get(f"Position{axis}")
+        if position is not None and plane is not None:
+            unit = canonical_unit(plane.get(f"Position{axis}Unit"))
+            translate[axis] = float(position) * _ratio(unit, units[axis])
+    interval = positive(pixels.get("TimeIncrement"))
+    if interval is not None:
+        scale["T"], units["T"] = interval, canonical_unit(pixels.get("TimeIncrementUnit", "s"))
+    return scale, translate, units
+
+
+def _ratio(unit: str, other: str) -> float:
+    """How many of `other` one `unit` is; 1 where one of them is no length."""
+    first, second = micrometers_per(unit), micrometers_per(other)
+    return first / second if first and second else 1.0

@@ -1,0 +1,285 @@
+"""Which files are ours to replace: those that this package wrote and nobody changed since.
+
+Each folder of results has a small hidden record of what was written there: one line of JSON per file, with
+its name and a digest of its content. Lines are only ever added, so that several processes can write into one
+folder. A file that the record does not know, or whose content differs from it, is a person's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_cupre.errors import EnvironmentFault, reason_of, unwritable
+from napari_cupre.io.files import is_of_another_file
+
+RECORD = ".napari-cupre-written"
+"""Name of the record in each folder of results."""
+
+_BLOCK = 2**20
+
+
+def may_write(
+    path: str | os.PathLike[str],
+    images: Iterable[str | os.PathLike[str]] = (),
+    *,
+    overwrite: bool = False,
+) -> str | None:
+    """Say why a file must not be written, or nothing if it may be.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file, or the OME-Zarr folder, to be written.
+    images : iterable of str or os.PathLike
+        Images in use, which are never replaced: those of a run, or those that a window has open.
+    overwrite : bool
+        The user agreed that what a person made is replaced. Images are not replaced even so.
+
+    Returns
+    -------
+    str or None
+        The reason as a clause that names the file, without a full stop, so that the caller can add what to
+        do; None if nothing is there, or what is there was written by this package and not changed since.
+
+    Examples
+    --------
+    >>> may_write("no-such-folder/a.tif") is None
+    True
+    """
+    return reason_against([path], images, overwrite=overwrite)
+
+
+def reason_against(
+    paths: Iterable[str | os.PathLike[str]],
+    images: Iterable[str | os.PathLike[str]] = (),
+    *,
+    overwrite: bool = False,
+) -> str | None:
+    """`may_write` for many files at once: the reason of the first, and how many more there are."""
+    inputs = _Inputs(images)
+    written = _Records()
+    reasons = [
+        reason
+        for path in map(Path, paths)
+        if (reason := _reason(path, inputs, written, overwrite)) is not None
+    ]
+    if not reasons:
+        return None
+    more = len(reasons) - 1
+    return reasons[0] if not more else f"{reasons[0]} (and {more} more file{'s' * (more > 1)} like it)"
+
+
+def note_written(path: str | os.PathLike[str], content: str | os.PathLike[str] | None = None) -> None:
+    """Enter a file or folder as written by this package.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    content : str or os.PathLike, optional
+        Where its content lies now, if it is about to be moved to `path`: a process that is killed in between
+        then does not leave a file that nobody knows.
+
+    Raises
+    ------
+    OSError
+        If the record cannot be written.
+    """
+    path = Path(path)
+    line = json.dumps({"name": path.name, "digest": _digest(Path(content or path))})
+    with (path.parent / RECORD).open("a", encoding="utf-8") as stream:
+        # A leading line break ends what a killed process left unfinished.
+        stream.write(f"\n{line}")
+
+
+@contextmanager
+def owned_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file whole or not at all, as `files.atomic_write` does, and enter it as ours.
+
+    Yields
+    ------
+    Path
+        A temporary file of the same name, on the same disk.
+
+    Raises
+    ------
+    EnvironmentFault
+        Full or read-only disk, no permission.
+    """
+    target = Path(path)
+    staged = target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # In a folder of its own the file has its own name already, which some formats hold within.
+        with tempfile.TemporaryDirectory(prefix=".", dir=target.parent, ignore_cleanup_errors=True) as folder:
+            staged = Path(folder) / target.name
+            yield staged
+            note_written(target, staged)
+            os.replace(staged, target)
+    except OSError as error:
+        if is_of_another_file(error, staged, target, *target.parents):
+            raise
+        raise unwritable(target, error) from error
+    except EnvironmentFault as error:  # of a writer that knows nothing of the place for it
+        raise EnvironmentFault(str(error).replace(str(staged), str(target))) from error
+
+
+def next_free(path: str | os.PathLike[str], endings: Sequence[str] = ("",)) -> Path:
+    """Find a name under which nothing would be replaced: "a.tif", "a-2.tif", "a-3.tif", ...
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file that is wanted, or the stem of several files.
+    endings : sequence of str
+        What the names have behind the stem, e.g. (".tif", "_rois.zip"): all of them are then free.
+
+    Returns
+    -------
+    Path
+        `path`, if nothing is there, else the same with a number before its suffix.
+
+    Examples
+    --------
+    >>> next_free("no-such-folder/a.tif").name
+    'a.tif'
+    """
+    path = Path(path)
+    stem, suffix = (path.name, "") if tuple(endings) != ("",) else _split(path.name)
+    number, name = 1, f"{stem}{suffix}"
+    while any(os.path.lexists(path.with_name(f"{name}{ending}")) for ending in endings):
+        number += 1
+        name = f"{stem}-{number}{suffix}"
+    return path.with_name(name)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Stem and suffix; ".ome.tif" is one suffix."""
+    stem, suffix = os.path.splitext(name)
+    if stem.lower().endswith(".ome"):
+        return stem[:-4], stem[-4:] + suffix
+    return stem, suffix
+
+
+class _Inputs:
+    """Tells whether a path is one of some images, by whatever way it is written."""
+
+    def __init__(self, images: Iterable[str | os.PathLike[str]]) -> None:
+        self._names: dict[str, str] = {}
+        self._files: dict[tuple[int, int], str] = {}
+        for image in images:
+            real = _on_disk(image)
+            for path in {os.fspath(image), real}:
+                self._names[_absolute(path)] = path
+            if (file := _file(real)) is not None:
+                self._files[file] = real
+
+    def image(self, path: Path) -> str | None:
+        """The image at a path."""
+        file = _file(path)
+        return self._names.get(_absolute(path)) or (self._files.get(file) if file is not None else None)
+
+    def above(self, path: Path) -> str | None:
+        """The image, a folder, in which a path lies."""
+        return next(
+            (self._names[above] for above in map(_absolute, path.parents) if above in self._names), None
+        )
+
+
+class _Records:
+    """The records of folders, each read once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, set[str]]] = {}
+
+    def digests(self, path: Path) -> set[str]:
+        """What was ever written under a path."""
+        if path.parent not in self._folders:
+            self._folders[path.parent] = _read(path.parent / RECORD)
+        return self._folders[path.parent].get(path.name, set())
+
+
+def _read(record: Path) -> dict[str, set[str]]:
+    """Digests by file name; lines that make no sense are passed over."""
+    try:
+        lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    known: dict[str, set[str]] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            known.setdefault(str(entry["name"]), set()).add(str(entry["digest"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return known
+
+
+def _reason(path: Path, inputs: _Inputs, written: _Records, overwrite: bool) -> str | None:
+    if (image := inputs.image(path)) is not None:
+        return (
+            f'"{path}" is an image that is in use'
+            if _same_text(path, image)
+            else (f'"{path}" is the same file as the image "{image}"')
+        )
+    if (image := inputs.above(path)) is not None:
+        return f'"{path}" would lie inside the image "{image}"'
+    if overwrite or not os.path.lexists(path):
+        return None
+    digests = written.digests(path)
+    if not digests:
+        return f'"{path}" is there already and was not written by napari-cupre'
+    try:
+        unchanged = _digest(path) in digests
+    except OSError as error:
+        return f'"{path}" is there already and cannot be read ({reason_of(error)})'
+    return None if unchanged else f'"{path}" was changed after napari-cupre wrote it'
+
+
+def _digest(path: Path) -> str:
+    """A digest of a file's content; of a folder, of the names and contents of all files in it."""
+    digest = hashlib.blake2b(digest_size=16)
+    if not path.is_dir():
+        _add(digest, path)
+        return digest.hexdigest()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()):
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        _add(digest, file)
+    return f"folder {digest.hexdigest()}"
+
+
+def _add(digest: hashlib.blake2b, path: Path) -> None:
+    digest.update(path.stat().st_size.to_bytes(8, "little"))
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+
+
+def _on_disk(image: str | os.PathLike[str]) -> str:
+    """The file that holds an image, which may be one scene of it ("a.ome.tif/well1")."""
+    holder = next((folder for folder in Path(image).parents if os.path.lexists(folder)), None)
+    is_scene = not os.path.lexists(image) and holder is not None and holder.is_file()
+    return os.fspath(holder if is_scene and holder is not None else image)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    return os.path.normcase(os.path.abspath(path))
+
+
+def _same_text(path: Path, image: str) -> bool:
+    return _absolute(path) == _absolute(image)
+
+
+def _file(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """What the system knows a file by, so that links and other spellings are seen through."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return (stat.st_dev, stat.st_ino) if stat.st_ino else None

@@ -1,0 +1,136 @@
+"""The images in one file: scenes, series, fields of a plate; how they are named and chosen."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from napari_cupre.errors import InputError
+
+ALL = "all"
+"""What `--series` calls every image of a file, those of its label and thumbnail as well."""
+
+_LONGEST_KEY = 60
+_EXTRAS = re.compile(
+    r"(.*[\s#_:|/-])?(thumbnail|thumb|label|macro|overview|preview|map|lsmreduced)"
+    r"([\s_-]?image)?",
+    re.IGNORECASE,
+)
+_EXTRA_SHARE = 1 / 16
+"""Among nameless pictures of different sizes, one of less than this share of the largest is a thumbnail."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image of a file.
+
+    Attributes
+    ----------
+    name : str
+        What `--series` and the names of results call it; unlike all others of the file.
+    index : int
+        Its number in the file, from 0 on; pyramid levels are not counted.
+    axes : str
+        As the file names its dimensions; "I" and "Q" are pages without a meaning.
+    shape : tuple of int
+        Lengths of these dimensions, of the finest level.
+    is_extra : bool
+        A slide's label, thumbnail or overview, which is left out unless it is asked for.
+    identity : tuple or None
+        Of an image in several files, the same in each of them.
+    """
+
+    name: str
+    index: int
+    axes: str
+    shape: tuple[int, ...]
+    is_extra: bool = False
+    identity: tuple[Any, ...] | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+
+def name_scenes(found: Sequence[Scene]) -> list[Scene]:
+    """Give each scene a name of its own that can be part of a file's name.
+
+    Where names are missing or alike, they become numbers. Labels, thumbnails and overviews are told by their
+    names or, where there is none, by their size beside the others'.
+    """
+    keys = [_as_key(scene.name) for scene in found]
+    largest = max((scene.pixels for scene in found), default=0)
+    named = []
+    for scene, key in zip(found, keys):
+        is_small = scene.pixels < largest
+        is_extra = scene.is_extra
+        if is_small and scene.name:
+            is_extra = is_extra or _EXTRAS.fullmatch(scene.name) is not None
+        elif is_small and not any(keys):
+            is_extra = is_extra or scene.pixels < _EXTRA_SHARE * largest
+        unique = bool(key) and [each.lower() for each in keys].count(key.lower()) == 1
+        named.append(replace(scene, name=key if unique else str(scene.index), is_extra=is_extra))
+    return (
+        named if any(not scene.is_extra for scene in named) else [replace(s, is_extra=False) for s in named]
+    )
+
+
+def _as_key(name: str) -> str:
+    key = re.sub(r"[^\w.+ #-]+", "_", name).strip(" ._")
+    return key[:_LONGEST_KEY].rstrip(" ._")
+
+
+def choose_scenes(scenes: Sequence[Scene], series: str | int | None, called: str) -> list[Scene]:
+    """The scenes that a user wants.
+
+    Parameters
+    ----------
+    scenes : of one file.
+    series : a name, a number from 0 on, "all", or None for all but labels, thumbnails and overviews.
+    called : what messages call the file.
+
+    Raises
+    ------
+    InputError
+        If there is no such scene; those that there are get named.
+    """
+    if series is None:
+        return [scene for scene in scenes if not scene.is_extra]
+    text = str(series).strip()
+    if text.lower() == ALL:
+        return list(scenes)
+    matches = [scene for scene in scenes if scene.name == text] or [
+        scene for scene in scenes if scene.name.lower() == text.lower() or str(scene.index) == text
+    ]
+    if not matches:
+        raise InputError(f'"{called}" has no image called "{text}": choose from {list_names(scenes)}.')
+    return matches[:1]
+
+
+def list_names(scenes: Sequence[Scene], limit: int = 8) -> str:
+    """The names of scenes, for a message."""
+    names = ", ".join(scene.name for scene in scenes[:limit])
+    return f"{names} and {len(scenes) - limit} more" if len(scenes) > limit else names
+
+
+def what_is_left(scenes: Sequence[Scene], read: Scene, called: str) -> list[str]:
+    """Sentences on what a file holds besides the scene that is read; none if that is all of it."""
+    main = [scene for scene in scenes if not scene.is_extra]
+    extras = [scene for scene in scenes if scene.is_extra and scene != read]
+    notices = []
+    if len(main) > 1:
+        notices.append(
+            f'"{called}" holds {len(main)} images ({list_names(main)}) and {read.name} is read: choose '
+            f"another with --series."
+        )
+    if extras:
+        sizes = [f"{scene.name} ({' x '.join(map(str, scene.shape))})" for scene in extras[:4]]
+        notices.append(
+            f'"{called}" also holds smaller pictures, which are left out: {", ".join(sizes)}; '
+            f"--series reads them."
+        )
+    return notices

@@ -1,0 +1,174 @@
+"""Training runs on disk: where they lie, who trains in them, how large they are, and how to delete them.
+
+The run of a model `a.safetensors` is the folder `a.run` beside it. Imports no torch, so that a widget and
+`models list` answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from napari_cupre.errors import InputError, unwritable
+
+SUFFIX = ".run"
+LOCK = "training.lock"
+STATE = "state.safetensors"
+SETTINGS = "settings.json"
+REQUEST = "request.json"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run on disk.
+
+    Attributes
+    ----------
+    name : str
+        Of its model.
+    path : Path
+        The folder.
+    size : int
+        Bytes that the folder takes, without the model.
+    can_resume : bool
+        Whether a training can go on from it.
+    is_training : bool
+        Whether some process trains in it now.
+    """
+
+    name: str
+    path: Path
+    size: int
+    can_resume: bool
+    is_training: bool
+
+
+def run_path(model: str | os.PathLike[str]) -> Path:
+    """Folder of the run whose model file is `model`."""
+    return Path(model).with_suffix(SUFFIX)
+
+
+def list_runs(folder: Path) -> list[RunInfo]:
+    """All runs in a folder of models, by name.
+
+    Parameters
+    ----------
+    folder : Path
+        See `napari_cupre.model.zoo.user_folder`; it may be missing.
+    """
+    try:
+        found = sorted(entry for entry in folder.iterdir() if entry.suffix == SUFFIX and entry.is_dir())
+    except OSError:
+        return []
+    return [run_info(path) for path in found]
+
+
+def run_info(path: Path) -> RunInfo:
+    """What is known about the run in a folder."""
+    can_resume = (path / SETTINGS).is_file()
+    return RunInfo(path.stem, path, size_of(path), can_resume, is_training(path))
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """Bytes that a file, or a folder with all that is in it, takes; 0 if nothing is there."""
+    path = Path(path)
+    files = path.rglob("*") if path.is_dir() else [path]
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):  # a file that a running training replaces
+            total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
+@contextmanager
+def training_in(path: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no other process trains in it.
+
+    The system itself holds the lock and drops it with the process, however that ends and on whatever host, so
+    that no lock is left behind.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the run; made if need be.
+
+    Raises
+    ------
+    InputError
+        If another training runs in it.
+    EnvironmentFault
+        If the folder cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    lock = FileLock(path / LOCK, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise InputError(
+            f'"{path}" is being trained by another window or command: wait for its end, or choose another '
+            "name."
+        ) from error
+    except (OSError, NotImplementedError):
+        pass  # a disk that knows no locks is no reason not to train
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_training(path: Path) -> bool:
+    """Whether some process trains in the folder of a run."""
+    if not (path / LOCK).is_file():
+        return False
+    lock = FileLock(path / LOCK, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return False
+    lock.release()
+    return False
+
+
+def delete_run(path: str | os.PathLike[str]) -> int:
+    """Delete the run of a model; the model itself stays.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The model's file, or the folder of the run.
+
+    Returns
+    -------
+    int
+        Bytes that are free now; 0 if there was no run.
+
+    Raises
+    ------
+    InputError
+        If some process trains in it.
+    EnvironmentFault
+        If it cannot be deleted.
+    """
+    folder = run_path(path)
+    if not folder.is_dir():
+        return 0
+    if is_training(folder):
+        raise InputError(f'"{folder}" is being trained: stop that training first.')
+    size = size_of(folder)
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise unwritable(error.filename or folder, error) from error
+    return size

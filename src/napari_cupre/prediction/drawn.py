@@ -1,0 +1,150 @@
+"""Masks of prompted cells as the network gives them, made into outlines in image px."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from napari_cupre.model.paint import foreground, pixel_ranges
+from napari_cupre.prediction.instances import BoxMasks, Instances
+from napari_cupre.prediction.limits import BIG_PIXELS
+
+LAZY_CHUNK = 2048
+"""Side of the blocks in which the labels of a large plane are painted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """One cell.
+
+    Attributes
+    ----------
+    box : x0, y0, x1, y1 of the pixels that `mask` covers, whole numbers, ends exclusive.
+    mask : bool (y1 - y0, x1 - x0); all False where nothing was found.
+    score : how sure the network is that a cell is there, 0..1.
+    kind : class, 1-based.
+    """
+
+    box: tuple[int, int, int, int]
+    mask: np.ndarray
+    score: float
+    kind: int
+
+    @property
+    def area(self) -> int:
+        """In image px."""
+        return int(self.mask.sum())
+
+
+class Grids(NamedTuple):
+    """Masks as the network gives them: boxes (N, 4) in image px, probabilities (N, S, S) over them."""
+
+    boxes: np.ndarray
+    probabilities: np.ndarray
+    scores: np.ndarray
+    kinds: np.ndarray
+
+
+def drawn(
+    grids: Grids,
+    row: int,
+    shape: tuple[int, int],
+    point: np.ndarray | None = None,
+) -> Outline:
+    """One mask in image px: its one piece that holds the point (y, x), or the largest, with holes filled."""
+    left, top, right, bottom = pixel_ranges(grids.boxes[row], shape)[0].tolist()
+    mask = np.zeros((bottom - top, right - left), dtype=bool)
+    for part in foreground(grids.boxes, grids.probabilities, shape, np.array([row])):
+        rows, columns = np.divmod(part.pixel, shape[1])
+        mask[rows - top, columns - left] = True
+    mask = ndimage.binary_fill_holes(mask)
+    pieces, count = ndimage.label(mask)
+    score, kind = float(grids.scores[row]), int(grids.kinds[row])
+    if count == 0:
+        return Outline((left, top, right, bottom), mask, score, kind)
+    if count > 1:
+        mask = pieces == _chosen(pieces, point, (top, left))
+    (rows, columns) = ndimage.find_objects(mask.astype(np.uint8))[0]
+    place = (left + columns.start, top + rows.start, left + columns.stop, top + rows.stop)
+    return Outline(place, mask[rows, columns].copy(), score, kind)
+
+
+def _chosen(pieces: np.ndarray, point: np.ndarray | None, corner: tuple[int, int]) -> int:
+    """The piece that holds a point (y, x), or the largest."""
+    if point is not None:
+        row, column = np.floor(point).astype(np.int64) - corner
+        if 0 <= row < pieces.shape[0] and 0 <= column < pieces.shape[1] and pieces[row, column]:
+            return int(pieces[row, column])
+    return int(np.bincount(pieces.ravel())[1:].argmax()) + 1
+
+
+def nothing_at(point: np.ndarray) -> Outline:
+    """The answer to a click (y, x) that no cell holds: one pixel that is in no mask."""
+    y, x = np.floor(point).astype(int).tolist()
+    return Outline((x, y, x + 1, y + 1), np.zeros((1, 1), dtype=bool), 0.0, 1)
+
+
+def is_large(shape: tuple[int, int]) -> bool:
+    """Whether the labels of a plane (Y, X) are painted only where they are read."""
+    return shape[0] * shape[1] > BIG_PIXELS
+
+
+def as_instances(outlines: Sequence[Outline], shape: tuple[int, int], diameter: float) -> Instances:
+    """Outlines as the cells of a plane: outline i has label i + 1; where two overlap, the surer one stays.
+
+    Parameters
+    ----------
+    outlines : in the order of their prompts.
+    shape : (Y, X) of the plane. Beyond `BIG_PIXELS` its labels are a dask array, painted where it is read.
+    diameter : of the cells in image px, as far as it is known.
+    """
+    boxes = np.array([outline.box for outline in outlines], dtype=np.int64).reshape(-1, 4)
+    scores = np.array([outline.score for outline in outlines], dtype=np.float32)
+    masks = BoxMasks([outline.mask for outline in outlines], boxes[:, :2].tolist(), shape)
+    labels: Any
+    if is_large(shape):
+        labels = _painted_lazily(boxes, scores, masks)
+    else:
+        labels = np.zeros(shape, dtype=np.int32)
+        _paint(labels, (0, 0), boxes, scores, masks)
+    return Instances(
+        labels=labels,
+        boxes=boxes.astype(np.float32),
+        scores=scores,
+        masks=masks,
+        classes=np.array([outline.kind for outline in outlines], dtype=np.int64),
+        diameter=diameter,
+    )
+
+
+def _painted_lazily(boxes: np.ndarray, scores: np.ndarray, masks: BoxMasks) -> Any:
+    """Int32 (Y, X) dask array."""
+    import dask.array as da
+
+    def block(block_info: Any = None) -> np.ndarray:
+        place = block_info[None]["array-location"]
+        part = np.zeros([end - start for start, end in place], dtype=np.int32)
+        _paint(part, (place[0][0], place[1][0]), boxes, scores, masks)
+        return part
+
+    chunks = da.core.normalize_chunks(LAZY_CHUNK, masks.shape)
+    return da.map_blocks(block, chunks=chunks, dtype=np.int32, meta=np.zeros((0, 0), np.int32))
+
+
+def _paint(
+    labels: np.ndarray, corner: tuple[int, int], boxes: np.ndarray, scores: np.ndarray, masks: BoxMasks
+) -> None:
+    """Paint what lies in the part of a plane that begins at `corner` (y, x), the surest last."""
+    top, left = corner
+    for row in np.argsort(scores, kind="stable").tolist():
+        x0, y0, x1, y1 = (boxes[row] - [left, top, left, top]).tolist()
+        rows, columns = slice(max(0, y0), max(0, y1)), slice(max(0, x0), max(0, x1))
+        part = labels[rows, columns]
+        if part.size:
+            part[masks[row][rows.start - y0 :, columns.start - x0 :][: part.shape[0], : part.shape[1]]] = (
+                row + 1
+            )

@@ -1,0 +1,115 @@
+"""Where our docks go in napari's window: as tabs of each other, and each of them once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TypeVar
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollArea, QWidget
+
+from napari_cupre.widgets.model_list import ModelChooser
+from napari_cupre.widgets.session import Session
+
+AnyDocked = TypeVar("AnyDocked", bound="DockedWidget")
+
+
+class DockedWidget(QScrollArea):
+    """A widget that finds its place in napari's window when it is first shown.
+
+    Parameters
+    ----------
+    session : Session
+        What the widgets of one viewer share.
+
+    Attributes
+    ----------
+    title : str
+        Its name in `napari.yaml`, and on its tab.
+    is_tab : bool
+        Whether it becomes a tab of the others.
+    is_settled : bool
+        Whether it has its place; where the user puts it later, it stays.
+    """
+
+    title = ""
+    is_tab = True
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.is_settled = False
+        self.opened = time.monotonic()
+        # a child, which goes with the widget: PySide6 would call a widget that is gone already
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.timeout.connect(self.settle)
+
+    def showEvent(self, event: Any) -> None:
+        super().showEvent(event)
+        # the dock is still on its way into the window
+        self._settling.start(0)
+
+    def settle(self) -> None:
+        """Take the place of an older widget of this kind, or go behind the tab of another of ours.
+
+        There is an older one where another door was used before: napari's menus and scripts name a dock
+        differently, and would otherwise show it twice. Three in a column would all be too low.
+        """
+        mine = dock_of(self)
+        window = None if mine is None else mine.parentWidget()
+        if mine is None or not isinstance(window, QMainWindow):
+            return
+        mine.setWindowTitle(self.title)
+        others = [other for other in window.findChildren(DockedWidget) if other is not self]
+        for older in [x for x in others if type(x) is type(self) and x.opened < self.opened]:
+            _replace(older, self, window)
+            others.remove(older)
+        docks = [dock_of(other) for other in others if other.is_tab and other.is_settled]
+        in_window = [dock for dock in docks if dock is not None and not dock.isFloating()]
+        if self.is_tab and not self.is_settled and in_window:
+            window.tabifyDockWidget(in_window[0], mine)
+            mine.raise_()
+        self.is_settled = True
+
+
+def dock_of(widget: QWidget) -> QDockWidget | None:
+    """The dock that holds a widget."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
+
+
+def docked(session: Session, kind: type[AnyDocked]) -> AnyDocked | None:
+    """The widget of a kind that is docked in a session's window, the newest if there are two."""
+    found = [
+        widget
+        for widget in QApplication.allWidgets()
+        if isinstance(widget, kind) and widget.session is session and dock_of(widget) is not None
+    ]
+    return max(found, key=lambda widget: widget.opened, default=None)
+
+
+def _replace(older: DockedWidget, newer: DockedWidget, window: QMainWindow) -> None:
+    """Put a widget where an older one of its kind is, with what was chosen there."""
+    _carry_over(older, newer)
+    old, new = dock_of(older), dock_of(newer)
+    if old is not None and new is not None:
+        if old.isVisible() and not old.isFloating():
+            window.tabifyDockWidget(old, new)
+            new.raise_()
+            newer.is_settled = True
+        newer.session.viewer.window.remove_dock_widget(old)
+    older.deleteLater()
+
+
+def _carry_over(older: DockedWidget, newer: DockedWidget) -> None:
+    """Set the controls as they are set in an older widget of the same kind."""
+    for name, control in vars(older).items():
+        if isinstance(control, ModelChooser):
+            getattr(newer, name).value = control.value
+        elif isinstance(control, QWidget):
+            value = control.metaObject().userProperty()  # what Qt itself takes for a control's value
+            if value.isValid() and value.isWritable():
+                getattr(newer, name).setProperty(value.name(), control.property(value.name()))

@@ -1,0 +1,176 @@
+"""Colours for the docks, taken from napari's theme so that everything is readable on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from napari.utils.theme import get_theme
+
+RGB = tuple[int, int, int]
+
+READABLE = 5.5
+"""Contrast that text is given. WCAG asks for 4.5; smooth edges take a little of what is given."""
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+MIX_STEPS = 50
+# Where the search for a readable colour begins. Blue and orange are told apart by all kinds of eyes.
+RED, AMBER, GREEN, GREY = (255, 123, 114), (227, 179, 65), (86, 211, 100), (154, 164, 178)
+BLUE, ORANGE, BUTTON = (88, 166, 255), (240, 136, 62), (47, 111, 235)
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of one theme as CSS, e.g. "#1f2630".
+
+    Attributes
+    ----------
+    background, control, text : str
+        Of napari's theme: behind everything, behind a control, and of what is written on both.
+    faint, error, notice, good : str
+        Of text that stands back, says what failed, advises or confirms.
+    button, button_hover, button_text : str
+        Of the button to press next.
+    focus : str
+        Frame of the control that has the keyboard.
+    training, validation : str
+        Lines of the plot.
+    """
+
+    background: str
+    control: str
+    text: str
+    faint: str
+    error: str
+    notice: str
+    good: str
+    button: str
+    button_hover: str
+    button_text: str
+    focus: str
+    training: str
+    validation: str
+
+
+def palette_of(theme_id: str) -> Palette:
+    """Colours for a theme that napari knows.
+
+    Parameters
+    ----------
+    theme_id : str
+        As in `viewer.theme`: "dark", "light", "system" or the name of another plugin's theme.
+    """
+    theme = get_theme(theme_id)
+    background, control = _rgb(theme.background), _rgb(theme.primary)
+    text = readable(_rgb(theme.text), background, control)
+    button = readable(BUTTON, WHITE)
+    return Palette(
+        background=_css(background),
+        control=_css(control),
+        text=_css(text),
+        faint=_css(readable(GREY, background)),
+        error=_css(readable(RED, background)),
+        notice=_css(readable(AMBER, background)),
+        good=_css(readable(GREEN, background)),
+        button=_css(button),
+        button_hover=_css(_mix(button, BLACK, 0.15)),
+        button_text=_css(WHITE),
+        focus=_css(readable(BLUE, background)),
+        training=_css(readable(BLUE, background)),
+        validation=_css(readable(ORANGE, background)),
+    )
+
+
+def style_sheet(palette: Palette) -> str:
+    """Style of a dock's content, over napari's own.
+
+    Labels and buttons say what they are by the property "role": see `set_role`.
+    """
+    p = palette
+    framed = ("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QListWidget")
+    framed += ("QPlainTextEdit", "QCheckBox", "QRadioButton", "QScrollArea#details")
+    inner = "QAbstractSpinBox QLineEdit, QComboBox QLineEdit"
+    return f"""
+    {", ".join(framed)} {{ border: 1px solid transparent; color: {p.text};
+        selection-background-color: {p.button}; selection-color: {p.button_text}; }}
+    {_all(framed, ":focus")} {{ border: 1px solid {p.focus}; }}
+    {_all(framed[:7], ":disabled")} {{ background-color: transparent; color: {p.faint};
+        border: 1px solid {p.control}; }}
+    {_all(("QCheckBox", "QRadioButton", "QLabel", "QProgressBar"), ":disabled")} {{ color: {p.faint}; }}
+    {inner} {{ border: 0px; }}
+    QPushButton:hover, QToolButton:hover, QComboBox:hover {{ background-color: {p.control};
+        border: 1px solid {p.focus}; }}
+    QPushButton:checked {{ background-color: {p.button}; color: {p.button_text}; }}
+    QListWidget::item:disabled {{ color: {p.faint}; }}
+    QListWidget::item:selected, QComboBox QAbstractItemView::item:selected
+        {{ background-color: {p.button}; color: {p.button_text}; }}
+    QProgressBar {{ color: {p.text}; }}
+    QProgressBar::chunk {{ background-color: {p.control}; }}
+    QPushButton[role="primary"] {{ background-color: {p.button}; color: {p.button_text};
+        font-weight: bold; border-radius: 4px; }}
+    QPushButton[role="primary"]:hover {{ background-color: {p.button_hover}; }}
+    QPushButton[role="primary"]:focus {{ border: 2px solid {p.text}; }}
+    QPushButton[role="primary"]:disabled {{ background-color: transparent; color: {p.faint};
+        border: 1px solid {p.control}; }}
+    QLabel[role="heading"] {{ color: {p.faint}; font-weight: bold; letter-spacing: 1px; margin-top: 4px; }}
+    QLabel[role="error"] {{ color: {p.error}; }}
+    QLabel[role="notice"] {{ color: {p.notice}; }}
+    QLabel[role="good"] {{ color: {p.good}; }}
+    QLabel[role="plain"] {{ color: {p.faint}; }}
+    """
+
+
+def set_role(widget: Any, role: str) -> None:
+    """Say what a label or button is, for `style_sheet`.
+
+    Parameters
+    ----------
+    widget : QWidget
+        The label or button.
+    role : str
+        "primary", "heading", "error", "notice", "good" or "plain".
+    """
+    widget.setProperty("role", role)
+    # Qt reads properties only when it dresses a widget
+    widget.style().unpolish(widget)
+    widget.style().polish(widget)
+
+
+def contrast(first: RGB, second: RGB) -> float:
+    """Contrast ratio of two colours as WCAG 2 defines it, 1..21."""
+    lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def readable(colour: RGB, *grounds: RGB) -> RGB:
+    """The colour nearest to `colour`, on the way to black or white, that reads well on all `grounds`."""
+    candidates = [
+        _mix(colour, end, step / MIX_STEPS) for step in range(MIX_STEPS + 1) for end in (WHITE, BLACK)
+    ]
+    worst = [min(contrast(candidate, ground) for ground in grounds) for candidate in candidates]
+    good = (each for each, ratio in zip(candidates, worst) if ratio >= READABLE)
+    return next(good, candidates[worst.index(max(worst))])
+
+
+def _luminance(colour: RGB) -> float:
+    parts = [part / 255 for part in colour]
+    red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _mix(colour: RGB, other: RGB, share: float) -> RGB:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other))
+    return red, green, blue
+
+
+def _rgb(colour: Any) -> RGB:
+    red, green, blue = colour.as_rgb_tuple()[:3]
+    return red, green, blue
+
+
+def _css(colour: RGB) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _all(selectors: tuple[str, ...], state: str) -> str:
+    return ", ".join(f"{selector}{state}" for selector in selectors)

@@ -1,0 +1,110 @@
+"""The whole workbench behind one door: it opens the three docks and leads from one to the next."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from napari.viewer import Viewer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QPushButton
+
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.docking import dock_of, docked
+from napari_cupre.widgets.predict_widget import PredictWidget
+from napari_cupre.widgets.preferences import PLUGIN
+from napari_cupre.widgets.train_widget import TrainWidget
+
+STEPS: tuple[tuple[type[SessionWidget], str], ...] = (
+    (AnnotateWidget, "Mark a few cells of your image"),
+    (TrainWidget, "Train a model on the marked cells"),
+    (PredictWidget, "Find the cells of one image or of many"),
+)
+
+
+class WorkbenchWidget(SessionWidget):
+    """Opens Annotate, Train and Predict as tabs and shows a button for each.
+
+    napari opens it where only the plugin's name is given, since it is the first in `napari.yaml`.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name.
+    """
+
+    title = "Workbench"
+    is_tab = False
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self._followed: weakref.WeakSet[QDockWidget] = weakref.WeakSet()
+        self.buttons = {kind: self._button(kind, tooltip) for kind, tooltip in STEPS}
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for button in self.buttons.values():
+            row.addWidget(button)
+        self.column.setContentsMargins(8, 4, 8, 4)
+        self.column.addLayout(row)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        for kind in self.buttons:
+            self._open(kind)
+
+    def show_dock(self, kind: type[SessionWidget]) -> None:
+        """Bring a dock to the front, and open it anew if it was closed."""
+        dock = self._open(kind)
+        if dock is not None:
+            dock.show()
+            dock.raise_()
+        self._show_front()
+
+    def settle(self) -> None:
+        """Put this strip on top and the docks below it as tabs; later only bring back what was closed."""
+        was_settled = self.is_settled
+        super().settle()
+        strip = dock_of(self)
+        window = None if strip is None else strip.parentWidget()
+        docks = [dock for dock in (self._open(kind) for kind in self.buttons) if dock is not None]
+        if strip is None or not isinstance(window, QMainWindow) or not docks:
+            return
+        self.setFixedHeight(self.column.sizeHint().height())  # known only now that the style is on
+        first, *others = docks
+        if not was_settled and not first.isFloating():
+            window.addDockWidget(window.dockWidgetArea(first), strip)
+            window.splitDockWidget(strip, first, Qt.Orientation.Vertical)
+            for dock in others:
+                window.tabifyDockWidget(first, dock)
+        for dock in docks:
+            dock.show()
+        first.raise_()
+        self._show_front()
+
+    def _button(self, kind: type[SessionWidget], tooltip: str) -> QPushButton:
+        button = QPushButton(kind.title)
+        button.setToolTip(tooltip)
+        button.setCheckable(True)
+        button.clicked.connect(lambda: self.show_dock(kind))
+        return button
+
+    def _open(self, kind: type[SessionWidget]) -> QDockWidget | None:
+        """The dock of a kind of widget, opened by napari if it is not open yet."""
+        widget = docked(self.session, kind)
+        if widget is None:
+            self.session.viewer.window.add_plugin_dock_widget(PLUGIN, kind.title, tabify=True)
+            widget = docked(self.session, kind)
+        dock = None if widget is None else dock_of(widget)
+        if widget is None or dock is None:
+            return None
+        widget.is_settled = True
+        dock.setWindowTitle(kind.title)
+        if dock not in self._followed:
+            self._followed.add(dock)
+            dock.visibilityChanged.connect(self._show_front)
+        return dock
+
+    def _show_front(self, event: Any = None) -> None:
+        """Mark the buttons of the docks that can be seen."""
+        for kind, button in self.buttons.items():
+            widget = docked(self.session, kind)
+            button.setChecked(widget is not None and not widget.visibleRegion().isEmpty())

@@ -1,0 +1,187 @@
+"""Every way into the plugin, as napari offers it: menus, scripts, the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from qtpy.QtWidgets import QApplication
+
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.docking import DockedWidget, dock_of, docked
+from napari_cupre.widgets.predict_widget import PredictWidget
+from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.train_widget import TrainWidget
+from napari_cupre.widgets.workbench import WorkbenchWidget
+
+PLUGIN = "napari-cupre"
+KINDS: dict[str, type[DockedWidget]] = {
+    "Annotate": AnnotateWidget,
+    "Train": TrainWidget,
+    "Predict": PredictWidget,
+}
+
+
+@pytest.fixture
+def window(make_napari_viewer: Callable[..., Any]) -> Any:
+    """An empty window, as it is when napari starts."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1280, 720)
+    return viewer
+
+
+def docked_widgets(viewer: Any) -> list[DockedWidget]:
+    """All of our widgets that are docked in a window, hidden ones as well."""
+    session = Session.of(viewer)
+    widgets = [widget for widget in QApplication.allWidgets() if isinstance(widget, DockedWidget)]
+    return [widget for widget in widgets if widget.session is session and dock_of(widget) is not None]
+
+
+def wait_for_docks(viewer: Any, qtbot: Any, kinds: list[type[DockedWidget]]) -> None:
+    """Until each of the widgets is open in one dock, and no other."""
+
+    def is_there() -> bool:
+        widgets = docked_widgets(viewer)
+        names = sorted(type(widget).__name__ for widget in widgets)
+        are_open = all(widget.is_settled and dock_of(widget).isVisible() for widget in widgets)
+        return are_open and names == sorted(kind.__name__ for kind in kinds)
+
+    qtbot.waitUntil(is_there, timeout=60_000)
+
+
+def menu_actions(viewer: Any, menu: Any) -> dict[str, Any]:
+    """All actions of a menu of the window and of the menus in it, by their text."""
+    found = {}
+    menu.aboutToShow.emit()
+    for action in menu.actions():
+        if action.menu() is not None:
+            found |= menu_actions(viewer, action.menu())
+        else:
+            found[action.text()] = action
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_script_opens_a_dock_by_its_name(window: Any, qtbot: Any, name: str) -> None:
+    _, widget = window.window.add_plugin_dock_widget(PLUGIN, name)
+    assert isinstance(widget, KINDS[name])
+    wait_for_docks(window, qtbot, [KINDS[name]])
+    assert widget.session is Session.of(window)
+
+
+def test_a_script_that_gives_no_name_opens_the_workbench(window: Any, qtbot: Any) -> None:
+    window.window.add_plugin_dock_widget(PLUGIN)
+    assert all(docked(Session.of(window), kind) is not None for kind in KINDS.values()), "at once"
+    wait_for_docks(window, qtbot, [WorkbenchWidget, *KINDS.values()])
+    window.window.add_plugin_dock_widget(PLUGIN)
+    wait_for_docks(window, qtbot, [WorkbenchWidget, *KINDS.values()])
+
+
+@pytest.mark.parametrize("name", [*KINDS, "Workbench"])
+def test_the_plugins_menu_opens_a_dock(window: Any, qtbot: Any, name: str) -> None:
+    kinds = [WorkbenchWidget, *KINDS.values()] if name == "Workbench" else [KINDS[name]]
+    actions = menu_actions(window, window.window.plugins_menu)
+    (action,) = (each for text, each in actions.items() if text.startswith(name + " ("))
+    action.trigger()
+    wait_for_docks(window, qtbot, kinds)
+
+
+@pytest.mark.parametrize(
+    ("submenu", "name"), [("Annotate", "Annotate"), ("Segment", "Train"), ("Segment", "Predict")]
+)
+def test_the_layers_menu_opens_a_dock(window: Any, qtbot: Any, submenu: str, name: str) -> None:
+    from app_model.backends.qt import QModelSubmenu
+
+    (menu,) = (
+        action.menu()
+        for action in window.window.layers_menu.actions()
+        if isinstance(action.menu(), QModelSubmenu) and action.text() == submenu
+    )
+    actions = menu_actions(window, menu)
+    (action,) = (each for text, each in actions.items() if text.startswith(name + " ("))
+    action.trigger()
+    wait_for_docks(window, qtbot, [KINDS[name]])
+
+
+@pytest.mark.parametrize("arguments", [[], ["__all__"], ["Annotate", "Train", "Predict"]])
+def test_the_command_line_opens_the_whole_workbench(
+    make_napari_viewer: Callable[..., Any], qtbot: Any, arguments: list[str]
+) -> None:
+    """`napari -w napari-cupre`; napari's own function is run, up to where it would wait for the user."""
+    import napari
+    from napari import __main__ as command
+
+    viewers: list[Any] = []
+
+    def make_viewer(**options: Any) -> Any:
+        viewers.append(make_napari_viewer(**options))
+        return viewers[-1]
+
+    argv = ["napari", "-w", PLUGIN, *arguments]
+    with (
+        patch.object(sys, "argv", argv),
+        patch.object(command, "Viewer", make_viewer, create=True),
+        patch.object(napari, "Viewer", make_viewer),
+        patch.object(napari, "run", lambda **_: None),
+    ):
+        command._run()
+    (viewer,) = viewers
+    strip = [] if len(arguments) == 3 else [WorkbenchWidget]
+    wait_for_docks(viewer, qtbot, [*strip, *KINDS.values()])
+    assert docked(Session.of(viewer), AnnotateWidget).visibleRegion().isEmpty() is False, "in front"
+
+
+def test_the_docks_are_tabs_below_the_strip(workbench: Any, qtbot: Any) -> None:
+    docks = [dock_of(widget) for widget in (workbench.annotate, workbench.train, workbench.predict)]
+    window = docks[0].parentWidget()
+    assert set(window.tabifiedDockWidgets(docks[0])) == set(docks[1:])
+    assert [dock.windowTitle() for dock in docks] == ["Annotate", "Train", "Predict"]
+    strip = docked(workbench.annotate.session, WorkbenchWidget)
+    assert (
+        strip.height() < 60 and strip.mapToGlobal(strip.pos()).y() < docks[0].mapToGlobal(docks[0].pos()).y()
+    )
+    assert window.height() <= 720
+
+
+def test_the_strip_leads_to_each_dock_and_opens_a_closed_one_again(workbench: Any, qtbot: Any) -> None:
+    session = workbench.annotate.session
+    strip = docked(session, WorkbenchWidget)
+    strip.buttons[TrainWidget].click()
+    qtbot.waitUntil(lambda: not workbench.train.visibleRegion().isEmpty(), timeout=60_000)
+    assert [button.isChecked() for button in strip.buttons.values()] == [False, True, False]
+    workbench.viewer.window.remove_dock_widget(dock_of(workbench.predict))
+    workbench.predict.deleteLater()
+    strip.buttons[PredictWidget].click()
+    wait_for_docks(workbench.viewer, qtbot, [WorkbenchWidget, *KINDS.values()])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_second_door_to_the_same_dock_doubles_nothing(window: Any, qtbot: Any, name: str) -> None:
+    """napari names a dock differently when a menu opens it and when a script does."""
+    _, first = window.window.add_plugin_dock_widget(PLUGIN, name)
+    wait_for_docks(window, qtbot, [KINDS[name]])
+    if name == "Train":
+        first.minutes.setValue(7.5)
+    actions = menu_actions(window, window.window.plugins_menu)
+    (action,) = (each for text, each in actions.items() if text.startswith(name + " ("))
+    action.trigger()
+    qtbot.waitUntil(lambda: docked(Session.of(window), KINDS[name]) is not first, timeout=60_000)
+    wait_for_docks(window, qtbot, [KINDS[name]])
+    second = docked(Session.of(window), KINDS[name])
+    if name == "Train":
+        assert second.minutes.value() == 7.5, "what was chosen stays chosen"
+    action.trigger()  # napari's own: an open dock is hidden
+    assert not dock_of(second).isVisible()
+    action.trigger()
+    wait_for_docks(window, qtbot, [KINDS[name]])
+
+
+def test_the_workbench_takes_up_docks_that_are_open(window: Any, qtbot: Any) -> None:
+    _, train = window.window.add_plugin_dock_widget(PLUGIN, "Train")
+    wait_for_docks(window, qtbot, [TrainWidget])
+    window.window.add_plugin_dock_widget(PLUGIN)
+    wait_for_docks(window, qtbot, [WorkbenchWidget, *KINDS.values()])
+    assert docked(Session.of(window), TrainWidget) is train
