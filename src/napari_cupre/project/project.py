@@ -412,7 +412,7 @@ class Project:
             path = self.folder / name
             if path.exists() and not self._untouched(name):
                 path.replace(path.with_name(f"{stem}.theirs{path.suffix}"))
-            self._stamps[name] = None
+                self._stamps[name] = None
         cells.revision += 1
 
     # --- going through all ------------------------------------------------------------------------
