@@ -103,7 +103,7 @@ def _row(
 
 
 def pieces(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Number the parts of a mask that do not touch; returns the parts and the area of each (from part 1 on)."""
+    """Number the parts of a mask that do not touch; returns them and the area of each, from 1 on."""
     structure = ndimage.generate_binary_structure(mask.ndim, mask.ndim if corners else 1)
     parts, count = ndimage.label(mask, structure)
     return parts, np.bincount(parts.ravel(), minlength=count + 1)[1:]

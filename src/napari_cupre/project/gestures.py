@@ -6,6 +6,7 @@ in pixels, the centre of the first pixel being (0, 0); `plane` is the position o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -238,7 +239,7 @@ def _pixels_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if length:
             points[end] += _OVERSHOOT * towards / length
     whole = np.rint(points).astype(int)
-    runs = [line_pixels(*start, *stop) for start, stop in zip(whole[:-1], whole[1:])]
+    runs = [line_pixels(*start, *stop) for start, stop in itertools.pairwise(whole)]
     return np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])
 
 
