@@ -116,7 +116,7 @@ def _look(model: Model, sample: Sample) -> _Outcome:
     """Predict the sample and judge the cells that nobody annotated."""
     import numpy as np
 
-    from napari_cupre.evaluation.report import evaluate
+    from napari_cupre.evaluation.report import evaluate_labels
     from napari_cupre.prediction.plane import predict_plane
 
     began = time.perf_counter()
@@ -127,7 +127,7 @@ def _look(model: Model, sample: Sample) -> _Outcome:
         raise RuntimeError("the sample of the demo needs every cell drawn")
     taught = np.unique(truth[sample.annotations > 0])
     unseen = np.where(np.isin(truth, taught), 0, truth)
-    judged = evaluate([unseen], [found], known=[~shot.known], names=[sample.info.name])
+    judged = evaluate_labels([unseen], [found], known=[~shot.known], names=[sample.info.name])
     return _Outcome(found, judged, seconds)
 
 

@@ -75,19 +75,19 @@ def add_commands(subparsers: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.coco or args.livecell:
         return _coco(args)
-    from napari_cupre.evaluation.report import evaluate
+    from napari_cupre.evaluation.report import evaluate_labels
 
     if args.out is not None:
         check_replaces(args, [args.out / name for name in REPORTS])
     pairs = _Pairs(args.labels, args.predictions, args)
-    scored = evaluate(pairs.truth, pairs.predicted, names=pairs.names)
+    scored = evaluate_labels(pairs.truth, pairs.predicted, names=pairs.names)
     text, figures = scored.table(), scored.as_dict()
     left_out = pairs.left_out
     if args.against is not None:
         from napari_cupre.evaluation.comparison import compare
 
         other = _Pairs(args.labels, args.against, args)
-        rival = evaluate(other.truth, other.predicted, names=other.names)
+        rival = evaluate_labels(other.truth, other.predicted, names=other.names)
         names = distinct_names(args.predictions, args.against)
         comparisons = [compare(scored, rival, figure=f, names=names, seed=args.seed) for f in ("ap", "ap50")]
         text = "\n\n".join(
@@ -144,10 +144,10 @@ class _Pairs:
 
 
 def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
-    from napari_cupre.evaluation.pairs import write_csv, write_json
+    from napari_cupre.evaluation.report_files import write_report_csv, write_report_json
 
-    write_json(scored, args.out / "report.json")
-    write_csv(scored, args.out / "report.csv")
+    write_report_json(scored, args.out / "report.json")
+    write_report_csv(scored, args.out / "report.csv")
     if args.images is None:
         return
     from napari_cupre.evaluation.page import write_page
@@ -189,7 +189,7 @@ def _coco(args: argparse.Namespace) -> int:
 
 def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
     """Truth and predictions in a form that `coco_evaluate` takes; a JSON is read once for both kinds."""
-    from napari_cupre.evaluation.coco_documents import read_document, truth_document
+    from napari_cupre.evaluation.coco_documents import read_coco_json, truth_document
 
     path = _predictions_json(args.predictions)
     is_document = Path(args.labels).suffix.lower() == ".json"
@@ -199,14 +199,14 @@ def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
         pairs = _Pairs(args.labels, args.predictions, args)
         return pairs.truth, pairs.predicted
     if is_document:
-        return truth_document(args.labels), read_document(path)
+        return truth_document(args.labels), read_coco_json(path)
     from napari_cupre.io.images import list_images, read_labels
 
     files = list_images(args.labels)
     document = truth_document([read_labels(path) for path in files])
     for image, file in zip(document["images"], files):
         image["file_name"] = file.name  # by its stem the predictions find their image
-    return document, read_document(path)
+    return document, read_coco_json(path)
 
 
 def _predictions_json(given: str) -> Path | None:

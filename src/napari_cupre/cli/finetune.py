@@ -20,7 +20,6 @@ from napari_cupre.errors import CupreError, InputError
 
 if TYPE_CHECKING:
     from napari_cupre.finetuning.finetune_run import FinetuneRun
-    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.io.annotated import Collected
 
 DETAILS = """
@@ -127,12 +126,13 @@ def _run(args: argparse.Namespace) -> int:
 def _prepare(args: argparse.Namespace) -> tuple[FinetuneRun, list[str]]:
     """The run, and the files that it had to leave out."""
     from napari_cupre.finetuning.finetune_run import FinetuneRun
+    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.model.zoo import BUNDLED, find_model, list_models, open_model
 
     _check_out(args)
     if args.resume:
         return _resumed(args), []
-    settings = settings_from(args)
+    settings = FinetuneSettings.from_dict({"seed": args.seed, "device": args.device, **_given(args)})
     entry = find_model(args.model or BUNDLED)
     collected = _collect(args)
     start = open_model(args.model or BUNDLED, args.device, args.seed)
@@ -165,13 +165,6 @@ def _resumed(args: argparse.Namespace) -> FinetuneRun:
     except CupreError:
         shots = None  # the run has its own copy, whatever became of the files
     return FinetuneRun.resume(args.out, start, settings, shots)
-
-
-def settings_from(args: argparse.Namespace) -> FinetuneSettings:
-    """Settings of a new training; see `_given`."""
-    from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-
-    return FinetuneSettings.from_dict({"seed": args.seed, "device": args.device, **_given(args)})
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
 from napari_cupre.events import Event, Finished, Notice, Progress, Saved, StateChanged, StepDone, Validated
 
 SECONDS_BETWEEN_LINES = 5.0
+
+Result = TypeVar("Result")
 
 
 class Listener(ABC):
@@ -109,6 +111,16 @@ def follow(events: Iterable[Event], listener: Listener) -> Event | None:
         for last in events:
             listener(last)
     return last
+
+
+def drain(steps: Generator[Event, None, Result], listener: Listener) -> Result:
+    """Run a generator to its end, report its events to the listener, and return its result."""
+    while True:
+        try:
+            listener(next(steps))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
 
 def sentence(event: Event) -> str:

@@ -92,7 +92,7 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
 
 def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]) -> Suggestions:
     """What the model makes of all images, with a progress bar."""
-    from napari_cupre.cli.listen import make_listener
+    from napari_cupre.cli.listen import drain, make_listener
     from napari_cupre.evaluation.suggestions import LEAST_SCORE, suggest
     from napari_cupre.model.zoo import open_model
     from napari_cupre.prediction.detector import Detector
@@ -109,9 +109,4 @@ def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]
         seed=args.seed,
     )
     with make_listener() as listener:
-        while True:
-            try:
-                listener(next(steps))
-            except StopIteration as end:
-                suggestions: Suggestions = end.value
-                return suggestions
+        return drain(steps, listener)

@@ -97,7 +97,7 @@ def coco_evaluate(
     Parameters
     ----------
     truth : path or content of a COCO JSON, or one label image (Y, X) per image
-        Crowd regions are honoured as COCO does: what falls in them is neither right nor wrong.
+        Crowd areas are honoured as COCO does: what falls in them is neither right nor wrong.
     predictions : path or content of a COCO JSON, or one prediction per image
         A JSON is either a list of results (pycocotools' form, image_id as in the truth) or a whole
         document as this package writes it, whose images are found in the truth by the stem of

@@ -16,7 +16,7 @@ from napari_cupre.errors import InputError, reason_of
 from napari_cupre.io.files import image_stem
 
 
-class OverlappingMasks(Protocol):
+class EncodedMasks(Protocol):
     """Masks of N instances that may overlap."""
 
     def rle(self) -> list[RLE]: ...
@@ -27,7 +27,7 @@ class ScoredInstances(Protocol):
 
     scores: np.ndarray
     classes: np.ndarray
-    masks: OverlappingMasks
+    masks: EncodedMasks
 
 
 CocoInput: TypeAlias = "str | os.PathLike[str] | dict[str, Any] | Sequence[np.ndarray]"
@@ -39,7 +39,7 @@ PredictionInput: TypeAlias = (
 
 def truth_document(truth: CocoInput) -> dict[str, Any]:
     """A COCO document with ids, areas, boxes and crowd flags filled in; nothing given is changed."""
-    given = read_document(truth)
+    given = read_coco_json(truth)
     document = given if isinstance(given, dict) else _document_of_labels(given)
     images = {image["id"]: dict(image) for image in _entries(document, "images", ("id", "height", "width"))}
     annotations = []
@@ -60,7 +60,7 @@ def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) 
     "bbox" they are taken from the masks where they are missing.
     """
     from_file = isinstance(predictions, str | os.PathLike)
-    given = read_document(predictions)
+    given = read_coco_json(predictions)
     if isinstance(given, dict):
         entries = _renumbered(given, truth)
     elif from_file or (len(given) and isinstance(given[0], dict)):
@@ -71,7 +71,7 @@ def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) 
     return [_checked_result(number, entry, images, kind) for number, entry in enumerate(entries, 1)]
 
 
-def read_document(given: Any) -> Any:
+def read_coco_json(given: Any) -> Any:
     """The content of a JSON file, or what is given if that is no path.
 
     Whoever needs a large one twice reads it once here and passes the content on.

@@ -9,7 +9,7 @@ import os
 import imageio.v3 as iio
 import numpy as np
 
-from napari_cupre.evaluation.features import Features
+from napari_cupre.evaluation.features import ImageFeatures
 from napari_cupre.evaluation.looks import Addition, Diversity
 from napari_cupre.io.ownership import owned_write
 
@@ -25,7 +25,7 @@ _SHOWN, _GROUPS = 14, 20
 def write_diversity_page(
     diversity: Diversity,
     path: str | os.PathLike[str],
-    new: Features | None = None,
+    new: ImageFeatures | None = None,
     addition: Addition | None = None,
 ) -> None:
     """Write the page; it needs no other file.
@@ -61,7 +61,7 @@ def write_diversity_page(
         temporary.write_text(page, encoding="utf-8")
 
 
-def _new_images(new: Features, addition: Addition) -> list[str]:
+def _new_images(new: ImageFeatures, addition: Addition) -> list[str]:
     """What new images would add: a sentence, then pictures of those that are unlike the others."""
     novel = np.flatnonzero(addition.novel)
     parts = [
@@ -82,7 +82,7 @@ def _cluster(diversity: Diversity, number: int) -> str:
     return f"<p>cluster {number + 1}: {len(members)} images ({share:.0%})</p>{pictures}"
 
 
-def _strip(features: Features, numbers: np.ndarray) -> str:
+def _strip(features: ImageFeatures, numbers: np.ndarray) -> str:
     """The first images of a list side by side; the names show when the pointer rests on them."""
     shown = [int(number) for number in numbers[:_SHOWN]]
     pixels = np.concatenate([features.thumbnails[number] for number in shown], axis=1)

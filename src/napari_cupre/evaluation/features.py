@@ -25,7 +25,7 @@ _LENGTH = 256
 
 
 @dataclass
-class Features:
+class ImageFeatures:
     """Vectors of a set of images.
 
     Attributes
@@ -44,17 +44,17 @@ class Features:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def part(self, numbers: Sequence[int] | np.ndarray) -> Features:
+    def part(self, numbers: Sequence[int] | np.ndarray) -> ImageFeatures:
         """Some of the images, in the given order."""
         chosen = [int(number) for number in numbers]
-        return Features(
+        return ImageFeatures(
             [self.paths[n] for n in chosen], self.vectors[chosen], [self.thumbnails[n] for n in chosen]
         )
 
 
-def read_features(
+def extract_features(
     paths: Sequence[Path], model: Model, *, seed: int = 0
-) -> Generator[Progress, None, Features]:
+) -> Generator[Progress, None, ImageFeatures]:
     """Look at images one by one; yields the progress and returns the features.
 
     Parameters
@@ -72,7 +72,7 @@ def read_features(
     width = sum(channels[1:])
     generator = torch.Generator().manual_seed(seed)
     projection = (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
-    found = Features([], np.zeros((0, _LENGTH), np.float32))
+    found = ImageFeatures([], np.zeros((0, _LENGTH), np.float32))
     raw: list[np.ndarray] = []
     for number, path in enumerate(paths, start=1):
         try:

@@ -174,7 +174,7 @@ class Report:
         return _align([header, *rows])
 
 
-def evaluate(
+def evaluate_labels(
     truth: Sequence[np.ndarray],
     predicted: Sequence[np.ndarray],
     *,

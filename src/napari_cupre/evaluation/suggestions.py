@@ -22,7 +22,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.features import read_features
+from napari_cupre.evaluation.features import extract_features
 from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.events import Progress
 from napari_cupre.io.images import read_image
@@ -165,7 +165,7 @@ def suggest(
     """
     if not candidates:
         raise InputError("No image is left to suggest: all of them are annotated already.")
-    features = yield from read_features([*candidates, *labelled], model, seed=seed)
+    features = yield from extract_features([*candidates, *labelled], model, seed=seed)
     known = set(labelled)
     is_labelled = np.array([path in known for path in features.paths], bool)
     numbers = np.flatnonzero(~is_labelled)
@@ -176,7 +176,9 @@ def suggest(
         unsure.append(measure_uncertainty(_middle(read_image(features.paths[number])), detect))
         yield Progress(done, len(numbers), "images segmented")
     weights = np.array([max(LEAST_WEIGHT, each.value) for each in unsure])
-    order, novelty = choose(features.vectors[numbers], weights, features.vectors[is_labelled], count)
+    order, novelty = weighted_k_center(
+        features.vectors[numbers], weights, features.vectors[is_labelled], count
+    )
     chosen = [
         Suggestion(features.paths[numbers[row]], unsure[row], distance)
         for row, distance in zip(order, novelty)
@@ -202,7 +204,7 @@ def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
     return Uncertainty(len(found.truth_ids), doubt, 1 - 2 * both / cells if cells else 0.0)
 
 
-def choose(
+def weighted_k_center(
     vectors: np.ndarray, weights: np.ndarray, labelled: np.ndarray, count: int
 ) -> tuple[list[int], list[float]]:
     """The greedy k-center of weighted points.

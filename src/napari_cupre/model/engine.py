@@ -42,7 +42,7 @@ class Maps(NamedTuple):
 class HeadEngine(Protocol):
     """Computes the second stage.
 
-    `box` turns float (N, C, 7, 7) regions into class logits (N, classes + 1) and offsets (N, 4); `mask`
+    `box` turns float (N, C, 7, 7) RoIs into class logits (N, classes + 1) and offsets (N, 4); `mask`
     turns (N, C, 14, 14) into mask logits (N, 28, 28).
     """
 

@@ -1,7 +1,7 @@
 """A network's layers in OpenVINO, Intel's runtime for processors: the extra `fast`.
 
 Three graphs hold what `model.engine` asks for: the trunk, the box head and the mask head. Candidates,
-suppression and region pooling stay in PyTorch. `convert` makes the graphs in 8-bit integers by NNCF; they
+suppression and RoI pooling stay in PyTorch. `convert` makes the graphs in 8-bit integers by NNCF; they
 travel as bytes in the model's own file. In floating point OpenVINO is no faster than `TorchEngine`, and
 in bfloat16 slower where the processor has no matrix units (AVX512-BF16, 2 cores).
 """
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari_cupre.model.network import CellRCNN
 
 TRUNK, BOX, MASK = "trunk", "box", "mask"
-REGIONS_AT_ONCE = 256
-"""Regions of one calibration image that are shown to the heads at most."""
+ROIS_AT_ONCE = 256
+"""RoIs of one calibration image that are shown to the heads at most."""
 
 
 def openvino_is_there() -> bool:
@@ -59,12 +59,12 @@ class OpenVinoEngine:
         features = {str(i): tensors[i].permute(0, 3, 1, 2) for i in range(self._levels)}
         return Maps(features, tensors[self._levels : 2 * self._levels], tensors[2 * self._levels :])
 
-    def box(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self._box.infer([regions.contiguous().numpy()], share_inputs=True)
+    def box(self, rois: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self._box.infer([rois.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(outputs[0]), torch.from_numpy(outputs[1])
 
-    def mask(self, regions: Tensor) -> Tensor:
-        outputs = self._mask.infer([regions.contiguous().numpy()], share_inputs=True)
+    def mask(self, rois: Tensor) -> Tensor:
+        outputs = self._mask.infer([rois.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(outputs[0])
 
 
@@ -85,7 +85,7 @@ def _compiled(graphs: dict[str, bytes], name: str) -> Any:
 
 
 class _FlatTrunk(nn.Module):
-    """A trunk whose results are one flat list; features with channels last, as regions are pooled."""
+    """A trunk whose results are one flat list; features with channels last, as RoIs are pooled."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
@@ -107,13 +107,13 @@ class _Recorder:
         self.seen[TRUNK].append(images.numpy())
         return self._network.maps(images)
 
-    def box(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        self.seen[BOX].append(regions[:REGIONS_AT_ONCE].contiguous().numpy())
-        return self._network.heads.box(regions)
+    def box(self, rois: Tensor) -> tuple[Tensor, Tensor]:
+        self.seen[BOX].append(rois[:ROIS_AT_ONCE].contiguous().numpy())
+        return self._network.heads.box(rois)
 
-    def mask(self, regions: Tensor) -> Tensor:
-        self.seen[MASK].append(regions.contiguous().numpy())
-        return self._network.heads.mask(regions)
+    def mask(self, rois: Tensor) -> Tensor:
+        self.seen[MASK].append(rois.contiguous().numpy())
+        return self._network.heads.mask(rois)
 
 
 def check_converter() -> None:
@@ -159,7 +159,7 @@ def convert(network: CellRCNN, images: Sequence[Tensor]) -> dict[str, bytes]:
 
 
 def _graph(module: nn.Module, seen: list[np.ndarray], any_size: bool) -> Any:
-    """One module as a quantised OpenVINO model that takes any number of images or regions."""
+    """One module as a quantised OpenVINO model that takes any number of images or RoIs."""
     import nncf
     import openvino
 

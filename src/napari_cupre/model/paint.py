@@ -145,7 +145,7 @@ def _sample_rows(
     return Foreground(instance[of_row], row[of_row] * width + column[inside])
 
 
-def paint(
+def paint_masks(
     boxes: np.ndarray,
     masks: np.ndarray,
     scores: np.ndarray,

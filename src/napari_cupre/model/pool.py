@@ -12,16 +12,16 @@ from torchvision.ops.poolers import initLevelMapper
 
 from napari_cupre.model.backbone import STRIDES
 
-REGIONS_AT_ONCE = 512
-"""Regions whose sample positions are held at once, some 20 MB."""
+ROIS_AT_ONCE = 512
+"""RoIs whose sample positions are held at once, some 20 MB."""
 
 
 BAND = 32
-"""Height in px of the bands in which regions are taken from left to right."""
+"""Height in px of the bands in which RoIs are taken from left to right."""
 
 
-class RegionPool(MultiScaleRoIAlign):
-    """Regions of the pyramid resampled to side x side (He et al., "Mask R-CNN", 2017, section 3).
+class RoiPool(MultiScaleRoIAlign):
+    """RoIs of the pyramid resampled to side x side (He et al., "Mask R-CNN", 2017, section 3).
 
     torchvision guesses the strides from the first image it sees and keeps them; a small image,
     whose maps are rounded up, misleads it, so they are set here. Its kernel for processors runs on one
@@ -59,14 +59,14 @@ class RegionPool(MultiScaleRoIAlign):
         for number, name in enumerate(self.featmap_names):
             features = x[name]
             table = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-            for rows in order[done : done + int((level == number).sum())].split(REGIONS_AT_ONCE):
+            for rows in order[done : done + int((level == number).sum())].split(ROIS_AT_ONCE):
                 grid = (features.shape[2], features.shape[3])
                 pooled.put(rows, self._pooled(table, flat[rows] * self.scales[number], image[rows], grid))
                 done += len(rows)
         return pooled.all().permute(0, 3, 1, 2)
 
     def _pooled(self, table: Tensor, boxes: Tensor, image: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Regions of one level.
+        """RoIs of one level.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class _Rows:
 
 
 def _reading_order(boxes: Tensor, image: Tensor, level: Tensor) -> Tensor:
-    """Order by level, image, band of rows, column: regions that follow each other share cached memory."""
+    """Order by level, image, band of rows, column: RoIs that follow each other share cached memory."""
     band = (boxes[:, 1].clamp(min=0) / BAND).long()
     column = boxes[:, 0].clamp(min=0).long()
     return torch.argsort((((level << 16) + image << 16) + band << 20) + column)
@@ -121,7 +121,7 @@ def _reading_order(boxes: Tensor, image: Tensor, level: Tensor) -> Tensor:
 def _positions(low: Tensor, high: Tensor, side: int, samples: int, length: int) -> tuple[Tensor, Tensor]:
     """Grid positions and weights whose sum is one sample of the result, along one axis.
 
-    As in torchvision's `roi_align` with `aligned=False`: a region is at least one grid cell long, samples
+    As in torchvision's `roi_align` with `aligned=False`: a RoI is at least one grid cell long, samples
     beyond the first or last cell's centre take that cell, and those a whole cell outside count zero.
 
     Returns

@@ -1,7 +1,7 @@
 """What one training image asks of the network, kept as a label image.
 
 N instances are never N full-size masks: boxes, the label image and the known area are all
-there is, and the small mask of a region is cut out of the label image when it is needed.
+there is, and the small mask of a RoI is cut out of the label image when it is needed.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def known_fraction(known: Tensor, boxes: Tensor) -> Tensor:
 
 
 def mask_targets(target: Target, rois: Tensor, matched: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Small target masks of regions, sampled from the label image.
+    """Small target masks of RoIs, sampled from the label image.
 
     Every target pixel is the majority of 2 x 2 nearest samples; it counts in the loss only where
     its truth is known.
@@ -125,7 +125,7 @@ def mask_targets(target: Target, rois: Tensor, matched: Tensor, size: int) -> tu
     Parameters
     ----------
     rois : float (R, 4) boxes in image px.
-    matched : int64 (R,) row of the target instance of each region.
+    matched : int64 (R,) row of the target instance of each RoI.
     size : side length of the small masks.
 
     Returns

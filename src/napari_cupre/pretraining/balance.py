@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_cupre.errors import InputError, reason_of
-from napari_cupre.evaluation.features import read_features
+from napari_cupre.evaluation.features import extract_features
 from napari_cupre.evaluation.looks import measure_diversity
 from napari_cupre.events import Event
 from napari_cupre.io.files import atomic_write
@@ -30,7 +30,7 @@ def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -
     """
     numbers = np.unique(np.linspace(0, len(index) - 1, min(LOOKED_AT, len(index))).astype(int))
     by_path = {index[int(number)]: int(number) for number in numbers}
-    features = yield from read_features(list(by_path), model, seed=seed)
+    features = yield from extract_features(list(by_path), model, seed=seed)
     looked_at = np.array([by_path[image] for image in features.paths])
     weights = measure_diversity(features, seed=seed).weights()
     nearest = np.searchsorted((looked_at[1:] + looked_at[:-1]) / 2, np.arange(len(index)))

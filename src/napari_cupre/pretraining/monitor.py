@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from napari_cupre.evaluation.report import Report, evaluate
+from napari_cupre.evaluation.report import Report, evaluate_labels
 from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.paint import paint
+from napari_cupre.model.paint import paint_masks
 from napari_cupre.pretraining.sources import FieldSample, MixedFields
 
 #: Detections below this score are not counted.
@@ -65,10 +65,10 @@ class HeldOut:
         images = sample.image[None].to(device, memory_format=memory_format(device))
         found = network.detect(images, score=_SCORE)[0]
         shape = (sample.image.shape[1], sample.image.shape[2])
-        return paint(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), shape)
+        return paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), shape)
 
 
 def _report(fields: Sequence[FieldSample], predicted: Sequence[np.ndarray]) -> Report:
     truth = [sample.target.instances.numpy() for sample in fields]
     known = [sample.target.known.numpy() for sample in fields]
-    return evaluate(truth, predicted, known=known)
+    return evaluate_labels(truth, predicted, known=known)

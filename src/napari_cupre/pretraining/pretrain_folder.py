@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FIXED = {"objective", "unlabelled", "preset", "contrastive_steps", "supervised_steps"}
 
 
-class RunFolder:
+class PretrainFolder:
     """Names and rules of the files in `--out`."""
 
     def __init__(self, path: Path) -> None:
@@ -147,7 +147,7 @@ class MetricsLog:
     step : rows after this step are dropped: the run goes on from there.
     """
 
-    def __init__(self, folder: RunFolder, columns: tuple[str, ...], every: int, step: int) -> None:
+    def __init__(self, folder: PretrainFolder, columns: tuple[str, ...], every: int, step: int) -> None:
         self.columns = ("step", "seconds", *columns)
         self.every = every
         self._sums: dict[str, list[float]] = {}

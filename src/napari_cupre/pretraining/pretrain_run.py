@@ -21,7 +21,7 @@ from napari_cupre.model.network import CellRCNN
 from napari_cupre.pretraining.amt2 import Amt2
 from napari_cupre.pretraining.balance import read_weights, write_weights
 from napari_cupre.pretraining.monitor import HeldOut, Judgement
-from napari_cupre.pretraining.pretrain_folder import MetricsLog, RunFolder
+from napari_cupre.pretraining.pretrain_folder import MetricsLog, PretrainFolder
 from napari_cupre.pretraining.pretrain_report import Material, report_page
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
@@ -86,7 +86,7 @@ class PretrainRun:
     def __init__(self, settings: PretrainSettings, out: Path, resume: bool = False) -> None:
         settings.check()
         self.settings = settings
-        self.folder = RunFolder(Path(out))
+        self.folder = PretrainFolder(Path(out))
         self.folder.check(settings, resume)
         self.resumed = resume and self.folder.state.exists()
         self.state = RunState.IDLE

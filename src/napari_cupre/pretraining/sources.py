@@ -44,7 +44,7 @@ class LabelledField:
     ----------
     image : float32 (side, side, 3), in about [0, 1].
     labels : int32 (side, side), 0 = background.
-    known : bool (side, side); None = all. Crowd regions of COCO are unknown.
+    known : bool (side, side); None = all. Crowd areas of COCO are unknown.
     classes : name of the class of each label; None = "cell" for all.
     skipped : images that could not be read on the way to this one, with the reason.
     """

@@ -165,7 +165,7 @@ class SupervisedTask:
             return self.network(images, targets)
 
     def _seed(self, moment: Moment, group: int) -> int:
-        """Seed of a group's sampling of anchors and regions, the same whichever process has the group."""
+        """Seed of a group's sampling of anchors and RoIs, the same whichever process has the group."""
         words = [self.settings.seed, moment.iteration, moment.part, _SAMPLING, group]
         return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 

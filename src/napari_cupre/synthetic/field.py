@@ -14,7 +14,7 @@ from napari_cupre.errors import InputError
 from .layout import arrange, thinned
 from .looks import LOOKS
 from .looks.registry import log_uniform
-from .scene import Scene
+from .scene import SyntheticScene
 from .sensor import record
 
 DIAMETERS = (10.0, 60.0)
@@ -77,7 +77,7 @@ def draw_field(
     if rng.random() < SPARSE:
         arrangement = thinned(rng, arrangement, int(rng.integers(0, 4)), small)
         contrast = log_uniform(rng, 0.2 if arrangement.radii.size else 0.01, 0.8)  # cells stay visible
-    scene = Scene(small, diameter / zoom, arrangement)
+    scene = SyntheticScene(small, diameter / zoom, arrangement)
     image, labels = record(rng, chosen.render(rng, scene), scene.diameter, contrast), scene.labels
     if zoom > 1:
         image, labels, _ = rescale(Sample(image, labels, np.ones(labels.shape, bool)), zoom)

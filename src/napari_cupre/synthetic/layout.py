@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
+from .cell_shapes import ANGLES, SAMPLES, Outlines, draw_outlines
 from .noise import smooth_noise
-from .shapes import ANGLES, SAMPLES, Outlines, draw_outlines
 
 MAX_DENSITY = 450 / 256**2  # cells per px; more of them cost time and teach little
 MIN_AREA = 10  # px; what shows less of itself is not an instance
@@ -252,7 +252,7 @@ def _elongation(outlines: Outlines) -> np.ndarray:
 
 
 def _scatter(rng: np.random.Generator, size: int, radii: np.ndarray) -> np.ndarray:
-    """Centres before they make room for each other: even, in clumps, or in regions of the field."""
+    """Centres before they make room for each other: even, in clumps, or in parts of the field."""
     n, margin = radii.size, float(np.median(radii))
     centres = rng.uniform(-margin, size + margin, (n, 2))
     kind = rng.random()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from .cell_shapes import draw_outlines
 from .layout import Arrangement, Bodies, rasterise
 from .noise import Map, blur, smooth_noise
-from .shapes import draw_outlines
 
 
-class Scene:
+class SyntheticScene:
     """The cells of one field, known by their pixels.
 
     Values that belong to cells are painted in one go: `paint` shows the topmost cell at each

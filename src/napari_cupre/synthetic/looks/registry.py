@@ -9,9 +9,9 @@ from types import MappingProxyType
 import numpy as np
 
 from ..layout import Style
-from ..scene import Scene
+from ..scene import SyntheticScene
 
-Render = Callable[[np.random.Generator, Scene], np.ndarray]
+Render = Callable[[np.random.Generator, SyntheticScene], np.ndarray]
 
 
 @dataclass(frozen=True)

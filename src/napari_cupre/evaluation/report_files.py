@@ -11,7 +11,7 @@ from napari_cupre.evaluation.report import FIGURES, Report, Score
 from napari_cupre.io.ownership import owned_write
 
 
-def write_json(report: Report, path: str | os.PathLike[str]) -> None:
+def write_report_json(report: Report, path: str | os.PathLike[str]) -> None:
     """Write `report.as_dict()`.
 
     Raises
@@ -22,7 +22,7 @@ def write_json(report: Report, path: str | os.PathLike[str]) -> None:
         temporary.write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
 
 
-def write_csv(report: Report, path: str | os.PathLike[str]) -> None:
+def write_report_csv(report: Report, path: str | os.PathLike[str]) -> None:
     """Write a row per image and a last one named "pooled", with AP at every threshold.
 
     Raises
