@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import imageio.v3 as iio
 import numpy as np
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
@@ -77,14 +75,22 @@ def _faults(
         yield Fault(image, "invented", int(match.predicted_ids[row]), 0, int(match.predicted_areas[row]), 0.0)
 
 
-def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> bytes:
-    """PNG of a cell's surroundings with the outlines of truth and prediction, the neighbours' fainter.
+def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """A cell's surroundings with the outlines of truth and prediction; those of neighbours are fainter.
 
     Parameters
     ----------
-    fault : the cell
-    image : float (Y, X, 3) in about [0, 1]
-    truth, predicted : int32 (Y, X)
+    fault : Fault
+        The cell.
+    image : numpy.ndarray
+        float (Y, X, 3) in about [0, 1].
+    truth, predicted : numpy.ndarray
+        int32 (Y, X).
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (rows, columns, 3), enlarged to about `SHOWN` px a side.
     """
     cell = (predicted if fault.kind == "invented" else truth) == fault.label
     window = _window(cell)
@@ -99,9 +105,7 @@ def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.
         edges = find_boundaries(enlarged, mode="inner")
         strength = np.where(enlarged == focus, 1.0, 0.4)[edges, None]
         picture[edges] = (1 - strength) * picture[edges] + strength * np.array(colour)
-    stream = io.BytesIO()
-    iio.imwrite(stream, (picture * 255).astype(np.uint8), extension=".png")
-    return stream.getvalue()
+    return (picture * 255).astype(np.uint8)
 
 
 def _window(cell: np.ndarray) -> tuple[slice, slice]:
