@@ -24,7 +24,9 @@ PATIENCE = 60.0  # seconds that a window may take
 
 def main() -> int:
     """Try all doors, each in a window of its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each dock in both themes")
     options = parser.parse_args()
     import napari

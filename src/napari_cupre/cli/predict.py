@@ -75,7 +75,7 @@ def add_commands(subparsers: Any) -> None:
     )
     add_reading_options(parser)
     parser.add_argument(
-        "--channels", type=_channels, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
+        "--channels", type=channel_list, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
     )
     parser.add_argument("--link-z", action="store_true", help="join the planes of a stack to 3-D cells")
     parser.add_argument("--link-t", action="store_true", help="keep a cell's number through time")
@@ -89,7 +89,8 @@ def add_commands(subparsers: Any) -> None:
     )
 
 
-def _channels(text: str) -> tuple[int, ...]:
+def channel_list(text: str) -> tuple[int, ...]:
+    """Type of an option that takes channels."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of channels such as 0,2")

@@ -245,7 +245,7 @@ class ImageChooser(QWidget):
 
     def _axes_edited(self) -> None:
         layer = self._session.image
-        if layer is not None and self.axes.text().upper() != self._session.cell_image(layer).axes:
+        if layer is not None:
             self._owner.attempt(lambda: self._session.set_axes(layer, self.axes.text()))
             self._show_image(layer)
 
