@@ -13,6 +13,7 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_command,
     add_overwrite,
+    add_reading_options,
     check_replaces,
     report,
 )
@@ -68,6 +69,7 @@ def add_commands(subparsers: Any) -> None:
         help="write report.json, report.csv and, with --images, report.html",
     )
     add_overwrite(parser)
+    add_reading_options(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -77,14 +79,14 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.out is not None:
         check_replaces(args, [args.out / name for name in REPORTS])
-    pairs = _Pairs(args.labels, args.predictions)
+    pairs = _Pairs(args.labels, args.predictions, args)
     scored = evaluate(pairs.truth, pairs.predicted, names=pairs.names)
     text, figures = scored.table(), scored.as_dict()
     left_out = pairs.left_out
     if args.against is not None:
         from napari_cupre.evaluation.comparison import compare
 
-        other = _Pairs(args.labels, args.against)
+        other = _Pairs(args.labels, args.against, args)
         rival = evaluate(other.truth, other.predicted, names=other.names)
         names = distinct_names(args.predictions, args.against)
         comparisons = [compare(scored, rival, figure=f, names=names, seed=args.seed) for f in ("ap", "ap50")]
@@ -112,11 +114,12 @@ def distinct_names(first: str, second: str) -> tuple[str, str]:
 class _Pairs:
     """Label images and their predictions, and what had to be left out."""
 
-    def __init__(self, labels: str, predictions: str) -> None:
+    def __init__(self, labels: str, predictions: str, args: argparse.Namespace) -> None:
+        from napari_cupre.io.annotated import label_scenes
         from napari_cupre.io.images import image_stem, list_images, pair_by_stem, read_labels
 
-        files = list_images(labels)
-        pairs = pair_by_stem(files, list_images(predictions))
+        files = label_scenes(list_images(labels), args.series)
+        pairs = pair_by_stem(files, label_scenes(list_images(predictions), args.series))
         self.names: list[str] = []
         self.truth: list[np.ndarray] = []
         self.predicted: list[np.ndarray] = []
@@ -127,7 +130,7 @@ class _Pairs:
                 self._leave_out(path, f'"{path}" has no prediction in {predictions}.')
         for label, prediction in pairs:
             try:
-                truth, predicted = read_labels(label), read_labels(prediction)
+                truth, predicted = read_labels(label, args.axes), read_labels(prediction)
             except InputError as error:
                 self._leave_out(label, str(error))
                 continue
@@ -148,9 +151,10 @@ def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
     if args.images is None:
         return
     from napari_cupre.evaluation.page import write_page
-    from napari_cupre.io.images import image_stem, list_images, read_image
+    from napari_cupre.io.images import image_stem, read_image
+    from napari_cupre.io.inputs import find_inputs
 
-    found = {image_stem(path): path for path in list_images(args.images)}
+    found = {image_stem(path): path for path in find_inputs(args.images, args.series).paths}
     missing = [name for name in pairs.names if name not in found]
     if missing:
         raise InputError(
@@ -192,7 +196,7 @@ def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
     if path is None and is_document:
         raise InputError(f"{args.predictions} holds no predictions.json; 'predict --format coco' writes it.")
     if path is None:
-        pairs = _Pairs(args.labels, args.predictions)
+        pairs = _Pairs(args.labels, args.predictions, args)
         return pairs.truth, pairs.predicted
     if is_document:
         return truth_document(args.labels), read_document(path)

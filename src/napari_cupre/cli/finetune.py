@@ -11,6 +11,7 @@ from napari_cupre.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     add_command,
+    add_reading_options,
     positive_count,
     positive_number,
     report,
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 DETAILS = """
 IMAGES and LABELS are folders, globs or files, paired by the stem of their names
-(a.tif with a.png, a_mask.png, ...); LABELS may be a COCO JSON instead, whose images
-are then looked for in the subfolders of IMAGES, too.
+(a.tif with a.png, a_mask.png, ...; a_img.png with a_masks.png); LABELS may be a
+COCO JSON instead, whose images are then looked for in the subfolders of IMAGES, too.
 
 A label image counts as finished: what is not a cell in it is background. With
 --partial only the marked cells and a thin rim around them are known, and the rest
@@ -78,6 +79,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--limit", type=positive_count, metavar="N", help="use N of the images, drawn by --seed"
     )
+    add_reading_options(parser)
     parser.add_argument(
         "--keep-empty", action="store_true", help="images without annotation in a COCO JSON hold no cell"
     )
@@ -217,4 +219,6 @@ def _collect(args: argparse.Namespace) -> Collected:
         regions_file=args.regions,
         limit=args.limit,
         seed=args.seed,
+        axes=args.axes,
+        series=args.series,
     )

@@ -14,6 +14,7 @@ from typing import Any
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import InputError, unwritable
 from napari_cupre.events import Event, Finished, Notice, Progress
+from napari_cupre.io.files import real_file
 from napari_cupre.io.ownership import may_write, owned_write
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.prediction.detector import Detector
@@ -334,8 +335,8 @@ def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[s
 def _origin(settings: dict[str, Any], image: CellImage, links: Links) -> str:
     """What a finished result is the result of, as a short text: the settings and the state of the file."""
     state: list[Any] = [settings, image.lacks, *([links] if any(links) else [])]
-    if image.path is not None and image.path.exists():
-        stat = image.path.stat()
+    if image.path is not None and (file := real_file(image.path)).exists():
+        stat = file.stat()
         state += [stat.st_size, stat.st_mtime_ns]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:24]
 
