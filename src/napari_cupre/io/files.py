@@ -102,7 +102,7 @@ def is_junk(path: Path) -> bool:
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr hierarchy, which counts as one image."""
-    return path.is_dir() and (
+    return os.path.isdir(path) and (
         path.suffix.lower() == ZARR_SUFFIX or any((path / mark).exists() for mark in _ZARR_MARKS)
     )
 
@@ -194,7 +194,7 @@ def list_images(
 
 def _expand(path: Path, subfolders: bool) -> list[Path]:
     """Images behind one path, folder or glob."""
-    if path.is_dir() and not is_zarr(path):
+    if os.path.isdir(path) and not is_zarr(path):
         images = list(walk(path) if subfolders else filter(is_image_file, path.iterdir()))
         if not images:
             raise InputError(

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from napari_cupre.errors import EnvironmentFault, reason_of, unwritable
-from napari_cupre.io.files import is_of_another_file
+from napari_cupre.io.files import check_name, is_of_another_file
 
 RECORD = ".napari-cupre-written"
 """Name of the record in each folder of results."""
@@ -109,10 +109,13 @@ def owned_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
+    InputError
+        A name that is longer than disks allow.
     EnvironmentFault
         Full or read-only disk, no permission.
     """
     target = Path(path)
+    check_name(target)
     staged = target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
