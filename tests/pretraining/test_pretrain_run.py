@@ -129,7 +129,7 @@ def test_a_larger_budget_may_be_given_on_resume(small: Make, tmp_path: Path) -> 
 def test_another_runs_folder_is_left_alone(small: Make, tmp_path: Path) -> None:
     list(PretrainRun(small(iterations=1), tmp_path / "run").events())
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already contains a run"):
         PretrainRun(small(iterations=1), tmp_path / "run")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
     (tmp_path / "thesis").mkdir()

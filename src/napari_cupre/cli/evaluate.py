@@ -1,4 +1,4 @@
-"""`napari-cupre evaluate`: how good predicted label images are, and which of two sets is better."""
+"""`napari-cupre evaluate`: score predicted label images, and compare two sets of them."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ def add_commands(subparsers: Any) -> None:
         DETAILS,
         "napari-cupre evaluate labels/ results/ --against other_results/",
     )
-    parser.add_argument("labels", metavar="LABELS", help="the truth")
-    parser.add_argument("predictions", metavar="PREDICTIONS", help="what is judged")
+    parser.add_argument("labels", metavar="LABELS", help="the true label images")
+    parser.add_argument("predictions", metavar="PREDICTIONS", help="the label images to score")
     parser.add_argument(
-        "--against", metavar="PREDICTIONS_B", help="a second set; says which of the two is better"
+        "--against", metavar="PREDICTIONS_B", help="a second set; reports which of the two is better"
     )
     parser.add_argument("--coco", action="store_true", help="COCO AP of scored, overlapping masks")
     parser.add_argument(
         "--livecell",
         action="store_true",
-        help="COCO AP with LIVECell's settings: up to 2000 cells, areas cut at 18² and 31² px, one class",
+        help="COCO AP with LIVECell's settings: up to 2000 cells, size limits 18² and 31² px, one class",
     )
-    parser.add_argument("--images", help="the images themselves, to show the worst cells with --out")
+    parser.add_argument("--images", help="the images, to show the worst cells in the report of --out")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="write report.json, report.csv and, with --images, report.html",
+        help="folder for report.json, report.csv and, with --images, report.html",
     )
     add_overwrite(parser)
     add_reading_options(parser)
@@ -103,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def distinct_names(first: str, second: str) -> tuple[str, str]:
-    """What two sets are called in a table: as little of their paths as tells them apart."""
+    """Name two sets in a table by the shortest ends of their paths that differ."""
     parts = [Path(os.path.abspath(path)).parts for path in (first, second)]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(each[-length:]).lstrip("/") for each in parts]
@@ -191,14 +191,16 @@ def _coco(args: argparse.Namespace) -> int:
     from napari_cupre.evaluation.coco_documents import unmatched_images
 
     if args.against is not None or args.out is not None:
-        raise InputError("--against and --out go with the plain evaluation; leave --coco out, or them.")
+        raise InputError(
+            "--against and --out cannot be combined with --coco or --livecell; leave out one or the other."
+        )
     settings = LIVECELL if args.livecell else CocoSettings()
     truth, predictions = _coco_inputs(args)
     unlisted, left_out = unmatched_images(truth, predictions)
     masks = coco_evaluate(truth, predictions, kind="segm", settings=settings)
     boxes = coco_evaluate(truth, predictions, kind="bbox", settings=settings)
     for names, what in (
-        (unlisted, f"of the predicted images are not in {args.labels} and do not count"),
+        (unlisted, f"of the predicted images are not in {args.labels} and are ignored"),
         (left_out, f"of the images in {args.labels} have no prediction; their cells count as missed"),
     ):
         if names:
@@ -210,13 +212,15 @@ def _coco(args: argparse.Namespace) -> int:
 
 
 def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Truth and predictions in a form that `coco_evaluate` takes; a JSON is read once for both kinds."""
+    """Truth and predictions in a form that `coco_evaluate` accepts; each JSON is read once."""
     from napari_cupre.evaluation.coco_documents import read_coco_json, truth_document
 
     path = _predictions_json(args.predictions)
     is_document = Path(args.labels).suffix.lower() == ".json"
     if path is None and is_document:
-        raise InputError(f"{args.predictions} holds no predictions.json; 'predict --format coco' writes it.")
+        raise InputError(
+            f"{args.predictions} contains no predictions.json; 'predict --format coco' writes it."
+        )
     if path is None:
         pairs = _Pairs(args.labels, args.predictions, args)
         return pairs.truth, pairs.predicted
@@ -227,7 +231,7 @@ def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
     files = list_images(args.labels)
     document = truth_document([read_labels(path) for path in files])
     for image, file in zip(document["images"], files):
-        image["file_name"] = file.name  # by its stem the predictions find their image
+        image["file_name"] = file.name  # predictions find their image by its stem
     return document, read_coco_json(path)
 
 

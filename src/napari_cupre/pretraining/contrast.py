@@ -84,7 +84,7 @@ class ContrastiveObjective(nn.Module, ABC):
 
 
 def oldest_sound_key(momentum: float, updates: int) -> int:
-    """How many iterations a key may wait in the queue: half the memory of the key encoder.
+    """How many iterations a key may stay in the queue: half the memory of the key encoder.
 
     An older key was made by a visibly different encoder, and the network learns to tell a query's own key
     from the queue by its freshness instead of by what it shows. MoCo v1, v2 and the official small-data
@@ -101,7 +101,7 @@ def oldest_sound_key(momentum: float, updates: int) -> int:
 def queue_length(
     distinct: int, batch: int, asked: int | None = None, oldest: int = LONG_QUEUE
 ) -> tuple[int, str]:
-    """Length of a queue that holds no crop twice and no key that is too old.
+    """Length of a queue that contains no crop twice and no key that is too old.
 
     Parameters
     ----------
@@ -126,18 +126,18 @@ def queue_length(
     length = min(wanted, LONG_QUEUE, distinct - batch) // batch * batch
     if length < LEAST_BATCHES * batch:
         raise InputError(
-            f"The unlabelled images hold about {distinct} distinct crops, too few for contrast in batches of "
-            f"{batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
+            f"The unlabelled images contain about {distinct} distinct crops, too few for contrast in "
+            f"batches of {batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
         )
     if length >= wanted:
         if length > oldest * batch:
             return length, (
-                f"The queue was asked to hold {length} keys: some wait {length // batch} iterations, longer "
-                f"than the {oldest} in which the key encoder stays alike, and are told by their age."
+                f"The queue of {length} keys is longer than recommended: keys stay in it for "
+                f"{length // batch} iterations, but the key encoder is stable for only {oldest}, so their age gives them away."
             )
         return length, ""
     return length, (
-        f"The queue holds {length} keys instead of {wanted}, since the unlabelled images hold about "
+        f"The queue has {length} keys instead of {wanted}, because the unlabelled images contain about "
         f"{distinct} distinct crops."
     )
 

@@ -24,8 +24,7 @@ Mode = Literal["dual", "shared", "frozen"]
 Domain = Literal["cells", "source"]
 Objective = Literal["amt2", "moco", "supervised"]
 
-#: What may differ between the parts of one run: how long it goes on, on what it computes, what is saved of
-#: it.
+#: Settings that may change when a run is resumed: its budget, its hardware, and what is saved.
 FREE_ON_RESUME = (
     "iterations",
     "minutes",
@@ -61,7 +60,7 @@ class SourceSpec:
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """Everything that fixes a pretraining run.
+    """The settings of a pretraining run.
 
     Attributes
     ----------
@@ -166,7 +165,7 @@ class PretrainSettings:
 
     @property
     def saved_domain(self) -> Domain:
-        """Whose BatchNorm statistics the finished model gets: a baseline has seen one domain alone."""
+        """The domain whose BatchNorm statistics the finished model gets; a baseline has only one."""
         if self.objective == "amt2":
             return self.norm_kept
         return "cells" if self.objective == "moco" else "source"
@@ -178,7 +177,7 @@ class PretrainSettings:
         self._check_batches()
 
     def _check_data(self) -> None:
-        """The budget, the images and the start that an objective needs."""
+        """Check the budget, the images and the start that the objective needs."""
         if self.iterations is None and self.minutes is None:
             raise InputError("A run needs a budget: give --iterations N or --minutes M.")
         if self.supervised and not self.source and self.synthetic <= 0:
@@ -197,11 +196,11 @@ class PretrainSettings:
             )
 
     def _check_batches(self) -> None:
-        """Sizes that depend on each other."""
+        """Check sizes that depend on each other."""
         if self.view > self.context:
             raise InputError(
                 f"view is {self.view} and context {self.context}, but views are cut from their context: make "
-                "it as large as a view or larger."
+                "context at least as large as view."
             )
         ranks = self.devices * self.nodes
         for name, is_used, batch, groups in (
@@ -234,7 +233,7 @@ class PretrainSettings:
         Raises
         ------
         InputError
-            If a name is no setting or a value is of the wrong type or out of range.
+            If a name is unknown, or a value has the wrong type or is out of range.
         """
         return validated(cls, values, "pretraining")
 
@@ -245,7 +244,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is missing, not YAML, or no mapping.
+        If the file is missing, is not YAML, or is not a mapping.
     """
     import yaml
 
@@ -259,5 +258,5 @@ def read_settings(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InputError(f"The settings file {path} must hold 'name: value' lines.")
+        raise InputError(f"The settings file {path} must contain 'name: value' lines.")
     return values

@@ -124,8 +124,8 @@ def import_looks(modules: Sequence[str]) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise InputError(
-                f"The module {name!r} of look_modules cannot be imported ({error}): install it, or put its "
-                "folder into PYTHONPATH."
+                f"The module {name!r} of look_modules cannot be imported ({error}): install it, or add its "
+                "folder to PYTHONPATH."
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a run starts from: the network's weights, its sources and its unlabelled images."""
+"""The start of a run: the network's weights, its sources and its unlabelled images."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from napari_cupre.pretraining.sources import (
 from napari_cupre.pretraining.views import ViewPairs, ViewSettings
 
 SILENT = 10.0
-"""By how much the score of a class that nothing teaches is lowered; the finished model scores any object."""
+"""How much the score of a class without training data is lowered, in logits."""
 
 
 def stream_seed(seed: int, name: str) -> int:
-    """A seed of its own for each random stream of a run."""
+    """The seed of one random stream of a run."""
     return zlib.crc32(f"{seed}/{name}".encode())
 
 
@@ -132,7 +132,7 @@ def _load_imagenet(network: CellRCNN) -> None:
     except Exception as error:  # whatever the hub's client raises: no network, no such weights
         raise EnvironmentFault(
             f"The ImageNet weights of {name} could not be fetched ({type(error).__name__}); connect to the "
-            "network once, or use --init scratch."
+            "internet once, or use --init scratch."
         ) from error
     network.backbone.body.load_state_dict(pretrained.state_dict())
 
@@ -160,7 +160,7 @@ def _load_checkpoint(network: CellRCNN, name: str) -> None:
     if not all(key in fitting for key in backbone):
         raise InputError(
             f"The checkpoint {name} has the backbone {start.config.backbone}, but the preset "
-            f"{network.config.preset} has {network.config.backbone}; choose a fitting --preset."
+            f"{network.config.preset} has {network.config.backbone}; choose a matching --preset."
         )
     network.load_state_dict(fitting, strict=False)
     _load_class_scores(network, start)
@@ -218,11 +218,11 @@ def excluded(settings: PretrainSettings) -> frozenset[str]:
 
 
 def unmet_notice(stems: frozenset[str], shown: int = 5) -> str:
-    """Says which names in `exclude` no unlabelled image has: they may be misspelt."""
+    """Report the names in `exclude` that match no unlabelled image; they may be misspelt."""
     named = ", ".join(sorted(stems)[:shown]) + (", ..." if len(stems) > shown else "")
     return (
-        f"{len(stems)} of the names in --exclude are those of no unlabelled image ({named}); they are file "
-        "names without suffix."
+        f"{len(stems)} of the names in --exclude match no unlabelled image ({named}); give file names "
+        "without suffix."
     )
 
 
