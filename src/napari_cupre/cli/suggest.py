@@ -80,8 +80,8 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
 
     Parameters
     ----------
-    folder : annotated images, label files ("a.tif" or "a_mask.tif" for the image "a"), or both; or a
-        project.
+    folder : str or None
+        Annotated images, label files ("a.tif" or "a_mask.tif" for the image "a"), or both; or a project.
     """
     from napari_cupre.cli.projects import annotated_files
     from napari_cupre.io.files import image_stem, list_images

@@ -157,7 +157,8 @@ def unmatched_images(truth: Any, predictions: Any) -> tuple[list[str], list[str]
 
     Parameters
     ----------
-    truth, predictions : contents of COCO documents; of anything else nothing is known here.
+    truth, predictions : object
+        Contents of COCO documents; of anything else nothing is known here.
 
     Returns
     -------

@@ -30,11 +30,16 @@ class Comparison:
 
     Attributes
     ----------
-    figure : which of `FIGURES` was compared.
-    names : what the two models are called.
-    means : the figure of A and of B, mean over the images.
-    differences : (I,) the difference on each image.
-    low, high : 95 % interval of the mean difference, by resampling the images; NaN for one image.
+    figure : str
+        Which of `FIGURES` was compared.
+    names : tuple of str
+        What the two models are called.
+    means : tuple of float
+        The figure of A and of B, mean over the images.
+    differences : numpy.ndarray
+        (I,) the difference on each image.
+    low, high : float
+        95 % interval of the mean difference, by resampling the images; NaN for one image.
     """
 
     figure: str
@@ -103,10 +108,14 @@ def compare(
 
     Parameters
     ----------
-    first, second : reports of the same images in the same order
-    figure : one of `FIGURES`
-    names : what to call the models
-    seed : of the resampling
+    first, second : Report
+        Reports of the same images in the same order.
+    figure : str, optional
+        One of `FIGURES`.
+    names : tuple of str, optional
+        What to call the models.
+    seed : int, optional
+        Of the resampling.
 
     Raises
     ------

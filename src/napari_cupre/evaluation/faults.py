@@ -28,12 +28,18 @@ class Fault:
 
     Attributes
     ----------
-    image : row of the image in the report.
-    kind : "missed" and "badly outlined" are true cells, "invented" is a predicted one.
-    label : its value in the truth, of an invented one in the prediction.
-    partner : value of a badly outlined cell's prediction, else 0.
-    area : in px.
-    iou : with its partner, 0 without one.
+    image : int
+        Row of the image in the report.
+    kind : Kind
+        "missed" and "badly outlined" are true cells, "invented" is a predicted one.
+    label : int
+        Its value in the truth, of an invented one in the prediction.
+    partner : int
+        Value of a badly outlined cell's prediction, else 0.
+    area : int
+        In px.
+    iou : float
+        With its partner, 0 without one.
     """
 
     image: int

@@ -30,10 +30,14 @@ class ImageFeatures:
 
     Attributes
     ----------
-    paths : of the images that could be read.
-    vectors : float32 (N, 256), unit length, the mean look of the set taken out.
-    thumbnails : uint8 (64, 64, 3) of each, for pages.
-    skipped : images that could not be read, with the reason.
+    paths : list of Path
+        Of the images that could be read.
+    vectors : numpy.ndarray
+        float32 (N, 256), unit length, the mean look of the set taken out.
+    thumbnails : list of numpy.ndarray
+        uint8 (64, 64, 3) of each, for pages.
+    skipped : list of tuple of (Path, str)
+        Images that could not be read, with the reason.
     """
 
     paths: list[Path]
@@ -59,9 +63,12 @@ def extract_features(
 
     Parameters
     ----------
-    paths : image files; what cannot be read is skipped and named in the result.
-    model : whose backbone looks.
-    seed : of the projection.
+    paths : sequence of Path
+        Image files; what cannot be read is skipped and named in the result.
+    model : Model
+        Whose backbone looks.
+    seed : int, optional
+        Of the projection.
 
     Raises
     ------

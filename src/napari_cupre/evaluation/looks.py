@@ -31,10 +31,14 @@ class Diversity:
 
     Attributes
     ----------
-    features : of the set.
-    clusters : int64 (N,), cluster of each image, the largest is 0.
-    duplicates : int64 (N,), each image's group of near-duplicates, named by its first member's number.
-    looks : Vendi score of the set.
+    features : ImageFeatures
+        Of the set.
+    clusters : numpy.ndarray
+        int64 (N,), cluster of each image, the largest is 0.
+    duplicates : numpy.ndarray
+        int64 (N,), each image's group of near-duplicates, named by its first member's number.
+    looks : float
+        Vendi score of the set.
     """
 
     features: ImageFeatures
@@ -127,8 +131,10 @@ class Addition:
 
     Attributes
     ----------
-    novel : bool (M,), new images that no old one resembles as the old ones resemble each other.
-    looks_before, looks_after : Vendi scores of the old set, and of both together.
+    novel : numpy.ndarray
+        bool (M,), new images that no old one resembles as the old ones resemble each other.
+    looks_before, looks_after : float
+        Vendi scores of the old set, and of both together.
     """
 
     novel: np.ndarray
@@ -141,9 +147,12 @@ def measure_diversity(features: ImageFeatures, *, seed: int = 0, clusters: int |
 
     Parameters
     ----------
-    features : see `extract_features`.
-    seed : of the clustering.
-    clusters : how many; None = from the number of images.
+    features : ImageFeatures
+        See `extract_features`.
+    seed : int, optional
+        Of the clustering.
+    clusters : int, optional
+        How many; None = from the number of images.
 
     Raises
     ------
@@ -166,7 +175,8 @@ def measure_addition(old: np.ndarray, new: np.ndarray) -> Addition:
 
     Parameters
     ----------
-    old, new : float32 (N, D) and (M, D), from one call of `extract_features` (a common centre).
+    old, new : numpy.ndarray
+        float32 (N, D) and (M, D), from one call of `extract_features` (a common centre).
     """
     if len(old) == 0:
         return Addition(np.ones(len(new), bool), 0.0, vendi_score(new))

@@ -25,17 +25,18 @@ class Match:
 
     Attributes
     ----------
-    truth_ids, predicted_ids : (T,) and (P,) int64
-        The label values of the instances, rising.
-    truth_areas, predicted_areas : (T,) and (P,) int64
-        Their areas in pixels.
-    truth_iou, predicted_iou : (T,) and (P,) float64
-        IoU of each instance with its partner; 0 where there is no partner of IoU >= 0.5.
-    partner : (T,) int64
-        Row of the partner among the predictions, -1 where there is none.
-    ignorable : (P,) bool
-        Predictions of which more than half lies in unknown pixels: an unmatched one is
-        neither right nor wrong.
+    truth_ids, predicted_ids : numpy.ndarray
+        (T,) and (P,) int64 The label values of the instances, rising.
+    truth_areas, predicted_areas : numpy.ndarray
+        (T,) and (P,) int64 Their areas in pixels.
+    truth_iou, predicted_iou : numpy.ndarray
+        (T,) and (P,) float64 IoU of each instance with its partner; 0 where there is no partner of IoU >=
+        0.5.
+    partner : numpy.ndarray
+        (T,) int64 Row of the partner among the predictions, -1 where there is none.
+    ignorable : numpy.ndarray
+        (P,) bool Predictions of which more than half lies in unknown pixels: an unmatched one is neither
+        right nor wrong.
     """
 
     truth_ids: np.ndarray
@@ -69,10 +70,11 @@ def match_instances(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray 
 
     Parameters
     ----------
-    truth, predicted : whole numbers, arrays of one shape, (Y, X) or (Z, Y, X)
-        0 is background. The values themselves do not matter.
-    known : bool array of that shape, optional
-        False where nobody vouched for the truth (partial annotation).
+    truth, predicted : numpy.ndarray
+        Whole numbers, arrays of one shape, (Y, X) or (Z, Y, X) 0 is background. The values themselves do not
+        matter.
+    known : numpy.ndarray, optional
+        bool array of that shape, optional False where nobody vouched for the truth (partial annotation).
 
     Raises
     ------

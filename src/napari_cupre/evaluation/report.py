@@ -24,11 +24,14 @@ class Score:
 
     Attributes
     ----------
-    name : the image's name.
-    true, false, missed : per threshold of `THRESHOLDS` the true positives, false positives
-        and false negatives.
-    iou_sum : sum of the IoU of the pairs matched at 0.5.
-    ignored : predictions in unknown area that match nothing at IoU 0.5; not in `false`.
+    name : str
+        The image's name.
+    true, false, missed : tuple of int
+        Per threshold of `THRESHOLDS` the true positives, false positives and false negatives.
+    iou_sum : float
+        Sum of the IoU of the pairs matched at 0.5.
+    ignored : int
+        Predictions in unknown area that match nothing at IoU 0.5; not in `false`.
     """
 
     name: str
@@ -185,11 +188,14 @@ def evaluate_labels(
 
     Parameters
     ----------
-    truth, predicted : equally many integer arrays, (Y, X) or (Z, Y, X); 0 is background
-    known : bool arrays of the same shapes, or None for an image that is wholly annotated
-        With partial annotation: a prediction of which more than half lies in unknown pixels
-        counts only if it matches an annotated cell.
-    names : the images' names, for messages and tables
+    truth, predicted : sequence of numpy.ndarray
+        Equally many integer arrays, (Y, X) or (Z, Y, X); 0 is background.
+    known : sequence of numpy.ndarray or None, optional
+        bool arrays of the same shapes, or None for an image that is wholly annotated With partial annotation:
+        a prediction of which more than half lies in unknown pixels counts only if it matches an annotated
+        cell.
+    names : sequence of str, optional
+        The images' names, for messages and tables.
 
     Raises
     ------

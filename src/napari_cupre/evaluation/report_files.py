@@ -16,7 +16,8 @@ def write_report_json(report: Report, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     with owned_write(path) as temporary:
         temporary.write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
@@ -27,7 +28,8 @@ def write_report_csv(report: Report, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     header = ["image", "cells", "predicted", "ignored", *FIGURES, *(f"ap_{t:.2f}" for t in THRESHOLDS)]
     with owned_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:

@@ -58,10 +58,13 @@ class Uncertainty:
 
     Attributes
     ----------
-    cells : found with a score of at least `CELL_SCORE`.
-    doubt : mean of 4 s (1 - s) over the scores s of all that was found, 0..1: 0 for scores of 0 and 1, 1 for
+    cells : int
+        Found with a score of at least `CELL_SCORE`.
+    doubt : float
+        Mean of 4 s (1 - s) over the scores s of all that was found, 0..1: 0 for scores of 0 and 1, 1 for
         scores of 0.5. Where nothing was found at all it is 1: the plane may be empty, or the model blind.
-    disagreement : 1 - F1 at IoU 0.5 between the cells of the plane and those of its mirror image, 0..1.
+    disagreement : float
+        1 - F1 at IoU 0.5 between the cells of the plane and those of its mirror image, 0..1.
     """
 
     cells: int
@@ -80,9 +83,12 @@ class Suggestion:
 
     Attributes
     ----------
-    path : the image.
-    uncertainty : of the model.
-    novelty : distance (1 - cosine, 0..2) to the nearest image that is annotated or suggested before it.
+    path : Path
+        The image.
+    uncertainty : Uncertainty
+        Of the model.
+    novelty : float
+        Distance (1 - cosine, 0..2) to the nearest image that is annotated or suggested before it.
     """
 
     path: Path
@@ -96,10 +102,14 @@ class Suggestions:
 
     Attributes
     ----------
-    chosen : the suggested images.
-    candidates : number of images that were looked at and are not annotated yet.
-    labelled : number of images that are.
-    skipped : images that could not be read, with the reason.
+    chosen : list of Suggestion
+        The suggested images.
+    candidates : int
+        Number of images that were looked at and are not annotated yet.
+    labelled : int
+        Number of images that are.
+    skipped : list of tuple of (Path, str)
+        Images that could not be read, with the reason.
     """
 
     chosen: list[Suggestion]
@@ -151,12 +161,18 @@ def suggest(
 
     Parameters
     ----------
-    candidates : images that are not annotated yet; what cannot be read is skipped and named in the result.
-    labelled : images that are annotated already: what looks like them is not suggested.
-    model : whose backbone tells images apart.
-    detect : the same model's cells of a plane.
-    count : how many to suggest; fewer if there are fewer.
-    seed : of the projection of the features.
+    candidates : sequence of Path
+        Images that are not annotated yet; what cannot be read is skipped and named in the result.
+    labelled : sequence of Path
+        Images that are annotated already: what looks like them is not suggested.
+    model : Model
+        Whose backbone tells images apart.
+    detect : Detect
+        The same model's cells of a plane.
+    count : int, optional
+        How many to suggest; fewer if there are fewer.
+    seed : int, optional
+        Of the projection of the features.
 
     Raises
     ------
@@ -191,8 +207,10 @@ def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
 
     Parameters
     ----------
-    plane : float32 (Y, X, 3), normalised.
-    detect : the model's cells of a plane.
+    plane : numpy.ndarray
+        float32 (Y, X, 3), normalised.
+    detect : Detect
+        The model's cells of a plane.
     """
     seen = detect(plane)
     mirrored = detect(np.ascontiguousarray(plane[:, ::-1]))
@@ -211,10 +229,14 @@ def weighted_k_center(
 
     Parameters
     ----------
-    vectors : float (N, D), unit length.
-    weights : float (N,), what a point's distance is multiplied by; above 0.
-    labelled : float (M, D), unit length, centers that are there already; M may be 0.
-    count : centers to choose, at most N.
+    vectors : numpy.ndarray
+        float (N, D), unit length.
+    weights : numpy.ndarray
+        float (N,), what a point's distance is multiplied by; above 0.
+    labelled : numpy.ndarray
+        float (M, D), unit length, centers that are there already; M may be 0.
+    count : int
+        Centers to choose, at most N.
 
     Returns
     -------

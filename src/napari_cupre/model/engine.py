@@ -29,9 +29,12 @@ class Maps(NamedTuple):
 
     Attributes
     ----------
-    features : (B, C, Y, X) of each pyramid level, float32, finest first.
-    scores : logits (B, A, Y, X) of the A anchors at each place, per level.
-    offsets : (B, 4 * A, Y, X), from these anchors to boxes.
+    features : dict of str to torch.Tensor
+        (B, C, Y, X) of each pyramid level, float32, finest first.
+    scores : list of torch.Tensor
+        Logits (B, A, Y, X) of the A anchors at each place, per level.
+    offsets : list of torch.Tensor
+        (B, 4 * A, Y, X), from these anchors to boxes.
     """
 
     features: dict[str, Tensor]
@@ -91,7 +94,8 @@ class TorchEngine:
 
     Parameters
     ----------
-    network : it is not changed; later changes of its weights are not followed.
+    network : CellRCNN
+        It is not changed; later changes of its weights are not followed.
     """
 
     def __init__(self, network: CellRCNN) -> None:

@@ -38,10 +38,14 @@ class Detections:
 
     Attributes
     ----------
-    boxes : float32 (N, 4), x1, y1, x2, y2 in input pixels.
-    scores : float32 (N,), 0..1.
-    classes : int64 (N,), from 1.
-    masks : float32 (N, 28, 28), probability inside the box.
+    boxes : torch.Tensor
+        float32 (N, 4), x1, y1, x2, y2 in input pixels.
+    scores : torch.Tensor
+        float32 (N,), 0..1.
+    classes : torch.Tensor
+        int64 (N,), from 1.
+    masks : torch.Tensor
+        float32 (N, 28, 28), probability inside the box.
     """
 
     boxes: Tensor

@@ -23,8 +23,10 @@ def drawn_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 in px.
-    size : (H, W) of the image, to which they are cut.
+    boxes : torch.Tensor
+        float (N, 4), x1, y1, x2, y2 in px.
+    size : tuple of int
+        (H, W) of the image, to which they are cut.
     """
     off = torch.empty_like(boxes).uniform_(-SIDE_OFF, SIDE_OFF)
     return clip_boxes_to_image(boxes + off * _lengths(boxes).repeat(1, 2), size)

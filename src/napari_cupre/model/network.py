@@ -31,7 +31,8 @@ class CellRCNN(nn.Module):
 
     Parameters
     ----------
-    config : see `ModelConfig`; presets by `napari_cupre.model.config.preset`.
+    config : ModelConfig
+        See `ModelConfig`; presets by `napari_cupre.model.config.preset`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -61,8 +62,10 @@ class CellRCNN(nn.Module):
 
         Parameters
         ----------
-        images : float (B, 3, H, W) in about [0, 1].
-        targets : one per image.
+        images : torch.Tensor
+            float (B, 3, H, W) in about [0, 1].
+        targets : list of Target
+            One per image.
 
         Returns
         -------
@@ -94,10 +97,14 @@ class CellRCNN(nn.Module):
 
         Parameters
         ----------
-        images : float (B, 3, H, W) in about [0, 1].
-        score : instances below it are left out.
-        max_detections : at most so many per image.
-        engine : what does the arithmetic in place of this network's own layers (see `model.engine`).
+        images : torch.Tensor
+            float (B, 3, H, W) in about [0, 1].
+        score : float, optional
+            Instances below it are left out.
+        max_detections : int, optional
+            At most so many per image.
+        engine : Engine, optional
+            What does the arithmetic in place of this network's own layers (see `model.engine`).
         """
         was_training = self.training
         if was_training:  # going through hundreds of modules costs milliseconds

@@ -1,6 +1,6 @@
-"""A network's layers in OpenVINO, Intel's runtime for processors: the extra `fast`.
+"""A network's layers in OpenVINO, Intel's runtime for processors: the extra `fast` (experimental).
 
-Three graphs hold what `model.engine` asks for: the trunk, the box head and the mask head. Candidates,
+Three graphs contain what `model.engine` asks for: the trunk, the box head and the mask head. Candidates,
 suppression and RoI pooling stay in PyTorch. `convert` makes the graphs in 8-bit integers by NNCF; they
 travel as bytes in the model's own file. In floating point OpenVINO is no faster than `TorchEngine`, and
 in bfloat16 slower where the processor has no matrix units (AVX512-BF16, 2 cores).
@@ -36,11 +36,14 @@ def openvino_is_there() -> bool:
 
 
 class OpenVinoEngine:
-    """Runs converted graphs, on as many threads as PyTorch uses. Not to be shared by threads.
+    """Runs converted graphs, on as many threads as PyTorch uses (experimental).
+
+    One engine must not be shared between threads.
 
     Parameters
     ----------
-    graphs : what `convert` gave.
+    graphs : dict of str to bytes
+        What `convert` gave.
 
     Raises
     ------
@@ -127,13 +130,15 @@ def check_converter() -> None:
 
 
 def convert(network: CellRCNN, images: Sequence[Tensor]) -> dict[str, bytes]:
-    """Convert a network to OpenVINO graphs in 8-bit integers.
+    """Convert a network to OpenVINO graphs in 8-bit integers (experimental).
 
     Parameters
     ----------
-    network : in evaluation mode, on the processor.
-    images : float32 (1, 3, Y, X) in about [0, 1], at the network's scale, with cells: 8-bit ranges are taken
-        from what they cause.
+    network : CellRCNN
+        In evaluation mode, on the processor.
+    images : sequence of torch.Tensor
+        float32 (1, 3, Y, X) in about [0, 1], at the network's scale, with cells: 8-bit ranges are taken from
+        what they cause.
 
     Returns
     -------

@@ -25,8 +25,10 @@ class Foreground(NamedTuple):
 
     Attributes
     ----------
-    instance : int64 (P,), row of the mask that the pixel belongs to.
-    pixel : int64 (P,), index into the flattened (row-major) image.
+    instance : numpy.ndarray
+        int64 (P,), row of the mask that the pixel belongs to.
+    pixel : numpy.ndarray
+        int64 (P,), index into the flattened (row-major) image.
     """
 
     instance: np.ndarray
@@ -43,8 +45,10 @@ def pixel_ranges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 as pixel edges; they may stick out of the image.
-    shape : (Y, X) of the image.
+    boxes : numpy.ndarray
+        float (N, 4), x1, y1, x2, y2 as pixel edges; they may stick out of the image.
+    shape : tuple of int
+        (Y, X) of the image.
 
     Returns
     -------
@@ -70,11 +74,16 @@ def foreground(
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 in image px.
-    masks : float (N, S, S), probabilities over the box; S >= 2.
-    shape : (Y, X) of the image.
-    order : the masks to sample, in this order (all by default). Pixels of one mask come together.
-    chunk : box pixels that are worked on at a time.
+    boxes : numpy.ndarray
+        float (N, 4), x1, y1, x2, y2 in image px.
+    masks : numpy.ndarray
+        float (N, S, S), probabilities over the box; S >= 2.
+    shape : tuple of int
+        (Y, X) of the image.
+    order : numpy.ndarray, optional
+        The masks to sample, in this order (all by default). Pixels of one mask come together.
+    chunk : int, optional
+        Box pixels that are worked on at a time.
     """
     ranges = pixel_ranges(boxes, shape)
     order = np.arange(len(ranges)) if order is None else np.asarray(order, dtype=np.int64)
@@ -156,11 +165,16 @@ def paint_masks(
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 in image px; they may stick out of the image.
-    masks : float (N, S, S), probabilities over the box.
-    scores : float (N,).
-    shape : (Y, X) of the image.
-    chunk : box pixels that are worked on at a time.
+    boxes : numpy.ndarray
+        float (N, 4), x1, y1, x2, y2 in image px; they may stick out of the image.
+    masks : numpy.ndarray
+        float (N, S, S), probabilities over the box.
+    scores : numpy.ndarray
+        float (N,).
+    shape : tuple of int
+        (Y, X) of the image.
+    chunk : int, optional
+        Box pixels that are worked on at a time.
 
     Returns
     -------

@@ -31,8 +31,10 @@ class RoiPool(MultiScaleRoIAlign):
 
     Parameters
     ----------
-    side : samples of the result along each axis.
-    samples : positions along each axis that are averaged for one of them.
+    side : int
+        Samples of the result along each axis.
+    samples : int
+        Positions along each axis that are averaged for one of them.
     """
 
     def __init__(self, side: int, samples: int) -> None:
@@ -70,10 +72,14 @@ class RoiPool(MultiScaleRoIAlign):
 
         Parameters
         ----------
-        table : (images * rows * columns, C), the features of one level.
-        boxes : (N, 4) in px of that level.
-        image : (N,), the image of each box.
-        grid : rows and columns of the level.
+        table : torch.Tensor
+            (images * rows * columns, C), the features of one level.
+        boxes : torch.Tensor
+            (N, 4) in px of that level.
+        image : torch.Tensor
+            (N,), the image of each box.
+        grid : tuple of int
+            Rows and columns of the level.
         """
         side = self.output_size[0]
         rows, row_weights = _positions(boxes[:, 1], boxes[:, 3], side, self.sampling_ratio, grid[0])

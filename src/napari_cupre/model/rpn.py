@@ -197,9 +197,12 @@ class ProposalNetwork(RegionProposalNetwork):
 
         Parameters
         ----------
-        scores : logits (B, A, Y, X) of each level, as the head gives them.
-        offsets : (B, 4 * A, Y, X) of each level.
-        size : (Y, X) of the image, to which boxes are cut.
+        scores : list of torch.Tensor
+            Logits (B, A, Y, X) of each level, as the head gives them.
+        offsets : list of torch.Tensor
+            (B, 4 * A, Y, X) of each level.
+        size : tuple of int
+            (Y, X) of the image, to which boxes are cut.
         """
         most, _ = self._room(size)
         result = []

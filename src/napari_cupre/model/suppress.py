@@ -29,11 +29,16 @@ def suppress(
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 in px.
-    scores : float (N,).
-    masks : float (N, S, S), probabilities over the box.
-    size : (Y, X) of the image.
-    iou : two masks that overlap by more than this are one cell.
+    boxes : numpy.ndarray
+        float (N, 4), x1, y1, x2, y2 in px.
+    scores : numpy.ndarray
+        float (N,).
+    masks : numpy.ndarray
+        float (N, S, S), probabilities over the box.
+    size : tuple of int
+        (Y, X) of the image.
+    iou : float
+        Two masks that overlap by more than this are one cell.
     """
     count = len(scores)
     if count < 2:

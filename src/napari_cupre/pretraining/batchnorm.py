@@ -35,9 +35,12 @@ class DomainStatistics:
 
     Parameters
     ----------
-    network : whose BatchNorm layers are governed; it stands in the domain "cells".
-    mode : frozen, shared or dual.
-    both : the part of the network that both domains pass, which alone has two sets if dual; None = all of it.
+    network : torch.nn.Module
+        Whose BatchNorm layers are governed; it stands in the domain "cells".
+    mode : {"dual", "shared", "frozen"}
+        Frozen, shared or dual.
+    both : torch.nn.Module, optional
+        The part of the network that both domains pass, which alone has two sets if dual; None = all of it.
     """
 
     def __init__(self, network: nn.Module, mode: Mode, both: nn.Module | None = None) -> None:
@@ -89,11 +92,12 @@ class DomainStatistics:
             tensor.copy_(tensors[name])
 
     def average_over(self, mean: Callable[[Tensor], Tensor]) -> None:
-        """Make the statistics of all processes alike: each has seen its own parts of the batches.
+        """Average the statistics over all processes; each has seen its own parts of the batches.
 
         Parameters
         ----------
-        mean : returns the mean of a tensor over the processes.
+        mean : callable
+            Returns the mean of a tensor over the processes.
         """
         for _, tensor in _buffers(self._layers):
             _average(tensor, mean)
@@ -121,8 +125,10 @@ def in_groups(encode: Callable[[Tensor], Sequence[Tensor]], images: Tensor, grou
 
     Parameters
     ----------
-    encode : maps (b, 3, H, W) to a sequence of maps.
-    images : (B, 3, H, W), B a multiple of `groups`.
+    encode : callable
+        Maps (b, 3, H, W) to a sequence of maps.
+    images : torch.Tensor
+        (B, 3, H, W), B a multiple of `groups`.
 
     Returns
     -------

@@ -65,9 +65,12 @@ class ContrastiveObjective(nn.Module, ABC):
 
         Parameters
         ----------
-        backbone : the query backbone.
-        query, key : (B, 3, H, W), standardised; this process's share of the global batch.
-        order : permutation of the global batch, in which the keys are encoded.
+        backbone : torch.nn.Module
+            The query backbone.
+        query, key : torch.Tensor
+            (B, 3, H, W), standardised; this process's share of the global batch.
+        order : torch.Tensor
+            Permutation of the global batch, in which the keys are encoded.
         """
 
     @abstractmethod
@@ -92,8 +95,10 @@ def oldest_sound_key(momentum: float, updates: int) -> int:
 
     Parameters
     ----------
-    momentum : of one update of the key encoder.
-    updates : of the key encoder in one iteration.
+    momentum : float
+        Of one update of the key encoder.
+    updates : int
+        Of the key encoder in one iteration.
     """
     return max(LEAST_BATCHES, round(0.5 / (1.0 - momentum**updates)))
 
@@ -105,11 +110,15 @@ def queue_length(
 
     Parameters
     ----------
-    distinct : number of crops that do not overlap.
-    batch : global batch; the length is a multiple of it.
-    asked : wanted length; None = 65,536, or 4,096 where there are fewer than 20,000 crops, and no key older
-        than `oldest`.
-    oldest : see `oldest_sound_key`.
+    distinct : int
+        Number of crops that do not overlap.
+    batch : int
+        Global batch; the length is a multiple of it.
+    asked : int, optional
+        Wanted length; None = 65,536, or 4,096 where there are fewer than 20,000 crops, and no key older than
+        `oldest`.
+    oldest : int, optional
+        See `oldest_sound_key`.
 
     Returns
     -------
@@ -127,13 +136,15 @@ def queue_length(
     if length < LEAST_BATCHES * batch:
         raise InputError(
             f"The unlabelled images contain about {distinct} distinct crops, too few for contrast in "
-            f"batches of {batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
+            f"batches of {batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower "
+            "contrastive_batch."
         )
     if length >= wanted:
         if length > oldest * batch:
             return length, (
                 f"The queue of {length} keys is longer than recommended: keys stay in it for "
-                f"{length // batch} iterations, but the key encoder is stable for only {oldest}, so their age gives them away."
+                f"{length // batch} iterations, but the key encoder is stable for only "
+                f"{oldest}, so their age gives them away."
             )
         return length, ""
     return length, (
@@ -165,9 +176,12 @@ class MoCoV2(ContrastiveObjective):
 
     Parameters
     ----------
-    backbone : the query backbone; the key encoder starts as its copy. It is not part of this module.
-    settings : see `ContrastSettings`.
-    generator : for the queue's first content.
+    backbone : torch.nn.Module
+        The query backbone; the key encoder starts as its copy. It is not part of this module.
+    settings : ContrastSettings
+        Of the objective.
+    generator : torch.Generator
+        For the queue's first content.
     """
 
     queue_count: ClassVar[int] = 1
@@ -299,8 +313,10 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) 
 
     Parameters
     ----------
-    query, key : (B, dim).
-    negatives : (K, dim).
+    query, key : torch.Tensor
+        (B, dim).
+    negatives : torch.Tensor
+        (K, dim).
     """
     with torch.autocast(query.device.type, enabled=False):
         own = (query * key).sum(1, keepdim=True)

@@ -23,10 +23,14 @@ class Judgement:
 
     Attributes
     ----------
-    ap, ap50 : TP / (TP + FP + FN), pooled over the fields, classes aside.
-    by_source : ap50 of each source alone.
-    cells : number of true instances.
-    predicted : int32 label image of each field.
+    ap, ap50 : float
+        TP / (TP + FP + FN), pooled over the fields, classes aside.
+    by_source : dict of str to float
+        ap50 of each source alone.
+    cells : int
+        Number of true instances.
+    predicted : list of numpy.ndarray
+        int32 label image of each field.
     """
 
     ap: float
@@ -41,7 +45,8 @@ class HeldOut:
 
     Parameters
     ----------
-    dataset : their source; the first `count` of it are taken.
+    dataset : MixedFields
+        Their source; the first `count` of it are taken.
     """
 
     def __init__(self, dataset: MixedFields, count: int) -> None:

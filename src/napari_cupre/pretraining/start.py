@@ -71,7 +71,8 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
 
     Parameters
     ----------
-    diameter : the network's cell diameter, px.
+    diameter : float
+        The network's cell diameter, px.
 
     Raises
     ------
@@ -233,7 +234,8 @@ def make_contrast(
 
     Parameters
     ----------
-    weights : (len(index),) how often each file is drawn; None = alike.
+    weights : numpy.ndarray or None
+        (len(index),) how often each file is drawn; None = alike.
     """
     updates = settings.contrastive_steps + (settings.supervised_steps if settings.supervised else 0)
     distinct = index.distinct_crops(settings.context)

@@ -39,7 +39,8 @@ def save_state(path: Path, learner: Amt2, counters: Counters, judgement: Judgeme
 
     Parameters
     ----------
-    judgement : the last one, which the report and the model's metrics show.
+    judgement : Judgement, optional
+        The last one, which the report and the model's metrics show.
     """
     from safetensors.torch import save_file
 

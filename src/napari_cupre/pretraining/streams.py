@@ -42,12 +42,18 @@ def batches(
 
     Parameters
     ----------
-    dataset : its item `i` is a function of `i`.
-    collate : makes a batch from a list of items.
-    first : number of the first global batch.
-    batch : size of the global batch.
-    share : this process's places in it.
-    workers : loader processes; 0 draws in this process.
+    dataset : Dataset
+        Its item `i` is a function of `i`.
+    collate : callable
+        Makes a batch from a list of items.
+    first : int
+        Number of the first global batch.
+    batch : int
+        Size of the global batch.
+    share : range
+        This process's places in it.
+    workers : int
+        Loader processes; 0 draws in this process.
     """
     loader: DataLoader = DataLoader(
         dataset,

@@ -28,8 +28,10 @@ class Iteration:
 
     Attributes
     ----------
-    losses : of both tasks, by name; means over steps, groups and processes.
-    metrics : contrastive accuracy, learning rates, gradient norms, now and then the cosine of the gradients.
+    losses : dict of str to float
+        Of both tasks, by name; means over steps, groups and processes.
+    metrics : dict of str to float
+        Contrastive accuracy, learning rates, gradient norms, now and then the cosine of the gradients.
     """
 
     losses: dict[str, float] = field(default_factory=dict)
@@ -50,9 +52,12 @@ class ContrastiveTask:
 
     Parameters
     ----------
-    network : whose backbone is the query encoder.
-    objective : on the network's device.
-    statistics : of the network's BatchNorm layers.
+    network : CellRCNN
+        Whose backbone is the query encoder.
+    objective : ContrastiveObjective
+        On the network's device.
+    statistics : DomainStatistics
+        Of the network's BatchNorm layers.
     """
 
     def __init__(
@@ -117,7 +122,8 @@ class SupervisedTask:
 
     Parameters
     ----------
-    statistics : of the network's BatchNorm layers.
+    statistics : DomainStatistics
+        Of the network's BatchNorm layers.
     """
 
     def __init__(

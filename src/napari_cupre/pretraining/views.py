@@ -27,14 +27,22 @@ class ViewSettings:
 
     Attributes
     ----------
-    side : of a view, px.
-    min_scale : smallest share of the crop's area that a view shows.
-    gamma, contrast : the value is drawn log-uniformly from [1/x, x].
-    brightness : largest shift, in units of the stretched image.
-    invert, blur, noise, colour : probability of each.
-    max_blur : largest sigma, px of the view.
-    max_noise : largest standard deviation of read noise; shot noise goes up to the same at full brightness.
-    stain : largest relative change of one colour channel (colour images alone).
+    side : int
+        Of a view, px.
+    min_scale : float
+        Smallest share of the crop's area that a view shows.
+    gamma, contrast : float
+        The value is drawn log-uniformly from [1/x, x].
+    brightness : float
+        Largest shift, in units of the stretched image.
+    invert, blur, noise : float
+        Probability of each.
+    max_blur : float
+        Largest sigma, px of the view.
+    max_noise : float
+        Largest standard deviation of read noise; shot noise goes up to the same at full brightness.
+    stain : float
+        Largest relative change of one colour channel (colour images alone).
     """
 
     side: int = 96
@@ -55,7 +63,8 @@ def make_view(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings
 
     Parameters
     ----------
-    crop : float32 (side, side, C), C = 1 or 3, in about [0, 1].
+    crop : numpy.ndarray
+        float32 (side, side, C), C = 1 or 3, in about [0, 1].
 
     Returns
     -------

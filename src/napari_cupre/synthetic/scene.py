@@ -17,11 +17,16 @@ class SyntheticScene:
 
     Attributes
     ----------
-    size : side of the field, px.
-    diameter : typical cell diameter, px.
-    labels : int32 (size, size), cell i of the arrangement has label i + 1.
-    count : number of cells.
-    cell, depth : per entry (P,), which cell, and 0 at its centre to 1 on its outline.
+    size : int
+        Side of the field, px.
+    diameter : float
+        Typical cell diameter, px.
+    labels : numpy.ndarray
+        int32 (size, size), cell i of the arrangement has label i + 1.
+    count : int
+        Number of cells.
+    cell, depth : numpy.ndarray
+        Per entry (P,): the cell, and its depth from 0 at the centre to 1 on the outline.
     """
 
     def __init__(self, size: int, diameter: float, arrangement: Arrangement) -> None:

@@ -20,10 +20,14 @@ class Look:
 
     Attributes
     ----------
-    name : as in `draw_field(look=name)`.
-    weight : how often it is drawn, relative to the others.
-    style : how its cells lie.
-    render : `(rng, scene) -> float32 (H, W) or (H, W, 3)`, light that reaches the sensor, 0 to about 1.
+    name : str
+        As in `draw_field(look=name)`.
+    weight : float
+        How often it is drawn, relative to the others.
+    style : Style
+        How its cells lie.
+    render : Render
+        `(rng, scene) -> float32 (H, W) or (H, W, 3)`, light that reaches the sensor, 0 to about 1.
     """
 
     name: str
