@@ -100,7 +100,7 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
     stems = {label_stem(path) for path in files} | {image_stem(path) for path in files}
     labelled = [path for path in images if image_stem(path) in stems]
     shown = {image_stem(path) for path in labelled}
-    # Images that lie in the folder alone; a file with the ending of label files is none.
+    # Images that are only in the folder; a file named like a label file is not one.
     elsewhere = [path for path in files if label_stem(path) == image_stem(path) not in shown]
     return [path for path in images if image_stem(path) not in stems], labelled + elsewhere
 

@@ -1,7 +1,7 @@
 """COCO average precision of thousands of cells per image, by faster-coco-eval.
 
-pycocotools' summary keeps to 100 detections per image whatever is asked of it; here every figure
-is read from the accumulated table at the largest number of detections, as LIVECell's does.
+pycocotools' summary always uses 100 detections per image; here every figure is read from the
+accumulated table at the largest number of detections, as in LIVECell's evaluation.
 """
 
 from __future__ import annotations
@@ -106,10 +106,10 @@ def coco_evaluate(
     Parameters
     ----------
     truth : CocoInput
-        Path or content of a COCO JSON, or one label image (Y, X) per image Crowd areas are honoured as COCO
-        does: what falls in them is neither right nor wrong.
+        Path or content of a COCO JSON, or one label image (Y, X) per image.
+        Crowd areas count as in COCO: predictions in them are neither right nor wrong.
     predictions : PredictionInput
-        Path or content of a COCO JSON, or one prediction per image A JSON is either a list of results
+        Path or content of a COCO JSON, or one prediction per image. A JSON is either a list of results
         (pycocotools' form, image_id as in the truth) or a whole document as this package writes it, whose
         images are found in the truth by the stem of their file names; images that the truth does not list do
         not count. A prediction per image is anything with `scores`, `classes` and `masks.rle()`, or a label

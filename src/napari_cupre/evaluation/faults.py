@@ -1,4 +1,4 @@
-"""The cells that a prediction gets wrong, worst first, and pictures of them."""
+"""The cells that a prediction gets wrong, worst first, with pictures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Kind = Literal["missed", "invented", "badly outlined"]
 
 TRUTH_COLOUR = (0.1, 0.9, 0.35)
 PREDICTION_COLOUR = (1.0, 0.25, 0.9)
-#: IoU from which on an outline is not shown as a fault.
+#: Least IoU of an outline that does not count as a fault.
 GOOD_OUTLINE = 0.75
-#: Side in px of the square around a cell that a picture shows at least, and its size on the page.
+#: Least side of the square around a cell that a picture shows, and its size on the page, px.
 CONTEXT, SHOWN = 48, 160
 
 
@@ -57,7 +57,7 @@ def worst_faults(
     *,
     limit: int = 12,
 ) -> dict[Kind, list[Fault]]:
-    """Up to `limit` each of the largest missed and invented cells and of the worst outlined."""
+    """The largest missed and invented cells and the worst outlined ones, up to `limit` each."""
     areas = known if known is not None else [None] * len(truth)
     faults = [fault for i, each in enumerate(zip(truth, predicted, areas)) for fault in _faults(i, *each)]
     chosen: dict[Kind, list[Fault]] = {}

@@ -1,4 +1,4 @@
-"""What an image looks like to a backbone: one short vector per image, in which alike images are near."""
+"""One short feature vector per image from a backbone; similar images have similar vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_cupre.io.images import read_image
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.network import MEAN, STD
 
-#: Images are looked at whole, shrunk to at most this many px a side.
+#: Whole images are shrunk to at most this many px a side.
 _SIDE = 256
 
 #: Length of a vector: a random projection of the backbone's channels keeps their angles (Johnson-
@@ -59,14 +59,14 @@ class ImageFeatures:
 def extract_features(
     paths: Sequence[Path], model: Model, *, seed: int = 0
 ) -> Generator[Progress, None, ImageFeatures]:
-    """Look at images one by one; yields the progress and returns the features.
+    """Compute the features of images one by one; yields the progress and returns the features.
 
     Parameters
     ----------
     paths : sequence of Path
         Image files; what cannot be read is skipped and named in the result.
     model : Model
-        Whose backbone looks.
+        Its backbone computes the features.
     seed : int, optional
         Of the projection.
 
@@ -93,7 +93,7 @@ def extract_features(
         yield Progress(number, len(paths), "images")
     if not raw:
         first = f", the first being {paths[0]}" if paths else ""
-        raise InputError(f"None of the {len(paths)} images can be read{first}; give readable images.")
+        raise InputError(f"None of the {len(paths)} images can be read{first}; give other images.")
     found.vectors = _centred(np.stack(raw))
     return found
 
@@ -102,7 +102,7 @@ def _small(path: Path) -> np.ndarray:
     """The first plane, normalised and shrunk: float32 (3, Y, X)."""
     image = read_image(path)
     plane = image.lazy_plane()
-    # Decimation before reading: of a slide only what is kept is computed.
+    # Decimate before reading: only the pixels that are kept are computed for a slide.
     step = max(1, max(plane.shape[:2]) // (2 * _SIDE))
     pixels = torch.from_numpy(image.stretch()(np.asarray(plane[::step, ::step]))).permute(2, 0, 1)
     factor = min(1.0, _SIDE / max(pixels.shape[1:]))
@@ -127,7 +127,7 @@ def _look(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.ndarr
 
 
 def _centred(raw: np.ndarray) -> np.ndarray:
-    """Without the common look: raw features of a network all point into one narrow cone."""
+    """Subtract the mean look: raw features of a network all point in nearly the same direction."""
     if len(raw) > 2:
         raw = raw - raw.mean(axis=0)
     norm = np.linalg.norm(raw, axis=1, keepdims=True)

@@ -18,10 +18,10 @@ from scipy.sparse.csgraph import connected_components
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.features import ImageFeatures
 
-#: Cosine from which two images count as near-duplicates.
+#: Least cosine of two images that count as near-duplicates.
 DUPLICATE = 0.98
 
-#: Rows of the similarity matrix that are held at a time.
+#: Rows of the similarity matrix in memory at a time.
 _CHUNK = 2048
 
 
@@ -68,7 +68,7 @@ class Diversity:
         return len(np.unique(self.clusters[numbers])) / len(np.unique(self.clusters))
 
     def weights(self) -> np.ndarray:
-        """How often each image should be drawn, so that every cluster is drawn alike.
+        """How often each image should be drawn, so that every cluster is drawn equally often.
 
         Near-duplicates share one image's part of their cluster.
 
@@ -127,7 +127,7 @@ class Diversity:
 
 @dataclass
 class Addition:
-    """What a new set of images would add to one that is there.
+    """What new images would add to an existing set.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ def measure_diversity(features: ImageFeatures, *, seed: int = 0, clusters: int |
         If there is no image.
     """
     if len(features) == 0:
-        raise InputError("There is no image whose diversity could be measured; give some images.")
+        raise InputError("There is no image to measure the diversity of; give some images.")
     count = clusters if clusters is not None else min(32, max(1, round((len(features) / 2) ** 0.5)))
     return Diversity(
         features,
@@ -198,7 +198,7 @@ def vendi_score(vectors: np.ndarray) -> float:
 
 
 def near_duplicates(vectors: np.ndarray, threshold: float = DUPLICATE) -> np.ndarray:
-    """Group images that are nearly the same, also by way of others.
+    """Group images that are nearly the same, directly or through others.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which images to annotate next: those that a model is unsure of, and that are unlike each other.
+"""Which images to annotate next: those in which a model is uncertain, and that differ from each other.
 
 Uncertainty has two parts, both known from active learning for detection: *doubt*, detections whose score is
 neither high nor low (the margin of Brust et al., "Active Learning for Deep Object Detection", VISAPP 2019),
@@ -8,7 +8,7 @@ Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018, in 
 next image is the one farthest from all that are annotated or chosen, here with its distance multiplied by its
 uncertainty.
 
-What finds cells is passed in, so that this part needs nothing of prediction.
+The function that finds cells is an argument, so that this module does not depend on prediction.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from napari_cupre.events import Progress
 from napari_cupre.io.images import read_image
 from napari_cupre.model.checkpoint import Model
 
-#: Score from which on a detection counts as a cell; those below it are heard for the doubt alone.
+#: Least score of a detection that counts as a cell; lower ones only add to the doubt.
 CELL_SCORE = 0.5
 
-#: Score from which on detections are asked for.
+#: Least score of the detections to compute.
 LEAST_SCORE = 0.1
 
-#: Images are told apart by their looks even where the model is sure of all of them.
+#: Least weight of an image, so that its looks count even if the model is certain.
 LEAST_WEIGHT = 0.05
 
-#: Of larger planes the middle is looked at, px a side.
+#: Only the centre of larger planes is used, px a side.
 LARGEST_SIDE = 2048
 
 
@@ -54,7 +54,7 @@ Detect = Callable[[np.ndarray], Seen]
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """How unsure a model is of a plane.
+    """How uncertain a model is about a plane.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def suggest(
     count: int = 5,
     seed: int = 0,
 ) -> Generator[Progress, None, Suggestions]:
-    """Look at images and choose those that are worth annotating; yields the progress.
+    """Rate images and choose those that are most worth annotating; yields the progress.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def suggest(
     labelled : sequence of Path
         Images that are annotated already: what looks like them is not suggested.
     model : Model
-        Whose backbone tells images apart.
+        Its backbone compares the images.
     detect : Detect
         The same model's cells of a plane.
     count : int, optional
@@ -180,13 +180,13 @@ def suggest(
         If there is no candidate, or none can be read.
     """
     if not candidates:
-        raise InputError("No image is left to suggest: all of them are annotated already.")
+        raise InputError("There is no image left to suggest: all of them are annotated already.")
     features = yield from extract_features([*candidates, *labelled], model, seed=seed)
     known = set(labelled)
     is_labelled = np.array([path in known for path in features.paths], bool)
     numbers = np.flatnonzero(~is_labelled)
     if len(numbers) == 0:
-        raise InputError("None of the images that are not annotated yet can be read: give others.")
+        raise InputError("None of the images without annotation can be read: give other images.")
     unsure = []
     for done, number in enumerate(numbers, start=1):
         unsure.append(measure_uncertainty(_middle(read_image(features.paths[number])), detect))
@@ -203,7 +203,7 @@ def suggest(
 
 
 def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
-    """How unsure a model is of a plane.
+    """Measure how uncertain a model is about a plane.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
 def weighted_k_center(
     vectors: np.ndarray, weights: np.ndarray, labelled: np.ndarray, count: int
 ) -> tuple[list[int], list[float]]:
-    """The greedy k-center of weighted points.
+    """Choose points by the greedy k-center method, with weights.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def weighted_k_center(
     rows : the chosen points, in the order of choice; without any center the first is that of most weight.
     distances : of each to the nearest center before it, 1 - cosine; 1 where there was none.
     """
-    # Right angles to nothing: 1 is the distance of images that have nothing in common.
+    # 1 is the distance of images that have nothing in common.
     nearest = (1 - vectors @ labelled.T).min(axis=1) if len(labelled) else np.ones(len(vectors))
     nearest = np.maximum(nearest.astype(np.float64), 0.0)
     rows: list[int] = []

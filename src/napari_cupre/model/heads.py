@@ -1,4 +1,4 @@
-"""Second stage: which proposals are cells, their exact boxes, and their small masks."""
+"""Second stage: classify proposals, refine their boxes, and predict their small masks."""
 
 from __future__ import annotations
 
@@ -180,8 +180,10 @@ class InstanceHeads(nn.Module):
     def _prompt_error(
         self, features: dict[str, Tensor], size: tuple[int, int], targets: list[Target]
     ) -> Tensor:
-        """Summed error of what the box head makes of boxes around clicks, in up to an eighth as many cells as
-        proposals are sampled. How sure it is to be of these is not taught: they fit badly on purpose."""
+        """Summed box error for boxes around clicks, for up to an eighth of the number of sampled proposals.
+
+        The score is not trained on these boxes, because they fit badly on purpose.
+        """
         limit = max(self.config.roi_batch // 8, 1)
         truth = [t.boxes[_random_rows(torch.ones_like(t.ids, dtype=torch.bool), limit)] for t in targets]
         if not any(len(boxes) for boxes in truth):
@@ -229,7 +231,7 @@ class InstanceHeads(nn.Module):
         max_detections: int,
         engine: HeadEngine,
     ) -> list[Detections]:
-        """Boxes, scores and masks of what is a cell; masks are computed for these alone.
+        """Boxes, scores and masks of the detected cells; masks are computed for these only.
 
         `engine` computes the two heads.
         """

@@ -26,7 +26,7 @@ from napari_cupre.pretraining.ranks import Ranks
 LONG_QUEUE, SHORT_QUEUE = 65_536, 4_096
 MANY_CROPS = 20_000
 
-#: Fewer batches of negatives than this teach nothing but the set itself.
+#: Least length of the queue in batches; with fewer negatives the network only memorises the images.
 LEAST_BATCHES = 4
 
 
@@ -83,7 +83,7 @@ class ContrastiveObjective(nn.Module, ABC):
 
     @abstractmethod
     def trained(self) -> Iterator[nn.Parameter]:
-        """Parameters beside the backbone's that the optimiser updates."""
+        """Parameters that the optimiser updates in addition to the backbone's."""
 
 
 def oldest_sound_key(momentum: float, updates: int) -> int:
@@ -244,8 +244,8 @@ class MoCoV2(ContrastiveObjective):
 class DenseCL(MoCoV2):
     """DenseCL: half of the loss is MoCo v2's, half contrasts places of the feature map.
 
-    Each place of the query's map is drawn to the key's place whose backbone feature is most alike, and away
-    from a queue of the other images' mean dense keys.
+    Each place of the query's map is pulled towards the key's place with the most similar backbone feature,
+    and away from a queue of the other images' mean dense keys.
     """
 
     queue_count: ClassVar[int] = 2
@@ -283,7 +283,7 @@ class GlobalHead(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """The same at every place of the map: (B, C, H, W) -> unit vectors (B, H * W, dim), float32."""
+    """A perceptron at every place of the map: (B, C, H, W) -> unit vectors (B, H * W, dim), float32."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -308,8 +308,7 @@ class BothHeads(nn.Module):
 
 
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """InfoNCE loss of unit vectors, in float32, and the share of queries nearer to their key than to any
-    negative.
+    """InfoNCE loss of unit vectors, and the share of queries that are closest to their own key.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Held-out AP on the labelled source: a falling one shows that the network forgets what instances are."""
+"""Held-out AP on the labelled source; a falling AP shows that the network forgets what instances are."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class HeldOut:
         self.fields: list[FieldSample] = [dataset[number] for number in range(count)]
 
     def judge(self, network: CellRCNN) -> Judgement:
-        """Predict and compare; the network comes back as it was."""
+        """Predict the fields and score the result; the network is not changed."""
         predicted = [self._predict(network, sample) for sample in self.fields]
         whole = _report(self.fields, predicted)
         by_source = {}

@@ -105,8 +105,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 class AveragedWeights:
-    """Running average of a network's weights and BatchNorm statistics (Polyak); it is what is saved as the
-    model.
+    """Running (Polyak) average of a network's weights and BatchNorm statistics, which becomes the model.
 
     The decay grows to `decay` over the first steps, so that random weights are soon forgotten.
 

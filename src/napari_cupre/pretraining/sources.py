@@ -71,7 +71,7 @@ class LabelledSource(Protocol):
     def classes(self) -> tuple[str, ...]: ...
 
     def draw(self, rng: np.random.Generator) -> LabelledField:
-        """One augmented field of the size that was asked for; a function of the generator's state alone."""
+        """Draw one augmented field; the result depends only on the generator's state."""
         ...
 
 
@@ -140,8 +140,9 @@ def import_looks(modules: Sequence[str]) -> None:
 
 
 class CocoFields:
-    """Fields cut from a COCO-format source, with large-scale jitter and copy-paste (Ghiasi et al., CVPR
-    2021).
+    """Fields from a COCO-format source, with large-scale jitter and copy-paste.
+
+    Ghiasi et al., "Simple Copy-Paste", CVPR 2021.
 
     Parameters
     ----------
@@ -241,7 +242,7 @@ class FieldSample:
 
 
 class MixedFields(Dataset):
-    """Sample `i` of the supervised stream: a function of the seed and `i` alone.
+    """Sample `i` of the supervised stream: a function of the seed and `i` only.
 
     Parameters
     ----------

@@ -99,8 +99,7 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
 
 
 def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
-    """The network with its initial weights, and a score for each class of the sources: the same for the same
-    seed.
+    """The network with its initial weights and a score for each class of the sources, set by the seed.
 
     Raises
     ------
@@ -118,7 +117,7 @@ def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
     elif settings.init != "scratch":
         _load_checkpoint(network, settings.init)
     if not sources.teach_cells:
-        # Else the source's objects would first be told from what the start calls a cell, as its mistakes.
+        # Otherwise the start would have to unlearn "cell" on the source's objects first.
         with torch.no_grad():
             network.heads.box.score.bias[network.config.classes.index("cell") + 1] -= SILENT
     return network
@@ -130,7 +129,7 @@ def _load_imagenet(network: CellRCNN) -> None:
     name = network.config.backbone
     try:
         pretrained = timm.create_model(name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4))
-    except Exception as error:  # whatever the hub's client raises: no network, no such weights
+    except Exception as error:  # the hub's client raises many kinds of errors
         raise EnvironmentFault(
             f"The ImageNet weights of {name} could not be fetched ({type(error).__name__}); connect to the "
             "internet once, or use --init scratch."
@@ -139,7 +138,7 @@ def _load_imagenet(network: CellRCNN) -> None:
 
 
 def _check_groups(settings: PretrainSettings, backbone: str) -> None:
-    """Split attention normalises one value per sample and channel, of which there must be several."""
+    """Check that each part has several samples, which the BatchNorm of split attention needs."""
     for name, is_used, batch, groups in (
         ("bn_splits", settings.contrastive, settings.contrastive_batch, settings.bn_splits),
         ("source_groups", settings.supervised, settings.batch, settings.source_groups),
@@ -171,8 +170,8 @@ def _load_checkpoint(network: CellRCNN, name: str) -> None:
 def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
     """Take over the scores of background and of the classes that both networks know.
 
-    The others start alike, together as likely as any class of the start: a checkpoint that knows only "cell"
-    goes on with the categories of COCO without taking their objects for background first.
+    All others start with the same score and are together as likely as any class of the start. So a checkpoint
+    that knows only "cell" continues with the categories of COCO without taking their objects for background.
     """
     ours, theirs = network.heads.box.score, start.heads.box.score
     if ours.in_features != theirs.in_features:
@@ -189,7 +188,7 @@ def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
 
 
 def looking_model(settings: PretrainSettings, network: CellRCNN) -> Model:
-    """Whose backbone tells unlabelled images apart: the start's, or for random weights the bundled one's."""
+    """The model that compares unlabelled images: the start, or the bundled one for random weights."""
     if settings.init == "scratch" and bundled_path().is_file():
         return open_model(BUNDLED, settings.device)
     return Model(network, ModelInfo("start", network.config))
@@ -235,7 +234,7 @@ def make_contrast(
     Parameters
     ----------
     weights : numpy.ndarray or None
-        (len(index),) how often each file is drawn; None = alike.
+        float (len(index),), how often each file is drawn; None = equally often.
     """
     updates = settings.contrastive_steps + (settings.supervised_steps if settings.supervised else 0)
     distinct = index.distinct_crops(settings.context)
@@ -270,7 +269,7 @@ def make_fields(settings: PretrainSettings, sources: Sources) -> MixedFields:
 
 
 def make_held_out(settings: PretrainSettings, sources: Sources) -> HeldOut | None:
-    """The fields on which forgetting is watched; None if nobody watches."""
+    """The held-out fields that show forgetting; None if the settings turn that off."""
     if not settings.supervised or settings.validate_every == 0:
         return None
     dataset = MixedFields(sources.held_out, sources.classes, stream_seed(settings.seed, "held-out fields"))

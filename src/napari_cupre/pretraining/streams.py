@@ -1,4 +1,4 @@
-"""Endless batches from loader workers, in an order that depends on the seed and the step alone.
+"""Endless batches from loader workers, in an order that depends only on the seed and the step.
 
 Sample `i` is a function of its index, and step `s` takes the samples s * B to (s + 1) * B - 1. So a run
 continues exactly by starting at a later index, any number of workers gives the same batches, and each process

@@ -18,7 +18,7 @@ from napari_cupre.pretraining.ranks import Ranks
 from napari_cupre.pretraining.sources import FieldBatch
 from napari_cupre.pretraining.views import ViewBatch
 
-# Names of the random streams of a step; whatever is random in it depends on nothing else.
+# Names of the random streams of a step, which depend on nothing else.
 _ORDER, _SAMPLING = 1, 2
 
 
@@ -112,7 +112,7 @@ class ContrastiveTask:
         self.objective.follow(self.backbone)
 
     def _permutation(self, moment: Moment, size: int) -> Tensor:
-        """The order of the global batch of keys, alike in all processes."""
+        """The order of the global batch of keys, the same in all processes."""
         rng = np.random.default_rng([self.settings.seed, moment.iteration, moment.part, _ORDER])
         return torch.from_numpy(rng.permutation(size))
 
