@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TRUNK, BOX, MASK = "trunk", "box", "mask"
 ROIS_AT_ONCE = 256
-"""RoIs of one calibration image that are shown to the heads at most."""
+"""Largest number of RoIs of one calibration image that the heads see."""
 
 
 def openvino_is_there() -> bool:
@@ -48,7 +48,7 @@ class OpenVinoEngine:
     Raises
     ------
     ModelFileError
-        If they are damaged or of a version that the installed OpenVINO cannot read.
+        If they are damaged, or the installed OpenVINO cannot read their version.
     """
 
     def __init__(self, graphs: dict[str, bytes]) -> None:
@@ -56,7 +56,7 @@ class OpenVinoEngine:
         self._levels = (len(self._trunk.model_outputs)) // 3
 
     def maps(self, images: Tensor) -> Maps:
-        # The results are read where OpenVINO keeps them, until the next images come.
+        # The results stay in OpenVINO's memory and are valid until the next images.
         outputs = self._trunk.infer([images.contiguous().numpy()], share_inputs=True, share_outputs=True)
         tensors = [torch.from_numpy(outputs[number]) for number in range(3 * self._levels)]
         features = {str(i): tensors[i].permute(0, 3, 1, 2) for i in range(self._levels)}
@@ -100,7 +100,7 @@ class _FlatTrunk(nn.Module):
 
 
 class _Recorder:
-    """The network as engine, keeping what each part is given."""
+    """The network as an engine that records the input of each part."""
 
     def __init__(self, network: CellRCNN) -> None:
         self._network = network
@@ -178,7 +178,7 @@ def _graph(module: nn.Module, seen: list[np.ndarray], any_size: bool) -> Any:
 
 
 def _written(graph: Any, name: str) -> dict[str, bytes]:
-    """A graph as the two files that OpenVINO reads."""
+    """Write a graph as the two files that OpenVINO reads."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:

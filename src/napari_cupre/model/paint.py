@@ -17,7 +17,7 @@ CHUNK_PIXELS = 1 << 17
 """Box pixels that are sampled together; about 8 MB of working memory."""
 
 THRESHOLD = 0.5
-"""Probability from which on a pixel belongs to the mask."""
+"""Least probability of a pixel that belongs to the mask."""
 
 
 class Foreground(NamedTuple):
@@ -36,12 +36,12 @@ class Foreground(NamedTuple):
 
 
 def falling_order(scores: np.ndarray) -> np.ndarray:
-    """Indices that sort `scores` from high to low; of equal ones the first stays first."""
+    """Indices that sort `scores` in descending order; equal scores keep their order."""
     return np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
 
 
 def pixel_ranges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The pixels whose centres lie in each box, cut to the image.
+    """The ranges of pixels whose centres lie in each box, clipped to the image.
 
     Parameters
     ----------
@@ -52,8 +52,9 @@ def pixel_ranges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
     Returns
     -------
-    int64 (N, 4): first column, first row, end column, end row (ends exclusive, never before the
-    start). A box that is not finite has no pixel.
+    numpy.ndarray
+        int64 (N, 4): first column, first row, end column, end row (ends exclusive, never before the
+        start). A box that is not finite has no pixels.
     """
     limits = np.array([shape[1], shape[0], shape[1], shape[0]])
     edges = np.array(boxes, dtype=np.float64).reshape(-1, 4)
@@ -101,7 +102,7 @@ def _row_chunks(
     widths = ranges[order, 2] - ranges[order, 0]
     kept = (heights > 0) & (widths > 0)
     order, heights, widths = order[kept], heights[kept], widths[kept]
-    # A row costs the mask's own width too: boxes of one column must not blow up the chunk.
+    # A row also costs the mask's own width, so that narrow boxes cannot make a chunk too large.
     row_cost = np.maximum(widths, side)
     end_cost = np.cumsum(heights * row_cost)
     first = 0
@@ -112,7 +113,7 @@ def _row_chunks(
         instance = np.repeat(order[first:last], counts)
         row = np.arange(len(instance)) - np.repeat(np.cumsum(counts) - counts, counts)
         row += ranges[instance, 1]
-        # A single box that is larger than the chunk goes in slabs of rows.
+        # A single box that is larger than a chunk is split into groups of rows.
         step = len(instance) if last > first + 1 else max(1, int(chunk // row_cost[first]))
         for start in range(0, len(instance), step):
             yield instance[start : start + step], row[start : start + step]
@@ -178,11 +179,12 @@ def paint_masks(
 
     Returns
     -------
-    int32 (Y, X): mask i has the value i + 1; 0 is background.
+    numpy.ndarray
+        int32 (Y, X): mask i has the value i + 1; 0 is background.
     """
     labels = np.zeros(shape, dtype=np.int32)
     flat = labels.reshape(-1)
     for part in foreground(boxes, masks, shape, falling_order(scores)[::-1], chunk):
-        # Of repeated indices numpy keeps the last value: rising scores make that the highest.
+        # NumPy keeps the last value of repeated indices, which ascending scores make the highest.
         flat[part.pixel] = part.instance + 1
     return labels

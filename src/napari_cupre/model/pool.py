@@ -1,4 +1,4 @@
-"""RoIAlign over the feature pyramid, with a fast way for processors."""
+"""RoIAlign over the feature pyramid, with a fast implementation for processors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torchvision.ops.poolers import initLevelMapper
 from napari_cupre.model.backbone import STRIDES
 
 ROIS_AT_ONCE = 512
-"""RoIs whose sample positions are held at once, some 20 MB."""
+"""RoIs whose sample positions are in memory at once, about 20 MB."""
 
 
 BAND = 32
-"""Height in px of the bands in which RoIs are taken from left to right."""
+"""Height of the bands in which RoIs are processed from left to right, px."""
 
 
 class RoiPool(MultiScaleRoIAlign):
@@ -95,7 +95,7 @@ class RoiPool(MultiScaleRoIAlign):
 
 
 class _Rows:
-    """Float (N, side, side, C) that is put together from some rows at a time.
+    """Float (N, side, side, C), assembled from some rows at a time.
 
     Without gradients each row is copied once, to its place; a gradient wants the parts as they are.
     """
@@ -118,7 +118,7 @@ class _Rows:
 
 
 def _reading_order(boxes: Tensor, image: Tensor, level: Tensor) -> Tensor:
-    """Order by level, image, band of rows, column: RoIs that follow each other share cached memory."""
+    """Order by level, image, band of rows and column, so that consecutive RoIs share cached memory."""
     band = (boxes[:, 1].clamp(min=0) / BAND).long()
     column = boxes[:, 0].clamp(min=0).long()
     return torch.argsort((((level << 16) + image << 16) + band << 20) + column)
@@ -132,7 +132,10 @@ def _positions(low: Tensor, high: Tensor, side: int, samples: int, length: int) 
 
     Returns
     -------
-    int64 and float32 (N, side, 2 * samples).
+    positions : torch.Tensor
+        int64 (N, side, 2 * samples).
+    weights : torch.Tensor
+        float32, of the same shape.
     """
     extent = (high - low).clamp(min=1.0)
     steps = (torch.arange(side * samples) + 0.5) / (side * samples)

@@ -1,7 +1,7 @@
-"""What one training image asks of the network, kept as a label image.
+"""The training target for one image, kept as a label image.
 
-N instances are never N full-size masks: boxes, the label image and the known area are all
-there is, and the small mask of a RoI is cut out of the label image when it is needed.
+N instances are never N full-size masks: a target consists of boxes, the label image and the
+known area, and the small mask of a RoI is cut out of the label image when it is needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Target:
     instances : torch.Tensor
         int32 (H, W), 0 = not an instance.
     known : torch.Tensor
-        bool (H, W), False where nobody vouched for the pixel.
+        bool (H, W), False where the truth is unknown.
     boxes : torch.Tensor
         float32 (N, 4), x1, y1, x2, y2 at pixel edges (x2 and y2 exclusive).
     ids : torch.Tensor
@@ -81,7 +81,7 @@ def target_from_labels(
 
 
 def label_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels that occur (N,) and their boxes int64 (N, 4) as x1, y1, x2, y2, in one pass over the pixels."""
+    """Labels that occur (N,) and their boxes x1, y1, x2, y2, int64 (N, 4), in one pass over the pixels."""
     y, x = np.nonzero(labels)
     if len(y) == 0:
         return np.zeros(0, np.int64), np.zeros((0, 4), np.int64)

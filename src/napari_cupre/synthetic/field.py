@@ -1,4 +1,4 @@
-"""Whole fields: geometry, look and sensor put together, and an endless seeded source of them."""
+"""Whole fields from geometry, look and sensor, and an endless seeded source of them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .sensor import record
 DIAMETERS = (10.0, 60.0)
 
 ENLARGED = 0.3
-"""Share of the fields that are drawn small and enlarged, as images of small cells are before the network."""
+"""Share of the fields that are drawn small and then enlarged, as images of small cells are for prediction."""
 MOST_ENLARGED = 2.6  # times
 LEAST_DIAMETER = 7.0  # px of what is enlarged
 
 SPARSE = 0.05
-"""Share of the fields with no cell or up to three, and faint, so that noise takes much of the stretch: a
-network that has never been shown an empty well takes its grain for cells."""
+"""Share of the fields with at most three faint cells, in which noise fills much of the intensity range: a
+network that has never seen an empty well mistakes its noise for cells."""
 
 
 @dataclass
@@ -109,7 +109,7 @@ def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 class SyntheticFields:
-    """An endless seeded source of fields: item i is the same wherever and whenever it is drawn.
+    """An endless seeded source of fields: item i is always the same.
 
     Parameters
     ----------
@@ -142,9 +142,11 @@ class SyntheticFields:
                 f"There is no look {unknown[0]!r} of synthetic fields; choose from {', '.join(LOOKS)}."
             )
         if min(self.looks.values(), default=0) < 0 or sum(self.looks.values()) <= 0:
-            raise InputError("The looks of synthetic fields need weights of at least 0, one of them above 0.")
+            raise InputError(
+                "The weights of the looks of synthetic fields must be 0 or more, and at least one above 0."
+            )
         if not 4 <= diameter[0] <= diameter[1]:
-            raise InputError(f"The diameter range {diameter} is not rising from at least 4 px.")
+            raise InputError(f"The diameter range {diameter} must ascend and start at 4 px or more.")
         self.size = size
         self.seed = seed
         self.diameter = diameter
