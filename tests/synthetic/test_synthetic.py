@@ -97,7 +97,7 @@ def test_source_draws_the_looks_that_it_is_given() -> None:
     [
         ({"looks": {"x-ray": 1.0}}, "x-ray"),
         ({"looks": {"histology": 0.0}}, "above 0"),
-        ({"looks": {"histology": -1.0, "oblique": 2.0}}, "at least 0"),
+        ({"looks": {"histology": -1.0, "oblique": 2.0}}, "0 or more"),
         ({"diameter": (30.0, 10.0)}, "(30.0, 10.0)"),
         ({"diameter": (1.0, 10.0)}, "4 px"),
     ],

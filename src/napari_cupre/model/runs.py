@@ -115,7 +115,7 @@ def training_in(path: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout as error:
         raise InputError(
-            f'"{path}" is being trained by another window or command: wait for its end, or choose another '
+            f'"{path}" is being trained by another window or command: wait until it ends, or choose another '
             "name."
         ) from error
     except (OSError, NotImplementedError):
