@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from napari_cupre.evaluation.report import Report
 
 DETAILS = """
-LABELS and PREDICTIONS are folders, globs or files of label images, paired by the stem
-of their names; LABELS may be a project (NAME.cupre), of which what nobody vouched for
-does not count. AP here is TP / (TP + FP + FN), averaged over the IoU thresholds
-.5:.05:.95 and over the images; F1 is at IoU .5.
+LABELS and PREDICTIONS are folders, globs or files of label images, paired by the stems
+of their names. LABELS may be a project (NAME.cupre); its unknown pixels do not count.
+AP is TP / (TP + FP + FN), averaged over the IoU thresholds .5:.05:.95 and over the
+images; F1 is at IoU .5.
 
---coco gives COCO's average precision instead, of scored and overlapping masks:
+--coco computes COCO's average precision instead, of scored and overlapping masks:
 PREDICTIONS is then the predictions.json that 'predict --format coco' writes (or its
-folder), and LABELS may be a COCO JSON as well.
+folder), and LABELS may be a COCO JSON.
 
-Exit code 2 also if an image has no prediction, or a file cannot be read; each is named.
+The exit code is 2 if an image has no prediction or a file cannot be read; each is named.
 """
 
 
@@ -47,7 +47,7 @@ def add_commands(subparsers: Any) -> None:
         subparsers,
         "evaluate",
         _run,
-        "compare predictions with the truth: AP, F1, panoptic quality, COCO AP",
+        "score predictions against the truth: AP, F1, panoptic quality, COCO AP",
         DETAILS,
         "napari-cupre evaluate labels/ results/ --against other_results/",
     )
@@ -146,7 +146,7 @@ class _Pairs:
             self.known.append(None)
 
     def _take_project(self, project: str, predictions: str) -> None:
-        """The annotated images of a project: what nobody vouched for does not count."""
+        """The annotated images of a project; unknown pixels do not count."""
         from napari_cupre.cli.projects import truth_of_project
         from napari_cupre.io.images import image_stem, list_images, read_labels
 
