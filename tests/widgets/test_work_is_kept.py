@@ -16,6 +16,14 @@ from napari_cupre.widgets.session import METADATA_KEY
 WAIT = 60_000
 
 
+@pytest.fixture(autouse=True)
+def no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of these needs a process that imports torch."""
+    monkeypatch.setattr(
+        "napari_cupre.widgets.session.EngineProcess", lambda: scripted_engine(lambda request: iter(()))
+    )
+
+
 def shots(workbench: Any) -> list:
     session = workbench.annotate.session
     image = session.image

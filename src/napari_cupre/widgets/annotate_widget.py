@@ -203,7 +203,8 @@ class AnnotateWidget(SessionWidget):
         annotation = None if image is None else self.session.annotation(image)
         with self.cells.changed.blocked():
             self.cells.reset_choices()
-            self.cells.value = None if annotation is None else annotation.cells
+            cells = None if annotation is None else annotation.cells
+            self.cells.value = cells if cells in self.cells.choices else None
         has_layers = annotation is not None and annotation.cells is not None
         is_complete = annotation is not None and has_layers and annotation.regions is not None
         self.new_layers.setEnabled(image is not None)
