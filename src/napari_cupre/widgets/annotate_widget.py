@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Shapes
+from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidget
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.widgets.annotation import Annotation
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import (
@@ -326,6 +327,9 @@ def _next_cell_key(session: Session) -> Any:
     def next_cell_of_image(viewer: Viewer) -> None:
         """Take the brush for the next cell (napari-cupre)."""
         if session.image is not None and session.annotation(session.image).cells is not None:
-            next_cell(session)
+            try:
+                next_cell(session)
+            except CupreError as error:  # there may be no dock to say it in
+                show_warning(str(error))
 
     return next_cell_of_image
