@@ -31,7 +31,8 @@ def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
     Raises
     ------
     InputError
-        If nothing there belongs to the image, its size is another, none of its regions is a cell, or it is a picture.
+        If nothing there belongs to the image, its size is another, none of its regions is a cell, or it is a
+        picture.
     """
     from napari_cupre.io.importers import Frame, read_for_image
 
