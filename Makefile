@@ -6,12 +6,13 @@ INSTALLED := $(VENV)/.installed
 SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test explore install docs clean
+.PHONY: help demo test test-oldest explore install docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    annotate, train and predict on a sample image (opens napari where there is a display)"
 	@echo "make test    every check and every test"
+	@echo "make test-oldest  the suite at the lower bounds, and every door in each supported napari"
 	@echo "make explore property tests with examples that no run has had"
 	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove the environment and what was built"
@@ -37,6 +38,12 @@ checks:
 	$(BIN)/npe2 validate napari-cupre
 	$(SCREEN) $(BIN)/python -m pytest
 
+# Environments of their own in .venvs; NAPARI="0.8.0 0.9.2" chooses versions, QT=pyside6 a binding.
+test-oldest:
+	@bash tools/system-libraries.sh
+	PYTHON=$(PYTHON) tools/environments.sh oldest
+	PYTHON=$(PYTHON) tools/environments.sh naparis $(NAPARI)
+
 # Property tests with examples that no run has had; what fails becomes an @example.
 explore: install
 	HYPOTHESIS_PROFILE=new $(SCREEN) $(BIN)/python -m pytest -m hypothesis
@@ -46,4 +53,4 @@ docs: install
 	$(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist site demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venvs build dist site demo .pytest_cache .mypy_cache .ruff_cache

@@ -90,6 +90,30 @@ def system_reason(error: OSError) -> str:
     return known or error.strerror or str(error) or type(error).__name__
 
 
+def reason_of(error: BaseException) -> str:
+    """Say in a clause why something failed, for the brackets of a sentence.
+
+    Parameters
+    ----------
+    error : BaseException
+        The system's, a library's or our own.
+
+    Returns
+    -------
+    str
+        Of the system's errors `system_reason`; of others the first line, without a full stop.
+
+    Examples
+    --------
+    >>> reason_of(NotADirectoryError(20, "Not a directory"))
+    'a part of that path is a file, not a folder: choose another folder'
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return system_reason(error)
+    lines = str(error).strip().splitlines()
+    return lines[0][:200].rstrip(".") if lines else type(error).__name__
+
+
 def unwritable(path: str | os.PathLike[str], error: OSError) -> EnvironmentFault:
     """Make the error to raise when a file or folder cannot be written.
 

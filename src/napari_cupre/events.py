@@ -103,7 +103,7 @@ class Preview(Event):
 
 @dataclass(frozen=True)
 class Saved(Event):
-    """A file was written completely; kind is "best", "last", "final" or "run"."""
+    """A file was written completely; kind is "final" for the model, "run" for what Resume needs."""
 
     path: str
     kind: str

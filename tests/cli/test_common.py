@@ -44,9 +44,13 @@ def test_a_fault_of_ours_is_not_blamed_on_the_input(capsys) -> None:
     ("error", "words"),
     [
         (RuntimeError("operator torchvision::nms does not exist"), "torch and torchvision do not fit"),
-        (OSError(errno.ENOSPC, "No space left on device", "out.tif"), "disk is full at out.tif"),
-        (PermissionError(errno.EACCES, "denied", "out"), "access was refused at out"),
-        (FileNotFoundError(errno.ENOENT, "no", "gone.png"), "no such file or folder at gone.png"),
+        (OSError(errno.ENOSPC, "No space left on device", "out.tif"), '"out.tif": the disk is full'),
+        (PermissionError(errno.EACCES, "denied", "out"), '"out": access is not permitted'),
+        (FileNotFoundError(errno.ENOENT, "no", "gone.png"), '"gone.png": there is no such file'),
+        (NotADirectoryError(errno.ENOTDIR, "no", "a/b"), '"a/b": a part of that path is a file'),
+        (OSError(errno.ENAMETOOLONG, "no", "a"), "too long"),
+        (OSError(errno.EIO, "Input/output error"), "the disk reports a fault"),
+        (OSError(errno.ENOTTY, "Inappropriate ioctl", "a"), '"a": Inappropriate ioctl'),
         (ModuleNotFoundError("no", name="distributed"), "pip install distributed"),
     ],
 )

@@ -40,6 +40,12 @@ def test_all_files_and_figures(
     truth = len(set(sample.truth.flat) - {0})
     assert written["judged_on"]["cells"] == truth - written["annotated_cells"]
 
+    (tmp_path / "before.png").write_text("my picture")
+    refused = command("demo", "--headless", "--out", tmp_path)
+    assert refused.code == 2
+    assert "before.png" in refused.err
+    assert (tmp_path / "before.png").read_text() == "my picture"
+
 
 def test_a_perfect_model_scores_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cells that were annotated neither count for nor against."""

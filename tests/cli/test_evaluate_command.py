@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_cupre.cli.evaluate import distinct_names
 from napari_cupre.data.rle import encode_labels
 
 Command = Callable[..., Any]
@@ -52,12 +53,47 @@ def test_the_better_of_two(command: Command, tmp_path: Path, truth: Path) -> Non
     assert "better is better" in ran.out
 
 
+def test_two_sets_of_one_name_are_told_apart(command: Command, tmp_path: Path, truth: Path) -> None:
+    sets = []
+    for name, count in (("a", 3), ("b", 4)):
+        (tmp_path / name).mkdir()
+        sets.append(write(tmp_path / name / "results", a=squares(count), b=squares(count), c=squares(count)))
+    ran = command("evaluate", truth, sets[0], "--against", sets[1], "--json")
+    assert "a/results\n" in ran.out
+    assert "b/results\n" in ran.out
+    assert {comparison["better"] for comparison in ran.figures["comparison"]} == {"b/results"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ("x/a", "x/b", ("a", "b")),
+        ("x/r", "y/r", ("x/r", "y/r")),
+        ("r", "y/r", None),
+        ("r", "r", ("(1)", "(2)")),
+        ("r/", "./r", ("(1)", "(2)")),
+    ],
+)
+def test_names_of_two_sets(first: str, second: str, names: tuple[str, str] | None) -> None:
+    found = distinct_names(first, second)
+    assert found[0] != found[1]
+    for part, name in zip(names or (), found):
+        assert name.endswith(part)
+
+
 def test_files_with_the_worst_cells(command: Command, tmp_path: Path, truth: Path) -> None:
     predicted = write(tmp_path / "predicted", a=squares(4), b=squares(4), c=squares(5))
     images = write(tmp_path / "images", **{s: np.full((40, 160), 9, np.uint16) for s in "abc"})
     out = tmp_path / "report"
     assert command("evaluate", truth, predicted, "--images", images, "--out", out).code == 0
-    assert sorted(path.name for path in out.iterdir()) == ["report.csv", "report.html", "report.json"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["report.csv", "report.html", "report.json"]
+    assert command("evaluate", truth, predicted, "--out", out).code == 0  # our own report is renewed
+    (out / "report.csv").write_text("my notes")
+    again = command("evaluate", truth, predicted, "--out", out)
+    assert again.code == 2
+    assert "report.csv" in again.err
+    assert (out / "report.csv").read_text() == "my notes"
+    assert command("evaluate", truth, predicted, "--out", out, "--overwrite").code == 0
 
 
 def test_a_missing_prediction_is_named_and_not_forgotten(

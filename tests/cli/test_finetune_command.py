@@ -80,6 +80,23 @@ def test_nothing_trained_is_overwritten_and_resume_goes_on(finetune: Command, tm
     assert resumed.figures["steps"] == 4
 
 
+def test_resume_needs_neither_the_model_nor_the_settings_again(
+    command: Command, finetune: Command, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert finetune("--diameter", 20, "--seed", 3, "--set", "crop=64").code == 0
+    out = tmp_path / "new.safetensors"
+    resumed = command("finetune", *folders, "--out", out, "--resume", "--steps", 3, "--json")
+    assert resumed.code == 0, resumed.err
+    assert resumed.figures["steps"] == 3
+    info = read_info(out)
+    assert (info.training["seed"], info.diameter) == (3, 20)
+    _, marked = disks(0)
+    tifffile.imwrite(folders[1] / "a_mask.tif", np.where(marked == 1, 0, marked))
+    changed = command("finetune", *folders, "--out", out, "--resume", "--steps", 4)
+    assert "not the one that this training was started with" in changed.err
+    one_sentence(command("finetune", *folders, "--out", out, "--resume", "--diameter", 30), "diameter 20")
+
+
 def test_partial_and_regions(finetune: Command, tmp_path: Path) -> None:
     regions = tmp_path / "regions.json"
     regions.write_text(json.dumps({"b": [[[0, 0], [0, 50], [50, 50], [50, 0]]]}))

@@ -83,3 +83,40 @@ def test_images_without_annotation_are_empty_on_request(
     assert len(ran.figures["written"]) == 2
     empty = tifffile.imread(tmp_path / "all" / "nothing.tif")
     assert empty.shape == (30, 20) and not empty.any()
+
+
+def save_regions(path: Path, *polygons: list[list[int]]) -> Path:
+    features = [
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [polygon]}} for polygon in polygons
+    ]
+    features.append({"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[1, 1], [9, 9]]}})
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_what_was_left_out_is_said_and_makes_the_result_partial(command: Command, tmp_path: Path) -> None:
+    inside, outside = [[5, 5], [15, 5], [15, 10], [5, 10]], [[90, 90], [99, 90], [99, 99]]
+    path = save_regions(tmp_path / "a.geojson", inside, outside)
+    ran = command("import", path, "--shape", "40x60", "--out", tmp_path / "out", "--json")
+    assert ran.code == 2 and (tifffile.imread(tmp_path / "out" / "a.tif") > 0).sum() == 50
+    assert ran.figures["partial"] == [
+        '"a.geojson": 1 of 3 regions became cells: 1 lies outside, 1 is a line.'
+    ]
+    assert ran.figures["partial"][0] in ran.err
+
+
+def test_nothing_usable_is_an_error(command: Command, tmp_path: Path) -> None:
+    path = save_regions(tmp_path / "a.geojson", [[90, 90], [99, 90], [99, 99]])
+    ran = command("import", path, "--shape", "40x60", "--out", tmp_path / "out")
+    assert ran.code == 2 and ran.err.count("\n") == 1 and "0 of 2 regions became cells" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_set_and_one_image_whatever_their_names(command: Command, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "image.tif", np.zeros((40, 60), np.uint8))
+    write(np.eye(40, 60, dtype=np.int32), tmp_path / "x", "roi")
+    (tmp_path / "x_rois.zip").rename(tmp_path / "RoiSet.zip")
+    ran = command(
+        "import", tmp_path / "RoiSet.zip", "--images", tmp_path / "image.tif", "--out", tmp_path / "o"
+    )
+    assert ran.code == 0 and [path.name for path in (tmp_path / "o").iterdir()] == ["image.tif"]

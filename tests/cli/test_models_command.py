@@ -22,10 +22,31 @@ def test_add_list_info_export_remove(command: Callable[..., Any], tiny_model: Pa
 
     target = tmp_path / "handed on.safetensors"
     assert command("models", "export", "my-nuclei", target).code == 0
+    again = command("models", "export", "my-nuclei", target)
+    assert again.code == 2
+    assert "handed on.safetensors" in again.err
+    assert command("models", "export", "my-nuclei", target, "--overwrite").code == 0
     assert read_info(target).config.preset == "tiny"
 
     assert command("models", "remove", "my-nuclei").code == 0
     assert "my-nuclei" not in command("models", "list").out
+
+
+def test_what_trainings_take_is_listed_and_goes_with_the_model(
+    command: Callable[..., Any], tiny_model: Path, own_models: Path
+) -> None:
+    command("models", "add", tiny_model, "--name", "mine")
+    (own_models / "mine.run").mkdir()
+    (own_models / "mine.run" / "state.safetensors").write_bytes(bytes(3_000_000))
+    (own_models / "killed.run").mkdir()
+    listed = command("models", "list", "--json")
+    sizes = {entry["name"]: entry["run_bytes"] for entry in listed.figures["models"]}
+    assert sizes["mine"] == 3_000_000
+    assert sizes["killed"] == 0
+    assert "3 MB to resume its training" in listed.out
+    assert command("models", "remove", "mine").code == 0
+    assert command("models", "remove", "killed").code == 0
+    assert not list(own_models.iterdir())
 
 
 @pytest.mark.timeout(1200)  # quantising takes half a minute of processor time

@@ -48,6 +48,19 @@ def test_results_keep_the_stem_and_are_skipped_the_second_time(predict: Command,
     assert (again.code, again.figures["skipped"], again.figures["done"]) == (0, 2, 0)
 
 
+def test_labels_made_by_hand_are_replaced_only_if_asked(predict: Command, tmp_path: Path) -> None:
+    labels = tmp_path / "results" / "a.tif"
+    labels.parent.mkdir()
+    tifffile.imwrite(labels, np.full((64, 80), 7, np.int32))
+    refused = predict()
+    assert refused.code == 2
+    assert "a.tif" in refused.err
+    assert "--overwrite" in refused.err
+    assert (tifffile.imread(labels) == 7).all()
+    assert predict("--overwrite").code == 0
+    assert not (tifffile.imread(labels) == 7).all()
+
+
 def test_a_truncated_file_is_named_and_the_rest_goes_on(
     predict: Command, images: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import test_finetune_run as runs
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Notice, Preview, StepDone
@@ -16,6 +15,8 @@ from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.model.checkpoint import Model, new_model, save_model
 from napari_cupre.model.runs import LOCK, SETTINGS, STATE, delete_run, is_training, list_runs, run_path
 from napari_cupre.model.zoo import free_name, remove_model
+
+from .test_finetune_run import discs, settings, shot
 
 HOLD = """
 import sys, time
@@ -39,14 +40,14 @@ def notices(events: list) -> str:
 
 
 def trained(start: Model, out: Path, steps: int = 1) -> FinetuneRun:
-    run = FinetuneRun(start, [runs.shot(0)], runs.settings(steps=steps), out, start_name="tiny")
+    run = FinetuneRun(start, [shot(0)], settings(steps=steps), out, start_name="tiny")
     list(run.events())
     return run
 
 
 def stopped(start: Model, out: Path) -> None:
     """Stopped after its first step of many."""
-    run = FinetuneRun(start, [runs.shot(0)], runs.settings(steps=9), out)
+    run = FinetuneRun(start, [shot(0)], settings(steps=9), out)
     for event in run.events():
         if isinstance(event, StepDone):
             run.stop()
@@ -71,10 +72,10 @@ def test_a_run_is_trained_by_one_process(start: Model, tmp_path: Path) -> None:
 
 def test_two_runs_in_one_process_do_not_share_a_folder(start: Model, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
-    first = FinetuneRun(start, [runs.shot(0)], runs.settings(), out).events()
+    first = FinetuneRun(start, [shot(0)], settings(), out).events()
     next(first)
     with pytest.raises(InputError, match="being trained"):
-        next(FinetuneRun(start, [runs.shot(0)], runs.settings(), out).events())
+        next(FinetuneRun(start, [shot(0)], settings(), out).events())
     first.close()
     assert not is_training(run_path(out))
 
@@ -100,19 +101,19 @@ def test_a_finished_run_keeps_little_and_can_go_on(start: Model, tmp_path: Path)
 def test_a_new_run_does_not_take_over_the_weights_of_an_earlier_one(start: Model, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
     stopped(start, out)
-    new = FinetuneRun(start, [runs.shot(1)], runs.settings(), out).events()
+    new = FinetuneRun(start, [shot(1)], settings(), out).events()
     next(event for event in new if isinstance(event, Notice))
     new.close()
-    events = list(FinetuneRun.resume(out, start, runs.settings(steps=1)).events())
+    events = list(FinetuneRun.resume(out, start, settings(steps=1)).events())
     assert "from the beginning" in notices(events)
 
 
 def test_resume_keeps_the_annotation_and_says_what_differs(start: Model, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
     stopped(start, out)
-    same = FinetuneRun.resume(out, start, runs.settings(steps=2), [runs.shot(0)])
+    same = FinetuneRun.resume(out, start, settings(steps=2), [shot(0)])
     assert "annotation" not in notices(list(same.events()))
-    other = FinetuneRun.resume(out, start, runs.settings(steps=3), [runs.shot(1)])
+    other = FinetuneRun.resume(out, start, settings(steps=3), [shot(1)])
     assert "not the one" in notices(list(other.events()))
 
 
@@ -121,7 +122,7 @@ def test_weights_are_not_taught_with_an_annotation_that_was_exchanged(start: Mod
 
     out = tmp_path / "m.safetensors"
     stopped(start, out)
-    save_shots(run_path(out) / "shots", [runs.shot(1)])
+    save_shots(run_path(out) / "shots", [shot(1)])
     with pytest.raises(InputError, match="another annotation"):
         list(FinetuneRun.resume(out, start).events())
 
@@ -138,7 +139,7 @@ def test_each_file_of_a_run_may_be_damaged(start: Model, tmp_path: Path, name: s
     else:
         file.write_bytes({"empty": b"", "half": content[: len(content) // 2], "other": b"[3]"}[damage])
     try:
-        events = list(FinetuneRun.resume(out, start, runs.settings(steps=1)).events())
+        events = list(FinetuneRun.resume(out, start, settings(steps=1)).events())
     except CupreError as error:
         assert "Errno" not in str(error)
         assert str(tmp_path) in str(error)
@@ -154,8 +155,8 @@ def test_a_view_that_cannot_be_looked_at_is_a_notice(start: Model, monkeypatch: 
         raise ZeroDivisionError("odd")
 
     monkeypatch.setattr(preview, "preview_labels", fail)
-    run = FinetuneRun(start, [runs.shot(0)], runs.settings(steps=2))
-    run.preview(runs.discs(0)[0][:20, :30])
+    run = FinetuneRun(start, [shot(0)], settings(steps=2))
+    run.preview(discs(0)[0][:20, :30])
     events = list(run.events())
     assert "goes on (ZeroDivisionError: odd)" in notices(events)
     assert next(event for event in events if isinstance(event, Preview)).labels.shape == (20, 30)

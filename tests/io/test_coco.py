@@ -138,11 +138,11 @@ def test_unusable_annotations_are_counted(write):
     assert len(np.unique(source[0].labels)) == 2  # annotations 1 and 11 lie on each other
     assert set(source.notices) == {
         "Left out: 2 annotations that are no COCO annotation.",
-        "Left out: 1 annotations of categories that are not listed.",
-        "Left out: 1 annotations of images that are not listed.",
-        "Left out: 1 annotations without mask.",
+        "Left out: 1 annotation of a category that is not listed.",
+        "Left out: 1 annotation of an image that is not listed.",
+        "Left out: 1 annotation without mask.",
         "Left out: 4 polygons of under three points or without area.",
-        "Left out: 1 run-length masks that do not fit their image.",
+        "Left out: 1 run-length mask that does not fit its image.",
         "Unknown keys are ignored: extra, mood.",
     }
 
@@ -166,8 +166,8 @@ def test_missing_images_are_counted(write):
     source = CocoSource(path, folder)
     assert len(source) == 1 and source[0].name == "a.png"
     assert source.notices == [
-        "Left out: 1 images without annotation.",
-        "Left out: 1 images without id, file name or sensible size.",
+        "Left out: 1 image without id, file name or sensible size.",
+        "Left out: 1 image without annotation.",
         f'1 images are missing from "{folder}", first "b.png".',
     ]
     (folder / "a.png").unlink()
@@ -228,7 +228,7 @@ def test_truncated_json_is_refused(tmp_path_factory, cut):
 
 
 def test_nothing_usable_is_said(write):
-    with pytest.raises(InputError, match=r"no usable annotation.*1 annotations without mask"):
+    with pytest.raises(InputError, match=r"no usable annotation.*1 annotation without mask"):
         CocoIndex(write([annotation(1, segmentation=[])])[0])
     with pytest.raises(InputError, match="cannot be read"):
         CocoIndex("missing.json")
@@ -290,7 +290,7 @@ def test_images_without_annotation_are_kept_on_request(write):
     path, _ = write([annotation(1)], images=images)
     index = CocoIndex(path)
     assert [image.file_name for image in index.images] == ["a.png"]
-    assert "1 images without annotation" in " ".join(index.notices)
+    assert "1 image without annotation" in " ".join(index.notices)
     kept = CocoIndex(path, keep_empty=True)
     assert [image.file_name for image in kept.images] == ["a.png", "empty.png"] and not kept.notices
     empty = kept.paint(1)

@@ -167,9 +167,9 @@ def test_a_billion_laughs_in_tiff_metadata(tmp_path):
 
 
 def test_a_label_image_of_absurd_size_is_refused(tmp_path, monkeypatch):
-    from napari_cupre.io.importers import reading
+    from napari_cupre.io.importers import sheets
 
-    monkeypatch.setattr(reading, "LARGEST_LABELS", 1000)
+    monkeypatch.setattr(sheets, "LARGEST_LABELS", 1000)
     iio.imwrite(tmp_path / "a.png", discs().astype(np.uint8))
     with pytest.raises(InputError, match="too many"):
         import_annotations(tmp_path / "a.png")

@@ -139,13 +139,13 @@ def test_rois_of_other_kinds(tmp_path):
     roiwrite(tmp_path / "a_RoiSet.zip", [*rois, free, point])
     labels = import_annotations(tmp_path / "a_RoiSet.zip", (60, 80))["a"]
     areas = np.bincount(labels.ravel())[1:]
-    assert areas[0] == 400 and abs(areas[1] - 314) < 15 and areas[2] in range(26, 40)
+    assert areas.tolist() == [400, 316, 28]
     roiwrite(tmp_path / "b.roi", rois[0])
     assert import_annotations(tmp_path / "b.roi", (60, 80))["b"].sum() == 400
 
 
 def test_geojson_children_of_qupath(tmp_path):
-    """Objects within their parents; an annotation around others is no cell, a cell around a nucleus is."""
+    """Objects within their parents: an annotation around others is no cell, nor is a part of a cell."""
 
     def feature(kind, left, side, **more):
         ring = [[left, 2], [left + side, 2], [left + side, 2 + side], [left, 2 + side], [left, 2]]
@@ -160,7 +160,7 @@ def test_geojson_children_of_qupath(tmp_path):
     for document in (nested, in_properties, [nested]):
         (tmp_path / "a.geojson").write_text(json.dumps(document))
         labels = import_annotations(tmp_path / "a.geojson", (20, 20))["a"]
-        assert np.bincount(labels.ravel())[1:].tolist() == [9, 36 - 4, 4]
+        assert np.bincount(labels.ravel())[1:].tolist() == [9, 36]
     (tmp_path / "alone.geojson").write_text(json.dumps(feature("annotation", 1, 15)))
     assert (import_annotations(tmp_path / "alone.geojson", (20, 20))["alone"] == 1).sum() == 225
 
@@ -174,14 +174,14 @@ def test_geojson_of_qupath(tmp_path):
         }
 
     outer, inner = [[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]], [[3, 3], [6, 3], [6, 6], [3, 6], [3, 3]]
-    small, point = [[1, 1], [2, 1], [2, 2], [1, 2], [1, 1]], {"type": "Point", "coordinates": [4, 4]}
+    small, point = [[1, 1], [6, 1], [6, 2], [1, 2], [1, 1]], {"type": "Point", "coordinates": [4, 4]}
     document = [feature([small]), feature([outer, inner]), {"type": "Feature", "geometry": point}]
     (tmp_path / "a.geojson").write_text(json.dumps(document))
     labels = import_annotations(tmp_path / "a.geojson", (12, 12))["a"]
-    assert (labels == 1).sum() == 1 and (labels == 2).sum() == 81 - 9 - 1
+    assert (labels == 1).sum() == 5 and (labels == 2).sum() == 81 - 9 - 5
     (tmp_path / "b.geojson").write_text(json.dumps(feature([outer], z=2)))
     assert import_annotations(tmp_path / "b.geojson", (3, 12, 12))["b"][2].sum() == 81
-    with pytest.raises(InputError, match=r"b\.geojson.*\(12, 12\)"):
+    with pytest.raises(InputError, match=r"b\.geojson.*1 lies on a plane that the image does not have"):
         import_annotations(tmp_path / "b.geojson", (12, 12))
 
 
@@ -190,7 +190,7 @@ def test_outlines_need_a_size(tmp_path):
     with pytest.raises(InputError, match="size of its image"):
         import_annotations(tmp_path / "a.zip")
     with pytest.raises(InputError, match='"a"'):
-        import_annotations(tmp_path / "a.zip", {"b": (10, 10)})
+        import_annotations(tmp_path / "a.zip", {"b": (10, 10), "c": (10, 10)})
 
 
 def test_bad_files_of_a_folder_are_named_and_the_rest_goes_on(tmp_path):
@@ -200,8 +200,8 @@ def test_bad_files_of_a_folder_are_named_and_the_rest_goes_on(tmp_path):
     said: list[str] = []
     labels = dict(iterate_annotations(tmp_path, on_skip=said.append))
     assert list(labels) == ["a"] and len(said) == 2
-    assert "b_masks.tif" in said[0] and "c_seg.npy" in said[1]
-    with pytest.raises(InputError, match=r"b_masks\.tif"):
+    assert all(any(name in sentence for sentence in said) for name in ("b_masks.tif", "c_seg.npy"))
+    with pytest.raises(InputError, match=r"b_masks\.tif|c_seg\.npy"):
         import_annotations(tmp_path)
 
 

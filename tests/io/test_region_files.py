@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_cupre.data.annotation import region_mask
 from napari_cupre.errors import InputError
 from napari_cupre.io.region_files import read_regions
 
@@ -36,13 +36,14 @@ def test_polygons_by_stem(tmp_path: Path) -> None:
     regions = read_regions(write(tmp_path, {"a": [SQUARE, SQUARE], "b": []}), ["a", "b"])
     assert list(regions) == ["a"]
     assert len(regions["a"]) == 2
-    np.testing.assert_array_equal(regions["a"][0], SQUARE)
+    assert region_mask(regions["a"], (20, 20)).sum() == 45
 
 
 def test_geojson_turns_x_y_into_y_x(tmp_path: Path) -> None:
     document = {"type": "FeatureCollection", "features": [feature("a.tif"), feature("b", "MultiPolygon")]}
     regions = read_regions(write(tmp_path, document), ["a", "b"])
-    np.testing.assert_array_equal(regions["a"][0], SQUARE)
+    known = region_mask(regions["a"], (20, 20))
+    assert known[:5, :9].all() and known.sum() == 45
     assert len(regions["b"]) == 2
 
 
@@ -56,6 +57,7 @@ def test_a_feature_without_image_belongs_to_the_only_one(tmp_path: Path) -> None
         ("{broken", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ([1], "no JSON object"),
+        ([], "no JSON object"),
         ({"a": 3}, "no list of polygons at 'a'"),
         ({"a": [[[0, 0], [1, 1]]]}, "'a' that is no polygon"),
         ({"a": [[[0, 0], [1, 1], [None, 2]]]}, "'a' that is no polygon"),
@@ -97,3 +99,60 @@ def test_any_json_gives_regions_or_a_refusal(tmp_path_factory: pytest.TempPathFa
     except InputError:
         return
     assert all(polygon.shape[1] == 2 for polygons in regions.values() for polygon in polygons)
+
+
+def ring(left: float, top: float, width: float, height: float) -> list[list[float]]:
+    right, bottom = left + width, top + height
+    return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+
+
+def known(folder: Path, document: Any, stem: str = "s") -> int:
+    return int(region_mask(read_regions(write(folder, document), [stem])[stem], (80, 140)).sum())
+
+
+@pytest.mark.parametrize("shift", [0, 0.25, 0.5])
+def test_a_region_lies_between_corners_of_pixels(tmp_path: Path, shift: float) -> None:
+    outline = ring(20 + shift, 10 + shift, 100, 50)
+    assert known(tmp_path, {"type": "Polygon", "coordinates": [outline]}) == 5000
+    assert known(tmp_path, {"s": [[[y, x] for x, y in outline]]}) == 5000
+
+
+def test_holes_are_unknown(tmp_path: Path) -> None:
+    holes = [ring(40, 20, 20, 10), ring(90, 30, 11, 13), ring(41, 41, 5, 5)]
+    outlines = [ring(20, 10, 100, 50), *holes]
+    assert known(tmp_path, {"type": "Polygon", "coordinates": outlines}) == 5000 - 200 - 143 - 25
+    several = [outlines, [ring(0, 0, 10, 10)]]
+    assert known(tmp_path, {"type": "MultiPolygon", "coordinates": several}) == 5000 - 200 - 143 - 25 + 100
+
+
+@pytest.mark.parametrize("name", ["s", "s.tif", "s.ome.tif", "s.png", "images\\s.ome.tif", "/data/im/s.tif"])
+def test_images_are_called_by_stem_or_file(tmp_path: Path, name: str) -> None:
+    assert known(tmp_path, feature(name)) == 45
+    assert known(tmp_path, {name: [SQUARE]}) == 45
+
+
+def test_a_stem_with_dots_is_a_stem(tmp_path: Path) -> None:
+    assert known(tmp_path, feature("day.1"), stem="day.1") == 45
+
+
+@pytest.mark.parametrize("kind", ["byte order mark", "list", "UTF-16"])
+def test_forms_of_the_file_do_no_harm(tmp_path: Path, kind: str) -> None:
+    text = json.dumps([feature()] if kind == "list" else feature())
+    path = tmp_path / "r.geojson"
+    path.write_bytes(text.encode({"byte order mark": "utf-8-sig", "UTF-16": "utf-16"}.get(kind, "utf-8")))
+    assert region_mask(read_regions(path, ["s"])["s"], (80, 140)).sum() == 45
+
+
+def test_points_lines_and_detections_are_no_regions(tmp_path: Path) -> None:
+    others: list[dict[str, Any]] = [
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [4, 4]}, "properties": {}},
+        {"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[4, 4], [5, 5]]}},
+        {"type": "Feature", "geometry": None},
+        {**feature(), "properties": {"objectType": "detection"}},
+        {**feature(), "properties": {"objectType": "annotation", "classification": {"name": "Ignore*"}}},
+    ]
+    named = {"objectType": "annotation", "classification": {"name": "Region*"}}
+    region = {**feature(), "properties": named}
+    assert known(tmp_path, {"type": "FeatureCollection", "features": [*others, region]}) == 45
+    with pytest.raises(InputError, match="no Polygon"):
+        read_regions(write(tmp_path, others), ["s"])

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.evaluation.coco_ap import coco_evaluate
 from napari_cupre.io.files import image_stem
-from napari_cupre.io.importers import ImageShapes, import_annotations, import_to_folder
+from napari_cupre.io.importers import Frame, ImageShapes, import_annotations, import_to_folder
 from napari_cupre.io.writers import write
 
 #: Formats that keep the cells' values, and the ending of what each writes.
@@ -78,3 +79,29 @@ def test_a_folder_of_results_is_read_with_the_images_sizes(tmp_path):
 def test_what_was_written_is_evaluated(tmp_path):
     (path,) = write(discs(), tmp_path / "a", "coco")
     assert coco_evaluate(path, path).ap == 1
+
+
+@given(
+    hnp.arrays(np.int32, (2, 3, 5, 6), elements=st.integers(0, 2)).filter(np.any),
+    st.sampled_from(["TZCYX", "TZYX", "ZTYX"]),
+)
+@settings(deadline=None, max_examples=20)
+@pytest.mark.parametrize("name", ["roi", "geojson"])
+def test_any_stack_comes_back_to_its_planes(name, tmp_path_factory, labels, axes):
+    """Also through the files and frames that the command line uses, with the image's axes."""
+    folder = tmp_path_factory.mktemp("any")
+    if axes.startswith("Z"):
+        labels = labels.transpose(1, 0, 2, 3)
+    sizes = {**dict(zip(axes.replace("C", ""), labels.shape)), "C": 2}
+    image = CellImage(np.zeros([sizes[axis] for axis in axes], np.uint8), axes)
+    (path,) = write(labels, folder / "a", name, image=image)
+    assert np.array_equal(import_annotations(path, Frame.of(image))["a"], labels)
+
+
+@given(hnp.arrays(np.int32, (7, 8), elements=st.integers(0, 3)).filter(np.any))
+@settings(deadline=None, max_examples=20)
+def test_any_label_image_comes_back_from_coco(tmp_path_factory, labels):
+    (path,) = write(labels, tmp_path_factory.mktemp("any") / "a", "coco")
+    (back,) = import_annotations(path).values()
+    pairs = np.unique(np.stack([back.ravel(), labels.ravel()]), axis=1)
+    assert pairs.shape[1] == len(np.unique(labels)) == len(np.unique(back))

@@ -24,6 +24,13 @@ def textured(shape: tuple[int, ...], seed: int = 0, dtype: str = "uint8") -> np.
     return np.repeat(np.repeat(coarse, 8, 0), 8, 1)[: shape[0], : shape[1]].astype(dtype)
 
 
+@pytest.mark.parametrize("name", ["exp#1", "a?mode=rwc", "50%20", "ü [1] b"])
+def test_an_index_may_lie_anywhere(folder: Path, tmp_path: Path, name: str) -> None:
+    index = UnlabelledIndex.build(tmp_path / name / "unlabelled.sqlite", [folder])
+    assert len(list(index)) == len(index) > 0
+    assert {entry.name for entry in (tmp_path / name).iterdir()} == {"unlabelled.sqlite"}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Grey and colour, 8 and 16 bit, one subfolder, a Zarr, and junk."""

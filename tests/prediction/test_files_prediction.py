@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -219,13 +221,24 @@ def test_processes_give_what_one_process_gives(model_file: str, folder: Path, tm
         np.testing.assert_array_equal(labels, two[name])
 
 
+class Unprintable(Exception):
+    """An error that fails when it is shown."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
 def die_on_bad(job: FileJob, path: str) -> FileOutcome:
     """Kills its own process on every call for one file, as the system does where memory ends."""
     import os
     import signal
 
-    if path == "bad":
+    if path.startswith("bad"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if path == "exit":
+        raise SystemExit(3)
+    if path == "odd":
+        raise Unprintable(lambda: "not to be pickled")
     return FileOutcome(path)
 
 
@@ -261,14 +274,51 @@ def test_threads_of_one_process_take_turns(
     assert [outcome.fault for outcome in outcomes] == [""] * 4
 
 
+@pytest.mark.timeout(900)
 def test_a_process_that_dies_costs_one_file_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_cupre.prediction.runners.predict_file", die_on_bad)
     monkeypatch.setattr("napari_cupre.prediction.runners._start_worker", abs)
-    monkeypatch.setattr("napari_cupre.prediction.runners.ATTEMPTS", 2)
-    outcomes = {outcome.path: outcome for outcome in Processes(1)(FileJob("m", "o"), ["a", "bad", "b", "c"])}
-    assert sorted(outcomes) == ["a", "b", "bad", "c"]
+    paths = ["a", "bad", "b", "odd", "exit", "c"]
+    outcomes = {outcome.path: outcome for outcome in Processes(2)(FileJob("m", "o"), paths)}
+    assert sorted(outcomes) == sorted(paths)
+    assert {path for path in paths if outcomes[path].fault} == {"bad", "odd", "exit"}
     assert "died 2 times" in outcomes["bad"].fault
-    assert not outcomes["c"].fault
+
+
+@pytest.mark.timeout(900)
+def test_processes_that_cannot_be_started_are_not_the_files_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_cupre.prediction.runners.predict_file", die_on_bad)
+    monkeypatch.setattr("napari_cupre.prediction.runners._start_worker", os._exit)
+    with pytest.raises(EnvironmentFault, match="use one worker"):
+        list(Processes(2)(FileJob("m", "o"), ["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "fatal"),
+    [
+        (EnvironmentFault("full."), OSError(errno.ENOSPC, "full"), True),
+        (EnvironmentFault("long."), OSError(errno.ENAMETOOLONG, "long"), False),
+        (EnvironmentFault("torch does not fit."), None, True),
+        (SystemExit(3), None, False),
+        (OSError(errno.EIO, "input/output error"), None, False),
+        (MemoryError(), None, False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), None, False),
+        (Unprintable(), None, False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_one_file_meets(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, cause: OSError | None, fatal: bool
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error from cause
+
+    monkeypatch.setattr(onefile, "ready_detector", lambda *_: None)
+    monkeypatch.setattr(onefile, "read_image", fail)
+    outcome = onefile.predict_file(FileJob("m", "o"), "a.png")
+    assert outcome.fault
+    assert "Errno" not in outcome.fault
+    assert outcome.fatal is fatal
 
 
 def test_a_scheduler_that_does_not_answer(

@@ -14,7 +14,7 @@ import tifffile
 from predict_oracle import disc_labels, scattered_discs
 from predict_runs import drained
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Notice
 from napari_cupre.io.ownership import RECORD
 from napari_cupre.model.checkpoint import new_model, save_model
@@ -225,3 +225,16 @@ def test_a_journal_that_was_edited_costs_its_lines_only(job: FileJob, image: Pat
     (out / ".predictions.json.journal").write_text(journal)
     run(dataclasses.replace(job, formats=("coco",)), image)
     assert len(json.loads((out / "predictions.json").read_text())["images"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("file", "a file of that name"), ("file/below", "is a file, not a folder"), ("n" * 300, "too long")],
+)
+@pytest.mark.usefixtures("no_network")
+def test_a_place_where_no_folder_can_be_is_named(
+    job: FileJob, image: Path, tmp_path: Path, place: str, words: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentFault, match=words):
+        run(dataclasses.replace(job, out=str(tmp_path / place)), image)

@@ -24,6 +24,7 @@ HEAVY = (
     "skimage.draw",
     "pyqtgraph",
     "lightning",
+    "zarr",
     "dask.distributed",
 )
 OPEN_ALL = f"""
@@ -33,11 +34,9 @@ import napari
 viewer = napari.Viewer(show=False)
 viewer.add_image(np.zeros((64, 64)), name="a")
 before = set(sys.modules)
-from napari_cupre.widgets.annotate_widget import AnnotateWidget
-from napari_cupre.widgets.predict_widget import PredictWidget
-from napari_cupre.widgets.train_widget import TrainWidget
-for widget in (AnnotateWidget, TrainWidget, PredictWidget):
-    viewer.window.add_dock_widget(widget(viewer))
+viewer.window.add_plugin_dock_widget("napari-cupre")
+from napari_cupre.widgets.session import Session
+assert Session.of(viewer).training.curve is not None
 print([name for name in {HEAVY!r} if name in set(sys.modules) - before])
 viewer.close()
 """

@@ -13,6 +13,7 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_command,
     add_overwrite,
+    add_reading_options,
     check_replaces,
     report,
 )
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 DETAILS = """
 LABELS and PREDICTIONS are folders, globs or files of label images, paired by the stem
-of their names. AP here is TP / (TP + FP + FN), averaged over the IoU thresholds
+of their names; LABELS may be a project (NAME.cupre), of which what nobody vouched for
+does not count. AP here is TP / (TP + FP + FN), averaged over the IoU thresholds
 .5:.05:.95 and over the images; F1 is at IoU .5.
 
 --coco gives COCO's average precision instead, of scored and overlapping masks:
@@ -68,6 +70,7 @@ def add_commands(subparsers: Any) -> None:
         help="write report.json, report.csv and, with --images, report.html",
     )
     add_overwrite(parser)
+    add_reading_options(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -77,15 +80,15 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.out is not None:
         check_replaces(args, [args.out / name for name in REPORTS])
-    pairs = _Pairs(args.labels, args.predictions)
-    scored = evaluate(pairs.truth, pairs.predicted, names=pairs.names)
+    pairs = _Pairs(args.labels, args.predictions, args)
+    scored = evaluate(pairs.truth, pairs.predicted, known=pairs.known, names=pairs.names)
     text, figures = scored.table(), scored.as_dict()
     left_out = pairs.left_out
     if args.against is not None:
         from napari_cupre.evaluation.comparison import compare
 
-        other = _Pairs(args.labels, args.against)
-        rival = evaluate(other.truth, other.predicted, names=other.names)
+        other = _Pairs(args.labels, args.against, args)
+        rival = evaluate(other.truth, other.predicted, known=other.known, names=other.names)
         names = distinct_names(args.predictions, args.against)
         comparisons = [compare(scored, rival, figure=f, names=names, seed=args.seed) for f in ("ap", "ap50")]
         text = "\n\n".join(
@@ -112,28 +115,50 @@ def distinct_names(first: str, second: str) -> tuple[str, str]:
 class _Pairs:
     """Label images and their predictions, and what had to be left out."""
 
-    def __init__(self, labels: str, predictions: str) -> None:
+    def __init__(self, labels: str, predictions: str, args: argparse.Namespace) -> None:
+        from napari_cupre.io.annotated import label_scenes
         from napari_cupre.io.images import image_stem, list_images, pair_by_stem, read_labels
+        from napari_cupre.project.project import is_project
 
-        files = list_images(labels)
-        pairs = pair_by_stem(files, list_images(predictions))
         self.names: list[str] = []
         self.truth: list[np.ndarray] = []
         self.predicted: list[np.ndarray] = []
         self.left_out: list[str] = []
+        self.known: list[np.ndarray | None] = []
+        if is_project(labels):
+            self._take_project(labels, predictions)
+            return
+        files = label_scenes(list_images(labels), args.series)
+        pairs = pair_by_stem(files, label_scenes(list_images(predictions), args.series))
         paired = {label for label, _ in pairs}
         for path in files:
             if path not in paired:
                 self._leave_out(path, f'"{path}" has no prediction in {predictions}.')
         for label, prediction in pairs:
             try:
-                truth, predicted = read_labels(label), read_labels(prediction)
+                truth, predicted = read_labels(label, args.axes), read_labels(prediction)
             except InputError as error:
                 self._leave_out(label, str(error))
                 continue
             self.names.append(image_stem(label))
             self.truth.append(truth)
             self.predicted.append(predicted)
+            self.known.append(None)
+
+    def _take_project(self, project: str, predictions: str) -> None:
+        """The annotated images of a project: what nobody vouched for does not count."""
+        from napari_cupre.cli.projects import truth_of_project
+        from napari_cupre.io.images import image_stem, list_images, read_labels
+
+        found = {image_stem(path): path for path in list_images(predictions)}
+        for stem, (truth, known) in truth_of_project(project).items():
+            if stem not in found:
+                self._leave_out(Path(stem), f'"{stem}" of the project has no prediction in {predictions}.')
+                continue
+            self.names.append(stem)
+            self.truth.append(truth)
+            self.predicted.append(read_labels(found[stem]))
+            self.known.append(known)
 
     def _leave_out(self, path: Path, reason: str) -> None:
         print(f"left out: {reason}", file=sys.stderr)
@@ -148,9 +173,10 @@ def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
     if args.images is None:
         return
     from napari_cupre.evaluation.page import write_page
-    from napari_cupre.io.images import image_stem, list_images, read_image
+    from napari_cupre.io.images import image_stem, read_image
+    from napari_cupre.io.inputs import find_inputs
 
-    found = {image_stem(path): path for path in list_images(args.images)}
+    found = {image_stem(path): path for path in find_inputs(args.images, args.series).paths}
     missing = [name for name in pairs.names if name not in found]
     if missing:
         raise InputError(
@@ -192,7 +218,7 @@ def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
     if path is None and is_document:
         raise InputError(f"{args.predictions} holds no predictions.json; 'predict --format coco' writes it.")
     if path is None:
-        pairs = _Pairs(args.labels, args.predictions)
+        pairs = _Pairs(args.labels, args.predictions, args)
         return pairs.truth, pairs.predicted
     if is_document:
         return truth_document(args.labels), read_document(path)

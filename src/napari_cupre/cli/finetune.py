@@ -11,6 +11,7 @@ from napari_cupre.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     add_command,
+    add_reading_options,
     positive_count,
     positive_number,
     report,
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 DETAILS = """
 IMAGES and LABELS are folders, globs or files, paired by the stem of their names
-(a.tif with a.png, a_mask.png, ...); LABELS may be a COCO JSON instead, whose images
-are then looked for in the subfolders of IMAGES, too.
+(a.tif with a.png, a_mask.png, ...; a_img.png with a_masks.png); LABELS may be a
+COCO JSON instead, whose images are then looked for in the subfolders of IMAGES, too.
+
+LABELS may be a project (NAME.cupre): its checked and edited cells and complete regions
+teach, guesses never. IMAGES is then where to look for images that were moved; the
+project itself will do.
 
 A label image counts as finished: what is not a cell in it is background. With
 --partial only the marked cells and a thin rim around them are known, and the rest
@@ -78,6 +83,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--limit", type=positive_count, metavar="N", help="use N of the images, drawn by --seed"
     )
+    add_reading_options(parser)
     parser.add_argument(
         "--keep-empty", action="store_true", help="images without annotation in a COCO JSON hold no cell"
     )
@@ -207,8 +213,17 @@ def _check_out(args: argparse.Namespace) -> None:
 
 
 def _collect(args: argparse.Namespace) -> Collected:
+    from napari_cupre.cli.projects import collect_project
     from napari_cupre.io.annotated import collect_shots
+    from napari_cupre.project.project import is_project
 
+    if is_project(args.labels):
+        if args.partial or args.regions is not None or args.axes is not None or args.series is not None:
+            raise InputError(
+                "A project says itself what is known and how its images are read: "
+                "leave --partial, --regions, --axes and --series out."
+            )
+        return collect_project(args.labels, args.images, args.limit, args.seed)
     return collect_shots(
         args.images,
         args.labels,
@@ -217,4 +232,6 @@ def _collect(args: argparse.Namespace) -> Collected:
         regions_file=args.regions,
         limit=args.limit,
         seed=args.seed,
+        axes=args.axes,
+        series=args.series,
     )

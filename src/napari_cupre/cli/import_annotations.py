@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+from napari_cupre.cli.options import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    add_reading_options,
+    report,
+)
+from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
     from napari_cupre.io.importers.frames import Shapes
@@ -51,6 +59,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--keep-empty", action="store_true", help="images without annotation in a COCO JSON hold no cell"
     )
+    add_reading_options(parser)
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -99,8 +108,12 @@ def _run(args: argparse.Namespace) -> int:
 def _shapes(args: argparse.Namespace) -> Shapes:
     """The sizes of the images, as far as they were given."""
     if args.images is None:
+        if args.axes is not None or args.series is not None:
+            raise InputError("--axes and --series tell how to read images, so give --images as well.")
         return args.shape
-    from napari_cupre.io.files import list_images
+    from napari_cupre.io.images import read_image
     from napari_cupre.io.importers import ImageShapes
+    from napari_cupre.io.inputs import find_inputs
 
-    return ImageShapes(list_images(args.images))
+    paths = find_inputs(args.images, args.series).paths
+    return ImageShapes(paths, functools.partial(read_image, axes=args.axes))

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_cupre import __version__
-from napari_cupre.cli import demo, diversity, evaluate, finetune, import_annotations, models, predict, suggest
+from napari_cupre.cli import (
+    demo,
+    diversity,
+    evaluate,
+    finetune,
+    import_annotations,
+    models,
+    outline,
+    predict,
+    suggest,
+)
 from napari_cupre.cli.options import Parser, guarded
 
 DESCRIPTION = "Few-shot cell instance segmentation with CUPre: mark a few cells, train, get every cell."
@@ -21,7 +31,17 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"napari-cupre {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for module in (finetune, predict, evaluate, suggest, diversity, models, demo, import_annotations):
+    for module in (
+        finetune,
+        predict,
+        outline,
+        evaluate,
+        suggest,
+        diversity,
+        models,
+        demo,
+        import_annotations,
+    ):
         module.add_commands(subparsers)
     return parser
 

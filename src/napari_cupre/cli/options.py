@@ -65,6 +65,17 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Options for files whose dimensions or images must be named."""
+    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
+    parser.add_argument(
+        "--series",
+        metavar="NAME|INDEX|all",
+        help="image to take from each file of several, by its name or number from 0 on; 'all' takes the "
+        "labels and thumbnails of slides as well (default: every image but these)",
+    )
+
+
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """The option that goes with `check_replaces`."""
     parser.add_argument(

@@ -13,6 +13,7 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_command,
     add_overwrite,
+    add_reading_options,
     positive_count,
     positive_number,
     report,
@@ -34,6 +35,10 @@ What a person made or corrected is never replaced: the command refuses before it
 computes, and names the file; --overwrite replaces it. Files that are done are skipped
 when the command is repeated; Ctrl-C loses nothing that is done. A file that cannot be
 read is named and left out: exit code 2.
+
+Of a file of several images (scenes, series, fields of a plate) each is predicted into
+<stem>_<name>.tif; --series chooses one. The files of an OME-TIFF set are one image.
+Label files beside their images (a_mask.png) are left out.
 """
 
 
@@ -68,9 +73,9 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--tile", type=positive_count, metavar="PX", help="side of a tile in network px (default: 1024)"
     )
-    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
+    add_reading_options(parser)
     parser.add_argument(
-        "--channels", type=_channels, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
+        "--channels", type=channel_list, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
     )
     parser.add_argument("--link-z", action="store_true", help="join the planes of a stack to 3-D cells")
     parser.add_argument("--link-t", action="store_true", help="keep a cell's number through time")
@@ -84,7 +89,8 @@ def add_commands(subparsers: Any) -> None:
     )
 
 
-def _channels(text: str) -> tuple[int, ...]:
+def channel_list(text: str) -> tuple[int, ...]:
+    """Type of an option that takes channels."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of channels such as 0,2")
@@ -93,11 +99,15 @@ def _channels(text: str) -> tuple[int, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.listen import follow, make_listener
+    from napari_cupre.cli.projects import with_projects
     from napari_cupre.events import Finished
-    from napari_cupre.io.files import list_images
+    from napari_cupre.io.inputs import find_inputs
     from napari_cupre.prediction.folders import predict_files
 
-    paths = list_images(args.images)
+    inputs = find_inputs(with_projects(args.images), args.series)
+    paths = inputs.paths
+    for notice in inputs.notices:
+        print(notice, file=sys.stderr)
     events = predict_files(_job(args), paths, workers=args.workers, scheduler=args.scheduler)
     try:
         last = follow(events, make_listener())

@@ -19,7 +19,7 @@ from napari_cupre.data.axes import (
     parse_axes,
 )
 from napari_cupre.data.normalise import Stretch, fit_stretch, normalise
-from napari_cupre.errors import CupreError, InputError
+from napari_cupre.errors import CupreError, InputError, reason_of
 
 __all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise"]
 
@@ -350,7 +350,7 @@ class CellImage:
 
     def _unreadable(self, index: PlaneIndex | None, error: Exception) -> InputError:
         return InputError(
-            f"{self._called()} cannot be read{_position(index)} ({error}): "
+            f"{self._called()} cannot be read{_position(index)} ({reason_of(error)}): "
             f"its file seems damaged, copy it anew."
         )
 

@@ -66,12 +66,35 @@ def scattered_labels(labels: np.ndarray, crumbs: float = 0.1) -> list[int]:
     labels : int32 (Y, X).
     crumbs : parts under this share of their label's area are slips of the brush and do not count.
     """
+    return list(scattered_parts(labels, crumbs))
+
+
+def scattered_parts(labels: np.ndarray, crumbs: float = 0.1) -> dict[int, int]:
+    """Number of the parts of each value that `scattered_labels` names.
+
+    A value of many parts is named however small each of them is beside all.
+
+    Parameters
+    ----------
+    labels, crumbs : see `scattered_labels`.
+
+    Returns
+    -------
+    dict of int to int
+        By value; empty where each cell has a number of its own.
+
+    Examples
+    --------
+    >>> scattered_parts(np.array([[1, 0, 1, 0, 1], [2, 2, 0, 0, 0]]))
+    {1: 3}
+    """
     values, areas = label_areas(labels)
-    scattered = []
+    scattered = {}
     for value, area, box in zip(values, areas, _boxes(labels, values)):
         _, part_areas = label_areas(ndimage.label(labels[box] == value, np.ones((3, 3)))[0])
-        if (part_areas >= crumbs * area).sum() > 1:
-            scattered.append(int(value))
+        whole = part_areas >= crumbs * min(area, 2 * part_areas.max())
+        if whole.sum() > 1:
+            scattered[int(value)] = int(whole.sum())
     return scattered
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from napari_cupre.data.rle import RLE, encode_labels, runs
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, reason_of
 from napari_cupre.io.files import image_stem
 
 
@@ -87,7 +87,9 @@ def read_document(given: Any) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as COCO JSON ({error}); check the file.") from error
+        raise InputError(
+            f"{path} cannot be read as COCO JSON ({reason_of(error)}); check the file."
+        ) from error
 
 
 def _entries(document: dict[str, Any], key: str, needed: Sequence[str]) -> list[dict[str, Any]]:

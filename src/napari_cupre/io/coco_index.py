@@ -157,18 +157,18 @@ class CocoIndex:
         classes: dict[int, int] = {}
         boxes = 0
         order = first + np.argsort(self._area[first:last], kind="stable")
-        with self.path.open("rb") as stream:
-            for row in order:
-                stream.seek(self._start[row])
-                annotation = json.loads(stream.read(self._end[row] - self._start[row]))
-                rle = outline_of(annotation, *shape, box=bool(self._unknown[row]))
-                if self._unknown[row]:
-                    blanks.append(rle)
-                    boxes += not tidy(annotation.get("segmentation"))
-                else:
-                    masks.append(rle)
-                    classes[len(masks)] = int(self._category[row])
         try:
+            with self.path.open("rb") as stream:
+                for row in order:
+                    stream.seek(self._start[row])
+                    annotation = json.loads(stream.read(self._end[row] - self._start[row]))
+                    rle = outline_of(annotation, *shape, box=bool(self._unknown[row]))
+                    if self._unknown[row]:
+                        blanks.append(rle)
+                        boxes += not tidy(annotation.get("segmentation"))
+                    else:
+                        masks.append(rle)
+                        classes[len(masks)] = int(self._category[row])
             labels = paint(masks, shape)
             known = (paint(blanks, shape) == 0) | (labels > 0) if blanks else np.ones(shape, bool)
         except InputError as error:
@@ -191,7 +191,12 @@ class CocoIndex:
             try:
                 image = CocoImage(_text(entry["file_name"]), int(entry["height"]), int(entry["width"]))
                 file, identity = parts_of(image.file_name), _identity(entry["id"])
-                if min(image[1:]) < 1 or image.height * image.width > LARGEST_IMAGE or not file:
+                if (
+                    not isinstance(entry["file_name"], str)
+                    or min(image[1:]) < 1
+                    or image.height * image.width > LARGEST_IMAGE
+                    or not file
+                ):
                     raise ValueError
             except (KeyError, TypeError, ValueError, OverflowError):
                 self.problems[_BAD_IMAGE] += 1

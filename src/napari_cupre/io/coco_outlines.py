@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from napari_cupre.data.rle import RLE
+from napari_cupre.data.rle import RLE, encode_labels, paint
 
 
 class Problem(NamedTuple):
@@ -82,7 +82,13 @@ def area_of(annotation: dict[str, Any]) -> float:
 
 
 def outline_of(annotation: dict[str, Any], height: int, width: int, *, box: bool) -> RLE:
-    """The mask of an annotation, or of its box if that is all it has and `box` allows it."""
+    """The mask of an annotation, or of its box if that is all it has and `box` allows it.
+
+    Raises
+    ------
+    InputError
+        If one of several run-length masks is corrupt.
+    """
     segmentation = tidy(annotation.get("segmentation"))
     masks = [part for part in segmentation if isinstance(part, dict)]
     polygons = _polygons(segmentation)
@@ -93,11 +99,13 @@ def outline_of(annotation: dict[str, Any], height: int, width: int, *, box: bool
     # Far-off corners would make pycocotools trace, and hold, the whole way there.
     reach = 2 * max(height, width)
     clipped = [np.clip(polygon, -reach, reach).tolist() for polygon in polygons]
-    compressed = coco_mask.frPyObjects(clipped, height, width) if clipped else []
-    for mask in masks:
-        listed = isinstance(mask["counts"], list)
-        compressed.append(coco_mask.frPyObjects(mask, height, width) if listed else mask)
-    return coco_mask.merge(compressed)
+    drawn = [coco_mask.merge(coco_mask.frPyObjects(clipped, height, width))] if clipped else []
+    if not masks:
+        return drawn[0]
+    # Not merged by pycocotools, which does not survive corrupt run lengths.
+    together = paint([*masks, *drawn], (height, width)) > 0
+    _, rles = encode_labels(together.astype(np.int32))
+    return rles[0] if rles else {"size": [height, width], "counts": [height * width]}
 
 
 def _size(mask: dict[str, Any]) -> list[int]:

@@ -23,28 +23,20 @@ TIFF_SUFFIXES = (
 ZARR_SUFFIX = ".zarr"
 IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ZARR_SUFFIX)
 
+_LABEL_WORDS = ("masks", "mask", "labels", "label", "seg")
 LABEL_ENDINGS = (
-    *("_cp_masks", "_cp_mask", "_masks", "_mask", "_labels", "_label", "_seg", "_segmentation"),
-    *(
-        "_instances",
-        "_gt",
-        "-masks",
-        "-mask",
-        "-labels",
-        "-label",
-        "-seg",
-        ".mask",
-        ".masks",
-        ".label",
-        ".labels",
-    ),
+    *("_cp_masks", "_cp_mask", "_segmentation", "_instances", "_gt"),
+    *(f"{mark}{word}" for mark in "_-." for word in _LABEL_WORDS),
 )
 """What label files append to the stem of their image."""
 
 _LONGEST_NAME = 255
 """Bytes in the name of a file, on about every disk."""
 
-_JUNK = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx"}
+_JUNK = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"),
+    *("$recycle.bin", "system volume information", "lost+found"),
+}
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
@@ -110,7 +102,7 @@ def is_junk(path: Path) -> bool:
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr hierarchy, which counts as one image."""
-    return path.is_dir() and (
+    return os.path.isdir(path) and (
         path.suffix.lower() == ZARR_SUFFIX or any((path / mark).exists() for mark in _ZARR_MARKS)
     )
 
@@ -202,7 +194,7 @@ def list_images(
 
 def _expand(path: Path, subfolders: bool) -> list[Path]:
     """Images behind one path, folder or glob."""
-    if path.is_dir() and not is_zarr(path):
+    if os.path.isdir(path) and not is_zarr(path):
         images = list(walk(path) if subfolders else filter(is_image_file, path.iterdir()))
         if not images:
             raise InputError(

@@ -134,7 +134,7 @@ def ome_images(xml: str) -> tuple[list[OmeImage], str | None]:
     root = _parsed(xml)
     if root is None:
         return [], None
-    images = []
+    images: list[OmeImage] = []
     for element in root:
         if not element.tag.endswith("}Image"):
             continue

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from napari_cupre.errors import EnvironmentFault, unwritable
-from napari_cupre.io.files import is_of_another_file
+from napari_cupre.errors import EnvironmentFault, reason_of, unwritable
+from napari_cupre.io.files import check_name, is_of_another_file
 
 RECORD = ".napari-cupre-written"
 """Name of the record in each folder of results."""
@@ -109,10 +109,13 @@ def owned_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
+    InputError
+        A name that is longer than disks allow.
     EnvironmentFault
         Full or read-only disk, no permission.
     """
     target = Path(path)
+    check_name(target)
     staged = target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -174,9 +177,11 @@ class _Inputs:
         self._names: dict[str, str] = {}
         self._files: dict[tuple[int, int], str] = {}
         for image in images:
-            self._names[_absolute(image)] = os.fspath(image)
-            if (file := _file(image)) is not None:
-                self._files[file] = os.fspath(image)
+            real = _on_disk(image)
+            for path in {os.fspath(image), real}:
+                self._names[_absolute(path)] = path
+            if (file := _file(real)) is not None:
+                self._files[file] = real
 
     def image(self, path: Path) -> str | None:
         """The image at a path."""
@@ -236,7 +241,7 @@ def _reason(path: Path, inputs: _Inputs, written: _Records, overwrite: bool) -> 
     try:
         unchanged = _digest(path) in digests
     except OSError as error:
-        return f'"{path}" is there already and cannot be read ({error.strerror or error})'
+        return f'"{path}" is there already and cannot be read ({reason_of(error)})'
     return None if unchanged else f'"{path}" was changed after napari-cupre wrote it'
 
 
@@ -257,6 +262,13 @@ def _add(digest: hashlib.blake2b, path: Path) -> None:
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
+
+
+def _on_disk(image: str | os.PathLike[str]) -> str:
+    """The file that holds an image, which may be one scene of it ("a.ome.tif/well1")."""
+    holder = next((folder for folder in Path(image).parents if os.path.lexists(folder)), None)
+    is_scene = not os.path.lexists(image) and holder is not None and holder.is_file()
+    return os.fspath(holder if is_scene and holder is not None else image)
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:

@@ -85,7 +85,8 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
     cores = {
         (path.parent, key) for path in images if label_core(path) is None for _, key in _image_keys(path)
     }
-    kept, labels = [], []
+    kept: list[Path] = []
+    labels: list[Path] = []
     for path in images:
         core = label_core(path)
         is_label = core is not None and (path.parent, core) in cores and path not in named

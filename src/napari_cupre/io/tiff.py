@@ -86,7 +86,7 @@ def open_tiff(path: Path, *, alone: bool = False) -> Iterator[OpenTiff]:
     with tifffile.TiffFile(path) as first:
         text = first.pages.first.tags.valueof("ImageDescription", "")
         refuse_entities(text, path)
-        document, no_metadata = document_of(path, first.ome_metadata) if _has_ome(first) else (None, "")
+        document, no_metadata = document_of(path, first.ome_metadata or "") if _has_ome(first) else (None, "")
         if document is None and not alone:
             yield _opened(path, first, no_metadata)
             return

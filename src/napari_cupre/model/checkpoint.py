@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from napari_cupre.errors import InputError, ModelFileError
+from napari_cupre.errors import InputError, ModelFileError, reason_of
 from napari_cupre.io.files import atomic_write
 from napari_cupre.model.config import ModelConfig, preset
 from napari_cupre.model.device import choose_device
@@ -244,7 +244,7 @@ def _metadata(path: Path) -> dict[str, str]:
             raise ValueError("no metadata")
     except (ValueError, struct.error, AttributeError, OSError) as error:
         raise ModelFileError(
-            f"{path} is not a complete safetensors file ({error}): copy or download it again."
+            f"{path} is not a complete safetensors file ({reason_of(error)}): copy or download it again."
         ) from error
     return metadata
 

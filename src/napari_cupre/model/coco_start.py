@@ -11,7 +11,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.errors import EnvironmentFault, InputError, reason_of
 from napari_cupre.model.network import CellRCNN
 
 PRESET = "resnet50"
@@ -39,7 +39,7 @@ def load_coco(network: CellRCNN) -> None:
         tensors = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise EnvironmentFault(
-            f"The COCO weights could not be fetched from {weights.url} ({error}): "
+            f"The COCO weights could not be fetched from {weights.url} ({reason_of(error)}): "
             "connect to the network once."
         ) from error
     convert_coco(tensors, network, list(weights.meta["categories"]))

@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Generator, Sequence
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, unwritable
 from napari_cupre.events import Event, Finished, Notice, Progress
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.files import real_file
+from napari_cupre.io.ownership import may_write, owned_write
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.prediction.detector import Detector
-from napari_cupre.prediction.labelstore import LabelStore, cells_table, read_notes
+from napari_cupre.prediction.labelstore import LabelStore, cells_table, keep_copy, read_notes, restore_copy
 from napari_cupre.prediction.ledger import Ledger
 from napari_cupre.prediction.link import Links
 from napari_cupre.prediction.plane import Choice, Plan, check_score, choose, plan_plane, run_tiles
@@ -62,6 +64,7 @@ def predict_big(
     out: Path,
     options: PredictOptions | None = None,
     should_stop: Callable[[], bool] | None = None,
+    overwrite: bool = False,
 ) -> Generator[Event, None, BigResult]:
     """Find every cell of an image of any size, with memory for a few tiles.
 
@@ -77,6 +80,7 @@ def predict_big(
     options : see `PredictOptions`. Planes are linked once all are predicted, also where parts could not be
         read; a later run that can read them parts the planes, fills them in, and links anew.
     should_stop : asked after every tile.
+    overwrite : replace what another model, other options or another state of the image gave.
 
     Yields
     ------
@@ -99,34 +103,99 @@ def predict_big(
     settings = _settings(detector.model, image, options)
     origin = _origin(settings, image, options.links(image.result_axes))
     trained = detector.model.info.diameter if options.diameter is None else None
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if overwrite and _is_of_another_job(out, origin):
+        forget(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(out.parent, error) from error
     store = LabelStore(out, image)
+    if store.complete and not _size(ledger_path(out)):
+        done = yield from _finished_before(store, origin, image)
+        yield _finished(done, trained, image.lacks)
+        return done
     table = cells_table(out)
-    notes = read_notes(out)
-    if store.complete and table.exists() and not ledger_path(out).exists():
-        if notes.get("origin") != origin:
-            raise InputError(
-                f'"{out}" is the result of another model, other options or another state of the image: '
-                "delete it to predict it anew."
-            )
-        result = BigResult(out, table, notes["cells"], not image.lacks, notes["diameter"])
-        yield _finished(result, trained, image.lacks)
-        return result
+    if (reason := may_write(table, overwrite=overwrite)) is not None:
+        raise InputError(f"{reason}: move it or choose another folder.")
     ledger = Ledger(ledger_path(out), settings)
     try:
+        store, ledger = yield from _fitting(store, ledger, image, settings)
         job = _Job(detector, image, options, store, ledger, should_stop or (lambda: False))
         yield from job.events()
         complete = job.complete and not image.lacks
         count = _write_table(table, ledger, list(image.plane_indices()), detector.model.info.classes)
         result = BigResult(out, table, count, complete, job.diameter)
         if job.complete:
-            store.finish({"cells": result.count, "diameter": result.diameter, "origin": origin})
+            keep_copy(table)
+            notes = {"cells": result.count, "diameter": result.diameter, "origin": origin}
+            store.finish(notes | {"parts": store.parts()})
     finally:
         ledger.close()
     if job.complete:
-        ledger_path(out).unlink()
+        ledger_path(out).unlink(missing_ok=True)
     yield _finished(result, trained, image.lacks)
     return result
+
+
+def _is_of_another_job(out: Path, origin: str) -> bool:
+    """Whether labels of ours are there that another model, or an earlier state of the image, gave."""
+    notes = read_notes(out)
+    return bool(notes) and (notes.get("origin") != origin or not notes.get("complete"))
+
+
+def _finished_before(store: LabelStore, origin: str, image: CellImage) -> Generator[Event, None, BigResult]:
+    """A result that is there already; its table is restored where it is gone.
+
+    Raises
+    ------
+    InputError
+        If it is the result of something else, or parts of it are lost.
+    """
+    out, table, notes = store.path, cells_table(store.path), read_notes(store.path)
+    if notes.get("origin") != origin:
+        raise InputError(
+            f'"{out}" is the result of another model, other options or another state of the image: '
+            "delete it to predict it anew, or choose another folder."
+        )
+    if not {"cells", "diameter"} <= notes.keys() or store.parts() < notes.get("parts", 0):
+        raise InputError(f'Parts of "{out}" are gone: delete it to predict it anew.')
+    if not table.exists():
+        if not restore_copy(table):
+            raise InputError(f'"{table}" is gone: delete "{out}", too, to predict it anew.')
+        yield Notice(f'"{table}" was gone and is written again.')
+    return BigResult(out, table, notes["cells"], not image.lacks, notes["diameter"])
+
+
+def _fitting(
+    store: LabelStore, ledger: Ledger, image: CellImage, settings: dict[str, Any]
+) -> Generator[Event, None, tuple[LabelStore, Ledger]]:
+    """Store and ledger of an unfinished job; both begin anew where one of them is gone."""
+    if store.is_new == ledger.is_new:
+        return store, ledger
+    gone = store.path if store.is_new else ledger.path
+    yield Notice(f'"{gone}" is gone: {image.name} is predicted from the beginning.')
+    ledger.close()
+    forget(store.path)
+    return LabelStore(store.path, image), Ledger(ledger.path, settings)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def forget(out: Path) -> None:
+    """Delete labels of ours and what says how far they are.
+
+    Raises
+    ------
+    EnvironmentFault
+        If they cannot be deleted.
+    """
+    try:
+        ledger_path(out).unlink(missing_ok=True)
+        shutil.rmtree(out)
+    except OSError as error:
+        raise unwritable(out, error) from error
 
 
 class _Job:
@@ -170,7 +239,7 @@ class _Job:
         if done:
             yield Notice(f"{done} of {total} tiles are done already; going on from there.")
         for number, index in enumerate(indices):
-            for event in self._plane(number, index, plan):
+            for event in self._checked(self._plane(number, index, plan), done > 0):
                 done += isinstance(event, TilePainted)
                 yield event
                 yield Progress(done, total, self._image.name)
@@ -180,6 +249,17 @@ class _Job:
         if any(asked):
             self.complete = yield from linker.link(asked)
         self.complete = self.complete and not self._ledger.faults()
+
+    def _checked(self, events: Iterator[Event], continues: bool) -> Iterator[Event]:
+        """Events of a plane; labels that the ledger does not know are the work of somebody else."""
+        try:
+            yield from events
+        except IndexError as error:
+            if not continues:
+                raise
+            raise InputError(
+                f'"{self._ledger.path}" does not fit the labels beside it: delete it to start the image anew.'
+            ) from error
 
     def _plane(self, number: int, index: PlaneIndex, plan: Plan) -> Generator[Event, None, None]:
         canvas = self._store.plane(index)
@@ -255,8 +335,8 @@ def _settings(model: Model, image: CellImage, options: PredictOptions) -> dict[s
 def _origin(settings: dict[str, Any], image: CellImage, links: Links) -> str:
     """What a finished result is the result of, as a short text: the settings and the state of the file."""
     state: list[Any] = [settings, image.lacks, *([links] if any(links) else [])]
-    if image.path is not None and image.path.exists():
-        stat = image.path.stat()
+    if image.path is not None and (file := real_file(image.path)).exists():
+        stat = file.stat()
         state += [stat.st_size, stat.st_mtime_ns]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -268,7 +348,7 @@ def _write_table(path: Path, ledger: Ledger, indices: list[PlaneIndex], names: S
     """
     axes = list(indices[0])
     count = 0
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with owned_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*axes, "label", "x1", "y1", "x2", "y2", "score", "class"])
         for plane, label, *numbers, kind in lasting_cells(ledger, len(indices)):

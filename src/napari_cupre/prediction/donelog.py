@@ -114,11 +114,13 @@ def _is_entry(entry: Any) -> bool:
 
 def _state(path: str) -> list[int]:
     """Size and time of change of a file; of a Zarr folder, of its metadata."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return []
-    return [stat.st_size, stat.st_mtime_ns]
+    for place in (Path(path), *Path(path).parents[:3]):  # the file itself, or the one that a scene lies in
+        try:
+            stat = place.stat()
+        except OSError:
+            continue
+        return [stat.st_size, stat.st_mtime_ns]
+    return []
 
 
 def _fingerprint(job: FileJob) -> str:

@@ -53,13 +53,9 @@ def drawn(
     grids: Grids,
     row: int,
     shape: tuple[int, int],
-    point: np.ndarray | None,
-    box: np.ndarray | None = None,
+    point: np.ndarray | None = None,
 ) -> Outline:
-    """One mask in image px: its one piece that holds the point (y, x), or the largest, with holes filled.
-
-    `box` is that of an empty mask.
-    """
+    """One mask in image px: its one piece that holds the point (y, x), or the largest, with holes filled."""
     left, top, right, bottom = pixel_ranges(grids.boxes[row], shape)[0].tolist()
     mask = np.zeros((bottom - top, right - left), dtype=bool)
     for part in foreground(grids.boxes, grids.probabilities, shape, np.array([row])):
@@ -69,7 +65,7 @@ def drawn(
     pieces, count = ndimage.label(mask)
     score, kind = float(grids.scores[row]), int(grids.kinds[row])
     if count == 0:
-        return _empty(box, point, score, kind)
+        return Outline((left, top, right, bottom), mask, score, kind)
     if count > 1:
         mask = pieces == _chosen(pieces, point, (top, left))
     (rows, columns) = ndimage.find_objects(mask.astype(np.uint8))[0]
@@ -86,15 +82,15 @@ def _chosen(pieces: np.ndarray, point: np.ndarray | None, corner: tuple[int, int
     return int(np.bincount(pieces.ravel())[1:].argmax()) + 1
 
 
-def _empty(box: np.ndarray | None, point: np.ndarray | None, score: float, kind: int) -> Outline:
-    """No pixel of the box, or at the point."""
-    if box is None:
-        y, x = np.zeros(2) if point is None else point
-        box = np.array([x, y, x, y])
-    x0, y0 = np.floor(box[:2]).astype(int).tolist()
-    x1, y1 = np.ceil(box[2:]).astype(int).tolist()
-    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
-    return Outline((x0, y0, x1, y1), np.zeros((y1 - y0, x1 - x0), dtype=bool), score, kind)
+def nothing_at(point: np.ndarray) -> Outline:
+    """The answer to a click (y, x) that no cell holds: one pixel that is in no mask."""
+    y, x = np.floor(point).astype(int).tolist()
+    return Outline((x, y, x + 1, y + 1), np.zeros((1, 1), dtype=bool), 0.0, 1)
+
+
+def is_large(shape: tuple[int, int]) -> bool:
+    """Whether the labels of a plane (Y, X) are painted only where they are read."""
+    return shape[0] * shape[1] > BIG_PIXELS
 
 
 def as_instances(outlines: Sequence[Outline], shape: tuple[int, int], diameter: float) -> Instances:
@@ -110,7 +106,7 @@ def as_instances(outlines: Sequence[Outline], shape: tuple[int, int], diameter: 
     scores = np.array([outline.score for outline in outlines], dtype=np.float32)
     masks = BoxMasks([outline.mask for outline in outlines], boxes[:, :2].tolist(), shape)
     labels: Any
-    if shape[0] * shape[1] > BIG_PIXELS:
+    if is_large(shape):
         labels = _painted_lazily(boxes, scores, masks)
     else:
         labels = np.zeros(shape, dtype=np.int32)

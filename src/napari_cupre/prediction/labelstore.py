@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import errno
+import gzip
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.errors import EnvironmentFault, InputError, system_reason, unwritable
+from napari_cupre.io.files import atomic_write
+from napari_cupre.io.ownership import owned_write
+
+if TYPE_CHECKING:  # half a second that a window which only opens must not pay
+    import zarr
 
 CHUNK = 512
 """Side of a stored chunk, px."""
@@ -43,7 +49,8 @@ class LabelStore:
         self.path = path
         self._axes = image.result_axes
         try:
-            if path.exists():
+            self.is_new = not path.exists()
+            if not self.is_new:
                 self._group = self._reopen(image)
             else:
                 self._group = self._create(image)
@@ -52,6 +59,8 @@ class LabelStore:
         self.levels: list[Any] = [self._group[name] for name in _level_names(image.result_shape)]
 
     def _create(self, image: CellImage) -> Any:
+        import zarr
+
         group = zarr.create_group(self.path, zarr_format=2)
         *leading, rows, columns = image.result_shape
         names = _level_names(image.result_shape)
@@ -61,11 +70,14 @@ class LabelStore:
         return group
 
     def _reopen(self, image: CellImage) -> Any:
+        import zarr
+
         try:
             group: Any = zarr.open_group(self.path, mode="r+", zarr_format=2)
             levels = [group[name] for name in _level_names(image.result_shape)]
-            ours = _MARK in group.attrs and levels[0].shape == image.result_shape
-        except (KeyError, ValueError, FileNotFoundError):
+            mark: Any = group.attrs[_MARK]
+            ours = isinstance(mark["complete"], bool) and levels[0].shape == image.result_shape
+        except (KeyError, ValueError, TypeError, AttributeError, FileNotFoundError, NotADirectoryError):
             ours = False
         if not ours:
             raise InputError(
@@ -77,6 +89,10 @@ class LabelStore:
     def complete(self) -> bool:
         """Whether the prediction that fills it has ended."""
         return bool(self._group.attrs[_MARK]["complete"])
+
+    def parts(self) -> int:
+        """Number of files that hold labels; blocks without a cell have none."""
+        return sum(1 for level in self.levels for _ in _files(self.path / level.basename))
 
     def plane(self, index: PlaneIndex) -> StoredPlane:
         """One plane to be read and written by region."""
@@ -90,11 +106,9 @@ class LabelStore:
             raise self._fault(error) from error
 
     def _fault(self, error: OSError) -> EnvironmentFault:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full" if full else (error.strerror or str(error))
         return EnvironmentFault(
-            f'"{self.path}" could not be written ({reason}): mend that, then run the same again; '
-            "it continues where it was."
+            f'"{self.path}" could not be written, {system_reason(error)}; then run the same again: it '
+            "continues where it was."
         )
 
 
@@ -103,14 +117,45 @@ def cells_table(path: Path) -> Path:
     return path.with_name(f"{path.stem}_cells.csv")
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """The chunks of a level."""
+    return (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def keep_copy(table: Path) -> None:
+    """Keep a hidden copy of the table beside it: what it says of the cells is nowhere else."""
+    try:
+        with atomic_write(_copy_of(table)) as temporary:
+            temporary.write_bytes(gzip.compress(table.read_bytes(), 5))
+    except OSError as error:
+        raise unwritable(_copy_of(table), error) from error
+
+
+def restore_copy(table: Path) -> bool:
+    """Write the table again from its copy; False where there is none that can be read."""
+    try:
+        content = gzip.decompress(_copy_of(table).read_bytes())
+    except (OSError, EOFError, zlib.error):
+        return False
+    with owned_write(table) as temporary:
+        temporary.write_bytes(content)
+    return True
+
+
+def _copy_of(table: Path) -> Path:
+    return table.with_name(f".{table.name}.gz")
+
+
 def read_notes(path: Path) -> dict[str, Any]:
     """What was noted of the labels at `path`: "complete", and once they are "cells" and "diameter"; nothing
     where there are none of ours.
     """
+    import zarr
+
     try:
         attributes: Any = zarr.open_group(path, mode="r", zarr_format=2).attrs.asdict()
         return dict(attributes[_MARK])
-    except (KeyError, ValueError, FileNotFoundError):
+    except (KeyError, ValueError, TypeError, AttributeError, OSError):
         return {}
 
 

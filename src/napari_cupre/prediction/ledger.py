@@ -49,6 +49,10 @@ class Ledger:
     ------
     InputError
         If the file belongs to a job with other settings, or is damaged.
+
+    Attributes
+    ----------
+    is_new : whether nothing was entered before.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
@@ -60,15 +64,17 @@ class Ledger:
         except sqlite3.OperationalError as error:
             raise EnvironmentFault(f'"{path}" cannot be written ({error}): choose another folder.') from error
         except sqlite3.DatabaseError as error:
-            raise InputError(f'"{path}" is damaged ({error}): delete it to start this image anew.') from error
+            raise self._damaged() from error
 
     def _check(self, settings: dict[str, Any]) -> None:
-        found = self._base.execute("SELECT document FROM settings").fetchone()
+        found = self._first("SELECT document FROM settings")
+        self.is_new = found is None
         if found is None:
             with self._base:
                 self._base.execute("INSERT INTO settings VALUES (?)", (json.dumps(settings),))
             return
-        before = json.loads(found[0])
+        with self._reading():
+            before = dict(json.loads(found[0]))
         now = json.loads(json.dumps(settings))
         other = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         if other:
@@ -83,9 +89,10 @@ class Ledger:
 
     def choice(self, choose: Callable[[], Choice]) -> Choice:
         """The diameter by which the tiles are planned, and the score: chosen once, then kept."""
-        found = self._base.execute("SELECT diameter, score FROM choice").fetchone()
+        found = self._first("SELECT diameter, score FROM choice")
         if found is not None:
-            return Choice(*found)
+            with self._reading():
+                return Choice(float(found[0]), float(found[1]))
         choice = choose()
         with self._writing():
             self._base.execute("INSERT INTO choice VALUES (?, ?)", (choice.diameter, choice.score))
@@ -94,13 +101,16 @@ class Ledger:
     def done(self, plane: int) -> set[int]:
         """Indices of the tiles that are painted."""
         query = "SELECT tile FROM tiles WHERE plane = ? AND fault IS NULL"
-        return {tile for (tile,) in self._base.execute(query, (plane,))}
+        return {tile for (tile,) in self._each(query, plane)}
 
     def records(self, plane: int) -> np.ndarray:
         """The stitcher's records of a plane (see `stitch.RECORD`)."""
-        query = "SELECT x1, y1, x2, y2, score, kind, tile, cut, alive FROM cells WHERE plane = ? ORDER BY row"
-        rows = [(row[:4], *row[4:]) for row in self._base.execute(query, (plane,))]
-        return np.array(rows, dtype=RECORD)
+        columns = "row, x1, y1, x2, y2, score, kind, tile, cut, alive"
+        found = list(self._each(f"SELECT {columns} FROM cells WHERE plane = ? ORDER BY row", plane))
+        with self._reading():
+            if [row[0] for row in found] != list(range(len(found))):
+                raise ValueError("cells are missing")
+            return np.array([(row[1:5], *row[5:]) for row in found], dtype=RECORD)
 
     def keep(self, plane: int, patch: Patch) -> None:
         """Remember what a patch is about to replace."""
@@ -127,16 +137,17 @@ class Ledger:
     def faults(self) -> list[str]:
         """What was wrong with tiles that could not be read."""
         query = "SELECT fault FROM tiles WHERE fault IS NOT NULL ORDER BY plane, tile"
-        return [fault for (fault,) in self._base.execute(query)]
+        return [str(fault) for (fault,) in self._each(query)]
 
     def undone(self) -> tuple[int, Region, np.ndarray] | None:
         """Plane, region and labels to put back, where a tile was interrupted while it was written."""
-        found = self._base.execute("SELECT * FROM undo").fetchone()
+        found = self._first("SELECT * FROM undo")
         if found is None:
             return None
-        plane, *corners, blob = found
-        region = Region(*corners)
-        return plane, region, np.frombuffer(zlib.decompress(blob), dtype="<i4").reshape(region.shape)
+        with self._reading():
+            plane, *corners, blob = found
+            region = Region(*corners)
+            return plane, region, np.frombuffer(zlib.decompress(blob), dtype="<i4").reshape(region.shape)
 
     def forget_undo(self) -> None:
         """What was to be put back is."""
@@ -148,14 +159,14 @@ class Ledger:
         query = (
             "SELECT plane, row + 1, x1, y1, x2, y2, score, kind FROM cells WHERE alive ORDER BY plane, row"
         )
-        yield from self._base.execute(query)
+        yield from self._each(query)
 
     def count(self) -> int:
-        return int(self._base.execute("SELECT COUNT(*) FROM cells WHERE alive").fetchone()[0])
+        return len(list(self._each("SELECT row FROM cells WHERE alive")))
 
     def linking(self) -> Links | None:
         """Along which axes the planes are being linked; None while they are not."""
-        found = self._base.execute("SELECT z, t FROM linking").fetchone()
+        found = self._first("SELECT z, t FROM linking")
         return None if found is None else Links(bool(found[0]), bool(found[1]))
 
     def begin_linking(self, links: Links, tables: Sequence[np.ndarray]) -> None:
@@ -167,13 +178,15 @@ class Ledger:
 
     def link_table(self, plane: int) -> np.ndarray:
         """int32, the lasting label of every label of a plane; 0 where it has no px."""
-        (blob,) = self._base.execute("SELECT ids FROM links WHERE plane = ?", (plane,)).fetchone()
-        return np.frombuffer(zlib.decompress(blob), dtype="<i4").astype(np.int32)
+        found = self._first("SELECT ids FROM links WHERE plane = ?", plane)
+        with self._reading():
+            (blob,) = found or ()
+            return np.frombuffer(zlib.decompress(blob), dtype="<i4").astype(np.int32)
 
     def linked(self, plane: int) -> set[int]:
         """Blocks of a plane that hold lasting labels."""
         query = "SELECT block FROM linked WHERE plane = ?"
-        return {block for (block,) in self._base.execute(query, (plane,))}
+        return {block for (block,) in self._each(query, plane)}
 
     def enter_linked(self, plane: int, block: int, linked: bool) -> None:
         """Enter that a block is rewritten, to lasting labels or back."""
@@ -190,6 +203,27 @@ class Ledger:
             for table in ("linking", "links", "linked"):
                 self._base.execute(f"DELETE FROM {table}")
 
+    def _each(self, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
+        """The rows that a query finds."""
+        try:
+            yield from self._base.execute(query, values)
+        except sqlite3.DatabaseError as error:
+            raise self._damaged() from error
+
+    def _first(self, query: str, *values: int) -> tuple[Any, ...] | None:
+        return next(self._each(query, *values), None)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What was written here makes sense, unless somebody changed it."""
+        try:
+            yield
+        except (ValueError, TypeError, IndexError, zlib.error) as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> InputError:
+        return InputError(f'"{self.path}" is damaged: delete it to start this image anew.')
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """One transaction."""
@@ -201,6 +235,8 @@ class Ledger:
                 f'"{self.path}" could not be written ({error}): free some space, then run the same again; '
                 "it continues where it was."
             ) from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged() from error
 
 
 def _cells(plane: int, rows: np.ndarray, records: np.ndarray) -> Iterable[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import CupreError, EnvironmentFault, InputError
+from napari_cupre.errors import CupreError, EnvironmentFault, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.io.files import image_stem
 from napari_cupre.io.images import read_image
@@ -19,6 +20,7 @@ from napari_cupre.io.ownership import reason_against
 from napari_cupre.io.writers import choose_formats, write
 from napari_cupre.io.writers.cells import collect
 from napari_cupre.io.writers.coco_writer import coco_records
+from napari_cupre.model.device import is_out_of_memory
 from napari_cupre.model.zoo import find_model, open_model
 from napari_cupre.prediction.big import ledger_path, predict_big
 from napari_cupre.prediction.detector import Detector
@@ -108,15 +110,35 @@ def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]
         one = _big if is_big(image) else _small
         outcome = yield from one(job, detector, image)
     except CupreError as error:
-        return FileOutcome(path, fault=_named(str(error), path), fatal=isinstance(error, EnvironmentFault))
-    except MemoryError:
-        return FileOutcome(path, fault=f'"{path}" does not fit into memory: save it as OME-Zarr.')
-    except Exception as error:
-        # One file must not end a run of thousands, whatever it makes of our code.
-        return FileOutcome(
-            path, fault=f'"{path}" failed ({type(error).__name__}: {error}): please report it.'
-        )
+        return FileOutcome(path, fault=_named(str(error), path), fatal=_meets_all(error))
+    except (Exception, SystemExit) as error:
+        # One file must not end a run of thousands, whatever it makes of our code or of a library.
+        return FileOutcome(path, fault=_in_words(error, path))
     return FileOutcome(**outcome, path=path, seconds=time.perf_counter() - start)
+
+
+def _meets_all(error: CupreError) -> bool:
+    """Whether an error will meet every other file too: a full disk does, a name that is too long does not."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    return isinstance(error, EnvironmentFault) and (cause is None or cause.errno in _FATAL)
+
+
+_FATAL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def _in_words(error: BaseException, path: str) -> str:
+    """Why a file failed, for what nobody expected."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f'"{error.filename or path}" could not be used: {system_reason(error)}.'
+    try:
+        if isinstance(error, MemoryError) or is_out_of_memory(error):
+            return f'"{path}" does not fit into memory: save it as OME-Zarr, or use fewer workers.'
+        reason = f"{type(error).__name__}: {error}"
+    except Exception:  # an error that cannot even be printed
+        reason = type(error).__name__
+    return f'"{path}" failed ({reason}): this looks like a bug in napari-cupre, please report it.'
 
 
 def ready_detector(model: str, device: str, seed: int) -> Detector:
@@ -191,7 +213,9 @@ def _big(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progre
     """An image that goes to an OME-Zarr tile by tile."""
     out = big_output(job, str(image.path or image.name))
     notices = [f"{image.name} is large: its labels are written as OME-Zarr."]
-    result = yield from _heard(predict_big(detector, image, out, job.options), image, notices)
+    result = yield from _heard(
+        predict_big(detector, image, out, job.options, overwrite=job.overwrite), image, notices
+    )
     outputs = (str(out), str(result.table)) if not ledger_path(out).exists() else ()
     return {
         "cells": result.count,

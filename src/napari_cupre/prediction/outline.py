@@ -13,7 +13,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.paint import THRESHOLD
 from napari_cupre.prediction.detector import Detector
-from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn
+from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn, nothing_at
 from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, Scale, Window
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.plane import choose
@@ -26,6 +26,12 @@ CLICK_SIZES = 2.0 ** np.arange(-1.5, 1.75, 0.5)
 
 REFINED = 2
 """How many times the box head mends them."""
+
+AGREED, MOST_GROWN = 0.95, 0.2
+"""A box whose IoU with what the box head makes of it is below the first is looked at with sides longer by as
+much as is missing, up to the second. Measured on nuclei outside the test parts, with prompts learnt for 80
+steps: mean IoU .84 / .82 for exact boxes and boxes 10 % off in fluorescence, .81 / .78 in histology; the
+boxes as they are give .85 / .77 and .82 / .74, what the box head makes of them .83 / .80 and .77 / .76."""
 
 SURE, UNSURE = 0.7, 0.3
 """A mask whose area hardly depends on whether its pixels need the one or the other probability is settled."""
@@ -89,6 +95,11 @@ class Outliner:
         self._maps = FeatureMaps(self._detector, self._read, self.shape, diameter, memory)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the model's classes."""
+        return self._detector.model.info.classes
+
+    @property
     def diameter(self) -> float:
         """Of the cells in image px: as given, the model's, or as seen in the image when first asked for."""
         if self._diameter is None:
@@ -143,7 +154,7 @@ class Outliner:
         for window, rows in self._by_window(given, sizes):
             grids = self._in_boxes(window, given[rows])
             for place, row in enumerate(rows):
-                outlines[row] = drawn(grids, place, self.shape, None, given[row])
+                outlines[row] = drawn(grids, place, self.shape)
         return [each for each in outlines if each is not None]
 
     def points(self, points: Any) -> list[Outline]:
@@ -162,7 +173,11 @@ class Outliner:
         outlines: list[Outline | None] = [None] * len(given)
         for rows in self._chunks(given):
             for row, (grids, quality) in zip(rows, self._candidates(given[rows])):
-                outlines[row] = drawn(grids, int(quality.argmax()), self.shape, given[row])
+                best = int(quality.argmax())
+                is_found = bool(quality[best] > 0)
+                outlines[row] = (
+                    drawn(grids, best, self.shape, given[row]) if is_found else nothing_at(given[row])
+                )
         return [each for each in outlines if each is not None]
 
     def readings(self, point: Any) -> Readings:
@@ -176,8 +191,10 @@ class Outliner:
         given = check_points([point], self.shape)
         grids, quality = next(self._candidates(given))
         kept: list[int] = []
+        if not quality.any():
+            return Readings([nothing_at(given[0])], 0)
         for row in np.argsort(-quality, kind="stable").tolist():
-            is_likely = not kept or quality[row] > max(0.0, DOUBTFUL * quality[kept[0]])
+            is_likely = not kept or quality[row] > DOUBTFUL * quality[kept[0]]
             if is_likely and all(_iou(grids.boxes[row], grids.boxes[other]) < SAME for other in kept):
                 kept.append(row)
         likely = [drawn(grids, row, self.shape, given[0]) for row in kept]
@@ -208,10 +225,16 @@ class Outliner:
             yield from np.split(order, range(CLICKS_AT_ONCE, len(order), CLICKS_AT_ONCE))
 
     def _in_boxes(self, window: Window, boxes: np.ndarray) -> Grids:
+        """The masks in boxes as given, or in larger ones where the box head would draw another: a side that
+        cuts through the cell must not cut its outline."""
         given = window.inside(boxes)
-        _, scores, kinds = self._detector.mended(window.features, given)
-        masks = self._detector.outlined(window.features, given)
-        return Grids(boxes, masks, scores, kinds)
+        mended, scores, kinds = self._detector.mended(window.features, given)
+        agreed = np.array([_iou(*pair) for pair in zip(given, mended)])
+        growth = np.clip(AGREED - agreed, 0, MOST_GROWN)[:, None] / 2
+        sides = np.tile(given[:, 2:] - given[:, :2], (1, 2))
+        grown = given + growth * sides * np.array([-1, -1, 1, 1])
+        masks = self._detector.outlined(window.features, grown)
+        return Grids(window.outside(grown), masks, scores, kinds)
 
     def _candidates(self, points: np.ndarray) -> Iterator[tuple[Grids, np.ndarray]]:
         """For each point, what boxes of several sizes around it become, and how good a reading each is.

@@ -72,7 +72,7 @@ def _rows(values: Any, length: int, what: str, order: str) -> np.ndarray:
         )
     for row in np.flatnonzero(~np.isfinite(given).all(axis=1)):
         raise InputError(
-            f"{what.capitalize()} {row + 1} ({_numbers(given[row])}) is not all numbers: give {order}."
+            f"{what.capitalize()} {row + 1} ({_numbers(given[row])}) is not finite: give {order} in image px."
         )
     return given
 

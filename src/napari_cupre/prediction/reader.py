@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex, Stretch
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, reason_of
 from napari_cupre.prediction.tiles import Region
 
 WHOLE_PIXELS = 2048 * 2048
@@ -59,7 +59,7 @@ class PlaneReader:
             where = ", ".join(f"{axis}={position}" for axis, position in self._index.items())
             raise InputError(
                 f"{self._name} cannot be read in rows {region.y0}-{region.y1 - 1}, columns "
-                f"{region.x0}-{region.x1 - 1}{' at ' + where if where else ''} ({error}): "
+                f"{region.x0}-{region.x1 - 1}{' at ' + where if where else ''} ({reason_of(error)}): "
                 "the file seems damaged, copy it anew."
             ) from error
         return self._stretch(part)

@@ -15,7 +15,10 @@ from napari_cupre.events import Notice, Progress
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, iter_file, predict_file
 
 ATTEMPTS = 3
-"""A file whose process dies is tried so often before it counts as failed."""
+"""A file whose worker on a cluster dies is tried so often before it counts as failed."""
+
+ATTEMPTS_ALONE = 2
+"""And one whose process on this machine dies, with nothing else running."""
 
 SECONDS_TO_ANSWER = 10
 """How long a scheduler may take to answer."""
@@ -54,49 +57,84 @@ class Processes:
 
     def __call__(self, job: FileJob, paths: list[str]) -> News:
         waiting = list(reversed(paths))
-        attempts = dict.fromkeys(paths, 0)
-        while waiting:
-            # A process that dies (killed for memory) breaks its whole pool: make a new one.
-            yield from self._until_broken(job, waiting, attempts)
+        suspects: list[str] = []
+        while waiting or suspects:
+            yield from self._one_by_one(job, suspects)
+            suspects = yield from self._together(job, waiting)
 
-    def _until_broken(self, job: FileJob, waiting: list[str], attempts: dict[str, int]) -> Outcomes:
-        """Take files from the end of `waiting`; those that a broken pool leaves go back to it."""
-        threads = max(1, (os.cpu_count() or 1) // self.workers)
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(self.workers, context, _start_worker, (threads,))
+    def _together(self, job: FileJob, waiting: list[str]) -> Generator[FileOutcome, None, list[str]]:
+        """Take files from the end of `waiting`, several at a time.
+
+        A process that dies breaks its whole pool, and nobody can tell which file it was: returned are the
+        files that were in work, to be tried one by one.
+        """
         running: dict[Future[FileOutcome], str] = {}
+        pool = self._pool(self.workers)
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * self.workers:
                     future = pool.submit(predict_file, job, waiting[-1])
                     running[future] = waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    path = running.pop(future)
-                    try:
-                        outcome = future.result()
-                    except BrokenProcessPool:
-                        running[future] = path
-                        raise
-                    yield outcome
-        except BrokenProcessPool as error:
-            if not running:
-                raise EnvironmentFault(
-                    "The processes for the workers cannot be started: use one worker."
-                ) from error
-            yield from _tried_again(list(running.values()), waiting, attempts)
+                    if isinstance(future.exception(), BrokenProcessPool):
+                        return list(running.values())
+                    yield _outcome_of(future, running.pop(future))
+        except BrokenProcessPool:  # as the next file was handed out
+            return list(running.values())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+        return []
+
+    def _one_by_one(self, job: FileJob, paths: list[str]) -> Outcomes:
+        """Files in a process that has all the memory to itself, so that none fails another."""
+        pool: ProcessPoolExecutor | None = None
+        for path in paths:
+            for _ in range(ATTEMPTS_ALONE):
+                pool = pool or self._single()
+                future = pool.submit(predict_file, job, path)
+                wait([future])
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    yield _outcome_of(future, path)
+                    break
+                pool.shutdown()
+                pool = None
+            else:
+                yield FileOutcome(
+                    path,
+                    fault=f'"{path}" failed: its process died {ATTEMPTS_ALONE} times, perhaps for lack of '
+                    "memory though nothing else ran; save it as OME-Zarr.",
+                )
+        if pool is not None:
+            pool.shutdown()
+
+    def _single(self) -> ProcessPoolExecutor:
+        """A pool of one process, which has shown that it can start."""
+        pool = self._pool(1)
+        try:
+            pool.submit(abs, 0).result()
+        except BrokenProcessPool as error:
+            pool.shutdown()
+            raise EnvironmentFault(
+                "The processes for the workers cannot be started: use one worker."
+            ) from error
+        return pool
+
+    @property
+    def threads(self) -> int:
+        """Of each process."""
+        return max(1, (os.cpu_count() or 1) // self.workers)
+
+    def _pool(self, workers: int) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(workers, context, _start_worker, (self.threads,))
 
 
-def _tried_again(interrupted: list[str], waiting: list[str], attempts: dict[str, int]) -> Outcomes:
-    """Put files back whose process died; give up on those that were tried often."""
-    for path in interrupted:
-        attempts[path] += 1
-        if attempts[path] < ATTEMPTS:
-            waiting.append(path)
-        else:
-            fault = f'"{path}" failed: its process died {ATTEMPTS} times, perhaps for lack of memory.'
-            yield FileOutcome(path, fault=f"{fault[:-1]}; use fewer workers.")
+def _outcome_of(future: Future[FileOutcome], path: str) -> FileOutcome:
+    """What a process made of a file; anything that it raised is that file's fault alone."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    return FileOutcome(path, fault=f'"{path}" failed ({type(error).__name__}): its process gave no result.')
 
 
 def _start_worker(threads: int) -> None:

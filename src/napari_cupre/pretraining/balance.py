@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, reason_of
 from napari_cupre.evaluation.features import read_features
 from napari_cupre.evaluation.looks import measure_diversity
 from napari_cupre.events import Event
@@ -50,7 +50,7 @@ def read_weights(path: Path, index: UnlabelledIndex) -> np.ndarray:
         weights = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(
-            f"The weights {path} are damaged ({error}); remove the file to make them anew."
+            f"The weights {path} are damaged ({reason_of(error)}); remove the file to make them anew."
         ) from error
     if weights.shape != (len(index),):
         raise InputError(

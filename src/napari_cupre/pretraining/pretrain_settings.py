@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, reason_of
 from napari_cupre.model.validation import (
     FractionBelowOne,
     NotNegative,
@@ -46,6 +46,8 @@ class SourceSpec:
     json : the annotation file.
     images : folder of its images.
     weight : how often it is drawn, relative to the other sources.
+    scaled : scale each image by the median of its instances, from half to 1.6 times the network's cell
+        diameter, in place of a jitter about its own size: for images of cells, whose size says nothing.
     """
 
     # Its values are checked wherever a run's settings are, however it was made.
@@ -54,6 +56,7 @@ class SourceSpec:
     json: str
     images: str
     weight: Positive = 1.0
+    scaled: bool = False
 
 
 @dataclass(frozen=True)
@@ -249,7 +252,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"The settings file {path} cannot be read ({error.strerror}).") from error
+        raise InputError(f"The settings file {path} cannot be read ({reason_of(error)}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"The settings file {path} is not YAML: {reason}.") from error

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import napari_cupre
-from napari_cupre.errors import CupreError, EnvironmentFault, InputError
+from napari_cupre.errors import CupreError, EnvironmentFault, InputError, reason_of
 from napari_cupre.events import Event
 from napari_cupre.service.protocol import Failed, JobEnded, Quit, Request, Stop, decode, encode
 
@@ -212,7 +212,7 @@ def _start_child(command: list[str]) -> _Child:
     except OSError as err:
         shutil.rmtree(folder, ignore_errors=True)
         raise EnvironmentFault(
-            f"The engine process could not be started ({err}): check the Python at {command[0]}."
+            f"The engine process could not be started ({reason_of(err)}): check the Python at {command[0]}."
         ) from err
     child = _Child(process, folder)
     threading.Thread(target=child.read, name="cupre-events", daemon=True).start()

@@ -1,4 +1,4 @@
-"""The jobs that the child can do: a training and a prediction. torch is imported when one runs."""
+"""The jobs that the child can do: a training, a prediction, outlines. torch is imported when one runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.service.outlining import Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
+    OutlineRequest,
     PlaneDone,
     PlaneRelabelled,
     PredictRequest,
@@ -57,6 +59,8 @@ def job_for(request: Request) -> Job:
         return Training(request)
     if isinstance(request, PredictRequest):
         return Prediction(request)
+    if isinstance(request, OutlineRequest):
+        return Outlining(request)
     raise InputError(f"The engine process does not know what to do for {type(request).__name__}.")
 
 
@@ -148,24 +152,13 @@ class Prediction:
         check_torchvision()
         request = self._request
         try:
-            image = self._image()
+            image = requested_image(request)
             model = open_model(request.model, request.device)
             yield StateChanged(RunState.RUNNING)
             yield from self._slide(model, image) if request.to_disk else self._planes(model, image)
         finally:
             if request.is_copy:
                 Path(request.image).unlink(missing_ok=True)
-
-    def _image(self) -> CellImage:
-        from napari_cupre.data.image import CellImage
-        from napari_cupre.io.images import read_image
-
-        request = self._request
-        if request.is_copy:
-            return CellImage.from_array(
-                np.load(request.image, mmap_mode="r"), request.axes, name=request.name
-            )
-        return replace(read_image(request.image, request.axes, partial=True), name=request.name)
 
     def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_big`, in terms that the window knows."""

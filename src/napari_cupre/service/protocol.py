@@ -89,6 +89,62 @@ class PreviewRequest(Request):
 
 
 @dataclass(frozen=True)
+class OutlineRequest(Request):
+    """Be ready to outline cells of one plane, until `Stop`; `OutlinesReady` says from when on.
+
+    Attributes
+    ----------
+    model : name or path.
+    image : file of the whole array, as in `PredictRequest`.
+    axes : one letter per dimension of the array.
+    index : position of the plane along T and Z.
+    channels : up to three channels to look at; None takes the first three.
+    diameter : of the cells in image px; None takes the model's, or estimates it from the plane.
+    is_copy : the file is an `.npy`, to be read by memory map and removed afterwards.
+    """
+
+    model: str
+    image: str
+    axes: str
+    name: str = ""
+    device: str = "auto"
+    index: dict[str, int] = field(default_factory=dict)
+    channels: Sequence[int] | None = None
+    diameter: float | None = None
+    is_copy: bool = True
+
+
+@dataclass(frozen=True)
+class WindowRequest(Request):
+    """Compute the features of what is on show ahead; the newest one counts, and prompts go first.
+
+    Attributes
+    ----------
+    box : top, left, bottom, right in image px.
+    """
+
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class PromptRequest(Request):
+    """Outline the cells at boxes or points; answered by one `Outlined` or `PromptRefused`.
+
+    Attributes
+    ----------
+    number : comes back with the answer.
+    boxes : x0, y0, x1, y1 each, in image px.
+    points : y, x each, in image px; used where there are no boxes.
+    all_readings : of the first point, answer all that it may mean, from the smallest to the largest.
+    """
+
+    number: int
+    boxes: Sequence[Sequence[float]] = ()
+    points: Sequence[Sequence[float]] = ()
+    all_readings: bool = False
+
+
+@dataclass(frozen=True)
 class Stop(Request):
     """End the running job soon; a training saves itself first."""
 
@@ -151,6 +207,60 @@ class PlaneRelabelled(events.Event):
     index: dict[str, int]
     labels: np.ndarray
     ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class OutlinesReady(events.Event):
+    """Prompts are answered from now on; cells are taken to have a `diameter` in image px."""
+
+    diameter: float
+
+
+@dataclass(frozen=True)
+class WindowReady(events.Event):
+    """Boxes around cells of the usual size inside `box` (top, left, bottom, right) need no more features.
+
+    The first click in a part of the image does: it looks for larger and smaller cells too.
+    """
+
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Outlined(events.Event):
+    """The answer to a prompt.
+
+    Attributes
+    ----------
+    number : of the request.
+    boxes : int32 (N, 4), x0, y0, x1, y1 in image px, ends exclusive.
+    pixels : bool, the masks of all boxes, row by row, one after the other; see `masks`.
+    scores : float32 (N,).
+    classes : int64 (N,), 1-based.
+    best : of all readings of a point, the place of the likeliest; 0 else.
+    """
+
+    number: int
+    boxes: np.ndarray
+    pixels: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    best: int = 0
+
+    @property
+    def masks(self) -> list[np.ndarray]:
+        """Bool (rows, columns) each, as large as its box."""
+        widths, heights = self.boxes[:, 2] - self.boxes[:, 0], self.boxes[:, 3] - self.boxes[:, 1]
+        parts = np.split(self.pixels, np.cumsum(widths.astype(np.int64) * heights)[:-1])
+        return [part.reshape(size) for part, *size in zip(parts, heights.tolist(), widths.tolist())]
+
+
+@dataclass(frozen=True)
+class PromptRefused(events.Event):
+    """A prompt that cannot be answered; the next ones can."""
+
+    number: int
+    message: str
 
 
 @dataclass(frozen=True)

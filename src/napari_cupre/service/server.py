@@ -22,15 +22,19 @@ from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
 from napari_cupre.service.jobs import Job, job_for
+from napari_cupre.service.outlining import NO_PLANE, Outlining
 from napari_cupre.service.protocol import (
     Failed,
     FinetuneRequest,
     JobEnded,
     PredictRequest,
     PreviewRequest,
+    PromptRefused,
+    PromptRequest,
     Quit,
     Request,
     Stop,
+    WindowRequest,
     decode,
     encode,
 )
@@ -103,6 +107,10 @@ class Server:
         elif isinstance(request, PreviewRequest):
             if self._latest is not None:
                 self._latest.preview(request)
+        elif isinstance(request, WindowRequest | PromptRequest):
+            is_heard = isinstance(self._latest, Outlining) and self._latest.hear(request)
+            if isinstance(request, PromptRequest) and not is_heard:
+                self._send(PromptRefused(request.number, NO_PLANE))
         else:
             self._latest = job_for(request)
             self._jobs.put(self._latest)
@@ -116,7 +124,7 @@ class Server:
             self._send(Failed(str(err)))
         except MemoryError:
             self._send(Failed("Memory ran out: close other programs, or choose a smaller model."))
-        except Exception as err:  # the window must hear of anything that ends a job
+        except (Exception, SystemExit) as err:  # the window must hear of anything that ends a job
             sentence = f"The engine met an error that it did not expect ({type(err).__name__}: {err})."
             self._send(Failed(sentence, traceback.format_exc()))
         self._send(JobEnded())
@@ -133,6 +141,7 @@ def load_engine() -> None:
     """Import what every job needs; what goes wrong is told by the job that needs it."""
     with contextlib.suppress(Exception):
         import napari_cupre.finetuning.finetune_run
+        import napari_cupre.prediction.outline
         import napari_cupre.prediction.stack  # noqa: F401
 
 

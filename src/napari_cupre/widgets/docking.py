@@ -40,11 +40,15 @@ class DockedWidget(QScrollArea):
         self.session = session
         self.is_settled = False
         self.opened = time.monotonic()
+        # a child, which goes with the widget: PySide6 would call a widget that is gone already
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.timeout.connect(self.settle)
 
     def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         # the dock is still on its way into the window
-        QTimer.singleShot(0, self.settle)
+        self._settling.start(0)
 
     def settle(self) -> None:
         """Take the place of an older widget of this kind, or go behind the tab of another of ours.

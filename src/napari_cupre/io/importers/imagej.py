@@ -87,7 +87,7 @@ def data_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes | Exception]]:
     """Name and bytes of every region; the error instead of bytes that cannot be unpacked."""
-    if path.suffix.lower() != ".zip":
+    if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
         if path.stat().st_size > LARGEST_ROI:
             raise InputError(f'"{path}" is too large for a region of interest: choose another file.')
         yield path.name, path.read_bytes()

@@ -129,12 +129,13 @@ def _fill(shape: Shape, size: tuple[int, ...]) -> Pixels:
 
 
 def _fill_with_edges(shape: Shape, size: tuple[int, ...]) -> Pixels:
-    from skimage.draw import polygon, polygon_perimeter
+    from skimage.draw import polygon
 
     flat = []
     for (ring,) in shape.parts:
-        for draw in (polygon, polygon_perimeter):
-            flat.append(np.ravel_multi_index(draw(ring[:, 1], ring[:, 0], shape=size), size))
+        inside = ring[((ring >= 0) & (ring < size[::-1])).all(axis=1)]
+        flat.append(np.ravel_multi_index((inside[:, 1], inside[:, 0]), size))
+        flat.append(np.ravel_multi_index(polygon(ring[:, 1], ring[:, 0], shape=size), size))
     rows, columns = np.unravel_index(np.unique(np.concatenate(flat)), size)
     return rows, columns
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
-from napari_cupre.data.labels import label_areas, scattered_labels
+from napari_cupre.data.labels import label_areas
 from napari_cupre.errors import InputError
 
 _FEW_VALUES = 16
@@ -12,6 +13,7 @@ _FEW_VALUES = 16
 _LOWEST_SHARE = 0.5
 """In a label image most pixels have the value of the pixel beside them; in a picture few have."""
 _LARGEST_SAMPLE = 1024
+_CRUMB = 0.1
 
 
 def check_not_a_picture(labels: np.ndarray, name: str) -> None:
@@ -41,16 +43,22 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
 
 
 def scattered_note(labels: np.ndarray) -> str | None:
-    """One sentence about numbers that several separate parts carry; None if each is one cell."""
-    from scipy import ndimage
+    """One sentence about numbers that several separate parts of an image (Y, X) carry; None if there is none.
 
-    for plane in labels.reshape(-1, *labels.shape[-2:]):
-        values = scattered_labels(plane)
-        if values:
-            parts = ndimage.label(plane == values[0], np.ones((3, 3)))[1]
-            others = f" (and {len(values) - 1} other numbers are shared)" if len(values) > 1 else ""
-            return (
-                f"the number {values[0]} is carried by {parts} parts that do not touch{others}: "
-                f"give each cell its own number."
-            )
-    return None
+    Parts far smaller than the largest one are slips of the brush.
+    """
+    values, _ = label_areas(labels)
+    ranks = np.searchsorted(np.concatenate([[0], values]), labels)
+    shared = []
+    for value, box in zip(values, ndimage.find_objects(ranks)):
+        _, areas = label_areas(ndimage.label(labels[box] == value, np.ones((3, 3)))[0])
+        parts = int((areas >= _CRUMB * areas.max()).sum())
+        if parts > 1:
+            shared.append((int(value), parts))
+    if not shared:
+        return None
+    value, parts = shared[0]
+    others = f", and {len(shared) - 1} other numbers are shared, too" if len(shared) > 1 else ""
+    return (
+        f"the number {value} is carried by {parts} parts that do not touch{others}: give each cell its own."
+    )

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from pycocotools import mask as coco_mask
 
 from napari_cupre.errors import InputError, unwritable
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.files import atomic_write, split_scene
 from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.writers.cells import PARTIAL, Cells, MaskedCell, PlaneCells
 from napari_cupre.io.writers.formats import register_format
@@ -139,7 +139,7 @@ def coco_records(cells: Cells) -> Iterator[Record]:
 def _file_name(cells: Cells, plane: PlaneCells) -> str:
     """Name of the image, with the plane's place before the suffix where there are several."""
     source = cells.image.path if cells.image is not None else None
-    suffix = source.suffix if source is not None else ""
+    suffix = split_scene(source)[0].suffix if source is not None else ""
     place = "".join(f"_{axis.lower()}{position:04d}" for axis, position in plane.index.items())
     return f"{cells.name}{place}{suffix}"
 

@@ -1,0 +1,181 @@
+"""`napari-cupre outline`: the cells that boxes or points show, into a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.cli.options import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    add_overwrite,
+    add_reading_options,
+    check_replaces,
+    positive_number,
+    report,
+)
+from napari_cupre.cli.predict import channel_list
+from napari_cupre.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_cupre.data.image import CellImage, PlaneIndex
+    from napari_cupre.io.writers.formats import Format
+    from napari_cupre.prediction.instances import Instances
+    from napari_cupre.prediction.outline import Outliner
+
+DETAILS = """
+PROMPTS.csv names its columns in the first row, in any order: x0, y0, x1, y1 for boxes, or
+y, x for points, in image px; the first pixel goes from 0 to 1. Row i becomes label i.
+
+The ending of --out chooses the format: .tif (int32 labels), .zip (ImageJ ROIs), .json
+(COCO, keeps overlapping masks and scores), .geojson (QuPath) or .csv (measurements).
+Of large files only the surroundings of the prompts are read; planes beyond 6000 x 6000 px
+are written as .tif.
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add `outline`."""
+    parser = add_command(
+        subparsers,
+        "outline",
+        _run,
+        "outline the cells that boxes or clicks show",
+        DETAILS,
+        "napari-cupre outline cupre image.png prompts.csv --out outlines.tif",
+    )
+    parser.add_argument(
+        "model", metavar="MODEL", help="a name from 'models list' (cupre is bundled), or a path"
+    )
+    parser.add_argument("image", metavar="IMAGE", type=Path, help="one image")
+    parser.add_argument("prompts", metavar="PROMPTS.csv", type=Path, help="boxes or points, one a row")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file for the outlines")
+    parser.add_argument(
+        "--diameter",
+        type=positive_number,
+        metavar="PX",
+        help="cell diameter in px, for points (default: the model's, or as seen in the image)",
+    )
+    add_reading_options(parser)
+    add_overwrite(parser)
+    parser.add_argument(
+        "--channels", type=channel_list, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
+    )
+    parser.add_argument(
+        "--plane", type=_plane, default={}, metavar="Z=N", help="of a stack, from 0 on, e.g. T=3,Z=0"
+    )
+
+
+def _plane(text: str) -> dict[str, int]:
+    plane = {}
+    for part in text.upper().split(","):
+        axis, _, position = part.partition("=")
+        if axis.strip() not in ("T", "Z") or not position.strip().isdecimal():
+            raise argparse.ArgumentTypeError(f"{text!r} is no plane such as Z=3 or T=0,Z=3")
+        plane[axis.strip()] = int(position)
+    return plane
+
+
+def _run(args: argparse.Namespace) -> int:
+    from napari_cupre.io.images import read_image
+    from napari_cupre.io.prompt_files import read_prompts
+
+    chosen = _format(args.out)
+    check_replaces(args, [args.out], [args.image, args.prompts])
+    prompts = read_prompts(args.prompts)
+    image = read_image(args.image, args.axes, series=_one(args.series), partial=True)
+    for notice in (*image.notices, *filter(None, [image.lacks])):
+        print(notice, file=sys.stderr)
+    _check_size(chosen, image)
+    index = _index(image, args.plane)
+    outliner = _outliner(args, image, index)
+    if prompts.boxes is not None:
+        found = outliner.boxes(prompts.boxes)
+    else:
+        found = outliner.points(prompts.points)
+    _write(args.out, chosen, outliner.instances(found), image, index, outliner.classes)
+    nothing = [row for row, outline in enumerate(found, start=1) if not outline.mask.any()]
+    text = f"{len(found) - len(nothing)} outlines are in {args.out}."
+    if nothing:
+        text += f"\nNothing was found at row {', '.join(map(str, nothing))}: draw a box there."
+    figures = {"out": args.out, "outlines": len(found), "empty": nothing}
+    report(args, text, figures | {"scores": [round(outline.score, 4) for outline in found]})
+    return EXIT_UNUSABLE if image.lacks else EXIT_DONE
+
+
+def _one(series: str | None) -> str | None:
+    """The image that --series names; prompts lie in one."""
+    if series == "all":
+        raise InputError("--series all cannot be used here, since prompts lie in one image: name that one.")
+    return series
+
+
+def _format(out: Path) -> Format:
+    """The format that the ending of a file's name asks for."""
+    from napari_cupre.io.writers import FORMATS
+
+    suffix = {".tiff": ".tif"}.get(out.suffix.lower(), out.suffix.lower())
+    for each in FORMATS.values():
+        if suffix == Path(f"x{each.ending}").suffix:
+            return each
+    endings = ", ".join(Path(f"x{each.ending}").suffix for each in FORMATS.values())
+    raise InputError(f'"{out}" has no ending that says what to write: give one of {endings}.')
+
+
+def _check_size(chosen: Format, image: CellImage) -> None:
+    """Refuse what cannot be written, before anything is computed."""
+    from napari_cupre.prediction.drawn import is_large
+
+    if is_large(image.plane_shape) and chosen.name != "tif":
+        rows, columns = image.plane_shape
+        raise InputError(
+            f"A plane of {rows} x {columns} px is written as .tif alone: give --out such a name."
+        )
+
+
+def _index(image: CellImage, plane: PlaneIndex) -> PlaneIndex:
+    """The chosen plane, or the only one."""
+    missing = [axis for axis in image.result_axes[:-2] if axis not in plane and image.sizes[axis] > 1]
+    if missing:
+        choice = ",".join(f"{axis}=0" for axis in missing)
+        raise InputError(
+            f'"{image.path}" has several planes (axes {image.axes}): choose one, e.g. --plane {choice}.'
+        )
+    return {axis: 0 for axis in image.result_axes[:-2]} | plane
+
+
+def _outliner(args: argparse.Namespace, image: CellImage, index: PlaneIndex) -> Outliner:
+    from napari_cupre.model.device import check_torchvision
+    from napari_cupre.model.zoo import open_model
+    from napari_cupre.prediction.outline import Outliner
+    from napari_cupre.prediction.reader import PlaneReader
+
+    check_torchvision()
+    model = open_model(args.model, args.device, args.seed)
+    return Outliner(model, PlaneReader(image, index, args.channels), args.diameter)
+
+
+def _write(
+    out: Path,
+    chosen: Format,
+    cells: Instances,
+    image: CellImage,
+    index: PlaneIndex,
+    class_names: tuple[str, ...],
+) -> None:
+    """Write one plane's cells; of a stack the other planes stay empty."""
+    import numpy as np
+
+    from napari_cupre.io.large_labels import write_large_labels
+    from napari_cupre.io.ownership import owned_write
+    from napari_cupre.io.writers.cells import collect
+
+    with owned_write(out) as temporary:
+        if isinstance(cells.labels, np.ndarray):
+            found = collect([(index, cells)], image=image, name=out.stem, class_names=class_names)
+            chosen.write(found, temporary)
+        else:
+            write_large_labels(temporary, cells.labels, image)

@@ -1,0 +1,143 @@
+"""Files of a project: written all or none, and never over what somebody else changed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from napari_cupre.errors import EnvironmentFault
+from napari_cupre.io.files import atomic_write
+
+PENDING = ".pending"
+"""Folder in a project where the files of a save gather before they take their places."""
+
+_COMMIT = "commit.json"
+
+Write = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a file was like when we read or wrote it: size in bytes, time of change in ns, content."""
+
+    size: int
+    changed: int
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp | None:
+        """The stamp of a file, None if there is none."""
+        try:
+            before = path.stat()
+            return cls(before.st_size, before.st_mtime_ns, digest_of(path))
+        except OSError:
+            return None
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file is still as it was; one that was merely touched is."""
+        try:
+            now = path.stat()
+        except OSError:
+            return False
+        if (now.st_size, now.st_mtime_ns) == (self.size, self.changed):
+            return True
+        return now.st_size == self.size and digest_of(path) == self.digest
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_together(folder: Path, files: Mapping[str, Write]) -> None:
+    """Write several files so that all of them change, or none.
+
+    They are written into `.pending`, a commit record is put beside them, and each takes its place. Killed
+    before the record is there, nothing has changed; killed after it, `settle` ends the work.
+
+    Parameters
+    ----------
+    folder : of the project; it must exist.
+    files : by path relative to the folder, with "/": a function that writes the path it is given.
+
+    Raises
+    ------
+    EnvironmentFault : full or read-only disk, no permission, or the folder is gone; nothing has changed.
+    """
+    if not folder.is_dir():
+        raise EnvironmentFault(
+            f'The project folder "{folder}" is gone: put it back, or save the project elsewhere.'
+        )
+    settle(folder)
+    pending = folder / PENDING
+    entries = []
+    try:
+        for number, (target, write) in enumerate(files.items()):
+            name = f"{number}{PurePosixPath(target).suffix}"
+            with atomic_write(pending / name) as temporary:
+                write(temporary)
+                _to_disk(temporary)
+            entries.append({"file": name, "target": target})
+        with atomic_write(pending / _COMMIT) as temporary:
+            temporary.write_text(json.dumps(entries), encoding="utf-8")
+            _to_disk(temporary)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(pending)
+        raise
+    settle(folder)
+
+
+def settle(folder: Path) -> None:
+    """End a save that was committed, or clear one that was not.
+
+    Only whoever holds the project's lock may call it.
+
+    Raises
+    ------
+    EnvironmentFault : a file cannot take its place, as when another program holds it open.
+    """
+    pending = folder / PENDING
+    if not pending.is_dir():
+        return
+    for target, file in committed(folder).items():
+        if file.is_file():
+            place = folder / target
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, place)
+            except OSError as error:
+                raise EnvironmentFault(
+                    f'"{place}" could not be written ({error.strerror}): close the program that has it open.'
+                ) from error
+    with contextlib.suppress(OSError):
+        (pending / _COMMIT).unlink(missing_ok=True)
+        shutil.rmtree(pending)
+
+
+def committed(folder: Path) -> dict[str, Path]:
+    """Files of a save that is committed but has not ended, by the path they belong to."""
+    try:
+        entries = json.loads((folder / PENDING / _COMMIT).read_text(encoding="utf-8"))
+        return {entry["target"]: folder / PENDING / Path(entry["file"]).name for entry in entries}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def current(folder: Path, target: str) -> Path:
+    """Where the newest state of a project's file lies, also for readers while a save is ending."""
+    waiting = committed(folder).get(target)
+    return waiting if waiting is not None and waiting.is_file() else folder / target
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write a file out, so that it survives a power cut."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())

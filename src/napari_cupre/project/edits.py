@@ -1,0 +1,186 @@
+"""How new pixels become a change: rows, boxes and areas follow the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+
+from napari_cupre.project.cells import (
+    Box,
+    By,
+    Cell,
+    Cells,
+    Change,
+    Patch,
+    State,
+    around,
+    box_of,
+    measured_some,
+    slices,
+)
+
+CRUMB = 5
+"""A separate blob of fewer pixels is a slip of the hand, no cell."""
+
+
+def as_change(
+    cells: Cells,
+    verb: str,
+    box: Box,
+    after: np.ndarray,
+    states: Mapping[int, tuple[State, float]],
+    by: By,
+    before: np.ndarray | None = None,
+) -> Change:
+    """The change that sets the pixels of a box.
+
+    Parameters
+    ----------
+    cells : as they are; not changed here.
+    verb : what is done.
+    box : where.
+    after : int32, the new pixels.
+    states : state and score of the cells that `by` vouches for; others keep what their row says.
+    before : the old pixels, where `cells.labels` holds the new ones already.
+    """
+    before = cells.labels[slices(box)].copy() if before is None else before
+    changed = before != after
+    tight = box_of(changed, box)
+    patches: tuple[Patch, ...] = ()
+    measures: dict[int, tuple[Box, int]] = {}
+    gone: list[int] = []
+    if tight is not None:
+        inner = tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(tight, box))
+        patch = Patch(tight, before[inner].copy(), after[inner].copy())
+        patches = (patch,)
+        areas = _areas(cells, before[changed], after[changed])
+        gone = [number for number, area in areas.items() if area <= 0]
+        left = {
+            number: (cells.rows[number].box if number in cells.rows else None, area)
+            for number, area in areas.items()
+            if area > 0
+        }
+        measures = measured_some(cells.labels, patch, left)
+    rows: dict[int, tuple[Cell | None, Cell | None]] = {}
+    for number in gone:
+        if number in cells.rows:
+            rows[number] = (cells.rows[number], None)
+    for number in {*measures, *states} - set(gone):
+        old = cells.rows.get(number)
+        new = _row(old, measures.get(number), states.get(number), by)
+        if new is not None and new != old:
+            rows[number] = (old, new)
+    return Change(verb, patches, rows)
+
+
+def _areas(cells: Cells, before: np.ndarray, after: np.ndarray) -> dict[int, int]:
+    """Area of each number once its changed pixels go from `before` to `after`."""
+    areas: dict[int, int] = {}
+    for values, sign in ((before, -1), (after, 1)):
+        for number, count in zip(*np.unique(values, return_counts=True)):
+            if number:
+                known = cells.rows[int(number)].area if int(number) in cells.rows else 0
+                areas[int(number)] = areas.get(int(number), known) + sign * int(count)
+    return areas
+
+
+def _row(
+    old: Cell | None, measure: tuple[Box, int] | None, vouched: tuple[State, float] | None, by: By
+) -> Cell | None:
+    if measure is None and old is None:
+        return None
+    box, area = measure if measure is not None else (old.box, old.area)  # type: ignore[union-attr]
+    if vouched is not None:
+        return Cell(vouched[0], box, area, vouched[1], by.author, by.time)
+    return (
+        Cell(State.EDITED, box, area, np.nan, by.author, by.time)
+        if old is None
+        else replace(old, box=box, area=area)
+    )
+
+
+def pieces(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Number the parts of a mask that do not touch; returns them and the area of each, from 1 on."""
+    structure = ndimage.generate_binary_structure(mask.ndim, mask.ndim if corners else 1)
+    parts, count = ndimage.label(mask, structure)
+    return parts, np.bincount(parts.ravel(), minlength=count + 1)[1:]
+
+
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest part of a mask alone."""
+    parts, areas = pieces(mask)
+    return mask if len(areas) < 2 else parts == 1 + int(np.argmax(areas))
+
+
+def put(
+    cells: Cells,
+    verb: str,
+    box: Box,
+    mask: np.ndarray,
+    vouched: tuple[State, float],
+    by: By,
+    number: int | None = None,
+) -> Change:
+    """Give the pixels of a mask to a cell; separate blobs become cells of their own.
+
+    What a person vouched for stays where it is: the cell takes ground and guesses only. A guess that loses
+    half of itself goes.
+
+    Parameters
+    ----------
+    mask : bool, the pixels in `box`.
+    vouched : state and score of what is made.
+    number : the cell whose pixels are replaced; None makes new ones.
+    """
+    old = None if number is None else cells.row(number)
+    under = np.unique(cells.labels[slices(box)][mask])
+    guesses = [n for n in map(int, under) if n and n != number and cells.rows[n].state is State.GUESS]
+    box, mask = _grown(box, mask, [cells.rows[n].box for n in guesses] + ([old.box] if old else []))
+    after = cells.labels[slices(box)].copy()
+    if number is not None:
+        after[after == number] = 0
+    mask = mask & ((after == 0) | np.isin(after, guesses))
+    parts, areas = pieces(mask)
+    order = [int(i) for i in np.argsort(-areas, kind="stable")]
+    # The smallest cell there is may be a crumb; beside a larger blob it is a slip.
+    order = [i for rank, i in enumerate(order) if rank == 0 or areas[i] >= CRUMB]
+    if not order:
+        return Change(verb)
+    fresh = cells.free_numbers(len(order))
+    numbers = ([number] if number is not None else []) + fresh
+    table = np.zeros(len(areas) + 1, np.int32)
+    table[[i + 1 for i in order]] = numbers[: len(order)]
+    taken = table[parts]
+    after[taken > 0] = taken[taken > 0]
+    trim_guesses(cells, after, guesses)
+    return as_change(cells, verb, box, after, dict.fromkeys(numbers[: len(order)], vouched), by)
+
+
+def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.ndarray]:
+    """A mask in a box that is large enough for others, too."""
+    larger = around([box, *boxes])
+    if larger == box:
+        return box, mask
+    grown = np.zeros([stop - start for start, stop in larger], bool)
+    grown[tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(box, larger))] = mask
+    return larger, grown
+
+
+def trim_guesses(cells: Cells, after: np.ndarray, guesses: Iterable[int]) -> None:
+    """Of guesses that lost pixels keep one piece, and nothing if less than half is left; in place.
+
+    Parameters
+    ----------
+    after : new pixels of a box that holds the guesses whole.
+    """
+    for number in guesses:
+        left = after == number
+        if not left.any():
+            continue
+        kept = largest_piece(left)
+        if 2 * int(kept.sum()) < cells.rows[number].area:
+            kept = np.zeros_like(left)
+        after[left & ~kept] = 0

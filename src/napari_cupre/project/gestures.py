@@ -1,0 +1,408 @@
+"""What a person does to cells, each gesture as a function that returns a change.
+
+No function here changes anything: `History.do` makes the change, and takes it back. Positions are (y, x)
+in pixels, the centre of the first pixel being (0, 0); `plane` is the position on the axes in front.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+from skimage.draw import line as line_pixels
+from skimage.draw import polygon as fill_polygon
+
+from napari_cupre.errors import InputError
+from napari_cupre.project.cells import (
+    Box,
+    By,
+    Cell,
+    Cells,
+    Change,
+    Patch,
+    Region,
+    State,
+    around,
+    clipped,
+    is_empty,
+    slices,
+)
+from napari_cupre.project.edits import as_change, pieces, put
+
+WIDEST_GAP = 3
+"""Merging closes a gap of up to twice this many px between two cells."""
+
+_OVERSHOOT = 2.0
+"""A splitting line reaches so many px beyond its ends: nobody starts exactly on the edge."""
+
+_SLIVER = 0.02
+"""A part under this share of a cell is no half of it."""
+
+# --- states ---------------------------------------------------------------------------------------
+
+
+def accept(cells: Cells, numbers: Iterable[int], by: By | None = None) -> Change:
+    """Take guesses over as checked; cells that a person vouched for stay as they are.
+
+    Raises
+    ------
+    InputError : there is no such cell.
+    """
+    guesses = [n for n in numbers if cells.row(n).state is State.GUESS]
+    return _with_state(cells, f"Accept {_count(guesses)}", guesses, State.CHECKED, by or By.now())
+
+
+def accept_all(cells: Cells, view: Box | None = None, certainty: float = 0.0, by: By | None = None) -> Change:
+    """Take over all guesses on show.
+
+    Parameters
+    ----------
+    view : what is on show, over all axes; guesses with their centre in it count. None for everything.
+    certainty : guesses with a lower score are hidden, and stay guesses.
+    """
+    return accept(cells, _guesses_in(cells, view, certainty), by)
+
+
+def set_state(cells: Cells, numbers: Iterable[int], state: State, by: By | None = None) -> Change:
+    """Say what state cells are in, as the table does.
+
+    Raises
+    ------
+    InputError : there is no such cell.
+    """
+    others = [n for n in numbers if cells.row(n).state is not state]
+    return _with_state(cells, f"Call {_count(others)} {state}", others, state, by or By.now())
+
+
+def _with_state(cells: Cells, verb: str, numbers: Sequence[int], state: State, by: By) -> Change:
+    rows: dict[int, tuple[Cell | None, Cell | None]] = {}
+    for number in numbers:
+        old = cells.rows[number]
+        rows[number] = (old, replace(old, state=state, author=by.author, time=by.time))
+    return Change(verb, rows=rows)
+
+
+def hidden(cells: Cells, certainty: float) -> list[int]:
+    """Guesses that the certainty slider hides: those with a lower score. No prediction is needed."""
+    return [n for n, cell in cells if cell.state is State.GUESS and cell.score < certainty]
+
+
+def least_certain(cells: Cells, certainty: float = 0.0, view: Box | None = None) -> list[int]:
+    """Guesses on show, least certain first: where Tab goes, one after the other."""
+    shown = _guesses_in(cells, view, certainty)
+    return sorted(shown, key=lambda n: (np.nan_to_num(cells.rows[n].score, nan=-1.0), n))
+
+
+def _guesses_in(cells: Cells, view: Box | None, certainty: float) -> list[int]:
+    found = []
+    for number, cell in cells:
+        if cell.state is not State.GUESS or cell.score < certainty:
+            continue
+        middle = [(start + stop - 1) / 2 for start, stop in cell.box]
+        if view is None or all(start <= at < stop for at, (start, stop) in zip(middle, view)):
+            found.append(number)
+    return found
+
+
+# --- removing and joining -------------------------------------------------------------------------
+
+
+def reject(cells: Cells, numbers: Iterable[int]) -> Change:
+    """Remove guesses; cells that a person vouched for stay.
+
+    Raises
+    ------
+    InputError : there is no such cell.
+    """
+    guesses = [n for n in numbers if cells.row(n).state is State.GUESS]
+    return replace(delete(cells, guesses), verb=f"Reject {_count(guesses)}")
+
+
+def delete(cells: Cells, numbers: Iterable[int]) -> Change:
+    """Remove cells of any state.
+
+    Raises
+    ------
+    InputError : there is no such cell.
+    """
+    unwanted = sorted({int(n) for n in numbers})
+    boxes = [cells.row(n).box for n in unwanted]
+    verb = f"Delete {_count(unwanted)}"
+    if not unwanted:
+        return Change(verb)
+    rows: dict[int, tuple[Cell | None, Cell | None]] = {n: (cells.rows[n], None) for n in unwanted}
+    total = around(boxes)
+    if _volume(total) <= sum(map(_volume, boxes)):
+        groups = [(total, unwanted)]
+    else:
+        groups = [(box, [n]) for n, box in zip(unwanted, boxes)]
+    patches: list[Patch] = []
+    gone: list[int] = []
+    for box, group in groups:
+        before = cells.labels[slices(box)].copy()
+        before[np.isin(before, gone)] = 0  # what an earlier patch of this change has removed by then
+        patches.append(Patch(box, before, np.where(np.isin(before, group), 0, before).astype(np.int32)))
+        gone += group
+    return Change(verb, tuple(patches), rows)
+
+
+def merge(cells: Cells, number: int, other: int, by: By | None = None) -> Change:
+    """Make two cells one, which keeps the first number; a narrow gap of ground between them closes.
+
+    Raises
+    ------
+    InputError : there is no such cell.
+    """
+    if number == other:
+        return Change("Merge two cells")
+    box = around([cells.row(number).box, cells.row(other).box])
+    box = clipped([(start - 1, stop + 1) for start, stop in box], cells.shape)
+    after = cells.labels[slices(box)].copy()
+    joined = np.isin(after, [number, other])
+    after[_closed(joined, after == 0)] = number
+    return as_change(cells, "Merge two cells", box, after, {number: (State.EDITED, np.nan)}, by or By.now())
+
+
+def _closed(mask: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """The mask, with the ground that joins its parts where the gap is narrow."""
+    if len(pieces(mask)[1]) < 2:
+        return mask
+    for radius in range(1, WIDEST_GAP + 1):
+        element = _disk(radius)[(np.newaxis,) * (mask.ndim - 2)]
+        padded = np.pad(mask, [(0, 0)] * (mask.ndim - 2) + [(radius, radius)] * 2)
+        inner = (slice(None),) * (mask.ndim - 2) + (slice(radius, -radius),) * 2
+        closed: np.ndarray = mask | (ndimage.binary_closing(padded, element)[inner] & ground)
+        if len(pieces(closed)[1]) < 2:
+            return closed
+    return mask
+
+
+def _disk(radius: int) -> np.ndarray:
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    inside: np.ndarray = rows**2 + columns**2 <= radius**2
+    return inside
+
+
+def split(
+    cells: Cells,
+    line: np.ndarray,
+    plane: Sequence[int] = (),
+    number: int | None = None,
+    by: By | None = None,
+) -> Change:
+    """Divide a cell along a drawn line; the largest part keeps the number.
+
+    Parameters
+    ----------
+    line : (n, 2), its points.
+    plane : where it was drawn. A cell of several planes is divided in all of them.
+    number : the cell; None takes the one that the line crosses farthest, of those that it divides.
+
+    Returns
+    -------
+    Change : does nothing where the line divides no cell.
+
+    Raises
+    ------
+    InputError : under two points, or there is no such cell.
+    """
+    verb = "Split a cell"
+    rows, columns = _pixels_of(line)
+    height, width = cells.shape[-2:]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    on_line = cells.labels[tuple(plane)][rows[inside], columns[inside]]
+    values, lengths = np.unique(on_line[on_line > 0], return_counts=True)
+    crossed = [int(values[i]) for i in np.argsort(-lengths, kind="stable")]
+    if number is not None:
+        cells.row(number)
+        crossed = [number] if number in crossed else []
+    for candidate in crossed:
+        box, mask = cells.pixels(candidate)
+        parts = _divided(mask, rows - box[-2][0], columns - box[-1][0])
+        if parts is None:
+            continue
+        count = int(parts.max())
+        numbers = [candidate, *cells.free_numbers(count - 1)]
+        after = cells.labels[slices(box)].copy()
+        after[mask] = np.array([0, *numbers], np.int32)[parts[mask]]
+        return as_change(
+            cells, verb, box, after, dict.fromkeys(numbers, (State.EDITED, np.nan)), by or By.now()
+        )
+    return Change(verb)
+
+
+def _pixels_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of a drawn line that reaches a little beyond its ends."""
+    points = np.asarray(line, float)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
+        raise InputError("A line to split a cell takes two points or more: draw it through the cell.")
+    points = points.copy()
+    for end, towards in ((0, points[0] - points[1]), (-1, points[-1] - points[-2])):
+        length = float(np.hypot(*towards))
+        if length:
+            points[end] += _OVERSHOOT * towards / length
+    whole = np.rint(points).astype(int)
+    runs = [line_pixels(*start, *stop) for start, stop in itertools.pairwise(whole)]
+    return np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])
+
+
+def _divided(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
+    """Parts 1, 2, ... of a cell, the largest first, or None if the line leaves it in one."""
+    height, width = mask.shape[-2:]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    barrier = np.zeros((height, width), bool)
+    barrier[rows[inside], columns[inside]] = True
+    before = pieces(mask)[1]
+    parts, areas = pieces(mask & ~barrier, corners=False)  # a line of pixels that touch at corners holds
+    least = max(1.0, _SLIVER * mask.sum())
+    halves = [int(i) + 1 for i in np.argsort(-areas, kind="stable") if areas[i] >= least]
+    if len(halves) < 2 or len(halves) <= (before >= least).sum():
+        return None
+    ranks = np.zeros(len(areas) + 1, np.int32)
+    ranks[halves] = np.arange(1, len(halves) + 1)
+    ranked = ranks[parts]
+    # What lies under the line, and slivers beside it, go to the nearest part.
+    nearest = ndimage.distance_transform_edt(ranked == 0, return_distances=False, return_indices=True)
+    divided: np.ndarray = np.where(mask, ranked[tuple(nearest)], 0)
+    return divided
+
+
+# --- drawing --------------------------------------------------------------------------------------
+
+
+def draw(
+    cells: Cells,
+    outline: np.ndarray,
+    plane: Sequence[int] = (),
+    by: By | None = None,
+) -> Change:
+    """Make a cell of a closed outline, with the next number; an outline with two loops makes two cells.
+
+    Ground and guesses under it become the cell's; cells that a person vouched for keep their pixels.
+
+    Parameters
+    ----------
+    outline : (n, 2), n >= 3; the last point joins the first.
+
+    Returns
+    -------
+    Change : does nothing if other cells or the image's edge leave no pixel.
+
+    Raises
+    ------
+    InputError : under three points.
+    """
+    box, mask = _filled(cells, outline, plane)
+    return _drawn(cells, "Draw a cell", box, mask, by)
+
+
+def redraw(
+    cells: Cells, number: int, outline: np.ndarray, plane: Sequence[int] = (), by: By | None = None
+) -> Change:
+    """Give a cell another outline; see `draw`. On other planes of a stack its pixels go."""
+    box, mask = _filled(cells, outline, plane)
+    return _drawn(cells, "Redraw a cell", box, mask, by, number)
+
+
+def _drawn(
+    cells: Cells, verb: str, box: Box, mask: np.ndarray, by: By | None, number: int | None = None
+) -> Change:
+    if is_empty(box):
+        return Change(verb)
+    return put(cells, verb, box, mask, (State.EDITED, np.nan), by or By.now(), number)
+
+
+def place(
+    cells: Cells,
+    mask: np.ndarray,
+    corner: Sequence[int],
+    plane: Sequence[int] = (),
+    *,
+    score: float = np.nan,
+    state: State = State.CHECKED,
+    instead_of: int | None = None,
+    by: By | None = None,
+) -> Change:
+    """Make a cell of a mask, as the network outlines it for a box or a click; see `draw`.
+
+    Parameters
+    ----------
+    mask : bool (Y, X).
+    corner : row and column of its first pixel; it may reach beyond the image.
+    score : how sure the network is.
+    instead_of : the cell that another reading of the same click replaces.
+    """
+    top, left = (int(at) for at in corner)
+    flat = clipped([(top, top + mask.shape[0]), (left, left + mask.shape[1])], cells.shape[-2:])
+    if is_empty(flat):
+        return Change("Add a cell")
+    (y0, y1), (x0, x1) = flat
+    inside = np.asarray(mask, bool)[y0 - top : y1 - top, x0 - left : x1 - left]
+    box = tuple((int(at), int(at) + 1) for at in plane) + flat
+    shaped = inside.reshape((1,) * len(tuple(plane)) + inside.shape)
+    return put(cells, "Add a cell", box, shaped, (state, score), by or By.now(), instead_of)
+
+
+def _filled(cells: Cells, outline: np.ndarray, plane: Sequence[int]) -> tuple[Box, np.ndarray]:
+    """Box and pixels inside a closed outline."""
+    points = np.asarray(outline, float)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+        raise InputError("An outline takes three points or more: draw around the cell.")
+    low, high = points.min(axis=0), points.max(axis=0)
+    flat = clipped([(low[0], high[0] + 1), (low[1], high[1] + 1)], cells.shape[-2:])
+    front = tuple((int(at), int(at) + 1) for at in plane)
+    if is_empty(flat):
+        return front + flat, np.zeros(0, bool)
+    shape = tuple(stop - start for start, stop in flat)
+    rows, columns = fill_polygon(points[:, 0] - flat[0][0], points[:, 1] - flat[1][0], shape)
+    mask = np.zeros(shape, bool)
+    mask[rows, columns] = True
+    return front + flat, mask.reshape((1,) * len(front) + shape)
+
+
+# --- regions --------------------------------------------------------------------------------------
+
+
+def add_region(cells: Cells, corners: Iterable[Sequence[float]]) -> Change:
+    """Say that every cell in an area is marked.
+
+    Parameters
+    ----------
+    corners : (n, d) over the axes of the labels; two corners are those of a rectangle.
+
+    Raises
+    ------
+    InputError : no area, or none on the image.
+    """
+    points = np.asarray([tuple(corner) for corner in corners], float)
+    if points.ndim != 2 or len(points) < 2 or points.shape[1] != cells.labels.ndim:
+        raise InputError("A region takes two corners or more: draw it on the image.")
+    low, high = points.min(axis=0), points.max(axis=0)
+    if not np.isfinite(points).all() or (high < 0).any() or (low > np.array(cells.shape) - 1).any():
+        raise InputError("The region covers no pixel of the image: draw it on the image.")
+    region: Region = tuple(tuple(float(value) for value in point) for point in points)
+    return Change("Mark a region as complete", regions=(cells.regions, (*cells.regions, region)))
+
+
+def remove_region(cells: Cells, index: int) -> Change:
+    """Take back that every cell in an area is marked.
+
+    Raises
+    ------
+    InputError : there is no such region.
+    """
+    if not 0 <= index < len(cells.regions):
+        raise InputError(f"There is no region {index + 1} in this image: choose one that is there.")
+    rest = cells.regions[:index] + cells.regions[index + 1 :]
+    return Change("Remove a region", regions=(cells.regions, rest))
+
+
+def _count(numbers: Sequence[int]) -> str:
+    return "a cell" if len(numbers) == 1 else f"{len(numbers)} cells"
+
+
+def _volume(box: Box) -> int:
+    return int(np.prod([stop - start for start, stop in box]))

@@ -1,0 +1,144 @@
+"""Which image is meant, wherever it lies: by content, by relative path, under a name of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PureWindowsPath
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.files import image_stem, is_image_file
+
+WHOLE_BYTES = 16 * 2**20
+"""Files up to this size are hashed as a whole, of larger ones samples are."""
+
+_SAMPLES, _SAMPLE_BYTES = 64, 64 * 2**10
+_MOST_ENTRIES = 2000
+_LONGEST_STEM = 100
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
+def fingerprint(path: Path) -> str:
+    """What tells an image from others wherever it lies: its size in bytes and a hash of its content.
+
+    Of files beyond 16 MB, 64 samples of 64 KB from first to last byte are hashed, so that a slide of 20 GB
+    takes a moment; of an OME-Zarr the names and sizes of its first 2,000 files, and its metadata.
+
+    Returns
+    -------
+    str : such as "1048576-3f2a...".
+
+    Raises
+    ------
+    InputError : the file cannot be read.
+    """
+    try:
+        return _of_folder(path) if path.is_dir() else _of_file(path)
+    except OSError as error:
+        raise InputError(f'"{path}" cannot be read ({error.strerror}): check the path.') from error
+
+
+def _of_file(path: Path) -> str:
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        if size <= WHOLE_BYTES:
+            digest.update(stream.read())
+        else:
+            for number in range(_SAMPLES):
+                stream.seek((size - _SAMPLE_BYTES) * number // (_SAMPLES - 1))
+                digest.update(stream.read(_SAMPLE_BYTES))
+    return f"{size}-{digest.hexdigest()[:32]}"
+
+
+def _of_folder(path: Path) -> str:
+    digest, total = hashlib.sha256(), 0
+    for number, file in enumerate(_files_in(path)):
+        if number >= _MOST_ENTRIES:
+            break
+        size = file.stat().st_size
+        total += size
+        digest.update(f"{file.relative_to(path).as_posix()}:{size};".encode())
+        if file.suffix == ".json" or file.name in (".zattrs", ".zgroup", ".zarray"):
+            digest.update(file.read_bytes())
+    return f"{total}-{digest.hexdigest()[:32]}"
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir():
+            yield from _files_in(entry)
+        else:
+            yield entry
+
+
+def relative_to(path: Path, folder: Path) -> str:
+    """How a project writes a path: relative to its folder, with "/"; absolute on another drive."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # Windows knows no way from one drive to another
+        return path.resolve().as_posix()
+
+
+def resolved(written: str, folder: Path) -> Path:
+    """The file that a project's path means here; separators of Windows are understood everywhere."""
+    literal = folder / written
+    if "\\" in written and not literal.exists():
+        literal = folder / PureWindowsPath(written).as_posix()
+    return Path(os.path.normpath(literal))
+
+
+def find_moved(written: str, content: str, folders: Iterable[Path]) -> Path | None:
+    """An image that no longer lies where it was, found by its content.
+
+    Parameters
+    ----------
+    written : the path that the project has.
+    content : its fingerprint.
+    folders : where to look (not below them), the likeliest first. A file of the same name goes first.
+    """
+    name = PureWindowsPath(written).name
+    size = content.partition("-")[0]
+    others: dict[Path, None] = {}
+    for folder in folders:
+        if (folder / name).exists() and _is(folder / name, content):
+            return folder / name
+        if folder.is_dir():
+            others.update(dict.fromkeys(sorted(filter(is_image_file, folder.iterdir()))))
+    for path in others:
+        alike = path.is_dir() or str(path.stat().st_size) == size
+        if alike and _is(path, content):
+            return path
+    return None
+
+
+def _is(path: Path, content: str) -> bool:
+    try:
+        return fingerprint(path) == content
+    except InputError:
+        return False
+
+
+def new_stem(name: str, taken: Iterable[str]) -> str:
+    """A file name without ending for what belongs to an image, that every system can write.
+
+    It differs from those taken also where a disk knows no capitals.
+
+    Examples
+    --------
+    >>> new_stem("well A:1", ["other"]), new_stem("a.tif", ["A"])
+    ('well A_1', 'a_2')
+    """
+    stem = unicodedata.normalize("NFC", image_stem(Path(name.replace("/", "_").replace("\\", "_"))))
+    stem = re.sub(r'[<>:"|?*\x00-\x1f]', "_", stem).strip(" .")[:_LONGEST_STEM].rstrip(" .") or "image"
+    if stem.partition(".")[0].lower() in _RESERVED:
+        stem = f"_{stem}"
+    used = {each.casefold() for each in taken}
+    candidate, number = stem, 1
+    while candidate.casefold() in used:
+        number += 1
+        candidate = f"{stem}_{number}"
+    return candidate

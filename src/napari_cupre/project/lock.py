@@ -1,0 +1,76 @@
+"""One window writes to a project at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from napari_cupre.errors import CupreError
+from napari_cupre.project.cells import By
+
+_LOCK, _HOLDER = ".lock", ".holder.json"
+
+
+class ProjectLocked(CupreError):
+    """Another window or command has the project open."""
+
+
+class Lock:
+    """The lock of a project folder, held until `release` or the end of the process.
+
+    The system gives it back when its holder is killed, so a lock is never stale.
+
+    Raises
+    ------
+    ProjectLocked : somebody else holds it.
+    OSError : the folder takes no file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._holder = folder / _HOLDER
+        self._lock = FileLock(folder / _LOCK, timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise ProjectLocked(
+                f'The project "{folder.name}" is open in another window{self._who()}: '
+                f"close it there, or open it here to look only."
+            ) from None
+        by = By.now()
+        document = {
+            "user": by.author,
+            "computer": socket.gethostname(),
+            "process": os.getpid(),
+            "since": by.time,
+        }
+        with contextlib.suppress(OSError):
+            self._holder.write_text(json.dumps(document), encoding="utf-8")
+
+    def release(self) -> None:
+        """Let others open the project."""
+        with contextlib.suppress(OSError):
+            self._holder.unlink(missing_ok=True)
+        self._lock.release()
+
+    def _who(self) -> str:
+        try:
+            holder = json.loads(self._holder.read_text(encoding="utf-8"))
+            return f" (of {holder['user']} on {holder['computer']}, since {holder['since']})"
+        except (OSError, ValueError, TypeError, KeyError):
+            return ""
+
+
+def is_open_elsewhere(folder: Path) -> bool:
+    """Whether a window or command holds the lock of a project now."""
+    try:
+        Lock(folder).release()
+    except ProjectLocked:
+        return True
+    except OSError:
+        return False
+    return False

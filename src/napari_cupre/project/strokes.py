@@ -1,0 +1,220 @@
+"""What a brush did, and what the network found: pixels that come from elsewhere become changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.project.cells import (
+    Box,
+    By,
+    Cells,
+    Change,
+    State,
+    around,
+    measured,
+    slices,
+    whole,
+)
+from napari_cupre.project.edits import CRUMB, as_change, largest_piece, pieces, trim_guesses
+
+OVER = 0.3
+"""A guess that lies on accepted cells with this share of itself, or covers half of one, is dropped."""
+
+_OFF = 0.1
+"""A part that the eraser cut off a cell is a cell of its own from this share on."""
+
+
+def stroke_of(labels: np.ndarray, steps: Iterable[tuple[Any, Any]]) -> tuple[Box, np.ndarray]:
+    """Where a stroke went, and what was there before.
+
+    Parameters
+    ----------
+    labels : as they are after the stroke.
+    steps : indices (one array per axis) and old values of the pixels that were set, in the order of the
+        strokes: what the `paint` event of a napari Labels layer brings.
+
+    Returns
+    -------
+    box, before : for `painted`.
+
+    Raises
+    ------
+    InputError : no pixel was set.
+    """
+    steps = [(tuple(np.asarray(axis) for axis in where), old) for where, old in steps]
+    steps = [(where, old) for where, old in steps if where and where[0].size]
+    if not steps:
+        raise InputError("The stroke set no pixel: paint on the image.")
+    box = around([tuple((int(axis.min()), int(axis.max()) + 1) for axis in where) for where, _ in steps])
+    before = labels[slices(box)].copy()
+    for where, old in reversed(steps):  # the oldest value is the one that was there
+        before[tuple(axis - start for axis, (start, _) in zip(where, box))] = old
+    return box, before.astype(np.int32)
+
+
+def painted(cells: Cells, box: Box, before: np.ndarray, by: By | None = None) -> Change:
+    """The change that a brush, an eraser or a fill made in `cells.labels` already.
+
+    Cells that the person painted or erased are edited. A blob that touches no other part of its number is a
+    cell with a number of its own. A guess that lost half of itself to another cell goes; one that lost less
+    stays a guess.
+
+    Parameters
+    ----------
+    box : where pixels were set.
+    before : int32, the pixels of the box as they were.
+
+    Returns
+    -------
+    Change : make it with `History.do`, which puts the numbers right.
+    """
+    by = by or By.now()
+    verb = "Paint"
+    now = cells.labels[slices(box)]
+    changed = now != before
+    lost = {int(n) for n in np.unique(before[changed])} - {0}
+    gained = {int(n) for n in np.unique(now[changed])} - {0}
+    erased = {int(n) for n in np.unique(before[changed & (now == 0)])} - {0}
+    trimmed = [n for n in lost - gained - erased if _is_guess(cells, n)]
+    larger = around([box, *(cells.rows[n].box for n in lost | gained if n in cells.rows)])
+    after, old = cells.labels[slices(larger)].copy(), cells.labels[slices(larger)].copy()
+    old[tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(box, larger))] = before
+    states: dict[int, tuple[State, float]] = {}
+    used = set(gained)
+    for number in sorted((lost | gained) - set(trimmed)):
+        numbers = _separate(cells, after, old, number, used)
+        states |= dict.fromkeys(numbers, (State.EDITED, np.nan))
+    trim_guesses(cells, after, trimmed)
+    return as_change(cells, verb, larger, after, states, by, before=old)
+
+
+def _is_guess(cells: Cells, number: int) -> bool:
+    return number in cells.rows and cells.rows[number].state is State.GUESS
+
+
+def _separate(cells: Cells, after: np.ndarray, old: np.ndarray, number: int, used: set[int]) -> list[int]:
+    """Give the parts of a number that came apart numbers of their own, in place; returns all numbers."""
+    mine = after == number
+    parts, areas = pieces(mine)
+    if len(areas) < 2:
+        return [number] if len(areas) else []
+    previous = old == number
+    was = pieces(previous)[1]
+    if (was >= CRUMB).sum() > 1:
+        return [number]  # it was scattered before, and the question about it stands
+    overlap = np.bincount(parts[previous], minlength=len(areas) + 1)[1:]
+    # What is left of the old cell keeps the number; of a new one, the largest part.
+    first = int(np.argmax(overlap if overlap.any() else areas))
+    total = int(areas.sum())
+    numbers = [number]
+    for part, (area, shared) in enumerate(zip(areas, overlap)):
+        cut_off = shared > 0 and area < _OFF * total
+        if part == first or area < CRUMB or cut_off:
+            continue
+        fresh = _next(cells, used)
+        after[parts == part + 1] = fresh
+        numbers.append(fresh)
+    return numbers
+
+
+def _next(cells: Cells, used: set[int]) -> int:
+    """A number that neither the table nor this stroke uses."""
+    fresh = next(n for n in cells.free_numbers(len(used) + 1) if n not in used)
+    used.add(fresh)
+    return fresh
+
+
+# --- guesses --------------------------------------------------------------------------------------
+
+
+def renew_guesses(
+    cells: Cells,
+    found: np.ndarray,
+    scores: Sequence[float] | np.ndarray | Mapping[int, float] = (),
+    window: Box | None = None,
+) -> Change:
+    """Replace the guesses by what the network finds now.
+
+    Old guesses in the window go. Cells that a person vouched for are never touched; a guess over one is
+    dropped, and one that merely touches it is trimmed.
+
+    Parameters
+    ----------
+    found : label image of the window; axes of length 1 in front may be left out.
+    scores : of label 1, 2, ..., or by label.
+    window : where was looked; None for the whole image.
+
+    Raises
+    ------
+    InputError : `found` has not the size of the window.
+    """
+    window = window or whole(cells.shape)
+    shape = tuple(stop - start for start, stop in window)
+    found = np.asarray(found)
+    if found.size != int(np.prod(shape)) or found.shape[-2:] != shape[-2:]:
+        raise InputError(
+            f"What was found {found.shape} and the window {shape} differ in size: find cells anew."
+        )
+    found = found.reshape(shape)
+    old = [n for n, cell in cells if cell.state is State.GUESS and _touches(cells, n, window)]
+    box = around([window, *(cells.rows[n].box for n in old)])
+    after = cells.labels[slices(box)].copy()
+    after[np.isin(after, old)] = 0
+    inner = tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(window, box))
+    kept = _fitting(cells, after[inner], found)
+    remaining = Cells(after, {n: c for n, c in cells.rows.items() if n not in set(old)})
+    numbers = remaining.free_numbers(len(kept))
+    by_label = _by_label(scores)
+    states = {}
+    for number, (label, (at, mask)) in zip(numbers, kept.items()):
+        after[inner][slices(at)][mask] = number
+        states[number] = (State.GUESS, by_label(label))
+    return as_change(cells, f"Find {len(kept)} cells", box, after, states, By("", ""))
+
+
+def _touches(cells: Cells, number: int, window: Box) -> bool:
+    box = cells.rows[number].box
+    if any(stop <= first or start >= last for (start, stop), (first, last) in zip(box, window)):
+        return False
+    shared = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, window))
+    return shared == box or bool((cells.labels[slices(shared)] == number).any())
+
+
+def _fitting(cells: Cells, ground: np.ndarray, found: np.ndarray) -> dict[int, tuple[Box, np.ndarray]]:
+    """Box and pixels of each found cell that has room beside the cells of `ground`."""
+    kept = {}
+    for label, (box, area) in measured(found.astype(np.int32, copy=False)).items():
+        mask = found[slices(box)] == label
+        under = ground[slices(box)][mask]
+        taken = int(np.count_nonzero(under))
+        if taken >= OVER * area or (taken and _covers(cells, under)):
+            continue
+        if taken:
+            mask = largest_piece(mask & (ground[slices(box)] == 0))
+        if mask.any():
+            kept[label] = (box, mask)
+    return kept
+
+
+def _covers(cells: Cells, under: np.ndarray) -> bool:
+    """Whether half of an accepted cell lies under a guess."""
+    values, counts = np.unique(under[under > 0], return_counts=True)
+    return any(2 * int(count) >= cells.rows[int(value)].area for value, count in zip(values, counts))
+
+
+def _by_label(scores: Sequence[float] | np.ndarray | Mapping[int, float]) -> Any:
+    if isinstance(scores, Mapping):
+        return lambda label: float(scores.get(label, np.nan))
+    values = np.asarray(scores, float).ravel()
+    return lambda label: float(values[label - 1]) if label <= len(values) else float("nan")
+
+
+def guesses_of(found: np.ndarray, scores: Sequence[float] | np.ndarray | Mapping[int, float] = ()) -> Cells:
+    """Cells of an image that nobody looked at yet: guesses alone."""
+    cells = Cells.empty(np.shape(found))
+    cells.apply(renew_guesses(cells, found, scores))
+    return cells

@@ -1,0 +1,163 @@
+"""Outlines for the window: a job that stays with one plane and answers prompts until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.service.protocol import (
+    Outlined,
+    OutlineRequest,
+    OutlinesReady,
+    PredictRequest,
+    PreviewRequest,
+    PromptRefused,
+    PromptRequest,
+    WindowReady,
+    WindowRequest,
+)
+
+if TYPE_CHECKING:
+    from napari_cupre.data.image import CellImage
+    from napari_cupre.prediction.outline import Outline, Outliner
+
+NO_PLANE = "No image is ready for outlines: wait until it is, then click again."
+
+
+def requested_image(request: PredictRequest | OutlineRequest) -> CellImage:
+    """The image that a request names."""
+    from napari_cupre.data.image import CellImage
+    from napari_cupre.io.images import read_image
+
+    if request.is_copy:
+        pixels = np.load(request.image, mmap_mode="r")
+        return CellImage.from_array(pixels, request.axes, name=request.name)
+    return replace(read_image(request.image, request.axes, partial=True), name=request.name)
+
+
+class Outlining:
+    """An `Outliner` and what it is asked: prompts first, then the features of what is on show."""
+
+    def __init__(self, request: OutlineRequest) -> None:
+        self._request = request
+        self._prompts: queue.SimpleQueue[PromptRequest] = queue.SimpleQueue()
+        self._shown: WindowRequest | None = None
+        self._news = threading.Event()
+        self._stopped = threading.Event()
+        self._hearing = threading.Lock()
+        self._is_deaf = False
+
+    def hear(self, request: PromptRequest | WindowRequest) -> bool:
+        """Take a request from another thread; False if it came too late."""
+        with self._hearing:
+            if self._is_deaf:
+                return False
+            if isinstance(request, PromptRequest):
+                self._prompts.put(request)
+            else:
+                self._shown = request
+            self._news.set()
+            return True
+
+    def stop(self) -> None:
+        """End soon; prompts that were heard before are refused."""
+        self._stopped.set()
+        self._news.set()
+
+    def preview(self, request: PreviewRequest) -> None:
+        """Outlines have no state to show."""
+
+    def events(self) -> Iterator[Event]:
+        """Be ready, then answer until `stop`."""
+        try:
+            outliner = self._outliner()
+            yield StateChanged(RunState.RUNNING)
+            yield OutlinesReady(float(outliner.diameter))
+            yield from self._answers(outliner)
+            yield Finished("")
+        finally:
+            with self._hearing:
+                self._is_deaf = True
+            if self._request.is_copy:
+                # A file that is mapped cannot be removed everywhere; the exchange folder goes in the end.
+                with contextlib.suppress(OSError):
+                    Path(self._request.image).unlink()
+        yield from self._refusals()
+
+    def _outliner(self) -> Outliner:
+        from napari_cupre.model.device import check_torchvision
+        from napari_cupre.model.zoo import open_model
+        from napari_cupre.prediction.outline import Outliner
+        from napari_cupre.prediction.reader import PlaneReader
+
+        check_torchvision()
+        request = self._request
+        channels = None if request.channels is None else tuple(request.channels)
+        reader = PlaneReader(requested_image(request), request.index, channels)
+        return Outliner(open_model(request.model, request.device), reader, request.diameter)
+
+    def _answers(self, outliner: Outliner) -> Iterator[Event]:
+        while not self._stopped.is_set():
+            self._news.wait()
+            self._news.clear()
+            yield from self._prompted(outliner)
+            shown, self._shown = self._shown, None
+            if shown is not None:
+                yield from self._prepared(outliner, shown)
+
+    def _prompted(self, outliner: Outliner) -> Iterator[Event]:
+        """Answers to the prompts that have come."""
+        while not self._stopped.is_set() and not self._prompts.empty():
+            request = self._prompts.get()
+            try:
+                yield _answer(outliner, request)
+            except InputError as error:
+                yield PromptRefused(request.number, str(error))
+
+    def _prepared(self, outliner: Outliner, shown: WindowRequest) -> Iterator[Event]:
+        """Features of what is on show, window by window; given up when something else is shown."""
+        from napari_cupre.prediction.tiles import Region
+
+        top, left, bottom, right = (int(side) for side in shown.box)
+        try:
+            for _ in outliner.prepare(Region(top, left, bottom, right)):
+                yield from self._prompted(outliner)
+                if self._stopped.is_set() or self._shown is not None:
+                    return
+        except InputError:
+            return  # the prompt that needs that part of the image is told
+        yield WindowReady((top, left, bottom, right))
+
+    def _refusals(self) -> Iterator[Event]:
+        while not self._prompts.empty():
+            yield PromptRefused(self._prompts.get().number, NO_PLANE)
+
+
+def _answer(outliner: Outliner, request: PromptRequest) -> Outlined:
+    if request.all_readings:
+        if len(request.points) != 1:
+            raise InputError("The readings of one point can be asked for: give one.")
+        readings = outliner.readings(request.points[0])
+        return _outlined(request.number, readings.outlines, readings.best)
+    found = outliner.boxes(request.boxes) if len(request.boxes) else outliner.points(request.points)
+    return _outlined(request.number, found)
+
+
+def _outlined(number: int, outlines: list[Outline], best: int = 0) -> Outlined:
+    return Outlined(
+        number=number,
+        boxes=np.array([outline.box for outline in outlines], dtype=np.int32).reshape(-1, 4),
+        pixels=np.concatenate([np.zeros(0, bool), *(outline.mask.ravel() for outline in outlines)]),
+        scores=np.array([outline.score for outline in outlines], dtype=np.float32),
+        classes=np.array([outline.kind for outline in outlines], dtype=np.int64),
+        best=best,
+    )

@@ -1,0 +1,194 @@
+"""COCO documents as programs write them: ids, forms of outlines, entries that repeat, and what is no cell."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.coco import FileFinder
+from napari_cupre.io.coco_index import CocoIndex
+from napari_cupre.io.file_names import parts_of, unique_stems
+from napari_cupre.io.importers import import_annotations, iterate_annotations
+
+SQUARE = [10, 10, 20, 10, 20, 20, 10, 20]
+OTHER = [30, 10, 40, 10, 40, 20, 30, 20]
+
+
+def image(number=1, name="a.png", **more):
+    return {"id": number, "file_name": name, "height": 40, "width": 60, **more}
+
+
+def document(annotations, images=None, **more):
+    return {"images": images or [image()], "annotations": annotations, **more}
+
+
+def read(folder, content, encoding="utf-8"):
+    path = folder / "set.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding=encoding)
+    lost, notes = [], []
+    steps = iterate_annotations(path, on_partial=lost.append, on_note=notes.append)
+    return dict(steps), lost, notes
+
+
+@pytest.mark.parametrize("first", [1, "1", 1.0, "img-1"])
+@pytest.mark.parametrize("second", [1, "1", 1.0, "img-1"])
+def test_ids_may_be_text(first, second, tmp_path):
+    content = document(
+        [{"image_id": second, "category_id": second, "segmentation": [SQUARE]}],
+        [image(first)],
+        categories=[{"id": first, "name": "cell"}],
+    )
+    if ("img-1" in (first, second)) and first != second:
+        with pytest.raises(InputError, match="not listed"):
+            read(tmp_path, content)
+    else:
+        labels, lost, _ = read(tmp_path, content)
+        assert (labels["a"] > 0).sum() == 100 and not lost
+
+
+def rle(kind):
+    mask = np.zeros((40, 60), np.uint8, order="F")
+    mask[10:20, 10:20] = 1
+    compressed = coco_mask.encode(mask)
+    if kind == "text":
+        return {"size": [40, 60], "counts": compressed["counts"].decode()}
+    edges = np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=0))
+    counts = np.diff(edges, prepend=0).tolist() + [40 * 60 - int(edges[-1])]
+    return {"size": ["40", "60"] if kind == "numbers, sizes as text" else [40, 60], "counts": counts}
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [SQUARE],
+        SQUARE,
+        [[[10, 10], [20, 10], [20, 20], [10, 20]]],
+        rle("text"),
+        rle("numbers"),
+        rle("numbers, sizes as text"),
+        [rle("text")],
+        [rle("numbers"), rle("text")],
+        [[], SQUARE],
+    ],
+    ids=str,
+)
+def test_forms_of_an_outline(segmentation, tmp_path):
+    labels, lost, _ = read(tmp_path, document([{"image_id": 1, "segmentation": segmentation}]))
+    assert (labels["a"] > 0).sum() == 100 and not lost
+
+
+def test_entries_of_one_file_are_one_image(tmp_path):
+    images = [image(1, "im/a.png"), image(2, r"im\a.png"), image(3, "./im/a.png")]
+    annotations = [
+        {"image_id": 1, "segmentation": [SQUARE]},
+        {"image_id": 2, "segmentation": [OTHER]},
+    ]
+    labels, lost, notes = read(tmp_path, document(annotations, images))
+    assert list(labels) == ["a"] and labels["a"].max() == 2 and not lost
+    assert any("2 were joined" in note for note in notes)
+    assert len(CocoIndex(tmp_path / "set.json").images) == 1
+
+
+def test_entries_that_contradict_each_other_are_left_out(tmp_path):
+    images = [image(1), image(2, height=50), image(3, "b.png"), image(3, "c.png"), image(4, "d.png")]
+    annotations = [{"image_id": number, "segmentation": [SQUARE]} for number in (1, 2, 3, 4)]
+    labels, lost, _ = read(tmp_path, document(annotations, images))
+    assert list(labels) == ["a", "d"]
+    said = " ".join(lost)
+    assert "1 image listed again with another size" in said and "1 image whose id another one has" in said
+    assert "2 annotations of images that are not listed" in said
+
+
+def test_what_is_no_cell_is_said(tmp_path):
+    annotations = [
+        {"image_id": 1, "segmentation": [SQUARE]},
+        {"image_id": 1, "segmentation": [SQUARE]},
+        {"image_id": 1, "segmentation": [[200, 200, 210, 200, 210, 210]]},
+        {"image_id": 1, "bbox": [5, 5, 10, 10]},
+        {"image_id": 1, "segmentation": [OTHER], "iscrowd": "1"},
+    ]
+    labels, (said,), _ = read(tmp_path, document(annotations))
+    assert len(np.unique(labels["a"])) == 2
+    assert said == (
+        '"set.json": 1 of 5 annotations of "a.png" became cells: 1 lies outside, 1 is hidden under others, '
+        "1 is a box without a mask, 1 is a crowd."
+    )
+
+
+@pytest.mark.parametrize("segmentation", [{}, {"segmentation": []}, {"segmentation": [[]]}], ids=str)
+def test_boxes_alone_are_said_in_one_sentence(segmentation, tmp_path):
+    content = document([{"image_id": 1, "bbox": [5, 5, 10, 10], **segmentation}])
+    with pytest.raises(InputError, match=r"set\.json.*boxes without masks") as error:
+        read(tmp_path, content)
+    assert "images without annotation" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"annotations": []}, 'no "images"'),
+        ({"images": []}, 'no "annotations"'),
+        ([{"image_id": 1, "segmentation": [SQUARE]}], "bare list of COCO annotations"),
+        ({"images": [image()], "annotations": []}, "lists none for its 1 image"),
+    ],
+)
+def test_documents_that_lack_something(content, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        read(tmp_path, content)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    content = document([{"image_id": 1, "segmentation": [SQUARE]}], [image(name="ü.png")])
+    text = json.dumps(content, ensure_ascii=False)
+    assert list(read(tmp_path, text, "utf-8-sig")[0]) == ["ü"]
+    with pytest.raises(InputError, match="UTF-16"):
+        read(tmp_path, text, "utf-16")
+
+
+def test_files_are_found_by_names_of_other_systems(tmp_path):
+    for plate in ("plateA", "plateB"):
+        (tmp_path / plate).mkdir()
+        (tmp_path / plate / "img1.png").write_bytes(b"x")
+    (tmp_path / "plateB" / "only.png").write_bytes(b"x")
+    finder = FileFinder(tmp_path)
+    for name in (
+        "plateA/img1.png",
+        r"plateA\img1.png",
+        r"C:\set\plateA\img1.png",
+        "https://h/plateA/img1.png",
+    ):
+        assert finder.find(name) == tmp_path / "plateA" / "img1.png"
+    assert finder.find("img1.png") is None  # nobody can tell which
+    assert finder.find("elsewhere/only.png") == tmp_path / "plateB" / "only.png"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.png", "/etc/x.png", r"C:\x.png", r"\\server\share\x.png", "file:///x.png"]
+)
+def test_names_stay_below_one_folder(name):
+    parts = parts_of(name)
+    assert parts[-1] == "x.png" and not {"..", "/", "C:"} & set(parts)
+
+
+def test_stems_are_told_apart_by_as_few_folders_as_needed():
+    names = ["d/1/p/a.png", "d/2/p/a.png", "d/2/q/a.png", "b.png", "x/b.tif"]
+    assert unique_stems(names) == ["1/p/a", "2/p/a", "q/a", "b", "x/b"]
+
+
+def test_suffixes_alone_do_not_tell_images_apart(tmp_path):
+    annotations = [{"image_id": number, "segmentation": [SQUARE]} for number in (1, 2)]
+    content = document(annotations, [image(1, "a.png"), image(2, "a.tif")])
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match='two annotations of the image "a"'):
+        import_annotations(tmp_path / "set.json")
+
+
+@pytest.mark.parametrize("counts", ["~~~", [-3, 5], [3, 5_000_000_000], [5] * 999])
+def test_corrupt_masks_among_several_are_refused(counts, tmp_path):
+    masks = [rle("text"), {"size": [40, 60], "counts": counts}]
+    with pytest.raises(InputError, match=r"set\.json.*a\.png"):
+        read(tmp_path, document([{"image_id": 1, "segmentation": masks}]))
