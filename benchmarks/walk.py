@@ -1,7 +1,7 @@
 """One round of the loop in the real window, by mouse and menu, in both themes: nothing may be lost.
 
-Opens an ImageJ time series by File > Open, paints cells, trains, finds cells, corrects the result, finds again
-and saves beside the image. Checks at each stage that nothing was lost, and takes a picture of it:
+Opens an ImageJ time series by File > Open, paints cells, trains, finds cells, corrects the result, finds
+again and saves beside the image. Checks at each stage that nothing was lost, and takes a picture of it:
 
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/walk.py
 

@@ -383,7 +383,19 @@ def test_stems_fit_every_disk(names: list[str]) -> None:
 
 # --- walks ----------------------------------------------------------------------------------------
 
-OPERATIONS = "draw place delete merge split accept renew region undo redo redraw".split()
+OPERATIONS = [
+    "draw",
+    "place",
+    "delete",
+    "merge",
+    "split",
+    "accept",
+    "renew",
+    "region",
+    "undo",
+    "redo",
+    "redraw",
+]
 
 
 def step(cells: Cells, history: History, name: str, numbers: random.Random) -> None:

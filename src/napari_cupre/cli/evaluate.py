@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 DETAILS = """
 LABELS and PREDICTIONS are folders, globs or files of label images, paired by the stem
-of their names. AP here is TP / (TP + FP + FN), averaged over the IoU thresholds
+of their names; LABELS may be a project (NAME.cupre), of which what nobody vouched for
+does not count. AP here is TP / (TP + FP + FN), averaged over the IoU thresholds
 .5:.05:.95 and over the images; F1 is at IoU .5.
 
 --coco gives COCO's average precision instead, of scored and overlapping masks:
@@ -80,14 +81,14 @@ def _run(args: argparse.Namespace) -> int:
     if args.out is not None:
         check_replaces(args, [args.out / name for name in REPORTS])
     pairs = _Pairs(args.labels, args.predictions, args)
-    scored = evaluate(pairs.truth, pairs.predicted, names=pairs.names)
+    scored = evaluate(pairs.truth, pairs.predicted, known=pairs.known, names=pairs.names)
     text, figures = scored.table(), scored.as_dict()
     left_out = pairs.left_out
     if args.against is not None:
         from napari_cupre.evaluation.comparison import compare
 
         other = _Pairs(args.labels, args.against, args)
-        rival = evaluate(other.truth, other.predicted, names=other.names)
+        rival = evaluate(other.truth, other.predicted, known=other.known, names=other.names)
         names = distinct_names(args.predictions, args.against)
         comparisons = [compare(scored, rival, figure=f, names=names, seed=args.seed) for f in ("ap", "ap50")]
         text = "\n\n".join(
@@ -117,13 +118,18 @@ class _Pairs:
     def __init__(self, labels: str, predictions: str, args: argparse.Namespace) -> None:
         from napari_cupre.io.annotated import label_scenes
         from napari_cupre.io.images import image_stem, list_images, pair_by_stem, read_labels
+        from napari_cupre.project.project import is_project
 
-        files = label_scenes(list_images(labels), args.series)
-        pairs = pair_by_stem(files, label_scenes(list_images(predictions), args.series))
         self.names: list[str] = []
         self.truth: list[np.ndarray] = []
         self.predicted: list[np.ndarray] = []
         self.left_out: list[str] = []
+        self.known: list[np.ndarray | None] = []
+        if is_project(labels):
+            self._take_project(labels, predictions)
+            return
+        files = label_scenes(list_images(labels), args.series)
+        pairs = pair_by_stem(files, label_scenes(list_images(predictions), args.series))
         paired = {label for label, _ in pairs}
         for path in files:
             if path not in paired:
@@ -137,6 +143,22 @@ class _Pairs:
             self.names.append(image_stem(label))
             self.truth.append(truth)
             self.predicted.append(predicted)
+            self.known.append(None)
+
+    def _take_project(self, project: str, predictions: str) -> None:
+        """The annotated images of a project: what nobody vouched for does not count."""
+        from napari_cupre.cli.projects import truth_of_project
+        from napari_cupre.io.images import image_stem, list_images, read_labels
+
+        found = {image_stem(path): path for path in list_images(predictions)}
+        for stem, (truth, known) in truth_of_project(project).items():
+            if stem not in found:
+                self._leave_out(Path(stem), f'"{stem}" of the project has no prediction in {predictions}.')
+                continue
+            self.names.append(stem)
+            self.truth.append(truth)
+            self.predicted.append(read_labels(found[stem]))
+            self.known.append(known)
 
     def _leave_out(self, path: Path, reason: str) -> None:
         print(f"left out: {reason}", file=sys.stderr)

@@ -28,6 +28,10 @@ IMAGES and LABELS are folders, globs or files, paired by the stem of their names
 (a.tif with a.png, a_mask.png, ...; a_img.png with a_masks.png); LABELS may be a
 COCO JSON instead, whose images are then looked for in the subfolders of IMAGES, too.
 
+LABELS may be a project (NAME.cupre): its checked and edited cells and complete regions
+teach, guesses never. IMAGES is then where to look for images that were moved; the
+project itself will do.
+
 A label image counts as finished: what is not a cell in it is background. With
 --partial only the marked cells and a thin rim around them are known, and the rest
 teaches nothing. With --regions every cell inside the polygons is marked, and the
@@ -209,8 +213,17 @@ def _check_out(args: argparse.Namespace) -> None:
 
 
 def _collect(args: argparse.Namespace) -> Collected:
+    from napari_cupre.cli.projects import collect_project
     from napari_cupre.io.annotated import collect_shots
+    from napari_cupre.project.project import is_project
 
+    if is_project(args.labels):
+        if args.partial or args.regions is not None or args.axes is not None or args.series is not None:
+            raise InputError(
+                "A project says itself what is known and how its images are read: "
+                "leave --partial, --regions, --axes and --series out."
+            )
+        return collect_project(args.labels, args.images, args.limit, args.seed)
     return collect_shots(
         args.images,
         args.labels,

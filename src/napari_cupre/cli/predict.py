@@ -99,11 +99,12 @@ def channel_list(text: str) -> tuple[int, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.listen import follow, make_listener
+    from napari_cupre.cli.projects import with_projects
     from napari_cupre.events import Finished
     from napari_cupre.io.inputs import find_inputs
     from napari_cupre.prediction.folders import predict_files
 
-    inputs = find_inputs(args.images, args.series)
+    inputs = find_inputs(with_projects(args.images), args.series)
     paths = inputs.paths
     for notice in inputs.notices:
         print(notice, file=sys.stderr)

@@ -24,7 +24,7 @@ Looks at every image with the model and names those whose annotation would teach
 best first: images that it is unsure of (scores neither high nor low, other cells found in
 the mirror image), each unlike the others and unlike what is annotated already.
 
---labelled names the folder of the annotated images or of their label files: images of
+--labelled names the folder of the annotated images or of their label files, or a project: images of
 IMAGES with the same stem are left out, and what looks like them is not suggested.
 
 Of planes larger than 2048 px a side the middle is looked at. Exit code 2 also if images
@@ -59,9 +59,10 @@ def add_commands(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from napari_cupre.cli.projects import with_projects
     from napari_cupre.io.files import list_images
 
-    candidates, labelled = split_labelled(list_images(args.images), args.labelled)
+    candidates, labelled = split_labelled(list_images(with_projects(args.images)), args.labelled)
     found = _look(args, candidates, labelled)
     for _, reason in found.skipped:
         print(f"left out: {reason}", file=sys.stderr)
@@ -74,13 +75,22 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
 
     Parameters
     ----------
-    folder : annotated images, label files ("a.tif" or "a_mask.tif" for the image "a"), or both.
+    folder : annotated images, label files ("a.tif" or "a_mask.tif" for the image "a"), or both; or a
+        project.
     """
+    from napari_cupre.cli.projects import annotated_files
     from napari_cupre.io.files import image_stem, list_images
     from napari_cupre.io.importers.folders import label_stem
+    from napari_cupre.project.project import is_project
 
     if folder is None:
         return images, []
+    if is_project(folder):
+        done = {path.resolve() for path in annotated_files(folder)}
+        return (
+            [path for path in images if path.resolve() not in done],
+            [path for path in images if path.resolve() in done],
+        )
     files = list_images(folder)
     stems = {label_stem(path) for path in files} | {image_stem(path) for path in files}
     labelled = [path for path in images if image_stem(path) in stems]

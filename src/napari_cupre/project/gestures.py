@@ -14,7 +14,6 @@ import numpy as np
 from scipy import ndimage
 from skimage.draw import line as line_pixels
 from skimage.draw import polygon as fill_polygon
-from skimage.morphology import disk
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import (
@@ -140,7 +139,8 @@ def delete(cells: Cells, numbers: Iterable[int]) -> Change:
         groups = [(total, unwanted)]
     else:
         groups = [(box, [n]) for n, box in zip(unwanted, boxes)]
-    patches, gone = [], []
+    patches: list[Patch] = []
+    gone: list[int] = []
     for box, group in groups:
         before = cells.labels[slices(box)].copy()
         before[np.isin(before, gone)] = 0  # what an earlier patch of this change has removed by then
@@ -171,13 +171,19 @@ def _closed(mask: np.ndarray, ground: np.ndarray) -> np.ndarray:
     if len(pieces(mask)[1]) < 2:
         return mask
     for radius in range(1, WIDEST_GAP + 1):
-        element = disk(radius).astype(bool)[(np.newaxis,) * (mask.ndim - 2)]
+        element = _disk(radius)[(np.newaxis,) * (mask.ndim - 2)]
         padded = np.pad(mask, [(0, 0)] * (mask.ndim - 2) + [(radius, radius)] * 2)
         inner = (slice(None),) * (mask.ndim - 2) + (slice(radius, -radius),) * 2
-        closed = mask | (ndimage.binary_closing(padded, element)[inner] & ground)
+        closed: np.ndarray = mask | (ndimage.binary_closing(padded, element)[inner] & ground)
         if len(pieces(closed)[1]) < 2:
             return closed
     return mask
+
+
+def _disk(radius: int) -> np.ndarray:
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    inside: np.ndarray = rows**2 + columns**2 <= radius**2
+    return inside
 
 
 def split(
@@ -260,7 +266,8 @@ def _divided(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
     ranked = ranks[parts]
     # What lies under the line, and slivers beside it, go to the nearest part.
     nearest = ndimage.distance_transform_edt(ranked == 0, return_distances=False, return_indices=True)
-    return np.where(mask, ranked[tuple(nearest)], 0)
+    divided: np.ndarray = np.where(mask, ranked[tuple(nearest)], 0)
+    return divided
 
 
 # --- drawing --------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def _cut(shot: Shot, axis: int, cut: int) -> tuple[Shot, Shot]:
     """Both sides of a shot; cells on the edge become unknown."""
     first, second = np.split(np.arange(shot.labels.shape[axis]), [cut])
     sides = [np.take(shot.labels, each, axis) for each in (first, second)]
-    divided = np.intersect1d(*(np.unique(side[side > 0]) for side in sides))
+    divided = np.intersect1d(sides[0][sides[0] > 0], sides[1][sides[1] > 0])
     halves = []
     for where, side in zip((first, second), sides):
         lost = np.isin(side, divided)

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.io.images import read_image, write_labels
+from napari_cupre.io.images import write_labels
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.disk import Stamp, Write, current, settle, write_together
 from napari_cupre.project.document import DOCUMENT, Document, ProjectImage, read_document
 from napari_cupre.project.identity import find_moved, fingerprint, new_stem, relative_to, resolved
 from napari_cupre.project.lock import Lock
+from napari_cupre.project.parts import part_of, read_entry
 from napari_cupre.project.tables import files_of, read_cells, write_table
 
 ENDING = ".cupre"
@@ -222,7 +222,7 @@ class Project:
                 same = resolved(known.path, self.folder) == path.resolve()
                 what = "is in the project already" if same else f'has the pixels of "{known.stem}"'
                 return Added(known, f'"{path.name}" {what}: it is not added twice.')
-        shape = part_of(_read(path, draft), draft).result_shape
+        shape = part_of(read_entry(path, draft), draft).result_shape
         name = "_".join([path.name, *(f"{axis.lower()}{at:03d}" for axis, at in draft.plane.items())])
         if draft.plane or field:
             name = name.replace(path.name, Path(path.name).stem, 1)
@@ -273,7 +273,7 @@ class Project:
         ------
         InputError : it is gone, cannot be read, or has another size than when its cells were drawn.
         """
-        part = part_of(_read(self.find(image, folders), image), image)
+        part = part_of(read_entry(self.find(image, folders), image), image)
         if part.result_shape != image.shape:
             raise InputError(
                 f'The image "{image.stem}" has {part.result_shape} px now, its cells were drawn on '
@@ -443,40 +443,6 @@ def project_folder(path: str | Path) -> Path:
     if not folder.is_dir():
         raise InputError(f'There is no project "{folder}": check the path.')
     return folder
-
-
-def part_of(image: CellImage, entry: ProjectImage) -> CellImage:
-    """The plane and field of an image that a project means.
-
-    Raises
-    ------
-    InputError : the image has no such plane, or does not reach that far.
-    """
-    data, axes = image.data, image.axes
-    for axis, at in entry.plane.items():
-        if axis not in axes or not 0 <= at < data.shape[axes.index(axis)]:
-            raise InputError(
-                f'The image "{image.name}" ({image.axes}) has no plane {axis}={at}: choose another.'
-            )
-        data = data[(slice(None),) * axes.index(axis) + (at,)]
-        axes = axes.replace(axis, "")
-    translate = dict(image.translate)
-    if entry.field is not None:
-        top, left, bottom, right = entry.field
-        height, width = image.plane_shape
-        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-            raise InputError(f'The field {entry.field} is not in the image "{image.name}": choose another.')
-        cut: list[Any] = [slice(None)] * len(axes)
-        cut[axes.index("Y")], cut[axes.index("X")] = slice(top, bottom), slice(left, right)
-        data = data[tuple(cut)]
-        for axis, start in (("Y", top), ("X", left)):
-            translate[axis] = translate.get(axis, 0.0) + start * image.scale.get(axis, 1.0)
-    return replace(image, data=data, axes=axes, translate=translate, name=entry.stem or image.name)
-
-
-def _read(path: Path, entry: ProjectImage) -> CellImage:
-    options: dict[str, Any] = {} if entry.series is None else {"series": entry.series}
-    return read_image(path, entry.axes or None, **options)
 
 
 def _write_labels(path: Path, labels: np.ndarray, axes: str) -> None:

@@ -125,7 +125,7 @@ def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
         near = [n for n in shown if _may_meet(cells.rows[n], corners, depth)]
         if not near:
             continue
-        inside = region_mask([corners[:, depth:]], cells.shape[-2:])
+        inside = region_mask([corners[:, depth:]], (cells.shape[-2], cells.shape[-1]))
         mine = []
         for guess in near:
             box = cells.rows[guess].box

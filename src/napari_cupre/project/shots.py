@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.annotation import cells_with_rim, default_rim, shots_from_image
+from napari_cupre.data.annotation import cells_with_rim, default_rim, known_area, shots_from_image
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.shot import Shot
 from napari_cupre.project.cells import Cells, State
@@ -53,6 +53,33 @@ def shots_of(image: CellImage, cells: Cells, entry: ProjectImage) -> list[Shot]:
     return shots
 
 
+def known_of(cells: Cells, certainty: float = 0.0) -> np.ndarray:
+    """Pixels whose truth somebody vouched for, bool: see `napari_cupre.data.annotation.known_area`."""
+    labels = taught_labels(cells)
+    depth = labels.ndim - 2
+    known = np.zeros(labels.shape, bool)
+    for plane in np.ndindex(labels.shape[:-2]):
+        here = [
+            np.array(region)[:, depth:]
+            for region in cells.regions
+            if tuple(round(value) for value in region[0][:depth]) == plane
+        ]
+        if here or labels[plane].any():
+            known[plane] = known_area(labels[plane], regions=here)
+    return known & (~doubtful(cells, certainty) | (labels > 0))
+
+
+def is_annotated(cells: Cells) -> bool:
+    """Whether an image teaches anything: it has a checked or edited cell, or a complete region."""
+    return bool(cells.regions) or any(cell.state.teaches for _, cell in cells)
+
+
+def image_shots(project: Project, stem: str, folders: Sequence[Path] = ()) -> list[Shot]:
+    """Training examples of one image; see `project_shots`."""
+    entry, cells = project.image(stem), project.cells(stem)
+    return shots_of(project.pixels(entry, tuple(folders)), cells, entry) if is_annotated(cells) else []
+
+
 def _has_region(cells: Cells, plane: Sequence[np.intp]) -> bool:
     depth = cells.labels.ndim - 2
     here = tuple(int(at) for at in plane)[:depth]
@@ -70,6 +97,5 @@ def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Sh
     ------
     InputError : an annotated image is gone or cannot be read.
     """
-    for entry, cells in project.all_cells():
-        if cells.regions or cells.count(State.CHECKED, State.EDITED):
-            yield from shots_of(project.pixels(entry, tuple(folders)), cells, entry)
+    for entry in list(project.images):
+        yield from image_shots(project, entry.stem, folders)

@@ -54,7 +54,7 @@ class Annotation:
         yield from (layer for layer in (self.cells, self.regions, self.background) if layer is not None)
 
     def result_layers(self) -> list[Labels]:
-        """Layers of what models found in the image, in a lasting order; slides, which nobody edits, are out."""
+        """Layers of what models found in the image, in a lasting order; slides are left out."""
         found = [layer for layer in self.found if not layer.multiscale and METADATA_KEY in layer.metadata]
         return sorted(found, key=id)
 

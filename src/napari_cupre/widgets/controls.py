@@ -192,6 +192,7 @@ class ImageChooser(QWidget):
         self.combo = layer_combo(self._session, Image, "The image to work on; open one by drag and drop")
         self.axes = QLineEdit()
         self.axes.setMaximumWidth(70)
+        self.axes.setAccessibleName("Axes")
         self.axes.setToolTip(
             "One letter per dimension: T time, Z depth, C channel, Y row, X column, S colours"
         )

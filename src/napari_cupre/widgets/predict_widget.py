@@ -77,6 +77,8 @@ class PredictWidget(SessionWidget):
         self.model.changed.connect(self._model_chosen)
         self.one_image = QRadioButton("this image")
         self.all_images = QRadioButton("all open images")
+        self.one_image.setToolTip("Find the cells of the image that is chosen above")
+        self.all_images.setToolTip("Find the cells of all images in the window, one after the other")
         self.one_image.setChecked(True)
         group = QButtonGroup(self)
         group.addButton(self.one_image)

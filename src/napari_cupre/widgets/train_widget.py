@@ -96,6 +96,7 @@ class TrainWidget(SessionWidget):
         self.device.setCurrentText(self.preferences.device)
         self.device.setToolTip("auto takes the graphics card if there is one")
         self.images = QListWidget()
+        self.images.setAccessibleName("Images to learn from")
         self.images.setToolTip("Annotated images to learn from; untick those to leave out")
         self.name = QLineEdit()
         self.name.setToolTip(
@@ -215,7 +216,7 @@ class TrainWidget(SessionWidget):
         self.images.setFixedHeight(min(rows, LISTED_ROWS) * ROW_HEIGHT + 8)
         if not self.images.count():
             item = QListWidgetItem("no annotated image yet")
-            item.setFlags(Qt.ItemFlag.NoItemFlags)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a disabled one would be too pale to read
             self.images.addItem(item)
 
     def _items(self) -> list[QListWidgetItem]:
