@@ -19,6 +19,9 @@ from napari_cupre.model.targets import label_boxes, target_from_labels
 
 # Windows and their side in network px that one validation looks at, so that it takes seconds.
 MOST_WINDOWS, WINDOW = 8, 320
+# Weights whose score is lower than the start's by more than this, or by more than this share of a verdict's
+# uncertainty, are worse than it: both are judged on the same cells, which differ less than two draws would.
+NO_WORSE, NO_WORSE_SHARE = 0.02, 0.25
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,23 @@ class Judge:
                     losses = network(to_batch([window.image], device), [target])
                 total += torch.stack(list(losses.values())).sum().item()
         return total / max(len(self.windows), 1)
+
+
+def is_as_good(verdict: Verdict, history: list[dict[str, Any]], scratch: bool) -> bool:
+    """Whether later weights are to be preferred to the best of the earlier ones.
+
+    They have seen more: they yield only for a difference that the number of held-out cells does not explain.
+    The start is another matter: what is worse than it on the same cells is not taken.
+
+    Parameters
+    ----------
+    history : the figures of the earlier verdicts, see `in_words`.
+    scratch : the start were random weights.
+    """
+    scores = [(entry["ap50"] + entry["ap"]) / 2 for entry in history]
+    least = max(scores) - verdict.uncertainty
+    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * verdict.uncertainty)
+    return verdict.score >= (least if scratch else max(least, floor))
 
 
 def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, scratch: bool) -> str:
