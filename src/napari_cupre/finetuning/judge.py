@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from napari_cupre.data.shot import Shot
-from napari_cupre.evaluation import Report, evaluate
+from napari_cupre.evaluation import Report, evaluate_labels
 from napari_cupre.finetuning.split import count_cells
 from napari_cupre.model.device import autocast, memory_format
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.paint import paint
+from napari_cupre.model.paint import paint_masks
 from napari_cupre.model.targets import label_boxes, target_from_labels
 
 # Windows and their side in network px that one validation looks at, so that it takes seconds.
@@ -70,7 +70,9 @@ class Judge:
     def report(self, network: CellRCNN, dtype: torch.dtype | None) -> Report:
         """What `network` finds of the windows' annotation, without the losses that a verdict has too."""
         predicted = [segment(network, window.image, dtype) for window in self.windows]
-        return evaluate([w.labels for w in self.windows], predicted, known=[w.known for w in self.windows])
+        return evaluate_labels(
+            [w.labels for w in self.windows], predicted, known=[w.known for w in self.windows]
+        )
 
     @torch.no_grad()
     def _loss(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
@@ -175,7 +177,7 @@ def segment(
     device = next(network.parameters()).device
     with autocast(device, dtype):
         found = network.detect(to_batch([image], device), score=score)[0]
-    return paint(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
+    return paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
 
 
 def _windows(shot: Shot, seed: int) -> list[Shot]:
