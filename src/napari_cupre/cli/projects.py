@@ -55,9 +55,7 @@ def collect_project(folder: str, images: str, limit: int | None, seed: int) -> C
     project = Project.open(folder, look_only=True)
     stems = [entry.stem for entry, cells in project.all_cells() if is_annotated(cells)]
     if not stems:
-        raise InputError(
-            f'The project "{folder}" has no checked or edited cell and no region: mark some first.'
-        )
+        raise InputError(f'Nothing is checked, edited or complete in "{folder}": mark some cells first.')
     if limit is not None and limit < len(stems):
         chosen = np.random.default_rng(seed).permutation(len(stems))[:limit]
         stems = [stems[number] for number in sorted(chosen)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import uuid
 from collections.abc import Iterator
@@ -395,6 +396,31 @@ class Project:
     def save(self) -> SaveReport:
         """Save all that changed, here and now; see `write`."""
         return self.write(self.snapshot())
+
+    def copied_to(self, folder: str | Path) -> Project:
+        """A copy in another place, open, with what is not saved here yet.
+
+        Raises
+        ------
+        InputError : something is there already.
+        EnvironmentFault : full or read-only disk.
+        """
+        copy = Project.create(folder)
+        for image in self.images:
+            path = relative_to(resolved(image.path, self.folder), copy.folder)
+            copy.images.append(replace(image, path=path))
+        for name in ("classes", "rounds", "next_round", "best", "others"):
+            setattr(copy.document, name, getattr(self.document, name))
+        copy.document.id = self.document.id  # folds are drawn by it
+        for part in ("cells", "models"):
+            if (self.folder / part).is_dir():
+                shutil.copytree(self.folder / part, copy.folder / part)
+        for stem, cells in self._cells.items():
+            copy.cells(stem)
+            copy._cells[stem] = cells
+            copy._saved[stem] = -1
+        copy.save()
+        return copy
 
     def changed_on_disk(self) -> list[str]:
         """Stems of loaded images whose cells somebody else changed since we read or wrote them."""
