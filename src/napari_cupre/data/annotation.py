@@ -1,7 +1,7 @@
 """What a user vouched for: annotated cells, and which pixels of the image are known.
 
 An annotation is a label image plus *known* area. Inside a region (rectangle or polygon) every cell is
-annotated, so all of it is known. Elsewhere only the marked cells, a rim around them and what was
+annotated, so all of it is known. Elsewhere only the annotated cells, a rim around them and what was
 painted as background are known. Everything else is unknown and teaches nothing.
 """
 
@@ -109,13 +109,13 @@ def region_mask(regions: Sequence[np.ndarray], shape: tuple[int, int], name: str
 
     Raises
     ------
-    InputError : a region with under two points, of broken numbers, or without any pixel of the image.
+    InputError : a region with under two points, with non-finite coordinates, or outside the image.
     """
     mask = np.zeros(shape, bool)
     for number, region in enumerate(regions, start=1):
         corners = np.asarray(region, float)
         if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 2 or not np.isfinite(corners).all():
-            raise InputError(f"Region {number}{of_name(name)} is no rectangle or polygon: draw it again.")
+            raise InputError(f"Region {number}{of_name(name)} is not a rectangle or polygon: draw it again.")
         if len(corners) == 2:
             (top, left), (bottom, right) = corners
             corners = np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
@@ -164,7 +164,7 @@ def known_area(
         if painted.shape != labels.shape:
             raise InputError(
                 f"The painted background {painted.shape} and the labels {labels.shape}{of_name(name)} differ "
-                f"in size: paint both on one image."
+                f"in size: paint both on the same image."
             )
         known |= painted.astype(bool)
     return known
@@ -304,18 +304,18 @@ def enough_to_train(shots: Sequence[Shot]) -> tuple[bool, str]:
     """Whether training can start, and one sentence that says what would help most."""
     summary = summarise(shots)
     if summary.cells == 0:
-        return False, "No cell is marked yet: paint at least one, each cell with a number of its own."
-    cells = "1 cell is marked" if summary.cells == 1 else f"{summary.cells} cells are marked"
+        return False, "Nothing is annotated yet: paint at least one cell, each with its own label."
+    cells = "1 cell annotated" if summary.cells == 1 else f"{summary.cells} cells annotated"
     if summary.cells < GOOD_CELL_COUNT // 2:
         return (
             True,
-            f"{cells}, training can start: {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better.",
+            f"{cells}; you can train. {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better.",
         )
     if summary.background_pixels < summary.cell_pixels:
-        return True, f"{cells}, training can start: more known background (painted, or a region) would help."
+        return True, f"{cells}; you can train. More known background (painted, or a region) would help."
     if summary.cells < GOOD_CELL_COUNT:
-        return True, f"{cells}, training can start: a few more, of different looks, would help."
-    return True, f"{cells}, enough to train: more help most where the result is wrong."
+        return True, f"{cells}; you can train. A few more that look different would help."
+    return True, f"{cells}, enough to train. More help most where the result is wrong."
 
 
 def check_shots(shots: Sequence[Shot]) -> None:
@@ -326,10 +326,10 @@ def check_shots(shots: Sequence[Shot]) -> None:
     InputError : no shot, or no annotated cell in any.
     """
     if not shots:
-        raise InputError("There is no annotated image to train on: mark a few cells in one first.")
+        raise InputError("There is no annotated image to train on: annotate a few cells in one first.")
     if not any(shot.labels.any() for shot in shots):
         raise InputError(
-            f"No cell is annotated in {_count(len(shots), 'image')}: mark at least one cell, then train."
+            f"No cell is annotated in {_count(len(shots), 'image')}: annotate at least one cell, then train."
         )
 
 

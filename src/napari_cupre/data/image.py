@@ -64,7 +64,7 @@ class CellImage:
         self.axes = parse_axes(self.axes, self.data.ndim)
         if self.data.dtype.kind not in "buif":
             raise InputError(
-                f"{self._called()} holds values of type {self.data.dtype}, but only real numbers can be used."
+                f"{self._called()} has values of type {self.data.dtype}, but only real numbers can be used."
             )
         if 0 in self.data.shape:
             raise InputError(f"{self._called()} has no pixel (shape {self.data.shape}): choose another one.")
@@ -351,7 +351,7 @@ class CellImage:
     def _unreadable(self, index: PlaneIndex | None, error: Exception) -> InputError:
         return InputError(
             f"{self._called()} cannot be read{_position(index)} ({reason_of(error)}): "
-            f"its file seems damaged, copy it anew."
+            f"its file seems damaged; copy it again."
         )
 
 

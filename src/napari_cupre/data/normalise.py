@@ -193,7 +193,7 @@ def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> t
     if values.size == 0:
         values = _finite(whole)
     if values.size == 0:
-        raise InputError("The image holds no finite number, only NaN or infinity: choose another one.")
+        raise InputError("The image contains only NaN or infinity: choose another one.")
     if values.size == sample.size and min(sample.shape[:2]) > 1:
         grid = sample if sample.ndim == 3 else sample[..., None]
         counted = tissue(grid, lambda part: _percentiles(part, low, high), lambda: _middle(whole))

@@ -42,7 +42,7 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.minutes is None and self.steps is None:
-            raise InputError("A training needs a budget: give minutes or steps.")
+            raise InputError("A training needs a limit: give minutes or steps.")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FinetuneSettings:
@@ -56,8 +56,9 @@ class FinetuneSettings:
         return validated(cls, values, "fine-tuning")
 
     def renewed(self, step: int, seconds: float) -> FinetuneSettings:
-        """The settings to go on with after so many steps and seconds: an interrupted budget goes on; one that
-        was used up begins anew.
+        """The settings to continue with after so many steps and seconds.
+
+        An interrupted limit continues; one that was reached starts again.
         """
         time_left = self.minutes is None or seconds < 60 * self.minutes * 0.98
         steps_left = self.steps is None or step < self.steps

@@ -94,11 +94,11 @@ def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, s
     scratch : the start were random weights.
     """
     if steps == 0:
-        return "Stopped before the first step: the model is the start's, and nothing was learnt."
+        return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
     if best_step is None or not history:
         return (
             f"Trained {steps} steps. Too few cells were annotated to hold some out, "
-            "so judge by eye, or mark more."
+            "so check the result by eye, or annotate more."
         )
     best = next(entry for entry in reversed(history) if entry["step"] == best_step)
     cells = f"on {best['cells']} held-out cells"

@@ -67,9 +67,9 @@ def collect_shots(
     Parameters
     ----------
     images, labels : folder, glob or file; labels may be a COCO JSON.
-    partial : only some of the cells are marked.
+    partial : only some of the cells are annotated.
     keep_empty : images that a COCO JSON lists without annotation hold no cell, instead of being left out.
-    regions_file : where every cell is marked, see `read_regions`; implies `partial` elsewhere.
+    regions_file : where every cell is annotated, see `read_regions`; implies `partial` elsewhere.
     limit : use so many of the images, drawn by `seed`.
     axes : letters that overrule what the image files say.
     series : name or number of the image in files of several; None takes each of them.
@@ -303,10 +303,10 @@ def _warn_of_scattered(path: Path, labels: np.ndarray) -> None:
     planes = labels.reshape(-1, *labels.shape[-2:])
     parts = [counts for plane in planes for counts in scattered_parts(plane).values()]
     if parts:
-        numbers = "1 number is" if len(parts) == 1 else f"{len(parts)} numbers are"
+        numbers = "1 label is" if len(parts) == 1 else f"{len(parts)} labels are"
         print(
-            f'In the labels of "{path.name}" {numbers} carried by {sum(parts)} parts that do not touch; each '
-            f"number counts as one cell, so give each cell a number of its own.",
+            f'In the labels of "{path.name}" {numbers} shared by {sum(parts)} parts that do not touch; each '
+            f"label counts as one cell, so give each cell its own.",
             file=sys.stderr,
         )
 

@@ -72,7 +72,7 @@ class CocoSource:
     def __init__(self, json_path: str | os.PathLike[str], images_dir: str | os.PathLike[str]) -> None:
         self.images_dir = Path(images_dir)
         if not self.images_dir.is_dir():
-            raise InputError(f'There is no image folder "{images_dir}": check the path.')
+            raise InputError(f'There is no folder "{images_dir}": check the path.')
         self.index = CocoIndex(Path(json_path))
         files = FileFinder(self.images_dir)
         found = [files.find(image.file_name) for image in self.index.images]

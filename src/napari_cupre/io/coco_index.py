@@ -37,7 +37,9 @@ _ANNOTATION_KEYS = {
     "num_keypoints",
 }
 
-_NO_ANNOTATION = Problem("annotation that is no COCO annotation", "annotations that are no COCO annotation")
+_NO_ANNOTATION = Problem(
+    "annotation that is not a COCO annotation", "annotations that are not COCO annotations"
+)
 _NO_IMAGE = Problem("annotation of an image that is not listed", "annotations of images that are not listed")
 _NO_CATEGORY = Problem(
     "annotation of a category that is not listed", "annotations of categories that are not listed"
@@ -45,7 +47,7 @@ _NO_CATEGORY = Problem(
 _BAD_IMAGE = Problem(
     "image without id, file name or sensible size", "images without id, file name or sensible size"
 )
-_SHARED_ID = Problem("image whose id another one has", "images whose id another one has")
+_SHARED_ID = Problem("image with an id used before", "images with an id used before")
 _OTHER_SIZE = Problem("image listed again with another size", "images listed again with another size")
 _BAD_CATEGORY = Problem("category without id", "categories without id")
 _UNMARKED = Problem("image without annotation", "images without annotation")
@@ -130,7 +132,7 @@ class CocoIndex:
         self._keep(list(images.values()), rows)
         self.notices = self._sentences(set(document) - {"text"} - _DOCUMENT_KEYS)
         if not self.images:
-            raise InputError(f'"{self.path}" holds no usable annotation: {self._what_there_is()}.')
+            raise InputError(f'"{self.path}" contains no usable annotation: {self._what_there_is()}.')
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -269,7 +271,7 @@ class CocoIndex:
         return problem_of(annotation, image.height, image.width)
 
     def _keep(self, listed: list[tuple[int, CocoImage]], rows: _Rows) -> None:
-        """Sort the annotations by image and number the images that have one anew."""
+        """Sort the annotations by image and number the images that have one again."""
         by_number = dict(listed)
         image = np.array(rows.image, np.int64)
         order = np.argsort(image, kind="stable")
@@ -292,7 +294,9 @@ class CocoIndex:
         unmarked = [f"Left out: {_count(_UNMARKED, self.unmarked)}."] if self.unmarked else []
         sentences = [*self.lost, *unmarked]
         if self._repeated:
-            sentences.append(f"Entries of one file are one image: {self._repeated} were joined to others.")
+            sentences.append(
+                f"Entries with the same file are one image: {self._repeated} were merged into others."
+            )
         keys = sorted(map(str, unknown_document_keys | self._unknown_keys))
         if keys:
             sentences.append(f"Unknown keys are ignored: {', '.join(keys[:10])}.")
@@ -306,7 +310,7 @@ class CocoIndex:
     def _what_there_is(self) -> str:
         """What a file without a usable annotation holds instead."""
         if not self.problems and set(self._unknown_areas) == {_BOX}:
-            return f"{_BOX.many} alone ({self._unknown_areas[_BOX]}); export outlines or masks, too"
+            return f"{_BOX.many} alone ({self._unknown_areas[_BOX]}); export outlines or masks as well"
         counts = [*sorted(self.problems.items()), *self._unknown_areas.items()]
         if not counts:
             return "it lists none" + (f" for its {_count(_UNMARKED, self.unmarked)}" if self.unmarked else "")
@@ -321,7 +325,7 @@ def _objects(entries: Any, key: str, path: Path) -> Iterator[dict[str, Any]]:
     if isinstance(entries, dict):
         entries = list(entries.values())
     if not isinstance(entries, list):
-        raise InputError(f'"{path}" is no COCO JSON: its "{key}" is no list.')
+        raise InputError(f'"{path}" is not COCO JSON: its "{key}" is not a list.')
     return (entry if isinstance(entry, dict) else {} for entry in entries)
 
 

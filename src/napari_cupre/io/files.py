@@ -90,8 +90,8 @@ def check_name(path: Path) -> None:
     length = len(os.fsencode(path.name))
     if length > _LONGEST_NAME:
         raise InputError(
-            f'"{path.name[:40]}...{path.name[-20:]}" cannot be written, its name has {length} bytes and a '
-            f"disk takes {_LONGEST_NAME}: give the image a shorter name."
+            f'"{path.name[:40]}...{path.name[-20:]}" cannot be written: its name has {length} bytes and a '
+            f"disk allows {_LONGEST_NAME}; give the image a shorter name."
         )
 
 
@@ -198,11 +198,11 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
         images = list(walk(path) if subfolders else filter(is_image_file, path.iterdir()))
         if not images:
             raise InputError(
-                f'The folder "{path}" holds no image: choose one with PNG, JPEG, TIFF or OME-Zarr.'
+                f'The folder "{path}" contains no image: choose one with PNG, JPEG, TIFF or OME-Zarr images.'
             )
     elif os.path.exists(path):
         if not is_image_file(path):
-            raise InputError(f'"{path}" is no image that can be read: give PNG, JPEG, TIFF or OME-Zarr.')
+            raise InputError(f'"{path}" is not an image that can be read: give PNG, JPEG, TIFF or OME-Zarr.')
         images = [path]
     elif os.path.exists(split_scene(path)[0]):
         images = [path]

@@ -185,7 +185,7 @@ def _guarded(path: Path, read: Any) -> Any:
     if not path.exists():
         raise InputError(f'There is no file "{path}": check the path.')
     if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.')
+        raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
     try:
         return read(path)
     except CupreError as error:
@@ -193,12 +193,12 @@ def _guarded(path: Path, read: Any) -> Any:
             raise
         raise type(error)(f'"{path}": {error}') from error
     except PermissionError as error:
-        raise InputError(f'"{path}" may not be read: ask for the permission.') from error
+        raise InputError(f'"{path}" cannot be read: check its permissions.') from error
     # Decoders raise anything from IndexError to their own types on a damaged file.
     except Exception as error:
         raise InputError(
             f'"{path}" cannot be read ({_first_line(error)}): '
-            f"it is truncated, damaged or no image, copy it anew."
+            f"it is truncated, damaged or not an image; copy it again."
         ) from error
 
 
@@ -233,7 +233,7 @@ def _read_label_values(path: Path, series: str | int | None) -> np.ndarray:
         found = choose_scenes(tiff_scenes(path), None, path.name)
         if len(found) > 1 and series is None:
             raise InputError(
-                f'"{path}" holds {len(found)} label images ({list_names(found)}): choose one with --series.'
+                f'"{path}" has {len(found)} label images ({list_names(found)}): choose one with --series.'
             )
         chosen = series if len(found) > 1 else None
         values = np.asarray(read_tiff(path, series=chosen, palette_as_colours=False).data)
@@ -242,7 +242,7 @@ def _read_label_values(path: Path, series: str | int | None) -> np.ndarray:
     if values.ndim >= 3 and values.shape[-1] in (3, 4) and path.is_file():
         colours = values[..., :3]
         if (colours != colours[..., :1]).any():
-            raise InputError(f'"{path}" is a colour picture, no label image: give one number per cell.')
+            raise InputError(f'"{path}" is a colour image, not a label image: give one label per cell.')
         values = colours[..., 0]
     return values
 
@@ -260,11 +260,15 @@ def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, 
         with Image.open(path) as picture:
             mode = _plain_mode(picture, palette_as_colours)
             frames = getattr(picture, "n_frames", 1)
-            only = f'"{path.name}" holds {frames} pictures, of which the first is read: save it as TIFF.'
+            only = (
+                f'"{path.name}" contains {frames} images, of which only the first is read: save it as TIFF.'
+            )
             pixels = np.asarray(picture if mode == picture.mode else picture.convert(mode))
             return pixels, (only,) if frames > 1 else ()
     except UnidentifiedImageError as error:
-        raise InputError(f'"{path}" is no image of a known kind: give PNG, JPEG, TIFF or Zarr.') from error
+        raise InputError(
+            f'"{path}" is not an image of a known format: give PNG, JPEG, TIFF or Zarr.'
+        ) from error
     except Image.DecompressionBombError as error:
         raise InputError(f'"{path}" is too big for its format: save it as tiled TIFF or OME-Zarr.') from error
 

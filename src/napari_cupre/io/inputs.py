@@ -65,8 +65,8 @@ def find_inputs(
     if labels:
         some = f"{len(labels)} files are" if len(labels) > 1 else "1 file is"
         notices.append(
-            f"{some} named like labels of the images beside them and left out, such as {labels[0].name}: "
-            f"name such a file itself to have it read."
+            f"{some} named like labels of the images beside them and left out, such as {labels[0].name}; "
+            f"give such a file by name to read it."
         )
     inputs.notices[:0] = notices
     return inputs
@@ -99,7 +99,7 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
     for first, others in joined.items():
         some = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         inputs.notices.append(
-            f'"{first.name}" and {some} are one image in several files: it is read once, as "{first.name}".'
+            f'"{first.name}" and {some} are parts of one image: it is read once, as "{first.name}".'
         )
     return inputs
 
@@ -129,7 +129,7 @@ def _images_of(
             joined[first].append(file.name)
     if len(main) > 1 and series is None and kept:
         notices.append(
-            f'"{place.name}" holds {len(main)} images, all of which are read: {list_names(main)} (--series '
+            f'"{place.name}" contains {len(main)} images, which are all read: {list_names(main)} (--series '
             f"chooses one)."
         )
     alone = len(found) == 1 or (len(main) == 1 and kept == main)

@@ -62,7 +62,9 @@ def refuse_entities(text: Any, path: Path) -> None:
         If it does.
     """
     if isinstance(text, str) and ("<!ENTITY" in text or "<!DOCTYPE" in text):
-        raise InputError(f'"{path}" holds unsafe XML metadata and is not read: save it anew without them.')
+        raise InputError(
+            f'"{path}" contains unsafe XML metadata and is not read: save it again without them.'
+        )
 
 
 def document_of(path: Path, xml: str) -> tuple[str | None, str]:
@@ -162,7 +164,7 @@ def files_of(companion: Path) -> list[Path]:
     names = dict.fromkeys(name for image in ome_images(text)[0] for name, _ in image.files)
     found = [companion.parent / name for name in names if (companion.parent / name).is_file()]
     if not found:
-        raise InputError(f'"{companion}" describes no image file that is there: copy those beside it.')
+        raise InputError(f'"{companion}" describes image files that are missing: copy them into its folder.')
     return found
 
 
@@ -174,7 +176,7 @@ def missing_files(image: OmeImage, path: Path, uuid: str | None) -> list[str]:
 def what_is_missing(path: Path, missing: Sequence[str], total: int) -> str:
     """One sentence on a set that is not whole."""
     of = f"{len(missing)} of the {total} files of its set"
-    return f'"{path.name}" needs {of}, such as {missing[0]}, which are not beside it: copy them there.'
+    return f'"{path.name}" needs {of}, such as {missing[0]}, which are missing: copy them into its folder.'
 
 
 def ome_scales(pixels: ElementTree.Element) -> Scales:

@@ -51,7 +51,9 @@ def read_prompts(path: Path) -> Prompts:
                 places = [header.index(name) for name in names]
                 values = np.array([_numbers(path, line, row, places, names) for line, row in rows[1:]])
                 if not len(values):
-                    raise InputError(f'"{path}" names its columns but holds no row: give one for each cell.')
+                    raise InputError(
+                        f'"{path}" names its columns but contains no row: give one for each cell.'
+                    )
                 return Prompts(values, None) if is_box else Prompts(None, values)
     raise InputError(
         f'"{path}" has no columns x0, y0, x1, y1 (boxes) or y, x (points): name them in its first row.'
@@ -66,7 +68,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
         rows = list(enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator), start=1))
     except csv.Error as error:
-        raise InputError(f'"{path}" is no table ({error}): save it as CSV.') from error
+        raise InputError(f'"{path}" is not a table ({error}): save it as CSV.') from error
     kept = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
     decimal = "." if separator == "," else ","
     return [(line, [cell.strip().replace(decimal, ".") for cell in row]) for line, row in kept]

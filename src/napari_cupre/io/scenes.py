@@ -124,13 +124,13 @@ def what_is_left(scenes: Sequence[Scene], read: Scene, called: str) -> list[str]
     notices = []
     if len(main) > 1:
         notices.append(
-            f'"{called}" holds {len(main)} images ({list_names(main)}) and {read.name} is read: choose '
+            f'"{called}" contains {len(main)} images ({list_names(main)}); {read.name} is read: choose '
             f"another with --series."
         )
     if extras:
         sizes = [f"{scene.name} ({' x '.join(map(str, scene.shape))})" for scene in extras[:4]]
         notices.append(
-            f'"{called}" also holds smaller pictures, which are left out: {", ".join(sizes)}; '
+            f'"{called}" also contains smaller images, which are left out: {", ".join(sizes)}; '
             f"--series reads them."
         )
     return notices

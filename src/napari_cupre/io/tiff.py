@@ -273,8 +273,8 @@ def _oddities(opened: OpenTiff, scene: Scene, series: str | int | None) -> list[
     odd = [] if series is not None else what_is_left(opened.scenes, scene, name)
     if opened.no_metadata:
         odd.append(
-            f'"{name}" has its metadata in "{opened.no_metadata}", which is not beside it: copy it there, or '
-            f"name the axes."
+            f'"{name}" has its metadata in "{opened.no_metadata}", which is not beside it: copy it, or '
+            f"give the axes."
         )
     return odd
 
@@ -325,11 +325,13 @@ def _what_is_lost(path: Path, lost: list[int], damages: list[str]) -> str:
     """One sentence on a damaged stack; "" on a sound one."""
     if lost:
         which = ", ".join(str(number + 1) for number in lost[:5]) + (", ..." if len(lost) > 5 else "")
-        return f'"{path.name}" is damaged, of its pages {which} cannot be read: copy it anew.'
+        return f'"{path.name}" is damaged: its pages {which} cannot be read; copy it again.'
     if any("offset" in damage for damage in damages):
-        return f'"{path.name}" is truncated, pages beyond its end are lost: copy it anew.'
+        return f'"{path.name}" is truncated: pages beyond its end are lost; copy it again.'
     if damages:
-        return f'"{path.name}" holds fewer planes than its metadata say, the others are empty: copy it anew.'
+        return (
+            f'"{path.name}" contains fewer planes than its metadata say; the others are empty: copy it again.'
+        )
     return ""
 
 

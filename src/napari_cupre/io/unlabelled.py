@@ -134,7 +134,7 @@ class UnlabelledIndex:
         if not len(index):
             named = ", ".join(str(folder) for folder in folders)
             raise InputError(
-                f"No image was found in {named}; give folders with PNG, JPEG, TIFF or OME-Zarr images."
+                f"No images were found in {named}; give folders with PNG, JPEG, TIFF or OME-Zarr images."
             )
         return index
 
@@ -282,7 +282,7 @@ class UnlabelledCrops:
             if deviation >= FLAT_DEVIATION:
                 break
         if best is None:
-            raise ValueError("an image without pixels")
+            raise ValueError("the image has no pixels")
         return best
 
 

@@ -73,7 +73,7 @@ def write_together(folder: Path, files: Mapping[str, Write]) -> None:
     """
     if not folder.is_dir():
         raise EnvironmentFault(
-            f'The project folder "{folder}" is gone: put it back, or save the project elsewhere.'
+            f'The project folder "{folder}" is missing: put it back, or save the project elsewhere.'
         )
     settle(folder)
     pending = folder / PENDING

@@ -29,7 +29,7 @@ class ProjectImage:
     channels : up to three channels to look at; None for the first three.
     plane : position on T and Z where one plane of a stack is meant.
     field : (y0, x0, y1, x1) where a part of a slide is meant.
-    regions : where every cell is marked, see `cells.Region`; while the cells are in memory, theirs count.
+    regions : where every cell is annotated, see `cells.Region`; while the cells are in memory, theirs count.
     certainty : guesses with a lower score are hidden.
     seen : a person looked at it.
     held : what of it judges and never teaches: "" nothing, "all", or "axis:from" for a strip, such as
@@ -130,7 +130,7 @@ def read_document(path: Path) -> Document:
         values = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(
-            f'"{path.parent}" is no project, it has no {DOCUMENT}: choose a NAME.cupre.'
+            f'"{path.parent}" is not a project, it has no {DOCUMENT}: choose a NAME.cupre folder.'
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
@@ -146,8 +146,8 @@ def read_document(path: Path) -> Document:
 
 def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(
-        f'"{path}" is damaged ({type(error).__name__}: {error}): mend it or copy it anew; '
-        f"the cells beside it are whole."
+        f'"{path}" is damaged ({type(error).__name__}: {error}): repair it or copy it again; '
+        f"the cells beside it are intact."
     )
 
 
@@ -156,7 +156,7 @@ def _document(values: dict[str, Any]) -> Document:
     images = [_image(each) for each in values["images"]]
     stems = [each.stem.casefold() for each in images]
     if len(set(stems)) < len(stems):
-        raise ValueError("two images have one stem")
+        raise ValueError("two images have the same stem")
     rounds = [Round(**{**each, "number": int(each["number"])}) for each in values.get("rounds", [])]
     return Document(
         id=str(values["id"]),
@@ -173,7 +173,7 @@ def _image(values: dict[str, Any]) -> ProjectImage:
     entry = dict(values)
     stem = str(entry["stem"])
     if not stem or Path(stem).name != stem or "\\" in stem:  # a project of a stranger writes nowhere else
-        raise ValueError(f"{stem!r} is no name of a file")
+        raise ValueError(f"{stem!r} is not a file name")
     entry["shape"] = tuple(int(size) for size in entry["shape"])
     for name in ("channels", "field"):
         entry[name] = None if entry.get(name) is None else tuple(int(each) for each in entry[name])

@@ -74,7 +74,7 @@ def set_state(cells: Cells, numbers: Iterable[int], state: State, by: By | None 
     InputError : there is no such cell.
     """
     others = [n for n in numbers if cells.row(n).state is not state]
-    return _with_state(cells, f"Call {_count(others)} {state}", others, state, by or By.now())
+    return _with_state(cells, f"Mark {_count(others)} as {state}", others, state, by or By.now())
 
 
 def _with_state(cells: Cells, verb: str, numbers: Sequence[int], state: State, by: By) -> Change:
@@ -238,7 +238,7 @@ def _pixels_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of a drawn line that reaches a little beyond its ends."""
     points = np.asarray(line, float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
-        raise InputError("A line to split a cell takes two points or more: draw it through the cell.")
+        raise InputError("A splitting line needs two points or more: draw it through the cell.")
     points = points.copy()
     for end, towards in ((0, points[0] - points[1]), (-1, points[-1] - points[-2])):
         length = float(np.hypot(*towards))
@@ -350,7 +350,7 @@ def _filled(cells: Cells, outline: np.ndarray, plane: Sequence[int]) -> tuple[Bo
     """Box and pixels inside a closed outline."""
     points = np.asarray(outline, float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise InputError("An outline takes three points or more: draw around the cell.")
+        raise InputError("An outline needs three points or more: draw around the cell.")
     low, high = points.min(axis=0), points.max(axis=0)
     flat = clipped([(low[0], high[0] + 1), (low[1], high[1] + 1)], cells.shape[-2:])
     front = tuple((int(at), int(at) + 1) for at in plane)
@@ -367,7 +367,7 @@ def _filled(cells: Cells, outline: np.ndarray, plane: Sequence[int]) -> tuple[Bo
 
 
 def add_region(cells: Cells, corners: Iterable[Sequence[float]]) -> Change:
-    """Say that every cell in an area is marked.
+    """Say that every cell in an area is annotated.
 
     Parameters
     ----------
@@ -379,7 +379,7 @@ def add_region(cells: Cells, corners: Iterable[Sequence[float]]) -> Change:
     """
     points = np.asarray([tuple(corner) for corner in corners], float)
     if points.ndim != 2 or len(points) < 2 or points.shape[1] != cells.labels.ndim:
-        raise InputError("A region takes two corners or more: draw it on the image.")
+        raise InputError("A region needs two corners or more: draw it on the image.")
     low, high = points.min(axis=0), points.max(axis=0)
     if not np.isfinite(points).all() or (high < 0).any() or (low > np.array(cells.shape) - 1).any():
         raise InputError("The region covers no pixel of the image: draw it on the image.")
@@ -388,14 +388,14 @@ def add_region(cells: Cells, corners: Iterable[Sequence[float]]) -> Change:
 
 
 def remove_region(cells: Cells, index: int) -> Change:
-    """Take back that every cell in an area is marked.
+    """Take back that every cell in an area is annotated.
 
     Raises
     ------
     InputError : there is no such region.
     """
     if not 0 <= index < len(cells.regions):
-        raise InputError(f"There is no region {index + 1} in this image: choose one that is there.")
+        raise InputError(f"There is no region {index + 1} in this image: choose another one.")
     rest = cells.regions[:index] + cells.regions[index + 1 :]
     return Change("Remove a region", regions=(cells.regions, rest))
 

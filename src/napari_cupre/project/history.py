@@ -62,7 +62,7 @@ class History:
         return change
 
     def clear(self) -> None:
-        """Forget everything, as after the cells were read anew."""
+        """Forget everything, as after the cells were read again."""
         self._done.clear()
         self._undone.clear()
 

@@ -39,7 +39,7 @@ class Lock:
         except Timeout:
             raise ProjectLocked(
                 f'The project "{folder.name}" is open in another window{self._who()}: '
-                f"close it there, or open it here to look only."
+                f"close it there, or open it here as read-only."
             ) from None
         by = By.now()
         document = {

@@ -31,7 +31,7 @@ MOST_LOADED = 4
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is to be saved, copied in a moment so that a thread can write it while the person goes on.
+    """What is to be saved, copied in a moment so that a thread can write it while the person continues.
 
     Attributes
     ----------
@@ -102,19 +102,19 @@ class Project:
 
         Raises
         ------
-        InputError : something is there already.
+        InputError : something already exists.
         EnvironmentFault : full or read-only disk.
         """
         folder = Path(folder).expanduser()
         folder = folder if folder.suffix.lower() == ENDING else folder.with_name(folder.name + ENDING)
         if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-            raise InputError(f'"{folder}" is there already: open it, or choose another name.')
+            raise InputError(f'"{folder}" already exists: open it, or choose another name.')
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = Lock(folder)
         except OSError as error:
             raise EnvironmentFault(
-                f'"{folder}" could not be made ({error.strerror}): choose another folder.'
+                f'"{folder}" could not be created ({error.strerror}): choose another folder.'
             ) from error
         project = cls(folder.resolve(), Document(uuid.uuid4().hex), lock)
         project.save()
@@ -135,13 +135,13 @@ class Project:
         InputError : no project, a damaged one, or one of a newer version.
         """
         folder = project_folder(folder)
-        lock, reason = None, f'"{folder}" is open to look only: nothing is saved.' if look_only else ""
+        lock, reason = None, f'"{folder}" is open as read-only: nothing is saved.' if look_only else ""
         if not look_only:
             try:
                 lock = Lock(folder)
                 settle(folder)
             except (OSError, EnvironmentFault):
-                reason = f'"{folder}" is read-only: nothing is saved; save the project elsewhere to go on.'
+                reason = f'"{folder}" is read-only: nothing is saved; save the project elsewhere to continue.'
         try:
             project = cls(folder.resolve(), read_document(current(folder, DOCUMENT)), lock, reason)
         except InputError:
@@ -195,7 +195,7 @@ class Project:
         plane: dict[str, int] | None = None,
         field: tuple[int, int, int, int] | None = None,
     ) -> Added:
-        """Add an image file, or a plane or a field of one; an image that is there already is noticed.
+        """Add an image file, or a plane or a field of one; an image that already exists is noticed.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class Project:
         for known in self.images:
             if known.place == draft.place:
                 same = resolved(known.path, self.folder) == path.resolve()
-                what = "is in the project already" if same else f'has the pixels of "{known.stem}"'
+                what = "is already in the project" if same else f'has the same pixels as "{known.stem}"'
                 return Added(known, f'"{path.name}" {what}: it is not added twice.')
         shape = part_of(read_entry(path, draft), draft).result_shape
         name = "_".join([path.name, *(f"{axis.lower()}{at:03d}" for axis, at in draft.plane.items())])
@@ -261,9 +261,9 @@ class Project:
         homes = dict.fromkeys(resolved(each.path, self.folder).parent for each in self.images)
         found = find_moved(image.path, image.content, [*folders, self.folder.parent, self.folder, *homes])
         if found is None:
-            raise InputError(f'The image "{path}" is not there: name the folder that it was moved to.')
+            raise InputError(f'The image "{path}" is missing: give the folder that it was moved to.')
         image.path = relative_to(found, self.folder)
-        self.notices.append(f'"{found.name}" was moved, and found in "{found.parent}".')
+        self.notices.append(f'"{found.name}" was moved; it was found in "{found.parent}".')
         return found
 
     def pixels(self, image: ProjectImage, folders: tuple[Path, ...] = ()) -> CellImage:
@@ -276,8 +276,8 @@ class Project:
         part = part_of(read_entry(self.find(image, folders), image), image)
         if part.result_shape != image.shape:
             raise InputError(
-                f'The image "{image.stem}" has {part.result_shape} px now, its cells were drawn on '
-                f"{image.shape}: bring the old image back, or add the new one under another name."
+                f'The image "{image.stem}" has {part.result_shape} px now, but its cells were drawn on '
+                f"{image.shape}: put the old image back, or add the new one under another name."
             )
         return part
 
@@ -300,7 +300,7 @@ class Project:
             if cells.shape != image.shape:
                 raise InputError(
                     f'The cells "{files_of(stem)[0]}" have {cells.shape} px, the image {image.shape}: '
-                    f"somebody changed them; bring the old file back."
+                    f"somebody changed them; put the old file back."
                 )
             self._cells[stem] = cells
             self._saved[stem] = cells.revision
@@ -401,7 +401,7 @@ class Project:
         return [s for s in self._cells if not all(self._untouched(name) for name in files_of(s))]
 
     def take_theirs(self, stem: str) -> Cells:
-        """Read the cells of an image anew; ours stay beside them if they were saved there."""
+        """Read the cells of an image again; ours stay beside them if they were saved there."""
         self._cells.pop(stem, None)
         return self.cells(stem)
 

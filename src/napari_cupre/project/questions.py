@@ -116,7 +116,7 @@ def _sizes(cells: Cells) -> Iterator[Question]:
 
 
 def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
-    """Guesses on show in places where a person said that every cell is marked."""
+    """Guesses on show in places where a person said that every cell is annotated."""
     shown = [n for n, c in cells if c.state is State.GUESS and not c.score < certainty]
     depth = cells.labels.ndim - 2
     for number, region in enumerate(cells.regions, start=1):
@@ -139,7 +139,7 @@ def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
             yield Question(
                 Kind.UNMARKED,
                 f"{len(mine)} likely cell{'s' if many else ''} in region {number} {'are' if many else 'is'} "
-                f"not marked: {'are they cells' if many else 'is it a cell'}?",
+                f"not annotated: {'are they cells' if many else 'is it a cell'}?",
                 f"{Kind.UNMARKED}:{number}:{','.join(map(str, mine))}",
                 tuple(mine),
                 {

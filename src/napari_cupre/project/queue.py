@@ -112,7 +112,7 @@ def add_fields(project: Project, path: str | Path, side: int, most: int = 24) ->
     InputError : a side of no pixel, or the file cannot be read.
     """
     if side < 1:
-        raise InputError("A field has a side of one pixel or more: give another.")
+        raise InputError("A field needs a side of at least one pixel: give another.")
     image = read_image(path)
     height, width = image.plane_shape
     rows, columns = max(1, height // side), max(1, width // side)

@@ -55,7 +55,7 @@ def add_round(project: Project, parent: str, verdict: dict[str, Any] | None = No
     """
     model = next_model(project)
     if not model.is_file():
-        raise InputError(f'There is no model "{model}": the round did not end, train again.')
+        raise InputError(f'There is no model "{model}": the round did not finish; train again.')
     seen, counts = annotation_hash(project)
     entry = Round(
         number=project.document.next_round,
@@ -95,7 +95,7 @@ def find_round(project: Project, number: int) -> Round:
     for entry in project.document.rounds:
         if entry.number == number:
             return entry
-    raise InputError(f"The project has no round v{number}: choose one that is listed.")
+    raise InputError(f"The project has no round v{number}: choose one from the list.")
 
 
 def model_file(project: Project, entry: Round) -> Path | None:
@@ -119,7 +119,7 @@ def choose_best(project: Project, number: int) -> None:
     InputError : there is no such round, or its model is gone.
     """
     if model_file(project, find_round(project, number)) is None:
-        raise InputError(f"The model of v{number} is gone: choose another round.")
+        raise InputError(f"The model of v{number} is missing: choose another round.")
     project.document.best = number
 
 

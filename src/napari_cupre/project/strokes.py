@@ -48,7 +48,7 @@ def stroke_of(labels: np.ndarray, steps: Iterable[tuple[Any, Any]]) -> tuple[Box
     steps = [(tuple(np.asarray(axis) for axis in where), old) for where, old in steps]
     steps = [(where, old) for where, old in steps if where and where[0].size]
     if not steps:
-        raise InputError("The stroke set no pixel: paint on the image.")
+        raise InputError("The stroke covers no pixels: paint on the image.")
     box = around([tuple((int(axis.min()), int(axis.max()) + 1) for axis in where) for where, _ in steps])
     before = labels[slices(box)].copy()
     for where, old in reversed(steps):  # the oldest value is the one that was there
@@ -157,7 +157,7 @@ def renew_guesses(
     found = np.asarray(found)
     if found.size != int(np.prod(shape)) or found.shape[-2:] != shape[-2:]:
         raise InputError(
-            f"What was found {found.shape} and the window {shape} differ in size: find cells anew."
+            f"The cells found {found.shape} and the window {shape} differ in size: find cells again."
         )
     found = found.reshape(shape)
     old = [n for n, cell in cells if cell.state is State.GUESS and _touches(cells, n, window)]

@@ -48,12 +48,12 @@ def read_table(path: Path) -> tuple[dict[int, Row], list[str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'"{path}" cannot be read ({error}): copy it anew.') from error
+        raise InputError(f'"{path}" cannot be read ({error}): copy it again.') from error
     head = text.partition("\n")[0]
     comma = max(",;\t", key=head.count)
     reader = csv.DictReader(text.splitlines(), delimiter=comma)
     if not {"label", "state"} <= set(reader.fieldnames or ()):
-        raise InputError(f'"{path}" is no table of cells: its columns are {", ".join(COLUMNS)}.')
+        raise InputError(f'"{path}" is not a table of cells: its columns are {", ".join(COLUMNS)}.')
     rows: dict[int, Row] = {}
     notices = []
     for line, entry in enumerate(reader, start=2):
@@ -67,7 +67,7 @@ def read_table(path: Path) -> tuple[dict[int, Row], list[str]]:
                 entry.get("time") or "",
             )
         except (ValueError, TypeError, AttributeError):
-            notices.append(f'"{path.name}" names no state in line {line}: that cell counts as edited.')
+            notices.append(f'"{path.name}" has no state in line {line}: that cell counts as edited.')
     return rows, notices
 
 
@@ -102,5 +102,5 @@ def read_cells(folder: Path, stem: str, regions: Iterable[Region] = ()) -> tuple
         cells[number] = Cell(state, box, area, score, author, time)
     strangers = len(cells.keys() - rows.keys())
     if rows and strangers and not notices:
-        notices.append(f'{strangers} cells of "{tif.name}" are not in its table: they count as edited.')
+        notices.append(f'{strangers} cells of "{tif.name}" are missing from its table: they count as edited.')
     return Cells(np.ascontiguousarray(labels), cells, regions), notices

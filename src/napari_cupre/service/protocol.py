@@ -59,7 +59,7 @@ class PredictRequest(Request):
     options : keyword arguments of `predict.image.PredictOptions`.
     is_copy : the file is an `.npy`, to be read by memory map and removed afterwards; else it is the user's
         own, of any kind that `data.io.read_image` reads.
-    to_disk : write the labels to an OME-Zarr, tile by tile (see `SlideGrown`); what was begun goes on.
+    to_disk : write the labels to an OME-Zarr, tile by tile (see `SlideGrown`), or continue it.
     """
 
     model: str

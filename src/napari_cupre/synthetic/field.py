@@ -130,7 +130,7 @@ class SyntheticFields:
         if min(self.looks.values(), default=0) < 0 or sum(self.looks.values()) <= 0:
             raise InputError("The looks of synthetic fields need weights of at least 0, one of them above 0.")
         if not 4 <= diameter[0] <= diameter[1]:
-            raise InputError(f"The diameter range {diameter} is not rising from at least 4 px.")
+            raise InputError(f"The diameter range {diameter} must be rising and start at 4 px or more.")
         self.size = size
         self.seed = seed
         self.diameter = diameter

@@ -43,7 +43,7 @@ class Frame:
     def __post_init__(self) -> None:
         pixels = np.prod(self.shape, dtype=float)
         if not 2 <= len(self.shape) <= 4 or min(self.shape) < 1 or pixels > LARGEST_LABELS:
-            raise InputError(f"no label image of shape {tuple(self.shape)} can be made: give another size.")
+            raise InputError(f"a label image of shape {tuple(self.shape)} cannot be made: give another size.")
         object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
         object.__setattr__(self, "axes", self.axes or "TZYX"[-len(self.shape) :])
 

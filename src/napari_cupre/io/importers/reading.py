@@ -103,7 +103,7 @@ def import_to_folder(
     Raises
     ------
     InputError
-        As `import_annotations`; also if a file is there already that shows something else.
+        As `import_annotations`; also if a file already exists that shows something else.
     EnvironmentFault
         Full or read-only disk.
     """
@@ -160,11 +160,11 @@ def read_for_image(
     if not chosen:
         listed = ", ".join(sheet.names[0] for sheet in sheets[:5])
         raise InputError(
-            f'"{Path(path).name}" holds annotations of {len(sheets)} images ({listed}), none called '
+            f'"{Path(path).name}" contains annotations of {len(sheets)} images ({listed}), none called '
             f'"{name}": rename the image layer.'
         )
     if len(chosen) > 1:
-        raise InputError(f'"{path}" holds two annotations of the image "{name}": remove one.')
+        raise InputError(f'"{path}" contains two annotations of the image "{name}": remove one.')
     return chosen[0].read(frame, Listeners(on_partial, on_note)).labels
 
 
@@ -209,7 +209,7 @@ def _read_all(
         try:
             if key in seen:
                 raise InputError(
-                    f'"{path}" holds two annotations of the image "{key}": remove "{sheet.file}".'
+                    f'"{path}" contains two annotations of the image "{key}": remove "{sheet.file}".'
                 )
             result = sheet.read(find_frame(), listeners)
         except InputError as error:
@@ -218,12 +218,12 @@ def _read_all(
             skip(error)
             continue
         if len(sheets) == 1 and not (result.labels.any() or keep_empty):
-            raise InputError(f'"{path}" holds no cell, all of it is background: choose another file.')
+            raise InputError(f'"{path}" contains no cells, only background: choose another file.')
         seen.add(key)
         yield key, result.labels, result.frame
     if not seen:
         raise InputError(
-            f'The folder "{path}" holds no annotation that can be read: choose one with label images, '
+            f'The folder "{path}" contains no annotation that can be read: choose one with label images, '
             f"ROI zips, COCO JSON, GeoJSON or _seg.npy files."
             if is_folder
             else f'Nothing of "{path}" could be read: {skipped[-1] if skipped else "it is empty"}'

@@ -91,7 +91,7 @@ def nothing_usable(account: Account) -> InputError:
     """The error for a file of which no region became a cell."""
     if not account.total:
         return InputError(
-            f'"{account.name}" holds no outline of an area: draw polygons, or choose another file.'
+            f'"{account.name}" contains no outline of an area: draw polygons, or choose another file.'
         )
     return InputError(
         f"{account.sentence().rstrip('.')}; give the image that they were drawn on, or outlines of areas."

@@ -61,7 +61,7 @@ class Sheet:
         """
         if frame is None and self.needs_image:
             raise InputError(
-                f'"{self.file}" does not say the size of its image "{self.names[0]}": give the image, too.'
+                f'"{self.file}" does not say the size of its image "{self.names[0]}": give the image as well.'
             )
         result = self.reader(frame, listeners)
         return result if frame is None else self._fitted(result, frame)

@@ -191,7 +191,7 @@ def _read_document(path: Path) -> Iterator[Record]:
         names = [record["image"]["file_name"] for record in records.values()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f'"{path}" is there and is no COCO document: move it or choose another folder.'
+            f'"{path}" already exists and is not a COCO file: move it or choose another folder.'
         ) from error
     yield from (record for record, name in zip(records.values(), names) if isinstance(name, str))
 
