@@ -18,7 +18,8 @@ def as_labels(labels: Any, name: str = "") -> np.ndarray:
 
     Raises
     ------
-    InputError : negative or non-integer values, or values that are not numbers.
+    InputError
+        Negative or non-integer values, or values that are not numbers.
     """
     array = np.asarray(labels)
     if array.dtype.kind not in "buif":
@@ -66,8 +67,10 @@ def scattered_labels(labels: np.ndarray, crumbs: float = 0.1) -> list[int]:
 
     Parameters
     ----------
-    labels : int32 (Y, X).
-    crumbs : parts under this share of their label's area are slips of the brush and do not count.
+    labels : numpy.ndarray
+        int32 (Y, X).
+    crumbs : float, optional
+        Parts under this share of their label's area are slips of the brush and do not count.
     """
     return list(scattered_parts(labels, crumbs))
 
@@ -79,7 +82,8 @@ def scattered_parts(labels: np.ndarray, crumbs: float = 0.1) -> dict[int, int]:
 
     Parameters
     ----------
-    labels, crumbs : see `scattered_labels`.
+    labels, crumbs : numpy.ndarray, float
+        See `scattered_labels`.
 
     Returns
     -------

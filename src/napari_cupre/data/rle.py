@@ -27,12 +27,15 @@ def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, list[RLE]]:
 
     Parameters
     ----------
-    labels : integer (Y, X), 0 is background
+    labels : numpy.ndarray
+        integer (Y, X), 0 is background.
 
     Returns
     -------
-    ids : int64 (N,), the label values, rising
-    rles : their masks; "counts" is str, so that it can go into JSON
+    ids : numpy.ndarray
+        int64 (N,), the label values, rising.
+    rles : list[RLE]
+        Their masks; "counts" is str, so that it can go into JSON.
     """
     height, width = labels.shape
     flat = labels.ravel(order="F")
@@ -53,7 +56,8 @@ def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    starts, ends : int64 (R,); run i covers starts[i] <= position < ends[i]
+    starts, ends : numpy.ndarray
+        int64 (R,); run i covers starts[i] <= position < ends[i].
 
     Raises
     ------

@@ -17,16 +17,24 @@ class FinetuneSettings:
 
     Attributes
     ----------
-    minutes, steps : the budget; whichever is reached first ends the training. One may be None.
-    batch : crops per step; halved when memory runs out.
-    crop : side of a crop in network px, a multiple of 32. More steps on smaller crops learn
-        faster on a CPU than fewer on larger ones.
-    diameter : cell diameter in image px; None = the median annotated cell.
-    held_out : share of the annotation that judges the training and does not teach.
-    rehearse : share of the crops that are synthetic fields, so that a pretrained network does not
-        forget; random weights have nothing to forget and rehearse none.
-    seed : of all randomness.
-    device : auto, cpu, cuda or mps.
+    minutes, steps : float or None, int or None
+        The limit; whichever is reached first ends the training. One may be None.
+    batch : int
+        Crops per step; halved when memory runs out.
+    crop : int
+        Side of a crop in network px, a multiple of 32. More steps on smaller crops learn faster on a CPU than
+        fewer on larger ones.
+    diameter : float or None
+        Cell diameter in image px; None = the median annotated cell.
+    held_out : float, 0 to 0.5
+        Share of the annotation that judges the training and does not teach.
+    rehearse : float, 0 to 0.9
+        Share of the crops that are synthetic fields, so that a pretrained network does not forget; random
+        weights have nothing to forget and rehearse none.
+    seed : int
+        Seed of all randomness.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
     """
 
     minutes: Positive | None = 2.0

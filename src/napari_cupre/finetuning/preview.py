@@ -22,9 +22,12 @@ def preview_labels(
 
     Parameters
     ----------
-    image : float32 (Y, X, 3), normalised.
-    scale : network px per image px.
-    dtype : of autocast.
+    image : numpy.ndarray
+        float32 (Y, X, 3), normalised.
+    scale : float
+        Network px per image px.
+    dtype : torch.dtype or None
+        Data type of autocast.
     """
     shape = image.shape[:2]
     nothing = Sample(image, np.zeros(shape, np.int32), np.ones(shape, bool))

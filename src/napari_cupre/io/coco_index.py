@@ -68,11 +68,16 @@ class Painted(NamedTuple):
 
     Attributes
     ----------
-    labels : int32 (Y, X), 0 = background; where instances overlap the smaller one is on top.
-    known : bool (Y, X), False in crowd regions and in boxes without a mask.
-    classes : 1-based class of each label, an index into the categories.
-    hidden, outside : how many instances others cover whole, and how many lie outside the image.
-    boxes, crowds : how many annotations mark unknown area alone: boxes without a mask, and crowds.
+    labels : numpy.ndarray
+        int32 (Y, X), 0 = background; where instances overlap the smaller one is on top.
+    known : numpy.ndarray
+        bool (Y, X), False in crowd regions and in boxes without a mask.
+    classes : dict[int, int]
+        1-based class of each label, an index into the categories.
+    hidden, outside : int
+        How many instances others cover whole, and how many lie outside the image.
+    boxes, crowds : int
+        How many annotations mark unknown area alone: boxes without a mask, and crowds.
     """
 
     labels: np.ndarray
@@ -101,21 +106,25 @@ class CocoIndex:
 
     Parameters
     ----------
-    path : the JSON file. "annotations" may be a list, or an object by id as in LIVECell's files.
-    keep_empty : keep the images without any annotation, too: nothing is on them. By default they are left
-        out, since nobody may have looked at them yet.
+    path : str or Path
+        The JSON file. "annotations" may be a list, or an object by id as in LIVECell's files.
+    keep_empty : bool, optional
+        Keep the images without any annotation, too: nothing is on them. By default they are left out, since
+        nobody may have looked at them yet.
 
     Attributes
     ----------
     images : the images that have a usable annotation (all of them with `keep_empty`), in the order of the
         file.
-    categories : names, by rising id; class 1 is the first.
+    categories : tuple[str, ...]
+        Names, by rising id; class 1 is the first.
     notices : what was left out and why, one sentence each.
     unmarked : how many images were left out since nothing is annotated on them.
 
     Raises
     ------
-    InputError : no such file, no COCO JSON, or no usable annotation in it.
+    InputError
+        No such file, no COCO JSON, or no usable annotation in it.
     """
 
     def __init__(self, path: str | Path, *, keep_empty: bool = False) -> None:
@@ -149,7 +158,8 @@ class CocoIndex:
 
         Raises
         ------
-        InputError : a run-length mask that is corrupt or made for another size.
+        InputError
+            A run-length mask that is corrupt or made for another size.
         """
         image = self.images[number]
         shape = (image.height, image.width)

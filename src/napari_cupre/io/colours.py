@@ -26,10 +26,14 @@ def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tu
 
     Parameters
     ----------
-    data : numpy or dask array, samples last.
-    letters : its axes, "S" last where a pixel has several samples.
-    page : the TIFF page that tells what they mean.
-    is_imagej : ImageJ's palettes mostly colour grey values for display, other programs' are the picture.
+    data : Any
+        numpy or dask array, samples last.
+    letters : str
+        Its axes, "S" last where a pixel has several samples.
+    page : Any
+        The TIFF page that tells what they mean.
+    is_imagej : bool
+        ImageJ's palettes mostly colour grey values for display, other programs' are the picture.
 
     Returns
     -------

@@ -49,8 +49,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
-    InputError : a name that is longer than disks allow.
-    EnvironmentFault : full or read-only disk, no permission; the message names `path`.
+    InputError
+        A name that is longer than disks allow.
+    EnvironmentFault
+        Full or read-only disk, no permission; the message names `path`.
 
     Examples
     --------
@@ -85,7 +87,8 @@ def check_name(path: Path) -> None:
 
     Raises
     ------
-    InputError : over 255 bytes.
+    InputError
+        Over 255 bytes.
     """
     length = len(os.fsencode(path.name))
     if length > _LONGEST_NAME:
@@ -132,7 +135,8 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
 
     Parameters
     ----------
-    path : of an image, or of one scene: "a.ome.tif/well1", "plate.zarr/A/1/0".
+    path : str or os.PathLike[str]
+        Path of an image, or of one scene: "a.ome.tif/well1", "plate.zarr/A/1/0".
 
     Returns
     -------
@@ -165,9 +169,11 @@ def list_images(
 
     Parameters
     ----------
-    paths : one or several of: a folder (its own files, not those of subfolders), a glob, an image file, an
+    paths : str or os.PathLike[str] or Iterable[str | os.PathLike[str]]
+        One or several of: a folder (its own files, not those of subfolders), a glob, an image file, an
         OME-Zarr folder, one scene of a file ("a.ome.tif/well1").
-    subfolders : take the files of a folder's subfolders too.
+    subfolders : bool, optional
+        Take the files of a folder's subfolders too.
 
     Returns
     -------
@@ -176,7 +182,8 @@ def list_images(
 
     Raises
     ------
-    InputError : nothing at a path, a file of another kind, or a folder or glob without an image.
+    InputError
+        Nothing at a path, a file of another kind, or a folder or glob without an image.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]

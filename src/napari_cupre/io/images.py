@@ -64,23 +64,30 @@ def read_image(
 
     Parameters
     ----------
-    path : the file, the folder of an OME-Zarr, or one scene of them ("a.ome.tif/well1", as `list_scenes`
-        gives them).
-    axes : one letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
-    series : name or number of the image in a file of several (see `scenes`); None takes the first that is no
-        label or thumbnail, and the image's `notices` say what else there is.
-    partial : of a TIFF stack with damaged pages, or of an OME-TIFF set without some of its files, take what
-        is there; the image's `lacks` names the rest.
-    alone : read a file of an OME-TIFF set by itself.
+    path : str or os.PathLike[str]
+        The file, the folder of an OME-Zarr, or one scene of them ("a.ome.tif/well1", as `list_scenes` gives
+        them).
+    axes : str or None, optional
+        One letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
+    series : str or int or None, optional
+        Name or number of the image in a file of several (see `scenes`); None takes the first that is no label
+        or thumbnail, and the image's `notices` say what else there is.
+    partial : bool, optional
+        From a TIFF stack with damaged pages, or an OME-TIFF set with missing files, take what is
+        there; the image's `lacks` names the rest.
+    alone : bool, optional
+        Read a file of an OME-TIFF set by itself.
 
     Returns
     -------
-    CellImage : with the file's axes, scale, origin and units; `guessed` is set where the file names no
-        axes. Zarr and TIFFs beyond 256 MB are dask arrays, all others numpy.
+    CellImage
+        With the file's axes, scale, origin and units; `guessed` is set where the file names no axes. Zarr and
+        TIFFs beyond 256 MB are dask arrays, all others numpy.
 
     Raises
     ------
-    InputError : missing, truncated, damaged or unknown file (named), no such series, or axes that do not fit.
+    InputError
+        Missing, truncated, damaged or unknown file (named), no such series, or axes that do not fit.
     """
     place = Path(path)
     file, scene = _located(place)
@@ -95,7 +102,8 @@ def scenes(path: str | os.PathLike[str]) -> list[Scene]:
 
     Parameters
     ----------
-    path : a file or an OME-Zarr folder, also a plate or a well.
+    path : str or os.PathLike[str]
+        A file or an OME-Zarr folder, also a plate or a well.
 
     Returns
     -------
@@ -104,7 +112,8 @@ def scenes(path: str | os.PathLike[str]) -> list[Scene]:
 
     Raises
     ------
-    InputError : missing, truncated, damaged or unknown file; the message names it.
+    InputError
+        Missing, truncated, damaged or unknown file; the message names it.
     """
     file, scene = _located(Path(path))
     found: list[Scene] = _guarded(file, _scenes)
@@ -148,15 +157,19 @@ def read_labels(
 
     Parameters
     ----------
-    path : as for `read_image`.
-    axes : letters of the file's dimensions; the labels are returned over T, Z, Y, X in this order. Ignored
-        where there are fewer dimensions than letters, as in a plane of a stack.
-    series : name or number of the label image in a file of several.
+    path : str or os.PathLike[str]
+        As for `read_image`.
+    axes : str or None, optional
+        Letters of the file's dimensions; the labels are returned over T, Z, Y, X in this order. Ignored where
+        there are fewer dimensions than letters, as in a plane of a stack.
+    series : str or int or None, optional
+        Name or number of the label image in a file of several.
 
     Raises
     ------
-    InputError : as for `read_image`; also colours, broken or negative numbers, or several label images of
-        which none is chosen.
+    InputError
+        As for `read_image`; also colours, broken or negative numbers, or several label images of which none
+        is chosen.
     """
     path = Path(path)
     file, scene = _located(path)

@@ -43,10 +43,13 @@ def find_inputs(
 
     Parameters
     ----------
-    given : folders, globs, files.
-    series : name or number of the image to take from each file of several, "all" to take labels and
-        thumbnails of slides as well; None takes all images but these.
-    subfolders : see `list_images`.
+    given : str or os.PathLike[str] or Iterable[str | os.PathLike[str]]
+        Folders, globs, files.
+    series : str or int or None, optional
+        Name or number of the image to take from each file of several, "all" to take labels and thumbnails of
+        slides as well; None takes all images but these.
+    subfolders : bool, optional
+        See `list_images`.
 
     Returns
     -------
@@ -87,9 +90,12 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
 
     Parameters
     ----------
-    files : image files, Zarr folders, or scenes.
-    series : see `find_inputs`. A file that has no such image stays, so that reading it says so.
-    join_sets : files that together are one image (OME-TIFF) count once, by the first of them.
+    files : Sequence[Path]
+        Image files, Zarr folders, or scenes.
+    series : str or int or None, optional
+        See `find_inputs`. A file that has no such image stays, so that reading it says so.
+    join_sets : bool, optional
+        Files that together are one image (OME-TIFF) count once, by the first of them.
     """
     inputs = Inputs()
     sets: dict[tuple, Path] = {}

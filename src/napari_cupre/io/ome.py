@@ -29,8 +29,8 @@ class OmeImage:
         Its place in the document.
     name : str
         As the microscope called it; may be "".
-    pixels : xml.etree.ElementTree.Element
-        Sizes and units.
+    pixels : ElementTree.Element
+        Xml.etree.ElementTree.Element Sizes and units.
     files : tuple of (str, str)
         Name and UUID of each file that holds planes of it; none if all lie in the file of the document.
     """
@@ -72,8 +72,10 @@ def document_of(path: Path, xml: str) -> tuple[str | None, str]:
 
     Parameters
     ----------
-    path : the TIFF file.
-    xml : what the file itself says.
+    path : Path
+        The TIFF file.
+    xml : str
+        What the file itself says.
 
     Returns
     -------

@@ -40,19 +40,24 @@ def read_zarr(path: Path, axes: str | None = None, *, series: str | int | None =
 
     Parameters
     ----------
-    path : the folder of an image, of a plain array, of a `bioformats2raw` collection, or of a plate or well.
-    axes : letters that overrule what the file says.
-    series : name or number of the image, in a folder of several; None takes the first.
+    path : Path
+        The folder of an image, of a plain array, of a `bioformats2raw` collection, or of a plate or well.
+    axes : str or None, optional
+        Letters that overrule what the file says.
+    series : str or int or None, optional
+        Name or number of the image, in a folder of several; None takes the first.
 
     Returns
     -------
-    CellImage : axes, scale, origin and units from the metadata; axes are guessed for plain arrays. Chunks
-        that are not there are noticed, since they read as zeros (writers leave out empty ones); where the
-        image continues around them, `lacks` says that they are lost.
+    CellImage
+        Axes, scale, origin and units from the metadata; axes are guessed for plain arrays. Chunks that are
+        not there are noticed, since they read as zeros (writers leave out empty ones); where the image
+        continues around them, `lacks` says that they are lost.
 
     Raises
     ------
-    InputError : a plate or group without an image, no such series, or metadata that do not fit.
+    InputError
+        A plate or group without an image, no such series, or metadata that do not fit.
     """
     folder = path if path.exists() else split_scene(path)[0]
     node: Any = zarr.open(str(folder), mode="r")
@@ -70,7 +75,8 @@ def zarr_scenes(path: Path) -> list[Scene]:
 
     Raises
     ------
-    InputError : a plate or group without an image.
+    InputError
+        A plate or group without an image.
     """
     return _scenes(_images(zarr.open(str(path), mode="r"), path))
 
@@ -102,7 +108,8 @@ def _images(node: Any, path: Path) -> list[tuple[str, _Image]]:
 
     Raises
     ------
-    InputError : there is none.
+    InputError
+        There is none.
     """
     if isinstance(node, zarr.Array):
         return [("", _Image(node))]
@@ -152,7 +159,8 @@ def read_zarr_labels(path: Path, series: str | int | None = None) -> CellImage:
 
     Raises
     ------
-    InputError : there are several, and none of them is chosen.
+    InputError
+        There are several, and none of them is chosen.
     """
     folder = path if path.exists() else split_scene(path)[0]
     node: Any = zarr.open(str(folder), mode="r")

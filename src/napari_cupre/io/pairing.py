@@ -26,7 +26,8 @@ def pair_by_stem(
 
     Parameters
     ----------
-    images, labels : paths of files, or of scenes in them ("a.ome.tif/well1").
+    images, labels : Sequence[str | os.PathLike[str]]
+        Paths of files, or of scenes in them ("a.ome.tif/well1").
 
     Returns
     -------
@@ -75,8 +76,10 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
 
     Parameters
     ----------
-    images : what folders and globs hold.
-    named : files that the user named one by one, which stay whatever they are called.
+    images : Sequence[Path]
+        What folders and globs hold.
+    named : Sequence[Path], optional
+        Files that the user named one by one, which stay whatever they are called.
 
     Returns
     -------

@@ -21,8 +21,10 @@ class Prompts(NamedTuple):
 
     Attributes
     ----------
-    boxes : float64 (N, 4), x0, y0, x1, y1.
-    points : float64 (N, 2), y, x.
+    boxes : numpy.ndarray or None
+        float64 (N, 4), x0, y0, x1, y1.
+    points : numpy.ndarray or None
+        float64 (N, 2), y, x.
     """
 
     boxes: np.ndarray | None
@@ -34,9 +36,10 @@ def read_prompts(path: Path) -> Prompts:
 
     Parameters
     ----------
-    path : its first row names the columns, in any order and case: x0, y0, x1, y1 (or x1, y1, x2, y2) for
-        boxes, y, x for points; other columns are left out. Commas, semicolons or tabs separate them, and
-        beside semicolons and tabs a comma may be the decimal point.
+    path : Path
+        Its first row names the columns, in any order and case: x0, y0, x1, y1 (or x1, y1, x2, y2) for boxes,
+        y, x for points; other columns are left out. Commas, semicolons or tabs separate them, and beside
+        semicolons and tabs a comma may be the decimal point.
 
     Raises
     ------

@@ -42,8 +42,10 @@ def read_regions(path: Path, stems: Sequence[str]) -> Regions:
 
     Parameters
     ----------
-    path : the JSON or GeoJSON file.
-    stems : of the images; each region must belong to one of them.
+    path : Path
+        The JSON or GeoJSON file.
+    stems : Sequence[str]
+        Stems of the images; each region must belong to one of them.
 
     Returns
     -------

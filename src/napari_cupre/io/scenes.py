@@ -40,7 +40,7 @@ class Scene:
     is_extra : bool
         A slide's label, thumbnail or overview, which is left out unless it is asked for.
     identity : tuple or None
-        Of an image in several files, the same in each of them.
+        Identity of an image in several files, the same in each of them.
     """
 
     name: str
@@ -89,9 +89,12 @@ def choose_scenes(scenes: Sequence[Scene], series: str | int | None, called: str
 
     Parameters
     ----------
-    scenes : of one file.
-    series : a name, a number from 0 on, "all", or None for all but labels, thumbnails and overviews.
-    called : what messages call the file.
+    scenes : Sequence[Scene]
+        All scenes of one file.
+    series : str or int or None
+        A name, a number from 0 on, "all", or None for all but labels, thumbnails and overviews.
+    called : str
+        What messages call the file.
 
     Raises
     ------

@@ -28,7 +28,8 @@ def save_shots(folder: str | Path, shots: Sequence[Shot]) -> None:
 
     Raises
     ------
-    EnvironmentFault : full disk or no permission; the older training set is then still whole.
+    EnvironmentFault
+        Full disk or no permission; the older training set is then still whole.
     """
     folder = Path(folder)
     entries = []
@@ -58,7 +59,8 @@ def load_shots(folder: str | Path) -> list[Shot]:
 
     Raises
     ------
-    InputError : no training set there, or a missing or damaged file.
+    InputError
+        No training set there, or a missing or damaged file.
     """
     folder = Path(folder)
     try:

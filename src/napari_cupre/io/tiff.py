@@ -47,7 +47,7 @@ class OpenTiff:
     path : pathlib.Path
         The file.
     file : tifffile.TiffFile
-        Open.
+        Tifffile.TiffFile Open.
     scenes : list of Scene
         The images that lie, at least in part, in this file.
     series : list of tifffile.TiffPageSeries
@@ -55,7 +55,7 @@ class OpenTiff:
     images : list of OmeImage or None
         What OME-XML says of each.
     uuid : str or None
-        Of the OME document.
+        UUID of the OME document.
     no_metadata : str
         Name of the metadata file that is not there, or "".
     """
@@ -75,8 +75,10 @@ def open_tiff(path: Path, *, alone: bool = False) -> Iterator[OpenTiff]:
 
     Parameters
     ----------
-    path : the file.
-    alone : take it by itself, also where its metadata say that it is one of a set.
+    path : Path
+        The file.
+    alone : bool, optional
+        Take it by itself, also where its metadata say that it is one of a set.
 
     Raises
     ------
@@ -197,23 +199,31 @@ def read_tiff(
 
     Parameters
     ----------
-    path : a TIFF, OME-TIFF or ImageJ file; any file of an OME-TIFF set stands for the set.
-    axes : letters that overrule what the file says. With "S" they name the dimensions as they are returned,
+    path : Path
+        A TIFF, OME-TIFF or ImageJ file; any file of an OME-TIFF set stands for the set.
+    axes : str or None, optional
+        Letters that overrule what the file says. With "S" they name the dimensions as they are returned,
         colour samples last; without it as they lie in the file, where samples may come first.
-    series : name or number of the image; None takes the first that is no thumbnail.
-    palette_as_colours : False returns the values as they are stored, as label images need.
-    partial : leave damaged pages of a stack at zero and name them in the image's `lacks`.
-    alone : see `open_tiff`.
+    series : str or int or None, optional
+        Name or number of the image; None takes the first that is no thumbnail.
+    palette_as_colours : bool, optional
+        False returns the values as they are stored, as label images need.
+    partial : bool, optional
+        Leave damaged pages of a stack at zero and name them in the image's `lacks`.
+    alone : bool, optional
+        See `open_tiff`.
 
     Returns
     -------
-    CellImage : dask beyond `LAZY_BYTES`, else numpy. Axes, scale, origin and units come from OME or
-        ImageJ metadata, the pixel size of plain files from their resolution.
+    CellImage
+        dask beyond `LAZY_BYTES`, else numpy. Axes, scale, origin and units come from OME or ImageJ metadata,
+        the pixel size of plain files from their resolution.
 
     Raises
     ------
-    InputError : truncated or hostile metadata, missing files of a set, or axes or a series that do not fit.
-        Whatever tifffile raises for damaged pixels passes through; `read_image` names the file.
+    InputError
+        Truncated or hostile metadata, missing files of a set, or axes or a series that do not fit. Whatever
+        tifffile raises for damaged pixels passes through; `read_image` names the file.
     """
     notices: list[str] = []
     with _listening(path, notices) as damages, open_tiff(path, alone=alone) as opened:
@@ -292,7 +302,8 @@ def _read_pages(path: Path, series: Any) -> tuple[np.ndarray, list[int]]:
 
     Raises
     ------
-    Exception : what tifffile raises, if no page can be read.
+    Exception
+        What tifffile raises, if no page can be read.
     """
     try:
         return series.asarray(), []

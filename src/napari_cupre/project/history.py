@@ -34,7 +34,8 @@ class History:
 
         Raises
         ------
-        InputError : the change was made for other cells; nothing is changed then.
+        InputError
+            The change was made for other cells; nothing is changed then.
         """
         if change:
             cells.apply(change)

@@ -27,8 +27,10 @@ class Lock:
 
     Raises
     ------
-    ProjectLocked : somebody else holds it.
-    OSError : the folder takes no file.
+    ProjectLocked
+        Somebody else holds it.
+    OSError
+        The folder takes no file.
     """
 
     def __init__(self, folder: Path) -> None:

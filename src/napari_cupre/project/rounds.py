@@ -46,12 +46,15 @@ def add_round(project: Project, parent: str, verdict: dict[str, Any] | None = No
 
     Parameters
     ----------
-    parent : what it started from: "v2", or the name of a model.
-    verdict : figures and words about it; {"better": True} makes it the best one.
+    parent : str
+        What it started from: "v2", or the name of a model.
+    verdict : dict[str, Any] or None, optional
+        Figures and words about it; {"better": True} makes it the best one.
 
     Raises
     ------
-    InputError : its model is not there.
+    InputError
+        Its model is not there.
     """
     model = next_model(project)
     if not model.is_file():
@@ -90,7 +93,8 @@ def find_round(project: Project, number: int) -> Round:
 
     Raises
     ------
-    InputError : there is none, or it was deleted.
+    InputError
+        There is none, or it was deleted.
     """
     for entry in project.document.rounds:
         if entry.number == number:
@@ -116,7 +120,8 @@ def choose_best(project: Project, number: int) -> None:
 
     Raises
     ------
-    InputError : there is no such round, or its model is gone.
+    InputError
+        There is no such round, or its model is gone.
     """
     if model_file(project, find_round(project, number)) is None:
         raise InputError(f"The model of v{number} is missing: choose another round.")
@@ -135,7 +140,8 @@ def delete_round(project: Project, number: int) -> None:
 
     Raises
     ------
-    InputError : there is no such round.
+    InputError
+        There is no such round.
     """
     entry = find_round(project, number)
     file = model_file(project, entry)

@@ -33,17 +33,21 @@ def stroke_of(labels: np.ndarray, steps: Iterable[tuple[Any, Any]]) -> tuple[Box
 
     Parameters
     ----------
-    labels : as they are after the stroke.
-    steps : indices (one array per axis) and old values of the pixels that were set, in the order of the
-        strokes: what the `paint` event of a napari Labels layer brings.
+    labels : numpy.ndarray
+        As they are after the stroke.
+    steps : Iterable[tuple[Any, Any]]
+        Indices (one array per axis) and old values of the pixels that were set, in the order of the strokes:
+        what the `paint` event of a napari Labels layer brings.
 
     Returns
     -------
-    box, before : for `painted`.
+    box, before : Box, numpy.ndarray
+        For `painted`.
 
     Raises
     ------
-    InputError : no pixel was set.
+    InputError
+        No pixel was set.
     """
     steps = [(tuple(np.asarray(axis) for axis in where), old) for where, old in steps]
     steps = [(where, old) for where, old in steps if where and where[0].size]
@@ -65,12 +69,15 @@ def painted(cells: Cells, box: Box, before: np.ndarray, by: By | None = None) ->
 
     Parameters
     ----------
-    box : where pixels were set.
-    before : int32, the pixels of the box as they were.
+    box : Box
+        Where pixels were set.
+    before : numpy.ndarray
+        int32, the pixels of the box as they were.
 
     Returns
     -------
-    Change : make it with `History.do`, which puts the numbers right.
+    Change
+        Make it with `History.do`, which puts the numbers right.
     """
     by = by or By.now()
     verb = "Paint"
@@ -144,13 +151,17 @@ def renew_guesses(
 
     Parameters
     ----------
-    found : label image of the window; axes of length 1 in front may be left out.
-    scores : of label 1, 2, ..., or by label.
-    window : where was looked; None for the whole image.
+    found : numpy.ndarray
+        Label image of the window; axes of length 1 in front may be left out.
+    scores : Sequence[float] or numpy.ndarray or Mapping[int, float], optional
+        Scores of label 1, 2, ..., or by label.
+    window : Box or None, optional
+        Where was looked; None for the whole image.
 
     Raises
     ------
-    InputError : `found` has not the size of the window.
+    InputError
+        `found` has not the size of the window.
     """
     window = window or whole(cells.shape)
     shape = tuple(stop - start for start, stop in window)

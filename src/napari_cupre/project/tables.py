@@ -39,11 +39,13 @@ def read_table(path: Path) -> tuple[dict[int, Row], list[str]]:
 
     Returns
     -------
-    rows, notices : the rows by label; one sentence for each line that says no state.
+    rows, notices : dict[int, Row], list[str]
+        The rows by label; one sentence for each line that says no state.
 
     Raises
     ------
-    InputError : the file cannot be read, or is no such table.
+    InputError
+        The file cannot be read, or is no such table.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -78,11 +80,13 @@ def read_cells(folder: Path, stem: str, regions: Iterable[Region] = ()) -> tuple
 
     Returns
     -------
-    cells, notices : None where nothing is saved; one sentence for whatever was mended.
+    cells, notices : Cells or None, list[str]
+        None where nothing is saved; one sentence for whatever was mended.
 
     Raises
     ------
-    InputError : the label image is damaged; it is named.
+    InputError
+        The label image is damaged; it is named.
     """
     tif, table = (current(folder, name) for name in files_of(stem))
     if not tif.is_file():

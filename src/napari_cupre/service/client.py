@@ -35,7 +35,8 @@ class EngineProcess:
 
     Parameters
     ----------
-    command : program and arguments to start instead of the engine's own; the exchange folder is appended.
+    command : list[str] or None, optional
+        Program and arguments to start instead of the engine's own; the exchange folder is appended.
     """
 
     def __init__(self, command: list[str] | None = None) -> None:

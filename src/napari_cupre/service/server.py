@@ -47,9 +47,12 @@ class Server:
 
     Parameters
     ----------
-    requests : lines of JSON, one request each; their end means "stop and leave".
-    replies : where events go, one line of JSON each.
-    folder : where arrays are exchanged; removed at the end.
+    requests : Iterable[str]
+        Lines of JSON, one request each; their end means "stop and leave".
+    replies : IO[str]
+        Where events go, one line of JSON each.
+    folder : Path
+        Where arrays are exchanged; removed at the end.
     """
 
     def __init__(self, requests: Iterable[str], replies: IO[str], folder: Path) -> None:
@@ -65,7 +68,8 @@ class Server:
 
         Parameters
         ----------
-        prepare : done before the first job, while requests are already heard.
+        prepare : Callable[[], None], optional
+            Done before the first job, while requests are already heard.
         """
         threading.Thread(target=self._listen, name="cupre-requests", daemon=True).start()
         try:

@@ -35,10 +35,14 @@ class Field:
 
     Attributes
     ----------
-    image : float32 (H, W, 3), normalised as `data.image.normalise` does.
-    labels : int32 (H, W), 0 = background, 1..n the visible part of each cell.
-    look : name of the look.
-    diameter : median over the cells of 2 * sqrt(area / pi), px, each cell whole.
+    image : numpy.ndarray
+        float32 (H, W, 3), normalised as `data.image.normalise` does.
+    labels : numpy.ndarray
+        int32 (H, W), 0 = background, 1..n the visible part of each cell.
+    look : str
+        Name of the look.
+    diameter : float
+        Median over the cells of 2 * sqrt(area / pi), px, each cell whole.
     """
 
     image: np.ndarray
@@ -54,14 +58,19 @@ def draw_field(
 
     Parameters
     ----------
-    rng : source of all randomness.
-    size : side in px.
-    look : a registered look; by default one at random by weight.
-    diameter : median cell diameter in px; by default log-uniform in `DIAMETERS`.
+    rng : np.random.Generator
+        Source of all randomness.
+    size : int, optional
+        Side in px.
+    look : str or None, optional
+        A registered look; by default one at random by weight.
+    diameter : float or None, optional
+        Median cell diameter in px; by default log-uniform in `DIAMETERS`.
 
     Raises
     ------
-    InputError : an unknown look.
+    InputError
+        An unknown look.
     """
     if look is None:
         look = _choose(rng, {name: entry.weight for name, entry in LOOKS.items()})
@@ -104,14 +113,19 @@ class SyntheticFields:
 
     Parameters
     ----------
-    size : side in px.
-    seed : with the index, fixes every field.
-    looks : weight of each look; by default the looks' own.
-    diameter : range of the median diameter in px, drawn log-uniformly.
+    size : int, optional
+        Side in px.
+    seed : int, optional
+        With the index, fixes every field.
+    looks : Mapping[str, float] or None, optional
+        Weight of each look; by default the looks' own.
+    diameter : tuple[float, float], optional
+        Range of the median diameter in px, drawn log-uniformly.
 
     Raises
     ------
-    InputError : an unknown look, no positive weight, or an impossible range.
+    InputError
+        An unknown look, no positive weight, or an impossible range.
     """
 
     def __init__(

@@ -22,11 +22,16 @@ class Style:
 
     Attributes
     ----------
-    shapes : weight of each registered shape.
-    coverage : range of the share of the field that is covered with cells, drawn log-uniformly.
-    pile : probability that cells may cover each other, instead of abutting where they meet.
-    aligned : probability that long axes point one way.
-    spread : range of the log standard deviation of the diameters.
+    shapes : Mapping[str, float]
+        Weight of each registered shape.
+    coverage : tuple[float, float]
+        Range of the share of the field that is covered with cells, drawn log-uniformly.
+    pile : float
+        Probability that cells may cover each other, instead of abutting where they meet.
+    aligned : float
+        Probability that long axes point one way.
+    spread : tuple[float, float]
+        Range of the log standard deviation of the diameters.
     """
 
     shapes: Mapping[str, float] = field(
@@ -51,9 +56,12 @@ class Bodies:
 
     Attributes
     ----------
-    pixel : intp (P,), flat index into the field.
-    body : intp (P,), which body.
-    depth : float32 (P,), 0 at the body's centre, 1 on its outline.
+    pixel : numpy.ndarray
+        intp (P,), flat index into the field.
+    body : numpy.ndarray
+        intp (P,), which body.
+    depth : numpy.ndarray
+        float32 (P,), 0 at the body's centre, 1 on its outline.
     """
 
     pixel: np.ndarray
@@ -72,11 +80,16 @@ def rasterise(
 
     Parameters
     ----------
-    size : side of the field in px.
-    centres : float (n, 2), y and x in px.
-    radii : float (n,), equal-area radii in px.
-    angles : float (n,), rotation of the long axis.
-    outlines : n normalised outlines.
+    size : int
+        Side of the field in px.
+    centres : numpy.ndarray
+        float (n, 2), y and x in px.
+    radii : numpy.ndarray
+        float (n,), equal-area radii in px.
+    angles : numpy.ndarray
+        float (n,), rotation of the long axis.
+    outlines : Outlines
+        N normalised outlines.
     """
     box = outlines.extent(angles) * radii[:, None] + np.tile(centres, 2)
     top_left = np.clip(np.floor(box[:, :2]), 0, size).astype(np.intp)
@@ -147,13 +160,20 @@ class Arrangement:
 
     Attributes
     ----------
-    centres : float (n, 2), y and x in px; they may lie outside the field.
-    radii : float (n,), equal-area radii in px.
-    angles : float (n,), rotation of the long axis.
-    outlines : n normalised outlines.
-    bodies : the pixels of all cells.
-    top : (P,), indices of the entries of `bodies` that show.
-    pile : whether cells may cover each other.
+    centres : numpy.ndarray
+        float (n, 2), y and x in px; they may lie outside the field.
+    radii : numpy.ndarray
+        float (n,), equal-area radii in px.
+    angles : numpy.ndarray
+        float (n,), rotation of the long axis.
+    outlines : Outlines
+        N normalised outlines.
+    bodies : Bodies
+        The pixels of all cells.
+    top : numpy.ndarray
+        (P,), indices of the entries of `bodies` that show.
+    pile : bool
+        Whether cells may cover each other.
     """
 
     centres: np.ndarray

@@ -51,9 +51,12 @@ def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> Map:
 
     Parameters
     ----------
-    rng : source of all randomness.
-    size : side of the map in px.
-    scale : distance of random knots between which a cubic spline runs, px; at or below 1 the noise is white.
+    rng : np.random.Generator
+        Source of all randomness.
+    size : int
+        Side of the map in px.
+    scale : float
+        Distance of random knots between which a cubic spline runs, px; at or below 1 the noise is white.
 
     Returns
     -------

@@ -17,8 +17,10 @@ class Scene:
 
     Attributes
     ----------
-    size : side of the field, px.
-    diameter : typical cell diameter, px.
+    size : int
+        Side of the field, px.
+    diameter : float
+        Typical cell diameter, px.
     labels : int32 (size, size), cell i of the arrangement has label i + 1.
     count : number of cells.
     cell, depth : per entry (P,), which cell, and 0 at its centre to 1 on its outline.

@@ -16,9 +16,12 @@ def record(rng: np.random.Generator, light: np.ndarray, diameter: float, contras
 
     Parameters
     ----------
-    light : float32 (H, W) or (H, W, 3), 0 to about 1.
-    diameter : typical cell diameter in px, to which the blur is bounded.
-    contrast : share of the sensor's range that a grey image takes; the less, the more noise is stretched.
+    light : numpy.ndarray
+        float32 (H, W) or (H, W, 3), 0 to about 1.
+    diameter : float
+        Typical cell diameter in px, to which the blur is bounded.
+    contrast : float, optional
+        Share of the sensor's range that a grey image takes; the less, the more noise is stretched.
 
     Returns
     -------

@@ -31,15 +31,17 @@ def import_annotations(path: str | os.PathLike[str], shape: Shapes = None) -> di
 
     Parameters
     ----------
-    path : one of
+    path : str or os.PathLike[str]
+        One of.
 
         - a label image (TIFF, PNG, OME-Zarr), or a folder of such, with or without images beside
           them ("a.tif" and "a_masks.tif", or StarDist's `images/` and `masks/`);
         - ImageJ's `.roi` or a zip of them; GeoJSON polygons, also zipped; COCO JSON;
         - Cellpose's `_seg.npy`, of which nothing is unpickled, and its `_cp_outlines.txt`;
         - BBBC038's folders `<image>/masks/*.png` with a file per cell.
-    shape : of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed
-        for outlines, which do not say the size of their image. A single annotation and a single image belong
+    shape : Shapes, optional
+        That of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed for
+        outlines, which do not say the size of their image. A single annotation and a single image belong
         together whatever their names.
 
     Returns
@@ -69,13 +71,17 @@ def iterate_annotations(
 
     Parameters
     ----------
-    keep_empty : images that a COCO JSON lists without annotation are known to hold no cell and get an empty
-        label image; by default they are left out
-    on_skip : called with one sentence about each file of a folder that cannot be used; without it the
-        first such file is an error
-    on_partial : called with one sentence about each file in which something was left out that may have been
-        meant as a cell
-    on_note : called with one sentence about whatever else the user should know
+    keep_empty : bool, optional
+        Images that a COCO JSON lists without annotation are known to hold no cell and get an empty label
+        image; by default they are left out.
+    on_skip : Say or None, optional
+        Called with one sentence about each file of a folder that cannot be used; without it the first such
+        file is an error.
+    on_partial : Say, optional
+        Called with one sentence about each file in which something was left out that may have been meant as a
+        cell.
+    on_note : Say, optional
+        Called with one sentence about whatever else the user should know.
     """
     for key, labels, _ in _read_all(path, shape, keep_empty, on_skip, Listeners(on_partial, on_note)):
         yield key, labels
@@ -98,7 +104,8 @@ def import_to_folder(
     Parameters
     ----------
     path, shape, keep_empty, on_skip, on_partial, on_note : see `iterate_annotations`
-    out : folder, made if need be
+    out : str or os.PathLike[str]
+        Folder, made if need be.
 
     Raises
     ------
@@ -142,9 +149,12 @@ def read_for_image(
 
     Parameters
     ----------
-    path : see `import_annotations`
-    frame : of the image
-    name : of the image; a single annotation belongs to it however it is called
+    path : str or os.PathLike[str]
+        See `import_annotations`.
+    frame : Frame
+        Frame of the image.
+    name : str
+        Name of the image; a single annotation belongs to it however it is called.
 
     Returns
     -------

@@ -19,8 +19,10 @@ class Listeners(NamedTuple):
 
     Attributes
     ----------
-    partial : takes one sentence about what was left out though it may have been meant as a cell.
-    note : takes one sentence about whatever else the user should know.
+    partial : Say
+        Takes one sentence about what was left out though it may have been meant as a cell.
+    note : Say
+        Takes one sentence about whatever else the user should know.
     """
 
     partial: Say
@@ -40,10 +42,14 @@ class Sheet:
 
     Attributes
     ----------
-    names : stems that its image may have, the most likely one first.
-    file : that it comes from.
-    reader : reads it for an image, or by itself if that is None.
-    needs_image : whether it does not say how large its image is.
+    names : tuple[str, ...]
+        Stems that its image may have, the most likely one first.
+    file : Path
+        That it comes from.
+    reader : Callable[[Frame | None, Listeners], Result]
+        Reads it for an image, or by itself if that is None.
+    needs_image : bool
+        Whether it does not say how large its image is.
     """
 
     names: tuple[str, ...]

@@ -52,9 +52,12 @@ def list_sheets(
 
     Parameters
     ----------
-    path : the file or folder
-    keep_empty : see `CocoIndex`
-    on_skip : takes the error of each file of a folder that cannot be used; None raises the first
+    path : Path
+        The file or folder.
+    keep_empty : bool, optional
+        See `CocoIndex`.
+    on_skip : Callable[[InputError], None] or None, optional
+        Takes the error of each file of a folder that cannot be used; None raises the first.
 
     Raises
     ------

@@ -21,8 +21,10 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
 
     Parameters
     ----------
-    labels : int32 (..., Y, X)
-    name : of the file
+    labels : numpy.ndarray
+        int32 (..., Y, X).
+    name : str
+        Name of the file.
 
     Raises
     ------

@@ -16,9 +16,12 @@ def may_write(target: Path, labels: np.ndarray, inputs: Iterable[Path]) -> None:
 
     Parameters
     ----------
-    target : the file to be written
-    labels : what is to be written
-    inputs : the images and the annotation that are read
+    target : Path
+        The file to be written.
+    labels : numpy.ndarray
+        What is to be written.
+    inputs : Iterable[Path]
+        The images and the annotation that are read.
 
     Raises
     ------
