@@ -40,8 +40,8 @@ def import_annotations(path: str | os.PathLike[str], shape: Shapes = None) -> di
         - Cellpose's `_seg.npy`, of which nothing is unpickled, and its `_cp_outlines.txt`;
         - BBBC038's folders `<image>/masks/*.png` with a file per cell.
     shape : Shapes, optional
-        That of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed for
-        outlines, which do not say the size of their image. A single annotation and a single image belong
+        That of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed
+        for outlines, which do not say the size of their image. A single annotation and a single image belong
         together whatever their names.
 
     Returns
