@@ -189,5 +189,5 @@ def _guess_without_channels(sizes: list[int], whole: list[int]) -> str:
 
 def _cannot_guess(sizes: list[int]) -> InputError:
     return InputError(
-        f"The axes of an array of shape {tuple(sizes)} cannot be guessed: name them, e.g. axes='ZCYX'."
+        f"The axes of an array of shape {tuple(sizes)} cannot be guessed: give them, e.g. axes='ZCYX'."
     )

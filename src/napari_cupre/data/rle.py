@@ -73,7 +73,7 @@ def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
     # Sums of more than 2**31 numbers below 2**31 cannot occur in a string that fits memory.
     edges = np.cumsum(lengths)
     if (lengths < 0).any() or (lengths > height * width).any() or (edges[-1:] > height * width).any():
-        raise InputError(f"an RLE mask does not fit its size of {height} x {width} pixels; write it again.")
+        raise InputError(f"an RLE mask does not match its size of {height} x {width} pixels; write it again.")
     full = edges[: len(edges) // 2 * 2].reshape(-1, 2)
     return full[:, 0], full[:, 1]
 

@@ -274,8 +274,8 @@ class FinetuneRun:
             return
         self.sampler.learn_from(samples)
         yield Notice(
-            "The network now finds the annotated cells; where it is sure that there is nothing else, that "
-            f"teaches too: {self._known(self.unknown.samples):.0%} of the images were known, "
+            "The network now finds the annotated cells. Areas where it is sure that there are no others now "
+            f"count as background: {self._known(self.unknown.samples):.0%} of the images were known, "
             f"now {self._known(samples):.0%}."
         )
 

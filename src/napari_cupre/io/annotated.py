@@ -194,7 +194,7 @@ def _pair_with_coco(
     if not pairs:
         raise InputError(
             f'None of the {len(found)} images that "{file}" annotates (such as '
-            f'"{index.images[0].file_name}") is in "{images}": name the folder that holds them.'
+            f'"{index.images[0].file_name}") is in "{images}": give the folder that contains them.'
         )
     missing = [image.file_name for image, path in zip(index.images, found) if path is None]
     if missing:

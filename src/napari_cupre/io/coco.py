@@ -95,7 +95,7 @@ class CocoSource:
         if not self._items:
             raise InputError(
                 f'None of the {len(missing)} images of "{json_path}" is in "{images_dir}" '
-                f'(the first is "{missing[0]}"): name the folder that holds them.'
+                f'(the first is "{missing[0]}"): give the folder that contains them.'
             )
 
     def __len__(self) -> int:

@@ -23,7 +23,7 @@ NO_AREA = Problem(
     "polygon with fewer than three points or no area", "polygons with fewer than three points or no area"
 )
 NO_FIT = Problem(
-    "run-length mask that does not fit its image", "run-length masks that do not fit their image"
+    "run-length mask that does not match its image", "run-length masks that do not match their image"
 )
 
 

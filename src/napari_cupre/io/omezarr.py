@@ -124,7 +124,7 @@ def _images(node: Any, path: Path) -> list[tuple[str, _Image]]:
     kind = "is a plate without any fields" if "plate" in attributes else "contains no OME-Zarr image"
     inside = sorted(node.keys())
     names = f" (it contains {', '.join(inside[:5])})" if inside else ""
-    raise InputError(f'"{path}" {kind}{names}: name the folder of one image in it.')
+    raise InputError(f'"{path}" {kind}{names}: give the folder of one image in it.')
 
 
 def _is_image(node: Any) -> bool:
@@ -173,7 +173,7 @@ def read_zarr_labels(path: Path, series: str | int | None = None) -> CellImage:
     scenes = [Scene(str(name), number, "", ()) for number, name in enumerate(names)]
     if series is None and len(names) > 1:
         raise InputError(
-            f'"{path}" has {len(names)} label images ({list_names(scenes)}): name the folder of one, such '
+            f'"{path}" has {len(names)} label images ({list_names(scenes)}): give the folder of one, such '
             f'as "{path / "labels" / names[0]}".'
         )
     chosen = choose_scenes(scenes, series, path.name)[0] if len(names) > 1 else scenes[0]
@@ -193,7 +193,7 @@ def _read_one(image: _Image, folder: Path, path: Path, axes: str | None) -> Cell
         return CellImage.from_array(_lazy(image.node), axes, name=path.name, path=path, **lacking)
     attributes = _ome_attributes(image.node)
     if not attributes.get("multiscales"):
-        raise InputError(f'"{path}" contains no OME-Zarr image: name the folder of one image in it.')
+        raise InputError(f'"{path}" contains no OME-Zarr image: give the folder of one image in it.')
     multiscale = attributes["multiscales"][image.number]
     dataset = multiscale["datasets"][0]
     array = image.node[dataset["path"]]

@@ -59,7 +59,7 @@ def read_prompts(path: Path) -> Prompts:
                     )
                 return Prompts(values, None) if is_box else Prompts(None, values)
     raise InputError(
-        f'"{path}" has no columns x0, y0, x1, y1 (boxes) or y, x (points): name them in its first row.'
+        f'"{path}" has no columns x0, y0, x1, y1 (boxes) or y, x (points): add them to its first row.'
     )
 
 

@@ -86,7 +86,7 @@ class Sheet:
         listed += f" and {len(images) - 5} more" if len(images) > 5 else ""
         raise InputError(
             f'"{self.file}" does not say the size of its image, and none of the images is called '
-            f'"{self.names[0]}" ({listed}): name them alike.'
+            f'"{self.names[0]}" ({listed}): give them the same name.'
         )
 
     def _fitted(self, result: Result, frame: Frame) -> Result:
