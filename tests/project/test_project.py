@@ -263,7 +263,7 @@ def test_a_project_that_is_gone_or_newer_or_none_is_said(folder: Path, tmp_path:
         Project.open(moved)
     with pytest.raises(InputError, match="format 99"):  # and not that it is open elsewhere
         Project.open(moved)
-    with pytest.raises(InputError, match="is no project"):
+    with pytest.raises(InputError, match="is not a project"):
         Project.open(tmp_path / "images")
     with pytest.raises(InputError, match="There is no project"):
         Project.open(tmp_path / "nowhere.cupre")

@@ -132,7 +132,7 @@ class FinetuneRun:
         start : the model the run was started from; the verdict compares with it.
         settings : new settings; a budget that is used up counts from here on. The old ones are kept by
             default.
-        given : the annotation as it is now. The run goes on with the one that it was started with, and says
+        given : the annotation as it is now. The run continues with the one it was started with, and says
             in what they differ.
         """
         folder = RunFolder(out)
@@ -274,8 +274,8 @@ class FinetuneRun:
             return
         self.sampler.learn_from(samples)
         yield Notice(
-            "The network finds the annotated cells by now; where it is sure that there is nothing else, that "
-            f"teaches too: {self._known(self.unknown.samples):.0%} of the images were known, "
+            "The network now finds the annotated cells. Areas where it is sure that there are no others now "
+            f"count as background: {self._known(self.unknown.samples):.0%} of the images were known, "
             f"now {self._known(samples):.0%}."
         )
 
@@ -343,10 +343,10 @@ class FinetuneRun:
             torch.cuda.empty_cache()
         if self.batch // 2 >= self._least_batch():
             self.batch //= 2
-            return Notice(f"Memory ran out: going on with {self.batch} crops per step.")
+            return Notice(f"Memory ran out: continuing with {self.batch} crops per step.")
         if self.crop // 2 >= SMALLEST_CROP:
             self.crop = self.crop // 64 * 32
-            return Notice(f"Memory ran out: going on with crops of {self.crop} px.")
+            return Notice(f"Memory ran out: continuing with crops of {self.crop} px.")
         raise EnvironmentFault(
             "Memory ran out even with one small crop per step: "
             "close other programs, or train on another device."
@@ -446,12 +446,12 @@ class FinetuneRun:
 
     def _load_state(self) -> Iterator[Event]:
         if self.folder is None or not self.folder.state_path.is_file():
-            yield Notice("The earlier run had not saved a step yet: starting it from the beginning.")
+            yield Notice("The earlier run had not saved a step yet: starting from the beginning.")
             return
         counters, best = self.folder.read_state(self.network, self.average.tensors, self.optimiser)
         if counters.get("annotation") != annotation_of(self.shots):
             raise InputError(
-                f'The weights in "{self.folder.path}" belong to another annotation: start a new training.'
+                f'The weights in "{self.folder.path}" belong to a different annotation: start a new training.'
             )
         self.step, self.history = counters["step"], counters["history"]
         self.batch, self.crop = counters["batch"], counters["crop"]
@@ -460,4 +460,4 @@ class FinetuneRun:
             self._best = (Verdict(**counters["best"]), best, at)
         self.elapsed = counters["elapsed"]
         self.settings = self.settings.renewed(self.step, self.elapsed)
-        yield Notice(f"Going on from step {self.step}.")
+        yield Notice(f"Continuing from step {self.step}.")

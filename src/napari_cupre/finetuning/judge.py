@@ -49,9 +49,12 @@ class Judge:
 
     Parameters
     ----------
-    shots : held-out shots, already scaled to the network's diameter.
-    seed : fixes which windows are looked at in large images, and the sampling of the loss.
-    most : windows that are looked at.
+    shots : list[Shot]
+        Held-out shots, already scaled to the network's diameter.
+    seed : int
+        Fixes which windows are looked at in large images, and the sampling of the loss.
+    most : int, optional
+        Windows that are looked at.
     """
 
     def __init__(self, shots: list[Shot], seed: int, most: int = MOST_WINDOWS) -> None:
@@ -110,17 +113,21 @@ def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, s
 
     Parameters
     ----------
-    history : the figures of every `Verdict`, with "step"; the start's first, except from random weights.
-    best_step : step of the weights that were kept; None if nothing was judged.
-    steps : steps trained.
-    scratch : the start were random weights.
+    history : list[dict[str, Any]]
+        The figures of every `Verdict`, with "step"; the start's first, except from random weights.
+    best_step : int or None
+        Step of the weights that were kept; None if nothing was judged.
+    steps : int
+        Steps trained.
+    scratch : bool
+        The start were random weights.
     """
     if steps == 0:
-        return "Stopped before the first step: the model is the start's, and nothing was learnt."
+        return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
     if best_step is None or not history:
         return (
             f"Trained {steps} steps. Too few cells were annotated to hold some out, "
-            "so judge by eye, or mark more."
+            "so check the result by eye, or annotate more."
         )
     best = next(entry for entry in reversed(history) if entry["step"] == best_step)
     cells = f"on {best['cells']} held-out cells"
