@@ -41,7 +41,7 @@ def results(tmp_path: Path) -> list[str]:
 def test_every_scene_has_a_result(predict: Command, scenes: Path, tmp_path: Path) -> None:
     ran = predict(scenes, "--format", "tif,coco")
     assert ran.code == 0, ran.err
-    assert "holds 2 images" in ran.err and results(tmp_path) == ["a_one.tif", "a_two.tif"]
+    assert "contains 2 images" in ran.err and results(tmp_path) == ["a_one.tif", "a_two.tif"]
     assert tifffile.imread(tmp_path / "o" / "a_two.tif").shape == (50, 44)
     assert predict(scenes, "--format", "tif,coco").figures["skipped"] == 2
     assert "a_two.tif" in (tmp_path / "o" / "predictions.json").read_text()

@@ -196,7 +196,7 @@ def test_training_needs_one_cell(image, labels):
     one = make_shot(image, np.where(labels == 3, labels, 0))
     check_shots([empty, one])
     enough, sentence = enough_to_train([one])
-    assert enough and sentence.startswith("1 cell is marked")
+    assert enough and sentence.startswith("1 cell annotated")
     many = np.zeros((80, 100), int)
     many[:40:5, :50:5] = np.arange(80).reshape(8, 10) + 1
     assert "region" in enough_to_train([make_shot(image, many, rim=0)])[1]

@@ -137,7 +137,7 @@ def test_unusable_annotations_are_counted(write):
     source = CocoSource(path, folder)
     assert len(np.unique(source[0].labels)) == 2  # annotations 1 and 11 lie on each other
     assert set(source.notices) == {
-        "Left out: 2 annotations that are no COCO annotation.",
+        "Left out: 2 annotations that are not COCO annotations.",
         "Left out: 1 annotation of a category that is not listed.",
         "Left out: 1 annotation of an image that is not listed.",
         "Left out: 1 annotation without mask.",

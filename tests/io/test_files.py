@@ -55,7 +55,7 @@ def test_globs_files_and_zarr_folders(folder):
 
 def test_what_is_no_image_is_named(folder):
     (folder / "sub" / "other.png").unlink()
-    with pytest.raises(InputError, match=r"sub.*holds no image"):
+    with pytest.raises(InputError, match=r"sub.*contains no image"):
         list_images(folder / "sub")
     for path, sentence in [
         (folder / "missing.tif", "no file or folder"),

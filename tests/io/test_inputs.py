@@ -151,7 +151,7 @@ def test_one_number_in_many_parts_is_told(tmp_path, capsys):
     touch(tmp_path, "a.png")
     Image.fromarray(RNG.integers(0, 255, (40, 40), np.uint8)).save(tmp_path / "a.png")
     collect_shots(str(tmp_path / "a.png"), str(tmp_path / "b.png"))
-    assert "1 number is carried by 16 parts" in capsys.readouterr().err
+    assert "1 label is shared by 16 parts" in capsys.readouterr().err
 
 
 def test_scenes_pair_with_labels_named_like_results(tmp_path):

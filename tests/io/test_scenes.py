@@ -112,7 +112,7 @@ def test_the_slide_is_read_not_its_thumbnail(tmp_path, place):
     inputs = find_inputs(tmp_path)
     assert stems(inputs) == ["a"]
     image = read_image(inputs.paths[0])
-    assert image.plane_shape == (200, 240) and "smaller pictures" in image.notices[0]
+    assert image.plane_shape == (200, 240) and "smaller images" in image.notices[0]
     assert len(find_inputs(tmp_path, "all").paths) == 3
 
 

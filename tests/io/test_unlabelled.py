@@ -77,7 +77,7 @@ def test_held_out_images_are_left_out(folder: Path, tmp_path: Path) -> None:
 
 def test_a_folder_without_images_and_one_that_is_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"No image was found.*empty"):
+    with pytest.raises(InputError, match=r"No images were found.*empty"):
         UnlabelledIndex.build(tmp_path / "i.sqlite", [tmp_path / "empty"])
     with pytest.raises(InputError, match="missing does not exist"):
         UnlabelledIndex.build(tmp_path / "i.sqlite", [tmp_path / "missing"])

@@ -16,6 +16,14 @@ from napari_cupre.widgets.session import METADATA_KEY
 WAIT = 60_000
 
 
+@pytest.fixture(autouse=True)
+def no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of these needs a process that imports torch."""
+    monkeypatch.setattr(
+        "napari_cupre.widgets.session.EngineProcess", lambda: scripted_engine(lambda request: iter(()))
+    )
+
+
 def shots(workbench: Any) -> list:
     session = workbench.annotate.session
     image = session.image
@@ -261,3 +269,15 @@ def test_a_model_is_deleted_with_its_training_and_only_when_asked_for(
     chooser.delete_button.click()
     chooser.question.press("Delete")
     assert not list(own_models.glob("mine*")) and chooser.value != "mine"
+
+
+def test_a_picture_is_not_imported_as_cells(
+    workbench: Any, discs: tuple[np.ndarray, np.ndarray], tmp_path: Path, qtbot: Any
+) -> None:
+    workbench.viewer.add_image(discs[0], name="field")
+    tifffile.imwrite(tmp_path / "raw.tif", discs[0])
+    annotate = workbench.annotate
+    annotate.import_file(tmp_path / "raw.tif")
+    qtbot.waitUntil(lambda: annotate.session.importing.status.state.is_over, timeout=WAIT)
+    assert "raw.tif" in annotate.message.text and "grey values" in annotate.message.text
+    assert "field cells" not in workbench.viewer.layers

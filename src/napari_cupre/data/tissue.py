@@ -60,9 +60,12 @@ def tissue(
 
     Parameters
     ----------
-    plane : (n, m, C) finite grey values, or a regular subsample of them.
-    percentiles : the range that a set of pixels would be stretched by.
-    finely : gives a part of the plane that is not subsampled, (n, m, C).
+    plane : numpy.ndarray
+        (n, m, C) finite grey values, or a regular subsample of them.
+    percentiles : Percentiles
+        The range that a set of pixels would be stretched by.
+    finely : Callable[[], numpy.ndarray]
+        Gives a part of the plane that is not subsampled, (n, m, C).
     """
     counted = _beside_padding(plane, percentiles)
     for sign in (1, -1):
@@ -151,8 +154,10 @@ def shows_cells(part: np.ndarray, end: float, sign: int) -> bool:
 
     Parameters
     ----------
-    part : (n, m, C) grey values, not subsampled.
-    end : beyond it lies the debris.
+    part : numpy.ndarray
+        (n, m, C) grey values, not subsampled.
+    end : float
+        Beyond it lies the debris.
     """
     grey = part.astype(np.float32).mean(axis=2)
     is_beyond = (grey - end) * sign > 0

@@ -44,10 +44,14 @@ class CropSampler:
 
     Parameters
     ----------
-    shots : teaching shots at their own scale, with at least one cell among them.
-    scales : network px per image px, of each shot.
-    diameter : of the cells in network px.
-    rehearse : share of the crops that are synthetic fields.
+    shots : list[Shot]
+        Teaching shots at their own scale, with at least one cell among them.
+    scales : list[float]
+        Network px per image px, of each shot.
+    diameter : float
+        Diameter of the cells in network px.
+    rehearse : float
+        Share of the crops that are synthetic fields.
     """
 
     def __init__(self, shots: list[Shot], scales: list[float], diameter: float, rehearse: float) -> None:

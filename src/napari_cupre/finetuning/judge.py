@@ -19,6 +19,9 @@ from napari_cupre.model.targets import label_boxes, target_from_labels
 
 # Windows and their side in network px that one validation looks at, so that it takes seconds.
 MOST_WINDOWS, WINDOW = 8, 320
+# Weights whose score is lower than the start's by more than this, or by more than this share of a verdict's
+# uncertainty, are worse than it: both are judged on the same cells, which differ less than two draws would.
+NO_WORSE, NO_WORSE_SHARE = 0.02, 0.25
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,12 @@ class Judge:
 
     Parameters
     ----------
-    shots : held-out shots, already scaled to the network's diameter.
-    seed : fixes which windows are looked at in large images, and the sampling of the loss.
-    most : windows that are looked at.
+    shots : list[Shot]
+        Held-out shots, already scaled to the network's diameter.
+    seed : int
+        Fixes which windows are looked at in large images, and the sampling of the loss.
+    most : int, optional
+        Windows that are looked at.
     """
 
     def __init__(self, shots: list[Shot], seed: int, most: int = MOST_WINDOWS) -> None:
@@ -85,22 +91,43 @@ class Judge:
         return total / max(len(self.windows), 1)
 
 
+def is_as_good(verdict: Verdict, history: list[dict[str, Any]], scratch: bool) -> bool:
+    """Whether later weights are to be preferred to the best of the earlier ones.
+
+    They have seen more: they yield only for a difference that the number of held-out cells does not explain.
+    The start is another matter: what is worse than it on the same cells is not taken.
+
+    Parameters
+    ----------
+    history : the figures of the earlier verdicts, see `in_words`.
+    scratch : the start were random weights.
+    """
+    scores = [(entry["ap50"] + entry["ap"]) / 2 for entry in history]
+    least = max(scores) - verdict.uncertainty
+    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * verdict.uncertainty)
+    return verdict.score >= (least if scratch else max(least, floor))
+
+
 def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, scratch: bool) -> str:
     """One line for the user: is the new model better than the start?
 
     Parameters
     ----------
-    history : the figures of every `Verdict`, with "step"; the start's first, except from random weights.
-    best_step : step of the weights that were kept; None if nothing was judged.
-    steps : steps trained.
-    scratch : the start were random weights.
+    history : list[dict[str, Any]]
+        The figures of every `Verdict`, with "step"; the start's first, except from random weights.
+    best_step : int or None
+        Step of the weights that were kept; None if nothing was judged.
+    steps : int
+        Steps trained.
+    scratch : bool
+        The start were random weights.
     """
     if steps == 0:
-        return "Stopped before the first step: the model is the start's, and nothing was learnt."
+        return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
     if best_step is None or not history:
         return (
             f"Trained {steps} steps. Too few cells were annotated to hold some out, "
-            "so judge by eye, or mark more."
+            "so check the result by eye, or annotate more."
         )
     best = next(entry for entry in reversed(history) if entry["step"] == best_step)
     cells = f"on {best['cells']} held-out cells"

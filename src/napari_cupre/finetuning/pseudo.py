@@ -37,9 +37,12 @@ class Window:
 
     Attributes
     ----------
-    index : of the image.
-    part : rows and columns, image px.
-    possible : bool (h, w), everything that may be a cell.
+    index : int
+        Index of the image.
+    part : Part
+        Rows and columns, image px.
+    possible : numpy.ndarray
+        bool (h, w), everything that may be a cell.
     """
 
     index: int
@@ -52,9 +55,12 @@ class PseudoBackground:
 
     Parameters
     ----------
-    samples : teaching images as annotated; they stay as they are.
-    scales : network px per image px of each.
-    rng : order in which windows are looked at.
+    samples : Sequence[Sample]
+        Teaching images as annotated; they stay as they are.
+    scales : Sequence[float]
+        Network px per image px of each.
+    rng : np.random.Generator
+        Order in which windows are looked at.
     """
 
     def __init__(self, samples: Sequence[Sample], scales: Sequence[float], rng: np.random.Generator) -> None:
@@ -72,8 +78,10 @@ class PseudoBackground:
 
         Parameters
         ----------
-        dtype : of autocast.
-        most : windows to look at; each costs less than a training step.
+        dtype : torch.dtype or None
+            Data type of autocast.
+        most : int
+            Windows to look at; each costs less than a training step.
 
         Returns
         -------

@@ -66,13 +66,20 @@ def collect_shots(
 
     Parameters
     ----------
-    images, labels : folder, glob or file; labels may be a COCO JSON.
-    partial : only some of the cells are marked.
-    keep_empty : images that a COCO JSON lists without annotation hold no cell, instead of being left out.
-    regions_file : where every cell is marked, see `read_regions`; implies `partial` elsewhere.
-    limit : use so many of the images, drawn by `seed`.
-    axes : letters that overrule what the image files say.
-    series : name or number of the image in files of several; None takes each of them.
+    images, labels : str
+        Folder, glob or file; labels may be a COCO JSON.
+    partial : bool, optional
+        Only some of the cells are annotated.
+    keep_empty : bool, optional
+        Images that a COCO JSON lists without annotation hold no cell, instead of being left out.
+    regions_file : Path or None, optional
+        Where every cell is annotated, see `read_regions`; implies `partial` elsewhere.
+    limit : int or None, optional
+        Use so many of the images, drawn by `seed`.
+    axes : str or None, optional
+        Letters that overrule what the image files say.
+    series : str or int or None, optional
+        Name or number of the image in files of several; None takes each of them.
 
     Raises
     ------
@@ -108,7 +115,8 @@ def pair_up(
 
     Parameters
     ----------
-    images, labels, keep_empty, axes, series : see `collect_shots`.
+    images, labels, keep_empty, axes, series : str, str, bool, str or None, str or int or None
+        See `collect_shots`.
 
     Raises
     ------
@@ -128,8 +136,10 @@ def pair_scenes(
 
     Parameters
     ----------
-    images, labels : files, perhaps those of one folder.
-    series : name or number of the image in files of several; a label file of one image need not know it.
+    images, labels : Sequence[Path]
+        Files, perhaps those of one folder.
+    series : str or int or None, optional
+        Name or number of the image in files of several; a label file of one image need not know it.
 
     Raises
     ------
@@ -152,8 +162,10 @@ def label_scenes(labels: Sequence[Path], series: str | int | None = None) -> lis
 
     Parameters
     ----------
-    labels : files.
-    series : name or number of the label image to take from each file of several.
+    labels : Sequence[Path]
+        Files.
+    series : str or int or None, optional
+        Name or number of the label image to take from each file of several.
     """
     every = expand(labels, join_sets=False).paths
     if series is None:
@@ -182,7 +194,7 @@ def _pair_with_coco(
     if not pairs:
         raise InputError(
             f'None of the {len(found)} images that "{file}" annotates (such as '
-            f'"{index.images[0].file_name}") is in "{images}": name the folder that holds them.'
+            f'"{index.images[0].file_name}") is in "{images}": give the folder that contains them.'
         )
     missing = [image.file_name for image, path in zip(index.images, found) if path is None]
     if missing:
@@ -276,8 +288,10 @@ def fitted(image: CellImage, shape: tuple[int, ...]) -> CellImage:
 
     Parameters
     ----------
-    image : as it was read.
-    shape : of its labels.
+    image : CellImage
+        As it was read.
+    shape : tuple[int, ...]
+        Shape of its labels.
     """
     if not image.guessed or _fits(image, shape):
         return image
@@ -303,10 +317,10 @@ def _warn_of_scattered(path: Path, labels: np.ndarray) -> None:
     planes = labels.reshape(-1, *labels.shape[-2:])
     parts = [counts for plane in planes for counts in scattered_parts(plane).values()]
     if parts:
-        numbers = "1 number is" if len(parts) == 1 else f"{len(parts)} numbers are"
+        numbers = "1 label is" if len(parts) == 1 else f"{len(parts)} labels are"
         print(
-            f'In the labels of "{path.name}" {numbers} carried by {sum(parts)} parts that do not touch; each '
-            f"number counts as one cell, so give each cell a number of its own.",
+            f'In the labels of "{path.name}" {numbers} shared by {sum(parts)} parts that do not touch; each '
+            f"label counts as one cell, so give each cell its own.",
             file=sys.stderr,
         )
 

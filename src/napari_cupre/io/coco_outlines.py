@@ -20,10 +20,10 @@ class Problem(NamedTuple):
 
 NO_MASK = Problem("annotation without mask", "annotations without mask")
 NO_AREA = Problem(
-    "polygon of under three points or without area", "polygons of under three points or without area"
+    "polygon with fewer than three points or no area", "polygons with fewer than three points or no area"
 )
 NO_FIT = Problem(
-    "run-length mask that does not fit its image", "run-length masks that do not fit their image"
+    "run-length mask that does not match its image", "run-length masks that do not match their image"
 )
 
 

@@ -29,8 +29,8 @@ class OmeImage:
         Its place in the document.
     name : str
         As the microscope called it; may be "".
-    pixels : xml.etree.ElementTree.Element
-        Sizes and units.
+    pixels : ElementTree.Element
+        Xml.etree.ElementTree.Element Sizes and units.
     files : tuple of (str, str)
         Name and UUID of each file that holds planes of it; none if all lie in the file of the document.
     """
@@ -62,7 +62,9 @@ def refuse_entities(text: Any, path: Path) -> None:
         If it does.
     """
     if isinstance(text, str) and ("<!ENTITY" in text or "<!DOCTYPE" in text):
-        raise InputError(f'"{path}" holds unsafe XML metadata and is not read: save it anew without them.')
+        raise InputError(
+            f'"{path}" contains unsafe XML metadata and is not read: save it again without them.'
+        )
 
 
 def document_of(path: Path, xml: str) -> tuple[str | None, str]:
@@ -70,8 +72,10 @@ def document_of(path: Path, xml: str) -> tuple[str | None, str]:
 
     Parameters
     ----------
-    path : the TIFF file.
-    xml : what the file itself says.
+    path : Path
+        The TIFF file.
+    xml : str
+        What the file itself says.
 
     Returns
     -------
@@ -162,7 +166,7 @@ def files_of(companion: Path) -> list[Path]:
     names = dict.fromkeys(name for image in ome_images(text)[0] for name, _ in image.files)
     found = [companion.parent / name for name in names if (companion.parent / name).is_file()]
     if not found:
-        raise InputError(f'"{companion}" describes no image file that is there: copy those beside it.')
+        raise InputError(f'"{companion}" describes image files that are missing: copy them into its folder.')
     return found
 
 
@@ -174,7 +178,7 @@ def missing_files(image: OmeImage, path: Path, uuid: str | None) -> list[str]:
 def what_is_missing(path: Path, missing: Sequence[str], total: int) -> str:
     """One sentence on a set that is not whole."""
     of = f"{len(missing)} of the {total} files of its set"
-    return f'"{path.name}" needs {of}, such as {missing[0]}, which are not beside it: copy them there.'
+    return f'"{path.name}" needs {of}, such as {missing[0]}, which are missing: copy them into its folder.'
 
 
 def ome_scales(pixels: ElementTree.Element) -> Scales:

@@ -237,11 +237,11 @@ def _reason(path: Path, inputs: _Inputs, written: _Records, overwrite: bool) -> 
         return None
     digests = written.digests(path)
     if not digests:
-        return f'"{path}" is there already and was not written by napari-cupre'
+        return f'"{path}" already exists and was not written by napari-cupre'
     try:
         unchanged = _digest(path) in digests
     except OSError as error:
-        return f'"{path}" is there already and cannot be read ({reason_of(error)})'
+        return f'"{path}" already exists and cannot be read ({reason_of(error)})'
     return None if unchanged else f'"{path}" was changed after napari-cupre wrote it'
 
 

@@ -24,8 +24,10 @@ class Plane:
 
     Attributes
     ----------
-    pixels : (Y, X) or (Y, X, 3), numpy, or dask where the file is large.
-    stretch : of the whole plane, so that all its windows get the same grey values.
+    pixels : Any
+        (Y, X) or (Y, X, 3), numpy, or dask where the file is large.
+    stretch : Stretch
+        Stretch of the whole plane, so that all its windows get the same grey values.
     """
 
     pixels: Any

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from timm.layers.split_attn import SplitAttn
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
@@ -114,6 +115,7 @@ def rewritten(trunk: Trunk) -> Trunk:
     """A copy for evaluation, with split attention replaced and BatchNorm folded into convolutions."""
     trunk = copy.deepcopy(trunk).eval().requires_grad_(False)
     _replace_split_attention(trunk)
+    _part_norms(trunk)
     # A backbone with data-dependent control flow cannot be traced; it stays as it is.
     with contextlib.suppress(TraceError):
         trunk.backbone = fuse(trunk.backbone)
@@ -158,6 +160,17 @@ class _SplitAttention(nn.Module):
         for number in range(1, self.radix):
             out = torch.addcmul(out, splits[number], weights[:, number])
         return out
+
+
+def _part_norms(module: nn.Module) -> None:
+    """Make each of timm's layers of BatchNorm and activation two, since only plain BatchNorm is folded."""
+    for name, child in module.named_children():
+        if isinstance(child, BatchNormAct2d):
+            norm = nn.BatchNorm2d(child.num_features, child.eps)
+            norm.load_state_dict(child.state_dict())
+            setattr(module, name, nn.Sequential(norm, child.drop, child.act).eval())
+        else:
+            _part_norms(child)
 
 
 def _replace_split_attention(module: nn.Module) -> None:

@@ -20,21 +20,35 @@ class ProjectImage:
 
     Attributes
     ----------
-    stem : name of its files in the project; no other image has it.
-    path : the image file, relative to the project, with "/".
-    content : its fingerprint, see `identity.fingerprint`.
-    shape : of the label image: rows and columns, planes in front.
-    axes : letters that overrule what the file says; "" for its own.
-    series : scene of a file of several; None for the first.
-    channels : up to three channels to look at; None for the first three.
-    plane : position on T and Z where one plane of a stack is meant.
-    field : (y0, x0, y1, x1) where a part of a slide is meant.
-    regions : where every cell is marked, see `cells.Region`; while the cells are in memory, theirs count.
-    certainty : guesses with a lower score are hidden.
-    seen : a person looked at it.
-    held : what of it judges and never teaches: "" nothing, "all", or "axis:from" for a strip, such as
-        "1:400" for columns from 400 on; None while that is not settled.
-    answered : keys of questions that were answered with "leave it".
+    stem : str
+        Name of its files in the project; no other image has it.
+    path : str
+        The image file, relative to the project, with "/".
+    content : str
+        Its fingerprint, see `identity.fingerprint`.
+    shape : tuple[int, ...]
+        Shape of the label image: rows and columns, planes in front.
+    axes : str
+        Letters that overrule what the file says; "" for its own.
+    series : str or int or None
+        Scene of a file of several; None for the first.
+    channels : tuple[int, ...] or None
+        Up to three channels to look at; None for the first three.
+    plane : dict[str, int]
+        Position on T and Z where one plane of a stack is meant.
+    field : tuple[int, int, int, int] or None
+        (y0, x0, y1, x1) where a part of a slide is meant.
+    regions : tuple[Region, ...]
+        Where every cell is annotated, see `cells.Region`; while the cells are in memory, theirs count.
+    certainty : float
+        Guesses with a lower score are hidden.
+    seen : bool
+        A person looked at it.
+    held : str or None
+        What of it judges and never teaches: "" nothing, "all", or "axis:from" for a strip, such as "1:400"
+        for columns from 400 on; None while that is not settled.
+    answered : tuple[str, ...]
+        Keys of questions that were answered with "leave it".
     """
 
     stem: str
@@ -64,13 +78,20 @@ class Round:
 
     Attributes
     ----------
-    number : 1 for v1, ...; never used again.
-    model : file relative to the project.
-    parent : what it started from: "v2", or the name of a model.
-    annotation : hash of the annotation it saw, see `rounds.annotation_hash`.
-    cells, images, regions : how much that was.
-    time : when it ended, UTC.
-    verdict : figures and words about it, as whoever judged it wrote them.
+    number : int
+        1 for v1, ...; never used again.
+    model : str
+        File relative to the project.
+    parent : str
+        What it started from: "v2", or the name of a model.
+    annotation : str
+        Hash of the annotation it saw, see `rounds.annotation_hash`.
+    cells, images, regions : int
+        How much that was.
+    time : str
+        When it ended, UTC.
+    verdict : dict[str, Any]
+        Figures and words about it, as whoever judged it wrote them.
     """
 
     number: int
@@ -95,13 +116,20 @@ class Document:
 
     Attributes
     ----------
-    id : tells projects apart, whatever they are called.
-    classes : names of the classes of cells.
-    images : in the order of the queue.
-    rounds : in their order; deleted ones are not listed.
-    next_round : number of the next one.
-    best : number of the round that the next one starts from; None for none.
-    others : what a newer version wrote besides; kept as it is.
+    id : str
+        Tells projects apart, whatever they are called.
+    classes : tuple[str, ...]
+        Names of the classes of cells.
+    images : list[ProjectImage]
+        In the order of the queue.
+    rounds : list[Round]
+        In their order; deleted ones are not listed.
+    next_round : int
+        Number of the next one.
+    best : int or None
+        Number of the round that the next one starts from; None for none.
+    others : dict[str, Any]
+        What a newer version wrote besides; kept as it is.
     """
 
     id: str
@@ -124,13 +152,14 @@ def read_document(path: Path) -> Document:
 
     Raises
     ------
-    InputError : no such file, half-written or damaged, or of a newer format.
+    InputError
+        No such file, half-written or damaged, or of a newer format.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(
-            f'"{path.parent}" is no project, it has no {DOCUMENT}: choose a NAME.cupre.'
+            f'"{path.parent}" is not a project, it has no {DOCUMENT}: choose a NAME.cupre folder.'
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
@@ -146,8 +175,8 @@ def read_document(path: Path) -> Document:
 
 def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(
-        f'"{path}" is damaged ({type(error).__name__}: {error}): mend it or copy it anew; '
-        f"the cells beside it are whole."
+        f'"{path}" is damaged ({type(error).__name__}: {error}): repair it or copy it again; '
+        f"the cells beside it are intact."
     )
 
 
@@ -156,7 +185,7 @@ def _document(values: dict[str, Any]) -> Document:
     images = [_image(each) for each in values["images"]]
     stems = [each.stem.casefold() for each in images]
     if len(set(stems)) < len(stems):
-        raise ValueError("two images have one stem")
+        raise ValueError("two images have the same stem")
     rounds = [Round(**{**each, "number": int(each["number"])}) for each in values.get("rounds", [])]
     return Document(
         id=str(values["id"]),
@@ -173,7 +202,7 @@ def _image(values: dict[str, Any]) -> ProjectImage:
     entry = dict(values)
     stem = str(entry["stem"])
     if not stem or Path(stem).name != stem or "\\" in stem:  # a project of a stranger writes nowhere else
-        raise ValueError(f"{stem!r} is no name of a file")
+        raise ValueError(f"{stem!r} is not a file name")
     entry["shape"] = tuple(int(size) for size in entry["shape"])
     for name in ("channels", "field"):
         entry[name] = None if entry.get(name) is None else tuple(int(each) for each in entry[name])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
+from napari_cupre.data.labels import label_areas
 from napari_cupre.project.cells import (
     Box,
     By,
@@ -39,12 +40,18 @@ def as_change(
 
     Parameters
     ----------
-    cells : as they are; not changed here.
-    verb : what is done.
-    box : where.
-    after : int32, the new pixels.
-    states : state and score of the cells that `by` vouches for; others keep what their row says.
-    before : the old pixels, where `cells.labels` holds the new ones already.
+    cells : Cells
+        As they are; not changed here.
+    verb : str
+        What is done.
+    box : Box
+        Where.
+    after : numpy.ndarray
+        int32, the new pixels.
+    states : Mapping[int, tuple[State, float]]
+        State and score of the cells that `by` vouches for; others keep what their row says.
+    before : numpy.ndarray or None, optional
+        The old pixels, where `cells.labels` holds the new ones already.
     """
     before = cells.labels[slices(box)].copy() if before is None else before
     changed = before != after
@@ -80,10 +87,9 @@ def _areas(cells: Cells, before: np.ndarray, after: np.ndarray) -> dict[int, int
     """Area of each number once its changed pixels go from `before` to `after`."""
     areas: dict[int, int] = {}
     for values, sign in ((before, -1), (after, 1)):
-        for number, count in zip(*np.unique(values, return_counts=True)):
-            if number:
-                known = cells.rows[int(number)].area if int(number) in cells.rows else 0
-                areas[int(number)] = areas.get(int(number), known) + sign * int(count)
+        for number, count in zip(*label_areas(values)):
+            known = cells.rows[int(number)].area if int(number) in cells.rows else 0
+            areas[int(number)] = areas.get(int(number), known) + sign * int(count)
     return areas
 
 
@@ -131,9 +137,12 @@ def put(
 
     Parameters
     ----------
-    mask : bool, the pixels in `box`.
-    vouched : state and score of what is made.
-    number : the cell whose pixels are replaced; None makes new ones.
+    mask : numpy.ndarray
+        bool, the pixels in `box`.
+    vouched : tuple[State, float]
+        State and score of what is made.
+    number : int or None, optional
+        The cell whose pixels are replaced; None makes new ones.
     """
     old = None if number is None else cells.row(number)
     under = np.unique(cells.labels[slices(box)][mask])
@@ -174,7 +183,8 @@ def trim_guesses(cells: Cells, after: np.ndarray, guesses: Iterable[int]) -> Non
 
     Parameters
     ----------
-    after : new pixels of a box that holds the guesses whole.
+    after : numpy.ndarray
+        New pixels of a box that holds the guesses whole.
     """
     for number in guesses:
         left = after == number

@@ -34,8 +34,10 @@ class Split:
 
     Attributes
     ----------
-    teaching, held_out : no pixel is in both. The second is empty where the cells are too few.
-    how : "images", "strips" or "folds".
+    teaching, held_out : list[Shot]
+        No pixel is in both. The second is empty where the cells are too few.
+    how : str
+        "images", "strips" or "folds".
     """
 
     teaching: list[Shot]
@@ -99,7 +101,8 @@ def split_shots(project: Project, folders: Sequence[Path] = ()) -> Split:
 
     Raises
     ------
-    InputError : an annotated image is gone or cannot be read.
+    InputError
+        An annotated image is gone or cannot be read.
     """
     teaching: list[Shot] = []
     held_out: list[Shot] = []

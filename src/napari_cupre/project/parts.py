@@ -17,7 +17,8 @@ def part_of(image: CellImage, entry: ProjectImage) -> CellImage:
 
     Raises
     ------
-    InputError : the image has no such plane, or does not reach that far.
+    InputError
+        The image has no such plane, or does not reach that far.
     """
     data, axes = image.data, image.axes
     for axis, at in entry.plane.items():
@@ -46,7 +47,8 @@ def read_entry(path: Path, entry: ProjectImage) -> CellImage:
 
     Raises
     ------
-    InputError : see `napari_cupre.io.images.read_image`.
+    InputError
+        See `napari_cupre.io.images.read_image`.
     """
     options: dict[str, Any] = {} if entry.series is None else {"series": entry.series}
     return read_image(path, entry.axes or None, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import uuid
 from collections.abc import Iterator
@@ -14,50 +15,19 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.io.images import write_labels
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.disk import Stamp, Write, current, settle, write_together
 from napari_cupre.project.document import DOCUMENT, Document, ProjectImage, read_document
 from napari_cupre.project.identity import find_moved, fingerprint, new_stem, relative_to, resolved
 from napari_cupre.project.lock import Lock
 from napari_cupre.project.parts import part_of, read_entry
+from napari_cupre.project.saving import SaveReport, Snapshot, write_cells, write_text
 from napari_cupre.project.tables import files_of, read_cells, write_table
 
 ENDING = ".cupre"
 
 MOST_LOADED = 4
 """So many images keep their cells in memory; those with unsaved changes stay beyond it."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What is to be saved, copied in a moment so that a thread can write it while the person goes on.
-
-    Attributes
-    ----------
-    document : text of `project.json`.
-    cells : copies of the cells that changed, by stem.
-    axes : axes of their label images.
-    """
-
-    document: str
-    cells: dict[str, Cells]
-    axes: dict[str, str]
-
-
-@dataclass(frozen=True)
-class SaveReport:
-    """What became of a save.
-
-    Attributes
-    ----------
-    written : paths relative to the project.
-    conflicts : one sentence for each image (or the document) that somebody else changed on disk; what we
-        have was saved beside it.
-    """
-
-    written: tuple[str, ...] = ()
-    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +62,8 @@ class Project:
         self._saved: dict[str, int] = {}
         self._stamps: dict[str, Stamp | None] = {}
         self._saved_document = ""
+        # Memory for copies, kept because the system takes longer to give it than we to fill it.
+        self._spare: dict[str, np.ndarray] = {}
         self._writing = threading.Lock()
 
     # --- opening and closing ----------------------------------------------------------------------
@@ -304,6 +276,7 @@ class Project:
                 )
             self._cells[stem] = cells
             self._saved[stem] = cells.revision
+            self._spare[stem] = cells.labels.copy()
             self._unload(stem)
         else:
             self._cells[stem] = self._cells.pop(stem)  # the latest is last
@@ -318,6 +291,7 @@ class Project:
         for stem in clean[: max(0, len(self._cells) - MOST_LOADED)]:
             self._sync(stem)
             del self._cells[stem]
+            self._spare.pop(stem, None)
 
     def _is_dirty(self, stem: str) -> bool:
         return self._cells[stem].revision != self._saved.get(stem, 0)
@@ -336,7 +310,7 @@ class Project:
         """A copy of what is not saved yet; for `write`."""
         for stem in self._cells:
             self._sync(stem)
-        cells = {stem: self._cells[stem].copy() for stem in self.unsaved}
+        cells = {stem: self._cells[stem].copy(self._spare.pop(stem, None)) for stem in self.unsaved}
         axes = {stem: "TZYX"[-len(each.shape) :] for stem, each in cells.items()}
         return Snapshot(self.document.text(), cells, axes)
 
@@ -361,6 +335,7 @@ class Project:
                     self._stamps[name] = Stamp.of(self.folder / name)
             self._saved |= {stem: cells.revision for stem, cells in snapshot.cells.items()}
             self._saved_document = snapshot.document
+            self._spare |= {stem: cells.labels for stem, cells in snapshot.cells.items()}
         return SaveReport(tuple(files), tuple(conflicts))
 
     def _plan(self, snapshot: Snapshot) -> tuple[dict[str, Write], list[str]]:
@@ -374,7 +349,7 @@ class Project:
                     f'Somebody else changed the cells of "{stem}" on disk: yours are saved beside them as '
                     f'"{names[0]}"; choose which to keep.'
                 )
-            files[names[0]] = partial(_write_labels, labels=cells.labels, axes=snapshot.axes[stem])
+            files[names[0]] = partial(write_cells, labels=cells.labels, axes=snapshot.axes[stem])
             files[names[1]] = partial(write_table, rows=list(cells))
         if snapshot.document != self._saved_document:
             name = DOCUMENT
@@ -384,7 +359,7 @@ class Project:
                     f'Somebody else changed "{DOCUMENT}": yours is saved beside it as "{name}"; '
                     f"choose which to keep."
                 )
-            files[name] = partial(_write_text, text=snapshot.document)
+            files[name] = partial(write_text, text=snapshot.document)
         return files, conflicts
 
     def _untouched(self, name: str) -> bool:
@@ -395,6 +370,31 @@ class Project:
     def save(self) -> SaveReport:
         """Save all that changed, here and now; see `write`."""
         return self.write(self.snapshot())
+
+    def copied_to(self, folder: str | Path) -> Project:
+        """A copy in another place, open, with what is not saved here yet.
+
+        Raises
+        ------
+        InputError : something is there already.
+        EnvironmentFault : full or read-only disk.
+        """
+        copy = Project.create(folder)
+        for image in self.images:
+            path = relative_to(resolved(image.path, self.folder), copy.folder)
+            copy.images.append(replace(image, path=path))
+        for name in ("classes", "rounds", "next_round", "best", "others"):
+            setattr(copy.document, name, getattr(self.document, name))
+        copy.document.id = self.document.id  # folds are drawn by it
+        for part in ("cells", "models"):
+            if (self.folder / part).is_dir():
+                shutil.copytree(self.folder / part, copy.folder / part)
+        for stem, cells in self._cells.items():
+            copy.cells(stem)
+            copy._cells[stem] = cells
+            copy._saved[stem] = -1
+        copy.save()
+        return copy
 
     def changed_on_disk(self) -> list[str]:
         """Stems of loaded images whose cells somebody else changed since we read or wrote them."""
@@ -443,11 +443,3 @@ def project_folder(path: str | Path) -> Path:
     if not folder.is_dir():
         raise InputError(f'There is no project "{folder}": check the path.')
     return folder
-
-
-def _write_labels(path: Path, labels: np.ndarray, axes: str) -> None:
-    write_labels(path, labels, axes=axes)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

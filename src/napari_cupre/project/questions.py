@@ -45,12 +45,18 @@ class Question:
 
     Attributes
     ----------
-    kind : what it is about.
-    text : the question, a sentence.
-    key : stays the same as long as its reason does; in `ProjectImage.answered` it is not asked again.
-    cells : numbers of the cells it is about.
-    remedies : by the word on the button, what mends it: a function of the cells that returns a change.
-    axes : for `Kind.AXES`, the letters that may be meant, by the word on the button.
+    kind : Kind
+        What it is about.
+    text : str
+        The question, a sentence.
+    key : str
+        Stays the same as long as its reason does; in `ProjectImage.answered` it is not asked again.
+    cells : tuple[int, ...]
+        Numbers of the cells it is about.
+    remedies : dict[str, Remedy]
+        By the word on the button, what mends it: a function of the cells that returns a change.
+    axes : dict[str, str]
+        For `Kind.AXES`, the letters that may be meant, by the word on the button.
     """
 
     kind: Kind
@@ -66,7 +72,8 @@ def questions(cells: Cells, entry: ProjectImage | None = None) -> list[Question]
 
     Parameters
     ----------
-    entry : the image, for questions that were answered already and for the guesses on show.
+    entry : ProjectImage or None, optional
+        The image, for questions that were answered already and for the guesses on show.
     """
     certainty = 0.0 if entry is None else entry.certainty
     answered = () if entry is None else entry.answered
@@ -116,7 +123,7 @@ def _sizes(cells: Cells) -> Iterator[Question]:
 
 
 def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
-    """Guesses on show in places where a person said that every cell is marked."""
+    """Guesses on show in places where a person said that every cell is annotated."""
     shown = [n for n, c in cells if c.state is State.GUESS and not c.score < certainty]
     depth = cells.labels.ndim - 2
     for number, region in enumerate(cells.regions, start=1):
@@ -139,7 +146,7 @@ def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
             yield Question(
                 Kind.UNMARKED,
                 f"{len(mine)} likely cell{'s' if many else ''} in region {number} {'are' if many else 'is'} "
-                f"not marked: {'are they cells' if many else 'is it a cell'}?",
+                f"not annotated: {'are they cells' if many else 'is it a cell'}?",
                 f"{Kind.UNMARKED}:{number}:{','.join(map(str, mine))}",
                 tuple(mine),
                 {

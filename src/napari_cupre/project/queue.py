@@ -24,9 +24,12 @@ class QueueEntry:
 
     Attributes
     ----------
-    image : of the project.
-    cells, checked, guesses : how many; edited cells count as checked, hidden guesses not at all.
-    certainty : mean score of its guesses, NaN without any.
+    image : ProjectImage
+        An image of the project.
+    cells, checked, guesses : int
+        How many; edited cells count as checked, hidden guesses not at all.
+    certainty : float
+        Mean score of its guesses, NaN without any.
     """
 
     image: ProjectImage
@@ -50,8 +53,8 @@ def queue(project: Project, worth: Mapping[str, float] | None = None) -> list[Qu
 
     Parameters
     ----------
-    worth : by stem what an image would teach; the most worth comes first then, else the natural order of
-        names.
+    worth : Mapping[str, float] or None, optional
+        By stem what an image would teach; the most worth comes first then, else the natural order of names.
     """
     entries = [_entry(project, image) for image in project.images]
     by_name = sorted(entries, key=lambda entry: natural_key(Path(entry.image.stem)))
@@ -104,15 +107,18 @@ def add_fields(project: Project, path: str | Path, side: int, most: int = 24) ->
 
     Parameters
     ----------
-    side : of a field in px.
-    most : so many fields at most.
+    side : int
+        Side of a field in px.
+    most : int, optional
+        So many fields at most.
 
     Raises
     ------
-    InputError : a side of no pixel, or the file cannot be read.
+    InputError
+        A side of no pixel, or the file cannot be read.
     """
     if side < 1:
-        raise InputError("A field has a side of one pixel or more: give another.")
+        raise InputError("A field needs a side of at least one pixel: give another.")
     image = read_image(path)
     height, width = image.plane_shape
     rows, columns = max(1, height // side), max(1, width // side)

@@ -46,16 +46,19 @@ def add_round(project: Project, parent: str, verdict: dict[str, Any] | None = No
 
     Parameters
     ----------
-    parent : what it started from: "v2", or the name of a model.
-    verdict : figures and words about it; {"better": True} makes it the best one.
+    parent : str
+        What it started from: "v2", or the name of a model.
+    verdict : dict[str, Any] or None, optional
+        Figures and words about it; {"better": True} makes it the best one.
 
     Raises
     ------
-    InputError : its model is not there.
+    InputError
+        Its model is not there.
     """
     model = next_model(project)
     if not model.is_file():
-        raise InputError(f'There is no model "{model}": the round did not end, train again.')
+        raise InputError(f'There is no model "{model}": the round did not finish; train again.')
     seen, counts = annotation_hash(project)
     entry = Round(
         number=project.document.next_round,
@@ -90,12 +93,13 @@ def find_round(project: Project, number: int) -> Round:
 
     Raises
     ------
-    InputError : there is none, or it was deleted.
+    InputError
+        There is none, or it was deleted.
     """
     for entry in project.document.rounds:
         if entry.number == number:
             return entry
-    raise InputError(f"The project has no round v{number}: choose one that is listed.")
+    raise InputError(f"The project has no round v{number}: choose one from the list.")
 
 
 def model_file(project: Project, entry: Round) -> Path | None:
@@ -116,10 +120,11 @@ def choose_best(project: Project, number: int) -> None:
 
     Raises
     ------
-    InputError : there is no such round, or its model is gone.
+    InputError
+        There is no such round, or its model is gone.
     """
     if model_file(project, find_round(project, number)) is None:
-        raise InputError(f"The model of v{number} is gone: choose another round.")
+        raise InputError(f"The model of v{number} is missing: choose another round.")
     project.document.best = number
 
 
@@ -135,7 +140,8 @@ def delete_round(project: Project, number: int) -> None:
 
     Raises
     ------
-    InputError : there is no such round.
+    InputError
+        There is no such round.
     """
     entry = find_round(project, number)
     file = model_file(project, entry)

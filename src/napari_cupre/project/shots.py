@@ -91,11 +91,13 @@ def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Sh
 
     Parameters
     ----------
-    folders : where to look for images that were moved.
+    folders : Sequence[Path], optional
+        Where to look for images that were moved.
 
     Raises
     ------
-    InputError : an annotated image is gone or cannot be read.
+    InputError
+        An annotated image is gone or cannot be read.
     """
     for entry in list(project.images):
         yield from image_shots(project, entry.stem, folders)

@@ -39,21 +39,23 @@ def read_table(path: Path) -> tuple[dict[int, Row], list[str]]:
 
     Returns
     -------
-    rows, notices : the rows by label; one sentence for each line that says no state.
+    rows, notices : dict[int, Row], list[str]
+        The rows by label; one sentence for each line that says no state.
 
     Raises
     ------
-    InputError : the file cannot be read, or is no such table.
+    InputError
+        The file cannot be read, or is no such table.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f'"{path}" cannot be read ({error}): copy it anew.') from error
+        raise InputError(f'"{path}" cannot be read ({error}): copy it again.') from error
     head = text.partition("\n")[0]
     comma = max(",;\t", key=head.count)
     reader = csv.DictReader(text.splitlines(), delimiter=comma)
     if not {"label", "state"} <= set(reader.fieldnames or ()):
-        raise InputError(f'"{path}" is no table of cells: its columns are {", ".join(COLUMNS)}.')
+        raise InputError(f'"{path}" is not a table of cells: its columns are {", ".join(COLUMNS)}.')
     rows: dict[int, Row] = {}
     notices = []
     for line, entry in enumerate(reader, start=2):
@@ -67,7 +69,7 @@ def read_table(path: Path) -> tuple[dict[int, Row], list[str]]:
                 entry.get("time") or "",
             )
         except (ValueError, TypeError, AttributeError):
-            notices.append(f'"{path.name}" names no state in line {line}: that cell counts as edited.')
+            notices.append(f'"{path.name}" has no state in line {line}: that cell counts as edited.')
     return rows, notices
 
 
@@ -78,11 +80,13 @@ def read_cells(folder: Path, stem: str, regions: Iterable[Region] = ()) -> tuple
 
     Returns
     -------
-    cells, notices : None where nothing is saved; one sentence for whatever was mended.
+    cells, notices : Cells or None, list[str]
+        None where nothing is saved; one sentence for whatever was mended.
 
     Raises
     ------
-    InputError : the label image is damaged; it is named.
+    InputError
+        The label image is damaged; it is named.
     """
     tif, table = (current(folder, name) for name in files_of(stem))
     if not tif.is_file():
@@ -102,5 +106,5 @@ def read_cells(folder: Path, stem: str, regions: Iterable[Region] = ()) -> tuple
         cells[number] = Cell(state, box, area, score, author, time)
     strangers = len(cells.keys() - rows.keys())
     if rows and strangers and not notices:
-        notices.append(f'{strangers} cells of "{tif.name}" are not in its table: they count as edited.')
+        notices.append(f'{strangers} cells of "{tif.name}" are missing from its table: they count as edited.')
     return Cells(np.ascontiguousarray(labels), cells, regions), notices

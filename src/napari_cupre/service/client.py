@@ -35,7 +35,8 @@ class EngineProcess:
 
     Parameters
     ----------
-    command : program and arguments to start instead of the engine's own; the exchange folder is appended.
+    command : list[str] or None, optional
+        Program and arguments to start instead of the engine's own; the exchange folder is appended.
     """
 
     def __init__(self, command: list[str] | None = None) -> None:
@@ -52,7 +53,7 @@ class EngineProcess:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a job is under way."""
+        """Whether a job is running."""
         return self._busy
 
     @property
@@ -85,7 +86,7 @@ class EngineProcess:
         """
         with self._lock:
             if self._busy:
-                raise InputError("The engine is busy: stop what is running, or wait for its end.")
+                raise InputError("The engine is busy: stop what is running, or wait until it ends.")
             self._busy = True
         try:
             child = self._started()
@@ -192,7 +193,7 @@ class _Child:
             why = "was killed by the system, most likely because memory ran out"
         else:
             why = f"ended unexpectedly (exit code {code})"
-        advice = "a training goes on with Resume from its last checkpoint, a slide when it is predicted again"
+        advice = "Resume continues a training from its last checkpoint; finding cells again continues a slide"
         return Failed(f"The engine process {why}; {advice}.", tail)
 
 

@@ -1,4 +1,4 @@
-"""Where the window's predictions of images larger than memory lie, so that the same one again goes on."""
+"""Where the window's predictions of images larger than memory lie, so that repeating one continues it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,14 @@ def slide_path(image: CellImage, file: Path, is_copy: bool, model: str, options:
 
     Parameters
     ----------
-    file : what the image was read from.
-    is_copy : the file is a copy in a temporary folder: its pixels say which image it is, not its name.
-    model : name or path.
-    options : keyword arguments of `predict.image.PredictOptions`.
+    file : Path
+        What the image was read from.
+    is_copy : bool
+        The file is a copy in a temporary folder: its pixels say which image it is, not its name.
+    model : str
+        Name or path.
+    options : dict[str, Any]
+        Keyword arguments of `predict.image.PredictOptions`.
     """
     identity: list[Any] = [image.name, image.axes, list(image.data.shape), str(image.data.dtype), image.lacks]
     digest = hashlib.sha256()

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Shapes
+from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidget
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.widgets.annotation import Annotation
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import (
@@ -203,7 +204,8 @@ class AnnotateWidget(SessionWidget):
         annotation = None if image is None else self.session.annotation(image)
         with self.cells.changed.blocked():
             self.cells.reset_choices()
-            self.cells.value = None if annotation is None else annotation.cells
+            cells = None if annotation is None else annotation.cells
+            self.cells.value = cells if cells in self.cells.choices else None
         has_layers = annotation is not None and annotation.cells is not None
         is_complete = annotation is not None and has_layers and annotation.regions is not None
         self.new_layers.setEnabled(image is not None)
@@ -325,6 +327,9 @@ def _next_cell_key(session: Session) -> Any:
     def next_cell_of_image(viewer: Viewer) -> None:
         """Take the brush for the next cell (napari-cupre)."""
         if session.image is not None and session.annotation(session.image).cells is not None:
-            next_cell(session)
+            try:
+                next_cell(session)
+            except CupreError as error:  # there may be no dock to say it in
+                show_warning(str(error))
 
     return next_cell_of_image

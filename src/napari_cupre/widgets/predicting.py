@@ -24,6 +24,7 @@ from napari_cupre.service.protocol import (
     TileDone,
 )
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.guesses import CellPrints, cell_prints
 from napari_cupre.widgets.layers import source_file
 
 Sink = Callable[[Event], None]
@@ -64,6 +65,14 @@ class ImageStarted(Event):
 
 
 @dataclass(frozen=True)
+class PlaneTaken(Event):
+    """A plane that is done, with what tells later which of its cells were edited."""
+
+    plane: PlaneDone
+    prints: CellPrints
+
+
+@dataclass(frozen=True)
 class ImageFinished(Event):
     """No more planes come of this image."""
 
@@ -71,7 +80,7 @@ class ImageFinished(Event):
 
 
 class PredictionJob(Job):
-    """Predicts in the engine's process; the planes come as `PlaneDone` events."""
+    """Predicts in the engine's process; the planes come as `PlaneTaken` events."""
 
     def __init__(self, engine: EngineProcess) -> None:
         super().__init__("Finding cells", engine.stop)
@@ -99,7 +108,7 @@ class PredictionJob(Job):
         match event:
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
-            case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
+            case TileDone() | PlaneTaken() | PlaneRelabelled() | SlideGrown() | ImageFinished():
                 if self._sink is not None:
                     self._sink(event)
 
@@ -139,18 +148,19 @@ class PredictionJob(Job):
                 yield Failed(f"{image.name}: {error}")
                 return
         options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
-        yield from self._engine.events(
-            PredictRequest(
-                plan.model,
-                str(path),
-                image.axes,
-                image.name,
-                plan.device,
-                options,
-                is_copy=file is None,
-                to_disk=is_big(image),
-            )
+        request = PredictRequest(
+            plan.model,
+            str(path),
+            image.axes,
+            image.name,
+            plan.device,
+            options,
+            is_copy=file is None,
+            to_disk=is_big(image),
         )
+        for event in self._engine.events(request):
+            is_plane = isinstance(event, PlaneDone)
+            yield PlaneTaken(event, cell_prints(event.labels)) if is_plane else event
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:

@@ -70,15 +70,14 @@ def _exchange_labels(
     fresh.data = to_layer(target, new)
     fresh.opacity, fresh.visible = layer.opacity, layer.visible
     name, was_active, mode = layer.name, viewer.layers.selection.active is layer, layer.mode
-    selected = layer.selected_label
+    viewer.add_layer(fresh)
     setattr(annotation, role, fresh)
     if is_whole:
         viewer.layers.remove(layer)
     else:
         _set_aside(viewer, layer, old.axes)
     fresh.name = name
-    viewer.add_layer(fresh)
-    fresh.selected_label = selected
+    fresh.selected_label = layer.selected_label
     if was_active:
         viewer.layers.selection.active = fresh
         fresh.mode = mode
@@ -109,10 +108,11 @@ def _exchange_regions(
     for region in regions:
         columns = dict(zip(new.result_axes, region.T)) | {"C": np.zeros(len(region))}
         fresh.add_polygons(np.stack([columns[axis] for axis in axes], axis=1))
-    name, annotation.regions = shapes.name, fresh
+    name = shapes.name
+    viewer.add_layer(fresh)
+    annotation.regions = fresh
     viewer.layers.remove(shapes)
     fresh.name = name
-    viewer.add_layer(fresh)
 
 
 def _new_place(index: PlaneIndex, old: CellImage, new: CellImage, on_show: PlaneIndex) -> Place:

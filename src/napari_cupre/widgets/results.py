@@ -11,10 +11,10 @@ from napari.layers import Image, Labels
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event
 from napari_cupre.prediction.labelstore import cells_table
-from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled, SlideGrown, TileDone
+from napari_cupre.service.protocol import PlaneRelabelled, SlideGrown, TileDone
 from napari_cupre.widgets.guesses import cell_prints
 from napari_cupre.widgets.layers import layer_axes, result_placement, to_layer
-from napari_cupre.widgets.predicting import ImageFinished
+from napari_cupre.widgets.predicting import ImageFinished, PlaneTaken
 from napari_cupre.widgets.saving import is_edited
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
@@ -57,11 +57,10 @@ class ResultLayer:
                 rows, columns = event.labels.shape
                 part = (slice(event.y0, event.y0 + rows), slice(event.x0, event.x0 + columns))
                 self._paint_tile(tuple(event.index.values()), part, event.labels)
-            case PlaneDone():
-                place = tuple(event.index.values())
-                self._paint_plane(place, event.labels)
-                kept = {name: getattr(event, name) for name in KEPT}
-                self._planes.append(kept | {"prints": cell_prints(event.labels)})
+            case PlaneTaken(plane=plane, prints=prints):
+                self._paint_plane(tuple(plane.index.values()), plane.labels)
+                kept = {name: getattr(plane, name) for name in KEPT}
+                self._planes.append(kept | {"prints": prints})
             case PlaneRelabelled(index=index, labels=labels, ids=ids):
                 self._relabel(index, labels, ids)
             case SlideGrown(path=path):
@@ -149,8 +148,8 @@ class ResultLayer:
             metadata={METADATA_KEY: metadata},
             **placement,
         )
+        self._session.add_result(self._source, layer)  # before those who follow the layers look for it
         self._session.viewer.add_layer(layer)
-        self._session.add_result(self._source, layer)
         if self.kept is not None and not self._session.is_chosen(self.kept):
             self.kept.visible = False
         return layer

@@ -36,7 +36,8 @@ def regions_and_parts(objects: Sequence[Outlined]) -> tuple[set[int], set[int]]:
 
     Returns
     -------
-    regions, parts : numbers of the objects
+    regions, parts : set[int]
+        Numbers of the objects.
     """
     if len(objects) < 2:
         return set(), set()

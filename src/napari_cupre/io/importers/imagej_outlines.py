@@ -78,8 +78,9 @@ def _from_spans(roi: ImagejRoi, inset: Callable[[int, int], np.ndarray]) -> list
 
     Parameters
     ----------
-    inset : gives, for the height and width of the box, how far the region's left edge lies within the box at
-        the centre line of each row; NaN where the row has nothing of it.
+    inset : Callable[[int, int], numpy.ndarray]
+        Gives, for the height and width of the box, how far the region's left edge lies within the box at the
+        centre line of each row; NaN where the row has nothing of it.
     """
     height, width = int(roi.bottom) - int(roi.top), int(roi.right) - int(roi.left)
     if height < 1 or width < 1:

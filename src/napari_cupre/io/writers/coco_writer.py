@@ -27,7 +27,8 @@ def write_coco(cells: Cells, path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         _write_document(stream, coco_records(cells), cells.class_names)
@@ -47,12 +48,15 @@ class CocoWriter:
 
     Parameters
     ----------
-    path : the document, e.g. "predictions.json".
-    class_names : name of class 1, 2, ...
+    path : str or os.PathLike[str]
+        The document, e.g. "predictions.json".
+    class_names : Sequence[str], optional
+        Name of class 1, 2, ...
 
     Raises
     ------
-    InputError : a file of that name is there and is no COCO document.
+    InputError
+        A file of that name is there and is no COCO document.
     """
 
     def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] = ("cell",)) -> None:
@@ -71,7 +75,8 @@ class CocoWriter:
 
         Raises
         ------
-        EnvironmentFault : full disk.
+        EnvironmentFault
+            Full disk.
         """
         self.add_records(coco_records(cells))
 
@@ -90,7 +95,8 @@ class CocoWriter:
 
         Raises
         ------
-        EnvironmentFault : full or read-only disk; the journal is kept.
+        EnvironmentFault
+            Full or read-only disk; the journal is kept.
         """
         self._stream.close()
         latest: dict[str, Record | int] = {record["image"]["file_name"]: record for record in self._older}
@@ -191,7 +197,7 @@ def _read_document(path: Path) -> Iterator[Record]:
         names = [record["image"]["file_name"] for record in records.values()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f'"{path}" is there and is no COCO document: move it or choose another folder.'
+            f'"{path}" already exists and is not a COCO file: move it or choose another folder.'
         ) from error
     yield from (record for record, name in zip(records.values(), names) if isinstance(name, str))
 

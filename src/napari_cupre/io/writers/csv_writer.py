@@ -39,7 +39,8 @@ def write_csv(cells: Cells, path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     table = measure(cells)
     with atomic_write(path) as temporary:

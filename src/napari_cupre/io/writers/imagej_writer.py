@@ -36,7 +36,8 @@ def write_rois(cells: Cells, path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     from roifile import roiwrite
 
