@@ -19,8 +19,8 @@ from pycocotools import mask as coco_mask
 
 from napari_cupre.cli.configs import read_config, shipped_configs
 from napari_cupre.cli.main import build_parser, main
-from napari_cupre.cli.pretrain import pretrain_parser
 from napari_cupre.cli.pretrain import main as pretrain
+from napari_cupre.cli.pretrain import pretrain_parser
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.io.writers.outlines import trace
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
