@@ -99,7 +99,7 @@ def test_entries_that_contradict_each_other_are_left_out(tmp_path):
     labels, lost, _ = read(tmp_path, document(annotations, images))
     assert list(labels) == ["a", "d"]
     said = " ".join(lost)
-    assert "1 image listed again with another size" in said and "1 image whose id another one has" in said
+    assert "1 image listed again with another size" in said and "1 image with an id used before" in said
     assert "2 annotations of images that are not listed" in said
 
 

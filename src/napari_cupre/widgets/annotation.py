@@ -147,6 +147,6 @@ def _checked(layer: Labels, image: CellImage) -> np.ndarray:
     if fitting is None:
         raise InputError(
             f'The layer "{layer.name}" has shape {tuple(data.shape)}, but the image "{image.name}" needs '
-            f"{image.result_shape} ({image.result_axes}): choose or make another layer."
+            f"{image.result_shape} ({image.result_axes}): choose another layer or add a new one."
         )
     return fitting

@@ -88,7 +88,7 @@ class Job:
             If the job runs already.
         """
         if self.status.is_active:
-            raise InputError(f"{self.title} is under way: stop it before you start it again.")
+            raise InputError(f"{self.title} is running: stop it first.")
         self._outcome = None
         self.status.begin()
         self._bar = progress(total=PROGRESS_STEPS, desc=self.title)

@@ -40,18 +40,18 @@ class Finding:
         """The question, with what the buttons do."""
         count = len(self.labels)
         if self.kind == SPLIT:
-            one = f"Number {self.labels[0]} is several blobs: split it into a cell each?"
-            return one if count == 1 else f"{count} numbers are several blobs each: split them into cells?"
+            which = f"Label {self.labels[0]} has" if count == 1 else f"{count} labels have"
+            return f"{which} several separate parts. Make each part a cell?"
         if self.kind == HOLE:
             one = f"Cell {self.labels[0]} has a hole: fill it?"
             return one if count == 1 else f"{count} cells have holes: fill them?"
         likely = "1 likely cell" if count == 1 else f"{count} likely cells"
         verb = "is" if count == 1 else "are"
-        return f"{likely} inside this area {verb} not marked; nothing is taught there yet."
+        return f"{likely} in this region {verb} not annotated. Until you answer, this part teaches nothing."
 
 
 def holes(labels: np.ndarray) -> dict[int, np.ndarray]:
-    """Pixels without a number that one cell encloses, by its number.
+    """Unlabelled pixels that one cell encloses, by its label.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ def refuse_grey_values(labels: np.ndarray, name: str) -> None:
     """
     if are_grey_values(labels):
         raise InputError(
-            f'The labels of "{name}" look like grey values of a picture and not like cells: '
-            "choose a label image, in which all pixels of a cell have one number."
+            f'The labels of "{name}" look like grey values of a picture, not like cells: '
+            "choose a label image, in which every cell has its own label."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a model found beside what a person marked: which of it may be taught, and what must be asked."""
+"""What a model found besides what a person annotated: what may be taught, and what must be asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Place = tuple[int, ...]
 CellPrints = Mapping[int, tuple[int, int]]
 
 MARKED = 0.3
-"""A guess of which marked cells cover this share is one that a person has marked."""
+"""A guess covered to this share by annotated cells counts as annotated."""
 
 LEAST_AREA = 0.3
 CLEAR = 3.0
@@ -150,7 +150,7 @@ def _sorted_out(
 
 
 def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Things inside a region that are as bright and as large as the marked cells; a cheap estimate.
+    """Things inside a region that are as bright and as large as the annotated cells; a cheap estimate.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> n
     grey = ndimage.gaussian_filter(
         np.nan_to_num(plane.astype(np.float32)).reshape(*marked.shape, -1).mean(-1), 1
     )
-    # most of a region may be cells that are not marked, so that its median is no background
+    # most of a region may be cells that are not annotated, so that its median is no background
     low, high = np.percentile(grey[rest], [10, 90])
     level = float(np.median(grey[cells]))
     ground = low if abs(level - low) > abs(level - high) else high

@@ -154,7 +154,7 @@ def result_placement(layer: Image, image: CellImage, axes: str | None = None) ->
     )
     if not _are_apart(kept, whole[:-1, :-1]):
         raise InputError(
-            f'The layer "{layer.name}" is turned or sheared so that its channels lie apart: '
+            f'The layer "{layer.name}" is rotated or sheared so that its channels do not overlap: '
             "split its channels into layers, or reset its transform."
         )
     ones, zeros = np.ones(len(kept)), np.zeros(len(kept))
@@ -221,8 +221,8 @@ def regions_of(shapes: Shapes, labels: Labels, image: CellImage | None = None) -
     for vertices, kind in zip(shapes.data, shapes.shape_type):
         if kind in ("line", "path"):
             raise InputError(
-                f'The layer "{shapes.name}" holds a {kind}, which encloses nothing: '
-                "draw rectangles or polygons around the parts where every cell is marked."
+                f'The layer "{shapes.name}" contains a {kind}, which encloses nothing: '
+                "draw rectangles or polygons in which every cell is annotated."
             )
         corners = _ellipse(vertices) if kind == "ellipse" else np.asarray(vertices, dtype=float)
         pixels = np.array([_to_pixels(corner, shapes, labels) for corner in corners])

@@ -180,7 +180,7 @@ def write_array(data: Any, path: Path) -> Iterator[None]:
         except Exception as error:
             # what is behind a lazy array raises anything on a damaged file
             raise InputError(
-                f"a part of it cannot be read ({_words(error)}): the file seems damaged, copy it anew."
+                f"a part of it cannot be read ({_words(error)}): the file seems damaged; copy it again."
             ) from error
         out[start : start + slab] = part
         yield None
@@ -201,7 +201,7 @@ def _named(verdict: Finished, name: str) -> Finished:
     """The verdict on one image, to be read without the others."""
     sentence = f"{name}: {verdict.verdict}"
     if "path" in verdict.result:
-        sentence += f" They lie in {Path(verdict.result['path']).parent}; Save results copies them."
+        sentence += f"They are in {Path(verdict.result['path']).parent}; Save results copies them."
     return Finished(sentence, verdict.result)
 
 

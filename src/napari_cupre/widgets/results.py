@@ -198,7 +198,7 @@ def _finest(data: Any) -> Any:
 
 
 def stored_levels(path: Path) -> list[Any]:
-    """The levels of an OME-Zarr label image, finest first; each look at them reads the disk anew."""
+    """The levels of an OME-Zarr label image, finest first; each look at them reads the disk again."""
     import zarr
 
     group = zarr.open_group(path, mode="r")
@@ -207,7 +207,7 @@ def stored_levels(path: Path) -> list[Any]:
 
 
 def slide_features(table: Path) -> dict[str, np.ndarray]:
-    """Score and class of each label of a slide; nothing where there is no table yet, or labels count anew on
+    """Score and class of each label of a slide; nothing where there is no table yet, or labels count again on
     each plane.
     """
     if not table.is_file():

@@ -30,7 +30,7 @@ class SaveRow(QWidget):
         super().__init__()
         self._owner, self._session, self._chosen = owner, owner.session, chosen
         self.button = QPushButton("Save results …")
-        self.button.setToolTip("Writes the cells into a folder, in the ticked formats")
+        self.button.setToolTip("Write the cells to a folder, in the ticked formats")
         self.button.clicked.connect(lambda: owner.attempt(self._ask_and_save))
         menu = QMenu(self)
         self.formats = {}

@@ -108,7 +108,7 @@ class Snapshot:
         return merged
 
     def estimate(self, index: PlaneIndex, marked: np.ndarray, inside: np.ndarray) -> Guesses:
-        """Unmarked cells inside the regions of a plane that no model has seen."""
+        """Cells that are not annotated inside the regions of a plane that no model has seen."""
         from napari_cupre.widgets.guesses import cell_prints
 
         place = tuple(index.values())

@@ -162,7 +162,7 @@ class TrainingJob(Job):
         except Exception as error:  # decoders raise anything on a damaged file
             with self._lock:
                 self._asked = None
-            return Notice(f"{view.image.name} cannot be previewed, and the training goes on ({error}).")
+            return Notice(f"{view.image.name} cannot be previewed; the training continues ({error}).")
         self._engine.send(PreviewRequest(plane, view.box, view.image.is_rgb))
         return None
 
