@@ -33,12 +33,18 @@ class Annotation:
 
     Attributes
     ----------
-    cells : one value per annotated cell, 0 elsewhere.
-    regions : rectangles and polygons inside which every cell is marked.
-    background : painted where there is surely no cell.
-    found : layers of what models found in the image.
-    is_chosen : a person chose the layer of cells, and no other one takes its place by its name.
-    refused : planes, with a last -1, where a person said that all likely cells are none.
+    cells : Labels or None
+        One value per annotated cell, 0 elsewhere.
+    regions : Shapes or None
+        Rectangles and polygons inside which every cell is marked.
+    background : Labels or None
+        Painted where there is surely no cell.
+    found : Collection[Labels]
+        Layers of what models found in the image.
+    is_chosen : bool
+        A person chose the layer of cells, and no other one takes its place by its name.
+    refused : set[tuple[int, ...]]
+        Planes, with a last -1, where a person said that all likely cells are none.
     """
 
     image: Image

@@ -22,11 +22,16 @@ class Finding:
 
     Attributes
     ----------
-    kind : `SPLIT`, `HOLE` or `UNMARKED`.
-    place : the plane, along T and Z.
-    labels : the numbers that it is about.
-    guesses : of `UNMARKED`, the position among an image's guesses and the number there of each.
-    cells : of `UNMARKED`, the pixels of each by its number in `labels`, int32 (Y, X).
+    kind : str
+        `SPLIT`, `HOLE` or `UNMARKED`.
+    place : tuple[int, ...]
+        The plane, along T and Z.
+    labels : tuple[int, ...]
+        The numbers that it is about.
+    guesses : tuple[tuple[int, int], ...]
+        For `UNMARKED`, the position among an image's guesses and the label there, of each.
+    cells : numpy.ndarray or None
+        For `UNMARKED`, the pixels of each by its number in `labels`, int32 (Y, X).
     """
 
     kind: str
@@ -55,8 +60,8 @@ def holes(labels: np.ndarray) -> dict[int, np.ndarray]:
 
     Parameters
     ----------
-    labels : np.ndarray
-        int32 (Y, X).
+    labels : numpy.ndarray
+        Np.ndarray int32 (Y, X).
 
     Returns
     -------
@@ -120,8 +125,8 @@ def findings(by_hand: np.ndarray, place: tuple[int, ...], merged: Merged) -> lis
 
     Parameters
     ----------
-    by_hand : np.ndarray
-        int32 (Y, X), as the cells are marked in their layer.
+    by_hand : numpy.ndarray
+        Np.ndarray int32 (Y, X), as the cells are marked in their layer.
     merged : Merged
         What the annotation of the plane comes to.
     """

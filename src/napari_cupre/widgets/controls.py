@@ -35,8 +35,9 @@ class SessionWidget(DockedWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name: it reads no string annotations.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name: it reads no
+        string annotations.
 
     Attributes
     ----------

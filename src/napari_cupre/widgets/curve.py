@@ -28,7 +28,8 @@ class CurveView(QWidget):
 
     Attributes
     ----------
-    points : number of training and of validation points that are drawn.
+    points : tuple[int, int]
+        Number of training and of validation points that are drawn.
     """
 
     def __init__(self, owner: SessionWidget) -> None:

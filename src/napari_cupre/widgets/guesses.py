@@ -45,10 +45,14 @@ class Guesses:
 
     Attributes
     ----------
-    labels : int32 over the image's `result_axes`; the layer's own array.
-    prints : of the prediction, by plane; what differs was edited by a person.
-    is_cells : whether the person annotates in this layer.
-    refused : planes and labels of which a person said that they are no cells.
+    labels : numpy.ndarray
+        int32 over the image's `result_axes`; the layer's own array.
+    prints : Mapping[Place, CellPrints]
+        Prints of the prediction, by plane; what differs was edited by a person.
+    is_cells : bool
+        Whether the person annotates in this layer.
+    refused : frozenset[tuple[Place, int]]
+        Planes and labels of which a person said that they are no cells.
     """
 
     labels: np.ndarray
@@ -69,11 +73,14 @@ class Merged:
 
     Attributes
     ----------
-    labels : int32 (Y, X).
-    doubtful : bool (Y, X), pixels of which nobody has said whether they are a cell.
-    unmarked : guesses inside a region that are neither marked nor refused, by their number in the list of
-        guesses.
-    likely : the pixels of those, numbered from 1 in their order; None if there are none.
+    labels : numpy.ndarray
+        int32 (Y, X).
+    doubtful : numpy.ndarray
+        bool (Y, X), pixels of which nobody has said whether they are a cell.
+    unmarked : list[tuple[int, int]]
+        Guesses inside a region that are neither marked nor refused, by their number in the list of guesses.
+    likely : numpy.ndarray or None
+        The pixels of those, numbered from 1 in their order; None if there are none.
     """
 
     labels: np.ndarray

@@ -38,13 +38,20 @@ class PredictionPlan:
 
     Attributes
     ----------
-    model : name or path.
-    images : one after the other; `ImageStarted` names them by their position here.
-    files : of each image the file that napari has it from, None if there is none.
-    diameter : of a cell in px; None leaves it to the model.
-    score : cells that the model is less sure of are left out, 0..1; None leaves it to the model.
-    link_z, link_t : join planes to 3-D cells; keep labels through time.
-    device : "auto", "cpu", "cuda" or "mps".
+    model : str
+        Name or path.
+    images : tuple[CellImage, ...]
+        One after the other; `ImageStarted` names them by their position here.
+    files : tuple[Path | None, ...]
+        For each image the file that napari read it from, None if there is none.
+    diameter : float or None
+        Diameter of a cell in px; None leaves it to the model.
+    score : float or None
+        Cells that the model is less sure of are left out, 0..1; None leaves it to the model.
+    link_z, link_t : bool
+        Join planes to 3-D cells; keep labels through time.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
     """
 
     model: str
@@ -94,7 +101,8 @@ class PredictionJob(Job):
 
         Parameters
         ----------
-        sinks : one per image of the plan, called in the GUI thread.
+        sinks : Sequence[Sink]
+            One per image of the plan, called in the GUI thread.
 
         Raises
         ------

@@ -25,8 +25,8 @@ def carry_over(
 
     Parameters
     ----------
-    viewer : napari.Viewer
-        Holds the layers.
+    viewer : Viewer
+        napari.Viewer Holds the layers.
     annotation : Annotation
         Of the image; its layers are exchanged.
     old, new : CellImage

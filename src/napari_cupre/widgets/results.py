@@ -32,9 +32,12 @@ class ResultLayer:
 
     Parameters
     ----------
-    layer : the image that was segmented; its place in the world goes to the result.
-    image : how it was read.
-    model : name of the model, to be kept with the result.
+    layer : Image
+        The image that was segmented; its place in the world goes to the result.
+    image : CellImage
+        How it was read.
+    model : str
+        Name of the model, to be kept with the result.
     """
 
     def __init__(self, session: Session, layer: Image, image: CellImage, model: str) -> None:

@@ -22,8 +22,10 @@ class SaveRow(QWidget):
 
     Parameters
     ----------
-    owner : the widget on whose message line errors appear.
-    chosen : the images whose results are meant.
+    owner : SessionWidget
+        The widget on whose message line errors appear.
+    chosen : Callable[[], list[Image]]
+        The images whose results are meant.
     """
 
     def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Image]]) -> None:
