@@ -37,7 +37,7 @@ def test_the_images_of_a_project_are_predicted(project: Path, tmp_path: Path) ->
     assert [Path(path).name for path in with_projects([str(project), "x.png"])] == ["a.tif", "b.tif", "x.png"]
     with Project.create(tmp_path / "none"):
         pass
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="contains no image"):
         with_projects([str(tmp_path / "none.cupre")])
 
 
@@ -49,7 +49,7 @@ def test_checked_cells_are_collected_for_training(project: Path, tmp_path: Path)
     assert collect_project(str(project), str(tmp_path / "moved"), 1, 0).shots
     with Project.create(tmp_path / "none"):
         pass
-    with pytest.raises(InputError, match="mark some cells first"):
+    with pytest.raises(InputError, match="annotate some cells first"):
         collect_project(str(tmp_path / "none.cupre"), ".", None, 0)
 
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.project import gestures, identity
+from napari_cupre.project import gestures, identity, recovery
 from napari_cupre.project.cells import Cells, State, measured
 from napari_cupre.project.disk import PENDING
 from napari_cupre.project.history import History
@@ -383,7 +383,7 @@ def test_stems_fit_every_disk(names: list[str]) -> None:
 
 # --- walks ----------------------------------------------------------------------------------------
 
-OPERATIONS = [
+OPERATIONS = (
     "draw",
     "place",
     "delete",
@@ -395,7 +395,7 @@ OPERATIONS = [
     "undo",
     "redo",
     "redraw",
-]
+)
 
 
 def step(cells: Cells, history: History, name: str, numbers: random.Random) -> None:
@@ -458,3 +458,30 @@ def test_any_walk_keeps_states_labels_and_disk_in_step(
             pass
         if "undo" not in names:
             assert cells == last
+
+
+# --- recovery -------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_window_left_is_offered_and_can_be_given_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_CUPRE_PROJECTS", str(tmp_path / "scratch"))
+    assert recovery.recoverable() == []
+    project = recovery.new_scratch()
+    project.add(picture(tmp_path / "a.tif"))
+    draw_and_save(project)
+    assert recovery.recoverable() == []  # its window is open
+    project.close()
+    (offer,) = recovery.recoverable()
+    assert offer.cells == 1 and offer.text.startswith("1 cell from today ")
+    again = Project.open(offer.folder)
+    cells = again.cells("a")
+    cells.apply(gestures.draw(cells, square(2, 30)))
+    placed = recovery.save_as(again, tmp_path / "deep" / "mine")
+    assert placed.cells("a") == cells and placed.pixels(placed.image("a")).plane_shape == SHAPE
+    placed.close()
+    assert reopened(tmp_path / "deep" / "mine.cupre") == cells
+    assert recovery.recoverable() == [] and not offer.folder.exists()
+    with pytest.raises(InputError, match="is kept"):
+        recovery.discard(tmp_path / "deep" / "mine.cupre")

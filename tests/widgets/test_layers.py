@@ -200,6 +200,7 @@ def test_a_stack_gives_one_shot_per_annotated_plane_and_flat_regions_count_on_ea
     assert [int(shot.labels.max()) for shot in shots] == [1, 2]
     assert all(shot.known[:25].all() and not shot.known[30:].any() for shot in shots)
     assert snapshot.marks({"Z": 0}) is None
-    marks = snapshot.marks({"Z": 4})
-    assert marks is not None
+    found = snapshot.marks({"Z": 4})
+    assert found is not None
+    marks, _ = found
     np.testing.assert_array_equal(marks.known, shots[1].known)

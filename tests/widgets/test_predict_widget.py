@@ -317,12 +317,13 @@ def test_corrections_stay_when_cells_are_found_again(viewer: Any, widget: Predic
     run(widget, qtbot)
     first = corrected(viewer)
     run(widget, qtbot)
+    assert 'Your work stays in "field cells (cupre)"' in widget.notice.text
     run(widget, qtbot)
     names = [layer.name for layer in viewer.layers]
     assert len(names) == 3, "an untouched result is renewed where it is"
     kept = viewer.layers["field cells (cupre)"]
     np.testing.assert_array_equal(kept.data, first)
-    assert viewer.layers[-1].data.max() == 2 and "field cells (cupre)" in widget.notice.text
+    assert viewer.layers[-1].data.max() == 2
     kept.undo()
     assert kept.data[15, 20] == 0, "the strokes can be undone as before"
 
@@ -352,7 +353,7 @@ def test_an_untouched_result_is_reused_and_not_made_anew(
 def test_what_is_painted_while_cells_are_found_stays(
     viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
 ) -> None:
-    viewer.add_image(np.ones((4, 20, 20)), name="stack")
+    viewer.add_image(np.ones((9, 20, 20)), name="stack")
     prediction.waits_for_stop = True
     widget.session.image = widget.session.images()[-1]
     widget.link_z.setChecked(True)

@@ -1,4 +1,4 @@
-"""A project where a command takes images or labels."""
+"""Projects as input of commands that take images or labels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 def with_projects(given: Iterable[str]) -> list[str]:
-    """Folders, globs and files, with the image files of a project in its place.
+    """Replace projects by their image files in a list of folders, globs and files.
 
     Raises
     ------
-    InputError : a project without an image, or one whose image is nowhere.
+    InputError
+        If a project has no image, or an image cannot be found.
     """
     from napari_cupre.project.project import Project, is_project
 
@@ -30,23 +31,33 @@ def with_projects(given: Iterable[str]) -> list[str]:
             continue
         project = Project.open(path, look_only=True)
         if not project.images:
-            raise InputError(f'The project "{path}" holds no image: add one first.')
+            raise InputError(f'The project "{path}" contains no image: add one first.')
         paths.update(dict.fromkeys(str(project.find(image)) for image in project.images))
     return list(paths)
 
 
 def collect_project(folder: str, images: str, limit: int | None, seed: int) -> Collected:
-    """What a project teaches.
+    """The annotated images of a project, for training.
 
     Parameters
     ----------
-    folder : the project.
-    images : where to look for images that were moved; the project itself says nothing more.
-    limit, seed : use so many of the annotated images, drawn by seed.
+    folder : str
+        The project.
+    images : str
+        Where to search for images that were moved; the project itself adds nothing.
+    limit : int or None
+        Use only this many of the annotated images.
+    seed : int
+        Seed for drawing them.
+
+    Returns
+    -------
+    Collected
 
     Raises
     ------
-    InputError : nothing is annotated, or an annotated image is nowhere.
+    InputError
+        If nothing is annotated, or an annotated image cannot be found.
     """
     from napari_cupre.io.annotated import Collected
     from napari_cupre.project.project import Project
@@ -56,7 +67,7 @@ def collect_project(folder: str, images: str, limit: int | None, seed: int) -> C
     stems = [entry.stem for entry, cells in project.all_cells() if is_annotated(cells)]
     if not stems:
         raise InputError(
-            f'The project "{folder}" has no checked or edited cell and no region: mark some first.'
+            f'The project "{folder}" has no checked or edited cell and no region: annotate some cells first.'
         )
     if limit is not None and limit < len(stems):
         chosen = np.random.default_rng(seed).permutation(len(stems))[:limit]
@@ -67,7 +78,7 @@ def collect_project(folder: str, images: str, limit: int | None, seed: int) -> C
 
 
 def annotated_files(folder: str) -> list[Path]:
-    """Image files of a project in which something is annotated."""
+    """The image files of a project in which something is annotated."""
     from napari_cupre.project.project import Project
     from napari_cupre.project.shots import is_annotated
 
@@ -76,7 +87,7 @@ def annotated_files(folder: str) -> list[Path]:
 
 
 def truth_of_project(folder: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Labels and known area by the stem that predictions have, of the annotated images of a project."""
+    """Labels and known area of each annotated image of a project, by the stem that predictions use."""
     from napari_cupre.project.project import Project
     from napari_cupre.project.shots import is_annotated, known_of, taught_labels
 

@@ -32,7 +32,7 @@ from napari_cupre.finetuning.crops import CropSampler, scale_shot
 from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-from napari_cupre.finetuning.judge import Judge, Verdict, hold_batchnorm, in_words, to_batch
+from napari_cupre.finetuning.judge import Judge, Verdict, hold_batchnorm, in_words, is_as_good, to_batch
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
@@ -364,20 +364,12 @@ class FinetuneRun:
         with swapped_weights(self.network, self.average.tensors):
             verdict = self.judge(self.network, self.dtype)
         self._judging = self.clock() - begun
-        best = self._is_best(verdict)
+        best = self._best is None or is_as_good(verdict, self.history, self.scratch)
         if best:
             tensors = {key: value.detach().clone() for key, value in self.average.tensors.items()}
             self._best = (verdict, tensors, self.step)
         self.history.append({"step": self.step, "which": which, **vars(verdict)})
         return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
-
-    def _is_best(self, verdict: Verdict) -> bool:
-        """Whether these weights are to be preferred to the best so far.
-
-        Later weights have seen more: they yield to earlier ones only for a difference that the number of
-        held-out cells does not explain.
-        """
-        return self._best is None or verdict.score >= self._best[0].score - verdict.uncertainty
 
     def _answer_preview(self) -> Iterator[Event]:
         image, self._preview = self._preview, None

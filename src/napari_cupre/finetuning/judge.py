@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from napari_cupre.data.shot import Shot
-from napari_cupre.evaluation import Report, evaluate
+from napari_cupre.evaluation import Report, evaluate_labels
 from napari_cupre.finetuning.split import count_cells
 from napari_cupre.model.device import autocast, memory_format
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.paint import paint
+from napari_cupre.model.paint import paint_masks
 from napari_cupre.model.targets import label_boxes, target_from_labels
 
 # Windows and their side in network px that one validation looks at, so that it takes seconds.
 MOST_WINDOWS, WINDOW = 8, 320
+# Weights whose score is lower than the start's by more than this, or by more than this share of a verdict's
+# uncertainty, are worse than it: both are judged on the same cells, which differ less than two draws would.
+NO_WORSE, NO_WORSE_SHARE = 0.02, 0.25
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ class Judge:
     def report(self, network: CellRCNN, dtype: torch.dtype | None) -> Report:
         """What `network` finds of the windows' annotation, without the losses that a verdict has too."""
         predicted = [segment(network, window.image, dtype) for window in self.windows]
-        return evaluate([w.labels for w in self.windows], predicted, known=[w.known for w in self.windows])
+        return evaluate_labels(
+            [w.labels for w in self.windows], predicted, known=[w.known for w in self.windows]
+        )
 
     @torch.no_grad()
     def _loss(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
@@ -84,6 +89,23 @@ class Judge:
                     losses = network(to_batch([window.image], device), [target])
                 total += torch.stack(list(losses.values())).sum().item()
         return total / max(len(self.windows), 1)
+
+
+def is_as_good(verdict: Verdict, history: list[dict[str, Any]], scratch: bool) -> bool:
+    """Whether later weights are to be preferred to the best of the earlier ones.
+
+    They have seen more: they yield only for a difference that the number of held-out cells does not explain.
+    The start is another matter: what is worse than it on the same cells is not taken.
+
+    Parameters
+    ----------
+    history : the figures of the earlier verdicts, see `in_words`.
+    scratch : the start were random weights.
+    """
+    scores = [(entry["ap50"] + entry["ap"]) / 2 for entry in history]
+    least = max(scores) - verdict.uncertainty
+    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * verdict.uncertainty)
+    return verdict.score >= (least if scratch else max(least, floor))
 
 
 def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, scratch: bool) -> str:
@@ -162,7 +184,7 @@ def segment(
     device = next(network.parameters()).device
     with autocast(device, dtype):
         found = network.detect(to_batch([image], device), score=score)[0]
-    return paint(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
+    return paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
 
 
 def _windows(shot: Shot, seed: int) -> list[Shot]:

@@ -21,7 +21,7 @@ from napari_cupre.data.sample import Sample
 from napari_cupre.finetuning.judge import to_batch
 from napari_cupre.model.device import autocast
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.paint import paint
+from napari_cupre.model.paint import paint_masks
 
 DOUBT = 0.1  # from this score on, what is found may be a cell: it is no background
 MARGIN = 2.0  # network px around what may be a cell that stay unknown
@@ -124,7 +124,7 @@ def _look(
     with autocast(device, dtype):
         found = network.detect(to_batch([scaled.image], device), score=DOUBT)[0]
     back = np.array([shape[1] / scaled.labels.shape[1], shape[0] / scaled.labels.shape[0]] * 2)
-    painted = paint(found.boxes.numpy() * back, found.masks.numpy(), found.scores.numpy(), shape)
+    painted = paint_masks(found.boxes.numpy() * back, found.masks.numpy(), found.scores.numpy(), shape)
     return Window(index, part, painted > 0)
 
 

@@ -35,7 +35,7 @@ FLAT_DEVIATION = 0.04
 _PLACES, _FILES = 6, 20
 
 
-def list_images(folder: Path) -> Iterator[str]:
+def walk_images(folder: Path) -> Iterator[str]:
     """Image files below a folder, streamed; an OME-Zarr counts as one image; junk and hidden files do not."""
     pending = [str(folder.resolve())]
     while pending:
@@ -122,7 +122,7 @@ class UnlabelledIndex:
                 (
                     (image,)
                     for folder in folders
-                    for image in (list_images(folder) if _is_folder(folder) else (str(folder.resolve()),))
+                    for image in (walk_images(folder) if _is_folder(folder) else (str(folder.resolve()),))
                     if not exclude or _is_kept(image, exclude, met)
                 ),
             )

@@ -42,11 +42,16 @@ class LabelledField:
 
     Attributes
     ----------
-    image : float32 (side, side, 3), in about [0, 1].
-    labels : int32 (side, side), 0 = background.
-    known : bool (side, side); None = all. Crowd regions of COCO are unknown.
-    classes : name of the class of each label; None = "cell" for all.
-    skipped : images that could not be read on the way to this one, with the reason.
+    image : numpy.ndarray
+        float32 (side, side, 3), in about [0, 1].
+    labels : numpy.ndarray
+        int32 (side, side), 0 = background.
+    known : numpy.ndarray or None
+        bool (side, side); None = all. Crowd areas of COCO are unknown.
+    classes : dict of int to str or None
+        Name of the class of each label; None = "cell" for all.
+    skipped : list of tuple of str
+        Images that could not be read on the way to this one, with the reason.
     """
 
     image: np.ndarray
@@ -66,7 +71,7 @@ class LabelledSource(Protocol):
     def classes(self) -> tuple[str, ...]: ...
 
     def draw(self, rng: np.random.Generator) -> LabelledField:
-        """One augmented field of the size that was asked for; a function of the generator's state alone."""
+        """Draw one augmented field; the result depends only on the generator's state."""
         ...
 
 
@@ -75,11 +80,16 @@ class SyntheticSource:
 
     Parameters
     ----------
-    side : of a field, px.
-    seed : of the fields.
-    diameter : the network's cell diameter; fields have from half to twice of it.
-    looks : weight of each look; None = the looks' own.
-    modules : Python modules that register further looks.
+    side : int
+        Of a field, px.
+    seed : int
+        Of the fields.
+    diameter : float
+        The network's cell diameter; fields have from half to twice of it.
+    looks : mapping of str to float, optional
+        Weight of each look; None = the looks' own.
+    modules : sequence of str, optional
+        Python modules that register further looks.
 
     Raises
     ------
@@ -124,21 +134,26 @@ def import_looks(modules: Sequence[str]) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise InputError(
-                f"The module {name!r} of look_modules cannot be imported ({error}): install it, or put its "
-                "folder into PYTHONPATH."
+                f"The module {name!r} of look_modules cannot be imported ({error}): install it, or add its "
+                "folder to PYTHONPATH."
             ) from error
 
 
 class CocoFields:
-    """Fields cut from a COCO-format source, with large-scale jitter and copy-paste (Ghiasi et al., CVPR
-    2021).
+    """Fields from a COCO-format source, with large-scale jitter and copy-paste.
+
+    Ghiasi et al., "Simple Copy-Paste", CVPR 2021.
 
     Parameters
     ----------
-    source : the images with their instances.
-    numbers : which of its images to draw from.
-    side : of a field, px.
-    diameter : that the median instance of an image is scaled to, px, before the jitter; None keeps its size.
+    source : CocoSource
+        The images with their instances.
+    numbers : numpy.ndarray
+        Which of its images to draw from.
+    side : int
+        Of a field, px.
+    diameter : float, optional
+        That the median instance of an image is scaled to, px, before the jitter; None keeps its size.
     """
 
     def __init__(
@@ -227,13 +242,16 @@ class FieldSample:
 
 
 class MixedFields(Dataset):
-    """Sample `i` of the supervised stream: a function of the seed and `i` alone.
+    """Sample `i` of the supervised stream: a function of the seed and `i` only.
 
     Parameters
     ----------
-    sources : with their weights.
-    classes : the network's classes, in order.
-    seed : of the stream.
+    sources : sequence of tuple of (LabelledSource, float)
+        With their weights.
+    classes : tuple of str
+        The network's classes, in order.
+    seed : int
+        Of the stream.
     """
 
     def __init__(

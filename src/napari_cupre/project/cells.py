@@ -316,9 +316,11 @@ class Cells:
         if change:
             self.revision += 1
 
-    def copy(self) -> Cells:
-        """The same cells in memory of their own."""
-        twin = Cells(self.labels.copy(), self.rows, self.regions)
+    def copy(self, memory: np.ndarray | None = None) -> Cells:
+        """The same cells in memory of their own: in an int32 array of their shape if one is given."""
+        memory = np.empty_like(self.labels) if memory is None else memory
+        np.copyto(memory, self.labels)
+        twin = Cells(memory, self.rows, self.regions)
         twin.revision = self.revision
         return twin
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
+from napari_cupre.data.labels import label_areas
 from napari_cupre.project.cells import (
     Box,
     By,
@@ -86,10 +87,9 @@ def _areas(cells: Cells, before: np.ndarray, after: np.ndarray) -> dict[int, int
     """Area of each number once its changed pixels go from `before` to `after`."""
     areas: dict[int, int] = {}
     for values, sign in ((before, -1), (after, 1)):
-        for number, count in zip(*np.unique(values, return_counts=True)):
-            if number:
-                known = cells.rows[int(number)].area if int(number) in cells.rows else 0
-                areas[int(number)] = areas.get(int(number), known) + sign * int(count)
+        for number, count in zip(*label_areas(values)):
+            known = cells.rows[int(number)].area if int(number) in cells.rows else 0
+            areas[int(number)] = areas.get(int(number), known) + sign * int(count)
     return areas
 
 

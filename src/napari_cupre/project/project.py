@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import uuid
 from collections.abc import Iterator
@@ -14,50 +15,19 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.io.images import write_labels
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.disk import Stamp, Write, current, settle, write_together
 from napari_cupre.project.document import DOCUMENT, Document, ProjectImage, read_document
 from napari_cupre.project.identity import find_moved, fingerprint, new_stem, relative_to, resolved
 from napari_cupre.project.lock import Lock
 from napari_cupre.project.parts import part_of, read_entry
+from napari_cupre.project.saving import SaveReport, Snapshot, write_cells, write_text
 from napari_cupre.project.tables import files_of, read_cells, write_table
 
 ENDING = ".cupre"
 
 MOST_LOADED = 4
 """So many images keep their cells in memory; those with unsaved changes stay beyond it."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What is to be saved, copied in a moment so that a thread can write it while the person continues.
-
-    Attributes
-    ----------
-    document : text of `project.json`.
-    cells : copies of the cells that changed, by stem.
-    axes : axes of their label images.
-    """
-
-    document: str
-    cells: dict[str, Cells]
-    axes: dict[str, str]
-
-
-@dataclass(frozen=True)
-class SaveReport:
-    """What became of a save.
-
-    Attributes
-    ----------
-    written : paths relative to the project.
-    conflicts : one sentence for each image (or the document) that somebody else changed on disk; what we
-        have was saved beside it.
-    """
-
-    written: tuple[str, ...] = ()
-    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +62,8 @@ class Project:
         self._saved: dict[str, int] = {}
         self._stamps: dict[str, Stamp | None] = {}
         self._saved_document = ""
+        # Memory for copies, kept because the system takes longer to give it than we to fill it.
+        self._spare: dict[str, np.ndarray] = {}
         self._writing = threading.Lock()
 
     # --- opening and closing ----------------------------------------------------------------------
@@ -102,19 +74,19 @@ class Project:
 
         Raises
         ------
-        InputError : something already exists.
+        InputError : something is there already.
         EnvironmentFault : full or read-only disk.
         """
         folder = Path(folder).expanduser()
         folder = folder if folder.suffix.lower() == ENDING else folder.with_name(folder.name + ENDING)
         if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-            raise InputError(f'"{folder}" already exists: open it, or choose another name.')
+            raise InputError(f'"{folder}" is there already: open it, or choose another name.')
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = Lock(folder)
         except OSError as error:
             raise EnvironmentFault(
-                f'"{folder}" could not be created ({error.strerror}): choose another folder.'
+                f'"{folder}" could not be made ({error.strerror}): choose another folder.'
             ) from error
         project = cls(folder.resolve(), Document(uuid.uuid4().hex), lock)
         project.save()
@@ -135,13 +107,13 @@ class Project:
         InputError : no project, a damaged one, or one of a newer version.
         """
         folder = project_folder(folder)
-        lock, reason = None, f'"{folder}" is open as read-only: nothing is saved.' if look_only else ""
+        lock, reason = None, f'"{folder}" is open to look only: nothing is saved.' if look_only else ""
         if not look_only:
             try:
                 lock = Lock(folder)
                 settle(folder)
             except (OSError, EnvironmentFault):
-                reason = f'"{folder}" is read-only: nothing is saved; save the project elsewhere to continue.'
+                reason = f'"{folder}" is read-only: nothing is saved; save the project elsewhere to go on.'
         try:
             project = cls(folder.resolve(), read_document(current(folder, DOCUMENT)), lock, reason)
         except InputError:
@@ -195,7 +167,7 @@ class Project:
         plane: dict[str, int] | None = None,
         field: tuple[int, int, int, int] | None = None,
     ) -> Added:
-        """Add an image file, or a plane or a field of one; an image that already exists is noticed.
+        """Add an image file, or a plane or a field of one; an image that is there already is noticed.
 
         Parameters
         ----------
@@ -220,7 +192,7 @@ class Project:
         for known in self.images:
             if known.place == draft.place:
                 same = resolved(known.path, self.folder) == path.resolve()
-                what = "is already in the project" if same else f'has the same pixels as "{known.stem}"'
+                what = "is in the project already" if same else f'has the pixels of "{known.stem}"'
                 return Added(known, f'"{path.name}" {what}: it is not added twice.')
         shape = part_of(read_entry(path, draft), draft).result_shape
         name = "_".join([path.name, *(f"{axis.lower()}{at:03d}" for axis, at in draft.plane.items())])
@@ -261,9 +233,9 @@ class Project:
         homes = dict.fromkeys(resolved(each.path, self.folder).parent for each in self.images)
         found = find_moved(image.path, image.content, [*folders, self.folder.parent, self.folder, *homes])
         if found is None:
-            raise InputError(f'The image "{path}" is missing: give the folder that it was moved to.')
+            raise InputError(f'The image "{path}" is not there: name the folder that it was moved to.')
         image.path = relative_to(found, self.folder)
-        self.notices.append(f'"{found.name}" was moved; it was found in "{found.parent}".')
+        self.notices.append(f'"{found.name}" was moved, and found in "{found.parent}".')
         return found
 
     def pixels(self, image: ProjectImage, folders: tuple[Path, ...] = ()) -> CellImage:
@@ -276,8 +248,8 @@ class Project:
         part = part_of(read_entry(self.find(image, folders), image), image)
         if part.result_shape != image.shape:
             raise InputError(
-                f'The image "{image.stem}" has {part.result_shape} px now, but its cells were drawn on '
-                f"{image.shape}: put the old image back, or add the new one under another name."
+                f'The image "{image.stem}" has {part.result_shape} px now, its cells were drawn on '
+                f"{image.shape}: bring the old image back, or add the new one under another name."
             )
         return part
 
@@ -300,10 +272,11 @@ class Project:
             if cells.shape != image.shape:
                 raise InputError(
                     f'The cells "{files_of(stem)[0]}" have {cells.shape} px, the image {image.shape}: '
-                    f"somebody changed them; put the old file back."
+                    f"somebody changed them; bring the old file back."
                 )
             self._cells[stem] = cells
             self._saved[stem] = cells.revision
+            self._spare[stem] = cells.labels.copy()
             self._unload(stem)
         else:
             self._cells[stem] = self._cells.pop(stem)  # the latest is last
@@ -318,6 +291,7 @@ class Project:
         for stem in clean[: max(0, len(self._cells) - MOST_LOADED)]:
             self._sync(stem)
             del self._cells[stem]
+            self._spare.pop(stem, None)
 
     def _is_dirty(self, stem: str) -> bool:
         return self._cells[stem].revision != self._saved.get(stem, 0)
@@ -336,7 +310,7 @@ class Project:
         """A copy of what is not saved yet; for `write`."""
         for stem in self._cells:
             self._sync(stem)
-        cells = {stem: self._cells[stem].copy() for stem in self.unsaved}
+        cells = {stem: self._cells[stem].copy(self._spare.pop(stem, None)) for stem in self.unsaved}
         axes = {stem: "TZYX"[-len(each.shape) :] for stem, each in cells.items()}
         return Snapshot(self.document.text(), cells, axes)
 
@@ -361,6 +335,7 @@ class Project:
                     self._stamps[name] = Stamp.of(self.folder / name)
             self._saved |= {stem: cells.revision for stem, cells in snapshot.cells.items()}
             self._saved_document = snapshot.document
+            self._spare |= {stem: cells.labels for stem, cells in snapshot.cells.items()}
         return SaveReport(tuple(files), tuple(conflicts))
 
     def _plan(self, snapshot: Snapshot) -> tuple[dict[str, Write], list[str]]:
@@ -374,7 +349,7 @@ class Project:
                     f'Somebody else changed the cells of "{stem}" on disk: yours are saved beside them as '
                     f'"{names[0]}"; choose which to keep.'
                 )
-            files[names[0]] = partial(_write_labels, labels=cells.labels, axes=snapshot.axes[stem])
+            files[names[0]] = partial(write_cells, labels=cells.labels, axes=snapshot.axes[stem])
             files[names[1]] = partial(write_table, rows=list(cells))
         if snapshot.document != self._saved_document:
             name = DOCUMENT
@@ -384,7 +359,7 @@ class Project:
                     f'Somebody else changed "{DOCUMENT}": yours is saved beside it as "{name}"; '
                     f"choose which to keep."
                 )
-            files[name] = partial(_write_text, text=snapshot.document)
+            files[name] = partial(write_text, text=snapshot.document)
         return files, conflicts
 
     def _untouched(self, name: str) -> bool:
@@ -396,12 +371,37 @@ class Project:
         """Save all that changed, here and now; see `write`."""
         return self.write(self.snapshot())
 
+    def copied_to(self, folder: str | Path) -> Project:
+        """A copy in another place, open, with what is not saved here yet.
+
+        Raises
+        ------
+        InputError : something is there already.
+        EnvironmentFault : full or read-only disk.
+        """
+        copy = Project.create(folder)
+        for image in self.images:
+            path = relative_to(resolved(image.path, self.folder), copy.folder)
+            copy.images.append(replace(image, path=path))
+        for name in ("classes", "rounds", "next_round", "best", "others"):
+            setattr(copy.document, name, getattr(self.document, name))
+        copy.document.id = self.document.id  # folds are drawn by it
+        for part in ("cells", "models"):
+            if (self.folder / part).is_dir():
+                shutil.copytree(self.folder / part, copy.folder / part)
+        for stem, cells in self._cells.items():
+            copy.cells(stem)
+            copy._cells[stem] = cells
+            copy._saved[stem] = -1
+        copy.save()
+        return copy
+
     def changed_on_disk(self) -> list[str]:
         """Stems of loaded images whose cells somebody else changed since we read or wrote them."""
         return [s for s in self._cells if not all(self._untouched(name) for name in files_of(s))]
 
     def take_theirs(self, stem: str) -> Cells:
-        """Read the cells of an image again; ours stay beside them if they were saved there."""
+        """Read the cells of an image anew; ours stay beside them if they were saved there."""
         self._cells.pop(stem, None)
         return self.cells(stem)
 
@@ -443,11 +443,3 @@ def project_folder(path: str | Path) -> Path:
     if not folder.is_dir():
         raise InputError(f'There is no project "{folder}": check the path.')
     return folder
-
-
-def _write_labels(path: Path, labels: np.ndarray, axes: str) -> None:
-    write_labels(path, labels, axes=axes)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

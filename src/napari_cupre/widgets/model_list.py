@@ -13,6 +13,9 @@ from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, list_mode
 from napari_cupre.widgets.asking import QuestionLine
 
 
+BUTTON_WIDTH = 24
+
+
 class ModelChooser(QWidget):
     """A list of the models on this computer; `value` is a name or a path."""
 
@@ -28,17 +31,17 @@ class ModelChooser(QWidget):
         self.combo.setToolTip(tooltip)
         self.combo.setAccessibleName("Model")
         self.setFocusProxy(self.combo)
-        self.combo.setMinimumContentsLength(10)
+        self.combo.setMinimumContentsLength(6)
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         browse = QPushButton("…")
         browse.setToolTip("Choose a model file (.safetensors)")
         browse.setAccessibleName("Choose a model file")
-        browse.setFixedWidth(30)
+        browse.setFixedWidth(BUTTON_WIDTH)
         browse.clicked.connect(self._browse)
         self.delete_button = QPushButton("×")
         self.delete_button.setToolTip("Delete your model and its training data")
         self.delete_button.setAccessibleName("Delete the chosen model")
-        self.delete_button.setFixedWidth(30)
+        self.delete_button.setFixedWidth(BUTTON_WIDTH)
         self.delete_button.clicked.connect(self._ask_to_delete)
         self.question = QuestionLine()
         row = QHBoxLayout()

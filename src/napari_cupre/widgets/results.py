@@ -151,8 +151,8 @@ class ResultLayer:
             metadata={METADATA_KEY: metadata},
             **placement,
         )
+        self._session.add_result(self._source, layer)  # before those who follow the layers look for it
         self._session.viewer.add_layer(layer)
-        self._session.add_result(self._source, layer)
         if self.kept is not None and not self._session.is_chosen(self.kept):
             self.kept.visible = False
         return layer

@@ -225,7 +225,7 @@ def safe_stem(name: str) -> str:
     stem = "".join(c if c.isalnum() or c in " -_.()" else "_" for c in name).strip(" .")
     stem = stem[:-4] if stem.lower().endswith(".ome") else stem
     stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore").strip(" .") or "image"
-    return f"{stem}_" if stem.split(".")[0].lower() in RESERVED else stem
+    return f"_{stem}" if stem.split(".")[0].lower() in RESERVED else stem
 
 
 def predictions(
