@@ -12,7 +12,6 @@ from napari_cupre.model.runs import run_path, size_of
 from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, list_models, remove_model, user_path
 from napari_cupre.widgets.asking import QuestionLine
 
-
 BUTTON_WIDTH = 24
 
 

@@ -209,7 +209,7 @@ def _named(verdict: Finished, name: str) -> Finished:
     """The verdict on one image, to be read without the others."""
     sentence = f"{name}: {verdict.verdict}"
     if "path" in verdict.result:
-        sentence += f"They are in {Path(verdict.result['path']).parent}; Save results copies them."
+        sentence += f" They are in {Path(verdict.result['path']).parent}; Save results copies them."
     return Finished(sentence, verdict.result)
 
 
