@@ -89,7 +89,7 @@ def test_entries_of_one_file_are_one_image(tmp_path):
     ]
     labels, lost, notes = read(tmp_path, document(annotations, images))
     assert list(labels) == ["a"] and labels["a"].max() == 2 and not lost
-    assert any("2 were joined" in note for note in notes)
+    assert any("2 were merged" in note for note in notes)
     assert len(CocoIndex(tmp_path / "set.json").images) == 1
 
 
