@@ -192,8 +192,9 @@ def write_companion(folder):
     (folder / "p.companion.ome").write_text(
         f'{HEAD}UUID="urn:uuid:9"><Image ID="Image:0" Name="well"><Pixels ID="Pixels:0" '
         f'DimensionOrder="XYZCT" Type="uint8" SizeX="30" SizeY="20" SizeZ="3" SizeC="2" SizeT="1" '
-        f'PhysicalSizeX="500" PhysicalSizeXUnit="nm" PhysicalSizeY="0.5"><TiffData FirstC="0" FirstT="0" FirstZ="0" IFD="0" '
-        f'PlaneCount="6"><UUID FileName="w.ome.tif">urn:uuid:8</UUID></TiffData></Pixels></Image></OME>'
+        f'PhysicalSizeX="500" PhysicalSizeXUnit="nm" PhysicalSizeY="0.5">'
+        f'<TiffData FirstC="0" FirstT="0" FirstZ="0" IFD="0" PlaneCount="6">'
+        f'<UUID FileName="w.ome.tif">urn:uuid:8</UUID></TiffData></Pixels></Image></OME>'
     )
     return array
 

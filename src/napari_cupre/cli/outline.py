@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.options import EXIT_DONE, add_command, positive_number, report
+from napari_cupre.cli.options import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    add_overwrite,
+    add_reading_options,
+    check_replaces,
+    positive_number,
+    report,
+)
 from napari_cupre.cli.predict import channel_list
 from napari_cupre.errors import InputError
 
@@ -49,7 +59,8 @@ def add_commands(subparsers: Any) -> None:
         metavar="PX",
         help="cell diameter in px, for points (default: the model's, or as seen in the image)",
     )
-    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
+    add_reading_options(parser)
+    add_overwrite(parser)
     parser.add_argument(
         "--channels", type=channel_list, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
     )
@@ -73,8 +84,11 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.io.prompt_files import read_prompts
 
     chosen = _format(args.out)
+    check_replaces(args, [args.out], [args.image, args.prompts])
     prompts = read_prompts(args.prompts)
-    image = read_image(args.image, args.axes, partial=True)
+    image = read_image(args.image, args.axes, series=_one(args.series), partial=True)
+    for notice in (*image.notices, *filter(None, [image.lacks])):
+        print(notice, file=sys.stderr)
     _check_size(chosen, image)
     index = _index(image, args.plane)
     outliner = _outliner(args, image, index)
@@ -89,7 +103,14 @@ def _run(args: argparse.Namespace) -> int:
         text += f"\nNothing was found at row {', '.join(map(str, nothing))}: draw a box there."
     figures = {"out": args.out, "outlines": len(found), "empty": nothing}
     report(args, text, figures | {"scores": [round(outline.score, 4) for outline in found]})
-    return EXIT_DONE
+    return EXIT_UNUSABLE if image.lacks else EXIT_DONE
+
+
+def _one(series: str | None) -> str | None:
+    """The image that --series names; prompts lie in one."""
+    if series == "all":
+        raise InputError("--series all cannot be used here, since prompts lie in one image: name that one.")
+    return series
 
 
 def _format(out: Path) -> Format:
@@ -149,10 +170,12 @@ def _write(
     import numpy as np
 
     from napari_cupre.io.large_labels import write_large_labels
+    from napari_cupre.io.ownership import owned_write
     from napari_cupre.io.writers.cells import collect
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(cells.labels, np.ndarray):
-        chosen.write(collect([(index, cells)], image=image, name=out.stem, class_names=class_names), out)
-    else:
-        write_large_labels(out, cells.labels, image)
+    with owned_write(out) as temporary:
+        if isinstance(cells.labels, np.ndarray):
+            found = collect([(index, cells)], image=image, name=out.stem, class_names=class_names)
+            chosen.write(found, temporary)
+        else:
+            write_large_labels(temporary, cells.labels, image)

@@ -38,7 +38,9 @@ __all__ = [
     "label_areas",
     "make_shot",
     "median_diameter",
+    "plane_name",
     "region_mask",
+    "regions_by_plane",
     "scattered_labels",
     "shots_from_image",
     "summarise",
@@ -241,7 +243,7 @@ def shots_from_image(
     numbers = numbers.reshape(shape)
     painted = None if background is None else np.asarray(background, bool).reshape(shape)
     axes = image.result_axes[:-2]
-    by_plane = _regions_by_plane(regions or (), image)
+    by_plane = regions_by_plane(regions or (), image)
     for index in image.plane_indices():
         position = tuple(index[axis] for axis in axes)
         plane_regions = by_plane.get(position, [])
@@ -256,12 +258,12 @@ def shots_from_image(
             background=painted[position] if painted is not None else None,
             complete=complete,
             rim=rim,
-            name=_plane_name(image.name, index),
+            name=plane_name(image.name, index),
             rgb=image.is_rgb and plane.ndim == 3,
         )
 
 
-def _regions_by_plane(
+def regions_by_plane(
     regions: Sequence[np.ndarray], image: CellImage
 ) -> dict[tuple[int, ...], list[np.ndarray]]:
     """Regions as (y, x) polygons by position along T and Z."""
@@ -331,7 +333,7 @@ def check_shots(shots: Sequence[Shot]) -> None:
         )
 
 
-def _plane_name(name: str, index: PlaneIndex) -> str:
+def plane_name(name: str, index: PlaneIndex) -> str:
     place = ", ".join(f"{axis}={position}" for axis, position in index.items())
     return f"{name} ({place})" if place else name
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_cupre.data.tissue import tissue
 from napari_cupre.errors import InputError
 
 MAX_SAMPLES = 1 << 17
@@ -76,8 +77,9 @@ def fit_stretch(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool |
     ----------
     plane : (Y, X) or (Y, X, C) real array, numpy or dask. Big planes are subsampled regularly, dask ones
         block by block; blocks that cannot be read are left out.
-    low, high : percentiles, 0..100. Where they coincide (few bright pixels on black, or saturation) the
-        minimum and maximum take their place.
+    low, high : percentiles, 0..100, of what is tissue: padding and a few pixels of debris that outshine all
+        cells do not count (see `napari_cupre.data.tissue`). Where the two coincide (few bright pixels on
+        black, or saturation) the minimum and maximum take their place.
     rgb : True stretches all colours jointly, which keeps the hue; False each channel by itself;
         None takes 8-bit planes of three or four channels for RGB.
 
@@ -185,17 +187,32 @@ def _some_blocks(length: int, chunk: int, least: int) -> list[slice]:
 
 
 def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Grey values at two percentiles of the sample, or the extremes of the whole where they coincide."""
+    """Grey values at two percentiles of what is tissue in the sample, or the extremes of the whole where they
+    coincide."""
     values = _finite(sample)
     if values.size == 0:
         values = _finite(whole)
     if values.size == 0:
         raise InputError("The image holds no finite number, only NaN or infinity: choose another one.")
+    if values.size == sample.size and min(sample.shape[:2]) > 1:
+        grid = sample if sample.ndim == 3 else sample[..., None]
+        counted = tissue(grid, lambda part: _percentiles(part, low, high), lambda: _middle(whole))
+        values = values if counted is None else grid[counted]
     bottom, top = _percentiles(values, low, high)
     if not bottom < top:
         every = _finite(whole)
         bottom, top = float(every.min()), float(every.max())
     return bottom, top
+
+
+def _middle(whole: np.ndarray) -> np.ndarray:
+    """The middle of a plane, (n, m, C), not larger than is looked at quickly."""
+    slices = [
+        slice(max(0, (n - _SMALL_SIDE) // 2), max(0, (n - _SMALL_SIDE) // 2) + _SMALL_SIDE)
+        for n in whole.shape[:2]
+    ]
+    part = whole[tuple(slices)]
+    return part if part.ndim == 3 else part[..., None]
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -93,6 +93,8 @@ def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, s
     steps : steps trained.
     scratch : the start were random weights.
     """
+    if steps == 0:
+        return "Stopped before the first step: the model is the start's, and nothing was learnt."
     if best_step is None or not history:
         return (
             f"Trained {steps} steps. Too few cells were annotated to hold some out, "
@@ -104,11 +106,10 @@ def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, s
         return f"Trained {steps} steps from random weights: AP50 {best['ap50']:.2f} {cells}."
     start = history[0]
     if best_step == 0:
-        now = history[-1]
-        return (
-            f"Worse than the start {cells} (AP50 {start['ap50']:.2f} -> {now['ap50']:.2f}): "
-            "the start's weights are kept."
-        )
+        change = f"AP50 {start['ap50']:.2f} -> {history[-1]['ap50']:.2f}"
+        is_worse = f"{history[-1]['ap50']:.2f}" < f"{start['ap50']:.2f}"
+        word = "Worse" if is_worse else "No better"
+        return f"{word} than the start {cells} ({change}): the start's weights are kept."
     change = f"AP50 {start['ap50']:.2f} -> {best['ap50']:.2f}, AP {start['ap']:.2f} -> {best['ap']:.2f}"
     before, after = (
         Verdict(**{field.name: entry[field.name] for field in fields(Verdict)}) for entry in (start, best)

@@ -173,7 +173,8 @@ def _in_order(values: np.ndarray, axes: str | None) -> np.ndarray:
     letters = parse_axes(axes)
     plain = "".join(axis for axis in letters if axis not in "CS")
     for names in (letters, plain):
-        if len(names) == values.ndim:
+        channels = [size for axis, size in zip(names, values.shape) if axis in "CS"]
+        if len(names) == values.ndim and all(size == 1 for size in channels):
             kept = values[tuple(0 if axis in "CS" else slice(None) for axis in names)]
             return kept.transpose([plain.index(axis) for axis in "TZYX" if axis in plain])
     return values

@@ -46,6 +46,8 @@ class SourceSpec:
     json : the annotation file.
     images : folder of its images.
     weight : how often it is drawn, relative to the other sources.
+    scaled : scale each image by the median of its instances, from half to 1.6 times the network's cell
+        diameter, in place of a jitter about its own size: for images of cells, whose size says nothing.
     """
 
     # Its values are checked wherever a run's settings are, however it was made.
@@ -54,6 +56,7 @@ class SourceSpec:
     json: str
     images: str
     weight: Positive = 1.0
+    scaled: bool = False
 
 
 @dataclass(frozen=True)

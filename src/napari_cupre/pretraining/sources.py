@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from napari_cupre.data.augment import photometric, random_crop, random_turn
+from napari_cupre.data.labels import median_diameter
 from napari_cupre.data.paste import copy_paste, cut_cells
 from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
@@ -23,6 +24,9 @@ from napari_cupre.synthetic import SyntheticFields
 #: Large-scale jitter: a photo is resized by a factor in this range, log-uniformly, before a field is cut from
 #: it.
 JITTER = (0.3, 1.6)
+
+#: The same for images of cells, about the network's cell diameter.
+SCALED_JITTER = (0.5, 1.6)
 
 #: Copy-paste: how often, at most how many instances of another image, and the largest share of a field's area
 #: of one.
@@ -134,12 +138,16 @@ class CocoFields:
     source : the images with their instances.
     numbers : which of its images to draw from.
     side : of a field, px.
+    diameter : that the median instance of an image is scaled to, px, before the jitter; None keeps its size.
     """
 
-    def __init__(self, source: CocoSource, numbers: np.ndarray, side: int) -> None:
+    def __init__(
+        self, source: CocoSource, numbers: np.ndarray, side: int, diameter: float | None = None
+    ) -> None:
         self.source = source
         self.numbers = numbers
         self.side = side
+        self.diameter = diameter
         self.name = str(source.index.path)
         self.classes = tuple(source.categories)
 
@@ -170,11 +178,19 @@ class CocoFields:
             except (InputError, OSError) as error:
                 skipped.append((f"{self.name}#{number}", str(error)))
                 continue
-            sample = random_crop(rng, Sample(read.image, read.labels, read.known), self.side, JITTER)
+            sample = Sample(read.image, read.labels, read.known)
+            sample = random_crop(rng, sample, self.side, self._range(read.labels))
             return random_turn(rng, sample), read.classes
         raise InputError(
             f"{_TRIES} images of {self.name} in a row could not be read, the last because: {skipped[-1][1]}"
         )
+
+    def _range(self, labels: np.ndarray) -> tuple[float, float]:
+        """Between which factors an image is resized."""
+        if self.diameter is None or not labels.any():
+            return JITTER
+        factor = self.diameter / median_diameter(labels)
+        return SCALED_JITTER[0] * factor, SCALED_JITTER[1] * factor
 
     def _pasted(
         self,

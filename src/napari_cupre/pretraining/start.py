@@ -83,8 +83,9 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
         coco = CocoSource(spec.json, spec.images)
         sources.notices += coco.notices
         trained, held = split_numbers(len(coco), stream_seed(settings.seed, "held out"))
-        sources.mixed.append((CocoFields(coco, trained, settings.crop), spec.weight))
-        sources.held_out.append((CocoFields(coco, held, settings.crop), spec.weight))
+        wanted = diameter if spec.scaled else None
+        sources.mixed.append((CocoFields(coco, trained, settings.crop, wanted), spec.weight))
+        sources.held_out.append((CocoFields(coco, held, settings.crop, wanted), spec.weight))
     if settings.synthetic > 0:
         seeds = [stream_seed(settings.seed, name) for name in ("synthetic", "held-out synthetic")]
         trained_fields, held_fields = (

@@ -218,7 +218,10 @@ class OutlinesReady(events.Event):
 
 @dataclass(frozen=True)
 class WindowReady(events.Event):
-    """Prompts inside `box` (top, left, bottom, right) need not wait for features."""
+    """Boxes around cells of the usual size inside `box` (top, left, bottom, right) need no more features.
+
+    The first click in a part of the image does: it looks for larger and smaller cells too.
+    """
 
     box: tuple[int, int, int, int]
 

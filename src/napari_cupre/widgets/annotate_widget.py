@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidge
 
 from napari_cupre.errors import InputError
 from napari_cupre.widgets.annotation import Annotation
+from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
@@ -24,6 +25,9 @@ from napari_cupre.widgets.controls import (
 )
 from napari_cupre.widgets.counting import Counter, Counts
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
+from napari_cupre.widgets.layers import in_units, layer_axes
+from napari_cupre.widgets.mending import Mender, fresh_numbers
+from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
 
 NEXT_CELL_KEY = "n"
@@ -62,7 +66,10 @@ class AnnotateWidget(SessionWidget):
         self.brush_hint = QLabel()
         self.brush_hint.setWordWrap(True)
         self.advice = MessageLine()
+        self.question = QuestionLine()
+        self.mender = Mender(self.session, self.attempt, lambda: self._counter.all_changed())
         self._counter = Counter(self.session, self, self._show_counts)
+        self._counts_failed = False
         self._followed: list[tuple[Any, Any]] = []
         self._lay_out()
         napari_viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
@@ -76,6 +83,8 @@ class AnnotateWidget(SessionWidget):
         column = self.column
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.scenes = SceneNote(self)
+        column.addWidget(self.scenes)
         column.addWidget(self.new_layers)
         row = labelled("Cells in", self.cells.native)
         row.addWidget(self.import_button)
@@ -85,6 +94,7 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.brush_hint)
         column.addWidget(heading("Annotated so far"))
         column.addWidget(self.status)
+        column.addWidget(self.question)
         column.addWidget(self.advice)
         column.addWidget(self.message)
         column.addStretch(1)
@@ -147,8 +157,15 @@ class AnnotateWidget(SessionWidget):
             return
         height, width = session.cell_image(image).plane_shape
         corners = np.array([[0, 0], [0, width], [height, width], [height, 0]]) - 0.5
-        place = np.broadcast_to(list(session.plane_on_show(image).values()), (4, regions.ndim - 2))
-        regions.add_polygons(np.hstack([place, corners]))
+        cell, index = session.cell_image(image), session.plane_on_show(image)
+        corner = {axis: np.full(4, index.get(axis, 0)) for axis in "TZC"} | dict(zip("YX", corners.T))
+        axes = layer_axes(cell) if regions.ndim == len(layer_axes(cell)) else "YX"
+        pixels = np.stack([corner[axis] for axis in axes], axis=1)
+        if (cells := session.annotation(image).cells) is not None and cells.ndim == regions.ndim:
+            # the regions may have been drawn elsewhere, with a place of their own
+            world = [in_units(cells.data_to_world(p), cells.units, regions.units) for p in pixels]
+            pixels = np.array([regions.world_to_data(point) for point in world])
+        regions.add_polygons(pixels)
 
     def import_file(self, path: Path) -> None:
         """Read annotations that another program has written.
@@ -171,7 +188,17 @@ class AnnotateWidget(SessionWidget):
 
     # --- what is shown --------------------------------------------------------------------------------
 
+    def _ask(self, image: Image | None, counts: Counts) -> None:
+        questions = [] if image is None else self.mender.open_questions(image, counts.findings)
+        if image is None or not questions:
+            self.question.clear()
+            return
+        first = questions[0]
+        key = (id(image), first.kind, first.place, first.labels)
+        self.question.ask(first.sentence, self.mender.answers(image, first), key)
+
     def _refresh(self, event: Any = None) -> None:
+        self.message.clear()
         image = self.session.image
         annotation = None if image is None else self.session.annotation(image)
         with self.cells.changed.blocked():
@@ -198,7 +225,8 @@ class AnnotateWidget(SessionWidget):
             signal.disconnect(callback)
         self._followed.clear()
         for annotation in self.session.annotated():
-            for labels in filter(None, (annotation.cells, annotation.background)):
+            painted = {annotation.cells, annotation.background, *annotation.result_layers()} - {None}
+            for labels in sorted(painted, key=id):
                 for name in PAINT_EVENTS:
                     self._follow(getattr(labels.events, name), self._counter.plane_changed)
             if annotation.regions is not None:
@@ -223,9 +251,14 @@ class AnnotateWidget(SessionWidget):
     def _show_counts(self, counts: Counts | str) -> None:
         if isinstance(counts, str):
             self.message.show_error(counts)
+            self.question.clear()
+            self._counts_failed = True
             return
-        self.message.clear()
+        if self._counts_failed:  # other messages are not this one's to take away
+            self.message.clear()
+            self._counts_failed = False
         image = self.session.image
+        self._ask(image, counts)
         if image is None or self.session.annotation(image).cells is None:
             self.status.setText("Nothing yet.")
             self.brush_hint.setText("")
@@ -278,7 +311,7 @@ def next_cell(session: Session) -> None:
     """
     layer = _annotation_with_layers(session).cells
     if layer is not None:
-        layer.selected_label = int(np.max(layer.data)) + 1
+        layer.selected_label = fresh_numbers(layer)
         _take(session, layer, "paint")
 
 

@@ -12,7 +12,7 @@ from napari.utils import progress
 from psygnal import Signal, SignalGroupDescriptor
 from qtpy.QtCore import QTimer
 
-from napari_cupre.errors import CupreError, InputError
+from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
 from napari_cupre.service.protocol import Failed
 
@@ -175,7 +175,8 @@ def _guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
     except CupreError as err:
         yield Failed(str(err))
     except OSError as err:
-        yield Failed(f"A file could not be read or written ({err}).", traceback.format_exc())
+        where = f'"{err.filename}"' if err.filename else "A file"
+        yield Failed(f"{where} could not be read or written: {system_reason(err)}.", traceback.format_exc())
     except Exception as err:
         yield Failed(
             f"Something unexpected went wrong ({type(err).__name__}: {err}).", traceback.format_exc()

@@ -192,6 +192,7 @@ class ImageChooser(QWidget):
         self.combo = layer_combo(self._session, Image, "The image to work on; open one by drag and drop")
         self.axes = QLineEdit()
         self.axes.setMaximumWidth(70)
+        self.axes.setAccessibleName("Axes")
         self.axes.setToolTip(
             "One letter per dimension: T time, Z depth, C channel, Y row, X column, S colours"
         )
@@ -245,7 +246,7 @@ class ImageChooser(QWidget):
 
     def _axes_edited(self) -> None:
         layer = self._session.image
-        if layer is not None and self.axes.text().upper() != self._session.cell_image(layer).axes:
+        if layer is not None:
             self._owner.attempt(lambda: self._session.set_axes(layer, self.axes.text()))
             self._show_image(layer)
 

@@ -22,16 +22,18 @@ from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
     SessionWidget,
+    follow_layers,
     heading,
     labelled,
     primary_button,
 )
-from napari_cupre.widgets.layers import source_file
+from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.results import ResultLayer
 from napari_cupre.widgets.save_row import SaveRow
+from napari_cupre.widgets.scene_note import SceneNote
 
 BAR_STEPS = 1000
 
@@ -51,6 +53,7 @@ class PredictWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job = self.session.prediction
+        self._results: list[ResultLayer] = []
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
@@ -62,6 +65,9 @@ class PredictWidget(SessionWidget):
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.session.image_changed, self._show_links)
+        self.listen(self.session.image_changed, self._forget_messages)
+        follow_layers(self, self._forget_messages)
+        self.model.removed.connect(self.session.models_changed.emit)
         self._show_models()
         self._show_links()
         self._show_status()
@@ -71,6 +77,8 @@ class PredictWidget(SessionWidget):
         self.model.changed.connect(self._model_chosen)
         self.one_image = QRadioButton("this image")
         self.all_images = QRadioButton("all open images")
+        self.one_image.setToolTip("Find the cells of the image that is chosen above")
+        self.all_images.setToolTip("Find the cells of all images in the window, one after the other")
         self.one_image.setChecked(True)
         group = QButtonGroup(self)
         group.addButton(self.one_image)
@@ -112,6 +120,8 @@ class PredictWidget(SessionWidget):
         column.addLayout(labelled("Model", self.model))
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.scenes = SceneNote(self)
+        column.addWidget(self.scenes)
         scope = QHBoxLayout()
         scope.addWidget(self.one_image)
         scope.addWidget(self.all_images)
@@ -154,7 +164,7 @@ class PredictWidget(SessionWidget):
         plan = PredictionPlan(
             model,
             images,
-            tuple(source_file(layer, image) for layer, image in zip(layers, images)),
+            tuple(source_path(layer) for layer in layers),
             self.diameter.value() or None,
             self.score.value() / 100 or None,
             self.link_z.isChecked(),
@@ -164,7 +174,17 @@ class PredictWidget(SessionWidget):
         self.result.clear()
         self.notice.clear()
         results = [ResultLayer(session, layer, image, model) for layer, image in zip(layers, images)]
+        self._results = results
         self.job.predict(plan, results)
+
+    def _kept(self) -> list[str]:
+        """What is said of layers in which a person worked."""
+        kept = [result.kept for result in self._results if result.kept is not None]
+        return [
+            f'Your work stays in "{layer.name}"{"" if layer.visible else " (hidden)"}; '
+            "the new cells have a layer of their own."
+            for layer in kept
+        ]
 
     def _chosen_layers(self) -> list[Image]:
         session = self.session
@@ -175,6 +195,17 @@ class PredictWidget(SessionWidget):
         return [session.image]
 
     # --- what is shown --------------------------------------------------------------------------------
+
+    def _forget_messages(self, event: Any = None) -> None:
+        """Messages go with what they are about: a refusal with its cause, a verdict with its layers."""
+        if self.job.status.is_active:
+            return
+        if not self.job.status.error:
+            self.message.clear()
+        layers = self.session.viewer.layers
+        if self._results and not any(result.is_shown_in(layers) for result in self._results):
+            self.result.clear()
+            self.notice.clear()
 
     def _show_models(self) -> None:
         self.model.refresh()
@@ -202,8 +233,8 @@ class PredictWidget(SessionWidget):
         self.bar.setFormat(status.message or "%p %")
         if status.error:
             self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
+        if status.notice or self._kept():
+            self.notice.show_notice(" ".join(filter(None, (status.notice, *self._kept()))))
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.service.client import EngineProcess
@@ -24,6 +24,7 @@ from napari_cupre.service.protocol import (
     TileDone,
 )
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.layers import source_file
 
 Sink = Callable[[Event], None]
 FINE = 1000  # parts in which the progress of one image is counted
@@ -38,7 +39,7 @@ class PredictionPlan:
     ----------
     model : name or path.
     images : one after the other; `ImageStarted` names them by their position here.
-    files : of each image the file that the engine can read it from, None where it needs a copy.
+    files : of each image the file that napari has it from, None if there is none.
     diameter : of a cell in px; None leaves it to the model.
     score : cells that the model is less sure of are left out, 0..1; None leaves it to the model.
     link_z, link_t : join planes to 3-D cells; keep labels through time.
@@ -128,6 +129,7 @@ class PredictionJob(Job):
             yield from _summary(plan, failures, verdicts)
 
     def _one_image(self, plan: PredictionPlan, image: CellImage, file: Path | None) -> Iterator[Event | None]:
+        file = source_file(file, image)
         path = file or self._engine.folder / f"{uuid.uuid4().hex}.npy"
         if file is None:
             try:
@@ -168,11 +170,15 @@ def write_array(data: Any, path: Path) -> Iterator[None]:
         except Exception as error:
             # what is behind a lazy array raises anything on a damaged file
             raise InputError(
-                f"a part of it cannot be read ({error}): the file seems damaged, copy it anew."
+                f"a part of it cannot be read ({_words(error)}): the file seems damaged, copy it anew."
             ) from error
         out[start : start + slab] = part
         yield None
     out.flush()
+
+
+def _words(error: Exception) -> str:
+    return system_reason(error) if isinstance(error, OSError) else str(error)
 
 
 def _over_all(event: Progress, position: int, count: int, name: str) -> Progress:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.controls import SessionWidget, follow_layers
+from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.saving import FORMAT_CHOICES, result_of, savable, save_results
 
 
@@ -64,7 +65,8 @@ class SaveRow(QWidget):
         images = self._chosen()
         found = [image for image in images if result_of(self._session, image) is not None]
         results = [savable(self._session, image) for image in found or images]
-        self._session.saving.start(save_results, results, folder, formats)
+        paths = [path for image in self._session.images() if (path := source_path(image)) is not None]
+        self._session.saving.start(save_results, results, folder, formats, paths)
 
     def _ask_and_save(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the results")

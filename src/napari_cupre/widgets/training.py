@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,8 @@ class TrainingPlan:
     ----------
     start : name or path of the model to start from.
     out : the model file to write.
-    snapshots : annotated images; empty when a stopped run is resumed, which has its own training set.
+    snapshots : annotated images. A run that is resumed has a training set of its own; these are compared with
+        it, so that what was marked since does not pass in silence.
     minutes : budget.
     device : "auto", "cpu", "cuda" or "mps".
     """
@@ -113,7 +115,10 @@ class TrainingJob(Job):
     def _stream(self, plan: TrainingPlan) -> Iterator[Event | None]:
         """In the worker thread: write the training set, then read what the engine says."""
         shots = self._engine.folder / "shots"
-        if not plan.resume:
+        if plan.resume:
+            # compared with what the run began with; an earlier training left its own set there
+            shots = self._engine.folder / f"shots-{uuid.uuid4().hex}"
+        if plan.snapshots or not plan.resume:
             yield StateChanged(RunState.PREPARING, "Reading the annotation")
             yield from self._write_shots(plan, shots)
             if self.status.state is RunState.STOPPING:
@@ -139,7 +144,8 @@ class TrainingJob(Job):
             for shot in snapshot.shots():
                 shots.append(shot)
                 yield None
-        check_shots(shots)
+        if not plan.resume:
+            check_shots(shots)
         save_shots(folder, shots)
 
     def _send_view(self) -> Notice | None:
