@@ -136,9 +136,9 @@ def test_regions_may_hang_over_the_edge():
     ("region", "sentence"),
     [
         ([(200, 200), (210, 210)], "covers no pixel"),
-        ([(1, 1)], "no rectangle or polygon"),
-        ([(1, 1), (np.nan, 4), (5, 5)], "no rectangle or polygon"),
-        ([(1, 1, 1), (4, 4, 4), (5, 5, 5)], "no rectangle or polygon"),
+        ([(1, 1)], "not a rectangle or polygon"),
+        ([(1, 1), (np.nan, 4), (5, 5)], "not a rectangle or polygon"),
+        ([(1, 1, 1), (4, 4, 4), (5, 5, 5)], "not a rectangle or polygon"),
     ],
 )
 def test_unusable_regions(image, labels, region, sentence):

@@ -123,7 +123,7 @@ def test_weights_are_not_taught_with_an_annotation_that_was_exchanged(start: Mod
     out = tmp_path / "m.safetensors"
     stopped(start, out)
     save_shots(run_path(out) / "shots", [shot(1)])
-    with pytest.raises(InputError, match="another annotation"):
+    with pytest.raises(InputError, match="different annotation"):
         list(FinetuneRun.resume(out, start).events())
 
 

@@ -173,7 +173,7 @@ def test_missing_images_are_counted(write):
     (folder / "a.png").unlink()
     with pytest.raises(InputError, match=r"None of the 2 images.*a\.png"):
         CocoSource(path, folder)
-    with pytest.raises(InputError, match="no image folder"):
+    with pytest.raises(InputError, match="There is no folder"):
         CocoSource(path, folder / "nowhere")
 
 

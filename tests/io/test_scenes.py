@@ -149,7 +149,7 @@ def ome_set(tmp_path):
 def test_the_files_of_a_set_are_one_image(ome_set):
     folder, arrays = ome_set
     inputs = find_inputs(folder)
-    assert stems(inputs) == ["t0"] and "one image in several files" in inputs.notices[0]
+    assert stems(inputs) == ["t0"] and "parts of one image" in inputs.notices[0]
     for name in ("t0", "t2"):
         image = read_image(folder / f"{name}.ome.tif")
         assert (image.axes, image.pixel_size_um, image.lacks) == ("TYX", 0.5, "")

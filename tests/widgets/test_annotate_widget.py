@@ -51,7 +51,7 @@ def test_counts_follow_the_brush(
     cells = viewer.layers["field cells"]
     cells.data = np.where(discs[1] <= 6, discs[1], 0)
     qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=WAIT)
-    assert "training can start" in widget.advice.text
+    assert "you can train" in widget.advice.text
     assert "px wide" in widget.brush_hint.text()
     widget.next_cell.click()
     assert cells.selected_label == 7

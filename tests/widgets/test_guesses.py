@@ -115,7 +115,7 @@ def test_blobs_and_holes_are_asked_about(predicted: np.ndarray) -> None:
     merged = merge(labels, [], (), None)
     kinds = {found.kind: found for found in findings(labels, (), merged)}
     assert set(kinds) == {SPLIT, HOLE}
-    assert kinds[SPLIT].sentence == "Number 6 is several blobs: split it into a cell each?"
+    assert kinds[SPLIT].sentence == "Label 6 has several separate parts. Make each part a cell?"
     assert kinds[HOLE].labels == (1,)
     ring = np.zeros((30, 30), np.int32)
     ring[5:25, 5:25] = 1

@@ -81,7 +81,7 @@ def test_an_ellipse_becomes_a_polygon_of_its_area() -> None:
 
 def test_a_line_encloses_nothing() -> None:
     shapes = Shapes([np.array([[0.0, 0.0], [5.0, 5.0]])], shape_type="line", name="my shapes")
-    with pytest.raises(InputError, match='"my shapes" holds a line'):
+    with pytest.raises(InputError, match='"my shapes" contains a line'):
         regions_of(shapes, Labels(np.zeros((20, 30), np.int32)))
 
 

@@ -54,7 +54,7 @@ def test_all_are_marked_asks_about_the_cells_that_are_not(
     cells.data_setitem(np.nonzero(discs[1] == 9), 1)
     annotate.all_marked.click()
     qtbot.waitUntil(
-        lambda: "likely cells inside this area are not marked" in annotate.question.text, timeout=WAIT
+        lambda: "likely cells in this region are not annotated" in annotate.question.text, timeout=WAIT
     )
     assert "100 %" not in annotate.status.text()
     (shot,) = shots(workbench)
@@ -81,7 +81,7 @@ def test_two_blobs_of_one_number_are_split_and_holes_filled(
     annotate.new_layers.click()
     cells = workbench.viewer.layers["field cells"]
     cells.data_setitem(np.nonzero(np.isin(discs[1], [3, 17])), 5)
-    qtbot.waitUntil(lambda: "Number 5 is several blobs" in annotate.question.text, timeout=WAIT)
+    qtbot.waitUntil(lambda: "Label 5 has several separate parts" in annotate.question.text, timeout=WAIT)
     annotate.question.press("Split")
     qtbot.waitUntil(lambda: "<b>2</b> cells" in annotate.status.text(), timeout=WAIT)
     assert annotate.question.text == ""
@@ -235,7 +235,7 @@ def test_the_other_images_of_a_file_are_offered(workbench: Any, tmp_path: Path, 
             file.write(pixels, metadata={"axes": "YX", "Name": name}, photometric="minisblack")
     workbench.viewer.open(path, plugin="napari")
     note = workbench.annotate.scenes
-    assert "holds 2 more images: two, three" in note.text
+    assert "contains 2 more images: two, three" in note.text
     note.press("Open all")
     qtbot.waitUntil(lambda: len(workbench.viewer.layers) == 3, timeout=WAIT)
     assert [layer.data.shape for layer in workbench.viewer.layers] == [(40, 50), (40, 51), (40, 52)]

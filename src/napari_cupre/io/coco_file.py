@@ -19,7 +19,7 @@ _BOM = str(codecs.BOM_UTF8, "latin-1")
 def parse(path: Path) -> dict[str, Any]:
     """The document, but "annotations" as an iterator of (annotation, start, end) and its "text" beside it."""
     try:
-        # One byte is one character, so that places in the text are places in the file; `_text` mends names.
+        # One byte is one character, so that places in the text are places in the file; `_text` repairs names.
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise InputError(f'"{path}" is written in UTF-16: save it as UTF-8.')

@@ -68,7 +68,7 @@ def refuse_entities(text: Any, path: Path) -> None:
 
 
 def document_of(path: Path, xml: str) -> tuple[str | None, str]:
-    """The OME document that describes a file, where it lies elsewhere or must be mended.
+    """The OME document that describes a file, where it is in another file or must be repaired.
 
     Parameters
     ----------

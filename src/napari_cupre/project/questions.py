@@ -1,4 +1,4 @@
-"""What would be taught falsely is asked, each question with what would mend it."""
+"""Questions about what would be taught wrongly, each with its remedies."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Question:
     cells : tuple[int, ...]
         Numbers of the cells it is about.
     remedies : dict[str, Remedy]
-        By the word on the button, what mends it: a function of the cells that returns a change.
+        What repairs it, by the word on the button: a function of the cells that returns a change.
     axes : dict[str, str]
         For `Kind.AXES`, the letters that may be meant, by the word on the button.
     """

@@ -81,7 +81,7 @@ def read_cells(folder: Path, stem: str, regions: Iterable[Region] = ()) -> tuple
     Returns
     -------
     cells, notices : Cells or None, list[str]
-        None where nothing is saved; one sentence for whatever was mended.
+        None where nothing is saved; one sentence for each repair.
 
     Raises
     ------

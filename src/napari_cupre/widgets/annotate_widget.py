@@ -1,4 +1,4 @@
-"""The Annotate widget: layers to mark cells in, and how far one has come."""
+"""The Annotate widget: layers to annotate cells in, and a count of what is annotated."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class AnnotateWidget(SessionWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Annotate"
@@ -49,16 +49,16 @@ class AnnotateWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.new_layers = primary_button(
-            "New annotation layers", "Adds a layer for cells and a layer for regions on the chosen image"
+            "New annotation layers", "Add a layer for cells and a layer for regions to the chosen image"
         )
         self.new_layers.clicked.connect(lambda: self.attempt(self.make_layers))
         self.cells = layer_combo(
-            self.session, Labels, "The Labels layer that holds your cells, one number per cell", nullable=True
+            self.session, Labels, "The Labels layer with your cells, one label per cell", nullable=True
         )
         self.cells.changed.connect(self._cells_chosen)
         self.import_button = _tool(
             "Import …",
-            "Read cells that another program has written: label images, ImageJ ROIs, GeoJSON, COCO, Cellpose",
+            "Read cells from another program: label images, ImageJ ROIs, GeoJSON, COCO, Cellpose",
             lambda: self.attempt(self._ask_and_import),
         )
         self._imported_for: Image | None = None
@@ -103,22 +103,22 @@ class AnnotateWidget(SessionWidget):
     def _tools(self) -> QWidget:
         self.next_cell = _tool(
             f"Next cell ({NEXT_CELL_KEY.upper()})",
-            "Take the brush with a new number: each cell needs a number of its own",
+            "Start a new cell with the next unused label",
             lambda: self.attempt(lambda: next_cell(self.session)),
         )
         self.background = _tool(
             "Background brush",
-            "Paint where there is surely no cell; what is neither painted nor in a region counts as unknown",
+            "Paint background; anything you leave out is unknown and teaches nothing",
             lambda: self.attempt(self.paint_background),
         )
         self.all_marked = _tool(
-            "All are marked",
-            "Every cell of this image (of this plane, in a stack) is marked: all the rest is background",
+            "Everything is annotated",
+            "Every cell of this plane is annotated; the rest is background",
             lambda: self.attempt(self.mark_all_known),
         )
         self.region = _tool(
             "Region",
-            "Draw a rectangle inside which you have marked every cell; everything else in it is background",
+            "Draw a rectangle in which every cell is annotated; the rest of it is background",
             lambda: self.attempt(self.draw_region),
         )
         box = QWidget()
@@ -144,7 +144,7 @@ class AnnotateWidget(SessionWidget):
         _take(self.session, layer, "paint")
 
     def draw_region(self) -> None:
-        """Draw rectangles inside which all cells are marked."""
+        """Draw rectangles in which every cell is annotated."""
         layer = _annotation_with_layers(self.session).regions
         if isinstance(layer, Shapes):
             _take(self.session, layer, "add_rectangle")
@@ -262,7 +262,7 @@ class AnnotateWidget(SessionWidget):
         image = self.session.image
         self._ask(image, counts)
         if image is None or self.session.annotation(image).cells is None:
-            self.status.setText("Nothing yet.")
+            self.status.setText("Nothing is annotated yet.")
             self.brush_hint.setText("")
             return
         self.status.setText(_status_text(counts))
@@ -275,15 +275,17 @@ def _status_text(counts: Counts) -> str:
     known = f"<b>{100 * counts.known:.0f} %</b> of the area known"
     text = f"{cells}, {known}"
     if counts.all_images > 1:
-        text += f"<br>in all: <b>{counts.all_cells}</b> cells in {counts.all_images} images"
+        text += f"<br>In total: <b>{counts.all_cells}</b> cells in {counts.all_images} images"
     return text
 
 
 def _brush_text(counts: Counts) -> str:
     if np.isnan(counts.diameter):
-        return "Brush: about half a cell wide; the keys [ and ] change its size."
+        return "Use a brush of about half a cell (change it with [ and ])."
     size = max(1, round(counts.diameter / 2.5))
-    return f"Cells are about {counts.diameter:.0f} px wide: a brush of {size} px suits ( [ and ] change it)."
+    return (
+        f"Cells are about {counts.diameter:.0f} px wide. Try a brush of {size} px (change it with [ and ])."
+    )
 
 
 def _tool(text: str, tooltip: str, action: Any) -> QPushButton:
@@ -304,7 +306,7 @@ def _annotation_with_layers(session: Session) -> Annotation:
 
 
 def next_cell(session: Session) -> None:
-    """Take the brush of the cell layer with a number that no cell has yet.
+    """Take the brush of the cell layer with the next unused label.
 
     Raises
     ------

@@ -33,12 +33,18 @@ class Annotation:
 
     Attributes
     ----------
-    cells : one value per annotated cell, 0 elsewhere.
-    regions : rectangles and polygons inside which every cell is marked.
-    background : painted where there is surely no cell.
-    found : layers of what models found in the image.
-    is_chosen : a person chose the layer of cells, and no other one takes its place by its name.
-    refused : planes, with a last -1, where a person said that all likely cells are none.
+    cells : Labels or None
+        One value per annotated cell, 0 elsewhere.
+    regions : Shapes or None
+        Rectangles and polygons inside which every cell is marked.
+    background : Labels or None
+        Painted where there is surely no cell.
+    found : Collection[Labels]
+        Layers of what models found in the image.
+    is_chosen : bool
+        A person chose the layer of cells, and no other one takes its place by its name.
+    refused : set[tuple[int, ...]]
+        Planes, with a last -1, where a person said that all likely cells are none.
     """
 
     image: Image
@@ -147,6 +153,6 @@ def _checked(layer: Labels, image: CellImage) -> np.ndarray:
     if fitting is None:
         raise InputError(
             f'The layer "{layer.name}" has shape {tuple(data.shape)}, but the image "{image.name}" needs '
-            f"{image.result_shape} ({image.result_axes}): choose or make another layer."
+            f"{image.result_shape} ({image.result_axes}): choose another layer or add a new one."
         )
     return fitting

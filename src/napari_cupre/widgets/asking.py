@@ -44,8 +44,8 @@ class QuestionLine(QWidget):
         answers : sequence of Answer
             The buttons, the likeliest first.
         key : object, optional
-            What it is about: the same question asked again leaves the buttons as they are, since one of them
-            may be under the mouse.
+            Object, optional What it is about: the same question asked again leaves the buttons as they are,
+            since one of them may be under the mouse.
         """
         if key is not None and key == self._key and sentence == self.text:
             return

@@ -22,11 +22,16 @@ class Finding:
 
     Attributes
     ----------
-    kind : `SPLIT`, `HOLE` or `UNMARKED`.
-    place : the plane, along T and Z.
-    labels : the numbers that it is about.
-    guesses : of `UNMARKED`, the position among an image's guesses and the number there of each.
-    cells : of `UNMARKED`, the pixels of each by its number in `labels`, int32 (Y, X).
+    kind : str
+        `SPLIT`, `HOLE` or `UNMARKED`.
+    place : tuple[int, ...]
+        The plane, along T and Z.
+    labels : tuple[int, ...]
+        The numbers that it is about.
+    guesses : tuple[tuple[int, int], ...]
+        For `UNMARKED`, the position among an image's guesses and the label there, of each.
+    cells : numpy.ndarray or None
+        For `UNMARKED`, the pixels of each by its number in `labels`, int32 (Y, X).
     """
 
     kind: str
@@ -40,23 +45,23 @@ class Finding:
         """The question, with what the buttons do."""
         count = len(self.labels)
         if self.kind == SPLIT:
-            one = f"Number {self.labels[0]} is several blobs: split it into a cell each?"
-            return one if count == 1 else f"{count} numbers are several blobs each: split them into cells?"
+            which = f"Label {self.labels[0]} has" if count == 1 else f"{count} labels have"
+            return f"{which} several separate parts. Make each part a cell?"
         if self.kind == HOLE:
             one = f"Cell {self.labels[0]} has a hole: fill it?"
             return one if count == 1 else f"{count} cells have holes: fill them?"
         likely = "1 likely cell" if count == 1 else f"{count} likely cells"
         verb = "is" if count == 1 else "are"
-        return f"{likely} inside this area {verb} not marked; nothing is taught there yet."
+        return f"{likely} in this region {verb} not annotated. Until you answer, this part teaches nothing."
 
 
 def holes(labels: np.ndarray) -> dict[int, np.ndarray]:
-    """Pixels without a number that one cell encloses, by its number.
+    """Unlabelled pixels that one cell encloses, by its label.
 
     Parameters
     ----------
-    labels : np.ndarray
-        int32 (Y, X).
+    labels : numpy.ndarray
+        Np.ndarray int32 (Y, X).
 
     Returns
     -------
@@ -110,8 +115,8 @@ def refuse_grey_values(labels: np.ndarray, name: str) -> None:
     """
     if are_grey_values(labels):
         raise InputError(
-            f'The labels of "{name}" look like grey values of a picture and not like cells: '
-            "choose a label image, in which all pixels of a cell have one number."
+            f'The labels of "{name}" look like grey values of a picture, not like cells: '
+            "choose a label image, in which every cell has its own label."
         )
 
 
@@ -120,8 +125,8 @@ def findings(by_hand: np.ndarray, place: tuple[int, ...], merged: Merged) -> lis
 
     Parameters
     ----------
-    by_hand : np.ndarray
-        int32 (Y, X), as the cells are marked in their layer.
+    by_hand : numpy.ndarray
+        Np.ndarray int32 (Y, X), as the cells are marked in their layer.
     merged : Merged
         What the annotation of the plane comes to.
     """

@@ -32,11 +32,15 @@ class Counts:
 
     Attributes
     ----------
-    cells, known, diameter : of the chosen image: annotated cells, known share of the annotated planes (0..1),
-        median diameter in px (NaN without a cell).
-    all_cells, all_images : over all annotated images of the viewer.
-    findings : what must be asked about the chosen image.
-    ready, advice : whether training can start, and what would help most.
+    cells, known, diameter : int, float, float
+        For the chosen image: annotated cells, known share of the annotated planes (0..1), median diameter in
+        px (NaN without a cell).
+    all_cells, all_images : int
+        Over all annotated images of the viewer.
+    findings : tuple[Finding, ...]
+        What must be asked about the chosen image.
+    ready, advice : bool, str
+        Whether training can start, and what would help most.
     """
 
     cells: int

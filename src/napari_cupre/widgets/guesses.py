@@ -1,4 +1,4 @@
-"""What a model found beside what a person marked: which of it may be taught, and what must be asked."""
+"""What a model found besides what a person annotated: what may be taught, and what must be asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Place = tuple[int, ...]
 CellPrints = Mapping[int, tuple[int, int]]
 
 MARKED = 0.3
-"""A guess of which marked cells cover this share is one that a person has marked."""
+"""A guess covered to this share by annotated cells counts as annotated."""
 
 LEAST_AREA = 0.3
 CLEAR = 3.0
@@ -45,10 +45,14 @@ class Guesses:
 
     Attributes
     ----------
-    labels : int32 over the image's `result_axes`; the layer's own array.
-    prints : of the prediction, by plane; what differs was edited by a person.
-    is_cells : whether the person annotates in this layer.
-    refused : planes and labels of which a person said that they are no cells.
+    labels : numpy.ndarray
+        int32 over the image's `result_axes`; the layer's own array.
+    prints : Mapping[Place, CellPrints]
+        Prints of the prediction, by plane; what differs was edited by a person.
+    is_cells : bool
+        Whether the person annotates in this layer.
+    refused : frozenset[tuple[Place, int]]
+        Planes and labels of which a person said that they are no cells.
     """
 
     labels: np.ndarray
@@ -69,11 +73,14 @@ class Merged:
 
     Attributes
     ----------
-    labels : int32 (Y, X).
-    doubtful : bool (Y, X), pixels of which nobody has said whether they are a cell.
-    unmarked : guesses inside a region that are neither marked nor refused, by their number in the list of
-        guesses.
-    likely : the pixels of those, numbered from 1 in their order; None if there are none.
+    labels : numpy.ndarray
+        int32 (Y, X).
+    doubtful : numpy.ndarray
+        bool (Y, X), pixels of which nobody has said whether they are a cell.
+    unmarked : list[tuple[int, int]]
+        Guesses inside a region that are neither marked nor refused, by their number in the list of guesses.
+    likely : numpy.ndarray or None
+        The pixels of those, numbered from 1 in their order; None if there are none.
     """
 
     labels: np.ndarray
@@ -137,7 +144,8 @@ def _sorted_out(
     size = int(values.max(initial=0)) + 1
     covered = np.bincount(plane[marked > 0], minlength=size)
     within = np.zeros(size, int) if inside is None else np.bincount(plane[inside], minlength=size)
-    taken, asked = set(), set()
+    taken: set[int] = set()
+    asked: set[int] = set()
     for label, area in zip(map(int, values), areas):
         if covered[label] >= MARKED * area:
             continue
@@ -150,7 +158,7 @@ def _sorted_out(
 
 
 def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Things inside a region that are as bright and as large as the marked cells; a cheap estimate.
+    """Things inside a region that are as bright and as large as the annotated cells; a cheap estimate.
 
     Parameters
     ----------
@@ -173,7 +181,7 @@ def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> n
     grey = ndimage.gaussian_filter(
         np.nan_to_num(plane.astype(np.float32)).reshape(*marked.shape, -1).mean(-1), 1
     )
-    # most of a region may be cells that are not marked, so that its median is no background
+    # most of a region may be cells that are not annotated, so that its median is no background
     low, high = np.percentile(grey[rest], [10, 90])
     level = float(np.median(grey[cells]))
     ground = low if abs(level - low) > abs(level - high) else high

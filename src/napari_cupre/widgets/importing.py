@@ -31,8 +31,7 @@ def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
     Raises
     ------
     InputError
-        If nothing there belongs to the image, its size is another, none of its regions is a cell, or it is a
-        picture.
+        If nothing in it belongs to the image, the sizes differ, no region is a cell, or it is a picture.
     """
     from napari_cupre.io.importers import Frame, read_for_image
 

@@ -31,7 +31,8 @@ def cell_image(layer: Image, axes: str | None = None) -> CellImage:
 
     Parameters
     ----------
-    axes : letters that the user gave; None takes the layer's own axis labels, or guesses.
+    axes : str or None, optional
+        Letters that the user gave; None takes the layer's own axis labels, or guesses.
     """
     return CellImage.from_layer_data(
         layer.data,
@@ -120,7 +121,8 @@ def result_placement(layer: Image, image: CellImage, axes: str | None = None) ->
 
     Parameters
     ----------
-    axes : of the new layer; None for `layer_axes`.
+    axes : str or None, optional
+        Axes of the new layer; None for `layer_axes`.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def result_placement(layer: Image, image: CellImage, axes: str | None = None) ->
     )
     if not _are_apart(kept, whole[:-1, :-1]):
         raise InputError(
-            f'The layer "{layer.name}" is turned or sheared so that its channels lie apart: '
+            f'The layer "{layer.name}" is rotated or sheared so that its channels do not overlap: '
             "split its channels into layers, or reset its transform."
         )
     ones, zeros = np.ones(len(kept)), np.zeros(len(kept))
@@ -205,7 +207,8 @@ def regions_of(shapes: Shapes, labels: Labels, image: CellImage | None = None) -
 
     Parameters
     ----------
-    image : whose axes `labels` has; None takes them as they are.
+    image : CellImage or None, optional
+        Whose axes `labels` has; None takes them as they are.
 
     Returns
     -------
@@ -221,8 +224,8 @@ def regions_of(shapes: Shapes, labels: Labels, image: CellImage | None = None) -
     for vertices, kind in zip(shapes.data, shapes.shape_type):
         if kind in ("line", "path"):
             raise InputError(
-                f'The layer "{shapes.name}" holds a {kind}, which encloses nothing: '
-                "draw rectangles or polygons around the parts where every cell is marked."
+                f'The layer "{shapes.name}" contains a {kind}, which encloses nothing: '
+                "draw rectangles or polygons in which every cell is annotated."
             )
         corners = _ellipse(vertices) if kind == "ellipse" else np.asarray(vertices, dtype=float)
         pixels = np.array([_to_pixels(corner, shapes, labels) for corner in corners])
@@ -271,8 +274,9 @@ def current_plane(layer: Image, image: CellImage, point: Sequence[float], units:
 
     Parameters
     ----------
-    point, units : `viewer.dims.point` and the units that it is in. Sliders count in the world, where every
-        layer has steps and an origin of its own, so the layer is asked.
+    point, units : Sequence[float], Any
+        `viewer.dims.point` and the units that it is in. Sliders count in the world, where every layer has
+        steps and an origin of its own, so the layer is asked.
     """
     place = np.asarray(layer.world_to_data(in_units(point, units, layer.units)), dtype=float)
     position = dict(zip(reversed(image.axes.replace("S", "")), reversed(list(np.round(place)))))

@@ -53,15 +53,15 @@ class Mender:
         def act(action: Callable[[Image, Finding], None]) -> Callable[[], object]:
             return lambda: self._attempt(lambda: action(image, finding))
 
-        keep = ("Keep", "It is right as it is", act(self._wave))
+        keep = ("Keep", "It is correct as it is", act(self._wave))
         if finding.kind == SPLIT:
-            return [("Split", "Each blob becomes a cell with a number of its own", act(self._split)), keep]
+            return [("Split", "Make each part a cell with its own label", act(self._split)), keep]
         if finding.kind == HOLE:
-            return [("Fill", "The holes get the number of their cell", act(self._fill)), keep]
+            return [("Fill", "Fill the holes with the label of their cell", act(self._fill)), keep]
         return [
-            ("Show", "Shows them on the image, in a layer that is not taught", act(self._show)),
-            ("Add", "Marks them all as cells", act(self._add)),
-            ("No cells", "They are background, and taught as such", act(self._refuse)),
+            ("Show", "Show them on the image, in a layer that training ignores", act(self._show)),
+            ("Add", "Accept all as cells", act(self._add)),
+            ("No cells", "Treat them as background", act(self._refuse)),
         ]
 
     # --- answers --------------------------------------------------------------------------------------
@@ -141,7 +141,9 @@ class Mender:
     def _plane(self, image: Image, finding: Finding) -> np.ndarray:
         labels = from_layer(self._cells(image).data, self._session.cell_image(image))
         if labels is None:
-            raise InputError(f'The cells of "{image.name}" do not fit it: choose or make another layer.')
+            raise InputError(
+                f'The cells of "{image.name}" do not match it: choose another layer or add a new one.'
+            )
         return np.asarray(labels[finding.place])
 
     def _paint(self, image: Image, finding: Finding, pixels: np.ndarray, value: int) -> None:
@@ -185,7 +187,7 @@ def fresh_numbers(layer: Labels, count: int = 1) -> int:
     used = np.unique(data[data > 0])
     gaps = np.flatnonzero(np.diff(np.concatenate([[0], used])) > count)
     if not len(gaps):
-        raise InputError(f'"{layer.name}" has no number left for a new cell: make another layer.')
+        raise InputError(f'"{layer.name}" has no label left for a new cell: add a new layer.')
     return int(np.concatenate([[0], used])[gaps[0]]) + 1
 
 
@@ -199,7 +201,7 @@ def check_paintable(layer: Labels) -> None:
     """
     if layer.multiscale:
         raise InputError(
-            f'"{layer.name}" is a pyramid, which napari cannot paint in: set Cells in to nothing, then press '
+            f'"{layer.name}" is a pyramid, and napari cannot paint in it: clear "Cells in", then press '
             '"New annotation layers".'
         )
     flags = getattr(layer.data, "flags", None)

@@ -38,7 +38,7 @@ class ModelChooser(QWidget):
         browse.setFixedWidth(BUTTON_WIDTH)
         browse.clicked.connect(self._browse)
         self.delete_button = QPushButton("×")
-        self.delete_button.setToolTip("Delete the chosen model of yours, and what its training keeps")
+        self.delete_button.setToolTip("Delete your model and its training data")
         self.delete_button.setAccessibleName("Delete the chosen model")
         self.delete_button.setFixedWidth(BUTTON_WIDTH)
         self.delete_button.clicked.connect(self._ask_to_delete)
@@ -72,7 +72,7 @@ class ModelChooser(QWidget):
             self.combo.setCurrentIndex(position)
 
     def refresh(self) -> None:
-        """Read the list of models anew, keeping the choice."""
+        """Read the list of models again, keeping the choice."""
         chosen = self.value
         self.combo.blockSignals(True)
         self.combo.clear()
@@ -97,17 +97,17 @@ class ModelChooser(QWidget):
         path = user_path(name)
         model, run = (size_of(each) / 1e6 for each in (path, run_path(path)))
         trained = f", and {run:.0f} MB that Resume needs" if run >= 1 else ""
-        keep = ("Keep", "Nothing is deleted", self.question.clear)
+        keep = ("Keep", "Delete nothing", self.question.clear)
         self.question.ask(
-            f"Delete “{name}” ({model:.0f} MB{trained})? It cannot be brought back.",
-            [("Delete", "Deletes the model and its training", lambda: self._delete(name)), keep],
+            f"Delete “{name}” ({model:.0f} MB{trained})? This cannot be undone.",
+            [("Delete", "Delete the model and its training data", lambda: self._delete(name)), keep],
         )
 
     def _delete(self, name: str) -> None:
         try:
             remove_model(name)
         except CupreError as error:
-            self.question.ask(str(error), [("OK", "Take this message away", self.question.clear)])
+            self.question.ask(str(error), [("OK", "Dismiss this message", self.question.clear)])
             return
         self.refresh()
         self.removed.emit()

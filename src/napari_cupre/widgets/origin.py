@@ -21,8 +21,10 @@ class Origin:
 
     Attributes
     ----------
-    axes : one letter per dimension of the layer's data; None where the file does not say.
-    others : images of the file that the layer does not show.
+    axes : str or None
+        One letter per dimension of the layer's data; None where the file does not say.
+    others : tuple[Scene, ...]
+        Images of the file that the layer does not show.
     """
 
     axes: str | None = None

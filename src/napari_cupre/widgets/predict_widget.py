@@ -43,8 +43,8 @@ class PredictWidget(SessionWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Predict"
@@ -73,11 +73,11 @@ class PredictWidget(SessionWidget):
         self._show_status()
 
     def _make_choices(self) -> None:
-        self.model = ModelChooser("The model that finds the cells; your trained ones are listed too", False)
+        self.model = ModelChooser("Model that finds the cells; models you trained are listed as well", False)
         self.model.changed.connect(self._model_chosen)
         self.one_image = QRadioButton("this image")
         self.all_images = QRadioButton("all open images")
-        self.one_image.setToolTip("Find the cells of the image that is chosen above")
+        self.one_image.setToolTip("Find the cells of the image chosen above")
         self.all_images.setToolTip("Find the cells of all images in the window, one after the other")
         self.one_image.setChecked(True)
         group = QButtonGroup(self)
@@ -89,8 +89,7 @@ class PredictWidget(SessionWidget):
         self.diameter.setSuffix(" px")
         self.diameter.setSpecialValueText("auto")
         self.diameter.setToolTip(
-            "How wide your cells are; auto takes what the model was trained on, "
-            "unless the image clearly shows another size"
+            "Typical cell width; auto uses the model's, unless the image clearly shows another size"
         )
         self.score = QSpinBox()
         self.score.setRange(0, 95)
@@ -98,19 +97,19 @@ class PredictWidget(SessionWidget):
         self.score.setSuffix(" %")
         self.score.setSpecialValueText("auto")
         self.score.setToolTip(
-            "Keeps cells that the model is at least so sure of: lower finds more, and more that is no cell; "
-            "auto is 50 %, or goes by the image if the model was not trained on such cells"
+            "Minimum certainty; lower finds more cells and more false positives; "
+            "auto is 50 % or depends on the image"
         )
         self.score.setValue(self.preferences.certainty)
 
     def _make_links(self) -> None:
         self.link_z = QCheckBox("Join planes to 3-D cells")
-        self.link_z.setToolTip("Cells that lie on each other in neighbouring planes get one number")
+        self.link_z.setToolTip("Overlapping cells in neighbouring planes get the same label")
         self.link_t = QCheckBox("Follow cells through time")
-        self.link_t.setToolTip("A cell keeps its number from frame to frame")
+        self.link_t.setToolTip("A cell keeps its label through time")
 
     def _make_controls(self) -> None:
-        self.button = primary_button("Find cells", "Adds a Labels layer with one number per cell")
+        self.button = primary_button("Find cells", "Add a Labels layer with one label per cell")
         self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
         self.bar = QProgressBar()
         self.bar.setRange(0, BAR_STEPS)
@@ -182,7 +181,7 @@ class PredictWidget(SessionWidget):
         kept = [result.kept for result in self._results if result.kept is not None]
         return [
             f'Your work stays in "{layer.name}"{"" if layer.visible else " (hidden)"}; '
-            "the new cells have a layer of their own."
+            "the new cells get their own layer."
             for layer in kept
         ]
 
@@ -191,7 +190,7 @@ class PredictWidget(SessionWidget):
         if self.all_images.isChecked() and session.images():
             return session.images()
         if session.image is None:
-            raise InputError("There is no image to segment: open one first.")
+            raise InputError("There is no image to find cells in: open one first.")
         return [session.image]
 
     # --- what is shown --------------------------------------------------------------------------------
@@ -238,7 +237,7 @@ class PredictWidget(SessionWidget):
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:
-            self.result.show_notice("Cancelled; what was found until then is kept.")
+            self.result.show_notice("Cancelled. The cells found so far are kept.")
 
 
 def _button_text(state: RunState, is_active: bool) -> str:

@@ -38,13 +38,20 @@ class PredictionPlan:
 
     Attributes
     ----------
-    model : name or path.
-    images : one after the other; `ImageStarted` names them by their position here.
-    files : of each image the file that napari has it from, None if there is none.
-    diameter : of a cell in px; None leaves it to the model.
-    score : cells that the model is less sure of are left out, 0..1; None leaves it to the model.
-    link_z, link_t : join planes to 3-D cells; keep labels through time.
-    device : "auto", "cpu", "cuda" or "mps".
+    model : str
+        Name or path.
+    images : tuple[CellImage, ...]
+        One after the other; `ImageStarted` names them by their position here.
+    files : tuple[Path | None, ...]
+        For each image the file that napari read it from, None if there is none.
+    diameter : float or None
+        Diameter of a cell in px; None leaves it to the model.
+    score : float or None
+        Cells that the model is less sure of are left out, 0..1; None leaves it to the model.
+    link_z, link_t : bool
+        Join planes to 3-D cells; keep labels through time.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
     """
 
     model: str
@@ -94,7 +101,8 @@ class PredictionJob(Job):
 
         Parameters
         ----------
-        sinks : one per image of the plan, called in the GUI thread.
+        sinks : Sequence[Sink]
+            One per image of the plan, called in the GUI thread.
 
         Raises
         ------
@@ -180,7 +188,7 @@ def write_array(data: Any, path: Path) -> Iterator[None]:
         except Exception as error:
             # what is behind a lazy array raises anything on a damaged file
             raise InputError(
-                f"a part of it cannot be read ({_words(error)}): the file seems damaged, copy it anew."
+                f"a part of it cannot be read ({_words(error)}): the file seems damaged; copy it again."
             ) from error
         out[start : start + slab] = part
         yield None
@@ -201,7 +209,7 @@ def _named(verdict: Finished, name: str) -> Finished:
     """The verdict on one image, to be read without the others."""
     sentence = f"{name}: {verdict.verdict}"
     if "path" in verdict.result:
-        sentence += f" They lie in {Path(verdict.result['path']).parent}; Save results copies them."
+        sentence += f" They are in {Path(verdict.result['path']).parent}; Save results copies them."
     return Finished(sentence, verdict.result)
 
 

@@ -18,15 +18,15 @@ Place = tuple[int, ...]
 def carry_over(
     viewer: Viewer, annotation: Annotation, old: CellImage, new: CellImage, on_show: PlaneIndex
 ) -> None:
-    """Rebuild the layers that do not fit the new axes, with what is marked in them.
+    """Rebuild the layers that do not fit the new axes, with the annotation in them.
 
     Layers that fit stay as they are. Where a plane cannot be carried over, because another one took
     its place, the old layer stays in the viewer under another name.
 
     Parameters
     ----------
-    viewer : napari.Viewer
-        Holds the layers.
+    viewer : Viewer
+        napari.Viewer Holds the layers.
     annotation : Annotation
         Of the image; its layers are exchanged.
     old, new : CellImage

@@ -32,9 +32,12 @@ class ResultLayer:
 
     Parameters
     ----------
-    layer : the image that was segmented; its place in the world goes to the result.
-    image : how it was read.
-    model : name of the model, to be kept with the result.
+    layer : Image
+        The image that was segmented; its place in the world goes to the result.
+    image : CellImage
+        How it was read.
+    model : str
+        Name of the model, to be kept with the result.
     """
 
     def __init__(self, session: Session, layer: Image, image: CellImage, model: str) -> None:
@@ -198,7 +201,7 @@ def _finest(data: Any) -> Any:
 
 
 def stored_levels(path: Path) -> list[Any]:
-    """The levels of an OME-Zarr label image, finest first; each look at them reads the disk anew."""
+    """The levels of an OME-Zarr label image, finest first; each look at them reads the disk again."""
     import zarr
 
     group = zarr.open_group(path, mode="r")
@@ -207,7 +210,7 @@ def stored_levels(path: Path) -> list[Any]:
 
 
 def slide_features(table: Path) -> dict[str, np.ndarray]:
-    """Score and class of each label of a slide; nothing where there is no table yet, or labels count anew on
+    """Score and class of each label of a slide; nothing where there is no table yet, or labels count again on
     each plane.
     """
     if not table.is_file():

@@ -22,15 +22,17 @@ class SaveRow(QWidget):
 
     Parameters
     ----------
-    owner : the widget on whose message line errors appear.
-    chosen : the images whose results are meant.
+    owner : SessionWidget
+        The widget on whose message line errors appear.
+    chosen : Callable[[], list[Image]]
+        The images whose results are meant.
     """
 
     def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Image]]) -> None:
         super().__init__()
         self._owner, self._session, self._chosen = owner, owner.session, chosen
         self.button = QPushButton("Save results …")
-        self.button.setToolTip("Writes the cells into a folder, in the ticked formats")
+        self.button.setToolTip("Write the cells to a folder, in the ticked formats")
         self.button.clicked.connect(lambda: owner.attempt(self._ask_and_save))
         menu = QMenu(self)
         self.formats = {}

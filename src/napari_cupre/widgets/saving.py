@@ -41,10 +41,13 @@ class Savable:
 
     Attributes
     ----------
-    image : the image that was segmented.
-    labels : int32 over `image.result_axes`, as the layer holds them now.
-    planes : what the prediction kept of each plane; empty once the user has edited the labels, since boxes,
-        scores and masks would then tell of other cells.
+    image : CellImage
+        The image that was segmented.
+    labels : numpy.ndarray
+        int32 over `image.result_axes`, as the layer holds them now.
+    planes : tuple[dict[str, Any], ...]
+        What the prediction kept of each plane; empty once the user has edited the labels, since boxes, scores
+        and masks would then tell of other cells.
     """
 
     image: CellImage
@@ -125,8 +128,10 @@ def save_results(
 
     Parameters
     ----------
-    formats : names out of `FORMAT_CHOICES`; slides are copied as the OME-Zarr and the table that they are.
-    images : files of the open images; labels beside theirs get its name with "_labels" behind.
+    formats : Sequence[str]
+        Names out of `FORMAT_CHOICES`; slides are copied as the OME-Zarr and the table that they are.
+    images : Sequence[Path], optional
+        Files of the open images; labels beside theirs get its name with "_labels" behind.
     """
     from napari_cupre.io.writers import write
 
@@ -167,9 +172,12 @@ def free_stem(folder: Path, name: str, endings: Sequence[str], images: Sequence[
 
     Parameters
     ----------
-    name : of the image layer.
-    endings : what the files have behind their stem.
-    images : files of the open images.
+    name : str
+        Name of the image layer.
+    endings : Sequence[str]
+        What the files have behind their stem.
+    images : Sequence[Path], optional
+        Files of the open images.
     """
     stem = safe_stem(name)
     beside = {image_stem(path).casefold() for path in images if _same_folder(path.parent, folder)}

@@ -46,12 +46,12 @@ class SceneNote(QuestionLine):
         count = "1 more image" if len(others) == 1 else f"{len(others)} more images"
         names = [scene.name for scene in others]
         answers = [
-            (f"Open {name}", "Adds it as a layer", lambda name=name: self._open(path, [name]))
+            (f"Open {name}", "Open it as a layer", lambda name=name: self._open(path, [name]))
             for name in names[:MOST_BUTTONS]
         ]
         if len(names) > 1:
-            answers.append(("Open all", "Adds each as a layer", lambda: self._open(path, names)))
-        self.ask(f'"{path.name}" holds {count}: {list_names(others)}.', answers, key=(id(image), path))
+            answers.append(("Open all", "Open each as a layer", lambda: self._open(path, names)))
+        self.ask(f'"{path.name}" contains {count}: {list_names(others)}.', answers, key=(id(image), path))
 
     def _open(self, path: Path, names: list[str]) -> None:
         worker = create_worker(_read_all, path, names, _start_thread=False)

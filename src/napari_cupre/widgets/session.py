@@ -75,8 +75,10 @@ class Session:
 
         Parameters
         ----------
-        viewer : the viewer, or the proxy of it that napari hands to plugins.
-        engine : what is to train and predict, at the first call; a process of its own by default.
+        viewer : Viewer
+            The viewer, or the proxy of it that napari hands to plugins.
+        engine : EngineProcess or None, optional
+            What is to train and predict, at the first call; a process of its own by default.
         """
         # Layers that came through a proxy are proxies too, and are neither equal to the layers nor usable
         # as the viewer's selection; all that is used of the viewer is public all the same.

@@ -24,14 +24,20 @@ class Snapshot:
 
     Attributes
     ----------
-    image : read plane by plane, where it lies.
-    labels : whole numbers, `image.result_shape`; 0 = not annotated. Cells of a layer that a model filled are
-        among the guesses instead.
-    background : of the same shape, not 0 where background was painted; None if nowhere.
-    regions : polygons float (n, d) over `image.result_axes` in px, inside which every cell is annotated;
-        (n, 2) where a region counts for every annotated plane.
-    guesses : what models found in the image, edited or not.
-    is_estimated : look for unmarked cells in regions by their brightness, where there is no guess.
+    image : CellImage
+        Read plane by plane, where it lies.
+    labels : numpy.ndarray
+        Whole numbers, `image.result_shape`; 0 = not annotated. Cells of a layer that a model filled are among
+        the guesses instead.
+    background : numpy.ndarray or None
+        The same shape, not 0 where background was painted; None if nowhere.
+    regions : tuple[numpy.ndarray, ...]
+        Polygons float (n, d) over `image.result_axes` in px, inside which every cell is annotated; (n, 2)
+        where a region counts for every annotated plane.
+    guesses : tuple[Guesses, ...]
+        What models found in the image, edited or not.
+    is_estimated : bool
+        Look for cells that are not annotated in regions by their brightness, where there is no guess.
     """
 
     image: CellImage
@@ -108,7 +114,7 @@ class Snapshot:
         return merged
 
     def estimate(self, index: PlaneIndex, marked: np.ndarray, inside: np.ndarray) -> Guesses:
-        """Unmarked cells inside the regions of a plane that no model has seen."""
+        """Cells that are not annotated inside the regions of a plane that no model has seen."""
         from napari_cupre.widgets.guesses import cell_prints
 
         place = tuple(index.values())

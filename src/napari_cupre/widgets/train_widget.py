@@ -47,8 +47,8 @@ class TrainWidget(SessionWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Train"
@@ -83,28 +83,26 @@ class TrainWidget(SessionWidget):
             self._show_curve()
 
     def _make_choices(self) -> None:
-        self.start_from = ModelChooser("The model that training starts from; it is never changed", True)
+        self.start_from = ModelChooser("Model to start from; it is never changed", True)
         self.start_from.value = BUNDLED
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 24 * 60)
         self.minutes.setValue(self.preferences.minutes)
         self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
-        self.minutes.setToolTip("How long to train; two minutes are plenty for a first look")
+        self.minutes.setToolTip("Training time; two minutes are enough for a first look")
         self.device = QComboBox()
         self.device.addItems(DEVICES)
         self.device.setCurrentText(self.preferences.device)
-        self.device.setToolTip("auto takes the graphics card if there is one")
+        self.device.setToolTip("auto uses the graphics card if there is one")
         self.images = QListWidget()
         self.images.setAccessibleName("Images to learn from")
         self.images.setToolTip("Annotated images to learn from; untick those to leave out")
         self.name = QLineEdit()
-        self.name.setToolTip(
-            "The new model appears under this name in Predict; no other model is overwritten"
-        )
+        self.name.setToolTip("Name of the new model in Predict; no other model is overwritten")
 
     def _make_controls(self) -> None:
-        self.button = primary_button("Train", "Learn from the ticked images")
+        self.button = primary_button("Train", "Train on the ticked images")
         self.button.clicked.connect(self._button_pressed)
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
@@ -114,7 +112,7 @@ class TrainWidget(SessionWidget):
         self.bar.setTextVisible(True)
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
-            "Shows every few seconds what the model finds in the part you look at; slows training a little"
+            "Show every few seconds what the model finds in the current view; slows training a little"
         )
         self.live.toggled.connect(self._switch_preview)
 
@@ -153,9 +151,7 @@ class TrainWidget(SessionWidget):
         """
         layers = self._ticked()
         if not layers:
-            raise InputError(
-                "There is no annotated image to learn from: mark a few cells with Annotate first."
-            )
+            raise InputError("There is no annotated image to learn from: annotate a few cells first.")
         snapshots = self._snapshots()
         name = free_name(self.name.text() or layers[0].name)
         self.name.setText(name)
@@ -258,9 +254,7 @@ class TrainWidget(SessionWidget):
     def _show_resumable(self) -> None:
         out = None if self.job.status.is_active else resumable(self.job.plan)
         self.resume_button.setEnabled(out is not None)
-        self.resume_button.setToolTip(
-            f"Go on training “{out.stem}”" if out else "Goes on with a training that was stopped"
-        )
+        self.resume_button.setToolTip(f"Continue “{out.stem}”" if out else "Continue a stopped training")
 
     def _show_event(self, event: Event) -> None:
         if isinstance(event, StepDone | Validated):

@@ -29,12 +29,17 @@ class TrainingPlan:
 
     Attributes
     ----------
-    start : name or path of the model to start from.
-    out : the model file to write.
-    snapshots : annotated images. A run that is resumed has a training set of its own; these are compared with
-        it, so that what was marked since does not pass in silence.
-    minutes : budget.
-    device : "auto", "cpu", "cuda" or "mps".
+    start : str
+        Name or path of the model to start from.
+    out : Path
+        The model file to write.
+    snapshots : tuple[Snapshot, ...]
+        Annotated images. A run that is resumed has a training set of its own; these are compared with it, so
+        that what was marked since does not pass in silence.
+    minutes : float
+        Budget.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
     """
 
     start: str
@@ -162,7 +167,7 @@ class TrainingJob(Job):
         except Exception as error:  # decoders raise anything on a damaged file
             with self._lock:
                 self._asked = None
-            return Notice(f"{view.image.name} cannot be previewed, and the training goes on ({error}).")
+            return Notice(f"{view.image.name} cannot be previewed; the training continues ({error}).")
         self._engine.send(PreviewRequest(plane, view.box, view.image.is_rgb))
         return None
 
