@@ -91,7 +91,7 @@ def save_as(project: Project, folder: str | Path) -> Project:
 
     Raises
     ------
-    InputError : something is there already.
+    InputError : something already exists.
     EnvironmentFault : full or read-only disk; the old project stays open.
     """
     moved = project.copied_to(folder)
