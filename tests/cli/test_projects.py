@@ -76,5 +76,5 @@ def test_what_a_project_says_itself_is_not_said_twice(project: Path, tmp_path: P
     from napari_cupre.cli.finetune import _collect
 
     args = Namespace(labels=str(project), images=".", partial=True, regions=None, axes=None, series=None)
-    with pytest.raises(InputError, match="says itself"):
+    with pytest.raises(InputError, match="already stores"):
         _collect(args)

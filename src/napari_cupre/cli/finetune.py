@@ -10,6 +10,7 @@ from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
+    Parser,
     add_command,
     add_reading_options,
     positive_count,
@@ -76,6 +77,13 @@ def add_commands(subparsers: Any) -> None:
         metavar="N",
         help="training steps; with --minutes, whichever ends first",
     )
+    parser.add_argument("--resume", action="store_true", help="continue the stopped training of --out")
+    _add_data_options(parser)
+    _add_settings_options(parser)
+
+
+def _add_data_options(parser: Parser) -> None:
+    """How the annotations are read."""
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
         "--regions", type=Path, metavar="FILE.json", help="regions in which every cell is annotated"
@@ -94,6 +102,10 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--keep-empty", action="store_true", help="treat images without annotation in a COCO JSON as empty"
     )
+
+
+def _add_settings_options(parser: Parser) -> None:
+    """Settings by file and by name."""
     parser.add_argument(
         "--config",
         metavar="FILE.yaml",
@@ -107,7 +119,6 @@ def add_commands(subparsers: Any) -> None:
         dest="assignments",
         help="any other setting, e.g. --set batch=8; repeatable",
     )
-    parser.add_argument("--resume", action="store_true", help="continue the stopped training of --out")
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -115,7 +115,7 @@ def compare(
     names : tuple of str, optional
         What to call the models.
     seed : int, optional
-        Of the resampling.
+        Seed of the resampling.
 
     Raises
     ------

@@ -31,7 +31,7 @@ class ImageFeatures:
     Attributes
     ----------
     paths : list of Path
-        Of the images that could be read.
+        Paths of the images that could be read.
     vectors : numpy.ndarray
         float32 (N, 256), unit length, the mean look of the set taken out.
     thumbnails : list of numpy.ndarray
@@ -68,7 +68,7 @@ def extract_features(
     model : Model
         Its backbone computes the features.
     seed : int, optional
-        Of the projection.
+        Seed of the projection.
 
     Raises
     ------

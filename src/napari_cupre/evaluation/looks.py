@@ -32,7 +32,7 @@ class Diversity:
     Attributes
     ----------
     features : ImageFeatures
-        Of the set.
+        Features of the set.
     clusters : numpy.ndarray
         int64 (N,), cluster of each image, the largest is 0.
     duplicates : numpy.ndarray
@@ -150,9 +150,9 @@ def measure_diversity(features: ImageFeatures, *, seed: int = 0, clusters: int |
     features : ImageFeatures
         See `extract_features`.
     seed : int, optional
-        Of the clustering.
+        Seed of the clustering.
     clusters : int, optional
-        How many; None = from the number of images.
+        Number of clusters; None = set by the number of images.
 
     Raises
     ------

@@ -170,9 +170,9 @@ def suggest(
     detect : Detect
         The same model's cells of a plane.
     count : int, optional
-        How many to suggest; fewer if there are fewer.
+        Number of suggestions; fewer if there are fewer candidates.
     seed : int, optional
-        Of the projection of the features.
+        Seed of the projection of the features.
 
     Raises
     ------

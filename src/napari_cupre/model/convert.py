@@ -32,7 +32,7 @@ def lighter(model: Model, seed: int = 0) -> Model:
     model : Model
         Moved to the processor.
     seed : int, optional
-        Of the synthetic fields.
+        Seed of the synthetic fields.
 
     Raises
     ------

@@ -40,7 +40,8 @@ class Amt2:
         The BatchNorm statistics of both domains.
     average : AveragedWeights
         Running average of weights and statistics, which is what is saved as the model.
-    contrastive, supervised : ContrastiveTask or None or SupervisedTask or None
+    contrastive : ContrastiveTask or None
+    supervised : SupervisedTask or None
         The tasks; None for the one that a baseline leaves out.
     """
 

@@ -32,7 +32,7 @@ def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -
     model : Model
         Its backbone compares the images.
     seed : int
-        Of the features and the clustering.
+        Seed of the features and the clustering.
 
     Yields
     ------

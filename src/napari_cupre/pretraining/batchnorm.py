@@ -36,7 +36,7 @@ class DomainStatistics:
     Parameters
     ----------
     network : torch.nn.Module
-        Whose BatchNorm layers are governed; it stands in the domain "cells".
+        The network with the BatchNorm layers; its domain is "cells" at first.
     mode : {"dual", "shared", "frozen"}
         Frozen, shared or dual.
     both : torch.nn.Module, optional

@@ -73,52 +73,62 @@ class PretrainSettings:
     synthetic : float
         Weight of the synthetic source among them; 0 leaves it out.
     looks : dict of str to float or None
-        Weight of each look of the synthetic fields; None = the looks' own.
+        Weight of each look of the synthetic fields; None = the looks' own weights.
     look_modules : tuple of str
-        Python modules that register further looks (see `data.synthetic.register_look`).
+        Python modules that register more looks (see `napari_cupre.synthetic.register_look`).
     unlabelled : tuple of str
         Folders or images.
     exclude : tuple of str
         Stems of unlabelled images to leave out (a held-out test set), or text files that list them.
-    preset, init : str
-        The network, and where its weights start: scratch, imagenet, coco or a checkpoint.
+    preset : str
+        The network.
+    init : str
+        Where its weights start: scratch, imagenet, coco or a checkpoint.
     objective : {"amt2", "moco", "supervised"}
-        amt2, or one of its two halves alone.
+        AMT2, or only one of its two halves.
     contrast : {"mocov2", "densecl"}
-        The contrastive objective, mocov2 or densecl.
+        The contrastive objective.
     norm : {"dual", "shared", "frozen"}
         How BatchNorm treats the two domains, see `napari_cupre.pretraining.batchnorm`.
     norm_kept : {"cells", "source"}
-        Which set of statistics the finished model gets if `norm` is dual: cells or source. The baselines have
-        but one.
+        Which set of statistics the finished model gets if `norm` is dual. The baselines have only one set.
     seed : int
-        Of weights, data and sampling.
-    iterations, minutes : int or None or float or None
-        The budget; minutes count if both are given, whichever ends first.
+        Seed of weights, data and sampling.
+    iterations : int or None
+        Budget in iterations; if both budgets are given, the run ends with the first.
+    minutes : float or None
+        Budget in minutes of computing.
     contrastive_steps, supervised_steps : int
         Updates of each task in one iteration (the step ratio).
     contrastive_weight : float
         Factor on the contrastive learning rate; a factor on the loss would cancel in Adam.
     supervised_weight : float
         The same for the backbone in the supervised step.
-    batch, crop : int
-        Fields per supervised step and their side in px.
+    batch : int
+        Fields per supervised step.
+    crop : int
+        Side of a field, px.
     source_groups : int
         Parts of the supervised batch with BatchNorm statistics and a loss of their own.
-    contrastive_batch, view : int
-        Samples per contrastive step and side of a view in px.
+    contrastive_batch : int
+        Samples per contrastive step.
+    view : int
+        Side of a view, px.
     context : int
-        Side in px of the piece of an image that two views are cut from.
+        Side of the crop that two views are cut from, px.
     bn_splits : int
         Parts of the contrastive batch with BatchNorm statistics of their own.
     queue : int or None
-        Length of the queue of negatives; None = sized from the number of distinct crops and the momentum.
-    momentum, temperature, dim : float or int
-        Of momentum contrast.
+        Length of the queue of negatives; None = set by the number of distinct crops and the momentum.
+    momentum : float
+        Of the key encoder.
+    temperature : float
+        Of the contrastive loss.
+    dim : int
+        Size of an embedding.
     lr, backbone_lr, contrastive_lr : float
-        AdamW learning rates of neck and heads, of the backbone in the.
-    supervised
-        step, and of the contrastive step.
+        AdamW learning rates of neck and heads, of the backbone in the supervised step, and of the contrastive
+        step.
     warmup, contrastive_warmup : int
         Iterations of linear warm-up of each task.
     weight_decay : float
@@ -126,22 +136,29 @@ class PretrainSettings:
     clip : float
         Largest gradient norm of either step.
     average : float
-        Decay of the running average of the weights, which is what is saved as the model.
+        Decay of the running average of the weights, which becomes the model.
     balance : bool
         Draw unlabelled images evenly over clusters of looks instead of evenly over files.
     cosine_every : int
         Iterations between measurements of the cosine of the two tasks' gradients; 0 = never.
-    validate_every, validation_fields : int
-        Iterations between, and fields of, held-out AP on the source; 0 =.
-    never.
+    validate_every : int
+        Iterations between measurements of held-out AP on the source; 0 = never.
+    validation_fields : int
+        Fields for each of these measurements.
     checkpoint_minutes : float
         Minutes between checkpoints.
     log_every : int
-        Iterations averaged into a row of metrics.csv.
+        Iterations averaged into one row of metrics.csv.
     workers : int or None
-        Loader processes for each of the two data streams; None = from the number of processors.
-    device, precision, devices, nodes : str or {"auto", "32-true", "bf16-mixed"} or int
-        See Lightning Fabric.
+        Loader processes for each of the two data streams; None = set by the number of processors.
+    device : str
+        Where to compute: auto, cpu, cuda or mps.
+    precision : {"auto", "32-true", "bf16-mixed"}
+        See Lightning Fabric; auto = bf16 if the device supports it.
+    devices : int
+        Processes or GPUs on each node.
+    nodes : int
+        Number of nodes.
     """
 
     source: Annotated[tuple[SourceSpec, ...], BeforeValidator(lambda value: value or ())] = ()

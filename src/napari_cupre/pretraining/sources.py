@@ -83,7 +83,7 @@ class SyntheticSource:
     side : int
         Of a field, px.
     seed : int
-        Of the fields.
+        Seed of the fields.
     diameter : float
         The network's cell diameter; fields have from half to twice of it.
     looks : mapping of str to float, optional
@@ -251,7 +251,7 @@ class MixedFields(Dataset):
     classes : tuple of str
         The network's classes, in order.
     seed : int
-        Of the stream.
+        Seed of the stream.
     """
 
     def __init__(

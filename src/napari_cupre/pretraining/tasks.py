@@ -53,11 +53,11 @@ class ContrastiveTask:
     Parameters
     ----------
     network : CellRCNN
-        Whose backbone is the query encoder.
+        Its backbone is the query encoder.
     objective : ContrastiveObjective
         On the network's device.
     statistics : DomainStatistics
-        Of the network's BatchNorm layers.
+        Those of the network's BatchNorm layers.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class SupervisedTask:
     Parameters
     ----------
     statistics : DomainStatistics
-        Of the network's BatchNorm layers.
+        Those of the network's BatchNorm layers.
     """
 
     def __init__(

@@ -144,7 +144,8 @@ def _sorted_out(
     size = int(values.max(initial=0)) + 1
     covered = np.bincount(plane[marked > 0], minlength=size)
     within = np.zeros(size, int) if inside is None else np.bincount(plane[inside], minlength=size)
-    taken, asked = set(), set()
+    taken: set[int] = set()
+    asked: set[int] = set()
     for label, area in zip(map(int, values), areas):
         if covered[label] >= MARKED * area:
             continue
