@@ -17,14 +17,14 @@ FLAT = 0.02
 """A block is flat if its grey values differ by no more than this share of the plane's range."""
 
 LEAST_REST = 0.005
-"""Less than this share of a plane is no image beside its padding."""
+"""An image fills at least this share of a plane that has padding."""
 
 ABOVE, BELOW = 0.25, 0.5
 """Padding is this much brighter, or darker, than the rest of the plane, in spans of the rest. Glass behind
 tissue and the dark background of fluorescence are not."""
 
 MOSTLY, INSIDE = 0.5, 0.1
-"""Flat grey is padding, too, where it fills this share of the plane and lies within the range of the rest, so
+"""Flat grey is also padding where it fills this share of the plane and lies within the range of the rest, so
 far from its ends: cells have a background at one of them."""
 
 MOST_DEBRIS = 0.03

@@ -313,7 +313,7 @@ class FinetuneRun:
         yield StepDone(self.step, min(used, 1.0), max(remaining, 0.0), losses, rates)
 
     def _learn(self, fraction: float) -> dict[str, float]:
-        """One optimiser step on freshly drawn crops; its randomness depends on seed and step alone."""
+        """One optimiser step on freshly drawn crops; its randomness depends only on seed and step."""
         rng = np.random.default_rng([self.settings.seed, self.step])
         crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
         targets = [crop.target().to(self.device) for crop in crops]

@@ -99,8 +99,10 @@ def is_as_good(verdict: Verdict, history: list[dict[str, Any]], scratch: bool) -
 
     Parameters
     ----------
-    history : the figures of the earlier verdicts, see `in_words`.
-    scratch : the start were random weights.
+    history : list[dict[str, Any]]
+        The figures of the earlier verdicts, see `in_words`.
+    scratch : bool
+        The start were random weights.
     """
     scores = [(entry["ap50"] + entry["ap"]) / 2 for entry in history]
     least = max(scores) - verdict.uncertainty

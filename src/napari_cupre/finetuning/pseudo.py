@@ -74,7 +74,7 @@ class PseudoBackground:
         self._seen: dict[tuple[int, int, int], Window] = {}
 
     def look(self, network: CellRCNN, dtype: torch.dtype | None, most: int) -> list[Sample] | None:
-        """Look at some windows with the network as it is: those that were not looked at for longest.
+        """Run the network on the windows that were checked longest ago.
 
         Parameters
         ----------

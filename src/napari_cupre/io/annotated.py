@@ -306,7 +306,7 @@ def fitted(image: CellImage, shape: tuple[int, ...]) -> CellImage:
 
 
 def _axes_in_front(count: int) -> list[str]:
-    """What the dimensions in front of rows and columns may be, each as often as it is likely."""
+    """Likely axes of the dimensions in front of rows and columns."""
     plain = {0: [""], 1: ["Z"], 2: ["TZ"]}.get(count, [])
     below = {1: [""], 2: ["Z"], 3: ["TZ"]}.get(count, [])
     return plain + [f"{rest[:at]}C{rest[at:]}" for rest in below for at in range(len(rest) + 1)]

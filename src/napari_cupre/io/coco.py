@@ -63,13 +63,15 @@ class CocoSource:
     json_path : str or os.PathLike[str]
         Polygons, compressed and uncompressed run lengths, crowd regions, several categories.
     images_dir : str or os.PathLike[str]
-        Folder of the images; files that are not where `file_name` says are looked for by name in its
+        Folder of the images; files that are not where `file_name` says are searched for by name in its
         subfolders.
 
     Attributes
     ----------
-    categories : names of the classes; class 1 is the first.
-    notices : what was left out and why, one sentence each.
+    categories : tuple[str, ...]
+        Names of the classes; class 1 is the first.
+    notices : list[str]
+        What was left out and why, one sentence each.
 
     Raises
     ------

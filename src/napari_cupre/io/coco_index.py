@@ -114,12 +114,14 @@ class CocoIndex:
 
     Attributes
     ----------
-    images : the images that have a usable annotation (all of them with `keep_empty`), in the order of the
-        file.
+    images : list[CocoImage]
+        The images that have a usable annotation (all of them with `keep_empty`), in the order of the file.
     categories : tuple[str, ...]
         Names, by rising id; class 1 is the first.
-    notices : what was left out and why, one sentence each.
-    unmarked : how many images were left out since nothing is annotated on them.
+    notices : list[str]
+        What was left out and why, one sentence each.
+    unmarked : int
+        How many images were left out since nothing is annotated on them.
 
     Raises
     ------

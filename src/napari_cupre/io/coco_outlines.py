@@ -12,7 +12,7 @@ from napari_cupre.data.rle import RLE, encode_labels, paint
 
 
 class Problem(NamedTuple):
-    """What an entry lacks, as it is said of one and of several."""
+    """What an entry lacks, for one entry and for several."""
 
     one: str
     many: str
@@ -28,7 +28,7 @@ NO_FIT = Problem(
 
 
 def problem_of(annotation: dict[str, Any], height: int, width: int) -> tuple[Problem | None, bool]:
-    """Why an annotation cannot be used (None if it can), and whether it marks unknown area alone.
+    """Why an annotation cannot be used (None if it can), and whether it only marks unknown area.
 
     Crowds and boxes without a mask mark unknown area.
     """

@@ -111,7 +111,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a path looks like an image that can be read, by its name alone (or as a Zarr folder)."""
+    """Whether a path looks like an image that can be read, by its name (or as a Zarr folder)."""
     if is_junk(path):
         return False
     if path.is_dir():

@@ -45,7 +45,7 @@ class OmeImage:
         return not self.files or any(_is_same(name, each, path, uuid) for name, each in self.files)
 
     def others(self, path: Path, uuid: str | None) -> list[str]:
-        """Names of the files that it needs besides this one."""
+        """Names of the other files that it needs."""
         return [name for name, each in self.files if not _is_same(name, each, path, uuid)]
 
 

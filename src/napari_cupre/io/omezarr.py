@@ -197,7 +197,7 @@ def _read_one(image: _Image, folder: Path, path: Path, axes: str | None) -> Cell
     multiscale = attributes["multiscales"][image.number]
     dataset = multiscale["datasets"][0]
     array = image.node[dataset["path"]]
-    # Up to 0.3 axes were names alone, from 0.4 on they are named, typed and have units.
+    # Up to 0.3 axes were names only; from 0.4 on they are named, typed and have units.
     entries = multiscale.get("axes") or []
     named = [entry if isinstance(entry, Mapping) else {"name": entry} for entry in entries]
     letters = axes_from_labels([entry["name"] for entry in named]) if len(named) == array.ndim else None

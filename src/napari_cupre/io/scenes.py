@@ -121,7 +121,7 @@ def list_names(scenes: Sequence[Scene], limit: int = 8) -> str:
 
 
 def what_is_left(scenes: Sequence[Scene], read: Scene, called: str) -> list[str]:
-    """Sentences on what a file holds besides the scene that is read; none if that is all of it."""
+    """Sentences on what else a file contains besides the scene that is read; empty if nothing."""
     main = [scene for scene in scenes if not scene.is_extra]
     extras = [scene for scene in scenes if scene.is_extra and scene != read]
     notices = []

@@ -240,7 +240,7 @@ def read_tiff(
         raise InputError(lacks)
     known = not set(letters) - set(AXIS_LETTERS) and len(set(letters)) == len(letters)
     if not known and axes is None:
-        # Pages without a meaning ("I", "Q") are told apart by their number alone.
+        # Pages without a meaning ("I", "Q") are told apart only by their number.
         letters = guess_axes(data.shape, rgb="S" in letters)
     scale, translate, units = scales
     image = CellImage(

@@ -28,7 +28,7 @@ from napari_cupre.io.windows import ImageCache, Plane, image_size
 
 _SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES)
 
-#: A crop whose smoothed brightness varies less than this (in units of the stretched image) holds no cell.
+#: A crop whose smoothed brightness varies less than this (in units of the stretched image) contains no cell.
 FLAT_DEVIATION = 0.04
 
 #: How many places of an image are looked at for one that is not flat, and how many files for one that opens.
@@ -209,7 +209,7 @@ class Crop:
 
 
 class UnlabelledCrops:
-    """Crop `i` of a stream without end: a function of (seed, i) and the index alone.
+    """Crop `i` of an endless stream; it depends only on (seed, i) and the index.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ class ImageCache:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width from the header alone, without decoding a pixel.
+    """Height and width from the header, without decoding a pixel.
 
     Raises whatever the reader of the format raises.
     """

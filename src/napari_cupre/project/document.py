@@ -117,13 +117,13 @@ class Document:
     Attributes
     ----------
     id : str
-        Tells projects apart, whatever they are called.
+        Tells projects apart, regardless of their names.
     classes : tuple[str, ...]
         Names of the classes of cells.
     images : list[ProjectImage]
         In the order of the queue.
     rounds : list[Round]
-        In their order; deleted ones are not listed.
+        In order; deleted ones are not listed.
     next_round : int
         Number of the next one.
     best : int or None

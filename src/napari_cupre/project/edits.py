@@ -24,7 +24,7 @@ from napari_cupre.project.cells import (
 )
 
 CRUMB = 5
-"""A separate blob of fewer pixels is a slip of the hand, no cell."""
+"""A separate part of fewer pixels is a slip of the hand, not a cell."""
 
 
 def as_change(
@@ -41,7 +41,7 @@ def as_change(
     Parameters
     ----------
     cells : Cells
-        As they are; not changed here.
+        The present cells; they are not changed.
     verb : str
         What is done.
     box : Box
@@ -116,7 +116,7 @@ def pieces(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndarray, np.nd
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest part of a mask alone."""
+    """Only the largest part of a mask."""
     parts, areas = pieces(mask)
     return mask if len(areas) < 2 else parts == 1 + int(np.argmax(areas))
 
@@ -169,7 +169,7 @@ def put(
 
 
 def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.ndarray]:
-    """A mask in a box that is large enough for others, too."""
+    """A mask in a box that is large enough for others as well."""
     larger = around([box, *boxes])
     if larger == box:
         return box, mask

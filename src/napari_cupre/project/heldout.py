@@ -46,7 +46,7 @@ class Split:
 
 
 def assign_held_out(project: Project) -> None:
-    """Settle for every annotated image what of it is held out; what was settled before stays.
+    """Decide for every annotated image what is held out; earlier decisions stay.
 
     Call it when a round starts, and save the project: an image that taught once never judges later.
     """

@@ -74,13 +74,13 @@ class Project:
 
         Raises
         ------
-        InputError : something is there already.
+        InputError : something already exists.
         EnvironmentFault : full or read-only disk.
         """
         folder = Path(folder).expanduser()
         folder = folder if folder.suffix.lower() == ENDING else folder.with_name(folder.name + ENDING)
         if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-            raise InputError(f'"{folder}" is there already: open it, or choose another name.')
+            raise InputError(f'"{folder}" already exists: open it, or choose another name.')
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = Lock(folder)
@@ -167,7 +167,7 @@ class Project:
         plane: dict[str, int] | None = None,
         field: tuple[int, int, int, int] | None = None,
     ) -> Added:
-        """Add an image file, or a plane or a field of one; an image that is there already is noticed.
+        """Add an image file, or a plane or a field of one; an image that already exists is noticed.
 
         Parameters
         ----------
@@ -376,7 +376,7 @@ class Project:
 
         Raises
         ------
-        InputError : something is there already.
+        InputError : something already exists.
         EnvironmentFault : full or read-only disk.
         """
         copy = Project.create(folder)
@@ -401,7 +401,7 @@ class Project:
         return [s for s in self._cells if not all(self._untouched(name) for name in files_of(s))]
 
     def take_theirs(self, stem: str) -> Cells:
-        """Read the cells of an image anew; ours stay beside them if they were saved there."""
+        """Read the cells of an image again; ours stay beside them if they were saved there."""
         self._cells.pop(stem, None)
         return self.cells(stem)
 

@@ -24,9 +24,12 @@ class Recoverable:
 
     Attributes
     ----------
-    folder : where it lies.
-    cells : how many it holds.
-    text : "41 cells from today 14:02".
+    folder : Path
+        Where it is.
+    cells : int
+        How many it contains.
+    text : str
+        "41 cells from today 14:02".
     """
 
     folder: Path
@@ -78,7 +81,8 @@ def discard(folder: Path) -> None:
 
     Raises
     ------
-    InputError : it is none, or a window has it open.
+    InputError
+        It is none, or a window has it open.
     """
     if folder.resolve().parent != scratch_folder().resolve() or is_open_elsewhere(folder):
         raise InputError(f'"{folder}" is in use or has a place of its own: it is kept.')
@@ -91,8 +95,10 @@ def save_as(project: Project, folder: str | Path) -> Project:
 
     Raises
     ------
-    InputError : something is there already.
-    EnvironmentFault : full or read-only disk; the old project stays open.
+    InputError
+        Something already exists.
+    EnvironmentFault
+        Full or read-only disk; the old project stays open.
     """
     moved = project.copied_to(folder)
     old = project.folder

@@ -13,13 +13,16 @@ from napari_cupre.project.cells import Cells
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is to be saved, copied in a moment so that a thread can write it while the person goes on.
+    """What is to be saved, copied in a moment so that a thread can write it while the person continues.
 
     Attributes
     ----------
-    document : text of `project.json`.
-    cells : copies of the cells that changed, by stem.
-    axes : axes of their label images.
+    document : str
+        Text of `project.json`.
+    cells : dict[str, Cells]
+        Copies of the cells that changed, by stem.
+    axes : dict[str, str]
+        Axes of their label images.
     """
 
     document: str
@@ -33,9 +36,11 @@ class SaveReport:
 
     Attributes
     ----------
-    written : paths relative to the project.
-    conflicts : one sentence for each image (or the document) that somebody else changed on disk; what we
-        have was saved beside it.
+    written : tuple[str, ...]
+        Paths relative to the project.
+    conflicts : tuple[str, ...]
+        One sentence for each image (or the document) that somebody else changed on disk; what we have was
+        saved beside it.
     """
 
     written: tuple[str, ...] = ()

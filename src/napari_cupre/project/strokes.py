@@ -34,7 +34,7 @@ def stroke_of(labels: np.ndarray, steps: Iterable[tuple[Any, Any]]) -> tuple[Box
     Parameters
     ----------
     labels : numpy.ndarray
-        As they are after the stroke.
+        The cells after the stroke.
     steps : Iterable[tuple[Any, Any]]
         Indices (one array per axis) and old values of the pixels that were set, in the order of the strokes:
         what the `paint` event of a napari Labels layer brings.
@@ -225,7 +225,7 @@ def _by_label(scores: Sequence[float] | np.ndarray | Mapping[int, float]) -> Any
 
 
 def guesses_of(found: np.ndarray, scores: Sequence[float] | np.ndarray | Mapping[int, float] = ()) -> Cells:
-    """Cells of an image that nobody looked at yet: guesses alone."""
+    """Cells of an image that nobody looked at yet: only guesses."""
     cells = Cells.empty(np.shape(found))
     cells.apply(renew_guesses(cells, found, scores))
     return cells

@@ -167,7 +167,7 @@ def lower_priority() -> None:
 
 
 def _claim_stdout() -> IO[str]:
-    """Keep stdout for events alone: what libraries print, in Python or in C, goes to stderr instead."""
+    """Reserve stdout for events: what libraries print, in Python or in C, goes to stderr instead."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     sys.stdout = sys.stderr

@@ -129,7 +129,7 @@ class Counter(QObject):
 
 
 def _count_planes(work: Work, marks: Marks, chosen: Image | None) -> tuple[Marks, Counts | str]:
-    """In the worker thread; the layers serve as keys alone."""
+    """Run in the worker thread; the layers only serve as keys."""
     marks = dict(marks)
     from napari_cupre.data.labels import as_labels
 

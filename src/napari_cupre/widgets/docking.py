@@ -74,7 +74,7 @@ class DockedWidget(QScrollArea):
 
 
 def dock_of(widget: QWidget) -> QDockWidget | None:
-    """The dock that holds a widget."""
+    """The dock that contains a widget."""
     parent = widget.parentWidget()
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()

@@ -255,7 +255,7 @@ def in_units(point: Any, units: Any, wanted: Any) -> np.ndarray:
     pairs = list(zip(reversed(list(units or ())), reversed(list(wanted))))
     for back, (unit, other) in enumerate(pairs[: len(values)], start=1):
         if unit != other:
-            # pixels and lengths do not convert; napari takes their numbers as they are, too
+            # pixels and lengths do not convert; napari takes their numbers as they are as well
             with contextlib.suppress(Exception):
                 values[-back] *= (1 * unit).to(other).magnitude
     return values

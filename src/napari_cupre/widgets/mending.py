@@ -169,7 +169,7 @@ def layer_indices(
 
 
 def fresh_numbers(layer: Labels, count: int = 1) -> int:
-    """The first of some numbers in a row that no cell of a layer has; widens a layer that is too narrow.
+    """The first of some consecutive unused labels of a layer; widens a layer that is too narrow.
 
     Raises
     ------

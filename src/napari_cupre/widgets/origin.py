@@ -1,4 +1,4 @@
-"""What the file of a layer says about it: napari's own reader passes on the pixels alone."""
+"""What the file of a layer says about it: napari's own reader passes on only the pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line that says what else the file of the image holds, with buttons that open it."""
+"""A line that says what else the file of the image contains, with buttons to open it."""
 
 from __future__ import annotations
 

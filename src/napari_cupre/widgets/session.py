@@ -217,7 +217,7 @@ class Session:
         return any(annotation.cells is layer for annotation in self._annotations.values())
 
     def add_result(self, image: Image, layer: Labels) -> None:
-        """A new layer holds what a model found in an image."""
+        """A new layer contains what a model found in an image."""
         self.results[image] = layer
         self._found_in(image).add(layer)
 

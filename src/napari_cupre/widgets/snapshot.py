@@ -125,7 +125,7 @@ class Snapshot:
         return Guesses(whole, {place: cell_prints(found)})
 
     def _regions_with_planes(self) -> list[np.ndarray]:
-        """A flat region over a stack is repeated on each plane that holds a cell of a person's."""
+        """A flat region over a stack is repeated on each plane with a cell that a person annotated."""
         leading = len(self.image.result_axes) - 2
         placed = []
         for region in self.regions:

@@ -11,7 +11,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a region is no cell.
+    """Why a region is not a cell.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Account:
     notes: list[str] = field(default_factory=list)
 
     def leave_out(self, reason: Reason, count: int = 1) -> None:
-        """Count regions that are no cell."""
+        """Count regions that are not cells."""
         self.reasons[reason] = self.reasons.get(reason, 0) + count
 
     @property

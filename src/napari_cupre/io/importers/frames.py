@@ -100,7 +100,7 @@ class Frame:
 
 
 Shapes: TypeAlias = "Frame | tuple[int, ...] | Mapping[str, tuple[int, ...]] | None"
-"""Frame or shape of every label image, or shapes by stem; `ImageShapes` knows the frames, too."""
+"""Frame or shape of every label image, or shapes by stem; `ImageShapes` also knows the frames."""
 
 
 class ImageShapes(Mapping[str, tuple[int, ...]]):

@@ -108,7 +108,7 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes | Exception]]:
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes | Exception:
     try:
         with archive.open(entry) as stream:
-            # The size in the directory may be a lie, so reading is bounded, too.
+            # The size in the directory may be wrong, so reading is bounded as well.
             content = stream.read(LARGEST_ROI + 1)
     except Exception as error:  # zlib.error, BadZipFile, EOFError, RuntimeError of encrypted entries, ...
         return error

@@ -111,7 +111,7 @@ def _rounded_inset(height: int, width: int, arc: float) -> np.ndarray:
 
 
 def _from_axis(roi: ImagejRoi) -> list[np.ndarray]:
-    """An ellipse or rotated rectangle that the file gives by its axis alone."""
+    """An ellipse or rotated rectangle that the file describes only by its axis."""
     from roifile import ROI_SUBTYPE
 
     start, end = np.array([roi.x1, roi.y1], float), np.array([roi.x2, roi.y2], float)

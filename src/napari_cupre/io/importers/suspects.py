@@ -1,4 +1,4 @@
-"""Label images that are none: a raw picture, or cells that share a number."""
+"""Files that are not label images: a raw picture, or cells that share a label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CRUMB = 0.1
 
 
 def check_not_a_picture(labels: np.ndarray, name: str) -> None:
-    """Refuse the grey values of a picture as labels.
+    """Refuse a picture whose grey values would be read as labels.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
     Raises
     ------
     InputError
-        If the marked pixels have many values that change from pixel to pixel.
+        If the labelled pixels have many values that change from pixel to pixel.
     """
     plane = labels.reshape(-1, *labels.shape[-2:])
     plane = plane[int(np.argmax((plane > 0).sum(axis=(1, 2))))][:_LARGEST_SAMPLE, :_LARGEST_SAMPLE]

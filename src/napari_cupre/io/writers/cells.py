@@ -31,7 +31,7 @@ class PredictedInstances(Protocol):
     classes: np.ndarray
 
 
-#: A label image (of several planes, too), one plane's prediction, or the predictions of several planes.
+#: A label image (also of several planes), one plane's prediction, or the predictions of several planes.
 Result: TypeAlias = "np.ndarray | PredictedInstances | Sequence[tuple[PlaneIndex, PredictedInstances]]"
 
 

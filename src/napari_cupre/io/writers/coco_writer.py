@@ -185,7 +185,7 @@ def _write_document(stream: TextIO, records: Iterator[Record], class_names: Sequ
 
 
 def _read_document(path: Path) -> Iterator[Record]:
-    """Records of a document that this writer wrote before; none if there is no file."""
+    """Records of a document that this writer wrote earlier; none if there is no file."""
     if not path.exists():
         return
     try:
