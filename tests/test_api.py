@@ -75,7 +75,7 @@ def test_images_of_several_kinds(model: Model) -> None:
         ({"regions": []}, "1 images but 0 lists of regions"),
         ({"labels": [np.zeros((4, 4), int)]}, r"\(96, 96\).*\(4, 4\)"),
         ({"labels": [np.zeros((96, 96), int)]}, "No cell is annotated"),
-        ({"minutes": -1.0}, "minutes must be positive"),
+        ({"minutes": -1.0}, "minutes is -1.0: it must be above 0"),
     ],
 )
 def test_refusals(model: Model, change: dict, words: str) -> None:

@@ -141,8 +141,8 @@ def test_unusable_annotations_are_counted(write):
         "Left out: 1 annotation of a category that is not listed.",
         "Left out: 1 annotation of an image that is not listed.",
         "Left out: 1 annotation without mask.",
-        "Left out: 4 polygons of under three points or without area.",
-        "Left out: 1 run-length mask that does not fit its image.",
+        "Left out: 4 polygons with fewer than three points or no area.",
+        "Left out: 1 run-length mask that does not match its image.",
         "Unknown keys are ignored: extra, mood.",
     }
 
@@ -223,7 +223,7 @@ def test_truncated_json_is_refused(tmp_path_factory, cut):
     whole = json.dumps({"images": [{"id": 1, "file_name": "a"}], "annotations": [annotation(1)] * 3})
     path = tmp_path_factory.mktemp("set") / "a.json"
     path.write_text(whole[: int(len(whole) * cut)])
-    with pytest.raises(InputError, match=r"a\.json.*(no COCO JSON|empty)"):
+    with pytest.raises(InputError, match=r"a\.json.*(not COCO JSON|empty)"):
         CocoIndex(path)
 
 

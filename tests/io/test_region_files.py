@@ -58,7 +58,7 @@ def test_a_feature_without_image_belongs_to_the_only_one(tmp_path: Path) -> None
         ("[" * 100_000, "not JSON"),
         ([1], "no JSON object"),
         ([], "no JSON object"),
-        ({"a": 3}, "no list of polygons at 'a'"),
+        ({"a": 3}, "no list of polygons for 'a'"),
         ({"a": [[[0, 0], [1, 1]]]}, "'a' that is not a polygon"),
         ({"a": [[[0, 0], [1, 1], [None, 2]]]}, "'a' that is not a polygon"),
         ({"gone": [SQUARE]}, "no such image"),

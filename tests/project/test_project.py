@@ -255,7 +255,7 @@ def test_a_table_without_the_row_of_a_cell_keeps_the_cell(folder: Path) -> None:
 def test_a_project_that_is_gone_or_newer_or_none_is_said(folder: Path, tmp_path: Path) -> None:
     with Project.open(folder) as project:
         shutil.move(folder, tmp_path / "elsewhere.cupre")
-        with pytest.raises(EnvironmentFault, match="is gone"):
+        with pytest.raises(EnvironmentFault, match="is missing"):
             draw_and_save(project)
     moved = tmp_path / "elsewhere.cupre"
     (moved / "project.json").write_text('{"format": 99}')

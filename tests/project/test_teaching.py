@@ -165,7 +165,7 @@ def test_rounds_start_from_the_best_and_never_reuse_a_number(project: Project) -
         assert rounds.start_from(again)[0] == "v4" and again.document.next_round == 5
         (again.folder / "models/v4.safetensors").unlink()
         assert rounds.start_from(again)[0] == "v1"
-        with pytest.raises(InputError, match="is gone"):
+        with pytest.raises(InputError, match="is missing"):
             rounds.choose_best(again, 4)
         with pytest.raises(InputError, match="no round v9"):
             rounds.find_round(again, 9)
