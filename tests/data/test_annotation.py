@@ -62,7 +62,7 @@ def test_huge_values_are_renumbered():
 
 @pytest.mark.parametrize(
     ("values", "sentence"),
-    [([[-1, 0]], "negative"), ([[0.5, 1]], "broken"), ([[np.nan, 1]], "broken"), ([["a"]], "type")],
+    [([[-1, 0]], "negative"), ([[0.5, 1]], "non-integer"), ([[np.nan, 1]], "non-integer"), ([["a"]], "type")],
 )
 def test_unusable_labels(values, sentence):
     with pytest.raises(InputError, match=sentence):

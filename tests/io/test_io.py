@@ -405,7 +405,7 @@ def test_label_files_of_every_kind(tmp_path):
 
 def test_pictures_are_no_labels(tmp_path):
     Image.fromarray(COLOUR).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png.*colour picture"):
+    with pytest.raises(InputError, match=r"a\.png.*colour image"):
         read_labels(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "b.tif", GREY + 0.5)
     with pytest.raises(InputError, match=r"b\.tif.*broken"):
