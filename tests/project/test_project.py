@@ -84,7 +84,7 @@ def test_a_second_window_is_told_and_may_look(folder: Path) -> None:
             Project.open(folder)
         looking = Project.open(folder, look_only=True)
         assert looking.cells("a").count() == 1
-        with pytest.raises(EnvironmentFault, match="look only"):
+        with pytest.raises(EnvironmentFault, match="read-only"):
             draw_and_save(looking)
     Project.open(folder).close()
 
@@ -267,7 +267,7 @@ def test_a_project_that_is_gone_or_newer_or_none_is_said(folder: Path, tmp_path:
         Project.open(tmp_path / "images")
     with pytest.raises(InputError, match="There is no project"):
         Project.open(tmp_path / "nowhere.cupre")
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists"):
         Project.create(moved)
 
 
