@@ -25,7 +25,7 @@ PATIENCE = 60.0  # seconds that a window may take
 
 
 def main() -> int:
-    """Try all doors, each in a process of its own: PySide6 does not survive many windows in one."""
+    """Try all doors, each in a process of its own: no window sees what another left behind."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
