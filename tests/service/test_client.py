@@ -156,7 +156,7 @@ def wait_until(condition, seconds: float = 10.0) -> None:
 
 
 def test_an_idle_process_ends_with_its_window(engine_of) -> None:
-    """Importing takes seconds, and longest on a loaded machine: closed windows must not leave a crowd behind."""
+    """Importing takes seconds, more on a loaded machine: closed windows must not leave a crowd."""
     engine = engine_of("import time; time.sleep(600)")
     engine.start()
     process = engine._child.process

@@ -78,7 +78,9 @@ def test_guesses_in_a_region_that_are_not_marked_are_unknown_until_answered(pred
     merged = merge(by_hand, [guesses], (), np.ones_like(by_hand, bool))
     assert len(merged.unmarked) == 15
     (found,) = findings(by_hand, (), merged)
-    assert found.kind == UNMARKED and found.sentence.startswith("15 likely cells inside this area are not")
+    assert found.kind == UNMARKED and found.sentence.startswith(
+        "15 likely cells in this region are not annotated"
+    )
     refused = Guesses(predicted, guesses.prints, refused=frozenset(((), label) for label in range(1, 17)))
     (shot,) = snapshot(by_hand, (refused,), (REGION,)).shots()
     assert shot.known[:, :79].all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -90,7 +91,8 @@ class Mender:
     def _show(self, image: Image, finding: Finding) -> None:
         cell = self._session.cell_image(image)
         data = np.zeros(cell.result_shape, np.int32)
-        data[finding.place] = finding.cells
+        if finding.cells is not None:
+            data[finding.place] = finding.cells
         name = f"{image.name} {LIKELY}"
         layers = self._session.viewer.layers
         old = next((x for x in layers if isinstance(x, Labels) and x.name == name), None)
@@ -164,7 +166,8 @@ def layer_indices(
     axes = layer_axes(image)
     if len(axes) != layer.ndim or layer.data.shape == image.result_shape:
         axes = image.result_axes
-    known = dict(zip(image.result_axes, (*place, pixels[:, 0], pixels[:, 1]))) | {"C": 0}
+    places: tuple[Any, ...] = (*place, pixels[:, 0], pixels[:, 1])
+    known: dict[str, Any] = dict(zip(image.result_axes, places)) | {"C": 0}
     return tuple(np.broadcast_to(known[axis], len(pixels)) for axis in axes)
 
 

@@ -167,8 +167,10 @@ class PredictionJob(Job):
             to_disk=is_big(image),
         )
         for event in self._engine.events(request):
-            is_plane = isinstance(event, PlaneDone)
-            yield PlaneTaken(event, cell_prints(event.labels)) if is_plane else event
+            if isinstance(event, PlaneDone):
+                yield PlaneTaken(event, cell_prints(event.labels))
+            else:
+                yield event
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:

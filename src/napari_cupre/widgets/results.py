@@ -161,7 +161,7 @@ class ResultLayer:
         """The layer of the last prediction, unless the user has given that another name."""
         layers = self._session.viewer.layers
         last = self._session.results.get(self._source)
-        if last in layers and last.name.startswith(name):
+        if last is not None and last in layers and last.name.startswith(name):
             return last
         return next(
             (x for x in layers if isinstance(x, Labels) and x.name == name and METADATA_KEY in x.metadata),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,12 @@ class SceneNote(QuestionLine):
             return
         count = "1 more image" if len(others) == 1 else f"{len(others)} more images"
         names = [scene.name for scene in others]
-        answers = [
-            (f"Open {name}", "Open it as a layer", lambda name=name: self._open(path, [name]))
+        answers: list[tuple[str, str, Callable[[], None]]] = [
+            (f"Open {name}", "Open it as a layer", partial(self._open, path, [name]))
             for name in names[:MOST_BUTTONS]
         ]
         if len(names) > 1:
-            answers.append(("Open all", "Open each as a layer", lambda: self._open(path, names)))
+            answers.append(("Open all", "Open each as a layer", partial(self._open, path, names)))
         self.ask(f'"{path.name}" contains {count}: {list_names(others)}.', answers, key=(id(image), path))
 
     def _open(self, path: Path, names: list[str]) -> None:
