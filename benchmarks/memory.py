@@ -95,14 +95,14 @@ def stock_train(count: int, shape: tuple[int, int]) -> Callable[[], None]:
 
 def ours_predict(count: int, shape: tuple[int, int]) -> Callable[[], None]:
     from napari_cupre.model.checkpoint import new_model
-    from napari_cupre.model.paint import paint
+    from napari_cupre.model.paint import paint_masks
 
     network = new_model("compact").network.eval()
     image, _ = field(count, shape)
 
     def step() -> None:
         found = network.detect(to_tensor(image)[None], score=0.0, max_detections=count)[0]
-        paint(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), shape)
+        paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), shape)
         print(f"{len(found)} instances", file=sys.stderr)
 
     return step

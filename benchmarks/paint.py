@@ -12,7 +12,7 @@ import torch
 from measure import best_of, machine, watched_memory
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from napari_cupre.model.paint import falling_order, paint
+from napari_cupre.model.paint import falling_order, paint_masks
 from napari_cupre.prediction.tidy import tidy
 
 SHAPE = (520, 704)
@@ -44,9 +44,9 @@ def main() -> None:
     args = parser.parse_args()
     boxes, masks, scores = instances(2000)
     print(machine())
-    wall, cpu = best_of(5, lambda: paint(boxes, masks, scores, SHAPE))
+    wall, cpu = best_of(5, lambda: paint_masks(boxes, masks, scores, SHAPE))
     with watched_memory(0.001) as memory:
-        labels = paint(boxes, masks, scores, SHAPE)
+        labels = paint_masks(boxes, masks, scores, SHAPE)
     print(f"paint: {1e3 * wall:.0f} ms wall, {1e3 * cpu:.0f} ms cpu, {memory.above_start:.0f} MB above start")
     wall, cpu = best_of(5, lambda: tidy(labels.copy()))
     print(f"tidy: {1e3 * wall:.0f} ms wall, {1e3 * cpu:.0f} ms cpu")

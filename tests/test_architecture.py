@@ -15,7 +15,17 @@ import napari_cupre
 ROOT = Path(napari_cupre.__file__).parent
 GUI = {"napari", "qtpy", "magicgui", "superqt", "pyqtgraph", "PyQt5", "PyQt6", "PySide2", "PySide6"}
 BASE = {"errors", "events", "__init__"}
-ENGINE = {"model", "data", "io", "synthetic", "finetuning", "pretraining", "prediction", "evaluation"}
+ENGINE = {
+    "model",
+    "data",
+    "io",
+    "synthetic",
+    "finetuning",
+    "pretraining",
+    "prediction",
+    "evaluation",
+    "project",
+}
 # What each part may import of this package, besides itself and BASE.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -23,11 +33,12 @@ ALLOWED: dict[str, set[str]] = {
     "data": set(),
     "io": {"data"},
     "synthetic": {"io", "data"},
+    "project": {"io", "data"},
     "model": {"synthetic", "io", "data"},
-    "evaluation": {"model", "io", "data"},
-    "prediction": {"model", "io", "data"},
-    "finetuning": {"model", "synthetic", "io", "data", "evaluation"},
-    "pretraining": {"model", "synthetic", "io", "data", "evaluation"},
+    "evaluation": {"project", "model", "io", "data"},
+    "prediction": {"project", "model", "io", "data"},
+    "finetuning": {"project", "model", "synthetic", "io", "data", "evaluation"},
+    "pretraining": {"project", "model", "synthetic", "io", "data", "evaluation"},
     "api": ENGINE,
     "service": ENGINE | {"api"},
     "cli": ENGINE | {"api"},

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from napari_cupre.cli.main import build_parser
-from napari_cupre.cli.pretrain import build_parser as build_pretrain_parser
+from napari_cupre.cli.pretrain import pretrain_parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOTATION = ROOT / "docs" / "architecture.md"  # its blocks sketch types, they are not code
-PARSERS = {"napari-cupre": build_parser, "napari-cupre-pretrain": build_pretrain_parser}
+PARSERS = {"napari-cupre": build_parser, "napari-cupre-pretrain": pretrain_parser}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -18,10 +18,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def sections() -> Iterator[str]:
     """A section of Markdown per command."""
     from napari_cupre.cli.main import build_parser
-    from napari_cupre.cli.pretrain import build_parser as build_pretrain_parser
+    from napari_cupre.cli.pretrain import pretrain_parser
 
     os.environ["COLUMNS"] = "96"  # argparse wraps to the terminal, of which there is none here
-    for top in (build_parser(), build_pretrain_parser()):
+    for top in (build_parser(), pretrain_parser()):
         for parser in _with_subcommands(top):
             yield f"\n## `{parser.prog}`\n\n```text\n{parser.format_help().rstrip()}\n```\n"
 

@@ -8,6 +8,8 @@ Needs a display (`xvfb-run` will do) and neither torch nor the network. Exits wi
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,28 +25,51 @@ PATIENCE = 60.0  # seconds that a window may take
 
 
 def main() -> int:
-    """Try all doors, each in a window of its own."""
+    """Try all doors, each in a process of its own: no window sees what another left behind."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--only", help="try this door in this process")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each dock in both themes")
     options = parser.parse_args()
-    import napari
+    doors = all_doors()
+    if options.only:
+        shut = not is_open(options.only, *doors[options.only])
+        os._exit(shut)  # what a Qt binding does when Python ends is no door
+    shut = []
+    for name in doors:
+        done = subprocess.run([sys.executable, __file__, "--only", name])
+        if done.returncode:
+            shut.append(name)
+            print(f"shut  {name} (exit status {done.returncode})", flush=True)
+    if options.pictures:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        pictures(new_viewer(), options.pictures)
+    from importlib.metadata import version
+
     from qtpy import API_NAME
 
-    doors: dict[str, Callable[[Any], None]] = {f"script, {name}": by_script(name) for name in DOCKS}
+    print(f"napari {version('napari')}, {API_NAME}: {len(shut)} of {len(doors)} doors stay shut")
+    return bool(shut)
+
+
+def all_doors() -> dict[str, tuple[Callable[[], Any], Callable[[Any], None]]]:
+    """By name: what makes a window, and what then opens the door."""
+    doors = {f"script, {name}": by_script(name) for name in DOCKS}
     doors |= {f"Plugins menu, {name}": by_menu("plugins_menu", name) for name in ("Workbench", *DOCKS)}
     doors |= {f"Layers menu, {name}": by_menu("layers_menu", name) for name in DOCKS}
     doors |= {"script, no name": by_script(None), "samples": samples, "writers": writers}
     doors |= {"preferences": preferences}
-    shut = [name for name, door in doors.items() if not is_open(name, lambda: napari.Viewer(), door)]
-    if not is_open("napari -w napari-cupre", command_line, lambda viewer: wait_for(viewer, DOCKS)):
-        shut.append("napari -w")
-    if options.pictures:
-        options.pictures.mkdir(parents=True, exist_ok=True)
-        pictures(napari.Viewer(), options.pictures)
-    print(f"napari {napari.__version__}, {API_NAME}: {len(shut)} of {len(doors) + 1} doors stay shut")
-    return bool(shut)
+    return {name: (new_viewer, door) for name, door in doors.items()} | {
+        "napari -w napari-cupre": (command_line, lambda viewer: wait_for(viewer, DOCKS))
+    }
+
+
+def new_viewer() -> Any:
+    """An empty window."""
+    import napari
+
+    return napari.Viewer()
 
 
 def is_open(name: str, make_viewer: Callable[[], Any], door: Callable[[Any], None]) -> bool:
@@ -55,7 +80,6 @@ def is_open(name: str, make_viewer: Callable[[], Any], door: Callable[[Any], Non
         door(viewer)
     except Exception:
         traceback.print_exc()
-        print(f"shut  {name}", flush=True)
         return False
     finally:
         viewer.close()

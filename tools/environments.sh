@@ -3,17 +3,18 @@
 #   oldest    the whole suite at the lower bounds of pyproject.toml
 #   naparis   every door and the window tests in each supported napari, with PyQt6 and with PySide6
 # uv links one copy of torch into all of them. UV_TORCH_BACKEND=cpu, UV_CONSTRAINT and the like work as ever.
-# QT=pyqt6 or QT=pyside6 chooses one of the two; PYTHON=... the interpreter.
+# QT=pyqt6 or QT=pyside6 chooses one of the two; PYTHON=... the interpreter. The default is 3.11: the lower bounds
+# have no wheels for newer ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 supported=(0.7.0 0.7.1 0.8.0 0.9.0 0.9.1 0.9.2)
 bindings=(${QT:-pyqt6 pyside6})
-python=${PYTHON:-python3}  # PYTHON= in the Makefile may be empty
+python=${PYTHON:-3.11}  # PYTHON= in the Makefile may be empty
 folder=.venvs
 mkdir -p "$folder"
 
-[ -x "$folder/uv/bin/uv" ] || { "$python" -m venv "$folder/uv" && "$folder/uv/bin/python" -m pip install --quiet uv; }
+[ -x "$folder/uv/bin/uv" ] || { python3 -m venv --clear "$folder/uv" && "$folder/uv/bin/python" -m pip install --quiet uv; }
 uv=$folder/uv/bin/uv
 
 # make ENVIRONMENT REQUIREMENTS...: an environment with this package, made anew when pyproject.toml changed.
@@ -49,7 +50,7 @@ naparis)
   [ ${#failed[@]} -eq 0 ] || { printf 'failed: %s\n' "${failed[@]}" >&2; exit 1; }
   ;;
 *)
-  sed -n 2,6p "$0"
+  sed -n 2,7p "$0"
   exit 2
   ;;
 esac

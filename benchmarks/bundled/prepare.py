@@ -3,8 +3,9 @@
     python benchmarks/bundled/prepare.py runs/sources
 
 writes `coco_free.json` (the photographs of `coco_mini` under the licences 4, 5 and 7: neither non-commercial
-nor without derivatives), one JSON for the training part of each labelled set, `bbbc038.json` for that of BBBC038,
-and `kept_back.txt`, the BBBC038 images of the test part. Whole photographs and fields of view go to one part.
+nor without derivatives), one JSON for the training part of each labelled set, `bbbc038.json` for that of
+BBBC038, and `kept_back.txt`, the BBBC038 images of the test part. Whole photographs and fields of view go to
+one part.
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ from napari_cupre.data.annotation import make_shot, shots_from_image
 from napari_cupre.data.image import CellImage, PlaneIndex, normalise
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.report import Report
-from napari_cupre.evaluation.report import evaluate as _evaluate
+from napari_cupre.evaluation.report import Report, evaluate_labels
 from napari_cupre.events import Event
 from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
@@ -218,7 +217,7 @@ def evaluate(
     InputError
         If numbers or shapes do not fit.
     """
-    return _evaluate(labels, predictions, known=known, names=names)
+    return evaluate_labels(labels, predictions, known=known, names=names)
 
 
 def _shots(

@@ -1,7 +1,7 @@
-"""Errors a user can mend.
+"""Errors that a user can fix.
 
 Every message is one sentence that says what was wrong, where, and what to do.
-The command line prints it alone (exit code 2); the widgets show it in place.
+The command line prints the message only (exit code 2); the widgets show it in place.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ class ModelFileError(CupreError):
 
 
 class EnvironmentFault(CupreError):
-    """The installation or the machine cannot do this (unfit torch, no device, full disk)."""
+    """The installation or the computer cannot do this (mismatched torch, no device, full disk)."""
 
 
 _FREE_SPACE = "free some space or choose another folder"
-_NETWORK = "the network drive does not answer: check the connection, then do the same again"
+_NETWORK = "the network drive does not respond: check the connection and try again"
 _SYSTEM_REASONS = {
     errno.ENOSPC: f"the disk is full: {_FREE_SPACE}",
     errno.EDQUOT: f"your disk quota is used up: {_FREE_SPACE}",
-    errno.EFBIG: "the disk cannot hold a file of that size: choose another disk",
+    errno.EFBIG: "the disk does not support files of that size: choose another disk",
     errno.EROFS: "the disk is read-only: choose another folder",
-    errno.EACCES: "access is not permitted: check its permissions, and that no other program has it open",
-    errno.EPERM: "access is not permitted: check its permissions, and that no other program has it open",
+    errno.EACCES: "access is denied: check the permissions, and that no other program has it open",
+    errno.EPERM: "access is denied: check the permissions, and that no other program has it open",
     errno.EBUSY: "another program is using it: close it there",
     errno.ETXTBSY: "another program is using it: close it there",
-    errno.EISDIR: "a folder of that name is there: choose another name",
-    errno.ENOTEMPTY: "a folder of that name is there: choose another name",
-    errno.ENOTDIR: "a part of that path is a file, not a folder: choose another folder",
-    errno.EEXIST: "a file of that name is there: choose another name",
-    errno.ENAMETOOLONG: "the name is too long: use shorter names of files and folders",
+    errno.EISDIR: "a folder with that name exists: choose another name",
+    errno.ENOTEMPTY: "a folder with that name exists: choose another name",
+    errno.ENOTDIR: "part of that path is a file, not a folder: choose another folder",
+    errno.EEXIST: "a file with that name exists: choose another name",
+    errno.ENAMETOOLONG: "the name is too long: use shorter file and folder names",
     errno.ENOENT: "there is no such file or folder: check the path",
-    errno.ELOOP: "it is a link that leads back to itself: remove that link",
-    errno.EINVAL: "the name or its content does not suit that disk: choose another name or folder",
-    errno.EILSEQ: "the name holds characters that the disk does not know: choose another name",
-    errno.EIO: "the disk reports a fault: check the disk, or copy the file anew",
+    errno.ELOOP: "it is a link to itself: remove that link",
+    errno.EINVAL: "the disk does not accept that name or content: choose another name or folder",
+    errno.EILSEQ: "the name contains characters that the disk does not support: choose another name",
+    errno.EIO: "the disk reports an error: check the disk, or copy the file again",
     errno.EMFILE: "too many files are open: close some programs, or raise the limit with ulimit -n",
     errno.ENFILE: "too many files are open: close some programs",
-    errno.ENOMEM: "memory ran out: close some programs",
-    errno.ENXIO: "the disk is not there: check the path",
-    errno.ENODEV: "the disk is not there: check the path",
+    errno.ENOMEM: "not enough memory: close some programs",
+    errno.ENXIO: "the disk is not available: check the path",
+    errno.ENODEV: "the disk is not available: check the path",
     **{
         getattr(errno, name): _NETWORK
         for name in (
@@ -69,7 +69,7 @@ _SYSTEM_REASONS = {
 
 
 def system_reason(error: OSError) -> str:
-    """Put an error of the operating system into words, without its number.
+    """Explain an error of the operating system in words, without its number.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def system_reason(error: OSError) -> str:
     Returns
     -------
     str
-        A clause without a full stop: what is wrong and, where that is known, what to do.
+        A clause without a full stop: what is wrong and, if known, what to do.
 
     Examples
     --------
@@ -91,22 +91,22 @@ def system_reason(error: OSError) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Say in a clause why something failed, for the brackets of a sentence.
+    """Explain in a clause why something failed, for use in parentheses.
 
     Parameters
     ----------
     error : BaseException
-        The system's, a library's or our own.
+        From the operating system, a library or this package.
 
     Returns
     -------
     str
-        Of the system's errors `system_reason`; of others the first line, without a full stop.
+        `system_reason` for errors of the system; for others the first line, without a full stop.
 
     Examples
     --------
     >>> reason_of(NotADirectoryError(20, "Not a directory"))
-    'a part of that path is a file, not a folder: choose another folder'
+    'part of that path is a file, not a folder: choose another folder'
     """
     if isinstance(error, OSError) and error.errno is not None:
         return system_reason(error)
@@ -115,18 +115,18 @@ def reason_of(error: BaseException) -> str:
 
 
 def unwritable(path: str | os.PathLike[str], error: OSError) -> EnvironmentFault:
-    """Make the error to raise when a file or folder cannot be written.
+    """Make the error for a file or folder that cannot be written.
 
     Parameters
     ----------
     path : str or os.PathLike
-        What was to be written.
+        The file or folder.
     error : OSError
-        What the system said.
+        From the operating system.
 
     Returns
     -------
     EnvironmentFault
-        With one sentence that names the path.
+        Its message names the path.
     """
     return EnvironmentFault(f'"{os.fspath(path)}" could not be written: {system_reason(error)}.')

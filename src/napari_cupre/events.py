@@ -1,9 +1,8 @@
-"""What the engine says while it works: one stream of typed events.
+"""Typed events that the engine yields while it works.
 
-A long operation is a generator of these. The window, the progress bar and the log
-are listeners to the same stream; none of them is known to the engine.
-All fields are plain Python values or numpy arrays, so that a stream can cross a
-process boundary.
+A long operation is a generator of events. The window, the progress bar and the log
+listen to the same stream; the engine knows none of them. All fields are plain Python
+values or numpy arrays, so that events can be sent to another process.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ R = TypeVar("R")
 
 
 class RunState(StrEnum):
-    """The one state machine of a run: idle -> preparing -> running -> stopping -> end."""
+    """States of a run: idle -> preparing -> running -> stopping -> done, stopped or failed."""
 
     IDLE = "idle"
     PREPARING = "preparing"
@@ -48,14 +47,14 @@ class StateChanged(Event):
 
 @dataclass(frozen=True)
 class Notice(Event):
-    """Something the user should read once, e.g. a halved batch or a skipped file."""
+    """A message for the user, e.g. a smaller batch or a skipped file."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Progress(Event):
-    """Progress of a job that is counted in parts (images, tiles)."""
+    """Progress of a job that consists of countable parts (images, tiles)."""
 
     done: int
     total: int
@@ -88,11 +87,16 @@ class StepDone(Event):
 
     Attributes
     ----------
-    step : steps done so far, counted over all resumed parts of the run.
-    fraction : share of the budget that is used up, 0..1.
-    remaining : estimated seconds left.
-    losses : unweighted losses by name, and their weighted sum as "total".
-    metrics : anything else that is logged (learning rates, contrastive accuracy, ...).
+    step : int
+        Steps done so far, over all parts of a resumed run.
+    fraction : float
+        Used share of the budget, 0 to 1.
+    remaining : float
+        Estimated time left, s.
+    losses : dict of str to float
+        Unweighted losses by name, and their weighted sum as "total".
+    metrics : dict of str to float
+        Other logged values (learning rates, contrastive accuracy, ...).
     """
 
     step: int
@@ -104,9 +108,9 @@ class StepDone(Event):
 
 @dataclass(frozen=True)
 class Validated(Event):
-    """The model was judged on the held-out part.
+    """The model was scored on held-out data.
 
-    `ap50` and `ap` are TP / (TP + FP + FN) at IoU 0.5 and averaged over 0.5..0.95.
+    `ap50` and `ap` are TP / (TP + FP + FN) at IoU 0.5 and averaged over 0.5 to 0.95.
     """
 
     step: int
@@ -119,7 +123,7 @@ class Validated(Event):
 
 @dataclass(frozen=True)
 class Preview(Event):
-    """The current model's labels (int32, Y x X) for the image the listener asked about."""
+    """The current model's labels, int32 (Y, X), for the image that the listener requested."""
 
     step: int
     labels: np.ndarray
@@ -127,7 +131,11 @@ class Preview(Event):
 
 @dataclass(frozen=True)
 class Saved(Event):
-    """A file was written completely; kind is "final" for the model, "run" for what Resume needs."""
+    """A file was written completely.
+
+    `kind` is "final" for the finished model, "last" for an intermediate one and "run" for the state
+    that a resumed run needs.
+    """
 
     path: str
     kind: str
@@ -136,7 +144,7 @@ class Saved(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """Last event of a run that ended well or was stopped; `verdict` is one line to read."""
+    """Last event of a run that finished or was stopped; `verdict` sums it up in one line."""
 
     verdict: str
     result: dict[str, Any] = field(default_factory=dict)

@@ -43,13 +43,13 @@ def test_a_fault_of_ours_is_not_blamed_on_the_input(capsys) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (RuntimeError("operator torchvision::nms does not exist"), "torch and torchvision do not fit"),
+        (RuntimeError("operator torchvision::nms does not exist"), "torch and torchvision do not match"),
         (OSError(errno.ENOSPC, "No space left on device", "out.tif"), '"out.tif": the disk is full'),
-        (PermissionError(errno.EACCES, "denied", "out"), '"out": access is not permitted'),
+        (PermissionError(errno.EACCES, "denied", "out"), '"out": access is denied'),
         (FileNotFoundError(errno.ENOENT, "no", "gone.png"), '"gone.png": there is no such file'),
-        (NotADirectoryError(errno.ENOTDIR, "no", "a/b"), '"a/b": a part of that path is a file'),
+        (NotADirectoryError(errno.ENOTDIR, "no", "a/b"), '"a/b": part of that path is a file'),
         (OSError(errno.ENAMETOOLONG, "no", "a"), "too long"),
-        (OSError(errno.EIO, "Input/output error"), "the disk reports a fault"),
+        (OSError(errno.EIO, "Input/output error"), "the disk reports an error"),
         (OSError(errno.ENOTTY, "Inappropriate ioctl", "a"), '"a": Inappropriate ioctl'),
         (ModuleNotFoundError("no", name="distributed"), "pip install distributed"),
     ],

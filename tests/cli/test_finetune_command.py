@@ -74,7 +74,7 @@ def test_a_model_comes_out(finetune: Command, tmp_path: Path) -> None:
 def test_nothing_trained_is_overwritten_and_resume_goes_on(finetune: Command, tmp_path: Path) -> None:
     assert finetune().code == 0
     again = finetune()
-    assert again.code == 2 and "new.safetensors is there already" in again.err
+    assert again.code == 2 and "new.safetensors already exists" in again.err
     resumed = finetune("--resume")
     assert resumed.code == 0, resumed.err
     assert resumed.figures["steps"] == 4

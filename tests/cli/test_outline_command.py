@@ -86,7 +86,7 @@ def test_a_large_plane_is_written_tile_by_tile(
         ("x0,y0,x1,y1\n400,5,440,31\n", "o.tif", "outside the image"),
         ("y,x\nnan,3\n", "o.tif", "not finite"),
         ("a,b\n1,2\n", "o.tif", "no columns"),
-        ("y,x\n1,2\n", "o.png", "no ending"),
+        ("y,x\n1,2\n", "o.png", "no suffix"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence_and_no_file(

@@ -100,7 +100,7 @@ def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(runners, "iter_file", interrupted)
     ran = predict()
-    assert ran.code == 130 and "goes on" in ran.err
+    assert ran.code == 130 and "repeat the command to continue" in ran.err
     monkeypatch.undo()
     assert (predict().figures["skipped"], predict().figures["skipped"]) == (1, 2)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from napari_cupre.cli.pretrain import build_parser, main, settings_from
+from napari_cupre.cli.pretrain import main, pretrain_parser, read_pretrain_settings
 from napari_cupre.errors import InputError
 
 TINY: dict[str, Any] = {
@@ -52,7 +52,7 @@ def world(tmp_path: Path) -> Path:
 
 
 def parsed(*options: str) -> Any:
-    return settings_from(build_parser().parse_args(["--out", "run", *options]))
+    return read_pretrain_settings(pretrain_parser().parse_args(["--out", "run", *options]))
 
 
 def test_options_go_before_assignments_and_these_before_the_file(world: Path) -> None:
@@ -116,8 +116,8 @@ def test_unusable_input_is_one_sentence_and_exit_code_2(
 
 
 def test_help_has_an_example_and_needs_no_torch() -> None:
-    code = "import sys; from napari_cupre.cli.pretrain import build_parser; h = build_parser().format_help()"
-    code += "; print('torch' in sys.modules, 'example' in h)"
+    code = "import sys; from napari_cupre.cli.pretrain import pretrain_parser as parser"
+    code += "; h = parser().format_help(); print('torch' in sys.modules, 'example' in h)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
 

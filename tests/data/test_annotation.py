@@ -62,7 +62,7 @@ def test_huge_values_are_renumbered():
 
 @pytest.mark.parametrize(
     ("values", "sentence"),
-    [([[-1, 0]], "negative"), ([[0.5, 1]], "broken"), ([[np.nan, 1]], "broken"), ([["a"]], "type")],
+    [([[-1, 0]], "negative"), ([[0.5, 1]], "non-integer"), ([[np.nan, 1]], "non-integer"), ([["a"]], "type")],
 )
 def test_unusable_labels(values, sentence):
     with pytest.raises(InputError, match=sentence):
@@ -136,9 +136,9 @@ def test_regions_may_hang_over_the_edge():
     ("region", "sentence"),
     [
         ([(200, 200), (210, 210)], "covers no pixel"),
-        ([(1, 1)], "no rectangle or polygon"),
-        ([(1, 1), (np.nan, 4), (5, 5)], "no rectangle or polygon"),
-        ([(1, 1, 1), (4, 4, 4), (5, 5, 5)], "no rectangle or polygon"),
+        ([(1, 1)], "not a rectangle or polygon"),
+        ([(1, 1), (np.nan, 4), (5, 5)], "not a rectangle or polygon"),
+        ([(1, 1, 1), (4, 4, 4), (5, 5, 5)], "not a rectangle or polygon"),
     ],
 )
 def test_unusable_regions(image, labels, region, sentence):
@@ -196,7 +196,7 @@ def test_training_needs_one_cell(image, labels):
     one = make_shot(image, np.where(labels == 3, labels, 0))
     check_shots([empty, one])
     enough, sentence = enough_to_train([one])
-    assert enough and sentence.startswith("1 cell is marked")
+    assert enough and sentence.startswith("1 cell annotated")
     many = np.zeros((80, 100), int)
     many[:40:5, :50:5] = np.arange(80).reshape(8, 10) + 1
     assert "region" in enough_to_train([make_shot(image, many, rim=0)])[1]

@@ -57,7 +57,7 @@ def test_guess_obeys_rgb():
 
 @pytest.mark.parametrize("shape", [(5,), (), (2, 3, 4, 5, 6, 7), (9, 9, 9, 9, 9)])
 def test_no_guess_is_an_input_error(shape):
-    with pytest.raises(InputError, match="name them"):
+    with pytest.raises(InputError, match="give them"):
         guess_axes(shape)
 
 

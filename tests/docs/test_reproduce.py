@@ -19,8 +19,8 @@ from pycocotools import mask as coco_mask
 
 from napari_cupre.cli.configs import read_config, shipped_configs
 from napari_cupre.cli.main import build_parser, main
-from napari_cupre.cli.pretrain import build_parser as build_pretrain_parser
 from napari_cupre.cli.pretrain import main as pretrain
+from napari_cupre.cli.pretrain import pretrain_parser
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.io.writers.outlines import trace
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
@@ -205,7 +205,7 @@ def test_the_settings_files_are_sound(name: str) -> None:
 def test_the_page_names_the_settings_files() -> None:
     for name in shipped_configs():
         assert f"--config {name}" in TEXT
-    for options in (build_pretrain_parser().format_help(), _help("finetune")):
+    for options in (pretrain_parser().format_help(), _help("finetune")):
         assert "paper-" in options
 
 

@@ -39,7 +39,7 @@ def test_the_other_way_round_is_the_mirror_image():
 def test_chance_is_no_gain():
     result = compare(report([5, 9, 5, 9]), report([9, 5, 9, 6]))
     assert result.low < 0 < result.high and result.better is None
-    assert result.verdict.startswith("No difference can be told")
+    assert result.verdict.startswith("No clear difference")
 
 
 def test_equal_models_and_one_image_give_no_winner():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.diversity_page import write_diversity_page
-from napari_cupre.evaluation.features import Features, read_features
+from napari_cupre.evaluation.features import ImageFeatures, extract_features
 from napari_cupre.evaluation.looks import (
     measure_addition,
     measure_diversity,
@@ -29,7 +29,7 @@ def directions(count: int, dim: int, seed: int = 0) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def groups(sizes: list[int], spread: float = 0.05, dim: int = 16) -> Features:
+def groups(sizes: list[int], spread: float = 0.05, dim: int = 16) -> ImageFeatures:
     """Tight groups of vectors around orthogonal centres, in folders of their own."""
     rng = np.random.default_rng(1)
     rows = [
@@ -40,7 +40,7 @@ def groups(sizes: list[int], spread: float = 0.05, dim: int = 16) -> Features:
     vectors = np.array(rows, dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     paths = [Path(f"folder{g}") / f"{i}.png" for g, size in enumerate(sizes) for i in range(size)]
-    return Features(paths, vectors, [np.zeros((64, 64, 3), np.uint8)] * len(paths))
+    return ImageFeatures(paths, vectors, [np.zeros((64, 64, 3), np.uint8)] * len(paths))
 
 
 def test_looks_count_different_images() -> None:
@@ -124,7 +124,7 @@ def test_a_backbone_tells_images_apart(tmp_path: Path) -> None:
         iio.imwrite(tmp_path / f"{number}-copy.png", image)
     (tmp_path / "broken.png").write_bytes(b"no")
     paths = sorted(tmp_path.glob("*.png"))
-    steps = Steps(read_features(paths, new_model("tiny")))
+    steps = Steps(extract_features(paths, new_model("tiny")))
     done = [event.done for event in steps][-1]
     features = steps.result
     assert done == 9 and [path.name for path, _ in features.skipped] == ["broken.png"]
@@ -140,4 +140,4 @@ def test_a_backbone_tells_images_apart(tmp_path: Path) -> None:
 def test_no_readable_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no")
     with pytest.raises(InputError, match="None of the 1 images can be read"):
-        list(read_features([tmp_path / "broken.png"], new_model("tiny")))
+        list(extract_features([tmp_path / "broken.png"], new_model("tiny")))

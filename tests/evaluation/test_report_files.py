@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation import evaluate
+from napari_cupre.evaluation import evaluate_labels
 from napari_cupre.evaluation.faults import worst_faults
 from napari_cupre.evaluation.page import write_page
-from napari_cupre.evaluation.pairs import write_csv, write_json
+from napari_cupre.evaluation.report_files import write_report_csv, write_report_json
 
 
 @pytest.fixture
@@ -27,13 +27,13 @@ def case():
     truth[70:80, 5:25] = 3
     predicted[60:80, 60:90] = 6
     image = np.random.default_rng(0).integers(0, 4000, truth.shape).astype(np.uint16)
-    return evaluate([truth], [predicted], names=["a<b>.tif"]), [image], [truth], [predicted]
+    return evaluate_labels([truth], [predicted], names=["a<b>.tif"]), [image], [truth], [predicted]
 
 
 def test_json_and_csv_hold_the_figures(case, tmp_path):
     report = case[0]
-    write_json(report, tmp_path / "report.json")
-    write_csv(report, tmp_path / "report.csv")
+    write_report_json(report, tmp_path / "report.json")
+    write_report_csv(report, tmp_path / "report.csv")
     assert json.loads((tmp_path / "report.json").read_text()) == report.as_dict()
     rows = list(csv.DictReader((tmp_path / "report.csv").open()))
     assert [row["image"] for row in rows] == ["a<b>.tif", "pooled"]

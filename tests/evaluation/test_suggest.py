@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.suggestions import choose, measure_uncertainty, suggest
+from napari_cupre.evaluation.suggestions import measure_uncertainty, suggest, weighted_k_center
 from napari_cupre.events import Steps
 from napari_cupre.model.checkpoint import new_model
 
@@ -42,14 +42,16 @@ def near(angle: float) -> np.ndarray:
 
 def test_what_looks_like_annotated_images_is_not_chosen() -> None:
     vectors = np.stack([near(0.0), near(0.05), near(1.5), [0.0, 0.0, 1.0]]).astype(np.float32)
-    rows, distances = choose(vectors, np.ones(4), near(0.0)[None], 2)
+    rows, distances = weighted_k_center(vectors, np.ones(4), near(0.0)[None], 2)
     assert set(rows) == {2, 3}
     assert min(distances) > 0.9
 
 
 def test_of_copies_one_is_chosen_and_of_equal_looks_the_less_sure() -> None:
     vectors = np.stack([near(0.0), near(0.0), near(1.5), near(1.5)]).astype(np.float32)
-    rows, distances = choose(vectors, np.array([0.2, 0.9, 0.5, 0.4]), np.zeros((0, 3), np.float32), 2)
+    rows, distances = weighted_k_center(
+        vectors, np.array([0.2, 0.9, 0.5, 0.4]), np.zeros((0, 3), np.float32), 2
+    )
     assert rows == [1, 2]  # the most uncertain one first
     assert distances == pytest.approx([1.0, 1 - np.cos(1.5)], abs=1e-6)
 
@@ -57,8 +59,8 @@ def test_of_copies_one_is_chosen_and_of_equal_looks_the_less_sure() -> None:
 def test_uncertainty_outweighs_a_little_distance() -> None:
     vectors = np.stack([near(1.0), near(1.1)]).astype(np.float32)
     known = near(0.0)[None]
-    assert choose(vectors, np.array([0.1, 0.1]), known, 1)[0] == [1]
-    assert choose(vectors, np.array([0.9, 0.1]), known, 1)[0] == [0]
+    assert weighted_k_center(vectors, np.array([0.1, 0.1]), known, 1)[0] == [1]
+    assert weighted_k_center(vectors, np.array([0.9, 0.1]), known, 1)[0] == [0]
 
 
 @settings(max_examples=40, deadline=None)
@@ -68,7 +70,7 @@ def test_choices_differ_and_their_distances_fall_with_even_weights(
 ) -> None:
     drawn = np.random.default_rng(seed).standard_normal((count + labelled, 5))
     drawn = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-    rows, distances = choose(drawn[:count], np.full(count, 0.5), drawn[count:], wanted)
+    rows, distances = weighted_k_center(drawn[:count], np.full(count, 0.5), drawn[count:], wanted)
     assert len(rows) == len(set(rows)) == len(distances) == min(count, wanted)
     # A new center can only bring points nearer to one; the first of none has a distance by definition.
     later = distances if labelled else distances[1:]

@@ -114,7 +114,7 @@ def test_one_cell_is_enough_to_train_but_not_to_judge(pretrained) -> None:
     run = FinetuneRun(pretrained, [make_shot(image, np.where(labels == 3, 3, 0))], settings(steps=2))
     events = list(run.events())
     assert not [e for e in events if isinstance(e, Validated)]
-    assert "judge by eye" in next(e for e in events if isinstance(e, Finished)).verdict
+    assert "by eye" in next(e for e in events if isinstance(e, Finished)).verdict
     assert run.result is not None
 
 
@@ -151,10 +151,10 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(pretrained, tmp_path:
     events = list(again.events())
     losses += [e.losses["total"] for e in events if isinstance(e, StepDone)]
     assert losses == pytest.approx(expected, rel=1e-5)
-    assert any("Going on from step 2" in e.message for e in events if isinstance(e, Notice))
+    assert any("Continuing from step 2" in e.message for e in events if isinstance(e, Notice))
 
 
-def test_a_used_up_budget_begins_anew_on_resume(pretrained, tmp_path: Path) -> None:
+def test_a_used_up_limit_starts_again_on_resume(pretrained, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
     list(FinetuneRun(pretrained, [shot(0)], settings(steps=2), out).events())
     again = FinetuneRun.resume(out, pretrained)
@@ -192,8 +192,8 @@ def test_out_of_memory_halves_the_batch_then_the_crop_then_gives_up(
             if isinstance(event, Notice):
                 notices.append(event.message)
     assert notices[1:] == [
-        "Memory ran out: going on with 1 crops per step.",
-        "Memory ran out: going on with crops of 128 px.",
+        "Memory ran out: continuing with 1 crops per step.",
+        "Memory ran out: continuing with crops of 128 px.",
     ]
     assert run.state is RunState.FAILED
 

@@ -123,7 +123,7 @@ def test_weights_are_not_taught_with_an_annotation_that_was_exchanged(start: Mod
     out = tmp_path / "m.safetensors"
     stopped(start, out)
     save_shots(run_path(out) / "shots", [shot(1)])
-    with pytest.raises(InputError, match="another annotation"):
+    with pytest.raises(InputError, match="different annotation"):
         list(FinetuneRun.resume(out, start).events())
 
 
@@ -158,7 +158,7 @@ def test_a_view_that_cannot_be_looked_at_is_a_notice(start: Model, monkeypatch: 
     run = FinetuneRun(start, [shot(0)], settings(steps=2))
     run.preview(discs(0)[0][:20, :30])
     events = list(run.events())
-    assert "goes on (ZeroDivisionError: odd)" in notices(events)
+    assert "continues (ZeroDivisionError: odd)" in notices(events)
     assert next(event for event in events if isinstance(event, Preview)).labels.shape == (20, 30)
     assert run.step == 2
 

@@ -137,12 +137,12 @@ def test_unusable_annotations_are_counted(write):
     source = CocoSource(path, folder)
     assert len(np.unique(source[0].labels)) == 2  # annotations 1 and 11 lie on each other
     assert set(source.notices) == {
-        "Left out: 2 annotations that are no COCO annotation.",
+        "Left out: 2 annotations that are not COCO annotations.",
         "Left out: 1 annotation of a category that is not listed.",
         "Left out: 1 annotation of an image that is not listed.",
         "Left out: 1 annotation without mask.",
-        "Left out: 4 polygons of under three points or without area.",
-        "Left out: 1 run-length mask that does not fit its image.",
+        "Left out: 4 polygons with fewer than three points or no area.",
+        "Left out: 1 run-length mask that does not match its image.",
         "Unknown keys are ignored: extra, mood.",
     }
 
@@ -173,7 +173,7 @@ def test_missing_images_are_counted(write):
     (folder / "a.png").unlink()
     with pytest.raises(InputError, match=r"None of the 2 images.*a\.png"):
         CocoSource(path, folder)
-    with pytest.raises(InputError, match="no image folder"):
+    with pytest.raises(InputError, match="There is no folder"):
         CocoSource(path, folder / "nowhere")
 
 
@@ -223,7 +223,7 @@ def test_truncated_json_is_refused(tmp_path_factory, cut):
     whole = json.dumps({"images": [{"id": 1, "file_name": "a"}], "annotations": [annotation(1)] * 3})
     path = tmp_path_factory.mktemp("set") / "a.json"
     path.write_text(whole[: int(len(whole) * cut)])
-    with pytest.raises(InputError, match=r"a\.json.*(no COCO JSON|empty)"):
+    with pytest.raises(InputError, match=r"a\.json.*(not COCO JSON|empty)"):
         CocoIndex(path)
 
 

@@ -89,7 +89,7 @@ def test_entries_of_one_file_are_one_image(tmp_path):
     ]
     labels, lost, notes = read(tmp_path, document(annotations, images))
     assert list(labels) == ["a"] and labels["a"].max() == 2 and not lost
-    assert any("2 were joined" in note for note in notes)
+    assert any("2 were merged" in note for note in notes)
     assert len(CocoIndex(tmp_path / "set.json").images) == 1
 
 
@@ -99,7 +99,7 @@ def test_entries_that_contradict_each_other_are_left_out(tmp_path):
     labels, lost, _ = read(tmp_path, document(annotations, images))
     assert list(labels) == ["a", "d"]
     said = " ".join(lost)
-    assert "1 image listed again with another size" in said and "1 image whose id another one has" in said
+    assert "1 image listed again with another size" in said and "1 image with an id used before" in said
     assert "2 annotations of images that are not listed" in said
 
 

@@ -55,13 +55,13 @@ def test_globs_files_and_zarr_folders(folder):
 
 def test_what_is_no_image_is_named(folder):
     (folder / "sub" / "other.png").unlink()
-    with pytest.raises(InputError, match=r"sub.*holds no image"):
+    with pytest.raises(InputError, match=r"sub.*contains no image"):
         list_images(folder / "sub")
     for path, sentence in [
         (folder / "missing.tif", "no file or folder"),
         (folder / "*.jpg", "No image matches"),
-        (folder / "notes.txt", "no image that can be read"),
-        (folder / "Thumbs.db", "no image that can be read"),
+        (folder / "notes.txt", "not an image that can be read"),
+        (folder / "Thumbs.db", "not an image that can be read"),
     ]:
         with pytest.raises(InputError, match=sentence):
             list_images(str(path))
@@ -124,7 +124,7 @@ def test_writing_is_all_or_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "sentence"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "not permitted")]
+    ("code", "sentence"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "access is denied")]
 )
 def test_disk_faults_name_the_file(tmp_path, code, sentence):
     with (

@@ -299,7 +299,7 @@ def test_a_lost_chunk_is_told_from_one_that_was_never_written(tmp_path, version)
         pixels[1, 8:12, 4 * int(place[-1]) : 4 * int(place[-1]) + 4] = 0
     image = read_image(path)
     assert image.notices == () and image.lacks == (
-        '"a.zarr" lacks 44 of 72 chunks, such as the one at row 8, column 8, which read as 0: copy it anew.'
+        '"a.zarr" lacks 44 of 72 chunks, such as the one at row 8, column 8, which read as 0: copy it again.'
     )
     np.testing.assert_array_equal(np.asarray(image.data), pixels)
 
@@ -325,10 +325,10 @@ def test_a_damaged_page_of_a_stack_is_left_out_on_request(tmp_path, how, cut):
         start = file.pages[3].dataoffsets[0]
     content[start + 50 : start + 1000] = bytes(950)
     path.write_bytes(content[: start + 1000] if cut else content)
-    with pytest.raises(InputError, match=r"stack\.tif.*copy it anew"):
+    with pytest.raises(InputError, match=r"stack\.tif.*copy it again"):
         read_image(path)
     image = read_image(path, partial=True)
-    assert "stack.tif" in image.lacks and "copy it anew" in image.lacks
+    assert "stack.tif" in image.lacks and "copy it again" in image.lacks
     assert ("pages 4" in image.lacks) or cut
     found = np.asarray(image.data)
     np.testing.assert_array_equal(found[:3], stack[:3])
@@ -347,7 +347,7 @@ def test_a_stack_without_a_page_that_can_be_read_is_refused(tmp_path):
                 page.databytecounts[0]
             )
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"stack\.tif.*copy it anew"):
+    with pytest.raises(InputError, match=r"stack\.tif.*copy it again"):
         read_image(path, partial=True)
 
 
@@ -405,7 +405,7 @@ def test_label_files_of_every_kind(tmp_path):
 
 def test_pictures_are_no_labels(tmp_path):
     Image.fromarray(COLOUR).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png.*colour picture"):
+    with pytest.raises(InputError, match=r"a\.png.*colour image"):
         read_labels(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "b.tif", GREY + 0.5)
     with pytest.raises(InputError, match=r"b\.tif.*broken"):

@@ -61,7 +61,7 @@ def test_a_picture_is_no_label_image(suffix, tmp_path):
     picture = np.random.default_rng(0).poisson(60, (80, 90)).astype(np.uint8)
     path = tmp_path / f"a{suffix}"
     np.save(path, picture) if suffix == ".npy" else iio.imwrite(path, picture)
-    with pytest.raises(InputError, match=f"a{suffix}.*is a picture, no label image"):
+    with pytest.raises(InputError, match=f"a{suffix}.*is a picture, not a label image"):
         import_annotations(path)
 
 
@@ -87,15 +87,15 @@ def test_a_number_of_many_parts_is_noted(tmp_path):
     iio.imwrite(tmp_path / "a_mask.png", (discs() > 0).astype(np.uint8) * 255)
     notes = []
     assert dict(iterate_annotations(tmp_path / "a_mask.png", on_note=notes.append))
-    assert len(notes) == 1 and '"a_mask.png": the number 255 is carried by 12 parts' in notes[0]
+    assert len(notes) == 1 and '"a_mask.png": the label 255 is shared by 12' in notes[0]
 
 
 def test_an_empty_label_image_alone_is_an_error_and_one_of_many_is_noted(tmp_path):
     for name in ("a_mask.png", "b_mask.png"):
         empty = name.startswith("b")
         iio.imwrite(tmp_path / name, np.zeros((9, 9), np.uint8) if empty else discs().astype(np.uint8))
-    with pytest.raises(InputError, match="holds no cell"):
+    with pytest.raises(InputError, match="contains no cells"):
         import_annotations(tmp_path / "b_mask.png")
     notes = []
     assert len(dict(iterate_annotations(tmp_path, on_note=notes.append))) == 2
-    assert notes == ['"b_mask.png" holds no cell, all of it is background.']
+    assert notes == ['"b_mask.png" contains no cells: all of it is background.']

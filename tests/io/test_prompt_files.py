@@ -56,7 +56,7 @@ def test_points_are_y_and_x(content: str, tmp_path: Path) -> None:
         ("\n\n", "no columns"),
         ("1,2,3,4\n5,6,7,8\n", "no columns"),
         ("x0,y0,x1\n1,2,3\n", "no columns"),
-        ("y,x\n", "holds no row"),
+        ("y,x\n", "contains no row"),
         ("y,x\n1,2\n3,four\n", "'four' for x in row 3"),
         ("y,x\n1\n", "'' for x in row 2"),
     ],

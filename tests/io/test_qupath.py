@@ -186,5 +186,5 @@ def test_damaged_packages(content, tmp_path):
 def test_a_zip_of_something_else(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(InputError, match="holds no region"):
+    with pytest.raises(InputError, match="contains no region"):
         import_annotations(tmp_path / "a.zip", SHAPE)

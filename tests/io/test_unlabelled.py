@@ -13,7 +13,7 @@ import tifffile
 import zarr
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.unlabelled import UnlabelledCrops, UnlabelledIndex, list_images, smooth_deviation
+from napari_cupre.io.unlabelled import UnlabelledCrops, UnlabelledIndex, smooth_deviation, walk_images
 from napari_cupre.io.windows import ImageCache, image_size
 
 
@@ -57,13 +57,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_junk_is_no_image_and_a_zarr_is_one(folder: Path) -> None:
-    names = {Path(path).name for path in list_images(folder)}
+    names = {Path(path).name for path in walk_images(folder)}
     assert names == {"grey.png", "colour.png", "stack.tif", "field.zarr"}
 
 
 def test_the_index_is_sorted_kept_on_disk_and_travels(folder: Path, tmp_path: Path) -> None:
     index = UnlabelledIndex.build(tmp_path / "index.sqlite", [folder, folder / "grey.png"])
-    assert [str(path) for path in index] == sorted(list_images(folder))
+    assert [str(path) for path in index] == sorted(walk_images(folder))
     assert list(UnlabelledIndex(tmp_path / "index.sqlite")) == list(index)
     assert list(pickle.loads(pickle.dumps(index))) == list(index)
     with pytest.raises(IndexError):
@@ -77,7 +77,7 @@ def test_held_out_images_are_left_out(folder: Path, tmp_path: Path) -> None:
 
 def test_a_folder_without_images_and_one_that_is_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"No image was found.*empty"):
+    with pytest.raises(InputError, match=r"No images were found.*empty"):
         UnlabelledIndex.build(tmp_path / "i.sqlite", [tmp_path / "empty"])
     with pytest.raises(InputError, match="missing does not exist"):
         UnlabelledIndex.build(tmp_path / "i.sqlite", [tmp_path / "missing"])
@@ -152,7 +152,7 @@ def test_a_set_of_broken_files_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_sizes_come_from_headers_and_count_distinct_crops(folder: Path, tmp_path: Path) -> None:
-    sizes = {Path(path).name: image_size(Path(path)) for path in list_images(folder)}
+    sizes = {Path(path).name: image_size(Path(path)) for path in walk_images(folder)}
     assert sizes == {
         "grey.png": (90, 70),
         "colour.png": (64, 96),
@@ -166,7 +166,7 @@ def test_sizes_come_from_headers_and_count_distinct_crops(folder: Path, tmp_path
 
 def test_the_cache_is_bounded(folder: Path) -> None:
     cache = ImageCache(max_bytes=10_000, max_images=2)
-    for path in list_images(folder):
+    for path in walk_images(folder):
         cache.get(Path(path))
     assert len(cache._images) <= 2
     assert len(pickle.loads(pickle.dumps(cache))._images) == 0

@@ -18,6 +18,7 @@ from roifile import ROI_TYPE, roiread
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.io.importers import import_annotations
+from napari_cupre.io.ownership import RECORD
 from napari_cupre.io.tiff import read_tiff
 from napari_cupre.io.writers import FORMATS, write
 from napari_cupre.io.writers.cells import collect
@@ -218,7 +219,7 @@ def test_many_images_share_one_document(tmp_path):
         assert not path.exists()
     coco = read_coco(path)
     assert len(coco.imgs) == 2 and len(coco.anns) == 12 + len(np.unique(blobs())) - 1
-    assert list(path.parent.iterdir()) == [path]
+    assert [each for each in path.parent.iterdir() if each.name != RECORD] == [path]
 
 
 def test_a_killed_run_is_taken_up(tmp_path):
@@ -238,7 +239,7 @@ def test_a_killed_run_is_taken_up(tmp_path):
         third.add(collect(np.zeros((60, 80), int), name="a"))
     coco = read_coco(path)
     assert len(coco.imgs) == 3 and coco.getAnnIds([1]) == [] and len(coco.getAnnIds([3])) == 12
-    assert [p.name for p in tmp_path.iterdir()] == ["predictions.json"]
+    assert [p.name for p in tmp_path.iterdir() if p.name != RECORD] == ["predictions.json"]
 
 
 def test_a_foreign_file_is_not_overwritten(tmp_path):

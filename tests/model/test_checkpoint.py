@@ -13,7 +13,17 @@ from safetensors.torch import save_file
 
 from napari_cupre.errors import EnvironmentFault, InputError, ModelFileError
 from napari_cupre.model import zoo
-from napari_cupre.model.checkpoint import HEADER_KEY, load_model, new_model, read_info, save_model
+from napari_cupre.model.checkpoint import (
+    HEADER_KEY,
+    Model,
+    ModelInfo,
+    load_model,
+    new_model,
+    read_info,
+    save_model,
+)
+from napari_cupre.model.config import preset
+from napari_cupre.model.network import CellRCNN
 
 
 @pytest.fixture
@@ -117,3 +127,29 @@ def test_the_zoo_lists_adds_and_removes(model, tmp_path: Path, monkeypatch: pyte
     (tmp_path / "bad.safetensors").write_bytes(b"bad")
     with pytest.raises(ModelFileError):
         zoo.add_model(tmp_path / "bad.safetensors")
+
+
+def test_shipped_models_have_names_and_the_users_own_of_a_name_goes_before(
+    model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_CUPRE_MODELS", str(tmp_path))
+    names = [entry.name for entry in zoo.list_models()]
+    assert names[0] == "cupre" and "cells" in names
+    assert zoo.find_model("nuclei") == zoo.find_model("cells")
+    assert zoo.describe("cells").config.backbone == "efficientnet_lite0"
+    assert zoo.free_name("cells") == "cells-2" and zoo.free_name("nuclei") == "nuclei-2"
+    with pytest.raises(InputError, match="not one of your models"):
+        zoo.remove_model("cells")
+    mine = save_model(model, tmp_path / "cells.safetensors")
+    assert zoo.find_model("cells").path == mine
+    assert [entry.name for entry in zoo.list_models()].count("cells") == 1
+    zoo.remove_model("cells")
+    assert zoo.find_model("cells").path == zoo.bundled_path("cells")
+
+
+def test_a_model_on_another_backbone_than_its_presets_of_today_loads(tmp_path: Path) -> None:
+    network = CellRCNN(preset("compact", backbone="resnest14d"))
+    path = save_model(Model(network, ModelInfo("old", network.config)), tmp_path / "old.safetensors")
+    loaded = load_model(path, "cpu")
+    assert loaded.info.config.backbone == "resnest14d"
+    assert loaded.copy().network.backbone.channels == network.backbone.channels

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import MultiScaleRoIAlign
 
-from napari_cupre.model.pool import RegionPool
+from napari_cupre.model.pool import RoiPool
 
 SIZE = (384, 512)
 
@@ -27,7 +27,7 @@ def test_equals_torchvision(side: int, samples: int) -> None:
         corner = torch.rand(300, 2, generator=generator) * torch.tensor([512.0, 384.0]) - 10
         extent = torch.rand(300, 2, generator=generator) ** 3 * 400
         boxes.append(torch.cat([corner, corner + extent], dim=1))
-    fast = RegionPool(side, samples)
+    fast = RoiPool(side, samples)
     slow = MultiScaleRoIAlign(list(features), side, samples)
     slow.scales, slow.map_levels = fast.scales, fast.map_levels
     wanted = torch.randn(600, 6, side, side, generator=generator)
@@ -47,4 +47,4 @@ def test_equals_torchvision(side: int, samples: int) -> None:
 
 def test_no_box() -> None:
     features = pyramid(torch.Generator())
-    assert RegionPool(7, 2)(features, [torch.zeros(0, 4)] * 2, [SIZE] * 2).shape == (0, 6, 7, 7)
+    assert RoiPool(7, 2)(features, [torch.zeros(0, 4)] * 2, [SIZE] * 2).shape == (0, 6, 7, 7)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from napari_cupre.model.paint import paint
+from napari_cupre.model.paint import paint_masks
 from napari_cupre.model.suppress import decidedness, suppress
 
 
@@ -61,7 +61,7 @@ def test_what_is_kept_overlaps_little_and_what_goes_overlaps_a_kept_one(seed, co
     scores, masks = rng.random(count), np.stack([disc(rng.uniform(0.6, 1)) for _ in range(count)])
     kept = suppress(boxes, scores, masks, (100, 100), iou)
     assert (np.diff(scores[kept]) <= 0).all() and len(set(kept.tolist())) == len(kept)
-    seen = [paint(boxes[[i]], masks[[i]], scores[[i]], (100, 100)) > 0 for i in range(count)]
+    seen = [paint_masks(boxes[[i]], masks[[i]], scores[[i]], (100, 100)) > 0 for i in range(count)]
 
     def same(a: int, b: int) -> bool:
         inter, union = (seen[a] & seen[b]).sum(), (seen[a] | seen[b]).sum()

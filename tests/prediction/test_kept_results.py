@@ -229,7 +229,7 @@ def test_a_journal_that_was_edited_costs_its_lines_only(job: FileJob, image: Pat
 
 @pytest.mark.parametrize(
     ("place", "words"),
-    [("file", "a file of that name"), ("file/below", "is a file, not a folder"), ("n" * 300, "too long")],
+    [("file", "a file with that name"), ("file/below", "is a file, not a folder"), ("n" * 300, "too long")],
 )
 @pytest.mark.usefixtures("no_network")
 def test_a_place_where_no_folder_can_be_is_named(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from napari_cupre.model.paint import falling_order, paint
+from napari_cupre.model.paint import falling_order, paint_masks
 from napari_cupre.prediction.instances import Masks, union_mask
 from napari_cupre.prediction.tidy import tidy
 
@@ -61,7 +61,7 @@ def test_equals_the_plain_way(seed: int, count: int, height: int, width: int, ch
     shape = (height, width)
     boxes, masks = random_boxes(seed, count, shape, (1, 40)), blob_masks(seed, count)
     scores = np.random.default_rng(seed).choice([0.5, 0.7, 0.9], count)
-    painted = paint(boxes, masks, scores, shape, chunk)
+    painted = paint_masks(boxes, masks, scores, shape, chunk)
     expected = reference(boxes, masks, scores, shape)
     # float32 against float64: a probability of exactly one half may fall on either side.
     assert (painted != expected).sum() <= 0.002 * painted.size + 1
@@ -70,15 +70,15 @@ def test_equals_the_plain_way(seed: int, count: int, height: int, width: int, ch
 def test_the_higher_score_stays_on_top() -> None:
     boxes = np.array([[0, 0, 8, 8], [4, 4, 12, 12]], dtype=np.float32)
     masks = np.ones((2, 28, 28), dtype=np.float32)
-    assert paint(boxes, masks, np.array([0.6, 0.9]), (12, 12))[5, 5] == 2
-    assert paint(boxes, masks, np.array([0.9, 0.6]), (12, 12))[5, 5] == 1
-    assert paint(boxes, masks, np.array([0.7, 0.7]), (12, 12))[5, 5] == 1
+    assert paint_masks(boxes, masks, np.array([0.6, 0.9]), (12, 12))[5, 5] == 2
+    assert paint_masks(boxes, masks, np.array([0.9, 0.6]), (12, 12))[5, 5] == 1
+    assert paint_masks(boxes, masks, np.array([0.7, 0.7]), (12, 12))[5, 5] == 1
 
 
 def test_boxes_outside_empty_or_not_finite_paint_nothing() -> None:
     boxes = np.array([[-20, -20, -5, -5], [3, 3, 3, 9], [50, 0, 60, 10], [np.nan, 0, 5, 5]], dtype=np.float32)
-    assert not paint(boxes, np.ones((4, 28, 28), np.float32), np.ones(4), (10, 10)).any()
-    whole = paint(np.array([[-1e4, -1e4, 1e4, 1e4]]), np.ones((1, 28, 28)), np.ones(1), (7, 9))
+    assert not paint_masks(boxes, np.ones((4, 28, 28), np.float32), np.ones(4), (10, 10)).any()
+    whole = paint_masks(np.array([[-1e4, -1e4, 1e4, 1e4]]), np.ones((1, 28, 28)), np.ones(1), (7, 9))
     assert (whole == 1).all()
 
 
@@ -88,7 +88,7 @@ def test_memory_does_not_grow_with_the_number_of_masks() -> None:
     scores = np.linspace(1, 0.5, 2000)
     tracemalloc.start()
     try:
-        paint(boxes, masks, scores, shape)
+        paint_masks(boxes, masks, scores, shape)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -100,7 +100,9 @@ def test_masks_as_planes_and_run_lengths() -> None:
     boxes, probabilities = random_boxes(4, 12, shape, (4, 30)), blob_masks(4, 12)
     masks = Masks(probabilities, boxes, shape)
     for index, rle in enumerate(masks.rle()):
-        expected = paint(boxes[index : index + 1], probabilities[index : index + 1], np.ones(1), shape) > 0
+        expected = (
+            paint_masks(boxes[index : index + 1], probabilities[index : index + 1], np.ones(1), shape) > 0
+        )
         np.testing.assert_array_equal(masks.full(index), expected)
         np.testing.assert_array_equal(coco_mask.decode(rle).astype(bool), expected)
         assert isinstance(rle["counts"], str)

@@ -85,7 +85,7 @@ def test_no_key_waits_longer_than_the_key_encoder_remembers() -> None:
     assert oldest_sound_key(0.999, 1) * 256 >= 65_536 and oldest_sound_key(0.99, 1) * 512 >= 4_096
     # Who asks for a length gets it, up to the number of crops, and is told if it is too long.
     length, remark = queue_length(100_000, 32, 4_096, oldest=10)
-    assert length == 4_096 and "some wait 128 iterations, longer than the 10" in remark
+    assert length == 4_096 and "for 128 iterations, but the key encoder is stable for only 10" in remark
 
 
 def test_too_few_images_are_refused() -> None:

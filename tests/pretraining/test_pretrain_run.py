@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StepDone, Validated
 from napari_cupre.model.checkpoint import load_model
-from napari_cupre.pretraining.pretrain_folder import RunFolder
+from napari_cupre.pretraining.pretrain_folder import PretrainFolder
 from napari_cupre.pretraining.pretrain_run import PretrainRun
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings, SourceSpec
 from napari_cupre.pretraining.tasks import SupervisedTask
@@ -42,7 +42,7 @@ def test_a_run_writes_all_it_promises(small: Make, tmp_path: Path) -> None:
     assert run.state is RunState.DONE
     assert isinstance(events[-1], Finished)
     assert [e.kind for e in events if isinstance(e, Saved)] == ["run", "final"]
-    rows = RunFolder(out).read_metrics()
+    rows = PretrainFolder(out).read_metrics()
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert {"contrast", "mask", "contrast_accuracy", "supervised_lr"} <= set(rows[0])
     assert "gradient_cosine" in rows[0] and "gradient_cosine" not in rows[1]
@@ -77,7 +77,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         ours, theirs = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("parts", "whole"))
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    steps = [row["step"] for row in RunFolder(tmp_path / "parts").read_metrics()]
+    steps = [row["step"] for row in PretrainFolder(tmp_path / "parts").read_metrics()]
     assert steps == [1, 2, 3, 4, 5]
 
 
@@ -89,11 +89,11 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(small: Make, tmp_path: Pa
         saved += isinstance(event, Saved) and event.kind == "run"
         if saved == 2:
             break
-    rows_before = RunFolder(tmp_path / "run").read_metrics()
+    rows_before = PretrainFolder(tmp_path / "run").read_metrics()
     resumed = PretrainRun(settings, tmp_path / "run", resume=True)
     steps = [e.step for e in resumed.events() if isinstance(e, StepDone)]
     assert steps == [3, 4]
-    assert RunFolder(tmp_path / "run").read_metrics()[:2] == rows_before[:2]
+    assert PretrainFolder(tmp_path / "run").read_metrics()[:2] == rows_before[:2]
 
 
 @pytest.mark.parametrize(("objective", "kept"), [("moco", "source"), ("supervised", "cells")])
@@ -129,7 +129,7 @@ def test_a_larger_budget_may_be_given_on_resume(small: Make, tmp_path: Path) -> 
 def test_another_runs_folder_is_left_alone(small: Make, tmp_path: Path) -> None:
     list(PretrainRun(small(iterations=1), tmp_path / "run").events())
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already contains a run"):
         PretrainRun(small(iterations=1), tmp_path / "run")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()} == before
     (tmp_path / "thesis").mkdir()
@@ -156,7 +156,7 @@ def test_a_line_that_was_cut_off_is_dropped(small: Make, tmp_path: Path, end: st
     metrics = tmp_path / "run" / "metrics.csv"
     metrics.write_text(metrics.read_text() + end)
     list(PretrainRun(small(iterations=3), tmp_path / "run", resume=True).events())
-    assert [row["step"] for row in RunFolder(tmp_path / "run").read_metrics()] == [1, 2, 3]
+    assert [row["step"] for row in PretrainFolder(tmp_path / "run").read_metrics()] == [1, 2, 3]
 
 
 def test_a_damaged_line_among_others_is_named(small: Make, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_forgetting_is_watched_on_held_out_fields(small: Make, tmp_path: Path) -
     judged = [event for event in run.events() if isinstance(event, Validated)]
     assert [event.step for event in judged] == [2]
     assert 0.0 <= judged[0].ap50 <= 1.0 and judged[0].cells > 0
-    rows = RunFolder(out).read_metrics()
+    rows = PretrainFolder(out).read_metrics()
     assert rows[1]["held_out_ap50"] == pytest.approx(judged[0].ap50) and "held_out_ap50" not in rows[0]
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2  # pairs of views, predictions

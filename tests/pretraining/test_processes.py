@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from napari_cupre.pretraining.pretrain_folder import RunFolder
+from napari_cupre.pretraining.pretrain_folder import PretrainFolder
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 
 
@@ -24,7 +24,7 @@ def pretrain(settings: PretrainSettings, out: Path, tmp_path: Path, *options: st
         [*command, *options], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
-    return RunFolder(out).read_metrics()
+    return PretrainFolder(out).read_metrics()
 
 
 @pytest.mark.timeout(1300)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from napari_cupre.data.labels import label_areas
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco import CocoSource
 from napari_cupre.pretraining.sources import (
@@ -45,6 +47,33 @@ def test_a_look_from_outside_reaches_the_fields(tmp_path: Path, monkeypatch: pyt
             SyntheticSource(64, 0, 12.0, None, ["no_such_module"])
     finally:
         registry._LOOKS.pop("my_colonies", None)
+
+
+class _Disks:
+    """A source of one image full of disks, in place of files."""
+
+    categories = ("cell",)
+
+    def __init__(self, diameter: int) -> None:
+        side = 12 * diameter
+        yy, xx = np.mgrid[:side, :side] % (2 * diameter) - diameter
+        rows, columns = np.mgrid[:side, :side] // (2 * diameter)
+        self.labels = np.where(np.hypot(yy, xx) < diameter / 2, 1 + rows * 6 + columns, 0).astype(np.int32)
+        self.index = SimpleNamespace(path=Path("disks.json"))
+
+    def __getitem__(self, number: int) -> SimpleNamespace:
+        image = np.repeat((self.labels > 0)[..., None], 3, 2).astype(np.float32)
+        known, classes = np.ones(self.labels.shape, bool), dict.fromkeys(range(1, 37), 1)
+        return SimpleNamespace(image=image, labels=self.labels, known=known, classes=classes)
+
+
+@pytest.mark.parametrize("diameter", [8, 90])
+def test_cells_of_any_size_come_at_the_networks_own(diameter: int) -> None:
+    fields = CocoFields(_Disks(diameter), np.arange(1), 128, 24.0)
+    drawn = [fields.draw(np.random.default_rng(seed)).labels for seed in range(12)]
+    largest = [2 * np.sqrt(label_areas(labels)[1].max() / np.pi) for labels in drawn if labels.any()]
+    assert len(largest) > 6
+    assert min(largest) > 24 * 0.5 * 0.8 and max(largest) < 24 * 1.6 * 1.2
 
 
 def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSource) -> None:

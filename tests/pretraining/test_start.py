@@ -60,8 +60,8 @@ def test_a_taught_cell_stays_as_it_was_taught(of_coco: Make, tmp_path: Path) -> 
 def test_parts_of_one_sample_are_refused_where_the_network_cannot_normalise_them(
     small: Make, changes: dict[str, object]
 ) -> None:
-    settings = small(**{"preset": "compact", "objective": "supervised", **changes})
-    with pytest.raises(InputError, match="compact needs two samples or more in each part"):
+    settings = small(**{"preset": "resnest50", "objective": "supervised", **changes})
+    with pytest.raises(InputError, match="resnest50 needs two samples or more in each part"):
         make_network(settings, make_sources(settings, 24.0))
 
 

@@ -153,3 +153,12 @@ def wait_until(condition, seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+def test_an_idle_process_ends_with_its_window(engine_of) -> None:
+    """Importing takes seconds, more on a loaded machine: closed windows must not leave a crowd."""
+    engine = engine_of("import time; time.sleep(600)")
+    engine.start()
+    process = engine._child.process
+    engine.close()
+    assert process.wait(30) != 0

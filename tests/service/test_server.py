@@ -150,7 +150,7 @@ def test_a_preview_that_fails_ends_neither_the_job_nor_the_engine(
     assert [a["type"] for a in answers].count("Finished") == 2
     job.preview = lambda request: 1 / 0  # type: ignore[method-assign]
     answers = serve(monkeypatch, tmp_path / "y", [job], [JOB, preview])
-    assert any("goes on (ZeroDivisionError" in a.get("message", "") for a in answers)
+    assert any("continues (ZeroDivisionError" in a.get("message", "") for a in answers)
     assert any(a["type"] == "Finished" for a in answers)
 
 

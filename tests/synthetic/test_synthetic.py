@@ -15,9 +15,9 @@ from napari_cupre.data.augment import is_grey
 from napari_cupre.errors import InputError
 from napari_cupre.synthetic import LOOKS, SHAPES, SyntheticFields, draw_field, register_look
 from napari_cupre.synthetic import field as field_module
+from napari_cupre.synthetic.cell_shapes import ANGLES, Outlines, draw_outlines
 from napari_cupre.synthetic.layout import MIN_AREA, rasterise, topmost
 from napari_cupre.synthetic.noise import blur, fibres, octaves, smooth_noise
-from napari_cupre.synthetic.shapes import ANGLES, Outlines, draw_outlines
 
 
 @settings(max_examples=30, deadline=None)
@@ -97,7 +97,7 @@ def test_source_draws_the_looks_that_it_is_given() -> None:
     [
         ({"looks": {"x-ray": 1.0}}, "x-ray"),
         ({"looks": {"histology": 0.0}}, "above 0"),
-        ({"looks": {"histology": -1.0, "oblique": 2.0}}, "at least 0"),
+        ({"looks": {"histology": -1.0, "oblique": 2.0}}, "0 or more"),
         ({"diameter": (30.0, 10.0)}, "(30.0, 10.0)"),
         ({"diameter": (1.0, 10.0)}, "4 px"),
     ],

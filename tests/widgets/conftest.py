@@ -21,6 +21,10 @@ pytest.importorskip("qtpy", reason="the widgets need a Qt binding (napari[all])"
 if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     pytest.skip("no display for a napari window: run under xvfb-run", allow_module_level=True)
 
+# PySide6 6.12 gives back references to None that it never took, e.g. one per `QObject.property` of an absent
+# name. Before 3.12, Python then aborts after some windows: this list holds enough of them.
+NONES = [None] * 1_000_000
+
 Script = Callable[[Request], Iterator[Event]]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 
 from napari_cupre.errors import InputError
@@ -20,6 +21,7 @@ from napari_cupre.widgets.layers import (
 )
 
 PLACED: dict[str, Any] = {"scale": (0.5, 0.25), "translate": (10.0, -3.0), "rotate": 30.0}
+PLACED_3D: dict[str, Any] = {"scale": (1.0, 0.5, 0.25), "translate": (0.0, 10.0, -3.0)}
 
 
 def test_a_result_lies_where_its_image_lies() -> None:
@@ -79,16 +81,84 @@ def test_an_ellipse_becomes_a_polygon_of_its_area() -> None:
 
 def test_a_line_encloses_nothing() -> None:
     shapes = Shapes([np.array([[0.0, 0.0], [5.0, 5.0]])], shape_type="line", name="my shapes")
-    with pytest.raises(InputError, match='"my shapes" holds a line'):
+    with pytest.raises(InputError, match='"my shapes" contains a line'):
         regions_of(shapes, Labels(np.zeros((20, 30), np.int32)))
 
 
-def test_the_plane_on_show_follows_the_sliders_from_the_last_dimension() -> None:
-    stack = cell_image(Image(np.zeros((9, 20, 30))))
-    assert current_plane(stack, (4, 0, 0)) == {"Z": 4}
-    assert current_plane(stack, (1, 4, 0, 0)) == {"Z": 4}, "another layer has one dimension more"
-    assert current_plane(stack, (99, 0, 0)) == {"Z": 8}, "another layer is longer"
-    assert current_plane(cell_image(Image(np.zeros((20, 30)))), (3, 0, 0)) == {}
+def test_the_plane_on_show_is_the_layers_own_whatever_the_sliders_step() -> None:
+    viewer = ViewerModel()
+    fine = viewer.add_image(np.zeros((9, 20, 30)), name="fine")
+    coarse = viewer.add_image(np.zeros((9, 20, 30)), scale=(2.0, 1.0, 1.0), name="coarse")
+    shifted = viewer.add_image(np.zeros((9, 20, 30)), translate=(3.0, 0.0, 0.0), name="shifted")
+
+    def on_show(layer: Image) -> int:
+        return current_plane(layer, cell_image(layer), viewer.dims.point, viewer.dims.units)["Z"]
+
+    viewer.dims.set_point(0, 6.0)
+    assert [on_show(layer) for layer in (fine, coarse, shifted)] == [6, 3, 3]
+    viewer.dims.set_point(0, 99.0)
+    assert on_show(fine) == 8, "the nearest, where the layer has none"
+    flat = Image(np.zeros((20, 30)))
+    assert current_plane(flat, cell_image(flat), viewer.dims.point) == {}
+
+
+def test_the_plane_on_show_of_layers_in_other_units() -> None:
+    viewer = ViewerModel()
+    units = {"um": 1.0, "nm": 1000.0}
+    layers = [
+        viewer.add_image(np.zeros((9, 20, 30)), scale=(step,) * 3, units=(unit,) * 3)
+        for unit, step in units.items()
+    ]
+    if not hasattr(viewer.dims, "units"):
+        pytest.skip("this napari does not convert units")
+    viewer.dims.set_current_step(0, 4)
+    found = [current_plane(x, cell_image(x), viewer.dims.point, viewer.dims.units)["Z"] for x in layers]
+    assert found == [4, 4]
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "TCYX", "YXC", "TZCYX", "CYX", "YXZ", "CZYX"])
+def test_annotation_shares_the_sliders_of_its_image(axes: str) -> None:
+    """napari aligns layers at the last axis: a channel left out in the middle would shift the others."""
+    sizes = {"T": 2, "Z": 4, "C": 3, "Y": 20, "X": 30}
+    layer = Image(
+        np.zeros([sizes[axis] for axis in axes]), rgb=False, scale=range(2, 2 + len(axes)), name="i"
+    )
+    image = cell_image(layer, axes)
+    annotation = Annotation(layer)
+    annotation.cells = annotation.new_cells(image)
+    for channel in range(sizes["C"] if "C" in axes else 1):
+        place = {"T": 1, "Z": 2, "C": channel, "Y": 7, "X": 11}
+        world = layer.data_to_world([place[axis] for axis in axes])
+        cell = tuple(np.round(annotation.cells.world_to_data(world)).astype(int))
+        annotation.cells.data[cell] = 5
+    labels = annotation.snapshot(image).labels
+    assert labels.shape == image.result_shape
+    expected = tuple({"T": 1, "Z": 2, "Y": 7, "X": 11}[axis] for axis in image.result_axes)
+    assert labels[expected] == 5 and (labels > 0).sum() == 1
+
+
+TURNED = np.array([[1.0, 0, 0, 0], [0, 0.8, -0.6, 30], [0, 0.6, 0.8, 4], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [{"affine": TURNED}, {"rotate": TURNED[:3, :3]}, {"shear": [0, 0, 0.4]}, {"affine": TURNED, **PLACED_3D}],
+)
+def test_a_turned_image_of_channels_has_its_annotation_under_the_brush(moved: dict[str, Any]) -> None:
+    layer = Image(np.zeros((3, 20, 30)), name="turned", **moved)
+    labels = Labels(np.zeros((20, 30), np.int32), **result_placement(layer, cell_image(layer)))
+    for pixel in ((0, 0), (19, 29), (7, 3)):
+        np.testing.assert_allclose(
+            labels.data_to_world(pixel), layer.data_to_world((0, *pixel))[1:], atol=1e-9
+        )
+
+
+def test_channels_that_lie_apart_are_refused() -> None:
+    mixing = np.eye(4)
+    mixing[1, 0] = 5.0  # each channel five pixels lower
+    layer = Image(np.zeros((3, 20, 30)), name="apart", affine=mixing)
+    with pytest.raises(InputError, match="apart"):
+        result_placement(layer, cell_image(layer))
 
 
 def test_the_visible_part_is_bounded_and_never_empty() -> None:
@@ -130,6 +200,7 @@ def test_a_stack_gives_one_shot_per_annotated_plane_and_flat_regions_count_on_ea
     assert [int(shot.labels.max()) for shot in shots] == [1, 2]
     assert all(shot.known[:25].all() and not shot.known[30:].any() for shot in shots)
     assert snapshot.marks({"Z": 0}) is None
-    marks = snapshot.marks({"Z": 4})
-    assert marks is not None
+    found = snapshot.marks({"Z": 4})
+    assert found is not None
+    marks, _ = found
     np.testing.assert_array_equal(marks.known, shots[1].known)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import dask.array as da
@@ -245,8 +244,7 @@ def test_a_lazy_image_is_read_from_its_file_by_the_engine(tmp_path: Path) -> Non
     zarr.create_array(path, data=pixels, chunks=(32, 32), zarr_format=2)
 
     def found(data: Any, file: Path | None = path) -> Path | None:
-        layer: Any = SimpleNamespace(source=SimpleNamespace(path=file))
-        return source_file(layer, CellImage.from_array(data, "YX"))
+        return source_file(file, CellImage.from_array(data, "YX"))
 
     lazy = da.from_array(pixels, chunks=32)
     assert found(lazy) == path
@@ -304,3 +302,67 @@ def test_the_axes_of_an_rgb_image_are_sent(
     run(widget, qtbot)
     assert prediction.engine.requests[0].axes == "YXS"
     assert viewer.layers["stained cells (cupre)"].data.shape == (20, 30)
+
+
+def corrected(viewer: Any) -> np.ndarray:
+    """Remove a cell of the result and add one, as a person does; the labels as they then are."""
+    layer = viewer.layers["field cells (cupre)"]
+    layer.fill((3, 3), 0)
+    layer.data_setitem((np.array([15, 16]), np.array([20, 20])), 9)
+    return np.array(layer.data)
+
+
+def test_corrections_stay_when_cells_are_found_again(viewer: Any, widget: PredictWidget, qtbot: Any) -> None:
+    run(widget, qtbot)
+    first = corrected(viewer)
+    run(widget, qtbot)
+    assert 'Your work stays in "field cells (cupre)"' in widget.notice.text
+    run(widget, qtbot)
+    names = [layer.name for layer in viewer.layers]
+    assert len(names) == 3, "an untouched result is renewed where it is"
+    kept = viewer.layers["field cells (cupre)"]
+    np.testing.assert_array_equal(kept.data, first)
+    assert viewer.layers[-1].data.max() == 2
+    kept.undo()
+    assert kept.data[15, 20] == 0, "the strokes can be undone as before"
+
+
+def test_a_result_that_cells_are_annotated_in_stays_chosen(
+    viewer: Any, widget: PredictWidget, qtbot: Any
+) -> None:
+    run(widget, qtbot)
+    session, result = widget.session, viewer.layers["field cells (cupre)"]
+    session.choose_cells(session.image, next(x for x in session.viewer.layers if x.name == result.name))
+    run(widget, qtbot)
+    assert session.annotation(session.image).cells.name == result.name
+    assert [layer.name for layer in viewer.layers][:2] == ["field", "field cells (cupre)"]
+
+
+def test_an_untouched_result_is_reused_and_not_made_anew(
+    viewer: Any, widget: PredictWidget, qtbot: Any
+) -> None:
+    run(widget, qtbot)
+    layer = viewer.layers["field cells (cupre)"]
+    layer.mode = "paint"
+    run(widget, qtbot)
+    assert [x.name for x in viewer.layers] == ["field", "field cells (cupre)"]
+    assert viewer.layers["field cells (cupre)"] == layer and layer.data.max() == 2
+
+
+def test_what_is_painted_while_cells_are_found_stays(
+    viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    viewer.add_image(np.ones((9, 20, 20)), name="stack")
+    prediction.waits_for_stop = True
+    widget.session.image = widget.session.images()[-1]
+    widget.link_z.setChecked(True)
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.job.status.fraction > 0.2, timeout=WAIT)
+    layer = viewer.layers["stack cells (cupre)"]
+    layer.data_setitem((np.array([1]), np.array([18]), np.array([18])), 7)
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
+    assert layer.data[1, 18, 18] == 7
+    prediction.waits_for_stop = False
+    run(widget, qtbot)
+    assert layer.data[1, 18, 18] == 7 and len(viewer.layers) == 4

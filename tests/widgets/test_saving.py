@@ -13,8 +13,9 @@ from napari.layers import Image, Labels
 from napari_cupre.errors import InputError
 from napari_cupre.events import Finished
 from napari_cupre.io.importers import import_annotations
+from napari_cupre.widgets.guesses import cell_prints
 from napari_cupre.widgets.layers import cell_image
-from napari_cupre.widgets.saving import FORMAT_CHOICES, Savable, checksum, safe_stem, savable, save_results
+from napari_cupre.widgets.saving import FORMAT_CHOICES, Savable, safe_stem, savable, save_results
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 
@@ -38,6 +39,7 @@ def result(discs: tuple[np.ndarray, np.ndarray]) -> Savable:
         "class_names": ["round", "long"],
         "masks": np.ones((2, 28, 28), np.float16),
         "diameter": 11.0,
+        "prints": cell_prints(labels),
     }
     return Savable(cell_image(Image(np.ones((40, 50)), name="my field")), labels, (plane,))
 
@@ -46,7 +48,7 @@ def test_every_format_is_written_and_scores_and_overlap_are_kept(result: Savable
     formats = [name for name, _, _ in FORMAT_CHOICES]
     events = list(save_results([result], tmp_path, formats))
     assert any(isinstance(event, Finished) for event in events)
-    assert len(list(tmp_path.iterdir())) == len(formats)
+    assert len([file for file in tmp_path.iterdir() if not file.name.startswith(".")]) == len(formats)
     document = json.loads((tmp_path / "my field.json").read_text())
     assert sorted(a["score"] for a in document["annotations"]) == pytest.approx([0.6, 0.9])
     assert sum(a["area"] for a in document["annotations"]) > (result.labels > 0).sum(), "the masks overlap"
@@ -63,7 +65,7 @@ def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable,
     (image,) = session.images()
     with pytest.raises(InputError, match="no result"):
         savable(session, image)
-    metadata = {METADATA_KEY: {"planes": list(result.planes), "checksum": checksum(result.labels)}}
+    metadata = {METADATA_KEY: {"planes": list(result.planes), "axes": "YX"}}
     layer = Labels(result.labels.copy(), metadata=metadata)
     session.results[image] = layer
     session.viewer.add_layer(layer)
@@ -98,3 +100,52 @@ def test_napari_saves_a_labels_layer(
     (back,) = import_annotations(path, discs[1].shape).values()
     np.testing.assert_array_equal(back > 0, discs[1] > 0)
     assert len(np.unique(back)) == len(np.unique(discs[1]))
+
+
+def test_results_beside_the_images_replace_neither_image_nor_earlier_result(
+    result: Savable, tmp_path: Path
+) -> None:
+    raw = tmp_path / "my field.ome.tif"
+    raw.write_bytes(b"raw pixels")
+    hand_made = tmp_path / "my field_labels.tif"
+    hand_made.write_bytes(b"by hand")
+    for _ in range(2):
+        events = list(save_results([result], tmp_path, ["tif", "csv"], [raw]))
+    said = next(event.verdict for event in events if isinstance(event, Finished))
+    assert raw.read_bytes() == b"raw pixels" and hand_made.read_bytes() == b"by hand"
+    assert "my field_labels-3" in said and str(tmp_path) in said
+    assert (tmp_path / "my field_labels-2.csv").exists() and (tmp_path / "my field_labels-3.tif").exists()
+
+
+def test_layers_whose_names_differ_in_signs_alone_have_files_of_their_own(
+    result: Savable, tmp_path: Path
+) -> None:
+    twins = []
+    for number, name in enumerate(("well A/1", "well A:1"), start=1):
+        labels = np.zeros((40, 50), np.int32)
+        labels[:5, : 5 * number] = 1
+        twins.append(Savable(cell_image(Image(np.ones((40, 50)), name=name)), labels, ()))
+    list(save_results(twins, tmp_path, ["tif"]))
+    areas = [
+        int((next(iter(import_annotations(path).values())) > 0).sum())
+        for path in sorted(tmp_path.glob("*.tif"))
+    ]
+    assert sorted(areas) == [25, 50]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 200, "CON", "nul.txt", "lpt1"])
+def test_every_layer_name_can_be_a_file_on_every_system(name: str) -> None:
+    stem = safe_stem(name)
+    assert len(stem.encode()) <= 180
+    assert stem.split(".")[0].lower() not in {"con", "nul", "lpt1"}
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_words(
+    viewer: Any, result: Savable, tmp_path: Path, qtbot: Any
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    job = Session.of(viewer).saving
+    job.start(save_results, [result], blocked / "below", ["tif"])
+    qtbot.waitUntil(lambda: job.status.state.is_over, timeout=60_000)
+    assert job.status.error and "Errno" not in job.status.error

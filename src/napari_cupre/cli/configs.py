@@ -1,4 +1,4 @@
-"""Settings from YAML files, those that ship with the package, and `NAME=VALUE` options."""
+"""Settings from YAML files (a user's or shipped ones) and from `NAME=VALUE` options."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def read_config(given: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is neither, or the file holds no settings.
+        If there is no such file, or it contains no settings.
     """
     from napari_cupre.pretraining.pretrain_settings import read_settings
 
     shipped = shipped_configs()
     path = Path(given)
-    if not path.is_file():  # a run's folder may well be called like a shipped file
+    if not path.is_file():  # a run's folder may have the name of a shipped file
         if given not in shipped:
             raise InputError(
                 f"There is no settings file {given}: give a YAML file, or one of {', '.join(shipped)}."
@@ -43,7 +43,7 @@ def assignments(pairs: Sequence[str]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If one has no "=" or its value is no YAML.
+        If one has no "=" or its value is not YAML.
     """
     import yaml
 

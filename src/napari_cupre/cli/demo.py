@@ -1,4 +1,4 @@
-"""`napari-cupre demo`: annotate, train, predict on a sample image, from nothing but the package."""
+"""`napari-cupre demo`: annotate, train and predict on a sample image that ships with the package."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ MINUTES = 0.6
 MODEL = "demo.safetensors"
 WRITTEN = (MODEL, "before.png", "after.png", "labels.tif", "report.json")
 DETAILS = """
-Takes a sample image that has a few annotated cells, trains the bundled model on them,
-finds every cell, and compares with the cells as experts drew them, leaving out those
-that were annotated. Then opens napari where there is a display.
+Trains the bundled model on the few annotated cells of a sample image, finds every cell,
+and compares the result with the outlines that experts drew. Cells that were used for
+training are not scored. Opens napari afterwards if there is a display.
 
-Writes to --out: before.png, after.png, labels.tif, report.json and the model.
+Writes before.png, after.png, labels.tif, report.json and the model to --out.
 """
 
 
@@ -54,17 +54,23 @@ def add_commands(subparsers: Any) -> None:
         DETAILS,
         "napari-cupre demo --out demo",
     )
-    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="(default: demo)")
-    add_overwrite(parser)
-    parser.add_argument("--headless", action="store_true", help="open no window")
     parser.add_argument(
-        "--minutes", type=positive_number, default=MINUTES, metavar="M", help=f"(default: {MINUTES})"
+        "--out", type=Path, default=Path("demo"), metavar="DIR", help="folder for the results (default: demo)"
+    )
+    add_overwrite(parser)
+    parser.add_argument("--headless", action="store_true", help="do not open a window")
+    parser.add_argument(
+        "--minutes",
+        type=positive_number,
+        default=MINUTES,
+        metavar="M",
+        help=f"training time (default: {MINUTES})",
     )
 
 
 @dataclass
 class _Outcome:
-    """What the model sees in the sample image at one time."""
+    """What the model finds in the sample image, before or after training."""
 
     labels: np.ndarray
     report: Report
@@ -84,7 +90,7 @@ def _run(args: argparse.Namespace) -> int:
     start, words = _starting_model(args)
     print(f"{sample.info.title}: starting from {words}.", file=sys.stderr)
     before = _look(start, sample)
-    # every annotated cell teaches: the experts' drawing of the others is the judge here
+    # Train on every annotated cell: the experts' outlines of the others serve as test data.
     settings = FinetuneSettings(minutes=args.minutes, held_out=0, seed=args.seed, device=args.device)
     run = FinetuneRun(start, [sample.shot()], settings, args.out / MODEL)
     with stopping(run.stop) as interruption:
@@ -104,19 +110,21 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _starting_model(args: argparse.Namespace) -> tuple[Model, str]:
-    """The bundled model; random weights in a package that was built without it."""
+    """The bundled model, or random weights if the package was built without it."""
     from napari_cupre.model.zoo import BUNDLED, SCRATCH, bundled_path, open_model
 
     if bundled_path().is_file():
         return open_model(BUNDLED, args.device, args.seed), "the bundled model"
-    return open_model(SCRATCH, args.device, args.seed), "random weights, since no model is bundled here"
+    return open_model(
+        SCRATCH, args.device, args.seed
+    ), "random weights, because this package contains no bundled model"
 
 
 def _look(model: Model, sample: Sample) -> _Outcome:
-    """Predict the sample and judge the cells that nobody annotated."""
+    """Predict the sample and score the cells that nobody annotated."""
     import numpy as np
 
-    from napari_cupre.evaluation.report import evaluate
+    from napari_cupre.evaluation.report import evaluate_labels
     from napari_cupre.prediction.plane import predict_plane
 
     began = time.perf_counter()
@@ -124,10 +132,10 @@ def _look(model: Model, sample: Sample) -> _Outcome:
     seconds = time.perf_counter() - began
     truth, shot = sample.truth, sample.shot()
     if truth is None:
-        raise RuntimeError("the sample of the demo needs every cell drawn")
+        raise RuntimeError("the demo needs a sample in which every cell is outlined")
     taught = np.unique(truth[sample.annotations > 0])
     unseen = np.where(np.isin(truth, taught), 0, truth)
-    judged = evaluate([unseen], [found], known=[~shot.known], names=[sample.info.name])
+    judged = evaluate_labels([unseen], [found], known=[~shot.known], names=[sample.info.name])
     return _Outcome(found, judged, seconds)
 
 
@@ -204,7 +212,7 @@ def _summary(out: Path, before: _Outcome, after: _Outcome) -> str:
 
 
 def _has_window() -> bool:
-    """Whether napari can open: it is installed, and there is a display."""
+    """Whether napari is installed and there is a display to open it on."""
     if find_spec("napari") is None:
         return False
     if sys.platform in ("darwin", "win32"):
@@ -215,7 +223,7 @@ def _has_window() -> bool:
 def _show(sample: Sample, before: _Outcome, after: _Outcome) -> None:
     import napari
 
-    viewer = napari.Viewer(title="napari-cupre: what a few annotated cells teach")
+    viewer = napari.Viewer(title="napari-cupre: before and after training on a few cells")
     viewer.add_image(sample.image.data, rgb=sample.image.is_rgb, name=sample.info.title)
     viewer.add_labels(before.labels, name="before training", visible=False)
     viewer.add_labels(after.labels, name="after training")

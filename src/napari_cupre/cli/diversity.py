@@ -16,21 +16,22 @@ from napari_cupre.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from napari_cupre.evaluation.features import Features
+    from napari_cupre.evaluation.features import ImageFeatures
     from napari_cupre.evaluation.looks import Addition, Diversity
 
 GROUPS = 10
-"""Of near-duplicates so many groups are named."""
+"""Groups of near-duplicates to name at most."""
 
 DETAILS = """
-Looks at every image (also in subfolders) with the backbone of a model and says, per folder: images, looks
-(the effective number of different images), the share of all clusters that the folder
-covers, and how many looks only it brings. Near-duplicates count once.
+Compares all images (subfolders included) by the features of a model's backbone and
+lists for each folder: the number of images, the looks (the effective number of
+different images), the share of all clusters that the folder covers, and the looks that
+no other folder has. Near-duplicates count once.
 
---new says what further images would add. --out writes a page with typical images of each
-cluster, the near-duplicates, and the new images that are unlike the others.
+--new reports what more images would add. --out writes a page with typical images of
+each cluster, the near-duplicates, and the new images that are unlike the others.
 
-Exit code 2 also if images could not be read; they are named.
+The exit code is 2 if images could not be read; each is named.
 """
 
 
@@ -40,21 +41,46 @@ def add_commands(subparsers: Any) -> None:
         subparsers,
         "diversity",
         _run,
-        "how varied unlabelled images are: near-duplicates, clusters, coverage",
+        "measure how varied unlabelled images are: near-duplicates, clusters, coverage",
         DETAILS,
         "napari-cupre diversity plates/ slides/ --new smears/ --out diversity.html",
     )
     parser.add_argument(
-        "images", metavar="IMAGES", nargs="+", help="folders with their subfolders, globs or files"
+        "images", metavar="IMAGES", nargs="+", help="folders (searched with subfolders), globs or files"
     )
-    parser.add_argument("--new", metavar="IMAGES", nargs="+", help="say what these would add")
-    parser.add_argument("--model", default="cupre", help="the model that looks (default: cupre)")
-    parser.add_argument("--out", type=Path, metavar="PAGE.html", help="page to write")
+    parser.add_argument("--new", metavar="IMAGES", nargs="+", help="report what these images would add")
+    parser.add_argument(
+        "--model", default="cupre", help="model whose backbone compares the images (default: cupre)"
+    )
+    parser.add_argument("--out", type=Path, metavar="PAGE.html", help="write this page with pictures")
     add_overwrite(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from napari_cupre.evaluation.looks import measure_addition, measure_diversity
+    from napari_cupre.evaluation.looks import measure_diversity
+
+    old, new = _list_inputs(args)
+    features = _read_features(args, old + new)
+    known = set(old)
+    old_rows = [row for row, path in enumerate(features.paths) if path in known]
+    found = measure_diversity(features.part(old_rows), seed=args.seed)
+    added = _measure_new(features, old_rows) if new else None
+    figures = found.as_dict() | {"skipped": [str(path) for path, _ in features.skipped]}
+    lines = _describe(found)
+    if added is not None:
+        figures["new"] = _addition_figures(*added)
+        lines.append(_describe_addition(*added))
+    if args.out is not None:
+        from napari_cupre.evaluation.diversity_page import write_diversity_page
+
+        write_diversity_page(found, args.out, *(added or ()))
+        lines.append(f"The pictures are in {args.out}.")
+    report(args, "\n".join(lines), figures)
+    return EXIT_UNUSABLE if features.skipped else EXIT_DONE
+
+
+def _list_inputs(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """The images, and those of --new that are not among them; refuses an unusable --out."""
     from napari_cupre.io.files import list_images
 
     old = list_images(args.images, subfolders=True)
@@ -63,62 +89,58 @@ def _run(args: argparse.Namespace) -> int:
     new = [path for path in candidates if path not in known]
     if args.out is not None:
         check_replaces(args, [args.out], old + new)
-    features = _look(args, old + new)
-    is_old = [number for number, path in enumerate(features.paths) if path in known]
-    found = measure_diversity(features.part(is_old) if new else features, seed=args.seed)
+    return old, new
+
+
+def _read_features(args: argparse.Namespace, paths: list[Path]) -> ImageFeatures:
+    """The features of all images, with a progress bar."""
+    from napari_cupre.cli.listen import drain, make_listener
+    from napari_cupre.evaluation.features import extract_features
+    from napari_cupre.model.zoo import open_model
+
+    steps = extract_features(paths, open_model(args.model, args.device, args.seed), seed=args.seed)
+    with make_listener() as listener:
+        features = drain(steps, listener)
+        for _, reason in features.skipped:
+            listener.say(f"left out: {reason}")
+    return features
+
+
+def _measure_new(features: ImageFeatures, old_rows: list[int]) -> tuple[ImageFeatures, Addition]:
+    """The new images' features, and what these images would add to the old ones."""
+    from napari_cupre.evaluation.looks import measure_addition
+
+    new_rows = sorted(set(range(len(features))) - set(old_rows))
+    return features.part(new_rows), measure_addition(features.vectors[old_rows], features.vectors[new_rows])
+
+
+def _addition_figures(new: ImageFeatures, addition: Addition) -> dict[str, Any]:
+    """What new images would add, for the JSON line."""
+    return {
+        "images": len(new),
+        "novel": int(addition.novel.sum()),
+        "novel_images": [str(new.paths[row]) for row in addition.novel.nonzero()[0]],
+        "looks_before": addition.looks_before,
+        "looks_after": addition.looks_after,
+    }
+
+
+def _describe(found: Diversity) -> list[str]:
+    """The table and the largest groups of near-duplicates by name; the JSON line has all groups."""
+    groups = found.duplicate_groups()
     lines = [
         found.table(),
-        f"{found.duplicate_count} of {len(is_old)} images are near-duplicates of another.",
-        *_duplicates_in_words(found),
+        f"{found.duplicate_count} of {len(found.features)} images are near-duplicates of another.",
     ]
-    news: tuple[Features, Addition] | tuple[()] = ()
-    figures = found.as_dict()
-    if new:
-        is_new = sorted(set(range(len(features))) - set(is_old))
-        addition = measure_addition(features.vectors[is_old], features.vectors[is_new])
-        news = features.part(is_new), addition
-        lines.append(
-            f"{int(addition.novel.sum())} of {len(is_new)} new images are unlike the others; "
-            f"looks {addition.looks_before:.1f} -> {addition.looks_after:.1f}."
-        )
-        figures["new"] = {
-            "images": len(is_new),
-            "novel": int(addition.novel.sum()),
-            "novel_images": [str(news[0].paths[n]) for n in addition.novel.nonzero()[0]],
-            "looks_before": addition.looks_before,
-            "looks_after": addition.looks_after,
-        }
-    if args.out is not None:
-        from napari_cupre.evaluation.diversity_page import write_diversity_page
-
-        write_diversity_page(found, args.out, *news)
-        lines.append(f"The pictures are in {args.out}.")
-    figures["skipped"] = [str(path) for path, _ in features.skipped]
-    report(args, "\n".join(lines), figures)
-    return EXIT_UNUSABLE if features.skipped else EXIT_DONE
-
-
-def _duplicates_in_words(found: Diversity) -> list[str]:
-    """The largest groups of near-duplicates by name; the JSON line has all."""
-    groups = found.duplicate_groups()
-    lines = []
     for group in groups[:GROUPS]:
         names = [found.features.paths[number].name for number in group[:4]]
         lines.append(f"  {len(group)} alike: {', '.join(names)}{', ...' if len(group) > 4 else ''}")
-    return lines + ([f"  and {len(groups) - GROUPS} groups more"] if len(groups) > GROUPS else [])
+    return lines + ([f"  and {len(groups) - GROUPS} more groups"] if len(groups) > GROUPS else [])
 
 
-def _look(args: argparse.Namespace, paths: list[Path]) -> Features:
-    """The features of all images, with a progress bar."""
-    from napari_cupre.cli.listen import make_listener
-    from napari_cupre.evaluation.features import read_features
-    from napari_cupre.events import Steps
-    from napari_cupre.model.zoo import open_model
-
-    steps = Steps(read_features(paths, open_model(args.model, args.device, args.seed), seed=args.seed))
-    with make_listener() as listener:
-        for event in steps:
-            listener(event)
-        for _, reason in steps.result.skipped:
-            listener.say(f"left out: {reason}")
-    return steps.result
+def _describe_addition(new: ImageFeatures, addition: Addition) -> str:
+    """One sentence on what new images would add."""
+    return (
+        f"{addition.novel.sum()} of {len(new)} new images are unlike the others; "
+        f"looks {addition.looks_before:.1f} -> {addition.looks_after:.1f}."
+    )

@@ -1,4 +1,4 @@
-"""`napari-cupre evaluate`: how good predicted label images are, and which of two sets is better."""
+"""`napari-cupre evaluate`: score predicted label images, and compare two sets of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_command,
     add_overwrite,
+    add_reading_options,
     check_replaces,
     report,
 )
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
     from napari_cupre.evaluation.report import Report
 
 DETAILS = """
-LABELS and PREDICTIONS are folders, globs or files of label images, paired by the stem
-of their names. AP here is TP / (TP + FP + FN), averaged over the IoU thresholds
-.5:.05:.95 and over the images; F1 is at IoU .5.
+LABELS and PREDICTIONS are folders, globs or files of label images, paired by the stems
+of their names. LABELS may be a project (NAME.cupre); its unknown pixels do not count.
+AP is TP / (TP + FP + FN), averaged over the IoU thresholds .5:.05:.95 and over the
+images; F1 is at IoU .5.
 
---coco gives COCO's average precision instead, of scored and overlapping masks:
+--coco computes COCO's average precision instead, of scored and overlapping masks:
 PREDICTIONS is then the predictions.json that 'predict --format coco' writes (or its
-folder), and LABELS may be a COCO JSON as well.
+folder), and LABELS may be a COCO JSON.
 
-Exit code 2 also if an image has no prediction, or a file cannot be read; each is named.
+The exit code is 2 if an image has no prediction or a file cannot be read; each is named.
 """
 
 
@@ -45,47 +47,48 @@ def add_commands(subparsers: Any) -> None:
         subparsers,
         "evaluate",
         _run,
-        "compare predictions with the truth: AP, F1, panoptic quality, COCO AP",
+        "score predictions against the truth: AP, F1, panoptic quality, COCO AP",
         DETAILS,
         "napari-cupre evaluate labels/ results/ --against other_results/",
     )
-    parser.add_argument("labels", metavar="LABELS", help="the truth")
-    parser.add_argument("predictions", metavar="PREDICTIONS", help="what is judged")
+    parser.add_argument("labels", metavar="LABELS", help="the true label images")
+    parser.add_argument("predictions", metavar="PREDICTIONS", help="the label images to score")
     parser.add_argument(
-        "--against", metavar="PREDICTIONS_B", help="a second set; says which of the two is better"
+        "--against", metavar="PREDICTIONS_B", help="a second set; reports which of the two is better"
     )
     parser.add_argument("--coco", action="store_true", help="COCO AP of scored, overlapping masks")
     parser.add_argument(
         "--livecell",
         action="store_true",
-        help="COCO AP with LIVECell's settings: up to 2000 cells, areas cut at 18² and 31² px, one class",
+        help="COCO AP with LIVECell's settings: up to 2000 cells, size limits 18² and 31² px, one class",
     )
-    parser.add_argument("--images", help="the images themselves, to show the worst cells with --out")
+    parser.add_argument("--images", help="the images, to show the worst cells in the report of --out")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="write report.json, report.csv and, with --images, report.html",
+        help="folder for report.json, report.csv and, with --images, report.html",
     )
     add_overwrite(parser)
+    add_reading_options(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.coco or args.livecell:
         return _coco(args)
-    from napari_cupre.evaluation.report import evaluate
+    from napari_cupre.evaluation.report import evaluate_labels
 
     if args.out is not None:
         check_replaces(args, [args.out / name for name in REPORTS])
-    pairs = _Pairs(args.labels, args.predictions)
-    scored = evaluate(pairs.truth, pairs.predicted, names=pairs.names)
+    pairs = _Pairs(args.labels, args.predictions, args)
+    scored = evaluate_labels(pairs.truth, pairs.predicted, known=pairs.known, names=pairs.names)
     text, figures = scored.table(), scored.as_dict()
     left_out = pairs.left_out
     if args.against is not None:
         from napari_cupre.evaluation.comparison import compare
 
-        other = _Pairs(args.labels, args.against)
-        rival = evaluate(other.truth, other.predicted, names=other.names)
+        other = _Pairs(args.labels, args.against, args)
+        rival = evaluate_labels(other.truth, other.predicted, known=other.known, names=other.names)
         names = distinct_names(args.predictions, args.against)
         comparisons = [compare(scored, rival, figure=f, names=names, seed=args.seed) for f in ("ap", "ap50")]
         text = "\n\n".join(
@@ -100,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def distinct_names(first: str, second: str) -> tuple[str, str]:
-    """What two sets are called in a table: as little of their paths as tells them apart."""
+    """Name two sets in a table by the shortest ends of their paths that differ."""
     parts = [Path(os.path.abspath(path)).parts for path in (first, second)]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(each[-length:]).lstrip("/") for each in parts]
@@ -112,28 +115,50 @@ def distinct_names(first: str, second: str) -> tuple[str, str]:
 class _Pairs:
     """Label images and their predictions, and what had to be left out."""
 
-    def __init__(self, labels: str, predictions: str) -> None:
+    def __init__(self, labels: str, predictions: str, args: argparse.Namespace) -> None:
+        from napari_cupre.io.annotated import label_scenes
         from napari_cupre.io.images import image_stem, list_images, pair_by_stem, read_labels
+        from napari_cupre.project.project import is_project
 
-        files = list_images(labels)
-        pairs = pair_by_stem(files, list_images(predictions))
         self.names: list[str] = []
         self.truth: list[np.ndarray] = []
         self.predicted: list[np.ndarray] = []
         self.left_out: list[str] = []
+        self.known: list[np.ndarray | None] = []
+        if is_project(labels):
+            self._take_project(labels, predictions)
+            return
+        files = label_scenes(list_images(labels), args.series)
+        pairs = pair_by_stem(files, label_scenes(list_images(predictions), args.series))
         paired = {label for label, _ in pairs}
         for path in files:
             if path not in paired:
                 self._leave_out(path, f'"{path}" has no prediction in {predictions}.')
         for label, prediction in pairs:
             try:
-                truth, predicted = read_labels(label), read_labels(prediction)
+                truth, predicted = read_labels(label, args.axes), read_labels(prediction)
             except InputError as error:
                 self._leave_out(label, str(error))
                 continue
             self.names.append(image_stem(label))
             self.truth.append(truth)
             self.predicted.append(predicted)
+            self.known.append(None)
+
+    def _take_project(self, project: str, predictions: str) -> None:
+        """The annotated images of a project; unknown pixels do not count."""
+        from napari_cupre.cli.projects import truth_of_project
+        from napari_cupre.io.images import image_stem, list_images, read_labels
+
+        found = {image_stem(path): path for path in list_images(predictions)}
+        for stem, (truth, known) in truth_of_project(project).items():
+            if stem not in found:
+                self._leave_out(Path(stem), f'"{stem}" of the project has no prediction in {predictions}.')
+                continue
+            self.names.append(stem)
+            self.truth.append(truth)
+            self.predicted.append(read_labels(found[stem]))
+            self.known.append(known)
 
     def _leave_out(self, path: Path, reason: str) -> None:
         print(f"left out: {reason}", file=sys.stderr)
@@ -141,16 +166,17 @@ class _Pairs:
 
 
 def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
-    from napari_cupre.evaluation.pairs import write_csv, write_json
+    from napari_cupre.evaluation.report_files import write_report_csv, write_report_json
 
-    write_json(scored, args.out / "report.json")
-    write_csv(scored, args.out / "report.csv")
+    write_report_json(scored, args.out / "report.json")
+    write_report_csv(scored, args.out / "report.csv")
     if args.images is None:
         return
     from napari_cupre.evaluation.page import write_page
-    from napari_cupre.io.images import image_stem, list_images, read_image
+    from napari_cupre.io.images import image_stem, read_image
+    from napari_cupre.io.inputs import find_inputs
 
-    found = {image_stem(path): path for path in list_images(args.images)}
+    found = {image_stem(path): path for path in find_inputs(args.images, args.series).paths}
     missing = [name for name in pairs.names if name not in found]
     if missing:
         raise InputError(
@@ -165,14 +191,16 @@ def _coco(args: argparse.Namespace) -> int:
     from napari_cupre.evaluation.coco_documents import unmatched_images
 
     if args.against is not None or args.out is not None:
-        raise InputError("--against and --out go with the plain evaluation; leave --coco out, or them.")
+        raise InputError(
+            "--against and --out cannot be combined with --coco or --livecell; leave out one or the other."
+        )
     settings = LIVECELL if args.livecell else CocoSettings()
     truth, predictions = _coco_inputs(args)
     unlisted, left_out = unmatched_images(truth, predictions)
     masks = coco_evaluate(truth, predictions, kind="segm", settings=settings)
     boxes = coco_evaluate(truth, predictions, kind="bbox", settings=settings)
     for names, what in (
-        (unlisted, f"of the predicted images are not in {args.labels} and do not count"),
+        (unlisted, f"of the predicted images are not in {args.labels} and are ignored"),
         (left_out, f"of the images in {args.labels} have no prediction; their cells count as missed"),
     ):
         if names:
@@ -184,25 +212,27 @@ def _coco(args: argparse.Namespace) -> int:
 
 
 def _coco_inputs(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Truth and predictions in a form that `coco_evaluate` takes; a JSON is read once for both kinds."""
-    from napari_cupre.evaluation.coco_documents import read_document, truth_document
+    """Truth and predictions in a form that `coco_evaluate` accepts; each JSON is read once."""
+    from napari_cupre.evaluation.coco_documents import read_coco_json, truth_document
 
     path = _predictions_json(args.predictions)
     is_document = Path(args.labels).suffix.lower() == ".json"
     if path is None and is_document:
-        raise InputError(f"{args.predictions} holds no predictions.json; 'predict --format coco' writes it.")
+        raise InputError(
+            f"{args.predictions} contains no predictions.json; 'predict --format coco' writes it."
+        )
     if path is None:
-        pairs = _Pairs(args.labels, args.predictions)
+        pairs = _Pairs(args.labels, args.predictions, args)
         return pairs.truth, pairs.predicted
     if is_document:
-        return truth_document(args.labels), read_document(path)
+        return truth_document(args.labels), read_coco_json(path)
     from napari_cupre.io.images import list_images, read_labels
 
     files = list_images(args.labels)
     document = truth_document([read_labels(path) for path in files])
     for image, file in zip(document["images"], files):
-        image["file_name"] = file.name  # by its stem the predictions find their image
-    return document, read_document(path)
+        image["file_name"] = file.name  # predictions find their image by its stem
+    return document, read_coco_json(path)
 
 
 def _predictions_json(given: str) -> Path | None:

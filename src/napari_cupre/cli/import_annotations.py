@@ -1,33 +1,41 @@
-"""`napari-cupre import`: annotations of other programs as label images."""
+"""`napari-cupre import`: convert annotations of other programs to label images."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.options import EXIT_DONE, EXIT_UNUSABLE, add_command, report
+from napari_cupre.cli.options import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    add_reading_options,
+    report,
+)
+from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
     from napari_cupre.io.importers.frames import Shapes
 
 DETAILS = """
 ANNOTATIONS is one of
-  - ImageJ/Fiji ROIs (.roi or .zip), GeoJSON (QuPath's, zipped too), COCO JSON (LIVECell's, too),
+  - ImageJ/Fiji ROIs (.roi or .zip), GeoJSON (QuPath, also zipped), COCO JSON (also LIVECell's),
   - Cellpose's _seg.npy (nothing in it is executed) and _cp_outlines.txt,
-  - a folder of those or of label images (StarDist's layout, too),
+  - a folder of those or of label images (also in StarDist's layout),
   - BBBC038's folders with a mask file per cell.
-It becomes DIR/<stem>.tif, int32, 0 = background, as 'finetune' and 'evaluate' take it.
-ROIs and GeoJSON do not say how large their image is: --images or --shape does. One
-annotation and one image belong together whatever their names, several by their stems
+The result is DIR/<stem>.tif, int32, 0 = background, ready for 'finetune' and 'evaluate'.
+ROIs and GeoJSON do not contain the size of their image: give --images or --shape. One
+annotation and one image are paired whatever their names, several by their stems
 (a_rois.zip, a.geojson or a_masks.png with a.tif). Labels get the image's pixel size.
-Images that a COCO JSON lists without annotation are left out, since nobody may have
-looked at them yet; --keep-empty says that they hold no cell.
+Images that a COCO JSON lists without annotation are left out, because they may not be
+annotated yet; --keep-empty treats them as empty.
 
-Exit code 2 also if a file of a folder, or a region that may have been meant as a cell,
-had to be left out; it says which and why. Nothing that differs is written over.
+The exit code is 2 if a file of a folder, or a shape that may have been meant as a cell,
+was left out; each is named with the reason. A file with other content is never replaced.
 """
 
 
@@ -37,7 +45,7 @@ def add_commands(subparsers: Any) -> None:
         subparsers,
         "import",
         _run,
-        "turn annotations of other programs into label images",
+        "convert annotations of other programs to label images",
         DETAILS,
         "napari-cupre import rois.zip --images image.tif --out labels/",
     )
@@ -49,8 +57,9 @@ def add_commands(subparsers: Any) -> None:
         "--shape", type=_shape, metavar="ROWSxCOLUMNS", help="size of every image, e.g. 1024x1344"
     )
     parser.add_argument(
-        "--keep-empty", action="store_true", help="images without annotation in a COCO JSON hold no cell"
+        "--keep-empty", action="store_true", help="treat images without annotation in a COCO JSON as empty"
     )
+    add_reading_options(parser)
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -97,10 +106,14 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _shapes(args: argparse.Namespace) -> Shapes:
-    """The sizes of the images, as far as they were given."""
+    """The sizes of the images, if they were given."""
     if args.images is None:
+        if args.axes is not None or args.series is not None:
+            raise InputError("--axes and --series describe the images, so give --images as well.")
         return args.shape
-    from napari_cupre.io.files import list_images
+    from napari_cupre.io.images import read_image
     from napari_cupre.io.importers import ImageShapes
+    from napari_cupre.io.inputs import find_inputs
 
-    return ImageShapes(list_images(args.images))
+    paths = find_inputs(args.images, args.series).paths
+    return ImageShapes(paths, functools.partial(read_image, axes=args.axes))

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets a run save itself."""
+"""Let a run save itself on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Interruption:
 def stopping(stop: Callable[[], None]) -> Iterator[Interruption]:
     """While the block runs, Ctrl-C and SIGTERM call `stop` once; a second one ends the block at once.
 
-    Outside the main thread, where Python takes no signal, nothing is changed.
+    Outside the main thread, where Python receives no signals, nothing is changed.
     """
     interruption = Interruption()
 
@@ -30,7 +30,7 @@ def stopping(stop: Callable[[], None]) -> Iterator[Interruption]:
         if interruption.asked:
             raise KeyboardInterrupt
         interruption.asked = True
-        print("Stopping: saving first (once more to leave at once).", file=sys.stderr)
+        print("Stopping after saving; press Ctrl-C again to quit at once.", file=sys.stderr)
         stop()
 
     if threading.current_thread() is not threading.main_thread():

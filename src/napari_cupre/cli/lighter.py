@@ -1,4 +1,7 @@
-"""Making a model lighter for `models export`, with figures of what it gains and what it changes."""
+"""Convert a model to OpenVINO for `models export`, and measure what that gains and changes.
+
+Experimental: the speed depends on the processor, and so may the cells.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,30 @@ if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model
 
 SAME = 0.99
-"""F1 at IoU 0.5 against the original's cells from which on they count as the same."""
+"""Least F1 at IoU 0.5 against the original's cells at which both count as the same."""
 
 FIELDS = 8
-"""Synthetic fields on which models are compared, beside the sample images."""
+"""Synthetic fields on which models are compared, in addition to the sample images."""
 
 
 def make_lighter(model: Model, seed: int, only_same: bool = False) -> tuple[Model, list[str]]:
-    """The OpenVINO form of a model, and what it gains and changes in words; figures go to its `metrics`.
+    """Convert a model to OpenVINO (experimental) and compare it with the original.
 
-    With `only_same` the model as it is where the other is no faster or finds other cells.
+    Parameters
+    ----------
+    model : Model
+        The original.
+    seed : int
+        Seed of the synthetic fields.
+    only_same : bool, optional
+        Return the original if the converted model is no faster or finds other cells.
+
+    Returns
+    -------
+    Model
+        The converted model, with the figures in its `metrics`, or the original.
+    list of str
+        What the conversion gains and changes, in sentences.
     """
     from napari_cupre.model.convert import lighter
     from napari_cupre.model.openvino import check_converter
@@ -37,7 +54,7 @@ def make_lighter(model: Model, seed: int, only_same: bool = False) -> tuple[Mode
         why = "finds other cells" if f1 < SAME else "is no faster"
         return model, [*lines, f"OpenVINO {why}, so the file keeps the format safetensors."]
     if f1 < SAME:
-        lines.append(f"That is below {SAME}: compare both on images of your own before you rely on it.")
+        lines.append(f"That is below {SAME}: compare both models on your own images before you rely on it.")
     figures = {"openvino f1": round(f1, 4), "openvino speed": round(speed, 2)}
     candidate.info = replace(candidate.info, metrics={**candidate.info.metrics, **figures})
     return candidate, lines
@@ -62,12 +79,12 @@ def _fields(model: Model, seed: int) -> list[tuple[np.ndarray, float]]:
 
 
 def _cells(model: Model, fields: list[tuple[np.ndarray, float]]) -> tuple[list[np.ndarray], float]:
-    """Labels of every field, and the processor seconds that they took."""
+    """Labels of every field, and the processor time in seconds."""
     from napari_cupre.prediction.detector import Detector
     from napari_cupre.prediction.plane import predict_plane
 
     detector = Detector(model)
-    predict_plane(detector, fields[0][0], diameter=fields[0][1])  # the first one prepares memory
+    predict_plane(detector, fields[0][0], diameter=fields[0][1])  # warm-up
     start = time.process_time()
     labels = [predict_plane(detector, image, diameter=diameter).labels for image, diameter in fields]
     return labels, time.process_time() - start

@@ -1,23 +1,35 @@
-"""Listeners to the engine's event stream: a progress bar on a terminal, plain lines elsewhere."""
+"""Listeners to the engine's events: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
-from napari_cupre.events import Event, Finished, Notice, Progress, Saved, StateChanged, StepDone, Validated
+from napari_cupre.events import (
+    Event,
+    Finished,
+    Notice,
+    Progress,
+    Saved,
+    StateChanged,
+    StepDone,
+    Steps,
+    Validated,
+)
 
 SECONDS_BETWEEN_LINES = 5.0
 
+Result = TypeVar("Result")
+
 
 class Listener(ABC):
-    """Tells about events on stderr, so that stdout keeps the results alone."""
+    """Report events on stderr, so that stdout contains the results only."""
 
     def __init__(self, stream: TextIO | None = None):
         self.stream = sys.stderr if stream is None else stream
@@ -38,14 +50,14 @@ class Listener(ABC):
 
     @abstractmethod
     def advance(self, event: Progress | StepDone) -> None:
-        """The job moved on a little."""
+        """Show progress."""
 
     def say(self, text: str) -> None:
-        """Something to read, once."""
+        """Print a line."""
         print(text, file=self.stream, flush=True)
 
     def close(self) -> None:
-        """No more events come."""
+        """Finish after the last event."""
         self.stream.flush()
 
 
@@ -81,7 +93,7 @@ class BarListener(Listener):
 
 
 class LineListener(Listener):
-    """A line now and then: for logs, pipes and cluster jobs."""
+    """A line every few seconds, for logs, pipes and cluster jobs."""
 
     def __init__(self, stream: TextIO | None = None, seconds: float = SECONDS_BETWEEN_LINES):
         super().__init__(stream)
@@ -103,7 +115,7 @@ def make_listener(stream: TextIO | None = None) -> Listener:
 
 
 def follow(events: Iterable[Event], listener: Listener) -> Event | None:
-    """Run a stream to its end, telling the listener; returns its last event."""
+    """Run a stream to its end and report its events to the listener; returns the last event."""
     last: Event | None = None
     with listener:
         for last in events:
@@ -111,8 +123,16 @@ def follow(events: Iterable[Event], listener: Listener) -> Event | None:
     return last
 
 
+def drain(steps: Generator[Event, None, Result], listener: Listener) -> Result:
+    """Run a generator to its end, report its events to the listener, and return its result."""
+    running = Steps(steps)
+    for event in running:
+        listener(event)
+    return running.result
+
+
 def sentence(event: Event) -> str:
-    """An event in words; empty for one that needs none."""
+    """An event in words, or an empty text for events that need none."""
     if isinstance(event, Notice):
         return event.message
     if isinstance(event, Validated):
@@ -128,7 +148,7 @@ def sentence(event: Event) -> str:
 
 
 def progress_text(event: Progress | StepDone) -> str:
-    """What stands beside the bar."""
+    """The text beside the bar."""
     if isinstance(event, Progress):
         return f"{event.done} of {event.total}{'  ' + event.message if event.message else ''}"
     loss = event.losses.get("total", float("nan"))

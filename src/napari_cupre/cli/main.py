@@ -1,4 +1,4 @@
-"""`napari-cupre`: one command with subcommands, each a module of its own."""
+"""`napari-cupre`: one command with subcommands, one module each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_cupre.cli import (
 )
 from napari_cupre.cli.options import Parser, guarded
 
-DESCRIPTION = "Few-shot cell instance segmentation with CUPre: mark a few cells, train, get every cell."
+DESCRIPTION = "Few-shot cell instance segmentation with CUPre: annotate a few cells, train, find every cell."
 
 
 def build_parser() -> Parser:
@@ -26,8 +26,8 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="napari-cupre",
         description=DESCRIPTION,
-        epilog="Each command has its own --help with an example. 'napari -w napari-cupre' opens the window, "
-        "and pretraining on your own images is 'napari-cupre-pretrain'.",
+        epilog="Every command has a --help with an example. 'napari -w napari-cupre' opens the window; "
+        "'napari-cupre-pretrain' pretrains on your own images.",
     )
     parser.add_argument("--version", action="version", version=f"napari-cupre {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")

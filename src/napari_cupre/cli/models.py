@@ -16,14 +16,14 @@ NAME = "a name from 'models list', or a path"
 
 def add_commands(subparsers: Any) -> None:
     """Add `models` and its actions."""
-    parser = subparsers.add_parser("models", help="list, look at, add, remove and export models")
+    parser = subparsers.add_parser("models", help="list, describe, add, remove and export models")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     add_command(actions, "list", _list, "list the models on this computer", "", "napari-cupre models list")
     info = add_command(
         actions,
         "info",
         _info,
-        "say how a model was made and for what",
+        "show how a model was made and for what",
         "The description is read from the file's header; the weights are not loaded.",
         "napari-cupre models info cupre",
     )
@@ -32,17 +32,17 @@ def add_commands(subparsers: Any) -> None:
         actions,
         "add",
         _add,
-        "copy a model file to your models, so that it can be chosen by name",
+        "copy a model file to your models, to choose it by name",
         "",
         "napari-cupre models add nuclei.safetensors --name nuclei",
     )
     add.add_argument("file", metavar="FILE", type=Path, help="a model file (.safetensors)")
-    add.add_argument("--name", help="its name in lists (default: the file's stem)")
+    add.add_argument("--name", help="name for the model (default: the file's stem)")
     remove = add_command(
         actions,
         "remove",
         _remove,
-        "delete one of your models and its training",
+        "delete one of your models and its training run",
         "",
         "napari-cupre models remove nuclei",
     )
@@ -51,10 +51,12 @@ def add_commands(subparsers: Any) -> None:
         actions,
         "export",
         _export,
-        "write a model to a file, to hand it on",
-        "The file holds the weights and the description; 'models add' takes it on any computer. The format "
-        "openvino adds what processors run faster, where 'pip install napari-cupre[fast]' was run; elsewhere "
-        "the same file works as before. fastest adds it only if the cells stay the same.",
+        "write a model to a file, to share it",
+        "The file contains the weights and the description; 'models add' reads it on any computer. "
+        "The format "
+        "openvino (experimental) adds 8-bit layers that run faster on processors if napari-cupre[fast] is "
+        "installed; without it, the file works as before. fastest adds them only if they find the same cells "
+        "in less time.",
         "napari-cupre models export nuclei nuclei-fast.safetensors --format openvino",
     )
     export.add_argument("model", metavar="MODEL", help=NAME)
@@ -63,7 +65,7 @@ def add_commands(subparsers: Any) -> None:
         "--format",
         choices=("safetensors", "openvino", "fastest"),
         default="safetensors",
-        help="(default: %(default)s)",
+        help="openvino and fastest are experimental (default: %(default)s)",
     )
     add_overwrite(export)
 
@@ -83,18 +85,18 @@ def _list(args: argparse.Namespace) -> int:
             | {"run_bytes": run.size if run is not None else 0}
         )
     for run in runs.values():
-        state = "a training that runs now" if run.is_training else "a training without a model yet"
+        state = "a training in progress" if run.is_training else "a training without a model yet"
         figures.append(
             {"name": run.name, "path": None, "description": state, "bytes": 0, "run_bytes": run.size}
         )
     width = max(len(each["name"]) for each in figures)
     lines = [f"{each['name']:<{width}}  {each['description']}{_size_in_words(each)}" for each in figures]
-    report(args, "\n".join([*lines, f"Your models lie in {user_folder()}."]), {"models": figures})
+    report(args, "\n".join([*lines, f"Your models are in {user_folder()}."]), {"models": figures})
     return EXIT_DONE
 
 
 def _size_in_words(entry: dict[str, Any]) -> str:
-    """How much of the disk a model and what its training can go on from take."""
+    """The disk space of a model and of the files needed to resume its training."""
     if not entry["bytes"] and not entry["run_bytes"]:
         return ""
     training = f" and {entry['run_bytes'] / 1e6:.0f} MB to resume its training" if entry["run_bytes"] else ""

@@ -1,6 +1,6 @@
-"""What all commands share: options, exit codes, and the last line for machines.
+"""What all commands share: options, exit codes, and the JSON line for scripts.
 
-Nothing here imports numpy or torch, so that `--help` answers at once.
+Nothing here imports numpy or torch, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from napari_cupre.errors import CupreError, InputError, system_reason
 
 EXIT_DONE = 0
-EXIT_FAULT = 1  # a fault of ours: nothing that the user gave explains it
+EXIT_FAULT = 1  # a bug: nothing that the user gave explains the error
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
 
@@ -26,10 +26,10 @@ Run = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that answers a wrong option with one sentence."""
+    """An argument parser that reports a wrong option in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_UNUSABLE, f"{self.prog}: {message}; '{self.prog} --help' shows what it takes.\n")
+        self.exit(EXIT_UNUSABLE, f"{self.prog}: {message}; see '{self.prog} --help'.\n")
 
 
 def add_command(subparsers: Any, name: str, run: Run, summary: str, details: str, example: str) -> Parser:
@@ -50,32 +50,43 @@ def add_command(subparsers: Any, name: str, run: Run, summary: str, details: str
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Options that every command takes, so that a script can hand the same ones to all."""
+    """Add the options that every command takes, so that a script can pass the same ones to all."""
     group = parser.add_argument_group("common options")
-    group.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of whatever is random in it (default: 0)"
-    )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     group.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "mps"),
         default="auto",
-        help="where the network runs, if one does (default: auto, the fastest there is)",
+        help="where the network runs (default: auto, the fastest available)",
     )
-    group.add_argument("--json", action="store_true", help="print the figures as JSON, in the last line")
-    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    group.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
+    group.add_argument("--debug", action="store_true", help="show the traceback if an error occurs")
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for files whose axes or images must be named."""
+    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, if the file is wrong")
+    parser.add_argument(
+        "--series",
+        metavar="NAME|INDEX|all",
+        help="image to read from files that contain several, by name or by index from 0; 'all' includes the "
+        "labels and thumbnails of slides (default: every image except these)",
+    )
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """The option that goes with `check_replaces`."""
+    """Add the option that goes with `check_replaces`."""
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace also files that a person made or changed"
+        "--overwrite", action="store_true", help="also replace files that a person made or changed"
     )
 
 
 def check_replaces(
     args: argparse.Namespace, paths: Iterable[Path], images: Iterable[Path] = (), other: str = "another --out"
 ) -> None:
-    """Refuse, before anything is computed, to replace what this package did not write or somebody changed.
+    """Refuse to replace a file that this package did not write or that somebody changed.
+
+    Called before anything is computed.
 
     Parameters
     ----------
@@ -103,7 +114,7 @@ def check_replaces(
 
 
 def positive_number(text: str) -> float:
-    """Type of an option that takes a number above zero."""
+    """Convert the value of an option that takes a number above zero."""
     try:
         value = float(text)
     except ValueError:
@@ -114,14 +125,14 @@ def positive_number(text: str) -> float:
 
 
 def positive_count(text: str) -> int:
-    """Type of an option that takes a whole number above zero."""
+    """Convert the value of an option that takes a whole number above zero."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
 
 
 def share(text: str) -> float:
-    """Type of an option that takes a number between 0 and 1."""
+    """Convert the value of an option that takes a number between 0 and 1."""
     try:
         value = float(text)
     except ValueError:
@@ -132,7 +143,7 @@ def share(text: str) -> float:
 
 
 def report(args: argparse.Namespace, text: str, figures: dict[str, Any]) -> None:
-    """Print the result for people, and with --json as a last line for machines."""
+    """Print the result as text, and with --json also as JSON in the last line."""
     if text:
         print(text)
     if args.json:
@@ -140,7 +151,7 @@ def report(args: argparse.Namespace, text: str, figures: dict[str, Any]) -> None
 
 
 def plain(value: Any) -> Any:
-    """`value` in JSON's own types: paths as text, numpy numbers as numbers, NaN and infinity as null."""
+    """Convert a value to JSON's types: paths to text, numpy numbers to numbers, NaN to null."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
@@ -155,15 +166,15 @@ def plain(value: Any) -> Any:
 
 
 def guarded(args: argparse.Namespace, prog: str) -> int:
-    """Run a parsed command; turn what it raises into one sentence and an exit code."""
+    """Run a parsed command; turn an error into one sentence and an exit code."""
     if not args.debug:
-        warnings.simplefilter("ignore")  # the libraries' own; ours are events
+        warnings.simplefilter("ignore")  # from libraries; our own warnings are events
     try:
         return args.run(args)
     except KeyboardInterrupt:
         print(f"{prog}: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+    except BrokenPipeError:  # the reader of our output closed, as `| head` does
         sys.stderr.close()
         return EXIT_DONE
     except Exception as error:
@@ -172,8 +183,8 @@ def guarded(args: argparse.Namespace, prog: str) -> int:
         sentence = explain(error)
         if sentence is None:
             print(
-                f"{prog}: this is a fault of napari-cupre ({type(error).__name__}: {error}); "
-                "please report it with what --debug prints.",
+                f"{prog}: this looks like a bug in napari-cupre ({type(error).__name__}: {error}); "
+                "please report it with the output of --debug.",
                 file=sys.stderr,
             )
             return EXIT_FAULT
@@ -182,20 +193,20 @@ def guarded(args: argparse.Namespace, prog: str) -> int:
 
 
 def explain(error: BaseException) -> str | None:
-    """One sentence for an error that the user or the machine caused; None for any other."""
+    """Explain an error that the user or the machine caused, in one sentence; None for any other error."""
     if isinstance(error, CupreError):
         return str(error)
     text = str(error)
     if "torchvision::nms" in text:
         return (
-            "the installed torch and torchvision do not fit each other; install a fitting pair with "
-            "'pip install --force-reinstall torch torchvision', both in one command."
+            "the installed torch and torchvision do not match; install a matching pair in one command with "
+            "'pip install --force-reinstall torch torchvision'."
         )
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("napari_cupre"):
-        return f"the package {error.name} is not installed; 'pip install {error.name}' adds it."
+        return f"the package {error.name} is not installed; install it with 'pip install {error.name}'."
     if isinstance(error, OSError) and error.errno is not None:
         where = f'"{error.filename}": ' if error.filename else ""
         return f"{where}{system_reason(error)}."
     if isinstance(error, MemoryError):
-        return "memory ran out; close other programs, or give smaller images."
+        return "not enough memory; close other programs or use smaller images."
     return None

@@ -1,12 +1,22 @@
-"""`napari-cupre outline`: the cells that boxes or points show, into a file."""
+"""`napari-cupre outline`: outline the cells at given boxes or points, and write them to a file."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.options import EXIT_DONE, add_command, positive_number, report
+from napari_cupre.cli.options import (
+    EXIT_DONE,
+    EXIT_UNUSABLE,
+    add_command,
+    add_overwrite,
+    add_reading_options,
+    check_replaces,
+    positive_number,
+    report,
+)
 from napari_cupre.cli.predict import channel_list
 from napari_cupre.errors import InputError
 
@@ -20,10 +30,10 @@ DETAILS = """
 PROMPTS.csv names its columns in the first row, in any order: x0, y0, x1, y1 for boxes, or
 y, x for points, in image px; the first pixel goes from 0 to 1. Row i becomes label i.
 
-The ending of --out chooses the format: .tif (int32 labels), .zip (ImageJ ROIs), .json
+The suffix of --out sets the format: .tif (int32 labels), .zip (ImageJ ROIs), .json
 (COCO, keeps overlapping masks and scores), .geojson (QuPath) or .csv (measurements).
-Of large files only the surroundings of the prompts are read; planes beyond 6000 x 6000 px
-are written as .tif.
+Only the surroundings of the prompts are read from large files; planes larger than
+6000 x 6000 px are written as .tif.
 """
 
 
@@ -33,7 +43,7 @@ def add_commands(subparsers: Any) -> None:
         subparsers,
         "outline",
         _run,
-        "outline the cells that boxes or clicks show",
+        "outline the cells at given boxes or points",
         DETAILS,
         "napari-cupre outline cupre image.png prompts.csv --out outlines.tif",
     )
@@ -41,20 +51,28 @@ def add_commands(subparsers: Any) -> None:
         "model", metavar="MODEL", help="a name from 'models list' (cupre is bundled), or a path"
     )
     parser.add_argument("image", metavar="IMAGE", type=Path, help="one image")
-    parser.add_argument("prompts", metavar="PROMPTS.csv", type=Path, help="boxes or points, one a row")
+    parser.add_argument("prompts", metavar="PROMPTS.csv", type=Path, help="boxes or points, one per row")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file for the outlines")
     parser.add_argument(
         "--diameter",
         type=positive_number,
         metavar="PX",
-        help="cell diameter in px, for points (default: the model's, or as seen in the image)",
+        help="cell diameter in px, for points (default: the model's, or estimated from the image)",
     )
-    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
+    add_reading_options(parser)
+    add_overwrite(parser)
     parser.add_argument(
-        "--channels", type=channel_list, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
+        "--channels",
+        type=channel_list,
+        metavar="LIST",
+        help="up to three channels to use, counted from 0, e.g. 0,2",
     )
     parser.add_argument(
-        "--plane", type=_plane, default={}, metavar="Z=N", help="of a stack, from 0 on, e.g. T=3,Z=0"
+        "--plane",
+        type=_plane,
+        default={},
+        metavar="Z=N",
+        help="plane of a stack, counted from 0, e.g. T=3,Z=0",
     )
 
 
@@ -73,8 +91,11 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.io.prompt_files import read_prompts
 
     chosen = _format(args.out)
+    check_replaces(args, [args.out], [args.image, args.prompts])
     prompts = read_prompts(args.prompts)
-    image = read_image(args.image, args.axes, partial=True)
+    image = read_image(args.image, args.axes, series=_one(args.series), partial=True)
+    for notice in (*image.notices, *filter(None, [image.lacks])):
+        print(notice, file=sys.stderr)
     _check_size(chosen, image)
     index = _index(image, args.plane)
     outliner = _outliner(args, image, index)
@@ -86,14 +107,23 @@ def _run(args: argparse.Namespace) -> int:
     nothing = [row for row, outline in enumerate(found, start=1) if not outline.mask.any()]
     text = f"{len(found) - len(nothing)} outlines are in {args.out}."
     if nothing:
-        text += f"\nNothing was found at row {', '.join(map(str, nothing))}: draw a box there."
+        text += f"\nNo cell was found for row {', '.join(map(str, nothing))}: draw a box there."
     figures = {"out": args.out, "outlines": len(found), "empty": nothing}
     report(args, text, figures | {"scores": [round(outline.score, 4) for outline in found]})
-    return EXIT_DONE
+    return EXIT_UNUSABLE if image.lacks else EXIT_DONE
+
+
+def _one(series: str | None) -> str | None:
+    """The image that --series names; prompts belong to one image."""
+    if series == "all":
+        raise InputError(
+            "--series all cannot be used here, because prompts belong to one image: name that image."
+        )
+    return series
 
 
 def _format(out: Path) -> Format:
-    """The format that the ending of a file's name asks for."""
+    """The format for the suffix of a file name."""
     from napari_cupre.io.writers import FORMATS
 
     suffix = {".tiff": ".tif"}.get(out.suffix.lower(), out.suffix.lower())
@@ -101,7 +131,7 @@ def _format(out: Path) -> Format:
         if suffix == Path(f"x{each.ending}").suffix:
             return each
     endings = ", ".join(Path(f"x{each.ending}").suffix for each in FORMATS.values())
-    raise InputError(f'"{out}" has no ending that says what to write: give one of {endings}.')
+    raise InputError(f'"{out}" has no suffix of a known format: use one of {endings}.')
 
 
 def _check_size(chosen: Format, image: CellImage) -> None:
@@ -111,7 +141,7 @@ def _check_size(chosen: Format, image: CellImage) -> None:
     if is_large(image.plane_shape) and chosen.name != "tif":
         rows, columns = image.plane_shape
         raise InputError(
-            f"A plane of {rows} x {columns} px is written as .tif alone: give --out such a name."
+            f"A plane of {rows} x {columns} px can only be written as .tif: choose such a name for --out."
         )
 
 
@@ -149,10 +179,12 @@ def _write(
     import numpy as np
 
     from napari_cupre.io.large_labels import write_large_labels
+    from napari_cupre.io.ownership import owned_write
     from napari_cupre.io.writers.cells import collect
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(cells.labels, np.ndarray):
-        chosen.write(collect([(index, cells)], image=image, name=out.stem, class_names=class_names), out)
-    else:
-        write_large_labels(out, cells.labels, image)
+    with owned_write(out) as temporary:
+        if isinstance(cells.labels, np.ndarray):
+            found = collect([(index, cells)], image=image, name=out.stem, class_names=class_names)
+            chosen.write(found, temporary)
+        else:
+            write_large_labels(temporary, cells.labels, image)

@@ -1,4 +1,4 @@
-"""`napari-cupre predict`: the cells of any number of images, into files."""
+"""`napari-cupre predict`: find the cells of any number of images and write them to files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_command,
     add_overwrite,
+    add_reading_options,
     positive_count,
     positive_number,
     report,
@@ -24,16 +25,20 @@ if TYPE_CHECKING:
 
 FORMATS = "tif, roi (ImageJ), coco, geojson (QuPath), csv"
 DETAILS = f"""
-Writes for every image <stem>.tif (int32 labels, 0 = background) and what else
---format asks for: {FORMATS};
-coco goes into one predictions.json, which keeps scores and overlapping masks.
-Planes beyond 6000 x 6000 px are written as <stem>.zarr, tile by tile, with a table
+Writes <stem>.tif (int32 labels, 0 = background) for every image, or the formats in
+--format: {FORMATS};
+coco writes one predictions.json, which keeps scores and overlapping masks.
+Planes larger than 6000 x 6000 px are written as <stem>.zarr, tile by tile, with a table
 <stem>_cells.csv instead.
 
-What a person made or corrected is never replaced: the command refuses before it
-computes, and names the file; --overwrite replaces it. Files that are done are skipped
-when the command is repeated; Ctrl-C loses nothing that is done. A file that cannot be
-read is named and left out: exit code 2.
+Files that a person made or corrected are never replaced: the command stops before it
+computes and names the file; --overwrite replaces it. Repeating the command skips the
+files that are done, and Ctrl-C keeps them. A file that cannot be read is named and left
+out; the exit code is then 2.
+
+A file with several images (scenes, series, fields of a plate) gives one
+<stem>_<name>.tif for each; --series selects one. The files of an OME-TIFF set are one image.
+Label files beside their images (a_mask.png) are left out.
 """
 
 
@@ -43,7 +48,7 @@ def add_commands(subparsers: Any) -> None:
         subparsers,
         "predict",
         _run,
-        "find every cell of images",
+        "find every cell in images",
         DETAILS,
         "napari-cupre predict cupre images/ --out results/ --format tif,roi,csv",
     )
@@ -63,29 +68,38 @@ def add_commands(subparsers: Any) -> None:
         "--score",
         type=share,
         metavar="S",
-        help="leave out what is less sure (default: 0.5, or by the image where its cells' size is estimated)",
+        help="minimum confidence, 0 to 1 (default: 0.5, or set by the image if the cell size is estimated)",
     )
     parser.add_argument(
         "--tile", type=positive_count, metavar="PX", help="side of a tile in network px (default: 1024)"
     )
-    parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, where the file is wrong")
+    add_reading_options(parser)
     parser.add_argument(
-        "--channels", type=channel_list, metavar="LIST", help="up to three to look at, from 0 on, e.g. 0,2"
+        "--channels",
+        type=channel_list,
+        metavar="LIST",
+        help="up to three channels to use, counted from 0, e.g. 0,2",
     )
-    parser.add_argument("--link-z", action="store_true", help="join the planes of a stack to 3-D cells")
-    parser.add_argument("--link-t", action="store_true", help="keep a cell's number through time")
+    parser.add_argument("--link-z", action="store_true", help="link the planes of a stack into 3-D cells")
+    parser.add_argument("--link-t", action="store_true", help="keep the same label for a cell over time")
     add_overwrite(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--workers", type=positive_count, default=1, metavar="N", help="processes here (default: 1)"
+        "--workers",
+        type=positive_count,
+        default=1,
+        metavar="N",
+        help="processes on this computer (default: 1)",
     )
     where.add_argument(
-        "--scheduler", metavar="ADDRESS", help="a running dask cluster that sees the same files"
+        "--scheduler",
+        metavar="ADDRESS",
+        help="address of a running dask cluster with access to the same files",
     )
 
 
 def channel_list(text: str) -> tuple[int, ...]:
-    """Type of an option that takes channels."""
+    """Convert the value of an option that takes channels."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of channels such as 0,2")
@@ -94,24 +108,28 @@ def channel_list(text: str) -> tuple[int, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.listen import follow, make_listener
+    from napari_cupre.cli.projects import with_projects
     from napari_cupre.events import Finished
-    from napari_cupre.io.files import list_images
+    from napari_cupre.io.inputs import find_inputs
     from napari_cupre.prediction.folders import predict_files
 
-    paths = list_images(args.images)
+    inputs = find_inputs(with_projects(args.images), args.series)
+    paths = inputs.paths
+    for notice in inputs.notices:
+        print(notice, file=sys.stderr)
     events = predict_files(_job(args), paths, workers=args.workers, scheduler=args.scheduler)
     try:
         last = follow(events, make_listener())
     except KeyboardInterrupt:
         events.close()
-        print("Stopped; what is done is kept, and the same command goes on from here.", file=sys.stderr)
+        print("Stopped. Finished files are kept; repeat the command to continue.", file=sys.stderr)
         return EXIT_INTERRUPTED
     result = last.result if isinstance(last, Finished) else {}
     failed = [f"  {reason}" for _, reason in result["failed"]]
     lines = [f"The results are in {args.out}."]
     partial = [f"  {path}" for path in result["partial"]]
     lines += [f"{len(partial)} of {len(paths)} results are partial:", *partial] if partial else []
-    lines += [f"{len(failed)} of {len(paths)} files gave no result:", *failed] if failed else []
+    lines += [f"{len(failed)} of {len(paths)} files failed:", *failed] if failed else []
     report(args, "\n".join(lines), {"out": args.out, **result})
     return EXIT_UNUSABLE if result["failed"] or result["partial"] else EXIT_DONE
 
@@ -124,7 +142,7 @@ def _job(args: argparse.Namespace) -> FileJob:
     from napari_cupre.prediction.options import PredictOptions
 
     check_torchvision()
-    choose_device(args.device)  # once here, rather than as a fault of every file
+    choose_device(args.device)  # once here, instead of as an error of every file
     entry = find_model(args.model)
     options = PredictOptions(
         diameter=args.diameter,

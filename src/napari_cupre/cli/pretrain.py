@@ -1,4 +1,4 @@
-"""`napari-cupre-pretrain`: AMT2 and its two baselines, headlessly and at any scale."""
+"""`napari-cupre-pretrain`: AMT2 and its two baselines, without a window and at any scale."""
 
 from __future__ import annotations
 
@@ -31,28 +31,40 @@ PROG = "napari-cupre-pretrain"
 _EXAMPLE = f"""example:
   {PROG} --source coco/annotations.json --source-images coco/images --synthetic 1 \\
       --unlabelled scans/ smears/ --out runs/first --minutes 60
-  {PROG} --out runs/first --resume          # goes on where it was stopped or killed
+  {PROG} --out runs/first --resume          # continue after a stop or a crash
   torchrun --nproc-per-node 8 -m napari_cupre.cli.pretrain --config paper-amt2 --out runs/paper --devices 8 \\
       --source coco.json --source-images coco/ --unlabelled scans/"""
 
 
-def build_parser() -> Parser:
+def pretrain_parser() -> Parser:
     """The parser of the command."""
     parser = Parser(
         prog=PROG,
-        description="Pretrain a network by AMT2: in every iteration momentum contrast on unlabelled cell\n"
-        "images, then instance segmentation on a labelled source.\n\nEvery other setting of a run is set by "
-        "--set NAME=VALUE or in the --config\nfile; RUN/settings.yaml lists them all.",
+        description="Pretrain a network with AMT2. Each iteration does momentum contrast on unlabelled cell\n"
+        "images, then instance segmentation on a labelled source.\n\nSet any other setting with "
+        "--set NAME=VALUE or in the --config file;\nRUN/settings.yaml lists them all.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
+    _add_data_options(parser)
+    _add_run_options(parser)
+    _add_method_options(parser)
+    _add_scale_options(parser)
+    add_common_options(parser)
+    # An option that is not given must not hide what the settings file says.
+    parser.set_defaults(seed=None, device=None, json=False, debug=False)
+    return parser
+
+
+def _add_data_options(parser: Parser) -> None:
+    """The labelled sources and the unlabelled images."""
     data = parser.add_argument_group("data")
     data.add_argument(
         "--source", action="append", metavar="FILE.json", help="labelled source in COCO format; repeatable"
     )
     data.add_argument(
-        "--source-images", action="append", metavar="DIR", help="images of the source before it; repeatable"
+        "--source-images", action="append", metavar="DIR", help="images of each --source, in the same order"
     )
     data.add_argument(
         "--source-weight",
@@ -79,30 +91,21 @@ def build_parser() -> Parser:
     data.add_argument(
         "--balance", action="store_true", help="draw unlabelled images evenly over looks, not over files"
     )
+
+
+def _add_run_options(parser: Parser) -> None:
+    """The run's folder, budget and settings."""
     run = parser.add_argument_group("run")
     run.add_argument("--out", required=True, type=Path, metavar="RUN", help="folder of the run")
-    run.add_argument("--resume", action="store_true", help="continue the run in --out exactly where it was")
+    run.add_argument(
+        "--resume", action="store_true", help="continue the run in --out exactly where it stopped"
+    )
     run.add_argument("--iterations", type=positive_count, metavar="N", help="budget in iterations")
     run.add_argument("--minutes", type=positive_number, metavar="M", help="budget in minutes of computing")
     run.add_argument(
-        "--preset", metavar="NAME", help="network: compact, resnest50, resnet50, paper (default: compact)"
-    )
-    run.add_argument(
-        "--objective", choices=("amt2", "moco", "supervised"), help="AMT2 or a baseline (default: amt2)"
-    )
-    run.add_argument(
-        "--contrast", choices=("mocov2", "densecl"), help="contrastive objective (default: mocov2)"
-    )
-    run.add_argument(
-        "--norm", choices=("dual", "shared", "frozen"), help="BatchNorm over two domains (default: dual)"
-    )
-    run.add_argument(
-        "--init", metavar="START", help="scratch, imagenet, coco or a checkpoint (default: scratch)"
-    )
-    run.add_argument(
         "--config",
         metavar="FILE.yaml",
-        help="settings; options given here go before them. Shipped ones go by name: "
+        help="settings file; options on the command line override it. Shipped files go by name: "
         "paper-start, paper-amt2, paper-moco, paper-supervised",
     )
     run.add_argument(
@@ -112,27 +115,49 @@ def build_parser() -> Parser:
         dest="assignments",
         help="any other setting, e.g. --set batch=8; repeatable",
     )
+
+
+def _add_method_options(parser: Parser) -> None:
+    """The network, its start and the objective."""
+    method = parser.add_argument_group("method")
+    method.add_argument(
+        "--preset", metavar="NAME", help="network: compact, resnest50, resnet50, paper (default: compact)"
+    )
+    method.add_argument(
+        "--objective", choices=("amt2", "moco", "supervised"), help="AMT2 or a baseline (default: amt2)"
+    )
+    method.add_argument(
+        "--contrast", choices=("mocov2", "densecl"), help="contrastive objective (default: mocov2)"
+    )
+    method.add_argument(
+        "--norm", choices=("dual", "shared", "frozen"), help="BatchNorm over two domains (default: dual)"
+    )
+    method.add_argument(
+        "--init", metavar="START", help="scratch, imagenet, coco or a checkpoint (default: scratch)"
+    )
+
+
+def _add_scale_options(parser: Parser) -> None:
+    """Processes, nodes, precision and loader workers."""
     scale = parser.add_argument_group("scale")
     scale.add_argument(
         "--devices", type=positive_count, metavar="N", help="processes or GPUs on each node (default: 1)"
     )
     scale.add_argument("--nodes", type=positive_count, metavar="N", help="nodes (default: 1)")
     scale.add_argument(
-        "--precision", choices=("auto", "32-true", "bf16-mixed"), help="default: bf16 where the device has it"
+        "--precision",
+        choices=("auto", "32-true", "bf16-mixed"),
+        help="(default: auto, bf16 if the device supports it)",
     )
     scale.add_argument(
         "--workers", type=int, metavar="N", help="loader processes for each of the two data streams"
     )
-    add_common_options(parser)
-    # What is not given must not hide what the settings file says.
-    parser.set_defaults(seed=None, device=None, json=False, debug=False)
-    return parser
 
 
-def settings_from(args: argparse.Namespace) -> PretrainSettings:
-    """Settings from the run in --out (with --resume), then the --config file, then --set, then the options.
+def read_pretrain_settings(args: argparse.Namespace) -> PretrainSettings:
+    """Settings from the run in --out (with --resume), the --config file, --set and the options.
 
-    What comes later goes before what came earlier.
+    Later ones override earlier ones.
 
     Raises
     ------
@@ -169,12 +194,11 @@ def _sources(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what was parsed; returns the exit code."""
-    settings = settings_from(args)
+    """Run the parsed command; returns the exit code."""
+    settings = read_pretrain_settings(args)
     settings.check()
-    from napari_cupre.pretraining.pretrain_run import (
-        PretrainRun,  # torch, after all that can be refused without it
-    )
+    # Imports torch, so it comes after every check that does not need it.
+    from napari_cupre.pretraining.pretrain_run import PretrainRun
 
     pretraining = PretrainRun(settings, args.out, resume="resume" in args)
     stopped = _follow(pretraining)
@@ -184,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _follow(pretraining: PretrainRun) -> bool:
-    """Run to the end, telling a listener; returns whether a signal ended it."""
+    """Run to the end and report to a listener; returns whether a signal ended it."""
     from napari_cupre.cli.listen import follow, make_listener
     from napari_cupre.events import Event, Notice
 
@@ -200,7 +224,7 @@ def _follow(pretraining: PretrainRun) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0, 1, 2 or 130)."""
-    args = build_parser().parse_args(arguments)
+    args = pretrain_parser().parse_args(arguments)
     # Loader workers and processes on one machine would otherwise each take every core for small array work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     args.run = run

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from napari_cupre.evaluation.suggestions import Suggestions
 
 DETAILS = """
-Looks at every image with the model and names those whose annotation would teach it most,
-best first: images that it is unsure of (scores neither high nor low, other cells found in
-the mirror image), each unlike the others and unlike what is annotated already.
+Runs the model on every image and lists those that are most worth annotating, best first:
+images in which it is uncertain (medium scores, or other cells in the mirror image), and
+that differ from each other and from the images that are already annotated.
 
---labelled names the folder of the annotated images or of their label files: images of
+--labelled names the folder of the annotated images or of their label files, or a project: images of
 IMAGES with the same stem are left out, and what looks like them is not suggested.
 
-Of planes larger than 2048 px a side the middle is looked at. Exit code 2 also if images
-could not be read; they are named.
+Only the centre of planes larger than 2048 px a side is used. The exit code is 2 if images
+could not be read; each is named.
 """
 
 
@@ -38,17 +38,22 @@ def add_commands(subparsers: Any) -> None:
         subparsers,
         "suggest",
         _run,
-        "which images to annotate next",
+        "suggest which images to annotate next",
         DETAILS,
         "napari-cupre suggest images/ --model nuclei.safetensors --labelled labels/ -k 5",
     )
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="folders, globs or files")
     parser.add_argument(
-        "--model", default="cupre", help="the model that is to learn, by name or path (default: cupre)"
+        "--model", default="cupre", help="model that you want to train, by name or path (default: cupre)"
     )
-    parser.add_argument("--labelled", metavar="DIR", help="what is annotated already")
+    parser.add_argument("--labelled", metavar="DIR", help="the annotated images or label files")
     parser.add_argument(
-        "-k", type=positive_count, default=5, metavar="N", dest="count", help="how many to name (default: 5)"
+        "-k",
+        type=positive_count,
+        default=5,
+        metavar="N",
+        dest="count",
+        help="number of suggestions (default: 5)",
     )
     parser.add_argument(
         "--diameter",
@@ -59,9 +64,10 @@ def add_commands(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from napari_cupre.cli.projects import with_projects
     from napari_cupre.io.files import list_images
 
-    candidates, labelled = split_labelled(list_images(args.images), args.labelled)
+    candidates, labelled = split_labelled(list_images(with_projects(args.images)), args.labelled)
     found = _look(args, candidates, labelled)
     for _, reason in found.skipped:
         print(f"left out: {reason}", file=sys.stderr)
@@ -70,31 +76,39 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], list[Path]]:
-    """The images that are still to annotate, and those that are annotated.
+    """Split images into those that are not annotated yet and those that are.
 
     Parameters
     ----------
-    folder : annotated images, label files ("a.tif" or "a_mask.tif" for the image "a"), or both.
+    folder : str or None
+        Annotated images, label files ("a.tif" or "a_mask.tif" for the image "a"), or both; or a project.
     """
+    from napari_cupre.cli.projects import annotated_files
     from napari_cupre.io.files import image_stem, list_images
     from napari_cupre.io.importers.folders import label_stem
+    from napari_cupre.project.project import is_project
 
     if folder is None:
         return images, []
+    if is_project(folder):
+        done = {path.resolve() for path in annotated_files(folder)}
+        return (
+            [path for path in images if path.resolve() not in done],
+            [path for path in images if path.resolve() in done],
+        )
     files = list_images(folder)
     stems = {label_stem(path) for path in files} | {image_stem(path) for path in files}
     labelled = [path for path in images if image_stem(path) in stems]
     shown = {image_stem(path) for path in labelled}
-    # Images that lie in the folder alone; a file with the ending of label files is none.
+    # Images that are only in the folder; a file named like a label file is not one.
     elsewhere = [path for path in files if label_stem(path) == image_stem(path) not in shown]
     return [path for path in images if image_stem(path) not in stems], labelled + elsewhere
 
 
 def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]) -> Suggestions:
-    """What the model makes of all images, with a progress bar."""
-    from napari_cupre.cli.listen import make_listener
+    """Rate all images with the model, with a progress bar."""
+    from napari_cupre.cli.listen import drain, make_listener
     from napari_cupre.evaluation.suggestions import LEAST_SCORE, suggest
-    from napari_cupre.events import Steps
     from napari_cupre.model.zoo import open_model
     from napari_cupre.prediction.detector import Detector
     from napari_cupre.prediction.plane import predict_plane
@@ -110,7 +124,4 @@ def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]
         seed=args.seed,
     )
     with make_listener() as listener:
-        steps = Steps(run)
-        for event in steps:
-            listener(event)
-    return steps.result
+        return drain(run, listener)

@@ -1,7 +1,7 @@
 """What a user vouched for: annotated cells, and which pixels of the image are known.
 
 An annotation is a label image plus *known* area. Inside a region (rectangle or polygon) every cell is
-annotated, so all of it is known. Elsewhere only the marked cells, a rim around them and what was
+annotated, so all of it is known. Elsewhere only the annotated cells, a rim around them and what was
 painted as background are known. Everything else is unknown and teaches nothing.
 """
 
@@ -38,7 +38,9 @@ __all__ = [
     "label_areas",
     "make_shot",
     "median_diameter",
+    "plane_name",
     "region_mask",
+    "regions_by_plane",
     "scattered_labels",
     "shots_from_image",
     "summarise",
@@ -58,11 +60,16 @@ class AnnotationSummary:
 
     Attributes
     ----------
-    images, cells : counts; only images with a cell count.
-    known_pixels, pixels : known and all pixels.
-    background_pixels : known pixels outside the cells.
-    cell_pixels : pixels of the cells.
-    diameter : median diameter of the cells in px, NaN without a cell.
+    images, cells : int
+        Counts; only images with a cell count.
+    known_pixels, pixels : int
+        Known and all pixels.
+    background_pixels : int
+        Known pixels outside the cells.
+    cell_pixels : int
+        Pixels of the cells.
+    diameter : float
+        Median diameter of the cells in px, NaN without a cell.
     """
 
     images: int
@@ -97,9 +104,11 @@ def region_mask(regions: Sequence[np.ndarray], shape: tuple[int, int], name: str
 
     Parameters
     ----------
-    regions : polygons (n, 2) in pixel coordinates (y, x), where the centre of the first pixel is (0, 0);
-        two points are the opposite corners of a rectangle.
-    shape : rows and columns of the image.
+    regions : Sequence[numpy.ndarray]
+        Polygons (n, 2) in pixel coordinates (y, x), where the centre of the first pixel is (0, 0); two points
+        are the opposite corners of a rectangle.
+    shape : tuple[int, int]
+        Rows and columns of the image.
 
     Returns
     -------
@@ -107,13 +116,14 @@ def region_mask(regions: Sequence[np.ndarray], shape: tuple[int, int], name: str
 
     Raises
     ------
-    InputError : a region with under two points, of broken numbers, or without any pixel of the image.
+    InputError
+        A region with under two points, with non-finite coordinates, or outside the image.
     """
     mask = np.zeros(shape, bool)
     for number, region in enumerate(regions, start=1):
         corners = np.asarray(region, float)
         if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 2 or not np.isfinite(corners).all():
-            raise InputError(f"Region {number}{of_name(name)} is no rectangle or polygon: draw it again.")
+            raise InputError(f"Region {number}{of_name(name)} is not a rectangle or polygon: draw it again.")
         if len(corners) == 2:
             (top, left), (bottom, right) = corners
             corners = np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
@@ -139,10 +149,14 @@ def known_area(
 
     Parameters
     ----------
-    labels : int32 (Y, X).
-    regions : areas in which every cell is annotated, see `region_mask`.
-    background : bool (Y, X), True where the user painted background.
-    rim : width in px of the known background around cells that touch no region; None for `default_rim`.
+    labels : numpy.ndarray
+        int32 (Y, X).
+    regions : Sequence[numpy.ndarray] or None, optional
+        Areas in which every cell is annotated, see `region_mask`.
+    background : numpy.ndarray or None, optional
+        bool (Y, X), True where the user painted background.
+    rim : float or None, optional
+        Width in px of the known background around cells that touch no region; None for `default_rim`.
 
     Returns
     -------
@@ -162,7 +176,7 @@ def known_area(
         if painted.shape != labels.shape:
             raise InputError(
                 f"The painted background {painted.shape} and the labels {labels.shape}{of_name(name)} differ "
-                f"in size: paint both on one image."
+                f"in size: paint both on the same image."
             )
         known |= painted.astype(bool)
     return known
@@ -183,16 +197,22 @@ def make_shot(
 
     Parameters
     ----------
-    image_plane : (Y, X) or (Y, X, C) in the source's grey values; it is normalised here.
-    labels : whole numbers (Y, X), 0 = not annotated, one value per cell.
+    image_plane : numpy.ndarray
+        (Y, X) or (Y, X, C) in the source's grey values; it is normalised here.
+    labels : Any
+        Whole numbers (Y, X), 0 = not annotated, one value per cell.
     regions, background, rim : see `known_area`.
-    complete : every cell of the image is annotated, so that all of it is known.
-    name : what to call it in messages.
-    rgb : see `normalise`.
+    complete : bool, optional
+        Every cell of the image is annotated, so that all of it is known.
+    name : str, optional
+        What to call it in messages.
+    rgb : bool or None, optional
+        See `normalise`.
 
     Raises
     ------
-    InputError : image and labels of different size (both are named), unfit labels or regions, NaN only.
+    InputError
+        Image and labels of different size (both are named), unfit labels or regions, NaN only.
     """
     image_plane = np.asarray(image_plane)
     numbers = as_labels(labels, name)
@@ -218,21 +238,29 @@ def shots_from_image(
 
     Parameters
     ----------
-    image : any image; its planes along T and Z become shots of their own.
-    labels : whole numbers over `image.result_axes` (channels and colours left out).
-    channels : up to three channels to use.
-    regions : polygons (n, 2) in pixel (y, x) for an image of one plane, else (n, d) over `image.result_axes`;
-        a region belongs to the plane of its first corner.
-    background : bool, the shape of `labels`.
-    complete, rim : see `make_shot`.
+    image : CellImage
+        Any image; its planes along T and Z become shots of their own.
+    labels : Any
+        Whole numbers over `image.result_axes` (channels and colours left out).
+    channels : Sequence[int] or None, optional
+        Up to three channels to use.
+    regions : Sequence[numpy.ndarray] or None, optional
+        Polygons (n, 2) in pixel (y, x) for an image of one plane, else (n, d) over `image.result_axes`; a
+        region belongs to the plane of its first corner.
+    background : numpy.ndarray or None, optional
+        bool, the shape of `labels`.
+    complete, rim : bool, float or None, optional
+        See `make_shot`.
 
     Yields
     ------
-    Shot : of each plane with a cell, a region or painted background; of each plane if `complete`.
+    Iterator[Shot]
+        One of each plane with a cell, a region or painted background; of each plane if `complete`.
 
     Raises
     ------
-    InputError : see `make_shot`; also a region that lies on no plane of the image.
+    InputError
+        See `make_shot`; also a region that lies on no plane of the image.
     """
     numbers = as_labels(labels, image.name)
     shape = image.result_shape
@@ -241,7 +269,7 @@ def shots_from_image(
     numbers = numbers.reshape(shape)
     painted = None if background is None else np.asarray(background, bool).reshape(shape)
     axes = image.result_axes[:-2]
-    by_plane = _regions_by_plane(regions or (), image)
+    by_plane = regions_by_plane(regions or (), image)
     for index in image.plane_indices():
         position = tuple(index[axis] for axis in axes)
         plane_regions = by_plane.get(position, [])
@@ -256,12 +284,12 @@ def shots_from_image(
             background=painted[position] if painted is not None else None,
             complete=complete,
             rim=rim,
-            name=_plane_name(image.name, index),
+            name=plane_name(image.name, index),
             rgb=image.is_rgb and plane.ndim == 3,
         )
 
 
-def _regions_by_plane(
+def regions_by_plane(
     regions: Sequence[np.ndarray], image: CellImage
 ) -> dict[tuple[int, ...], list[np.ndarray]]:
     """Regions as (y, x) polygons by position along T and Z."""
@@ -302,18 +330,18 @@ def enough_to_train(shots: Sequence[Shot]) -> tuple[bool, str]:
     """Whether training can start, and one sentence that says what would help most."""
     summary = summarise(shots)
     if summary.cells == 0:
-        return False, "No cell is marked yet: paint at least one, each cell with a number of its own."
-    cells = "1 cell is marked" if summary.cells == 1 else f"{summary.cells} cells are marked"
+        return False, "Nothing is annotated yet: paint at least one cell, each with its own label."
+    cells = "1 cell annotated" if summary.cells == 1 else f"{summary.cells} cells annotated"
     if summary.cells < GOOD_CELL_COUNT // 2:
         return (
             True,
-            f"{cells}, training can start: {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better.",
+            f"{cells}; you can train. {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better.",
         )
     if summary.background_pixels < summary.cell_pixels:
-        return True, f"{cells}, training can start: more known background (painted, or a region) would help."
+        return True, f"{cells}; you can train. More known background (painted, or a region) would help."
     if summary.cells < GOOD_CELL_COUNT:
-        return True, f"{cells}, training can start: a few more, of different looks, would help."
-    return True, f"{cells}, enough to train: more help most where the result is wrong."
+        return True, f"{cells}; you can train. A few more that look different would help."
+    return True, f"{cells}, enough to train. More help most where the result is wrong."
 
 
 def check_shots(shots: Sequence[Shot]) -> None:
@@ -321,17 +349,18 @@ def check_shots(shots: Sequence[Shot]) -> None:
 
     Raises
     ------
-    InputError : no shot, or no annotated cell in any.
+    InputError
+        No shot, or no annotated cell in any.
     """
     if not shots:
-        raise InputError("There is no annotated image to train on: mark a few cells in one first.")
+        raise InputError("There is no annotated image to train on: annotate a few cells in one first.")
     if not any(shot.labels.any() for shot in shots):
         raise InputError(
-            f"No cell is annotated in {_count(len(shots), 'image')}: mark at least one cell, then train."
+            f"No cell is annotated in {_count(len(shots), 'image')}: annotate at least one cell, then train."
         )
 
 
-def _plane_name(name: str, index: PlaneIndex) -> str:
+def plane_name(name: str, index: PlaneIndex) -> str:
     place = ", ".join(f"{axis}={position}" for axis, position in index.items())
     return f"{name} ({place})" if place else name
 

@@ -34,12 +34,16 @@ def random_crop(
 
     Parameters
     ----------
-    rng : source of all randomness.
-    sample : image, labels and known area of any size; beyond its border the image is mirrored and
-        unknown.
-    size : side of the result in px.
-    scale : range of result px per source px, drawn log-uniformly.
-    around : a position (y, x) in source px that the crop is to hold; anywhere by default.
+    rng : np.random.Generator
+        Source of all randomness.
+    sample : Sample
+        Image, labels and known area of any size; beyond its border the image is mirrored and unknown.
+    size : int
+        Side of the result in px.
+    scale : tuple[float, float], optional
+        Range of result px per source px, drawn log-uniformly.
+    around : tuple[float, float] or None, optional
+        A position (y, x) in source px that the crop is to hold; anywhere by default.
 
     Returns
     -------
@@ -133,7 +137,8 @@ def _linear_weights(length: int, start: float, factor: float, size: int) -> tupl
 
     Returns
     -------
-    matrix, cut : float32, sparse (size, n) for the n source pixels in the slice.
+    matrix, cut : sparse.csr_matrix, slice
+        float32, sparse (size, n) for the n source pixels in the slice.
     """
     reach = max(1.0, 1 / factor)
     centre = start + (np.arange(size) + 0.5) / factor - 0.5
@@ -159,12 +164,18 @@ class Photometry:
 
     Attributes
     ----------
-    gamma, contrast : drawn log-uniformly from [1/x, x].
-    brightness : largest shift, in units of the normalised image.
-    gain : largest relative change of one colour; grey images are left alone.
-    invert, blur, noise : probability of each.
-    max_blur : largest sigma, px.
-    max_noise : largest standard deviation.
+    gamma, contrast : float
+        Drawn log-uniformly from [1/x, x].
+    brightness : float
+        Largest shift, in units of the normalised image.
+    gain : float
+        Largest relative change of one colour; grey images are left alone.
+    invert, blur, noise : float
+        Probability of each.
+    max_blur : float
+        Largest sigma, px.
+    max_noise : float
+        Largest standard deviation.
     """
 
     gamma: float = 1.5
@@ -190,7 +201,8 @@ def photometric(
 
     Parameters
     ----------
-    image : float32 (Y, X, 3), normalised.
+    image : numpy.ndarray
+        float32 (Y, X, 3), normalised.
 
     Returns
     -------

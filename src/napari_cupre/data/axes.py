@@ -92,12 +92,15 @@ def parse_axes(axes: str, ndim: int | None = None) -> str:
 
     Parameters
     ----------
-    axes : letters out of "TZCYXS", e.g. "ZCYX"; "Y" and "X" are needed, "S" comes last.
-    ndim : number of dimensions that they must name, if known.
+    axes : str
+        Letters out of "TZCYXS", e.g. "ZCYX"; "Y" and "X" are needed, "S" comes last.
+    ndim : int or None, optional
+        Number of dimensions that they must name, if known.
 
     Raises
     ------
-    InputError : unknown, repeated, missing or too many letters.
+    InputError
+        Unknown, repeated, missing or too many letters.
     """
     letters = axes.strip().upper()
     if set(letters) - set(AXIS_LETTERS) or len(set(letters)) != len(letters):
@@ -138,16 +141,20 @@ def guess_axes(shape: Sequence[int], *, rgb: bool | None = None) -> str:
 
     Parameters
     ----------
-    shape : lengths of the dimensions.
-    rgb : True if the last axis is known to be RGB(A), False if it is known not to be.
+    shape : Sequence[int]
+        Lengths of the dimensions.
+    rgb : bool or None, optional
+        True if the last axis is known to be RGB(A), False if it is known not to be.
 
     Returns
     -------
-    str : one letter per dimension.
+    str
+        One letter per dimension.
 
     Raises
     ------
-    InputError : under two or over five dimensions (six with RGB).
+    InputError
+        Under two or over five dimensions (six with RGB).
     """
     sizes = [int(size) for size in shape]
     if rgb is None:
@@ -182,5 +189,5 @@ def _guess_without_channels(sizes: list[int], whole: list[int]) -> str:
 
 def _cannot_guess(sizes: list[int]) -> InputError:
     return InputError(
-        f"The axes of an array of shape {tuple(sizes)} cannot be guessed: name them, e.g. axes='ZCYX'."
+        f"The axes of an array of shape {tuple(sizes)} cannot be guessed: give them, e.g. axes='ZCYX'."
     )

@@ -33,20 +33,31 @@ class CellImage:
 
     Attributes
     ----------
-    data : numpy or dask array of real numbers.
-    axes : one letter per dimension out of "TZCYX", and "S" last for RGB(A) samples.
-    scale : step of a pixel along T, Z, Y, X in `units`; 1 where nothing is known.
-    translate : position of the first pixel along T, Z, Y, X in `units`; 0 where nothing is known.
-    units : unit along T, Z, Y, X in one spelling ("micrometer", "second"); "pixel" where nothing is known.
-    name : what to call it in messages and results.
-    path : the file that it was read from.
-    guessed : the axes were guessed from the shape; show them and let the user correct them.
-    notices : what was odd about the file, one sentence each.
-    lacks : which part of the pixels the file has lost, so that what is found is partial; one sentence, or "".
+    data : Any
+        numpy or dask array of real numbers.
+    axes : str
+        One letter per dimension out of "TZCYX", and "S" last for RGB(A) samples.
+    scale : dict[str, float]
+        Step of a pixel along T, Z, Y, X in `units`; 1 where nothing is known.
+    translate : dict[str, float]
+        Position of the first pixel along T, Z, Y, X in `units`; 0 where nothing is known.
+    units : dict[str, str]
+        Unit along T, Z, Y, X in one spelling ("micrometer", "second"); "pixel" where nothing is known.
+    name : str
+        What to call it in messages and results.
+    path : Path or None
+        The file that it was read from.
+    guessed : bool
+        The axes were guessed from the shape; show them and let the user correct them.
+    notices : tuple[str, ...]
+        What was odd about the file, one sentence each.
+    lacks : str
+        Which part of the pixels the file has lost, so that what is found is partial; one sentence, or "".
 
     Raises
     ------
-    InputError : axes that do not fit, no pixel, complex or non-numeric values.
+    InputError
+        Axes that do not fit, no pixel, complex or non-numeric values.
     """
 
     data: Any
@@ -64,7 +75,7 @@ class CellImage:
         self.axes = parse_axes(self.axes, self.data.ndim)
         if self.data.dtype.kind not in "buif":
             raise InputError(
-                f"{self._called()} holds values of type {self.data.dtype}, but only real numbers can be used."
+                f"{self._called()} has values of type {self.data.dtype}, but only real numbers can be used."
             )
         if 0 in self.data.shape:
             raise InputError(f"{self._called()} has no pixel (shape {self.data.shape}): choose another one.")
@@ -115,9 +126,12 @@ class CellImage:
 
         Parameters
         ----------
-        array : numpy or dask array, or what numpy makes one of.
-        axes : one letter per dimension, or None to guess.
-        rgb : for the guess: whether the last axis is RGB(A); None decides by its length.
+        array : Any
+            numpy or dask array, or what numpy makes one of.
+        axes : str or None, optional
+            One letter per dimension, or None to guess.
+        rgb : bool or None, optional
+            For the guess: whether the last axis is RGB(A); None decides by its length.
         """
         if not hasattr(array, "dtype") or not hasattr(array, "ndim"):
             array = np.asarray(array)
@@ -152,11 +166,14 @@ class CellImage:
 
         Parameters
         ----------
-        data : the layer's array, or the list of a pyramid's levels, of which the finest is used.
-        rgb : whether the layer shows its last axis as colours.
+        data : Any
+            The layer's array, or the list of a pyramid's levels, of which the finest is used.
+        rgb : bool or None, optional
+            Whether the layer shows its last axis as colours.
         scale, translate, units, axis_labels : one entry per dimension other than the colours.
-        axes : letters that the user chose; None takes `axis_labels` where they mean something
-            ("z", "channel"), and else guesses.
+        axes : str or None, optional
+            Letters that the user chose; None takes `axis_labels` where they mean something ("z", "channel"),
+            and else guesses.
         """
         if isinstance(data, list | tuple) or not hasattr(data, "dtype"):
             data = data[0]
@@ -251,8 +268,10 @@ class CellImage:
 
         Parameters
         ----------
-        index : position along T and Z; axes left out are taken at 0.
-        channels : up to three channels (or colours of an RGB image); None takes the first three.
+        index : PlaneIndex or None, optional
+            Position along T and Z; axes left out are taken at 0.
+        channels : Sequence[int] or None, optional
+            Up to three channels (or colours of an RGB image); None takes the first three.
 
         Returns
         -------
@@ -261,7 +280,8 @@ class CellImage:
 
         Raises
         ------
-        InputError : more than three channels, or an index outside the image.
+        InputError
+            More than three channels, or an index outside the image.
         """
         index = dict(index or {})
         chosen = self._choose_channels(channels)
@@ -289,7 +309,8 @@ class CellImage:
 
         Raises
         ------
-        InputError : also if the file cannot be read there.
+        InputError
+            Also if the file cannot be read there.
         """
         try:
             return np.asarray(self.lazy_plane(index, channels))
@@ -351,7 +372,7 @@ class CellImage:
     def _unreadable(self, index: PlaneIndex | None, error: Exception) -> InputError:
         return InputError(
             f"{self._called()} cannot be read{_position(index)} ({reason_of(error)}): "
-            f"its file seems damaged, copy it anew."
+            f"its file seems damaged; copy it again."
         )
 
 

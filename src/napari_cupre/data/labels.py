@@ -18,18 +18,22 @@ def as_labels(labels: Any, name: str = "") -> np.ndarray:
 
     Raises
     ------
-    InputError : negative or broken numbers, or values that are no numbers.
+    InputError
+        Negative or non-integer values, or values that are not numbers.
     """
     array = np.asarray(labels)
     if array.dtype.kind not in "buif":
-        raise InputError(f"The labels{of_name(name)} hold values of type {array.dtype}: give whole numbers.")
+        raise InputError(f"The labels{of_name(name)} have values of type {array.dtype}: give whole numbers.")
     if array.size == 0:
         return array.astype(np.int32)
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.trunc(array)).all()):
-        raise InputError(f"The labels{of_name(name)} hold broken numbers: give one whole number per cell.")
+        raise InputError(
+            f"The labels{of_name(name)} contain non-integer values: save them as whole numbers, "
+            f"one label per cell."
+        )
     if array.dtype.kind != "b" and array.min() < 0:
         raise InputError(
-            f"The labels{of_name(name)} hold negative numbers: use 0 for background and 1, 2, ... for cells."
+            f"The labels{of_name(name)} contain negative values: use 0 for background and 1, 2, 3 for cells."
         )
     if array.max() > np.iinfo(np.int32).max:
         values, inverse = np.unique(array, return_inverse=True)
@@ -63,15 +67,41 @@ def scattered_labels(labels: np.ndarray, crumbs: float = 0.1) -> list[int]:
 
     Parameters
     ----------
-    labels : int32 (Y, X).
-    crumbs : parts under this share of their label's area are slips of the brush and do not count.
+    labels : numpy.ndarray
+        int32 (Y, X).
+    crumbs : float, optional
+        Parts under this share of their label's area are slips of the brush and do not count.
+    """
+    return list(scattered_parts(labels, crumbs))
+
+
+def scattered_parts(labels: np.ndarray, crumbs: float = 0.1) -> dict[int, int]:
+    """Number of the parts of each value that `scattered_labels` names.
+
+    A value of many parts is named however small each of them is beside all.
+
+    Parameters
+    ----------
+    labels, crumbs : numpy.ndarray, float
+        See `scattered_labels`.
+
+    Returns
+    -------
+    dict of int to int
+        By value; empty where each cell has a number of its own.
+
+    Examples
+    --------
+    >>> scattered_parts(np.array([[1, 0, 1, 0, 1], [2, 2, 0, 0, 0]]))
+    {1: 3}
     """
     values, areas = label_areas(labels)
-    scattered = []
+    scattered = {}
     for value, area, box in zip(values, areas, _boxes(labels, values)):
         _, part_areas = label_areas(ndimage.label(labels[box] == value, np.ones((3, 3)))[0])
-        if (part_areas >= crumbs * area).sum() > 1:
-            scattered.append(int(value))
+        whole = part_areas >= crumbs * min(area, 2 * part_areas.max())
+        if whole.sum() > 1:
+            scattered[int(value)] = int(whole.sum())
     return scattered
 
 
@@ -87,7 +117,7 @@ def check_same_shape(image: tuple[int, ...], labels: tuple[int, ...], name: str 
     if tuple(image) != tuple(labels):
         raise InputError(
             f"The image {tuple(image)} and the labels {tuple(labels)}{of_name(name)} differ in size: "
-            f"choose labels that were made for this image."
+            f"choose the labels of this image."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_cupre.data.tissue import tissue
 from napari_cupre.errors import InputError
 
 MAX_SAMPLES = 1 << 17
@@ -37,8 +38,9 @@ class Stretch:
 
     Attributes
     ----------
-    low, high : one value per channel of the plane, in its own grey values. Where both are equal the
-        channel is constant and becomes zero.
+    low, high : tuple[float, ...]
+        One value per channel of the plane, in its own grey values. Where both are equal the channel is
+        constant and becomes zero.
     """
 
     low: tuple[float, ...]
@@ -49,8 +51,9 @@ class Stretch:
 
         Parameters
         ----------
-        plane : (Y, X) or (Y, X, C) real array with the channels that the stretch was fitted on;
-            a fourth channel of an RGBA plane is dropped.
+        plane : Any
+            (Y, X) or (Y, X, C) real array with the channels that the stretch was fitted on; a fourth channel
+            of an RGBA plane is dropped.
 
         Returns
         -------
@@ -74,16 +77,21 @@ def fit_stretch(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool |
 
     Parameters
     ----------
-    plane : (Y, X) or (Y, X, C) real array, numpy or dask. Big planes are subsampled regularly, dask ones
-        block by block; blocks that cannot be read are left out.
-    low, high : percentiles, 0..100. Where they coincide (few bright pixels on black, or saturation) the
-        minimum and maximum take their place.
-    rgb : True stretches all colours jointly, which keeps the hue; False each channel by itself;
-        None takes 8-bit planes of three or four channels for RGB.
+    plane : Any
+        (Y, X) or (Y, X, C) real array, numpy or dask. Big planes are subsampled regularly, dask ones block by
+        block; blocks that cannot be read are left out.
+    low, high : float, optional
+        Percentiles, 0..100, of what is tissue: padding and a few pixels of debris that outshine all cells do
+        not count (see `napari_cupre.data.tissue`). Where the two coincide (few bright pixels on black, or
+        saturation) the minimum and maximum take their place.
+    rgb : bool or None, optional
+        True stretches all colours jointly, which keeps the hue; False each channel by itself; None takes
+        8-bit planes of three or four channels for RGB.
 
     Raises
     ------
-    InputError : no finite value, more than three channels, no pixel, or not a plane of real numbers.
+    InputError
+        No finite value, more than three channels, no pixel, or not a plane of real numbers.
     """
     _check_plane(plane)
     channels = plane.shape[2] if plane.ndim == 3 else 1
@@ -108,9 +116,12 @@ def normalise(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool | N
 
     Parameters
     ----------
-    plane : (Y, X) or (Y, X, C) array of any real dtype; C is 1 to 3, or 4 for RGBA (alpha is dropped).
-    low, high : percentiles that become 0 and 1.
-    rgb : see `fit_stretch`.
+    plane : Any
+        (Y, X) or (Y, X, C) array of any real dtype; C is 1 to 3, or 4 for RGBA (alpha is dropped).
+    low, high : float, optional
+        Percentiles that become 0 and 1.
+    rgb : bool or None, optional
+        See `fit_stretch`.
 
     Returns
     -------
@@ -118,7 +129,8 @@ def normalise(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool | N
 
     Raises
     ------
-    InputError : see `fit_stretch`.
+    InputError
+        See `fit_stretch`.
     """
     return fit_stretch(plane, low, high, rgb=rgb)(plane)
 
@@ -185,17 +197,32 @@ def _some_blocks(length: int, chunk: int, least: int) -> list[slice]:
 
 
 def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Grey values at two percentiles of the sample, or the extremes of the whole where they coincide."""
+    """Grey values at two percentiles of what is tissue in the sample, or the extremes of the whole where they
+    coincide."""
     values = _finite(sample)
     if values.size == 0:
         values = _finite(whole)
     if values.size == 0:
-        raise InputError("The image holds no finite number, only NaN or infinity: choose another one.")
+        raise InputError("The image contains only NaN or infinity: choose another one.")
+    if values.size == sample.size and min(sample.shape[:2]) > 1:
+        grid = sample if sample.ndim == 3 else sample[..., None]
+        counted = tissue(grid, lambda part: _percentiles(part, low, high), lambda: _middle(whole))
+        values = values if counted is None else grid[counted]
     bottom, top = _percentiles(values, low, high)
     if not bottom < top:
         every = _finite(whole)
         bottom, top = float(every.min()), float(every.max())
     return bottom, top
+
+
+def _middle(whole: np.ndarray) -> np.ndarray:
+    """The middle of a plane, (n, m, C), not larger than is looked at quickly."""
+    slices = [
+        slice(max(0, (n - _SMALL_SIDE) // 2), max(0, (n - _SMALL_SIDE) // 2) + _SMALL_SIDE)
+        for n in whole.shape[:2]
+    ]
+    part = whole[tuple(slices)]
+    return part if part.ndim == 3 else part[..., None]
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

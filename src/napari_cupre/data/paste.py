@@ -35,10 +35,14 @@ class Cell:
 
     Attributes
     ----------
-    image : float32 (h, w, 3).
-    mask : bool (h, w), the cell.
-    rim : bool (h, w), known background next to it.
-    edge : float32 (h, w), how much of it shows where it is pasted: 1 on the cell, falling over the rim to 0.
+    image : numpy.ndarray
+        float32 (h, w, 3).
+    mask : numpy.ndarray
+        bool (h, w), the cell.
+    rim : numpy.ndarray
+        bool (h, w), known background next to it.
+    edge : numpy.ndarray
+        float32 (h, w), how much of it shows where it is pasted: 1 on the cell, falling over the rim to 0.
     """
 
     image: np.ndarray
@@ -59,11 +63,15 @@ class Background:
 
     Attributes
     ----------
-    level : float32 (3,), the median over the rims.
-    unevenness : float32 (3,), how the rims' levels differ from cell to cell (one standard deviation).
-    grain : float32 (3, 3), factor L of the residuals' colour covariance L @ L.T; for grey images its
-        first column alone is not zero, so that grey stays grey.
-    sigma : px, the blur that gives white noise the residuals' correlation.
+    level : numpy.ndarray
+        float32 (3,), the median over the rims.
+    unevenness : numpy.ndarray
+        float32 (3,), how the rims' levels differ from cell to cell (one standard deviation).
+    grain : numpy.ndarray
+        float32 (3, 3), factor L of the residuals' colour covariance L @ L.T; for grey images its first column
+        alone is not zero, so that grey stays grey.
+    sigma : float
+        px, the blur that gives white noise the residuals' correlation.
     """
 
     level: np.ndarray
@@ -125,10 +133,14 @@ def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[Cell],
 
     Parameters
     ----------
-    rng : source of all randomness.
-    sample : where to paste; it is not changed.
-    donors : cells to choose from, with repetition.
-    n : how many to try.
+    rng : np.random.Generator
+        Source of all randomness.
+    sample : Sample
+        Where to paste; it is not changed.
+    donors : Sequence[Cell]
+        Cells to choose from, with repetition.
+    n : int
+        How many to try.
 
     Returns
     -------
@@ -206,11 +218,16 @@ def compose_field(
 
     Parameters
     ----------
-    rng : source of all randomness.
-    cells : cells to choose from, with repetition; at least one.
-    background : from `measure_background`.
-    size : side in px.
-    n : how many cells to paste; by default what covers 5 to 40 % of the field.
+    rng : np.random.Generator
+        Source of all randomness.
+    cells : Sequence[Cell]
+        Cells to choose from, with repetition; at least one.
+    background : Background
+        From `measure_background`.
+    size : int
+        Side in px.
+    n : int or None, optional
+        How many cells to paste; by default what covers 5 to 40 % of the field.
 
     Returns
     -------

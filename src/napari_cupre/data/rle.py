@@ -27,12 +27,15 @@ def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, list[RLE]]:
 
     Parameters
     ----------
-    labels : integer (Y, X), 0 is background
+    labels : numpy.ndarray
+        integer (Y, X), 0 is background.
 
     Returns
     -------
-    ids : int64 (N,), the label values, rising
-    rles : their masks; "counts" is str, so that it can go into JSON
+    ids : numpy.ndarray
+        int64 (N,), the label values, rising.
+    rles : list[RLE]
+        Their masks; "counts" is str, so that it can go into JSON.
     """
     height, width = labels.shape
     flat = labels.ravel(order="F")
@@ -53,7 +56,8 @@ def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    starts, ends : int64 (R,); run i covers starts[i] <= position < ends[i]
+    starts, ends : numpy.ndarray
+        int64 (R,); run i covers starts[i] <= position < ends[i].
 
     Raises
     ------
@@ -69,7 +73,7 @@ def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
     # Sums of more than 2**31 numbers below 2**31 cannot occur in a string that fits memory.
     edges = np.cumsum(lengths)
     if (lengths < 0).any() or (lengths > height * width).any() or (edges[-1:] > height * width).any():
-        raise InputError(f"an RLE mask does not fit its size of {height} x {width} pixels; write it anew.")
+        raise InputError(f"an RLE mask does not match its size of {height} x {width} pixels; write it again.")
     full = edges[: len(edges) // 2 * 2].reshape(-1, 2)
     return full[:, 0], full[:, 1]
 
@@ -116,7 +120,7 @@ def _whole_numbers(counts: Any) -> np.ndarray:
     try:
         return np.array([int(count) for count in counts], np.int64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError("an RLE mask's counts are no whole numbers; write it anew.") from error
+        raise InputError("an RLE mask's counts are not whole numbers; write it again.") from error
 
 
 def _decompress(counts: str | bytes) -> np.ndarray:
@@ -133,7 +137,7 @@ def _decompress(counts: str | bytes) -> np.ndarray:
     ends = np.flatnonzero(last)
     starts = np.append(0, ends[:-1] + 1)
     if (codes < 0).any() or (codes > 63).any() or not last[-1] or (ends - starts > 7).any():
-        raise InputError("an RLE mask's counts are corrupt; write it anew.")
+        raise InputError("an RLE mask's counts are corrupt; write it again.")
     position = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
     numbers = np.add.reduceat((codes & 31) << (5 * position), starts)
     numbers -= np.where(codes[ends] & 16, np.int64(1) << (5 * (ends - starts + 1)), 0)

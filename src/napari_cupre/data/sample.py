@@ -12,9 +12,12 @@ class Sample(NamedTuple):
 
     Attributes
     ----------
-    image : float32 (Y, X, 3), normalised.
-    labels : int32 (Y, X), 0 = no annotated cell.
-    known : bool (Y, X), pixels whose truth is vouched for.
+    image : numpy.ndarray
+        float32 (Y, X, 3), normalised.
+    labels : numpy.ndarray
+        int32 (Y, X), 0 = no annotated cell.
+    known : numpy.ndarray
+        bool (Y, X), pixels whose truth is vouched for.
     """
 
     image: np.ndarray

@@ -16,14 +16,19 @@ class Shot:
 
     Attributes
     ----------
-    image : float32 (Y, X, 3), normalised as in `napari_cupre.data.image.normalise`.
-    labels : int32 (Y, X), 0 = not an annotated cell.
-    known : bool (Y, X), True where somebody vouched for the truth, cell or background.
-    name : what to call it in messages.
+    image : numpy.ndarray
+        float32 (Y, X, 3), normalised as in `napari_cupre.data.image.normalise`.
+    labels : numpy.ndarray
+        int32 (Y, X), 0 = not an annotated cell.
+    known : numpy.ndarray
+        bool (Y, X), True where somebody vouched for the truth, cell or background.
+    name : str
+        What to call it in messages.
 
     Raises
     ------
-    InputError : the three do not have the same size.
+    InputError
+        The three do not have the same size.
     """
 
     image: np.ndarray

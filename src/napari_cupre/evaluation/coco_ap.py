@@ -1,7 +1,7 @@
 """COCO average precision of thousands of cells per image, by faster-coco-eval.
 
-pycocotools' summary keeps to 100 detections per image whatever is asked of it; here every figure
-is read from the accumulated table at the largest number of detections, as LIVECell's does.
+pycocotools' summary always uses 100 detections per image; here every figure is read from the
+accumulated table at the largest number of detections, as in LIVECell's evaluation.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ class CocoSettings:
 
     Attributes
     ----------
-    max_detections : the best-scored detections per image that count, rising; AP is read at the last.
-    areas : areas in px at which cells are cut into small, medium and large.
-    use_categories : False to judge all categories as one.
+    max_detections : tuple of int
+        The best-scored detections per image that count, rising; AP is read at the last.
+    areas : tuple of float
+        Areas in px at which cells are cut into small, medium and large.
+    use_categories : bool
+        False to judge all categories as one.
     """
 
     max_detections: tuple[int, ...] = (100, 1000, 3000)
@@ -42,12 +45,18 @@ class CocoReport:
 
     Attributes
     ----------
-    kind : "segm" for masks, "bbox" for boxes.
-    ap, ap50, ap75 : average precision at IoU .5:.05:.95, .5, .75.
-    ap_by_area : AP of "small", "medium" and "large" cells.
-    recall : average recall by number of detections per image.
-    recall_by_area : average recall at the largest number of detections.
-    settings : how they were taken.
+    kind : str
+        "segm" for masks, "bbox" for boxes.
+    ap, ap50, ap75 : float
+        Average precision at IoU .5:.05:.95, .5, .75.
+    ap_by_area : dict of str to float
+        AP of "small", "medium" and "large" cells.
+    recall : dict of int to float
+        Average recall by number of detections per image.
+    recall_by_area : dict of str to float
+        Average recall at the largest number of detections.
+    settings : CocoSettings
+        How they were taken.
     """
 
     kind: str
@@ -96,17 +105,19 @@ def coco_evaluate(
 
     Parameters
     ----------
-    truth : path or content of a COCO JSON, or one label image (Y, X) per image
-        Crowd regions are honoured as COCO does: what falls in them is neither right nor wrong.
-    predictions : path or content of a COCO JSON, or one prediction per image
-        A JSON is either a list of results (pycocotools' form, image_id as in the truth) or a whole
-        document as this package writes it, whose images are found in the truth by the stem of
-        their file names; images that the truth does not list do not count. A prediction per image is
-        anything with `scores`, `classes` and
-        `masks.rle()`, or a label image. Cells of label images and of documents without scores have
-        score 1.
-    kind : "segm" compares masks, "bbox" boxes
-    settings : `CocoSettings()` if None; see also `LIVECELL`
+    truth : CocoInput
+        Path or content of a COCO JSON, or one label image (Y, X) per image.
+        Crowd areas count as in COCO: predictions in them are neither right nor wrong.
+    predictions : PredictionInput
+        Path or content of a COCO JSON, or one prediction per image. A JSON is either a list of results
+        (pycocotools' form, image_id as in the truth) or a whole document as this package writes it, whose
+        images are found in the truth by the stem of their file names; images that the truth does not list do
+        not count. A prediction per image is anything with `scores`, `classes` and `masks.rle()`, or a label
+        image. Cells of label images and of documents without scores have score 1.
+    kind : {"segm", "bbox"}, optional
+        "segm" compares masks, "bbox" boxes.
+    settings : CocoSettings, optional
+        `CocoSettings()` if None; see also `LIVECELL`.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from napari_cupre.errors import InputError, reason_of
 from napari_cupre.io.files import image_stem
 
 
-class OverlappingMasks(Protocol):
+class EncodedMasks(Protocol):
     """Masks of N instances that may overlap."""
 
     def rle(self) -> list[RLE]: ...
@@ -27,7 +27,7 @@ class ScoredInstances(Protocol):
 
     scores: np.ndarray
     classes: np.ndarray
-    masks: OverlappingMasks
+    masks: EncodedMasks
 
 
 CocoInput: TypeAlias = "str | os.PathLike[str] | dict[str, Any] | Sequence[np.ndarray]"
@@ -39,7 +39,7 @@ PredictionInput: TypeAlias = (
 
 def truth_document(truth: CocoInput) -> dict[str, Any]:
     """A COCO document with ids, areas, boxes and crowd flags filled in; nothing given is changed."""
-    given = read_document(truth)
+    given = read_coco_json(truth)
     document = given if isinstance(given, dict) else _document_of_labels(given)
     images = {image["id"]: dict(image) for image in _entries(document, "images", ("id", "height", "width"))}
     annotations = []
@@ -60,7 +60,7 @@ def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) 
     "bbox" they are taken from the masks where they are missing.
     """
     from_file = isinstance(predictions, str | os.PathLike)
-    given = read_document(predictions)
+    given = read_coco_json(predictions)
     if isinstance(given, dict):
         entries = _renumbered(given, truth)
     elif from_file or (len(given) and isinstance(given[0], dict)):
@@ -71,15 +71,15 @@ def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) 
     return [_checked_result(number, entry, images, kind) for number, entry in enumerate(entries, 1)]
 
 
-def read_document(given: Any) -> Any:
-    """The content of a JSON file, or what is given if that is no path.
+def read_coco_json(given: Any) -> Any:
+    """Read a JSON file; content that was already read is returned as it is.
 
-    Whoever needs a large one twice reads it once here and passes the content on.
+    A caller that needs a large file twice can read it once here and pass on the content.
 
     Raises
     ------
     InputError
-        If the file cannot be read or is no JSON.
+        If the file cannot be read or is not JSON.
     """
     if not isinstance(given, str | os.PathLike):
         return given
@@ -97,12 +97,12 @@ def _entries(document: dict[str, Any], key: str, needed: Sequence[str]) -> list[
     if isinstance(entries, dict):  # by id, as in LIVECell's files
         entries = list(entries.values())
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f'this is no COCO document: "{key}" must be a list of objects.')
+        raise InputError(f'this is not a COCO document: "{key}" must be a list of objects.')
     for number, entry in enumerate(entries, 1):
         missing = [name for name in needed if name not in entry]
         if missing:
             raise InputError(
-                f'entry {number} of "{key}" lacks {", ".join(missing)}; write the COCO JSON anew.'
+                f'entry {number} of "{key}" lacks {", ".join(missing)}; write the COCO JSON again.'
             )
     return entries
 
@@ -126,9 +126,9 @@ def _as_rle(segmentation: Any, image: dict[str, Any]) -> RLE:
     if isinstance(segmentation, list):
         try:
             return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-        except Exception as error:  # pycocotools raises whatever its C code meets
+        except Exception as error:  # pycocotools raises many kinds of errors
             raise InputError(
-                f"a polygon of image {image['id']} is malformed; write the JSON anew."
+                f"a polygon of image {image['id']} is malformed; write the JSON again."
             ) from error
     runs(segmentation)  # refuses what pycocotools would read wrongly
     _check_size(segmentation, image)
@@ -157,7 +157,8 @@ def unmatched_images(truth: Any, predictions: Any) -> tuple[list[str], list[str]
 
     Parameters
     ----------
-    truth, predictions : contents of COCO documents; of anything else nothing is known here.
+    truth, predictions : object
+        Contents of COCO documents; anything else gives two empty lists.
 
     Returns
     -------
@@ -173,7 +174,7 @@ def unmatched_images(truth: Any, predictions: Any) -> tuple[list[str], list[str]
 
 
 def _renumbered(document: dict[str, Any], truth: dict[str, Any]) -> list[dict[str, Any]]:
-    """A whole document's annotations of the images that the truth lists, too, with the truth's image ids."""
+    """A document's annotations of the images that the truth also lists, with the truth's image ids."""
     ids = {image_stem(str(image.get("file_name", ""))): image["id"] for image in truth["images"]}
     images = _entries(document, "images", ("id", "file_name"))
     stems = {image["id"]: image_stem(str(image["file_name"])) for image in images}
@@ -210,7 +211,7 @@ def _results_of_instances(
 
 
 def _checked_result(number: int, entry: Any, images: dict[Any, dict[str, Any]], kind: str) -> dict[str, Any]:
-    """An entry of a list of results that came from outside, its mask or box made sure of."""
+    """Check one entry of a list of results from outside, and its mask or box."""
     if not isinstance(entry, dict) or entry.get("image_id") not in images or "score" not in entry:
         raise InputError(f"prediction {number} has no score, or an image_id that the truth does not have.")
     result = {
@@ -221,7 +222,7 @@ def _checked_result(number: int, entry: Any, images: dict[Any, dict[str, Any]], 
     if kind == "bbox" and "bbox" in entry:
         return result | {"bbox": entry["bbox"]}
     if "segmentation" not in entry:
-        raise InputError(f'prediction {number} has no "segmentation"; write the predictions anew.')
+        raise InputError(f'prediction {number} has no "segmentation"; write the predictions again.')
     return result | _shape(_as_rle(entry["segmentation"], images[entry["image_id"]]), kind)
 
 

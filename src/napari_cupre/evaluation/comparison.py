@@ -30,11 +30,16 @@ class Comparison:
 
     Attributes
     ----------
-    figure : which of `FIGURES` was compared.
-    names : what the two models are called.
-    means : the figure of A and of B, mean over the images.
-    differences : (I,) the difference on each image.
-    low, high : 95 % interval of the mean difference, by resampling the images; NaN for one image.
+    figure : str
+        Which of `FIGURES` was compared.
+    names : tuple of str
+        What the two models are called.
+    means : tuple of float
+        The figure of A and of B, mean over the images.
+    differences : numpy.ndarray
+        (I,) the difference on each image.
+    low, high : float
+        95 % interval of the mean difference, by resampling the images; NaN for one image.
     """
 
     figure: str
@@ -59,7 +64,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """One line to read."""
+        """The result in one line."""
         first, second = self.names
         label, count = _LABELS[self.figure], len(self.differences)
         figures = (
@@ -70,7 +75,7 @@ class Comparison:
             return f"{figures} on one image, which says nothing about others."
         interval = f"{figures}, 95 % interval {self.low:+.3f} to {self.high:+.3f} over {count} images"
         if self.better is None:
-            return f"No difference can be told: {interval}."
+            return f"No clear difference: {interval}."
         return f"{self.better} is better: {interval}."
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,15 +103,19 @@ def compare(
 ) -> Comparison:
     """Compare two models by their reports on the same images.
 
-    The interval is the percentile bootstrap of the mean difference: the images are drawn anew
-    with replacement, both models' figures of an image staying together.
+    The interval is the percentile bootstrap of the mean difference: the images are resampled
+    with replacement, and the figures of both models for an image stay together.
 
     Parameters
     ----------
-    first, second : reports of the same images in the same order
-    figure : one of `FIGURES`
-    names : what to call the models
-    seed : of the resampling
+    first, second : Report
+        Reports of the same images in the same order.
+    figure : str, optional
+        One of `FIGURES`.
+    names : tuple of str, optional
+        What to call the models.
+    seed : int, optional
+        Seed of the resampling.
 
     Raises
     ------
@@ -114,13 +123,14 @@ def compare(
         If the reports are of different images or there is no such figure.
     """
     if figure not in FIGURES:
-        raise InputError(f'there is no figure "{figure}" to compare; choose one of {", ".join(FIGURES)}.')
+        raise InputError(f'There is no figure "{figure}" to compare; choose one of {", ".join(FIGURES)}.')
     ours = [image.name for image in first.images]
     theirs = [image.name for image in second.images]
     if ours != theirs:
         odd = next((pair for pair in zip(ours, theirs) if pair[0] != pair[1]), (len(ours), len(theirs)))
         raise InputError(
-            f"the two reports are not of the same images ({odd[0]} and {odd[1]}); evaluate both on one set."
+            f"The two reports are not of the same images ({odd[0]} and {odd[1]}); "
+            "evaluate both on the same set."
         )
     differences = np.array(
         [getattr(b, figure) - getattr(a, figure) for a, b in zip(first.images, second.images)], float

@@ -1,13 +1,11 @@
-"""The cells that a prediction gets wrong, worst first, and pictures of them."""
+"""The cells that a prediction gets wrong, worst first, with pictures."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import imageio.v3 as iio
 import numpy as np
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
@@ -18,9 +16,9 @@ Kind = Literal["missed", "invented", "badly outlined"]
 
 TRUTH_COLOUR = (0.1, 0.9, 0.35)
 PREDICTION_COLOUR = (1.0, 0.25, 0.9)
-#: IoU from which on an outline is not shown as a fault.
+#: Least IoU of an outline that does not count as a fault.
 GOOD_OUTLINE = 0.75
-#: Side in px of the square around a cell that a picture shows at least, and its size on the page.
+#: Least side of the square around a cell that a picture shows, and its size on the page, px.
 CONTEXT, SHOWN = 48, 160
 
 
@@ -30,12 +28,18 @@ class Fault:
 
     Attributes
     ----------
-    image : row of the image in the report.
-    kind : "missed" and "badly outlined" are true cells, "invented" is a predicted one.
-    label : its value in the truth, of an invented one in the prediction.
-    partner : value of a badly outlined cell's prediction, else 0.
-    area : in px.
-    iou : with its partner, 0 without one.
+    image : int
+        Row of the image in the report.
+    kind : Kind
+        "missed" and "badly outlined" are true cells, "invented" is a predicted one.
+    label : int
+        Its value in the truth, of an invented one in the prediction.
+    partner : int
+        Value of a badly outlined cell's prediction, else 0.
+    area : int
+        In px.
+    iou : float
+        With its partner, 0 without one.
     """
 
     image: int
@@ -53,7 +57,7 @@ def worst_faults(
     *,
     limit: int = 12,
 ) -> dict[Kind, list[Fault]]:
-    """Up to `limit` each of the largest missed and invented cells and of the worst outlined."""
+    """The largest missed and invented cells and the worst outlined ones, up to `limit` each."""
     areas = known if known is not None else [None] * len(truth)
     faults = [fault for i, each in enumerate(zip(truth, predicted, areas)) for fault in _faults(i, *each)]
     chosen: dict[Kind, list[Fault]] = {}
@@ -77,14 +81,22 @@ def _faults(
         yield Fault(image, "invented", int(match.predicted_ids[row]), 0, int(match.predicted_areas[row]), 0.0)
 
 
-def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> bytes:
-    """PNG of a cell's surroundings with the outlines of truth and prediction, the neighbours' fainter.
+def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """A cell's surroundings with the outlines of truth and prediction; those of neighbours are fainter.
 
     Parameters
     ----------
-    fault : the cell
-    image : float (Y, X, 3) in about [0, 1]
-    truth, predicted : int32 (Y, X)
+    fault : Fault
+        The cell.
+    image : numpy.ndarray
+        float (Y, X, 3) in about [0, 1].
+    truth, predicted : numpy.ndarray
+        int32 (Y, X).
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (rows, columns, 3), enlarged to about `SHOWN` px a side.
     """
     cell = (predicted if fault.kind == "invented" else truth) == fault.label
     window = _window(cell)
@@ -99,9 +111,7 @@ def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.
         edges = find_boundaries(enlarged, mode="inner")
         strength = np.where(enlarged == focus, 1.0, 0.4)[edges, None]
         picture[edges] = (1 - strength) * picture[edges] + strength * np.array(colour)
-    stream = io.BytesIO()
-    iio.imwrite(stream, (picture * 255).astype(np.uint8), extension=".png")
-    return stream.getvalue()
+    return (picture * 255).astype(np.uint8)
 
 
 def _window(cell: np.ndarray) -> tuple[slice, slice]:

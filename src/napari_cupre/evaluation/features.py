@@ -1,4 +1,4 @@
-"""What an image looks like to a backbone: one short vector per image, in which alike images are near."""
+"""One short feature vector per image from a backbone; similar images have similar vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_cupre.io.images import read_image
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.network import MEAN, STD
 
-#: Images are looked at whole, shrunk to at most this many px a side.
+#: Whole images are shrunk to at most this many px a side.
 _SIDE = 256
 
 #: Length of a vector: a random projection of the backbone's channels keeps their angles (Johnson-
@@ -25,15 +25,19 @@ _LENGTH = 256
 
 
 @dataclass
-class Features:
+class ImageFeatures:
     """Vectors of a set of images.
 
     Attributes
     ----------
-    paths : of the images that could be read.
-    vectors : float32 (N, 256), unit length, the mean look of the set taken out.
-    thumbnails : uint8 (64, 64, 3) of each, for pages.
-    skipped : images that could not be read, with the reason.
+    paths : list of Path
+        Paths of the images that could be read.
+    vectors : numpy.ndarray
+        float32 (N, 256), unit length, the mean look of the set taken out.
+    thumbnails : list of numpy.ndarray
+        uint8 (64, 64, 3) of each, for pages.
+    skipped : list of tuple of (Path, str)
+        Images that could not be read, with the reason.
     """
 
     paths: list[Path]
@@ -44,24 +48,27 @@ class Features:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def part(self, numbers: Sequence[int] | np.ndarray) -> Features:
+    def part(self, numbers: Sequence[int] | np.ndarray) -> ImageFeatures:
         """Some of the images, in the given order."""
         chosen = [int(number) for number in numbers]
-        return Features(
+        return ImageFeatures(
             [self.paths[n] for n in chosen], self.vectors[chosen], [self.thumbnails[n] for n in chosen]
         )
 
 
-def read_features(
+def extract_features(
     paths: Sequence[Path], model: Model, *, seed: int = 0
-) -> Generator[Progress, None, Features]:
-    """Look at images one by one; yields the progress and returns the features.
+) -> Generator[Progress, None, ImageFeatures]:
+    """Compute the features of images one by one; yields the progress and returns the features.
 
     Parameters
     ----------
-    paths : image files; what cannot be read is skipped and named in the result.
-    model : whose backbone looks.
-    seed : of the projection.
+    paths : sequence of Path
+        Image files; what cannot be read is skipped and named in the result.
+    model : Model
+        Its backbone computes the features.
+    seed : int, optional
+        Seed of the projection.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def read_features(
     width = sum(channels[1:])
     generator = torch.Generator().manual_seed(seed)
     projection = (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
-    found = Features([], np.zeros((0, _LENGTH), np.float32))
+    found = ImageFeatures([], np.zeros((0, _LENGTH), np.float32))
     raw: list[np.ndarray] = []
     for number, path in enumerate(paths, start=1):
         try:
@@ -86,7 +93,7 @@ def read_features(
         yield Progress(number, len(paths), "images")
     if not raw:
         first = f", the first being {paths[0]}" if paths else ""
-        raise InputError(f"None of the {len(paths)} images can be read{first}; give readable images.")
+        raise InputError(f"None of the {len(paths)} images can be read{first}; give other images.")
     found.vectors = _centred(np.stack(raw))
     return found
 
@@ -95,7 +102,7 @@ def _small(path: Path) -> np.ndarray:
     """The first plane, normalised and shrunk: float32 (3, Y, X)."""
     image = read_image(path)
     plane = image.lazy_plane()
-    # Decimation before reading: of a slide only what is kept is computed.
+    # Decimate before reading: only the pixels that are kept are computed for a slide.
     step = max(1, max(plane.shape[:2]) // (2 * _SIDE))
     pixels = torch.from_numpy(image.stretch()(np.asarray(plane[::step, ::step]))).permute(2, 0, 1)
     factor = min(1.0, _SIDE / max(pixels.shape[1:]))
@@ -120,7 +127,7 @@ def _look(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.ndarr
 
 
 def _centred(raw: np.ndarray) -> np.ndarray:
-    """Without the common look: raw features of a network all point into one narrow cone."""
+    """Subtract the mean look: raw features of a network all point in nearly the same direction."""
     if len(raw) > 2:
         raw = raw - raw.mean(axis=0)
     norm = np.linalg.norm(raw, axis=1, keepdims=True)

@@ -16,12 +16,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.features import Features
+from napari_cupre.evaluation.features import ImageFeatures
 
-#: Cosine from which two images count as near-duplicates.
+#: Least cosine of two images that count as near-duplicates.
 DUPLICATE = 0.98
 
-#: Rows of the similarity matrix that are held at a time.
+#: Rows of the similarity matrix in memory at a time.
 _CHUNK = 2048
 
 
@@ -31,13 +31,17 @@ class Diversity:
 
     Attributes
     ----------
-    features : of the set.
-    clusters : int64 (N,), cluster of each image, the largest is 0.
-    duplicates : int64 (N,), each image's group of near-duplicates, named by its first member's number.
-    looks : Vendi score of the set.
+    features : ImageFeatures
+        Features of the set.
+    clusters : numpy.ndarray
+        int64 (N,), cluster of each image, the largest is 0.
+    duplicates : numpy.ndarray
+        int64 (N,), each image's group of near-duplicates, named by its first member's number.
+    looks : float
+        Vendi score of the set.
     """
 
-    features: Features
+    features: ImageFeatures
     clusters: np.ndarray
     duplicates: np.ndarray
     looks: float
@@ -64,7 +68,7 @@ class Diversity:
         return len(np.unique(self.clusters[numbers])) / len(np.unique(self.clusters))
 
     def weights(self) -> np.ndarray:
-        """How often each image should be drawn, so that every cluster is drawn alike.
+        """How often each image should be drawn, so that every cluster is drawn equally often.
 
         Near-duplicates share one image's part of their cluster.
 
@@ -123,12 +127,14 @@ class Diversity:
 
 @dataclass
 class Addition:
-    """What a new set of images would add to one that is there.
+    """What new images would add to an existing set.
 
     Attributes
     ----------
-    novel : bool (M,), new images that no old one resembles as the old ones resemble each other.
-    looks_before, looks_after : Vendi scores of the old set, and of both together.
+    novel : numpy.ndarray
+        bool (M,), new images that no old one resembles as the old ones resemble each other.
+    looks_before, looks_after : float
+        Vendi scores of the old set, and of both together.
     """
 
     novel: np.ndarray
@@ -136,14 +142,17 @@ class Addition:
     looks_after: float
 
 
-def measure_diversity(features: Features, *, seed: int = 0, clusters: int | None = None) -> Diversity:
+def measure_diversity(features: ImageFeatures, *, seed: int = 0, clusters: int | None = None) -> Diversity:
     """Near-duplicates, clusters and the number of looks of a set of images.
 
     Parameters
     ----------
-    features : see `read_features`.
-    seed : of the clustering.
-    clusters : how many; None = from the number of images.
+    features : ImageFeatures
+        See `extract_features`.
+    seed : int, optional
+        Seed of the clustering.
+    clusters : int, optional
+        Number of clusters; None = set by the number of images.
 
     Raises
     ------
@@ -151,7 +160,7 @@ def measure_diversity(features: Features, *, seed: int = 0, clusters: int | None
         If there is no image.
     """
     if len(features) == 0:
-        raise InputError("There is no image whose diversity could be measured; give some images.")
+        raise InputError("There is no image to measure the diversity of; give some images.")
     count = clusters if clusters is not None else min(32, max(1, round((len(features) / 2) ** 0.5)))
     return Diversity(
         features,
@@ -166,7 +175,8 @@ def measure_addition(old: np.ndarray, new: np.ndarray) -> Addition:
 
     Parameters
     ----------
-    old, new : float32 (N, D) and (M, D), from one call of `read_features` (a common centre).
+    old, new : numpy.ndarray
+        float32 (N, D) and (M, D), from one call of `extract_features` (a common centre).
     """
     if len(old) == 0:
         return Addition(np.ones(len(new), bool), 0.0, vendi_score(new))
@@ -188,7 +198,7 @@ def vendi_score(vectors: np.ndarray) -> float:
 
 
 def near_duplicates(vectors: np.ndarray, threshold: float = DUPLICATE) -> np.ndarray:
-    """Group images that are nearly the same, also by way of others.
+    """Group images that are nearly the same, directly or through others.
 
     Returns
     -------
@@ -199,22 +209,61 @@ def near_duplicates(vectors: np.ndarray, threshold: float = DUPLICATE) -> np.nda
     for start in range(0, len(vectors), _CHUNK):
         stop = min(start + _CHUNK, len(vectors))
         similar = vectors[start:stop] @ vectors[:stop].T >= threshold
-        known, where = np.unique(group[:start], return_inverse=True)
-        # Of the groups so far those that a row resembles: copies by the thousand are one column.
-        order = np.argsort(where, kind="stable")
-        starts = np.searchsorted(where[order], np.arange(len(known)))
-        alike = np.logical_or.reduceat(similar[:, order], starts, axis=1) if start else similar[:, :0]
-        rows, groups = np.nonzero(alike)
-        inner_rows, inner_others = np.nonzero(np.tril(similar[:, start:], -1))
-        nodes = len(known) + stop - start
-        edges = np.r_[rows, inner_rows] + len(known), np.r_[groups, inner_others + len(known)]
-        graph = coo_array((np.ones(len(edges[0]), bool), edges), (nodes, nodes))
-        count, parts = connected_components(graph, directed=False)
-        first = np.full(count, len(vectors))
-        np.minimum.at(first, parts, np.r_[known, np.arange(start, stop)])
-        group[:start] = first[parts[: len(known)]][where]
-        group[start:stop] = first[parts[len(known) :]]
+        group[:stop] = _join(group[:start], similar)
     return group
+
+
+def _join(group: np.ndarray, similar: np.ndarray) -> np.ndarray:
+    """Add images to groups; an image that resembles two groups joins them.
+
+    Parameters
+    ----------
+    group : numpy.ndarray
+        int64 (K,), the groups of the first K images, each numbered by its first member.
+    similar : numpy.ndarray
+        bool (M, K + M), which of all K + M images each new one resembles.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 (K + M,), the groups of all images.
+    """
+    old, (new, _) = len(group), similar.shape
+    known, member_of = np.unique(group, return_inverse=True)
+    rows, groups = np.nonzero(_any_member(similar[:, :old], member_of, len(known)))
+    inner_rows, inner_others = np.nonzero(np.tril(similar[:, old:], -1))
+    # The nodes are the groups, followed by the new images.
+    nodes = len(known) + new
+    edges = np.r_[rows, inner_rows] + len(known), np.r_[groups, inner_others + len(known)]
+    graph = coo_array((np.ones(len(edges[0]), bool), edges), (nodes, nodes))
+    count, parts = connected_components(graph, directed=False)
+    first = np.full(count, old + new)
+    np.minimum.at(first, parts, np.r_[known, np.arange(old, old + new)])
+    return np.r_[first[parts[: len(known)]][member_of], first[parts[len(known) :]]]
+
+
+def _any_member(similar: np.ndarray, member_of: np.ndarray, count: int) -> np.ndarray:
+    """Which groups each row resembles; thousands of copies become one column.
+
+    Parameters
+    ----------
+    similar : numpy.ndarray
+        bool (M, K), which of K images each of M rows resembles.
+    member_of : numpy.ndarray
+        int (K,), the column of each image's group.
+    count : int
+        Number of groups.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (M, count).
+    """
+    if count == 0:
+        return similar[:, :0]
+    order = np.argsort(member_of, kind="stable")
+    starts = np.searchsorted(member_of[order], np.arange(count))
+    return np.logical_or.reduceat(similar[:, order], starts, axis=1)
 
 
 def _nearest(queries: np.ndarray, others: np.ndarray, leave_self_out: bool = False) -> np.ndarray:

@@ -21,21 +21,21 @@ THRESHOLDS: tuple[float, ...] = tuple(percent / 100 for percent in range(50, 100
 
 @dataclass(frozen=True)
 class Match:
-    """How the instances of one predicted label image fit those of the truth.
+    """How the instances of a predicted label image match those of the truth.
 
     Attributes
     ----------
-    truth_ids, predicted_ids : (T,) and (P,) int64
-        The label values of the instances, rising.
-    truth_areas, predicted_areas : (T,) and (P,) int64
-        Their areas in pixels.
-    truth_iou, predicted_iou : (T,) and (P,) float64
-        IoU of each instance with its partner; 0 where there is no partner of IoU >= 0.5.
-    partner : (T,) int64
-        Row of the partner among the predictions, -1 where there is none.
-    ignorable : (P,) bool
-        Predictions of which more than half lies in unknown pixels: an unmatched one is
-        neither right nor wrong.
+    truth_ids, predicted_ids : numpy.ndarray
+        int64 (T,) and (P,), the label values of the instances, ascending.
+    truth_areas, predicted_areas : numpy.ndarray
+        int64 (T,) and (P,), their areas in pixels.
+    truth_iou, predicted_iou : numpy.ndarray
+        float64 (T,) and (P,), IoU of each instance with its partner; 0 if no partner has IoU >= 0.5.
+    partner : numpy.ndarray
+        int64 (T,), row of the partner among the predictions, -1 if there is none.
+    ignorable : numpy.ndarray
+        bool (P,), predictions with more than half of their pixels unknown: an unmatched one is neither
+        right nor wrong.
     """
 
     truth_ids: np.ndarray
@@ -69,15 +69,15 @@ def match_instances(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray 
 
     Parameters
     ----------
-    truth, predicted : whole numbers, arrays of one shape, (Y, X) or (Z, Y, X)
-        0 is background. The values themselves do not matter.
-    known : bool array of that shape, optional
-        False where nobody vouched for the truth (partial annotation).
+    truth, predicted : numpy.ndarray
+        Integers, of the same shape (Y, X) or (Z, Y, X); 0 is background. The values themselves do not matter.
+    known : numpy.ndarray, optional
+        bool, of the same shape; False where the truth is unknown (partial annotation).
 
     Raises
     ------
     InputError
-        If shapes differ or a label image does not hold whole, non-negative numbers.
+        If shapes differ or a label image contains negative or non-integer values.
     """
     truth, predicted = as_labels(truth, "the truth"), as_labels(predicted, "the prediction")
     _check_same_shape("the truth", truth, "the prediction", predicted)

@@ -19,16 +19,19 @@ FIGURES = ("ap", "ap50", "ap75", "f1", "precision", "recall", "panoptic_quality"
 class Score:
     """Counts of one image, or summed over several, and the figures that follow from them.
 
-    A figure whose denominator is zero is 1: nothing was there and nothing was found. That is
-    also how an image without cells and without predictions enters the mean over images.
+    A figure whose denominator is zero is 1: there was nothing to find and nothing was found. An
+    image without cells and without predictions enters the mean over images in the same way.
 
     Attributes
     ----------
-    name : the image's name.
-    true, false, missed : per threshold of `THRESHOLDS` the true positives, false positives
-        and false negatives.
-    iou_sum : sum of the IoU of the pairs matched at 0.5.
-    ignored : predictions in unknown area that match nothing at IoU 0.5; not in `false`.
+    name : str
+        The image's name.
+    true, false, missed : tuple of int
+        Per threshold of `THRESHOLDS` the true positives, false positives and false negatives.
+    iou_sum : float
+        Sum of the IoU of the pairs matched at 0.5.
+    ignored : int
+        Predictions in unknown area that match nothing at IoU 0.5; not in `false`.
     """
 
     name: str
@@ -67,12 +70,12 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """TP / (TP + FP) at IoU 0.5; 0 where cells are there and nothing is predicted."""
+        """TP / (TP + FP) at IoU 0.5; 0 if there are cells but no predictions."""
         return _ratio(self.true[0], self.predicted_count or self.truth_count)
 
     @property
     def recall(self) -> float:
-        """TP / (TP + FN) at IoU 0.5; 0 where things are predicted and no cell is there."""
+        """TP / (TP + FN) at IoU 0.5; 0 if there are predictions but no cells."""
         return _ratio(self.true[0], self.truth_count or self.predicted_count)
 
     @property
@@ -107,14 +110,14 @@ class Report:
     """The scores of a set of images.
 
     `report.ap`, `.ap50`, `.ap75`, `.f1`, `.precision`, `.recall`, `.panoptic_quality` and
-    `.count_error` are means over the images, each image counting alike; `report.pooled` has the
-    same figures from the counts summed over all images, each cell counting alike; and
+    `.count_error` are means over the images, each image with the same weight; `report.pooled` has the
+    same figures from the counts summed over all images, each cell with the same weight; and
     `report.images` has them image by image.
     """
 
     def __init__(self, images: Sequence[Score]):
         if not images:
-            raise InputError("there is no image to evaluate; give at least one truth and prediction.")
+            raise InputError("There is no image to evaluate; give at least one truth and prediction.")
         self.images: list[Score] = list(images)
         self.pooled: Score = _pool(self.images)
 
@@ -174,7 +177,7 @@ class Report:
         return _align([header, *rows])
 
 
-def evaluate(
+def evaluate_labels(
     truth: Sequence[np.ndarray],
     predicted: Sequence[np.ndarray],
     *,
@@ -185,16 +188,18 @@ def evaluate(
 
     Parameters
     ----------
-    truth, predicted : equally many integer arrays, (Y, X) or (Z, Y, X); 0 is background
-    known : bool arrays of the same shapes, or None for an image that is wholly annotated
-        With partial annotation: a prediction of which more than half lies in unknown pixels
-        counts only if it matches an annotated cell.
-    names : the images' names, for messages and tables
+    truth, predicted : sequence of numpy.ndarray
+        The same number of integer arrays, (Y, X) or (Z, Y, X); 0 is background.
+    known : sequence of numpy.ndarray or None, optional
+        bool arrays of the same shapes, or None for a completely annotated image. A prediction with more than
+        half of its pixels unknown counts only if it matches an annotated cell.
+    names : sequence of str, optional
+        The images' names, for messages and tables.
 
     Raises
     ------
     InputError
-        If numbers of images or shapes do not fit, or there is no image.
+        If numbers of images or shapes do not match, or there is no image.
     """
     names = list(names) if names is not None else [f"image {i}" for i in range(1, len(truth) + 1)]
     areas = list(known) if known is not None else [None] * len(truth)

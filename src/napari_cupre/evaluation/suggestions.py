@@ -1,4 +1,4 @@
-"""Which images to annotate next: those that a model is unsure of, and that are unlike each other.
+"""Which images to annotate next: those in which a model is uncertain, and that differ from each other.
 
 Uncertainty has two parts, both known from active learning for detection: *doubt*, detections whose score is
 neither high nor low (the margin of Brust et al., "Active Learning for Deep Object Detection", VISAPP 2019),
@@ -8,7 +8,7 @@ Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018, in 
 next image is the one farthest from all that are annotated or chosen, here with its distance multiplied by its
 uncertainty.
 
-What finds cells is passed in, so that this part needs nothing of prediction.
+The function that finds cells is an argument, so that this module does not depend on prediction.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.features import read_features
+from napari_cupre.evaluation.features import extract_features
 from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.events import Progress
 from napari_cupre.io.images import read_image
 from napari_cupre.model.checkpoint import Model
 
-#: Score from which on a detection counts as a cell; those below it are heard for the doubt alone.
+#: Least score of a detection that counts as a cell; lower ones only add to the doubt.
 CELL_SCORE = 0.5
 
-#: Score from which on detections are asked for.
+#: Least score of the detections to compute.
 LEAST_SCORE = 0.1
 
-#: Images are told apart by their looks even where the model is sure of all of them.
+#: Least weight of an image, so that its looks count even if the model is certain.
 LEAST_WEIGHT = 0.05
 
-#: Of larger planes the middle is looked at, px a side.
+#: Only the centre of larger planes is used, px a side.
 LARGEST_SIDE = 2048
 
 
@@ -54,14 +54,17 @@ Detect = Callable[[np.ndarray], Seen]
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """How unsure a model is of a plane.
+    """How uncertain a model is about a plane.
 
     Attributes
     ----------
-    cells : found with a score of at least `CELL_SCORE`.
-    doubt : mean of 4 s (1 - s) over the scores s of all that was found, 0..1: 0 for scores of 0 and 1, 1 for
+    cells : int
+        Found with a score of at least `CELL_SCORE`.
+    doubt : float
+        Mean of 4 s (1 - s) over the scores s of all that was found, 0..1: 0 for scores of 0 and 1, 1 for
         scores of 0.5. Where nothing was found at all it is 1: the plane may be empty, or the model blind.
-    disagreement : 1 - F1 at IoU 0.5 between the cells of the plane and those of its mirror image, 0..1.
+    disagreement : float
+        1 - F1 at IoU 0.5 between the cells of the plane and those of its mirror image, 0..1.
     """
 
     cells: int
@@ -80,9 +83,12 @@ class Suggestion:
 
     Attributes
     ----------
-    path : the image.
-    uncertainty : of the model.
-    novelty : distance (1 - cosine, 0..2) to the nearest image that is annotated or suggested before it.
+    path : Path
+        The image.
+    uncertainty : Uncertainty
+        Of the model.
+    novelty : float
+        Distance (1 - cosine, 0..2) to the nearest image that is annotated or suggested before it.
     """
 
     path: Path
@@ -96,10 +102,14 @@ class Suggestions:
 
     Attributes
     ----------
-    chosen : the suggested images.
-    candidates : number of images that were looked at and are not annotated yet.
-    labelled : number of images that are.
-    skipped : images that could not be read, with the reason.
+    chosen : list of Suggestion
+        The suggested images.
+    candidates : int
+        Number of images that were looked at and are not annotated yet.
+    labelled : int
+        Number of images that are.
+    skipped : list of tuple of (Path, str)
+        Images that could not be read, with the reason.
     """
 
     chosen: list[Suggestion]
@@ -147,16 +157,22 @@ def suggest(
     count: int = 5,
     seed: int = 0,
 ) -> Generator[Progress, None, Suggestions]:
-    """Look at images and choose those that are worth annotating; yields the progress.
+    """Rate images and choose those that are most worth annotating; yields the progress.
 
     Parameters
     ----------
-    candidates : images that are not annotated yet; what cannot be read is skipped and named in the result.
-    labelled : images that are annotated already: what looks like them is not suggested.
-    model : whose backbone tells images apart.
-    detect : the same model's cells of a plane.
-    count : how many to suggest; fewer if there are fewer.
-    seed : of the projection of the features.
+    candidates : sequence of Path
+        Images that are not annotated yet; what cannot be read is skipped and named in the result.
+    labelled : sequence of Path
+        Images that are annotated already: what looks like them is not suggested.
+    model : Model
+        Its backbone compares the images.
+    detect : Detect
+        The same model's cells of a plane.
+    count : int, optional
+        Number of suggestions; fewer if there are fewer candidates.
+    seed : int, optional
+        Seed of the projection of the features.
 
     Raises
     ------
@@ -164,19 +180,21 @@ def suggest(
         If there is no candidate, or none can be read.
     """
     if not candidates:
-        raise InputError("No image is left to suggest: all of them are annotated already.")
-    features = yield from read_features([*candidates, *labelled], model, seed=seed)
+        raise InputError("There is no image left to suggest: all of them are annotated already.")
+    features = yield from extract_features([*candidates, *labelled], model, seed=seed)
     known = set(labelled)
     is_labelled = np.array([path in known for path in features.paths], bool)
     numbers = np.flatnonzero(~is_labelled)
     if len(numbers) == 0:
-        raise InputError("None of the images that are not annotated yet can be read: give others.")
+        raise InputError("None of the images without annotation can be read: give other images.")
     unsure = []
     for done, number in enumerate(numbers, start=1):
         unsure.append(measure_uncertainty(_middle(read_image(features.paths[number])), detect))
         yield Progress(done, len(numbers), "images segmented")
     weights = np.array([max(LEAST_WEIGHT, each.value) for each in unsure])
-    order, novelty = choose(features.vectors[numbers], weights, features.vectors[is_labelled], count)
+    order, novelty = weighted_k_center(
+        features.vectors[numbers], weights, features.vectors[is_labelled], count
+    )
     chosen = [
         Suggestion(features.paths[numbers[row]], unsure[row], distance)
         for row, distance in zip(order, novelty)
@@ -185,12 +203,14 @@ def suggest(
 
 
 def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
-    """How unsure a model is of a plane.
+    """Measure how uncertain a model is about a plane.
 
     Parameters
     ----------
-    plane : float32 (Y, X, 3), normalised.
-    detect : the model's cells of a plane.
+    plane : numpy.ndarray
+        float32 (Y, X, 3), normalised.
+    detect : Detect
+        The model's cells of a plane.
     """
     seen = detect(plane)
     mirrored = detect(np.ascontiguousarray(plane[:, ::-1]))
@@ -202,24 +222,28 @@ def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
     return Uncertainty(len(found.truth_ids), doubt, 1 - 2 * both / cells if cells else 0.0)
 
 
-def choose(
+def weighted_k_center(
     vectors: np.ndarray, weights: np.ndarray, labelled: np.ndarray, count: int
 ) -> tuple[list[int], list[float]]:
-    """The greedy k-center of weighted points.
+    """Choose points by the greedy k-center method, with weights.
 
     Parameters
     ----------
-    vectors : float (N, D), unit length.
-    weights : float (N,), what a point's distance is multiplied by; above 0.
-    labelled : float (M, D), unit length, centers that are there already; M may be 0.
-    count : centers to choose, at most N.
+    vectors : numpy.ndarray
+        float (N, D), unit length.
+    weights : numpy.ndarray
+        float (N,), what a point's distance is multiplied by; above 0.
+    labelled : numpy.ndarray
+        float (M, D), unit length, centers that are there already; M may be 0.
+    count : int
+        Centers to choose, at most N.
 
     Returns
     -------
     rows : the chosen points, in the order of choice; without any center the first is that of most weight.
     distances : of each to the nearest center before it, 1 - cosine; 1 where there was none.
     """
-    # Right angles to nothing: 1 is the distance of images that have nothing in common.
+    # 1 is the distance of images that have nothing in common.
     nearest = (1 - vectors @ labelled.T).min(axis=1) if len(labelled) else np.ones(len(vectors))
     nearest = np.maximum(nearest.astype(np.float64), 0.0)
     rows: list[int] = []

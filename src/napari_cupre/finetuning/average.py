@@ -14,8 +14,10 @@ class WeightAverage:
 
     Parameters
     ----------
-    network : its present weights begin the average.
-    decay : weight of the past once warmed up.
+    network : nn.Module
+        Its present weights begin the average.
+    decay : float, optional
+        Weight of the past once warmed up.
     """
 
     def __init__(self, network: nn.Module, decay: float = 0.97) -> None:

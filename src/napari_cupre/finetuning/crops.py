@@ -21,7 +21,7 @@ PASTE_SHARE = 0.5  # crops into which annotated cells are pasted
 MOST_PASTED = 12
 UNIFORM_SHARE = 0.25  # crops of anywhere; the others hold an annotated cell
 # Where hardly any background is known, this share of the crops is composed on background like that of
-# the cells' rims, so that the network sees what is no cell.
+# the cells' rims, so that the network sees what is not a cell.
 MOST_COMPOSED = 0.4
 # Known background per cell area from which on no crop is composed.
 ENOUGH_BACKGROUND = 1.5
@@ -44,10 +44,14 @@ class CropSampler:
 
     Parameters
     ----------
-    shots : teaching shots at their own scale, with at least one cell among them.
-    scales : network px per image px, of each shot.
-    diameter : of the cells in network px.
-    rehearse : share of the crops that are synthetic fields.
+    shots : list[Shot]
+        Teaching shots at their own scale, with at least one cell among them.
+    scales : list[float]
+        Network px per image px, of each shot.
+    diameter : float
+        Diameter of the cells in network px.
+    rehearse : float
+        Share of the crops that are synthetic fields.
     """
 
     def __init__(self, shots: list[Shot], scales: list[float], diameter: float, rehearse: float) -> None:
@@ -56,7 +60,7 @@ class CropSampler:
         self.centres = [_centres(shot.labels) for shot in shots]
         counts = np.array([len(centres) for centres in self.centres], float)
         # The square root keeps an image with hundreds of cells from being all that is seen; one without a
-        # cell that is known to be empty teaches what is no cell.
+        # cell that is known to be empty teaches what is not a cell.
         shares = np.sqrt(np.maximum(counts, [float(sample.known.any()) for sample in self.samples]))
         self.weights = shares / shares.sum()
         self.cells = [cell for shot, scale in zip(shots, scales) for cell in _scaled_cells(shot, scale)]

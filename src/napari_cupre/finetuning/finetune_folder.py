@@ -26,7 +26,7 @@ SAVED = {"step", "elapsed", "batch", "crop", "history", "best"}
 class RunFolder:
     """`<stem>.run` beside the model file `out`.
 
-    A training that goes on needs all weights and the optimiser's moments; one that came to its end keeps only
+    To continue, a training needs all weights and the optimiser's moments; a finished one keeps only
     the averaged weights, in half precision, since the best ones are the model itself.
     """
 
@@ -68,7 +68,7 @@ class RunFolder:
                 raise TypeError("no name")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{self.path} does not say which model it was started from: start a new training."
+                f"{self.path} does not say which model it started from: start a new training."
             ) from error
         return start
 
@@ -78,7 +78,7 @@ class RunFolder:
         except (OSError, ValueError, TypeError) as error:
             reason = system_reason(error) if isinstance(error, OSError) else "its settings are damaged"
             raise InputError(
-                f"{self.path} holds no training that can be resumed ({reason}): start a new one."
+                f"{self.path} contains no training that can be resumed ({reason}): start a new one."
             ) from error
 
     def read_shots(self) -> list[Shot]:
@@ -183,7 +183,7 @@ def difference(kept: list[Shot], given: list[Shot]) -> str:
         if names
     )
     return words and (
-        f"The annotation is not the one that this training was started with ({words}): it goes on with the "
+        f"The annotation is not the one that this training was started with ({words}): it continues with the "
         "earlier one; start a new training to use the new one."
     )
 

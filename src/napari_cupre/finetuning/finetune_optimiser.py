@@ -31,7 +31,8 @@ def make_optimiser(network: CellRCNN, skill: float) -> torch.optim.AdamW:
 
     Parameters
     ----------
-    skill : how well the start finds the annotated cells, AP50 in 0..1; 0 for random weights.
+    skill : float
+        How well the start finds the annotated cells, AP50 in 0..1; 0 for random weights.
     """
     backbone, rest = rates(skill)
     if skill >= FAMILIAR:

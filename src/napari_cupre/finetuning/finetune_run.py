@@ -32,7 +32,7 @@ from napari_cupre.finetuning.crops import CropSampler, scale_shot
 from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-from napari_cupre.finetuning.judge import Judge, Verdict, hold_batchnorm, in_words, to_batch
+from napari_cupre.finetuning.judge import Judge, Verdict, hold_batchnorm, in_words, is_as_good, to_batch
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
@@ -132,7 +132,7 @@ class FinetuneRun:
         start : the model the run was started from; the verdict compares with it.
         settings : new settings; a budget that is used up counts from here on. The old ones are kept by
             default.
-        given : the annotation as it is now. The run goes on with the one that it was started with, and says
+        given : the annotation as it is now. The run continues with the one it was started with, and says
             in what they differ.
         """
         folder = RunFolder(out)
@@ -274,8 +274,8 @@ class FinetuneRun:
             return
         self.sampler.learn_from(samples)
         yield Notice(
-            "The network finds the annotated cells by now; where it is sure that there is nothing else, that "
-            f"teaches too: {self._known(self.unknown.samples):.0%} of the images were known, "
+            "The network now finds the annotated cells. Areas where it is sure that there are no others now "
+            f"count as background: {self._known(self.unknown.samples):.0%} of the images were known, "
             f"now {self._known(samples):.0%}."
         )
 
@@ -313,7 +313,7 @@ class FinetuneRun:
         yield StepDone(self.step, min(used, 1.0), max(remaining, 0.0), losses, rates)
 
     def _learn(self, fraction: float) -> dict[str, float]:
-        """One optimiser step on freshly drawn crops; its randomness depends on seed and step alone."""
+        """One optimiser step on freshly drawn crops; its randomness depends only on seed and step."""
         rng = np.random.default_rng([self.settings.seed, self.step])
         crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
         targets = [crop.target().to(self.device) for crop in crops]
@@ -343,10 +343,10 @@ class FinetuneRun:
             torch.cuda.empty_cache()
         if self.batch // 2 >= self._least_batch():
             self.batch //= 2
-            return Notice(f"Memory ran out: going on with {self.batch} crops per step.")
+            return Notice(f"Memory ran out: continuing with {self.batch} crops per step.")
         if self.crop // 2 >= SMALLEST_CROP:
             self.crop = self.crop // 64 * 32
-            return Notice(f"Memory ran out: going on with crops of {self.crop} px.")
+            return Notice(f"Memory ran out: continuing with crops of {self.crop} px.")
         raise EnvironmentFault(
             "Memory ran out even with one small crop per step: "
             "close other programs, or train on another device."
@@ -364,20 +364,12 @@ class FinetuneRun:
         with swapped_weights(self.network, self.average.tensors):
             verdict = self.judge(self.network, self.dtype)
         self._judging = self.clock() - begun
-        best = self._is_best(verdict)
+        best = self._best is None or is_as_good(verdict, self.history, self.scratch)
         if best:
             tensors = {key: value.detach().clone() for key, value in self.average.tensors.items()}
             self._best = (verdict, tensors, self.step)
         self.history.append({"step": self.step, "which": which, **vars(verdict)})
         return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
-
-    def _is_best(self, verdict: Verdict) -> bool:
-        """Whether these weights are to be preferred to the best so far.
-
-        Later weights have seen more: they yield to earlier ones only for a difference that the number of
-        held-out cells does not explain.
-        """
-        return self._best is None or verdict.score >= self._best[0].score - verdict.uncertainty
 
     def _answer_preview(self) -> Iterator[Event]:
         image, self._preview = self._preview, None
@@ -454,12 +446,12 @@ class FinetuneRun:
 
     def _load_state(self) -> Iterator[Event]:
         if self.folder is None or not self.folder.state_path.is_file():
-            yield Notice("The earlier run had not saved a step yet: starting it from the beginning.")
+            yield Notice("The earlier run had not saved a step yet: starting from the beginning.")
             return
         counters, best = self.folder.read_state(self.network, self.average.tensors, self.optimiser)
         if counters.get("annotation") != annotation_of(self.shots):
             raise InputError(
-                f'The weights in "{self.folder.path}" belong to another annotation: start a new training.'
+                f'The weights in "{self.folder.path}" belong to a different annotation: start a new training.'
             )
         self.step, self.history = counters["step"], counters["history"]
         self.batch, self.crop = counters["batch"], counters["crop"]
@@ -468,4 +460,4 @@ class FinetuneRun:
             self._best = (Verdict(**counters["best"]), best, at)
         self.elapsed = counters["elapsed"]
         self.settings = self.settings.renewed(self.step, self.elapsed)
-        yield Notice(f"Going on from step {self.step}.")
+        yield Notice(f"Continuing from step {self.step}.")

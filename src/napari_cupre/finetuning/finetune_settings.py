@@ -17,16 +17,24 @@ class FinetuneSettings:
 
     Attributes
     ----------
-    minutes, steps : the budget; whichever is reached first ends the training. One may be None.
-    batch : crops per step; halved when memory runs out.
-    crop : side of a crop in network px, a multiple of 32. More steps on smaller crops learn
-        faster on a CPU than fewer on larger ones.
-    diameter : cell diameter in image px; None = the median annotated cell.
-    held_out : share of the annotation that judges the training and does not teach.
-    rehearse : share of the crops that are synthetic fields, so that a pretrained network does not
-        forget; random weights have nothing to forget and rehearse none.
-    seed : of all randomness.
-    device : auto, cpu, cuda or mps.
+    minutes, steps : float or None, int or None
+        The limit; whichever is reached first ends the training. One may be None.
+    batch : int
+        Crops per step; halved when memory runs out.
+    crop : int
+        Side of a crop in network px, a multiple of 32. More steps on smaller crops learn faster on a CPU than
+        fewer on larger ones.
+    diameter : float or None
+        Cell diameter in image px; None = the median annotated cell.
+    held_out : float, 0 to 0.5
+        Share of the annotation that judges the training and does not teach.
+    rehearse : float, 0 to 0.9
+        Share of the crops that are synthetic fields, so that a pretrained network does not forget; random
+        weights have nothing to forget and rehearse none.
+    seed : int
+        Seed of all randomness.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
     """
 
     minutes: Positive | None = 2.0
@@ -42,7 +50,7 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.minutes is None and self.steps is None:
-            raise InputError("A training needs a budget: give minutes or steps.")
+            raise InputError("A training needs a limit: give minutes or steps.")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FinetuneSettings:
@@ -56,8 +64,9 @@ class FinetuneSettings:
         return validated(cls, values, "fine-tuning")
 
     def renewed(self, step: int, seconds: float) -> FinetuneSettings:
-        """The settings to go on with after so many steps and seconds: an interrupted budget goes on; one that
-        was used up begins anew.
+        """The settings to continue with after so many steps and seconds.
+
+        An interrupted limit continues; one that was reached starts again.
         """
         time_left = self.minutes is None or seconds < 60 * self.minutes * 0.98
         steps_left = self.steps is None or step < self.steps

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from napari_cupre.data.shot import Shot
-from napari_cupre.evaluation import Report, evaluate
+from napari_cupre.evaluation import Report, evaluate_labels
 from napari_cupre.finetuning.split import count_cells
 from napari_cupre.model.device import autocast, memory_format
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.paint import paint
+from napari_cupre.model.paint import paint_masks
 from napari_cupre.model.targets import label_boxes, target_from_labels
 
 # Windows and their side in network px that one validation looks at, so that it takes seconds.
 MOST_WINDOWS, WINDOW = 8, 320
+# Weights whose score is lower than the start's by more than this, or by more than this share of a verdict's
+# uncertainty, are worse than it: both are judged on the same cells, which differ less than two draws would.
+NO_WORSE, NO_WORSE_SHARE = 0.02, 0.25
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,12 @@ class Judge:
 
     Parameters
     ----------
-    shots : held-out shots, already scaled to the network's diameter.
-    seed : fixes which windows are looked at in large images, and the sampling of the loss.
-    most : windows that are looked at.
+    shots : list[Shot]
+        Held-out shots, already scaled to the network's diameter.
+    seed : int
+        Fixes which windows are looked at in large images, and the sampling of the loss.
+    most : int, optional
+        Windows that are looked at.
     """
 
     def __init__(self, shots: list[Shot], seed: int, most: int = MOST_WINDOWS) -> None:
@@ -67,7 +73,9 @@ class Judge:
     def report(self, network: CellRCNN, dtype: torch.dtype | None) -> Report:
         """What `network` finds of the windows' annotation, without the losses that a verdict has too."""
         predicted = [segment(network, window.image, dtype) for window in self.windows]
-        return evaluate([w.labels for w in self.windows], predicted, known=[w.known for w in self.windows])
+        return evaluate_labels(
+            [w.labels for w in self.windows], predicted, known=[w.known for w in self.windows]
+        )
 
     @torch.no_grad()
     def _loss(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
@@ -83,20 +91,45 @@ class Judge:
         return total / max(len(self.windows), 1)
 
 
+def is_as_good(verdict: Verdict, history: list[dict[str, Any]], scratch: bool) -> bool:
+    """Whether later weights are to be preferred to the best of the earlier ones.
+
+    They have seen more: they yield only for a difference that the number of held-out cells does not explain.
+    The start is another matter: what is worse than it on the same cells is not taken.
+
+    Parameters
+    ----------
+    history : list[dict[str, Any]]
+        The figures of the earlier verdicts, see `in_words`.
+    scratch : bool
+        The start were random weights.
+    """
+    scores = [(entry["ap50"] + entry["ap"]) / 2 for entry in history]
+    least = max(scores) - verdict.uncertainty
+    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * verdict.uncertainty)
+    return verdict.score >= (least if scratch else max(least, floor))
+
+
 def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, scratch: bool) -> str:
     """One line for the user: is the new model better than the start?
 
     Parameters
     ----------
-    history : the figures of every `Verdict`, with "step"; the start's first, except from random weights.
-    best_step : step of the weights that were kept; None if nothing was judged.
-    steps : steps trained.
-    scratch : the start were random weights.
+    history : list[dict[str, Any]]
+        The figures of every `Verdict`, with "step"; the start's first, except from random weights.
+    best_step : int or None
+        Step of the weights that were kept; None if nothing was judged.
+    steps : int
+        Steps trained.
+    scratch : bool
+        The start were random weights.
     """
+    if steps == 0:
+        return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
     if best_step is None or not history:
         return (
             f"Trained {steps} steps. Too few cells were annotated to hold some out, "
-            "so judge by eye, or mark more."
+            "so check the result by eye, or annotate more."
         )
     best = next(entry for entry in reversed(history) if entry["step"] == best_step)
     cells = f"on {best['cells']} held-out cells"
@@ -104,11 +137,10 @@ def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, s
         return f"Trained {steps} steps from random weights: AP50 {best['ap50']:.2f} {cells}."
     start = history[0]
     if best_step == 0:
-        now = history[-1]
-        return (
-            f"Worse than the start {cells} (AP50 {start['ap50']:.2f} -> {now['ap50']:.2f}): "
-            "the start's weights are kept."
-        )
+        change = f"AP50 {start['ap50']:.2f} -> {history[-1]['ap50']:.2f}"
+        is_worse = f"{history[-1]['ap50']:.2f}" < f"{start['ap50']:.2f}"
+        word = "Worse" if is_worse else "No better"
+        return f"{word} than the start {cells} ({change}): the start's weights are kept."
     change = f"AP50 {start['ap50']:.2f} -> {best['ap50']:.2f}, AP {start['ap']:.2f} -> {best['ap']:.2f}"
     before, after = (
         Verdict(**{field.name: entry[field.name] for field in fields(Verdict)}) for entry in (start, best)
@@ -154,7 +186,7 @@ def segment(
     device = next(network.parameters()).device
     with autocast(device, dtype):
         found = network.detect(to_batch([image], device), score=score)[0]
-    return paint(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
+    return paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
 
 
 def _windows(shot: Shot, seed: int) -> list[Shot]:

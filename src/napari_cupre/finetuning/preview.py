@@ -22,9 +22,12 @@ def preview_labels(
 
     Parameters
     ----------
-    image : float32 (Y, X, 3), normalised.
-    scale : network px per image px.
-    dtype : of autocast.
+    image : numpy.ndarray
+        float32 (Y, X, 3), normalised.
+    scale : float
+        Network px per image px.
+    dtype : torch.dtype or None
+        Data type of autocast.
     """
     shape = image.shape[:2]
     nothing = Sample(image, np.zeros(shape, np.int32), np.ones(shape, bool))
@@ -51,5 +54,5 @@ def preview(
 def no_preview(step: int, shape: tuple[int, ...], error: Exception) -> Iterator[Notice | Preview]:
     """What to report in place of a preview that cannot be made: the reason, and a view without cells."""
     reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
-    yield Notice(f"This view cannot be previewed, and the training goes on ({reason.rstrip('.')}).")
+    yield Notice(f"This view cannot be previewed; the training continues ({reason.rstrip('.')}).")
     yield Preview(step, np.zeros(shape, np.int32))

@@ -21,7 +21,7 @@ from napari_cupre.data.sample import Sample
 from napari_cupre.finetuning.judge import to_batch
 from napari_cupre.model.device import autocast
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.paint import paint
+from napari_cupre.model.paint import paint_masks
 
 DOUBT = 0.1  # from this score on, what is found may be a cell: it is no background
 MARGIN = 2.0  # network px around what may be a cell that stay unknown
@@ -37,9 +37,12 @@ class Window:
 
     Attributes
     ----------
-    index : of the image.
-    part : rows and columns, image px.
-    possible : bool (h, w), everything that may be a cell.
+    index : int
+        Index of the image.
+    part : Part
+        Rows and columns, image px.
+    possible : numpy.ndarray
+        bool (h, w), everything that may be a cell.
     """
 
     index: int
@@ -52,9 +55,12 @@ class PseudoBackground:
 
     Parameters
     ----------
-    samples : teaching images as annotated; they stay as they are.
-    scales : network px per image px of each.
-    rng : order in which windows are looked at.
+    samples : Sequence[Sample]
+        Teaching images as annotated; they stay as they are.
+    scales : Sequence[float]
+        Network px per image px of each.
+    rng : np.random.Generator
+        Order in which windows are looked at.
     """
 
     def __init__(self, samples: Sequence[Sample], scales: Sequence[float], rng: np.random.Generator) -> None:
@@ -68,12 +74,14 @@ class PseudoBackground:
         self._seen: dict[tuple[int, int, int], Window] = {}
 
     def look(self, network: CellRCNN, dtype: torch.dtype | None, most: int) -> list[Sample] | None:
-        """Look at some windows with the network as it is: those that were not looked at for longest.
+        """Run the network on the windows that were checked longest ago.
 
         Parameters
         ----------
-        dtype : of autocast.
-        most : windows to look at; each costs less than a training step.
+        dtype : torch.dtype or None
+            Data type of autocast.
+        most : int
+            Windows to look at; each costs less than a training step.
 
         Returns
         -------
@@ -116,7 +124,7 @@ def _look(
     with autocast(device, dtype):
         found = network.detect(to_batch([scaled.image], device), score=DOUBT)[0]
     back = np.array([shape[1] / scaled.labels.shape[1], shape[0] / scaled.labels.shape[0]] * 2)
-    painted = paint(found.boxes.numpy() * back, found.masks.numpy(), found.scores.numpy(), shape)
+    painted = paint_masks(found.boxes.numpy() * back, found.masks.numpy(), found.scores.numpy(), shape)
     return Window(index, part, painted > 0)
 
 

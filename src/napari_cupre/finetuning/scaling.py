@@ -24,8 +24,10 @@ class Scaling:
 
     Attributes
     ----------
-    typical : median over all annotated cells, or as the user gave it.
-    common : the same if it fits all images, else None.
+    typical : float
+        Median over all annotated cells, or as the user gave it.
+    common : float or None
+        The same if it fits all images, else None.
     """
 
     typical: float
@@ -49,8 +51,10 @@ def choose_scaling(shots: list[Shot], diameter: float | None) -> Scaling:
 
     Parameters
     ----------
-    shots : with at least one annotated cell among them.
-    diameter : in image px; None = measure it.
+    shots : list[Shot]
+        With at least one annotated cell among them.
+    diameter : float or None
+        In image px; None = measure it.
     """
     if diameter is not None:
         return Scaling(diameter, diameter)

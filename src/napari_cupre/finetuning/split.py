@@ -27,13 +27,17 @@ def split(
 
     Parameters
     ----------
-    shots : annotated images.
-    share : wanted share of the cells that is held out; 0 holds out none.
-    enough : annotated cells from which on some are held out.
+    shots : list[Shot]
+        Annotated images.
+    share : float
+        Wanted share of the cells that is held out; 0 holds out none.
+    enough : int, optional
+        Annotated cells from which on some are held out.
 
     Returns
     -------
-    teaching, held_out : the second is empty when there are too few cells, otherwise it holds at least one.
+    teaching, held_out : list[Shot]
+        The second is empty when there are too few cells, otherwise it holds at least one.
     """
     counts = [count_cells(shot.labels) for shot in shots]
     if share <= 0 or sum(counts) < enough:

@@ -13,8 +13,10 @@ import numpy as np
 
 from napari_cupre.data.annotation import shots_from_image
 from napari_cupre.data.image import CellImage
+from napari_cupre.data.labels import scattered_parts
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
+from napari_cupre.io.files import TIFF_SUFFIXES, split_scene
 from napari_cupre.io.images import (
     image_stem,
     is_image_file,
@@ -23,7 +25,9 @@ from napari_cupre.io.images import (
     pair_by_stem,
     read_image,
     read_labels,
+    scenes,
 )
+from napari_cupre.io.inputs import expand
 from napari_cupre.io.region_files import Regions, read_regions
 
 if TYPE_CHECKING:
@@ -52,6 +56,8 @@ def collect_shots(
     regions_file: Path | None = None,
     limit: int | None = None,
     seed: int = 0,
+    axes: str | None = None,
+    series: str | int | None = None,
 ) -> Collected:
     """Read annotated images and make shots of them.
 
@@ -60,26 +66,36 @@ def collect_shots(
 
     Parameters
     ----------
-    images, labels : folder, glob or file; labels may be a COCO JSON.
-    partial : only some of the cells are marked.
-    keep_empty : images that a COCO JSON lists without annotation hold no cell, instead of being left out.
-    regions_file : where every cell is marked, see `read_regions`; implies `partial` elsewhere.
-    limit : use so many of the images, drawn by `seed`.
+    images, labels : str
+        Folder, glob or file; labels may be a COCO JSON.
+    partial : bool, optional
+        Only some of the cells are annotated.
+    keep_empty : bool, optional
+        Images that a COCO JSON lists without annotation hold no cell, instead of being left out.
+    regions_file : Path or None, optional
+        Where every cell is annotated, see `read_regions`; implies `partial` elsewhere.
+    limit : int or None, optional
+        Use so many of the images, drawn by `seed`.
+    axes : str or None, optional
+        Letters that overrule what the image files say.
+    series : str or int or None, optional
+        Name or number of the image in files of several; None takes each of them.
 
     Raises
     ------
     InputError
         If nothing pairs, nothing can be read, or labels and regions do not fit their image.
     """
-    every = pair_up(images, labels, keep_empty)
+    every = pair_up(images, labels, keep_empty, axes=axes, series=series)
     pairs = drawn(every, limit, seed)
     stems = [image_stem(path) for path, _ in every]
     regions: Regions = {} if regions_file is None else read_regions(regions_file, stems)
     complete = not partial and regions_file is None
     collected = Collected()
     for path, read in pairs:
-        loaded = _read(path, read, collected, single=len(pairs) == 1)
+        loaded = _read(path, read, collected, axes, single=len(pairs) == 1)
         if loaded is not None:
+            _warn_of_scattered(path, loaded[1][0])
             area = regions.get(image_stem(path))
             collected.shots += _shots(path, *loaded, area, complete)
     if not collected.shots and collected.left_out:
@@ -87,21 +103,89 @@ def collect_shots(
     return collected
 
 
-def pair_up(images: str, labels: str, keep_empty: bool = False) -> list[tuple[Path, ReadTruth]]:
-    """Images with a function that reads the truth of each."""
+def pair_up(
+    images: str,
+    labels: str,
+    keep_empty: bool = False,
+    *,
+    axes: str | None = None,
+    series: str | int | None = None,
+) -> list[tuple[Path, ReadTruth]]:
+    """Images with a function that reads the truth of each.
+
+    Parameters
+    ----------
+    images, labels, keep_empty, axes, series : str, str, bool, str or None, str or int or None
+        See `collect_shots`.
+
+    Raises
+    ------
+    InputError
+        If nothing pairs.
+    """
     if Path(labels).suffix.lower() == ".json":
-        return _pair_with_coco(images, Path(labels), keep_empty)
-    pairs = pair_by_stem(list_images(images), list_images(labels))
-    return [(image, functools.partial(_read_file, label)) for image, label in pairs]
+        return _pair_with_coco(images, Path(labels), keep_empty, series)
+    pairs = pair_scenes(list_images(images), list_images(labels), series)
+    return [(image, functools.partial(_read_file, label, axes)) for image, label in pairs]
 
 
-def _pair_with_coco(images: str, file: Path, keep_empty: bool) -> list[tuple[Path, ReadTruth]]:
+def pair_scenes(
+    images: Sequence[Path], labels: Sequence[Path], series: str | int | None = None
+) -> list[tuple[Path, Path]]:
+    """`pair_by_stem` for files of several images, and for sets of files that are one image.
+
+    Parameters
+    ----------
+    images, labels : Sequence[Path]
+        Files, perhaps those of one folder.
+    series : str or int or None, optional
+        Name or number of the image in files of several; a label file of one image need not know it.
+
+    Raises
+    ------
+    InputError
+        See `pair_by_stem`.
+    """
+    found = expand(images, series, join_sets=False).paths
+    marked = label_scenes(labels, series)
+    try:
+        return pair_by_stem(found, marked)
+    except InputError:
+        joined = expand(images, series).paths
+        if joined == found:
+            raise
+        return pair_by_stem(joined, marked)
+
+
+def label_scenes(labels: Sequence[Path], series: str | int | None = None) -> list[Path]:
+    """Each label file as the label images in it; one with a single label image need not know the series.
+
+    Parameters
+    ----------
+    labels : Sequence[Path]
+        Files.
+    series : str or int or None, optional
+        Name or number of the label image to take from each file of several.
+    """
+    every = expand(labels, join_sets=False).paths
+    if series is None:
+        return every
+    several = {split_scene(path)[0] for path in every if path not in labels}
+    chosen = expand([path for path in labels if path in several], series, join_sets=False).paths
+    return [path for path in every if path in labels] + chosen
+
+
+def _pair_with_coco(
+    images: str, file: Path, keep_empty: bool, series: str | int | None
+) -> list[tuple[Path, ReadTruth]]:
     from napari_cupre.io.coco import CocoIndex
 
     index = CocoIndex(file, keep_empty=keep_empty)
     for notice in index.notices:
         print(notice, file=sys.stderr)
     found = _find_images(images, [image.file_name for image in index.images])
+    if series is not None:
+        found = [None if path is None else expand([path], series).paths[0] for path in found]
     pairs: list[tuple[Path, ReadTruth]] = [
         (path, functools.partial(_read_coco, index, number))
         for number, path in enumerate(found)
@@ -110,7 +194,7 @@ def _pair_with_coco(images: str, file: Path, keep_empty: bool) -> list[tuple[Pat
     if not pairs:
         raise InputError(
             f'None of the {len(found)} images that "{file}" annotates (such as '
-            f'"{index.images[0].file_name}") is in "{images}": name the folder that holds them.'
+            f'"{index.images[0].file_name}") is in "{images}": give the folder that contains them.'
         )
     missing = [image.file_name for image, path in zip(index.images, found) if path is None]
     if missing:
@@ -128,15 +212,15 @@ def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
 
     folder = Path(images).expanduser()
     if not folder.is_dir() or is_zarr(folder):
-        by_stem = {image_stem(path): path for path in list_images(images)}
+        by_stem = {image_stem(path): path for path in expand(list_images(images)).paths}
         return [by_stem.get(image_stem(name)) for name in names]
     finder = FileFinder(folder)
     by_stem = {image_stem(path): path for path in folder.iterdir() if is_image_file(path)}
     return [finder.find(name) or by_stem.get(image_stem(name)) for name in names]
 
 
-def _read_file(path: Path) -> Truth:
-    return read_labels(path), None
+def _read_file(path: Path, axes: str | None = None) -> Truth:
+    return read_labels(path, axes), None
 
 
 def _read_coco(index: CocoIndex, number: int) -> Truth:
@@ -154,15 +238,91 @@ def drawn(
     return [pairs[i] for i in sorted(chosen)]
 
 
-def _read(path: Path, read: ReadTruth, collected: Collected, single: bool) -> tuple[CellImage, Truth] | None:
+def _read(
+    path: Path, read: ReadTruth, collected: Collected, axes: str | None, single: bool
+) -> tuple[CellImage, Truth] | None:
     try:
-        return read_image(path), read()
+        truth = read()
+        return _image_for(path, axes, truth[0].shape), truth
     except InputError as error:
         if single:
             raise
         print(f"left out: {error}", file=sys.stderr)
         collected.left_out.append(str(path))
         return None
+
+
+def _image_for(path: Path, axes: str | None, shape: tuple[int, ...]) -> CellImage:
+    """The image that labels of a shape were made for.
+
+    A file of a set stands for itself where its labels do, and what was guessed to be channels are planes
+    where each has labels.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be read.
+    """
+    try:
+        image = fitted(read_image(path, axes), shape)
+    except InputError:
+        if not _is_in_set(path):
+            raise
+        return read_image(path, axes, alone=True)
+    if not _fits(image, shape) and _is_in_set(path):
+        alone = fitted(read_image(path, axes, alone=True), shape)
+        return alone if _fits(alone, shape) else image
+    return image
+
+
+def _is_in_set(path: Path) -> bool:
+    return path.suffix.lower() in TIFF_SUFFIXES and any(scene.identity for scene in scenes(path))
+
+
+def _fits(image: CellImage, shape: tuple[int, ...]) -> bool:
+    return [size for size in image.result_shape if size > 1] == [size for size in shape if size > 1]
+
+
+def fitted(image: CellImage, shape: tuple[int, ...]) -> CellImage:
+    """The image with other axes where those were guessed and labels of this shape tell them.
+
+    Parameters
+    ----------
+    image : CellImage
+        As it was read.
+    shape : tuple[int, ...]
+        Shape of its labels.
+    """
+    if not image.guessed or _fits(image, shape):
+        return image
+    sizes = image.data.shape
+    leading = len(sizes) - 2 - image.is_rgb
+    tail = "YXS" if image.is_rgb else "YX"
+    for letters in _axes_in_front(leading):
+        guess = image.with_axes(letters + tail)
+        if _fits(guess, shape):
+            return guess
+    return image
+
+
+def _axes_in_front(count: int) -> list[str]:
+    """Likely axes of the dimensions in front of rows and columns."""
+    plain = {0: [""], 1: ["Z"], 2: ["TZ"]}.get(count, [])
+    below = {1: [""], 2: ["Z"], 3: ["TZ"]}.get(count, [])
+    return plain + [f"{rest[:at]}C{rest[at:]}" for rest in below for at in range(len(rest) + 1)]
+
+
+def _warn_of_scattered(path: Path, labels: np.ndarray) -> None:
+    """Say on stderr that numbers are carried by parts that do not touch."""
+    planes = labels.reshape(-1, *labels.shape[-2:])
+    parts = [counts for plane in planes for counts in scattered_parts(plane).values()]
+    if parts:
+        numbers = "1 label is" if len(parts) == 1 else f"{len(parts)} labels are"
+        print(
+            f'In the labels of "{path.name}" {numbers} shared by {sum(parts)} parts that do not touch; each '
+            f"label counts as one cell, so give each cell its own.",
+            file=sys.stderr,
+        )
 
 
 def _shots(
@@ -172,7 +332,11 @@ def _shots(
     try:
         shots = list(shots_from_image(image, labels, regions=regions, complete=complete))
     except InputError as error:
-        raise error if path.name in str(error) else InputError(f'"{path}": {error}') from error
+        hint = ""
+        if "differ in size" in str(error) and image.data.ndim > 2:
+            hint = f" Its axes are read as {image.axes}; --axes names others."
+        name = "" if path.name in str(error) else f'"{path}": '
+        raise InputError(f"{name}{error}{hint}") from error
     if known is not None:
         for shot in shots:
             shot.known &= known

@@ -33,12 +33,17 @@ class Sample:
 
     Attributes
     ----------
-    image : float32 (Y, X, 3), normalised by percentiles like every image that a network here sees, photos
+    image : numpy.ndarray
+        float32 (Y, X, 3), normalised by percentiles like every image that a network here sees, photos
         included (all colours jointly).
-    labels : int32 (Y, X), 0 = background; of overlapping instances the smaller one is on top.
-    known : bool (Y, X), False in crowd regions and in boxes without a mask.
-    classes : 1-based class of each label, an index into the source's `categories`.
-    name : file name.
+    labels : numpy.ndarray
+        int32 (Y, X), 0 = background; of overlapping instances the smaller one is on top.
+    known : numpy.ndarray
+        bool (Y, X), False in crowd regions and in boxes without a mask.
+    classes : dict[int, int]
+        1-based class of each label, an index into the source's `categories`.
+    name : str
+        File name.
     """
 
     image: np.ndarray
@@ -55,24 +60,29 @@ class CocoSource:
 
     Parameters
     ----------
-    json_path : polygons, compressed and uncompressed run lengths, crowd regions, several categories.
-    images_dir : folder of the images; files that are not where `file_name` says are looked for by name in
-        its subfolders.
+    json_path : str or os.PathLike[str]
+        Polygons, compressed and uncompressed run lengths, crowd regions, several categories.
+    images_dir : str or os.PathLike[str]
+        Folder of the images; files that are not where `file_name` says are searched for by name in its
+        subfolders.
 
     Attributes
     ----------
-    categories : names of the classes; class 1 is the first.
-    notices : what was left out and why, one sentence each.
+    categories : tuple[str, ...]
+        Names of the classes; class 1 is the first.
+    notices : list[str]
+        What was left out and why, one sentence each.
 
     Raises
     ------
-    InputError : no COCO JSON, no such folder, or no annotated image found.
+    InputError
+        No COCO JSON, no such folder, or no annotated image found.
     """
 
     def __init__(self, json_path: str | os.PathLike[str], images_dir: str | os.PathLike[str]) -> None:
         self.images_dir = Path(images_dir)
         if not self.images_dir.is_dir():
-            raise InputError(f'There is no image folder "{images_dir}": check the path.')
+            raise InputError(f'There is no folder "{images_dir}": check the path.')
         self.index = CocoIndex(Path(json_path))
         files = FileFinder(self.images_dir)
         found = [files.find(image.file_name) for image in self.index.images]
@@ -87,7 +97,7 @@ class CocoSource:
         if not self._items:
             raise InputError(
                 f'None of the {len(missing)} images of "{json_path}" is in "{images_dir}" '
-                f'(the first is "{missing[0]}"): name the folder that holds them.'
+                f'(the first is "{missing[0]}"): give the folder that contains them.'
             )
 
     def __len__(self) -> int:
@@ -98,7 +108,8 @@ class CocoSource:
 
         Raises
         ------
-        InputError : a damaged image or mask, or an image of another size than the JSON says.
+        InputError
+            A damaged image or mask, or an image of another size than the JSON says.
         """
         entry, path = self._items[number]
         image = read_image(path)
@@ -174,10 +185,12 @@ def labels_from_coco(json_path: str | os.PathLike[str], *, keep_empty: bool = Fa
 
     Parameters
     ----------
-    keep_empty : give images without annotation an empty label image instead of leaving them out.
+    keep_empty : bool, optional
+        Give images without annotation an empty label image instead of leaving them out.
 
     Raises
     ------
-    InputError : no COCO JSON, or no usable annotation in it.
+    InputError
+        No COCO JSON, or no usable annotation in it.
     """
     return LabelsByName(CocoIndex(Path(json_path), keep_empty=keep_empty))

@@ -19,13 +19,13 @@ _BOM = str(codecs.BOM_UTF8, "latin-1")
 def parse(path: Path) -> dict[str, Any]:
     """The document, but "annotations" as an iterator of (annotation, start, end) and its "text" beside it."""
     try:
-        # One byte is one character, so that places in the text are places in the file; `_text` mends names.
+        # One byte is one character, so that places in the text are places in the file; `_text` repairs names.
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise InputError(f'"{path}" is written in UTF-16: save it as UTF-8.')
             text = str(content, "latin-1")
     except ValueError as error:  # what mmap says of an empty file
-        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.') from error
+        raise InputError(f'"{path}" is empty (0 bytes): copy it again.') from error
     except OSError as error:
         raise InputError(f'"{path}" cannot be read ({error.strerror}): check the path.') from error
     document: dict[str, Any] = {"text": text}
@@ -43,12 +43,14 @@ def parse(path: Path) -> dict[str, Any]:
             if text[place] == ",":
                 place = _skip(text, place + 1)
     except (ValueError, IndexError, TypeError, RecursionError) as error:
-        raise InputError(f'"{path}" is no COCO JSON, or a truncated one: give another file.') from error
+        raise InputError(f'"{path}" is not COCO JSON, or it is truncated: give another file.') from error
     if "images" not in document or "annotations" not in document:
         known, lacking = ("annotations", "images") if "annotations" in document else ("images", "annotations")
         if known not in document:
-            raise InputError(f'"{path}" is no COCO JSON: it has no "images" and no "annotations".')
-        raise InputError(f'"{path}" is no whole COCO JSON: it has "{known}" but no "{lacking}"; export both.')
+            raise InputError(f'"{path}" is not COCO JSON: it has no "images" and no "annotations".')
+        raise InputError(
+            f'"{path}" is not complete COCO JSON: it has "{known}" but no "{lacking}"; export both.'
+        )
     return document
 
 

@@ -37,7 +37,9 @@ _ANNOTATION_KEYS = {
     "num_keypoints",
 }
 
-_NO_ANNOTATION = Problem("annotation that is no COCO annotation", "annotations that are no COCO annotation")
+_NO_ANNOTATION = Problem(
+    "annotation that is not a COCO annotation", "annotations that are not COCO annotations"
+)
 _NO_IMAGE = Problem("annotation of an image that is not listed", "annotations of images that are not listed")
 _NO_CATEGORY = Problem(
     "annotation of a category that is not listed", "annotations of categories that are not listed"
@@ -45,7 +47,7 @@ _NO_CATEGORY = Problem(
 _BAD_IMAGE = Problem(
     "image without id, file name or sensible size", "images without id, file name or sensible size"
 )
-_SHARED_ID = Problem("image whose id another one has", "images whose id another one has")
+_SHARED_ID = Problem("image with an id used before", "images with an id used before")
 _OTHER_SIZE = Problem("image listed again with another size", "images listed again with another size")
 _BAD_CATEGORY = Problem("category without id", "categories without id")
 _UNMARKED = Problem("image without annotation", "images without annotation")
@@ -66,11 +68,16 @@ class Painted(NamedTuple):
 
     Attributes
     ----------
-    labels : int32 (Y, X), 0 = background; where instances overlap the smaller one is on top.
-    known : bool (Y, X), False in crowd regions and in boxes without a mask.
-    classes : 1-based class of each label, an index into the categories.
-    hidden, outside : how many instances others cover whole, and how many lie outside the image.
-    boxes, crowds : how many annotations mark unknown area alone: boxes without a mask, and crowds.
+    labels : numpy.ndarray
+        int32 (Y, X), 0 = background; where instances overlap the smaller one is on top.
+    known : numpy.ndarray
+        bool (Y, X), False in crowd regions and in boxes without a mask.
+    classes : dict[int, int]
+        1-based class of each label, an index into the categories.
+    hidden, outside : int
+        How many instances others cover whole, and how many lie outside the image.
+    boxes, crowds : int
+        How many annotations mark unknown area alone: boxes without a mask, and crowds.
     """
 
     labels: np.ndarray
@@ -99,21 +106,27 @@ class CocoIndex:
 
     Parameters
     ----------
-    path : the JSON file. "annotations" may be a list, or an object by id as in LIVECell's files.
-    keep_empty : keep the images without any annotation, too: nothing is on them. By default they are left
-        out, since nobody may have looked at them yet.
+    path : str or Path
+        The JSON file. "annotations" may be a list, or an object by id as in LIVECell's files.
+    keep_empty : bool, optional
+        Keep the images without any annotation, too: nothing is on them. By default they are left out, since
+        nobody may have looked at them yet.
 
     Attributes
     ----------
-    images : the images that have a usable annotation (all of them with `keep_empty`), in the order of the
-        file.
-    categories : names, by rising id; class 1 is the first.
-    notices : what was left out and why, one sentence each.
-    unmarked : how many images were left out since nothing is annotated on them.
+    images : list[CocoImage]
+        The images that have a usable annotation (all of them with `keep_empty`), in the order of the file.
+    categories : tuple[str, ...]
+        Names, by rising id; class 1 is the first.
+    notices : list[str]
+        What was left out and why, one sentence each.
+    unmarked : int
+        How many images were left out since nothing is annotated on them.
 
     Raises
     ------
-    InputError : no such file, no COCO JSON, or no usable annotation in it.
+    InputError
+        No such file, no COCO JSON, or no usable annotation in it.
     """
 
     def __init__(self, path: str | Path, *, keep_empty: bool = False) -> None:
@@ -130,7 +143,7 @@ class CocoIndex:
         self._keep(list(images.values()), rows)
         self.notices = self._sentences(set(document) - {"text"} - _DOCUMENT_KEYS)
         if not self.images:
-            raise InputError(f'"{self.path}" holds no usable annotation: {self._what_there_is()}.')
+            raise InputError(f'"{self.path}" contains no usable annotation: {self._what_there_is()}.')
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -147,7 +160,8 @@ class CocoIndex:
 
         Raises
         ------
-        InputError : a run-length mask that is corrupt or made for another size.
+        InputError
+            A run-length mask that is corrupt or made for another size.
         """
         image = self.images[number]
         shape = (image.height, image.width)
@@ -269,7 +283,7 @@ class CocoIndex:
         return problem_of(annotation, image.height, image.width)
 
     def _keep(self, listed: list[tuple[int, CocoImage]], rows: _Rows) -> None:
-        """Sort the annotations by image and number the images that have one anew."""
+        """Sort the annotations by image and number the images that have one again."""
         by_number = dict(listed)
         image = np.array(rows.image, np.int64)
         order = np.argsort(image, kind="stable")
@@ -292,7 +306,9 @@ class CocoIndex:
         unmarked = [f"Left out: {_count(_UNMARKED, self.unmarked)}."] if self.unmarked else []
         sentences = [*self.lost, *unmarked]
         if self._repeated:
-            sentences.append(f"Entries of one file are one image: {self._repeated} were joined to others.")
+            sentences.append(
+                f"Entries with the same file are one image: {self._repeated} were merged into others."
+            )
         keys = sorted(map(str, unknown_document_keys | self._unknown_keys))
         if keys:
             sentences.append(f"Unknown keys are ignored: {', '.join(keys[:10])}.")
@@ -306,7 +322,7 @@ class CocoIndex:
     def _what_there_is(self) -> str:
         """What a file without a usable annotation holds instead."""
         if not self.problems and set(self._unknown_areas) == {_BOX}:
-            return f"{_BOX.many} alone ({self._unknown_areas[_BOX]}); export outlines or masks, too"
+            return f"{_BOX.many} alone ({self._unknown_areas[_BOX]}); export outlines or masks as well"
         counts = [*sorted(self.problems.items()), *self._unknown_areas.items()]
         if not counts:
             return "it lists none" + (f" for its {_count(_UNMARKED, self.unmarked)}" if self.unmarked else "")
@@ -321,7 +337,7 @@ def _objects(entries: Any, key: str, path: Path) -> Iterator[dict[str, Any]]:
     if isinstance(entries, dict):
         entries = list(entries.values())
     if not isinstance(entries, list):
-        raise InputError(f'"{path}" is no COCO JSON: its "{key}" is no list.')
+        raise InputError(f'"{path}" is not COCO JSON: its "{key}" is not a list.')
     return (entry if isinstance(entry, dict) else {} for entry in entries)
 
 

@@ -12,7 +12,7 @@ from napari_cupre.data.rle import RLE, encode_labels, paint
 
 
 class Problem(NamedTuple):
-    """What an entry lacks, as it is said of one and of several."""
+    """What an entry lacks, for one entry and for several."""
 
     one: str
     many: str
@@ -20,15 +20,15 @@ class Problem(NamedTuple):
 
 NO_MASK = Problem("annotation without mask", "annotations without mask")
 NO_AREA = Problem(
-    "polygon of under three points or without area", "polygons of under three points or without area"
+    "polygon with fewer than three points or no area", "polygons with fewer than three points or no area"
 )
 NO_FIT = Problem(
-    "run-length mask that does not fit its image", "run-length masks that do not fit their image"
+    "run-length mask that does not match its image", "run-length masks that do not match their image"
 )
 
 
 def problem_of(annotation: dict[str, Any], height: int, width: int) -> tuple[Problem | None, bool]:
-    """Why an annotation cannot be used (None if it can), and whether it marks unknown area alone.
+    """Why an annotation cannot be used (None if it can), and whether it only marks unknown area.
 
     Crowds and boxes without a mask mark unknown area.
     """

@@ -15,9 +15,9 @@ _PLAIN_CODINGS = (1, 5, 8, 32773, 32946, 34925, 50000, 50013)
 """Compressions that give the values as they are; those of the JPEG kind are decoded to RGB."""
 
 _UNUSABLE = {
-    32803: "is the raw mosaic of a camera: develop it to RGB first",
-    32844: "holds LogL values: save it as grey or RGB",
-    32845: "holds LogLuv colours: save it as RGB",
+    32803: "is raw camera data: convert it to RGB first",
+    32844: "contains LogL values: save it as grey or RGB",
+    32845: "contains LogLuv colours: save it as RGB",
 }
 
 
@@ -26,10 +26,14 @@ def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tu
 
     Parameters
     ----------
-    data : numpy or dask array, samples last.
-    letters : its axes, "S" last where a pixel has several samples.
-    page : the TIFF page that tells what they mean.
-    is_imagej : ImageJ's palettes mostly colour grey values for display, other programs' are the picture.
+    data : Any
+        numpy or dask array, samples last.
+    letters : str
+        Its axes, "S" last where a pixel has several samples.
+    page : Any
+        The TIFF page that tells what they mean.
+    is_imagej : bool
+        ImageJ's palettes mostly colour grey values for display, other programs' are the picture.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tu
     """
     meaning = int(page.photometric)
     if meaning in _UNUSABLE:
-        raise InputError(f"The picture {_UNUSABLE[meaning]}.")
+        raise InputError(f"The image {_UNUSABLE[meaning]}.")
     if meaning == _P.PALETTE and page.colormap is not None:
         if is_imagej and _is_grey_scale(page.colormap):
             return data, letters
@@ -107,7 +111,7 @@ def _from_ink(data: Any, page: Any) -> Any:
     ink_set = page.tags.valueof("InkSet", 1)
     if int(ink_set or 1) != 1 or data.shape[-1] < 4:
         raise InputError(
-            f"The picture holds {data.shape[-1]} inks that are not cyan, magenta, yellow and black: "
+            f"The image contains {data.shape[-1]} inks that are not cyan, magenta, yellow and black: "
             "save it as RGB."
         )
     return _on_colours(data, _from_cmyk, data.dtype)

@@ -49,8 +49,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
-    InputError : a name that is longer than disks allow.
-    EnvironmentFault : full or read-only disk, no permission; the message names `path`.
+    InputError
+        A name that is longer than disks allow.
+    EnvironmentFault
+        Full or read-only disk, no permission; the message names `path`.
 
     Examples
     --------
@@ -85,13 +87,14 @@ def check_name(path: Path) -> None:
 
     Raises
     ------
-    InputError : over 255 bytes.
+    InputError
+        Over 255 bytes.
     """
     length = len(os.fsencode(path.name))
     if length > _LONGEST_NAME:
         raise InputError(
-            f'"{path.name[:40]}...{path.name[-20:]}" cannot be written, its name has {length} bytes and a '
-            f"disk takes {_LONGEST_NAME}: give the image a shorter name."
+            f'"{path.name[:40]}...{path.name[-20:]}" cannot be written: its name has {length} bytes and a '
+            f"disk allows {_LONGEST_NAME}; give the image a shorter name."
         )
 
 
@@ -102,13 +105,13 @@ def is_junk(path: Path) -> bool:
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr hierarchy, which counts as one image."""
-    return path.is_dir() and (
+    return os.path.isdir(path) and (
         path.suffix.lower() == ZARR_SUFFIX or any((path / mark).exists() for mark in _ZARR_MARKS)
     )
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a path looks like an image that can be read, by its name alone (or as a Zarr folder)."""
+    """Whether a path looks like an image that can be read, by its name (or as a Zarr folder)."""
     if is_junk(path):
         return False
     if path.is_dir():
@@ -132,7 +135,8 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
 
     Parameters
     ----------
-    path : of an image, or of one scene: "a.ome.tif/well1", "plate.zarr/A/1/0".
+    path : str or os.PathLike[str]
+        Path of an image, or of one scene: "a.ome.tif/well1", "plate.zarr/A/1/0".
 
     Returns
     -------
@@ -165,9 +169,11 @@ def list_images(
 
     Parameters
     ----------
-    paths : one or several of: a folder (its own files, not those of subfolders), a glob, an image file, an
+    paths : str or os.PathLike[str] or Iterable[str | os.PathLike[str]]
+        One or several of: a folder (its own files, not those of subfolders), a glob, an image file, an
         OME-Zarr folder, one scene of a file ("a.ome.tif/well1").
-    subfolders : take the files of a folder's subfolders too.
+    subfolders : bool, optional
+        Take the files of a folder's subfolders too.
 
     Returns
     -------
@@ -176,7 +182,8 @@ def list_images(
 
     Raises
     ------
-    InputError : nothing at a path, a file of another kind, or a folder or glob without an image.
+    InputError
+        Nothing at a path, a file of another kind, or a folder or glob without an image.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
@@ -194,15 +201,15 @@ def list_images(
 
 def _expand(path: Path, subfolders: bool) -> list[Path]:
     """Images behind one path, folder or glob."""
-    if path.is_dir() and not is_zarr(path):
+    if os.path.isdir(path) and not is_zarr(path):
         images = list(walk(path) if subfolders else filter(is_image_file, path.iterdir()))
         if not images:
             raise InputError(
-                f'The folder "{path}" holds no image: choose one with PNG, JPEG, TIFF or OME-Zarr.'
+                f'The folder "{path}" contains no image: choose one with PNG, JPEG, TIFF or OME-Zarr images.'
             )
     elif os.path.exists(path):
         if not is_image_file(path):
-            raise InputError(f'"{path}" is no image that can be read: give PNG, JPEG, TIFF or OME-Zarr.')
+            raise InputError(f'"{path}" is not an image that can be read: give PNG, JPEG, TIFF or OME-Zarr.')
         images = [path]
     elif os.path.exists(split_scene(path)[0]):
         images = [path]

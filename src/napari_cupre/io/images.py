@@ -64,23 +64,30 @@ def read_image(
 
     Parameters
     ----------
-    path : the file, the folder of an OME-Zarr, or one scene of them ("a.ome.tif/well1", as `list_scenes`
-        gives them).
-    axes : one letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
-    series : name or number of the image in a file of several (see `scenes`); None takes the first that is no
-        label or thumbnail, and the image's `notices` say what else there is.
-    partial : of a TIFF stack with damaged pages, or of an OME-TIFF set without some of its files, take what
-        is there; the image's `lacks` names the rest.
-    alone : read a file of an OME-TIFF set by itself.
+    path : str or os.PathLike[str]
+        The file, the folder of an OME-Zarr, or one scene of them ("a.ome.tif/well1", as `list_scenes` gives
+        them).
+    axes : str or None, optional
+        One letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
+    series : str or int or None, optional
+        Name or number of the image in a file of several (see `scenes`); None takes the first that is no label
+        or thumbnail, and the image's `notices` say what else there is.
+    partial : bool, optional
+        From a TIFF stack with damaged pages, or an OME-TIFF set with missing files, take what is
+        there; the image's `lacks` names the rest.
+    alone : bool, optional
+        Read a file of an OME-TIFF set by itself.
 
     Returns
     -------
-    CellImage : with the file's axes, scale, origin and units; `guessed` is set where the file names no
-        axes. Zarr and TIFFs beyond 256 MB are dask arrays, all others numpy.
+    CellImage
+        With the file's axes, scale, origin and units; `guessed` is set where the file names no axes. Zarr and
+        TIFFs beyond 256 MB are dask arrays, all others numpy.
 
     Raises
     ------
-    InputError : missing, truncated, damaged or unknown file (named), no such series, or axes that do not fit.
+    InputError
+        Missing, truncated, damaged or unknown file (named), no such series, or axes that do not fit.
     """
     place = Path(path)
     file, scene = _located(place)
@@ -95,7 +102,8 @@ def scenes(path: str | os.PathLike[str]) -> list[Scene]:
 
     Parameters
     ----------
-    path : a file or an OME-Zarr folder, also a plate or a well.
+    path : str or os.PathLike[str]
+        A file or an OME-Zarr folder, also a plate or a well.
 
     Returns
     -------
@@ -104,7 +112,8 @@ def scenes(path: str | os.PathLike[str]) -> list[Scene]:
 
     Raises
     ------
-    InputError : missing, truncated, damaged or unknown file; the message names it.
+    InputError
+        Missing, truncated, damaged or unknown file; the message names it.
     """
     file, scene = _located(Path(path))
     found: list[Scene] = _guarded(file, _scenes)
@@ -148,15 +157,19 @@ def read_labels(
 
     Parameters
     ----------
-    path : as for `read_image`.
-    axes : letters of the file's dimensions; the labels are returned over T, Z, Y, X in this order. Ignored
-        where there are fewer dimensions than letters, as in a plane of a stack.
-    series : name or number of the label image in a file of several.
+    path : str or os.PathLike[str]
+        As for `read_image`.
+    axes : str or None, optional
+        Letters of the file's dimensions; the labels are returned over T, Z, Y, X in this order. Ignored where
+        there are fewer dimensions than letters, as in a plane of a stack.
+    series : str or int or None, optional
+        Name or number of the label image in a file of several.
 
     Raises
     ------
-    InputError : as for `read_image`; also colours, broken or negative numbers, or several label images of
-        which none is chosen.
+    InputError
+        As for `read_image`; also colours, broken or negative numbers, or several label images of which none
+        is chosen.
     """
     path = Path(path)
     file, scene = _located(path)
@@ -173,7 +186,8 @@ def _in_order(values: np.ndarray, axes: str | None) -> np.ndarray:
     letters = parse_axes(axes)
     plain = "".join(axis for axis in letters if axis not in "CS")
     for names in (letters, plain):
-        if len(names) == values.ndim:
+        channels = [size for axis, size in zip(names, values.shape) if axis in "CS"]
+        if len(names) == values.ndim and all(size == 1 for size in channels):
             kept = values[tuple(0 if axis in "CS" else slice(None) for axis in names)]
             return kept.transpose([plain.index(axis) for axis in "TZYX" if axis in plain])
     return values
@@ -184,7 +198,7 @@ def _guarded(path: Path, read: Any) -> Any:
     if not path.exists():
         raise InputError(f'There is no file "{path}": check the path.')
     if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.')
+        raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
     try:
         return read(path)
     except CupreError as error:
@@ -192,12 +206,12 @@ def _guarded(path: Path, read: Any) -> Any:
             raise
         raise type(error)(f'"{path}": {error}') from error
     except PermissionError as error:
-        raise InputError(f'"{path}" may not be read: ask for the permission.') from error
+        raise InputError(f'"{path}" cannot be read: check its permissions.') from error
     # Decoders raise anything from IndexError to their own types on a damaged file.
     except Exception as error:
         raise InputError(
             f'"{path}" cannot be read ({_first_line(error)}): '
-            f"it is truncated, damaged or no image, copy it anew."
+            f"it is truncated, damaged or not an image; copy it again."
         ) from error
 
 
@@ -232,7 +246,7 @@ def _read_label_values(path: Path, series: str | int | None) -> np.ndarray:
         found = choose_scenes(tiff_scenes(path), None, path.name)
         if len(found) > 1 and series is None:
             raise InputError(
-                f'"{path}" holds {len(found)} label images ({list_names(found)}): choose one with --series.'
+                f'"{path}" has {len(found)} label images ({list_names(found)}): choose one with --series.'
             )
         chosen = series if len(found) > 1 else None
         values = np.asarray(read_tiff(path, series=chosen, palette_as_colours=False).data)
@@ -241,7 +255,7 @@ def _read_label_values(path: Path, series: str | int | None) -> np.ndarray:
     if values.ndim >= 3 and values.shape[-1] in (3, 4) and path.is_file():
         colours = values[..., :3]
         if (colours != colours[..., :1]).any():
-            raise InputError(f'"{path}" is a colour picture, no label image: give one number per cell.')
+            raise InputError(f'"{path}" is a colour image, not a label image: give one label per cell.')
         values = colours[..., 0]
     return values
 
@@ -259,11 +273,15 @@ def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, 
         with Image.open(path) as picture:
             mode = _plain_mode(picture, palette_as_colours)
             frames = getattr(picture, "n_frames", 1)
-            only = f'"{path.name}" holds {frames} pictures, of which the first is read: save it as TIFF.'
+            only = (
+                f'"{path.name}" contains {frames} images, of which only the first is read: save it as TIFF.'
+            )
             pixels = np.asarray(picture if mode == picture.mode else picture.convert(mode))
             return pixels, (only,) if frames > 1 else ()
     except UnidentifiedImageError as error:
-        raise InputError(f'"{path}" is no image of a known kind: give PNG, JPEG, TIFF or Zarr.') from error
+        raise InputError(
+            f'"{path}" is not an image of a known format: give PNG, JPEG, TIFF or Zarr.'
+        ) from error
     except Image.DecompressionBombError as error:
         raise InputError(f'"{path}" is too big for its format: save it as tiled TIFF or OME-Zarr.') from error
 

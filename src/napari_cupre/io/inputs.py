@@ -43,10 +43,13 @@ def find_inputs(
 
     Parameters
     ----------
-    given : folders, globs, files.
-    series : name or number of the image to take from each file of several, "all" to take labels and
-        thumbnails of slides as well; None takes all images but these.
-    subfolders : see `list_images`.
+    given : str or os.PathLike[str] or Iterable[str | os.PathLike[str]]
+        Folders, globs, files.
+    series : str or int or None, optional
+        Name or number of the image to take from each file of several, "all" to take labels and thumbnails of
+        slides as well; None takes all images but these.
+    subfolders : bool, optional
+        See `list_images`.
 
     Returns
     -------
@@ -65,8 +68,8 @@ def find_inputs(
     if labels:
         some = f"{len(labels)} files are" if len(labels) > 1 else "1 file is"
         notices.append(
-            f"{some} named like labels of the images beside them and left out, such as {labels[0].name}: "
-            f"name such a file itself to have it read."
+            f"{some} named like labels of the images beside them and left out, such as {labels[0].name}; "
+            f"give such a file by name to read it."
         )
     inputs.notices[:0] = notices
     return inputs
@@ -87,9 +90,12 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
 
     Parameters
     ----------
-    files : image files, Zarr folders, or scenes.
-    series : see `find_inputs`. A file that has no such image stays, so that reading it says so.
-    join_sets : files that together are one image (OME-TIFF) count once, by the first of them.
+    files : Sequence[Path]
+        Image files, Zarr folders, or scenes.
+    series : str or int or None, optional
+        See `find_inputs`. A file that has no such image stays, so that reading it says so.
+    join_sets : bool, optional
+        Files that together are one image (OME-TIFF) count once, by the first of them.
     """
     inputs = Inputs()
     sets: dict[tuple, Path] = {}
@@ -99,7 +105,7 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
     for first, others in joined.items():
         some = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         inputs.notices.append(
-            f'"{first.name}" and {some} are one image in several files: it is read once, as "{first.name}".'
+            f'"{first.name}" and {some} are parts of one image: it is read once, as "{first.name}".'
         )
     return inputs
 
@@ -129,7 +135,7 @@ def _images_of(
             joined[first].append(file.name)
     if len(main) > 1 and series is None and kept:
         notices.append(
-            f'"{place.name}" holds {len(main)} images, all of which are read: {list_names(main)} (--series '
+            f'"{place.name}" contains {len(main)} images, which are all read: {list_names(main)} (--series '
             f"chooses one)."
         )
     alone = len(found) == 1 or (len(main) == 1 and kept == main)

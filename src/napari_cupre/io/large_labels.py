@@ -20,13 +20,17 @@ def write_large_labels(path: Path, labels: Any, image: CellImage) -> None:
 
     Parameters
     ----------
-    path : the file to write.
-    labels : whole numbers (Y, X), a dask array; a band of tiles is in memory at a time.
-    image : whose pixel size the file gets.
+    path : Path
+        The file to write.
+    labels : Any
+        Whole numbers (Y, X), a dask array; a band of tiles is in memory at a time.
+    image : CellImage
+        Whose pixel size the file gets.
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk; an older file of that name is kept.
+    EnvironmentFault
+        Full or read-only disk; an older file of that name is kept.
     """
     metadata: dict[str, Any] = {"axes": "YX", "Name": path.name}
     if image.pixel_size_um is not None:

@@ -29,8 +29,8 @@ class OmeImage:
         Its place in the document.
     name : str
         As the microscope called it; may be "".
-    pixels : xml.etree.ElementTree.Element
-        Sizes and units.
+    pixels : ElementTree.Element
+        Xml.etree.ElementTree.Element Sizes and units.
     files : tuple of (str, str)
         Name and UUID of each file that holds planes of it; none if all lie in the file of the document.
     """
@@ -45,7 +45,7 @@ class OmeImage:
         return not self.files or any(_is_same(name, each, path, uuid) for name, each in self.files)
 
     def others(self, path: Path, uuid: str | None) -> list[str]:
-        """Names of the files that it needs besides this one."""
+        """Names of the other files that it needs."""
         return [name for name, each in self.files if not _is_same(name, each, path, uuid)]
 
 
@@ -62,16 +62,20 @@ def refuse_entities(text: Any, path: Path) -> None:
         If it does.
     """
     if isinstance(text, str) and ("<!ENTITY" in text or "<!DOCTYPE" in text):
-        raise InputError(f'"{path}" holds unsafe XML metadata and is not read: save it anew without them.')
+        raise InputError(
+            f'"{path}" contains unsafe XML metadata and is not read: save it again without them.'
+        )
 
 
 def document_of(path: Path, xml: str) -> tuple[str | None, str]:
-    """The OME document that describes a file, where it lies elsewhere or must be mended.
+    """The OME document that describes a file, where it is in another file or must be repaired.
 
     Parameters
     ----------
-    path : the TIFF file.
-    xml : what the file itself says.
+    path : Path
+        The TIFF file.
+    xml : str
+        What the file itself says.
 
     Returns
     -------
@@ -134,7 +138,7 @@ def ome_images(xml: str) -> tuple[list[OmeImage], str | None]:
     root = _parsed(xml)
     if root is None:
         return [], None
-    images = []
+    images: list[OmeImage] = []
     for element in root:
         if not element.tag.endswith("}Image"):
             continue
@@ -162,7 +166,7 @@ def files_of(companion: Path) -> list[Path]:
     names = dict.fromkeys(name for image in ome_images(text)[0] for name, _ in image.files)
     found = [companion.parent / name for name in names if (companion.parent / name).is_file()]
     if not found:
-        raise InputError(f'"{companion}" describes no image file that is there: copy those beside it.')
+        raise InputError(f'"{companion}" describes image files that are missing: copy them into its folder.')
     return found
 
 
@@ -174,7 +178,7 @@ def missing_files(image: OmeImage, path: Path, uuid: str | None) -> list[str]:
 def what_is_missing(path: Path, missing: Sequence[str], total: int) -> str:
     """One sentence on a set that is not whole."""
     of = f"{len(missing)} of the {total} files of its set"
-    return f'"{path.name}" needs {of}, such as {missing[0]}, which are not beside it: copy them there.'
+    return f'"{path.name}" needs {of}, such as {missing[0]}, which are missing: copy them into its folder.'
 
 
 def ome_scales(pixels: ElementTree.Element) -> Scales:

@@ -40,19 +40,24 @@ def read_zarr(path: Path, axes: str | None = None, *, series: str | int | None =
 
     Parameters
     ----------
-    path : the folder of an image, of a plain array, of a `bioformats2raw` collection, or of a plate or well.
-    axes : letters that overrule what the file says.
-    series : name or number of the image, in a folder of several; None takes the first.
+    path : Path
+        The folder of an image, of a plain array, of a `bioformats2raw` collection, or of a plate or well.
+    axes : str or None, optional
+        Letters that overrule what the file says.
+    series : str or int or None, optional
+        Name or number of the image, in a folder of several; None takes the first.
 
     Returns
     -------
-    CellImage : axes, scale, origin and units from the metadata; axes are guessed for plain arrays. Chunks
-        that are not there are noticed, since they read as zeros (writers leave out empty ones); where the
-        picture goes on around them, `lacks` says that they are lost.
+    CellImage
+        Axes, scale, origin and units from the metadata; axes are guessed for plain arrays. Chunks that are
+        not there are noticed, since they read as zeros (writers leave out empty ones); where the image
+        continues around them, `lacks` says that they are lost.
 
     Raises
     ------
-    InputError : a plate or group without an image, no such series, or metadata that do not fit.
+    InputError
+        A plate or group without an image, no such series, or metadata that do not fit.
     """
     folder = path if path.exists() else split_scene(path)[0]
     node: Any = zarr.open(str(folder), mode="r")
@@ -70,7 +75,8 @@ def zarr_scenes(path: Path) -> list[Scene]:
 
     Raises
     ------
-    InputError : a plate or group without an image.
+    InputError
+        A plate or group without an image.
     """
     return _scenes(_images(zarr.open(str(path), mode="r"), path))
 
@@ -102,7 +108,8 @@ def _images(node: Any, path: Path) -> list[tuple[str, _Image]]:
 
     Raises
     ------
-    InputError : there is none.
+    InputError
+        There is none.
     """
     if isinstance(node, zarr.Array):
         return [("", _Image(node))]
@@ -114,10 +121,10 @@ def _images(node: Any, path: Path) -> list[tuple[str, _Image]]:
     usable = [(key, image) for key, image in found if _is_image(image.node)]
     if usable:
         return usable
-    kind = "is a plate without a field that is there" if "plate" in attributes else "holds no OME-Zarr image"
+    kind = "is a plate without any fields" if "plate" in attributes else "contains no OME-Zarr image"
     inside = sorted(node.keys())
-    names = f" (it holds {', '.join(inside[:5])})" if inside else ""
-    raise InputError(f'"{path}" {kind}{names}: name the folder of one image in it.')
+    names = f" (it contains {', '.join(inside[:5])})" if inside else ""
+    raise InputError(f'"{path}" {kind}{names}: give the folder of one image in it.')
 
 
 def _is_image(node: Any) -> bool:
@@ -152,7 +159,8 @@ def read_zarr_labels(path: Path, series: str | int | None = None) -> CellImage:
 
     Raises
     ------
-    InputError : there are several, and none of them is chosen.
+    InputError
+        There are several, and none of them is chosen.
     """
     folder = path if path.exists() else split_scene(path)[0]
     node: Any = zarr.open(str(folder), mode="r")
@@ -165,7 +173,7 @@ def read_zarr_labels(path: Path, series: str | int | None = None) -> CellImage:
     scenes = [Scene(str(name), number, "", ()) for number, name in enumerate(names)]
     if series is None and len(names) > 1:
         raise InputError(
-            f'"{path}" holds {len(names)} label images ({list_names(scenes)}): name the folder of one, such '
+            f'"{path}" has {len(names)} label images ({list_names(scenes)}): give the folder of one, such '
             f'as "{path / "labels" / names[0]}".'
         )
     chosen = choose_scenes(scenes, series, path.name)[0] if len(names) > 1 else scenes[0]
@@ -185,17 +193,17 @@ def _read_one(image: _Image, folder: Path, path: Path, axes: str | None) -> Cell
         return CellImage.from_array(_lazy(image.node), axes, name=path.name, path=path, **lacking)
     attributes = _ome_attributes(image.node)
     if not attributes.get("multiscales"):
-        raise InputError(f'"{path}" holds no OME-Zarr image: name the folder of one image in it.')
+        raise InputError(f'"{path}" contains no OME-Zarr image: give the folder of one image in it.')
     multiscale = attributes["multiscales"][image.number]
     dataset = multiscale["datasets"][0]
     array = image.node[dataset["path"]]
-    # Up to 0.3 axes were names alone, from 0.4 on they are named, typed and have units.
+    # Up to 0.3 axes were names only; from 0.4 on they are named, typed and have units.
     entries = multiscale.get("axes") or []
     named = [entry if isinstance(entry, Mapping) else {"name": entry} for entry in entries]
     letters = axes_from_labels([entry["name"] for entry in named]) if len(named) == array.ndim else None
     if axes is None and named and letters is None:
         names = [entry["name"] for entry in named]
-        raise InputError(f'"{path}" has axes {names}, which are not understood: name them, e.g. axes="ZYX".')
+        raise InputError(f'"{path}" has axes {names}, which are not understood: give them, e.g. axes="ZYX".')
     steps = [*dataset.get("coordinateTransformations", ()), *multiscale.get("coordinateTransformations", ())]
     scale, translate = _transform(steps, array.ndim)
     known = letters or axes or guess_axes(array.shape)
@@ -259,7 +267,7 @@ def _absent_chunks(array: Any, path: Path) -> tuple[str, bool]:
         f'"{path.name}" lacks {len(absent)} of {math.prod(grid)} chunks, such as the one at row {row}, '
         f"column {column}, which read as {array.fill_value}"
     )
-    return (f"{sentence}." if hole is None else f"{sentence}: copy it anew."), hole is not None
+    return (f"{sentence}." if hole is None else f"{sentence}: copy it again."), hole is not None
 
 
 def _files(folder: Path) -> set[str]:
@@ -272,7 +280,7 @@ def _files(folder: Path) -> set[str]:
 
 
 def _is_hole(array: Any, at: tuple[int, ...], sides: tuple[int, ...], absent: set[tuple[int, ...]]) -> bool:
-    """Whether the picture goes on in three directions or four around a chunk that is not there.
+    """Whether the image continues in three directions or four around a chunk that is not there.
 
     Writers leave out what is empty, and mosaics have empty corners; nothing ends along the lines of the
     chunks on all sides by itself.

@@ -22,8 +22,10 @@ def write_panels(path: str | os.PathLike[str], panels: Sequence[tuple[str, np.nd
 
     Parameters
     ----------
-    path : the PNG to write.
-    panels : captions and uint8 (Y, X, 3) pictures of one size, see `draw_cells`.
+    path : str or os.PathLike[str]
+        The PNG to write.
+    panels : Sequence[tuple[str, numpy.ndarray]]
+        Captions and uint8 (Y, X, 3) pictures of one size, see `draw_cells`.
     """
     height, width = panels[0][1].shape[:2]
     sheet = Image.new("RGB", ((width + GAP) * len(panels) + GAP, height + CAPTION + GAP), "white")
@@ -43,9 +45,12 @@ def draw_cells(
 
     Parameters
     ----------
-    image : float (Y, X, 3), normalised.
-    labels : int (Y, X), 0 = background; None draws the image alone.
-    regions : polygons (n, 2) in pixel (y, x), drawn as white lines.
+    image : numpy.ndarray
+        float (Y, X, 3), normalised.
+    labels : numpy.ndarray or None, optional
+        int (Y, X), 0 = background; None draws the image alone.
+    regions : Sequence[numpy.ndarray], optional
+        Polygons (n, 2) in pixel (y, x), drawn as white lines.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from napari_cupre.errors import EnvironmentFault, reason_of, unwritable
-from napari_cupre.io.files import is_of_another_file
+from napari_cupre.io.files import check_name, is_of_another_file
 
 RECORD = ".napari-cupre-written"
 """Name of the record in each folder of results."""
@@ -109,10 +109,13 @@ def owned_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
+    InputError
+        A name that is longer than disks allow.
     EnvironmentFault
         Full or read-only disk, no permission.
     """
     target = Path(path)
+    check_name(target)
     staged = target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -234,11 +237,11 @@ def _reason(path: Path, inputs: _Inputs, written: _Records, overwrite: bool) -> 
         return None
     digests = written.digests(path)
     if not digests:
-        return f'"{path}" is there already and was not written by napari-cupre'
+        return f'"{path}" already exists and was not written by napari-cupre'
     try:
         unchanged = _digest(path) in digests
     except OSError as error:
-        return f'"{path}" is there already and cannot be read ({reason_of(error)})'
+        return f'"{path}" already exists and cannot be read ({reason_of(error)})'
     return None if unchanged else f'"{path}" was changed after napari-cupre wrote it'
 
 

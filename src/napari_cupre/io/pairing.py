@@ -26,7 +26,8 @@ def pair_by_stem(
 
     Parameters
     ----------
-    images, labels : paths of files, or of scenes in them ("a.ome.tif/well1").
+    images, labels : Sequence[str | os.PathLike[str]]
+        Paths of files, or of scenes in them ("a.ome.tif/well1").
 
     Returns
     -------
@@ -54,12 +55,12 @@ def pair_by_stem(
         matches = next((by_name[key] for key in _image_keys(image) if key in by_name), [])
         if len(matches) > 1:
             raise InputError(
-                f'Two label files fit the image "{image.name}": remove "{matches[0]}" or "{matches[1]}".'
+                f'Two label files match the image "{image.name}": remove "{matches[0]}" or "{matches[1]}".'
             )
         pairs += [(image, match) for match in matches]
     if not pairs:
         raise InputError(
-            f"No label file belongs to an image: name them alike, e.g. a.tif and a_mask.png "
+            f"No label file matches an image: use the same names, e.g. a.tif and a_mask.png "
             f"(images: {_listed(image_paths)}; labels: {_listed(label_paths)})."
         )
     return pairs
@@ -75,8 +76,10 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
 
     Parameters
     ----------
-    images : what folders and globs hold.
-    named : files that the user named one by one, which stay whatever they are called.
+    images : Sequence[Path]
+        What folders and globs hold.
+    named : Sequence[Path], optional
+        Files that the user named one by one, which stay whatever they are called.
 
     Returns
     -------
@@ -85,7 +88,8 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
     cores = {
         (path.parent, key) for path in images if label_core(path) is None for _, key in _image_keys(path)
     }
-    kept, labels = [], []
+    kept: list[Path] = []
+    labels: list[Path] = []
     for path in images:
         core = label_core(path)
         is_label = core is not None and (path.parent, core) in cores and path not in named

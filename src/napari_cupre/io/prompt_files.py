@@ -21,8 +21,10 @@ class Prompts(NamedTuple):
 
     Attributes
     ----------
-    boxes : float64 (N, 4), x0, y0, x1, y1.
-    points : float64 (N, 2), y, x.
+    boxes : numpy.ndarray or None
+        float64 (N, 4), x0, y0, x1, y1.
+    points : numpy.ndarray or None
+        float64 (N, 2), y, x.
     """
 
     boxes: np.ndarray | None
@@ -34,9 +36,10 @@ def read_prompts(path: Path) -> Prompts:
 
     Parameters
     ----------
-    path : its first row names the columns, in any order and case: x0, y0, x1, y1 (or x1, y1, x2, y2) for
-        boxes, y, x for points; other columns are left out. Commas, semicolons or tabs separate them, and
-        beside semicolons and tabs a comma may be the decimal point.
+    path : Path
+        Its first row names the columns, in any order and case: x0, y0, x1, y1 (or x1, y1, x2, y2) for boxes,
+        y, x for points; other columns are left out. Commas, semicolons or tabs separate them, and beside
+        semicolons and tabs a comma may be the decimal point.
 
     Raises
     ------
@@ -51,10 +54,12 @@ def read_prompts(path: Path) -> Prompts:
                 places = [header.index(name) for name in names]
                 values = np.array([_numbers(path, line, row, places, names) for line, row in rows[1:]])
                 if not len(values):
-                    raise InputError(f'"{path}" names its columns but holds no row: give one for each cell.')
+                    raise InputError(
+                        f'"{path}" names its columns but contains no row: give one for each cell.'
+                    )
                 return Prompts(values, None) if is_box else Prompts(None, values)
     raise InputError(
-        f'"{path}" has no columns x0, y0, x1, y1 (boxes) or y, x (points): name them in its first row.'
+        f'"{path}" has no columns x0, y0, x1, y1 (boxes) or y, x (points): add them to its first row.'
     )
 
 
@@ -66,7 +71,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
         rows = list(enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator), start=1))
     except csv.Error as error:
-        raise InputError(f'"{path}" is no table ({error}): save it as CSV.') from error
+        raise InputError(f'"{path}" is not a table ({error}): save it as CSV.') from error
     kept = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
     decimal = "." if separator == "," else ","
     return [(line, [cell.strip().replace(decimal, ".") for cell in row]) for line, row in kept]

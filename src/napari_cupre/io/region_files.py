@@ -42,8 +42,10 @@ def read_regions(path: Path, stems: Sequence[str]) -> Regions:
 
     Parameters
     ----------
-    path : the JSON or GeoJSON file.
-    stems : of the images; each region must belong to one of them.
+    path : Path
+        The JSON or GeoJSON file.
+    stems : Sequence[str]
+        Stems of the images; each region must belong to one of them.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def read_regions(path: Path, stems: Sequence[str]) -> Regions:
         pairs = _by_name(document, path, stems)
     else:
         raise InputError(
-            f"{path} holds no JSON object with regions; see 'napari-cupre finetune --help' for the layout."
+            f"{path} contains no JSON object with regions; see 'napari-cupre finetune --help' for the layout."
         )
     regions: Regions = {}
     for stem, polygon in pairs:
@@ -79,7 +81,7 @@ def read_regions(path: Path, stems: Sequence[str]) -> Regions:
 def _by_name(document: dict[str, Any], path: Path, stems: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
     for name, polygons in document.items():
         if not isinstance(polygons, list):
-            raise InputError(f"{path} has no list of polygons at {name!r}; each is [[y, x], ...].")
+            raise InputError(f"{path} has no list of polygons for {name!r}; each is [[y, x], ...].")
         stem = _stem(name, path, stems)
         for polygon in polygons:
             yield stem, _polygon(polygon, name, path)
@@ -104,7 +106,7 @@ def _geojson(document: Any, path: Path, stems: Sequence[str]) -> Iterator[tuple[
         for exterior, *holes in polygons:
             yield stem, _with_holes(exterior, holes)[:, ::-1]
     if not areas:
-        raise InputError(f"{path} holds no Polygon; regions must be areas.")
+        raise InputError(f"{path} contains no Polygon; regions must be areas.")
 
 
 def _features(document: Any) -> Iterator[dict[str, Any]]:
@@ -148,7 +150,7 @@ def _only(path: Path, stems: Sequence[str]) -> str:
     if len(stems) != 1:
         raise InputError(
             f"{path} has a region without the property 'image', and there are {len(stems)} images; "
-            "say there which one it belongs to."
+            "say which one it belongs to."
         )
     return stems[0]
 
@@ -168,4 +170,6 @@ def _polygon(points: Any, name: str, path: Path) -> np.ndarray:
 
 
 def _no_polygon(name: str, path: Path) -> InputError:
-    return InputError(f"{path} has a region of {name!r} that is no polygon; it takes three or more points.")
+    return InputError(
+        f"{path} has a region of {name!r} that is not a polygon; it takes three or more points."
+    )

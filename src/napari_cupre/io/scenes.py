@@ -40,7 +40,7 @@ class Scene:
     is_extra : bool
         A slide's label, thumbnail or overview, which is left out unless it is asked for.
     identity : tuple or None
-        Of an image in several files, the same in each of them.
+        Identity of an image in several files, the same in each of them.
     """
 
     name: str
@@ -89,9 +89,12 @@ def choose_scenes(scenes: Sequence[Scene], series: str | int | None, called: str
 
     Parameters
     ----------
-    scenes : of one file.
-    series : a name, a number from 0 on, "all", or None for all but labels, thumbnails and overviews.
-    called : what messages call the file.
+    scenes : Sequence[Scene]
+        All scenes of one file.
+    series : str or int or None
+        A name, a number from 0 on, "all", or None for all but labels, thumbnails and overviews.
+    called : str
+        What messages call the file.
 
     Raises
     ------
@@ -118,19 +121,19 @@ def list_names(scenes: Sequence[Scene], limit: int = 8) -> str:
 
 
 def what_is_left(scenes: Sequence[Scene], read: Scene, called: str) -> list[str]:
-    """Sentences on what a file holds besides the scene that is read; none if that is all of it."""
+    """Sentences on what else a file contains besides the scene that is read; empty if nothing."""
     main = [scene for scene in scenes if not scene.is_extra]
     extras = [scene for scene in scenes if scene.is_extra and scene != read]
     notices = []
     if len(main) > 1:
         notices.append(
-            f'"{called}" holds {len(main)} images ({list_names(main)}) and {read.name} is read: choose '
+            f'"{called}" contains {len(main)} images ({list_names(main)}); {read.name} is read: choose '
             f"another with --series."
         )
     if extras:
         sizes = [f"{scene.name} ({' x '.join(map(str, scene.shape))})" for scene in extras[:4]]
         notices.append(
-            f'"{called}" also holds smaller pictures, which are left out: {", ".join(sizes)}; '
+            f'"{called}" also contains smaller images, which are left out: {", ".join(sizes)}; '
             f"--series reads them."
         )
     return notices

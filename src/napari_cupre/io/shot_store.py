@@ -28,7 +28,8 @@ def save_shots(folder: str | Path, shots: Sequence[Shot]) -> None:
 
     Raises
     ------
-    EnvironmentFault : full disk or no permission; the older training set is then still whole.
+    EnvironmentFault
+        Full disk or no permission; the older training set is then still whole.
     """
     folder = Path(folder)
     entries = []
@@ -58,7 +59,8 @@ def load_shots(folder: str | Path) -> list[Shot]:
 
     Raises
     ------
-    InputError : no training set there, or a missing or damaged file.
+    InputError
+        No training set there, or a missing or damaged file.
     """
     folder = Path(folder)
     try:
@@ -66,11 +68,11 @@ def load_shots(folder: str | Path) -> list[Shot]:
         version, entries = index["format"], [(entry["file"], entry["name"]) for entry in index["shots"]]
     except FileNotFoundError as error:
         raise InputError(
-            f'The folder "{folder}" holds no training set: choose one with a {_INDEX}.'
+            f'The folder "{folder}" contains no training set: choose one with a {_INDEX}.'
         ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f'The training set "{folder / _INDEX}" is damaged: annotate or copy it anew.'
+            f'The training set "{folder / _INDEX}" is damaged: annotate or copy it again.'
         ) from error
     if version != _FORMAT:
         raise InputError(
@@ -84,10 +86,10 @@ def _load_shot(file: Path, name: str) -> Shot:
         with np.load(file, allow_pickle=False) as arrays:
             image, labels, known = arrays["image"], arrays["labels"], arrays["known"]
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise InputError(f'The annotated image "{file}" is missing or damaged: copy it anew.') from error
+        raise InputError(f'The annotated image "{file}" is missing or damaged: copy it again.') from error
     fits = image.ndim == 3 and image.shape[:2] == labels.shape == known.shape
     if not fits or image.dtype != np.float32 or labels.dtype != np.int32 or known.dtype != bool:
-        raise InputError(f'The file "{file}" holds no annotated image: remove it from the training set.')
+        raise InputError(f'The file "{file}" contains no annotated image: remove it from the training set.')
     return Shot(np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))), labels, known, name)
 
 

@@ -47,7 +47,7 @@ class OpenTiff:
     path : pathlib.Path
         The file.
     file : tifffile.TiffFile
-        Open.
+        Tifffile.TiffFile Open.
     scenes : list of Scene
         The images that lie, at least in part, in this file.
     series : list of tifffile.TiffPageSeries
@@ -55,7 +55,7 @@ class OpenTiff:
     images : list of OmeImage or None
         What OME-XML says of each.
     uuid : str or None
-        Of the OME document.
+        UUID of the OME document.
     no_metadata : str
         Name of the metadata file that is not there, or "".
     """
@@ -75,8 +75,10 @@ def open_tiff(path: Path, *, alone: bool = False) -> Iterator[OpenTiff]:
 
     Parameters
     ----------
-    path : the file.
-    alone : take it by itself, also where its metadata say that it is one of a set.
+    path : Path
+        The file.
+    alone : bool, optional
+        Take it by itself, also where its metadata say that it is one of a set.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def open_tiff(path: Path, *, alone: bool = False) -> Iterator[OpenTiff]:
     with tifffile.TiffFile(path) as first:
         text = first.pages.first.tags.valueof("ImageDescription", "")
         refuse_entities(text, path)
-        document, no_metadata = document_of(path, first.ome_metadata) if _has_ome(first) else (None, "")
+        document, no_metadata = document_of(path, first.ome_metadata or "") if _has_ome(first) else (None, "")
         if document is None and not alone:
             yield _opened(path, first, no_metadata)
             return
@@ -197,23 +199,31 @@ def read_tiff(
 
     Parameters
     ----------
-    path : a TIFF, OME-TIFF or ImageJ file; any file of an OME-TIFF set stands for the set.
-    axes : letters that overrule what the file says. With "S" they name the dimensions as they are returned,
+    path : Path
+        A TIFF, OME-TIFF or ImageJ file; any file of an OME-TIFF set stands for the set.
+    axes : str or None, optional
+        Letters that overrule what the file says. With "S" they name the dimensions as they are returned,
         colour samples last; without it as they lie in the file, where samples may come first.
-    series : name or number of the image; None takes the first that is no thumbnail.
-    palette_as_colours : False returns the values as they are stored, as label images need.
-    partial : leave damaged pages of a stack at zero and name them in the image's `lacks`.
-    alone : see `open_tiff`.
+    series : str or int or None, optional
+        Name or number of the image; None takes the first that is no thumbnail.
+    palette_as_colours : bool, optional
+        False returns the values as they are stored, as label images need.
+    partial : bool, optional
+        Leave damaged pages of a stack at zero and name them in the image's `lacks`.
+    alone : bool, optional
+        See `open_tiff`.
 
     Returns
     -------
-    CellImage : dask beyond `LAZY_BYTES`, else numpy. Axes, scale, origin and units come from OME or
-        ImageJ metadata, the pixel size of plain files from their resolution.
+    CellImage
+        dask beyond `LAZY_BYTES`, else numpy. Axes, scale, origin and units come from OME or ImageJ metadata,
+        the pixel size of plain files from their resolution.
 
     Raises
     ------
-    InputError : truncated or hostile metadata, missing files of a set, or axes or a series that do not fit.
-        Whatever tifffile raises for damaged pixels passes through; `read_image` names the file.
+    InputError
+        Truncated or hostile metadata, missing files of a set, or axes or a series that do not fit. Whatever
+        tifffile raises for damaged pixels passes through; `read_image` names the file.
     """
     notices: list[str] = []
     with _listening(path, notices) as damages, open_tiff(path, alone=alone) as opened:
@@ -230,7 +240,7 @@ def read_tiff(
         raise InputError(lacks)
     known = not set(letters) - set(AXIS_LETTERS) and len(set(letters)) == len(letters)
     if not known and axes is None:
-        # Pages without a meaning ("I", "Q") are told apart by their number alone.
+        # Pages without a meaning ("I", "Q") are told apart only by their number.
         letters = guess_axes(data.shape, rgb="S" in letters)
     scale, translate, units = scales
     image = CellImage(
@@ -273,8 +283,8 @@ def _oddities(opened: OpenTiff, scene: Scene, series: str | int | None) -> list[
     odd = [] if series is not None else what_is_left(opened.scenes, scene, name)
     if opened.no_metadata:
         odd.append(
-            f'"{name}" has its metadata in "{opened.no_metadata}", which is not beside it: copy it there, or '
-            f"name the axes."
+            f'"{name}" has its metadata in "{opened.no_metadata}", which is not beside it: copy it, or '
+            f"give the axes."
         )
     return odd
 
@@ -292,7 +302,8 @@ def _read_pages(path: Path, series: Any) -> tuple[np.ndarray, list[int]]:
 
     Raises
     ------
-    Exception : what tifffile raises, if no page can be read.
+    Exception
+        What tifffile raises, if no page can be read.
     """
     try:
         return series.asarray(), []
@@ -325,11 +336,13 @@ def _what_is_lost(path: Path, lost: list[int], damages: list[str]) -> str:
     """One sentence on a damaged stack; "" on a sound one."""
     if lost:
         which = ", ".join(str(number + 1) for number in lost[:5]) + (", ..." if len(lost) > 5 else "")
-        return f'"{path.name}" is damaged, of its pages {which} cannot be read: copy it anew.'
+        return f'"{path.name}" is damaged: its pages {which} cannot be read; copy it again.'
     if any("offset" in damage for damage in damages):
-        return f'"{path.name}" is truncated, pages beyond its end are lost: copy it anew.'
+        return f'"{path.name}" is truncated: pages beyond its end are lost; copy it again.'
     if damages:
-        return f'"{path.name}" holds fewer planes than its metadata say, the others are empty: copy it anew.'
+        return (
+            f'"{path.name}" contains fewer planes than its metadata say; the others are empty: copy it again.'
+        )
     return ""
 
 

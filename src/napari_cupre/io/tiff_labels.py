@@ -28,16 +28,22 @@ def write_labels(
 
     Parameters
     ----------
-    path : the file to write.
-    labels : whole numbers over `axes`, e.g. (Y, X) or (T, Z, Y, X).
+    path : str or Path
+        The file to write.
+    labels : numpy.ndarray
+        Whole numbers over `axes`, e.g. (Y, X) or (T, Z, Y, X).
     scale, units, translate : by axis letter, as in `CellImage`; what is missing is 1, "pixel", 0.
-    axes : letters out of T, Z, Y, X; None takes the last ones of "TZYX".
-    description : of the image, in the OME metadata.
+    axes : str or None, optional
+        Letters out of T, Z, Y, X; None takes the last ones of "TZYX".
+    description : str, optional
+        Description of the image, in the OME metadata.
 
     Raises
     ------
-    InputError : axes that do not fit.
-    EnvironmentFault : full or read-only disk; an older file of that name is kept.
+    InputError
+        Axes that do not fit.
+    EnvironmentFault
+        Full or read-only disk; an older file of that name is kept.
     """
     labels = np.asarray(labels, np.int32)
     axes = parse_axes(axes or "TZYX"[-labels.ndim :], labels.ndim)

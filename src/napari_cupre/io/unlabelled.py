@@ -28,14 +28,14 @@ from napari_cupre.io.windows import ImageCache, Plane, image_size
 
 _SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES)
 
-#: A crop whose smoothed brightness varies less than this (in units of the stretched image) holds no cell.
+#: A crop whose smoothed brightness varies less than this (in units of the stretched image) contains no cell.
 FLAT_DEVIATION = 0.04
 
 #: How many places of an image are looked at for one that is not flat, and how many files for one that opens.
 _PLACES, _FILES = 6, 20
 
 
-def list_images(folder: Path) -> Iterator[str]:
+def walk_images(folder: Path) -> Iterator[str]:
     """Image files below a folder, streamed; an OME-Zarr counts as one image; junk and hidden files do not."""
     pending = [str(folder.resolve())]
     while pending:
@@ -71,11 +71,13 @@ class UnlabelledIndex:
 
     Parameters
     ----------
-    path : the file that `build` wrote.
+    path : Path
+        The file that `build` wrote.
 
     Attributes
     ----------
-    unmet : stems to leave out that no file has; only what `build` returns knows them.
+    unmet : frozenset[str]
+        Stems to leave out that no file has; only what `build` returns knows them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,9 +95,12 @@ class UnlabelledIndex:
 
         Parameters
         ----------
-        path : where the index goes.
-        folders : folders, searched with their subfolders, or single images.
-        exclude : stems (file names without suffixes) to leave out, e.g. held-out test images.
+        path : Path
+            Where the index goes.
+        folders : Sequence[Path]
+            Folders, searched with their subfolders, or single images.
+        exclude : frozenset[str], optional
+            Stems (file names without suffixes) to leave out, e.g. held-out test images.
 
         Raises
         ------
@@ -117,7 +122,7 @@ class UnlabelledIndex:
                 (
                     (image,)
                     for folder in folders
-                    for image in (list_images(folder) if _is_folder(folder) else (str(folder.resolve()),))
+                    for image in (walk_images(folder) if _is_folder(folder) else (str(folder.resolve()),))
                     if not exclude or _is_kept(image, exclude, met)
                 ),
             )
@@ -134,7 +139,7 @@ class UnlabelledIndex:
         if not len(index):
             named = ", ".join(str(folder) for folder in folders)
             raise InputError(
-                f"No image was found in {named}; give folders with PNG, JPEG, TIFF or OME-Zarr images."
+                f"No images were found in {named}; give folders with PNG, JPEG, TIFF or OME-Zarr images."
             )
         return index
 
@@ -190,9 +195,12 @@ class Crop:
 
     Attributes
     ----------
-    image : float32 (side, side, C), normalised; C is 1 for grey and 3 for colour.
-    number : the file's number in the index.
-    skipped : files that could not be read on the way to this crop, with the reason.
+    image : numpy.ndarray
+        float32 (side, side, C), normalised; C is 1 for grey and 3 for colour.
+    number : int
+        The file's number in the index.
+    skipped : list[tuple[str, str]]
+        Files that could not be read on the way to this crop, with the reason.
     """
 
     image: np.ndarray
@@ -201,16 +209,22 @@ class Crop:
 
 
 class UnlabelledCrops:
-    """Crop `i` of a stream without end: a function of (seed, i) and the index alone.
+    """Crop `i` of an endless stream; it depends only on (seed, i) and the index.
 
     Parameters
     ----------
-    index : the files.
-    side : side of a crop in px of the image; each crop's own side varies by `zoom` around it.
-    seed : of the whole stream.
-    weights : (len(index),) how often each file is drawn, relative to the others; None = alike.
-    zoom : a crop's side is `side` times a factor drawn log-uniformly from [1/zoom, zoom].
-    cache_bytes : decoded pixels kept per process.
+    index : UnlabelledIndex
+        The files.
+    side : int
+        Side of a crop in px of the image; each crop's own side varies by `zoom` around it.
+    seed : int
+        Seed of the whole stream.
+    weights : numpy.ndarray or None, optional
+        (len(index),) how often each file is drawn, relative to the others; None = alike.
+    zoom : float, optional
+        A crop's side is `side` times a factor drawn log-uniformly from [1/zoom, zoom].
+    cache_bytes : int, optional
+        Decoded pixels kept per process.
     """
 
     def __init__(
@@ -282,7 +296,7 @@ class UnlabelledCrops:
             if deviation >= FLAT_DEVIATION:
                 break
         if best is None:
-            raise ValueError("an image without pixels")
+            raise ValueError("the image has no pixels")
         return best
 
 

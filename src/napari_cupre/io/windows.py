@@ -24,8 +24,10 @@ class Plane:
 
     Attributes
     ----------
-    pixels : (Y, X) or (Y, X, 3), numpy, or dask where the file is large.
-    stretch : of the whole plane, so that all its windows get the same grey values.
+    pixels : Any
+        (Y, X) or (Y, X, 3), numpy, or dask where the file is large.
+    stretch : Stretch
+        Stretch of the whole plane, so that all its windows get the same grey values.
     """
 
     pixels: Any
@@ -118,7 +120,7 @@ class ImageCache:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width from the header alone, without decoding a pixel.
+    """Height and width from the header, without decoding a pixel.
 
     Raises whatever the reader of the format raises.
     """

@@ -37,6 +37,11 @@ class Backbone(nn.Module):
                 f"The backbone {name!r} has strides {maps.reduction()}, "
                 f"but {list(STRIDES)} are needed: choose e.g. resnest50d."
             )
+        if any("Same" in type(layer).__name__ for layer in body.modules()):
+            raise InputError(
+                f"The backbone {name!r} pads by the size of its image, which shifts what it sees against its "
+                "boxes: choose one that pads alike at every size, e.g. efficientnet_lite0."
+            )
         self.body = body
         self.channels: tuple[int, ...] = tuple(maps.channels())
         # Convolutions of single channels take 2.5 times as long on a processor in the other layout.

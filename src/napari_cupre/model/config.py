@@ -157,7 +157,7 @@ def paper() -> ModelConfig:
 
 @register_preset
 def resnet50() -> ModelConfig:
-    """torchvision's `maskrcnn_resnet50_fpn_v2`, so that its COCO weights can be the start.
+    """Torchvision's `maskrcnn_resnet50_fpn_v2`, so that its COCO weights can be the start.
 
     Anchors are half of torchvision's, for cells; the RPN's offsets are relative to the anchor.
     """

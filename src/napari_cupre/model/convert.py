@@ -1,4 +1,4 @@
-"""A lighter form of a model: its layers converted to OpenVINO, beside the weights in one file."""
+"""A model with its layers also converted to OpenVINO, in one file with the weights (experimental)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from napari_cupre.model.openvino import convert
 from napari_cupre.synthetic import draw_field
 
 FIELDS = 24
-"""Synthetic fields, of all looks, from which 8-bit ranges are taken, beside the sample images."""
+"""Synthetic fields, of all looks, from which 8-bit ranges are taken, in addition to the sample images."""
 
 SIDE = 256
 """Their side in px, and that of the pieces of sample images."""
 
 
 def lighter(model: Model, seed: int = 0) -> Model:
-    """A model with the same weights and their OpenVINO form in 8-bit integers, several times as fast.
+    """Add the OpenVINO form of a model's layers, in 8-bit integers; experimental.
+
+    Prediction takes about half the processor time (see docs/performance.md).
 
     Parameters
     ----------
-    model : moved to the processor.
-    seed : of the synthetic fields.
+    model : Model
+        Moved to the processor.
+    seed : int, optional
+        Seed of the synthetic fields.
 
     Raises
     ------
@@ -41,8 +45,20 @@ def lighter(model: Model, seed: int = 0) -> Model:
 
 
 def calibration_images(diameter: float, seed: int = 0) -> list[Tensor]:
-    """Float32 (1, 3, Y, X) images in about [0, 1], at most `SIDE` a side, with cells of `diameter` px: drawn
-    ones, then the samples."""
+    """Synthetic fields and pieces of the sample images, from which 8-bit ranges are taken.
+
+    Parameters
+    ----------
+    diameter : float
+        Cell diameter in the images, px.
+    seed : int, optional
+        Seed of the synthetic fields.
+
+    Returns
+    -------
+    list of torch.Tensor
+        float32 (1, 3, Y, X) in about [0, 1], at most `SIDE` px a side.
+    """
     rng = np.random.default_rng(seed)
     images = [draw_field(rng, SIDE, diameter=diameter).image for _ in range(FIELDS)]
     tensors = [_as_tensor(image) for image in images]

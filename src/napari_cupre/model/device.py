@@ -1,4 +1,4 @@
-"""Where and in which precision to compute, and what a machine's complaints mean."""
+"""Choose the device and the precision, and recognise errors of the hardware."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def choose_device(name: str = "auto") -> torch.device:
     InputError
         If the device is unknown.
     EnvironmentFault
-        If it is not there.
+        If it is not available.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -27,7 +27,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise InputError(f"There is no device {name!r}: choose auto, cpu, cuda or mps.")
     if not available[kind]:
         raise EnvironmentFault(
-            f"The device {name!r} was asked for, but PyTorch {torch.__version__} does not see one: "
+            f"The device {name!r} was requested, but PyTorch {torch.__version__} does not find it: "
             "choose --device cpu, or install the PyTorch build for this machine."
         )
     return torch.device(name)
@@ -36,7 +36,7 @@ def choose_device(name: str = "auto") -> torch.device:
 def cpu_multiplies_bf16() -> bool:
     """Whether the processor has matrix units for bfloat16 (AMX).
 
-    Vector instructions alone (AVX512-BF16) do not pay: with torch 2.15 a training step of `compact`
+    Vector instructions alone (AVX512-BF16) are not enough: with torch 2.15 a training step of `compact`
     took 1.6 times as long with them as in float32 (`benchmarks/precision.py`).
     """
     try:
@@ -63,12 +63,12 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[None]:
-    """`torch.autocast` for `dtype`, doing nothing where `dtype` is None."""
+    """`torch.autocast` for `dtype`, which does nothing if `dtype` is None."""
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out, on any device."""
+    """Whether `error` means that there was not enough memory, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
@@ -78,15 +78,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def check_torchvision() -> None:
-    """Raise `EnvironmentFault` if torch and torchvision do not fit each other."""
+    """Raise `EnvironmentFault` if torch and torchvision do not match."""
     try:
         from torchvision.ops import nms
 
         nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except (ImportError, RuntimeError, AttributeError, NotImplementedError) as error:
         raise EnvironmentFault(
-            f"torch {torch.__version__} and torchvision {_installed('torchvision')} do not fit each other: "
-            'run "pip install --upgrade --force-reinstall torch torchvision" in one command.'
+            f"torch {torch.__version__} and torchvision {_installed('torchvision')} do not match: "
+            'run "pip install --upgrade --force-reinstall torch torchvision".'
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""What does the arithmetic of detection: the network's own layers, or the same made faster.
+"""The arithmetic of detection: the network's own layers, or faster versions of them.
 
-`CellRCNN` finds and sorts candidates itself; the convolutions and matrix products, most of the time, it
-leaves to an engine. The network is one; `TorchEngine` holds its layers rewritten for prediction, and
-`napari_cupre.model.openvino` runs them in OpenVINO.
+`CellRCNN` finds and sorts candidates itself; an engine computes the convolutions and matrix products, which
+take most of the time. The network is an engine itself; `TorchEngine` contains its layers rewritten for
+prediction, and `napari_cupre.model.openvino` runs them in OpenVINO (experimental).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from timm.layers.split_attn import SplitAttn
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
 
 
 class Maps(NamedTuple):
-    """What is computed for whole images.
+    """The maps computed for whole images.
 
     Attributes
     ----------
-    features : (B, C, Y, X) of each pyramid level, float32, finest first.
-    scores : logits (B, A, Y, X) of the A anchors at each place, per level.
-    offsets : (B, 4 * A, Y, X), from these anchors to boxes.
+    features : dict of str to torch.Tensor
+        (B, C, Y, X) of each pyramid level, float32, finest first.
+    scores : list of torch.Tensor
+        Logits (B, A, Y, X) of the A anchors at each place, per level.
+    offsets : list of torch.Tensor
+        (B, 4 * A, Y, X), from these anchors to boxes.
     """
 
     features: dict[str, Tensor]
@@ -42,7 +46,7 @@ class Maps(NamedTuple):
 class HeadEngine(Protocol):
     """Computes the second stage.
 
-    `box` turns float (N, C, 7, 7) regions into class logits (N, classes + 1) and offsets (N, 4); `mask`
+    `box` turns float (N, C, 7, 7) RoIs into class logits (N, classes + 1) and offsets (N, 4); `mask`
     turns (N, C, 14, 14) into mask logits (N, 28, 28).
     """
 
@@ -54,8 +58,11 @@ class HeadEngine(Protocol):
 
 
 class Engine(HeadEngine, Protocol):
-    """Computes both stages; `maps` is given images of any size, whose last row and column of grid cells may
-    stick out of them. They are not padded: a cell at the border is to look as it does in a training crop."""
+    """Computes both stages.
+
+    `maps` takes images of any size; the last row and column of grid cells may extend beyond them. Images are
+    not padded, so that a cell at the border looks the same as in a training crop.
+    """
 
     def maps(self, images: Tensor) -> Maps: ...
 
@@ -91,7 +98,8 @@ class TorchEngine:
 
     Parameters
     ----------
-    network : it is not changed; later changes of its weights are not followed.
+    network : CellRCNN
+        It is not changed; later changes of its weights are not followed.
     """
 
     def __init__(self, network: CellRCNN) -> None:
@@ -107,7 +115,8 @@ def rewritten(trunk: Trunk) -> Trunk:
     """A copy for evaluation, with split attention replaced and BatchNorm folded into convolutions."""
     trunk = copy.deepcopy(trunk).eval().requires_grad_(False)
     _replace_split_attention(trunk)
-    # A backbone that chooses its way by what it sees cannot be traced; it stays as it is.
+    _part_norms(trunk)
+    # A backbone with data-dependent control flow cannot be traced; it stays as it is.
     with contextlib.suppress(TraceError):
         trunk.backbone = fuse(trunk.backbone)
         _add_in_place(trunk.backbone)
@@ -115,8 +124,10 @@ def rewritten(trunk: Trunk) -> Trunk:
 
 
 def _add_in_place(traced: nn.Module) -> None:
-    """Let sums of a residual block overwrite their first term if nothing else reads it, as the blocks do
-    before they are traced: the largest maps are made once less."""
+    """Let sums of a residual block overwrite their first term if nothing else reads it.
+
+    The blocks do so before they are traced; it saves one copy of the largest maps.
+    """
     assert isinstance(traced, GraphModule)
     for node in traced.graph.nodes:
         if node.op == "call_function" and node.target is operator.add:
@@ -149,6 +160,17 @@ class _SplitAttention(nn.Module):
         for number in range(1, self.radix):
             out = torch.addcmul(out, splits[number], weights[:, number])
         return out
+
+
+def _part_norms(module: nn.Module) -> None:
+    """Make each of timm's layers of BatchNorm and activation two, since only plain BatchNorm is folded."""
+    for name, child in module.named_children():
+        if isinstance(child, BatchNormAct2d):
+            norm = nn.BatchNorm2d(child.num_features, child.eps)
+            norm.load_state_dict(child.state_dict())
+            setattr(module, name, nn.Sequential(norm, child.drop, child.act).eval())
+        else:
+            _part_norms(child)
 
 
 def _replace_split_attention(module: nn.Module) -> None:

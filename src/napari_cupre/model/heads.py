@@ -1,4 +1,4 @@
-"""Second stage: which proposals are cells, their exact boxes, and their small masks."""
+"""Second stage: classify proposals, refine their boxes, and predict their small masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.engine import HeadEngine
 from napari_cupre.model.loose import boxes_around_clicks, drawn_boxes
-from napari_cupre.model.pool import RegionPool
+from napari_cupre.model.pool import RoiPool
 from napari_cupre.model.rpn import KNOWN_SHARE
 from napari_cupre.model.suppress import suppress
 from napari_cupre.model.targets import Target, known_fraction, mask_targets
@@ -25,9 +25,9 @@ MASK_SIZE = 28
 PAIRS_AT_ONCE = 4_000_000
 # Proposals that are scored at once while detecting.
 BOXES_AT_ONCE = 1024
-# Regions that are pooled at once for their masks while detecting.
+# RoIs that are pooled at once for their masks while detecting.
 MASKS_AT_ONCE = 256
-# Regions whose masks are computed at once: what 64 need stays in the allocator's hands. With 256, buffers of
+# RoIs whose masks are computed at once: what 64 need stays in the allocator's hands. With 256, buffers of
 # 50 MB went back to the system each time, and the page faults took a third of the mask head's time.
 MASKS_IN_HEAD = 64
 
@@ -38,10 +38,14 @@ class Detections:
 
     Attributes
     ----------
-    boxes : float32 (N, 4), x1, y1, x2, y2 in input pixels.
-    scores : float32 (N,), 0..1.
-    classes : int64 (N,), from 1.
-    masks : float32 (N, 28, 28), probability inside the box.
+    boxes : torch.Tensor
+        float32 (N, 4), x1, y1, x2, y2 in input pixels.
+    scores : torch.Tensor
+        float32 (N,), 0..1.
+    classes : torch.Tensor
+        int64 (N,), from 1.
+    masks : torch.Tensor
+        float32 (N, 28, 28), probability inside the box.
     """
 
     boxes: Tensor
@@ -54,7 +58,7 @@ class Detections:
 
 
 class BoxHead(nn.Module):
-    """Class scores and class-agnostic box offsets of 7 x 7 regions."""
+    """Class scores and class-agnostic box offsets of 7 x 7 RoIs."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -77,13 +81,13 @@ class BoxHead(nn.Module):
         _start_small(self.score, 0.01)
         _start_small(self.offset, 0.001)
 
-    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(regions)
+    def forward(self, rois: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(rois)
         return self.score(features).float(), self.offset(features).float()
 
 
 class MaskHead(nn.Module):
-    """Class-agnostic 28 x 28 mask logits of 14 x 14 regions.
+    """Class-agnostic 28 x 28 mask logits of 14 x 14 RoIs.
 
     A narrow first layer keeps the cost per cell low: a field holds thousands of them.
     """
@@ -112,8 +116,8 @@ class MaskHead(nn.Module):
                     nn.init.zeros_(module.bias)
         _start_small(self.logits, 0.01)
 
-    def forward(self, regions: Tensor) -> Tensor:
-        x = F.relu(self.upsample(self.layers(regions)), inplace=True)
+    def forward(self, rois: Tensor) -> Tensor:
+        x = F.relu(self.upsample(self.layers(rois)), inplace=True)
         return self.logits(x)[:, 0].float()
 
 
@@ -123,8 +127,8 @@ class InstanceHeads(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.box_pool = RegionPool(7, samples=2)
-        self.mask_pool = RegionPool(14, samples=1)
+        self.box_pool = RoiPool(7, samples=2)
+        self.mask_pool = RoiPool(14, samples=1)
         self.box = BoxHead(config)
         self.mask = MaskHead(config)
         self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -176,8 +180,10 @@ class InstanceHeads(nn.Module):
     def _prompt_error(
         self, features: dict[str, Tensor], size: tuple[int, int], targets: list[Target]
     ) -> Tensor:
-        """Summed error of what the box head makes of boxes around clicks, in up to an eighth as many cells as
-        proposals are sampled. How sure it is to be of these is not taught: they fit badly on purpose."""
+        """Summed box error for boxes around clicks, for up to an eighth of the number of sampled proposals.
+
+        The score is not trained on these boxes, because they fit badly on purpose.
+        """
         limit = max(self.config.roi_batch // 8, 1)
         truth = [t.boxes[_random_rows(torch.ones_like(t.ids, dtype=torch.bool), limit)] for t in targets]
         if not any(len(boxes) for boxes in truth):
@@ -225,7 +231,7 @@ class InstanceHeads(nn.Module):
         max_detections: int,
         engine: HeadEngine,
     ) -> list[Detections]:
-        """Boxes, scores and masks of what is a cell; masks are computed for these alone.
+        """Boxes, scores and masks of the detected cells; masks are computed for these only.
 
         `engine` computes the two heads.
         """
@@ -312,8 +318,8 @@ class InstanceHeads(nn.Module):
         for start in range(0, len(flat), MASKS_AT_ONCE):
             rows = slice(start, start + MASKS_AT_ONCE)
             per_image = [flat[rows][images[rows] == i] for i in range(len(boxes))]
-            for regions in self.mask_pool(features, per_image, sizes).split(MASKS_IN_HEAD):
-                parts.append(engine.mask(regions).sigmoid().float().cpu())
+            for rois in self.mask_pool(features, per_image, sizes).split(MASKS_IN_HEAD):
+                parts.append(engine.mask(rois).sigmoid().float().cpu())
         masks = torch.cat(parts) if parts else torch.zeros(0, MASK_SIZE, MASK_SIZE)
         return list(masks.split([len(b) for b in boxes]))
 
@@ -341,10 +347,10 @@ def _random_rows(mask: Tensor, limit: int) -> Tensor:
 
 
 def _half_drawn(rois: Tensor, truth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Every second region replaced by the box that a person might draw around its cell."""
-    regions = rois.clone()
-    regions[1::2] = drawn_boxes(truth[1::2], size)
-    return regions
+    """Every second RoI replaced by the box that a person might draw around its cell."""
+    boxes = rois.clone()
+    boxes[1::2] = drawn_boxes(truth[1::2], size)
+    return boxes
 
 
 def _rows(boxes: Tensor, rows: Tensor) -> Tensor:

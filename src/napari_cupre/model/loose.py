@@ -1,4 +1,4 @@
-"""Boxes as people give them: sides a little off, or merely somewhere around a click."""
+"""Imprecise boxes as people give them: drawn by hand, or placed around a click."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
 SIDE_OFF = 0.2
-"""How far a side that was drawn by hand is off at most, as a share of the box's length."""
+"""Largest error of a side drawn by hand, as a share of the box's length."""
 
 SIZE_OFF = 2.0
-"""How many times larger or smaller than the cell a box around a click is at most."""
+"""Largest factor by which a box around a click is larger or smaller than the cell."""
 
 CENTRE_OFF = 0.3
-"""How far its centre is off at most, as a share of the cell's length."""
+"""Largest error of its centre, as a share of the cell's length."""
 
 
 def drawn_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes as a hurried hand draws them: each side is off by up to `SIDE_OFF`.
+    """Imitate boxes drawn by hand: each side is off by up to `SIDE_OFF`.
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 in px.
-    size : (H, W) of the image, to which they are cut.
+    boxes : torch.Tensor
+        float (N, 4), x1, y1, x2, y2 in px.
+    size : tuple of int
+        (H, W) of the image, to which they are cut.
     """
     off = torch.empty_like(boxes).uniform_(-SIDE_OFF, SIDE_OFF)
     return clip_boxes_to_image(boxes + off * _lengths(boxes).repeat(1, 2), size)
 
 
 def boxes_around_clicks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes around a click in each cell whose true box is given: size and place are roughly right."""
+    """Make boxes around a click in each cell from the true boxes; size and place are roughly right."""
     lengths, centres = _lengths(boxes), (boxes[:, :2] + boxes[:, 2:]) / 2
     centres = centres + lengths * torch.empty_like(centres).uniform_(-CENTRE_OFF, CENTRE_OFF)
     stretch = torch.empty_like(lengths).uniform_(-log(SIZE_OFF), log(SIZE_OFF)).exp()
-    # Whoever reads a click knows no shape: half of these boxes are square.
+    # A click says nothing about the shape, so half of these boxes are square.
     square = torch.rand(len(boxes), 1, device=boxes.device) < 0.5
     sides = torch.where(square, lengths.mean(1, keepdim=True) * stretch[:, :1], lengths * stretch)
     return clip_boxes_to_image(torch.cat([centres - sides / 2, centres + sides / 2], dim=1), size)

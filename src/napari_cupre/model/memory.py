@@ -1,10 +1,10 @@
-"""The C library's memory manager, told what a network's arithmetic needs of it.
+"""Settings of the C library's memory manager that suit a network's arithmetic.
 
-glibc hands blocks above 32 MB straight back to the system and asks for them anew each time. The maps of one
-field are such blocks: getting and clearing their pages took a sixth of the time of a prediction. Smaller ones
-stay in its heap, where they leave gaps of all sizes: over hundreds of tiles the process grew by 400 MB that
-nobody used. So blocks of any size are kept here, and the gaps given back now and then.
-Other C libraries are left alone.
+glibc returns blocks above 32 MB to the system at once and requests them again each time. The maps of one
+field are such blocks: getting and clearing their pages took a sixth of the time of a prediction. Smaller
+blocks stay in its heap, where they leave gaps of all sizes: over hundreds of tiles the process grew by 400 MB
+of unused memory. So blocks of any size are kept here, and the gaps are released from time to time.
+Other C libraries are not changed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import platform
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 
 _LARGE = 1 << 30  # bytes
-_AHEAD = 1 << 26  # bytes by which the heap grows at least
+_AHEAD = 1 << 26  # least growth of the heap, bytes
 
 
 @functools.cache
 def keep_large_blocks() -> None:
-    """Let this process keep freed memory for its next use, up to 2 GB; once is enough."""
+    """Let this process keep up to 2 GB of freed memory for later use; calling it once is enough."""
     library = _library()
     if library is None:
         return
@@ -33,7 +33,7 @@ def keep_large_blocks() -> None:
 
 
 def trim() -> None:
-    """Give memory that is not in use back to the system; some milliseconds."""
+    """Return unused memory to the system; takes some milliseconds."""
     library = _library()
     if library is not None:
         library.malloc_trim(0)

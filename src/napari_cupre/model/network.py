@@ -31,7 +31,8 @@ class CellRCNN(nn.Module):
 
     Parameters
     ----------
-    config : see `ModelConfig`; presets by `napari_cupre.model.config.preset`.
+    config : ModelConfig
+        See `ModelConfig`; presets by `napari_cupre.model.config.preset`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -61,8 +62,10 @@ class CellRCNN(nn.Module):
 
         Parameters
         ----------
-        images : float (B, 3, H, W) in about [0, 1].
-        targets : one per image.
+        images : torch.Tensor
+            float (B, 3, H, W) in about [0, 1].
+        targets : list of Target
+            One per image.
 
         Returns
         -------
@@ -76,7 +79,7 @@ class CellRCNN(nn.Module):
         return result | self.heads.losses(features, proposals, size, targets)
 
     def maps(self, images: Tensor) -> Maps:
-        """All that is computed for the whole of (B, 3, H, W) images."""
+        """The maps that are computed for whole (B, 3, H, W) images."""
         features = self.features(images)
         scores, offsets = self.rpn.head(list(features.values()))
         return Maps(features, scores, offsets)
@@ -94,13 +97,17 @@ class CellRCNN(nn.Module):
 
         Parameters
         ----------
-        images : float (B, 3, H, W) in about [0, 1].
-        score : instances below it are left out.
-        max_detections : at most so many per image.
-        engine : what does the arithmetic in place of this network's own layers (see `model.engine`).
+        images : torch.Tensor
+            float (B, 3, H, W) in about [0, 1].
+        score : float, optional
+            Instances below it are left out.
+        max_detections : int, optional
+            Largest number of instances per image.
+        engine : Engine, optional
+            Computes in place of this network's own layers (see `model.engine`).
         """
         was_training = self.training
-        if was_training:  # going through hundreds of modules costs milliseconds
+        if was_training:  # switching hundreds of modules takes milliseconds
             self.eval()
         try:
             size = (images.shape[-2], images.shape[-1])
@@ -115,15 +122,15 @@ class CellRCNN(nn.Module):
 
     @torch.no_grad()
     def score_as_any_object(self, name: str) -> None:
-        """Make the class `name`, which nothing has taught, score what the other classes score, in place.
+        """Make an untrained class score whatever the other classes score, in place.
 
         Its row becomes their mean, its bias raised by the log of their number: the sum of their
-        probabilities where all are alike.
+        probabilities if all are equal.
 
         Raises
         ------
         InputError
-            If there is no such class. With no other class nothing changes.
+            If there is no such class.
         """
         row = self._row(name)
         score = self.heads.box.score
@@ -139,7 +146,7 @@ class CellRCNN(nn.Module):
         return self.config.classes.index(name) + 1
 
     def keep_classes(self, names: tuple[str, ...] | list[str]) -> None:
-        """Cut the class scores down to `names`, in place; boxes and masks know no classes."""
+        """Keep only the scores of the classes `names`, in place; boxes and masks have no classes."""
         from dataclasses import replace
 
         rows = [0] + [self._row(name) for name in names]

@@ -1,7 +1,7 @@
-"""A network's layers in OpenVINO, Intel's runtime for processors: the extra `fast`.
+"""A network's layers in OpenVINO, Intel's runtime for processors: the extra `fast` (experimental).
 
-Three graphs hold what `model.engine` asks for: the trunk, the box head and the mask head. Candidates,
-suppression and region pooling stay in PyTorch. `convert` makes the graphs in 8-bit integers by NNCF; they
+Three graphs contain what `model.engine` asks for: the trunk, the box head and the mask head. Candidates,
+suppression and RoI pooling stay in PyTorch. `convert` makes the graphs in 8-bit integers by NNCF; they
 travel as bytes in the model's own file. In floating point OpenVINO is no faster than `TorchEngine`, and
 in bfloat16 slower where the processor has no matrix units (AVX512-BF16, 2 cores).
 """
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari_cupre.model.network import CellRCNN
 
 TRUNK, BOX, MASK = "trunk", "box", "mask"
-REGIONS_AT_ONCE = 256
-"""Regions of one calibration image that are shown to the heads at most."""
+ROIS_AT_ONCE = 256
+"""Largest number of RoIs of one calibration image that the heads see."""
 
 
 def openvino_is_there() -> bool:
@@ -36,16 +36,19 @@ def openvino_is_there() -> bool:
 
 
 class OpenVinoEngine:
-    """Runs converted graphs, on as many threads as PyTorch uses. Not to be shared by threads.
+    """Runs converted graphs, on as many threads as PyTorch uses (experimental).
+
+    One engine must not be shared between threads.
 
     Parameters
     ----------
-    graphs : what `convert` gave.
+    graphs : dict of str to bytes
+        What `convert` gave.
 
     Raises
     ------
     ModelFileError
-        If they are damaged or of a version that the installed OpenVINO cannot read.
+        If they are damaged, or the installed OpenVINO cannot read their version.
     """
 
     def __init__(self, graphs: dict[str, bytes]) -> None:
@@ -53,18 +56,18 @@ class OpenVinoEngine:
         self._levels = (len(self._trunk.model_outputs)) // 3
 
     def maps(self, images: Tensor) -> Maps:
-        # The results are read where OpenVINO keeps them, until the next images come.
+        # The results stay in OpenVINO's memory and are valid until the next images.
         outputs = self._trunk.infer([images.contiguous().numpy()], share_inputs=True, share_outputs=True)
         tensors = [torch.from_numpy(outputs[number]) for number in range(3 * self._levels)]
         features = {str(i): tensors[i].permute(0, 3, 1, 2) for i in range(self._levels)}
         return Maps(features, tensors[self._levels : 2 * self._levels], tensors[2 * self._levels :])
 
-    def box(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self._box.infer([regions.contiguous().numpy()], share_inputs=True)
+    def box(self, rois: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self._box.infer([rois.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(outputs[0]), torch.from_numpy(outputs[1])
 
-    def mask(self, regions: Tensor) -> Tensor:
-        outputs = self._mask.infer([regions.contiguous().numpy()], share_inputs=True)
+    def mask(self, rois: Tensor) -> Tensor:
+        outputs = self._mask.infer([rois.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(outputs[0])
 
 
@@ -85,7 +88,7 @@ def _compiled(graphs: dict[str, bytes], name: str) -> Any:
 
 
 class _FlatTrunk(nn.Module):
-    """A trunk whose results are one flat list; features with channels last, as regions are pooled."""
+    """A trunk whose results are one flat list; features with channels last, as RoIs are pooled."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
@@ -97,7 +100,7 @@ class _FlatTrunk(nn.Module):
 
 
 class _Recorder:
-    """The network as engine, keeping what each part is given."""
+    """The network as an engine that records the input of each part."""
 
     def __init__(self, network: CellRCNN) -> None:
         self._network = network
@@ -107,13 +110,13 @@ class _Recorder:
         self.seen[TRUNK].append(images.numpy())
         return self._network.maps(images)
 
-    def box(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        self.seen[BOX].append(regions[:REGIONS_AT_ONCE].contiguous().numpy())
-        return self._network.heads.box(regions)
+    def box(self, rois: Tensor) -> tuple[Tensor, Tensor]:
+        self.seen[BOX].append(rois[:ROIS_AT_ONCE].contiguous().numpy())
+        return self._network.heads.box(rois)
 
-    def mask(self, regions: Tensor) -> Tensor:
-        self.seen[MASK].append(regions.contiguous().numpy())
-        return self._network.heads.mask(regions)
+    def mask(self, rois: Tensor) -> Tensor:
+        self.seen[MASK].append(rois.contiguous().numpy())
+        return self._network.heads.mask(rois)
 
 
 def check_converter() -> None:
@@ -127,13 +130,15 @@ def check_converter() -> None:
 
 
 def convert(network: CellRCNN, images: Sequence[Tensor]) -> dict[str, bytes]:
-    """Convert a network to OpenVINO graphs in 8-bit integers.
+    """Convert a network to OpenVINO graphs in 8-bit integers (experimental).
 
     Parameters
     ----------
-    network : in evaluation mode, on the processor.
-    images : float32 (1, 3, Y, X) in about [0, 1], at the network's scale, with cells: 8-bit ranges are taken
-        from what they cause.
+    network : CellRCNN
+        In evaluation mode, on the processor.
+    images : sequence of torch.Tensor
+        float32 (1, 3, Y, X) in about [0, 1], at the network's scale, with cells: 8-bit ranges are taken from
+        what they cause.
 
     Returns
     -------
@@ -159,7 +164,7 @@ def convert(network: CellRCNN, images: Sequence[Tensor]) -> dict[str, bytes]:
 
 
 def _graph(module: nn.Module, seen: list[np.ndarray], any_size: bool) -> Any:
-    """One module as a quantised OpenVINO model that takes any number of images or regions."""
+    """One module as a quantised OpenVINO model that takes any number of images or RoIs."""
     import nncf
     import openvino
 
@@ -173,7 +178,7 @@ def _graph(module: nn.Module, seen: list[np.ndarray], any_size: bool) -> Any:
 
 
 def _written(graph: Any, name: str) -> dict[str, bytes]:
-    """A graph as the two files that OpenVINO reads."""
+    """Write a graph as the two files that OpenVINO reads."""
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ CHUNK_PIXELS = 1 << 17
 """Box pixels that are sampled together; about 8 MB of working memory."""
 
 THRESHOLD = 0.5
-"""Probability from which on a pixel belongs to the mask."""
+"""Least probability of a pixel that belongs to the mask."""
 
 
 class Foreground(NamedTuple):
@@ -25,8 +25,10 @@ class Foreground(NamedTuple):
 
     Attributes
     ----------
-    instance : int64 (P,), row of the mask that the pixel belongs to.
-    pixel : int64 (P,), index into the flattened (row-major) image.
+    instance : numpy.ndarray
+        int64 (P,), row of the mask that the pixel belongs to.
+    pixel : numpy.ndarray
+        int64 (P,), index into the flattened (row-major) image.
     """
 
     instance: np.ndarray
@@ -34,22 +36,25 @@ class Foreground(NamedTuple):
 
 
 def falling_order(scores: np.ndarray) -> np.ndarray:
-    """Indices that sort `scores` from high to low; of equal ones the first stays first."""
+    """Indices that sort `scores` in descending order; equal scores keep their order."""
     return np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
 
 
 def pixel_ranges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The pixels whose centres lie in each box, cut to the image.
+    """The ranges of pixels whose centres lie in each box, clipped to the image.
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 as pixel edges; they may stick out of the image.
-    shape : (Y, X) of the image.
+    boxes : numpy.ndarray
+        float (N, 4), x1, y1, x2, y2 as pixel edges; they may stick out of the image.
+    shape : tuple of int
+        (Y, X) of the image.
 
     Returns
     -------
-    int64 (N, 4): first column, first row, end column, end row (ends exclusive, never before the
-    start). A box that is not finite has no pixel.
+    numpy.ndarray
+        int64 (N, 4): first column, first row, end column, end row (ends exclusive, never before the
+        start). A box that is not finite has no pixels.
     """
     limits = np.array([shape[1], shape[0], shape[1], shape[0]])
     edges = np.array(boxes, dtype=np.float64).reshape(-1, 4)
@@ -70,11 +75,16 @@ def foreground(
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 in image px.
-    masks : float (N, S, S), probabilities over the box; S >= 2.
-    shape : (Y, X) of the image.
-    order : the masks to sample, in this order (all by default). Pixels of one mask come together.
-    chunk : box pixels that are worked on at a time.
+    boxes : numpy.ndarray
+        float (N, 4), x1, y1, x2, y2 in image px.
+    masks : numpy.ndarray
+        float (N, S, S), probabilities over the box; S >= 2.
+    shape : tuple of int
+        (Y, X) of the image.
+    order : numpy.ndarray, optional
+        The masks to sample, in this order (all by default). Pixels of one mask come together.
+    chunk : int, optional
+        Box pixels that are worked on at a time.
     """
     ranges = pixel_ranges(boxes, shape)
     order = np.arange(len(ranges)) if order is None else np.asarray(order, dtype=np.int64)
@@ -92,7 +102,7 @@ def _row_chunks(
     widths = ranges[order, 2] - ranges[order, 0]
     kept = (heights > 0) & (widths > 0)
     order, heights, widths = order[kept], heights[kept], widths[kept]
-    # A row costs the mask's own width too: boxes of one column must not blow up the chunk.
+    # A row also costs the mask's own width, so that narrow boxes cannot make a chunk too large.
     row_cost = np.maximum(widths, side)
     end_cost = np.cumsum(heights * row_cost)
     first = 0
@@ -103,7 +113,7 @@ def _row_chunks(
         instance = np.repeat(order[first:last], counts)
         row = np.arange(len(instance)) - np.repeat(np.cumsum(counts) - counts, counts)
         row += ranges[instance, 1]
-        # A single box that is larger than the chunk goes in slabs of rows.
+        # A single box that is larger than a chunk is split into groups of rows.
         step = len(instance) if last > first + 1 else max(1, int(chunk // row_cost[first]))
         for start in range(0, len(instance), step):
             yield instance[start : start + step], row[start : start + step]
@@ -145,7 +155,7 @@ def _sample_rows(
     return Foreground(instance[of_row], row[of_row] * width + column[inside])
 
 
-def paint(
+def paint_masks(
     boxes: np.ndarray,
     masks: np.ndarray,
     scores: np.ndarray,
@@ -156,19 +166,25 @@ def paint(
 
     Parameters
     ----------
-    boxes : float (N, 4), x1, y1, x2, y2 in image px; they may stick out of the image.
-    masks : float (N, S, S), probabilities over the box.
-    scores : float (N,).
-    shape : (Y, X) of the image.
-    chunk : box pixels that are worked on at a time.
+    boxes : numpy.ndarray
+        float (N, 4), x1, y1, x2, y2 in image px; they may stick out of the image.
+    masks : numpy.ndarray
+        float (N, S, S), probabilities over the box.
+    scores : numpy.ndarray
+        float (N,).
+    shape : tuple of int
+        (Y, X) of the image.
+    chunk : int, optional
+        Box pixels that are worked on at a time.
 
     Returns
     -------
-    int32 (Y, X): mask i has the value i + 1; 0 is background.
+    numpy.ndarray
+        int32 (Y, X): mask i has the value i + 1; 0 is background.
     """
     labels = np.zeros(shape, dtype=np.int32)
     flat = labels.reshape(-1)
     for part in foreground(boxes, masks, shape, falling_order(scores)[::-1], chunk):
-        # Of repeated indices numpy keeps the last value: rising scores make that the highest.
+        # NumPy keeps the last value of repeated indices, which ascending scores make the highest.
         flat[part.pixel] = part.instance + 1
     return labels

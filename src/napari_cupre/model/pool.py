@@ -1,4 +1,4 @@
-"""RoIAlign over the feature pyramid, with a fast way for processors."""
+"""RoIAlign over the feature pyramid, with a fast implementation for processors."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torchvision.ops.poolers import initLevelMapper
 
 from napari_cupre.model.backbone import STRIDES
 
-REGIONS_AT_ONCE = 512
-"""Regions whose sample positions are held at once, some 20 MB."""
+ROIS_AT_ONCE = 512
+"""RoIs whose sample positions are in memory at once, about 20 MB."""
 
 
 BAND = 32
-"""Height in px of the bands in which regions are taken from left to right."""
+"""Height of the bands in which RoIs are processed from left to right, px."""
 
 
-class RegionPool(MultiScaleRoIAlign):
-    """Regions of the pyramid resampled to side x side (He et al., "Mask R-CNN", 2017, section 3).
+class RoiPool(MultiScaleRoIAlign):
+    """RoIs of the pyramid resampled to side x side (He et al., "Mask R-CNN", 2017, section 3).
 
     torchvision guesses the strides from the first image it sees and keeps them; a small image,
     whose maps are rounded up, misleads it, so they are set here. Its kernel for processors runs on one
@@ -31,8 +31,10 @@ class RegionPool(MultiScaleRoIAlign):
 
     Parameters
     ----------
-    side : samples of the result along each axis.
-    samples : positions along each axis that are averaged for one of them.
+    side : int
+        Samples of the result along each axis.
+    samples : int
+        Positions along each axis that are averaged for one of them.
     """
 
     def __init__(self, side: int, samples: int) -> None:
@@ -59,21 +61,25 @@ class RegionPool(MultiScaleRoIAlign):
         for number, name in enumerate(self.featmap_names):
             features = x[name]
             table = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-            for rows in order[done : done + int((level == number).sum())].split(REGIONS_AT_ONCE):
+            for rows in order[done : done + int((level == number).sum())].split(ROIS_AT_ONCE):
                 grid = (features.shape[2], features.shape[3])
                 pooled.put(rows, self._pooled(table, flat[rows] * self.scales[number], image[rows], grid))
                 done += len(rows)
         return pooled.all().permute(0, 3, 1, 2)
 
     def _pooled(self, table: Tensor, boxes: Tensor, image: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Regions of one level.
+        """RoIs of one level.
 
         Parameters
         ----------
-        table : (images * rows * columns, C), the features of one level.
-        boxes : (N, 4) in px of that level.
-        image : (N,), the image of each box.
-        grid : rows and columns of the level.
+        table : torch.Tensor
+            (images * rows * columns, C), the features of one level.
+        boxes : torch.Tensor
+            (N, 4) in px of that level.
+        image : torch.Tensor
+            (N,), the image of each box.
+        grid : tuple of int
+            Rows and columns of the level.
         """
         side = self.output_size[0]
         rows, row_weights = _positions(boxes[:, 1], boxes[:, 3], side, self.sampling_ratio, grid[0])
@@ -89,7 +95,7 @@ class RegionPool(MultiScaleRoIAlign):
 
 
 class _Rows:
-    """Float (N, side, side, C) that is put together from some rows at a time.
+    """Float (N, side, side, C), assembled from some rows at a time.
 
     Without gradients each row is copied once, to its place; a gradient wants the parts as they are.
     """
@@ -112,7 +118,7 @@ class _Rows:
 
 
 def _reading_order(boxes: Tensor, image: Tensor, level: Tensor) -> Tensor:
-    """Order by level, image, band of rows, column: regions that follow each other share cached memory."""
+    """Order by level, image, band of rows and column, so that consecutive RoIs share cached memory."""
     band = (boxes[:, 1].clamp(min=0) / BAND).long()
     column = boxes[:, 0].clamp(min=0).long()
     return torch.argsort((((level << 16) + image << 16) + band << 20) + column)
@@ -121,12 +127,15 @@ def _reading_order(boxes: Tensor, image: Tensor, level: Tensor) -> Tensor:
 def _positions(low: Tensor, high: Tensor, side: int, samples: int, length: int) -> tuple[Tensor, Tensor]:
     """Grid positions and weights whose sum is one sample of the result, along one axis.
 
-    As in torchvision's `roi_align` with `aligned=False`: a region is at least one grid cell long, samples
+    As in torchvision's `roi_align` with `aligned=False`: a RoI is at least one grid cell long, samples
     beyond the first or last cell's centre take that cell, and those a whole cell outside count zero.
 
     Returns
     -------
-    int64 and float32 (N, side, 2 * samples).
+    positions : torch.Tensor
+        int64 (N, side, 2 * samples).
+    weights : torch.Tensor
+        float32, of the same shape.
     """
     extent = (high - low).clamp(min=1.0)
     steps = (torch.arange(side * samples) + 0.5) / (side * samples)

@@ -15,21 +15,24 @@ from napari_cupre.model.backbone import STRIDES
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.targets import Target, known_fraction
 
-# A box teaches "no cell here" only if this share of it is known.
+# Least known share of a box that counts as background in training.
 KNOWN_SHARE = 0.7
 # Anchors further than this many grid cells from an instance's centre cannot reach the negative
 # threshold of IoU with it (the anchors of a level are at most 5 grid cells wide).
 WINDOW = 4
-# Objectness under which a proposal is not looked at again while detecting.
+# Proposals with a lower objectness are dropped during detection.
 DETECT_OBJECTNESS = 0.1
-# Side in px of the field for which the configuration says how many candidates are looked at while detecting;
-# a larger one gets more in proportion.
+# Side in px of the field for which the configuration sets the number of candidates during detection;
+# larger fields get proportionally more.
 CANDIDATE_FIELD = 1024
 
 
 class _Anchors(AnchorGenerator):
-    """Anchors at the true strides of the maps, which torchvision guesses from their sizes: the maps of an
-    image whose sides do not divide by 32 are rounded up."""
+    """Anchors at the true strides of the maps.
+
+    torchvision guesses strides from the maps' sizes, which are rounded up if the sides of the image are not
+    multiples of 32.
+    """
 
     def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
         true = [[strides[0][0].new_tensor(_stride(level))] * 2 for level in range(len(grid_sizes))]
@@ -37,7 +40,7 @@ class _Anchors(AnchorGenerator):
 
 
 def _stride(level: int) -> int:
-    """Of a map in px; beyond the backbone's own, each level halves the one before."""
+    """Stride of a map in px; each level doubles that of the one before."""
     return STRIDES[0] * 2**level
 
 
@@ -80,7 +83,7 @@ class ProposalNetwork(RegionProposalNetwork):
     def assign_targets_to_anchors(  # type: ignore[override]
         self, anchors: list[Tensor], targets: list[Target]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Label of every anchor (1 cell, 0 background, -1 teaches nothing) and its instance's box."""
+        """Label of every anchor (1 cell, 0 background, -1 ignored) and its instance's box."""
         labels, matched_boxes = [], []
         low, high = self.proposal_matcher.low_threshold, self.proposal_matcher.high_threshold
         for boxes, target in zip(anchors, targets, strict=True):
@@ -197,9 +200,12 @@ class ProposalNetwork(RegionProposalNetwork):
 
         Parameters
         ----------
-        scores : logits (B, A, Y, X) of each level, as the head gives them.
-        offsets : (B, 4 * A, Y, X) of each level.
-        size : (Y, X) of the image, to which boxes are cut.
+        scores : list of torch.Tensor
+            Logits (B, A, Y, X) of each level, as the head gives them.
+        offsets : list of torch.Tensor
+            (B, 4 * A, Y, X) of each level.
+        size : tuple of int
+            (Y, X) of the image, to which boxes are cut.
         """
         most, _ = self._room(size)
         result = []
@@ -213,26 +219,25 @@ class ProposalNetwork(RegionProposalNetwork):
         return result
 
     def _room(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Candidates that are looked at in an image of `size`: of one level, and proposals of the image."""
+        """Number of candidates per level, and of proposals, in an image of `size`."""
         share = 1.0 if self.training else max(1.0, size[0] * size[1] / CANDIDATE_FIELD**2)
         return int(share * self.pre_nms_top_n()), int(share * self.post_nms_top_n())
 
     def _candidates(
         self, level: int, scores: Tensor, offsets: Tensor, most: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes, logits and level of one level's anchors that score highest of their neighbourhood, of one
-        image; the `most` best of them.
+        """The `most` best local maxima among one level's anchors in one image: boxes, logits and level.
 
-        The best anchors as such are many around every clear cell, so that in dense fields none would be left
-        for faint ones (of 1,230 nuclei in a field of 1,700 px a hundred were lost), and whether a cell is
-        found would depend on what else is in the image or tile.
+        Every clear cell has many high-scoring anchors. Without the local maximum, none would be left for
+        faint cells in dense fields (100 of 1,230 nuclei in a field of 1,700 px were lost), and finding a
+        cell would depend on what else is in the image or tile.
         """
         kinds, rows, columns = scores.shape
         is_peak = scores == F.max_pool2d(scores, 3, 1, 1)
         is_likely = scores > log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS))
         flat = scores.reshape(-1)
         chosen = torch.nonzero((is_peak & is_likely).reshape(-1))[:, 0]
-        if len(chosen) > most:  # on an even ground every place is as high as its neighbours
+        if len(chosen) > most:  # on a flat background every place equals its neighbours
             chosen = chosen[flat[chosen].topk(most).indices]
         kind, y, x = chosen // (rows * columns), chosen // columns % rows, chosen % columns
         corner = torch.stack([x, y] * 2, dim=1) * _stride(level)

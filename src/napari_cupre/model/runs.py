@@ -1,7 +1,7 @@
-"""Training runs on disk: where they lie, who trains in them, how large they are, and how to delete them.
+"""Training runs on disk: their location, their size, whether one is in use, and how to delete them.
 
 The run of a model `a.safetensors` is the folder `a.run` beside it. Imports no torch, so that a widget and
-`models list` answer at once.
+`models list` are fast.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class RunInfo:
     Attributes
     ----------
     name : str
-        Of its model.
+        Name of its model.
     path : Path
         The folder.
     size : int
-        Bytes that the folder takes, without the model.
+        Size of the folder without the model, bytes.
     can_resume : bool
-        Whether a training can go on from it.
+        Whether a training can resume from it.
     is_training : bool
-        Whether some process trains in it now.
+        Whether a process trains in it now.
     """
 
     name: str
@@ -71,13 +71,13 @@ def list_runs(folder: Path) -> list[RunInfo]:
 
 
 def run_info(path: Path) -> RunInfo:
-    """What is known about the run in a folder."""
+    """Describe the run in a folder."""
     can_resume = (path / SETTINGS).is_file()
     return RunInfo(path.stem, path, size_of(path), can_resume, is_training(path))
 
 
 def size_of(path: str | os.PathLike[str]) -> int:
-    """Bytes that a file, or a folder with all that is in it, takes; 0 if nothing is there."""
+    """Size of a file, or of a folder with its contents, in bytes; 0 if it does not exist."""
     path = Path(path)
     files = path.rglob("*") if path.is_dir() else [path]
     total = 0
@@ -89,22 +89,22 @@ def size_of(path: str | os.PathLike[str]) -> int:
 
 @contextmanager
 def training_in(path: Path) -> Iterator[None]:
-    """Hold a run's folder, so that no other process trains in it.
+    """Lock a run's folder, so that no other process trains in it.
 
-    The system itself holds the lock and drops it with the process, however that ends and on whatever host, so
-    that no lock is left behind.
+    The operating system releases the lock when the process ends, however it ends, so that no lock is left
+    behind.
 
     Parameters
     ----------
     path : Path
-        Folder of the run; made if need be.
+        Folder of the run; created if necessary.
 
     Raises
     ------
     InputError
         If another training runs in it.
     EnvironmentFault
-        If the folder cannot be made.
+        If the folder cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -115,11 +115,11 @@ def training_in(path: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout as error:
         raise InputError(
-            f'"{path}" is being trained by another window or command: wait for its end, or choose another '
+            f'"{path}" is being trained by another window or command: wait until it ends, or choose another '
             "name."
         ) from error
     except (OSError, NotImplementedError):
-        pass  # a disk that knows no locks is no reason not to train
+        pass  # train anyway if the disk does not support locks
     try:
         yield
     finally:
@@ -127,7 +127,7 @@ def training_in(path: Path) -> Iterator[None]:
 
 
 def is_training(path: Path) -> bool:
-    """Whether some process trains in the folder of a run."""
+    """Whether a process trains in the folder of a run."""
     if not (path / LOCK).is_file():
         return False
     lock = FileLock(path / LOCK, thread_local=False)
@@ -152,12 +152,12 @@ def delete_run(path: str | os.PathLike[str]) -> int:
     Returns
     -------
     int
-        Bytes that are free now; 0 if there was no run.
+        Freed bytes; 0 if there was no run.
 
     Raises
     ------
     InputError
-        If some process trains in it.
+        If a process trains in it.
     EnvironmentFault
         If it cannot be deleted.
     """

@@ -1,7 +1,7 @@
-"""What one training image asks of the network, kept as a label image.
+"""The training target for one image, kept as a label image.
 
-N instances are never N full-size masks: boxes, the label image and the known area are all
-there is, and the small mask of a region is cut out of the label image when it is needed.
+N instances are never N full-size masks: a target consists of boxes, the label image and the
+known area, and the small mask of a RoI is cut out of the label image when it is needed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ class Target:
 
     Attributes
     ----------
-    instances : int32 (H, W), 0 = not an instance.
-    known : bool (H, W), False where nobody vouched for the pixel.
-    boxes : float32 (N, 4), x1, y1, x2, y2 at pixel edges (x2 and y2 exclusive).
-    ids : int64 (N,), the value of each instance in `instances`.
-    classes : int64 (N,), from 1; 0 is the background class.
+    instances : torch.Tensor
+        int32 (H, W), 0 = not an instance.
+    known : torch.Tensor
+        bool (H, W), False where the truth is unknown.
+    boxes : torch.Tensor
+        float32 (N, 4), x1, y1, x2, y2 at pixel edges (x2 and y2 exclusive).
+    ids : torch.Tensor
+        int64 (N,), the value of each instance in `instances`.
+    classes : torch.Tensor
+        int64 (N,), from 1; 0 is the background class.
     """
 
     instances: Tensor
@@ -49,10 +54,14 @@ def target_from_labels(
 
     Parameters
     ----------
-    labels : integer (H, W), 0 = background.
-    known : bool (H, W); all is known if None.
-    classes : class (from 1) of each label; 1 if None.
-    min_side : an instance with a shorter box is no target: its pixels become unknown.
+    labels : numpy.ndarray
+        integer (H, W), 0 = background.
+    known : numpy.ndarray, optional
+        bool (H, W); all is known if None.
+    classes : dict of int to int, optional
+        Class (from 1) of each label; 1 if None.
+    min_side : int, optional
+        An instance with a shorter box is no target: its pixels become unknown.
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     known = np.ones(labels.shape, bool) if known is None else np.array(known, dtype=bool)
@@ -72,7 +81,7 @@ def target_from_labels(
 
 
 def label_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels that occur (N,) and their boxes int64 (N, 4) as x1, y1, x2, y2, in one pass over the pixels."""
+    """Labels that occur (N,) and their boxes x1, y1, x2, y2, int64 (N, 4), in one pass over the pixels."""
     y, x = np.nonzero(labels)
     if len(y) == 0:
         return np.zeros(0, np.int64), np.zeros((0, 4), np.int64)
@@ -96,8 +105,10 @@ def known_fraction(known: Tensor, boxes: Tensor) -> Tensor:
 
     Parameters
     ----------
-    known : bool (H, W).
-    boxes : float (N, 4), x1, y1, x2, y2; the part outside the image does not count.
+    known : torch.Tensor
+        bool (H, W).
+    boxes : torch.Tensor
+        float (N, 4), x1, y1, x2, y2; the part outside the image does not count.
 
     Returns
     -------
@@ -117,16 +128,19 @@ def known_fraction(known: Tensor, boxes: Tensor) -> Tensor:
 
 
 def mask_targets(target: Target, rois: Tensor, matched: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Small target masks of regions, sampled from the label image.
+    """Small target masks of RoIs, sampled from the label image.
 
     Every target pixel is the majority of 2 x 2 nearest samples; it counts in the loss only where
     its truth is known.
 
     Parameters
     ----------
-    rois : float (R, 4) boxes in image px.
-    matched : int64 (R,) row of the target instance of each region.
-    size : side length of the small masks.
+    rois : torch.Tensor
+        float (R, 4) boxes in image px.
+    matched : torch.Tensor
+        int64 (R,) row of the target instance of each RoI.
+    size : int
+        Side length of the small masks.
 
     Returns
     -------

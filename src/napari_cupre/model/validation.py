@@ -27,14 +27,14 @@ __all__ = [
 
 
 def _no_switch(value: Any) -> Any:
-    """Refuse true and false where a number is wanted: YAML reads "yes" and "on" as true."""
+    """Refuse true and false for a number: YAML reads "yes" and "on" as true."""
     if isinstance(value, bool):
         raise ValueError("it takes a number")
     return value
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    """Read a list of texts; in YAML and on the command line a single one may stand alone."""
+    """Read a list of texts; a single text also counts as a list."""
     if value is None:
         return ()
     return tuple(str(entry) for entry in (value if isinstance(value, list | tuple) else [value]))
@@ -52,12 +52,12 @@ Settings = TypeVar("Settings")
 
 @functools.cache
 def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
-    """What checks each field of a dataclass."""
+    """The validator of each field of a dataclass."""
     return {name: TypeAdapter(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
 
 
 def validated(kind: type[Settings], values: Mapping[str, Any], task: str) -> Settings:
-    """Make settings from what a user gave.
+    """Make settings from values that a user gave.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def validated(kind: type[Settings], values: Mapping[str, Any], task: str) -> Set
     adapters = _adapters(kind)  # type: ignore[arg-type]
     if unknown := sorted(set(values) - set(adapters)):
         raise InputError(
-            f"{', '.join(unknown)} is not a setting of {task}; the settings are {', '.join(adapters)}."
+            f"{', '.join(unknown)} is not a setting of {task}; choose from {', '.join(adapters)}."
         )
     return kind(**{name: _validate(adapters[name], name, value) for name, value in values.items()})
 
@@ -122,7 +122,7 @@ def _sentence(name: str, error: ValidationError) -> str:
     if must is not None:
         return f"{name} is {value!r}: it must {must.format(**bounds)}."
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"There is no {name}: take it out."
+        return f"There is no setting {name}: remove it."
     if first["type"] == "missing":
         return f"{name} is missing: give it a value."
     wanted = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text"}

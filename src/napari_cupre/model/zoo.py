@@ -1,4 +1,4 @@
-"""The models on this computer: the bundled one, random weights, and the user's own.
+"""The models on this computer: those that ship, random weights, and the user's own.
 
 Imports no torch, so that a widget can list models at once.
 """
@@ -25,6 +25,15 @@ BUNDLED = "cupre"
 SCRATCH = "scratch"
 SUFFIX = ".safetensors"
 
+SHIPPED = {
+    BUNDLED: "ships with napari-cupre, pretrained by AMT2, has seen no label of a cell",
+    "cells": "ships with napari-cupre, trained from cupre on labelled nuclei, cells, embryos and particles",
+}
+"""What comes with the package, by name, and what it is."""
+
+SYNONYMS = {"nuclei": "cells"}
+"""Names that a shipped model answers to beside its own."""
+
 
 @dataclass(frozen=True)
 class ZooEntry:
@@ -35,9 +44,9 @@ class ZooEntry:
     description: str
 
 
-def bundled_path() -> Path:
-    """Where the checkpoint that ships with the package lies."""
-    return Path(str(files("napari_cupre"))) / "weights" / f"{BUNDLED}{SUFFIX}"
+def bundled_path(name: str = BUNDLED) -> Path:
+    """Where a checkpoint that ships with the package lies."""
+    return Path(str(files("napari_cupre"))) / "weights" / f"{name}{SUFFIX}"
 
 
 def user_folder() -> Path:
@@ -47,15 +56,20 @@ def user_folder() -> Path:
 
 
 def list_models() -> list[ZooEntry]:
-    """All models by name: bundled, scratch, then the user's, alphabetically."""
-    entries = []
-    if bundled_path().is_file():
-        entries.append(ZooEntry(BUNDLED, bundled_path(), "ships with napari-cupre, pretrained by AMT2"))
-    entries.append(ZooEntry(SCRATCH, None, "the compact preset with random weights"))
+    """All models by name: those that ship, scratch, then the user's, alphabetically.
+
+    A model of the user's that is called as a shipped one, apart from the first, takes its place.
+    """
     folder = user_folder()
-    own = sorted(folder.glob(f"*{SUFFIX}"), key=lambda p: p.stem) if folder.is_dir() else []
-    entries += [ZooEntry(p.stem, p, "your model") for p in own if not p.name.startswith(".")]
-    return entries
+    paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda p: p.stem) if folder.is_dir() else []
+    own = [ZooEntry(p.stem, p, "your model") for p in paths if not p.name.startswith(".")]
+    hidden = {entry.name for entry in own} - {BUNDLED}
+    entries = [
+        ZooEntry(name, bundled_path(name), description)
+        for name, description in SHIPPED.items()
+        if name not in hidden and bundled_path(name).is_file()
+    ]
+    return [*entries, ZooEntry(SCRATCH, None, "the compact preset with random weights"), *own]
 
 
 def find_model(name: str | os.PathLike[str]) -> ZooEntry:
@@ -75,9 +89,10 @@ def find_model(name: str | os.PathLike[str]) -> ZooEntry:
     if text.startswith(f"{SCRATCH}:"):
         preset(_random_preset(text))
         return ZooEntry(text, None, "random weights")
-    for entry in entries:
-        if entry.name == text:
-            return entry
+    by_name = {entry.name: entry for entry in reversed(entries)}
+    for known in (text, SYNONYMS.get(text)):
+        if known in by_name:
+            return by_name[known]
     path = Path(text).expanduser()
     if path.is_file():
         return ZooEntry(path.stem, path, "a model file")
@@ -105,7 +120,10 @@ def _random_preset(name: str) -> str:
 def free_name(wanted: str) -> str:
     """`wanted` as a file stem that no model and no training has, numbered where one has."""
     stem = re.sub(r"[^\w.-]+", "-", wanted).strip("-.") or "model"
-    taken = {entry.name for entry in list_models()} | {run.name for run in list_runs(user_folder())}
+    reserved = {*SHIPPED, *SYNONYMS}
+    taken = (
+        reserved | {entry.name for entry in list_models()} | {run.name for run in list_runs(user_folder())}
+    )
     if stem not in taken:
         return stem
     number = 2
@@ -130,7 +148,7 @@ def add_model(path: str | os.PathLike[str], name: str | None = None) -> ZooEntry
 
 
 def remove_model(name: str) -> Path:
-    """Delete one of the user's own models with its training; the bundled one and files elsewhere are refused.
+    """Delete one of the user's own models with its training; shipped ones and files elsewhere are refused.
 
     Raises
     ------
@@ -142,7 +160,8 @@ def remove_model(name: str) -> Path:
     path = user_path(name)
     runs = list_runs(user_folder())
     if name in (BUNDLED, SCRATCH) or not (path.is_file() or name in {run.name for run in runs}):
-        own = {e.name for e in list_models() if e.name not in (BUNDLED, SCRATCH)} | {run.name for run in runs}
+        folder = user_folder()
+        own = {e.name for e in list_models() if e.path and e.path.parent == folder} | {r.name for r in runs}
         raise InputError(f"{name!r} is not one of your models ({', '.join(sorted(own)) or 'you have none'}).")
     delete_run(path)
     try:

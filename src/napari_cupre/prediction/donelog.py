@@ -86,9 +86,9 @@ class DoneLog:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The last entry of each file."""
-    if not path.is_file():
-        return {}
     try:
+        if not path.is_file():
+            return {}
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise unwritable(path, error) from error

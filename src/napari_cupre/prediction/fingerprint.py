@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cupre.io.files import real_file
 from napari_cupre.model.zoo import find_model
 
 if TYPE_CHECKING:
@@ -30,13 +31,11 @@ def digest_of(content: Any) -> str:
 
 def file_state(path: Path) -> list[int]:
     """Size and time of change of a file; of a Zarr folder, of its metadata. Empty where there is none."""
-    for place in (path, *path.parents[:3]):  # the file itself, or the one that a scene lies in
-        try:
-            stat = place.stat()
-        except OSError:
-            continue
-        return [stat.st_size, stat.st_mtime_ns]
-    return []
+    try:
+        stat = real_file(path).stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def labels_depend_on(model: Model, image: CellImage, options: PredictOptions) -> dict[str, Any]:

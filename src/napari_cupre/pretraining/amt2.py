@@ -25,16 +25,24 @@ class Amt2:
 
     Parameters
     ----------
-    network : the network to train, on its device.
-    objective : the contrastive objective, on the same device; None for the supervised baseline.
-    settings : of the run.
-    ranks : the processes of the run.
+    network : CellRCNN
+        The network to train, on its device.
+    objective : ContrastiveObjective or None
+        The contrastive objective, on the same device; None for the supervised baseline.
+    settings : PretrainSettings
+        Of the run.
+    ranks : Ranks
+        The processes of the run.
 
     Attributes
     ----------
-    statistics : the BatchNorm statistics of both domains.
-    average : running average of weights and statistics, which is what is saved as the model.
-    contrastive, supervised : the tasks; None for the one that a baseline leaves out.
+    statistics : DomainStatistics
+        The BatchNorm statistics of both domains.
+    average : AveragedWeights
+        Running average of weights and statistics, which is what is saved as the model.
+    contrastive : ContrastiveTask or None
+    supervised : SupervisedTask or None
+        The tasks; None for the one that a baseline leaves out.
     """
 
     def __init__(
@@ -62,9 +70,12 @@ class Amt2:
 
         Parameters
         ----------
-        step : iterations done so far.
-        fraction : used share of the budget, for the schedules.
-        views, fields : this process's share of the batches.
+        step : int
+            Iterations done so far.
+        fraction : float
+            Used share of the budget, for the schedules.
+        views, fields : iterator of ViewBatch or iterator of FieldBatch
+            This process's share of the batches.
         """
         done = Iteration()
         gradients = []

@@ -1,4 +1,4 @@
-"""Drawing unlabelled images evenly over looks: a rare stain is seen as often as a common one."""
+"""Draw unlabelled images evenly over looks, so that rare stains are seen as often as common ones."""
 
 from __future__ import annotations
 
@@ -8,29 +8,40 @@ from pathlib import Path
 import numpy as np
 
 from napari_cupre.errors import InputError, reason_of
-from napari_cupre.evaluation.features import read_features
+from napari_cupre.evaluation.features import extract_features
 from napari_cupre.evaluation.looks import measure_diversity
 from napari_cupre.events import Event
 from napari_cupre.io.files import atomic_write
 from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.model.checkpoint import Model
 
-#: Images that are looked at; the others take the weight of their neighbour in the list, which has mostly come
+#: Images to compare at most; the others get the weight of their neighbour in the list, which usually comes
 #: from the same folder and acquisition.
 LOOKED_AT = 5_000
 
 
 def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -> Iterator[Event]:
-    """Find how often each file should be drawn and write it, for `read_weights`.
+    """Compute how often each file should be drawn, and write that for `read_weights`.
 
     Parameters
     ----------
-    path : the file to write, .npy.
-    model : whose backbone looks at the images.
+    path : Path
+        The file to write, .npy.
+    index : UnlabelledIndex
+        The files.
+    model : Model
+        Its backbone compares the images.
+    seed : int
+        Seed of the features and the clustering.
+
+    Yields
+    ------
+    Event
+        The progress.
     """
     numbers = np.unique(np.linspace(0, len(index) - 1, min(LOOKED_AT, len(index))).astype(int))
     by_path = {index[int(number)]: int(number) for number in numbers}
-    features = yield from read_features(list(by_path), model, seed=seed)
+    features = yield from extract_features(list(by_path), model, seed=seed)
     looked_at = np.array([by_path[image] for image in features.paths])
     weights = measure_diversity(features, seed=seed).weights()
     nearest = np.searchsorted((looked_at[1:] + looked_at[:-1]) / 2, np.arange(len(index)))
@@ -50,10 +61,10 @@ def read_weights(path: Path, index: UnlabelledIndex) -> np.ndarray:
         weights = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(
-            f"The weights {path} are damaged ({reason_of(error)}); remove the file to make them anew."
+            f"The weights {path} are damaged ({reason_of(error)}); delete the file to compute them again."
         ) from error
     if weights.shape != (len(index),):
         raise InputError(
-            f"The weights {path} belong to another set of images; remove the file to make them anew."
+            f"The weights {path} belong to another set of images; delete the file to compute them again."
         )
     return weights

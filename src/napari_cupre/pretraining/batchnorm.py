@@ -11,7 +11,7 @@ dual
     One set for each; affine weights are shared (domain-specific statistics: Chang et al., CVPR 2019, who also
     split the affine part). Which set the finished model carries is a setting.
 
-Neck and heads see the source alone and have one set in every mode.
+Neck and heads see only the source and have one set in every mode.
 
 The sets are exchanged in the buffers of the BatchNorm layers themselves, so that any backbone works unchanged
 and its state dict keeps its names.
@@ -35,9 +35,12 @@ class DomainStatistics:
 
     Parameters
     ----------
-    network : whose BatchNorm layers are governed; it stands in the domain "cells".
-    mode : frozen, shared or dual.
-    both : the part of the network that both domains pass, which alone has two sets if dual; None = all of it.
+    network : torch.nn.Module
+        The network with the BatchNorm layers; its domain is "cells" at first.
+    mode : {"dual", "shared", "frozen"}
+        Frozen, shared or dual.
+    both : torch.nn.Module, optional
+        The part of the network that both domains pass, which has two sets if dual; None = all of it.
     """
 
     def __init__(self, network: nn.Module, mode: Mode, both: nn.Module | None = None) -> None:
@@ -89,11 +92,12 @@ class DomainStatistics:
             tensor.copy_(tensors[name])
 
     def average_over(self, mean: Callable[[Tensor], Tensor]) -> None:
-        """Make the statistics of all processes alike: each has seen its own parts of the batches.
+        """Average the statistics over all processes; each has seen its own parts of the batches.
 
         Parameters
         ----------
-        mean : returns the mean of a tensor over the processes.
+        mean : callable
+            Returns the mean of a tensor over the processes.
         """
         for _, tensor in _buffers(self._layers):
             _average(tensor, mean)
@@ -114,15 +118,17 @@ def _average(tensor: Tensor, mean: Callable[[Tensor], Tensor]) -> None:
 
 
 def in_groups(encode: Callable[[Tensor], Sequence[Tensor]], images: Tensor, groups: int) -> list[Tensor]:
-    """Encode a batch in equal parts, so that BatchNorm sees each part alone.
+    """Encode a batch in equal parts, so that BatchNorm sees each part separately.
 
     A query and its key must not share batch statistics, or the network tells them from the negatives by these
     ("cheats", He et al., CVPR 2020, section 3.3). With keys in shuffled order their parts differ.
 
     Parameters
     ----------
-    encode : maps (b, 3, H, W) to a sequence of maps.
-    images : (B, 3, H, W), B a multiple of `groups`.
+    encode : callable
+        Maps (b, 3, H, W) to a sequence of maps.
+    images : torch.Tensor
+        (B, 3, H, W), B a multiple of `groups`.
 
     Returns
     -------

@@ -26,7 +26,7 @@ from napari_cupre.pretraining.ranks import Ranks
 LONG_QUEUE, SHORT_QUEUE = 65_536, 4_096
 MANY_CROPS = 20_000
 
-#: Fewer batches of negatives than this teach nothing but the set itself.
+#: Least length of the queue in batches; with fewer negatives the network only memorises the images.
 LEAST_BATCHES = 4
 
 
@@ -65,9 +65,12 @@ class ContrastiveObjective(nn.Module, ABC):
 
         Parameters
         ----------
-        backbone : the query backbone.
-        query, key : (B, 3, H, W), standardised; this process's share of the global batch.
-        order : permutation of the global batch, in which the keys are encoded.
+        backbone : torch.nn.Module
+            The query backbone.
+        query, key : torch.Tensor
+            (B, 3, H, W), standardised; this process's share of the global batch.
+        order : torch.Tensor
+            Permutation of the global batch, in which the keys are encoded.
         """
 
     @abstractmethod
@@ -80,11 +83,11 @@ class ContrastiveObjective(nn.Module, ABC):
 
     @abstractmethod
     def trained(self) -> Iterator[nn.Parameter]:
-        """Parameters beside the backbone's that the optimiser updates."""
+        """Parameters that the optimiser updates in addition to the backbone's."""
 
 
 def oldest_sound_key(momentum: float, updates: int) -> int:
-    """How many iterations a key may wait in the queue: half the memory of the key encoder.
+    """How many iterations a key may stay in the queue: half the memory of the key encoder.
 
     An older key was made by a visibly different encoder, and the network learns to tell a query's own key
     from the queue by its freshness instead of by what it shows. MoCo v1, v2 and the official small-data
@@ -92,8 +95,10 @@ def oldest_sound_key(momentum: float, updates: int) -> int:
 
     Parameters
     ----------
-    momentum : of one update of the key encoder.
-    updates : of the key encoder in one iteration.
+    momentum : float
+        Of one update of the key encoder.
+    updates : int
+        Of the key encoder in one iteration.
     """
     return max(LEAST_BATCHES, round(0.5 / (1.0 - momentum**updates)))
 
@@ -101,15 +106,19 @@ def oldest_sound_key(momentum: float, updates: int) -> int:
 def queue_length(
     distinct: int, batch: int, asked: int | None = None, oldest: int = LONG_QUEUE
 ) -> tuple[int, str]:
-    """Length of a queue that holds no crop twice and no key that is too old.
+    """Length of a queue that contains no crop twice and no key that is too old.
 
     Parameters
     ----------
-    distinct : number of crops that do not overlap.
-    batch : global batch; the length is a multiple of it.
-    asked : wanted length; None = 65,536, or 4,096 where there are fewer than 20,000 crops, and no key older
-        than `oldest`.
-    oldest : see `oldest_sound_key`.
+    distinct : int
+        Number of crops that do not overlap.
+    batch : int
+        Global batch; the length is a multiple of it.
+    asked : int, optional
+        Wanted length; None = 65,536, or 4,096 where there are fewer than 20,000 crops, and no key older than
+        `oldest`.
+    oldest : int, optional
+        See `oldest_sound_key`.
 
     Returns
     -------
@@ -126,18 +135,20 @@ def queue_length(
     length = min(wanted, LONG_QUEUE, distinct - batch) // batch * batch
     if length < LEAST_BATCHES * batch:
         raise InputError(
-            f"The unlabelled images hold about {distinct} distinct crops, too few for contrast in batches of "
-            f"{batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower contrastive_batch."
+            f"The unlabelled images contain about {distinct} distinct crops, too few for contrast in "
+            f"batches of {batch}: add images until there are {(LEAST_BATCHES + 1) * batch}, or lower "
+            "contrastive_batch."
         )
     if length >= wanted:
         if length > oldest * batch:
             return length, (
-                f"The queue was asked to hold {length} keys: some wait {length // batch} iterations, longer "
-                f"than the {oldest} in which the key encoder stays alike, and are told by their age."
+                f"The queue of {length} keys is longer than recommended: keys stay in it for "
+                f"{length // batch} iterations, but the key encoder is stable for only "
+                f"{oldest}, so their age gives them away."
             )
         return length, ""
     return length, (
-        f"The queue holds {length} keys instead of {wanted}, since the unlabelled images hold about "
+        f"The queue has {length} keys instead of {wanted}, because the unlabelled images contain about "
         f"{distinct} distinct crops."
     )
 
@@ -165,9 +176,12 @@ class MoCoV2(ContrastiveObjective):
 
     Parameters
     ----------
-    backbone : the query backbone; the key encoder starts as its copy. It is not part of this module.
-    settings : see `ContrastSettings`.
-    generator : for the queue's first content.
+    backbone : torch.nn.Module
+        The query backbone; the key encoder starts as its copy. It is not part of this module.
+    settings : ContrastSettings
+        Of the objective.
+    generator : torch.Generator
+        For the queue's first content.
     """
 
     queue_count: ClassVar[int] = 1
@@ -230,8 +244,8 @@ class MoCoV2(ContrastiveObjective):
 class DenseCL(MoCoV2):
     """DenseCL: half of the loss is MoCo v2's, half contrasts places of the feature map.
 
-    Each place of the query's map is drawn to the key's place whose backbone feature is most alike, and away
-    from a queue of the other images' mean dense keys.
+    Each place of the query's map is pulled towards the key's place with the most similar backbone feature,
+    and away from a queue of the other images' mean dense keys.
     """
 
     queue_count: ClassVar[int] = 2
@@ -269,7 +283,7 @@ class GlobalHead(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """The same at every place of the map: (B, C, H, W) -> unit vectors (B, H * W, dim), float32."""
+    """A perceptron at every place of the map: (B, C, H, W) -> unit vectors (B, H * W, dim), float32."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -294,13 +308,14 @@ class BothHeads(nn.Module):
 
 
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """InfoNCE loss of unit vectors, in float32, and the share of queries nearer to their key than to any
-    negative.
+    """InfoNCE loss of unit vectors, and the share of queries that are closest to their own key.
 
     Parameters
     ----------
-    query, key : (B, dim).
-    negatives : (K, dim).
+    query, key : torch.Tensor
+        (B, dim).
+    negatives : torch.Tensor
+        (K, dim).
     """
     with torch.autocast(query.device.type, enabled=False):
         own = (query * key).sum(1, keepdim=True)

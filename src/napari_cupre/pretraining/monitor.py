@@ -1,4 +1,4 @@
-"""Held-out AP on the labelled source: a falling one shows that the network forgets what instances are."""
+"""Held-out AP on the labelled source; a falling AP shows that the network forgets what instances are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from napari_cupre.evaluation.report import Report, evaluate
+from napari_cupre.evaluation.report import Report, evaluate_labels
 from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.paint import paint
+from napari_cupre.model.paint import paint_masks
 from napari_cupre.pretraining.sources import FieldSample, MixedFields
 
 #: Detections below this score are not counted.
@@ -23,10 +23,14 @@ class Judgement:
 
     Attributes
     ----------
-    ap, ap50 : TP / (TP + FP + FN), pooled over the fields, classes aside.
-    by_source : ap50 of each source alone.
-    cells : number of true instances.
-    predicted : int32 label image of each field.
+    ap, ap50 : float
+        TP / (TP + FP + FN), pooled over the fields, classes aside.
+    by_source : dict of str to float
+        ap50 of each source alone.
+    cells : int
+        Number of true instances.
+    predicted : list of numpy.ndarray
+        int32 label image of each field.
     """
 
     ap: float
@@ -41,14 +45,15 @@ class HeldOut:
 
     Parameters
     ----------
-    dataset : their source; the first `count` of it are taken.
+    dataset : MixedFields
+        Their source; the first `count` of it are taken.
     """
 
     def __init__(self, dataset: MixedFields, count: int) -> None:
         self.fields: list[FieldSample] = [dataset[number] for number in range(count)]
 
     def judge(self, network: CellRCNN) -> Judgement:
-        """Predict and compare; the network comes back as it was."""
+        """Predict the fields and score the result; the network is not changed."""
         predicted = [self._predict(network, sample) for sample in self.fields]
         whole = _report(self.fields, predicted)
         by_source = {}
@@ -65,10 +70,10 @@ class HeldOut:
         images = sample.image[None].to(device, memory_format=memory_format(device))
         found = network.detect(images, score=_SCORE)[0]
         shape = (sample.image.shape[1], sample.image.shape[2])
-        return paint(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), shape)
+        return paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), shape)
 
 
 def _report(fields: Sequence[FieldSample], predicted: Sequence[np.ndarray]) -> Report:
     truth = [sample.target.instances.numpy() for sample in fields]
     known = [sample.target.known.numpy() for sample in fields]
-    return evaluate(truth, predicted, known=known)
+    return evaluate_labels(truth, predicted, known=known)

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-#: Settings that each version's runs have written: what tells their settings.yaml from other files.
+#: Settings that every version has written: they tell the settings.yaml of a run from other files.
 _FIXED = {"objective", "unlabelled", "preset", "contrastive_steps", "supervised_steps"}
 
 
-class RunFolder:
-    """Names and rules of the files in `--out`."""
+class PretrainFolder:
+    """The files of a run in `--out`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,43 +38,45 @@ class RunFolder:
         Raises
         ------
         InputError
+            If the folder is not usable; nothing is written then.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file; give --out the name of a folder for the run.")
+            raise InputError(f"{self.path} is a file; choose a folder for --out.")
         if not self.settings.exists():
             if resume:
-                raise InputError(f"{self.path} holds no run to resume; leave --resume out to start one.")
+                raise InputError(f"{self.path} contains no run to resume; leave out --resume to start one.")
             if self.path.is_dir() and any(self.path.iterdir()):
                 raise InputError(
-                    f"The folder {self.path} is not empty and holds no run; give --out a new or empty folder."
+                    f"The folder {self.path} is not empty and contains no run; choose a new or empty "
+                    "folder for --out."
                 )
             return
         self._check_own()
         has_begun = bool(self.read_metrics()) or self.state.exists()
         if not resume and not has_begun:
-            return  # all that is there is a start that was refused, e.g. for a folder that does not exist
+            return  # an earlier start failed early, e.g. because a folder does not exist
         if not resume:
             raise InputError(
-                f"The folder {self.path} holds a run already; continue it with --resume, or give another "
-                "--out."
+                f"The folder {self.path} already contains a run; continue it with --resume, or choose "
+                "another --out."
             )
         earlier = PretrainSettings.from_dict(read_settings(self.settings))
         if different := settings.differences(earlier):
             raise InputError(
                 f"The run in {self.path} was started with other settings ({'; '.join(different)}); resume it "
-                "with the same ones, or start another run with another --out."
+                "with the same settings, or start a new run with another --out."
             )
 
     def _check_own(self) -> None:
-        """Refuse a settings.yaml that no run has written: something else than a run would be overwritten."""
+        """Refuse a settings.yaml that no run has written, so that other files are not overwritten."""
         try:
             is_own = read_settings(self.settings).keys() >= _FIXED
         except InputError:
             is_own = False
         if not is_own:
             raise InputError(
-                f"The file {self.settings} was not written by a pretraining run; give --out a new or empty "
-                "folder."
+                f"The file {self.settings} was not written by a pretraining run; choose a new or empty "
+                "folder for --out."
             )
 
     def write_settings(self, settings: PretrainSettings) -> None:
@@ -84,17 +86,17 @@ class RunFolder:
         self.write_text(self.settings, yaml.safe_dump(settings.as_dict(), sort_keys=False))
 
     def forget_images(self) -> None:
-        """Remove what a start that was refused has left: the list of images may have been of others."""
+        """Remove the list of images of an earlier start that failed: its images may be others."""
         self.index.unlink(missing_ok=True)
         self.weights.unlink(missing_ok=True)
 
     def write_text(self, path: Path, text: str) -> None:
-        """Write a file of the run; it appears at once or not at all."""
+        """Write a file of the run completely or not at all."""
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def read_skipped(self) -> set[str]:
-        """Files that were named as unreadable."""
+        """Files that were reported as unreadable."""
         if not self.skipped.exists():
             return set()
         return set(self.skipped.read_text(encoding="utf-8").splitlines())
@@ -102,7 +104,7 @@ class RunFolder:
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv; empty fields are left out.
 
-        A last line that is not whole is left out too: the process was killed while it wrote it.
+        An incomplete last line is left out too: the process was killed while it wrote that line.
 
         Raises
         ------
@@ -120,7 +122,7 @@ class RunFolder:
                 rows.append(row)
             elif number <= len(lines):
                 raise InputError(
-                    f"Line {number} of {self.metrics} is damaged; remove that line, or the file, to go on."
+                    f"Line {number} of {self.metrics} is damaged; delete that line or the file to continue."
                 )
         return rows
 
@@ -136,18 +138,21 @@ def _read_row(header: str, line: str) -> dict[str, float] | None:
 
 
 class MetricsLog:
-    """metrics.csv and TensorBoard: one row for every `every` iterations, with the mean of what these
-    reported.
+    """metrics.csv and TensorBoard: one row of mean values for every `every` iterations.
 
     Parameters
     ----------
-    folder : of the run.
-    columns : what may be reported.
-    every : iterations in a row.
-    step : rows after this step are dropped: the run goes on from there.
+    folder : PretrainFolder
+        Of the run.
+    columns : tuple of str
+        Names of the values that may be reported.
+    every : int
+        Iterations per row.
+    step : int
+        The run continues from this step; later rows are dropped.
     """
 
-    def __init__(self, folder: RunFolder, columns: tuple[str, ...], every: int, step: int) -> None:
+    def __init__(self, folder: PretrainFolder, columns: tuple[str, ...], every: int, step: int) -> None:
         self.columns = ("step", "seconds", *columns)
         self.every = every
         self._sums: dict[str, list[float]] = {}
@@ -158,14 +163,14 @@ class MetricsLog:
         self._board = _summary_writer(folder.board, step)
 
     def add(self, step: int, seconds: float, values: dict[str, float]) -> None:
-        """Report one iteration; writes a row when `every` have come together."""
+        """Report one iteration; writes a row after every `every` iterations."""
         for name, value in values.items():
             self._sums.setdefault(name, []).append(value)
         if step % self.every == 0:
             self.write(step, seconds)
 
     def write(self, step: int, seconds: float) -> None:
-        """Write what was reported since the last row."""
+        """Write the values reported since the last row."""
         if not self._sums:
             return
         means = {name: sum(values) / len(values) for name, values in self._sums.items()}

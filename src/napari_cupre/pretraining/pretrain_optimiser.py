@@ -22,8 +22,10 @@ def learning_rate_factor(step: int, fraction: float, warmup: int) -> float:
 
     Parameters
     ----------
-    step : steps done so far.
-    fraction : used share of the budget, 0 to 1.
+    step : int
+        Steps done so far.
+    fraction : float
+        Used share of the budget, 0 to 1.
     """
     warm = min(1.0, (step + 1) / max(1, warmup))
     return warm * (_LAST + (1.0 - _LAST) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, fraction))))
@@ -35,9 +37,12 @@ class Updater:
 
     Attributes
     ----------
-    optimiser : its parameter groups hold their peak learning rate as "peak".
-    parameters : all that it updates.
-    shared : the backbone's among them, on which the tasks meet.
+    optimiser : torch.optim.Optimizer
+        Its parameter groups hold their peak learning rate as "peak".
+    parameters : list of nn.Parameter
+        All that it updates.
+    shared : list of nn.Parameter
+        The backbone's among them, on which the tasks meet.
     """
 
     optimiser: torch.optim.Optimizer
@@ -100,15 +105,16 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 class AveragedWeights:
-    """Running average of a network's weights and BatchNorm statistics (Polyak); it is what is saved as the
-    model.
+    """Running (Polyak) average of a network's weights and BatchNorm statistics, which becomes the model.
 
     The decay grows to `decay` over the first steps, so that random weights are soon forgotten.
 
     Attributes
     ----------
-    network : with the averaged weights, in evaluation mode, in the domain "cells".
-    statistics : its BatchNorm statistics of both domains.
+    network : CellRCNN
+        With the averaged weights, in evaluation mode, in the domain "cells".
+    statistics : DomainStatistics
+        Its BatchNorm statistics of both domains.
     """
 
     def __init__(self, network: CellRCNN, mode: Mode, decay: float) -> None:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 from skimage.segmentation import find_boundaries
 
+from napari_cupre.io.pages import png_source, render_page
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.sources import FieldSample
 from napari_cupre.pretraining.views import ViewPair
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
-figure { display: inline-block; margin: .5rem; vertical-align: top; } figcaption { font-size: 12px; }
-table { border-collapse: collapse; font-size: 13px; }
-td { padding: .1rem .8rem .1rem 0; vertical-align: top; }
-img { image-rendering: pixelated; max-width: 100%; }
-polyline { fill: none; stroke: #1560a8; stroke-width: 1.2; }
-"""
 
 _CURVES = (
     ("contrast", "contrastive loss"),
@@ -39,8 +29,11 @@ _CURVES = (
     ("iterations_per_second", "iterations per second"),
 )
 
-#: Points of a curve; a run of days has more rows, of which the mean is drawn.
+#: Points of a curve at most; longer runs are averaged down to these.
 _POINTS = 300
+
+#: Size of a curve, px.
+_WIDTH, _HEIGHT = 300, 120
 
 
 @dataclass
@@ -49,10 +42,16 @@ class Material:
 
     Attributes
     ----------
-    summary : one line.
-    rows : of metrics.csv.
-    pairs : view pairs.
-    fields, predicted : held-out fields and their predicted label images; empty if there were none.
+    summary : str
+        One line on how the run went.
+    settings : PretrainSettings
+        Of the run.
+    rows : list of dict
+        The rows of metrics.csv.
+    pairs : sequence of ViewPair
+        Some pairs of views.
+    fields, predicted : sequence
+        Held-out fields and their predicted label images, int32 (Y, X); empty if there were none.
     """
 
     summary: str
@@ -65,44 +64,38 @@ class Material:
 
 def report_page(material: Material) -> str:
     """The report as HTML that needs no other file."""
-    parts = [f"<h1>Pretraining</h1><p>{html.escape(material.summary)}</p>", "<h2>Curves</h2>"]
-    parts += [_curve(material.rows, name, title) for name, title in _CURVES]
-    if material.pairs:
-        parts.append(
-            "<h2>Pairs of views that are to be found alike</h2>" + _image(_pair_sheet(material.pairs))
-        )
-    if material.predicted:
-        parts.append("<h2>Held-out fields of the source: truth (green), prediction (magenta)</h2>")
-        parts.append(_image(_prediction_sheet(material.fields, material.predicted)))
-    parts.append("<h2>Settings</h2>" + _table(material.settings))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Pretraining</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
+    curves = [_curve(material.rows, name, title) for name, title in _CURVES]
+    fields, predicted = material.fields, material.predicted
+    return render_page(
+        "pretraining.html",
+        title="Pretraining",
+        summary=material.summary,
+        width=_WIDTH,
+        height=_HEIGHT,
+        curves=[curve for curve in curves if curve is not None],
+        pairs=png_source(_pair_sheet(material.pairs)) if material.pairs else None,
+        predictions=png_source(_prediction_sheet(fields, predicted)) if predicted else None,
+        settings=material.settings.as_dict(),
     )
 
 
-def _curve(rows: list[dict[str, float]], name: str, title: str, width: int = 300, height: int = 120) -> str:
-    """One quantity over the iterations as an SVG line; nothing if it was never reported."""
+def _curve(rows: list[dict[str, float]], name: str, title: str) -> dict[str, Any] | None:
+    """One quantity over the iterations as the points of an SVG line; None if it was never reported."""
     points = np.array([(row["step"], row[name]) for row in rows if np.isfinite(row.get(name, np.nan))])
     if len(points) == 0:
-        return ""
+        return None
     thinned = np.array([part.mean(axis=0) for part in np.array_split(points, min(_POINTS, len(points)))])
     (x0, y0), (x1, y1) = thinned.min(axis=0), thinned.max(axis=0)
-    x = (thinned[:, 0] - x0) / max(x1 - x0, 1e-12) * width
-    y = height - (thinned[:, 1] - y0) / max(y1 - y0, 1e-12) * height
-    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y))
-    name = html.escape(title)
-    return (
-        f'<figure><svg width="{width}" height="{height}" viewBox="-2 -2 {width + 4} {height + 4}" role="img">'
-        f'<title>{name}</title><polyline points="{line}"/></svg>'
-        f"<figcaption>{name}: {thinned[-1, 1]:.4g} (from {y0:.4g} to {y1:.4g}), "
-        f"iteration {int(points[-1, 0])}</figcaption></figure>"
-    )
-
-
-def _image(pixels: np.ndarray) -> str:
-    encoded = base64.b64encode(iio.imwrite("<bytes>", pixels, extension=".png")).decode("ascii")
-    return f'<p><img src="data:image/png;base64,{encoded}" alt=""></p>'
+    x = (thinned[:, 0] - x0) / max(x1 - x0, 1e-12) * _WIDTH
+    y = _HEIGHT - (thinned[:, 1] - y0) / max(y1 - y0, 1e-12) * _HEIGHT
+    return {
+        "title": title,
+        "points": " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y)),
+        "last": float(thinned[-1, 1]),
+        "low": float(y0),
+        "high": float(y1),
+        "iteration": int(points[-1, 0]),
+    }
 
 
 def _as_bytes(image: np.ndarray) -> np.ndarray:
@@ -131,11 +124,3 @@ def _prediction_sheet(fields: Sequence[FieldSample], predicted: Sequence[np.ndar
         tiles.append(tile)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 4)
     return np.concatenate([np.concatenate(tiles[i : i + 4], axis=1) for i in range(0, len(tiles), 4)])
-
-
-def _table(settings: PretrainSettings) -> str:
-    rows = (
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(str(value))}</td></tr>"
-        for name, value in settings.as_dict().items()
-    )
-    return f"<table>{''.join(rows)}</table>"

@@ -1,4 +1,4 @@
-"""A pretraining run from start to end, as a stream of events; it survives being stopped or killed."""
+"""A pretraining run from start to end, as a stream of events; it can be stopped or killed and resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_cupre.model.network import CellRCNN
 from napari_cupre.pretraining.amt2 import Amt2
 from napari_cupre.pretraining.balance import read_weights, write_weights
 from napari_cupre.pretraining.monitor import HeldOut, Judgement
-from napari_cupre.pretraining.pretrain_folder import MetricsLog, RunFolder
+from napari_cupre.pretraining.pretrain_folder import MetricsLog, PretrainFolder
 from napari_cupre.pretraining.pretrain_report import Material, report_page
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
@@ -65,7 +65,7 @@ COLUMNS = (
 )
 
 GRADIENTS = ("contrast_gradient", "supervised_gradient")
-"""Columns with the norm of a task's gradient; one that is not finite was not followed."""
+"""Columns with the norm of a task's gradient; an update with a norm that is not finite is skipped."""
 
 
 class PretrainRun:
@@ -73,20 +73,23 @@ class PretrainRun:
 
     Parameters
     ----------
-    settings : checked on construction.
-    out : the run's folder.
-    resume : continue the run in that folder.
+    settings : PretrainSettings
+        Checked on construction.
+    out : Path
+        The run's folder.
+    resume : bool, optional
+        Continue the run in that folder.
 
     Raises
     ------
     InputError
-        If the settings cannot work or the folder holds another run; nothing is written then.
+        If the settings cannot work or the folder contains another run; nothing is written then.
     """
 
     def __init__(self, settings: PretrainSettings, out: Path, resume: bool = False) -> None:
         settings.check()
         self.settings = settings
-        self.folder = RunFolder(Path(out))
+        self.folder = PretrainFolder(Path(out))
         self.folder.check(settings, resume)
         self.resumed = resume and self.folder.state.exists()
         self.state = RunState.IDLE
@@ -128,7 +131,7 @@ class PretrainRun:
         return StateChanged(state)
 
     def _prepare(self) -> Iterator[Event]:
-        """Make everything that the loop needs; the other processes of the run start here."""
+        """Make everything that the loop needs; starts the other processes of the run."""
         fabric = make_fabric(self.settings)
         fabric.launch()
         self.ranks = Ranks(fabric)
@@ -156,7 +159,7 @@ class PretrainRun:
         self._begin_streams(sources)
 
     def _index(self, network: CellRCNN) -> Generator[Event, None, UnlabelledIndex]:
-        """The unlabelled files, listed (and weighed) by the first process, when the run begins."""
+        """The unlabelled files, listed (and weighted) by the first process when the run starts."""
         settings, folder = self.settings, self.folder
         if self.is_first:
             if not self.resumed:
@@ -171,7 +174,7 @@ class PretrainRun:
         return UnlabelledIndex(folder.index)
 
     def _begin_streams(self, sources: Sources) -> None:
-        """Start the loader workers where the run stands, and the log."""
+        """Start the loader workers at the current step, and the log."""
         settings = self.settings
         self._views = self._stream(
             self._pairs, collate_views, settings.contrastive_batch, settings.contrastive_steps
@@ -219,17 +222,17 @@ class PretrainRun:
                 saved = time.monotonic()
 
     def _name_left_out(self, done: Iteration) -> Iterator[Event]:
-        """Say once that an update was left out: one broken batch ends no run, many are a wrong setting."""
+        """Report once that an update was skipped: a single bad batch does not end a run."""
         broken = [name for name in GRADIENTS if not math.isfinite(done.metrics.get(name, 0.0))]
         if broken and not self._left_out:
             yield Notice(
-                f"The gradient of iteration {self.counters.step} was not finite, so that update was left "
-                "out; if metrics.csv shows many such, lower the learning rates."
+                f"The gradient of iteration {self.counters.step} was not finite, so that update was "
+                "skipped; if metrics.csv shows many of these, lower the learning rates."
             )
         self._left_out += len(broken)
 
     def _validate(self, done: Iteration) -> Iterator[Event]:
-        """Now and then, and at the end: AP of the averaged weights on held-out fields of the source."""
+        """Measure the AP of the averaged weights on held-out fields, regularly and at the end."""
         every, step = self.settings.validate_every, self.counters.step
         if self._held_out is None or (step % every and self._used() < 1.0):
             return
@@ -239,11 +242,11 @@ class PretrainRun:
         done.metrics |= {"held_out_ap": found.ap, "held_out_ap50": found.ap50}
         is_best = found.ap50 > self.counters.best_ap50
         self.counters.best_ap50 = max(found.ap50, self.counters.best_ap50)
-        # Detection alone is judged; the losses of a sampled training step would say little here.
+        # Only detection is scored; the losses of one sampled training step would mean little here.
         yield Validated(step, found.ap50, found.ap, float("nan"), found.cells, is_best)
 
     def _used(self) -> float:
-        """Share of the budget that is used up."""
+        """The used share of the budget, 0 to 1."""
         shares = [0.0]
         if self.settings.iterations is not None:
             shares.append(self.counters.step / max(1, self.settings.iterations))
@@ -252,7 +255,7 @@ class PretrainRun:
         return max(shares)
 
     def _watched(self, stream: Iterator[Any]) -> Iterator[Any]:
-        """The batches of a stream, taking note of the files that could not be read."""
+        """The batches of a stream; notes files that could not be read."""
         for batch in stream:
             self._unnamed += batch.skipped
             yield batch
@@ -278,7 +281,7 @@ class PretrainRun:
         return StepDone(counters.step, min(1.0, fraction), max(0.0, remaining), done.losses, done.metrics)
 
     def _save(self) -> Iterator[Event]:
-        """Checkpoint and current model; both appear completely or not at all."""
+        """Write the checkpoint and the current model, each completely or not at all."""
         self.learner.statistics.average_over(self.ranks.mean)
         if self._log is not None:
             self._log.write(self.counters.step, self.counters.seconds)
@@ -304,7 +307,10 @@ class PretrainRun:
         )
 
     def finished_model(self) -> Model:
-        """The averaged weights as a model of the one class "cell": where no source has it, of any object."""
+        """The averaged weights as a model of the single class "cell".
+
+        If no source has that class, it scores any object.
+        """
         settings, counters = self.settings, self.counters
         average = self.learner.average
         with average.statistics.standing_in(settings.saved_domain):
@@ -344,7 +350,7 @@ class PretrainRun:
         self._views = self._fields = iter(())
 
     def figures(self) -> dict[str, Any]:
-        """What the run came to, for a machine to read."""
+        """The results of the run, for the JSON line."""
         return {
             "out": str(self.folder.path),
             "model": str(self.folder.model),

@@ -24,8 +24,7 @@ Mode = Literal["dual", "shared", "frozen"]
 Domain = Literal["cells", "source"]
 Objective = Literal["amt2", "moco", "supervised"]
 
-#: What may differ between the parts of one run: how long it goes on, on what it computes, what is saved of
-#: it.
+#: Settings that may change when a run is resumed: its budget, its hardware, and what is saved.
 FREE_ON_RESUME = (
     "iterations",
     "minutes",
@@ -43,9 +42,15 @@ class SourceSpec:
 
     Attributes
     ----------
-    json : the annotation file.
-    images : folder of its images.
-    weight : how often it is drawn, relative to the other sources.
+    json : str
+        The annotation file.
+    images : str
+        Folder of its images.
+    weight : float
+        How often it is drawn, relative to the other sources.
+    scaled : bool
+        Scale each image by the median of its instances, from half to 1.6 times the network's cell diameter,
+        in place of a jitter about its own size: for images of cells, whose size says nothing.
     """
 
     # Its values are checked wherever a run's settings are, however it was made.
@@ -54,53 +59,106 @@ class SourceSpec:
     json: str
     images: str
     weight: Positive = 1.0
+    scaled: bool = False
 
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """Everything that fixes a pretraining run.
+    """The settings of a pretraining run.
 
     Attributes
     ----------
-    source : labelled sources in COCO format.
-    synthetic : weight of the synthetic source among them; 0 leaves it out.
-    looks : weight of each look of the synthetic fields; None = the looks' own.
-    look_modules : Python modules that register further looks (see `data.synthetic.register_look`).
-    unlabelled : folders or images.
-    exclude : stems of unlabelled images to leave out (a held-out test set), or text files that list them.
-    preset, init : the network, and where its weights start: scratch, imagenet, coco or a checkpoint.
-    objective : amt2, or one of its two halves alone.
-    contrast : the contrastive objective, mocov2 or densecl.
-    norm : how BatchNorm treats the two domains, see `napari_cupre.pretraining.batchnorm`.
-    norm_kept : which set of statistics the finished model gets if `norm` is dual: cells or source. The
-        baselines have but one.
-    seed : of weights, data and sampling.
-    iterations, minutes : the budget; minutes count if both are given, whichever ends first.
-    contrastive_steps, supervised_steps : updates of each task in one iteration (the step ratio).
-    contrastive_weight : factor on the contrastive learning rate; a factor on the loss would cancel in Adam.
-    supervised_weight : the same for the backbone in the supervised step.
-    batch, crop : fields per supervised step and their side in px.
-    source_groups : parts of the supervised batch with BatchNorm statistics and a loss of their own.
-    contrastive_batch, view : samples per contrastive step and side of a view in px.
-    context : side in px of the piece of an image that two views are cut from.
-    bn_splits : parts of the contrastive batch with BatchNorm statistics of their own.
-    queue : length of the queue of negatives; None = sized from the number of distinct crops and the momentum.
-    momentum, temperature, dim : of momentum contrast.
-    lr, backbone_lr, contrastive_lr : AdamW learning rates of neck and heads, of the backbone in the
-    supervised
-        step, and of the contrastive step.
-    warmup, contrastive_warmup : iterations of linear warm-up of each task.
-    weight_decay : of both optimisers.
-    clip : largest gradient norm of either step.
-    average : decay of the running average of the weights, which is what is saved as the model.
-    balance : draw unlabelled images evenly over clusters of looks instead of evenly over files.
-    cosine_every : iterations between measurements of the cosine of the two tasks' gradients; 0 = never.
-    validate_every, validation_fields : iterations between, and fields of, held-out AP on the source; 0 =
-    never.
-    checkpoint_minutes : minutes between checkpoints.
-    log_every : iterations averaged into a row of metrics.csv.
-    workers : loader processes for each of the two data streams; None = from the number of processors.
-    device, precision, devices, nodes : see Lightning Fabric.
+    source : tuple of SourceSpec
+        Labelled sources in COCO format.
+    synthetic : float
+        Weight of the synthetic source among them; 0 leaves it out.
+    looks : dict of str to float or None
+        Weight of each look of the synthetic fields; None = the looks' own weights.
+    look_modules : tuple of str
+        Python modules that register more looks (see `napari_cupre.synthetic.register_look`).
+    unlabelled : tuple of str
+        Folders or images.
+    exclude : tuple of str
+        Stems of unlabelled images to leave out (a held-out test set), or text files that list them.
+    preset : str
+        The network.
+    init : str
+        Where its weights start: scratch, imagenet, coco or a checkpoint.
+    objective : {"amt2", "moco", "supervised"}
+        AMT2, or only one of its two halves.
+    contrast : {"mocov2", "densecl"}
+        The contrastive objective.
+    norm : {"dual", "shared", "frozen"}
+        How BatchNorm treats the two domains, see `napari_cupre.pretraining.batchnorm`.
+    norm_kept : {"cells", "source"}
+        Which set of statistics the finished model gets if `norm` is dual. The baselines have only one set.
+    seed : int
+        Seed of weights, data and sampling.
+    iterations : int or None
+        Budget in iterations; if both budgets are given, the run ends with the first.
+    minutes : float or None
+        Budget in minutes of computing.
+    contrastive_steps, supervised_steps : int
+        Updates of each task in one iteration (the step ratio).
+    contrastive_weight : float
+        Factor on the contrastive learning rate; a factor on the loss would cancel in Adam.
+    supervised_weight : float
+        The same for the backbone in the supervised step.
+    batch : int
+        Fields per supervised step.
+    crop : int
+        Side of a field, px.
+    source_groups : int
+        Parts of the supervised batch with BatchNorm statistics and a loss of their own.
+    contrastive_batch : int
+        Samples per contrastive step.
+    view : int
+        Side of a view, px.
+    context : int
+        Side of the crop that two views are cut from, px.
+    bn_splits : int
+        Parts of the contrastive batch with BatchNorm statistics of their own.
+    queue : int or None
+        Length of the queue of negatives; None = set by the number of distinct crops and the momentum.
+    momentum : float
+        Of the key encoder.
+    temperature : float
+        Of the contrastive loss.
+    dim : int
+        Size of an embedding.
+    lr, backbone_lr, contrastive_lr : float
+        AdamW learning rates of neck and heads, of the backbone in the supervised step, and of the contrastive
+        step.
+    warmup, contrastive_warmup : int
+        Iterations of linear warm-up of each task.
+    weight_decay : float
+        Of both optimisers.
+    clip : float
+        Largest gradient norm of either step.
+    average : float
+        Decay of the running average of the weights, which becomes the model.
+    balance : bool
+        Draw unlabelled images evenly over clusters of looks instead of evenly over files.
+    cosine_every : int
+        Iterations between measurements of the cosine of the two tasks' gradients; 0 = never.
+    validate_every : int
+        Iterations between measurements of held-out AP on the source; 0 = never.
+    validation_fields : int
+        Fields for each of these measurements.
+    checkpoint_minutes : float
+        Minutes between checkpoints.
+    log_every : int
+        Iterations averaged into one row of metrics.csv.
+    workers : int or None
+        Loader processes for each of the two data streams; None = set by the number of processors.
+    device : str
+        Where to compute: auto, cpu, cuda or mps.
+    precision : {"auto", "32-true", "bf16-mixed"}
+        See Lightning Fabric; auto = bf16 if the device supports it.
+    devices : int
+        Processes or GPUs on each node.
+    nodes : int
+        Number of nodes.
     """
 
     source: Annotated[tuple[SourceSpec, ...], BeforeValidator(lambda value: value or ())] = ()
@@ -163,7 +221,7 @@ class PretrainSettings:
 
     @property
     def saved_domain(self) -> Domain:
-        """Whose BatchNorm statistics the finished model gets: a baseline has seen one domain alone."""
+        """The domain whose BatchNorm statistics the finished model gets; a baseline has only one."""
         if self.objective == "amt2":
             return self.norm_kept
         return "cells" if self.objective == "moco" else "source"
@@ -175,7 +233,7 @@ class PretrainSettings:
         self._check_batches()
 
     def _check_data(self) -> None:
-        """The budget, the images and the start that an objective needs."""
+        """Check the budget, the images and the start that the objective needs."""
         if self.iterations is None and self.minutes is None:
             raise InputError("A run needs a budget: give --iterations N or --minutes M.")
         if self.supervised and not self.source and self.synthetic <= 0:
@@ -194,11 +252,11 @@ class PretrainSettings:
             )
 
     def _check_batches(self) -> None:
-        """Sizes that depend on each other."""
+        """Check sizes that depend on each other."""
         if self.view > self.context:
             raise InputError(
                 f"view is {self.view} and context {self.context}, but views are cut from their context: make "
-                "it as large as a view or larger."
+                "context at least as large as view."
             )
         ranks = self.devices * self.nodes
         for name, is_used, batch, groups in (
@@ -231,7 +289,7 @@ class PretrainSettings:
         Raises
         ------
         InputError
-            If a name is no setting or a value is of the wrong type or out of range.
+            If a name is unknown, or a value has the wrong type or is out of range.
         """
         return validated(cls, values, "pretraining")
 
@@ -242,7 +300,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the file is missing, not YAML, or no mapping.
+        If the file is missing, is not YAML, or is not a mapping.
     """
     import yaml
 
@@ -256,5 +314,5 @@ def read_settings(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InputError(f"The settings file {path} must hold 'name: value' lines.")
+        raise InputError(f"The settings file {path} must contain 'name: value' lines.")
     return values

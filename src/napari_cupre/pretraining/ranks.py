@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other, through Lightning Fabric; nothing if there is one."""
+"""Communication between the processes of a run, through Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Ranks:
         return self.rank == 0
 
     def part(self, size: int) -> range:
-        """This process's share of a global batch of `size`: a contiguous range."""
+        """The share of this process in a global batch of `size`: a contiguous range."""
         each = size // self.world
         return range(self.rank * each, (self.rank + 1) * each)
 
@@ -65,14 +65,14 @@ class Ranks:
             gradient.copy_(part.view_as(gradient))
 
     def agree(self, flag: bool) -> bool:
-        """Whether any process raised the flag, so that all of them stop at the same step."""
+        """Whether any process raised the flag, so that all stop at the same step."""
         if self.world == 1:
             return flag
         value = torch.tensor(float(flag), device=self.fabric.device)
         return float(self.mean(value)) > 0
 
     def same_number(self, value: float) -> float:
-        """The mean of a number over the processes: clocks differ, schedules must not."""
+        """The mean of a number over the processes: their clocks differ, but their schedules must not."""
         if self.world == 1:
             return value
         return float(self.mean(torch.tensor(value, dtype=torch.float64, device=self.fabric.device)))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from napari_cupre.data.augment import photometric, random_crop, random_turn
+from napari_cupre.data.labels import median_diameter
 from napari_cupre.data.paste import copy_paste, cut_cells
 from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
@@ -23,6 +24,9 @@ from napari_cupre.synthetic import SyntheticFields
 #: Large-scale jitter: a photo is resized by a factor in this range, log-uniformly, before a field is cut from
 #: it.
 JITTER = (0.3, 1.6)
+
+#: The same for images of cells, about the network's cell diameter.
+SCALED_JITTER = (0.5, 1.6)
 
 #: Copy-paste: how often, at most how many instances of another image, and the largest share of a field's area
 #: of one.
@@ -38,11 +42,16 @@ class LabelledField:
 
     Attributes
     ----------
-    image : float32 (side, side, 3), in about [0, 1].
-    labels : int32 (side, side), 0 = background.
-    known : bool (side, side); None = all. Crowd regions of COCO are unknown.
-    classes : name of the class of each label; None = "cell" for all.
-    skipped : images that could not be read on the way to this one, with the reason.
+    image : numpy.ndarray
+        float32 (side, side, 3), in about [0, 1].
+    labels : numpy.ndarray
+        int32 (side, side), 0 = background.
+    known : numpy.ndarray or None
+        bool (side, side); None = all. Crowd areas of COCO are unknown.
+    classes : dict of int to str or None
+        Name of the class of each label; None = "cell" for all.
+    skipped : list of tuple of str
+        Images that could not be read on the way to this one, with the reason.
     """
 
     image: np.ndarray
@@ -62,7 +71,7 @@ class LabelledSource(Protocol):
     def classes(self) -> tuple[str, ...]: ...
 
     def draw(self, rng: np.random.Generator) -> LabelledField:
-        """One augmented field of the size that was asked for; a function of the generator's state alone."""
+        """Draw one augmented field; the result depends only on the generator's state."""
         ...
 
 
@@ -71,11 +80,16 @@ class SyntheticSource:
 
     Parameters
     ----------
-    side : of a field, px.
-    seed : of the fields.
-    diameter : the network's cell diameter; fields have from half to twice of it.
-    looks : weight of each look; None = the looks' own.
-    modules : Python modules that register further looks.
+    side : int
+        Of a field, px.
+    seed : int
+        Seed of the fields.
+    diameter : float
+        The network's cell diameter; fields have from half to twice of it.
+    looks : mapping of str to float, optional
+        Weight of each look; None = the looks' own.
+    modules : sequence of str, optional
+        Python modules that register further looks.
 
     Raises
     ------
@@ -120,26 +134,35 @@ def import_looks(modules: Sequence[str]) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise InputError(
-                f"The module {name!r} of look_modules cannot be imported ({error}): install it, or put its "
-                "folder into PYTHONPATH."
+                f"The module {name!r} of look_modules cannot be imported ({error}): install it, or add its "
+                "folder to PYTHONPATH."
             ) from error
 
 
 class CocoFields:
-    """Fields cut from a COCO-format source, with large-scale jitter and copy-paste (Ghiasi et al., CVPR
-    2021).
+    """Fields from a COCO-format source, with large-scale jitter and copy-paste.
+
+    Ghiasi et al., "Simple Copy-Paste", CVPR 2021.
 
     Parameters
     ----------
-    source : the images with their instances.
-    numbers : which of its images to draw from.
-    side : of a field, px.
+    source : CocoSource
+        The images with their instances.
+    numbers : numpy.ndarray
+        Which of its images to draw from.
+    side : int
+        Of a field, px.
+    diameter : float, optional
+        That the median instance of an image is scaled to, px, before the jitter; None keeps its size.
     """
 
-    def __init__(self, source: CocoSource, numbers: np.ndarray, side: int) -> None:
+    def __init__(
+        self, source: CocoSource, numbers: np.ndarray, side: int, diameter: float | None = None
+    ) -> None:
         self.source = source
         self.numbers = numbers
         self.side = side
+        self.diameter = diameter
         self.name = str(source.index.path)
         self.classes = tuple(source.categories)
 
@@ -170,11 +193,19 @@ class CocoFields:
             except (InputError, OSError) as error:
                 skipped.append((f"{self.name}#{number}", str(error)))
                 continue
-            sample = random_crop(rng, Sample(read.image, read.labels, read.known), self.side, JITTER)
+            sample = Sample(read.image, read.labels, read.known)
+            sample = random_crop(rng, sample, self.side, self._range(read.labels))
             return random_turn(rng, sample), read.classes
         raise InputError(
             f"{_TRIES} images of {self.name} in a row could not be read, the last because: {skipped[-1][1]}"
         )
+
+    def _range(self, labels: np.ndarray) -> tuple[float, float]:
+        """Between which factors an image is resized."""
+        if self.diameter is None or not labels.any():
+            return JITTER
+        factor = self.diameter / median_diameter(labels)
+        return SCALED_JITTER[0] * factor, SCALED_JITTER[1] * factor
 
     def _pasted(
         self,
@@ -211,13 +242,16 @@ class FieldSample:
 
 
 class MixedFields(Dataset):
-    """Sample `i` of the supervised stream: a function of the seed and `i` alone.
+    """Sample `i` of the supervised stream: a function of the seed and `i` only.
 
     Parameters
     ----------
-    sources : with their weights.
-    classes : the network's classes, in order.
-    seed : of the stream.
+    sources : sequence of tuple of (LabelledSource, float)
+        With their weights.
+    classes : tuple of str
+        The network's classes, in order.
+    seed : int
+        Seed of the stream.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a run starts from: the network's weights, its sources and its unlabelled images."""
+"""The start of a run: the network's weights, its sources and its unlabelled images."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from napari_cupre.io.unlabelled import UnlabelledCrops, UnlabelledIndex
 from napari_cupre.model.checkpoint import Model, ModelInfo
 from napari_cupre.model.coco_start import load_coco
 from napari_cupre.model.config import preset
+from napari_cupre.model.imagenet_start import LITE, lite_weights
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.zoo import BUNDLED, bundled_path, open_model
 from napari_cupre.pretraining.contrast import (
@@ -38,11 +39,11 @@ from napari_cupre.pretraining.sources import (
 from napari_cupre.pretraining.views import ViewPairs, ViewSettings
 
 SILENT = 10.0
-"""By how much the score of a class that nothing teaches is lowered; the finished model scores any object."""
+"""How much the score of a class without training data is lowered, in logits."""
 
 
 def stream_seed(seed: int, name: str) -> int:
-    """A seed of its own for each random stream of a run."""
+    """The seed of one random stream of a run."""
     return zlib.crc32(f"{seed}/{name}".encode())
 
 
@@ -71,7 +72,8 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
 
     Parameters
     ----------
-    diameter : the network's cell diameter, px.
+    diameter : float
+        The network's cell diameter, px.
 
     Raises
     ------
@@ -83,8 +85,9 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
         coco = CocoSource(spec.json, spec.images)
         sources.notices += coco.notices
         trained, held = split_numbers(len(coco), stream_seed(settings.seed, "held out"))
-        sources.mixed.append((CocoFields(coco, trained, settings.crop), spec.weight))
-        sources.held_out.append((CocoFields(coco, held, settings.crop), spec.weight))
+        wanted = diameter if spec.scaled else None
+        sources.mixed.append((CocoFields(coco, trained, settings.crop, wanted), spec.weight))
+        sources.held_out.append((CocoFields(coco, held, settings.crop, wanted), spec.weight))
     if settings.synthetic > 0:
         seeds = [stream_seed(settings.seed, name) for name in ("synthetic", "held-out synthetic")]
         trained_fields, held_fields = (
@@ -97,8 +100,7 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
 
 
 def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
-    """The network with its initial weights, and a score for each class of the sources: the same for the same
-    seed.
+    """The network with its initial weights and a score for each class of the sources, set by the seed.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
     elif settings.init != "scratch":
         _load_checkpoint(network, settings.init)
     if not sources.teach_cells:
-        # Else the source's objects would first be told from what the start calls a cell, as its mistakes.
+        # Otherwise the start would have to unlearn "cell" on the source's objects first.
         with torch.no_grad():
             network.heads.box.score.bias[network.config.classes.index("cell") + 1] -= SILENT
     return network
@@ -126,18 +128,21 @@ def _load_imagenet(network: CellRCNN) -> None:
     import timm
 
     name = network.config.backbone
+    if name == LITE:
+        network.backbone.body.load_state_dict(lite_weights(network.backbone.body))
+        return
     try:
         pretrained = timm.create_model(name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4))
-    except Exception as error:  # whatever the hub's client raises: no network, no such weights
+    except Exception as error:  # the hub's client raises many kinds of errors
         raise EnvironmentFault(
             f"The ImageNet weights of {name} could not be fetched ({type(error).__name__}); connect to the "
-            "network once, or use --init scratch."
+            "internet once, or use --init scratch."
         ) from error
     network.backbone.body.load_state_dict(pretrained.state_dict())
 
 
 def _check_groups(settings: PretrainSettings, backbone: str) -> None:
-    """Split attention normalises one value per sample and channel, of which there must be several."""
+    """Check that each part has several samples, which the BatchNorm of split attention needs."""
     for name, is_used, batch, groups in (
         ("bn_splits", settings.contrastive, settings.contrastive_batch, settings.bn_splits),
         ("source_groups", settings.supervised, settings.batch, settings.source_groups),
@@ -159,7 +164,7 @@ def _load_checkpoint(network: CellRCNN, name: str) -> None:
     if not all(key in fitting for key in backbone):
         raise InputError(
             f"The checkpoint {name} has the backbone {start.config.backbone}, but the preset "
-            f"{network.config.preset} has {network.config.backbone}; choose a fitting --preset."
+            f"{network.config.preset} has {network.config.backbone}; choose a matching --preset."
         )
     network.load_state_dict(fitting, strict=False)
     _load_class_scores(network, start)
@@ -169,8 +174,8 @@ def _load_checkpoint(network: CellRCNN, name: str) -> None:
 def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
     """Take over the scores of background and of the classes that both networks know.
 
-    The others start alike, together as likely as any class of the start: a checkpoint that knows only "cell"
-    goes on with the categories of COCO without taking their objects for background first.
+    All others start with the same score and are together as likely as any class of the start. So a checkpoint
+    that knows only "cell" continues with the categories of COCO without taking their objects for background.
     """
     ours, theirs = network.heads.box.score, start.heads.box.score
     if ours.in_features != theirs.in_features:
@@ -187,7 +192,7 @@ def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
 
 
 def looking_model(settings: PretrainSettings, network: CellRCNN) -> Model:
-    """Whose backbone tells unlabelled images apart: the start's, or for random weights the bundled one's."""
+    """The model that compares unlabelled images: the start, or the bundled one for random weights."""
     if settings.init == "scratch" and bundled_path().is_file():
         return open_model(BUNDLED, settings.device)
     return Model(network, ModelInfo("start", network.config))
@@ -217,11 +222,11 @@ def excluded(settings: PretrainSettings) -> frozenset[str]:
 
 
 def unmet_notice(stems: frozenset[str], shown: int = 5) -> str:
-    """Says which names in `exclude` no unlabelled image has: they may be misspelt."""
+    """Report the names in `exclude` that match no unlabelled image; they may be misspelt."""
     named = ", ".join(sorted(stems)[:shown]) + (", ..." if len(stems) > shown else "")
     return (
-        f"{len(stems)} of the names in --exclude are those of no unlabelled image ({named}); they are file "
-        "names without suffix."
+        f"{len(stems)} of the names in --exclude match no unlabelled image ({named}); give file names "
+        "without suffix."
     )
 
 
@@ -232,7 +237,8 @@ def make_contrast(
 
     Parameters
     ----------
-    weights : (len(index),) how often each file is drawn; None = alike.
+    weights : numpy.ndarray or None
+        float (len(index),), how often each file is drawn; None = equally often.
     """
     updates = settings.contrastive_steps + (settings.supervised_steps if settings.supervised else 0)
     distinct = index.distinct_crops(settings.context)
@@ -267,7 +273,7 @@ def make_fields(settings: PretrainSettings, sources: Sources) -> MixedFields:
 
 
 def make_held_out(settings: PretrainSettings, sources: Sources) -> HeldOut | None:
-    """The fields on which forgetting is watched; None if nobody watches."""
+    """The held-out fields that show forgetting; None if the settings turn that off."""
     if not settings.supervised or settings.validate_every == 0:
         return None
     dataset = MixedFields(sources.held_out, sources.classes, stream_seed(settings.seed, "held-out fields"))

@@ -35,11 +35,12 @@ class Counters:
 
 
 def save_state(path: Path, learner: Amt2, counters: Counters, judgement: Judgement | None = None) -> None:
-    """Write all that the run needs to go on as if it had not stopped; the file is whole or not there.
+    """Write everything that the run needs to continue exactly, completely or not at all.
 
     Parameters
     ----------
-    judgement : the last one, which the report and the model's metrics show.
+    judgement : Judgement, optional
+        The last one, which the report and the model's metrics show.
     """
     from safetensors.torch import save_file
 
@@ -76,8 +77,8 @@ def load_state(path: Path, learner: Amt2) -> tuple[Counters, Judgement | None]:
         _load_tensors(learner, tensors)
     except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise InputError(
-            f"The checkpoint {path} is damaged or of another version ({error}); start anew with another "
-            "--out."
+            f"The checkpoint {path} is damaged or of another version ({error}); start a new run with "
+            "another --out."
         ) from error
     return counters, judgement
 

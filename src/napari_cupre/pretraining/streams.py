@@ -1,4 +1,4 @@
-"""Endless batches from loader workers, in an order that depends on the seed and the step alone.
+"""Endless batches from loader workers, in an order that depends only on the seed and the step.
 
 Sample `i` is a function of its index, and step `s` takes the samples s * B to (s + 1) * B - 1. So a run
 continues exactly by starting at a later index, any number of workers gives the same batches, and each process
@@ -42,12 +42,18 @@ def batches(
 
     Parameters
     ----------
-    dataset : its item `i` is a function of `i`.
-    collate : makes a batch from a list of items.
-    first : number of the first global batch.
-    batch : size of the global batch.
-    share : this process's places in it.
-    workers : loader processes; 0 draws in this process.
+    dataset : Dataset
+        Its item `i` is a function of `i`.
+    collate : callable
+        Makes a batch from a list of items.
+    first : int
+        Number of the first global batch.
+    batch : int
+        Size of the global batch.
+    share : range
+        This process's places in it.
+    workers : int
+        Loader processes; 0 draws in this process.
     """
     loader: DataLoader = DataLoader(
         dataset,

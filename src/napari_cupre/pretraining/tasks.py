@@ -18,7 +18,7 @@ from napari_cupre.pretraining.ranks import Ranks
 from napari_cupre.pretraining.sources import FieldBatch
 from napari_cupre.pretraining.views import ViewBatch
 
-# Names of the random streams of a step; whatever is random in it depends on nothing else.
+# Names of the random streams of a step, which depend on nothing else.
 _ORDER, _SAMPLING = 1, 2
 
 
@@ -28,8 +28,10 @@ class Iteration:
 
     Attributes
     ----------
-    losses : of both tasks, by name; means over steps, groups and processes.
-    metrics : contrastive accuracy, learning rates, gradient norms, now and then the cosine of the gradients.
+    losses : dict of str to float
+        Of both tasks, by name; means over steps, groups and processes.
+    metrics : dict of str to float
+        Contrastive accuracy, learning rates, gradient norms, now and then the cosine of the gradients.
     """
 
     losses: dict[str, float] = field(default_factory=dict)
@@ -50,9 +52,12 @@ class ContrastiveTask:
 
     Parameters
     ----------
-    network : whose backbone is the query encoder.
-    objective : on the network's device.
-    statistics : of the network's BatchNorm layers.
+    network : CellRCNN
+        Its backbone is the query encoder.
+    objective : ContrastiveObjective
+        On the network's device.
+    statistics : DomainStatistics
+        Those of the network's BatchNorm layers.
     """
 
     def __init__(
@@ -107,7 +112,7 @@ class ContrastiveTask:
         self.objective.follow(self.backbone)
 
     def _permutation(self, moment: Moment, size: int) -> Tensor:
-        """The order of the global batch of keys, alike in all processes."""
+        """The order of the global batch of keys, the same in all processes."""
         rng = np.random.default_rng([self.settings.seed, moment.iteration, moment.part, _ORDER])
         return torch.from_numpy(rng.permutation(size))
 
@@ -117,7 +122,8 @@ class SupervisedTask:
 
     Parameters
     ----------
-    statistics : of the network's BatchNorm layers.
+    statistics : DomainStatistics
+        Those of the network's BatchNorm layers.
     """
 
     def __init__(
@@ -165,7 +171,7 @@ class SupervisedTask:
             return self.network(images, targets)
 
     def _seed(self, moment: Moment, group: int) -> int:
-        """Seed of a group's sampling of anchors and regions, the same whichever process has the group."""
+        """Seed of a group's sampling of anchors and RoIs, the same whichever process has the group."""
         words = [self.settings.seed, moment.iteration, moment.part, _SAMPLING, group]
         return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 

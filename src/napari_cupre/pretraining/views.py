@@ -1,8 +1,8 @@
-"""Two views of one crop: what a microscope varies, and nothing it does not.
+"""Two views of one crop that differ in what a microscope varies, and in nothing else.
 
 MoCo v2's recipe is made for photographs. Here hue and grey conversion give way to what differs between two
 images of the same cells: orientation, focus, exposure, gain, noise, the sign of contrast; and a view is never
-so small a part of its crop that it holds no cell.
+so small a part of its crop that it contains no cell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from napari_cupre.io.unlabelled import FLAT_DEVIATION, UnlabelledCrops, smooth_deviation
 
-#: How many places of a crop are looked at for one that is not flat.
+#: Places of a crop to try for one that is not flat.
 _PLACES = 5
 
 
@@ -27,14 +27,22 @@ class ViewSettings:
 
     Attributes
     ----------
-    side : of a view, px.
-    min_scale : smallest share of the crop's area that a view shows.
-    gamma, contrast : the value is drawn log-uniformly from [1/x, x].
-    brightness : largest shift, in units of the stretched image.
-    invert, blur, noise, colour : probability of each.
-    max_blur : largest sigma, px of the view.
-    max_noise : largest standard deviation of read noise; shot noise goes up to the same at full brightness.
-    stain : largest relative change of one colour channel (colour images alone).
+    side : int
+        Of a view, px.
+    min_scale : float
+        Smallest share of the crop's area that a view shows.
+    gamma, contrast : float
+        The value is drawn log-uniformly from [1/x, x].
+    brightness : float
+        Largest shift, in units of the stretched image.
+    invert, blur, noise : float
+        Probability of each.
+    max_blur : float
+        Largest sigma, px of the view.
+    max_noise : float
+        Largest standard deviation of read noise; shot noise goes up to the same at full brightness.
+    stain : float
+        Largest relative change of one colour channel (colour images only).
     """
 
     side: int = 96
@@ -55,7 +63,8 @@ def make_view(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings
 
     Parameters
     ----------
-    crop : float32 (side, side, C), C = 1 or 3, in about [0, 1].
+    crop : numpy.ndarray
+        float32 (side, side, C), C = 1 or 3, in about [0, 1].
 
     Returns
     -------
@@ -74,7 +83,7 @@ def make_view(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings
 
 
 def _resized_part(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
-    """A square part of the crop that holds something, (C, side, side)."""
+    """A square part of the crop that is not empty, (C, side, side)."""
     whole = crop.shape[0]
     side = max(2, round(whole * float(np.sqrt(rng.uniform(settings.min_scale, 1.0)))))
     for _ in range(_PLACES):
@@ -127,7 +136,7 @@ class ViewPair:
 
 
 class ViewPairs(Dataset):
-    """Sample `i` of the contrastive stream: a function of the crops' seed and `i` alone."""
+    """Sample `i` of the contrastive stream: a function of the crops' seed and `i` only."""
 
     def __init__(self, crops: UnlabelledCrops, settings: ViewSettings) -> None:
         self.crops = crops

@@ -19,8 +19,8 @@ Box = tuple[tuple[int, int], ...]
 """Start and stop along every axis of a label image."""
 
 Region = tuple[tuple[float, ...], ...]
-"""Corners (n, d) of an area in which every cell is marked, over the axes of the label image; of two axes as
-`napari_cupre.data.annotation.region_mask` takes it, of more with the plane in front."""
+"""Corners (n, d) of an area in which every cell is annotated, over the axes of the label image: for two
+axes as `napari_cupre.data.annotation.region_mask` takes it, for more with the plane in front."""
 
 LARGEST_NUMBER = int(np.iinfo(np.int32).max)
 
@@ -179,7 +179,7 @@ class Cells:
     labels : int32 over the axes of the annotation, 0 = no cell. It may be the array that a window shows;
         whoever paints in it says so with `napari_cupre.project.gestures.painted`.
     rows : the row of every number in `labels`, and of no other.
-    regions : where every cell is marked.
+    regions : where every cell is annotated.
     revision : grows with every change, so that a saver sees what is new.
 
     Examples
@@ -219,12 +219,12 @@ class Cells:
         labels : whole numbers, 0 = no cell. An int32 array is used as it is, not copied.
         state : of all cells, or by number; numbers that it lacks are edited.
         scores : by number.
-        regions : where every cell is marked.
+        regions : where every cell is annotated.
         by : who made them.
 
         Raises
         ------
-        InputError : negative or broken numbers.
+        InputError : negative or non-integer values.
         """
         by = by or By("", "")
         given = labels
@@ -266,7 +266,7 @@ class Cells:
                 gaps.append(number)
             number += 1
         if len(gaps) < count:
-            raise InputError("This image has no number left for another cell: save it and start a new one.")
+            raise InputError("This image has no label left for another cell: save it and start a new one.")
         return gaps
 
     def pixels(self, number: int) -> tuple[Box, np.ndarray]:
@@ -284,7 +284,7 @@ class Cells:
         try:
             return self.rows[int(number)]
         except KeyError:
-            raise InputError(f"There is no cell {number} in this image: choose one that is there.") from None
+            raise InputError(f"There is no cell {number} in this image: choose another one.") from None
 
     def at(self, position: Sequence[float]) -> int:
         """Number of the cell at a position over the axes of the labels; 0 for none, or outside."""
@@ -301,9 +301,9 @@ class Cells:
         """
         for number, (before, _) in (change.rows or {}).items():
             if self.rows.get(number) != before:
-                raise InputError(f"Cell {number} changed in the meantime: do that again.")
+                raise InputError(f"Cell {number} changed in the meantime: try again.")
         if change.regions and change.regions[0] != self.regions:
-            raise InputError("The regions changed in the meantime: do that again.")
+            raise InputError("The regions changed in the meantime: try again.")
         for patch in change.patches:
             self.labels[slices(patch.box)] = patch.after
         for number, (_, after) in (change.rows or {}).items():
@@ -316,9 +316,11 @@ class Cells:
         if change:
             self.revision += 1
 
-    def copy(self) -> Cells:
-        """The same cells in memory of their own."""
-        twin = Cells(self.labels.copy(), self.rows, self.regions)
+    def copy(self, memory: np.ndarray | None = None) -> Cells:
+        """The same cells in memory of their own: in an int32 array of their shape if one is given."""
+        memory = np.empty_like(self.labels) if memory is None else memory
+        np.copyto(memory, self.labels)
+        twin = Cells(memory, self.rows, self.regions)
         twin.revision = self.revision
         return twin
 

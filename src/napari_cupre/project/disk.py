@@ -64,16 +64,19 @@ def write_together(folder: Path, files: Mapping[str, Write]) -> None:
 
     Parameters
     ----------
-    folder : of the project; it must exist.
-    files : by path relative to the folder, with "/": a function that writes the path it is given.
+    folder : Path
+        Folder of the project; it must exist.
+    files : Mapping[str, Write]
+        By path relative to the folder, with "/": a function that writes the path it is given.
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk, no permission, or the folder is gone; nothing has changed.
+    EnvironmentFault
+        Full or read-only disk, no permission, or the folder is gone; nothing has changed.
     """
     if not folder.is_dir():
         raise EnvironmentFault(
-            f'The project folder "{folder}" is gone: put it back, or save the project elsewhere.'
+            f'The project folder "{folder}" is missing: put it back, or save the project elsewhere.'
         )
     settle(folder)
     pending = folder / PENDING
@@ -102,7 +105,8 @@ def settle(folder: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : a file cannot take its place, as when another program holds it open.
+    EnvironmentFault
+        A file cannot take its place, as when another program holds it open.
     """
     pending = folder / PENDING
     if not pending.is_dir():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
+from napari_cupre.data.labels import label_areas
 from napari_cupre.project.cells import (
     Box,
     By,
@@ -23,7 +24,7 @@ from napari_cupre.project.cells import (
 )
 
 CRUMB = 5
-"""A separate blob of fewer pixels is a slip of the hand, no cell."""
+"""A separate part of fewer pixels is a slip of the hand, not a cell."""
 
 
 def as_change(
@@ -39,12 +40,18 @@ def as_change(
 
     Parameters
     ----------
-    cells : as they are; not changed here.
-    verb : what is done.
-    box : where.
-    after : int32, the new pixels.
-    states : state and score of the cells that `by` vouches for; others keep what their row says.
-    before : the old pixels, where `cells.labels` holds the new ones already.
+    cells : Cells
+        The present cells; they are not changed.
+    verb : str
+        What is done.
+    box : Box
+        Where.
+    after : numpy.ndarray
+        int32, the new pixels.
+    states : Mapping[int, tuple[State, float]]
+        State and score of the cells that `by` vouches for; others keep what their row says.
+    before : numpy.ndarray or None, optional
+        The old pixels, where `cells.labels` holds the new ones already.
     """
     before = cells.labels[slices(box)].copy() if before is None else before
     changed = before != after
@@ -80,10 +87,9 @@ def _areas(cells: Cells, before: np.ndarray, after: np.ndarray) -> dict[int, int
     """Area of each number once its changed pixels go from `before` to `after`."""
     areas: dict[int, int] = {}
     for values, sign in ((before, -1), (after, 1)):
-        for number, count in zip(*np.unique(values, return_counts=True)):
-            if number:
-                known = cells.rows[int(number)].area if int(number) in cells.rows else 0
-                areas[int(number)] = areas.get(int(number), known) + sign * int(count)
+        for number, count in zip(*label_areas(values)):
+            known = cells.rows[int(number)].area if int(number) in cells.rows else 0
+            areas[int(number)] = areas.get(int(number), known) + sign * int(count)
     return areas
 
 
@@ -103,14 +109,14 @@ def _row(
 
 
 def pieces(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Number the parts of a mask that do not touch; returns the parts and the area of each (from part 1 on)."""
+    """Number the parts of a mask that do not touch; returns them and the area of each, from 1 on."""
     structure = ndimage.generate_binary_structure(mask.ndim, mask.ndim if corners else 1)
     parts, count = ndimage.label(mask, structure)
     return parts, np.bincount(parts.ravel(), minlength=count + 1)[1:]
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest part of a mask alone."""
+    """Only the largest part of a mask."""
     parts, areas = pieces(mask)
     return mask if len(areas) < 2 else parts == 1 + int(np.argmax(areas))
 
@@ -131,9 +137,12 @@ def put(
 
     Parameters
     ----------
-    mask : bool, the pixels in `box`.
-    vouched : state and score of what is made.
-    number : the cell whose pixels are replaced; None makes new ones.
+    mask : numpy.ndarray
+        bool, the pixels in `box`.
+    vouched : tuple[State, float]
+        State and score of what is made.
+    number : int or None, optional
+        The cell whose pixels are replaced; None makes new ones.
     """
     old = None if number is None else cells.row(number)
     under = np.unique(cells.labels[slices(box)][mask])
@@ -160,7 +169,7 @@ def put(
 
 
 def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.ndarray]:
-    """A mask in a box that is large enough for others, too."""
+    """A mask in a box that is large enough for others as well."""
     larger = around([box, *boxes])
     if larger == box:
         return box, mask
@@ -174,7 +183,8 @@ def trim_guesses(cells: Cells, after: np.ndarray, guesses: Iterable[int]) -> Non
 
     Parameters
     ----------
-    after : new pixels of a box that holds the guesses whole.
+    after : numpy.ndarray
+        New pixels of a box that holds the guesses whole.
     """
     for number in guesses:
         left = after == number

@@ -6,6 +6,7 @@ in pixels, the centre of the first pixel being (0, 0); `plane` is the position o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,6 @@ import numpy as np
 from scipy import ndimage
 from skimage.draw import line as line_pixels
 from skimage.draw import polygon as fill_polygon
-from skimage.morphology import disk
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import (
@@ -49,7 +49,8 @@ def accept(cells: Cells, numbers: Iterable[int], by: By | None = None) -> Change
 
     Raises
     ------
-    InputError : there is no such cell.
+    InputError
+        There is no such cell.
     """
     guesses = [n for n in numbers if cells.row(n).state is State.GUESS]
     return _with_state(cells, f"Accept {_count(guesses)}", guesses, State.CHECKED, by or By.now())
@@ -60,8 +61,10 @@ def accept_all(cells: Cells, view: Box | None = None, certainty: float = 0.0, by
 
     Parameters
     ----------
-    view : what is on show, over all axes; guesses with their centre in it count. None for everything.
-    certainty : guesses with a lower score are hidden, and stay guesses.
+    view : Box or None, optional
+        What is on show, over all axes; guesses with their centre in it count. None for everything.
+    certainty : float, optional
+        Guesses with a lower score are hidden, and stay guesses.
     """
     return accept(cells, _guesses_in(cells, view, certainty), by)
 
@@ -71,10 +74,11 @@ def set_state(cells: Cells, numbers: Iterable[int], state: State, by: By | None 
 
     Raises
     ------
-    InputError : there is no such cell.
+    InputError
+        There is no such cell.
     """
     others = [n for n in numbers if cells.row(n).state is not state]
-    return _with_state(cells, f"Call {_count(others)} {state}", others, state, by or By.now())
+    return _with_state(cells, f"Mark {_count(others)} as {state}", others, state, by or By.now())
 
 
 def _with_state(cells: Cells, verb: str, numbers: Sequence[int], state: State, by: By) -> Change:
@@ -115,7 +119,8 @@ def reject(cells: Cells, numbers: Iterable[int]) -> Change:
 
     Raises
     ------
-    InputError : there is no such cell.
+    InputError
+        There is no such cell.
     """
     guesses = [n for n in numbers if cells.row(n).state is State.GUESS]
     return replace(delete(cells, guesses), verb=f"Reject {_count(guesses)}")
@@ -126,7 +131,8 @@ def delete(cells: Cells, numbers: Iterable[int]) -> Change:
 
     Raises
     ------
-    InputError : there is no such cell.
+    InputError
+        There is no such cell.
     """
     unwanted = sorted({int(n) for n in numbers})
     boxes = [cells.row(n).box for n in unwanted]
@@ -139,7 +145,8 @@ def delete(cells: Cells, numbers: Iterable[int]) -> Change:
         groups = [(total, unwanted)]
     else:
         groups = [(box, [n]) for n, box in zip(unwanted, boxes)]
-    patches, gone = [], []
+    patches: list[Patch] = []
+    gone: list[int] = []
     for box, group in groups:
         before = cells.labels[slices(box)].copy()
         before[np.isin(before, gone)] = 0  # what an earlier patch of this change has removed by then
@@ -153,7 +160,8 @@ def merge(cells: Cells, number: int, other: int, by: By | None = None) -> Change
 
     Raises
     ------
-    InputError : there is no such cell.
+    InputError
+        There is no such cell.
     """
     if number == other:
         return Change("Merge two cells")
@@ -170,13 +178,19 @@ def _closed(mask: np.ndarray, ground: np.ndarray) -> np.ndarray:
     if len(pieces(mask)[1]) < 2:
         return mask
     for radius in range(1, WIDEST_GAP + 1):
-        element = disk(radius).astype(bool)[(np.newaxis,) * (mask.ndim - 2)]
+        element = _disk(radius)[(np.newaxis,) * (mask.ndim - 2)]
         padded = np.pad(mask, [(0, 0)] * (mask.ndim - 2) + [(radius, radius)] * 2)
         inner = (slice(None),) * (mask.ndim - 2) + (slice(radius, -radius),) * 2
-        closed = mask | (ndimage.binary_closing(padded, element)[inner] & ground)
+        closed: np.ndarray = mask | (ndimage.binary_closing(padded, element)[inner] & ground)
         if len(pieces(closed)[1]) < 2:
             return closed
     return mask
+
+
+def _disk(radius: int) -> np.ndarray:
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    inside: np.ndarray = rows**2 + columns**2 <= radius**2
+    return inside
 
 
 def split(
@@ -190,17 +204,22 @@ def split(
 
     Parameters
     ----------
-    line : (n, 2), its points.
-    plane : where it was drawn. A cell of several planes is divided in all of them.
-    number : the cell; None takes the one that the line crosses farthest, of those that it divides.
+    line : numpy.ndarray
+        (n, 2), its points.
+    plane : Sequence[int], optional
+        Where it was drawn. A cell of several planes is divided in all of them.
+    number : int or None, optional
+        The cell; None takes the one that the line crosses farthest, of those that it divides.
 
     Returns
     -------
-    Change : does nothing where the line divides no cell.
+    Change
+        Does nothing where the line divides no cell.
 
     Raises
     ------
-    InputError : under two points, or there is no such cell.
+    InputError
+        Under two points, or there is no such cell.
     """
     verb = "Split a cell"
     rows, columns = _pixels_of(line)
@@ -231,14 +250,14 @@ def _pixels_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of a drawn line that reaches a little beyond its ends."""
     points = np.asarray(line, float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
-        raise InputError("A line to split a cell takes two points or more: draw it through the cell.")
+        raise InputError("A splitting line needs two points or more: draw it through the cell.")
     points = points.copy()
     for end, towards in ((0, points[0] - points[1]), (-1, points[-1] - points[-2])):
         length = float(np.hypot(*towards))
         if length:
             points[end] += _OVERSHOOT * towards / length
     whole = np.rint(points).astype(int)
-    runs = [line_pixels(*start, *stop) for start, stop in zip(whole[:-1], whole[1:])]
+    runs = [line_pixels(*ends[0], *ends[1]) for ends in itertools.pairwise(whole)]  # type: ignore[no-untyped-call]
     return np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])
 
 
@@ -259,7 +278,8 @@ def _divided(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
     ranked = ranks[parts]
     # What lies under the line, and slivers beside it, go to the nearest part.
     nearest = ndimage.distance_transform_edt(ranked == 0, return_distances=False, return_indices=True)
-    return np.where(mask, ranked[tuple(nearest)], 0)
+    divided: np.ndarray = np.where(mask, ranked[tuple(nearest)], 0)
+    return divided
 
 
 # --- drawing --------------------------------------------------------------------------------------
@@ -277,15 +297,18 @@ def draw(
 
     Parameters
     ----------
-    outline : (n, 2), n >= 3; the last point joins the first.
+    outline : numpy.ndarray
+        (n, 2), n >= 3; the last point joins the first.
 
     Returns
     -------
-    Change : does nothing if other cells or the image's edge leave no pixel.
+    Change
+        Does nothing if other cells or the image's edge leave no pixel.
 
     Raises
     ------
-    InputError : under three points.
+    InputError
+        Under three points.
     """
     box, mask = _filled(cells, outline, plane)
     return _drawn(cells, "Draw a cell", box, mask, by)
@@ -322,10 +345,14 @@ def place(
 
     Parameters
     ----------
-    mask : bool (Y, X).
-    corner : row and column of its first pixel; it may reach beyond the image.
-    score : how sure the network is.
-    instead_of : the cell that another reading of the same click replaces.
+    mask : numpy.ndarray
+        bool (Y, X).
+    corner : Sequence[int]
+        Row and column of its first pixel; it may reach beyond the image.
+    score : float, optional
+        How sure the network is.
+    instead_of : int or None, optional
+        The cell that another reading of the same click replaces.
     """
     top, left = (int(at) for at in corner)
     flat = clipped([(top, top + mask.shape[0]), (left, left + mask.shape[1])], cells.shape[-2:])
@@ -342,14 +369,14 @@ def _filled(cells: Cells, outline: np.ndarray, plane: Sequence[int]) -> tuple[Bo
     """Box and pixels inside a closed outline."""
     points = np.asarray(outline, float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise InputError("An outline takes three points or more: draw around the cell.")
+        raise InputError("An outline needs three points or more: draw around the cell.")
     low, high = points.min(axis=0), points.max(axis=0)
     flat = clipped([(low[0], high[0] + 1), (low[1], high[1] + 1)], cells.shape[-2:])
     front = tuple((int(at), int(at) + 1) for at in plane)
     if is_empty(flat):
         return front + flat, np.zeros(0, bool)
     shape = tuple(stop - start for start, stop in flat)
-    rows, columns = fill_polygon(points[:, 0] - flat[0][0], points[:, 1] - flat[1][0], shape)
+    rows, columns = fill_polygon(points[:, 0] - flat[0][0], points[:, 1] - flat[1][0], shape)  # type: ignore[no-untyped-call]
     mask = np.zeros(shape, bool)
     mask[rows, columns] = True
     return front + flat, mask.reshape((1,) * len(front) + shape)
@@ -359,19 +386,21 @@ def _filled(cells: Cells, outline: np.ndarray, plane: Sequence[int]) -> tuple[Bo
 
 
 def add_region(cells: Cells, corners: Iterable[Sequence[float]]) -> Change:
-    """Say that every cell in an area is marked.
+    """Say that every cell in an area is annotated.
 
     Parameters
     ----------
-    corners : (n, d) over the axes of the labels; two corners are those of a rectangle.
+    corners : Iterable[Sequence[float]]
+        (n, d) over the axes of the labels; two corners are those of a rectangle.
 
     Raises
     ------
-    InputError : no area, or none on the image.
+    InputError
+        No area, or none on the image.
     """
     points = np.asarray([tuple(corner) for corner in corners], float)
     if points.ndim != 2 or len(points) < 2 or points.shape[1] != cells.labels.ndim:
-        raise InputError("A region takes two corners or more: draw it on the image.")
+        raise InputError("A region needs two corners or more: draw it on the image.")
     low, high = points.min(axis=0), points.max(axis=0)
     if not np.isfinite(points).all() or (high < 0).any() or (low > np.array(cells.shape) - 1).any():
         raise InputError("The region covers no pixel of the image: draw it on the image.")
@@ -380,14 +409,15 @@ def add_region(cells: Cells, corners: Iterable[Sequence[float]]) -> Change:
 
 
 def remove_region(cells: Cells, index: int) -> Change:
-    """Take back that every cell in an area is marked.
+    """Take back that every cell in an area is annotated.
 
     Raises
     ------
-    InputError : there is no such region.
+    InputError
+        There is no such region.
     """
     if not 0 <= index < len(cells.regions):
-        raise InputError(f"There is no region {index + 1} in this image: choose one that is there.")
+        raise InputError(f"There is no region {index + 1} in this image: choose another one.")
     rest = cells.regions[:index] + cells.regions[index + 1 :]
     return Change("Remove a region", regions=(cells.regions, rest))
 

@@ -34,7 +34,8 @@ class History:
 
         Raises
         ------
-        InputError : the change was made for other cells; nothing is changed then.
+        InputError
+            The change was made for other cells; nothing is changed then.
         """
         if change:
             cells.apply(change)
@@ -62,7 +63,7 @@ class History:
         return change
 
     def clear(self) -> None:
-        """Forget everything, as after the cells were read anew."""
+        """Forget everything, as after the cells were read again."""
         self._done.clear()
         self._undone.clear()
 

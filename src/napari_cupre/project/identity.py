@@ -29,11 +29,13 @@ def fingerprint(path: Path) -> str:
 
     Returns
     -------
-    str : such as "1048576-3f2a...".
+    str
+        Such as "1048576-3f2a...".
 
     Raises
     ------
-    InputError : the file cannot be read.
+    InputError
+        The file cannot be read.
     """
     try:
         return _of_folder(path) if path.is_dir() else _of_file(path)
@@ -96,9 +98,12 @@ def find_moved(written: str, content: str, folders: Iterable[Path]) -> Path | No
 
     Parameters
     ----------
-    written : the path that the project has.
-    content : its fingerprint.
-    folders : where to look (not below them), the likeliest first. A file of the same name goes first.
+    written : str
+        The path that the project has.
+    content : str
+        Its fingerprint.
+    folders : Iterable[Path]
+        Where to look (not below them), the likeliest first. A file of the same name goes first.
     """
     name = PureWindowsPath(written).name
     size = content.partition("-")[0]

@@ -27,8 +27,10 @@ class Lock:
 
     Raises
     ------
-    ProjectLocked : somebody else holds it.
-    OSError : the folder takes no file.
+    ProjectLocked
+        Somebody else holds it.
+    OSError
+        The folder takes no file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +41,7 @@ class Lock:
         except Timeout:
             raise ProjectLocked(
                 f'The project "{folder.name}" is open in another window{self._who()}: '
-                f"close it there, or open it here to look only."
+                f"close it there, or open it here as read-only."
             ) from None
         by = By.now()
         document = {

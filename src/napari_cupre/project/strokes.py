@@ -33,22 +33,26 @@ def stroke_of(labels: np.ndarray, steps: Iterable[tuple[Any, Any]]) -> tuple[Box
 
     Parameters
     ----------
-    labels : as they are after the stroke.
-    steps : indices (one array per axis) and old values of the pixels that were set, in the order of the
-        strokes: what the `paint` event of a napari Labels layer brings.
+    labels : numpy.ndarray
+        The cells after the stroke.
+    steps : Iterable[tuple[Any, Any]]
+        Indices (one array per axis) and old values of the pixels that were set, in the order of the strokes:
+        what the `paint` event of a napari Labels layer brings.
 
     Returns
     -------
-    box, before : for `painted`.
+    box, before : Box, numpy.ndarray
+        For `painted`.
 
     Raises
     ------
-    InputError : no pixel was set.
+    InputError
+        No pixel was set.
     """
     steps = [(tuple(np.asarray(axis) for axis in where), old) for where, old in steps]
     steps = [(where, old) for where, old in steps if where and where[0].size]
     if not steps:
-        raise InputError("The stroke set no pixel: paint on the image.")
+        raise InputError("The stroke covers no pixels: paint on the image.")
     box = around([tuple((int(axis.min()), int(axis.max()) + 1) for axis in where) for where, _ in steps])
     before = labels[slices(box)].copy()
     for where, old in reversed(steps):  # the oldest value is the one that was there
@@ -65,12 +69,15 @@ def painted(cells: Cells, box: Box, before: np.ndarray, by: By | None = None) ->
 
     Parameters
     ----------
-    box : where pixels were set.
-    before : int32, the pixels of the box as they were.
+    box : Box
+        Where pixels were set.
+    before : numpy.ndarray
+        int32, the pixels of the box as they were.
 
     Returns
     -------
-    Change : make it with `History.do`, which puts the numbers right.
+    Change
+        Make it with `History.do`, which puts the numbers right.
     """
     by = by or By.now()
     verb = "Paint"
@@ -144,20 +151,24 @@ def renew_guesses(
 
     Parameters
     ----------
-    found : label image of the window; axes of length 1 in front may be left out.
-    scores : of label 1, 2, ..., or by label.
-    window : where was looked; None for the whole image.
+    found : numpy.ndarray
+        Label image of the window; axes of length 1 in front may be left out.
+    scores : Sequence[float] or numpy.ndarray or Mapping[int, float], optional
+        Scores of label 1, 2, ..., or by label.
+    window : Box or None, optional
+        Where was looked; None for the whole image.
 
     Raises
     ------
-    InputError : `found` has not the size of the window.
+    InputError
+        `found` has not the size of the window.
     """
     window = window or whole(cells.shape)
     shape = tuple(stop - start for start, stop in window)
     found = np.asarray(found)
     if found.size != int(np.prod(shape)) or found.shape[-2:] != shape[-2:]:
         raise InputError(
-            f"What was found {found.shape} and the window {shape} differ in size: find cells anew."
+            f"The cells found {found.shape} and the window {shape} differ in size: find cells again."
         )
     found = found.reshape(shape)
     old = [n for n, cell in cells if cell.state is State.GUESS and _touches(cells, n, window)]
@@ -214,7 +225,7 @@ def _by_label(scores: Sequence[float] | np.ndarray | Mapping[int, float]) -> Any
 
 
 def guesses_of(found: np.ndarray, scores: Sequence[float] | np.ndarray | Mapping[int, float] = ()) -> Cells:
-    """Cells of an image that nobody looked at yet: guesses alone."""
+    """Cells of an image that nobody looked at yet: only guesses."""
     cells = Cells.empty(np.shape(found))
     cells.apply(renew_guesses(cells, found, scores))
     return cells

@@ -35,7 +35,8 @@ class EngineProcess:
 
     Parameters
     ----------
-    command : program and arguments to start instead of the engine's own; the exchange folder is appended.
+    command : list[str] or None, optional
+        Program and arguments to start instead of the engine's own; the exchange folder is appended.
     """
 
     def __init__(self, command: list[str] | None = None) -> None:
@@ -52,7 +53,7 @@ class EngineProcess:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a job is under way."""
+        """Whether a job is running."""
         return self._busy
 
     @property
@@ -85,7 +86,7 @@ class EngineProcess:
         """
         with self._lock:
             if self._busy:
-                raise InputError("The engine is busy: stop what is running, or wait for its end.")
+                raise InputError("The engine is busy: stop what is running, or wait until it ends.")
             self._busy = True
         try:
             child = self._started()
@@ -121,7 +122,7 @@ class EngineProcess:
         """Stop the job and let the process leave once it has saved; wait up to `wait` seconds for that."""
         child, self._child = self._child, None
         if child is not None:
-            _hang_up(child.process)
+            _hang_up(child)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if wait:
                     child.process.wait(wait)
@@ -131,7 +132,7 @@ class EngineProcess:
             if self._child is None or not self._child.is_alive:
                 self._child = _start_child(self._command)
                 # runs at interpreter exit too; the child then sees its stdin close, saves and leaves
-                weakref.finalize(self, _hang_up, self._child.process)
+                weakref.finalize(self, _hang_up, self._child)
             return self._child
 
     def _drain(self, child: _Child) -> None:
@@ -149,6 +150,7 @@ class _Child:
     folder: Path
     received: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    was_asked: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -156,6 +158,7 @@ class _Child:
 
     def send(self, request: Request) -> None:
         """Write one request; a process that is gone is reported by the stream of events, not here."""
+        self.was_asked = True
         with self.lock, contextlib.suppress(OSError, ValueError):
             print(json.dumps(encode(request, self.folder)), file=self.process.stdin, flush=True)
 
@@ -192,7 +195,7 @@ class _Child:
             why = "was killed by the system, most likely because memory ran out"
         else:
             why = f"ended unexpectedly (exit code {code})"
-        advice = "a training goes on with Resume from its last checkpoint, a slide when it is predicted again"
+        advice = "Resume continues a training from its last checkpoint; finding cells again continues a slide"
         return Failed(f"The engine process {why}; {advice}.", tail)
 
 
@@ -219,8 +222,16 @@ def _start_child(command: list[str]) -> _Child:
     return child
 
 
-def _hang_up(process: subprocess.Popen[str]) -> None:
-    """Close the process's stdin, which tells it to save and leave; never waits and never kills."""
+def _hang_up(child: _Child) -> None:
+    """Close the process's stdin, which tells it to save and leave; never waits.
+
+    A process that was asked for nothing has nothing to save: it is ended at once, since it may still be
+    importing its libraries and would notice much later.
+    """
+    process = child.process
+    if not child.was_asked:
+        with contextlib.suppress(OSError):
+            process.kill()
     if process.stdin is not None and not process.stdin.closed:
         with contextlib.suppress(OSError, ValueError):
             print(json.dumps({"type": Quit.__name__}), file=process.stdin, flush=True)

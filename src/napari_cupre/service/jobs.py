@@ -60,7 +60,7 @@ def job_for(request: Request) -> Job:
         return Prediction(request)
     if isinstance(request, OutlineRequest):
         return Outlining(request)
-    raise InputError(f"The engine process does not know what to do for {type(request).__name__}.")
+    raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
 
 
 class Training:

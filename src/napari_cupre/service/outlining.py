@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.prediction.outline import Outline, Outliner
 
-NO_PLANE = "No image is ready for outlines: wait until it is, then click again."
+NO_PLANE = "The image is not ready for outlining yet: wait a moment, then click again."
 
 
 def requested_image(request: PredictRequest | OutlineRequest) -> CellImage:
@@ -145,7 +145,7 @@ class Outlining:
 def _answer(outliner: Outliner, request: PromptRequest) -> Outlined:
     if request.all_readings:
         if len(request.points) != 1:
-            raise InputError("The readings of one point can be asked for: give one.")
+            raise InputError("Alternatives are available for one point: give a single point.")
         readings = outliner.readings(request.points[0])
         return _outlined(request.number, readings.outlines, readings.best)
     found = outliner.boxes(request.boxes) if len(request.boxes) else outliner.points(request.points)

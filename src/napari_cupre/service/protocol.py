@@ -33,11 +33,16 @@ class FinetuneRequest(Request):
 
     Attributes
     ----------
-    start : name or path of the model to start from; not read when `resume` is set.
-    shots : folder written by `io.shot_store.save_shots`.
-    out : path of the model file to write; its run folder lies beside it.
-    settings : keyword arguments of `finetune.run.FinetuneSettings`.
-    resume : continue the run that lies beside `out`.
+    start : str
+        Name or path of the model to start from; not read when `resume` is set.
+    shots : str
+        Folder written by `io.shot_store.save_shots`.
+    out : str
+        Path of the model file to write; its run folder lies beside it.
+    settings : dict[str, Any]
+        Keyword arguments of `finetune.run.FinetuneSettings`.
+    resume : bool
+        Continue the run that lies beside `out`.
     """
 
     start: str
@@ -53,13 +58,19 @@ class PredictRequest(Request):
 
     Attributes
     ----------
-    model : name or path.
-    image : file of the whole array.
-    axes : one letter per dimension of the array, as in `data.image.CellImage`.
-    options : keyword arguments of `prediction.options.PredictOptions`.
-    is_copy : the file is an `.npy`, to be read by memory map and removed afterwards; else it is the user's
-        own, of any kind that `data.io.read_image` reads.
-    to_disk : write the labels to an OME-Zarr, tile by tile (see `SlideGrown`); what was begun goes on.
+    model : str
+        Name or path.
+    image : str
+        File of the whole array.
+    axes : str
+        One letter per dimension of the array, as in `data.image.CellImage`.
+    options : dict[str, Any]
+        Keyword arguments of `prediction.options.PredictOptions`.
+    is_copy : bool
+        The file is an `.npy`, to be read by memory map and removed afterwards; else it is the user's own, of
+        any kind that `data.io.read_image` reads.
+    to_disk : bool
+        Write the labels to an OME-Zarr, tile by tile (see `SlideGrown`), or continue it.
     """
 
     model: str
@@ -78,9 +89,12 @@ class PreviewRequest(Request):
 
     Attributes
     ----------
-    plane : (Y, X) or (Y, X, C) in the layer's own dtype; all of it, because it sets the contrast.
-    box : top, left, bottom, right in px: what the user looks at.
-    rgb : whether the last axis holds colours.
+    plane : numpy.ndarray
+        (Y, X) or (Y, X, C) in the layer's own dtype; all of it, because it sets the contrast.
+    box : tuple[int, int, int, int]
+        Top, left, bottom, right in px: what the user looks at.
+    rgb : bool
+        Whether the last axis holds colours.
     """
 
     plane: np.ndarray
@@ -94,13 +108,20 @@ class OutlineRequest(Request):
 
     Attributes
     ----------
-    model : name or path.
-    image : file of the whole array, as in `PredictRequest`.
-    axes : one letter per dimension of the array.
-    index : position of the plane along T and Z.
-    channels : up to three channels to look at; None takes the first three.
-    diameter : of the cells in image px; None takes the model's, or estimates it from the plane.
-    is_copy : the file is an `.npy`, to be read by memory map and removed afterwards.
+    model : str
+        Name or path.
+    image : str
+        File of the whole array, as in `PredictRequest`.
+    axes : str
+        One letter per dimension of the array.
+    index : dict[str, int]
+        Position of the plane along T and Z.
+    channels : Sequence[int] or None
+        Up to three channels to look at; None takes the first three.
+    diameter : float or None
+        Diameter of the cells in image px; None takes the model's, or estimates it from the plane.
+    is_copy : bool
+        The file is an `.npy`, to be read by memory map and removed afterwards.
     """
 
     model: str
@@ -120,7 +141,8 @@ class WindowRequest(Request):
 
     Attributes
     ----------
-    box : top, left, bottom, right in image px.
+    box : tuple[int, int, int, int]
+        Top, left, bottom, right in image px.
     """
 
     box: tuple[int, int, int, int]
@@ -132,10 +154,14 @@ class PromptRequest(Request):
 
     Attributes
     ----------
-    number : comes back with the answer.
-    boxes : x0, y0, x1, y1 each, in image px.
-    points : y, x each, in image px; used where there are no boxes.
-    all_readings : of the first point, answer all that it may mean, from the smallest to the largest.
+    number : int
+        Comes back with the answer.
+    boxes : Sequence[Sequence[float]]
+        x0, y0, x1, y1 each, in image px.
+    points : Sequence[Sequence[float]]
+        y, x each, in image px; used where there are no boxes.
+    all_readings : bool
+        Answer everything that the first point may mean, from the smallest to the largest.
     """
 
     number: int
@@ -168,15 +194,24 @@ class PlaneDone(events.Event):
 
     Attributes
     ----------
-    index : position of the plane along T and Z; empty for a plane image.
-    labels : int32 (Y, X), 0 = background; no label is on two planes.
-    ids : int32 (N,), the label of every row of the rest.
-    boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
-    scores : float32 (N,).
-    classes : int64 (N,), 1-based.
-    masks : float16 (N, S, S), the overlapping masks as probabilities over their boxes.
-    diameter : of a cell in image px, as the plane was scaled by.
-    class_names : name of class 1, 2, ...
+    index : dict[str, int]
+        Position of the plane along T and Z; empty for a plane image.
+    labels : numpy.ndarray
+        int32 (Y, X), 0 = background; no label is on two planes.
+    ids : numpy.ndarray
+        int32 (N,), the label of every row of the rest.
+    boxes : numpy.ndarray
+        float32 (N, 4), x1, y1, x2, y2 in image px.
+    scores : numpy.ndarray
+        float32 (N,).
+    classes : numpy.ndarray
+        int64 (N,), 1-based.
+    masks : numpy.ndarray
+        float16 (N, S, S), the overlapping masks as probabilities over their boxes.
+    diameter : float
+        Diameter of a cell in image px, as the plane was scaled by.
+    class_names : Sequence[str]
+        Name of class 1, 2, ...
     """
 
     index: dict[str, int]
@@ -208,7 +243,10 @@ class OutlinesReady(events.Event):
 
 @dataclass(frozen=True)
 class WindowReady(events.Event):
-    """Prompts inside `box` (top, left, bottom, right) need not wait for features."""
+    """Boxes around cells of the usual size inside `box` (top, left, bottom, right) need no more features.
+
+    The first click in a part of the image does: it looks for larger and smaller cells too.
+    """
 
     box: tuple[int, int, int, int]
 
@@ -219,12 +257,18 @@ class Outlined(events.Event):
 
     Attributes
     ----------
-    number : of the request.
-    boxes : int32 (N, 4), x0, y0, x1, y1 in image px, ends exclusive.
-    pixels : bool, the masks of all boxes, row by row, one after the other; see `masks`.
-    scores : float32 (N,).
-    classes : int64 (N,), 1-based.
-    best : of all readings of a point, the place of the likeliest; 0 else.
+    number : int
+        Number of the request.
+    boxes : numpy.ndarray
+        int32 (N, 4), x0, y0, x1, y1 in image px, ends exclusive.
+    pixels : numpy.ndarray
+        bool, the masks of all boxes, row by row, one after the other; see `masks`.
+    scores : numpy.ndarray
+        float32 (N,).
+    classes : numpy.ndarray
+        int64 (N,), 1-based.
+    best : int
+        Index of the likeliest of all readings of a point; 0 otherwise.
     """
 
     number: int
@@ -256,8 +300,10 @@ class Failed(events.Event):
 
     Attributes
     ----------
-    message : one sentence to show.
-    details : traceback or log for those who want it; "" where the sentence says it all.
+    message : str
+        One sentence to show.
+    details : str
+        Traceback or log for those who want it; "" where the sentence says it all.
     """
 
     message: str

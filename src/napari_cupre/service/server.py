@@ -47,9 +47,12 @@ class Server:
 
     Parameters
     ----------
-    requests : lines of JSON, one request each; their end means "stop and leave".
-    replies : where events go, one line of JSON each.
-    folder : where arrays are exchanged; removed at the end.
+    requests : Iterable[str]
+        Lines of JSON, one request each; their end means "stop and leave".
+    replies : IO[str]
+        Where events go, one line of JSON each.
+    folder : Path
+        Where arrays are exchanged; removed at the end.
     """
 
     def __init__(self, requests: Iterable[str], replies: IO[str], folder: Path) -> None:
@@ -65,7 +68,8 @@ class Server:
 
         Parameters
         ----------
-        prepare : done before the first job, while requests are already heard.
+        prepare : Callable[[], None], optional
+            Done before the first job, while requests are already heard.
         """
         threading.Thread(target=self._listen, name="cupre-requests", daemon=True).start()
         try:
@@ -95,10 +99,10 @@ class Server:
         """Say that a request was not understood; the window waits for the end of one that asked for a job."""
         reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
         if any(name in line for name in (FinetuneRequest.__name__, PredictRequest.__name__)):
-            self._send(Failed(f"The engine could not begin this ({reason})."))
+            self._send(Failed(f"The engine could not start this ({reason})."))
             self._send(JobEnded())
         else:
-            self._send(Notice(f"The engine could not answer, and goes on ({reason})."))
+            self._send(Notice(f"The engine could not answer and continues ({reason})."))
 
     def _take(self, request: Request) -> None:
         if isinstance(request, Stop):
@@ -125,7 +129,7 @@ class Server:
         except MemoryError:
             self._send(Failed("Memory ran out: close other programs, or choose a smaller model."))
         except (Exception, SystemExit) as err:  # the window must hear of anything that ends a job
-            sentence = f"The engine met an error that it did not expect ({type(err).__name__}: {err})."
+            sentence = f"The engine met an unexpected error ({type(err).__name__}: {err})."
             self._send(Failed(sentence, traceback.format_exc()))
         self._send(JobEnded())
         trim()  # what the job took is the window's again until the next one
@@ -163,7 +167,7 @@ def lower_priority() -> None:
 
 
 def _claim_stdout() -> IO[str]:
-    """Keep stdout for events alone: what libraries print, in Python or in C, goes to stderr instead."""
+    """Reserve stdout for events: what libraries print, in Python or in C, goes to stderr instead."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     sys.stdout = sys.stderr

@@ -1,4 +1,4 @@
-"""Where the window's predictions of images larger than memory lie, so that the same one again goes on."""
+"""Where the window keeps predictions of images larger than memory, so that repeating one continues it."""
 
 from __future__ import annotations
 

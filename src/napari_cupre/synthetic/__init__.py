@@ -4,10 +4,10 @@
 `register_look` and `register_shape` extend both. docs/synthetic.md explains and shows them.
 """
 
+from .cell_shapes import SHAPES, register_shape
 from .field import DIAMETERS, Field, SyntheticFields, draw_field
 from .layout import Style
 from .looks import LOOKS, Look, register_look
-from .shapes import SHAPES, register_shape
 
 __all__ = [
     "DIAMETERS",

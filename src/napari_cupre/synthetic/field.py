@@ -1,4 +1,4 @@
-"""Whole fields: geometry, look and sensor put together, and an endless seeded source of them."""
+"""Whole fields from geometry, look and sensor, and an endless seeded source of them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from napari_cupre.errors import InputError
 from .layout import arrange, thinned
 from .looks import LOOKS
 from .looks.registry import log_uniform
-from .scene import Scene
+from .scene import SyntheticScene
 from .sensor import record
 
 DIAMETERS = (10.0, 60.0)
 
 ENLARGED = 0.3
-"""Share of the fields that are drawn small and enlarged, as images of small cells are before the network."""
+"""Share of the fields that are drawn small and then enlarged, as images of small cells are for prediction."""
 MOST_ENLARGED = 2.6  # times
 LEAST_DIAMETER = 7.0  # px of what is enlarged
 
 SPARSE = 0.05
-"""Share of the fields with no cell or up to three, and faint, so that noise takes much of the stretch: a
-network that has never been shown an empty well takes its grain for cells."""
+"""Share of the fields with at most three faint cells, in which noise fills much of the intensity range: a
+network that has never seen an empty well mistakes its noise for cells."""
 
 
 @dataclass
@@ -35,10 +35,14 @@ class Field:
 
     Attributes
     ----------
-    image : float32 (H, W, 3), normalised as `data.image.normalise` does.
-    labels : int32 (H, W), 0 = background, 1..n the visible part of each cell.
-    look : name of the look.
-    diameter : median over the cells of 2 * sqrt(area / pi), px, each cell whole.
+    image : numpy.ndarray
+        float32 (H, W, 3), normalised as `data.image.normalise` does.
+    labels : numpy.ndarray
+        int32 (H, W), 0 = background, 1..n the visible part of each cell.
+    look : str
+        Name of the look.
+    diameter : float
+        Median over the cells of 2 * sqrt(area / pi), px, each cell whole.
     """
 
     image: np.ndarray
@@ -54,14 +58,19 @@ def draw_field(
 
     Parameters
     ----------
-    rng : source of all randomness.
-    size : side in px.
-    look : a registered look; by default one at random by weight.
-    diameter : median cell diameter in px; by default log-uniform in `DIAMETERS`.
+    rng : numpy.random.Generator
+        Source of all randomness.
+    size : int, optional
+        Side in px.
+    look : str, optional
+        A registered look; by default one at random by weight.
+    diameter : float, optional
+        Median cell diameter in px; by default log-uniform in `DIAMETERS`.
 
     Raises
     ------
-    InputError : an unknown look.
+    InputError
+        An unknown look.
     """
     if look is None:
         look = _choose(rng, {name: entry.weight for name, entry in LOOKS.items()})
@@ -77,7 +86,7 @@ def draw_field(
     if rng.random() < SPARSE:
         arrangement = thinned(rng, arrangement, int(rng.integers(0, 4)), small)
         contrast = log_uniform(rng, 0.2 if arrangement.radii.size else 0.01, 0.8)  # cells stay visible
-    scene = Scene(small, diameter / zoom, arrangement)
+    scene = SyntheticScene(small, diameter / zoom, arrangement)
     image, labels = record(rng, chosen.render(rng, scene), scene.diameter, contrast), scene.labels
     if zoom > 1:
         image, labels, _ = rescale(Sample(image, labels, np.ones(labels.shape, bool)), zoom)
@@ -100,18 +109,23 @@ def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 class SyntheticFields:
-    """An endless seeded source of fields: item i is the same wherever and whenever it is drawn.
+    """An endless seeded source of fields: item i is always the same.
 
     Parameters
     ----------
-    size : side in px.
-    seed : with the index, fixes every field.
-    looks : weight of each look; by default the looks' own.
-    diameter : range of the median diameter in px, drawn log-uniformly.
+    size : int, optional
+        Side in px.
+    seed : int, optional
+        With the index, fixes every field.
+    looks : mapping of str to float, optional
+        Weight of each look; by default the looks' own.
+    diameter : tuple of float, optional
+        Range of the median diameter in px, drawn log-uniformly.
 
     Raises
     ------
-    InputError : an unknown look, no positive weight, or an impossible range.
+    InputError
+        An unknown look, no positive weight, or an impossible range.
     """
 
     def __init__(
@@ -128,9 +142,11 @@ class SyntheticFields:
                 f"There is no look {unknown[0]!r} of synthetic fields; choose from {', '.join(LOOKS)}."
             )
         if min(self.looks.values(), default=0) < 0 or sum(self.looks.values()) <= 0:
-            raise InputError("The looks of synthetic fields need weights of at least 0, one of them above 0.")
+            raise InputError(
+                "The weights of the looks of synthetic fields must be 0 or more, and at least one above 0."
+            )
         if not 4 <= diameter[0] <= diameter[1]:
-            raise InputError(f"The diameter range {diameter} is not rising from at least 4 px.")
+            raise InputError(f"The diameter range {diameter} must ascend and start at 4 px or more.")
         self.size = size
         self.seed = seed
         self.diameter = diameter

@@ -8,25 +8,30 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
+from .cell_shapes import ANGLES, SAMPLES, Outlines, draw_outlines
 from .noise import smooth_noise
-from .shapes import ANGLES, SAMPLES, Outlines, draw_outlines
 
-MAX_DENSITY = 450 / 256**2  # cells per px; more of them cost time and teach little
-MIN_AREA = 10  # px; what shows less of itself is not an instance
-MIN_VISIBLE = 0.45  # a cell that is covered more than this leaves the field
+MAX_DENSITY = 450 / 256**2  # cells per px; more cells cost time and add little
+MIN_AREA = 10  # px; a cell with a smaller visible part is not an instance
+MIN_VISIBLE = 0.45  # a cell with a smaller visible share is removed
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a look likes its cells laid out.
+    """How the cells of a look are laid out.
 
     Attributes
     ----------
-    shapes : weight of each registered shape.
-    coverage : range of the share of the field that is covered with cells, drawn log-uniformly.
-    pile : probability that cells may cover each other, instead of abutting where they meet.
-    aligned : probability that long axes point one way.
-    spread : range of the log standard deviation of the diameters.
+    shapes : mapping of str to float
+        Weight of each registered shape.
+    coverage : tuple of float
+        Range of the share of the field that is covered with cells, drawn log-uniformly.
+    pile : float
+        Probability that cells may cover each other, instead of abutting where they meet.
+    aligned : float
+        Probability that long axes point one way.
+    spread : tuple of float
+        Range of the log standard deviation of the diameters.
     """
 
     shapes: Mapping[str, float] = field(
@@ -51,9 +56,12 @@ class Bodies:
 
     Attributes
     ----------
-    pixel : intp (P,), flat index into the field.
-    body : intp (P,), which body.
-    depth : float32 (P,), 0 at the body's centre, 1 on its outline.
+    pixel : numpy.ndarray
+        intp (P,), flat index into the field.
+    body : numpy.ndarray
+        intp (P,), which body.
+    depth : numpy.ndarray
+        float32 (P,), 0 at the body's centre, 1 on its outline.
     """
 
     pixel: np.ndarray
@@ -72,11 +80,16 @@ def rasterise(
 
     Parameters
     ----------
-    size : side of the field in px.
-    centres : float (n, 2), y and x in px.
-    radii : float (n,), equal-area radii in px.
-    angles : float (n,), rotation of the long axis.
-    outlines : n normalised outlines.
+    size : int
+        Side of the field in px.
+    centres : numpy.ndarray
+        float (n, 2), y and x in px.
+    radii : numpy.ndarray
+        float (n,), equal-area radii in px.
+    angles : numpy.ndarray
+        float (n,), rotation of the long axis.
+    outlines : Outlines
+        N normalised outlines.
     """
     box = outlines.extent(angles) * radii[:, None] + np.tile(centres, 2)
     top_left = np.clip(np.floor(box[:, :2]), 0, size).astype(np.intp)
@@ -119,20 +132,20 @@ def rasterise(
 
 
 def _expand(items: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each item repeated `counts` times, and beside it the numbers 0 to count - 1."""
+    """Each item repeated `counts` times, and the numbers 0 to count - 1 for each."""
     repeated = np.repeat(items, counts)
     return repeated, np.arange(repeated.size) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def topmost(bodies: Bodies, size: int, pile: bool) -> np.ndarray:
-    """Indices of the entries that show: one per covered pixel.
+    """Indices of the visible entries, one per covered pixel.
 
     Piled bodies hide those of lower number; abutting ones share the ground between them by depth.
     """
     entry = np.arange(bodies.pixel.size)
     owner = np.full(size * size, -1, np.int64)
     if pile:
-        owner[bodies.pixel] = entry  # of repeated indices the last one stays
+        owner[bodies.pixel] = entry  # NumPy keeps the last of repeated indices
     else:
         least = np.full(size * size, np.inf, np.float32)
         np.minimum.at(least, bodies.pixel, bodies.depth)
@@ -147,13 +160,20 @@ class Arrangement:
 
     Attributes
     ----------
-    centres : float (n, 2), y and x in px; they may lie outside the field.
-    radii : float (n,), equal-area radii in px.
-    angles : float (n,), rotation of the long axis.
-    outlines : n normalised outlines.
-    bodies : the pixels of all cells.
-    top : (P,), indices of the entries of `bodies` that show.
-    pile : whether cells may cover each other.
+    centres : numpy.ndarray
+        float (n, 2), y and x in px; they may lie outside the field.
+    radii : numpy.ndarray
+        float (n,), equal-area radii in px.
+    angles : numpy.ndarray
+        float (n,), rotation of the long axis.
+    outlines : Outlines
+        N normalised outlines.
+    bodies : Bodies
+        The pixels of all cells.
+    top : numpy.ndarray
+        (P,), indices of the entries of `bodies` that show.
+    pile : bool
+        Whether cells may cover each other.
     """
 
     centres: np.ndarray
@@ -184,7 +204,7 @@ def arrange(rng: np.random.Generator, size: int, diameter: float, style: Style) 
 
 
 def _without_hidden(cells: Arrangement, size: int) -> Arrangement:
-    """The arrangement without cells that others hide or of which the field shows next to nothing."""
+    """The arrangement without cells that are mostly hidden or outside the field."""
     n = cells.radii.size
     area = np.bincount(cells.bodies.body, minlength=n)
     visible = np.bincount(cells.bodies.body[cells.top], minlength=n)
@@ -210,7 +230,7 @@ def _only(cells: Arrangement, keep: np.ndarray, size: int) -> Arrangement:
 
 
 def _turns(rng: np.random.Generator, size: int, centres: np.ndarray) -> np.ndarray:
-    """How far each of n aligned cells is turned from the field's direction: by its place, and by chance."""
+    """Angles of n aligned cells relative to the field's direction: a smooth part and a random part."""
     turn = rng.uniform(0, 1) * smooth_noise(rng, size, size / rng.uniform(1, 3))
     place = np.clip(centres, 0, size - 1).astype(int)
     return turn[place[:, 0], place[:, 1]] + rng.normal(0, rng.uniform(0.05, 0.5), len(centres))
@@ -219,7 +239,7 @@ def _turns(rng: np.random.Generator, size: int, centres: np.ndarray) -> np.ndarr
 def _radii(rng: np.random.Generator, size: int, diameter: float, style: Style) -> np.ndarray:
     """Equal-area radii in px: one population, or two of different size."""
     coverage = np.exp(rng.uniform(*np.log(style.coverage)))
-    # Cells stand in a margin around the field too, so that its border cuts some.
+    # Cells also lie in a margin around the field, so that its border cuts some.
     side = size + 2 * diameter
     density = min(coverage / (np.pi / 4 * diameter**2), MAX_DENSITY)
     n = max(1, round(density * side**2))
@@ -231,7 +251,7 @@ def _radii(rng: np.random.Generator, size: int, diameter: float, style: Style) -
 
 
 def _outlines(rng: np.random.Generator, n: int, style: Style) -> Outlines:
-    """Mostly one kind of shape to a field, sometimes two."""
+    """Mostly one kind of shape per field, sometimes two."""
     names = list(style.shapes)
     weights = np.array([style.shapes[name] for name in names], float)
     kinds = rng.choice(len(names), size=2, p=weights / weights.sum())
@@ -252,7 +272,7 @@ def _elongation(outlines: Outlines) -> np.ndarray:
 
 
 def _scatter(rng: np.random.Generator, size: int, radii: np.ndarray) -> np.ndarray:
-    """Centres before they make room for each other: even, in clumps, or in regions of the field."""
+    """Centres before they are pushed apart: uniform, in clumps, or in parts of the field."""
     n, margin = radii.size, float(np.median(radii))
     centres = rng.uniform(-margin, size + margin, (n, 2))
     kind = rng.random()
@@ -273,7 +293,7 @@ def _scatter(rng: np.random.Generator, size: int, radii: np.ndarray) -> np.ndarr
 def _push_apart(
     centres: np.ndarray, reach: np.ndarray, steps: int, direction: float, stretch: float
 ) -> np.ndarray:
-    """Let bodies of radius `reach` that overlap push each other away for some steps.
+    """Push overlapping bodies of radius `reach` apart for some steps.
 
     With `stretch` above 1 bodies are that much longer along `direction`.
     """

@@ -20,7 +20,7 @@ _STRIP = 16  # rows that one product blurs at a time
 
 
 def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """left @ right, a few rows at a time."""
+    """Left @ right, a few rows at a time."""
     rows = max(1, _SERIAL // right.size)
     out = np.empty((left.shape[0], right.shape[1]), np.float32)
     for start in range(0, left.shape[0], rows):
@@ -51,9 +51,12 @@ def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> Map:
 
     Parameters
     ----------
-    rng : source of all randomness.
-    size : side of the map in px.
-    scale : distance of random knots between which a cubic spline runs, px; at or below 1 the noise is white.
+    rng : numpy.random.Generator
+        Source of all randomness.
+    size : int
+        Side of the map in px.
+    scale : float
+        Distance of random knots between which a cubic spline runs, px; at or below 1 the noise is white.
 
     Returns
     -------

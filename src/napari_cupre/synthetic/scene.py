@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from .cell_shapes import draw_outlines
 from .layout import Arrangement, Bodies, rasterise
 from .noise import Map, blur, smooth_noise
-from .shapes import draw_outlines
 
 
-class Scene:
+class SyntheticScene:
     """The cells of one field, known by their pixels.
 
     Values that belong to cells are painted in one go: `paint` shows the topmost cell at each
@@ -17,11 +17,16 @@ class Scene:
 
     Attributes
     ----------
-    size : side of the field, px.
-    diameter : typical cell diameter, px.
-    labels : int32 (size, size), cell i of the arrangement has label i + 1.
-    count : number of cells.
-    cell, depth : per entry (P,), which cell, and 0 at its centre to 1 on its outline.
+    size : int
+        Side of the field, px.
+    diameter : float
+        Typical cell diameter, px.
+    labels : numpy.ndarray
+        int32 (size, size), cell i of the arrangement has label i + 1.
+    count : int
+        Number of cells.
+    cell, depth : numpy.ndarray
+        Per entry (P,): the cell, and its depth from 0 at the centre to 1 on the outline.
     """
 
     def __init__(self, size: int, diameter: float, arrangement: Arrangement) -> None:

@@ -16,9 +16,12 @@ def record(rng: np.random.Generator, light: np.ndarray, diameter: float, contras
 
     Parameters
     ----------
-    light : float32 (H, W) or (H, W, 3), 0 to about 1.
-    diameter : typical cell diameter in px, to which the blur is bounded.
-    contrast : share of the sensor's range that a grey image takes; the less, the more noise is stretched.
+    light : numpy.ndarray
+        float32 (H, W) or (H, W, 3), 0 to about 1.
+    diameter : float
+        Typical cell diameter in px, to which the blur is bounded.
+    contrast : float, optional
+        Share of the sensor's range that a grey image takes; the less, the more noise is stretched.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def _optics(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.
 
 
 def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Scale to the sensor's range, often over- or underexposed, with a gamma curve at times; 0..1."""
+    """Scale to the sensor's range, often over- or underexposed, sometimes with a gamma curve; 0 to 1."""
     if image.ndim == 2:
         low, high = np.percentile(image[::3, ::3], [0.2, 99.8])
         image = (image - low) / max(high - low, 1e-6)
@@ -63,7 +66,7 @@ def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Shot noise that grows with the light, and read noise that does not; often slight, at times heavy."""
+    """Shot noise that grows with the light, and read noise that does not; often weak, sometimes strong."""
     is_dim = rng.random() < 0.2
     photons = log_uniform(rng, 15, 300) if is_dim else log_uniform(rng, 200, 50000)
     read = log_uniform(rng, 0.005, 0.06) if is_dim else log_uniform(rng, 0.0005, 0.01)
@@ -73,7 +76,7 @@ def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     grain = _bell(rng, image.shape[:2])
     if rng.random() < 0.4:  # resampled, demosaicked and denoised images have coarser noise
         grain = blur(grain, 0.6) * np.float32(2.0)
-    if image.ndim == 3:  # one draw shifted apart for the colours saves two thirds of the time
+    if image.ndim == 3:  # one draw, shifted for each colour, saves two thirds of the time
         grain = np.moveaxis(np.stack([np.roll(grain, 37 * c, axis=0) for c in range(3)]), 0, -1)
     return image + spread * grain
 
@@ -87,7 +90,7 @@ def _bell(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _digitise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Few or many grey levels, and JPEG at times; uint8 or uint16."""
+    """Few or many grey levels, sometimes JPEG; uint8 or uint16."""
     image = np.clip(image, 0, 1)
     if rng.random() < 0.2:
         eight = (image * np.float32(255) + 0.5).astype(np.uint8, order="C")

@@ -1,4 +1,4 @@
-"""The Annotate widget: layers to mark cells in, and how far one has come."""
+"""The Annotate widget: layers to annotate cells in, and a count of what is annotated."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Shapes
+from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidget
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.widgets.annotation import Annotation
+from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
@@ -24,6 +26,9 @@ from napari_cupre.widgets.controls import (
 )
 from napari_cupre.widgets.counting import Counter, Counts
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
+from napari_cupre.widgets.layers import in_units, layer_axes
+from napari_cupre.widgets.mending import Mender, fresh_numbers
+from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
 
 NEXT_CELL_KEY = "n"
@@ -35,8 +40,8 @@ class AnnotateWidget(SessionWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Annotate"
@@ -44,16 +49,16 @@ class AnnotateWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.new_layers = primary_button(
-            "New annotation layers", "Adds a layer for cells and a layer for regions on the chosen image"
+            "New annotation layers", "Add a layer for cells and a layer for regions to the chosen image"
         )
         self.new_layers.clicked.connect(lambda: self.attempt(self.make_layers))
         self.cells = layer_combo(
-            self.session, Labels, "The Labels layer that holds your cells, one number per cell", nullable=True
+            self.session, Labels, "The Labels layer with your cells, one label per cell", nullable=True
         )
         self.cells.changed.connect(self._cells_chosen)
         self.import_button = _tool(
             "Import …",
-            "Read cells that another program has written: label images, ImageJ ROIs, GeoJSON, COCO, Cellpose",
+            "Read cells from another program: label images, ImageJ ROIs, GeoJSON, COCO, Cellpose",
             lambda: self.attempt(self._ask_and_import),
         )
         self._imported_for: Image | None = None
@@ -62,7 +67,10 @@ class AnnotateWidget(SessionWidget):
         self.brush_hint = QLabel()
         self.brush_hint.setWordWrap(True)
         self.advice = MessageLine()
+        self.question = QuestionLine()
+        self.mender = Mender(self.session, self.attempt, lambda: self._counter.all_changed())
         self._counter = Counter(self.session, self, self._show_counts)
+        self._counts_failed = False
         self._followed: list[tuple[Any, Any]] = []
         self._lay_out()
         napari_viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
@@ -76,6 +84,8 @@ class AnnotateWidget(SessionWidget):
         column = self.column
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.scenes = SceneNote(self)
+        column.addWidget(self.scenes)
         column.addWidget(self.new_layers)
         row = labelled("Cells in", self.cells.native)
         row.addWidget(self.import_button)
@@ -85,6 +95,7 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.brush_hint)
         column.addWidget(heading("Annotated so far"))
         column.addWidget(self.status)
+        column.addWidget(self.question)
         column.addWidget(self.advice)
         column.addWidget(self.message)
         column.addStretch(1)
@@ -92,22 +103,22 @@ class AnnotateWidget(SessionWidget):
     def _tools(self) -> QWidget:
         self.next_cell = _tool(
             f"Next cell ({NEXT_CELL_KEY.upper()})",
-            "Take the brush with a new number: each cell needs a number of its own",
+            "Start a new cell with the next unused label",
             lambda: self.attempt(lambda: next_cell(self.session)),
         )
         self.background = _tool(
             "Background brush",
-            "Paint where there is surely no cell; what is neither painted nor in a region counts as unknown",
+            "Paint background; anything you leave out is unknown and teaches nothing",
             lambda: self.attempt(self.paint_background),
         )
         self.all_marked = _tool(
-            "All are marked",
-            "Every cell of this image (of this plane, in a stack) is marked: all the rest is background",
+            "Everything is annotated",
+            "Every cell of this plane is annotated; the rest is background",
             lambda: self.attempt(self.mark_all_known),
         )
         self.region = _tool(
             "Region",
-            "Draw a rectangle inside which you have marked every cell; everything else in it is background",
+            "Draw a rectangle in which every cell is annotated; the rest of it is background",
             lambda: self.attempt(self.draw_region),
         )
         box = QWidget()
@@ -133,7 +144,7 @@ class AnnotateWidget(SessionWidget):
         _take(self.session, layer, "paint")
 
     def draw_region(self) -> None:
-        """Draw rectangles inside which all cells are marked."""
+        """Draw rectangles in which every cell is annotated."""
         layer = _annotation_with_layers(self.session).regions
         if isinstance(layer, Shapes):
             _take(self.session, layer, "add_rectangle")
@@ -147,8 +158,15 @@ class AnnotateWidget(SessionWidget):
             return
         height, width = session.cell_image(image).plane_shape
         corners = np.array([[0, 0], [0, width], [height, width], [height, 0]]) - 0.5
-        place = np.broadcast_to(list(session.plane_on_show(image).values()), (4, regions.ndim - 2))
-        regions.add_polygons(np.hstack([place, corners]))
+        cell, index = session.cell_image(image), session.plane_on_show(image)
+        corner = {axis: np.full(4, index.get(axis, 0)) for axis in "TZC"} | dict(zip("YX", corners.T))
+        axes = layer_axes(cell) if regions.ndim == len(layer_axes(cell)) else "YX"
+        pixels = np.stack([corner[axis] for axis in axes], axis=1)
+        if (cells := session.annotation(image).cells) is not None and cells.ndim == regions.ndim:
+            # the regions may have been drawn elsewhere, with a place of their own
+            world = [in_units(cells.data_to_world(p), cells.units, regions.units) for p in pixels]
+            pixels = np.array([regions.world_to_data(point) for point in world])
+        regions.add_polygons(pixels)
 
     def import_file(self, path: Path) -> None:
         """Read annotations that another program has written.
@@ -171,12 +189,23 @@ class AnnotateWidget(SessionWidget):
 
     # --- what is shown --------------------------------------------------------------------------------
 
+    def _ask(self, image: Image | None, counts: Counts) -> None:
+        questions = [] if image is None else self.mender.open_questions(image, counts.findings)
+        if image is None or not questions:
+            self.question.clear()
+            return
+        first = questions[0]
+        key = (id(image), first.kind, first.place, first.labels)
+        self.question.ask(first.sentence, self.mender.answers(image, first), key)
+
     def _refresh(self, event: Any = None) -> None:
+        self.message.clear()
         image = self.session.image
         annotation = None if image is None else self.session.annotation(image)
         with self.cells.changed.blocked():
             self.cells.reset_choices()
-            self.cells.value = None if annotation is None else annotation.cells
+            cells = None if annotation is None else annotation.cells
+            self.cells.value = cells if cells in self.cells.choices else None
         has_layers = annotation is not None and annotation.cells is not None
         is_complete = annotation is not None and has_layers and annotation.regions is not None
         self.new_layers.setEnabled(image is not None)
@@ -198,7 +227,8 @@ class AnnotateWidget(SessionWidget):
             signal.disconnect(callback)
         self._followed.clear()
         for annotation in self.session.annotated():
-            for labels in filter(None, (annotation.cells, annotation.background)):
+            painted = {annotation.cells, annotation.background, *annotation.result_layers()} - {None}
+            for labels in sorted(painted, key=id):
                 for name in PAINT_EVENTS:
                     self._follow(getattr(labels.events, name), self._counter.plane_changed)
             if annotation.regions is not None:
@@ -223,11 +253,16 @@ class AnnotateWidget(SessionWidget):
     def _show_counts(self, counts: Counts | str) -> None:
         if isinstance(counts, str):
             self.message.show_error(counts)
+            self.question.clear()
+            self._counts_failed = True
             return
-        self.message.clear()
+        if self._counts_failed:  # other messages are not this one's to take away
+            self.message.clear()
+            self._counts_failed = False
         image = self.session.image
+        self._ask(image, counts)
         if image is None or self.session.annotation(image).cells is None:
-            self.status.setText("Nothing yet.")
+            self.status.setText("Nothing is annotated yet.")
             self.brush_hint.setText("")
             return
         self.status.setText(_status_text(counts))
@@ -240,15 +275,17 @@ def _status_text(counts: Counts) -> str:
     known = f"<b>{100 * counts.known:.0f} %</b> of the area known"
     text = f"{cells}, {known}"
     if counts.all_images > 1:
-        text += f"<br>in all: <b>{counts.all_cells}</b> cells in {counts.all_images} images"
+        text += f"<br>In total: <b>{counts.all_cells}</b> cells in {counts.all_images} images"
     return text
 
 
 def _brush_text(counts: Counts) -> str:
     if np.isnan(counts.diameter):
-        return "Brush: about half a cell wide; the keys [ and ] change its size."
+        return "Use a brush of about half a cell (change it with [ and ])."
     size = max(1, round(counts.diameter / 2.5))
-    return f"Cells are about {counts.diameter:.0f} px wide: a brush of {size} px suits ( [ and ] change it)."
+    return (
+        f"Cells are about {counts.diameter:.0f} px wide. Try a brush of {size} px (change it with [ and ])."
+    )
 
 
 def _tool(text: str, tooltip: str, action: Any) -> QPushButton:
@@ -269,7 +306,7 @@ def _annotation_with_layers(session: Session) -> Annotation:
 
 
 def next_cell(session: Session) -> None:
-    """Take the brush of the cell layer with a number that no cell has yet.
+    """Take the brush of the cell layer with the next unused label.
 
     Raises
     ------
@@ -278,7 +315,7 @@ def next_cell(session: Session) -> None:
     """
     layer = _annotation_with_layers(session).cells
     if layer is not None:
-        layer.selected_label = int(np.max(layer.data)) + 1
+        layer.selected_label = fresh_numbers(layer)
         _take(session, layer, "paint")
 
 
@@ -292,6 +329,9 @@ def _next_cell_key(session: Session) -> Any:
     def next_cell_of_image(viewer: Viewer) -> None:
         """Take the brush for the next cell (napari-cupre)."""
         if session.image is not None and session.annotation(session.image).cells is not None:
-            next_cell(session)
+            try:
+                next_cell(session)
+            except CupreError as error:  # there may be no dock to say it in
+                show_warning(str(error))
 
     return next_cell_of_image

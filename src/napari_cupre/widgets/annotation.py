@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,15 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.widgets.layers import regions_of, result_placement
+from napari_cupre.widgets.guesses import Guesses, result_prints
+from napari_cupre.widgets.layers import (
+    METADATA_KEY,
+    from_layer,
+    layer_axes,
+    regions_of,
+    result_placement,
+    to_layer,
+)
 from napari_cupre.widgets.snapshot import Snapshot
 
 CELLS, REGIONS, BACKGROUND = "cells", "regions", "background"
@@ -25,15 +33,36 @@ class Annotation:
 
     Attributes
     ----------
-    cells : one value per annotated cell, 0 elsewhere.
-    regions : rectangles and polygons inside which every cell is marked.
-    background : painted where there is surely no cell.
+    cells : Labels or None
+        One value per annotated cell, 0 elsewhere.
+    regions : Shapes or None
+        Rectangles and polygons inside which every cell is marked.
+    background : Labels or None
+        Painted where there is surely no cell.
+    found : Collection[Labels]
+        Layers of what models found in the image.
+    is_chosen : bool
+        A person chose the layer of cells, and no other one takes its place by its name.
+    refused : set[tuple[int, ...]]
+        Planes, with a last -1, where a person said that all likely cells are none.
     """
 
     image: Image
     cells: Labels | None = None
     regions: Shapes | None = None
     background: Labels | None = None
+    found: Collection[Labels] = ()
+    is_chosen: bool = False
+    refused: set[tuple[int, ...]] = field(default_factory=set)
+
+    def layers(self) -> Iterator[Layer]:
+        """The layers that there are."""
+        yield from (layer for layer in (self.cells, self.regions, self.background) if layer is not None)
+
+    def result_layers(self) -> list[Labels]:
+        """Layers of what models found in the image, in a lasting order; slides are left out."""
+        found = [layer for layer in self.found if not layer.multiscale and METADATA_KEY in layer.metadata]
+        return sorted(found, key=id)
 
     def new_cells(self, image: CellImage) -> Labels:
         return self._new_labels(CELLS, image, opacity=0.6)
@@ -47,7 +76,7 @@ class Annotation:
     def new_regions(self, image: CellImage) -> Shapes:
         placement = result_placement(self.image, image)
         return Shapes(
-            ndim=len(image.result_axes),
+            ndim=len(layer_axes(image)),
             name=f"{self.image.name} {REGIONS}",
             **region_style(image),
             **placement,
@@ -71,15 +100,33 @@ class Annotation:
         """
         if self.cells is None:
             raise InputError(f'"{self.image.name}" has no layer of cells: press "New annotation layers".')
+        labels = _checked(self.cells, image)
+        is_result = any(layer is self.cells for layer in self.result_layers())
         return Snapshot(
             image=image,
-            labels=_checked(self.cells, image),
+            # of what a model found, only what a person vouched for is annotation
+            labels=np.broadcast_to(np.int32(0), image.result_shape) if is_result else labels,
             background=None if self.background is None else _checked(self.background, image),
-            regions=() if self.regions is None else tuple(regions_of(self.regions, self.cells)),
+            regions=() if self.regions is None else tuple(regions_of(self.regions, self.cells, image)),
+            guesses=tuple(guesses for _, guesses in self.guesses(image)),
+            refused=frozenset(self.refused),
         )
 
+    def guesses(self, image: CellImage) -> list[tuple[Labels, Guesses]]:
+        """What models found in the image, with the layers of it; those that do not fit it are left out."""
+        found = []
+        for layer in self.result_layers():
+            labels = from_layer(layer.data, image)
+            if labels is None:
+                continue
+            kept = layer.metadata[METADATA_KEY]
+            prints = result_prints(kept, image.result_axes[:-2])
+            refused = frozenset(kept.get("refused", ()))
+            found.append((layer, Guesses(labels, prints, layer is self.cells, refused)))
+        return found
+
     def _new_labels(self, role: str, image: CellImage, opacity: float) -> Labels:
-        zeros = np.zeros(image.result_shape, dtype=np.int32)
+        zeros = to_layer(np.zeros(image.result_shape, dtype=np.int32), image)
         placement = result_placement(self.image, image)
         return Labels(zeros, name=f"{self.image.name} {role}", opacity=opacity, **placement)
 
@@ -102,9 +149,10 @@ def adopt(annotation: Annotation, layers: Iterable[Layer]) -> None:
 
 def _checked(layer: Labels, image: CellImage) -> np.ndarray:
     data = layer.data[0] if layer.multiscale else layer.data
-    if tuple(data.shape) != image.result_shape:
+    fitting = from_layer(data, image)
+    if fitting is None:
         raise InputError(
             f'The layer "{layer.name}" has shape {tuple(data.shape)}, but the image "{image.name}" needs '
-            f"{image.result_shape} ({image.result_axes}): choose or make another layer."
+            f"{image.result_shape} ({image.result_axes}): choose another layer or add a new one."
         )
-    return data
+    return fitting

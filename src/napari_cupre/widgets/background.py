@@ -12,7 +12,7 @@ from napari.utils import progress
 from psygnal import Signal, SignalGroupDescriptor
 from qtpy.QtCore import QTimer
 
-from napari_cupre.errors import CupreError, InputError
+from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
 from napari_cupre.service.protocol import Failed
 
@@ -27,12 +27,18 @@ class RunStatus:
 
     Attributes
     ----------
-    state : where the job is between idle and its end.
-    message : what is going on, in the end the verdict.
-    notice : something the user should read once.
-    error, details : why the job failed, in one sentence and at length.
-    fraction : share of the work that is done, 0..1.
-    remaining : estimated seconds left, None while nobody knows.
+    state : RunState
+        Where the job is between idle and its end.
+    message : str
+        What is happening; at the end the verdict.
+    notice : str
+        Something the user should read once.
+    error, details : str
+        Why the job failed, in one sentence and at length.
+    fraction : float
+        Share of the work that is done, 0..1.
+    remaining : float or None
+        Estimated seconds left, None while nobody knows.
     """
 
     state: RunState = RunState.IDLE
@@ -61,8 +67,10 @@ class Job:
 
     Parameters
     ----------
-    title : what the activity dock calls it.
-    request_stop : asks the source of the events to end; its last events still come. None if it cannot.
+    title : str
+        What the activity dock calls it.
+    request_stop : Callable[[], None] or None, optional
+        Asks the source of the events to end; its last events still come. None if it cannot.
     """
 
     received = Signal(object)
@@ -88,7 +96,7 @@ class Job:
             If the job runs already.
         """
         if self.status.is_active:
-            raise InputError(f"{self.title} is under way: stop it before you start it again.")
+            raise InputError(f"{self.title} is running: stop it first.")
         self._outcome = None
         self.status.begin()
         self._bar = progress(total=PROGRESS_STEPS, desc=self.title)
@@ -175,7 +183,8 @@ def _guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
     except CupreError as err:
         yield Failed(str(err))
     except OSError as err:
-        yield Failed(f"A file could not be read or written ({err}).", traceback.format_exc())
+        where = f'"{err.filename}"' if err.filename else "A file"
+        yield Failed(f"{where} could not be read or written: {system_reason(err)}.", traceback.format_exc())
     except Exception as err:
         yield Failed(
             f"Something unexpected went wrong ({type(err).__name__}: {err}).", traceback.format_exc()

@@ -35,8 +35,9 @@ class SessionWidget(DockedWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name: it reads no string annotations.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name: it reads no
+        string annotations.
 
     Attributes
     ----------
@@ -121,14 +122,14 @@ class MessageLine(QWidget):
         self.label.setWordWrap(True)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.more = QPushButton("Details")
-        self.more.setToolTip("Show what the program itself says about it")
+        self.more.setToolTip("Show the technical details")
         self.more.setCheckable(True)
         self.more.toggled.connect(lambda on: self.details.setVisible(on))
         self.details = QPlainTextEdit()
         self.details.setReadOnly(True)
         self.details.setMinimumHeight(140)
         self.details.setAccessibleName("Details of the message")
-        self.details.setToolTip("What the program itself says; copy it into a bug report")
+        self.details.setToolTip("Technical details; copy them into a bug report")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.label)
@@ -164,7 +165,7 @@ class MessageLine(QWidget):
 
 
 def layer_combo(session: Session, kind: type, tooltip: str, nullable: bool = False) -> ComboBox:
-    """A choice among the viewer's layers of one kind; `reset_choices` reads them anew."""
+    """A choice among the viewer's layers of one kind; `reset_choices` reads them again."""
     combo = ComboBox(
         choices=lambda _: [layer for layer in session.viewer.layers if isinstance(layer, kind)],
         nullable=nullable,
@@ -189,9 +190,12 @@ class ImageChooser(QWidget):
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__()
         self._owner, self._session = owner, owner.session
-        self.combo = layer_combo(self._session, Image, "The image to work on; open one by drag and drop")
+        self.combo = layer_combo(
+            self._session, Image, "Image to work on; drag a file into the window to open it"
+        )
         self.axes = QLineEdit()
         self.axes.setMaximumWidth(70)
+        self.axes.setAccessibleName("Axes")
         self.axes.setToolTip(
             "One letter per dimension: T time, Z depth, C channel, Y row, X column, S colours"
         )
@@ -214,7 +218,7 @@ class ImageChooser(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the viewer's images anew, keeping the choice."""
+        """Read the viewer's images again, keeping the choice."""
         with self.combo.changed.blocked():
             self.combo.reset_choices()
         self._show_image(self._session.image)
@@ -245,7 +249,7 @@ class ImageChooser(QWidget):
 
     def _axes_edited(self) -> None:
         layer = self._session.image
-        if layer is not None and self.axes.text().upper() != self._session.cell_image(layer).axes:
+        if layer is not None:
             self._owner.attempt(lambda: self._session.set_axes(layer, self.axes.text()))
             self._show_image(layer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_cupre.data.image import PlaneIndex
 from napari_cupre.errors import CupreError
+from napari_cupre.widgets.checks import Finding, findings, refuse_grey_values
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.snapshot import Snapshot
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from napari_cupre.data.shot import Shot
 
 QUIET_MS = 400  # a stroke must be over for so long before anything is counted
-Marks = dict[tuple[Image, tuple[tuple[str, int], ...]], "Shot"]
+REMEMBERED = 20  # planes that were painted last: an undo may change any of them
+Marks = dict[tuple[Image, tuple[tuple[str, int], ...]], "tuple[Shot, list[Finding]]"]
 Work = list[tuple[Image, Snapshot, list[PlaneIndex]]]
 
 
@@ -29,10 +32,15 @@ class Counts:
 
     Attributes
     ----------
-    cells, known, diameter : of the chosen image: annotated cells, known share of the annotated planes (0..1),
-        median diameter in px (NaN without a cell).
-    all_cells, all_images : over all annotated images of the viewer.
-    ready, advice : whether training can start, and what would help most.
+    cells, known, diameter : int, float, float
+        For the chosen image: annotated cells, known share of the annotated planes (0..1), median diameter in
+        px (NaN without a cell).
+    all_cells, all_images : int
+        Over all annotated images of the viewer.
+    findings : tuple[Finding, ...]
+        What must be asked about the chosen image.
+    ready, advice : bool, str
+        Whether training can start, and what would help most.
     """
 
     cells: int
@@ -42,6 +50,7 @@ class Counts:
     all_images: int
     ready: bool
     advice: str
+    findings: tuple[Finding, ...] = ()
 
 
 class Counter(QObject):
@@ -55,6 +64,7 @@ class Counter(QObject):
         self._session, self._show = session, show
         self._marks: Marks = {}
         self._counted_images: set[Image] = set()
+        self._touched: dict[Image, list[PlaneIndex]] = {}
         self._running = False
         self._again = False
         self._timer = QTimer(self)
@@ -63,7 +73,15 @@ class Counter(QObject):
         self._timer.timeout.connect(self._count)
 
     def plane_changed(self, event: Any = None) -> None:
-        """Something was painted on the plane on show."""
+        """Something was painted on the planes on show, which the sliders may leave before it is counted."""
+        for image in self._counted_images:
+            with contextlib.suppress(CupreError):
+                index = self._session.plane_on_show(image)
+                known = self._touched.setdefault(image, [])
+                if index in known:
+                    known.remove(index)
+                known.append(index)
+                del known[:-REMEMBERED]
         self._timer.start()
 
     def all_changed(self, event: Any = None) -> None:
@@ -90,13 +108,13 @@ class Counter(QObject):
         session = self._session
         annotated = session.annotated()
         layers = {annotation.image for annotation in annotated}
-        self._marks = {key: shot for key, shot in self._marks.items() if key[0] in layers}
+        self._marks = {key: kept for key, kept in self._marks.items() if key[0] in layers}
         work = []
         for annotation in annotated:
             layer = annotation.image
             image = session.cell_image(layer)
             counted = layer in self._counted_images
-            planes = [session.plane_on_show(layer)] if counted else list(image.plane_indices())
+            planes = list(self._touched.get(layer, [])) if counted else list(image.plane_indices())
             work.append((layer, annotation.snapshot(image), planes))
         self._counted_images = layers
         return work
@@ -111,16 +129,22 @@ class Counter(QObject):
 
 
 def _count_planes(work: Work, marks: Marks, chosen: Image | None) -> tuple[Marks, Counts | str]:
-    """In the worker thread; the layers serve as keys alone."""
+    """Run in the worker thread; the layers only serve as keys."""
     marks = dict(marks)
+    from napari_cupre.data.labels import as_labels
+
     try:
         for layer, snapshot, planes in work:
             for index in planes:
                 key = (layer, tuple(index.items()))
                 marks.pop(key, None)
-                shot = snapshot.marks(index)
-                if shot is not None:
-                    marks[key] = shot
+                found = snapshot.marks(index)
+                if found is not None:
+                    shot, merged = found
+                    place = tuple(index.values())
+                    by_hand = as_labels(snapshot.labels[place])
+                    refuse_grey_values(by_hand, snapshot.image.name)
+                    marks[key] = shot, findings(by_hand, place, merged)
         return marks, _sum_up(marks, chosen)
     except Exception as err:  # raised in a worker it would pop up as a traceback
         return marks, str(err)
@@ -129,15 +153,17 @@ def _count_planes(work: Work, marks: Marks, chosen: Image | None) -> tuple[Marks
 def _sum_up(marks: Marks, chosen: Image | None) -> Counts:
     from napari_cupre.data.annotation import enough_to_train, summarise
 
-    here = summarise([shot for (layer, _), shot in marks.items() if layer is chosen])
-    everywhere = summarise(list(marks.values()))
-    ready, advice = enough_to_train(list(marks.values()))
+    here = summarise([shot for (layer, _), (shot, _) in marks.items() if layer is chosen])
+    shots = [shot for shot, _ in marks.values()]
+    everywhere = summarise(shots)
+    ready, advice = enough_to_train(shots)
     return Counts(
         cells=here.cells,
         known=here.known_fraction,
         diameter=here.diameter,
         all_cells=everywhere.cells,
-        all_images=len({layer for (layer, _), shot in marks.items() if shot.labels.any()}),
+        all_images=len({layer for (layer, _), (shot, _) in marks.items() if shot.labels.any()}),
         ready=ready,
         advice=advice,
+        findings=tuple(x for (layer, _), (_, found) in marks.items() if layer is chosen for x in found),
     )

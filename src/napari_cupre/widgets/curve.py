@@ -28,7 +28,8 @@ class CurveView(QWidget):
 
     Attributes
     ----------
-    points : number of training and of validation points that are drawn.
+    points : tuple[int, int]
+        Number of training and of validation points that are drawn.
     """
 
     def __init__(self, owner: SessionWidget) -> None:
@@ -36,7 +37,7 @@ class CurveView(QWidget):
         self._viewer = owner.session.viewer
         self._legend = QLabel()
         self._legend.setToolTip(
-            "Both should fall; held-out cells are not learned from, so they tell the truth"
+            "Both should fall. Held-out cells are not learned from, so they show the true progress"
         )
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
@@ -68,8 +69,8 @@ class CurveView(QWidget):
         plot.setMinimumHeight(150)
         plot.setMaximumHeight(220)
         plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        plot.setToolTip("Loss by step: the lower, the better the model knows your cells")
-        plot.setAccessibleName("Curve of the training")
+        plot.setToolTip("Loss per step; lower is better")
+        plot.setAccessibleName("Training curve")
         plot.hideButtons()
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(x=False, y=False)

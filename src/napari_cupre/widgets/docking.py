@@ -74,7 +74,7 @@ class DockedWidget(QScrollArea):
 
 
 def dock_of(widget: QWidget) -> QDockWidget | None:
-    """The dock that holds a widget."""
+    """The dock that contains a widget."""
     parent = widget.parentWidget()
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
@@ -110,6 +110,9 @@ def _carry_over(older: DockedWidget, newer: DockedWidget) -> None:
         if isinstance(control, ModelChooser):
             getattr(newer, name).value = control.value
         elif isinstance(control, QWidget):
-            value = control.metaObject().userProperty()  # what Qt itself takes for a control's value
+            about = control.metaObject()
+            if about is None:
+                continue
+            value = about.userProperty()  # what Qt itself takes for a control's value
             if value.isValid() and value.isWritable():
                 getattr(newer, name).setProperty(value.name(), control.property(value.name()))

@@ -11,6 +11,8 @@ from napari.layers import Image, Labels
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.widgets.checks import refuse_grey_values
+from napari_cupre.widgets.layers import to_layer
 from napari_cupre.widgets.session import Session
 
 FILE_FILTER = "Annotations (*.tif *.tiff *.png *.zip *.roi *.geojson *.json *.npy);;All files (*)"
@@ -29,13 +31,16 @@ def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
     Raises
     ------
     InputError
-        If nothing there belongs to the image, its size is another, or none of its regions is a cell.
+        If nothing in it belongs to the image, the sizes differ, no region is a cell, or it is a picture.
     """
     from napari_cupre.io.importers import Frame, read_for_image
 
     said: list[str] = []
     labels = read_for_image(path, Frame.of(image), image.name, on_partial=said.append, on_note=said.append)
     labels = labels.reshape(image.result_shape).astype(np.int32, copy=False)
+    for plane in labels.reshape(-1, *image.plane_shape):
+        refuse_grey_values(plane, path.name)
+        yield None
     yield Imported(labels)
     cells = len(np.unique(labels[labels > 0]))
     read = f"{cells} {'cell' if cells == 1 else 'cells'} read from {path.name}."
@@ -55,5 +60,5 @@ def take_over(session: Session, image: Image, labels: np.ndarray) -> Labels:
         cells.name = f"{image.name} cells (imported)"
         session.viewer.add_layer(cells)
         session.choose_cells(image, cells)
-    cells.data = labels
+    cells.data = to_layer(labels, session.cell_image(image))
     return cells

@@ -6,6 +6,7 @@ lies somewhere in the world ends at the right pixels.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import InputError
 from napari_cupre.io.images import read_image
 
+METADATA_KEY = "napari-cupre"
+"""Under which layers keep what belongs to them, in `layer.metadata`."""
+
 ELLIPSE_CORNERS = 48
 SAMPLE = 32  # rows and columns that tell one image from another
 
@@ -27,7 +31,8 @@ def cell_image(layer: Image, axes: str | None = None) -> CellImage:
 
     Parameters
     ----------
-    axes : letters that the user gave; None takes the layer's own axis labels, or guesses.
+    axes : str or None, optional
+        Letters that the user gave; None takes the layer's own axis labels, or guesses.
     """
     return CellImage.from_layer_data(
         layer.data,
@@ -41,15 +46,21 @@ def cell_image(layer: Image, axes: str | None = None) -> CellImage:
     )
 
 
-def source_file(layer: Image, image: CellImage) -> Path | None:
+def source_path(layer: Image) -> Path | None:
+    """The file or folder that napari has a layer from, if it is still there."""
+    source = layer.source.path
+    path = None if source is None else Path(str(source))
+    return path if path is not None and path.exists() else None
+
+
+def source_file(path: Path | None, image: CellImage) -> Path | None:
     """The file of a lazy image, if what the layer shows is what that file holds; reads a few pixels.
 
-    The engine then reads the file itself, by tile, and a damaged part of it costs that part alone.
+    The engine then reads the file itself, by tile, and a damaged part of it costs that part alone. Takes as
+    long as the file needs to be opened: not for the GUI thread.
     """
-    source = layer.source.path
-    if not image.is_lazy or source is None:
+    if not image.is_lazy or path is None:
         return None
-    path = Path(str(source))
     try:
         found = read_image(path, image.axes)
         is_same = (
@@ -72,39 +83,137 @@ def _middle(image: CellImage) -> np.ndarray:
     return np.asarray(image.data[where])
 
 
-def result_placement(layer: Image, image: CellImage) -> dict[str, Any]:
-    """Keyword arguments that put a layer of shape `image.result_shape` where the image lies."""
-    kept = [image.axes.index(axis) for axis in image.result_axes]
+def layer_axes(image: CellImage) -> str:
+    """Axes of the Labels and Shapes layers of an image: the image's own, so that their sliders are one.
+
+    Colours are dropped, and so are channels in front, because napari aligns layers at their last axis;
+    channels further behind stay as one pixel that spans them all.
+    """
+    return image.axes.replace("S", "").removeprefix("C")
+
+
+def to_layer(labels: np.ndarray, image: CellImage) -> np.ndarray:
+    """A view of labels over `image.result_axes` with the axes of a layer."""
+    axes = layer_axes(image)
+    view = labels.transpose([image.result_axes.index(axis) for axis in axes if axis != "C"])
+    return np.expand_dims(view, axes.index("C")) if "C" in axes else view
+
+
+def from_layer(data: Any, image: CellImage) -> Any:
+    """A view of a layer's data with the axes `image.result_axes`; None if they do not fit the image.
+
+    Labels that were made elsewhere may have those axes themselves.
+    """
+    axes = layer_axes(image)
+    shape = tuple(data.shape)
+    if shape == tuple(1 if axis == "C" else image.sizes[axis] for axis in axes):
+        if "C" in axes:
+            data = data[(slice(None),) * axes.index("C") + (0,)]
+        kept = axes.replace("C", "")
+        return (
+            data if kept == image.result_axes else data.transpose([kept.index(x) for x in image.result_axes])
+        )
+    return data if shape == image.result_shape else None
+
+
+def result_placement(layer: Image, image: CellImage, axes: str | None = None) -> dict[str, Any]:
+    """Keyword arguments that put a layer where the image lies.
+
+    Parameters
+    ----------
+    axes : str or None, optional
+        Axes of the new layer; None for `layer_axes`.
+
+    Raises
+    ------
+    InputError
+        If the image's transform mixes a channel axis that is to be dropped with the others.
+    """
+    axes = layer_axes(image) if axes is None else axes
+    letters = image.axes.replace("S", "")
+    kept = [letters.index(axis) for axis in axes]
+    physical = Affine(scale=layer.scale, rotate=layer.rotate, shear=layer.shear, translate=layer.translate)
+    translate, scale = np.array(layer.translate, float), np.array(layer.scale, float)
+    if "C" in axes:
+        channel, count = letters.index("C"), image.sizes["C"]
+        # one pixel over all channels, its centre in their middle
+        translate += physical.linear_matrix[:, channel] * (count - 1) / 2
+        scale[channel] *= count
     placement: dict[str, Any] = {
-        "scale": [layer.scale[i] for i in kept],
-        "translate": [layer.translate[i] for i in kept],
+        "scale": scale[kept],
+        "translate": translate[kept],
         "units": [layer.units[i] for i in kept],
         "axis_labels": [layer.axis_labels[i] for i in kept],
     }
-    if len(kept) == layer.ndim:
-        # with a channel axis dropped, what turns the layer would have to be cut as well
-        placement |= {"rotate": layer.rotate, "shear": layer.shear, "affine": layer.affine}
-    return placement
+    affine = np.asarray(layer.affine)
+    shear = _shear_matrix(layer)
+    if _are_apart(kept, layer.rotate, shear, affine[:-1, :-1]):
+        turns = {"rotate": np.asarray(layer.rotate)[np.ix_(kept, kept)], "shear": shear[np.ix_(kept, kept)]}
+        return placement | turns | {"affine": _part_of(affine, kept)}
+    whole = (
+        affine
+        @ Affine(scale=scale, rotate=layer.rotate, shear=layer.shear, translate=translate).affine_matrix
+    )
+    if not _are_apart(kept, whole[:-1, :-1]):
+        raise InputError(
+            f'The layer "{layer.name}" is rotated or sheared so that its channels do not overlap: '
+            "split its channels into layers, or reset its transform."
+        )
+    ones, zeros = np.ones(len(kept)), np.zeros(len(kept))
+    return placement | {"scale": ones, "translate": zeros, "affine": _part_of(whole, kept)}
+
+
+def _shear_matrix(layer: Image) -> np.ndarray:
+    """napari gives upper triangular shear as a vector."""
+    shear = np.asarray(layer.shear, float)
+    if shear.ndim == 2:
+        return shear
+    matrix = np.eye(layer.ndim)
+    matrix[np.triu_indices(layer.ndim, k=1)] = shear
+    return matrix
+
+
+def _are_apart(kept: Sequence[int], *matrices: Any) -> bool:
+    """Whether none of the linear maps mixes the kept axes with the others."""
+    for matrix in map(np.asarray, matrices):
+        others = [i for i in range(len(matrix)) if i not in kept]
+        mixed = [matrix[np.ix_(kept, others)], matrix[np.ix_(others, kept)]]
+        if not all(np.allclose(part, 0, atol=1e-9) for part in mixed):
+            return False
+    return True
+
+
+def _part_of(affine: np.ndarray, kept: Sequence[int]) -> np.ndarray:
+    """The affine matrix of some of the axes."""
+    rows = [*kept, len(affine) - 1]
+    return affine[np.ix_(rows, rows)]
 
 
 def crop_placement(layer: Image, image: CellImage, index: PlaneIndex, top: int, left: int) -> dict[str, Any]:
     """As `result_placement`, for a part of one plane whose first pixel is (top, left) there.
 
-    The part is to have the image's number of dimensions, with length 1 along T and Z.
+    The part is to have the axes of `layer_axes`, with length 1 along all but Y and X.
     """
     placement = result_placement(layer, image)
-    offset = np.array([*index.values(), top, left], dtype=float)
+    first = dict(index) | {"C": 0, "Y": top, "X": left}
+    offset = np.array([first[axis] for axis in layer_axes(image)], dtype=float)
     moving = {key: placement[key] for key in ("scale", "translate", "rotate", "shear") if key in placement}
     placement["translate"] = np.asarray(Affine(ndim=len(offset), **moving)(offset))
     return placement
 
 
-def regions_of(shapes: Shapes, labels: Labels) -> list[np.ndarray]:
+def regions_of(shapes: Shapes, labels: Labels, image: CellImage | None = None) -> list[np.ndarray]:
     """Closed shapes of a layer as polygons in pixel coordinates of `labels`.
+
+    Parameters
+    ----------
+    image : CellImage or None, optional
+        Whose axes `labels` has; None takes them as they are.
 
     Returns
     -------
-    float (n, d) each, d being the dimensions of `labels`, or 2 for shapes that were drawn flat over a stack.
+    float (n, d) each, d being the result dimensions of the image, or 2 for shapes that were drawn flat over a
+    stack.
 
     Raises
     ------
@@ -115,13 +224,21 @@ def regions_of(shapes: Shapes, labels: Labels) -> list[np.ndarray]:
     for vertices, kind in zip(shapes.data, shapes.shape_type):
         if kind in ("line", "path"):
             raise InputError(
-                f'The layer "{shapes.name}" holds a {kind}, which encloses nothing: '
-                "draw rectangles or polygons around the parts where every cell is marked."
+                f'The layer "{shapes.name}" contains a {kind}, which encloses nothing: '
+                "draw rectangles or polygons in which every cell is annotated."
             )
         corners = _ellipse(vertices) if kind == "ellipse" else np.asarray(vertices, dtype=float)
         pixels = np.array([_to_pixels(corner, shapes, labels) for corner in corners])
-        regions.append(pixels[:, -min(shapes.ndim, labels.ndim) :])
+        if shapes.ndim < labels.ndim:
+            regions.append(pixels[:, -2:])
+        else:
+            regions.append(pixels if image is None else pixels[:, _result_columns(image, labels)])
     return regions
+
+
+def _result_columns(image: CellImage, labels: Labels) -> list[int]:
+    axes = layer_axes(image) if labels.ndim == len(layer_axes(image)) else image.result_axes
+    return [axes.index(axis) for axis in image.result_axes]
 
 
 def _to_pixels(point: np.ndarray, source: Shapes, target: Labels) -> np.ndarray:
@@ -129,7 +246,19 @@ def _to_pixels(point: np.ndarray, source: Shapes, target: Labels) -> np.ndarray:
     padded = np.zeros(target.ndim)
     count = min(len(world), target.ndim)
     padded[target.ndim - count :] = world[len(world) - count :]
-    return np.asarray(target.world_to_data(padded), dtype=float)
+    return np.asarray(target.world_to_data(in_units(padded, source.units, target.units)), dtype=float)
+
+
+def in_units(point: Any, units: Any, wanted: Any) -> np.ndarray:
+    """A point of the world in other units; axes align at the last, and those that do not convert stay."""
+    values = np.array(point, dtype=float)
+    pairs = list(zip(reversed(list(units or ())), reversed(list(wanted))))
+    for back, (unit, other) in enumerate(pairs[: len(values)], start=1):
+        if unit != other:
+            # pixels and lengths do not convert; napari takes their numbers as they are as well
+            with contextlib.suppress(Exception):
+                values[-back] *= (1 * unit).to(other).magnitude
+    return values
 
 
 def _ellipse(corners: np.ndarray) -> np.ndarray:
@@ -140,17 +269,18 @@ def _ellipse(corners: np.ndarray) -> np.ndarray:
     return centre + np.cos(angle) * (second - first) / 2 + np.sin(angle) * (fourth - first) / 2
 
 
-def current_plane(image: CellImage, step: Sequence[int]) -> PlaneIndex:
-    """The plane of `image` that the viewer shows.
+def current_plane(layer: Image, image: CellImage, point: Sequence[float], units: Any = None) -> PlaneIndex:
+    """The plane of an image that the viewer shows; the nearest one, where it shows none.
 
     Parameters
     ----------
-    step : `viewer.dims.current_step`; dimensions align at the last.
+    point, units : Sequence[float], Any
+        `viewer.dims.point` and the units that it is in. Sliders count in the world, where every layer has
+        steps and an origin of its own, so the layer is asked.
     """
-    position = dict(zip(reversed(image.axes.replace("S", "")), reversed(list(step))))
-    return {
-        axis: int(np.clip(position.get(axis, 0), 0, image.sizes[axis] - 1)) for axis in image.result_axes[:-2]
-    }
+    place = np.asarray(layer.world_to_data(in_units(point, units, layer.units)), dtype=float)
+    position = dict(zip(reversed(image.axes.replace("S", "")), reversed(list(np.round(place)))))
+    return {axis: int(np.clip(position[axis], 0, image.sizes[axis] - 1)) for axis in image.result_axes[:-2]}
 
 
 def visible_box(layer: Image, image: CellImage, largest: int) -> tuple[int, int, int, int]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_cupre.model.zoo import SUFFIX, ZooEntry, list_models
+from napari_cupre.errors import CupreError
+from napari_cupre.model.runs import run_path, size_of
+from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, list_models, remove_model, user_path
+from napari_cupre.widgets.asking import QuestionLine
+
+BUTTON_WIDTH = 24
 
 
 class ModelChooser(QWidget):
     """A list of the models on this computer; `value` is a name or a path."""
 
     changed = Signal(str)
+    removed = Signal()
 
     def __init__(self, tooltip: str, with_scratch: bool) -> None:
         super().__init__()
@@ -24,18 +30,29 @@ class ModelChooser(QWidget):
         self.combo.setToolTip(tooltip)
         self.combo.setAccessibleName("Model")
         self.setFocusProxy(self.combo)
-        self.combo.setMinimumContentsLength(10)
+        self.combo.setMinimumContentsLength(6)
         self.combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         browse = QPushButton("…")
         browse.setToolTip("Choose a model file (.safetensors)")
         browse.setAccessibleName("Choose a model file")
-        browse.setFixedWidth(30)
+        browse.setFixedWidth(BUTTON_WIDTH)
         browse.clicked.connect(self._browse)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self.delete_button = QPushButton("×")
+        self.delete_button.setToolTip("Delete your model and its training data")
+        self.delete_button.setAccessibleName("Delete the chosen model")
+        self.delete_button.setFixedWidth(BUTTON_WIDTH)
+        self.delete_button.clicked.connect(self._ask_to_delete)
+        self.question = QuestionLine()
+        row = QHBoxLayout()
         row.setSpacing(4)
         row.addWidget(self.combo, 1)
         row.addWidget(browse)
+        row.addWidget(self.delete_button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(row)
+        column.addWidget(self.question)
+        self.combo.currentIndexChanged.connect(lambda _: self._choice_changed())
         self.combo.currentIndexChanged.connect(lambda _: self.changed.emit(self.value))
         self.refresh()
 
@@ -55,7 +72,7 @@ class ModelChooser(QWidget):
             self.combo.setCurrentIndex(position)
 
     def refresh(self) -> None:
-        """Read the list of models anew, keeping the choice."""
+        """Read the list of models again, keeping the choice."""
         chosen = self.value
         self.combo.blockSignals(True)
         self.combo.clear()
@@ -67,6 +84,33 @@ class ModelChooser(QWidget):
             self.combo.addItem(path.name, str(path))
         self.combo.setCurrentIndex(max(0, self.combo.findData(chosen)))
         self.combo.blockSignals(False)
+        self._choice_changed()
+
+    def _choice_changed(self) -> None:
+        self.question.clear()
+        self.delete_button.setEnabled(
+            self.value not in ("", BUNDLED, SCRATCH) and user_path(self.value).is_file()
+        )
+
+    def _ask_to_delete(self) -> None:
+        name = self.value
+        path = user_path(name)
+        model, run = (size_of(each) / 1e6 for each in (path, run_path(path)))
+        trained = f", and {run:.0f} MB that Resume needs" if run >= 1 else ""
+        keep = ("Keep", "Delete nothing", self.question.clear)
+        self.question.ask(
+            f"Delete “{name}” ({model:.0f} MB{trained})? This cannot be undone.",
+            [("Delete", "Delete the model and its training data", lambda: self._delete(name)), keep],
+        )
+
+    def _delete(self, name: str) -> None:
+        try:
+            remove_model(name)
+        except CupreError as error:
+            self.question.ask(str(error), [("OK", "Dismiss this message", self.question.clear)])
+            return
+        self.refresh()
+        self.removed.emit()
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Model file", "", f"napari-cupre models (*{SUFFIX})")

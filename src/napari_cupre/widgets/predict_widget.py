@@ -22,16 +22,18 @@ from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
     SessionWidget,
+    follow_layers,
     heading,
     labelled,
     primary_button,
 )
-from napari_cupre.widgets.layers import source_file
+from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.results import ResultLayer
 from napari_cupre.widgets.save_row import SaveRow
+from napari_cupre.widgets.scene_note import SceneNote
 
 BAR_STEPS = 1000
 
@@ -41,8 +43,8 @@ class PredictWidget(SessionWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Predict"
@@ -51,6 +53,7 @@ class PredictWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job = self.session.prediction
+        self._results: list[ResultLayer] = []
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
@@ -62,15 +65,20 @@ class PredictWidget(SessionWidget):
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.session.image_changed, self._show_links)
+        self.listen(self.session.image_changed, self._forget_messages)
+        follow_layers(self, self._forget_messages)
+        self.model.removed.connect(self.session.models_changed.emit)
         self._show_models()
         self._show_links()
         self._show_status()
 
     def _make_choices(self) -> None:
-        self.model = ModelChooser("The model that finds the cells; your trained ones are listed too", False)
+        self.model = ModelChooser("Model that finds the cells; models you trained are listed as well", False)
         self.model.changed.connect(self._model_chosen)
         self.one_image = QRadioButton("this image")
         self.all_images = QRadioButton("all open images")
+        self.one_image.setToolTip("Find the cells of the image chosen above")
+        self.all_images.setToolTip("Find the cells of all images in the window, one after the other")
         self.one_image.setChecked(True)
         group = QButtonGroup(self)
         group.addButton(self.one_image)
@@ -81,8 +89,7 @@ class PredictWidget(SessionWidget):
         self.diameter.setSuffix(" px")
         self.diameter.setSpecialValueText("auto")
         self.diameter.setToolTip(
-            "How wide your cells are; auto takes what the model was trained on, "
-            "unless the image clearly shows another size"
+            "Typical cell width; auto uses the model's, unless the image clearly shows another size"
         )
         self.score = QSpinBox()
         self.score.setRange(0, 95)
@@ -90,19 +97,19 @@ class PredictWidget(SessionWidget):
         self.score.setSuffix(" %")
         self.score.setSpecialValueText("auto")
         self.score.setToolTip(
-            "Keeps cells that the model is at least so sure of: lower finds more, and more that is no cell; "
-            "auto is 50 %, or goes by the image if the model was not trained on such cells"
+            "Minimum certainty; lower finds more cells and more false positives; "
+            "auto is 50 % or depends on the image"
         )
         self.score.setValue(self.preferences.certainty)
 
     def _make_links(self) -> None:
         self.link_z = QCheckBox("Join planes to 3-D cells")
-        self.link_z.setToolTip("Cells that lie on each other in neighbouring planes get one number")
+        self.link_z.setToolTip("Overlapping cells in neighbouring planes get the same label")
         self.link_t = QCheckBox("Follow cells through time")
-        self.link_t.setToolTip("A cell keeps its number from frame to frame")
+        self.link_t.setToolTip("A cell keeps its label through time")
 
     def _make_controls(self) -> None:
-        self.button = primary_button("Find cells", "Adds a Labels layer with one number per cell")
+        self.button = primary_button("Find cells", "Add a Labels layer with one label per cell")
         self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
         self.bar = QProgressBar()
         self.bar.setRange(0, BAR_STEPS)
@@ -112,6 +119,8 @@ class PredictWidget(SessionWidget):
         column.addLayout(labelled("Model", self.model))
         self.image = ImageChooser(self)
         column.addWidget(self.image)
+        self.scenes = SceneNote(self)
+        column.addWidget(self.scenes)
         scope = QHBoxLayout()
         scope.addWidget(self.one_image)
         scope.addWidget(self.all_images)
@@ -154,7 +163,7 @@ class PredictWidget(SessionWidget):
         plan = PredictionPlan(
             model,
             images,
-            tuple(source_file(layer, image) for layer, image in zip(layers, images)),
+            tuple(source_path(layer) for layer in layers),
             self.diameter.value() or None,
             self.score.value() / 100 or None,
             self.link_z.isChecked(),
@@ -164,17 +173,38 @@ class PredictWidget(SessionWidget):
         self.result.clear()
         self.notice.clear()
         results = [ResultLayer(session, layer, image, model) for layer, image in zip(layers, images)]
+        self._results = results
         self.job.predict(plan, results)
+
+    def _kept(self) -> list[str]:
+        """What is said of layers in which a person worked."""
+        kept = [result.kept for result in self._results if result.kept is not None]
+        return [
+            f'Your work stays in "{layer.name}"{"" if layer.visible else " (hidden)"}; '
+            "the new cells get their own layer."
+            for layer in kept
+        ]
 
     def _chosen_layers(self) -> list[Image]:
         session = self.session
         if self.all_images.isChecked() and session.images():
             return session.images()
         if session.image is None:
-            raise InputError("There is no image to segment: open one first.")
+            raise InputError("There is no image to find cells in: open one first.")
         return [session.image]
 
     # --- what is shown --------------------------------------------------------------------------------
+
+    def _forget_messages(self, event: Any = None) -> None:
+        """Messages go with what they are about: a refusal with its cause, a verdict with its layers."""
+        if self.job.status.is_active:
+            return
+        if not self.job.status.error:
+            self.message.clear()
+        layers = self.session.viewer.layers
+        if self._results and not any(result.is_shown_in(layers) for result in self._results):
+            self.result.clear()
+            self.notice.clear()
 
     def _show_models(self) -> None:
         self.model.refresh()
@@ -202,12 +232,12 @@ class PredictWidget(SessionWidget):
         self.bar.setFormat(status.message or "%p %")
         if status.error:
             self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
+        if status.notice or self._kept():
+            self.notice.show_notice(" ".join(filter(None, (status.notice, *self._kept()))))
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:
-            self.result.show_notice("Cancelled; what was found until then is kept.")
+            self.result.show_notice("Cancelled. The cells found so far are kept.")
 
 
 def _button_text(state: RunState, is_active: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.service.client import EngineProcess
@@ -23,6 +23,8 @@ from napari_cupre.service.protocol import (
     SlideGrown,
 )
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.guesses import CellPrints, cell_prints
+from napari_cupre.widgets.layers import source_file
 
 Sink = Callable[[Event], None]
 FINE = 1000  # parts in which the progress of one image is counted
@@ -35,13 +37,20 @@ class PredictionPlan:
 
     Attributes
     ----------
-    model : name or path.
-    images : one after the other; `ImageStarted` names them by their position here.
-    files : of each image the file that the engine can read it from, None where it needs a copy.
-    diameter : of a cell in px; None leaves it to the model.
-    score : cells that the model is less sure of are left out, 0..1; None leaves it to the model.
-    link_z, link_t : join planes to 3-D cells; keep labels through time.
-    device : "auto", "cpu", "cuda" or "mps".
+    model : str
+        Name or path.
+    images : tuple[CellImage, ...]
+        One after the other; `ImageStarted` names them by their position here.
+    files : tuple[Path | None, ...]
+        For each image the file that napari read it from, None if there is none.
+    diameter : float or None
+        Diameter of a cell in px; None leaves it to the model.
+    score : float or None
+        Cells that the model is less sure of are left out, 0..1; None leaves it to the model.
+    link_z, link_t : bool
+        Join planes to 3-D cells; keep labels through time.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
     """
 
     model: str
@@ -62,6 +71,14 @@ class ImageStarted(Event):
 
 
 @dataclass(frozen=True)
+class PlaneTaken(Event):
+    """A plane that is done, with what tells later which of its cells were edited."""
+
+    plane: PlaneDone
+    prints: CellPrints
+
+
+@dataclass(frozen=True)
 class ImageFinished(Event):
     """No more planes come of this image."""
 
@@ -69,7 +86,7 @@ class ImageFinished(Event):
 
 
 class PredictionJob(Job):
-    """Predicts in the engine's process; the planes come as `PlaneDone` events."""
+    """Predicts in the engine's process; the planes come as `PlaneTaken` events."""
 
     def __init__(self, engine: EngineProcess) -> None:
         super().__init__("Finding cells", engine.stop)
@@ -83,7 +100,8 @@ class PredictionJob(Job):
 
         Parameters
         ----------
-        sinks : one per image of the plan, called in the GUI thread.
+        sinks : Sequence[Sink]
+            One per image of the plan, called in the GUI thread.
 
         Raises
         ------
@@ -97,7 +115,7 @@ class PredictionJob(Job):
         match event:
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
-            case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
+            case TileDone() | PlaneTaken() | PlaneRelabelled() | SlideGrown() | ImageFinished():
                 if self._sink is not None:
                     self._sink(event)
 
@@ -127,6 +145,7 @@ class PredictionJob(Job):
             yield from _summary(plan, failures, verdicts)
 
     def _one_image(self, plan: PredictionPlan, image: CellImage, file: Path | None) -> Iterator[Event | None]:
+        file = source_file(file, image)
         path = file or self._engine.folder / f"{uuid.uuid4().hex}.npy"
         if file is None:
             try:
@@ -136,18 +155,21 @@ class PredictionJob(Job):
                 yield Failed(f"{image.name}: {error}")
                 return
         options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
-        yield from self._engine.events(
-            PredictRequest(
-                plan.model,
-                str(path),
-                image.axes,
-                image.name,
-                plan.device,
-                options,
-                is_copy=file is None,
-                to_disk=is_big(image),
-            )
+        request = PredictRequest(
+            plan.model,
+            str(path),
+            image.axes,
+            image.name,
+            plan.device,
+            options,
+            is_copy=file is None,
+            to_disk=is_big(image),
         )
+        for event in self._engine.events(request):
+            if isinstance(event, PlaneDone):
+                yield PlaneTaken(event, cell_prints(event.labels))
+            else:
+                yield event
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:
@@ -167,11 +189,15 @@ def write_array(data: Any, path: Path) -> Iterator[None]:
         except Exception as error:
             # what is behind a lazy array raises anything on a damaged file
             raise InputError(
-                f"a part of it cannot be read ({error}): the file seems damaged, copy it anew."
+                f"a part of it cannot be read ({_words(error)}): the file seems damaged; copy it again."
             ) from error
         out[start : start + slab] = part
         yield None
     out.flush()
+
+
+def _words(error: Exception) -> str:
+    return system_reason(error) if isinstance(error, OSError) else str(error)
 
 
 def _over_all(event: Progress, position: int, count: int, name: str) -> Progress:
@@ -184,7 +210,7 @@ def _named(verdict: Finished, name: str) -> Finished:
     """The verdict on one image, to be read without the others."""
     sentence = f"{name}: {verdict.verdict}"
     if "path" in verdict.result:
-        sentence += f" They lie in {Path(verdict.result['path']).parent}; Save results copies them."
+        sentence += f" They are in {Path(verdict.result['path']).parent}; Save results copies them."
     return Finished(sentence, verdict.result)
 
 

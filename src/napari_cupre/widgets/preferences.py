@@ -13,9 +13,12 @@ class Preferences:
 
     Attributes
     ----------
-    minutes : of a training.
-    device : where training and prediction run: auto, cpu, cuda or mps.
-    certainty : score from which on a detection is shown as a cell, %; 0 leaves it to the model.
+    minutes : float
+        Training time.
+    device : str
+        Where training and prediction run: auto, cpu, cuda or mps.
+    certainty : int
+        Score from which on a detection is shown as a cell, %; 0 leaves it to the model.
     """
 
     minutes: float = 2.0

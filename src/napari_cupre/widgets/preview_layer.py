@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_cupre.errors import CupreError
-from napari_cupre.widgets.layers import crop_placement, visible_box
+from napari_cupre.widgets.layers import crop_placement, layer_axes, visible_box
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.training import View
 
@@ -44,6 +44,9 @@ class PreviewLayer:
         if not self.is_on or source is None:
             return
         data = labels.reshape((1,) * len(view.index) + labels.shape)
+        data = data.reshape(
+            [dict(zip(view.image.result_axes, data.shape)).get(x, 1) for x in layer_axes(view.image)]
+        )
         top, left = view.box[:2]
         placement = crop_placement(source, view.image, view.index, top, left)
         layer = self._find()

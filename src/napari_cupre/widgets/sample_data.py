@@ -20,7 +20,8 @@ def open_sample(name: str) -> list[LayerData]:
 
     Parameters
     ----------
-    name : as in `io.samples.SAMPLES`.
+    name : str
+        As in `io.samples.SAMPLES`.
     """
     sample = load_sample(name)
     image = sample.image

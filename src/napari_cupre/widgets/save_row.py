@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.controls import SessionWidget, follow_layers
+from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.saving import FORMAT_CHOICES, result_of, savable, save_results
 
 
@@ -21,15 +22,17 @@ class SaveRow(QWidget):
 
     Parameters
     ----------
-    owner : the widget on whose message line errors appear.
-    chosen : the images whose results are meant.
+    owner : SessionWidget
+        The widget on whose message line errors appear.
+    chosen : Callable[[], list[Image]]
+        The images whose results are meant.
     """
 
     def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Image]]) -> None:
         super().__init__()
         self._owner, self._session, self._chosen = owner, owner.session, chosen
         self.button = QPushButton("Save results …")
-        self.button.setToolTip("Writes the cells into a folder, in the ticked formats")
+        self.button.setToolTip("Write the cells to a folder, in the ticked formats")
         self.button.clicked.connect(lambda: owner.attempt(self._ask_and_save))
         menu = QMenu(self)
         self.formats = {}
@@ -64,7 +67,8 @@ class SaveRow(QWidget):
         images = self._chosen()
         found = [image for image in images if result_of(self._session, image) is not None]
         results = [savable(self._session, image) for image in found or images]
-        self._session.saving.start(save_results, results, folder, formats)
+        paths = [path for image in self._session.images() if (path := source_path(image)) is not None]
+        self._session.saving.start(save_results, results, folder, formats, paths)
 
     def _ask_and_save(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the results")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,11 @@ from napari.layers import Image, Labels
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.files import atomic_write, image_stem
+from napari_cupre.io.ownership import next_free
 from napari_cupre.prediction.labelstore import cells_table
+from napari_cupre.widgets.guesses import cell_prints
+from napari_cupre.widgets.layers import from_layer
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 if TYPE_CHECKING:
@@ -39,10 +41,13 @@ class Savable:
 
     Attributes
     ----------
-    image : the image that was segmented.
-    labels : int32 over `image.result_axes`, as the layer holds them now.
-    planes : what the prediction kept of each plane; empty once the user has edited the labels, since boxes,
-        scores and masks would then tell of other cells.
+    image : CellImage
+        The image that was segmented.
+    labels : numpy.ndarray
+        int32 over `image.result_axes`, as the layer holds them now.
+    planes : tuple[dict[str, Any], ...]
+        What the prediction kept of each plane; empty once the user has edited the labels, since boxes, scores
+        and masks would then tell of other cells.
     """
 
     image: CellImage
@@ -70,46 +75,75 @@ def savable(session: Session, image: Image) -> Savable | SavableSlide:
     Raises
     ------
     InputError
-        If the image has no result, or it was cut to another shape.
+        If the image has no result, or its axes are read in another way since.
     """
     layer = result_of(session, image)
     if layer is None:
         raise InputError(f'There is no result for "{image.name}" yet: find its cells first.')
     if slide := layer.metadata.get(METADATA_KEY, {}).get("slide"):
         return SavableSlide(image.name, Path(slide))
-    return Savable(session.cell_image(image), layer.data, unedited_planes(layer.metadata, layer.data))
+    cells = session.cell_image(image)
+    labels = from_layer(layer.data, cells)
+    if labels is None:
+        raise InputError(
+            f'"{layer.name}" does not fit the axes {cells.axes} of "{image.name}": find its cells again.'
+        )
+    return Savable(cells, labels, unedited_planes(layer.metadata, layer.data))
 
 
 def unedited_planes(metadata: dict[str, Any], labels: np.ndarray) -> tuple[dict[str, Any], ...]:
     """What a layer's metadata keep of the prediction; nothing if there was none or the labels were edited."""
-    kept = metadata.get(METADATA_KEY, {})
-    is_edited = kept.get("checksum") != checksum(labels)
-    return () if is_edited else tuple(kept["planes"])
+    planes = metadata.get(METADATA_KEY, {}).get("planes", ())
+    return () if is_edited(metadata, labels) else tuple(planes)
 
 
-def checksum(labels: np.ndarray) -> int:
-    """Tells edited labels from those that were predicted."""
-    return zlib.crc32(np.ascontiguousarray(labels).data)
+def is_edited(metadata: dict[str, Any], labels: np.ndarray) -> bool:
+    """Whether the labels of a result layer are other than the prediction gave them."""
+    planes = metadata.get(METADATA_KEY, {}).get("planes", ())
+    flat = labels.reshape(-1, *labels.shape[-2:])
+    seen = set()
+    for plane in planes:
+        position = _position(plane["index"], metadata, labels.shape)
+        seen.add(position)
+        if cell_prints(flat[position]) != plane["prints"]:
+            return True
+    return any(flat[position].any() for position in range(len(flat)) if position not in seen)
+
+
+def _position(index: PlaneIndex, metadata: dict[str, Any], shape: tuple[int, ...]) -> int:
+    """The place of a plane among all of a layer, whose further axes have length 1."""
+    axes = metadata.get(METADATA_KEY, {}).get("axes") or "TZYX"[-len(shape) :]
+    place = [index.get(axis, 0) for axis in axes if axis not in "YX"]
+    leading = [size for size, axis in zip(shape, axes) if axis not in "YX"]
+    return int(np.ravel_multi_index(place, leading)) if leading else 0
 
 
 def save_results(
-    results: Sequence[Savable | SavableSlide], folder: Path, formats: Sequence[str]
+    results: Sequence[Savable | SavableSlide],
+    folder: Path,
+    formats: Sequence[str],
+    images: Sequence[Path] = (),
 ) -> Iterator[Event | None]:
-    """Write results into a folder; a generator for `Job.start`.
+    """Write results into a folder, under names that are free there; a generator for `Job.start`.
 
     Parameters
     ----------
-    formats : names out of `FORMAT_CHOICES`; slides are copied as the OME-Zarr and the table that they are.
+    formats : Sequence[str]
+        Names out of `FORMAT_CHOICES`; slides are copied as the OME-Zarr and the table that they are.
+    images : Sequence[Path], optional
+        Files of the open images; labels beside theirs get its name with "_labels" behind.
     """
     from napari_cupre.io.writers import write
 
+    names: list[str] = []
     for number, result in enumerate(results):
+        name = result.name if isinstance(result, SavableSlide) else result.image.name
+        yield Progress(number, len(results), f"writing {name}")
+        stem = free_stem(folder, name, result_endings(result, formats), images)
+        names.append(stem.name)
         if isinstance(result, SavableSlide):
-            yield Progress(number, len(results), f"writing {result.name}")
-            copy_slide(result.path, folder / f"{safe_stem(result.name)}.zarr")
+            copy_slide(result.path, stem.with_name(f"{stem.name}.zarr"))
             continue
-        yield Progress(number, len(results), f"writing {result.image.name}")
-        stem = folder / safe_stem(result.image.name)
         predicted = predictions(result.planes, result.labels)
         write(
             predicted or result.labels,
@@ -119,9 +153,41 @@ def save_results(
             labels=result.labels,
             class_names=class_names(result.planes),
         )
-    count = "1 result" if len(results) == 1 else f"{len(results)} results"
-    yield Finished(f"{count} written to {folder}.")
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    yield Finished(f"Saved as {listed} in {folder}.")
     yield StateChanged(RunState.DONE)
+
+
+def result_endings(result: Savable | SavableSlide, formats: Sequence[str]) -> list[str]:
+    """What the files of a result have behind their stem."""
+    from napari_cupre.io.writers import choose_formats
+
+    if isinstance(result, SavableSlide):
+        return [".zarr", cells_table(Path("x.zarr")).name.removeprefix("x")]
+    return [each.ending for each in choose_formats(formats)]
+
+
+def free_stem(folder: Path, name: str, endings: Sequence[str], images: Sequence[Path] = ()) -> Path:
+    """A stem for files in `folder` under which nothing is there: neither an image nor an earlier result.
+
+    Parameters
+    ----------
+    name : str
+        Name of the image layer.
+    endings : Sequence[str]
+        What the files have behind their stem.
+    images : Sequence[Path], optional
+        Files of the open images.
+    """
+    stem = safe_stem(name)
+    beside = {image_stem(path).casefold() for path in images if _same_folder(path.parent, folder)}
+    if stem.casefold() in beside:
+        stem = f"{stem}_labels"
+    return next_free(folder / stem, tuple(endings))
+
+
+def _same_folder(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve()
 
 
 def copy_slide(source: Path, target: Path) -> None:
@@ -150,9 +216,16 @@ def copy_slide(source: Path, target: Path) -> None:
         ) from error
 
 
+LONGEST_STEM = 180  # bytes, so that endings and numbers fit behind it on every disk
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+
+
 def safe_stem(name: str) -> str:
-    """A layer's name as the name of a file."""
-    return "".join(c if c.isalnum() or c in " -_.()" else "_" for c in name).strip(" .") or "image"
+    """A layer's name as the name of a file, on every system."""
+    stem = "".join(c if c.isalnum() or c in " -_.()" else "_" for c in name).strip(" .")
+    stem = stem[:-4] if stem.lower().endswith(".ome") else stem
+    stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore").strip(" .") or "image"
+    return f"_{stem}" if stem.split(".")[0].lower() in RESERVED else stem
 
 
 def predictions(

@@ -14,17 +14,18 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
 from napari_cupre.widgets.background import Job
-from napari_cupre.widgets.layers import cell_image, current_plane
+from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
+from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
+from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.training import TrainingJob
 
-METADATA_KEY = "napari-cupre"
-"""Under which layers keep what belongs to them, in `layer.metadata`."""
+__all__ = ["METADATA_KEY", "Session"]
 
 # napari makes each widget by itself and gives it nothing but the viewer, so what they share has to be found
 # through the viewer; its model takes no attributes of ours. The entry goes with the viewer's window.
@@ -59,6 +60,9 @@ class Session:
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
         self.results: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
+        # all of them; `results` has the last one of each image
+        self.found: weakref.WeakKeyDictionary[Image, weakref.WeakSet[Labels]] = weakref.WeakKeyDictionary()
+        self._owners: weakref.WeakKeyDictionary[Layer, weakref.ref[Image]] = weakref.WeakKeyDictionary()
         self._is_watching = False
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
@@ -71,8 +75,10 @@ class Session:
 
         Parameters
         ----------
-        viewer : the viewer, or the proxy of it that napari hands to plugins.
-        engine : what is to train and predict, at the first call; a process of its own by default.
+        viewer : Viewer
+            The viewer, or the proxy of it that napari hands to plugins.
+        engine : EngineProcess or None, optional
+            What is to train and predict, at the first call; a process of its own by default.
         """
         # Layers that came through a proxy are proxies too, and are neither equal to the layers nor usable
         # as the viewer's selection; all that is used of the viewer is public all the same.
@@ -107,7 +113,7 @@ class Session:
 
     def cell_image(self, layer: Image) -> CellImage:
         """The image of a layer, its axes read as the user said."""
-        return cell_image(layer, self._axes.get(layer))
+        return cell_image(layer, self._axes.get(layer) or origin_of(layer).axes)
 
     def set_axes(self, layer: Image, axes: str) -> None:
         """Read the axes of a layer as the user says.
@@ -117,22 +123,49 @@ class Session:
         InputError
             If the letters do not fit the image; the old reading stays.
         """
-        self._axes[layer] = parse_axes(axes, self.cell_image(layer).data.ndim)
+        data = layer.data[0] if layer.multiscale else layer.data
+        letters = parse_axes(axes, data.ndim)
+        try:
+            old: CellImage | None = self.cell_image(layer)
+        except CupreError:  # axes that nobody could guess
+            old = None
+        if old is not None and letters == old.axes:
+            return
+        new = cell_image(layer, letters)
+        annotation = self.annotation(layer)
+        self._axes[layer] = letters
+        if old is not None:
+            carry_over(self.viewer, annotation, old, new, self.plane_on_show(layer))
+            self._own(annotation)
+        self.annotations_changed.emit()
         self.image_changed.emit(layer)
 
     def plane_on_show(self, layer: Image) -> PlaneIndex:
         """The plane of an image that the sliders point at."""
-        return current_plane(self.cell_image(layer), self.viewer.dims.current_step)
+        dims = self.viewer.dims
+        return current_plane(layer, self.cell_image(layer), dims.point, getattr(dims, "units", None))
 
     # --- its annotation -------------------------------------------------------------------------------
 
     def annotation(self, image: Image) -> Annotation:
         """The layers that annotate an image; layers of the right names are taken for them."""
         if image not in self._annotations:
-            self._annotations[image] = Annotation(image)
+            self._annotations[image] = Annotation(image, found=self._found_in(image))
         annotation = self._annotations[image]
-        adopt(annotation, self.viewer.layers)
+        if not annotation.is_chosen:
+            self._adopt(annotation)
         return annotation
+
+    def _found_in(self, image: Image) -> weakref.WeakSet[Labels]:
+        return self.found.setdefault(image, weakref.WeakSet())
+
+    def _adopt(self, annotation: Annotation) -> None:
+        """Take layers of the right names, unless they are those of another image, or of one that is gone."""
+        image = annotation.image
+        free = [x for x in self.viewer.layers if (owner := self._owners.get(x)) is None or owner() is image]
+        adopt(annotation, free)
+        for layer in annotation.layers():
+            self._owners[layer] = weakref.ref(image)
 
     def annotated(self) -> list[Annotation]:
         """The annotations of all images that have any cell layer."""
@@ -148,11 +181,13 @@ class Session:
             If the axes of the image cannot be read.
         """
         annotation = self.annotation(image)
+        self._adopt(annotation)
         cell = self.cell_image(image)
         if annotation.regions is None:
             annotation.regions = self._add(annotation.new_regions(cell))
         if annotation.cells is None:
             annotation.cells = self._add(annotation.new_cells(cell))
+        self._own(annotation)
         self.annotations_changed.emit()
         return annotation
 
@@ -161,6 +196,7 @@ class Session:
         annotation = self.annotation(image)
         if annotation.background is None:
             annotation.background = self._add(annotation.new_background(self.cell_image(image)))
+            self._own(annotation)
             self.annotations_changed.emit()
         return annotation.background
 
@@ -168,8 +204,22 @@ class Session:
         """Take a Labels layer of any name as the cells of an image."""
         annotation = self.annotation(image)
         if annotation.cells is not labels:
-            annotation.cells = labels
+            annotation.cells, annotation.is_chosen = labels, True
+            self._own(annotation)
             self.annotations_changed.emit()
+
+    def _own(self, annotation: Annotation) -> None:
+        for layer in annotation.layers():
+            self._owners[layer] = weakref.ref(annotation.image)
+
+    def is_chosen(self, layer: Labels) -> bool:
+        """Whether somebody annotates an image in this layer."""
+        return any(annotation.cells is layer for annotation in self._annotations.values())
+
+    def add_result(self, image: Image, layer: Labels) -> None:
+        """A new layer contains what a model found in an image."""
+        self.results[image] = layer
+        self._found_in(image).add(layer)
 
     def _add(self, layer: Any) -> Any:
         self.viewer.add_layer(layer)
@@ -183,6 +233,7 @@ class Session:
     def _forget(self, event: Any) -> None:
         layer: Layer = event.value
         if isinstance(layer, Image):
+            self.annotation(layer)  # so that what has its name is known to be its own
             self._annotations.pop(layer, None)
             if layer is self._image:
                 self.image = next(reversed(self.images()), None)

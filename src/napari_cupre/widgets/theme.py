@@ -87,8 +87,10 @@ def style_sheet(palette: Palette) -> str:
     Labels and buttons say what they are by the property "role": see `set_role`.
     """
     p = palette
-    framed = ("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QListWidget")
-    framed += ("QPlainTextEdit", "QCheckBox", "QRadioButton", "QScrollArea#details")
+    framed = (
+        *("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QListWidget"),
+        *("QPlainTextEdit", "QCheckBox", "QRadioButton", "QScrollArea#details"),
+    )
     inner = "QAbstractSpinBox QLineEdit, QComboBox QLineEdit"
     return f"""
     {", ".join(framed)} {{ border: 1px solid transparent; color: {p.text};
@@ -128,7 +130,7 @@ def set_role(widget: Any, role: str) -> None:
     widget : QWidget
         The label or button.
     role : str
-        "primary", "heading", "error", "notice", "good" or "plain".
+        str "primary", "heading", "error", "notice", "good" or "plain".
     """
     widget.setProperty("role", role)
     # Qt reads properties only when it dresses a widget

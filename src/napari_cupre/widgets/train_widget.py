@@ -34,6 +34,7 @@ from napari_cupre.widgets.curve import CurveView
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
+from napari_cupre.widgets.snapshot import Snapshot
 from napari_cupre.widgets.training import TrainingPlan, resumable
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -46,8 +47,8 @@ class TrainWidget(SessionWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Train"
@@ -69,6 +70,9 @@ class TrainWidget(SessionWidget):
         self.listen(self.session.annotations_changed, self._list_images)
         self.listen(self.session.image_changed, self._suggest_name)
         self.listen(self.session.models_changed, self.start_from.refresh)
+        self.start_from.removed.connect(self.session.models_changed.emit)
+        for signal in (self.session.annotations_changed, self.session.image_changed):
+            self.listen(signal, self._forget_refusal)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.job.received, self._show_event)
         self.listen(self.job.previewed, self.preview.show)
@@ -79,27 +83,26 @@ class TrainWidget(SessionWidget):
             self._show_curve()
 
     def _make_choices(self) -> None:
-        self.start_from = ModelChooser("The model that training starts from; it is never changed", True)
+        self.start_from = ModelChooser("Model to start from; it is never changed", True)
         self.start_from.value = BUNDLED
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 24 * 60)
         self.minutes.setValue(self.preferences.minutes)
         self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
-        self.minutes.setToolTip("How long to train; two minutes are plenty for a first look")
+        self.minutes.setToolTip("Training time; two minutes are enough for a first look")
         self.device = QComboBox()
         self.device.addItems(DEVICES)
         self.device.setCurrentText(self.preferences.device)
-        self.device.setToolTip("auto takes the graphics card if there is one")
+        self.device.setToolTip("auto uses the graphics card if there is one")
         self.images = QListWidget()
+        self.images.setAccessibleName("Images to learn from")
         self.images.setToolTip("Annotated images to learn from; untick those to leave out")
         self.name = QLineEdit()
-        self.name.setToolTip(
-            "The new model appears under this name in Predict; no other model is overwritten"
-        )
+        self.name.setToolTip("Name of the new model in Predict; no other model is overwritten")
 
     def _make_controls(self) -> None:
-        self.button = primary_button("Train", "Learn from the ticked images")
+        self.button = primary_button("Train", "Train on the ticked images")
         self.button.clicked.connect(self._button_pressed)
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
@@ -109,7 +112,7 @@ class TrainWidget(SessionWidget):
         self.bar.setTextVisible(True)
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
-            "Shows every few seconds what the model finds in the part you look at; slows training a little"
+            "Show every few seconds what the model finds in the current view; slows training a little"
         )
         self.live.toggled.connect(self._switch_preview)
 
@@ -148,11 +151,8 @@ class TrainWidget(SessionWidget):
         """
         layers = self._ticked()
         if not layers:
-            raise InputError(
-                "There is no annotated image to learn from: mark a few cells with Annotate first."
-            )
-        session = self.session
-        snapshots = tuple(session.annotation(layer).snapshot(session.cell_image(layer)) for layer in layers)
+            raise InputError("There is no annotated image to learn from: annotate a few cells first.")
+        snapshots = self._snapshots()
         name = free_name(self.name.text() or layers[0].name)
         self.name.setText(name)
         self._begin(
@@ -163,6 +163,12 @@ class TrainWidget(SessionWidget):
                 self.minutes.value(),
                 self.device.currentText(),
             )
+        )
+
+    def _snapshots(self) -> tuple[Snapshot, ...]:
+        session = self.session
+        return tuple(
+            session.annotation(layer).snapshot(session.cell_image(layer)) for layer in self._ticked()
         )
 
     def resume(self) -> None:
@@ -177,7 +183,7 @@ class TrainWidget(SessionWidget):
         if out is None:
             raise InputError("There is no training to resume: start one with Train.")
         device = self.device.currentText()
-        self._begin(TrainingPlan("", out, (), self.minutes.value(), device, resume=True))
+        self._begin(TrainingPlan("", out, self._snapshots(), self.minutes.value(), device, resume=True))
 
     def _begin(self, plan: TrainingPlan) -> None:
         self.result.clear()
@@ -206,7 +212,7 @@ class TrainWidget(SessionWidget):
         self.images.setFixedHeight(min(rows, LISTED_ROWS) * ROW_HEIGHT + 8)
         if not self.images.count():
             item = QListWidgetItem("no annotated image yet")
-            item.setFlags(Qt.ItemFlag.NoItemFlags)
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a disabled one would be too pale to read
             self.images.addItem(item)
 
     def _items(self) -> list[QListWidgetItem]:
@@ -237,14 +243,18 @@ class TrainWidget(SessionWidget):
         if status.notice:
             self.notice.show_notice(status.notice)
         if status.state in (RunState.DONE, RunState.STOPPED) and status.message:
-            self.result.show_good(status.message)
+            is_better = status.message.startswith(("Better", "Trained"))
+            (self.result.show_good if is_better else self.result.show_notice)(status.message)
+
+    def _forget_refusal(self, event: Any = None) -> None:
+        """What was refused may be possible now; why a training failed stays true."""
+        if not self.job.status.error:
+            self.message.clear()
 
     def _show_resumable(self) -> None:
         out = None if self.job.status.is_active else resumable(self.job.plan)
         self.resume_button.setEnabled(out is not None)
-        self.resume_button.setToolTip(
-            f"Go on training “{out.stem}”" if out else "Goes on with a training that was stopped"
-        )
+        self.resume_button.setToolTip(f"Continue “{out.stem}”" if out else "Continue a stopped training")
 
     def _show_event(self, event: Event) -> None:
         if isinstance(event, StepDone | Validated):

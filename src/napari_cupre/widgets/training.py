@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +29,17 @@ class TrainingPlan:
 
     Attributes
     ----------
-    start : name or path of the model to start from.
-    out : the model file to write.
-    snapshots : annotated images; empty when a stopped run is resumed, which has its own training set.
-    minutes : budget.
-    device : "auto", "cpu", "cuda" or "mps".
+    start : str
+        Name or path of the model to start from.
+    out : Path
+        The model file to write.
+    snapshots : tuple[Snapshot, ...]
+        Annotated images. A run that is resumed has a training set of its own; these are compared with it, so
+        that what was marked since does not pass in silence.
+    minutes : float
+        Budget.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
     """
 
     start: str
@@ -113,7 +120,10 @@ class TrainingJob(Job):
     def _stream(self, plan: TrainingPlan) -> Iterator[Event | None]:
         """In the worker thread: write the training set, then read what the engine says."""
         shots = self._engine.folder / "shots"
-        if not plan.resume:
+        if plan.resume:
+            # compared with what the run began with; an earlier training left its own set there
+            shots = self._engine.folder / f"shots-{uuid.uuid4().hex}"
+        if plan.snapshots or not plan.resume:
             yield StateChanged(RunState.PREPARING, "Reading the annotation")
             yield from self._write_shots(plan, shots)
             if self.status.state is RunState.STOPPING:
@@ -139,7 +149,8 @@ class TrainingJob(Job):
             for shot in snapshot.shots():
                 shots.append(shot)
                 yield None
-        check_shots(shots)
+        if not plan.resume:
+            check_shots(shots)
         save_shots(folder, shots)
 
     def _send_view(self) -> Notice | None:
@@ -156,7 +167,7 @@ class TrainingJob(Job):
         except Exception as error:  # decoders raise anything on a damaged file
             with self._lock:
                 self._asked = None
-            return Notice(f"{view.image.name} cannot be previewed, and the training goes on ({error}).")
+            return Notice(f"{view.image.name} cannot be previewed; the training continues ({error}).")
         self._engine.send(PreviewRequest(plane, view.box, view.image.is_rgb))
         return None
 

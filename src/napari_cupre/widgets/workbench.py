@@ -17,9 +17,9 @@ from napari_cupre.widgets.preferences import PLUGIN
 from napari_cupre.widgets.train_widget import TrainWidget
 
 STEPS: tuple[tuple[type[SessionWidget], str], ...] = (
-    (AnnotateWidget, "Mark a few cells of your image"),
-    (TrainWidget, "Train a model on the marked cells"),
-    (PredictWidget, "Find the cells of one image or of many"),
+    (AnnotateWidget, "Annotate a few cells of your image"),
+    (TrainWidget, "Train a model on the annotated cells"),
+    (PredictWidget, "Find the cells of one image or many"),
 )
 
 
@@ -30,8 +30,8 @@ class WorkbenchWidget(SessionWidget):
 
     Parameters
     ----------
-    napari_viewer : napari.viewer.Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
+    napari_viewer : Viewer
+        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Workbench"
@@ -52,7 +52,7 @@ class WorkbenchWidget(SessionWidget):
             self._open(kind)
 
     def show_dock(self, kind: type[SessionWidget]) -> None:
-        """Bring a dock to the front, and open it anew if it was closed."""
+        """Bring a dock to the front, and open it again if it was closed."""
         dock = self._open(kind)
         if dock is not None:
             dock.show()

@@ -11,12 +11,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a region is no cell.
+    """Why a region is not a cell.
 
     Attributes
     ----------
-    one, many : what is said of one region and of several.
-    is_loss : whether the user may have meant it as a cell, so that the result is partial without it.
+    one, many : str
+        What is said of one region and of several.
+    is_loss : bool
+        Whether the user may have meant it as a cell, so that the result is partial without it.
     """
 
     one: str
@@ -53,10 +55,14 @@ class Account:
 
     Attributes
     ----------
-    name : of the file, for the sentence.
-    total : regions in the file, whatever became of them.
-    reasons : how many are no cell, by the reason.
-    notes : what else is odd about those that became cells, one sentence each.
+    name : str
+        Name of the file, for the sentence.
+    total : int
+        Regions in the file, whatever became of them.
+    reasons : dict[Reason, int]
+        How many are no cell, by the reason.
+    notes : list[str]
+        What else is odd about those that became cells, one sentence each.
     """
 
     name: str
@@ -65,7 +71,7 @@ class Account:
     notes: list[str] = field(default_factory=list)
 
     def leave_out(self, reason: Reason, count: int = 1) -> None:
-        """Count regions that are no cell."""
+        """Count regions that are not cells."""
         self.reasons[reason] = self.reasons.get(reason, 0) + count
 
     @property

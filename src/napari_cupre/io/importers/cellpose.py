@@ -43,10 +43,10 @@ def read_cellpose(path: Path) -> np.ndarray:
     except InputError as error:
         raise InputError(f'"{path}" {error}') from error
     except Exception as error:  # damaged pickles raise anything
-        raise InputError(f'"{path}" is no readable Cellpose file ({error}): save it anew.') from error
+        raise InputError(f'"{path}" is not a readable Cellpose file ({error}): save it again.') from error
     labels = as_labels(masks, path.name)
     if labels.ndim not in (2, 3) or labels.size == 0:
-        raise InputError(f'"{path}" holds masks of shape {labels.shape}: give (Y, X) or (Z, Y, X).')
+        raise InputError(f'"{path}" contains masks of shape {labels.shape}: give (Y, X) or (Z, Y, X).')
     return labels
 
 
@@ -80,18 +80,18 @@ def _check_operations(content: bytes) -> None:
     """Refuse operations that make the decoder reserve memory which the file does not back."""
     for operation, argument, _ in pickletools.genops(io.BytesIO(content)):
         if operation.name.endswith("PUT") and int(argument or 0) > len(content):
-            raise InputError("is damaged: save it anew.")
+            raise InputError("is damaged: save it again.")
 
 
 def _array(dtype: str, shape: tuple[int, ...], fortran: bool, content: bytes) -> np.ndarray:
     """An array of plain numbers from its bytes."""
     if dtype.lstrip("<>=|") not in _PLAIN_TYPES:
-        raise InputError(f"holds masks of type {dtype}: save them as TIFF.")
+        raise InputError(f"contains masks of type {dtype}: save them as TIFF.")
     plain = np.dtype(dtype)
     count = 1
     for length in shape:
         if not isinstance(length, int) or length < 0:
-            raise InputError(f"holds masks of the impossible shape {shape}: save it anew.")
+            raise InputError(f"contains masks of the impossible shape {shape}: save it again.")
         count *= length
     if count * plain.itemsize != len(content):
         raise InputError(f"is truncated: masks of shape {shape} need more bytes than there are.")
@@ -110,10 +110,10 @@ class _Array:
     def value(self) -> np.ndarray:
         """The array, if it is one of plain numbers."""
         if len(self.state) != 5:
-            raise InputError("holds masks that are no array: save it anew.")
+            raise InputError("contains masks that are not an array: save it again.")
         _, shape, dtype, fortran, content = self.state
         if not isinstance(dtype, _DType) or not isinstance(content, bytes) or not isinstance(shape, tuple):
-            raise InputError("holds masks that are no plain numbers: save them as TIFF.")
+            raise InputError("contains masks that are not plain numbers: save them as TIFF.")
         return _array(dtype.order + dtype.code, shape, bool(fortran), content)
 
 

@@ -29,7 +29,7 @@ def read_cellpose_outlines(path: Path, account: Account) -> list[Shape]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f'"{path}" is no text with outlines: choose another file.') from error
+        raise InputError(f'"{path}" is not a text file with outlines: choose another file.') from error
     shapes = []
     for line in lines:
         account.total += 1

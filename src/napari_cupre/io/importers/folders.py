@@ -112,7 +112,7 @@ def read_mask_folder(folder: Path) -> np.ndarray:
     """
     paths = sorted((path for path in folder.iterdir() if is_image_file(path)), key=natural_key)
     if not paths:
-        raise InputError(f'"{folder}" holds no mask image: choose another folder.')
+        raise InputError(f'"{folder}" contains no mask image: choose another folder.')
     labels = np.zeros(_read_mask(paths[0]).shape, np.int32)
     for number, path in enumerate(paths, 1):
         mask = _read_mask(path)

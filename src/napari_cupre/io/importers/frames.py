@@ -25,11 +25,16 @@ class Frame:
 
     Attributes
     ----------
-    shape : of the label image, (Y, X) or with T and Z in front; axes of length 1 in front are left out.
-    axes : its letters, e.g. "TYX"; "" takes the last ones of "TZYX".
-    channels : of the image; they share the label image.
-    scale, units, translate : by axis letter, as in `CellImage`.
-    path : of the image, None where only its size is known.
+    shape : tuple[int, ...]
+        Shape of the label image, (Y, X) or with T and Z in front; axes of length 1 in front are left out.
+    axes : str
+        Its letters, e.g. "TYX"; "" takes the last ones of "TZYX".
+    channels : int
+        Number of channels of the image; they share the label image.
+    scale, units, translate : Mapping[str, float], Mapping[str, str], Mapping[str, float]
+        By axis letter, as in `CellImage`.
+    path : Path or None
+        Path of the image, None where only its size is known.
     """
 
     shape: tuple[int, ...]
@@ -43,7 +48,7 @@ class Frame:
     def __post_init__(self) -> None:
         pixels = np.prod(self.shape, dtype=float)
         if not 2 <= len(self.shape) <= 4 or min(self.shape) < 1 or pixels > LARGEST_LABELS:
-            raise InputError(f"no label image of shape {tuple(self.shape)} can be made: give another size.")
+            raise InputError(f"a label image of shape {tuple(self.shape)} cannot be made: give another size.")
         object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
         object.__setattr__(self, "axes", self.axes or "TZYX"[-len(self.shape) :])
 
@@ -66,8 +71,9 @@ class Frame:
 
         Parameters
         ----------
-        plane : 0-based position along C, Z and T, or "N" in the stack as ImageJ counts it; what is not named
-            is the first. An image with a single stack of planes takes whichever is named: programs disagree
+        plane : Mapping[str, int]
+            0-based position along C, Z and T, or "N" in the stack as ImageJ counts it; what is not named is
+            the first. An image with a single stack of planes takes whichever is named: programs disagree
             whether it holds channels, slices or frames.
         """
         sizes = {"C": self.channels, **dict(zip(self.axes[:-2], self.shape))}
@@ -94,7 +100,7 @@ class Frame:
 
 
 Shapes: TypeAlias = "Frame | tuple[int, ...] | Mapping[str, tuple[int, ...]] | None"
-"""Frame or shape of every label image, or shapes by stem; `ImageShapes` knows the frames, too."""
+"""Frame or shape of every label image, or shapes by stem; `ImageShapes` also knows the frames."""
 
 
 class ImageShapes(Mapping[str, tuple[int, ...]]):
@@ -104,8 +110,10 @@ class ImageShapes(Mapping[str, tuple[int, ...]]):
 
     Parameters
     ----------
-    paths : of the images. Label files among them, beside an image of their stem, are passed over.
-    read : reads one; for axes or series that the user chose.
+    paths : Iterable[str | os.PathLike[str]]
+        The images. Label files among them, beside an image of their stem, are passed over.
+    read : Callable[[Path], CellImage], optional
+        Reads one; for axes or series that the user chose.
     """
 
     def __init__(
@@ -125,7 +133,8 @@ class ImageShapes(Mapping[str, tuple[int, ...]]):
 
         Parameters
         ----------
-        names : stems, or with the folders that tell images of one name apart ("plate1/a").
+        names : Sequence[str]
+            Stems, or with the folders that tell images of one name apart ("plate1/a").
 
         Raises
         ------

@@ -99,7 +99,8 @@ def read_features(document: Any, account: Account) -> list[Shape]:
 
     Parameters
     ----------
-    document : a FeatureCollection, a feature, a geometry, or a list of these.
+    document : Any
+        A FeatureCollection, a feature, a geometry, or a list of these.
     """
     reader = _Reader()
     try:

@@ -28,7 +28,7 @@ class Outlined:
 
 
 def regions_and_parts(objects: Sequence[Outlined]) -> tuple[set[int], set[int]]:
-    """Sort out what is no cell by what lies in what.
+    """Sort out regions that are not cells, by which region contains which.
 
     An annotation, or an outline of no stated type, is a region if it is around something that was detected,
     around several objects, or around one and far larger than the rest. Objects in a detected cell are parts
@@ -36,7 +36,8 @@ def regions_and_parts(objects: Sequence[Outlined]) -> tuple[set[int], set[int]]:
 
     Returns
     -------
-    regions, parts : numbers of the objects
+    regions, parts : set[int]
+        Numbers of the objects.
     """
     if len(objects) < 2:
         return set(), set()

@@ -60,7 +60,7 @@ def read_rois(path: Path, account: Account) -> list[Shape]:
                 shapes.append(_shape(roi))
         except Exception as error:  # roifile raises whatever it meets in a damaged region
             reason = DAMAGED
-            damage = damage or f'the region "{name}" is damaged ({error}): save it anew.'
+            damage = damage or f'the region "{name}" is damaged ({error}): save it again.'
         if reason is not None:
             account.leave_out(reason)
     if damage and account.reasons[DAMAGED] == account.total:
@@ -96,19 +96,19 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes | Exception]]:
         with zipfile.ZipFile(path) as archive:
             entries = roi_entries(archive)
             if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
-                raise InputError(f'"{path}" holds over {LARGEST_ZIP >> 20} MB of regions: split it.')
+                raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of regions: split it.')
             for entry in entries:
                 yield entry.filename, _unpacked(archive, entry, path)
     except InputError:
         raise
     except Exception as error:  # bad zips raise BadZipFile, EOFError, NotImplementedError, ...
-        raise InputError(f'"{path}" is no readable zip of regions ({error}): save it anew.') from error
+        raise InputError(f'"{path}" is not a readable zip of regions ({error}): save it again.') from error
 
 
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes | Exception:
     try:
         with archive.open(entry) as stream:
-            # The size in the directory may be a lie, so reading is bounded, too.
+            # The size in the directory may be wrong, so reading is bounded as well.
             content = stream.read(LARGEST_ROI + 1)
     except Exception as error:  # zlib.error, BadZipFile, EOFError, RuntimeError of encrypted entries, ...
         return error

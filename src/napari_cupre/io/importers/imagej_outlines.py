@@ -78,8 +78,9 @@ def _from_spans(roi: ImagejRoi, inset: Callable[[int, int], np.ndarray]) -> list
 
     Parameters
     ----------
-    inset : gives, for the height and width of the box, how far the region's left edge lies within the box at
-        the centre line of each row; NaN where the row has nothing of it.
+    inset : Callable[[int, int], numpy.ndarray]
+        Gives, for the height and width of the box, how far the region's left edge lies within the box at the
+        centre line of each row; NaN where the row has nothing of it.
     """
     height, width = int(roi.bottom) - int(roi.top), int(roi.right) - int(roi.left)
     if height < 1 or width < 1:
@@ -110,7 +111,7 @@ def _rounded_inset(height: int, width: int, arc: float) -> np.ndarray:
 
 
 def _from_axis(roi: ImagejRoi) -> list[np.ndarray]:
-    """An ellipse or rotated rectangle that the file gives by its axis alone."""
+    """An ellipse or rotated rectangle that the file describes only by its axis."""
     from roifile import ROI_SUBTYPE
 
     start, end = np.array([roi.x1, roi.y1], float), np.array([roi.x2, roi.y2], float)

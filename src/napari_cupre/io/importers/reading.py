@@ -31,14 +31,16 @@ def import_annotations(path: str | os.PathLike[str], shape: Shapes = None) -> di
 
     Parameters
     ----------
-    path : one of
+    path : str or os.PathLike[str]
+        One of.
 
         - a label image (TIFF, PNG, OME-Zarr), or a folder of such, with or without images beside
           them ("a.tif" and "a_masks.tif", or StarDist's `images/` and `masks/`);
         - ImageJ's `.roi` or a zip of them; GeoJSON polygons, also zipped; COCO JSON;
         - Cellpose's `_seg.npy`, of which nothing is unpickled, and its `_cp_outlines.txt`;
         - BBBC038's folders `<image>/masks/*.png` with a file per cell.
-    shape : of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed
+    shape : Shapes, optional
+        That of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed
         for outlines, which do not say the size of their image. A single annotation and a single image belong
         together whatever their names.
 
@@ -69,13 +71,17 @@ def iterate_annotations(
 
     Parameters
     ----------
-    keep_empty : images that a COCO JSON lists without annotation are known to hold no cell and get an empty
-        label image; by default they are left out
-    on_skip : called with one sentence about each file of a folder that cannot be used; without it the
-        first such file is an error
-    on_partial : called with one sentence about each file in which something was left out that may have been
-        meant as a cell
-    on_note : called with one sentence about whatever else the user should know
+    keep_empty : bool, optional
+        Images that a COCO JSON lists without annotation are known to hold no cell and get an empty label
+        image; by default they are left out.
+    on_skip : Say or None, optional
+        Called with one sentence about each file of a folder that cannot be used; without it the first such
+        file is an error.
+    on_partial : Say, optional
+        Called with one sentence about each file in which something was left out that may have been meant as a
+        cell.
+    on_note : Say, optional
+        Called with one sentence about whatever else the user should know.
     """
     for key, labels, _ in _read_all(path, shape, keep_empty, on_skip, Listeners(on_partial, on_note)):
         yield key, labels
@@ -98,12 +104,13 @@ def import_to_folder(
     Parameters
     ----------
     path, shape, keep_empty, on_skip, on_partial, on_note : see `iterate_annotations`
-    out : folder, made if need be
+    out : str or os.PathLike[str]
+        Folder, made if need be.
 
     Raises
     ------
     InputError
-        As `import_annotations`; also if a file is there already that shows something else.
+        As `import_annotations`; also if a file already exists that shows something else.
     EnvironmentFault
         Full or read-only disk.
     """
@@ -142,9 +149,12 @@ def read_for_image(
 
     Parameters
     ----------
-    path : see `import_annotations`
-    frame : of the image
-    name : of the image; a single annotation belongs to it however it is called
+    path : str or os.PathLike[str]
+        See `import_annotations`.
+    frame : Frame
+        Frame of the image.
+    name : str
+        Name of the image; a single annotation belongs to it however it is called.
 
     Returns
     -------
@@ -160,11 +170,11 @@ def read_for_image(
     if not chosen:
         listed = ", ".join(sheet.names[0] for sheet in sheets[:5])
         raise InputError(
-            f'"{Path(path).name}" holds annotations of {len(sheets)} images ({listed}), none called '
+            f'"{Path(path).name}" contains annotations of {len(sheets)} images ({listed}), none called '
             f'"{name}": rename the image layer.'
         )
     if len(chosen) > 1:
-        raise InputError(f'"{path}" holds two annotations of the image "{name}": remove one.')
+        raise InputError(f'"{path}" contains two annotations of the image "{name}": remove one.')
     return chosen[0].read(frame, Listeners(on_partial, on_note)).labels
 
 
@@ -209,7 +219,7 @@ def _read_all(
         try:
             if key in seen:
                 raise InputError(
-                    f'"{path}" holds two annotations of the image "{key}": remove "{sheet.file}".'
+                    f'"{path}" contains two annotations of the image "{key}": remove "{sheet.file}".'
                 )
             result = sheet.read(find_frame(), listeners)
         except InputError as error:
@@ -218,12 +228,12 @@ def _read_all(
             skip(error)
             continue
         if len(sheets) == 1 and not (result.labels.any() or keep_empty):
-            raise InputError(f'"{path}" holds no cell, all of it is background: choose another file.')
+            raise InputError(f'"{path}" contains no cells, only background: choose another file.')
         seen.add(key)
         yield key, result.labels, result.frame
     if not seen:
         raise InputError(
-            f'The folder "{path}" holds no annotation that can be read: choose one with label images, '
+            f'The folder "{path}" contains no annotation that can be read: choose one with label images, '
             f"ROI zips, COCO JSON, GeoJSON or _seg.npy files."
             if is_folder
             else f'Nothing of "{path}" could be read: {skipped[-1] if skipped else "it is empty"}'

@@ -34,12 +34,16 @@ class Shape:
 
     Attributes
     ----------
-    parts : the cell's pieces; of each its rings, float (n, 2), corners x, y. A pixel is in a piece if an odd
+    parts : list[list[numpy.ndarray]]
+        The cell's pieces; of each its rings, float (n, 2), corners x, y. A pixel is in a piece if an odd
         number of its rings is around it, and in the cell if it is in a piece.
-    label : its value in the label image as the file says, 0 if it does not.
-    plane : 0-based position along C, Z and T, and as "N" in the stack as it lies in the file (channels first,
+    label : int
+        Its value in the label image as the file says, 0 if it does not.
+    plane : dict[str, int]
+        0-based position along C, Z and T, and as "N" in the stack as it lies in the file (channels first,
         then slices, then frames), as far as the file says.
-    with_edges : the corners are pixels that belong to the cell, whole numbers, instead of pixels' corners.
+    with_edges : bool
+        The corners are pixels that belong to the cell, whole numbers, instead of pixels' corners.
     """
 
     parts: list[list[np.ndarray]]
@@ -65,9 +69,12 @@ def paint_shapes(shapes: Sequence[Shape], frame: Frame, account: Account) -> np.
 
     Parameters
     ----------
-    shapes : what the file holds.
-    frame : of the image that it belongs to.
-    account : already counts the file's regions; here those of `shapes` that do not become cells are added.
+    shapes : Sequence[Shape]
+        What the file holds.
+    frame : Frame
+        Frame of the image that it belongs to.
+    account : Account
+        Already counts the file's regions; here those of `shapes` that do not become cells are added.
 
     Raises
     ------
@@ -91,7 +98,7 @@ def nothing_usable(account: Account) -> InputError:
     """The error for a file of which no region became a cell."""
     if not account.total:
         return InputError(
-            f'"{account.name}" holds no outline of an area: draw polygons, or choose another file.'
+            f'"{account.name}" contains no outline of an area: draw polygons, or choose another file.'
         )
     return InputError(
         f"{account.sentence().rstrip('.')}; give the image that they were drawn on, or outlines of areas."

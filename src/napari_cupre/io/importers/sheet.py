@@ -19,8 +19,10 @@ class Listeners(NamedTuple):
 
     Attributes
     ----------
-    partial : takes one sentence about what was left out though it may have been meant as a cell.
-    note : takes one sentence about whatever else the user should know.
+    partial : Say
+        Takes one sentence about what was left out though it may have been meant as a cell.
+    note : Say
+        Takes one sentence about whatever else the user should know.
     """
 
     partial: Say
@@ -40,10 +42,14 @@ class Sheet:
 
     Attributes
     ----------
-    names : stems that its image may have, the most likely one first.
-    file : that it comes from.
-    reader : reads it for an image, or by itself if that is None.
-    needs_image : whether it does not say how large its image is.
+    names : tuple[str, ...]
+        Stems that its image may have, the most likely one first.
+    file : Path
+        That it comes from.
+    reader : Callable[[Frame | None, Listeners], Result]
+        Reads it for an image, or by itself if that is None.
+    needs_image : bool
+        Whether it does not say how large its image is.
     """
 
     names: tuple[str, ...]
@@ -61,7 +67,7 @@ class Sheet:
         """
         if frame is None and self.needs_image:
             raise InputError(
-                f'"{self.file}" does not say the size of its image "{self.names[0]}": give the image, too.'
+                f'"{self.file}" does not say the size of its image "{self.names[0]}": give the image as well.'
             )
         result = self.reader(frame, listeners)
         return result if frame is None else self._fitted(result, frame)
@@ -80,7 +86,7 @@ class Sheet:
         listed += f" and {len(images) - 5} more" if len(images) > 5 else ""
         raise InputError(
             f'"{self.file}" does not say the size of its image, and none of the images is called '
-            f'"{self.names[0]}" ({listed}): name them alike.'
+            f'"{self.names[0]}" ({listed}): give them the same name.'
         )
 
     def _fitted(self, result: Result, frame: Frame) -> Result:

@@ -52,9 +52,12 @@ def list_sheets(
 
     Parameters
     ----------
-    path : the file or folder
-    keep_empty : see `CocoIndex`
-    on_skip : takes the error of each file of a folder that cannot be used; None raises the first
+    path : Path
+        The file or folder.
+    keep_empty : bool, optional
+        See `CocoIndex`.
+    on_skip : Callable[[InputError], None] or None, optional
+        Takes the error of each file of a folder that cannot be used; None raises the first.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def list_sheets(
 def _sheets_of_file(path: Path, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
     name = path.name.lower()
     if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f'"{path}" is empty (0 bytes): copy it anew.')
+        raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
     if name.endswith(_JSON):
         return _json_sheets(path, keep_empty, listeners)
     if name.endswith(".zip"):
@@ -93,7 +96,7 @@ def _sheets_of_file(path: Path, keep_empty: bool, listeners: Listeners) -> list[
     if name.endswith((*PICTURE_SUFFIXES, *TIFF_SUFFIXES)) or is_zarr(path):
         return [Sheet(label_names(path), path, partial(_read_label_image, path))]
     raise InputError(
-        f'"{path}" is no annotation that can be read: give a label image, ROI zip, COCO JSON, GeoJSON '
+        f'"{path}" is not an annotation that can be read: give a label image, ROI zip, COCO JSON, GeoJSON '
         f"or _seg.npy."
     )
 
@@ -104,7 +107,7 @@ def _outlines(path: Path, names: tuple[str, ...], read: ReadShapes) -> Sheet:
 
 def _paint(path: Path, read: ReadShapes, frame: Frame | None, listeners: Listeners) -> Result:
     if frame is None:
-        raise InputError(f'"{path}" does not say the size of its image: give the image, too.')
+        raise InputError(f'"{path}" does not say the size of its image: give the image as well.')
     account = Account(path.name)
     labels = paint_shapes(read(account), frame, account)
     account.tell(listeners.partial, listeners.note)
@@ -119,13 +122,13 @@ def _zip_sheets(path: Path) -> list[Sheet]:
                 return [_outlines(path, label_names(path), partial(read_rois, path))]
             entries = [e for e in data_entries(archive) if e.filename.lower().endswith(_JSON[:2])]
             if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
-                raise InputError(f'"{path}" holds over {LARGEST_ZIP >> 20} MB of outlines: split it.')
+                raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of outlines: split it.')
     except InputError:
         raise
     except Exception as error:  # bad zips raise BadZipFile, EOFError, NotImplementedError, ...
-        raise InputError(f'"{path}" is no readable zip of regions ({error}): save it anew.') from error
+        raise InputError(f'"{path}" is not a readable zip of regions ({error}): save it again.') from error
     if not entries:
-        raise InputError(f'"{path}" holds no region (.roi or .geojson): choose another zip.')
+        raise InputError(f'"{path}" contains no region (.roi or .geojson): choose another zip.')
     names = [PurePosixPath(entry.filename).name for entry in entries]
     return [
         _outlines(
@@ -142,10 +145,10 @@ def _features_in_zip(path: Path, entry: str, account: Account) -> list[Shape]:
         with zipfile.ZipFile(path) as archive, archive.open(entry) as stream:
             content = stream.read(LARGEST_ZIP)
     except Exception as error:  # as above, and zlib.error
-        raise InputError(f'"{path}": "{entry}" cannot be unpacked ({error}): save it anew.') from error
+        raise InputError(f'"{path}": "{entry}" cannot be unpacked ({error}): save it again.') from error
     document = _parsed(content, path)
     if not is_geojson(document):
-        raise InputError(f'"{path}": "{entry}" is no GeoJSON: unpack it and import it by itself.')
+        raise InputError(f'"{path}": "{entry}" is not GeoJSON: unpack it and import it separately.')
     return read_features(document, account)
 
 
@@ -157,7 +160,7 @@ def _json_sheets(path: Path, keep_empty: bool, listeners: Listeners) -> list[She
     results = isinstance(document, list) and any(isinstance(e, dict) and "image_id" in e for e in document)
     if results:
         raise InputError(
-            f'"{path}" is a bare list of COCO annotations: give the JSON that lists their "images", too.'
+            f'"{path}" is a bare list of COCO annotations: give the JSON that also lists their "images".'
         )
     if not isinstance(document, dict) or not {"annotations", "images"} & set(document):
         raise InputError(f'"{path}" is neither COCO JSON nor GeoJSON: choose another file.')
@@ -172,9 +175,9 @@ def _unpacked(path: Path) -> bytes:
         with gzip.open(path) as stream:
             content = stream.read(LARGEST_ZIP + 1)
     except (OSError, EOFError, ValueError) as error:
-        raise InputError(f'"{path}" cannot be unpacked ({error}): save it anew.') from error
+        raise InputError(f'"{path}" cannot be unpacked ({error}): save it again.') from error
     if len(content) > LARGEST_ZIP:
-        raise InputError(f'"{path}" holds over {LARGEST_ZIP >> 20} MB once unpacked: split it.')
+        raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB once unpacked: split it.')
     return content
 
 
@@ -211,7 +214,7 @@ def _read_label_image(path: Path, frame: Frame | None, listeners: Listeners) -> 
 
 def _look_at(labels: np.ndarray, path: Path, listeners: Listeners) -> None:
     if not labels.any():
-        listeners.note(f'"{path.name}" holds no cell, all of it is background.')
+        listeners.note(f'"{path.name}" contains no cells: all of it is background.')
     check_not_a_picture(labels, path.name)
     if labels.ndim == 2 and (note := scattered_note(labels)):
         listeners.note(f'"{path.name}": {note}')

@@ -1,4 +1,4 @@
-"""Label images that are none: a raw picture, or cells that share a number."""
+"""Files that are not label images: a raw picture, or cells that share a label."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ _CRUMB = 0.1
 
 
 def check_not_a_picture(labels: np.ndarray, name: str) -> None:
-    """Refuse the grey values of a picture as labels.
+    """Refuse a picture whose grey values would be read as labels.
 
     Parameters
     ----------
-    labels : int32 (..., Y, X)
-    name : of the file
+    labels : numpy.ndarray
+        int32 (..., Y, X).
+    name : str
+        Name of the file.
 
     Raises
     ------
     InputError
-        If the marked pixels have many values that change from pixel to pixel.
+        If the labelled pixels have many values that change from pixel to pixel.
     """
     plane = labels.reshape(-1, *labels.shape[-2:])
     plane = plane[int(np.argmax((plane > 0).sum(axis=(1, 2))))][:_LARGEST_SAMPLE, :_LARGEST_SAMPLE]
@@ -37,8 +39,8 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
     alike = sum(int(((one > 0) & (one == other)).sum()) for one, other in pairs)
     if len(values) >= _FEW_VALUES and marked and alike < _LOWEST_SHARE * marked:
         raise InputError(
-            f'"{name}" is a picture, no label image: its {len(values)} grey values change from pixel to '
-            f"pixel; give an image with one number per cell."
+            f'"{name}" is a picture, not a label image: its {len(values)} grey values change from pixel to '
+            f"pixel; give an image with one label per cell."
         )
 
 
@@ -58,7 +60,5 @@ def scattered_note(labels: np.ndarray) -> str | None:
     if not shared:
         return None
     value, parts = shared[0]
-    others = f", and {len(shared) - 1} other numbers are shared, too" if len(shared) > 1 else ""
-    return (
-        f"the number {value} is carried by {parts} parts that do not touch{others}: give each cell its own."
-    )
+    others = f", and {len(shared) - 1} other labels are shared as well" if len(shared) > 1 else ""
+    return f"the label {value} is shared by {parts} separate parts{others}: give each cell its own label."

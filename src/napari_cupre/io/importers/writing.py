@@ -16,9 +16,12 @@ def may_write(target: Path, labels: np.ndarray, inputs: Iterable[Path]) -> None:
 
     Parameters
     ----------
-    target : the file to be written
-    labels : what is to be written
-    inputs : the images and the annotation that are read
+    target : Path
+        The file to be written.
+    labels : numpy.ndarray
+        What is to be written.
+    inputs : Iterable[Path]
+        The images and the annotation that are read.
 
     Raises
     ------
@@ -28,12 +31,10 @@ def may_write(target: Path, labels: np.ndarray, inputs: Iterable[Path]) -> None:
     if not target.exists():
         return
     if any(path.exists() and path.samefile(target) for path in inputs):
-        raise InputError(f'"{target}" is read here and is not replaced by labels: choose another folder.')
+        raise InputError(f'"{target}" is read here and is not overwritten by labels: choose another folder.')
     try:
         older = read_labels(target)
     except InputError:
         older = np.empty(0)
     if older.size != labels.size or not np.array_equal(older.ravel(), labels.ravel()):
-        raise InputError(
-            f'"{target}" is there already and shows something else: move it, or choose another folder.'
-        )
+        raise InputError(f'"{target}" already exists with other contents: move it, or choose another folder.')

@@ -28,12 +28,18 @@ class SampleInfo:
 
     Attributes
     ----------
-    name : by which it is loaded.
-    title : one line for a menu.
-    source : data set and identifier of the original image.
-    licence : of image and labels.
-    file : name of the image file.
-    regions : polygons (n, 2) in pixel (y, x) in which every cell is annotated.
+    name : str
+        By which it is loaded.
+    title : str
+        One line for a menu.
+    source : str
+        Data set and identifier of the original image.
+    licence : str
+        Licence of image and labels.
+    file : str
+        Name of the image file.
+    regions : tuple[tuple[tuple[float, float], ...], ...]
+        Polygons (n, 2) in pixel (y, x) in which every cell is annotated.
     """
 
     name: str
@@ -50,11 +56,16 @@ class Sample:
 
     Attributes
     ----------
-    info : name, origin and licence.
-    image : the image with its scale.
-    annotations : int32 (Y, X), a few annotated cells, 0 elsewhere.
-    regions : polygons (n, 2) in pixel (y, x) in which every cell is annotated; may be empty.
-    truth : int32 (Y, X), every cell as experts drew it, None where nobody did.
+    info : SampleInfo
+        Name, origin and licence.
+    image : CellImage
+        The image with its scale.
+    annotations : numpy.ndarray
+        int32 (Y, X), a few annotated cells, 0 elsewhere.
+    regions : list[numpy.ndarray]
+        Polygons (n, 2) in pixel (y, x) in which every cell is annotated; may be empty.
+    truth : numpy.ndarray or None
+        int32 (Y, X), every cell as experts drew it, None where nobody did.
     """
 
     info: SampleInfo
@@ -85,7 +96,8 @@ def load_sample(name: str) -> Sample:
 
     Raises
     ------
-    InputError : there is none of that name.
+    InputError
+        There is none of that name.
     """
     info = next((info for info in SAMPLES if info.name == name), None)
     if info is None:

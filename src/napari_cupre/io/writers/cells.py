@@ -31,7 +31,7 @@ class PredictedInstances(Protocol):
     classes: np.ndarray
 
 
-#: A label image (of several planes, too), one plane's prediction, or the predictions of several planes.
+#: A label image (also of several planes), one plane's prediction, or the predictions of several planes.
 Result: TypeAlias = "np.ndarray | PredictedInstances | Sequence[tuple[PlaneIndex, PredictedInstances]]"
 
 
@@ -41,10 +41,14 @@ class MaskedCell:
 
     Attributes
     ----------
-    label : its value in the label image, 0 if other cells hide it there.
-    rle : its mask, which may overlap others.
-    box : x1, y1, x2, y2 in px.
-    score, category : score is None where nobody gave one; category is 1-based.
+    label : int
+        Its value in the label image, 0 if other cells hide it there.
+    rle : RLE
+        Its mask, which may overlap others.
+    box : tuple[float, float, float, float]
+        x1, y1, x2, y2 in px.
+    score, category : float or None, int
+        Score is None where nobody gave one; category is 1-based.
     """
 
     label: int
@@ -60,11 +64,16 @@ class PlaneCells:
 
     Attributes
     ----------
-    index : position along T and Z, empty for an image of one plane.
-    labels : int32 (Y, X).
-    ids : int64 (N,), the label values, rising.
-    rows : int64 (N,), the row of each in `instances`; -1 for cells that the prediction does not have.
-    instances : the prediction, None where there is only the label image.
+    index : PlaneIndex
+        Position along T and Z, empty for an image of one plane.
+    labels : numpy.ndarray
+        int32 (Y, X).
+    ids : numpy.ndarray
+        int64 (N,), the label values, rising.
+    rows : numpy.ndarray
+        int64 (N,), the row of each in `instances`; -1 for cells that the prediction does not have.
+    instances : PredictedInstances or None
+        The prediction, None where there is only the label image.
     """
 
     index: PlaneIndex
@@ -109,14 +118,22 @@ class Cells:
 
     Attributes
     ----------
-    name : stem of the image's name.
-    axes : of the label image of the whole: "YX", "TYX", "ZYX" or both.
-    shape : of the label image of the whole.
-    planes : in the order of the image; planes that were not predicted are missing.
-    class_names : name of class 1, 2, ...
-    image : where intensities, scale and units come from, if known.
-    is_partial : whether parts of the image could not be read or predicted.
-    has_pixels : whether `image` holds what was segmented, and not only its scale.
+    name : str
+        Stem of the image's name.
+    axes : str
+        Axes of the label image of the whole: "YX", "TYX", "ZYX" or both.
+    shape : tuple[int, ...]
+        Shape of the label image of the whole.
+    planes : list[PlaneCells]
+        In the order of the image; planes that were not predicted are missing.
+    class_names : tuple[str, ...]
+        Name of class 1, 2, ...
+    image : CellImage or None
+        Where intensities, scale and units come from, if known.
+    is_partial : bool
+        Whether parts of the image could not be read or predicted.
+    has_pixels : bool
+        Whether `image` holds what was segmented, and not only its scale.
     """
 
     name: str
@@ -154,12 +171,17 @@ def collect(
 
     Parameters
     ----------
-    result : a label image over the image's axes without channels; or one plane's prediction; or
-        predictions by plane
-    image : the image that they are of
-    name : its stem
-    labels : label image of the whole that renames the cells of predictions, as linking of planes does
-    is_partial : parts of the image could not be read or predicted, which files with a place for it say
+    result : Result
+        A label image over the image's axes without channels; or one plane's prediction; or predictions by
+        plane.
+    image : CellImage or None, optional
+        The image that they are of.
+    name : str, optional
+        Its stem.
+    labels : numpy.ndarray or None, optional
+        Label image of the whole that renames the cells of predictions, as linking of planes does.
+    is_partial : bool, optional
+        Parts of the image could not be read or predicted, which files with a place for it say.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from pycocotools import mask as coco_mask
 
 from napari_cupre.errors import InputError, unwritable
-from napari_cupre.io.files import atomic_write
+from napari_cupre.io.files import atomic_write, split_scene
 from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.writers.cells import PARTIAL, Cells, MaskedCell, PlaneCells
 from napari_cupre.io.writers.formats import register_format
@@ -27,7 +27,8 @@ def write_coco(cells: Cells, path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         _write_document(stream, coco_records(cells), cells.class_names)
@@ -47,12 +48,15 @@ class CocoWriter:
 
     Parameters
     ----------
-    path : the document, e.g. "predictions.json".
-    class_names : name of class 1, 2, ...
+    path : str or os.PathLike[str]
+        The document, e.g. "predictions.json".
+    class_names : Sequence[str], optional
+        Name of class 1, 2, ...
 
     Raises
     ------
-    InputError : a file of that name is there and is no COCO document.
+    InputError
+        A file of that name is there and is no COCO document.
     """
 
     def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] = ("cell",)) -> None:
@@ -71,7 +75,8 @@ class CocoWriter:
 
         Raises
         ------
-        EnvironmentFault : full disk.
+        EnvironmentFault
+            Full disk.
         """
         self.add_records(coco_records(cells))
 
@@ -90,7 +95,8 @@ class CocoWriter:
 
         Raises
         ------
-        EnvironmentFault : full or read-only disk; the journal is kept.
+        EnvironmentFault
+            Full or read-only disk; the journal is kept.
         """
         self._stream.close()
         latest: dict[str, Record | int] = {record["image"]["file_name"]: record for record in self._older}
@@ -139,7 +145,7 @@ def coco_records(cells: Cells) -> Iterator[Record]:
 def _file_name(cells: Cells, plane: PlaneCells) -> str:
     """Name of the image, with the plane's place before the suffix where there are several."""
     source = cells.image.path if cells.image is not None else None
-    suffix = source.suffix if source is not None else ""
+    suffix = split_scene(source)[0].suffix if source is not None else ""
     place = "".join(f"_{axis.lower()}{position:04d}" for axis, position in plane.index.items())
     return f"{cells.name}{place}{suffix}"
 
@@ -179,7 +185,7 @@ def _write_document(stream: TextIO, records: Iterator[Record], class_names: Sequ
 
 
 def _read_document(path: Path) -> Iterator[Record]:
-    """Records of a document that this writer wrote before; none if there is no file."""
+    """Records of a document that this writer wrote earlier; none if there is no file."""
     if not path.exists():
         return
     try:
@@ -191,7 +197,7 @@ def _read_document(path: Path) -> Iterator[Record]:
         names = [record["image"]["file_name"] for record in records.values()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f'"{path}" is there and is no COCO document: move it or choose another folder.'
+            f'"{path}" already exists and is not a COCO file: move it or choose another folder.'
         ) from error
     yield from (record for record, name in zip(records.values(), names) if isinstance(name, str))
 

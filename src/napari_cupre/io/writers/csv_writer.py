@@ -39,7 +39,8 @@ def write_csv(cells: Cells, path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     table = measure(cells)
     with atomic_write(path) as temporary:
@@ -71,8 +72,8 @@ def _measure_plane(cells: Cells, plane: PlaneCells, pixel_size: float | None) ->
     import pandas as pd
     from skimage.measure import regionprops_table
 
-    has_pixels = cells.image is not None and cells.has_pixels
-    channels = dict(_channels(cells.image, plane.index)) if has_pixels else {}
+    image = cells.image if cells.has_pixels else None
+    channels = {} if image is None else dict(_channels(image, plane.index))
     wanted = ["centroid", *(name for name, _, _ in _SHAPE[2:])]
     intensities = np.stack(list(channels.values()), axis=-1) if channels else None
     if channels:

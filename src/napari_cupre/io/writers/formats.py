@@ -18,10 +18,14 @@ class Format:
 
     Attributes
     ----------
-    name : what users call it.
-    ending : what the file's name has behind the image's stem.
-    title : one line for menus and help.
-    write : writes a file, whole or not at all.
+    name : str
+        What users call it.
+    ending : str
+        What the file's name has behind the image's stem.
+    title : str
+        One line for menus and help.
+    write : Writer
+        Writes a file, whole or not at all.
     """
 
     name: str

@@ -26,7 +26,8 @@ def write_geojson(cells: Cells, path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     features = [feature for plane in cells.planes for feature in _features(cells, plane)]
     collection: dict[str, Any] = {"type": "FeatureCollection", "features": features}

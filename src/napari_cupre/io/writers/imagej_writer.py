@@ -36,7 +36,8 @@ def write_rois(cells: Cells, path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     from roifile import roiwrite
 
@@ -101,5 +102,5 @@ def _place(roi: ImagejRoi, index: PlaneIndex, channels: bool) -> None:
     if len(index) == 1 and not channels:
         roi.position = next(iter(index.values())) + 1
     elif index:
-        # In a hyperstack ImageJ looks at channel, slice and frame alone.
+        # In a hyperstack ImageJ looks only at channel, slice and frame.
         roi.z_position, roi.t_position = index.get("Z", 0) + 1, index.get("T", 0) + 1

@@ -27,8 +27,10 @@ class Part:
 
     Attributes
     ----------
-    exterior : int (n, 2), corners x, y in order, the first not repeated.
-    holes : the same of each hole.
+    exterior : numpy.ndarray
+        int (n, 2), corners x, y in order, the first not repeated.
+    holes : list[numpy.ndarray]
+        The same of each hole.
     """
 
     exterior: np.ndarray
@@ -48,7 +50,8 @@ def trace(labels: np.ndarray) -> dict[int, list[Part]]:
 
     Parameters
     ----------
-    labels : int (Y, X), 0 is background
+    labels : numpy.ndarray
+        int (Y, X), 0 is background.
 
     Returns
     -------
@@ -69,8 +72,10 @@ def fill(rings: Sequence[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarra
 
     Parameters
     ----------
-    rings : float (n, 2) each, corners x, y
-    shape : of the image (Y, X); what lies outside is left out
+    rings : Sequence[numpy.ndarray]
+        float (n, 2) each, corners x, y.
+    shape : tuple[int, ...]
+        Shape of the image (Y, X); what lies outside is left out.
     """
     corners = [np.asarray(ring, float).reshape(-1, 2) for ring in rings]
     if not any(len(ring) for ring in corners):

@@ -14,7 +14,8 @@ def write_label_tiff(cells: Cells, path: Path) -> None:
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     from napari_cupre.io.tiff import write_labels
 

@@ -33,14 +33,21 @@ def write(
 
     Parameters
     ----------
-    result : a label image over the image's axes without channels, a prediction of one plane, or
-        (index, prediction) of several planes
-    stem : path without ending; "out/a" gives "out/a.tif", "out/a_rois.zip", ...
-    formats : out of "tif", "roi", "coco", "geojson", "csv"; a list or "tif,roi"
-    image : the image, for scale, units, intensities and stack positions
-    labels : label image of the whole that renames the cells of predictions, as linking of planes does
-    class_names : name of class 1, 2, ...
-    is_partial : mark the files (TIFF, GeoJSON, COCO) as those of an image of which parts are missing
+    result : Result
+        A label image over the image's axes without channels, a prediction of one plane, or (index,
+        prediction) of several planes.
+    stem : str or os.PathLike[str]
+        Path without ending; "out/a" gives "out/a.tif", "out/a_rois.zip", ...
+    formats : str or Sequence[str], optional
+        Out of "tif", "roi", "coco", "geojson", "csv"; a list or "tif,roi".
+    image : CellImage or None, optional
+        The image, for scale, units, intensities and stack positions.
+    labels : numpy.ndarray or None, optional
+        Label image of the whole that renames the cells of predictions, as linking of planes does.
+    class_names : Sequence[str], optional
+        Name of class 1, 2, ...
+    is_partial : bool, optional
+        Mark the files (TIFF, GeoJSON, COCO) as those of an image of which parts are missing.
 
     Returns
     -------

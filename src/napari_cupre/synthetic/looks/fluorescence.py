@@ -6,11 +6,11 @@ import numpy as np
 
 from ..layout import Style
 from ..noise import Map, blur, fibres, octaves, smooth_noise
-from ..scene import Scene
+from ..scene import SyntheticScene
 from .registry import log_uniform, register_look
 
 
-def _brightness(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+def _brightness(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
     """Per cell, float32 (n,): similar, or very different, or with a few far brighter ones."""
     values = np.exp(rng.normal(0, rng.choice([0.1, 0.25, 0.5, 0.8]), scene.count))
     if rng.random() < 0.4:  # dividing or dying nuclei
@@ -18,7 +18,7 @@ def _brightness(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _chromatin(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+def _chromatin(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
     """Relative brightness inside nuclei per entry: dome or rim, grain, dark nucleoli, bright foci."""
     d, depth = scene.diameter, scene.depth
     value = 1 - np.float32(rng.uniform(-0.25, 0.7)) * depth ** np.float32(rng.uniform(1.5, 5))
@@ -34,7 +34,7 @@ def _chromatin(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     return np.maximum(value, 0.05)
 
 
-def _background(rng: np.random.Generator, scene: Scene, cells: Map) -> Map:
+def _background(rng: np.random.Generator, scene: SyntheticScene, cells: Map) -> Map:
     """Uneven ground, haze of the cells themselves, and blurred things above or below the focus."""
     size, d = scene.size, scene.diameter
     ground = np.full((size, size), log_uniform(rng, 0.002, 0.2), np.float32)
@@ -53,7 +53,7 @@ def _background(rng: np.random.Generator, scene: Scene, cells: Map) -> Map:
     return ground
 
 
-def _specks(rng: np.random.Generator, scene: Scene) -> Map:
+def _specks(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Specks far smaller than a cell."""
     high = max(2.2, 0.18 * scene.diameter)
     bodies = scene.scatter(rng, int(rng.integers(1, 40)), (1.5, high))
@@ -62,7 +62,7 @@ def _specks(rng: np.random.Generator, scene: Scene) -> Map:
 
 
 @register_look("fluorescence", weight=0.45)
-def fluorescence(rng: np.random.Generator, scene: Scene) -> Map:
+def fluorescence(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Stained nuclei: bright on dark, textured, some touching without any line between them."""
     value = _chromatin(rng, scene) * _brightness(rng, scene)[scene.cell]
     light = scene.pile_up(value) if rng.random() < 0.7 else scene.paint(value)
@@ -86,7 +86,7 @@ _TISSUE = Style(
 
 
 @register_look("fluorescent_cells", weight=0.08, style=_TISSUE)
-def fluorescent_cells(rng: np.random.Generator, scene: Scene) -> Map:
+def fluorescent_cells(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Whole cells: cytoplasm or membrane stain, often with the nucleus left dark."""
     d, depth = scene.diameter, scene.depth
     rim = np.exp(-(((1 - depth) / np.float32(rng.uniform(0.08, 0.3))) ** 2))
@@ -104,7 +104,7 @@ def fluorescent_cells(rng: np.random.Generator, scene: Scene) -> Map:
 
 
 @register_look("dark_field", weight=0.03)
-def dark_field(rng: np.random.Generator, scene: Scene) -> Map:
+def dark_field(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Light scattered at edges and granules, on black."""
     d, depth = scene.diameter, scene.depth
     rim = np.exp(-(((1 - depth) / np.float32(rng.uniform(0.06, 0.25))) ** 2))

@@ -9,9 +9,9 @@ from types import MappingProxyType
 import numpy as np
 
 from ..layout import Style
-from ..scene import Scene
+from ..scene import SyntheticScene
 
-Render = Callable[[np.random.Generator, Scene], np.ndarray]
+Render = Callable[[np.random.Generator, SyntheticScene], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,14 @@ class Look:
 
     Attributes
     ----------
-    name : as in `draw_field(look=name)`.
-    weight : how often it is drawn, relative to the others.
-    style : how its cells lie.
-    render : `(rng, scene) -> float32 (H, W) or (H, W, 3)`, light that reaches the sensor, 0 to about 1.
+    name : str
+        As in `draw_field(look=name)`.
+    weight : float
+        How often it is drawn, relative to the others.
+    style : Style
+        How its cells lie.
+    render : Render
+        `(rng, scene) -> float32 (H, W) or (H, W, 3)`, light that reaches the sensor, 0 to about 1.
     """
 
     name: str

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..layout import Style
 from ..noise import Map, blur, fibres, octaves, smooth_noise
-from ..scene import Scene
+from ..scene import SyntheticScene
 from .registry import log_uniform, register_look
 
 # Optical density in red, green and blue of the common dyes, after Ruifrok & Johnston (2001).
@@ -42,7 +42,7 @@ def _softness(rng: np.random.Generator, diameter: float) -> float:
     return log_uniform(rng, max(0.5, 0.02 * diameter), max(0.9, 0.075 * diameter))
 
 
-def _nuclei(rng: np.random.Generator, scene: Scene) -> Map:
+def _nuclei(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Nuclear dye of the field: where nuclei overlap it adds up, where they touch a line may part them."""
     density = _nuclear_density(rng, scene)
     nuclei = scene.pile_up(density) if rng.random() < 0.6 else scene.paint(density)
@@ -68,7 +68,7 @@ def _expose(rng: np.random.Generator, densities: list[tuple[Map, np.ndarray]], s
     return np.moveaxis(light.reshape(3, size, size), 0, -1)
 
 
-def _nuclear_density(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+def _nuclear_density(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
     """Dye in nuclei per entry: pale and vesicular with a dark membrane, or dense and even."""
     d, depth = scene.diameter, scene.depth
     strength = np.exp(rng.normal(0, rng.uniform(0.1, 0.5), scene.count)).astype(np.float32)
@@ -82,7 +82,7 @@ def _nuclear_density(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     return np.maximum(value, 0.1) * strength[scene.cell]
 
 
-def _stroma(rng: np.random.Generator, scene: Scene) -> Map:
+def _stroma(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Ground substance: cloudy, fibrous or both, about 0 to 1."""
     size, d = scene.size, scene.diameter
     ground = 0.5 + np.float32(rng.uniform(0.05, 0.3)) * octaves(rng, size, d * rng.uniform(0.6, 3), 4)
@@ -98,7 +98,7 @@ def _stroma(rng: np.random.Generator, scene: Scene) -> Map:
 
 
 @register_look("histology", weight=0.16, style=_TISSUE)
-def histology(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+def histology(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
     """Sections: blue to purple nuclei in pink, violet or brown tissue."""
     d = scene.diameter
     nuclear = _nuclei(rng, scene)
@@ -137,7 +137,7 @@ _LOOSE = Style(
 
 
 @register_look("stained_nuclei", weight=0.12, style=_LOOSE)
-def stained_nuclei(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+def stained_nuclei(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
     """Dark nuclei on an almost white ground with pale ghosts, as in marrow and imprints."""
     d, size = scene.diameter, scene.size
     nuclear = _nuclei(rng, scene)
@@ -167,7 +167,7 @@ _SMEAR = Style(
 
 
 @register_look("blood_smear", weight=0.07, style=_SMEAR)
-def blood_smear(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+def blood_smear(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
     """Romanowsky-stained smears: pink discs with pale centres, cells with purple nuclei; each a label."""
     d, depth, cell = scene.diameter, scene.depth, scene.cell
     white = rng.random(scene.count) < rng.choice([0.0, 0.04, 0.3])
@@ -200,7 +200,7 @@ _SPARSE = Style(
 
 
 @register_look("grey_stained", weight=0.06, style=_SPARSE)
-def grey_stained(rng: np.random.Generator, scene: Scene) -> Map:
+def grey_stained(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Dark nuclei in large translucent bodies with folds, in grey: squames and cytology."""
     d, size = scene.diameter, scene.size
     hulls = scene.hulls(rng, log_uniform(rng, 2, 6), "polygon", rng.random(scene.count) < 0.9)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..layout import Style
 from ..noise import Map, blur, octaves, smooth_noise
-from ..scene import Scene
+from ..scene import SyntheticScene
 from .registry import log_uniform, register_look
 
 _CULTURE = Style(
@@ -17,7 +17,7 @@ _CULTURE = Style(
 )
 
 
-def _thickness(rng: np.random.Generator, scene: Scene) -> Map:
+def _thickness(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Height of the cells, about 1 in their middle: flat or domed, with granules and a nucleus."""
     d, depth = scene.diameter, scene.depth
     dome = (1 - depth**2) ** np.float32(log_uniform(rng, 0.15, 1.0))
@@ -31,7 +31,7 @@ def _thickness(rng: np.random.Generator, scene: Scene) -> Map:
     return scene.pile_up(dome * height[scene.cell])
 
 
-def _ground(rng: np.random.Generator, scene: Scene) -> Map:
+def _ground(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Uneven light and rings of dust out of focus, about zero mean."""
     size = scene.size
     ground = np.float32(rng.uniform(0.02, 0.25)) * smooth_noise(rng, size, size / rng.uniform(1, 2.5))
@@ -49,7 +49,7 @@ def _ground(rng: np.random.Generator, scene: Scene) -> Map:
 
 
 @register_look("phase_contrast", weight=0.13, style=_CULTURE)
-def phase_contrast(rng: np.random.Generator, scene: Scene) -> Map:
+def phase_contrast(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Zernike phase contrast: cells dark or bright in a halo of the other sign, fine structure kept."""
     d = scene.diameter
     phase = blur(_thickness(rng, scene), rng.uniform(0.02, 0.06) * d)
@@ -67,7 +67,7 @@ def phase_contrast(rng: np.random.Generator, scene: Scene) -> Map:
 
 
 @register_look("bright_field", weight=0.09, style=_CULTURE)
-def bright_field(rng: np.random.Generator, scene: Scene) -> Map:
+def bright_field(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Unstained cells near focus: edges bend light (Laplacian of the thickness), the body may absorb."""
     d = scene.diameter
     thickness = blur(_thickness(rng, scene), rng.uniform(0.02, 0.05) * d)
@@ -81,7 +81,7 @@ def bright_field(rng: np.random.Generator, scene: Scene) -> Map:
 
 
 @register_look("oblique", weight=0.04, style=_CULTURE)
-def oblique(rng: np.random.Generator, scene: Scene) -> Map:
+def oblique(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     """Differential interference or oblique light: cells as a relief lit from one side."""
     phase = blur(_thickness(rng, scene), rng.uniform(0.03, 0.08) * scene.diameter)
     dy, dx = np.gradient(phase)

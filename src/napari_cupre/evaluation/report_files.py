@@ -11,23 +11,25 @@ from napari_cupre.evaluation.report import FIGURES, Report, Score
 from napari_cupre.io.ownership import owned_write
 
 
-def write_json(report: Report, path: str | os.PathLike[str]) -> None:
+def write_report_json(report: Report, path: str | os.PathLike[str]) -> None:
     """Write `report.as_dict()`.
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     with owned_write(path) as temporary:
         temporary.write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
 
 
-def write_csv(report: Report, path: str | os.PathLike[str]) -> None:
+def write_report_csv(report: Report, path: str | os.PathLike[str]) -> None:
     """Write a row per image and a last one named "pooled", with AP at every threshold.
 
     Raises
     ------
-    EnvironmentFault : full or read-only disk.
+    EnvironmentFault
+        Full or read-only disk.
     """
     header = ["image", "cells", "predicted", "ignored", *FIGURES, *(f"ap_{t:.2f}" for t in THRESHOLDS)]
     with owned_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:

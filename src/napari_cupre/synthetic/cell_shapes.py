@@ -29,8 +29,10 @@ class Outlines:
 
     Attributes
     ----------
-    radii : float (n, SAMPLES), the radius at each of `ANGLES`.
-    bend : float (n,), y is displaced by bend * x**2, both in units of the equal-area radius.
+    radii : numpy.ndarray
+        float (n, SAMPLES), the radius at each of `ANGLES`.
+    bend : numpy.ndarray
+        float (n,), y is displaced by bend * x**2, both in units of the equal-area radius.
     """
 
     radii: np.ndarray

@@ -1,0 +1,99 @@
+"""Projects as input of commands that take images or labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_cupre.io.annotated import Collected
+
+
+def with_projects(given: Iterable[str]) -> list[str]:
+    """Replace projects by their image files in a list of folders, globs and files.
+
+    Raises
+    ------
+    InputError
+        If a project has no image, or an image cannot be found.
+    """
+    from napari_cupre.project.project import Project, is_project
+
+    paths: dict[str, None] = {}
+    for path in given:
+        if not is_project(path):
+            paths[path] = None
+            continue
+        project = Project.open(path, look_only=True)
+        if not project.images:
+            raise InputError(f'The project "{path}" contains no image: add one first.')
+        paths.update(dict.fromkeys(str(project.find(image)) for image in project.images))
+    return list(paths)
+
+
+def collect_project(folder: str, images: str, limit: int | None, seed: int) -> Collected:
+    """The annotated images of a project, for training.
+
+    Parameters
+    ----------
+    folder : str
+        The project.
+    images : str
+        Where to search for images that were moved; the project itself adds nothing.
+    limit : int or None
+        Use only this many of the annotated images.
+    seed : int
+        Seed for drawing them.
+
+    Returns
+    -------
+    Collected
+
+    Raises
+    ------
+    InputError
+        If nothing is annotated, or an annotated image cannot be found.
+    """
+    from napari_cupre.io.annotated import Collected
+    from napari_cupre.project.project import Project
+    from napari_cupre.project.shots import image_shots, is_annotated
+
+    project = Project.open(folder, look_only=True)
+    stems = [entry.stem for entry, cells in project.all_cells() if is_annotated(cells)]
+    if not stems:
+        raise InputError(
+            f'The project "{folder}" has no checked or edited cell and no region: annotate some cells first.'
+        )
+    if limit is not None and limit < len(stems):
+        chosen = np.random.default_rng(seed).permutation(len(stems))[:limit]
+        stems = [stems[number] for number in sorted(chosen)]
+    elsewhere = (Path(images).expanduser(),) if Path(images).expanduser().is_dir() else ()
+    shots = [shot for stem in stems for shot in image_shots(project, stem, elsewhere)]
+    return Collected(shots)
+
+
+def annotated_files(folder: str) -> list[Path]:
+    """The image files of a project in which something is annotated."""
+    from napari_cupre.project.project import Project
+    from napari_cupre.project.shots import is_annotated
+
+    project = Project.open(folder, look_only=True)
+    return [project.find(entry) for entry, cells in project.all_cells() if is_annotated(cells)]
+
+
+def truth_of_project(folder: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Labels and known area of each annotated image of a project, by the stem that predictions use."""
+    from napari_cupre.project.project import Project
+    from napari_cupre.project.shots import is_annotated, known_of, taught_labels
+
+    project = Project.open(folder, look_only=True)
+    return {
+        entry.stem: (taught_labels(cells), known_of(cells, entry.certainty))
+        for entry, cells in project.all_cells()
+        if is_annotated(cells)
+    }

@@ -1,0 +1,183 @@
+"""Which pixels of a plane say how bright its cells are: not its padding, not a piece of debris."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+Percentiles = Callable[[np.ndarray], tuple[float, float]]
+"""Gives the grey values at the lower and the upper percentile of an array."""
+
+BLOCK = 8
+"""Side in samples of the blocks in which flat areas are looked for."""
+
+FLAT = 0.02
+"""A block is flat if its grey values differ by no more than this share of the plane's range."""
+
+LEAST_REST = 0.005
+"""An image fills at least this share of a plane that has padding."""
+
+ABOVE, BELOW = 0.25, 0.5
+"""Padding is this much brighter, or darker, than the rest of the plane, in spans of the rest. Glass behind
+tissue and the dark background of fluorescence are not."""
+
+MOSTLY, INSIDE = 0.5, 0.1
+"""Flat grey is also padding where it fills this share of the plane and lies within the range of the rest, so
+far from its ends: cells have a background at one of them."""
+
+MOST_DEBRIS = 0.03
+"""What fills a larger share of a plane is no debris."""
+
+KNEE = 3.0
+"""Debris differs from the background this many times as much as 97 % of the plane do."""
+
+OUTSHINES = 2.5
+"""Debris counts as such where without it the range of grey values is this many times smaller."""
+
+HALO = 5
+"""What lies so near to debris, in samples, is left out with it: its glow."""
+
+CONTRAST = 6.0
+"""Something is seen beside the debris where smoothed grey values rise so many standard deviations of their
+noise above what surrounds them; noise alone rises by 4."""
+
+MORE = 1.5
+"""Cells beside the debris fill this many times its area: else what is bright are the few cells of a sparse
+field, and what lies around them their glow."""
+
+LEAST_CELLS = 3
+"""So many things at least are seen beside the debris."""
+
+_SMOOTH, _COARSE = 5, 65
+
+
+def tissue(
+    plane: np.ndarray, percentiles: Percentiles, finely: Callable[[], np.ndarray]
+) -> np.ndarray | None:
+    """Which pixels count, bool (n, m); None if all do, as in every ordinary image.
+
+    Parameters
+    ----------
+    plane : numpy.ndarray
+        (n, m, C) finite grey values, or a regular subsample of them.
+    percentiles : Percentiles
+        The range that a set of pixels would be stretched by.
+    finely : Callable[[], numpy.ndarray]
+        Gives a part of the plane that is not subsampled, (n, m, C).
+    """
+    counted = _beside_padding(plane, percentiles)
+    for sign in (1, -1):
+        without = _beside_debris(plane, counted, percentiles, finely, sign)
+        counted = counted if without is None else without
+    return counted
+
+
+def _beside_padding(plane: np.ndarray, percentiles: Percentiles) -> np.ndarray | None:
+    """What is left without large flat areas that are far from the grey values of the rest."""
+    bottom, top = percentiles(plane)
+    blocks = _blocks(plane)
+    if not bottom < top or blocks is None:
+        return None
+    least, most = blocks.min(axis=(1, 3, 4)), blocks.max(axis=(1, 3, 4))
+    flat = (most.astype(np.float64) - least) <= FLAT * (top - bottom)
+    if not flat.any():
+        return None
+    level = float(np.median(least[flat]))
+    padding = flat & (np.abs(least - level) <= FLAT * (top - bottom))
+    # Compression and resampling blur the edge of the padding, a block wide at most.
+    near = ndimage.binary_dilation(padding, np.ones((3, 3)))
+    counted = ~np.kron(near, np.ones((BLOCK, BLOCK), bool))
+    counted = np.pad(counted, [(0, n - m) for n, m in zip(plane.shape, counted.shape)], mode="edge")
+    if counted.mean() < LEAST_REST:
+        return None
+    low, high = percentiles(plane[counted])
+    span = high - low
+    is_outside = level > high + ABOVE * span or level < low - BELOW * span
+    is_most = padding.mean() > MOSTLY and INSIDE * span < level - low < (1 - INSIDE) * span
+    return counted if span > 0 and (is_outside or is_most or _is_frame(padding)) else None
+
+
+def _is_frame(padding: np.ndarray) -> bool:
+    """Whether most of a plane surrounds the rest, as black round a small picture does."""
+    rows, columns = (np.flatnonzero(~padding.all(axis=axis)) for axis in (1, 0))
+    return (
+        bool((np.ptp(rows) + 1) * (np.ptp(columns) + 1) < (1 - MOSTLY) * padding.size) if rows.size else False
+    )
+
+
+def _blocks(plane: np.ndarray) -> np.ndarray | None:
+    """(rows, BLOCK, columns, BLOCK, C) of the whole blocks of a plane; None if there is none."""
+    rows, columns = (length // BLOCK for length in plane.shape[:2])
+    if rows * columns == 0:
+        return None
+    whole = plane[: rows * BLOCK, : columns * BLOCK]
+    return whole.reshape(rows, BLOCK, columns, BLOCK, plane.shape[2])
+
+
+def _beside_debris(
+    plane: np.ndarray,
+    counted: np.ndarray | None,
+    percentiles: Percentiles,
+    finely: Callable[[], np.ndarray],
+    sign: int,
+) -> np.ndarray | None:
+    """What is left without a few pixels far brighter (`sign` 1) or darker (-1) than all others.
+
+    None if there are none, or if there is nothing but noise beside them: then they are the cells.
+    """
+    kept = np.ones(plane.shape[:2], bool) if counted is None else counted
+    low, high = _directed(percentiles(plane[kept]), sign)
+    extreme = plane.max(axis=2) if sign > 0 else plane.min(axis=2)
+    most = float(np.percentile(extreme[kept].astype(np.float64) * sign, 97))
+    knee = low + KNEE * (most - low)
+    debris = kept & (extreme.astype(np.float64) * sign > knee)
+    if not most > low or not 0 < debris.sum() <= MOST_DEBRIS * kept.sum():
+        return None
+    rest = kept & ~ndimage.binary_dilation(debris, iterations=HALO)
+    if rest.sum() < LEAST_REST * rest.size:
+        return None
+    rest_low, rest_high = _directed(percentiles(plane[rest]), sign)
+    end = float(np.percentile(extreme[rest].astype(np.float64) * sign, 99.8)) * sign
+    if high - rest_low <= OUTSHINES * (rest_high - rest_low) or not shows_cells(finely(), end, sign):
+        return None
+    return rest
+
+
+def _directed(ends: tuple[float, float], sign: int) -> tuple[float, float]:
+    return ends if sign > 0 else (-ends[1], -ends[0])
+
+
+def shows_cells(part: np.ndarray, end: float, sign: int) -> bool:
+    """Whether things below (`sign` 1) or above (-1) a grey value fill more than what lies beyond it.
+
+    Parameters
+    ----------
+    part : numpy.ndarray
+        (n, m, C) grey values, not subsampled.
+    end : float
+        Beyond it lies the debris.
+    """
+    grey = part.astype(np.float32).mean(axis=2)
+    is_beyond = (grey - end) * sign > 0
+    kept = ~ndimage.binary_dilation(is_beyond, iterations=2 * HALO)
+    steps = np.abs(np.diff(grey, axis=1))[kept[:, 1:] & kept[:, :-1]]
+    if steps.size == 0:
+        return False
+    least = 0.3 if part.dtype.kind in "bui" else 0.0  # whole numbers hide smaller noise
+    noise = max(float(np.median(steps)) / (0.6745 * 2**0.5), least) / _SMOOTH
+    # The mean of the surroundings leaves the debris out.
+    weight = ndimage.uniform_filter(kept.astype(np.float32), _COARSE)
+    around = ndimage.uniform_filter(np.where(kept, grey, 0.0), _COARSE) / np.maximum(weight, 1e-3)
+    smooth = ndimage.uniform_filter(grey, _SMOOTH) - around
+    return any(
+        _outweigh(kept & (signed > CONTRAST * noise), int(is_beyond.sum())) for signed in (smooth, -smooth)
+    )
+
+
+def _outweigh(seen: np.ndarray, debris: int) -> bool:
+    """Whether there are several things, and larger ones altogether than the debris, px."""
+    areas = np.bincount(ndimage.label(seen)[0].ravel())[1:]
+    areas = areas[areas > _SMOOTH**2]
+    return bool(len(areas) >= LEAST_CELLS and areas.sum() > MORE * debris)

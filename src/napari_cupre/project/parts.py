@@ -1,0 +1,54 @@
+"""The part of an image file that a project means: a scene, a plane, a field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import InputError
+from napari_cupre.io.images import read_image
+from napari_cupre.project.document import ProjectImage
+
+
+def part_of(image: CellImage, entry: ProjectImage) -> CellImage:
+    """The plane and field of an image that a project means.
+
+    Raises
+    ------
+    InputError
+        The image has no such plane, or does not reach that far.
+    """
+    data, axes = image.data, image.axes
+    for axis, at in entry.plane.items():
+        if axis not in axes or not 0 <= at < data.shape[axes.index(axis)]:
+            raise InputError(
+                f'The image "{image.name}" ({image.axes}) has no plane {axis}={at}: choose another.'
+            )
+        data = data[(slice(None),) * axes.index(axis) + (at,)]
+        axes = axes.replace(axis, "")
+    translate = dict(image.translate)
+    if entry.field is not None:
+        top, left, bottom, right = entry.field
+        height, width = image.plane_shape
+        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+            raise InputError(f'The field {entry.field} is not in the image "{image.name}": choose another.')
+        cut: list[Any] = [slice(None)] * len(axes)
+        cut[axes.index("Y")], cut[axes.index("X")] = slice(top, bottom), slice(left, right)
+        data = data[tuple(cut)]
+        for axis, start in (("Y", top), ("X", left)):
+            translate[axis] = translate.get(axis, 0.0) + start * image.scale.get(axis, 1.0)
+    return replace(image, data=data, axes=axes, translate=translate, name=entry.stem or image.name)
+
+
+def read_entry(path: Path, entry: ProjectImage) -> CellImage:
+    """The whole image that a project means, with its axes and of its scene.
+
+    Raises
+    ------
+    InputError
+        See `napari_cupre.io.images.read_image`.
+    """
+    options: dict[str, Any] = {} if entry.series is None else {"series": entry.series}
+    return read_image(path, entry.axes or None, **options)

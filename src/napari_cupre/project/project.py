@@ -1,0 +1,445 @@
+"""A project: the images of a person, the cells in them, and the folder that keeps all of it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.project.cells import Cells
+from napari_cupre.project.disk import Stamp, Write, current, settle, write_together
+from napari_cupre.project.document import DOCUMENT, Document, ProjectImage, read_document
+from napari_cupre.project.identity import find_moved, fingerprint, new_stem, relative_to, resolved
+from napari_cupre.project.lock import Lock
+from napari_cupre.project.parts import part_of, read_entry
+from napari_cupre.project.saving import SaveReport, Snapshot, write_cells, write_text
+from napari_cupre.project.tables import files_of, read_cells, write_table
+
+ENDING = ".cupre"
+
+MOST_LOADED = 4
+"""So many images keep their cells in memory; those with unsaved changes stay beyond it."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """An image that was added, or was there already; `notice` says so in a sentence, else it is ""."""
+
+    image: ProjectImage
+    notice: str = ""
+
+
+class Project:
+    """A project folder, open.
+
+    Use `create` or `open`, and `close` it in the end (or use it in a `with` block). What `snapshot` returns
+    may be written in another thread; all else belongs to one thread.
+
+    Attributes
+    ----------
+    folder : `NAME.cupre`.
+    document : images, rounds and the rest of `project.json`.
+    read_only : why nothing can be saved, "" if it can.
+    notices : what was odd when files were read, one sentence each.
+    """
+
+    def __init__(self, folder: Path, document: Document, lock: Lock | None, read_only: str = "") -> None:
+        self.folder = folder
+        self.document = document
+        self.read_only = read_only
+        self.notices: list[str] = []
+        self._lock = lock
+        self._cells: dict[str, Cells] = {}
+        self._saved: dict[str, int] = {}
+        self._stamps: dict[str, Stamp | None] = {}
+        self._saved_document = ""
+        # Memory for copies, kept because the system takes longer to give it than we to fill it.
+        self._spare: dict[str, np.ndarray] = {}
+        self._writing = threading.Lock()
+
+    # --- opening and closing ----------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, folder: str | Path) -> Project:
+        """Make a project folder and open it.
+
+        Raises
+        ------
+        InputError : something already exists.
+        EnvironmentFault : full or read-only disk.
+        """
+        folder = Path(folder).expanduser()
+        folder = folder if folder.suffix.lower() == ENDING else folder.with_name(folder.name + ENDING)
+        if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+            raise InputError(f'"{folder}" already exists: open it, or choose another name.')
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = Lock(folder)
+        except OSError as error:
+            raise EnvironmentFault(
+                f'"{folder}" could not be made ({error.strerror}): choose another folder.'
+            ) from error
+        project = cls(folder.resolve(), Document(uuid.uuid4().hex), lock)
+        project.save()
+        return project
+
+    @classmethod
+    def open(cls, folder: str | Path, *, look_only: bool = False) -> Project:
+        """Open a project folder; a save that a kill interrupted is ended first.
+
+        Parameters
+        ----------
+        folder : `NAME.cupre`, or its `project.json`.
+        look_only : take no lock and save nothing, as commands do.
+
+        Raises
+        ------
+        ProjectLocked : another window has it open.
+        InputError : no project, a damaged one, or one of a newer version.
+        """
+        folder = project_folder(folder)
+        lock, reason = None, f'"{folder}" is open to look only: nothing is saved.' if look_only else ""
+        if not look_only:
+            try:
+                lock = Lock(folder)
+                settle(folder)
+            except (OSError, EnvironmentFault):
+                reason = f'"{folder}" is read-only: nothing is saved; save the project elsewhere to go on.'
+        try:
+            project = cls(folder.resolve(), read_document(current(folder, DOCUMENT)), lock, reason)
+        except InputError:
+            if lock is not None:
+                lock.release()
+            raise
+        project._stamps[DOCUMENT] = Stamp.of(folder / DOCUMENT)
+        project._saved_document = project.document.text()
+        return project
+
+    def close(self) -> None:
+        """Let others open the project; what is not saved is lost."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- images -----------------------------------------------------------------------------------
+
+    @property
+    def images(self) -> list[ProjectImage]:
+        """All images, in the order of the queue."""
+        return self.document.images
+
+    def image(self, stem: str) -> ProjectImage:
+        """The image of a stem.
+
+        Raises
+        ------
+        InputError : there is none.
+        """
+        for image in self.images:
+            if image.stem == stem:
+                return image
+        raise InputError(f'The project has no image "{stem}": choose one of its {len(self.images)}.')
+
+    def add(
+        self,
+        path: str | Path,
+        *,
+        axes: str = "",
+        series: str | int | None = None,
+        channels: tuple[int, ...] | None = None,
+        plane: dict[str, int] | None = None,
+        field: tuple[int, int, int, int] | None = None,
+    ) -> Added:
+        """Add an image file, or a plane or a field of one; an image that already exists is noticed.
+
+        Parameters
+        ----------
+        path, axes, series, channels, plane, field : see `ProjectImage`.
+
+        Raises
+        ------
+        InputError : the file cannot be read, or has no such plane or field.
+        """
+        path = Path(path).expanduser()
+        draft = ProjectImage(
+            stem="",
+            path=relative_to(path, self.folder),
+            content=fingerprint(path),
+            shape=(),
+            axes=axes,
+            series=series,
+            channels=channels,
+            plane=dict(plane or {}),
+            field=field,
+        )
+        for known in self.images:
+            if known.place == draft.place:
+                same = resolved(known.path, self.folder) == path.resolve()
+                what = "is in the project already" if same else f'has the pixels of "{known.stem}"'
+                return Added(known, f'"{path.name}" {what}: it is not added twice.')
+        shape = part_of(read_entry(path, draft), draft).result_shape
+        name = "_".join([path.name, *(f"{axis.lower()}{at:03d}" for axis, at in draft.plane.items())])
+        if draft.plane or field:
+            name = name.replace(path.name, Path(path.name).stem, 1)
+        if field:
+            name += f"_y{field[0]}_x{field[1]}"
+        image = replace(draft, stem=new_stem(name, self._taken_stems()), shape=shape)
+        self.images.append(image)
+        return Added(image)
+
+    def _taken_stems(self) -> list[str]:
+        """Stems of images, and of cells whose image was removed: nobody takes those over by accident."""
+        return [each.stem for each in self.images] + [
+            file.stem for file in (self.folder / "cells").glob("*.*") if file.suffix in (".tif", ".csv")
+        ]
+
+    def remove(self, stem: str) -> None:
+        """Take an image out of the project; its cells stay in `cells/`."""
+        image = self.image(stem)
+        self.images.remove(image)
+        self._cells.pop(stem, None)
+
+    def find(self, image: ProjectImage, folders: tuple[Path, ...] = ()) -> Path:
+        """Where the file of an image lies now; one that was moved is found by its content.
+
+        Parameters
+        ----------
+        folders : where to look besides the places of the other images and of the project.
+
+        Raises
+        ------
+        InputError : it is nowhere there.
+        """
+        path = resolved(image.path, self.folder)
+        if path.exists():
+            return path
+        homes = dict.fromkeys(resolved(each.path, self.folder).parent for each in self.images)
+        found = find_moved(image.path, image.content, [*folders, self.folder.parent, self.folder, *homes])
+        if found is None:
+            raise InputError(f'The image "{path}" is not there: name the folder that it was moved to.')
+        image.path = relative_to(found, self.folder)
+        self.notices.append(f'"{found.name}" was moved, and found in "{found.parent}".')
+        return found
+
+    def pixels(self, image: ProjectImage, folders: tuple[Path, ...] = ()) -> CellImage:
+        """The image itself: its plane or field where one is meant.
+
+        Raises
+        ------
+        InputError : it is gone, cannot be read, or has another size than when its cells were drawn.
+        """
+        part = part_of(read_entry(self.find(image, folders), image), image)
+        if part.result_shape != image.shape:
+            raise InputError(
+                f'The image "{image.stem}" has {part.result_shape} px now, its cells were drawn on '
+                f"{image.shape}: bring the old image back, or add the new one under another name."
+            )
+        return part
+
+    # --- cells ------------------------------------------------------------------------------------
+
+    def cells(self, stem: str) -> Cells:
+        """The cells of an image, read when they are asked for; the same object until they are unloaded.
+
+        Raises
+        ------
+        InputError : the label image is damaged, or has another size than the image.
+        """
+        if stem not in self._cells:
+            image = self.image(stem)
+            for name in files_of(stem):
+                self._stamps[name] = Stamp.of(self.folder / name)
+            cells, notices = read_cells(self.folder, stem, image.regions)
+            self.notices += notices
+            cells = cells if cells is not None else Cells(np.zeros(image.shape, np.int32), {}, image.regions)
+            if cells.shape != image.shape:
+                raise InputError(
+                    f'The cells "{files_of(stem)[0]}" have {cells.shape} px, the image {image.shape}: '
+                    f"somebody changed them; bring the old file back."
+                )
+            self._cells[stem] = cells
+            self._saved[stem] = cells.revision
+            self._spare[stem] = cells.labels.copy()
+            self._unload(stem)
+        else:
+            self._cells[stem] = self._cells.pop(stem)  # the latest is last
+        return self._cells[stem]
+
+    def loaded(self, stem: str) -> Cells | None:
+        """The cells of an image if they are in memory."""
+        return self._cells.get(stem)
+
+    def _unload(self, kept: str) -> None:
+        clean = [stem for stem in self._cells if stem != kept and not self._is_dirty(stem)]
+        for stem in clean[: max(0, len(self._cells) - MOST_LOADED)]:
+            self._sync(stem)
+            del self._cells[stem]
+            self._spare.pop(stem, None)
+
+    def _is_dirty(self, stem: str) -> bool:
+        return self._cells[stem].revision != self._saved.get(stem, 0)
+
+    def _sync(self, stem: str) -> None:
+        self.image(stem).regions = self._cells[stem].regions
+
+    @property
+    def unsaved(self) -> list[str]:
+        """Stems of the images whose cells have changes that are not on disk."""
+        return [stem for stem in self._cells if self._is_dirty(stem)]
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """A copy of what is not saved yet; for `write`."""
+        for stem in self._cells:
+            self._sync(stem)
+        cells = {stem: self._cells[stem].copy(self._spare.pop(stem, None)) for stem in self.unsaved}
+        axes = {stem: "TZYX"[-len(each.shape) :] for stem, each in cells.items()}
+        return Snapshot(self.document.text(), cells, axes)
+
+    def write(self, snapshot: Snapshot) -> SaveReport:
+        """Write a snapshot, from any thread: all of it or nothing.
+
+        A file that somebody else changed since we read it is never overwritten: what we have goes beside
+        it, as `<stem>.mine.tif` and so on.
+
+        Raises
+        ------
+        EnvironmentFault : read-only or full disk, or the folder is gone; the changes count as unsaved.
+        """
+        if self.read_only:
+            raise EnvironmentFault(self.read_only)
+        with self._writing:
+            files, conflicts = self._plan(snapshot)
+            if files:
+                write_together(self.folder, files)
+            for name in files:
+                if ".mine." not in name:
+                    self._stamps[name] = Stamp.of(self.folder / name)
+            self._saved |= {stem: cells.revision for stem, cells in snapshot.cells.items()}
+            self._saved_document = snapshot.document
+            self._spare |= {stem: cells.labels for stem, cells in snapshot.cells.items()}
+        return SaveReport(tuple(files), tuple(conflicts))
+
+    def _plan(self, snapshot: Snapshot) -> tuple[dict[str, Write], list[str]]:
+        files: dict[str, Write] = {}
+        conflicts = []
+        for stem, cells in snapshot.cells.items():
+            names: tuple[str, ...] = files_of(stem)
+            if not all(self._untouched(name) for name in names):
+                names = tuple(f"cells/{stem}.mine{Path(name).suffix}" for name in names)
+                conflicts.append(
+                    f'Somebody else changed the cells of "{stem}" on disk: yours are saved beside them as '
+                    f'"{names[0]}"; choose which to keep.'
+                )
+            files[names[0]] = partial(write_cells, labels=cells.labels, axes=snapshot.axes[stem])
+            files[names[1]] = partial(write_table, rows=list(cells))
+        if snapshot.document != self._saved_document:
+            name = DOCUMENT
+            if not self._untouched(name):
+                name = "project.mine.json"
+                conflicts.append(
+                    f'Somebody else changed "{DOCUMENT}": yours is saved beside it as "{name}"; '
+                    f"choose which to keep."
+                )
+            files[name] = partial(write_text, text=snapshot.document)
+        return files, conflicts
+
+    def _untouched(self, name: str) -> bool:
+        """Whether a file is as we know it; one that was deleted since may be written again."""
+        path, stamp = self.folder / name, self._stamps.get(name)
+        return not path.exists() if stamp is None else (not path.exists() or stamp.fits(path))
+
+    def save(self) -> SaveReport:
+        """Save all that changed, here and now; see `write`."""
+        return self.write(self.snapshot())
+
+    def copied_to(self, folder: str | Path) -> Project:
+        """A copy in another place, open, with what is not saved here yet.
+
+        Raises
+        ------
+        InputError : something already exists.
+        EnvironmentFault : full or read-only disk.
+        """
+        copy = Project.create(folder)
+        for image in self.images:
+            path = relative_to(resolved(image.path, self.folder), copy.folder)
+            copy.images.append(replace(image, path=path))
+        for name in ("classes", "rounds", "next_round", "best", "others"):
+            setattr(copy.document, name, getattr(self.document, name))
+        copy.document.id = self.document.id  # folds are drawn by it
+        for part in ("cells", "models"):
+            if (self.folder / part).is_dir():
+                shutil.copytree(self.folder / part, copy.folder / part)
+        for stem, cells in self._cells.items():
+            copy.cells(stem)
+            copy._cells[stem] = cells
+            copy._saved[stem] = -1
+        copy.save()
+        return copy
+
+    def changed_on_disk(self) -> list[str]:
+        """Stems of loaded images whose cells somebody else changed since we read or wrote them."""
+        return [s for s in self._cells if not all(self._untouched(name) for name in files_of(s))]
+
+    def take_theirs(self, stem: str) -> Cells:
+        """Read the cells of an image again; ours stay beside them if they were saved there."""
+        self._cells.pop(stem, None)
+        return self.cells(stem)
+
+    def keep_mine(self, stem: str) -> None:
+        """Let the next save replace the cells that somebody else changed; theirs are kept beside ours."""
+        cells = self.cells(stem)
+        for name in files_of(stem):
+            path = self.folder / name
+            if path.exists() and not self._untouched(name):
+                path.replace(path.with_name(f"{stem}.theirs{path.suffix}"))
+                self._stamps[name] = None
+        cells.revision += 1
+
+    # --- going through all ------------------------------------------------------------------------
+
+    def all_cells(self) -> Iterator[tuple[ProjectImage, Cells]]:
+        """Each image with its cells, one after the other in memory."""
+        for image in list(self.images):
+            yield image, self.cells(image.stem)
+
+
+def is_project(path: str | Path) -> bool:
+    """Whether a path is a project folder, or the `project.json` of one."""
+    path = Path(path).expanduser()
+    if path.name == DOCUMENT:
+        path = path.parent
+    return path.suffix.lower() == ENDING and path.is_dir()
+
+
+def project_folder(path: str | Path) -> Path:
+    """The folder of a project that is named by it or by its document.
+
+    Raises
+    ------
+    InputError : there is none.
+    """
+    path = Path(path).expanduser()
+    folder = path.parent if path.name == DOCUMENT else path
+    if not folder.is_dir():
+        raise InputError(f'There is no project "{folder}": check the path.')
+    return folder

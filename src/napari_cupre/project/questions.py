@@ -1,0 +1,214 @@
+"""Questions about what would be taught wrongly, each with its remedies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from scipy import ndimage
+
+from napari_cupre.data.annotation import region_mask
+from napari_cupre.data.image import CellImage
+from napari_cupre.project.cells import By, Cell, Cells, Change, State, slices
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.edits import as_change, pieces
+from napari_cupre.project.gestures import accept, delete, reject
+
+CRUMBS = 0.1
+"""Parts and holes under this share of a cell are slips of the hand."""
+
+OUTSIZE = 6.0
+"""A cell of so many times the median area is asked about."""
+
+FEWEST = 5
+"""With fewer cells nobody knows what size is usual."""
+
+
+class Kind(StrEnum):
+    """What a question is about."""
+
+    PIECES = "pieces"
+    HOLES = "holes"
+    OUTSIZE = "outsize"
+    UNMARKED = "unmarked"
+    AXES = "axes"
+
+
+Remedy = Callable[[Cells], Change]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A line for the dock; unanswered it teaches nothing false and costs nothing.
+
+    Attributes
+    ----------
+    kind : Kind
+        What it is about.
+    text : str
+        The question, a sentence.
+    key : str
+        Stays the same as long as its reason does; in `ProjectImage.answered` it is not asked again.
+    cells : tuple[int, ...]
+        Numbers of the cells it is about.
+    remedies : dict[str, Remedy]
+        What repairs it, by the word on the button: a function of the cells that returns a change.
+    axes : dict[str, str]
+        For `Kind.AXES`, the letters that may be meant, by the word on the button.
+    """
+
+    kind: Kind
+    text: str
+    key: str
+    cells: tuple[int, ...] = ()
+    remedies: dict[str, Remedy] = field(default_factory=dict)
+    axes: dict[str, str] = field(default_factory=dict)
+
+
+def questions(cells: Cells, entry: ProjectImage | None = None) -> list[Question]:
+    """All open questions about the cells of an image.
+
+    Parameters
+    ----------
+    entry : ProjectImage or None, optional
+        The image, for questions that were answered already and for the guesses on show.
+    """
+    certainty = 0.0 if entry is None else entry.certainty
+    answered = () if entry is None else entry.answered
+    found = [*_shapes(cells), *_sizes(cells), *_unmarked(cells, certainty)]
+    return [question for question in found if question.key not in answered]
+
+
+def _shapes(cells: Cells) -> Iterator[Question]:
+    for number, cell in cells:
+        if not cell.state.teaches:
+            continue
+        _, mask = cells.pixels(number)
+        parts = (pieces(mask)[1] >= CRUMBS * cell.area).sum()
+        if parts > 1:
+            yield Question(
+                Kind.PIECES,
+                f"Cell {number} has {parts} parts that do not touch: are they {parts} cells?",
+                f"{Kind.PIECES}:{number}:{cell.area}",
+                (number,),
+                {"Split": lambda now, n=number: split_pieces(now, n)},  # type: ignore[misc]
+            )
+        hole = int((_filled(mask) & ~mask).sum())
+        if hole >= max(CRUMBS * cell.area, 4):
+            yield Question(
+                Kind.HOLES,
+                f"Cell {number} has a hole of {hole} px: does it belong to the cell?",
+                f"{Kind.HOLES}:{number}:{cell.area}",
+                (number,),
+                {"Fill": lambda now, n=number: fill_holes(now, n)},  # type: ignore[misc]
+            )
+
+
+def _sizes(cells: Cells) -> Iterator[Question]:
+    taught: dict[int, Cell] = {number: cell for number, cell in cells if cell.state.teaches}
+    if len(taught) < FEWEST:
+        return
+    usual = float(np.median([cell.area for cell in taught.values()]))
+    for number, cell in taught.items():
+        if cell.area > OUTSIZE * usual:
+            yield Question(
+                Kind.OUTSIZE,
+                f"Cell {number} is {cell.area / usual:.0f} times as large as the others: is it one cell?",
+                f"{Kind.OUTSIZE}:{number}:{cell.area}",
+                (number,),
+                {"Delete": lambda now, n=number: delete(now, [n])},  # type: ignore[misc]
+            )
+
+
+def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
+    """Guesses on show in places where a person said that every cell is annotated."""
+    shown = [n for n, c in cells if c.state is State.GUESS and not c.score < certainty]
+    depth = cells.labels.ndim - 2
+    for number, region in enumerate(cells.regions, start=1):
+        corners = np.array(region)
+        plane = tuple(round(value) for value in corners[0, :depth])
+        near = [n for n in shown if _may_meet(cells.rows[n], corners, depth)]
+        if not near:
+            continue
+        inside = region_mask([corners[:, depth:]], (cells.shape[-2], cells.shape[-1]))
+        mine = []
+        for guess in near:
+            box = cells.rows[guess].box
+            if not all(start <= at < stop for at, (start, stop) in zip(plane, box)):
+                continue
+            mask = cells.labels[plane][slices(box[-2:])] == guess
+            if 2 * int((inside[slices(box[-2:])] & mask).sum()) > int(mask.sum()):
+                mine.append(guess)
+        if mine:
+            many = len(mine) > 1
+            yield Question(
+                Kind.UNMARKED,
+                f"{len(mine)} likely cell{'s' if many else ''} in region {number} {'are' if many else 'is'} "
+                f"not annotated: {'are they cells' if many else 'is it a cell'}?",
+                f"{Kind.UNMARKED}:{number}:{','.join(map(str, mine))}",
+                tuple(mine),
+                {
+                    "Add": lambda now, those=tuple(mine): accept(now, _there(now, those)),  # type: ignore[misc]
+                    "No cells": lambda now, those=tuple(mine): reject(now, _there(now, those)),  # type: ignore[misc]
+                },
+            )
+
+
+def _may_meet(cell: Cell, corners: np.ndarray, depth: int) -> bool:
+    low, high = corners[:, depth:].min(axis=0), corners[:, depth:].max(axis=0)
+    return all(start <= b and stop > a for (start, stop), a, b in zip(cell.box[-2:], low, high))
+
+
+def _there(cells: Cells, numbers: tuple[int, ...]) -> list[int]:
+    return [number for number in numbers if number in cells.rows]
+
+
+def split_pieces(cells: Cells, number: int, by: By | None = None) -> Change:
+    """Give the parts of a cell that do not touch numbers of their own; the largest keeps its number.
+
+    Crumbs go to the largest. Raises InputError if there is no such cell.
+    """
+    box, mask = cells.pixels(number)
+    parts, areas = pieces(mask)
+    order = [int(i) for i in np.argsort(-areas, kind="stable") if areas[i] >= CRUMBS * mask.sum()]
+    numbers = [number, *cells.free_numbers(len(order) - 1)] if len(order) > 1 else [number]
+    table = np.full(len(areas) + 1, number, np.int32)
+    table[[i + 1 for i in order]] = numbers
+    after = cells.labels[slices(box)].copy()
+    after[mask] = table[parts[mask]]
+    states = dict.fromkeys(numbers, (State.EDITED, np.nan)) if len(numbers) > 1 else {}
+    return as_change(cells, "Split a cell", box, after, states, by or By.now())
+
+
+def fill_holes(cells: Cells, number: int, by: By | None = None) -> Change:
+    """Give the ground inside a cell to it; other cells in there stay. Raises InputError without the cell."""
+    box, mask = cells.pixels(number)
+    after = cells.labels[slices(box)].copy()
+    after[_filled(mask) & (after == 0)] = number
+    return as_change(cells, "Fill a cell", box, after, {number: (State.EDITED, np.nan)}, by or By.now())
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """The mask without its holes, plane by plane."""
+    planes = mask.reshape(-1, *mask.shape[-2:])
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in planes]).reshape(mask.shape)
+
+
+def about_axes(image: CellImage) -> Question | None:
+    """Whether the planes of a file that does not say are time, depth or channels; None where it is clear."""
+    extra = [axis for axis in image.axes if axis in "TZC"]
+    if not image.guessed or len(extra) != 1 or image.sizes[extra[0]] < 2:
+        return None
+    meant = {
+        word: image.axes.replace(extra[0], letter)
+        for word, letter in (("Time", "T"), ("Depth", "Z"), ("Channels", "C"))
+    }
+    count = image.sizes[extra[0]]
+    return Question(
+        Kind.AXES,
+        f'"{image.name}" has {count} planes and does not say what they are: time, depth or channels?',
+        f"{Kind.AXES}:{image.axes}:{count}",
+        axes=meant,
+    )

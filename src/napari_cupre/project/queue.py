@@ -1,0 +1,133 @@
+"""The images of a project in order, each with what is known about it, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.io.files import list_images, natural_key
+from napari_cupre.io.images import read_image
+from napari_cupre.project.cells import State
+from napari_cupre.project.disk import current
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.project import Added, Project
+from napari_cupre.project.tables import files_of, read_table
+
+
+@dataclass(frozen=True)
+class QueueEntry:
+    """One image of the queue.
+
+    Attributes
+    ----------
+    image : ProjectImage
+        An image of the project.
+    cells, checked, guesses : int
+        How many; edited cells count as checked, hidden guesses not at all.
+    certainty : float
+        Mean score of its guesses, NaN without any.
+    """
+
+    image: ProjectImage
+    cells: int
+    checked: int
+    guesses: int
+    certainty: float
+
+    @property
+    def state(self) -> str:
+        """In a word: "never seen", "guesses", "checked" (no guess is left) or "begun"; "empty" if none."""
+        if not self.cells:
+            return "empty" if self.image.seen else "never seen"
+        if not self.checked:
+            return "guesses"
+        return "begun" if self.guesses else "checked"
+
+
+def queue(project: Project, worth: Mapping[str, float] | None = None) -> list[QueueEntry]:
+    """All images with their state; only tables are read, no pixels.
+
+    Parameters
+    ----------
+    worth : Mapping[str, float] or None, optional
+        By stem what an image would teach; the most worth comes first then, else the natural order of names.
+    """
+    entries = [_entry(project, image) for image in project.images]
+    by_name = sorted(entries, key=lambda entry: natural_key(Path(entry.image.stem)))
+    if worth is None:
+        return by_name
+    return sorted(by_name, key=lambda entry: -worth.get(entry.image.stem, -np.inf))
+
+
+def _entry(project: Project, image: ProjectImage) -> QueueEntry:
+    rows = list(_rows(project, image.stem))
+    guesses = [s for state, s in rows if state is State.GUESS and not s < image.certainty]
+    checked = sum(state.teaches for state, _ in rows)
+    scores = [score for score in guesses if not np.isnan(score)]
+    return QueueEntry(
+        image,
+        checked + len(guesses),
+        checked,
+        len(guesses),
+        float(np.mean(scores)) if scores else float("nan"),
+    )
+
+
+def _rows(project: Project, stem: str) -> Iterator[tuple[State, float]]:
+    """State and score of each cell, from memory where it is there."""
+    loaded = project.loaded(stem)
+    if loaded is not None:
+        yield from ((cell.state, cell.score) for _, cell in loaded)
+        return
+    table = current(project.folder, files_of(stem)[1])
+    if table.is_file():
+        try:
+            yield from ((state, score) for state, score, _, _ in read_table(table)[0].values())
+        except InputError:
+            yield from ((cell.state, cell.score) for _, cell in project.cells(stem))
+
+
+def add_files(project: Project, paths: str | Path | Iterable[str | Path]) -> list[Added]:
+    """Add images by files, folders and globs; see `napari_cupre.io.files.list_images`."""
+    return [project.add(path) for path in list_images(paths)]
+
+
+def add_planes(project: Project, path: str | Path, axes: str = "") -> list[Added]:
+    """Add every plane of a stack as an image of its own."""
+    image = read_image(path, axes or None)
+    return [project.add(path, axes=axes, plane=index) for index in image.plane_indices()]
+
+
+def add_fields(project: Project, path: str | Path, side: int, most: int = 24) -> list[Added]:
+    """Add fields of a slide, spread evenly over its first plane.
+
+    Parameters
+    ----------
+    side : int
+        Side of a field in px.
+    most : int, optional
+        So many fields at most.
+
+    Raises
+    ------
+    InputError
+        A side of no pixel, or the file cannot be read.
+    """
+    if side < 1:
+        raise InputError("A field needs a side of at least one pixel: give another.")
+    image = read_image(path)
+    height, width = image.plane_shape
+    rows, columns = max(1, height // side), max(1, width // side)
+    corners = [(row * side, column * side) for row in range(rows) for column in range(columns)]
+    chosen = np.unique(np.linspace(0, len(corners) - 1, min(most, len(corners))).round().astype(int))
+    plane = next(iter(image.plane_indices()))
+    added = []
+    for number in chosen:
+        top, left = corners[number]
+        field = (top, left, min(top + side, height), min(left + side, width))
+        added.append(project.add(path, plane=plane, field=field))
+    return added

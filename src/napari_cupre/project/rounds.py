@@ -1,0 +1,156 @@
+"""Rounds of a project: v1, v2, ..., what each saw, which is best, where the next one starts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from napari_cupre.errors import InputError
+from napari_cupre.project.cells import State, utc_now
+from napari_cupre.project.document import Round
+from napari_cupre.project.project import Project
+from napari_cupre.project.shots import taught_labels
+
+BUNDLED = "cupre"
+
+
+def annotation_hash(project: Project) -> tuple[str, dict[str, int]]:
+    """A hash of all that teaches, and how much it is: "cells", "images" and "regions".
+
+    Guesses, names and times do not count; the same annotation has the same hash on every machine.
+    """
+    digest = hashlib.sha256()
+    counts = {"cells": 0, "images": 0, "regions": 0}
+    for entry, cells in project.all_cells():
+        taught = cells.count(State.CHECKED, State.EDITED)
+        if not (taught or cells.regions):
+            continue
+        counts["cells"] += taught
+        counts["images"] += 1
+        counts["regions"] += len(cells.regions)
+        digest.update(f"{entry.place}{entry.channels}{cells.shape}{cells.regions}".encode())
+        digest.update(taught_labels(cells).astype("<i4").tobytes())
+    return digest.hexdigest()[:32], counts
+
+
+def next_model(project: Project) -> Path:
+    """Where the model of the next round is to be written."""
+    return project.folder / "models" / f"v{project.document.next_round}.safetensors"
+
+
+def add_round(project: Project, parent: str, verdict: dict[str, Any] | None = None) -> Round:
+    """Enter the round whose model was written to `next_model`; save the project afterwards.
+
+    Parameters
+    ----------
+    parent : str
+        What it started from: "v2", or the name of a model.
+    verdict : dict[str, Any] or None, optional
+        Figures and words about it; {"better": True} makes it the best one.
+
+    Raises
+    ------
+    InputError
+        Its model is not there.
+    """
+    model = next_model(project)
+    if not model.is_file():
+        raise InputError(f'There is no model "{model}": the round did not finish; train again.')
+    seen, counts = annotation_hash(project)
+    entry = Round(
+        number=project.document.next_round,
+        model=f"models/{model.name}",
+        parent=parent,
+        annotation=seen,
+        cells=counts["cells"],
+        images=counts["images"],
+        regions=counts["regions"],
+        time=utc_now(),
+        verdict=dict(verdict or {}),
+    )
+    project.document.rounds.append(entry)
+    project.document.next_round += 1
+    if project.document.best is None or entry.verdict.get("better"):
+        project.document.best = entry.number
+    return entry
+
+
+def judge_round(project: Project, number: int, verdict: dict[str, Any]) -> Round:
+    """Give a round another verdict; {"better": True} makes it the best one."""
+    old = find_round(project, number)
+    new = replace(old, verdict=dict(verdict))
+    project.document.rounds[project.document.rounds.index(old)] = new
+    if verdict.get("better"):
+        project.document.best = number
+    return new
+
+
+def find_round(project: Project, number: int) -> Round:
+    """The round of a number.
+
+    Raises
+    ------
+    InputError
+        There is none, or it was deleted.
+    """
+    for entry in project.document.rounds:
+        if entry.number == number:
+            return entry
+    raise InputError(f"The project has no round v{number}: choose one from the list.")
+
+
+def model_file(project: Project, entry: Round) -> Path | None:
+    """The model of a round, None if somebody removed the file."""
+    file = project.folder / "models" / Path(entry.model.replace("\\", "/")).name
+    return file if file.is_file() else None
+
+
+def best_round(project: Project) -> Round | None:
+    """The round to start from: the one called best, else the latest whose model is there; None without."""
+    there = [entry for entry in project.document.rounds if model_file(project, entry)]
+    best = [entry for entry in there if entry.number == project.document.best]
+    return (best or there or [None])[-1]  # type: ignore[list-item]
+
+
+def choose_best(project: Project, number: int) -> None:
+    """Call a round the best one ("Back to v2"), so that the next starts from it.
+
+    Raises
+    ------
+    InputError
+        There is no such round, or its model is gone.
+    """
+    if model_file(project, find_round(project, number)) is None:
+        raise InputError(f"The model of v{number} is missing: choose another round.")
+    project.document.best = number
+
+
+def start_from(project: Project) -> tuple[str, str]:
+    """Name and model that the next round starts from: the best round, or the bundled model."""
+    best = best_round(project)
+    file = None if best is None else model_file(project, best)
+    return (best.name, str(file)) if best is not None and file is not None else (BUNDLED, BUNDLED)
+
+
+def delete_round(project: Project, number: int) -> None:
+    """Delete a round and its model; its number is never used again. Save the project afterwards.
+
+    Raises
+    ------
+    InputError
+        There is no such round.
+    """
+    entry = find_round(project, number)
+    file = model_file(project, entry)
+    project.document.rounds.remove(entry)
+    if project.document.best == number:
+        project.document.best = None
+        best = best_round(project)
+        project.document.best = None if best is None else best.number
+    project.save()  # a round without its model is worse than a model without its round
+    if file is not None:
+        with contextlib.suppress(OSError):
+            file.unlink()

@@ -1,0 +1,77 @@
+"""A question in a dock: one line with buttons; unanswered it costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_cupre.widgets.theme import set_role
+
+Answer = tuple[str, str, Callable[[], object]]
+"""Text and tooltip of a button, and what it does."""
+
+
+class QuestionLine(QWidget):
+    """One question at a time, with a button for each answer; takes no room when there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        set_role(self.label, "notice")
+        self.buttons: list[QPushButton] = []
+        self._key: object = None
+        self._row = QHBoxLayout()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.label)
+        column.addLayout(self._row)
+        self.clear()
+
+    @property
+    def text(self) -> str:
+        """The question, "" where there is none."""
+        return self.label.text()
+
+    def ask(self, sentence: str, answers: Sequence[Answer], key: object = None) -> None:
+        """Show a question in place of the last one.
+
+        Parameters
+        ----------
+        sentence : str
+            What is asked.
+        answers : sequence of Answer
+            The buttons, the likeliest first.
+        key : object, optional
+            Object, optional What it is about: the same question asked again leaves the buttons as they are,
+            since one of them may be under the mouse.
+        """
+        if key is not None and key == self._key and sentence == self.text:
+            return
+        self.clear()
+        self._key = key
+        self.label.setText(sentence)
+        for text, tooltip, action in answers:
+            button = QPushButton(text)
+            button.setToolTip(tooltip)
+            button.setAccessibleName(f"{text}: {sentence}")
+            button.clicked.connect(lambda _=False, action=action: action())
+            self._row.addWidget(button)
+            self.buttons.append(button)
+        self.show()
+
+    def clear(self) -> None:
+        """Take the question away."""
+        self._key = None
+        self.label.setText("")
+        for button in self.buttons:
+            self._row.removeWidget(button)
+            button.hide()
+            button.deleteLater()
+        self.buttons = []
+        self.hide()
+
+    def press(self, text: str) -> None:
+        """Answer by the text of a button."""
+        next(button for button in self.buttons if button.text() == text).click()

@@ -1,0 +1,80 @@
+"""What the file of a layer says about it: napari's own reader passes on only the pixels."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari.layers import Image
+
+from napari_cupre.data.axes import AXIS_LETTERS, axes_from_labels
+from napari_cupre.io.files import TIFF_SUFFIXES
+from napari_cupre.io.images import scenes
+from napari_cupre.io.scenes import Scene
+from napari_cupre.widgets.layers import source_path
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of the file of a layer.
+
+    Attributes
+    ----------
+    axes : str or None
+        One letter per dimension of the layer's data; None where the file does not say.
+    others : tuple[Scene, ...]
+        Images of the file that the layer does not show.
+    """
+
+    axes: str | None = None
+    others: tuple[Scene, ...] = ()
+
+
+_origins: weakref.WeakKeyDictionary[Image, tuple[tuple[int, ...], Origin]] = weakref.WeakKeyDictionary()
+
+
+def origin_of(layer: Image) -> Origin:
+    """What the file of a layer says; its metadata are read once, as napari did when it opened the file."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    shape = tuple(int(size) for size in data.shape)
+    known = _origins.get(layer)
+    if known is None or known[0] != shape:
+        known = _origins[layer] = shape, _read(layer, shape)
+    return known[1]
+
+
+def _read(layer: Image, shape: tuple[int, ...]) -> Origin:
+    path = source_path(layer)
+    if path is None or path.suffix.lower() not in TIFF_SUFFIXES:
+        return Origin()
+    try:
+        found = scenes(path)
+    except Exception:  # readers raise anything; the pixels are there all the same
+        return Origin()
+    fitting = [(scene, axes) for scene in found if (axes := _axes(scene, shape, layer.rgb)) is not None]
+    if not fitting:
+        return Origin(None, ())
+    shown, axes = fitting[0]
+    is_named = axes_from_labels(layer.axis_labels) is not None
+    others = tuple(x for x in found if x is not shown and not x.is_extra)
+    return Origin(None if is_named or set(axes) - set(AXIS_LETTERS) else axes, others)
+
+
+def _axes(scene: Scene, shape: Sequence[int], rgb: bool) -> str | None:
+    """Axes of a layer that shows a scene, whole or one of its channels; None if it is another one."""
+    letters, sizes = list(scene.axes), list(scene.shape)
+    if "S" in letters and not rgb:
+        letters[letters.index("S")] = "S" if "C" in letters else "C"
+    if rgb and "S" in letters:
+        at = letters.index("S")
+        letters.append(letters.pop(at))
+        sizes.append(sizes.pop(at))
+    whole = "".join(letters), tuple(sizes)
+    if whole[1] == tuple(shape):
+        return whole[0]
+    if "C" in letters:
+        at = letters.index("C")
+        if (*sizes[:at], *sizes[at + 1 :]) == tuple(shape):
+            return "".join(letters[:at] + letters[at + 1 :])
+    return None

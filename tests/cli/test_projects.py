@@ -1,0 +1,80 @@
+"""A project goes where a command takes labels or images."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_cupre.cli.main import main
+from napari_cupre.cli.projects import collect_project, with_projects
+from napari_cupre.cli.suggest import split_labelled
+from napari_cupre.errors import InputError
+from napari_cupre.project.cells import Cells, State
+from napari_cupre.project.gestures import place
+from napari_cupre.project.project import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Two images; in "a" a cell is checked and one is a guess."""
+    with Project.create(tmp_path / "nuclei") as project:
+        for seed, name in enumerate("ab"):
+            file = tmp_path / f"{name}.tif"
+            tifffile.imwrite(file, np.random.default_rng(seed).integers(0, 200, (40, 40), np.uint8))
+            project.add(file)
+        cells: Cells = project.cells("a")
+        cells.apply(place(cells, np.ones((9, 9), bool), (2, 2)))
+        cells.apply(place(cells, np.ones((9, 9), bool), (20, 20), state=State.GUESS))
+        project.save()
+        return project.folder
+
+
+def test_the_images_of_a_project_are_predicted(project: Path, tmp_path: Path) -> None:
+    assert [Path(path).name for path in with_projects([str(project), "x.png"])] == ["a.tif", "b.tif", "x.png"]
+    with Project.create(tmp_path / "none"):
+        pass
+    with pytest.raises(InputError, match="contains no image"):
+        with_projects([str(tmp_path / "none.cupre")])
+
+
+def test_checked_cells_are_collected_for_training(project: Path, tmp_path: Path) -> None:
+    (shot,) = collect_project(str(project), str(project), None, 0).shots
+    assert int((shot.labels > 0).sum()) == 81 and not shot.known[24, 24]
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "a.tif").rename(tmp_path / "moved" / "z.tif")
+    assert collect_project(str(project), str(tmp_path / "moved"), 1, 0).shots
+    with Project.create(tmp_path / "none"):
+        pass
+    with pytest.raises(InputError, match="annotate some cells first"):
+        collect_project(str(tmp_path / "none.cupre"), ".", None, 0)
+
+
+def test_annotated_images_of_a_project_are_not_suggested(project: Path, tmp_path: Path) -> None:
+    images = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    assert split_labelled(images, str(project)) == (images[1:], images[:1])
+
+
+def test_predictions_are_judged_where_a_project_knows(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = np.zeros((40, 40), np.int32)
+    found[2:11, 2:11], found[20:29, 20:29] = 1, 2  # the second is a guess that nobody answered
+    (tmp_path / "out").mkdir()
+    tifffile.imwrite(tmp_path / "out" / "a.tif", found)
+    assert main(["evaluate", str(project), str(tmp_path / "out"), "--json"]) == 0
+    import json
+
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["pooled"]["ap"] == 1.0
+
+
+def test_what_a_project_says_itself_is_not_said_twice(project: Path, tmp_path: Path) -> None:
+    from napari_cupre.cli.finetune import _collect
+
+    args = Namespace(labels=str(project), images=".", partial=True, regions=None, axes=None, series=None)
+    with pytest.raises(InputError, match="already stores"):
+        _collect(args)

@@ -1,0 +1,104 @@
+"""Files of several images on the command line, and what is partial or left out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from ome_sets import write_set
+from PIL import Image
+
+Command = Callable[..., Any]
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        for name, rows in (("one", 40), ("two", 50)):
+            array = RNG.integers(0, 255, (rows, 44), np.uint8)
+            writer.write(array, metadata={"axes": "YX", "Name": name})
+    return tmp_path / "a.ome.tif"
+
+
+@pytest.fixture
+def predict(command: Command, tiny_model: Path, tmp_path: Path) -> Command:
+    def run(*more: object) -> Any:
+        return command("predict", tiny_model, *more, "--out", tmp_path / "o", "--diameter", 24, "--json")
+
+    return run
+
+
+def results(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "o").glob("*.tif"))
+
+
+def test_every_scene_has_a_result(predict: Command, scenes: Path, tmp_path: Path) -> None:
+    ran = predict(scenes, "--format", "tif,coco")
+    assert ran.code == 0, ran.err
+    assert "contains 2 images" in ran.err and results(tmp_path) == ["a_one.tif", "a_two.tif"]
+    assert tifffile.imread(tmp_path / "o" / "a_two.tif").shape == (50, 44)
+    assert predict(scenes, "--format", "tif,coco").figures["skipped"] == 2
+    assert "a_two.tif" in (tmp_path / "o" / "predictions.json").read_text()
+
+
+def test_a_scene_is_chosen(predict: Command, scenes: Path, tmp_path: Path) -> None:
+    assert predict(scenes, "--series", "two").code == 0
+    assert results(tmp_path) == ["a_two.tif"]
+    ran = predict(scenes, "--series", "three")
+    assert ran.code == 2 and "choose from one, two" in ran.out
+
+
+def test_a_folder_with_labels_and_a_set_that_is_not_whole(predict: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "i"
+    folder.mkdir()
+    for name in ("p.png", "p_mask.png"):
+        Image.fromarray(RNG.integers(0, 255, (40, 44), np.uint8)).save(folder / name)
+    write_set(folder, RNG.integers(0, 255, (3, 40, 44), np.uint8))
+    assert predict(folder).code == 0
+    assert results(tmp_path) == ["p.tif", "t0.tif"]
+    (folder / "t1.ome.tif").unlink()
+    shutil.rmtree(tmp_path / "o")
+    ran = predict(folder)
+    assert ran.code == 2 and "1 of the 3 files of its set" in ran.err
+    assert ran.figures["partial"] == [str(folder / "t0.ome.tif")]
+
+
+def test_long_names_and_a_file_as_out(predict: Command, command: Command, tmp_path: Path) -> None:
+    image = tmp_path / f"{'n' * 247}.png"
+    Image.fromarray(RNG.integers(0, 255, (40, 44), np.uint8)).save(image)
+    assert predict(image).code == 0
+    ran = predict(image, "--format", "roi")
+    assert ran.code == 2 and "report" not in ran.out + ran.err and "name" in ran.out + ran.err
+    (tmp_path / "file").write_text("x")
+    ran = command("predict", "cupre", image, "--out", tmp_path / "file")
+    assert ran.code == 2 and "report" not in ran.err and ran.err.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_evaluate_and_import_read_one_scene(command: Command, scenes: Path, tmp_path: Path) -> None:
+    labels = np.zeros((50, 44), np.int32)
+    labels[4:20, 4:20] = 1
+    tifffile.imwrite(tmp_path / "a_two.tif", labels)
+    with tifffile.TiffWriter(tmp_path / "t.ome.tif", ome=True) as writer:
+        for name in ("one", "two"):
+            writer.write(labels.astype(np.uint8), metadata={"axes": "YX", "Name": name})
+    ran = command("evaluate", tmp_path / "t.ome.tif", tmp_path / "a_two.tif", "--series", "two", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.figures["mean"]["ap"] == 1
+    rois = tmp_path / "r.geojson"
+    ring = [[4, 4], [20, 4], [20, 20], [4, 20], [4, 4]]
+    rois.write_text(
+        f'{{"type": "FeatureCollection", "features": [{{"type": "Feature", "properties": {{}}, '
+        f'"geometry": {{"type": "Polygon", "coordinates": [{ring}]}}}}]}}'
+    )
+    ran = command("import", rois, "--images", scenes, "--series", "two", "--out", tmp_path / "l")
+    assert ran.code == 0, ran.err
+    (written,) = (tmp_path / "l").glob("*.tif")
+    assert tifffile.imread(written).shape == (50, 44)
+    assert command("import", rois, "--shape", "50x44", "--axes", "YX", "--out", tmp_path / "m").code == 2

@@ -1,0 +1,283 @@
+"""What a project teaches, what it holds out, its rounds, its queue and its questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import InputError
+from napari_cupre.project import gestures, rounds
+from napari_cupre.project.cells import Cells, State, measured
+from napari_cupre.project.heldout import assign_held_out, fold_of, split_shots
+from napari_cupre.project.project import Project
+from napari_cupre.project.questions import Kind, about_axes, questions
+from napari_cupre.project.queue import add_fields, add_files, add_planes, queue
+from napari_cupre.project.shots import project_shots
+
+
+@pytest.fixture
+def project(tmp_path: Path):
+    with Project.create(tmp_path / "p") as project:
+        yield project
+
+
+def add(project: Project, name: str, labels: np.ndarray, state: State = State.CHECKED) -> Cells:
+    """An image of this size in the project, and its cells."""
+    path = project.folder.parent / "images" / f"{name}.tif"
+    path.parent.mkdir(exist_ok=True)
+    noise = np.random.default_rng(len(project.images)).integers(0, 200, labels.shape, np.uint8)
+    tifffile.imwrite(path, noise)
+    stem = project.add(path, axes="ZYX"[-labels.ndim :]).image.stem
+    made = Cells.of(labels.astype(np.int32), state)
+    cells = project.cells(stem)
+    cells.labels[...] = made.labels
+    cells.rows |= made.rows
+    cells.revision += 1
+    return cells
+
+
+def row_of_cells(count: int, gap: int = 10, height: int = 30) -> np.ndarray:
+    labels = np.zeros((height, gap * count + 4), np.int32)
+    for number in range(count):
+        labels[10:16, gap * number + 2 : gap * number + 8] = number + 1
+    return labels
+
+
+def test_guesses_teach_nothing_and_leave_the_ground_under_them_open(project: Project) -> None:
+    cells = add(project, "a", row_of_cells(3))
+    cells.apply(gestures.set_state(cells, [2], State.GUESS))
+    cells.apply(gestures.add_region(cells, [(0, 0), (29, 33)]))
+    (shot,) = project_shots(project)
+    assert set(np.unique(shot.labels)) == {0, 1, 3}
+    assert not shot.known[cells.labels == 2].any() and not shot.known[9, 13]
+    assert shot.known[0, 0] and shot.known[cells.labels == 1].all()
+    project.image("a").certainty = 0.5
+    cells.apply(gestures.reject(cells, [2]))
+    (shot,) = project_shots(project)
+    assert shot.known.all()
+
+
+def test_a_hidden_guess_is_no_doubt(project: Project) -> None:
+    cells = add(project, "a", row_of_cells(3), State.GUESS)
+    cells.rows[2] = Cells.of(cells.labels, State.GUESS, scores={2: 0.2}).rows[2]
+    cells.apply(gestures.accept(cells, [1, 3]))
+    cells.apply(gestures.add_region(cells, [(0, 0), (29, 33)]))
+    assert not next(iter(project_shots(project))).known.all()
+    project.image("a").certainty = 0.5
+    assert next(iter(project_shots(project))).known.all()
+
+
+def test_an_image_of_guesses_alone_gives_no_shot_and_a_complete_empty_region_does(project: Project) -> None:
+    add(project, "a", row_of_cells(2), State.GUESS)
+    assert list(project_shots(project)) == []
+    empty = add(project, "b", np.zeros((20, 20)))
+    empty.apply(gestures.add_region(empty, [(0, 0), (9, 9)]))
+    (shot,) = project_shots(project)
+    assert shot.name.startswith("b") and shot.known.sum() == 100
+
+
+def test_planes_of_a_stack_keep_their_own_doubts(project: Project) -> None:
+    labels = np.zeros((3, 30, 34), np.int32)
+    labels[0], labels[2] = row_of_cells(3), np.where(row_of_cells(3), row_of_cells(3) + 10, 0)
+    cells = add(project, "s", labels)
+    cells.apply(gestures.set_state(cells, [12], State.GUESS))
+    cells.apply(gestures.add_region(cells, [(2, 0, 0), (2, 29, 33)]))
+    first, last = project_shots(project)
+    assert first.known[labels[0] > 0].all() and not last.known[labels[2] == 12].any()
+    assert last.known[0, 0]
+
+
+# --- held out -------------------------------------------------------------------------------------
+
+
+def test_a_strip_stays_held_out_when_cells_are_added(project: Project) -> None:
+    cells = add(project, "a", row_of_cells(12))
+    assign_held_out(project)
+    held = project.image("a").held
+    split = split_shots(project)
+    assert split.how == "strips" and split.held_out[0].labels.any()
+    taught = {int(n) for n in np.unique(split.teaching[0].labels)} - {0}
+    judged = {int(n) for n in np.unique(split.held_out[0].labels)} - {0}
+    assert not taught & judged and len(judged) == 2
+    cells.apply(gestures.draw(cells, np.array([[22, 110], [22, 118], [28, 118], [28, 110]], float)))
+    assign_held_out(project)
+    assert project.image("a").held == held
+    assert len(np.unique(split_shots(project).held_out[0].labels)) == 4
+
+
+def test_whole_images_are_held_out_and_one_that_taught_never_judges(project: Project) -> None:
+    for number in range(10):
+        add(project, f"i{number}", row_of_cells(2))
+    assign_held_out(project)
+    held = {image.stem for image in project.images if image.held == "all"}
+    assert len(held) == 2
+    project.save()
+    project.close()
+    with Project.open(project.folder) as again:
+        for number in range(10, 15):
+            add(again, f"i{number}", row_of_cells(2) + 0)
+        assign_held_out(again)
+        now = {image.stem for image in again.images if image.held == "all"}
+        assert held < now and not {f"i{number}" for number in range(10)} & (now - held)
+        split = split_shots(again)
+        assert split.how == "images" and len(split.held_out) == 3 and len(split.teaching) == 12
+
+
+def test_few_cells_are_judged_in_folds_that_stay(project: Project) -> None:
+    add(project, "a", row_of_cells(4))
+    assign_held_out(project)
+    assert project.image("a").held is None and split_shots(project).how == "folds"
+    assert [fold_of(project, "a", n) for n in range(9)] == [fold_of(project, "a", n) for n in range(9)]
+    assert len({fold_of(project, "a", n) for n in range(50)}) == 5
+
+
+# --- rounds ---------------------------------------------------------------------------------------
+
+
+def finish(project: Project, **verdict: object) -> int:
+    model = rounds.next_model(project)
+    model.parent.mkdir(exist_ok=True)
+    model.write_bytes(b"model")
+    return rounds.add_round(project, rounds.start_from(project)[0], dict(verdict)).number
+
+
+def test_rounds_start_from_the_best_and_never_reuse_a_number(project: Project) -> None:
+    cells = add(project, "a", row_of_cells(3))
+    assert rounds.start_from(project) == ("cupre", "cupre")
+    assert [finish(project, better=True), finish(project, better=True), finish(project)] == [1, 2, 3]
+    assert rounds.start_from(project)[0] == "v2"
+    assert rounds.find_round(project, 3).parent == "v2" and rounds.find_round(project, 3).cells == 3
+    before, counts = rounds.annotation_hash(project)
+    cells.apply(gestures.delete(cells, [1]))
+    assert rounds.annotation_hash(project)[0] != before and counts["cells"] == 3
+    rounds.delete_round(project, 3)
+    rounds.delete_round(project, 2)
+    assert rounds.start_from(project)[0] == "v1" and not (project.folder / "models/v2.safetensors").exists()
+    assert finish(project) == 4
+    rounds.choose_best(project, 4)
+    project.save()
+    project.close()
+    with Project.open(project.folder) as again:
+        assert rounds.start_from(again)[0] == "v4" and again.document.next_round == 5
+        (again.folder / "models/v4.safetensors").unlink()
+        assert rounds.start_from(again)[0] == "v1"
+        with pytest.raises(InputError, match="is missing"):
+            rounds.choose_best(again, 4)
+        with pytest.raises(InputError, match="no round v9"):
+            rounds.find_round(again, 9)
+        with pytest.raises(InputError, match="train again"):
+            rounds.add_round(again, "v1")
+
+
+def test_guesses_do_not_change_what_a_round_saw(project: Project) -> None:
+    cells = add(project, "a", row_of_cells(3))
+    before = rounds.annotation_hash(project)
+    cells.apply(gestures.place(cells, np.ones((4, 4), bool), (0, 0), state=State.GUESS))
+    assert rounds.annotation_hash(project) == before
+
+
+# --- queue ----------------------------------------------------------------------------------------
+
+
+def test_the_queue_tells_states_without_reading_pixels(project: Project, tmp_path: Path) -> None:
+    add(project, "a10", row_of_cells(3))
+    add(project, "a2", row_of_cells(2), State.GUESS)
+    for number in range(6):
+        add(project, f"b{number}", np.zeros((20, 20)))
+    project.save()
+    for file in (project.folder / "cells").glob("*.tif"):
+        if project.loaded(file.stem) is None:
+            file.write_bytes(b"no picture")
+    entries = {entry.image.stem: entry for entry in queue(project)}
+    assert list(entries)[:3] == ["a2", "a10", "b0"]
+    assert (entries["a10"].state, entries["a2"].state, entries["b0"].state) == (
+        "checked",
+        "guesses",
+        "never seen",
+    )
+    project.image("a2").certainty = 0.5
+    assert entries["a2"].guesses == 2
+    assert queue(project, {"b3": 2.0, "a10": 1.0})[0].image.stem == "b3"
+
+
+def test_images_come_from_folders_stacks_and_slides(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for number in range(3):
+        tifffile.imwrite(folder / f"{number}.tif", np.full((10, 10), number, np.uint8))
+    assert [each.notice for each in add_files(project, folder)] == ["", "", ""]
+    assert all("already" in each.notice for each in add_files(project, folder))
+    stack = tmp_path / "stack.tif"
+    tifffile.imwrite(stack, np.zeros((7, 20, 20), np.uint8))
+    assert len({each.image.stem for each in add_planes(project, stack, "ZYX")}) == 7
+    slide = tmp_path / "slide.tif"
+    tifffile.imwrite(slide, np.zeros((300, 500), np.uint8))
+    fields = add_fields(project, slide, 100, most=5)
+    assert len({each.image.field for each in fields}) == 5 and len(project.images) == 15
+
+
+# --- questions ------------------------------------------------------------------------------------
+
+
+def kinds(cells: Cells) -> list[Kind]:
+    return [question.kind for question in questions(cells)]
+
+
+def mend(cells: Cells, word: str) -> Cells:
+    (question,) = questions(cells)
+    cells.apply(question.remedies[word](cells))
+    assert {n: (c.box, c.area) for n, c in cells.rows.items()} == measured(cells.labels)
+    return cells
+
+
+def test_a_cell_in_two_pieces_is_asked_about_and_split() -> None:
+    cells = Cells.of(np.where(row_of_cells(2), 5, 0).astype(np.int32))
+    assert kinds(cells) == [Kind.PIECES]
+    assert mend(cells, "Split").count() == 2 and not questions(cells)
+
+
+def test_a_hole_is_asked_about_and_filled() -> None:
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:12, 2:12] = 4
+    labels[4:9, 4:9] = 0
+    cells = Cells.of(labels)
+    assert kinds(cells) == [Kind.HOLES]
+    assert mend(cells, "Fill").rows[4].area == 100 and not questions(cells)
+
+
+def test_an_outsize_cell_is_asked_about() -> None:
+    labels = row_of_cells(6, height=60)
+    labels[30:60, 0:30] = 9
+    cells = Cells.of(labels)
+    assert kinds(cells) == [Kind.OUTSIZE]
+    assert mend(cells, "Delete").count() == 6
+
+
+@pytest.mark.parametrize(("word", "left"), [("Add", 3), ("No cells", 1)])
+def test_guesses_in_a_complete_region_are_asked_about(word: str, left: int) -> None:
+    cells = Cells.of(row_of_cells(3), {1: State.CHECKED, 2: State.GUESS, 3: State.GUESS})
+    assert not questions(cells)
+    cells.apply(gestures.add_region(cells, [(0, 0), (29, 33)]))
+    (question,) = questions(cells)
+    assert question.kind is Kind.UNMARKED and question.cells == (2, 3) and "2 likely cells" in question.text
+    assert mend(cells, word).count(State.CHECKED) == left and not questions(cells)
+
+
+def test_an_answered_question_is_not_asked_again(project: Project) -> None:
+    cells = add(project, "a", np.where(row_of_cells(2), 5, 0))
+    entry = project.image("a")
+    (question,) = questions(cells, entry)
+    entry.answered = (question.key,)
+    assert not questions(cells, entry)
+
+
+def test_planes_without_a_name_are_asked_about() -> None:
+    image = CellImage.from_array(np.zeros((7, 20, 20)), name="s.tif")
+    question = about_axes(image)
+    assert question is not None and question.axes == {"Time": "TYX", "Depth": "ZYX", "Channels": "CYX"}
+    assert about_axes(image.with_axes("ZYX")) is None
+    assert about_axes(CellImage.from_array(np.zeros((20, 20)))) is None
