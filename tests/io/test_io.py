@@ -408,7 +408,7 @@ def test_pictures_are_no_labels(tmp_path):
     with pytest.raises(InputError, match=r"a\.png.*colour image"):
         read_labels(tmp_path / "a.png")
     tifffile.imwrite(tmp_path / "b.tif", GREY + 0.5)
-    with pytest.raises(InputError, match=r"b\.tif.*broken"):
+    with pytest.raises(InputError, match=r"b\.tif.*non-integer"):
         read_labels(tmp_path / "b.tif")
 
 
