@@ -84,7 +84,7 @@ def test_a_second_window_is_told_and_may_look(folder: Path) -> None:
             Project.open(folder)
         looking = Project.open(folder, look_only=True)
         assert looking.cells("a").count() == 1
-        with pytest.raises(EnvironmentFault, match="read-only"):
+        with pytest.raises(EnvironmentFault, match="to look only"):
             draw_and_save(looking)
     Project.open(folder).close()
 
