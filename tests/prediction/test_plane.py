@@ -278,7 +278,7 @@ def test_the_surer_the_network_the_more_is_asked_of_a_cell(one: float, other: fl
 
 
 _NOISIER = pytest.mark.xfail(
-    reason="the weights of November 2026 keep 85 of 332 here, one in 3.9", strict=False
+    reason="the weights of November 2026 keep 85 of 332", strict=False
 )
 
 
