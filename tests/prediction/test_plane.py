@@ -277,9 +277,7 @@ def test_the_surer_the_network_the_more_is_asked_of_a_cell(one: float, other: fl
     assert 0.35 <= less <= more <= 0.6
 
 
-_NOISIER = pytest.mark.xfail(
-    reason="the weights of November 2026 keep 85 of 332", strict=False
-)
+_NOISIER = pytest.mark.xfail(reason="the weights of November 2026 keep 85 of 332", strict=False)
 
 
 @pytest.mark.parametrize("smooth", [0.0, pytest.param(0.7, marks=_NOISIER), 1.5])
