@@ -34,6 +34,27 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class Finds:
+    """What one model finds of one held-out image, and nothing more than a decision needs.
+
+    Attributes
+    ----------
+    iou : tuple of float
+        IoU of each true cell with what was found of it, 0 below 0.5; in the order of the cells' numbers.
+    invented : int
+        Objects that match no cell and lie where everything is annotated.
+    """
+
+    iou: tuple[float, ...]
+    invented: int
+
+    @classmethod
+    def of(cls, match: Match) -> Finds:
+        """The finds in a match of the truth with a prediction."""
+        return cls(tuple(map(float, match.truth_iou)), match.counts(0.5)[1])
+
+
+@dataclass(frozen=True)
 class Tally:
     """What a model does on the held-out cells, in counts.
 
@@ -60,7 +81,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class ModelVerdict:
+class Decision:
     """A new model beside the one before, on the same held-out cells.
 
     Attributes
@@ -94,7 +115,7 @@ class ModelVerdict:
 
         Examples
         --------
-        >>> verdict = ModelVerdict(
+        >>> verdict = Decision(
         ...     Outcome.BETTER, Tally(46, 35, 6, 0.8), Tally(46, 41, 2, 0.84), 0.1, 0.05, 0.2, 3
         ... )
         >>> verdict.sentence("v3", "v2")
@@ -127,41 +148,33 @@ class ModelVerdict:
         def plain(value: float) -> float | None:
             return None if np.isnan(value) else float(value)
 
-        def tally(counts: Tally) -> dict[str, Any]:
+        def counts(tallied: Tally) -> dict[str, Any]:
             return {
-                "cells": counts.cells,
-                "found": counts.found,
-                "invented": counts.invented,
-                "outline": plain(counts.outline),
+                "cells": tallied.cells,
+                "found": tallied.found,
+                "invented": tallied.invented,
+                "outline": plain(tallied.outline),
             }
 
         return {
             "outcome": str(self.outcome),
-            "before": tally(self.before),
-            "after": tally(self.after),
+            "before": counts(self.before),
+            "after": counts(self.after),
             "difference": plain(self.difference),
             "interval": [plain(self.low), plain(self.high)],
             "images": self.images,
         }
 
 
-def tally(matches: Sequence[Match]) -> Tally:
-    """Count what a model found over several images.
-
-    Parameters
-    ----------
-    matches : sequence of Match
-        One for each held-out image, the truth against the prediction.
-    """
-    iou = np.concatenate([match.truth_iou for match in matches]) if matches else np.zeros(0)
+def tally(finds: Sequence[Finds]) -> Tally:
+    """Count what a model found over several images."""
+    iou = np.array([value for each in finds for value in each.iou], float)
     found = iou >= 0.5
-    invented = sum(match.counts(0.5)[1] for match in matches)
-    return Tally(
-        len(iou), int(found.sum()), int(invented), float(iou[found].mean()) if found.any() else np.nan
-    )
+    outline = float(iou[found].mean()) if found.any() else np.nan
+    return Tally(len(iou), int(found.sum()), sum(each.invented for each in finds), outline)
 
 
-def judge_models(before: Sequence[Match], after: Sequence[Match], *, seed: int = 0) -> ModelVerdict:
+def decide(before: Sequence[Finds], after: Sequence[Finds], *, seed: int = 0) -> Decision:
     """Decide between two models from what each finds of the same held-out cells.
 
     The figure is AP as `evaluate` gives it for pooled counts: true positives over true positives, false
@@ -171,8 +184,8 @@ def judge_models(before: Sequence[Match], after: Sequence[Match], *, seed: int =
 
     Parameters
     ----------
-    before, after : sequence of Match
-        Matches of the same images in the same order.
+    before, after : sequence of Finds
+        Of the same images in the same order.
     seed : int, optional
         Seed of the resampling.
 
@@ -185,45 +198,40 @@ def judge_models(before: Sequence[Match], after: Sequence[Match], *, seed: int =
     ----------
     .. [1] Efron, Tibshirani, An Introduction to the Bootstrap, 1993, chapter 8.
     """
-    if [list(m.truth_ids) for m in before] != [list(m.truth_ids) for m in after]:
+    if [len(each.iou) for each in before] != [len(each.iou) for each in after]:
         raise InputError("The two models were judged on different cells: judge both on the same ones.")
     old, new = tally(before), tally(after)
     units = [_units(a, b) for a, b in zip(before, after)]
     total = np.sum([unit.sum(axis=0) for unit in units], axis=0) if units else np.zeros(4)
-    difference = float(_difference(total[None])[0])
+    difference = float(_differences(total[None])[0])
     low = high = np.nan
     outcome = Outcome.UNDECIDED
     if new.cells >= ENOUGH_CELLS:
         low, high = _interval(units, difference, seed)
         outcome = Outcome.BETTER if low > 0 else Outcome.WORSE if high < 0 else Outcome.UNDECIDED
-    return ModelVerdict(outcome, old, new, difference, low, high, len(units))
+    return Decision(outcome, old, new, difference, low, high, len(units))
 
 
-def _units(before: Match, after: Match) -> np.ndarray:
-    """Rows of (hits before, all before, hits after, all after), a row for each cell and invented object.
+def _units(before: Finds, after: Finds) -> np.ndarray:
+    """Int (n, 4): hits before, all before, hits after, all after of each cell and each invented object.
 
-    Hits and totals are counted over all thresholds; an object that a threshold turns from a hit into a miss
-    counts twice in the total, as false positive and as false negative.
+    Both are summed over the thresholds. An object that is no hit at a threshold is a false positive there and
+    its cell a false negative, so a found cell adds two to "all" where its outline is not good enough.
     """
-    rows = []
-    for match in (before, after):
-        steps = np.asarray(THRESHOLDS)
-        hits = (match.truth_iou[:, None] >= steps).sum(axis=1)
-        # a partner below the threshold is a miss and a false positive
-        wrong = np.where(match.partner >= 0, len(steps) - hits, 0)
-        rows.append((hits, len(steps) + wrong))
-    (hits_a, all_a), (hits_b, all_b) = rows
-    cells = np.stack([hits_a, all_a, hits_b, all_b], axis=1)
-    invented = [
-        int(np.count_nonzero((match.predicted_iou < 0.5) & ~match.ignorable)) for match in (before, after)
-    ]
-    extra = np.zeros((sum(invented), 4), cells.dtype)
-    extra[: invented[0], 1] = len(THRESHOLDS)
-    extra[invented[0] :, 3] = len(THRESHOLDS)
+    sides = []
+    steps = np.asarray(THRESHOLDS)
+    for finds in (before, after):
+        iou = np.asarray(finds.iou, float)
+        hits = (iou[:, None] >= steps).sum(axis=1)
+        sides += [hits, len(steps) + np.where(iou >= 0.5, len(steps) - hits, 0)]
+    cells = np.stack(sides, axis=1)
+    extra = np.zeros((before.invented + after.invented, 4), cells.dtype)
+    extra[: before.invented, 1] = len(steps)
+    extra[before.invented :, 3] = len(steps)
     return np.concatenate([cells, extra])
 
 
-def _difference(sums: np.ndarray) -> np.ndarray:
+def _differences(sums: np.ndarray) -> np.ndarray:
     """AP after minus AP before, of rows of summed units (n, 4)."""
     hits_a, all_a, hits_b, all_b = sums.T
     difference: np.ndarray = hits_b / np.maximum(all_b, 1) - hits_a / np.maximum(all_a, 1)
@@ -236,7 +244,6 @@ def _interval(units: Sequence[np.ndarray], difference: float, seed: int) -> tupl
     by_image = len(units) >= ENOUGH_IMAGES
     pool = np.stack([unit.sum(axis=0) for unit in units]) if by_image else np.concatenate(units)
     drawn = rng.multinomial(len(pool), np.full(len(pool), 1 / len(pool)), size=RESAMPLES)
-    values = _difference(drawn @ pool)
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(_differences(drawn @ pool), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     widened = 1.0 if by_image else CLUSTERED
-    return difference + widened * (low - difference), difference + widened * (high - difference)
+    return difference + widened * float(low - difference), difference + widened * float(high - difference)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.matching import Match, match_instances
-from napari_cupre.evaluation.verdict import ENOUGH_CELLS, Outcome, judge_models, tally
+from napari_cupre.evaluation.decision import ENOUGH_CELLS, Finds, Outcome, decide, tally
+from napari_cupre.evaluation.matching import match_instances
 
 
 def field(count: int, shift: int = 0, lost: int = 0, invented: int = 0) -> np.ndarray:
@@ -20,8 +20,12 @@ def field(count: int, shift: int = 0, lost: int = 0, invented: int = 0) -> np.nd
     return labels
 
 
-def match(count: int, **how: int) -> Match:
-    return match_instances(field(count), field(count, **how))
+def finds(truth: np.ndarray, predicted: np.ndarray) -> Finds:
+    return Finds.of(match_instances(truth, predicted))
+
+
+def match(count: int, **how: int) -> Finds:
+    return finds(field(count), field(count, **how))
 
 
 def test_counts_are_those_that_a_person_would_count() -> None:
@@ -34,32 +38,32 @@ def test_counts_are_those_that_a_person_would_count() -> None:
 @pytest.mark.parametrize("images", [1, 10])
 def test_much_better_much_worse_and_the_same(images: int) -> None:
     poor, good = [match(30, lost=12, invented=5)] * images, [match(30)] * images
-    assert judge_models(poor, good).outcome is Outcome.BETTER
-    assert judge_models(good, poor).outcome is Outcome.WORSE
-    same = judge_models(good, good)
+    assert decide(poor, good).outcome is Outcome.BETTER
+    assert decide(good, poor).outcome is Outcome.WORSE
+    same = decide(good, good)
     assert same.outcome is Outcome.UNDECIDED
     assert same.difference == same.low == same.high == 0
 
 
 def test_one_cell_more_is_no_better() -> None:
-    verdict = judge_models([match(40, lost=1)], [match(40)])
+    verdict = decide([match(40, lost=1)], [match(40)])
     assert verdict.outcome is Outcome.UNDECIDED
     assert verdict.low <= 0 < verdict.difference <= verdict.high
 
 
 def test_better_outlines_alone_are_better() -> None:
-    verdict = judge_models([match(30, shift=2)], [match(30)])
+    verdict = decide([match(30, shift=2)], [match(30)])
     assert verdict.before.found == verdict.after.found == 30
     assert verdict.outcome is Outcome.BETTER
 
 
 def test_inventing_alone_is_worse() -> None:
-    assert judge_models([match(30)], [match(30, invented=15)]).outcome is Outcome.WORSE
+    assert decide([match(30)], [match(30, invented=15)]).outcome is Outcome.WORSE
 
 
 def test_too_few_cells_decide_nothing() -> None:
     few = ENOUGH_CELLS - 1
-    verdict = judge_models([match(few, lost=few)], [match(few)])
+    verdict = decide([match(few, lost=few)], [match(few)])
     assert verdict.outcome is Outcome.UNDECIDED
     assert np.isnan(verdict.low)
     assert verdict.sentence().startswith(f"Only {few} cells are held out")
@@ -72,7 +76,7 @@ def test_the_difference_is_that_of_the_pooled_ap() -> None:
     truth = [field(30), field(20)]
     first, second = [field(30, lost=9, shift=1), field(20)], [field(30, invented=4), field(20, shift=1)]
     reports = [evaluate_labels(truth, found) for found in (first, second)]
-    verdict = judge_models(*([match_instances(t, f) for t, f in zip(truth, x)] for x in (first, second)))
+    verdict = decide(*([finds(t, f) for t, f in zip(truth, x)] for x in (first, second)))
 
     def pooled(found: list[np.ndarray]) -> float:
         counts = [match_instances(t, f) for t, f in zip(truth, found)]
@@ -89,7 +93,7 @@ def test_the_difference_is_that_of_the_pooled_ap() -> None:
 
 def test_other_cells_are_refused() -> None:
     with pytest.raises(InputError, match="different cells"):
-        judge_models([match(30)], [match(31)])
+        decide([match(30)], [match(31)])
 
 
 def test_chance_is_called_a_difference_seldom() -> None:
@@ -101,6 +105,6 @@ def test_chance_is_called_a_difference_seldom() -> None:
         for row in lost:
             labels = field(40)
             labels[np.isin(labels, 1 + np.flatnonzero(row))] = 0
-            pair.append([match_instances(field(40), labels)])
-        wrong += judge_models(*pair, seed=seed).outcome is not Outcome.UNDECIDED
+            pair.append([finds(field(40), labels)])
+        wrong += decide(*pair, seed=seed).outcome is not Outcome.UNDECIDED
     assert wrong <= 10
