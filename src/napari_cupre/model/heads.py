@@ -82,6 +82,7 @@ class BoxHead(nn.Module):
         _start_small(self.offset, 0.001)
 
     def forward(self, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and box offsets of pooled features, in float32."""
         features = self.features(rois)
         return self.score(features).float(), self.offset(features).float()
 
@@ -117,6 +118,7 @@ class MaskHead(nn.Module):
         _start_small(self.logits, 0.01)
 
     def forward(self, rois: Tensor) -> Tensor:
+        """Mask logits (n, M, M) of pooled features, in float32."""
         x = F.relu(self.upsample(self.layers(rois)), inplace=True)
         return self.logits(x)[:, 0].float()
 

@@ -59,6 +59,7 @@ class Updater:
         return float(self.optimiser.param_groups[0]["lr"])
 
     def zero_grad(self) -> None:
+        """Forget the gradients."""
         self.optimiser.zero_grad(set_to_none=True)
 
     def step(self) -> Tensor:

@@ -159,6 +159,7 @@ class ViewBatch:
 
 
 def collate_views(pairs: list[ViewPair]) -> ViewBatch:
+    """Join pairs of views to a batch."""
     return ViewBatch(
         torch.stack([pair.query for pair in pairs]),
         torch.stack([pair.key for pair in pairs]),
