@@ -34,6 +34,7 @@ test: install
 .PHONY: checks
 checks:
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/npe2 validate napari-cupre
 	$(SCREEN) $(BIN)/python -m pytest

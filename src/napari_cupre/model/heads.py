@@ -96,7 +96,6 @@ class MaskHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.mask_channels
-        norm = (lambda: [nn.BatchNorm2d(width)]) if config.fpn_norm else (lambda: [])
         layers: list[nn.Module] = []
         channels = config.fpn_channels
         if channels != width:
@@ -104,7 +103,7 @@ class MaskHead(nn.Module):
         for _ in range(config.mask_convs):
             layers += [
                 nn.Conv2d(width, width, 3, padding=1, bias=not config.fpn_norm),
-                *norm(),
+                *([nn.BatchNorm2d(width)] if config.fpn_norm else []),
                 nn.ReLU(inplace=True),
             ]
         self.layers = nn.Sequential(*layers)

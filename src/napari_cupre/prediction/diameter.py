@@ -1,6 +1,6 @@
 """The diameter of the cells, and how sure to be of them, from the image.
 
-For models that were trained for neither, and for images whose cells differ in size from those of the training.
+For models trained for neither, and for images whose cells differ in size from those of the training.
 """
 
 from __future__ import annotations

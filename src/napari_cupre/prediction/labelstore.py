@@ -188,7 +188,7 @@ def _level_names(shape: tuple[int, ...]) -> list[str]:
     return names
 
 
-def _level(group: Any, name: str, shape: tuple[int, ...]) -> zarr.Array:
+def _level(group: Any, name: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
     """An empty level, chunked in the plane."""
     chunks = (*(1 for _ in shape[:-2]), min(CHUNK, shape[-2]), min(CHUNK, shape[-1]))
     return group.create_array(

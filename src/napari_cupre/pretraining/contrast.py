@@ -343,7 +343,7 @@ def make_objective(
 
 def _last_channels(backbone: nn.Module) -> int:
     channels = backbone.channels
-    return int(channels[-1])  # type: ignore[index, arg-type]
+    return int(channels[-1])  # type: ignore[index]
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.pretraining.batchnorm import DomainStatistics, Mode
+from napari_cupre.pretraining.batchnorm import DomainStatistics
+from napari_cupre.pretraining.pretrain_settings import Mode
 
 #: The learning rate ends at this share of its peak.
 _LAST = 0.02

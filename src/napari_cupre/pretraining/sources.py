@@ -242,7 +242,7 @@ class FieldSample:
     skipped: list[tuple[str, str]]
 
 
-class MixedFields(Dataset):
+class MixedFields(Dataset[FieldSample]):
     """Sample `i` of the supervised stream: a function of the seed and `i` only.
 
     Parameters

@@ -135,7 +135,7 @@ class ViewPair:
     skipped: list[tuple[str, str]]
 
 
-class ViewPairs(Dataset):
+class ViewPairs(Dataset[ViewPair]):
     """Sample `i` of the contrastive stream: a function of the crops' seed and `i` only."""
 
     def __init__(self, crops: UnlabelledCrops, settings: ViewSettings) -> None:
