@@ -207,6 +207,29 @@ def test_a_slider_that_moves_at_once_after_a_stroke_loses_no_count(workbench: An
     qtbot.waitUntil(lambda: "<b>0</b> cells" in annotate.status.text(), timeout=WAIT)
 
 
+def test_an_undo_is_counted_though_the_stroke_fell_into_a_count_of_everything(
+    workbench: Any, qtbot: Any
+) -> None:
+    viewer, annotate = workbench.viewer, workbench.annotate
+    viewer.add_image(np.zeros((9, 40, 50)), name="stack")
+    annotate.new_layers.click()
+    qtbot.waitUntil(lambda: "<b>0</b> cells" in annotate.status.text(), timeout=WAIT)
+    counter = annotate._counter
+
+    def is_idle() -> bool:
+        return not (counter._running or counter._timer.isActive())
+
+    qtbot.waitUntil(is_idle, timeout=WAIT)
+    counter.all_changed()
+    viewer.dims.set_point(0, 2)
+    viewer.layers["stack cells"].paint((2, 20, 20), 1)
+    viewer.dims.set_point(0, 7)
+    qtbot.waitUntil(is_idle, timeout=WAIT)
+    assert "<b>1</b> cell" in annotate.status.text()
+    viewer.layers["stack cells"].undo()
+    qtbot.waitUntil(lambda: "<b>0</b> cells" in annotate.status.text(), timeout=5000)
+
+
 @pytest.mark.parametrize("placed", [{"scale": (2, 1, 1)}, {"translate": (3, 0, 0)}])
 def test_all_are_marked_means_the_plane_on_show(workbench: Any, placed: dict[str, Any]) -> None:
     viewer, annotate = workbench.viewer, workbench.annotate
