@@ -96,6 +96,7 @@ class Session:
 
     @property
     def viewer(self) -> Viewer:
+        """The viewer, unless it was closed."""
         viewer = self._viewer()
         if viewer is None:
             raise InputError("The napari window is closed: open a new one.")
