@@ -37,6 +37,7 @@ test: install
 .PHONY: checks
 checks:
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/npe2 validate napari-cupre
 	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest $(PARALLEL)
