@@ -205,12 +205,12 @@ def test_a_start_that_is_better_is_kept(pretrained, monkeypatch: pytest.MonkeyPa
     def worse(self, network, dtype):
         verdict = real(self, network, dtype)
         score = next(scores)
-        return run_module.Verdict(score, score, verdict.loss, verdict.cells)
+        return run_module.Judgement(score, score, verdict.loss, verdict.cells, verdict.finds)
 
     monkeypatch.setattr(run_module.Judge, "__call__", worse)
     run = FinetuneRun(pretrained, [shot(0)], settings(steps=3))
     verdict = next(e for e in run.events() if isinstance(e, Finished)).verdict
-    assert verdict.startswith("Worse than the start")
+    assert verdict.endswith("The weights of parent are kept.")
     for key, value in pretrained.network.state_dict().items():
         torch.testing.assert_close(run.result.network.state_dict()[key], value)
 

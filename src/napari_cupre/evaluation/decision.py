@@ -123,10 +123,7 @@ class Decision:
         """
         new, old = self.after, self.before
         if new.cells < ENOUGH_CELLS:
-            return (
-                f"Only {new.cells} {'cell is' if new.cells == 1 else 'cells are'} held out to judge, "
-                f"{ENOUGH_CELLS} are needed: look at the result yourself, or annotate more."
-            )
+            return too_few(new.cells)
         drawn = ""
         if not np.isnan(new.outline):
             drawn = f", outlines {new.outline:.2f}" + (
@@ -164,6 +161,14 @@ class Decision:
             "interval": [plain(self.low), plain(self.high)],
             "images": self.images,
         }
+
+
+def too_few(cells: int) -> str:
+    """What to say where the held-out cells decide nothing."""
+    return (
+        f"Only {cells} {'cell is' if cells == 1 else 'cells are'} held out to judge, "
+        f"{ENOUGH_CELLS} are needed: look at the result yourself, or annotate more."
+    )
 
 
 def tally(finds: Sequence[Finds]) -> Tally:
