@@ -149,6 +149,19 @@ class WindowRequest(Request):
 
 
 @dataclass(frozen=True)
+class AimRequest(Request):
+    """Compute the features that a click at a place needs ahead: the mouse is there.
+
+    Attributes
+    ----------
+    point : tuple[float, float]
+        y, x in image px.
+    """
+
+    point: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class PromptRequest(Request):
     """Outline the cells at boxes or points; answered by one `Outlined` or `PromptRefused`.
 
