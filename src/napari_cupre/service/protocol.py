@@ -21,6 +21,9 @@ from napari_cupre.errors import InputError
 
 ARRAY_KEY = "$npy"
 
+URGENT = "--urgent"
+"""Argument of a child for whose answers a person waits."""
+
 
 @dataclass(frozen=True)
 class Request:

@@ -24,6 +24,7 @@ from napari_cupre.model.memory import trim
 from napari_cupre.service.jobs import Job, job_for
 from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
 from napari_cupre.service.protocol import (
+    URGENT,
     AimRequest,
     Failed,
     FinetuneRequest,
@@ -178,9 +179,10 @@ def _claim_stdout() -> IO[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Serve the window that started this process; `argv` holds the exchange folder."""
+    """Serve the window that started this process; `argv` holds the exchange folder, and perhaps `URGENT`."""
     replies = _claim_stdout()
-    lower_priority()
+    if URGENT not in argv:
+        lower_priority()
     requests = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
     Server(requests, replies, Path(argv[0])).serve(load_engine)
     return 0

@@ -32,13 +32,13 @@ class Reading:
         All readings.
     at : int
         The one that the cell has.
-    row : Cell
-        The cell's row as it was made: with another one, somebody changed the cell since.
+    rows : dict[int, Cell]
+        The cell's row with each of them: with another one, somebody changed the cell since.
     """
 
     answer: Answer
     at: int
-    row: Cell
+    rows: dict[int, Cell]
 
 
 class Readings:
@@ -76,7 +76,10 @@ class Readings:
         number = min(made, default=0) if instead_of is None else instead_of  # the largest part is the first
         if not change or number not in rows:
             return None
-        reading = self._known[id(cells), number] = Reading(answer, at, rows[number])
+        before = self._known.get((id(cells), number))
+        known = before.rows if before is not None and before.answer is answer else {}
+        reading = Reading(answer, at, known | {at: rows[number]})
+        self._known[id(cells), number] = reading
         if len(self._known) > MOST:
             del self._known[next(iter(self._known))]
         self._last = cells, number
@@ -103,8 +106,13 @@ class Readings:
         raise InputError("Other cells leave no room for another outline here.")
 
     def _of(self, cells: CellsLayer, number: int) -> Reading | None:
-        reading = self._known.get((id(cells), number))
-        return reading if reading is not None and cells.cells.rows.get(number) == reading.row else None
+        """How a cell is read now: undo may have brought an earlier outline back."""
+        reading, row = self._known.get((id(cells), number)), cells.cells.rows.get(number)
+        for at, made in (reading.rows if reading is not None else {}).items():
+            if made == row and reading is not None:
+                reading.at = at
+                return reading
+        return None
 
 
 def _taken(
