@@ -34,9 +34,12 @@ def make_sample(seed: int, size: int = 96, look: str = "fluorescence") -> Sample
 
 
 def assert_sound(sample: Sample, shape: tuple[int, int]) -> None:
-    assert sample.image.shape == (*shape, 3) and sample.image.dtype == np.float32
-    assert sample.labels.shape == shape and sample.labels.dtype == np.int32
-    assert sample.known.shape == shape and sample.known.dtype == bool
+    assert sample.image.shape == (*shape, 3)
+    assert sample.image.dtype == np.float32
+    assert sample.labels.shape == shape
+    assert sample.labels.dtype == np.int32
+    assert sample.known.shape == shape
+    assert sample.known.dtype == bool
     assert np.isfinite(sample.image).all()
     assert sample.known[sample.labels > 0].all()
 
@@ -137,8 +140,11 @@ def test_turns_are_a_permutation_of_pixels(seed: int) -> None:
 def test_photometry_is_sound_and_keeps_grey_grey(seed: int, look: str) -> None:
     image = draw_field(np.random.default_rng(seed % 4), 48, look, 14).image
     changed = photometric(np.random.default_rng(seed), image)
-    assert changed.shape == image.shape and changed.dtype == np.float32
-    assert np.isfinite(changed).all() and changed.min() >= -0.5 and changed.max() <= 1.5
+    assert changed.shape == image.shape
+    assert changed.dtype == np.float32
+    assert np.isfinite(changed).all()
+    assert changed.min() >= -0.5
+    assert changed.max() <= 1.5
     assert is_grey(changed) == is_grey(image)
     assert np.array_equal(changed, photometric(np.random.default_rng(seed), image))
 

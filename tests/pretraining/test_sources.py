@@ -73,7 +73,8 @@ def test_cells_of_any_size_come_at_the_networks_own(diameter: int) -> None:
     drawn = [fields.draw(np.random.default_rng(seed)).labels for seed in range(12)]
     largest = [2 * np.sqrt(label_areas(labels)[1].max() / np.pi) for labels in drawn if labels.any()]
     assert len(largest) > 6
-    assert min(largest) > 24 * 0.5 * 0.8 and max(largest) < 24 * 1.6 * 1.2
+    assert min(largest) > 24 * 0.5 * 0.8
+    assert max(largest) < 24 * 1.6 * 1.2
 
 
 def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSource) -> None:
@@ -82,9 +83,11 @@ def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSou
     for seed in range(12):
         drawn = fields.draw(np.random.default_rng(seed))
         labels = set(np.unique(drawn.labels)) - {0}
-        assert drawn.classes is not None and labels <= set(drawn.classes)
+        assert drawn.classes is not None
+        assert labels <= set(drawn.classes)
         assert set(drawn.classes.values()) <= {"cat", "dog"}
-        assert drawn.image.shape == (96, 96, 3) and drawn.labels.shape == (96, 96)
+        assert drawn.image.shape == (96, 96, 3)
+        assert drawn.labels.shape == (96, 96)
         pasted += len(drawn.classes) > 2
     assert pasted > 0
 
@@ -98,7 +101,8 @@ def test_crowds_are_unknown(coco: CocoSource) -> None:
 def test_an_unreadable_image_is_reported_and_replaced(coco: CocoSource) -> None:
     fields = CocoFields(coco, np.arange(4), 96)
     skipped = [skip for seed in range(20) for skip in fields.draw(np.random.default_rng(seed)).skipped]
-    assert skipped and all("4.png" in reason for _, reason in skipped)
+    assert skipped
+    assert all("4.png" in reason for _, reason in skipped)
 
 
 def test_sources_are_mixed_by_weight_into_one_set_of_classes(coco: CocoSource) -> None:
@@ -111,7 +115,8 @@ def test_sources_are_mixed_by_weight_into_one_set_of_classes(coco: CocoSource) -
     others = [sample for sample in samples if sample.source != "synthetic"]
     assert all(set(sample.target.classes.tolist()) <= {1, 2} for sample in others)
     batch = collate_fields(samples[:3])
-    assert batch.images.shape == (3, 3, 64, 64) and len(batch.targets) == 3
+    assert batch.images.shape == (3, 3, 64, 64)
+    assert len(batch.targets) == 3
     again = MixedFields(sources, ("cat", "dog", "cell"), seed=2)[17]  # type: ignore[arg-type]
     assert torch.equal(again.image, samples[17].image)
     assert torch.equal(again.target.instances, samples[17].target.instances)
@@ -129,13 +134,16 @@ class Empty:
 
 def test_a_field_without_instances_is_a_valid_target() -> None:
     target = MixedFields([(Empty(), 1.0)], ("cell",), 0)[0].target
-    assert len(target) == 0 and target.boxes.shape == (0, 4)
+    assert len(target) == 0
+    assert target.boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 645, 100_000])
 def test_held_out_images_are_no_training_images(count: int) -> None:
     trained, held = split_numbers(count, 3)
-    assert 1 <= len(held) <= 200 and len(trained) >= 1
+    assert 1 <= len(held) <= 200
+    assert len(trained) >= 1
     if count > 1:
-        assert set(trained) | set(held) == set(range(count)) and not set(trained) & set(held)
+        assert set(trained) | set(held) == set(range(count))
+        assert not set(trained) & set(held)
     assert np.array_equal(split_numbers(count, 3)[1], held)

@@ -129,14 +129,16 @@ def test_the_real_child_starts_yields_to_the_window_and_leaves_at_the_end_of_its
         text=True,
     ) as child:
         request = encode(FinetuneRequest(start="no such model", shots=str(folder), out=""), folder)
-        assert child.stdin is not None and child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         print(json.dumps(request), file=child.stdin, flush=True)
         answers = [json.loads(child.stdout.readline()) for _ in range(3)]
         assert os.getpriority(os.PRIO_PROCESS, child.pid) >= min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)
         child.stdin.close()
         assert child.wait(300) == 0
     assert [a["type"] for a in answers] == ["StateChanged", "Failed", "JobEnded"]
-    assert "no such model" in answers[1]["message"] and answers[1]["details"] == ""
+    assert "no such model" in answers[1]["message"]
+    assert answers[1]["details"] == ""
     assert not folder.exists()
 
 

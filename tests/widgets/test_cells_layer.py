@@ -93,7 +93,8 @@ def test_a_stroke_that_has_not_ended_is_taken_up_before_anything_else() -> None:
         check(cells)
         cells.layer.paint((10, 12), 1)
     check(cells)
-    assert cells.cells.count(State.EDITED) == 1 and cells.cells.count(State.GUESS) == 1
+    assert cells.cells.count(State.EDITED) == 1
+    assert cells.cells.count(State.GUESS) == 1
     for count in (2, 1, 0):
         assert len(cells.cells) == count or cells.cells.count(State.EDITED) == 1
         cells.undo()
@@ -114,7 +115,8 @@ def test_strokes_are_taken_up_on_any_axes(axes: str) -> None:
     expected = tuple(place[axis] for axis in cells.reading.result_axes)
     assert cells.cells.labels[expected] == 3
     world = cells.layer.data_to_world([place[axis] for axis in cells.axes])
-    assert cells.at(world) == 3 and cells.position(world) == pytest.approx(expected)
+    assert cells.at(world) == 3
+    assert cells.position(world) == pytest.approx(expected)
     assert cells.world(expected) == pytest.approx(world)
     cells.undo()
     assert not cells.layer.data.any()
@@ -148,9 +150,11 @@ def test_data_that_do_not_fit_loose_the_layer_and_lose_nothing() -> None:
     cells = cells_of((40, 40))
     cells.layer.paint((10, 10), 1)
     cells.layer.data = np.zeros((5, 5), int)
-    assert not cells.is_bound and len(cells.cells) == 1
+    assert not cells.is_bound
+    assert len(cells.cells) == 1
     cells.layer.data = np.zeros((40, 40), int)
-    assert cells.is_bound and len(cells.cells) == 0
+    assert cells.is_bound
+    assert len(cells.cells) == 0
     cells.undo()
     check(cells)
     assert len(cells.cells) == 1
@@ -164,7 +168,9 @@ def test_certainty_hides_guesses_at_once_and_keeps_them(discs: tuple[np.ndarray,
     cells.certainty = 0.5
     assert [cells.at(middle[n]) for n in (1, 2, 36)] == [1, 0, 36], "what a person accepted is never hidden"
     shown = cells.layer.colormap._data_to_texture(cells.cells.labels)
-    assert (shown[discs[1] == 2] == 0).all() and shown[discs[1] == 1].all() and shown[discs[1] == 36].all()
+    assert (shown[discs[1] == 2] == 0).all()
+    assert shown[discs[1] == 1].all()
+    assert shown[discs[1] == 36].all()
     cells.certainty = 0
     assert cells.at(middle[2]) == 2
     check(cells)
@@ -182,7 +188,9 @@ def test_states_look_different_and_stay_so_when_the_colours_are_shuffled() -> No
         rgba = np.asarray(colours.colors)[colours._data_to_texture(cells.cells.labels)]
         inner, edge = [tuple(rgba[8, x]) for x in (4, 14, 24)], [tuple(rgba[8, x]) for x in (1, 11, 21)]
         assert inner[0][3] < 0.5 < inner[1][3] == inner[2][3]
-        assert edge[0][3] > 0.5 and edge[1] == inner[1] and edge[2][:3] == (1, 1, 1)
+        assert edge[0][3] > 0.5
+        assert edge[1] == inner[1]
+        assert edge[2][:3] == (1, 1, 1)
         cells.layer.new_colormap()
     assert len(cells.layer.colormap.colors) == 2 * HUES + 2
 

@@ -224,18 +224,23 @@ def test_tools_go_when_another_is_taken(field: Any, mouse: Mouse, workbench: Any
     zoomers = list(field.viewer.mouse_double_click_callbacks)
     buttons[Tool.BOX].click()
     layer = field.cells_of(field.image).layer
-    assert buttons[Tool.BOX].isChecked() and not layer.mouse_pan
+    assert buttons[Tool.BOX].isChecked()
+    assert not layer.mouse_pan
     assert field.viewer.layers.selection.active is layer
     mouse.key(Qt.Key.Key_P)
-    assert layer.mode == "paint" and field.tools.tool is None and not buttons[Tool.BOX].isChecked()
+    assert layer.mode == "paint"
+    assert field.tools.tool is None
+    assert not buttons[Tool.BOX].isChecked()
     buttons[Tool.CLICK].click()
-    assert layer.mode == "pan_zoom" and buttons[Tool.CLICK].isChecked()
+    assert layer.mode == "pan_zoom"
+    assert buttons[Tool.CLICK].isChecked()
     buttons[Tool.CLICK].click()
-    assert field.tools.tool is None and layer.mouse_pan
+    assert field.tools.tool is None
+    assert layer.mouse_pan
     field.tools.take(Tool.DRAW)
     field.viewer.layers.selection.active = field.image
     assert field.tools.tool is None
-    assert len(layer.mouse_drag_callbacks) <= 1
+    assert field.tools._pressed not in layer.mouse_drag_callbacks
     assert list(field.viewer.mouse_double_click_callbacks) == zoomers
 
 
@@ -247,9 +252,7 @@ def test_other_keys_with_the_mouse_are_left_to_others(field: Any, mouse: Mouse, 
     assert not any(isinstance(r, PromptRequest) for r in field.tools.prompter.engine.sent)
 
 
-def test_the_view_is_looked_at_ahead_and_the_place_of_the_mouse(
-    field: Any, mouse: Mouse, qtbot: Any
-) -> None:
+def test_the_view_is_looked_at_ahead_and_the_place_of_the_mouse(field: Any, mouse: Mouse, qtbot: Any) -> None:
     field.tools.take(Tool.CLICK)
     settle(field, qtbot)
     sent = field.tools.prompter.engine.sent
@@ -298,7 +301,8 @@ def test_planes_and_colours(engines: Any, workbench: Any, discs: Any, qtbot: Any
     assert cells.cells.labels.shape == ((3, 192, 192) if kind == "stack" else (192, 192))
     if kind != "stack":
         return
-    assert cells.cells.labels[1].any() and not cells.cells.labels[2].any()
+    assert cells.cells.labels[1].any()
+    assert not cells.cells.labels[2].any()
     viewer.dims.set_point(0, 2)
     mouse.click(middle(11))
     qtbot.waitUntil(lambda: cells.cells.labels[2].any(), timeout=WAIT)
@@ -323,16 +327,15 @@ def test_an_image_of_dask_without_a_file_gives_what_is_on_show(
     place = (576 + 16, 576 + 16)
     mouse.click(place)
     cells = settle(session, qtbot)
-    assert len(cells.cells) == 1 and cells.cells.labels[place]
-    assert np.load is not None and engines[-1].requests[-1].index == {}
+    assert len(cells.cells) == 1
+    assert cells.cells.labels[place]
+    assert engines[-1].requests[-1].index == {}
     viewer.camera.center = (100, 100)
     mouse.click((112, 112))
     qtbot.waitUntil(lambda: bool(cells.cells.labels[112, 112]), timeout=WAIT)
 
 
-def test_a_model_that_was_just_trained_is_asked(
-    field: Any, mouse: Mouse, engines: Any, qtbot: Any
-) -> None:
+def test_a_model_that_was_just_trained_is_asked(field: Any, mouse: Mouse, engines: Any, qtbot: Any) -> None:
     field.tools.take(Tool.CLICK)
     mouse.click(middle(9))
     settle(field, qtbot)

@@ -36,6 +36,7 @@ class Crop:
     known: np.ndarray
 
     def target(self) -> Target:
+        """What the network should find in the crop."""
         return target_from_labels(self.labels, self.known)
 
 

@@ -73,6 +73,7 @@ class RunFolder:
         return start
 
     def read_settings(self) -> FinetuneSettings:
+        """Read the settings that the run was started with."""
         try:
             return FinetuneSettings(**json.loads(self.settings_path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
@@ -82,6 +83,7 @@ class RunFolder:
             ) from error
 
     def read_shots(self) -> list[Shot]:
+        """Read the annotated images that the run learns from."""
         return load_shots(self.path / "shots")
 
     def publish(self, model: Model) -> Path:

@@ -227,8 +227,10 @@ class Outliner:
             yield from np.split(order, range(CLICKS_AT_ONCE, len(order), CLICKS_AT_ONCE))
 
     def _in_boxes(self, window: Window, boxes: np.ndarray) -> Grids:
-        """The masks in boxes as given, or in larger ones where the box head would draw another: a side that
-        cuts through the cell must not cut its outline."""
+        """Draw masks in the given boxes, or in larger ones where the box head says so.
+
+        A side that cuts through the cell must not cut its outline.
+        """
         given = window.inside(boxes)
         mended, scores, kinds = self._detector.mended(window.features, given)
         agreed = np.array([_iou(*pair) for pair in zip(given, mended)])

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.pretraining.batchnorm import DomainStatistics, Mode
+from napari_cupre.pretraining.batchnorm import DomainStatistics
+from napari_cupre.pretraining.pretrain_settings import Mode
 
 #: The learning rate ends at this share of its peak.
 _LAST = 0.02
@@ -59,6 +60,7 @@ class Updater:
         return float(self.optimiser.param_groups[0]["lr"])
 
     def zero_grad(self) -> None:
+        """Forget the gradients."""
         self.optimiser.zero_grad(set_to_none=True)
 
     def step(self) -> Tensor:

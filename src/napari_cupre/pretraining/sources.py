@@ -65,14 +65,15 @@ class LabelledSource(Protocol):
     """Something that labelled training images are drawn from."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the source in reports."""
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """Names of its classes."""
 
     def draw(self, rng: np.random.Generator) -> LabelledField:
         """Draw one augmented field; the result depends only on the generator's state."""
-        ...
 
 
 class SyntheticSource:
@@ -241,7 +242,7 @@ class FieldSample:
     skipped: list[tuple[str, str]]
 
 
-class MixedFields(Dataset):
+class MixedFields(Dataset[FieldSample]):
     """Sample `i` of the supervised stream: a function of the seed and `i` only.
 
     Parameters
@@ -288,6 +289,7 @@ class FieldBatch:
 
 
 def collate_fields(samples: list[FieldSample]) -> FieldBatch:
+    """Join samples to a batch."""
     return FieldBatch(
         torch.stack([sample.image for sample in samples]),
         [sample.target for sample in samples],

@@ -92,8 +92,9 @@ def discard(folder: Path) -> None:
 
 
 def save_as(project: Project, folder: str | Path) -> Project:
-    """Give a project a (new) place: a copy of it there, open; the old one is closed, and deleted if it was
-    without a place.
+    """Copy a project to a (new) place and open it there.
+
+    The old one is closed, and deleted if it had no place of its own.
 
     Raises
     ------

@@ -80,6 +80,7 @@ class Training:
         self._unseen: queue.SimpleQueue[tuple[tuple[int, int], Exception]] = queue.SimpleQueue()
 
     def events(self) -> Iterator[Event]:
+        """Train, and tell what happens."""
         from napari_cupre.model.device import check_torchvision
 
         check_torchvision()
@@ -92,11 +93,13 @@ class Training:
             yield from self._without_preview(run.step)
 
     def stop(self) -> None:
+        """End after the current step; what was learnt is kept."""
         self._stopped.set()
         if self._run is not None:
             self._run.stop()
 
     def preview(self, request: PreviewRequest) -> None:
+        """Ask for a preview of the weights as they are."""
         from napari_cupre.data.normalise import fit_stretch
 
         if self._run is None:
@@ -152,6 +155,7 @@ class Prediction:
         self._stopped = threading.Event()
 
     def events(self) -> Iterator[Event]:
+        """Predict, and tell what happens."""
         from napari_cupre.model.device import check_torchvision
         from napari_cupre.model.zoo import open_model
 
@@ -183,6 +187,7 @@ class Prediction:
             yield event
 
     def stop(self) -> None:
+        """End after the current tile."""
         self._stopped.set()
 
     def preview(self, request: PreviewRequest) -> None:

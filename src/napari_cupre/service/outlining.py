@@ -30,7 +30,8 @@ from napari_cupre.service.protocol import (
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.prediction.detector import Detector
-    from napari_cupre.prediction.outline import Outline, Outliner
+    from napari_cupre.prediction.drawn import Outline
+    from napari_cupre.prediction.outline import Outliner
 
 NO_PLANE = "The image is not ready for outlining yet: wait a moment, then click again."
 

@@ -65,15 +65,18 @@ class Annotation:
         return sorted(found, key=id)
 
     def new_cells(self, image: CellImage, labels: np.ndarray | None = None) -> Labels:
+        """Make a layer for cells, of these labels or empty."""
         return self._new_labels(CELLS, image, opacity=0.7, labels=labels)
 
     def new_background(self, image: CellImage) -> Labels:
+        """Make an empty layer for background."""
         layer = self._new_labels(BACKGROUND, image, opacity=0.4)
         # one colour, so that it is never taken for a cell
         layer.colormap = {0: "transparent", 1: BACKGROUND_COLOR, None: BACKGROUND_COLOR}
         return layer
 
     def new_regions(self, image: CellImage) -> Shapes:
+        """Make an empty layer for regions."""
         placement = result_placement(self.image, image)
         return Shapes(
             ndim=len(layer_axes(image)),

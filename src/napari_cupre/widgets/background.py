@@ -59,6 +59,7 @@ class RunStatus:
 
     @property
     def is_active(self) -> bool:
+        """Whether something runs."""
         return self.state not in (RunState.IDLE, RunState.DONE, RunState.STOPPED, RunState.FAILED)
 
 
@@ -153,8 +154,9 @@ class Job:
         self.status.remaining = remaining
 
     def _move_bar(self) -> None:
-        """napari's bar lets Qt process all waiting events, so it may not be moved from within one of ours:
-        the next would be taken up before this one is done.
+        """Move napari's bar, but never from within an event of ours.
+
+        The bar lets Qt process all waiting events: the next would be taken up before this one is done.
         """
         if self._bar is not None:
             step = int(self.status.fraction * PROGRESS_STEPS) - self._bar.n

@@ -19,9 +19,8 @@ LIGHT, DARK = QColor(255, 255, 255), QColor(0, 0, 0, 160)
 def canvas_of(viewer: Any) -> QWidget | None:
     """The part of a window that shows the layers; None where napari is built otherwise."""
     window = getattr(viewer.window, "_qt_window", None)
-    if not isinstance(window, QMainWindow) or window.centralWidget() is None:
-        return None
-    return window.centralWidget().findChild(QOpenGLWidget)
+    middle = window.centralWidget() if isinstance(window, QMainWindow) else None
+    return None if middle is None else middle.findChild(QOpenGLWidget)
 
 
 class Rubber(QWidget):

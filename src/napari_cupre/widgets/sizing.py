@@ -199,19 +199,23 @@ class Circle:
             return
         is_rim = away > self._radius() - GRIP
         event.handled = True
-        middle = np.asarray(self._middle)
+        middle = self._middle
         yield
         while event.type == "mouse_move":
-            at = np.asarray(event.pos, float)[:2]
-            if is_rim:
-                self._sizes.say(
-                    self._image, round(2 * float(np.hypot(*(at - self._place()))) / self._scale(), 1)
-                )
-            else:
-                self._middle = tuple(middle + (at - start)[::-1] / viewer.camera.zoom)
-                self.draw()
+            self._pull(start, np.asarray(event.pos, float)[:2], middle, is_rim)
             event.handled = True
             yield
+        self._pull(start, np.asarray(event.pos, float)[:2], middle, is_rim)
+
+    def _pull(self, start: np.ndarray, at: np.ndarray, middle: tuple[float, ...], is_rim: bool) -> None:
+        """Follow the mouse: with the rim, or with the whole circle."""
+        if is_rim:
+            away = float(np.hypot(*(at - self._place())))
+            self._sizes.say(self._image, round(2 * away / self._scale(), 1))
+        else:
+            moved = (at - start)[::-1] / self._session.viewer.camera.zoom
+            self._middle = tuple(np.asarray(middle) + moved)
+            self.draw()
 
 
 class SizeRow(QWidget):

@@ -22,7 +22,7 @@ LARGEST_TABLE = 4_000_000
 _MARK = 2 * HUES + 1
 
 
-class StateColormap(CyclicLabelColormap):  # type: ignore[misc]
+class StateColormap(CyclicLabelColormap):
     """Colours of napari's own colour map, in a shade that tells the state of the cell.
 
     napari sends a byte per pixel to the graphics card, and this decides which one. A map with a colour for

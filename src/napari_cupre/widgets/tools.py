@@ -227,7 +227,7 @@ class Tools:
         """Move the view while the key is held."""
         was, layer.mouse_pan = layer.mouse_pan, True
         yield
-        if self._layer is layer:
+        if self._layer is not None and self._layer is layer:
             layer.mouse_pan = was
 
     def _escape(self, layer: Labels) -> None:

@@ -40,13 +40,15 @@ class Mouse:
 
     def move(self, place: Place) -> None:
         """Move without a button."""
+        QTest.qWait(15)
         self._send(QEvent.Type.MouseMove, place, NONE, NONE, PLAIN)
 
     def press(self, place: Place, keys: Any = PLAIN) -> None:
         self._send(QEvent.Type.MouseButtonPress, place, LEFT, LEFT, keys)
 
     def pull(self, place: Place, keys: Any = PLAIN) -> None:
-        """Move with the left button held."""
+        """Move with the left button held, as fast as vispy takes it."""
+        QTest.qWait(15)
         self._send(QEvent.Type.MouseMove, place, NONE, LEFT, keys)
 
     def release(self, place: Place, keys: Any = PLAIN) -> None:

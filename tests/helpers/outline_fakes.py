@@ -103,10 +103,16 @@ class OutliningEngine:
         cell = (parts == parts[int(y), int(x)]) & (parts > 0)
         masks = [cell]
         if asked.all_readings and cell.any():
-            masks = [ndimage.binary_erosion(cell, iterations=2), cell, ndimage.binary_dilation(cell, iterations=2)]
+            masks = [
+                ndimage.binary_erosion(cell, iterations=2),
+                cell,
+                ndimage.binary_dilation(cell, iterations=2),
+            ]
         boxes, flat = [], []
         for mask in masks:
-            (rows, columns) = ndimage.find_objects(mask.astype(int))[0] if mask.any() else (slice(0, 1), slice(0, 1))
+            (rows, columns) = (
+                ndimage.find_objects(mask.astype(int))[0] if mask.any() else (slice(0, 1), slice(0, 1))
+            )
             boxes.append([columns.start, rows.start, columns.stop, rows.stop])
             flat.append(mask[rows, columns].ravel())
         return Outlined(
