@@ -76,6 +76,7 @@ class AnnotateWidget(SessionWidget):
         napari_viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
+        self.listen(self.session.cells_changed, lambda *_: self._counter.plane_changed())
         self.listen(self.session.importing.received, self._show_import)
         self.listen(self.session.image_changed, self._refresh)
         self._refresh()
