@@ -65,7 +65,7 @@ class Annotation:
         return sorted(found, key=id)
 
     def new_cells(self, image: CellImage, labels: np.ndarray | None = None) -> Labels:
-        """Make a layer for cells, of these labels or empty."""
+        """Make a layer for cells: an empty one, or one that shows the memory of some labels."""
         return self._new_labels(CELLS, image, opacity=0.7, labels=labels)
 
     def new_background(self, image: CellImage) -> Labels:
