@@ -40,6 +40,7 @@ from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
 from napari_cupre.model.runs import training_in
+from napari_cupre.model.targets import target_from_labels
 
 CLIP = 5.0  # norm of the gradient
 JUDGE_EVERY = 0.1  # of the budget
@@ -315,7 +316,7 @@ class FinetuneRun:
         """One optimiser step on freshly drawn crops; its randomness depends only on seed and step."""
         rng = np.random.default_rng([self.settings.seed, self.step])
         crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
-        targets = [crop.target().to(self.device) for crop in crops]
+        targets = [target_from_labels(crop.labels, crop.known).to(self.device) for crop in crops]
         self.network.train()
         if self.skill >= FAMILIAR:
             hold_batchnorm(self.network)
