@@ -43,7 +43,7 @@ def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
     assert set(steps[0].losses) == {"rpn_score", "rpn_box", "score", "box", "mask", "total"}
     assert next(e for e in events if isinstance(e, Validated)).step == 0
     finished = next(e for e in events if isinstance(e, Finished))
-    assert "held-out cells" in finished.verdict
+    assert "held out to judge" in finished.verdict
     assert "\n" not in finished.verdict
     assert {e.kind for e in events if isinstance(e, Saved)} == {"final", "run"}
     model = load_model(out, "cpu")

@@ -141,7 +141,7 @@ def is_as_good(judgement: Judgement, history: list[dict[str, Any]], scratch: boo
 
 
 def decision(history: list[dict[str, Any]], best_step: int | None, scratch: bool) -> Decision | None:
-    """What the held-out cells say of the new weights beside the start's; None where nothing can be compared.
+    """Compare the new weights with the start's on the held-out cells; None where nothing can be compared.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def in_words(
     scratch: bool,
     start: str = "the start",
 ) -> str:
-    """One line for the user: is the new model better than the start?
+    """Say in one line whether the new model is better than the start.
 
     Parameters
     ----------

@@ -30,6 +30,7 @@ from napari_cupre.widgets.layers import in_units, layer_axes
 from napari_cupre.widgets.mending import Mender, fresh_numbers
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.tool_row import ToolRow
 
 NEXT_CELL_KEY = "n"
 PAINT_EVENTS = ("paint", "labels_update", "set_data", "data")
@@ -92,6 +93,8 @@ class AnnotateWidget(SessionWidget):
         row.addWidget(self.import_button)
         column.addLayout(row)
         column.addWidget(heading("Draw"))
+        self.tool_row = ToolRow(self)
+        column.addWidget(self.tool_row)
         column.addWidget(self._tools())
         column.addWidget(self.brush_hint)
         column.addWidget(heading("Annotated so far"))

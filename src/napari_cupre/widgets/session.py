@@ -25,6 +25,8 @@ from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.rereading import carry_over
+from napari_cupre.widgets.sizing import Sizes
+from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
 
 __all__ = ["METADATA_KEY", "Session"]
@@ -73,6 +75,9 @@ class Session:
         self._is_watching = False
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
+        self.sizes = Sizes(self)
+        # a process of its own, so that cells can be outlined while a model is trained
+        self.tools = Tools(self, EngineProcess(is_urgent=True))
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
 
@@ -355,6 +360,7 @@ class Session:
     def close(self) -> None:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
         self.engine.close()
+        self.tools.close()
         with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone already
             for job in (self.training, self.prediction, self.saving, self.importing):
                 job.abandon()
