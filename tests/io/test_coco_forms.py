@@ -50,7 +50,8 @@ def test_ids_may_be_text(first, second, tmp_path):
             read(tmp_path, content)
     else:
         labels, lost, _ = read(tmp_path, content)
-        assert (labels["a"] > 0).sum() == 100 and not lost
+        assert (labels["a"] > 0).sum() == 100
+        assert not lost
 
 
 def rle(kind):
@@ -81,7 +82,8 @@ def rle(kind):
 )
 def test_forms_of_an_outline(segmentation, tmp_path):
     labels, lost, _ = read(tmp_path, document([{"image_id": 1, "segmentation": segmentation}]))
-    assert (labels["a"] > 0).sum() == 100 and not lost
+    assert (labels["a"] > 0).sum() == 100
+    assert not lost
 
 
 def test_entries_of_one_file_are_one_image(tmp_path):
@@ -91,7 +93,9 @@ def test_entries_of_one_file_are_one_image(tmp_path):
         {"image_id": 2, "segmentation": [OTHER]},
     ]
     labels, lost, notes = read(tmp_path, document(annotations, images))
-    assert list(labels) == ["a"] and labels["a"].max() == 2 and not lost
+    assert list(labels) == ["a"]
+    assert labels["a"].max() == 2
+    assert not lost
     assert any("2 were merged" in note for note in notes)
     assert len(CocoIndex(tmp_path / "set.json").images) == 1
 
@@ -102,7 +106,8 @@ def test_entries_that_contradict_each_other_are_left_out(tmp_path):
     labels, lost, _ = read(tmp_path, document(annotations, images))
     assert list(labels) == ["a", "d"]
     said = " ".join(lost)
-    assert "1 image listed again with another size" in said and "1 image with an id used before" in said
+    assert "1 image listed again with another size" in said
+    assert "1 image with an id used before" in said
     assert "2 annotations of images that are not listed" in said
 
 
@@ -115,14 +120,17 @@ class TestEntriesWithoutSize:
     def test_the_image_tells_it(self, size, tmp_path):
         (tmp_path / "set.json").write_text(json.dumps(self.content(size)))
         labels = import_annotations(tmp_path / "set.json", (40, 60))["a"]
-        assert labels.shape == (40, 60) and labels.sum() == 100
+        assert labels.shape == (40, 60)
+        assert labels.sum() == 100
 
     def test_a_run_length_mask_tells_it(self, size, tmp_path):
         content = self.content(size)
         content["annotations"].append({"image_id": 1, "segmentation": rle("text")})
         content["annotations"][0]["segmentation"] = [OTHER]
         labels, lost, _ = read(tmp_path, content)
-        assert labels["a"].shape == (40, 60) and labels["a"].max() == 2 and not lost
+        assert labels["a"].shape == (40, 60)
+        assert labels["a"].max() == 2
+        assert not lost
 
     def test_without_both_the_image_is_asked_for(self, size, tmp_path):
         with pytest.raises(InputError, match=r"set\.json.*size of its image \"a\".*give the image"):
@@ -132,14 +140,16 @@ class TestEntriesWithoutSize:
         Image.fromarray(np.arange(2400, dtype=np.uint8).reshape(40, 60)).save(tmp_path / "a.png")
         (tmp_path / "set.json").write_text(json.dumps(self.content(size)))
         (shot,) = collect_shots(str(tmp_path), str(tmp_path / "set.json")).shots
-        assert shot.labels.shape == (40, 60) and (shot.labels > 0).sum() == 100
+        assert shot.labels.shape == (40, 60)
+        assert (shot.labels > 0).sum() == 100
         assert CocoSource(tmp_path / "set.json", tmp_path)[0].labels.sum() == 100
 
     def test_another_entry_of_the_file_tells_it(self, size, tmp_path):
         content = self.content(size)
         content["images"].append(image(2))
         labels, lost, _ = read(tmp_path, content)
-        assert labels["a"].shape == (40, 60) and not lost
+        assert labels["a"].shape == (40, 60)
+        assert not lost
 
 
 def test_sizes_that_are_none_are_said(tmp_path):
@@ -245,7 +255,8 @@ def test_files_are_found_by_names_of_other_systems(tmp_path):
 )
 def test_names_stay_below_one_folder(name):
     parts = parts_of(name)
-    assert parts[-1] == "x.png" and not {"..", "/", "C:"} & set(parts)
+    assert parts[-1] == "x.png"
+    assert not {"..", "/", "C:"} & set(parts)
 
 
 def test_stems_are_told_apart_by_as_few_folders_as_needed():

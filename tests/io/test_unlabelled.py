@@ -100,9 +100,11 @@ def test_crops_of_every_kind_of_image(folder: Path, tmp_path: Path) -> None:
     seen = {}
     for number in range(12):
         crop, _ = crops.draw(number)
-        assert crop.image.dtype == np.float32 and not crop.skipped
+        assert crop.image.dtype == np.float32
+        assert not crop.skipped
         assert crop.image.shape[:2] == (48, 48)
-        assert crop.image.min() >= -0.5 and crop.image.max() <= 1.5
+        assert crop.image.min() >= -0.5
+        assert crop.image.max() <= 1.5
         seen[index[crop.number].name] = crop.image.shape[2]
     assert seen == {"grey.png": 1, "stack.tif": 1, "field.zarr": 1, "colour.png": 3}
 
@@ -158,7 +160,8 @@ def test_crops_come_from_every_image_of_a_file(tmp_path: Path) -> None:
         for name, side in (("one", 64), ("two", 48), ("label", 8)):
             writer.write(textured((side, side)), metadata={"axes": "YX", "Name": name})
     index = UnlabelledIndex.build(tmp_path / "index.sqlite", [folder])
-    assert image_sizes(index[0]) == [(64, 64), (48, 48)] and index.distinct_crops(16) == 16 + 9
+    assert image_sizes(index[0]) == [(64, 64), (48, 48)]
+    assert index.distinct_crops(16) == 16 + 9
     crops = UnlabelledCrops(index, 64, seed=0, zoom=1.0)
     drawn = [crops.draw(number)[0] for number in range(20)]
     assert {crop.image.shape[:2] for crop in drawn} == {(64, 64), (48, 48)}

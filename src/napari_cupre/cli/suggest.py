@@ -94,7 +94,7 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
     from napari_cupre.io.importers.folders import label_stem
     from napari_cupre.io.inputs import expand
     from napari_cupre.io.pairing import label_core
-    from napari_cupre.project.project import is_project
+    from napari_cupre.project.place import is_project
 
     if folder is None:
         return images, []

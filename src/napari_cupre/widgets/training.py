@@ -12,7 +12,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.events import Event, Notice, Preview, RunState, StateChanged, StepDone, Validated
+from napari_cupre.events import Event, Finished, Notice, Preview, RunState, StateChanged, StepDone, Validated
 from napari_cupre.model.runs import REQUEST
 from napari_cupre.model.zoo import SUFFIX, user_folder
 from napari_cupre.service.client import EngineProcess
@@ -70,6 +70,7 @@ class Curve:
     validation: list[float] = field(default_factory=list)
 
     def add_step(self, step: int, loss: float) -> None:
+        """Add the loss of one step to the smoothed line."""
         last = self.smooth[-1] if self.smooth else loss
         # the first steps weigh more, so that the line does not start with a long slide
         weight = min(SMOOTHING, len(self.smooth) / (len(self.smooth) + 1))
@@ -78,6 +79,7 @@ class Curve:
         self.smooth.append(weight * last + (1 - weight) * loss)
 
     def add_validation(self, step: int, loss: float) -> None:
+        """Add a loss on held-out cells."""
         self.validation_steps.append(step)
         self.validation.append(loss)
 
@@ -96,6 +98,8 @@ class TrainingJob(Job):
         self._asked: View | None = None
         self.curve = Curve()
         self.plan: TrainingPlan | None = None
+        self.outcome = ""
+        """ "better", "worse" or "undecided" about the last training; empty where nothing was compared."""
         self.received.connect(self._record)
 
     def train(self, plan: TrainingPlan) -> None:
@@ -107,7 +111,7 @@ class TrainingJob(Job):
             If one is running.
         """
         self.start(self._stream, plan)
-        self.plan = plan
+        self.plan, self.outcome = plan, ""
         self._wanted = self._asked = None
         if not plan.resume:
             self.curve = Curve()
@@ -154,8 +158,9 @@ class TrainingJob(Job):
         save_shots(folder, shots)
 
     def _send_view(self) -> Notice | None:
-        """Reading a plane can take long, so it is done here, in the worker thread; what cannot be read is no
-        reason to end a training.
+        """Ask for a preview of what is on show, in the worker thread: reading a plane can take long.
+
+        An image that cannot be read does not end the training.
         """
         with self._lock:
             if self._wanted is None or self._asked is not None or self.status.state is not RunState.RUNNING:
@@ -177,6 +182,8 @@ class TrainingJob(Job):
                 self.curve.add_step(step, losses["total"])
             case Validated(step=step, loss=loss):
                 self.curve.add_validation(step, loss)
+            case Finished(result=result):
+                self.outcome = (result.get("decision") or {}).get("outcome", "")
             case Preview(labels=labels):
                 with self._lock:
                     view, self._asked = self._asked, None

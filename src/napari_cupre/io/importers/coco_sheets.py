@@ -31,7 +31,7 @@ def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[S
 
 
 def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listeners) -> Result:
-    painted = index.paint(number, None if frame is None else frame.shape[-2:])
+    painted = index.paint(number, None if frame is None else frame.plane_shape)
     counts = [
         (painted.outside, "lies outside", "lie outside"),
         (painted.hidden, "is hidden under others", "are hidden under others"),
