@@ -28,6 +28,7 @@ from napari_cupre.widgets.counting import Counter, Counts
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
 from napari_cupre.widgets.layers import in_units, layer_axes
 from napari_cupre.widgets.mending import Mender, fresh_numbers
+from napari_cupre.widgets.queue_row import QueueRow
 from napari_cupre.widgets.save_line import SaveLine
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
@@ -85,6 +86,8 @@ class AnnotateWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
+        self.queue_row = QueueRow(self)
+        column.addWidget(self.queue_row)
         self.image = ImageChooser(self)
         column.addWidget(self.image)
         self.scenes = SceneNote(self)

@@ -105,6 +105,11 @@ class Keeper:
         """Seconds until the next save may begin."""
         return 0.0 if self.saved_at is None else self.saved_at + REST * self._took - time.monotonic()
 
+    def take_scratch(self, project: Project) -> None:
+        """Go on with a new project without a place."""
+        self.project, self.is_scratch = project, True
+        self.changed.emit()
+
     def touch(self) -> None:
         """Something of the project changed other than cells: save it soon."""
         if self.project is not None and not self._timer.isActive():
