@@ -110,6 +110,11 @@ class Keeper:
         self.project, self.is_scratch = project, True
         self.changed.emit()
 
+    def tell(self, notice: str) -> None:
+        """Say something in the dock, until it is dismissed or another thing is said."""
+        self.notice = notice
+        self.changed.emit()
+
     def touch(self) -> None:
         """Something of the project changed other than cells: save it soon."""
         if self.project is not None and not self._timer.isActive():
@@ -183,7 +188,7 @@ class Keeper:
         """The project has cells of this image already: put those of the window among them."""
         stored = project.cells(stem)
         drawn = cells.cells
-        if not len(stored):
+        if not len(stored) and not stored.regions:
             return
         for number, row in drawn:
             box, mask = drawn.pixels(number)

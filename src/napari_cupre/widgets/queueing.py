@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.layers import Image, Layer
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -185,7 +186,12 @@ class ImageQueue:
         session, stem = self._session, loaded.entry.stem
         project = self._keeper.project
         assert project is not None
-        cells = project.loaded(stem) or loaded.cells or Cells.empty(loaded.entry.shape)
+        cells = project.loaded(stem)
+        if cells is None:
+            cells = loaded.cells
+        if cells is None:
+            cells = Cells(np.zeros(loaded.entry.shape, np.int32), {}, loaded.entry.regions)
+        tool = session.tools.tool  # napari selects each new layer, and the tool goes with the selection
         layer = layer_of(loaded)
         session.viewer.add_layer(layer)
         try:
@@ -194,8 +200,11 @@ class ImageQueue:
             self._keeper.attach(layer, stem, cells)
         except CupreError as error:
             self.error = str(error)
-        self._keeper.notice = " ".join(loaded.notices) or self._keeper.notice
+        if loaded.notices:
+            self._keeper.tell(" ".join(loaded.notices))
         self._reveal(layer)
+        if tool is not None and not self.error:
+            session.tools.take(tool)
         self.gui_seconds.append(time.perf_counter() - began)
 
     def _reveal(self, image: Image) -> None:
@@ -322,7 +331,7 @@ class ImageQueue:
         known = sum(bool(each.notice) for each in added)
         if known:
             faults.append(f"{known} of {len(added)} images are in the project already.")
-        self._keeper.notice = " ".join(faults)
+        self._keeper.tell(" ".join(faults))
         self._keeper.touch()
         self._refresh_states()
         self.changed.emit()
