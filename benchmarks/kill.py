@@ -2,8 +2,8 @@
 
     xvfb-run -a python benchmarks/kill.py [--times 20]
 
-A person who draws a cell every half second is killed (SIGKILL) somewhere in ten seconds. What is promised: at most
-the last stroke is gone. Prints one line for each death, and exits with 1 if more was lost.
+A person who draws a cell every half second is killed (SIGKILL) somewhere in ten seconds. At most the last
+stroke may be gone. Prints one line for each death, and exits with 1 if more was lost.
 """
 
 from __future__ import annotations
