@@ -67,7 +67,7 @@ def test_a_project_shows_the_image_that_was_worked_on_last(
     qtbot.waitUntil(
         lambda: session.queue.state(session.queue.items()[2]) == "1 cell, 1 checked", timeout=WAIT
     )
-    assert queue.state(queue.items()[0]) == "never seen"
+    assert session.queue.state(session.queue.items()[0]) == "never seen"
 
 
 def test_keys_step_through_the_images_and_only_a_few_stay(
