@@ -20,7 +20,7 @@ WAIT = 60_000
 def no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of these needs a process that imports torch."""
     monkeypatch.setattr(
-        "napari_cupre.widgets.session.EngineProcess", lambda: scripted_engine(lambda request: iter(()))
+        "napari_cupre.widgets.session.EngineProcess", lambda **_: scripted_engine(lambda request: iter(()))
     )
 
 

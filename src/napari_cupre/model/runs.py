@@ -186,5 +186,5 @@ def discard_unstarted(model: str | os.PathLike[str]) -> None:
     folder = run_path(model)
     if not folder.is_dir() or is_training(folder):
         return
-    if {entry.name for entry in folder.iterdir()} <= {SHOTS, REQUEST, LOCK}:
+    if {entry.name for entry in folder.iterdir()} <= {SHOTS, LOCK}:
         shutil.rmtree(folder, ignore_errors=True)
