@@ -25,9 +25,9 @@ from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.prediction import onefile
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.donelog import DONE_LOG
-from napari_cupre.prediction.folders import predict_files
+from napari_cupre.prediction.file_runs import predict_files
 from napari_cupre.prediction.onefile import FileJob, FileOutcome
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.runners import Processes
 
 # Random weights are sure of nothing; at score 0 they still give cells, the same each time.

@@ -13,7 +13,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.model.checkpoint import Model, new_model
 from napari_cupre.prediction.featuremaps import FeatureMaps
-from napari_cupre.prediction.outline import Outliner
+from napari_cupre.prediction.outliner import Outliner
 from napari_cupre.prediction.reader import PlaneReader
 from napari_cupre.prediction.tiles import Region
 

@@ -29,7 +29,7 @@ MEMORY = 1 << 29
 """Bytes of features that are kept, some eighty windows."""
 
 
-class Window(NamedTuple):
+class FeatureWindow(NamedTuple):
     """One window at one scale.
 
     Attributes
@@ -95,7 +95,7 @@ class FeatureMaps:
         self._read, self._memory = read, memory
         self._size = SIZE * detector.diameter
         self._base = 1.0 if diameter is None else self._size / diameter
-        self._windows: OrderedDict[tuple[Scale, int, int], Window] = OrderedDict()
+        self._windows: OrderedDict[tuple[Scale, int, int], FeatureWindow] = OrderedDict()
         self._bytes = 0
 
     def scale(self, size: float) -> Scale:
@@ -124,7 +124,7 @@ class FeatureMaps:
         _, bottom, right = self.key(scale, region.y1 - 1, region.x1 - 1)
         return [(scale, row, column) for row in range(top, bottom + 1) for column in range(left, right + 1)]
 
-    def window(self, key: tuple[Scale, int, int]) -> Window:
+    def window(self, key: tuple[Scale, int, int]) -> FeatureWindow:
         """A window, computed unless it is kept.
 
         Raises
@@ -151,12 +151,12 @@ class FeatureMaps:
         largest = max((window.features.bytes for window in self._windows.values()), default=1)
         return max(1, self._memory // largest)
 
-    def _computed(self, scale: Scale, row: int, column: int) -> Window:
+    def _computed(self, scale: Scale, row: int, column: int) -> FeatureWindow:
         y0, y1 = _span(row, self.shape[0], scale)
         x0, x1 = _span(column, self.shape[1], scale)
         piece = self._read(Region(y0, x0, y1, x1), scale.step)
         features = self.detector.features(piece, scale.factor * scale.step)
-        return Window(features, np.array([x0, y0, x0, y0], dtype=np.float64), scale.step)
+        return FeatureWindow(features, np.array([x0, y0, x0, y0], dtype=np.float64), scale.step)
 
 
 def _span(number: int, side: int, scale: Scale) -> tuple[int, int]:

@@ -16,10 +16,10 @@ from napari_cupre.prediction.choice import Choice, choose_for
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.ledger import Ledger
-from napari_cupre.prediction.options import PredictOptions
 from napari_cupre.prediction.plan import Plan, plan_plane
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import PlaneSource, Reader
-from napari_cupre.prediction.stitch import Found, Patch, Stitcher
+from napari_cupre.prediction.stitch import Found, Stitcher, TilePatch
 from napari_cupre.prediction.tiles import Region, Tile
 
 MARGIN = 4.0
@@ -28,7 +28,7 @@ MARGIN = 4.0
 TOLERANCE = 2.0
 """A cell that comes this near to the end of what was read counts as cut, in network px."""
 
-Patches = Iterator[tuple[Tile, Patch | InputError]]
+Patches = Iterator[tuple[Tile, TilePatch | InputError]]
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Filling:
             return iter([(todo[0], stitcher.add(todo[0], found))])
         return run_tiles(self._detector, self._plan, stitcher, read, self._score, todo)
 
-    def _done_tile(self, number: int, tile: Tile, patch: Patch, stitcher: Stitcher) -> Iterator[Event]:
+    def _done_tile(self, number: int, tile: Tile, patch: TilePatch, stitcher: Stitcher) -> Iterator[Event]:
         """Write what a tile changes; what it replaces is kept until it is entered as done."""
         if self._ledger is not None:
             self._ledger.keep(number, patch)

@@ -19,7 +19,7 @@ import numpy as np
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.prediction.choice import Choice
-from napari_cupre.prediction.stitch import RECORD, Patch
+from napari_cupre.prediction.stitch import RECORD, TilePatch
 from napari_cupre.prediction.tiles import Region
 
 _TABLES = """
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS undo (plane INTEGER, y0 INTEGER, x0 INTEGER, y1 INTEG
 """
 
 
-class Cell(NamedTuple):
+class RecordedCell(NamedTuple):
     """A cell of a plane.
 
     Attributes
@@ -133,7 +133,7 @@ class Ledger:
                 raise ValueError("cells are missing")
             return np.array([(row[1:5], *row[5:]) for row in found], dtype=RECORD)
 
-    def keep(self, plane: int, patch: Patch) -> None:
+    def keep(self, plane: int, patch: TilePatch) -> None:
         """Remember what a patch is about to replace."""
         blob = zlib.compress(np.ascontiguousarray(patch.before, dtype="<i4").tobytes(), 1)
         with self._writing():
@@ -170,13 +170,13 @@ class Ledger:
         with self._writing():
             self._base.execute("DELETE FROM undo")
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[RecordedCell]:
         """Every cell, plane by plane."""
         query = (
             "SELECT plane, row + 1, x1, y1, x2, y2, score, kind FROM cells WHERE alive ORDER BY plane, row"
         )
         for plane, label, x1, y1, x2, y2, score, kind in self._each(query):
-            yield Cell(plane, label, (x1, y1, x2, y2), score, int(kind))
+            yield RecordedCell(plane, label, (x1, y1, x2, y2), score, int(kind))
 
     def _each(self, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
         """The rows that a query finds."""

@@ -15,7 +15,7 @@ from napari_cupre.model.paint import falling_order, foreground
 from napari_cupre.prediction.canvas import LabelArray
 from napari_cupre.prediction.instances import Instances, Masks, union_mask
 from napari_cupre.prediction.meeting import DOUBLE, NEW, SharedShare, Verdict, find_meetings, judge
-from napari_cupre.prediction.tidy import tidy
+from napari_cupre.prediction.tidy import tidy_labels
 from napari_cupre.prediction.tiles import Region, Tile, cut, owned
 
 RECORD = np.dtype(
@@ -49,7 +49,7 @@ class Found:
 
 
 @dataclass
-class Patch:
+class TilePatch:
     """What one tile changes.
 
     Attributes
@@ -115,7 +115,7 @@ class Stitcher:
         self._records = np.array(records, dtype=RECORD)
         self._count = len(records)
 
-    def add(self, tile: Tile, found: Found) -> Patch:
+    def add(self, tile: Tile, found: Found) -> TilePatch:
         """Place the detections of one tile; `commit` writes the result."""
         found = found.take(np.flatnonzero(owned(found.boxes, tile, self.shape, self.margin)))
         new_cut = cut(found.boxes, tile, self.shape, self.tolerance)
@@ -125,9 +125,9 @@ class Stitcher:
         verdict = self._judge(block, found, new_cut, tile)
         rows = self._remember(block, found, new_cut, verdict, tile)
         after = self._paint(block, found, verdict, rows)
-        return Patch(region, before, after, np.concatenate([block.ids[1:] - 1, rows]))
+        return TilePatch(region, before, after, np.concatenate([block.ids[1:] - 1, rows]))
 
-    def commit(self, patch: Patch) -> None:
+    def commit(self, patch: TilePatch) -> None:
         """Write what a tile changed into the label array."""
         self.canvas[patch.region.slices] = patch.after
 
@@ -251,7 +251,7 @@ class Stitcher:
         outside |= (box[:, 3] > region.y1) & (region.y1 < self.shape[0])
         held = np.flatnonzero(outside) + 1
         area = np.zeros(len(ids), dtype=np.int64)
-        found = tidy(local, held=held)
+        found = tidy_labels(local, held=held)
         area[: len(found)] = found
         area[held] = 1
         self._records["alive"][ids[1:][area[1:] == 0] - 1] = False

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.prediction.detector import Detector
     from napari_cupre.prediction.drawn import Outline
-    from napari_cupre.prediction.outline import Outliner
+    from napari_cupre.prediction.outliner import Outliner
 
 NO_PLANE = "The image is not ready for outlining yet: wait a moment, then click again."
 
@@ -129,7 +129,7 @@ class Outlining:
 
     def _outliner(self) -> Outliner:
         from napari_cupre.model.device import check_torchvision
-        from napari_cupre.prediction.outline import Outliner
+        from napari_cupre.prediction.outliner import Outliner
         from napari_cupre.prediction.reader import PlaneReader
 
         check_torchvision()

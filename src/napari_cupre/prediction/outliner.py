@@ -14,10 +14,10 @@ from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.paint import THRESHOLD
 from napari_cupre.prediction.choice import choose
 from napari_cupre.prediction.detector import Detector
-from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn, nothing_at
-from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, Scale, Window
+from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn_mask, nothing_at
+from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, FeatureWindow, Scale
 from napari_cupre.prediction.instances import Instances
-from napari_cupre.prediction.prompts import check_boxes, check_points
+from napari_cupre.prediction.prompt_checks import check_boxes, check_points
 from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
 from napari_cupre.prediction.tiles import Region
 
@@ -47,7 +47,7 @@ CLICKS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Readings:
+class ClickReadings:
     """What a click may mean: outlines from the smallest to the largest, the likeliest at place `best`."""
 
     outlines: list[Outline]
@@ -156,7 +156,7 @@ class Outliner:
         for window, rows in self._by_window(given, sizes):
             grids = self._in_boxes(window, given[rows])
             for place, row in enumerate(rows):
-                outlines[row] = drawn(grids, place, self.shape)
+                outlines[row] = drawn_mask(grids, place, self.shape)
         return [each for each in outlines if each is not None]
 
     def points(self, points: Any) -> list[Outline]:
@@ -178,11 +178,11 @@ class Outliner:
                 best = int(quality.argmax())
                 is_found = bool(quality[best] > 0)
                 outlines[row] = (
-                    drawn(grids, best, self.shape, given[row]) if is_found else nothing_at(given[row])
+                    drawn_mask(grids, best, self.shape, given[row]) if is_found else nothing_at(given[row])
                 )
         return [each for each in outlines if each is not None]
 
-    def readings(self, point: Any) -> Readings:
+    def readings(self, point: Any) -> ClickReadings:
         """What a click at `point` (y, x) may mean, from the smallest to the largest cell.
 
         Raises
@@ -194,14 +194,14 @@ class Outliner:
         grids, quality = next(self._candidates(given))
         kept: list[int] = []
         if not quality.any():
-            return Readings([nothing_at(given[0])], 0)
+            return ClickReadings([nothing_at(given[0])], 0)
         for row in np.argsort(-quality, kind="stable").tolist():
             is_likely = not kept or quality[row] > DOUBTFUL * quality[kept[0]]
             if is_likely and all(_iou(grids.boxes[row], grids.boxes[other]) < SAME for other in kept):
                 kept.append(row)
-        likely = [drawn(grids, row, self.shape, given[0]) for row in kept]
+        likely = [drawn_mask(grids, row, self.shape, given[0]) for row in kept]
         order = sorted(range(len(likely)), key=lambda place: likely[place].area)
-        return Readings([likely[place] for place in order], order.index(0))
+        return ClickReadings([likely[place] for place in order], order.index(0))
 
     def instances(self, outlines: Sequence[Outline]) -> Instances:
         """Outlines as the cells of the plane, see `as_instances`."""
@@ -209,7 +209,7 @@ class Outliner:
 
     # -- how it is answered -------------------------------------------------------------------------
 
-    def _by_window(self, boxes: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[Window, np.ndarray]]:
+    def _by_window(self, boxes: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[FeatureWindow, np.ndarray]]:
         """The window in which each box is looked at, and the rows of all boxes that are looked at there."""
         groups: dict[tuple[Scale, int, int], list[int]] = defaultdict(list)
         for row, (box, size) in enumerate(zip(boxes, sizes)):
@@ -226,7 +226,7 @@ class Outliner:
             order = np.array(sorted(range(len(points)), key=keys.__getitem__))
             yield from np.split(order, range(CLICKS_AT_ONCE, len(order), CLICKS_AT_ONCE))
 
-    def _in_boxes(self, window: Window, boxes: np.ndarray) -> Grids:
+    def _in_boxes(self, window: FeatureWindow, boxes: np.ndarray) -> Grids:
         """Draw masks in the given boxes, or in larger ones where the box head says so.
 
         A side that cuts through the cell must not cut its outline.
@@ -270,7 +270,7 @@ class Outliner:
         boxes = np.concatenate([centres - halves, centres + halves], axis=1)
         return np.clip(boxes, 0, [self.shape[1], self.shape[0]] * 2)
 
-    def _refined(self, window: Window, boxes: np.ndarray) -> tuple[Grids, np.ndarray]:
+    def _refined(self, window: FeatureWindow, boxes: np.ndarray) -> tuple[Grids, np.ndarray]:
         """Boxes as the box head mends them, with their masks, and how settled each is, 0..1."""
         given = window.inside(boxes)
         for _ in range(REFINED):
