@@ -20,7 +20,7 @@ import numpy as np
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.prediction.choice import Choice
 from napari_cupre.prediction.stitch import RECORD, TilePatch
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.tiles import Window
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (document TEXT NOT NULL);
@@ -138,7 +138,7 @@ class Ledger:
         blob = zlib.compress(np.ascontiguousarray(patch.before, dtype="<i4").tobytes(), 1)
         with self._writing():
             self._base.execute("DELETE FROM undo")
-            self._base.execute("INSERT INTO undo VALUES (?, ?, ?, ?, ?, ?)", (plane, *patch.region, blob))
+            self._base.execute("INSERT INTO undo VALUES (?, ?, ?, ?, ?, ?)", (plane, *patch.window, blob))
 
     def enter(self, plane: int, tile: int, rows: np.ndarray, records: np.ndarray) -> None:
         """Enter a tile as done, with the records that it made or changed."""
@@ -155,15 +155,15 @@ class Ledger:
         with self._writing():
             self._base.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", (plane, tile, fault))
 
-    def undone(self) -> tuple[int, Region, np.ndarray] | None:
-        """Plane, region and labels to put back, where a tile was interrupted while it was written."""
+    def undone(self) -> tuple[int, Window, np.ndarray] | None:
+        """Plane, window and labels to put back, where a tile was interrupted while it was written."""
         found = self._first("SELECT * FROM undo")
         if found is None:
             return None
         with self._reading():
             plane, *corners, blob = found
-            region = Region(*corners)
-            return plane, region, np.frombuffer(zlib.decompress(blob), dtype="<i4").reshape(region.shape)
+            window = Window(*corners)
+            return plane, window, np.frombuffer(zlib.decompress(blob), dtype="<i4").reshape(window.shape)
 
     def forget_undo(self) -> None:
         """What was to be put back is."""

@@ -19,7 +19,7 @@ from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, FeatureWind
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.prompt_checks import check_boxes, check_points
 from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.tiles import Window
 
 CLICK_SIZES = 2.0 ** np.arange(-1.5, 1.75, 0.5)
 """Sides of the boxes that are tried around a click, in diameters."""
@@ -58,7 +58,7 @@ class Outliner:
     """One plane and a model, ready to answer what is pointed at.
 
     Features are computed around a prompt when it comes, about 0.1 s, and kept: the next prompts near it take
-    some milliseconds. `prepare` computes those of a region ahead.
+    some milliseconds. `prepare` computes those of a window ahead.
 
     Parameters
     ----------
@@ -105,17 +105,17 @@ class Outliner:
 
     # -- what is asked for --------------------------------------------------------------------------
 
-    def prepare(self, region: Region | None = None) -> Iterator[tuple[int, int]]:
-        """Compute the features that cells of the usual size need in a region (None: everywhere).
+    def prepare(self, within: Window | None = None) -> Iterator[tuple[int, int]]:
+        """Compute the features that cells of the usual size need in a window (None: everywhere).
 
-        Window by window, as many as memory keeps, from the middle of the region on. Yields how many are done
+        Window by window, as many as memory keeps, from the middle of the window on. Yields how many are done
         and how many there are.
         """
-        whole = Region(0, 0, *self.shape)
-        region = whole if region is None else region.intersect(whole)
-        if not all(region.shape):
+        whole = Window(0, 0, *self.shape)
+        within = whole if within is None else within.intersect(whole)
+        if not all(within.shape):
             return
-        keys = self._maps.keys(self._maps.scale(self.diameter), region)
+        keys = self._maps.keys(self._maps.scale(self.diameter), within)
         middle = np.array([len({row for _, row, _ in keys}), len({column for *_, column in keys})]) / 2
         first = np.array(keys[0][1:])
         keys.sort(key=lambda key: float(np.abs(np.array(key[1:]) - first + 0.5 - middle).max()))

@@ -169,11 +169,11 @@ class Outlining:
 
     def _prepared(self, outliner: Outliner, shown: WindowRequest) -> Iterator[Event]:
         """Features of what is on show, window by window; given up when something else is shown."""
-        from napari_cupre.prediction.tiles import Region
+        from napari_cupre.prediction.tiles import Window
 
         top, left, bottom, right = (int(side) for side in shown.box)
         try:
-            for _ in outliner.prepare(Region(top, left, bottom, right)):
+            for _ in outliner.prepare(Window(top, left, bottom, right)):
                 yield from self._pressing(outliner)
                 if self._stopped.is_set() or self._shown is not None:
                     return
