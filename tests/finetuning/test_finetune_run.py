@@ -15,19 +15,7 @@ from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Finished, Notice, Preview, RunState, Saved, StateChanged, StepDone, Validated
 from napari_cupre.finetuning import finetune_run as run_module
 from napari_cupre.finetuning.finetune_run import FinetuneRun
-from napari_cupre.model.checkpoint import new_model, read_model, save_model
-
-
-@pytest.fixture
-def start():
-    return new_model("tiny", seed=1)
-
-
-@pytest.fixture
-def pretrained(start, monkeypatch):
-    """A start that is taken to find most of the cells."""
-    monkeypatch.setattr(FinetuneRun, "_skill", lambda *_: 0.8)
-    return start.copy(name="parent", training={"objective": "amt2"})
+from napari_cupre.model.checkpoint import read_model, save_model
 
 
 def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
