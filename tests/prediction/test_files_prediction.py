@@ -321,7 +321,7 @@ def test_a_cluster_that_loses_a_worker(model_file: str, folder: Path, tmp_path: 
         paths.append(path)
     run(job_of(model_file, tmp_path / "one"), paths)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     ) as cluster:
         steps = Steps(
             predict_files(
