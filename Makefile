@@ -5,6 +5,9 @@ INSTALLED := $(VENV)/.installed
 # A screen for the tests' windows where there is one to be had; macOS has its own.
 SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x24")
 
+# One process for each core: torch in two threads of two processes is slower than in one of each.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-oldest explore install docs clean
 .DELETE_ON_ERROR:
@@ -34,9 +37,10 @@ test: install
 .PHONY: checks
 checks:
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/npe2 validate napari-cupre
-	$(SCREEN) $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest $(PARALLEL)
 
 # Environments of their own in .venvs; NAPARI="0.8.0 0.9.2" chooses versions, QT=pyside6 a binding.
 test-oldest:

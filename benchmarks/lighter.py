@@ -1,4 +1,4 @@
-"""A model and its lighter form on real images: the same cells? how accurate? how fast?
+"""Compare a model and its lighter form on real images: same cells, accuracy, speed.
 
 Run: napari-cupre models export cupre light.safetensors --format openvino
      python benchmarks/lighter.py cupre light.safetensors [--images 16] [--threads 1]

@@ -41,7 +41,8 @@ def test_load_finetune_predict_evaluate(model: Model, tmp_path: Path) -> None:
     assert read_info(out).training["steps"] == 2
 
     instances = cupre.predict(cupre.load_model(out, device="cpu"), image, score=0.0)
-    assert instances.labels.shape == image.shape and instances.labels.dtype == np.int32
+    assert instances.labels.shape == image.shape
+    assert instances.labels.dtype == np.int32
     assert len(instances.scores) == len(instances.boxes) == instances.labels.max()
     report = cupre.evaluate([labels], [labels])
     assert report.ap == report.ap50 == report.ap75 == report.f1 == 1
@@ -56,7 +57,8 @@ def test_what_is_known(model: Model) -> None:
     (some,) = _shots([image], [labels], None, partial=True)
     (inside,) = _shots([image], [labels], [[square]], partial=False)
     assert whole.known.all()
-    assert inside.known[:50, :50].all() and not inside.known.all()
+    assert inside.known[:50, :50].all()
+    assert not inside.known.all()
     assert 0 < some.known.mean() < 1
 
 
@@ -93,7 +95,6 @@ def test_a_stack_is_not_one_plane(model: Model) -> None:
 
 def test_no_part_takes_the_name_of_a_function() -> None:
     """Importing a submodule puts it into the package: it must not hide `cupre.evaluate` and the others."""
-
     for name in cupre.__all__[1:]:
         assert not isinstance(getattr(cupre, name), ModuleType), name
     truth = np.eye(8, dtype=np.int32)

@@ -24,6 +24,7 @@ LARGEST = 32_000_000
 
 
 def main() -> None:
+    """Write the file of a model that ships."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -108,6 +108,7 @@ def make_samples(data: Path) -> None:
 
 
 def make_from_bbbc038(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """Write one sample from BBBC038; returns its entry in the list."""
     image = Image.open(folder / "images" / f"{recipe.identifier}.png")
     truth = np.asarray(Image.open(folder / "labels" / f"{recipe.identifier}.png"))
     if recipe.region is None:
@@ -146,6 +147,7 @@ def isolated_cells(truth: np.ndarray, count: int, gap: float = 8.0) -> np.ndarra
 
 
 def make_phase_contrast(folder: Path) -> dict[str, Any]:
+    """Write the phase contrast sample; returns its entry in the list."""
     name = "phase_contrast"
     crop = tifffile.imread(folder / PHASE_FILE)[PHASE_CROP]
     labels = np.zeros(crop.shape, np.uint16)
@@ -169,12 +171,14 @@ def make_phase_contrast(folder: Path) -> dict[str, Any]:
 
 
 def save_labels(name: str, labels: np.ndarray) -> None:
+    """Write the annotated cells of a sample."""
     Image.fromarray(labels.astype(np.uint16)).save(SAMPLES / f"{name}.png", optimize=True)
 
 
 def entry(
     name: str, title: str, source: str, licence: str, suffix: str, region: Corners | None
 ) -> dict[str, Any]:
+    """One sample as `samples.json` lists it."""
     regions = []
     if region is not None:
         top, left, bottom, right = region

@@ -31,6 +31,7 @@ class RunState(StrEnum):
 
     @property
     def is_over(self) -> bool:
+        """Whether nothing more will happen."""
         return self in (RunState.DONE, RunState.STOPPED, RunState.FAILED)
 
 
@@ -41,6 +42,8 @@ class Event:
 
 @dataclass(frozen=True)
 class StateChanged(Event):
+    """The run entered another state."""
+
     state: RunState
     message: str = ""
 

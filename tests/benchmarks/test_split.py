@@ -11,7 +11,8 @@ from PIL import Image
 
 _PATH = Path(__file__).parents[2] / "benchmarks" / "split.py"
 _SPEC = importlib.util.spec_from_file_location("benchmark_split", _PATH)
-assert _SPEC is not None and _SPEC.loader is not None
+assert _SPEC is not None
+assert _SPEC.loader is not None
 split = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(split)
 
@@ -34,7 +35,8 @@ def test_sizes_and_disjointness(parts):
     tested = {identifier for kind in split.TEST_SIZES for identifier in parts[f"test_{kind}"]}
     trained = set(parts["pretrain_unlabelled"])
     assert trained == {identifier for kind in split.TEST_SIZES for identifier in parts[f"shots_{kind}"]}
-    assert len(tested) == 84 and not tested & trained
+    assert len(tested) == 84
+    assert not tested & trained
     assert not split.sample_ids() & (tested | trained)
     assert len(tested | trained | split.sample_ids() | set(parts["unused"])) == 664
     assert len(trained) > 500

@@ -29,7 +29,8 @@ def test_all_files_and_figures(
 
     sample = load_sample(demo.SAMPLE)
     labels = tifffile.imread(tmp_path / "labels.tif")
-    assert labels.dtype == np.int32 and labels.shape == sample.annotations.shape
+    assert labels.dtype == np.int32
+    assert labels.shape == sample.annotations.shape
     for name in ("before.png", "after.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.width > picture.height > 400
@@ -78,10 +79,13 @@ def test_cells_are_tinted_outlined_and_magnified() -> None:
     grey = np.full((32, 40, 3), 0.5, np.float32)
     picture = overlay.draw_cells(grey, labels)
     factor = picture.shape[0] // 32
-    assert picture.shape == (32 * factor, 40 * factor, 3) and factor == 20
+    assert picture.shape == (32 * factor, 40 * factor, 3)
+    assert factor == 20
     background, first, second = (picture[y * factor, x * factor] for y, x in ((28, 5), (10, 10), (10, 28)))
     np.testing.assert_array_equal(background, 128)
-    assert (first != 128).any() and (second != 128).any() and (first != second).any()
+    assert (first != 128).any()
+    assert (second != 128).any()
+    assert (first != second).any()
 
 
 def test_regions_are_drawn_where_they_lie() -> None:
@@ -89,5 +93,7 @@ def test_regions_are_drawn_where_they_lie() -> None:
     picture = overlay.draw_cells(black, regions=[np.array([(10, 20), (10, 50), (30, 50), (30, 20)])])
     rows, columns = np.nonzero(picture.max(axis=2))
     factor = picture.shape[0] // 64
-    assert rows.min() // factor == 10 and rows.max() // factor == 30
-    assert columns.min() // factor == 20 and columns.max() // factor == 50
+    assert rows.min() // factor == 10
+    assert rows.max() // factor == 30
+    assert columns.min() // factor == 20
+    assert columns.max() // factor == 50

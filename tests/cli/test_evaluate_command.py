@@ -103,7 +103,8 @@ def test_a_missing_prediction_is_named_and_not_forgotten(
     ran = command("evaluate", truth, predicted, "--json")
     assert ran.code == 2
     assert "b.tif" in ran.err
-    assert len(ran.figures["images"]) == 2 and len(ran.figures["left_out"]) == 1
+    assert len(ran.figures["images"]) == 2
+    assert len(ran.figures["left_out"]) == 1
 
 
 def test_a_truncated_file_is_named_and_the_rest_goes_on(
@@ -114,7 +115,8 @@ def test_a_truncated_file_is_named_and_the_rest_goes_on(
     (predicted / "Thumbs.db").write_bytes(b"junk")
     ran = command("evaluate", truth, predicted, "--json")
     assert ran.code == 2
-    assert "b.tif" in ran.err and "Traceback" not in ran.err
+    assert "b.tif" in ran.err
+    assert "Traceback" not in ran.err
     assert ran.figures["mean"]["ap"] == 1
 
 
@@ -122,14 +124,16 @@ def test_different_sizes_are_both_named(command: Command, tmp_path: Path, truth:
     predicted = write(tmp_path / "predicted", a=squares(4)[:30], b=squares(5), c=squares(6))
     ran = command("evaluate", truth, predicted)
     assert ran.code == 2
-    assert "(40, 160)" in ran.err and "(30, 160)" in ran.err
+    assert "(40, 160)" in ran.err
+    assert "(30, 160)" in ran.err
 
 
 def test_an_empty_folder(command: Command, tmp_path: Path, truth: Path) -> None:
     (tmp_path / "empty").mkdir()
     ran = command("evaluate", truth, tmp_path / "empty")
     assert ran.code == 2
-    assert ran.err.count("\n") == 1 and "empty" in ran.err
+    assert ran.err.count("\n") == 1
+    assert "empty" in ran.err
 
 
 def coco_json(path: Path, scores: bool, **images: np.ndarray) -> Path:
@@ -163,4 +167,5 @@ def test_coco_from_label_images_and_from_json(command: Command, tmp_path: Path, 
 def test_coco_truth_needs_coco_predictions(command: Command, tmp_path: Path, truth: Path) -> None:
     truth_json = coco_json(tmp_path / "truth.json", False, a=squares(4))
     ran = command("evaluate", truth_json, truth, "--coco")
-    assert ran.code == 2 and "predictions.json" in ran.err
+    assert ran.code == 2
+    assert "predictions.json" in ran.err

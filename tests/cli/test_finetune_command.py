@@ -64,7 +64,8 @@ def shots_of(folder: Path) -> list[Any]:
 def test_a_model_comes_out(finetune: Command, tmp_path: Path) -> None:
     ran = finetune()
     assert ran.code == 0, ran.err
-    assert ran.figures["steps"] == 2 and not ran.figures["left_out"]
+    assert ran.figures["steps"] == 2
+    assert not ran.figures["left_out"]
     info = read_info(tmp_path / "new.safetensors")
     assert info.diameter == pytest.approx(16, abs=1)
     assert info.training["parent"] == "scratch"
@@ -74,7 +75,8 @@ def test_a_model_comes_out(finetune: Command, tmp_path: Path) -> None:
 def test_nothing_trained_is_overwritten_and_resume_goes_on(finetune: Command, tmp_path: Path) -> None:
     assert finetune().code == 0
     again = finetune()
-    assert again.code == 2 and "new.safetensors already exists" in again.err
+    assert again.code == 2
+    assert "new.safetensors already exists" in again.err
     resumed = finetune("--resume")
     assert resumed.code == 0, resumed.err
     assert resumed.figures["steps"] == 4
@@ -102,7 +104,8 @@ def test_partial_and_regions(finetune: Command, tmp_path: Path) -> None:
     regions.write_text(json.dumps({"b": [[[0, 0], [0, 50], [50, 50], [50, 0]]]}))
     assert finetune("--regions", regions).code == 0
     by_name = {shot.name[0]: shot.known for shot in shots_of(tmp_path)}
-    assert by_name["b"][:50, :50].all() and not by_name["b"].all()
+    assert by_name["b"][:50, :50].all()
+    assert not by_name["b"].all()
     assert not by_name["a"][:50, :50].all()
 
 
@@ -146,7 +149,8 @@ def test_coco_images_in_subfolders(finetune: Command, folders: tuple[Path, Path]
     ran = finetune(images=tmp_path / "deep", labels=file)
     assert ran.code == 0, ran.err
     assert [shot.name for shot in shots_of(tmp_path)] == ["a.png"]
-    assert "1 of the 2 images" in ran.err and "gone.png" in ran.err
+    assert "1 of the 2 images" in ran.err
+    assert "gone.png" in ran.err
 
 
 def test_settings_from_a_file_and_by_name(finetune: Command, tmp_path: Path) -> None:
@@ -155,7 +159,8 @@ def test_settings_from_a_file_and_by_name(finetune: Command, tmp_path: Path) -> 
     assert finetune("--config", config, "--set", "crop=64", "--diameter", 18).code == 0
     kept = json.loads((tmp_path / "new.run" / "settings.json").read_text())
     assert (kept["batch"], kept["crop"], kept["rehearse"], kept["diameter"]) == (3, 64, 0, 18)
-    assert kept["minutes"] is None and kept["steps"] == 2
+    assert kept["minutes"] is None
+    assert kept["steps"] == 2
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,8 @@ def test_ctrl_c_saves_and_stops(finetune: Command, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(FinetuneRun, "_one_step", press)
     ran = finetune("--steps", 500)
     assert ran.code == 130
-    assert ran.figures["stopped"] and ran.figures["steps"] == 3
+    assert ran.figures["stopped"]
+    assert ran.figures["steps"] == 3
     assert (tmp_path / "new.safetensors").is_file()
 
 
@@ -230,8 +236,10 @@ def test_a_truncated_file_is_named_and_the_rest_goes_on(
     path = folders[0] / "b.png"
     path.write_bytes(path.read_bytes()[:200])
     ran = finetune()
-    assert ran.code == 2 and "b.png" in ran.err
-    assert ran.figures["left_out"] == [str(path)] and ran.figures["training"]["images"] == 2
+    assert ran.code == 2
+    assert "b.png" in ran.err
+    assert ran.figures["left_out"] == [str(path)]
+    assert ran.figures["training"]["images"] == 2
 
 
 def test_all_truncated(finetune: Command, folders: tuple[Path, Path]) -> None:

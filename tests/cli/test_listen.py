@@ -60,18 +60,20 @@ def test_a_bar_on_a_terminal() -> None:
     assert isinstance(listener, BarListener)
     follow(STREAM, listener)
     text = stream.getvalue()
-    assert " 25%|" in text and "1:30 left" in text
-    assert "x.png was skipped" in text and "better than the start" in text
+    assert " 25%|" in text
+    assert "1:30 left" in text
+    assert "x.png was skipped" in text
+    assert "better than the start" in text
     assert listener.bar is None
 
 
 def test_the_bar_is_closed_when_the_stream_breaks() -> None:
     def broken():
         yield Progress(done=1, total=2)
-        raise ValueError
+        raise ValueError("broken")
 
     listener = BarListener(Terminal())
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="broken"):
         follow(broken(), listener)
     assert listener.bar is None
 

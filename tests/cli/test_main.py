@@ -45,7 +45,9 @@ def test_the_examples_parse() -> None:
 def test_a_wrong_option_is_one_sentence(command: Callable[..., Any]) -> None:
     ran = command("models", "list", "--sead", "1")
     assert ran.code == 2
-    assert ran.err.count("\n") == 1 and "--sead" in ran.err and "--help" in ran.err
+    assert ran.err.count("\n") == 1
+    assert "--sead" in ran.err
+    assert "--help" in ran.err
 
 
 def test_version(command: Callable[..., Any]) -> None:

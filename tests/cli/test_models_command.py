@@ -58,7 +58,8 @@ def test_export_to_openvino_gives_a_model_with_figures(
     target = tmp_path / "light.safetensors"
     ran = command("models", "export", tiny_model, target, "--format", "openvino", "--json")
     assert ran.code == 0
-    assert 0 <= ran.figures["openvino f1"] <= 1 and ran.figures["openvino speed"] > 0
+    assert 0 <= ran.figures["openvino f1"] <= 1
+    assert ran.figures["openvino speed"] > 0
     info = command("models", "info", target, "--json")
     assert info.figures["metrics"]["openvino f1"] == ran.figures["openvino f1"]
 
@@ -82,7 +83,8 @@ def test_export_to_openvino_says_what_is_missing(
     monkeypatch.setattr("napari_cupre.model.openvino.find_spec", lambda name: None)
     ran = command("models", "export", tiny_model, tmp_path / "light.safetensors", "--format", "openvino")
     assert ran.code == 2
-    assert "napari-cupre[fast]" in ran.err and ran.err.count("\n") == 1
+    assert "napari-cupre[fast]" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("action", ["info", "export", "remove"])
@@ -90,7 +92,8 @@ def test_a_model_that_is_not_there(command: Callable[..., Any], tmp_path: Path, 
     more = [tmp_path / "x.safetensors"] if action == "export" else []
     ran = command("models", action, "gone", *more)
     assert ran.code == 2
-    assert "'gone'" in ran.err and ran.err.count("\n") == 1
+    assert "'gone'" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a zip", b"\xff" * 64])
@@ -99,7 +102,8 @@ def test_a_foreign_file_is_no_model(command: Callable[..., Any], tmp_path: Path,
     path.write_bytes(content)
     ran = command("models", "add", path)
     assert ran.code == 2
-    assert str(path) in ran.err and "Traceback" not in ran.err
+    assert str(path) in ran.err
+    assert "Traceback" not in ran.err
     assert command("models", "info", path).code == 2
 
 

@@ -43,7 +43,8 @@ def test_results_keep_the_stem_and_are_skipped_the_second_time(predict: Command,
     written = {path.name for path in (tmp_path / "results").iterdir() if not path.name.startswith(".")}
     assert written == {f"{stem}{ending}" for stem in "ab" for ending in endings} | {"predictions.json"}
     labels = tifffile.imread(tmp_path / "results" / "a.tif")
-    assert labels.dtype == np.int32 and labels.shape == (64, 80)
+    assert labels.dtype == np.int32
+    assert labels.shape == (64, 80)
     again = predict("--format", "tif,roi,coco,geojson,csv")
     assert (again.code, again.figures["skipped"], again.figures["done"]) == (0, 2, 0)
 
@@ -67,7 +68,9 @@ def test_a_truncated_file_is_named_and_the_rest_goes_on(
     (images / "a.png").write_bytes((images / "a.png").read_bytes()[:60])
     ran = predict()
     assert ran.code == 2
-    assert "a.png" in ran.err and "a.png" in ran.out and "Traceback" not in ran.err
+    assert "a.png" in ran.err
+    assert "a.png" in ran.out
+    assert "Traceback" not in ran.err
     assert [path for path, _ in ran.figures["failed"]] == [str(images / "a.png")]
     assert (tmp_path / "results" / "b.tif").is_file()
 
@@ -75,8 +78,10 @@ def test_a_truncated_file_is_named_and_the_rest_goes_on(
 def test_an_image_of_nan_is_a_failure_with_a_reason(predict: Command, images: Path) -> None:
     tifffile.imwrite(images / "c.tif", np.full((32, 32), np.nan, np.float32))
     ran = predict()
-    assert ran.code == 2 and ran.figures["done"] == 2
-    assert "c.tif" in ran.out and "NaN" in ran.out
+    assert ran.code == 2
+    assert ran.figures["done"] == 2
+    assert "c.tif" in ran.out
+    assert "NaN" in ran.out
 
 
 def test_axes_and_stacks(predict: Command, images: Path, tmp_path: Path) -> None:
@@ -100,7 +105,8 @@ def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(runners, "iter_file", interrupted)
     ran = predict()
-    assert ran.code == 130 and "repeat the command to continue" in ran.err
+    assert ran.code == 130
+    assert "repeat the command to continue" in ran.err
     monkeypatch.undo()
     assert (predict().figures["skipped"], predict().figures["skipped"]) == (1, 2)
 
@@ -118,14 +124,16 @@ def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch
 def test_unusable_options(predict: Command, more: list[str], words: str) -> None:
     ran = predict(*more)
     assert ran.code == 2
-    assert words in ran.err and ran.err.count("\n") == 1
+    assert words in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_an_empty_folder_and_a_missing_model(predict: Command, command: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no image" in predict(given=tmp_path / "empty").err
     ran = command("predict", "gone", tmp_path, "--out", tmp_path / "results")
-    assert ran.code == 2 and "no image" in ran.err
+    assert ran.code == 2
+    assert "no image" in ran.err
 
 
 def test_another_working_directory_does_not_matter(

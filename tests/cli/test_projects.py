@@ -43,7 +43,8 @@ def test_the_images_of_a_project_are_predicted(project: Path, tmp_path: Path) ->
 
 def test_checked_cells_are_collected_for_training(project: Path, tmp_path: Path) -> None:
     (shot,) = collect_project(str(project), str(project), None, 0).shots
-    assert int((shot.labels > 0).sum()) == 81 and not shot.known[24, 24]
+    assert int((shot.labels > 0).sum()) == 81
+    assert not shot.known[24, 24]
     (tmp_path / "moved").mkdir()
     (tmp_path / "a.tif").rename(tmp_path / "moved" / "z.tif")
     assert collect_project(str(project), str(tmp_path / "moved"), 1, 0).shots

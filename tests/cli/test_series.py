@@ -41,7 +41,8 @@ def results(tmp_path: Path) -> list[str]:
 def test_every_scene_has_a_result(predict: Command, scenes: Path, tmp_path: Path) -> None:
     ran = predict(scenes, "--format", "tif,coco")
     assert ran.code == 0, ran.err
-    assert "contains 2 images" in ran.err and results(tmp_path) == ["a_one.tif", "a_two.tif"]
+    assert "contains 2 images" in ran.err
+    assert results(tmp_path) == ["a_one.tif", "a_two.tif"]
     assert tifffile.imread(tmp_path / "o" / "a_two.tif").shape == (50, 44)
     assert predict(scenes, "--format", "tif,coco").figures["skipped"] == 2
     assert "a_two.tif" in (tmp_path / "o" / "predictions.json").read_text()
@@ -51,7 +52,8 @@ def test_a_scene_is_chosen(predict: Command, scenes: Path, tmp_path: Path) -> No
     assert predict(scenes, "--series", "two").code == 0
     assert results(tmp_path) == ["a_two.tif"]
     ran = predict(scenes, "--series", "three")
-    assert ran.code == 2 and "choose from one, two" in ran.out
+    assert ran.code == 2
+    assert "choose from one, two" in ran.out
 
 
 def test_a_folder_with_labels_and_a_set_that_is_not_whole(predict: Command, tmp_path: Path) -> None:
@@ -65,7 +67,8 @@ def test_a_folder_with_labels_and_a_set_that_is_not_whole(predict: Command, tmp_
     (folder / "t1.ome.tif").unlink()
     shutil.rmtree(tmp_path / "o")
     ran = predict(folder)
-    assert ran.code == 2 and "1 of the 3 files of its set" in ran.err
+    assert ran.code == 2
+    assert "1 of the 3 files of its set" in ran.err
     assert ran.figures["partial"] == [str(folder / "t0.ome.tif")]
 
 
@@ -74,10 +77,14 @@ def test_long_names_and_a_file_as_out(predict: Command, command: Command, tmp_pa
     Image.fromarray(RNG.integers(0, 255, (40, 44), np.uint8)).save(image)
     assert predict(image).code == 0
     ran = predict(image, "--format", "roi")
-    assert ran.code == 2 and "report" not in ran.out + ran.err and "name" in ran.out + ran.err
+    assert ran.code == 2
+    assert "report" not in ran.out + ran.err
+    assert "name" in ran.out + ran.err
     (tmp_path / "file").write_text("x")
     ran = command("predict", "cupre", image, "--out", tmp_path / "file")
-    assert ran.code == 2 and "report" not in ran.err and ran.err.count("\n") == 1
+    assert ran.code == 2
+    assert "report" not in ran.err
+    assert ran.err.count("\n") == 1
     assert (tmp_path / "file").read_text() == "x"
 
 

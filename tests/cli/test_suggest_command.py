@@ -43,25 +43,31 @@ def test_what_is_annotated_is_left_out(
     assert ran.code == 0, ran.err
     named = [Path(each["image"]).name for each in ran.figures["suggestions"]]
     assert sorted(named) == ["c.png", "d.png"]  # b looks like a
-    assert ran.figures["labelled"] == 1 and ran.figures["candidates"] == 3
-    assert "uncertainty" in ran.out and ran.figures["suggestions"][0]["novelty"] > 0
+    assert ran.figures["labelled"] == 1
+    assert ran.figures["candidates"] == 3
+    assert "uncertainty" in ran.out
+    assert ran.figures["suggestions"][0]["novelty"] > 0
 
 
 def test_more_asked_for_than_there_are(command: Command, folder: Path, tiny_model: Path) -> None:
     ran = command("suggest", folder / "c.png", folder / "d.png", *options(tiny_model))
-    assert ran.code == 0 and len(ran.figures["suggestions"]) == 2
+    assert ran.code == 0
+    assert len(ran.figures["suggestions"]) == 2
 
 
 def test_an_unreadable_file_is_named(command: Command, folder: Path, tiny_model: Path) -> None:
     (folder / "d.png").write_bytes(b"\x89PNG broken")
     ran = command("suggest", folder, *options(tiny_model))
     assert ran.code == 2
-    assert "d.png" in ran.err and len(ran.figures["skipped"]) == 1
+    assert "d.png" in ran.err
+    assert len(ran.figures["skipped"]) == 1
 
 
 def test_all_annotated(command: Command, folder: Path, tiny_model: Path) -> None:
     ran = command("suggest", folder, "--model", tiny_model, "--labelled", folder)
-    assert ran.code == 2 and "annotated already" in ran.err and ran.err.count("\n") == 1
+    assert ran.code == 2
+    assert "annotated already" in ran.err
+    assert ran.err.count("\n") == 1
 
 
 def test_annotated_images_elsewhere_count_too(tmp_path: Path) -> None:

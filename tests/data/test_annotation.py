@@ -77,18 +77,22 @@ def test_diameter_is_that_of_disks(labels):
 
 def test_without_regions_cells_and_rims_are_known(image, labels):
     shot = make_shot(image, labels)
-    assert shot.labels.dtype == np.int32 and shot.known.dtype == bool and shot.image.shape == (80, 100, 3)
+    assert shot.labels.dtype == np.int32
+    assert shot.known.dtype == bool
+    assert shot.image.shape == (80, 100, 3)
     rim = default_rim(shot.labels)
     assert rim == pytest.approx(4, abs=0.2)
     expected = disk(image.shape, (20, 20), 10 + rim) | disk(image.shape, (60, 70), 10 + rim)
     assert (shot.known != expected).sum() < 40  # rim is measured from pixel centres, not from the circle
-    assert shot.known[20, 20 + 13] and not shot.known[20, 20 + 16]
+    assert shot.known[20, 20 + 13]
+    assert not shot.known[20, 20 + 16]
 
 
 def test_rim_stays_within_its_bounds():
     small, large = np.zeros((99, 99), np.int32), np.ones((99, 99), np.int32)
     small[5:7, 5:7] = 1
-    assert default_rim(small) == 2 and default_rim(large) == 6
+    assert default_rim(small) == 2
+    assert default_rim(large) == 6
     assert default_rim(np.zeros((9, 9), np.int32)) == 0
 
 
@@ -101,7 +105,8 @@ def test_regions_are_known_and_cut_cells_stay_known_outside(image, labels):
     assert shot.known[:41, :21].all()
     assert shot.known[20, 30]  # the cut cell's own pixels
     assert not shot.known[20, 32]  # but nothing around it outside the region
-    assert shot.known[60, 82] and not shot.known[60, 86]  # a cell away from the region keeps its rim
+    assert shot.known[60, 82]
+    assert not shot.known[60, 86]
 
 
 def test_painted_background_is_known(image, labels):
@@ -109,7 +114,8 @@ def test_painted_background_is_known(image, labels):
     background[:, 95:] = True
     background[20, 20] = True  # a slip over a cell changes nothing
     shot = make_shot(image, labels, background=background)
-    assert shot.known[:, 95:].all() and shot.labels[20, 20] == 3
+    assert shot.known[:, 95:].all()
+    assert shot.labels[20, 20] == 3
 
 
 def test_complete_annotation_is_known_everywhere(image, labels):
@@ -129,7 +135,8 @@ def test_rectangles_cover_their_pixels(top, left, height, width):
 
 def test_regions_may_hang_over_the_edge():
     mask = region_mask([np.array([(-5, -5), (-5, 3), (3, 3), (3, -5)])], (10, 10))
-    assert mask[:4, :4].all() and mask.sum() == 16
+    assert mask[:4, :4].all()
+    assert mask.sum() == 16
 
 
 @pytest.mark.parametrize(
@@ -161,7 +168,8 @@ def test_every_annotated_plane_becomes_a_shot(labels):
     square = [(2, 10, 10), (2, 10, 30), (2, 30, 30), (2, 30, 10)]
     shots = list(shots_from_image(image, stack, regions=[np.array(square)]))
     assert [shot.name for shot in shots] == ["film (Z=1)", "film (Z=2)"]
-    assert shots[0].labels.any() and not shots[1].labels.any()
+    assert shots[0].labels.any()
+    assert not shots[1].labels.any()
     assert shots[1].known.sum() == 21 * 21
     assert len(list(shots_from_image(image, stack, complete=True))) == 4
 
@@ -181,10 +189,12 @@ def test_counts(image, labels):
     shots = [make_shot(image, labels, rim=0), make_shot(image, np.zeros_like(labels), complete=True)]
     summary = summarise(shots)
     assert (summary.cells, summary.images, summary.pixels) == (2, 1, 16000)
-    assert summary.known_pixels == 8000 + (labels > 0).sum() and summary.background_pixels == 8000
+    assert summary.known_pixels == 8000 + (labels > 0).sum()
+    assert summary.background_pixels == 8000
     assert summary.diameter == pytest.approx(20, rel=0.05)
     assert summary.known_fraction == pytest.approx(summary.known_pixels / 16000)
-    assert summarise([]).cells == 0 and summarise([]).known_fraction == 0
+    assert summarise([]).cells == 0
+    assert summarise([]).known_fraction == 0
 
 
 def test_training_needs_one_cell(image, labels):
@@ -196,7 +206,8 @@ def test_training_needs_one_cell(image, labels):
     one = make_shot(image, np.where(labels == 3, labels, 0))
     check_shots([empty, one])
     enough, sentence = enough_to_train([one])
-    assert enough and sentence.startswith("1 cell annotated")
+    assert enough
+    assert sentence.startswith("1 cell annotated")
     many = np.zeros((80, 100), int)
     many[:40:5, :50:5] = np.arange(80).reshape(8, 10) + 1
     assert "region" in enough_to_train([make_shot(image, many, rim=0)])[1]

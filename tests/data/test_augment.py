@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import are_equal
 
 from napari_cupre.data.augment import (
     MIN_KEPT,
     Photometry,
-    Sample,
     is_grey,
     photometric,
     random_crop,
     random_turn,
     rescale,
 )
+from napari_cupre.data.sample import Sample
 from napari_cupre.synthetic import draw_field
 
 seeds = st.integers(0, 2**32 - 1)
@@ -34,9 +35,12 @@ def make_sample(seed: int, size: int = 96, look: str = "fluorescence") -> Sample
 
 
 def assert_sound(sample: Sample, shape: tuple[int, int]) -> None:
-    assert sample.image.shape == (*shape, 3) and sample.image.dtype == np.float32
-    assert sample.labels.shape == shape and sample.labels.dtype == np.int32
-    assert sample.known.shape == shape and sample.known.dtype == bool
+    assert sample.image.shape == (*shape, 3)
+    assert sample.image.dtype == np.float32
+    assert sample.labels.shape == shape
+    assert sample.labels.dtype == np.int32
+    assert sample.known.shape == shape
+    assert sample.known.dtype == bool
     assert np.isfinite(sample.image).all()
     assert sample.known[sample.labels > 0].all()
 
@@ -49,7 +53,7 @@ def test_crop_keeps_labels_and_known_in_step(seed: int, size: int, low: float, h
     assert_sound(crop, (size, size))
     assert set(np.unique(crop.labels)) <= set(np.unique(sample.labels)) | {0}
     again = random_crop(np.random.default_rng(seed), sample, size, (low, high))
-    assert all(np.array_equal(a, b) for a, b in zip(crop, again))
+    assert are_equal(crop, again)
 
 
 @settings(max_examples=30, deadline=None)
@@ -137,8 +141,11 @@ def test_turns_are_a_permutation_of_pixels(seed: int) -> None:
 def test_photometry_is_sound_and_keeps_grey_grey(seed: int, look: str) -> None:
     image = draw_field(np.random.default_rng(seed % 4), 48, look, 14).image
     changed = photometric(np.random.default_rng(seed), image)
-    assert changed.shape == image.shape and changed.dtype == np.float32
-    assert np.isfinite(changed).all() and changed.min() >= -0.5 and changed.max() <= 1.5
+    assert changed.shape == image.shape
+    assert changed.dtype == np.float32
+    assert np.isfinite(changed).all()
+    assert changed.min() >= -0.5
+    assert changed.max() <= 1.5
     assert is_grey(changed) == is_grey(image)
     assert np.array_equal(changed, photometric(np.random.default_rng(seed), image))
 

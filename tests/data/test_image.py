@@ -203,7 +203,8 @@ def test_normalise_survives_any_plane(data, dtype, shape):
     assert result.dtype == np.float32
     assert result.shape == (*shape[:2], 3)
     assert np.isfinite(result).all()
-    assert result.min() >= -0.5 and result.max() <= 1.5
+    assert result.min() >= -0.5
+    assert result.max() <= 1.5
 
 
 @given(dtype=REAL, shape=PLANES, value=st.integers(0, 1))
@@ -237,17 +238,21 @@ def test_percentiles_become_zero_and_one():
 def test_sparse_and_saturated_planes_keep_their_contrast():
     sparse = np.zeros((100, 100), np.uint16)
     sparse[50, 50] = 900
-    assert normalise(sparse)[50, 50, 0] == 1 and normalise(sparse)[0, 0, 0] == 0
+    assert normalise(sparse)[50, 50, 0] == 1
+    assert normalise(sparse)[0, 0, 0] == 0
     saturated = np.full((100, 100), 255, np.uint8)
     saturated[3, 3] = 0
-    assert normalise(saturated)[3, 3, 0] == 0 and normalise(saturated)[0, 0, 0] == 1
+    assert normalise(saturated)[3, 3, 0] == 0
+    assert normalise(saturated)[0, 0, 0] == 1
 
 
 def test_nan_counts_as_dark():
     plane = np.random.default_rng(0).random((20, 20)).astype(np.float32)
     plane[2, 2], plane[3, 3], plane[4, 4] = np.nan, np.inf, -np.inf
     result = normalise(plane)
-    assert result[2, 2, 0] == 0 and result[3, 3, 0] == 1.5 and result[4, 4, 0] == -0.5
+    assert result[2, 2, 0] == 0
+    assert result[3, 3, 0] == 1.5
+    assert result[4, 4, 0] == -0.5
 
 
 def test_colours_are_stretched_jointly_and_channels_each_by_itself():

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import are_equal, copied
 
 from napari_cupre.data.augment import is_grey
 from napari_cupre.data.paste import compose_field, copy_paste, cut_cells, measure_background
@@ -48,8 +49,10 @@ def test_cells_are_cut_with_their_rims() -> None:
     assert len(cells) == 4
     for cell in cells:
         assert cell.mask.sum() == (sample.labels == 1).sum()
-        assert cell.rim.any() and not (cell.rim & cell.mask).any()
-        assert cell.image[cell.mask].mean() > 0.7 and cell.image[cell.rim].mean() < 0.3
+        assert cell.rim.any()
+        assert not (cell.rim & cell.mask).any()
+        assert cell.image[cell.mask].mean() > 0.7
+        assert cell.image[cell.rim].mean() < 0.3
 
 
 def test_rims_are_known_background_only() -> None:
@@ -72,15 +75,16 @@ def test_border_cells_serve_only_where_there_are_no_others() -> None:
 @given(seed=seeds, n=st.integers(0, 12), look=st.sampled_from(["fluorescence", "histology"]))
 def test_pasting_changes_no_annotated_cell(seed: int, n: int, look: str) -> None:
     sample = make_sample(seed % 5, look)
-    before = [array.copy() for array in sample]
+    before = copied(sample)
     donors = cut_cells(make_sample(7, look))
     result = copy_paste(np.random.default_rng(seed), sample, donors, n)
-    assert all(np.array_equal(a, b) for a, b in zip(sample, before))
+    assert are_equal(sample, before)
     old = sample.labels > 0
     assert np.array_equal(result.labels[old], sample.labels[old])
     assert np.array_equal(result.image[old], sample.image[old])
     new = set(np.unique(result.labels)) - set(np.unique(sample.labels))
-    assert len(new) <= n and all(value > sample.labels.max() for value in new)
+    assert len(new) <= n
+    assert all(value > sample.labels.max() for value in new)
     assert result.known[result.labels > 0].all()
     assert (result.known >= sample.known).all()
     assert is_grey(result.image) or not is_grey(sample.image) or not all(is_grey(c.image) for c in donors)
@@ -88,7 +92,7 @@ def test_pasting_changes_no_annotated_cell(seed: int, n: int, look: str) -> None
     same = (result.image == sample.image).all(axis=2)
     assert same[~result.known].mean() > 0.5 or n > 0
     again = copy_paste(np.random.default_rng(seed), sample, donors, n)
-    assert all(np.array_equal(a, b) for a, b in zip(result, again))
+    assert are_equal(result, again)
 
 
 def test_pasting_makes_cells_in_unknown_area_known() -> None:
@@ -117,8 +121,10 @@ def test_composed_fields_are_wholly_known(seed: int, look: str, size: int) -> No
     background = measure_background(cells)
     assert background is not None
     field = compose_field(np.random.default_rng(seed), cells, background, size)
-    assert field.image.shape == (size, size, 3) and field.image.dtype == np.float32
-    assert field.labels.dtype == np.int32 and field.known.all()
+    assert field.image.shape == (size, size, 3)
+    assert field.image.dtype == np.float32
+    assert field.labels.dtype == np.int32
+    assert field.known.all()
     values = np.unique(field.labels)
     assert np.array_equal(values, np.arange(values.size))
     assert is_grey(field.image) == all(is_grey(cell.image) for cell in cells)

@@ -51,7 +51,8 @@ def test_the_first_of_overlapping_masks_wins():
     both[:2] = 1
     first, second = coco_mask.encode(both), coco_mask.encode(np.asfortranarray(both.T))
     labels = rle.paint([first, second], (4, 4))
-    assert (labels[:2] == 1).all() and (labels[2:, :2] == 2).all()
+    assert (labels[:2] == 1).all()
+    assert (labels[2:, :2] == 2).all()
 
 
 @given(st.binary(max_size=40), st.integers(1, 50))

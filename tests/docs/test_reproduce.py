@@ -157,7 +157,8 @@ def test_every_command_runs_on_the_miniature(world: Path, capsys: pytest.Capture
             figures = json.loads(out.splitlines()[-1])
             assert figures["boxes"]["max_detections"] == [100, 500, 2000]
             assert figures["boxes"]["areas"] == [18**2, 31**2]
-            assert figures["boxes"]["ap"] is not None and not figures["left_out"]
+            assert figures["boxes"]["ap"] is not None
+            assert not figures["left_out"]
     runs = {path.parent.name for path in Path("runs").glob("*/model.safetensors")}
     assert runs == {"start", "cupre", "moco", "coco", "cupre50", "cupre-100"}
     models = {path.stem for path in Path("models").glob("*.safetensors")}
@@ -183,7 +184,8 @@ def test_the_table_is_made_of_those_commands(world: Path, tmp_path: Path) -> Non
     for words in calls:
         args = build_parser().parse_args(words)
         if args.command == "finetune":
-            assert Path(args.labels).is_file() and Path(args.images).is_dir()
+            assert Path(args.labels).is_file()
+            assert Path(args.images).is_dir()
             assert args.model == "scratch:paper" or args.model.startswith("runs/")
     alike = {" ".join(word for word in words_of(line)[1:] if "cupre" not in word) for line in page_commands()}
     ours = [w for w in calls if w[0] == "predict" and w[1] == "models/cupre-5.safetensors"]
@@ -199,7 +201,8 @@ def test_the_settings_files_are_sound(name: str) -> None:
     data = {"source": [{"json": "a.json", "images": "a"}], "unlabelled": ["b"]}
     settings = PretrainSettings.from_dict({**data, **values})
     settings.check()
-    assert settings.preset == "paper" and settings.devices == 8
+    assert settings.preset == "paper"
+    assert settings.devices == 8
 
 
 def test_the_page_names_the_settings_files() -> None:

@@ -112,8 +112,10 @@ def grid(side: int = 240, step: int = 6) -> np.ndarray:
 def test_figures_are_read_at_the_largest_number_of_detections():
     report = coco_evaluate([grid()], [grid()], settings=LIVECELL)
     assert report.ap == report.ap50 == report.recall[2000] == 1
-    assert report.recall[100] == pytest.approx(100 / 1600) and report.recall[500] == pytest.approx(500 / 1600)
-    assert report.ap_by_area["small"] == 1 and np.isnan(report.ap_by_area["large"])
+    assert report.recall[100] == pytest.approx(100 / 1600)
+    assert report.recall[500] == pytest.approx(500 / 1600)
+    assert report.ap_by_area["small"] == 1
+    assert np.isnan(report.ap_by_area["large"])
 
 
 def test_documents_are_matched_by_file_stem(tmp_path):

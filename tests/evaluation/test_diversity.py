@@ -99,21 +99,27 @@ def test_a_folder_of_its_own_kind_adds_looks_and_a_copy_does_not() -> None:
     old = groups([20, 20]).vectors
     other = groups([0, 0, 10]).vectors
     addition = measure_addition(old, other)
-    assert addition.novel.all() and addition.looks_after > addition.looks_before + 0.5
+    assert addition.novel.all()
+    assert addition.looks_after > addition.looks_before + 0.5
     copy = measure_addition(old, old[:10])
-    assert not copy.novel.any() and copy.looks_after < copy.looks_before + 0.1
+    assert not copy.novel.any()
+    assert copy.looks_after < copy.looks_before + 0.1
 
 
 def test_the_table_names_the_folders(tmp_path: Path) -> None:
     diversity = measure_diversity(groups([12, 4]), clusters=2)
     table = diversity.table()
-    assert "folder0" in table and "folder1" in table and "50%" in table
+    assert "folder0" in table
+    assert "folder1" in table
+    assert "50%" in table
     report = diversity.as_dict()
-    assert report["images"] == 16 and report["folders"]["folder1"]["coverage"] == 0.5
+    assert report["images"] == 16
+    assert report["folders"]["folder1"]["coverage"] == 0.5
     assert report["folders"]["folder1"]["adds"] > 0.3
     write_diversity_page(diversity, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert page.count("data:image/png;base64,") >= 2 and "http" not in page
+    assert page.count("data:image/png;base64,") >= 2
+    assert "http" not in page
 
 
 def test_a_backbone_tells_images_apart(tmp_path: Path) -> None:
@@ -127,7 +133,8 @@ def test_a_backbone_tells_images_apart(tmp_path: Path) -> None:
     steps = Steps(extract_features(paths, new_model("tiny")))
     done = [event.done for event in steps][-1]
     features = steps.result
-    assert done == 9 and [path.name for path, _ in features.skipped] == ["broken.png"]
+    assert done == 9
+    assert [path.name for path, _ in features.skipped] == ["broken.png"]
     assert np.allclose(np.linalg.norm(features.vectors, axis=1), 1.0, atol=1e-5)
     diversity = measure_diversity(features)
     assert diversity.duplicate_count >= 4

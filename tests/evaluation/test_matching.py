@@ -59,7 +59,8 @@ def test_label_values_do_not_matter(truth, predicted, order, factor):
 @settings(deadline=None)
 def test_f1_and_quality_are_symmetric(truth, predicted):
     there, back = evaluate_labels([truth], [predicted]), evaluate_labels([predicted], [truth])
-    assert there.f1 == back.f1 and there.ap == back.ap
+    assert there.f1 == back.f1
+    assert there.ap == back.ap
     assert there.panoptic_quality == pytest.approx(back.panoptic_quality)
     assert there.precision == back.recall
 
@@ -76,7 +77,8 @@ def test_iou_equal_to_a_threshold_is_a_hit():
     truth, predicted = np.zeros((1, 10), int), np.zeros((1, 10), int)
     truth[0, :5], predicted[0, :3] = 1, 1
     match = match_instances(truth, predicted)
-    assert match.counts(0.6) == (1, 0, 0) and match.counts(0.65) == (0, 1, 1)
+    assert match.counts(0.6) == (1, 0, 0)
+    assert match.counts(0.65) == (0, 1, 1)
 
 
 def squares(shape, *corners, side=4):
@@ -104,7 +106,8 @@ def test_mean_and_pooled_differ_where_images_do():
     assert report.ap50 == report.f1 == 0.5
     assert report.pooled.ap50 == pytest.approx(1 / 4)
     assert report.pooled.f1 == pytest.approx(2 / 5)
-    assert report.count_error == 1.5 and report.pooled.count_error == 3
+    assert report.count_error == 1.5
+    assert report.pooled.count_error == 3
 
 
 def test_nothing_there_and_nothing_found_is_right():
@@ -162,5 +165,6 @@ def test_report_is_plain_and_readable():
     report = evaluate_labels([labels, labels], [labels, labels], names=["a", "long name"])
     assert json.loads(json.dumps(report.as_dict()))["images"][1]["name"] == "long name"
     lines = report.table().splitlines()
-    assert len(lines) == 5 and len({len(line) for line in lines}) == 1
+    assert len(lines) == 5
+    assert len({len(line) for line in lines}) == 1
     assert lines[-1].startswith("pooled")

@@ -37,7 +37,8 @@ def test_json_and_csv_hold_the_figures(case, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text()) == report.as_dict()
     rows = list(csv.DictReader((tmp_path / "report.csv").open()))
     assert [row["image"] for row in rows] == ["a<b>.tif", "pooled"]
-    assert float(rows[0]["f1"]) == report.f1 and float(rows[0]["ap_0.65"]) == pytest.approx(1 / 5)
+    assert float(rows[0]["f1"]) == report.f1
+    assert float(rows[0]["ap_0.65"]) == pytest.approx(1 / 5)
 
 
 def test_worst_cells_are_the_wrong_ones(case):
@@ -46,7 +47,8 @@ def test_worst_cells_are_the_wrong_ones(case):
     assert [fault.label for fault in faults["missed"]] == [3]
     assert [fault.label for fault in faults["invented"]] == [6]
     (poor,) = faults["badly outlined"]
-    assert (poor.label, poor.partner) == (2, 5) and poor.iou == pytest.approx(0.6)
+    assert (poor.label, poor.partner) == (2, 5)
+    assert poor.iou == pytest.approx(0.6)
 
 
 def test_unknown_area_invents_nothing(case):
@@ -59,12 +61,14 @@ def test_page_is_self_contained_and_shows_the_cells(case, tmp_path):
     report, images, truth, predicted = case
     write_page(report, images, truth, predicted, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "a&lt;b&gt;.tif" in page and "a<b>" not in page
+    assert "a&lt;b&gt;.tif" in page
+    assert "a<b>" not in page
     assert not re.search(r'(src|href)="(?!data:)', page)
     pictures = [base64.b64decode(data) for data in re.findall(r"base64,([^\"]+)", page)]
     assert len(pictures) == 3
     missed = iio.imread(pictures[0])
-    assert missed.shape[2] == 3 and min(missed.shape[:2]) >= 48
+    assert missed.shape[2] == 3
+    assert min(missed.shape[:2]) >= 48
     green = (missed == (25, 229, 89)).all(axis=-1)
     assert green.sum() > 50  # the missed cell's outline at full strength
 

@@ -85,14 +85,16 @@ def test_a_sure_and_steady_model_is_not_uncertain() -> None:
     seen = iter([Found(labels, np.full(4, 0.999)), Found(labels[:, ::-1], np.full(4, 0.999))])
     unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
     assert unsure.cells == 4
-    assert unsure.disagreement == 0 and unsure.doubt < 0.01
+    assert unsure.disagreement == 0
+    assert unsure.doubt < 0.01
 
 
 def test_scores_in_the_middle_are_doubt() -> None:
     labels = squares(4)
     seen = iter([Found(labels, np.full(4, 0.5)), Found(labels[:, ::-1], np.full(4, 0.5))])
     unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
-    assert unsure.doubt == pytest.approx(1) and unsure.disagreement == 0
+    assert unsure.doubt == pytest.approx(1)
+    assert unsure.disagreement == 0
 
 
 def test_other_cells_in_the_mirror_image_are_disagreement() -> None:
@@ -107,7 +109,8 @@ def test_detections_below_a_cells_score_are_heard_for_the_doubt_alone() -> None:
     labels, scores = squares(4), np.array([1.0, 1.0, 0.3, 0.3])
     seen = iter([Found(labels, scores), Found(squares(2)[:, ::-1], scores[:2])])
     unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
-    assert unsure.cells == 2 and unsure.disagreement == 0
+    assert unsure.cells == 2
+    assert unsure.disagreement == 0
     assert unsure.doubt == pytest.approx(2 * 0.84 / 6)
 
 
@@ -161,7 +164,8 @@ def test_the_right_images_are_named(images: list[Path]) -> None:
     assert [path for path, _ in found.skipped] == [broken]
     assert [row.split()[0] for row in found.table().splitlines()[1:]] == [str(e.path) for e in found.chosen]
     first = found.as_dict()["suggestions"][0]
-    assert first["uncertainty"] == 0.5 and first["novelty"] > 0
+    assert first["uncertainty"] == 0.5
+    assert first["novelty"] > 0
 
 
 def test_nothing_left_to_annotate_is_said(images: list[Path]) -> None:

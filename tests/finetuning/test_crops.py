@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from few_shot_fields import discs
 
 from napari_cupre.data.annotation import make_shot
 from napari_cupre.data.labels import label_areas, median_diameter
 from napari_cupre.finetuning.crops import CropSampler, scale_shot
-
-from .test_finetune_run import discs
 
 
 def sampler(scale: float = 1.0, rehearse: float = 0.0, partial: bool = False) -> CropSampler:
@@ -53,7 +52,8 @@ def test_scaling_keeps_image_labels_and_known_in_step() -> None:
     scaled = scale_shot(make_shot(image, labels, complete=True), 0.5)
     assert scaled.image.shape == (64, 64, 3)
     assert scaled.labels.shape == scaled.known.shape == (64, 64)
-    assert scaled.image.dtype == np.float32 and scaled.labels.dtype == np.int32
+    assert scaled.image.dtype == np.float32
+    assert scaled.labels.dtype == np.int32
 
 
 def test_an_image_that_is_known_to_be_empty_teaches_too() -> None:
@@ -66,4 +66,5 @@ def test_an_image_that_is_known_to_be_empty_teaches_too() -> None:
     source = CropSampler(shots, [1.0, 1.0], 24.0, 0.0)
     drawn = [source.draw(np.random.default_rng(i), 64) for i in range(30)]
     empty = [crop for crop in drawn if crop.known.all() and crop.image.max() < 0.2]
-    assert empty and all(not crop.labels.any() for crop in empty)
+    assert empty
+    assert all(not crop.labels.any() for crop in empty)

@@ -7,37 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_shot_fields import discs, settings, shot
 
 from napari_cupre.data.annotation import make_shot
 from napari_cupre.data.labels import median_diameter
-from napari_cupre.data.shot import Shot
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Finished, Notice, Preview, RunState, Saved, StateChanged, StepDone, Validated
 from napari_cupre.finetuning import finetune_run as run_module
 from napari_cupre.finetuning.finetune_run import FinetuneRun
-from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.model.checkpoint import load_model, new_model, save_model
-
-
-def discs(seed: int, count: int = 14, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = np.zeros((size, size), np.int32)
-    y, x = np.mgrid[:size, :size]
-    for label in range(1, count + 1):
-        cy, cx = rng.uniform(10, size - 10, 2)
-        labels[((y - cy) ** 2 + (x - cx) ** 2 < rng.uniform(8, 12) ** 2) & (labels == 0)] = label
-    image = (labels > 0) * 0.8 + rng.normal(0.1, 0.05, labels.shape)
-    return np.repeat(image[..., None], 3, axis=2).astype(np.float32), labels
-
-
-def shot(seed: int, **known) -> Shot:
-    image, labels = discs(seed)
-    return make_shot(image, labels, complete=not known, **known)
-
-
-def settings(**changes) -> FinetuneSettings:
-    defaults = {"minutes": None, "steps": 4, "batch": 2, "crop": 64, "device": "cpu"}
-    return FinetuneSettings(**{**defaults, **changes})
 
 
 @pytest.fixture
@@ -60,15 +38,18 @@ def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
     assert states == [RunState.PREPARING, RunState.RUNNING, RunState.STOPPING, RunState.DONE]
     steps = [e for e in events if isinstance(e, StepDone)]
     assert [e.step for e in steps] == [1, 2, 3, 4]
-    assert steps[-1].fraction == 1 and steps[-1].remaining == 0
+    assert steps[-1].fraction == 1
+    assert steps[-1].remaining == 0
     assert set(steps[0].losses) == {"rpn_score", "rpn_box", "score", "box", "mask", "total"}
     assert next(e for e in events if isinstance(e, Validated)).step == 0
     finished = next(e for e in events if isinstance(e, Finished))
-    assert "held-out cells" in finished.verdict and "\n" not in finished.verdict
+    assert "held-out cells" in finished.verdict
+    assert "\n" not in finished.verdict
     assert {e.kind for e in events if isinstance(e, Saved)} == {"final", "run"}
     model = load_model(out, "cpu")
     assert model.info.name == "mine"
-    assert model.info.training["parent"] == "parent" and model.info.training["seed"] == 0
+    assert model.info.training["parent"] == "parent"
+    assert model.info.training["seed"] == 0
     assert model.info.diameter == pytest.approx(median_diameter(discs(0)[1]))
 
 
@@ -132,7 +113,8 @@ def test_stop_is_obeyed_within_one_step_and_keeps_the_work(pretrained, tmp_path:
             steps += 1
             if steps == 2:
                 run.stop()
-    assert steps == 2 and run.state is RunState.STOPPED
+    assert steps == 2
+    assert run.state is RunState.STOPPED
     assert load_model(tmp_path / "m.safetensors", "cpu").info.training["steps"] <= 2
 
 
@@ -211,7 +193,8 @@ def test_a_preview_has_the_size_of_the_image_asked_about(pretrained) -> None:
     run.preview(np.zeros((50, 70, 3), np.float32))
     previews = [e for e in run.events() if isinstance(e, Preview)]
     assert len(previews) == 1
-    assert previews[0].labels.shape == (50, 70) and previews[0].labels.dtype == np.int32
+    assert previews[0].labels.shape == (50, 70)
+    assert previews[0].labels.dtype == np.int32
 
 
 def test_a_start_that_is_better_is_kept(pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +236,7 @@ def test_a_start_that_finds_nothing_learns_as_fast_as_random_weights_do(start) -
     contrastive = start.copy(training={"objective": "moco"})
     run = FinetuneRun(contrastive, [shot(0)], settings(steps=1))
     notices = [e.message for e in run.events() if isinstance(e, Notice)]
-    assert run.skill < 0.1 and "the start finds them with an AP50 of 0.0" in notices[0]
+    assert run.skill < 0.1
+    assert "the start finds them with an AP50 of 0.0" in notices[0]
     assert [group["rate"] for group in run.optimiser.param_groups] == pytest.approx([1e-3, 1e-3], rel=0.3)
     assert all(p.requires_grad for p in run.network.parameters())

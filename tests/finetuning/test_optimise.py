@@ -15,13 +15,15 @@ def test_the_better_the_start_the_smaller_the_rates(one: float, other: float) ->
     worse, better = sorted((one, other))
     for low, high in zip(rates(better), rates(worse)):
         assert low <= high
-    assert rates(0) == pytest.approx(RATES[1]) and rates(1) == pytest.approx(RATES[0])
+    assert rates(0) == pytest.approx(RATES[1])
+    assert rates(1) == pytest.approx(RATES[0])
 
 
-@pytest.mark.parametrize("skill, frozen", [(0.0, False), (FAMILIAR, True), (0.9, True)])
+@pytest.mark.parametrize(("skill", "frozen"), [(0.0, False), (FAMILIAR, True), (0.9, True)])
 def test_early_layers_are_kept_only_where_they_know_the_cells(skill: float, frozen: bool) -> None:
     network = new_model("tiny").network
     optimiser = make_optimiser(network, skill)
     early = {id(p) for p in network.backbone.early_parameters()}
     trained = {id(p) for group in optimiser.param_groups for p in group["params"]}
-    assert early and early.isdisjoint(trained) == frozen
+    assert early
+    assert early.isdisjoint(trained) == frozen

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from few_shot_fields import discs, settings, shot
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Notice, Preview, StepDone
@@ -15,8 +16,6 @@ from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.model.checkpoint import Model, new_model, save_model
 from napari_cupre.model.runs import LOCK, SETTINGS, STATE, delete_run, is_training, list_runs, run_path
 from napari_cupre.model.zoo import free_name, remove_model
-
-from .test_finetune_run import discs, settings, shot
 
 HOLD = """
 import sys, time

@@ -50,4 +50,5 @@ def test_an_image_without_cells_is_scaled_like_the_others() -> None:
 
 def test_what_the_user_gives_is_taken() -> None:
     scaling = choose_scaling([squares(10), squares(40)], 33.0)
-    assert scaling.common == 33.0 and "33 px" in str(scaling)
+    assert scaling.common == 33.0
+    assert "33 px" in str(scaling)

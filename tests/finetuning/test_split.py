@@ -41,7 +41,8 @@ def test_no_cell_teaches_and_judges(counts: list[int], seed: int, share: float) 
     if cells < ENOUGH_TO_HOLD_OUT:
         assert held == []
     elif sum(count_cells(s.labels) > 0 for s in shots) >= ENOUGH_IMAGES:
-        assert judged >= 1 and taught + judged == cells
+        assert judged >= 1
+        assert taught + judged == cells
     elif sum(count_cells(s.labels) > 0 for s in shots) >= 2:
         assert judged >= 1
     # Pixels: what is held out is an image of its own, or the strip that teaching lacks.
@@ -68,7 +69,8 @@ def test_a_divided_cell_is_unknown_on_both_sides() -> None:
 def test_windows_judge_whole_cells_only(size: int) -> None:
     shot = make_shot(60 if size > 100 else 5, 1, size)
     judge = Judge([shot], seed=0)
-    assert 1 <= len(judge.windows) <= 8 and judge.cells > 0
+    assert 1 <= len(judge.windows) <= 8
+    assert judge.cells > 0
     whole = dict(zip(*np.unique(shot.labels, return_counts=True)))
     for window in judge.windows:
         for label, area in zip(*np.unique(window.labels, return_counts=True)):

@@ -47,7 +47,8 @@ def test_ids_may_be_text(first, second, tmp_path):
             read(tmp_path, content)
     else:
         labels, lost, _ = read(tmp_path, content)
-        assert (labels["a"] > 0).sum() == 100 and not lost
+        assert (labels["a"] > 0).sum() == 100
+        assert not lost
 
 
 def rle(kind):
@@ -78,7 +79,8 @@ def rle(kind):
 )
 def test_forms_of_an_outline(segmentation, tmp_path):
     labels, lost, _ = read(tmp_path, document([{"image_id": 1, "segmentation": segmentation}]))
-    assert (labels["a"] > 0).sum() == 100 and not lost
+    assert (labels["a"] > 0).sum() == 100
+    assert not lost
 
 
 def test_entries_of_one_file_are_one_image(tmp_path):
@@ -88,7 +90,9 @@ def test_entries_of_one_file_are_one_image(tmp_path):
         {"image_id": 2, "segmentation": [OTHER]},
     ]
     labels, lost, notes = read(tmp_path, document(annotations, images))
-    assert list(labels) == ["a"] and labels["a"].max() == 2 and not lost
+    assert list(labels) == ["a"]
+    assert labels["a"].max() == 2
+    assert not lost
     assert any("2 were merged" in note for note in notes)
     assert len(CocoIndex(tmp_path / "set.json").images) == 1
 
@@ -99,7 +103,8 @@ def test_entries_that_contradict_each_other_are_left_out(tmp_path):
     labels, lost, _ = read(tmp_path, document(annotations, images))
     assert list(labels) == ["a", "d"]
     said = " ".join(lost)
-    assert "1 image listed again with another size" in said and "1 image with an id used before" in said
+    assert "1 image listed again with another size" in said
+    assert "1 image with an id used before" in said
     assert "2 annotations of images that are not listed" in said
 
 
@@ -171,7 +176,8 @@ def test_files_are_found_by_names_of_other_systems(tmp_path):
 )
 def test_names_stay_below_one_folder(name):
     parts = parts_of(name)
-    assert parts[-1] == "x.png" and not {"..", "/", "C:"} & set(parts)
+    assert parts[-1] == "x.png"
+    assert not {"..", "/", "C:"} & set(parts)
 
 
 def test_stems_are_told_apart_by_as_few_folders_as_needed():

@@ -30,7 +30,8 @@ def test_ink_is_no_light(tmp_path, monkeypatch, lazy, planar):
     stored = ink(RGB) if planar == "contig" else ink(RGB).transpose(2, 0, 1)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="separated", planarconfig=planar)
     image = read_image(tmp_path / "a.tif")
-    assert image.axes == "YXS" and image.is_lazy == lazy
+    assert image.axes == "YXS"
+    assert image.is_lazy == lazy
     np.testing.assert_allclose(np.asarray(image.data).astype(int), RGB, atol=2)
 
 
@@ -66,7 +67,8 @@ def test_alpha_is_no_channel(tmp_path):
     pair = np.stack([GREY, np.full_like(GREY, 200)], -1)
     tifffile.imwrite(tmp_path / "a.tif", pair, photometric="minisblack", extrasamples=["unassalpha"])
     image = read_image(tmp_path / "a.tif")
-    assert image.axes == "YX" and np.array_equal(image.data, GREY)
+    assert image.axes == "YX"
+    assert np.array_equal(image.data, GREY)
     tifffile.imwrite(tmp_path / "b.tif", pair, photometric="minisblack", planarconfig="contig")
     assert read_image(tmp_path / "b.tif").channel_count == 2  # nothing says that it is alpha
     Image.fromarray(pair, "LA").save(tmp_path / "c.png")
@@ -97,7 +99,8 @@ def test_look_up_tables_show_grey_values_and_palettes_are_pictures(tmp_path):
     red = np.stack([ramp, 0 * ramp, 0 * ramp])
     tifffile.imwrite(tmp_path / "red.tif", GREY, imagej=True, colormap=red, metadata={"axes": "YX"})
     image = read_image(tmp_path / "red.tif")
-    assert image.axes == "YX" and np.array_equal(image.data, GREY)
+    assert image.axes == "YX"
+    assert np.array_equal(image.data, GREY)
     few = RNG.integers(0, 256, (3, 256)).astype(np.uint16)  # of 8 bits, as some write them
     tifffile.imwrite(tmp_path / "few.tif", GREY, photometric="palette", colormap=few)
     np.testing.assert_array_equal(read_image(tmp_path / "few.tif").data, few.T[GREY])
@@ -112,7 +115,8 @@ def test_bits_and_jpeg_in_tiff(tmp_path):
     with tifffile.TiffFile(tmp_path / "jpeg.tif") as file:
         assert file.pages[0].photometric == tifffile.PHOTOMETRIC.YCBCR
     image = read_image(tmp_path / "jpeg.tif")
-    assert image.axes == "YXS" and np.abs(image.data[8::16, 8::16].astype(int) - RGB[:2, :4]).max() < 90
+    assert image.axes == "YXS"
+    assert np.abs(image.data[8::16, 8::16].astype(int) - RGB[:2, :4]).max() < 90
 
 
 def test_the_users_axes_go_before_colours(tmp_path):

@@ -115,7 +115,9 @@ def test_writing_is_all_or_nothing(tmp_path):
     target = tmp_path / "new" / "file.txt"
     with atomic_write(target) as temporary:
         temporary.write_text("one")
-        assert not target.exists() and temporary.parent == target.parent and temporary.suffix == ".txt"
+        assert not target.exists()
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".txt"
     with pytest.raises(RuntimeError), atomic_write(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError

@@ -207,4 +207,5 @@ def test_damaged_files_give_labels_or_a_clear_error(name, tmp_path):
             for labels in import_annotations(path, SHAPE).values():
                 assert labels.dtype == np.int32
         except CupreError as error:
-            assert name in str(error) and str(error).count("\n") == 0
+            assert name in str(error)
+            assert str(error).count("\n") == 0

@@ -78,7 +78,9 @@ def test_ovals_cover_the_pixels_with_their_centre_inside(width, height, tmp_path
 
 def test_rectangles_with_round_corners_lack_them(tmp_path):
     filled = mask_of(box(rounded_rect_arc_size=10), tmp_path)
-    assert not filled[20, 10] and filled[20, 20] and filled[35, 10]
+    assert not filled[20, 10]
+    assert filled[20, 20]
+    assert filled[35, 10]
     assert abs((600 - filled.sum()) - (100 - np.pi * 25)) < 4
     assert np.array_equal(filled[:, 10:30], filled[:, 10:30][:, ::-1])
 
@@ -144,7 +146,8 @@ def test_what_is_no_cell_is_counted(tmp_path):
         b"Iout" + b"\0" * 10,
     ]
     labels, (said,), notes = import_all(rois, tmp_path)
-    assert len(np.unique(labels)) == 2 and "is damaged" in " ".join(notes)
+    assert len(np.unique(labels)) == 2
+    assert "is damaged" in " ".join(notes)
     assert said == (
         '"a_rois.zip": 1 of 11 regions became cells: 1 lies outside, 1 repeats another, 2 have no area, '
         "2 are damaged, 2 are lines, 1 is a point, 1 is a picture."
@@ -160,8 +163,10 @@ def test_what_others_hide_is_counted(tmp_path):
 
 def test_regions_beyond_the_edge_are_cut_and_noted(tmp_path):
     labels, lost, (note,) = import_all([box(left=-5), box(left=110, right=140)], tmp_path)
-    assert not lost and "2 regions reach beyond the image" in note
-    assert (labels == 1).sum() == 30 * 30 and (labels == 2).sum() == 10 * 30
+    assert not lost
+    assert "2 regions reach beyond the image" in note
+    assert (labels == 1).sum() == 30 * 30
+    assert (labels == 2).sum() == 10 * 30
 
 
 def test_nothing_usable_is_an_error(tmp_path):
@@ -182,7 +187,8 @@ def test_junk_in_a_zip_is_no_data(junk, tmp_path):
         archive.writestr(junk, b"junk")
     said = []
     steps = iterate_annotations(tmp_path / "a.zip", SHAPE, on_partial=said.append, on_note=said.append)
-    assert (dict(steps)["a"] > 0).sum() == 600 and not said
+    assert (dict(steps)["a"] > 0).sum() == 600
+    assert not said
 
 
 def test_an_entry_that_cannot_be_unpacked_does_not_take_the_others_with_it(tmp_path):
@@ -195,7 +201,8 @@ def test_an_entry_that_cannot_be_unpacked_does_not_take_the_others_with_it(tmp_p
     (tmp_path / "a.zip").write_bytes(bytes(content))
     said = []
     labels = dict(iterate_annotations(tmp_path / "a.zip", SHAPE, on_partial=said.append))["a"]
-    assert (labels > 0).sum() == 600 and said == ['"a.zip": 1 of 2 regions became cells: 1 is damaged.']
+    assert (labels > 0).sum() == 600
+    assert said == ['"a.zip": 1 of 2 regions became cells: 1 is damaged.']
 
 
 def frame(axes):
@@ -224,7 +231,8 @@ def frame(axes):
 def test_positions_find_their_plane(axes, position, plane, tmp_path):
     roiwrite(tmp_path / "a.roi", box(**position))
     labels = import_annotations(tmp_path / "a.roi", frame(axes))["a"]
-    assert labels[plane].sum() == labels.sum() == 600 and labels[plane].ndim == 2
+    assert labels[plane].sum() == labels.sum() == 600
+    assert labels[plane].ndim == 2
 
 
 @pytest.mark.parametrize(
@@ -247,7 +255,8 @@ def test_planes_that_are_not_there_are_said(axes, position, tmp_path):
 
 def test_regions_of_no_plane_lie_on_the_first_and_that_is_said(tmp_path):
     labels, lost, (note,) = import_all([box()], tmp_path, frame("ZYX"))
-    assert labels[0].sum() == labels.sum() == 600 and not lost
+    assert labels[0].sum() == labels.sum() == 600
+    assert not lost
     assert note == '"a_rois.zip": 1 region names no plane and lies on the first one.'
 
 

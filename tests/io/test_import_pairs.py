@@ -84,7 +84,8 @@ def test_one_annotation_and_one_image_belong_together(name, tmp_path):
 def test_several_pair_by_the_stem(name, suffix, tmp_path):
     images = [save_image(tmp_path / "im" / f"{stem}{suffix}") for stem in ("b", "a")]
     written, skipped, notes = imported(save_rois(tmp_path / name), images, tmp_path / "out")
-    assert written == ["a.tif"] and not skipped
+    assert written == ["a.tif"]
+    assert not skipped
     assert notes == [f"No annotation belongs to the image b{suffix}."]
 
 
@@ -94,8 +95,11 @@ def test_what_does_not_pair_is_named(tmp_path):
     for stem in ("a_rois", "c_rois"):
         save_rois(tmp_path / "sets" / f"{stem}.zip")
     written, (said,), notes = imported(tmp_path / "sets", images, tmp_path / "out")
-    assert written == ["a.tif"] and "b.tif" in notes[0]
-    assert "c_rois.zip" in said and '"c"' in said and "a.tif, b.tif" in said
+    assert written == ["a.tif"]
+    assert "b.tif" in notes[0]
+    assert "c_rois.zip" in said
+    assert '"c"' in said
+    assert "a.tif, b.tif" in said
     with pytest.raises(InputError, match=r"RoiSet\.zip.*a\.tif, b\.tif"):
         imported(save_rois(tmp_path / "RoiSet.zip"), images, tmp_path / "out")
 
@@ -121,7 +125,8 @@ def test_labels_have_the_axes_and_sizes_of_their_image(tmp_path):
     )
     imported(save_rois(tmp_path / "t_rois.zip", position=2), [tmp_path / "t.tif"], tmp_path / "out")
     labels = read_image(tmp_path / "out" / "t.tif")
-    assert labels.axes == "TYX" and np.asarray(labels.data)[1].sum() == 600
+    assert labels.axes == "TYX"
+    assert np.asarray(labels.data)[1].sum() == 600
     assert labels.scale == pytest.approx({"T": 30, "Y": 0.325, "X": 0.325})
     assert labels.units == {"T": "second", "Y": "micrometer", "X": "micrometer"}
 
@@ -137,7 +142,8 @@ def test_a_label_image_keeps_its_own_sizes(tmp_path):
     )
     list(import_to_folder(tmp_path / "a_mask.tif", tmp_path / "out"))
     labels = read_image(tmp_path / "out" / "a.tif")
-    assert labels.axes == "TYX" and labels.scale["X"] == pytest.approx(0.5)
+    assert labels.axes == "TYX"
+    assert labels.scale["X"] == pytest.approx(0.5)
     assert np.array_equal(labels.data, imported_labels)
 
 

@@ -35,7 +35,8 @@ def test_cellpose_masks_are_read(tmp_path):
 
     save_seg(tmp_path / "field_seg.npy", model_path=Path("models/cyto"))
     labels = import_annotations(tmp_path / "field_seg.npy")["field"]
-    assert labels.dtype == np.int32 and np.array_equal(labels, discs())
+    assert labels.dtype == np.int32
+    assert np.array_equal(labels, discs())
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,8 @@ def test_stardist_folders_and_labels_beside_images(tmp_path):
     iio.imwrite(mixed / "a.png", np.full((60, 80, 3), 90, np.uint8))
     iio.imwrite(mixed / "a_masks.png", discs().astype(np.uint8))
     (labels,) = import_annotations(mixed).items()
-    assert labels[0] == "a" and np.array_equal(labels[1], discs())
+    assert labels[0] == "a"
+    assert np.array_equal(labels[1], discs())
 
 
 def test_livecell_json(tmp_path):
@@ -124,7 +126,8 @@ def test_livecell_json(tmp_path):
         json.dumps(document | {"annotations": [*document["annotations"].values()]})
     )
     labels = import_annotations(tmp_path / "val.json")["A172_1"]
-    assert labels.shape == (60, 80) and (labels > 0).sum() == 200
+    assert labels.shape == (60, 80)
+    assert (labels > 0).sum() == 200
 
 
 def test_rois_of_other_kinds(tmp_path):
@@ -178,7 +181,8 @@ def test_geojson_of_qupath(tmp_path):
     document = [feature([small]), feature([outer, inner]), {"type": "Feature", "geometry": point}]
     (tmp_path / "a.geojson").write_text(json.dumps(document))
     labels = import_annotations(tmp_path / "a.geojson", (12, 12))["a"]
-    assert (labels == 1).sum() == 5 and (labels == 2).sum() == 81 - 9 - 5
+    assert (labels == 1).sum() == 5
+    assert (labels == 2).sum() == 81 - 9 - 5
     (tmp_path / "b.geojson").write_text(json.dumps(feature([outer], z=2)))
     assert import_annotations(tmp_path / "b.geojson", (3, 12, 12))["b"][2].sum() == 81
     with pytest.raises(InputError, match=r"b\.geojson.*1 lies on a plane that the image does not have"):
@@ -199,7 +203,8 @@ def test_bad_files_of_a_folder_are_named_and_the_rest_goes_on(tmp_path):
     (tmp_path / "c_seg.npy").write_bytes(b"")
     said: list[str] = []
     labels = dict(iterate_annotations(tmp_path, on_skip=said.append))
-    assert list(labels) == ["a"] and len(said) == 2
+    assert list(labels) == ["a"]
+    assert len(said) == 2
     assert all(any(name in sentence for sentence in said) for name in ("b_masks.tif", "c_seg.npy"))
     with pytest.raises(InputError, match=r"b_masks\.tif|c_seg\.npy"):
         import_annotations(tmp_path)

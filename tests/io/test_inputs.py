@@ -63,7 +63,8 @@ def test_one_file_under_two_names_is_read_once(tmp_path):
     touch(tmp_path, "a.png")
     (tmp_path / "b.png").symlink_to("a.png")
     inputs = find_inputs([tmp_path, tmp_path / "." / "a.png", os.path.relpath(tmp_path / "a.png")])
-    assert names(inputs.paths) == ["a.png"] and "read once" in inputs.notices[0]
+    assert names(inputs.paths) == ["a.png"]
+    assert "read once" in inputs.notices[0]
 
 
 def test_label_files_beside_their_images_are_no_images(tmp_path):
@@ -72,7 +73,8 @@ def test_label_files_beside_their_images_are_no_images(tmp_path):
     )
     inputs = find_inputs(tmp_path)
     assert names(inputs.paths) == ["a.png", "b_img.png", "img_3.png", "x_mask.png"]
-    assert len(inputs.notices) == 1 and inputs.notices[0].startswith("3 files")
+    assert len(inputs.notices) == 1
+    assert inputs.notices[0].startswith("3 files")
     assert names(find_inputs([tmp_path / "a.png", tmp_path / "a_mask.png"]).paths) == ["a.png", "a_mask.png"]
 
 
@@ -123,7 +125,8 @@ def test_labels_of_each_plane_tell_that_the_image_is_a_stack(tmp_path):
     tifffile.imwrite(tmp_path / "z.tif", RNG.integers(0, 99, (3, 20, 20), np.uint16), **GREY)
     tifffile.imwrite(tmp_path / "z_mask.tif", disks(3, 20, 20), **GREY)
     shots = collect_shots(str(tmp_path / "z.tif"), str(tmp_path / "z_mask.tif")).shots
-    assert len(shots) == 3 and all(shot.labels.max() == 2 for shot in shots)
+    assert len(shots) == 3
+    assert all(shot.labels.max() == 2 for shot in shots)
     with pytest.raises(InputError, match=r"differ in size.*CYX.*--axes"):
         collect_shots(str(tmp_path / "z.tif"), str(tmp_path / "z_mask.tif"), axes="CYX")
 
@@ -140,7 +143,8 @@ def test_axes_name_the_dimensions_of_image_and_labels(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack")
     tifffile.imwrite(tmp_path / "b.tif", labels, photometric="minisblack")
     shots = collect_shots(str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), axes="YXZ").shots
-    assert len(shots) == 7 and all(np.array_equal(shot.labels, labels[..., 0]) for shot in shots)
+    assert len(shots) == 7
+    assert all(np.array_equal(shot.labels, labels[..., 0]) for shot in shots)
 
 
 def test_one_number_in_many_parts_is_told(tmp_path, capsys):

@@ -80,7 +80,8 @@ def test_png_of_16_bit_colours_keeps_its_bits(tmp_path):
 def test_palettes_bits_and_alpha(tmp_path):
     Image.fromarray(COLOUR).quantize(16).save(tmp_path / "palette.png")
     colours = read_image(tmp_path / "palette.png")
-    assert colours.axes == "YXS" and abs(colours.data.astype(int) - COLOUR).mean() < 60
+    assert colours.axes == "YXS"
+    assert abs(colours.data.astype(int) - COLOUR).mean() < 60
     Image.fromarray(GREY > 100).save(tmp_path / "bits.png")
     np.testing.assert_array_equal(read_image(tmp_path / "bits.png").data > 0, GREY > 100)
     Image.fromarray(np.stack([GREY, GREY], -1), "LA").save(tmp_path / "alpha.png")
@@ -90,7 +91,8 @@ def test_palettes_bits_and_alpha(tmp_path):
 def test_jpeg(tmp_path):
     Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(tmp_path / "a.JPG")
     image = read_image(tmp_path / "a.JPG")
-    assert image.axes == "YXS" and abs(image.data.astype(int) - 90).max() < 3
+    assert image.axes == "YXS"
+    assert abs(image.data.astype(int) - 90).max() < 3
     Image.fromarray(COLOUR).convert("CMYK").save(tmp_path / "print.jpg")
     assert read_image(tmp_path / "print.jpg").data.shape == (20, 30, 3)
 
@@ -151,7 +153,8 @@ def test_written_labels_come_back_with_their_place(axes, steps, places, unit):
         with tifffile.TiffFile(path) as file:
             assert file.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
             assert file.pages[0].dtype == np.int32
-    assert image.axes == axes and not image.guessed
+    assert image.axes == axes
+    assert not image.guessed
     assert image.scale == pytest.approx(source.scale)
     assert image.translate == pytest.approx(source.translate)
     assert image.units == source.units
@@ -179,7 +182,8 @@ def test_imagej_hyperstacks(tmp_path):
         metadata={"axes": "TZCYX", "spacing": 3.5, "unit": "um", "finterval": 0.1},
     )
     image = read_image(tmp_path / "a.tif")
-    assert image.axes == "TZCYX" and not image.guessed
+    assert image.axes == "TZCYX"
+    assert not image.guessed
     assert image.scale == pytest.approx({"T": 0.1, "Z": 3.5, "Y": 0.5, "X": 0.25})
     assert image.units == {"T": "second", **dict.fromkeys("ZYX", "micrometer")}
 
@@ -206,9 +210,11 @@ def test_axes_of_planar_colours_name_the_files_dimensions_or_the_returned_ones(t
     stored = COLOUR.transpose(2, 0, 1)
     tifffile.imwrite(tmp_path / "rgb.tif", stored, photometric="rgb", planarconfig="separate")
     returned = read_image(tmp_path / "rgb.tif", "YXS")
-    assert returned.axes == "YXS" and np.array_equal(returned.data, COLOUR)
+    assert returned.axes == "YXS"
+    assert np.array_equal(returned.data, COLOUR)
     channels = read_image(tmp_path / "rgb.tif", "CYX")
-    assert channels.axes == "CYX" and np.array_equal(channels.data, stored)
+    assert channels.axes == "CYX"
+    assert np.array_equal(channels.data, stored)
     assert read_image(tmp_path / "rgb.tif", "ZYX").plane_shape == COLOUR.shape[:2]
 
 
@@ -276,7 +282,9 @@ def test_ome_zarr_round_trip(axes, version, steps):
             units=dict.fromkeys("zyx", "micrometer"),
         )
         image = read_image(path)
-        assert image.is_lazy and not image.guessed and image.axes == axes.upper()
+        assert image.is_lazy
+        assert not image.guessed
+        assert image.axes == axes.upper()
         np.testing.assert_array_equal(np.asarray(image.data), array)
     assert image.scale == pytest.approx(
         {axis: step for axis, step in zip(axes.upper(), scale) if axis != "C"}
@@ -293,12 +301,14 @@ def test_a_lost_chunk_is_told_from_one_that_was_never_written(tmp_path, version)
     pixels[:, 4:8, 4:8] = 0
     write_zarr(path, pixels, "zyx", version=version, chunks=(1, 4, 4))
     image = read_image(path)
-    assert image.lacks == "" and "lacks 42 of 72 chunks" in image.notices[0]
+    assert image.lacks == ""
+    assert "lacks 42 of 72 chunks" in image.notices[0]
     for place in ("1.2.3", "1.2.2"):  # two beside each other
         (path / "0" / (place if version == "0.4" else "c/" + place.replace(".", "/"))).unlink()
         pixels[1, 8:12, 4 * int(place[-1]) : 4 * int(place[-1]) + 4] = 0
     image = read_image(path)
-    assert image.notices == () and image.lacks == (
+    assert image.notices == ()
+    assert image.lacks == (
         '"a.zarr" lacks 44 of 72 chunks, such as the one at row 8, column 8, which read as 0: copy it again.'
     )
     np.testing.assert_array_equal(np.asarray(image.data), pixels)
@@ -328,7 +338,8 @@ def test_a_damaged_page_of_a_stack_is_left_out_on_request(tmp_path, how, cut):
     with pytest.raises(InputError, match=r"stack\.tif.*copy it again"):
         read_image(path)
     image = read_image(path, partial=True)
-    assert "stack.tif" in image.lacks and "copy it again" in image.lacks
+    assert "stack.tif" in image.lacks
+    assert "copy it again" in image.lacks
     assert ("pages 4" in image.lacks) or cut
     found = np.asarray(image.data)
     np.testing.assert_array_equal(found[:3], stack[:3])

@@ -46,7 +46,8 @@ def test_lines_that_are_no_outline_are_counted(tmp_path):
     path.write_text("10,10,20,10,20,20,10,20\n\n1,2,3\nx,y\n5,5\n")
     said = []
     labels = dict(iterate_annotations(path, (40, 40), on_partial=said.append))["a"]
-    assert (labels == 1).sum() == 121 and (labels == 2).sum() == 1
+    assert (labels == 1).sum() == 121
+    assert (labels == 2).sum() == 1
     assert said == ['"a_cp_outlines.txt": 2 of 5 regions became cells: 1 covers no pixel, 2 are damaged.']
 
 
@@ -87,7 +88,8 @@ def test_a_number_of_many_parts_is_noted(tmp_path):
     iio.imwrite(tmp_path / "a_mask.png", (discs() > 0).astype(np.uint8) * 255)
     notes = []
     assert dict(iterate_annotations(tmp_path / "a_mask.png", on_note=notes.append))
-    assert len(notes) == 1 and '"a_mask.png": the label 255 is shared by 12' in notes[0]
+    assert len(notes) == 1
+    assert '"a_mask.png": the label 255 is shared by 12' in notes[0]
 
 
 def test_an_empty_label_image_alone_is_an_error_and_one_of_many_is_noted(tmp_path):

@@ -42,7 +42,8 @@ def test_a_square_has_four_corners():
     labels[2:5, 3:7] = 6
     (part,) = trace(labels)[6]
     assert {tuple(corner) for corner in part.exterior} == {(3, 2), (7, 2), (7, 5), (3, 5)}
-    assert part.holes == [] and part.area == 12
+    assert part.holes == []
+    assert part.area == 12
 
 
 def test_parts_in_holes_find_their_owner():
@@ -82,7 +83,8 @@ def test_an_edge_through_pixel_centres_counts_on_one_side(shift):
     rows, columns = fill([corners], (100, 120))
     assert len(rows) == 600
     # A centre on the left edge is outside and one on the right edge inside; above inside, below outside.
-    assert columns.min() == (11 if shift >= 0.5 else 10) and rows.min() == (21 if shift > 0.5 else 20)
+    assert columns.min() == (11 if shift >= 0.5 else 10)
+    assert rows.min() == (21 if shift > 0.5 else 20)
 
 
 @given(st.lists(st.tuples(st.integers(0, 18), st.integers(0, 18)), min_size=3, max_size=8), st.booleans())

@@ -41,7 +41,8 @@ def test_each_axis_may_have_a_unit_of_its_own(tmp_path):
     )
     image = read_image(tmp_path / "a.tif")
     assert image.scale == pytest.approx({"Z": 3, "Y": 0.5, "X": 0.5})
-    assert set(image.units.values()) == {"micrometer"} and image.pixel_size_um == pytest.approx(0.5)
+    assert set(image.units.values()) == {"micrometer"}
+    assert image.pixel_size_um == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def test_an_outline_around_others_is_a_region(outer, kind, tmp_path):
     features = [feature(outer, 0, 0, 100, 90), *(feature(kind, *cell) for cell in CELLS)]
     for document in (collection(*features), features, collection(*features[::-1])):
         areas, lost, (note,) = areas_and_words(document, tmp_path)
-        assert areas == [100, 100, 200] and not lost
+        assert areas == [100, 100, 200]
+        assert not lost
         assert note == '"a.geojson": 3 of 4 regions became cells: 1 is a region around others.'
 
 
@@ -65,7 +66,8 @@ def test_regions_in_regions(tmp_path):
     features = [feature("annotation", 0, 0, 100, 90), feature("annotation", 5, 5, 50, 40)]
     features += [feature("cell", *cell) for cell in CELLS]
     areas, _, (note,) = areas_and_words(collection(*features), tmp_path)
-    assert areas == [100, 100, 200] and "2 are regions" in note
+    assert areas == [100, 100, 200]
+    assert "2 are regions" in note
 
 
 def test_a_drawn_cell_around_its_nucleus_stays_a_cell(tmp_path):
@@ -76,7 +78,9 @@ def test_a_drawn_cell_around_its_nucleus_stays_a_cell(tmp_path):
 def test_what_lies_in_a_detected_cell_is_a_part_of_it(tmp_path):
     document = collection(feature("cell", 10, 10, 20, 20), feature("detection", 15, 15, 4, 4))
     areas, lost, (note,) = areas_and_words(document, tmp_path)
-    assert areas == [400] and not lost and "1 is a part of a cell" in note
+    assert areas == [400]
+    assert not lost
+    assert "1 is a part of a cell" in note
 
 
 def test_detections_in_detections_stay_cells(tmp_path):
@@ -103,7 +107,8 @@ def test_classes_with_a_star(tmp_path):
     ]
     features[3]["properties"]["classification"] = {"names": ["Tumor", "Positive"]}
     areas, lost, (note,) = areas_and_words(collection(*features), tmp_path)
-    assert areas == [100] and not lost
+    assert areas == [100]
+    assert not lost
     assert "2 are of an ignored class, 1 is a region" in note
 
 

@@ -43,7 +43,8 @@ def test_geojson_turns_x_y_into_y_x(tmp_path: Path) -> None:
     document = {"type": "FeatureCollection", "features": [feature("a.tif"), feature("b", "MultiPolygon")]}
     regions = read_regions(write(tmp_path, document), ["a", "b"])
     known = region_mask(regions["a"], (20, 20))
-    assert known[:5, :9].all() and known.sum() == 45
+    assert known[:5, :9].all()
+    assert known.sum() == 45
     assert len(regions["b"]) == 2
 
 

@@ -24,7 +24,8 @@ KEEP_VALUES = ("tif", "roi", "geojson")
 def test_values_and_pixels_come_back(name, labels, tmp_path):
     (path,) = write(labels, tmp_path / "field", name)
     (stem, back) = next(iter(import_annotations(path, labels.shape).items()))
-    assert stem == "field" and back.dtype == np.int32
+    assert stem == "field"
+    assert back.dtype == np.int32
     assert np.array_equal(back, labels)
 
 
@@ -35,7 +36,8 @@ def test_coco_cells_come_back(labels, tmp_path):
     assert back.shape == labels.shape
     for value in np.unique(labels)[1:]:
         (renamed,) = np.unique(back[labels == value])
-        assert renamed and np.array_equal(back == renamed, labels == value)
+        assert renamed
+        assert np.array_equal(back == renamed, labels == value)
     assert ((back > 0) == (labels > 0)).all()
 
 

@@ -30,14 +30,16 @@ def test_every_kind_is_there():
 def test_annotations_are_ready(name):
     sample = load_sample(name)
     shape = sample.image.plane_shape
-    assert sample.annotations.shape == shape and sample.annotations.dtype == np.int32
+    assert sample.annotations.shape == shape
+    assert sample.annotations.dtype == np.int32
     assert 4 <= len(np.unique(sample.annotations)) - 1 <= 12
     assert scattered_labels(sample.annotations) == []
     if sample.truth is not None:
         marked = sample.annotations > 0
         np.testing.assert_array_equal(sample.annotations[marked], sample.truth[marked])
     shot = sample.shot()
-    assert shot.known[shot.labels > 0].all() and 0.02 < shot.known.mean() < 0.3
+    assert shot.known[shot.labels > 0].all()
+    assert 0.02 < shot.known.mean() < 0.3
     assert enough_to_train([shot])[0]
 
 
@@ -54,14 +56,16 @@ def test_every_cell_in_a_region_is_annotated(name):
 
 def test_the_phase_contrast_image_knows_its_scale():
     image = load_sample("phase_contrast").image
-    assert image.data.dtype == np.uint16 and image.pixel_size_um == pytest.approx(0.8708, abs=1e-4)
+    assert image.data.dtype == np.uint16
+    assert image.pixel_size_um == pytest.approx(0.8708, abs=1e-4)
 
 
 def test_origin_and_licence_are_said():
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     licences = (FOLDER / "LICENSE-samples.txt").read_text(encoding="utf-8")
     for info in SAMPLES:
-        assert info.name in licences and f"`{info.name}`" in readme
+        assert info.name in licences
+        assert f"`{info.name}`" in readme
         assert all(word in readme for word in info.source.split(",")[0].split())
 
 

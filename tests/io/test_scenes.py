@@ -42,7 +42,8 @@ def test_each_scene_is_an_image_of_its_own(tmp_path):
     write_scenes(tmp_path / "a.ome.tif", well_1=first, well_2=second)
     inputs = find_inputs(tmp_path)
     assert stems(inputs) == ["a_well 1", "a_well 2"]
-    assert "2 images" in inputs.notices[0] and "--series" in inputs.notices[0]
+    assert "2 images" in inputs.notices[0]
+    assert "--series" in inputs.notices[0]
     for path, array in zip(inputs.paths, (first, second)):
         image = read_image(path)
         np.testing.assert_array_equal(image.data, array)
@@ -63,7 +64,8 @@ def test_a_scene_is_chosen_by_name_or_number(tmp_path, series):
 def test_what_is_not_read_is_told(tmp_path):
     write_scenes(tmp_path / "a.ome.tif", b=noise(20, 30), c=noise(22, 28))
     image = read_image(tmp_path / "a.ome.tif")
-    assert image.plane_shape == (20, 30) and "b, c" in image.notices[0]
+    assert image.plane_shape == (20, 30)
+    assert "b, c" in image.notices[0]
     with pytest.raises(InputError, match=r"a\.ome\.tif.*no image.*7.*b, c"):
         read_image(tmp_path / "a.ome.tif", series=7)
     with pytest.raises(InputError, match=r"2 label images"):
@@ -112,7 +114,8 @@ def test_the_slide_is_read_not_its_thumbnail(tmp_path, place):
     inputs = find_inputs(tmp_path)
     assert stems(inputs) == ["a"]
     image = read_image(inputs.paths[0])
-    assert image.plane_shape == (200, 240) and "smaller images" in image.notices[0]
+    assert image.plane_shape == (200, 240)
+    assert "smaller images" in image.notices[0]
     assert len(find_inputs(tmp_path, "all").paths) == 3
 
 
@@ -126,7 +129,8 @@ def test_a_scanners_label_and_macro_are_left_out(tmp_path):
             )
     (path,) = find_inputs(tmp_path).paths
     image = read_image(path)
-    assert image.plane_shape == (256, 512) and image.pixel_size_um == pytest.approx(0.499)
+    assert image.plane_shape == (256, 512)
+    assert image.pixel_size_um == pytest.approx(0.499)
     assert "Macro" in image.notices[0]
 
 
@@ -149,7 +153,8 @@ def ome_set(tmp_path):
 def test_the_files_of_a_set_are_one_image(ome_set):
     folder, arrays = ome_set
     inputs = find_inputs(folder)
-    assert stems(inputs) == ["t0"] and "parts of one image" in inputs.notices[0]
+    assert stems(inputs) == ["t0"]
+    assert "parts of one image" in inputs.notices[0]
     for name in ("t0", "t2"):
         image = read_image(folder / f"{name}.ome.tif")
         assert (image.axes, image.pixel_size_um, image.lacks) == ("TYX", 0.5, "")
@@ -161,7 +166,8 @@ def test_a_set_that_is_not_whole_is_partial(ome_set):
     folder, arrays = ome_set
     (folder / "t0.ome.tif").unlink()
     image = read_image(folder / "t1.ome.tif", partial=True)
-    assert "1 of the 3 files" in image.lacks and "t0.ome.tif" in image.lacks
+    assert "1 of the 3 files" in image.lacks
+    assert "t0.ome.tif" in image.lacks
     np.testing.assert_array_equal(image.data[1:], arrays[1:])
     with pytest.raises(InputError, match=r"t0\.ome\.tif.*copy"):
         read_image(folder / "t1.ome.tif")
@@ -212,7 +218,8 @@ def test_a_companion_that_is_not_there_is_told(tmp_path):
     write_companion(tmp_path)
     (tmp_path / "p.companion.ome").unlink()
     image = read_image(tmp_path / "w.ome.tif")
-    assert image.guessed and "p.companion.ome" in image.notices[0]
+    assert image.guessed
+    assert "p.companion.ome" in image.notices[0]
 
 
 def test_a_companion_with_entities_is_refused(tmp_path):

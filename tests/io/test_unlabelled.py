@@ -100,9 +100,11 @@ def test_crops_of_every_kind_of_image(folder: Path, tmp_path: Path) -> None:
     seen = {}
     for number in range(12):
         crop, _ = crops.draw(number)
-        assert crop.image.dtype == np.float32 and not crop.skipped
+        assert crop.image.dtype == np.float32
+        assert not crop.skipped
         assert crop.image.shape[:2] == (48, 48)
-        assert crop.image.min() >= -0.5 and crop.image.max() <= 1.5
+        assert crop.image.min() >= -0.5
+        assert crop.image.max() <= 1.5
         seen[index[crop.number].name] = crop.image.shape[2]
     assert seen == {"grey.png": 1, "stack.tif": 1, "field.zarr": 1, "colour.png": 3}
 

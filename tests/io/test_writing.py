@@ -37,7 +37,8 @@ def test_label_tiff_carries_scale_and_axes(tmp_path):
     (path,) = write(labels, tmp_path / "a", image=image)
     assert path == tmp_path / "a.tif"
     back = read_tiff(path)
-    assert back.axes == "TZYX" and back.data.dtype == np.int32
+    assert back.axes == "TZYX"
+    assert back.data.dtype == np.int32
     assert np.array_equal(back.data, labels)
     assert (back.scale["Z"], back.scale["X"], back.units["X"]) == (2.0, 0.5, "micrometer")
     assert np.array_equal(tifffile.imread(path), labels)
@@ -53,7 +54,8 @@ def test_rois_have_names_positions_and_properties(tmp_path):
     assert (roi.z_position, roi.t_position, roi.c_position) == (3, 2, 0)
     assert roi.roitype == ROI_TYPE.TRACED
     assert {tuple(c) for c in roi.coordinates()} == {(30, 10), (50, 10), (50, 20), (30, 20)}
-    assert "label: 7" in roi.props and "score" not in roi.props
+    assert "label: 7" in roi.props
+    assert "score" not in roi.props
 
 
 def test_rois_of_a_plain_stack_use_the_stack_position(tmp_path):
@@ -69,7 +71,8 @@ def test_holes_and_parts_become_composite_rois(tmp_path):
     labels[4:6, 4:6] = 0
     labels[12:15, 12:15] = 1
     (roi,) = roiread(write(labels, tmp_path / "a", "roi")[0])
-    assert roi.composite and len(roi.coordinates(multi=True)) == 3
+    assert roi.composite
+    assert len(roi.coordinates(multi=True)) == 3
     assert (roi.left, roi.top, roi.right, roi.bottom) == (2, 2, 15, 15)
 
 
@@ -77,7 +80,8 @@ def test_rois_beyond_sixteen_bits(tmp_path):
     labels = np.zeros((3, 70000), np.int32)
     labels[1, 69990:69995] = 1
     (roi,) = roiread(write(labels, tmp_path / "a", "roi")[0])
-    assert roi.coordinates()[:, 0].min() == 69990 and roi.coordinates()[:, 0].max() == 69995
+    assert roi.coordinates()[:, 0].min() == 69990
+    assert roi.coordinates()[:, 0].max() == 69995
 
 
 def test_coco_keeps_overlaps_scores_boxes_and_hidden_cells(tmp_path):
@@ -125,11 +129,13 @@ def test_geojson_is_valid_and_what_qupath_reads(tmp_path):
     (path,) = write(labels, tmp_path / "a", "geojson")
     document = json.loads(path.read_text())
     features = document["features"]
-    assert document["type"] == "FeatureCollection" and len({f["id"] for f in features}) == len(features)
+    assert document["type"] == "FeatureCollection"
+    assert len({f["id"] for f in features}) == len(features)
     for feature in features:
         geometry = shapely.geometry.shape(feature["geometry"])
         value = feature["properties"]["measurements"]["label"]
-        assert geometry.is_valid and geometry.area == (labels == value).sum()
+        assert geometry.is_valid
+        assert geometry.area == (labels == value).sum()
         assert feature["properties"]["objectType"] == "detection"
         # QuPath reads a class only if it has both.
         assert feature["properties"]["classification"]["name"] == "cell"
@@ -150,18 +156,22 @@ def test_measurements_are_right_in_px_and_in_micrometres(tmp_path):
     labels[10:14, 20:30] = 2**30
     (path,) = write(labels, tmp_path / "a", "csv", image=image)
     (row,) = pd.read_csv(path).to_dict("records")
-    assert row["label"] == 2**30 and row["class"] == "cell" and "score" not in row
+    assert row["label"] == 2**30
+    assert row["class"] == "cell"
+    assert "score" not in row
     assert (row["y_px"], row["x_px"], row["area_px"]) == (11.5, 24.5, 40)
     assert (row["x_um"], row["area_um2"]) == pytest.approx((24.5 * 0.25, 40 * 0.0625))
     assert row["intensity_mean"] == pytest.approx(11.5 * 40 + 24.5, rel=1e-5)
     assert (row["intensity_min"], row["intensity_max"]) == (420, 549)
-    assert row["solidity"] == 1 and row["major_axis_um"] == pytest.approx(row["major_axis_px"] / 4, rel=1e-4)
+    assert row["solidity"] == 1
+    assert row["major_axis_um"] == pytest.approx(row["major_axis_px"] / 4, rel=1e-4)
 
 
 def test_measurements_by_plane_and_channel():
     image = stack("CZYX")
     table = measure(collect(np.stack([discs()] * 3), image=image))
-    assert len(table) == 36 and sorted(set(table["z"])) == [0, 1, 2]
+    assert len(table) == 36
+    assert sorted(set(table["z"])) == [0, 1, 2]
     expected = image.data[1, 2][discs() == 5].mean()
     row = table[(table["z"] == 2) & (table["label"] == 5)].iloc[0]
     assert row["intensity_mean_ch2"] == pytest.approx(expected)
@@ -180,8 +190,10 @@ def test_linked_planes_keep_the_scores_of_their_cells(tmp_path):
     linked = np.stack([predicted.labels, np.where(predicted.labels == 2, 9, 0)])
     planes = [({"Z": 0}, predicted), ({"Z": 1}, predicted)]
     cells = collect(planes, labels=linked)
-    assert cells.axes == "ZYX" and np.array_equal(cells.volume(), linked)
-    assert cells.planes[1].ids.tolist() == [9] and cells.planes[1].scores == pytest.approx([0.8])
+    assert cells.axes == "ZYX"
+    assert np.array_equal(cells.volume(), linked)
+    assert cells.planes[1].ids.tolist() == [9]
+    assert cells.planes[1].scores == pytest.approx([0.8])
     coco = read_coco(write(planes, tmp_path / "a", "coco", labels=linked)[0])
     assert [image["file_name"] for image in coco.imgs.values()] == ["a_z0000", "a_z0001"]
     assert [a.get("label") for a in coco.loadAnns(coco.getAnnIds([2]))] == [None, 9, None]
@@ -192,23 +204,24 @@ def test_a_cell_that_the_prediction_does_not_have_has_no_score():
     labels = predicted.labels.copy()
     labels[25:29, 30:38] = 5
     (plane,) = collect(predicted, labels=labels).planes
-    assert (
-        plane.ids.tolist() == [1, 2, 5]
-        and plane.scores[:2] == pytest.approx([0.9, 0.8])
-        and plane.scores[2] is None
-    )
+    assert plane.ids.tolist() == [1, 2, 5]
+    assert plane.scores[:2] == pytest.approx([0.9, 0.8])
+    assert plane.scores[2] is None
 
 
 def test_missing_planes_are_empty():
     image = CellImage(np.zeros((3, 30, 40)), "TYX")
     volume = collect([({"T": 1}, two_overlapping())], image=image).volume()
-    assert volume.shape == (3, 30, 40) and not volume[0].any() and volume[1].any()
+    assert volume.shape == (3, 30, 40)
+    assert not volume[0].any()
+    assert volume[1].any()
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_no_cell_at_all_is_no_fault(name, tmp_path):
     (path,) = write(np.zeros((20, 20), np.int32), tmp_path / "a.b", name)
-    assert path.name == f"a.b{FORMATS[name].ending}" and path.stat().st_size > 0
+    assert path.name == f"a.b{FORMATS[name].ending}"
+    assert path.stat().st_size > 0
 
 
 def test_many_images_share_one_document(tmp_path):
@@ -218,7 +231,8 @@ def test_many_images_share_one_document(tmp_path):
             writer.add(collect(labels, name=f"image{number}"))
         assert not path.exists()
     coco = read_coco(path)
-    assert len(coco.imgs) == 2 and len(coco.anns) == 12 + len(np.unique(blobs())) - 1
+    assert len(coco.imgs) == 2
+    assert len(coco.anns) == 12 + len(np.unique(blobs())) - 1
     assert [each for each in path.parent.iterdir() if each.name != RECORD] == [path]
 
 
@@ -238,7 +252,9 @@ def test_a_killed_run_is_taken_up(tmp_path):
     with CocoWriter(path) as third:
         third.add(collect(np.zeros((60, 80), int), name="a"))
     coco = read_coco(path)
-    assert len(coco.imgs) == 3 and coco.getAnnIds([1]) == [] and len(coco.getAnnIds([3])) == 12
+    assert len(coco.imgs) == 3
+    assert coco.getAnnIds([1]) == []
+    assert len(coco.getAnnIds([3])) == 12
     assert [p.name for p in tmp_path.iterdir() if p.name != RECORD] == ["predictions.json"]
 
 

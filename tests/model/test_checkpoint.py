@@ -85,7 +85,8 @@ def test_wrong_files_are_named_in_one_sentence(model, tmp_path: Path) -> None:
     for sentence, path in wrong_files(tmp_path, model).items():
         with pytest.raises(ModelFileError, match=sentence) as caught:
             load_model(path, "cpu")
-        assert path.name in str(caught.value) and "\n" not in str(caught.value)
+        assert path.name in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_full_disk_leaves_the_old_file(model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +116,8 @@ def test_the_zoo_lists_adds_and_removes(model, tmp_path: Path, monkeypatch: pyte
     assert zoo.add_model(path).name == "mine"
     assert zoo.add_model(path).name == "mine-2"
     names = [entry.name for entry in zoo.list_models()]
-    assert names[-2:] == ["mine", "mine-2"] and "scratch" in names
+    assert names[-2:] == ["mine", "mine-2"]
+    assert "scratch" in names
     assert zoo.open_model("mine", "cpu").info.config.preset == "tiny"
     assert zoo.describe("mine") == read_info(path)
     assert zoo.free_name("a cell/model ") == "a-cell-model"
@@ -134,10 +136,12 @@ def test_shipped_models_have_names_and_the_users_own_of_a_name_goes_before(
 ) -> None:
     monkeypatch.setenv("NAPARI_CUPRE_MODELS", str(tmp_path))
     names = [entry.name for entry in zoo.list_models()]
-    assert names[0] == "cupre" and "cells" in names
+    assert names[0] == "cupre"
+    assert "cells" in names
     assert zoo.find_model("nuclei") == zoo.find_model("cells")
     assert zoo.describe("cells").config.backbone == "efficientnet_lite0"
-    assert zoo.free_name("cells") == "cells-2" and zoo.free_name("nuclei") == "nuclei-2"
+    assert zoo.free_name("cells") == "cells-2"
+    assert zoo.free_name("nuclei") == "nuclei-2"
     with pytest.raises(InputError, match="not one of your models"):
         zoo.remove_model("cells")
     mine = save_model(model, tmp_path / "cells.safetensors")

@@ -44,7 +44,8 @@ def test_another_preset_and_no_network_are_one_sentence_each(monkeypatch: pytest
         load_coco(CellRCNN(preset("tiny")))
 
     def offline(self: object, **options: object) -> None:
-        assert options["check_hash"] is True and options["weights_only"] is True
+        assert options["check_hash"] is True
+        assert options["weights_only"] is True
         raise OSError("no route to host")
 
     monkeypatch.setattr(MaskRCNN_ResNet50_FPN_V2_Weights, "get_state_dict", offline)

@@ -40,7 +40,8 @@ def test_any_size_is_detected_in(network: CellRCNN, size: tuple[int, int]) -> No
     for detections in found:
         assert len(detections) <= 50
         assert detections.masks.shape == (len(detections), 28, 28)
-        assert (detections.boxes[:, 2] <= size[1]).all() and (detections.boxes[:, 3] <= size[0]).all()
+        assert (detections.boxes[:, 2] <= size[1]).all()
+        assert (detections.boxes[:, 3] <= size[0]).all()
         assert (detections.scores.diff() <= 0).all()
 
 

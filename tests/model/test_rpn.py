@@ -81,7 +81,7 @@ def test_every_instance_has_an_anchor() -> None:
     assert found == {tuple(b) for b in boxes}
 
 
-@pytest.mark.parametrize("known, negatives", [(True, True), (False, False)])
+@pytest.mark.parametrize(("known", "negatives"), [(True, True), (False, False)])
 def test_unknown_area_has_no_negatives(known: bool, negatives: bool) -> None:
     _, labels, _ = assign(make_target([(40.0, 40.0, 60.0, 60.0)], known=known))
     assert bool((labels == 0).any()) is negatives
@@ -126,7 +126,8 @@ def test_a_larger_field_has_room_for_more_cells() -> None:
     kinds = network.anchor_generator.num_anchors_per_location()[0]
     scores = [1 + torch.rand(kinds, side // 4, side // 4) for side in (256, 1024, 2048)]
     counts = [len(proposals(network, each)) for each in scores]
-    assert 30 < counts[0] <= 60 and 30 < counts[1] <= 60
+    assert 30 < counts[0] <= 60
+    assert 30 < counts[1] <= 60
     assert 120 < counts[2] <= 240
 
 

@@ -36,7 +36,8 @@ def test_any_size_is_detected_and_gives_losses(shape: tuple[int, int]) -> None:
     network = new_model("tiny").network
     image = torch.rand(1, 3, *shape)
     for found in network.detect(image, score=0.0, engine=TorchEngine(network)):
-        assert (found.boxes[:, 2] <= shape[1]).all() and (found.boxes[:, 3] <= shape[0]).all()
+        assert (found.boxes[:, 2] <= shape[1]).all()
+        assert (found.boxes[:, 3] <= shape[0]).all()
     labels = np.zeros(shape, np.int32)
     labels[shape[0] // 2 :, shape[1] // 2 :] = 1
     with losses_without_learning(network):

@@ -60,7 +60,8 @@ def test_what_is_kept_overlaps_little_and_what_goes_overlaps_a_kept_one(seed, co
     boxes = np.concatenate([corner, corner + side], axis=1).astype(np.float32)
     scores, masks = rng.random(count), np.stack([disc(rng.uniform(0.6, 1)) for _ in range(count)])
     kept = suppress(boxes, scores, masks, (100, 100), iou)
-    assert (np.diff(scores[kept]) <= 0).all() and len(set(kept.tolist())) == len(kept)
+    assert (np.diff(scores[kept]) <= 0).all()
+    assert len(set(kept.tolist())) == len(kept)
     seen = [paint_masks(boxes[[i]], masks[[i]], scores[[i]], (100, 100)) > 0 for i in range(count)]
 
     def same(a: int, b: int) -> bool:

@@ -58,5 +58,6 @@ def test_mask_target_is_the_instance_stretched_over_the_region() -> None:
     np.testing.assert_array_equal(masks[0], np.tile(np.repeat([1.0, 0.0], 14), (28, 1)))
     np.testing.assert_array_equal(masks[1], 1 - masks[0])
     # Unknown pixels do not count, except where the instance itself vouches for them.
-    assert weights[0, 20:, 16:].sum() == 0 and weights[0, :12].min() == 1
+    assert weights[0, 20:, 16:].sum() == 0
+    assert weights[0, :12].min() == 1
     assert weights[1].min() == 1

@@ -172,7 +172,8 @@ def test_the_tiles_of_a_large_image_are_told(model_file: str, tmp_path: Path) ->
     job = FileJob(model_file, str(tmp_path / "out"), options=options, device="cpu")
     events, _ = run(job, [tmp_path / "wide.png"])
     told = [each.message for each in events if isinstance(each, Progress)]
-    assert len(told) > 4 and told[1].startswith("wide.png: 1 of ")
+    assert len(told) > 4
+    assert told[1].startswith("wide.png: 1 of ")
     assert all(each.done <= each.total == 1 for each in events if isinstance(each, Progress))
 
 
@@ -187,7 +188,8 @@ def test_an_image_of_another_scale_than_trained_for_is_named(
     job = FileJob(model_file, str(tmp_path / "out"), device="cpu")
     events, _ = run(job, [tmp_path / "large.png"])
     said = [each.message for each in events if isinstance(each, Notice)]
-    assert "large.png: " in said[-1] and "where the model was trained on 20 px" in said[-1]
+    assert "large.png: " in said[-1]
+    assert "where the model was trained on 20 px" in said[-1]
 
 
 @pytest.mark.parametrize("lost", [True, False])

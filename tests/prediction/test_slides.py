@@ -61,9 +61,11 @@ def test_a_slide_that_was_cancelled_goes_on_and_one_that_is_done_is_there_at_onc
     total = predict(slide, options={**OPTIONS, "score": 0.4})
     assert len(grown(first)) + len(grown(second)) == len(grown(total)) + 1
     third = predict(slide)
-    assert len(grown(third)) == 1 and grown(third)[0].path == grown(second)[0].path
+    assert len(grown(third)) == 1
+    assert grown(third)[0].path == grown(second)[0].path
     for events in (second, total, third):
-        assert isinstance(events[-1], Finished) and events[-1].result["complete"]
+        assert isinstance(events[-1], Finished)
+        assert events[-1].result["complete"]
         assert events[-1].result["cells"] == len(DISCS)
     assert len(list(slides.glob("*.zarr"))) == 2, "another score is another result"
     finest = np.asarray(zarr.open_group(grown(third)[0].path, mode="r")["0"])
@@ -98,7 +100,8 @@ def test_a_damaged_part_is_left_out_and_said(tmp_path: Path) -> None:
     (slide / "0.0").write_bytes(b"no chunk")
     events = predict(slide)
     assert any(isinstance(event, Notice) and "rows 0-" in event.message for event in events)
-    assert not events[-1].result["complete"] and "partial" in events[-1].verdict
+    assert not events[-1].result["complete"]
+    assert "partial" in events[-1].verdict
     assert events[-1].result["cells"] > 0
 
 
@@ -110,4 +113,5 @@ def test_any_name_makes_a_path(name: str, slides: Path, slide: Path) -> None:
 
     image = replace(read_image(slide, "YX"), name=name)
     path = slide_path(image, slide, False, "scratch", OPTIONS)
-    assert path.parent == slides and len(path.name) < 100
+    assert path.parent == slides
+    assert len(path.name) < 100

@@ -123,7 +123,8 @@ def test_cores_cover_the_image_once_keep_their_halo_and_read_from_the_grid(
     tile = 2 * halo + step + room
     for part in plan_tiles((height, width), tile, halo, step):
         covered[part.core.slices] += 1
-        assert part.read.y0 % step == 0 and part.read.x0 % step == 0
+        assert part.read.y0 % step == 0
+        assert part.read.x0 % step == 0
         assert max(part.read.shape) <= tile
         for core, read, limit, sign in (
             (part.core.y0, part.read.y0, 0, 1),

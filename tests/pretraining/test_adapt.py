@@ -56,12 +56,13 @@ def test_a_field_is_the_same_whoever_draws_it(
 ) -> None:
     settings = small(objective="supervised", real_light=1.0)
     sources = make_sources(settings, 24.0)
-    plain = sources.mixed[0][0].draw(np.random.default_rng(3))
+    plain = sources.mixed[0][0].draw(np.random.default_rng(3), [])
     light_fields(settings, sources, UnlabelledIndex.build(tmp_path / "index.sqlite", [unlabelled]))
     (source, _), (held, _) = sources.mixed[0], sources.held_out[0]
-    assert isinstance(source.light, RealLight) and held.light is None
+    assert isinstance(source.light, RealLight)
+    assert held.light is None
     copy = pickle.loads(pickle.dumps(source))
-    first, second = (each.draw(np.random.default_rng(3)) for each in (source, copy))
+    first, second = (each.draw(np.random.default_rng(3), []) for each in (source, copy))
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.labels, plain.labels)
     assert not np.array_equal(first.image, plain.image)

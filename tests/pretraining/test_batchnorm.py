@@ -71,7 +71,8 @@ def test_frozen_statistics_stay_and_are_used() -> None:
     before = copy.deepcopy(net.state_dict())
     statistics = DomainStatistics(net, "frozen")
     with statistics.training("cells"):
-        assert net.training and not net[1].training
+        assert net.training
+        assert not net[1].training
         used = net(CELLS)
     assert torch.equal(used, net.eval()(CELLS))
     train(net, statistics, 3)
@@ -88,14 +89,15 @@ def test_neck_and_heads_have_the_sources_statistics_whichever_set_is_kept() -> N
         net.backbone(images)
     with learner.statistics.training("source"):
         net.features(images + 2.0)
-    learner.average.update(net, learner.statistics, 1)
+    learner.average.take_in(net, learner.statistics, 1)
     saved = learner.average.network
     for part, is_alike in ((saved.neck, True), (saved.backbone, False)):
         cells = copy.deepcopy(part.state_dict())
         with learner.average.statistics.standing_in("source"):
             source = part.state_dict()
             same = [torch.equal(cells[name], source[name]) for name in cells if "running_mean" in name]
-        assert same and all(same) == is_alike
+        assert same
+        assert all(same) == is_alike
     assert any(bool((t != 0).any()) for name, t in saved.neck.state_dict().items() if "running_mean" in name)
 
 

@@ -75,17 +75,21 @@ def test_a_few_thousand_images_get_a_short_queue() -> None:
     assert queue_length(5_000, 32) == (4_096, "")
     assert queue_length(1_000_000, 256)[0] == 65_536
     length, remark = queue_length(1_000, 32)
-    assert length == 960 and "960" in remark and "1000" in remark
+    assert length == 960
+    assert "960" in remark
+    assert "1000" in remark
 
 
 def test_no_key_waits_longer_than_the_key_encoder_remembers() -> None:
     assert oldest_sound_key(0.996, 2) == 63
     assert queue_length(100_000, 32, oldest=63) == (63 * 32, "")
     # The published settings keep to it: MoCo v2, and the official one for small data.
-    assert oldest_sound_key(0.999, 1) * 256 >= 65_536 and oldest_sound_key(0.99, 1) * 512 >= 4_096
+    assert oldest_sound_key(0.999, 1) * 256 >= 65_536
+    assert oldest_sound_key(0.99, 1) * 512 >= 4_096
     # Who asks for a length gets it, up to the number of crops, and is told if it is too long.
     length, remark = queue_length(100_000, 32, 4_096, oldest=10)
-    assert length == 4_096 and "for 128 iterations, but the key encoder is stable for only 10" in remark
+    assert length == 4_096
+    assert "for 128 iterations, but the key encoder is stable for only 10" in remark
 
 
 def test_too_few_images_are_refused() -> None:
@@ -100,7 +104,8 @@ def test_the_oldest_keys_are_replaced() -> None:
     new = [torch.full((2, 4), float(number)) for number in range(4)]
     for keys in new[:2]:
         queue.put(keys)
-    assert torch.equal(queue.keys[:4], torch.cat(new[:2])) and torch.equal(queue.keys[4:], first[4:])
+    assert torch.equal(queue.keys[:4], torch.cat(new[:2]))
+    assert torch.equal(queue.keys[4:], first[4:])
     for keys in new[2:]:
         queue.put(keys)
     assert torch.equal(queue.keys, torch.cat([new[3], new[1], new[2]]))
@@ -119,7 +124,8 @@ def test_info_nce_is_the_cross_entropy_of_finding_the_key() -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     assert float(accuracy) == pytest.approx(right / 5)
     perfect, all_found = info_nce(query, query, -query, 0.2)
-    assert float(all_found) == 1.0 and float(perfect) < float(loss)
+    assert float(all_found) == 1.0
+    assert float(perfect) < float(loss)
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
@@ -169,7 +175,8 @@ def test_a_query_and_its_key_do_not_share_batch_statistics() -> None:
     assert [len(part) for part in seen] == [4, 4, 4, 4]
     queries, keys = torch.cat(seen[:2]), seen[2:]
     # The companions of image 0 among the queries are 1, 2, 3; among the keys 4, 1, 5.
-    assert torch.allclose(keys[0][0], queries[0]) and torch.allclose(keys[0][1], queries[4])
+    assert torch.allclose(keys[0][0], queries[0])
+    assert torch.allclose(keys[0][1], queries[4])
 
 
 def test_a_few_steps_find_the_key() -> None:

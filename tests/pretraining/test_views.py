@@ -28,10 +28,12 @@ def checks(channels: int) -> np.ndarray:
 def test_a_view_has_three_channels_and_is_finite(channels: int) -> None:
     for seed in range(20):
         view = make_view(checks(channels), np.random.default_rng(seed), ViewSettings(side=32))
-        assert view.shape == (3, 32, 32) and view.dtype == torch.float32
+        assert view.shape == (3, 32, 32)
+        assert view.dtype == torch.float32
         assert bool(torch.isfinite(view).all())
         if channels == 1:
-            assert torch.equal(view[0], view[1]) and torch.equal(view[0], view[2])
+            assert torch.equal(view[0], view[1])
+            assert torch.equal(view[0], view[2])
 
 
 def test_without_strength_a_view_is_a_turned_part_of_its_crop() -> None:
@@ -72,8 +74,10 @@ def test_samples_depend_on_seed_and_number_alone(unlabelled: Path, tmp_path: Pat
         ViewPairs(UnlabelledCrops(index, 40, seed), ViewSettings(side=32)) for seed in (3, 3, 4)
     )
     [one[number] for number in range(5)]  # what was drawn before must not matter
-    assert torch.equal(one[17].query, two[17].query) and torch.equal(one[17].key, two[17].key)
+    assert torch.equal(one[17].query, two[17].query)
+    assert torch.equal(one[17].key, two[17].key)
     assert not torch.equal(one[17].query, other[17].query)
     assert not torch.equal(one[17].query, one[17].key)
     batch = collate_views([one[number] for number in range(3)])
-    assert batch.query.shape == batch.key.shape == (3, 3, 32, 32) and len(batch.files) == 3
+    assert batch.query.shape == batch.key.shape == (3, 3, 32, 32)
+    assert len(batch.files) == 3

@@ -48,8 +48,10 @@ SQUARE = np.array([[1, 1], [1, 9], [9, 9], [9, 1]], float)
 
 def test_accepting_keeps_the_score_and_names_who_and_when() -> None:
     cells = done(two_cells(), gestures.accept(two_cells(), [8, 3], BY))
-    assert cells.rows[8].state is State.CHECKED and cells.rows[8].score == 0.4
-    assert cells.rows[8].author == "anna" and cells.rows[8].time == BY.time
+    assert cells.rows[8].state is State.CHECKED
+    assert cells.rows[8].score == 0.4
+    assert cells.rows[8].author == "anna"
+    assert cells.rows[8].time == BY.time
     assert not gestures.accept(cells, [3, 8])
 
 
@@ -75,7 +77,8 @@ def test_deleting_many_far_apart_touches_their_boxes_alone() -> None:
 
 def test_merging_closes_a_narrow_gap_and_keeps_the_first_number() -> None:
     cells = done(two_cells(), gestures.merge(two_cells(), 8, 3, BY))
-    assert cells.numbers() == [8] and cells.rows[8].state is State.EDITED
+    assert cells.numbers() == [8]
+    assert cells.rows[8].state is State.EDITED
     assert cells.rows[8].area > 2 * 7 * 8
     far = two_cells()
     far.labels[5:12, 12:16] = 0
@@ -86,7 +89,8 @@ def test_splitting_gives_the_larger_part_the_number() -> None:
     line = np.array([[3, 7], [13, 7]], float)
     cells = done(two_cells(), gestures.split(two_cells(), line, by=BY))
     assert cells.numbers() == [3, 8, 9]
-    assert cells.rows[3].area + cells.rows[9].area == 56 and cells.rows[3].area >= cells.rows[9].area
+    assert cells.rows[3].area + cells.rows[9].area == 56
+    assert cells.rows[3].area >= cells.rows[9].area
     assert {cells.rows[3].state, cells.rows[9].state} == {State.EDITED}
 
 
@@ -120,14 +124,16 @@ def test_drawing_over_most_of_a_guess_removes_it() -> None:
     assert done(two_cells(), gestures.draw(two_cells(), over)).numbers() == [3, 9]
     beside = np.array([[4, 22], [4, 28], [13, 28], [13, 22]], float)
     trimmed = done(two_cells(), gestures.draw(two_cells(), beside))
-    assert trimmed.numbers() == [3, 8, 9] and trimmed.rows[8].state is State.GUESS
+    assert trimmed.numbers() == [3, 8, 9]
+    assert trimmed.rows[8].state is State.GUESS
     assert trimmed.rows[8].area < 56
 
 
 def test_two_separate_blobs_are_two_cells() -> None:
     across = np.array([[7, 1], [7, 14], [9, 14], [9, 1]], float)  # the accepted cell lies in its middle
     cells = done(two_cells(), gestures.draw(two_cells(), across))
-    assert cells.numbers() == [3, 8, 9, 10] and cells.rows[3] == two_cells().rows[3]
+    assert cells.numbers() == [3, 8, 9, 10]
+    assert cells.rows[3] == two_cells().rows[3]
 
 
 def test_drawing_outside_or_over_accepted_cells_alone_does_nothing() -> None:
@@ -139,8 +145,10 @@ def test_drawing_outside_or_over_accepted_cells_alone_does_nothing() -> None:
 
 def test_redrawing_replaces_the_pixels_and_keeps_the_number() -> None:
     cells = done(two_cells(), gestures.redraw(two_cells(), 3, SQUARE, by=BY))
-    assert cells.numbers() == [3, 8] and cells.rows[3].state is State.EDITED
-    assert cells.labels[11, 11] == 0 and cells.labels[2, 2] == 3
+    assert cells.numbers() == [3, 8]
+    assert cells.rows[3].state is State.EDITED
+    assert cells.labels[11, 11] == 0
+    assert cells.labels[2, 2] == 3
 
 
 def test_another_reading_replaces_the_first() -> None:
@@ -148,7 +156,8 @@ def test_another_reading_replaces_the_first() -> None:
     first = gestures.place(cells, np.ones((3, 3), bool), (-1, -1), score=0.9)
     done(cells, first)
     (number,) = set(first.touched)
-    assert cells.rows[number].area == 4 and cells.rows[number].state is State.CHECKED
+    assert cells.rows[number].area == 4
+    assert cells.rows[number].state is State.CHECKED
     larger = gestures.place(cells, np.ones((4, 4), bool), (0, 0), score=0.8, instead_of=number)
     assert done(cells, larger).rows[number].area == 16
     assert not gestures.place(cells, np.ones((3, 3), bool), (500, 0))
@@ -185,7 +194,8 @@ def stroke(cells: Cells, where: tuple[slice, slice], value: int) -> Cells:
 
 def test_painting_a_new_number_makes_an_edited_cell() -> None:
     cells = stroke(two_cells(), (slice(15, 18), slice(2, 6)), 40)
-    assert cells.rows[40].state is State.EDITED and cells.rows[40].author == "anna"
+    assert cells.rows[40].state is State.EDITED
+    assert cells.rows[40].author == "anna"
 
 
 def test_two_blobs_of_one_number_are_two_cells() -> None:
@@ -198,13 +208,15 @@ def test_erasing_through_a_cell_makes_two_and_erasing_its_rim_makes_it_edited() 
     cells = stroke(two_cells(), (slice(8, 9), slice(0, 14)), 0)
     assert cells.numbers() == [3, 8, 9]
     rim = stroke(two_cells(), (slice(5, 6), slice(16, 24)), 0)
-    assert rim.numbers() == [3, 8] and rim.rows[8].state is State.EDITED
+    assert rim.numbers() == [3, 8]
+    assert rim.rows[8].state is State.EDITED
 
 
 def test_painting_over_a_guess_drops_it_from_half_on() -> None:
     assert stroke(two_cells(), (slice(5, 12), slice(12, 22)), 3).numbers() == [3]
     trimmed = stroke(two_cells(), (slice(5, 12), slice(12, 18)), 3)
-    assert trimmed.rows[8].state is State.GUESS and trimmed.rows[8].score == 0.4
+    assert trimmed.rows[8].state is State.GUESS
+    assert trimmed.rows[8].score == 0.4
 
 
 def test_erasing_all_of_a_cell_removes_its_row() -> None:
@@ -218,7 +230,8 @@ def test_a_drag_that_crosses_itself_knows_what_was_there_first() -> None:
     labels[spot] = 9
     labels[spot] = 0
     box, before = stroke_of(labels, [(spot, np.array([3])), (spot, np.array([9]))])
-    assert before.tolist() == [[3]] and box == ((6, 7), (6, 7))
+    assert before.tolist() == [[3]]
+    assert box == ((6, 7), (6, 7))
 
 
 # --- guesses --------------------------------------------------------------------------------------
@@ -244,7 +257,8 @@ def test_renewing_a_window_leaves_the_guesses_elsewhere() -> None:
     found = np.zeros((20, 10), np.int32)
     found[15:18, 2:5] = 77
     done(cells, renew_guesses(cells, found, {77: 0.6}, ((0, 20), (0, 10))))
-    assert cells.numbers() == [3, 8, 9] and cells.rows[9].score == 0.6
+    assert cells.numbers() == [3, 8, 9]
+    assert cells.rows[9].score == 0.6
 
 
 def test_a_small_guess_over_a_large_cell_and_a_large_guess_over_a_small_one_are_dropped() -> None:

@@ -97,7 +97,8 @@ def test_a_killed_holder_leaves_no_lock_behind(folder: Path) -> None:
         "input()\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True)
-    assert child.stdout is not None and child.stdout.readline() == "open\n"
+    assert child.stdout is not None
+    assert child.stdout.readline() == "open\n"
     with pytest.raises(ProjectLocked):
         Project.open(folder)
     child.kill()
@@ -138,7 +139,8 @@ def test_a_process_killed_at_any_moment_leaves_the_last_good_state(folder: Path)
         child = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True
         )
-        assert child.stdout is not None and child.stdout.readline() == "go\n"
+        assert child.stdout is not None
+        assert child.stdout.readline() == "go\n"
         time.sleep(moments.uniform(0.0, 0.3))
         child.send_signal(signal.SIGKILL)
         child.wait()
@@ -235,14 +237,16 @@ def test_half_written_files_are_named_and_left(folder: Path, name: str) -> None:
     file.unlink()
     if name.startswith("cells"):
         with Project.open(folder) as project:
-            assert project.cells("a").count() == 0 and "lost" in project.notices[0]
+            assert project.cells("a").count() == 0
+            assert "lost" in project.notices[0]
 
 
 def test_a_table_without_the_row_of_a_cell_keeps_the_cell(folder: Path) -> None:
     table = folder / "cells/a.csv"
     table.write_text("\ufefflabel;state;score\n1;Checked;0,5\n")  # as a spreadsheet saves it
     cells = reopened(folder)
-    assert cells.rows[1].state is State.CHECKED and cells.rows[1].score == 0.5
+    assert cells.rows[1].state is State.CHECKED
+    assert cells.rows[1].score == 0.5
     for text in ("label,state\n1,perhaps\n", "label,state\n", "nonsense", ""):
         table.write_text(text)
         with Project.open(folder) as project:
@@ -333,7 +337,8 @@ def test_the_same_image_twice_is_noticed_and_stems_never_collide(folder: Path, t
         shutil.copy(tmp_path / "images" / "a.tif", tmp_path / "copy.tif")
         assert 'pixels of "a"' in project.add(tmp_path / "copy.tif").notice
         other = project.add(picture(tmp_path / "b" / "A.tif", seed=3))
-        assert other.image.stem == "A_2" and not other.notice
+        assert other.image.stem == "A_2"
+        assert not other.notice
         project.remove("a")
         # a new image under a removed one's name does not take its cells over
         assert project.add(picture(tmp_path / "c" / "a.tif", seed=4)).image.stem == "a_3"
@@ -377,8 +382,11 @@ def test_stems_fit_every_disk(names: list[str]) -> None:
         taken.append(identity.new_stem(name, taken))
     assert len({each.casefold() for each in taken}) == len(names)
     for stem in taken:
-        assert stem and len(stem) < 120 and not set(stem) & set('<>:"/\\|?*\0')
-        assert not stem.endswith((" ", ".")) and stem.casefold() not in ("con", "nul", "com1")
+        assert stem
+        assert len(stem) < 120
+        assert not set(stem) & set('<>:"/\\|?*\0')
+        assert not stem.endswith((" ", "."))
+        assert stem.casefold() not in ("con", "nul", "com1")
 
 
 # --- walks ----------------------------------------------------------------------------------------
@@ -474,14 +482,17 @@ def test_what_a_killed_window_left_is_offered_and_can_be_given_a_place(
     assert recovery.recoverable() == []  # its window is open
     project.close()
     (offer,) = recovery.recoverable()
-    assert offer.cells == 1 and offer.text.startswith("1 cell from today ")
+    assert offer.cells == 1
+    assert offer.text.startswith("1 cell from today ")
     again = Project.open(offer.folder)
     cells = again.cells("a")
     cells.apply(gestures.draw(cells, square(2, 30)))
     placed = recovery.save_as(again, tmp_path / "deep" / "mine")
-    assert placed.cells("a") == cells and placed.pixels(placed.image("a")).plane_shape == SHAPE
+    assert placed.cells("a") == cells
+    assert placed.pixels(placed.image("a")).plane_shape == SHAPE
     placed.close()
     assert reopened(tmp_path / "deep" / "mine.cupre") == cells
-    assert recovery.recoverable() == [] and not offer.folder.exists()
+    assert recovery.recoverable() == []
+    assert not offer.folder.exists()
     with pytest.raises(InputError, match="is kept"):
         recovery.discard(tmp_path / "deep" / "mine.cupre")

@@ -53,8 +53,10 @@ def test_guesses_teach_nothing_and_leave_the_ground_under_them_open(project: Pro
     cells.apply(gestures.add_region(cells, [(0, 0), (29, 33)]))
     (shot,) = project_shots(project)
     assert set(np.unique(shot.labels)) == {0, 1, 3}
-    assert not shot.known[cells.labels == 2].any() and not shot.known[9, 13]
-    assert shot.known[0, 0] and shot.known[cells.labels == 1].all()
+    assert not shot.known[cells.labels == 2].any()
+    assert not shot.known[9, 13]
+    assert shot.known[0, 0]
+    assert shot.known[cells.labels == 1].all()
     project.image("a").certainty = 0.5
     cells.apply(gestures.reject(cells, [2]))
     (shot,) = project_shots(project)
@@ -77,7 +79,8 @@ def test_an_image_of_guesses_alone_gives_no_shot_and_a_complete_empty_region_doe
     empty = add(project, "b", np.zeros((20, 20)))
     empty.apply(gestures.add_region(empty, [(0, 0), (9, 9)]))
     (shot,) = project_shots(project)
-    assert shot.name.startswith("b") and shot.known.sum() == 100
+    assert shot.name.startswith("b")
+    assert shot.known.sum() == 100
 
 
 def test_planes_of_a_stack_keep_their_own_doubts(project: Project) -> None:
@@ -87,7 +90,8 @@ def test_planes_of_a_stack_keep_their_own_doubts(project: Project) -> None:
     cells.apply(gestures.set_state(cells, [12], State.GUESS))
     cells.apply(gestures.add_region(cells, [(2, 0, 0), (2, 29, 33)]))
     first, last = project_shots(project)
-    assert first.known[labels[0] > 0].all() and not last.known[labels[2] == 12].any()
+    assert first.known[labels[0] > 0].all()
+    assert not last.known[labels[2] == 12].any()
     assert last.known[0, 0]
 
 
@@ -99,10 +103,12 @@ def test_a_strip_stays_held_out_when_cells_are_added(project: Project) -> None:
     assign_held_out(project)
     held = project.image("a").held
     split = split_shots(project)
-    assert split.how == "strips" and split.held_out[0].labels.any()
+    assert split.how == "strips"
+    assert split.held_out[0].labels.any()
     taught = {int(n) for n in np.unique(split.teaching[0].labels)} - {0}
     judged = {int(n) for n in np.unique(split.held_out[0].labels)} - {0}
-    assert not taught & judged and len(judged) == 2
+    assert not taught & judged
+    assert len(judged) == 2
     cells.apply(gestures.draw(cells, np.array([[22, 110], [22, 118], [28, 118], [28, 110]], float)))
     assign_held_out(project)
     assert project.image("a").held == held
@@ -122,15 +128,19 @@ def test_whole_images_are_held_out_and_one_that_taught_never_judges(project: Pro
             add(again, f"i{number}", row_of_cells(2) + 0)
         assign_held_out(again)
         now = {image.stem for image in again.images if image.held == "all"}
-        assert held < now and not {f"i{number}" for number in range(10)} & (now - held)
+        assert held < now
+        assert not {f"i{number}" for number in range(10)} & (now - held)
         split = split_shots(again)
-        assert split.how == "images" and len(split.held_out) == 3 and len(split.teaching) == 12
+        assert split.how == "images"
+        assert len(split.held_out) == 3
+        assert len(split.teaching) == 12
 
 
 def test_few_cells_are_judged_in_folds_that_stay(project: Project) -> None:
     add(project, "a", row_of_cells(4))
     assign_held_out(project)
-    assert project.image("a").held is None and split_shots(project).how == "folds"
+    assert project.image("a").held is None
+    assert split_shots(project).how == "folds"
     assert [fold_of(project, "a", n) for n in range(9)] == [fold_of(project, "a", n) for n in range(9)]
     assert len({fold_of(project, "a", n) for n in range(50)}) == 5
 
@@ -150,19 +160,23 @@ def test_rounds_start_from_the_best_and_never_reuse_a_number(project: Project) -
     assert rounds.start_from(project) == ("cupre", "cupre")
     assert [finish(project, better=True), finish(project, better=True), finish(project)] == [1, 2, 3]
     assert rounds.start_from(project)[0] == "v2"
-    assert rounds.find_round(project, 3).parent == "v2" and rounds.find_round(project, 3).cells == 3
+    assert rounds.find_round(project, 3).parent == "v2"
+    assert rounds.find_round(project, 3).cells == 3
     before, counts = rounds.annotation_hash(project)
     cells.apply(gestures.delete(cells, [1]))
-    assert rounds.annotation_hash(project)[0] != before and counts["cells"] == 3
+    assert rounds.annotation_hash(project)[0] != before
+    assert counts["cells"] == 3
     rounds.delete_round(project, 3)
     rounds.delete_round(project, 2)
-    assert rounds.start_from(project)[0] == "v1" and not (project.folder / "models/v2.safetensors").exists()
+    assert rounds.start_from(project)[0] == "v1"
+    assert not (project.folder / "models/v2.safetensors").exists()
     assert finish(project) == 4
     rounds.choose_best(project, 4)
     project.save()
     project.close()
     with Project.open(project.folder) as again:
-        assert rounds.start_from(again)[0] == "v4" and again.document.next_round == 5
+        assert rounds.start_from(again)[0] == "v4"
+        assert again.document.next_round == 5
         (again.folder / "models/v4.safetensors").unlink()
         assert rounds.start_from(again)[0] == "v1"
         with pytest.raises(InputError, match="is missing"):
@@ -217,7 +231,8 @@ def test_images_come_from_folders_stacks_and_slides(project: Project, tmp_path: 
     slide = tmp_path / "slide.tif"
     tifffile.imwrite(slide, np.zeros((300, 500), np.uint8))
     fields = add_fields(project, slide, 100, most=5)
-    assert len({each.image.field for each in fields}) == 5 and len(project.images) == 15
+    assert len({each.image.field for each in fields}) == 5
+    assert len(project.images) == 15
 
 
 # --- questions ------------------------------------------------------------------------------------
@@ -237,7 +252,8 @@ def mend(cells: Cells, word: str) -> Cells:
 def test_a_cell_in_two_pieces_is_asked_about_and_split() -> None:
     cells = Cells.of(np.where(row_of_cells(2), 5, 0).astype(np.int32))
     assert kinds(cells) == [Kind.PIECES]
-    assert mend(cells, "Split").count() == 2 and not questions(cells)
+    assert mend(cells, "Split").count() == 2
+    assert not questions(cells)
 
 
 def test_a_hole_is_asked_about_and_filled() -> None:
@@ -246,7 +262,8 @@ def test_a_hole_is_asked_about_and_filled() -> None:
     labels[4:9, 4:9] = 0
     cells = Cells.of(labels)
     assert kinds(cells) == [Kind.HOLES]
-    assert mend(cells, "Fill").rows[4].area == 100 and not questions(cells)
+    assert mend(cells, "Fill").rows[4].area == 100
+    assert not questions(cells)
 
 
 def test_an_outsize_cell_is_asked_about() -> None:
@@ -263,8 +280,11 @@ def test_guesses_in_a_complete_region_are_asked_about(word: str, left: int) -> N
     assert not questions(cells)
     cells.apply(gestures.add_region(cells, [(0, 0), (29, 33)]))
     (question,) = questions(cells)
-    assert question.kind is Kind.UNMARKED and question.cells == (2, 3) and "2 likely cells" in question.text
-    assert mend(cells, word).count(State.CHECKED) == left and not questions(cells)
+    assert question.kind is Kind.UNMARKED
+    assert question.cells == (2, 3)
+    assert "2 likely cells" in question.text
+    assert mend(cells, word).count(State.CHECKED) == left
+    assert not questions(cells)
 
 
 def test_an_answered_question_is_not_asked_again(project: Project) -> None:
@@ -278,6 +298,7 @@ def test_an_answered_question_is_not_asked_again(project: Project) -> None:
 def test_planes_without_a_name_are_asked_about() -> None:
     image = CellImage.from_array(np.zeros((7, 20, 20)), name="s.tif")
     question = about_axes(image)
-    assert question is not None and question.axes == {"Time": "TYX", "Depth": "ZYX", "Channels": "CYX"}
+    assert question is not None
+    assert question.axes == {"Time": "TYX", "Depth": "ZYX", "Channels": "CYX"}
     assert about_axes(image.with_axes("ZYX")) is None
     assert about_axes(CellImage.from_array(np.zeros((20, 20)))) is None

@@ -126,8 +126,10 @@ def test_a_process_that_dies_is_explained_and_the_next_job_gets_a_new_one(engine
     engine = engine_of(DIES)
     for _ in range(2):
         step, failed = read(engine)
-        assert isinstance(step, StepDone) and isinstance(failed, Failed)
-        assert "exit code 3" in failed.message and "Resume" in failed.message
+        assert isinstance(step, StepDone)
+        assert isinstance(failed, Failed)
+        assert "exit code 3" in failed.message
+        assert "Resume" in failed.message
         assert "the last words" in failed.details
         assert not engine.is_busy
 
@@ -140,7 +142,8 @@ def test_a_kill_is_told_as_memory_running_out(engine_of) -> None:
 
 def test_what_is_no_message_is_reported_and_does_not_end_the_reading(engine_of) -> None:
     (failed,) = read(engine_of(BABBLES))
-    assert "unreadable" in failed.message and "no json at all" in failed.details
+    assert "unreadable" in failed.message
+    assert "no json at all" in failed.details
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ def test_numpy_scalars_in_a_result_become_plain(tmp_path: Path) -> None:
 def test_a_request_with_an_image(tmp_path: Path) -> None:
     request = PreviewRequest(np.ones((4, 5, 3), np.uint8), (0, 1, 2, 3), True)
     back = through_the_pipe(request, tmp_path)
-    assert list(back.box) == [0, 1, 2, 3] and back.rgb is True and back.plane.shape == (4, 5, 3)
+    assert list(back.box) == [0, 1, 2, 3]
+    assert back.rgb is True
+    assert back.plane.shape == (4, 5, 3)
 
 
 def test_an_array_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
@@ -86,5 +88,7 @@ def test_plane_done_keeps_half_precision_masks(tmp_path: Path) -> None:
         {"Z": 2}, np.ones((3, 3), np.int32), ids, boxes, np.ones(1, np.float32), ids, masks, 9.5, ("a", "b")
     )
     back = through_the_pipe(event, tmp_path)
-    assert back.index == {"Z": 2} and back.masks.dtype == np.float16 and back.diameter == 9.5
+    assert back.index == {"Z": 2}
+    assert back.masks.dtype == np.float16
+    assert back.diameter == 9.5
     assert list(back.class_names) == ["a", "b"]

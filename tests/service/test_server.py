@@ -52,7 +52,7 @@ def serve(
     """What a server answers to requests whose end is the end of the window."""
     folder.mkdir()
     waiting = list(jobs)
-    monkeypatch.setattr(server_module, "job_for", lambda request: waiting.pop(0))
+    monkeypatch.setattr(server_module, "job_for", lambda request, detectors: waiting.pop(0))
     lines = [json.dumps(encode(request, folder)) for request in requests]
     replies = io.StringIO()
     Server(lines, replies, folder).serve()
@@ -111,7 +111,7 @@ def test_a_window_that_is_gone_does_not_break_a_job(monkeypatch: pytest.MonkeyPa
 
     (tmp_path / "x").mkdir()
     job = FakeJob()
-    monkeypatch.setattr(server_module, "job_for", lambda request: job)
+    monkeypatch.setattr(server_module, "job_for", lambda request, detectors: job)
     lines = [json.dumps(encode(JOB, tmp_path / "x"))]
     Server(lines, Closed(), tmp_path / "x").serve()
 
@@ -129,14 +129,16 @@ def test_the_real_child_starts_yields_to_the_window_and_leaves_at_the_end_of_its
         text=True,
     ) as child:
         request = encode(FinetuneRequest(start="no such model", shots=str(folder), out=""), folder)
-        assert child.stdin is not None and child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         print(json.dumps(request), file=child.stdin, flush=True)
         answers = [json.loads(child.stdout.readline()) for _ in range(3)]
         assert os.getpriority(os.PRIO_PROCESS, child.pid) >= min(19, os.getpriority(os.PRIO_PROCESS, 0) + 5)
         child.stdin.close()
         assert child.wait(300) == 0
     assert [a["type"] for a in answers] == ["StateChanged", "Failed", "JobEnded"]
-    assert "no such model" in answers[1]["message"] and answers[1]["details"] == ""
+    assert "no such model" in answers[1]["message"]
+    assert answers[1]["details"] == ""
     assert not folder.exists()
 
 

@@ -29,15 +29,20 @@ from napari_cupre.synthetic.noise import blur, fibres, octaves, smooth_noise
 )
 def test_every_field_is_sound(seed: int, size: int, look: str, diameter: float) -> None:
     field = draw_field(np.random.default_rng(seed), size, look, diameter)
-    assert field.image.shape == (size, size, 3) and field.image.dtype == np.float32
-    assert np.isfinite(field.image).all() and field.image.min() >= -0.5 and field.image.max() <= 1.5
-    assert field.labels.shape == (size, size) and field.labels.dtype == np.int32
+    assert field.image.shape == (size, size, 3)
+    assert field.image.dtype == np.float32
+    assert np.isfinite(field.image).all()
+    assert field.image.min() >= -0.5
+    assert field.image.max() <= 1.5
+    assert field.labels.shape == (size, size)
+    assert field.labels.dtype == np.int32
     values, areas = np.unique(field.labels[field.labels > 0], return_counts=True)
     assert np.array_equal(values, np.arange(1, values.size + 1))
     assert (areas >= MIN_AREA).all()
     assert field.look == look
     again = draw_field(np.random.default_rng(seed), size, look, diameter)
-    assert np.array_equal(again.image, field.image) and np.array_equal(again.labels, field.labels)
+    assert np.array_equal(again.image, field.image)
+    assert np.array_equal(again.labels, field.labels)
 
 
 @pytest.mark.parametrize("look", sorted(LOOKS))
@@ -74,7 +79,8 @@ def test_some_fields_are_empty_or_nearly_and_some_are_enlarged(monkeypatch: pyte
     monkeypatch.setattr(field_module, "SPARSE", 0.0)
     monkeypatch.setattr(field_module, "ENLARGED", 1.0)
     sides = {field_module._side(np.random.default_rng(seed), 128, 24.0) for seed in range(40)}
-    assert min(sides) >= 128 / field_module.MOST_ENLARGED - 1 and max(sides) < 128 / 1.15
+    assert min(sides) >= 128 / field_module.MOST_ENLARGED - 1
+    assert max(sides) < 128 / 1.15
     drawn = [draw_field(np.random.default_rng(seed), 128, "fluorescence", 24.0) for seed in range(20)]
     assert 18 < np.median([field.diameter for field in drawn]) < 30
     assert field_module._side(np.random.default_rng(0), 128, 8.0) == 128  # too small to be drawn smaller
@@ -135,7 +141,8 @@ def test_grey_looks_are_exactly_grey() -> None:
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_shapes_have_unit_area(name: str) -> None:
     outlines = draw_outlines(np.random.default_rng(0), 20, name)
-    assert outlines.radii.shape == (20, ANGLES.size) and (outlines.radii > 0).all()
+    assert outlines.radii.shape == (20, ANGLES.size)
+    assert (outlines.radii > 0).all()
     bodies = rasterise(400, np.full((20, 2), 200.0), np.full(20, 40.0), np.linspace(0, 6, 20), outlines)
     areas = np.bincount(bodies.body, minlength=20)
     assert np.allclose(areas, np.pi * 40**2, rtol=0.06)
@@ -156,8 +163,10 @@ def test_piled_bodies_hide_and_abutting_ones_share() -> None:
     whole = np.bincount(bodies.body)
     piled = np.bincount(bodies.body[topmost(bodies, 64, pile=True)])
     shared = np.bincount(bodies.body[topmost(bodies, 64, pile=False)])
-    assert piled[1] == whole[1] and piled[0] < whole[0]
-    assert abs(shared[0] - shared[1]) <= 2 * 24 and shared.sum() == piled.sum()
+    assert piled[1] == whole[1]
+    assert piled[0] < whole[0]
+    assert abs(shared[0] - shared[1]) <= 2 * 24
+    assert shared.sum() == piled.sum()
 
 
 def test_bodies_outside_the_field_cover_nothing() -> None:
@@ -183,7 +192,9 @@ def test_noise_has_the_asked_spread_and_grain() -> None:
         lambda: fibres(rng, 256, 3),
     ):
         noise = draw()
-        assert noise.shape == (256, 256) and noise.dtype == np.float32
-        assert abs(noise.mean()) < 0.2 and 0.4 < noise.std() < 1.4
+        assert noise.shape == (256, 256)
+        assert noise.dtype == np.float32
+        assert abs(noise.mean()) < 0.2
+        assert 0.4 < noise.std() < 1.4
     rough, smooth = (np.abs(np.diff(smooth_noise(rng, 256, s))).mean() for s in (2, 16))
     assert rough > 4 * smooth

@@ -26,7 +26,8 @@ def widget(viewer: Any, discs: tuple[np.ndarray, np.ndarray]) -> AnnotateWidget:
 def test_it_says_what_to_do_without_an_image(viewer: Any) -> None:
     widget = AnnotateWidget(viewer)
     assert "Open an image first" in widget.advice.text
-    assert not widget.new_layers.isEnabled() and not widget.next_cell.isEnabled()
+    assert not widget.new_layers.isEnabled()
+    assert not widget.next_cell.isEnabled()
     viewer.add_image(np.zeros((20, 20)), name="late")
     assert widget.new_layers.isEnabled()
     assert "New annotation layers" in widget.advice.text
@@ -35,12 +36,14 @@ def test_it_says_what_to_do_without_an_image(viewer: Any) -> None:
 def test_new_layers_lie_on_the_image_and_the_brush_is_in_hand(viewer: Any, widget: AnnotateWidget) -> None:
     widget.new_layers.click()
     image, cells, regions = (viewer.layers[f"field{end}"] for end in ("", " cells", " regions"))
-    assert cells.data.dtype == np.int32 and cells.data.shape == image.data.shape
+    assert cells.data.dtype == np.int32
+    assert cells.data.shape == image.data.shape
     for layer in (cells, regions):
         np.testing.assert_allclose(layer.scale, image.scale)
         np.testing.assert_allclose(layer.translate, image.translate)
     assert viewer.layers.selection.active.name == "field cells"
-    assert cells.mode == "paint" and cells.selected_label == 1
+    assert cells.mode == "paint"
+    assert cells.selected_label == 1
     assert widget.new_layers.isHidden()
 
 
@@ -83,7 +86,8 @@ def test_background_has_a_layer_of_its_own_and_is_no_cell(
     widget.background.click()
     background = viewer.layers["field background"]
     assert viewer.layers.selection.active.name == "field background"
-    assert background.mode == "paint" and background.selected_label == 1
+    assert background.mode == "paint"
+    assert background.selected_label == 1
     background.data = np.ones_like(background.data)
     qtbot.waitUntil(lambda: "<b>100 %</b>" in widget.status.text(), timeout=WAIT)
     assert "<b>2</b> cells" in widget.status.text()
@@ -102,14 +106,16 @@ def test_the_key_takes_the_next_cell_also_when_the_widget_is_gone(
     viewer.layers.selection.active = viewer.layers["field"]
     (press,) = [f for key, f in viewer.keymap.items() if str(key).lower() == "n"]
     press(viewer)
-    assert cells.selected_label == 5 and viewer.layers.selection.active.name == "field cells"
+    assert cells.selected_label == 5
+    assert viewer.layers.selection.active.name == "field cells"
 
 
 def test_another_labels_layer_can_be_the_cells(viewer: Any, widget: AnnotateWidget) -> None:
     viewer.add_labels(np.zeros((192, 192), np.int32), name="my own")
     widget.cells.value = next(c for c in widget.cells.choices if isinstance(c, Labels) and c.name == "my own")
     image = widget.session.image
-    assert image is not None and widget.session.annotation(image).cells.name == "my own"
+    assert image is not None
+    assert widget.session.annotation(image).cells.name == "my own"
 
 
 def test_labels_that_do_not_fit_are_told_on_the_widget(
@@ -131,7 +137,8 @@ def test_removed_and_renamed_layers_are_followed(viewer: Any, widget: AnnotateWi
     assert not widget.new_layers.isHidden()
     assert isinstance(session.annotation(image).regions, Shapes)
     viewer.layers.remove("field")
-    assert session.image is None and not widget.new_layers.isEnabled()
+    assert session.image is None
+    assert not widget.new_layers.isEnabled()
 
 
 def test_axes_are_shown_and_a_wrong_guess_can_be_corrected(viewer: Any, widget: AnnotateWidget) -> None:
@@ -176,7 +183,8 @@ def test_annotations_of_another_program_are_imported_and_what_was_painted_stays(
         np.testing.assert_array_equal(viewer.layers[expected].data, discs[1])
         np.testing.assert_allclose(viewer.layers[expected].scale, (0.5, 0.5))
     image = widget.session.image
-    assert image is not None and widget.session.annotation(image).cells.name == "field cells (imported)"
+    assert image is not None
+    assert widget.session.annotation(image).cells.name == "field cells (imported)"
 
 
 def test_an_import_that_does_not_fit_is_told(
@@ -187,5 +195,6 @@ def test_an_import_that_does_not_fit_is_told(
     write_labels(tmp_path / "small.tif", np.ones((5, 6), np.int32))
     widget.import_file(tmp_path / "small.tif")
     qtbot.waitUntil(lambda: widget.session.importing.status.state is RunState.FAILED, timeout=WAIT)
-    assert "(5, 6)" in widget.message.text and "(192, 192)" in widget.message.text
+    assert "(5, 6)" in widget.message.text
+    assert "(192, 192)" in widget.message.text
     assert "field cells" not in viewer.layers

@@ -63,7 +63,8 @@ def test_from_brush_to_every_cell(
     qtbot.waitUntil(lambda: train.job.status.state.is_over, timeout=PATIENCE)
     assert train.job.status.state is RunState.DONE, train.job.status
     qtbot.waitUntil(lambda: train.curve.points[0] >= 1, timeout=PATIENCE)
-    assert train.result.text and (own_models / f"{SAMPLE}.safetensors").is_file()
+    assert train.result.text
+    assert (own_models / f"{SAMPLE}.safetensors").is_file()
 
     # predict
     assert predict.model.value == SAMPLE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from window_fields import field_of_discs
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
@@ -49,7 +50,8 @@ def test_corrections_within_a_region_are_taught_whichever_layer_is_chosen(
     inside[:, :80] = True
     np.testing.assert_array_equal((shot.labels > 0)[inside], (guesses.labels > 0)[inside])
     assert shot.known[inside].mean() > 0.95, "the corrected region is known, background and all"
-    assert shot.known[10, 10] and shot.labels[10, 10] == 0, "the removed cell is background"
+    assert shot.known[10, 10], "the removed cell is background"
+    assert shot.labels[10, 10] == 0, "the removed cell is background"
     assert not shot.known[:, 85:].any(), "nobody looked there"
     assert len(np.unique(shot.labels)) - 1 == 12
 
@@ -78,9 +80,8 @@ def test_guesses_in_a_region_that_are_not_marked_are_unknown_until_answered(pred
     merged = merge(by_hand, [guesses], (), np.ones_like(by_hand, bool))
     assert len(merged.unmarked) == 15
     (found,) = findings(by_hand, (), merged)
-    assert found.kind == UNMARKED and found.sentence.startswith(
-        "15 likely cells in this region are not annotated"
-    )
+    assert found.kind == UNMARKED
+    assert found.sentence.startswith("15 likely cells in this region are not annotated")
     refused = Guesses(predicted, guesses.prints, refused=frozenset(((), label) for label in range(1, 17)))
     (shot,) = snapshot(by_hand, (refused,), (REGION,)).shots()
     assert shot.known[:, :79].all()
@@ -95,8 +96,6 @@ def test_a_cell_marked_by_hand_wins_over_the_guess(predicted: np.ndarray) -> Non
 
 
 def test_likely_cells_are_estimated_where_no_model_was_asked() -> None:
-    from conftest import field_of_discs
-
     image, labels = field_of_discs()
     by_hand = np.where(labels == 8, 1, 0).astype(np.int32)
     inside = np.ones(labels.shape, bool)
@@ -129,8 +128,6 @@ def test_blobs_and_holes_are_asked_about(predicted: np.ndarray) -> None:
 
 
 def test_a_picture_is_no_label_image(predicted: np.ndarray) -> None:
-    from conftest import field_of_discs
-
     raw = field_of_discs()[0].astype(np.int32)
     assert are_grey_values(raw)
     smooth = np.add.outer(np.arange(200), np.arange(200)).astype(np.int32)

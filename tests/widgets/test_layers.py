@@ -29,7 +29,8 @@ def test_a_result_lies_where_its_image_lies() -> None:
     labels = Labels(np.zeros((20, 30), np.int32), **result_placement(layer, cell_image(layer)))
     for corner in ((0, 0), (19, 29), (7, 3)):
         np.testing.assert_allclose(labels.data_to_world(corner), layer.data_to_world(corner))
-    assert labels.units == layer.units and labels.axis_labels == layer.axis_labels
+    assert labels.units == layer.units
+    assert labels.axis_labels == layer.axis_labels
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,8 @@ def test_channels_and_colours_are_dropped_from_the_result(
     rgb = axes.endswith("S")
     layer = Image(np.zeros(shape), rgb=rgb, scale=(3.0, 4.0) if rgb else (2.0, 3.0, 4.0))
     image = cell_image(layer)
-    assert image.axes == axes and image.result_shape == result
+    assert image.axes == axes
+    assert image.result_shape == result
     assert tuple(result_placement(layer, image)["scale"]) == scale
 
 
@@ -134,7 +136,8 @@ def test_annotation_shares_the_sliders_of_its_image(axes: str) -> None:
     labels = annotation.snapshot(image).labels
     assert labels.shape == image.result_shape
     expected = tuple({"T": 1, "Z": 2, "Y": 7, "X": 11}[axis] for axis in image.result_axes)
-    assert labels[expected] == 5 and (labels > 0).sum() == 1
+    assert labels[expected] == 5
+    assert (labels > 0).sum() == 1
 
 
 TURNED = np.array([[1.0, 0, 0, 0], [0, 0.8, -0.6, 30], [0, 0.6, 0.8, 4], [0, 0, 0, 1]])
@@ -178,7 +181,8 @@ def test_layers_of_the_right_names_are_adopted() -> None:
     other = Labels(np.zeros((20, 30), np.int32), name="other cells")
     annotation = Annotation(image)
     adopt(annotation, [image, other, cells])
-    assert annotation.cells is cells and annotation.regions is None
+    assert annotation.cells is cells
+    assert annotation.regions is None
 
 
 def test_labels_of_another_size_are_refused_with_both_shapes() -> None:

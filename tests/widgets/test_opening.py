@@ -95,4 +95,5 @@ def test_the_three_docks_become_tabs(viewer: Any, qtbot: Any) -> None:
 def test_annotating_starts_no_process(viewer: Any) -> None:
     widget = AnnotateWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    assert isinstance(widget.session.engine, EngineProcess) and not widget.session.engine.is_running
+    assert isinstance(widget.session.engine, EngineProcess)
+    assert not widget.session.engine.is_running

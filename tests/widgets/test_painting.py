@@ -19,7 +19,7 @@ LEFT = Qt.MouseButton.LeftButton
 def no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of these needs a process that imports torch."""
     monkeypatch.setattr(
-        "napari_cupre.widgets.session.EngineProcess", lambda: scripted_engine(lambda request: iter(()))
+        "napari_cupre.widgets.session.EngineProcess", lambda **_: scripted_engine(lambda request: iter(()))
     )
 
 
@@ -71,7 +71,8 @@ def test_the_mouse_paints_cells_and_the_key_takes_the_next_number(
     QTest.keyClick(canvas(viewer), Qt.Key.Key_N)
     assert cells.selected_label == 2
     dab(viewer, (40, 50), (40, 52))
-    assert cells.data[40, 50] == 2 and cells.data[20, 25] == 1
+    assert cells.data[40, 50] == 2
+    assert cells.data[20, 25] == 1
     qtbot.waitUntil(lambda: "<b>2</b> cells" in annotate.status.text(), timeout=WAIT)
 
 
@@ -80,7 +81,8 @@ def test_the_key_takes_the_brush_up_again_from_another_layer(workbench: Any, cel
     dab(viewer, (20, 20), (20, 25))
     viewer.layers.selection.active = viewer.layers["field"]
     QTest.keyClick(canvas(viewer), Qt.Key.Key_N)
-    assert viewer.layers.selection.active is cells and cells.mode == "paint"
+    assert viewer.layers.selection.active is cells
+    assert cells.mode == "paint"
     dab(viewer, (40, 50), (40, 52))
     assert cells.data[40, 50] == 2
 
@@ -90,7 +92,8 @@ def test_the_background_brush_paints_no_cell(workbench: Any, cells: Labels, qtbo
     annotate.background.click()
     viewer.layers["field background"].brush_size = 5
     dab(viewer, (30, 30), (30, 35))
-    assert viewer.layers["field background"].data[30, 35] == 1 and not cells.data.any()
+    assert viewer.layers["field background"].data[30, 35] == 1
+    assert not cells.data.any()
     annotate.next_cell.click()
     dab(viewer, (10, 10), (10, 14))
     assert cells.data[10, 12] == 1

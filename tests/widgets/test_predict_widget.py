@@ -104,17 +104,21 @@ def test_one_image(viewer: Any, widget: PredictWidget, prediction: Prediction, q
     widget.score.setValue(40)
     run(widget, qtbot)
     (request,) = prediction.engine.requests
-    assert request.model == "mine" and request.axes == "YX"
+    assert request.model == "mine"
+    assert request.axes == "YX"
     assert request.options == {"diameter": 12.5, "score": 0.4, "link_z": False, "link_t": False}
     np.testing.assert_array_equal(prediction.images[0], viewer.layers["field"].data)
     result, source = viewer.layers["field cells (cupre)"], viewer.layers["field"]
-    assert result.data.dtype == np.int32 and result.data.max() == 2
+    assert result.data.dtype == np.int32
+    assert result.data.max() == 2
     for name in ("scale", "translate"):
         np.testing.assert_allclose(getattr(result, name), getattr(source, name))
-    assert result.units == source.units and result.axis_labels == source.axis_labels
+    assert result.units == source.units
+    assert result.axis_labels == source.axis_labels
     assert list(result.features["score"]) == pytest.approx([0.9, 0.7])
     (plane,) = result.metadata[METADATA_KEY]["planes"]
-    assert plane["boxes"].shape == (2, 4) and plane["masks"].shape == (2, 28, 28)
+    assert plane["boxes"].shape == (2, 4)
+    assert plane["masks"].shape == (2, 28, 28)
     assert "2 cells in 1 image" in widget.result.text
 
 
@@ -141,7 +145,8 @@ def test_a_lazy_stack_goes_plane_by_plane_and_can_be_joined(
     stack = da.random.random((2, 6, 20, 30), chunks=(1, 1, 20, 30))[0]
     viewer.add_image(stack, name="stack", scale=(2.0, 0.5, 0.5))
     widget.session.image = widget.session.images()[-1]
-    assert not widget.link_z.isHidden() and widget.link_t.isHidden()
+    assert not widget.link_z.isHidden()
+    assert widget.link_t.isHidden()
     widget.link_z.setChecked(True)
     run(widget, qtbot)
     np.testing.assert_array_equal(prediction.images[0], stack.compute())
@@ -162,7 +167,8 @@ def test_all_open_images_and_one_that_fails(
     run(widget, qtbot)
     assert "bad cannot be used" in widget.notice.text
     assert "4 cells in 2 images" in widget.result.text
-    assert "bad cells (cupre)" not in viewer.layers and "good cells (cupre)" in viewer.layers
+    assert "bad cells (cupre)" not in viewer.layers
+    assert "good cells (cupre)" in viewer.layers
 
 
 def test_what_is_odd_about_an_image_is_said(
@@ -222,9 +228,11 @@ def test_a_slide_is_shown_from_disk_while_it_grows_and_saved_by_copying(
 
     prediction.engine.script = script
     run(widget, qtbot)
-    assert prediction.engine.requests[0].to_disk and prediction.engine.requests[0].is_copy
+    assert prediction.engine.requests[0].to_disk
+    assert prediction.engine.requests[0].is_copy
     layer = viewer.layers["slide cells (cupre)"]
-    assert layer.multiscale and [level.shape for level in layer.data] == [(1500, 1100), (750, 550)]
+    assert layer.multiscale
+    assert [level.shape for level in layer.data] == [(1500, 1100), (750, 550)]
     np.testing.assert_allclose(layer.scale, (0.5, 0.5))
     assert layer.get_value((52, 2), world=True)[1] == 2
     assert list(layer.features["score"]) == pytest.approx([0.9, 0.8])
@@ -248,9 +256,11 @@ def test_a_lazy_image_is_read_from_its_file_by_the_engine(tmp_path: Path) -> Non
 
     lazy = da.from_array(pixels, chunks=32)
     assert found(lazy) == path
-    assert found(lazy, None) is None and found(lazy, tmp_path / "gone.zarr") is None
+    assert found(lazy, None) is None
+    assert found(lazy, tmp_path / "gone.zarr") is None
     assert found(lazy + 1) is None, "other pixels"
-    assert found(lazy[:80]) is None and found(lazy.astype(float)) is None
+    assert found(lazy[:80]) is None
+    assert found(lazy.astype(float)) is None
     assert found(pixels) is None, "in memory, and may have been painted on"
 
 
@@ -275,7 +285,8 @@ def test_cancel_keeps_what_was_found(
     assert widget.job.status.state is RunState.STOPPED
     assert "Cancelled" in widget.result.text
     labels = viewer.layers["long cells (cupre)"].data
-    assert labels[0].any() and not labels[-1].any()
+    assert labels[0].any()
+    assert not labels[-1].any()
 
 
 def test_no_image_and_no_model(viewer: Any, prediction: Prediction, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +357,8 @@ def test_an_untouched_result_is_reused_and_not_made_anew(
     layer.mode = "paint"
     run(widget, qtbot)
     assert [x.name for x in viewer.layers] == ["field", "field cells (cupre)"]
-    assert viewer.layers["field cells (cupre)"] == layer and layer.data.max() == 2
+    assert viewer.layers["field cells (cupre)"] == layer
+    assert layer.data.max() == 2
 
 
 def test_what_is_painted_while_cells_are_found_stays(
@@ -365,4 +377,5 @@ def test_what_is_painted_while_cells_are_found_stays(
     assert layer.data[1, 18, 18] == 7
     prediction.waits_for_stop = False
     run(widget, qtbot)
-    assert layer.data[1, 18, 18] == 7 and len(viewer.layers) == 4
+    assert layer.data[1, 18, 18] == 7
+    assert len(viewer.layers) == 4

@@ -30,7 +30,8 @@ def test_the_widgets_start_with_what_was_chosen(viewer: Any, chosen: Any) -> Non
     chosen.minutes, chosen.device, chosen.certainty = 7.5, "cpu", 35
     train, predict = TrainWidget(viewer), PredictWidget(viewer)
     assert (train.minutes.value(), train.device.currentText()) == (7.5, "cpu")
-    assert predict.score.value() == 35 and predict.preferences.device == "cpu"
+    assert predict.score.value() == 35
+    assert predict.preferences.device == "cpu"
 
 
 def test_the_manifest_offers_what_the_widgets_take() -> None:

@@ -31,4 +31,5 @@ def test_a_sample_is_annotated_and_its_layers_fit(viewer: Any, name: str) -> Non
     assert annotation.image.name == name
     (shot,) = annotation.snapshot(session.cell_image(annotation.image)).shots()
     assert len(np.unique(shot.labels)) > 3, "a few cells are marked"
-    assert shot.known.any() and not shot.known.all()
+    assert shot.known.any()
+    assert not shot.known.all()

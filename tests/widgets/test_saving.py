@@ -56,7 +56,8 @@ def test_every_format_is_written_and_scores_and_overlap_are_kept(result: Savable
     np.testing.assert_array_equal(back, result.labels)
     assert [c["name"] for c in document["categories"]] == ["round", "long"]
     table = (tmp_path / "my field.csv").read_text()
-    assert "round" in table and "long" in table
+    assert "round" in table
+    assert "long" in table
 
 
 def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable, tmp_path: Path) -> None:
@@ -78,13 +79,17 @@ def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable,
     assert savable(session, image).planes == ()
     layer.save(str(tmp_path / "edited.json"), plugin="napari-cupre")
     edited = json.loads((tmp_path / "edited.json").read_text())
-    assert len(edited["annotations"]) == 3 and "score" not in edited["annotations"][0]
+    assert len(edited["annotations"]) == 3
+    assert "score" not in edited["annotations"][0]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "c:d", "", " . "])
 def test_a_layer_name_is_no_path(name: str) -> None:
     stem = safe_stem(name)
-    assert stem and Path(stem).name == stem and "/" not in stem and ":" not in stem
+    assert stem
+    assert Path(stem).name == stem
+    assert "/" not in stem
+    assert ":" not in stem
 
 
 @pytest.mark.parametrize("ending", [".zip", ".geojson", ".json", ".csv"])
@@ -112,9 +117,12 @@ def test_results_beside_the_images_replace_neither_image_nor_earlier_result(
     for _ in range(2):
         events = list(save_results([result], tmp_path, ["tif", "csv"], [raw]))
     said = next(event.verdict for event in events if isinstance(event, Finished))
-    assert raw.read_bytes() == b"raw pixels" and hand_made.read_bytes() == b"by hand"
-    assert "my field_labels-3" in said and str(tmp_path) in said
-    assert (tmp_path / "my field_labels-2.csv").exists() and (tmp_path / "my field_labels-3.tif").exists()
+    assert raw.read_bytes() == b"raw pixels"
+    assert hand_made.read_bytes() == b"by hand"
+    assert "my field_labels-3" in said
+    assert str(tmp_path) in said
+    assert (tmp_path / "my field_labels-2.csv").exists()
+    assert (tmp_path / "my field_labels-3.tif").exists()
 
 
 def test_layers_whose_names_differ_in_signs_alone_have_files_of_their_own(
@@ -148,4 +156,5 @@ def test_a_folder_that_cannot_be_written_is_told_in_words(
     job = Session.of(viewer).saving
     job.start(save_results, [result], blocked / "below", ["tif"])
     qtbot.waitUntil(lambda: job.status.state.is_over, timeout=60_000)
-    assert job.status.error and "Errno" not in job.status.error
+    assert job.status.error
+    assert "Errno" not in job.status.error

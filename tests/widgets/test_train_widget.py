@@ -101,13 +101,17 @@ def test_a_training_from_press_to_verdict(
     assert widget.button.text() == "Stop"
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     (request,) = training.engine.requests
-    assert request.start == widget.start_from.value and request.settings["minutes"] == 2.0
+    assert request.start == widget.start_from.value
+    assert request.settings["minutes"] == 2.0
     assert Path(request.out) == own_models / "field.safetensors"
     (shot,) = training.shots
-    assert shot.labels.max() == 5 and shot.known.any() and not shot.known.all()
+    assert shot.labels.max() == 5
+    assert shot.known.any()
+    assert not shot.known.all()
     assert "Better than the start" in widget.result.text
     assert "5 cells" in widget.notice.text
-    assert widget.button.text() == "Train" and widget.bar.format() == "done"
+    assert widget.button.text() == "Train"
+    assert widget.bar.format() == "done"
     qtbot.waitUntil(lambda: widget.curve.points == (STEPS, 1), timeout=WAIT)
     assert widget.session.model == "field"
 
@@ -132,13 +136,15 @@ def test_stop_ends_the_run_and_resume_goes_on(
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert widget.job.status.state is RunState.STOPPED
-    assert widget.resume_button.isEnabled() and "field" in widget.resume_button.toolTip()
+    assert widget.resume_button.isEnabled()
+    assert "field" in widget.resume_button.toolTip()
     widget.resume_button.click()
     qtbot.waitUntil(lambda: len(training.engine.requests) == 2, timeout=WAIT)
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     first, second = training.engine.requests
-    assert second.resume and second.out == first.out
+    assert second.resume
+    assert second.out == first.out
     assert len(widget.job.curve.steps) == 2 * STEPS, "the curve goes on"
 
 
@@ -179,11 +185,13 @@ def test_an_error_is_one_sentence_with_details_on_request(
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert widget.message.text == "The engine process ended unexpectedly."
-    assert widget.message.details.isHidden() and "Traceback" in widget.message.details.toPlainText()
+    assert widget.message.details.isHidden()
+    assert "Traceback" in widget.message.details.toPlainText()
     training.fails = ""
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
-    assert widget.job.status.state is RunState.DONE and widget.message.text == ""
+    assert widget.job.status.state is RunState.DONE
+    assert widget.message.text == ""
 
 
 def test_nothing_annotated_is_refused_before_anything_starts(viewer: Any, training: Training) -> None:
@@ -200,7 +208,8 @@ def test_labels_without_a_cell_are_refused(viewer: Any, training: Training, qtbo
     widget = TrainWidget(viewer)
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
-    assert "annotated" in widget.message.text and training.engine.requests == []
+    assert "annotated" in widget.message.text
+    assert training.engine.requests == []
 
 
 def test_unticked_images_are_left_out(

@@ -65,7 +65,8 @@ def test_a_table_has_intensity_pixel_size_and_the_frame(film: Any, tmp_path: Pat
     path = tmp_path / "cells.csv"
     film.layers["film cells (cupre)"].save(str(path), plugin="napari-cupre")
     header = path.read_text().splitlines()[0].split(",")
-    assert {"t", "intensity_mean", "area_um2"} <= set(header) and "z" not in header
+    assert {"t", "intensity_mean", "area_um2"} <= set(header)
+    assert "z" not in header
 
 
 def test_annotated_cells_are_saved_with_their_image(make_napari_viewer: Any, tmp_path: Path) -> None:
@@ -78,7 +79,8 @@ def test_annotated_cells_are_saved_with_their_image(make_napari_viewer: Any, tmp
     layer.save(str(path), plugin="napari-cupre")
     header, row = (line.split(",") for line in path.read_text().splitlines())
     values = dict(zip(header, row))
-    assert float(values["intensity_mean"]) == 7 and float(values["area_um2"]) == pytest.approx(9)
+    assert float(values["intensity_mean"]) == 7
+    assert float(values["area_um2"]) == pytest.approx(9)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +99,14 @@ def test_labels_without_an_image_keep_what_the_layer_says(
     layer.axis_labels = labels
     layer.save(str(tmp_path / "a.csv"), plugin="napari-cupre")
     header = (tmp_path / "a.csv").read_text().splitlines()[0].split(",")
-    assert not any(name.startswith("intensity") for name in header) and "area_um2" in header
+    assert not any(name.startswith("intensity") for name in header)
+    assert "area_um2" in header
     assert {axis.lower() for axis in axes[:-2]} == {"t", "z"} & set(header)
     layer.save(str(tmp_path / "a.tif"), plugin="napari-cupre")
     back = read_image(tmp_path / "a.tif")
-    assert back.axes == axes and back.scale["Y"] == pytest.approx(0.5) and back.units["X"] == "micrometer"
+    assert back.axes == axes
+    assert back.scale["Y"] == pytest.approx(0.5)
+    assert back.units["X"] == "micrometer"
 
 
 def test_a_writer_needs_no_window(tmp_path: Path) -> None:

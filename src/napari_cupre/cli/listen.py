@@ -43,6 +43,7 @@ class Listener(ABC):
         self.close()
 
     def __call__(self, event: Event) -> None:
+        """Show one event."""
         if isinstance(event, (Progress, StepDone)):
             self.advance(event)
         elif text := sentence(event):
@@ -69,6 +70,7 @@ class BarListener(Listener):
         self.bar: tqdm | None = None
 
     def advance(self, event: Progress | StepDone) -> None:
+        """Move the bar; the first call draws it."""
         if self.bar is None:
             self.bar = tqdm(
                 total=1000,
@@ -81,12 +83,14 @@ class BarListener(Listener):
         self.bar.set_postfix_str(progress_text(event), refresh=True)
 
     def say(self, text: str) -> None:
+        """Print a sentence above the bar."""
         if self.bar is None:
             super().say(text)
         else:
             self.bar.write(text, file=self.stream)
 
     def close(self) -> None:
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
@@ -101,6 +105,7 @@ class LineListener(Listener):
         self.last = -float("inf")
 
     def advance(self, event: Progress | StepDone) -> None:
+        """Print a line, at most one every few seconds."""
         now = time.monotonic()
         if now - self.last < self.seconds and _fraction(event) < 1:
             return

@@ -29,6 +29,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that reports a wrong option in one sentence."""
 
     def error(self, message: str) -> NoReturn:
+        """End with one sentence and exit code 2."""
         self.exit(EXIT_UNUSABLE, f"{self.prog}: {message}; see '{self.prog} --help'.\n")
 
 

@@ -86,7 +86,7 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
     from napari_cupre.cli.projects import annotated_files
     from napari_cupre.io.files import image_stem, list_images
     from napari_cupre.io.importers.folders import label_stem
-    from napari_cupre.project.project import is_project
+    from napari_cupre.project.place import is_project
 
     if folder is None:
         return images, []

@@ -361,6 +361,7 @@ def check_shots(shots: Sequence[Shot]) -> None:
 
 
 def plane_name(name: str, index: PlaneIndex) -> str:
+    """Name of a plane for messages, such as "embryo (T=2, Z=5)"."""
     place = ", ".join(f"{axis}={position}" for axis, position in index.items())
     return f"{name} ({place})" if place else name
 

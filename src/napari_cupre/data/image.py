@@ -247,7 +247,7 @@ class CellImage:
         sizes = [self.scale[axis] * (micrometers_per(self.units[axis]) or np.nan) for axis in "YX"]
         return None if np.isnan(sizes).any() else float(np.mean(sizes))
 
-    def values_for(self, axes: str) -> dict[str, tuple]:
+    def values_for(self, axes: str) -> dict[str, tuple[float | str, ...]]:
         """`scale`, `translate` and `units` as tuples in the order of `axes`, as a napari layer takes them."""
         return {
             "scale": tuple(self.scale.get(axis, 1.0) for axis in axes),

@@ -197,8 +197,10 @@ def _some_blocks(length: int, chunk: int, least: int) -> list[slice]:
 
 
 def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Grey values at two percentiles of what is tissue in the sample, or the extremes of the whole where they
-    coincide."""
+    """Grey values at two percentiles of what is tissue in the sample.
+
+    Where the two coincide, the extremes of the whole image.
+    """
     values = _finite(sample)
     if values.size == 0:
         values = _finite(whole)

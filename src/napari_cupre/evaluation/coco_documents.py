@@ -19,7 +19,8 @@ from napari_cupre.io.files import image_stem
 class EncodedMasks(Protocol):
     """Masks of N instances that may overlap."""
 
-    def rle(self) -> list[RLE]: ...
+    def rle(self) -> list[RLE]:
+        """Masks as COCO run lengths, one per detection."""
 
 
 class ScoredInstances(Protocol):

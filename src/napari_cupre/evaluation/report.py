@@ -53,14 +53,17 @@ class Score:
 
     @property
     def ap50(self) -> float:
+        """Average precision at IoU 0.5."""
         return self.ap_per_threshold[THRESHOLDS.index(0.5)]
 
     @property
     def ap75(self) -> float:
+        """Average precision at IoU 0.75."""
         return self.ap_per_threshold[THRESHOLDS.index(0.75)]
 
     @property
     def truth_count(self) -> int:
+        """Number of annotated cells."""
         return self.true[0] + self.missed[0]
 
     @property
@@ -127,34 +130,42 @@ class Report:
 
     @property
     def ap(self) -> float:
+        """Mean over the images of AP, averaged over IoU 0.5 to 0.95."""
         return self.mean("ap")
 
     @property
     def ap50(self) -> float:
+        """Mean over the images of AP at IoU 0.5."""
         return self.mean("ap50")
 
     @property
     def ap75(self) -> float:
+        """Mean over the images of AP at IoU 0.75."""
         return self.mean("ap75")
 
     @property
     def f1(self) -> float:
+        """Mean F1 at IoU 0.5."""
         return self.mean("f1")
 
     @property
     def precision(self) -> float:
+        """Mean precision at IoU 0.5."""
         return self.mean("precision")
 
     @property
     def recall(self) -> float:
+        """Mean recall at IoU 0.5."""
         return self.mean("recall")
 
     @property
     def panoptic_quality(self) -> float:
+        """Mean panoptic quality at IoU 0.5."""
         return self.mean("panoptic_quality")
 
     @property
     def count_error(self) -> float:
+        """Mean error of the number of cells."""
         return self.mean("count_error")
 
     def as_dict(self) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from napari_cupre.events import (
     StepDone,
     Validated,
 )
-from napari_cupre.finetuning.average import WeightAverage, swapped_weights
 from napari_cupre.finetuning.crops import CropSampler, scale_shot
 from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
@@ -37,9 +36,11 @@ from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
 from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, split
+from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
 from napari_cupre.model.runs import training_in
+from napari_cupre.model.targets import target_from_labels
 
 CLIP = 5.0  # norm of the gradient
 JUDGE_EVERY = 0.1  # of the budget
@@ -268,8 +269,7 @@ class FinetuneRun:
         self._looked = due
         steps = self.step / fraction  # that the whole budget has room for
         windows = int(np.clip(PSEUDO_SHARE * steps / len(PSEUDO_AT), 1, MOST_WINDOWS))
-        with swapped_weights(self.network, self.average.tensors):
-            samples = self.unknown.look(self.network, self.dtype, windows)
+        samples = self.unknown.look(self.average.network, self.dtype, windows)
         if samples is None:
             return
         self.sampler.learn_from(samples)
@@ -316,7 +316,7 @@ class FinetuneRun:
         """One optimiser step on freshly drawn crops; its randomness depends only on seed and step."""
         rng = np.random.default_rng([self.settings.seed, self.step])
         crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
-        targets = [crop.target().to(self.device) for crop in crops]
+        targets = [target_from_labels(crop.labels, crop.known).to(self.device) for crop in crops]
         self.network.train()
         if self.skill >= FAMILIAR:
             hold_batchnorm(self.network)
@@ -361,13 +361,12 @@ class FinetuneRun:
         if self.judge is None:
             raise RuntimeError("nothing is held out")
         begun = self.clock()
-        with swapped_weights(self.network, self.average.tensors):
-            verdict = self.judge(self.network, self.dtype)
+        verdict = self.judge(self.average.network, self.dtype)
         self._judging = self.clock() - begun
         best = self._best is None or is_as_good(verdict, self.history, self.scratch)
         if best:
-            tensors = {key: value.detach().clone() for key, value in self.average.tensors.items()}
-            self._best = (verdict, tensors, self.step)
+            tensors = self.average.network.state_dict()
+            self._best = (verdict, {key: value.clone() for key, value in tensors.items()}, self.step)
         self.history.append({"step": self.step, "which": which, **vars(verdict)})
         return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
 
@@ -376,8 +375,7 @@ class FinetuneRun:
         if image is None:
             return
         scale = self.network.config.diameter / self.scaling.typical
-        with swapped_weights(self.network, self.average.tensors):
-            yield from preview(self.network, image, scale, self.dtype, self.step)
+        yield from preview(self.average.network, image, scale, self.dtype, self.step)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -392,14 +390,15 @@ class FinetuneRun:
             and self.history[-1]["step"] != self.step
         ):
             yield self._judge_now("average")
-        tensors, at = (self._best[1], self._best[2]) if self._best else (self.average.tensors, self.step)
+        averaged = self.average.network.state_dict()
+        tensors, at = (self._best[1], self._best[2]) if self._best else (averaged, self.step)
         self.result = self._as_model(tensors, at)
         if self.folder is not None:
             yield Saved(str(self.folder.publish(self.result)), "final", at)
             if self._stop.is_set():
                 self._save_state()
             else:
-                self.folder.write_end(self._counters(), self.average.tensors)
+                self.folder.write_end(self._counters(), self.average)
         yield Finished(
             in_words(self.history, at if self._best else None, self.step, self.scratch),
             {"step": self.step, "best_step": at, "history": self.history},
@@ -430,7 +429,7 @@ class FinetuneRun:
         if self.folder is not None:
             best = self._best[1] if self._best else None
             counters = self._counters()
-            self.folder.write_state(counters, self.network, self.average.tensors, self.optimiser, best)
+            self.folder.write_state(counters, self.network, self.average, self.optimiser, best)
 
     def _counters(self) -> dict[str, Any]:
         best = self._best
@@ -448,7 +447,7 @@ class FinetuneRun:
         if self.folder is None or not self.folder.state_path.is_file():
             yield Notice("The earlier run had not saved a step yet: starting from the beginning.")
             return
-        counters, best = self.folder.read_state(self.network, self.average.tensors, self.optimiser)
+        counters, best = self.folder.read_state(self.network, self.average, self.optimiser)
         if counters.get("annotation") != annotation_of(self.shots):
             raise InputError(
                 f'The weights in "{self.folder.path}" belong to a different annotation: start a new training.'

@@ -111,7 +111,7 @@ def is_as_good(verdict: Verdict, history: list[dict[str, Any]], scratch: bool) -
 
 
 def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, scratch: bool) -> str:
-    """One line for the user: is the new model better than the start?
+    """Say in one line whether the new model is better than the start.
 
     Parameters
     ----------

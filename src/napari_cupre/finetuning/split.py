@@ -53,6 +53,7 @@ def split(
 
 
 def count_cells(labels: np.ndarray) -> int:
+    """Number of different cells in a label image."""
     return len(np.unique(labels[labels > 0]))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco_index import CocoImage, CocoIndex, Painted
 from napari_cupre.io.file_names import parts_of
@@ -22,35 +22,8 @@ __all__ = [
     "FileFinder",
     "LabelsByName",
     "Painted",
-    "Sample",
     "labels_from_coco",
 ]
-
-
-@dataclass
-class Sample:
-    """One labelled image of a source.
-
-    Attributes
-    ----------
-    image : numpy.ndarray
-        float32 (Y, X, 3), normalised by percentiles like every image that a network here sees, photos
-        included (all colours jointly).
-    labels : numpy.ndarray
-        int32 (Y, X), 0 = background; of overlapping instances the smaller one is on top.
-    known : numpy.ndarray
-        bool (Y, X), False in crowd regions and in boxes without a mask.
-    classes : dict[int, int]
-        1-based class of each label, an index into the source's `categories`.
-    name : str
-        File name.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    known: np.ndarray
-    classes: dict[int, int]
-    name: str
 
 
 class CocoSource:
@@ -69,7 +42,7 @@ class CocoSource:
     Attributes
     ----------
     categories : tuple[str, ...]
-        Names of the classes; class 1 is the first.
+        Names of the classes.
     notices : list[str]
         What was left out and why, one sentence each.
 
@@ -106,6 +79,10 @@ class CocoSource:
     def __getitem__(self, number: int) -> Sample:
         """Read and paint one image.
 
+        It is normalised by percentiles like every image that a network here sees, photographs included (all
+        colours jointly). Of overlapping instances the smaller one is on top; crowd regions and boxes without
+        a mask are unknown.
+
         Raises
         ------
         InputError
@@ -120,7 +97,8 @@ class CocoSource:
                 f"{(expected.height, expected.width)}: give the images that it was made for."
             )
         painted = self.index.paint(entry)
-        return Sample(image.normalised(), painted.labels, painted.known, painted.classes, expected.file_name)
+        classes = {label: self.categories[number - 1] for label, number in painted.classes.items()}
+        return Sample(image.normalised(), painted.labels, painted.known, classes)
 
 
 class FileFinder:

@@ -16,13 +16,13 @@ _UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """Folders and file of a name: of a path of Windows or of other systems, or of a URL.
+    r"""Folders and file of a name: of a path of Windows or of other systems, or of a URL.
 
     What leads out of a folder or to a drive is left out, so that the parts always lie below one folder.
 
     Examples
     --------
-    >>> parts_of("..\\\\images\\\\p.png")
+    >>> parts_of("..\\images\\p.png")
     ('images', 'p.png')
     >>> parts_of("https://host/set%201/p.png?size=2")
     ('host', 'set 1', 'p.png')

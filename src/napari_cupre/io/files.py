@@ -156,7 +156,7 @@ def real_file(path: str | os.PathLike[str]) -> Path:
     return Path(path) if os.path.exists(path) else split_scene(path)[0]
 
 
-def natural_key(path: Path) -> tuple:
+def natural_key(path: Path) -> tuple[tuple[int, str], ...]:
     """Sort key that puts "t2" in front of "t10"."""
     parts = re.split(r"(\d+)", str(path).lower())
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)

@@ -98,7 +98,7 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
         Files that together are one image (OME-TIFF) count once, by the first of them.
     """
     inputs = Inputs()
-    sets: dict[tuple, Path] = {}
+    sets: dict[tuple[str, ...], Path] = {}
     joined: dict[Path, list[str]] = {}
     for file in files:
         inputs.paths += _images_of(file, series, sets if join_sets else {}, joined, inputs.notices)
@@ -113,7 +113,7 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
 def _images_of(
     file: Path,
     series: str | int | None,
-    sets: dict[tuple, Path],
+    sets: dict[tuple[str, ...], Path],
     joined: dict[Path, list[str]],
     notices: list[str],
 ) -> list[Path]:

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -153,7 +154,7 @@ class UnlabelledIndex:
     def __iter__(self) -> Iterator[Path]:
         return (self[number] for number in range(len(self)))
 
-    def _query(self, sql: str, values: tuple[int, ...] = ()) -> tuple:
+    def _query(self, sql: str, values: tuple[int, ...] = ()) -> tuple[Any, ...]:
         # A connection must not be used in a forked worker: each process opens its own.
         if self._connection is None or self._pid != os.getpid():
             self._connection = sqlite3.connect(

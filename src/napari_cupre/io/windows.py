@@ -35,10 +35,12 @@ class Plane:
 
     @property
     def height(self) -> int:
+        """Number of rows."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
+        """Number of columns."""
         return int(self.pixels.shape[1])
 
     def window(self, y: int, x: int, height: int, width: int) -> np.ndarray:

@@ -64,6 +64,7 @@ class ModelInfo:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the network tells apart."""
         return self.config.classes
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,6 +106,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
+        """The device that holds the weights."""
         return next(self.network.parameters()).device
 
     @property

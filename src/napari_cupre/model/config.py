@@ -96,6 +96,7 @@ def register_preset(factory: Callable[[], ModelConfig]) -> Callable[[], ModelCon
 
 
 def preset_names() -> list[str]:
+    """Names of all presets, sorted."""
     return sorted(_PRESETS)
 
 

@@ -51,10 +51,12 @@ class HeadEngine(Protocol):
     """
 
     @property
-    def box(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]: ...
+    def box(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """From pooled features to scores and box offsets."""
 
     @property
-    def mask(self) -> Callable[[Tensor], Tensor]: ...
+    def mask(self) -> Callable[[Tensor], Tensor]:
+        """From pooled features to mask logits."""
 
 
 class Engine(HeadEngine, Protocol):
@@ -64,7 +66,8 @@ class Engine(HeadEngine, Protocol):
     not padded, so that a cell at the border looks the same as in a training crop.
     """
 
-    def maps(self, images: Tensor) -> Maps: ...
+    def maps(self, images: Tensor) -> Maps:
+        """Run the first stage on (B, 3, H, W) images."""
 
 
 # Images come in about [0, 1]; with these they are near zero mean and unit variance.
@@ -86,6 +89,7 @@ class Trunk(nn.Module):
         self.backbone, self.neck, self.head = backbone, neck, head
 
     def forward(self, images: Tensor) -> Maps:
+        """Run the first stage on (B, 3, H, W) images."""
         features = feature_pyramid(self.backbone, self.neck, images)
         return Maps(features, *self.head(list(features.values())))
 
@@ -108,6 +112,7 @@ class TorchEngine:
         self.box, self.mask = network.heads.box, network.heads.mask
 
     def maps(self, images: Tensor) -> Maps:
+        """Run the first stage on (B, 3, H, W) images."""
         return self._trunk(images.contiguous(memory_format=torch.channels_last))
 
 

@@ -82,6 +82,7 @@ class BoxHead(nn.Module):
         _start_small(self.offset, 0.001)
 
     def forward(self, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and box offsets of pooled features, in float32."""
         features = self.features(rois)
         return self.score(features).float(), self.offset(features).float()
 
@@ -95,7 +96,6 @@ class MaskHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.mask_channels
-        norm = (lambda: [nn.BatchNorm2d(width)]) if config.fpn_norm else (lambda: [])
         layers: list[nn.Module] = []
         channels = config.fpn_channels
         if channels != width:
@@ -103,7 +103,7 @@ class MaskHead(nn.Module):
         for _ in range(config.mask_convs):
             layers += [
                 nn.Conv2d(width, width, 3, padding=1, bias=not config.fpn_norm),
-                *norm(),
+                *([nn.BatchNorm2d(width)] if config.fpn_norm else []),
                 nn.ReLU(inplace=True),
             ]
         self.layers = nn.Sequential(*layers)
@@ -117,6 +117,7 @@ class MaskHead(nn.Module):
         _start_small(self.logits, 0.01)
 
     def forward(self, rois: Tensor) -> Tensor:
+        """Mask logits (n, M, M) of pooled features, in float32."""
         x = F.relu(self.upsample(self.layers(rois)), inplace=True)
         return self.logits(x)[:, 0].float()
 

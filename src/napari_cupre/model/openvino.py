@@ -56,6 +56,7 @@ class OpenVinoEngine:
         self._levels = (len(self._trunk.model_outputs)) // 3
 
     def maps(self, images: Tensor) -> Maps:
+        """Run the first stage on (B, 3, H, W) images."""
         # The results stay in OpenVINO's memory and are valid until the next images.
         outputs = self._trunk.infer([images.contiguous().numpy()], share_inputs=True, share_outputs=True)
         tensors = [torch.from_numpy(outputs[number]) for number in range(3 * self._levels)]
@@ -63,10 +64,12 @@ class OpenVinoEngine:
         return Maps(features, tensors[self._levels : 2 * self._levels], tensors[2 * self._levels :])
 
     def box(self, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and box offsets of pooled features."""
         outputs = self._box.infer([rois.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(outputs[0]), torch.from_numpy(outputs[1])
 
     def mask(self, rois: Tensor) -> Tensor:
+        """Mask logits of pooled features."""
         outputs = self._mask.infer([rois.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(outputs[0])
 

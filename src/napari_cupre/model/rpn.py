@@ -74,13 +74,13 @@ class ProposalNetwork(RegionProposalNetwork):
         )
         self._grids: list[tuple[int, int]] = []
 
-    def forward(self, images, features, targets=None):  # type: ignore[no-untyped-def, override]
+    def forward(self, images, features, targets=None):  # type: ignore[no-untyped-def]
         """As torchvision's; remembers the grid, from which anchors are matched locally."""
         self._grids = [tuple(feature.shape[-2:]) for feature in features.values()]
         return super().forward(images, features, targets)
 
     @torch.no_grad()
-    def assign_targets_to_anchors(  # type: ignore[override]
+    def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[Target]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Label of every anchor (1 cell, 0 background, -1 ignored) and its instance's box."""
@@ -127,7 +127,7 @@ class ProposalNetwork(RegionProposalNetwork):
     def _pairs(self, boxes: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
         """Flat anchor index, instance row and IoU of all near pairs of one level."""
         rows, columns = self._grids[level]
-        cell = self.anchor_generator.cell_anchors[level].to(boxes.device)  # type: ignore[index]
+        cell = self.anchor_generator.cell_anchors[level].to(boxes.device)
         stride = _stride(level)
         offset = sum(r * c for r, c in self._grids[:level]) * len(cell)
         around = torch.arange(-WINDOW, WINDOW + 1, device=boxes.device)
@@ -161,7 +161,7 @@ class ProposalNetwork(RegionProposalNetwork):
         score = F.binary_cross_entropy_with_logits(objectness[sampled, 0], truth[sampled], reduction="sum")
         return score / count, box / count
 
-    def filter_proposals(  # type: ignore[override]
+    def filter_proposals(
         self, proposals: Tensor, objectness: Tensor, image_shapes: list[tuple[int, int]], counts: list[int]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The best proposals of each image after non-maximum suppression within each level, for training."""

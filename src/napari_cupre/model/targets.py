@@ -38,6 +38,7 @@ class Target:
     classes: Tensor
 
     def to(self, device: torch.device) -> Target:
+        """Copy the target to a device."""
         return Target(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
     def __len__(self) -> int:

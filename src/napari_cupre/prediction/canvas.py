@@ -14,7 +14,8 @@ class LabelArray(Protocol):
     """A two-dimensional int32 array that is read and written by slices (NumPy, Zarr, memory map)."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Size along every axis, in pixels."""
 
     def __getitem__(self, key: Any, /) -> Any: ...
 

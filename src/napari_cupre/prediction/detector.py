@@ -45,6 +45,7 @@ class Features(NamedTuple):
 
     @property
     def bytes(self) -> int:
+        """Memory that the feature maps take."""
         return sum(level.numel() * level.element_size() for level in self.maps.values())
 
 

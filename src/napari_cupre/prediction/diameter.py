@@ -1,5 +1,7 @@
-"""The cells' diameter, and how sure to be of them, from the image: for models not trained for either, and
-where an image shows cells of another size than a model was trained for."""
+"""The diameter of the cells, and how sure to be of them, from the image.
+
+For models trained for neither, and for images whose cells differ in size from those of the training.
+"""
 
 from __future__ import annotations
 
@@ -106,6 +108,7 @@ class View:
 
     @property
     def density(self) -> float:
+        """Weight of the cells per pixel."""
         return self.weight / self.area
 
     @property

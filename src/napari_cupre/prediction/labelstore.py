@@ -133,8 +133,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """What was noted of the labels at `path`: "complete", "linked", and once they are complete "cells" and
-    "diameter"; nothing where there are none of ours.
+    """Read what was noted of the labels at `path`; nothing if they are not ours.
+
+    The keys are "complete" and "linked", and once the labels are complete "cells" and "diameter".
     """
     import zarr
 
@@ -153,6 +154,7 @@ class StoredPlane:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Rows and columns of the plane."""
         rows, columns = self._store.levels[0].shape[-2:]
         return rows, columns
 
@@ -186,7 +188,7 @@ def _level_names(shape: tuple[int, ...]) -> list[str]:
     return names
 
 
-def _level(group: Any, name: str, shape: tuple[int, ...]) -> zarr.Array:
+def _level(group: Any, name: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
     """An empty level, chunked in the plane."""
     chunks = (*(1 for _ in shape[:-2]), min(CHUNK, shape[-2]), min(CHUNK, shape[-1]))
     return group.create_array(

@@ -105,6 +105,7 @@ class Ledger:
             )
 
     def close(self) -> None:
+        """Close the file."""
         self._base.close()
 
     def choice(self, choose: Callable[[], Choice]) -> Choice:

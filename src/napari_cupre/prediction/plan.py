@@ -91,8 +91,7 @@ def plan_plane(
 
 
 def aligned(factor: float) -> tuple[float, int]:
-    """A scale near `factor` and a step in image px that is then a whole number of the network's coarsest
-    grid cells.
+    """A scale near `factor`, and the step in image px that fits the network's coarsest grid.
 
     Tiles that start at multiples of the step see exactly the pixels and grid that the whole image in one
     piece would have; else a cell that is barely found or not depends on where its tile begins.

@@ -32,8 +32,9 @@ class Runner(Protocol):
     """Runs a job on files."""
 
     def __call__(self, job: FileJob, paths: list[str]) -> News:
-        """Yield outcomes in the order of completion, and perhaps the progress of the file that is in work and
-        what the user should know; closing the iterator ends the run.
+        """Yield outcomes in the order of completion; closing the iterator ends the run.
+
+        Between them come the progress of the file in work and what the user should know.
         """
 
 
@@ -56,6 +57,7 @@ class Processes:
         self.workers = workers
 
     def __call__(self, job: FileJob, paths: list[str]) -> News:
+        """Run the files in several processes and report each."""
         waiting = list(reversed(paths))
         suspects: list[str] = []
         while waiting or suspects:
@@ -162,6 +164,7 @@ class Cluster:
         self._client = _connect(address)
 
     def __call__(self, job: FileJob, paths: list[str]) -> News:
+        """Run the files on a dask cluster and report each."""
         from distributed import as_completed
 
         waiting = iter(paths)

@@ -44,6 +44,7 @@ class Found:
         return len(self.scores)
 
     def take(self, rows: np.ndarray) -> Found:
+        """Keep the given rows, in their order."""
         return Found(self.boxes[rows], self.scores[rows], self.kinds[rows], self.masks[rows])
 
 

@@ -18,10 +18,12 @@ class Region(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice]:
+        """Index of the rectangle in an array (Y, X)."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
         return self.y1 - self.y0, self.x1 - self.x0
 
     def intersect(self, other: Region) -> Region:
@@ -36,6 +38,7 @@ class Region(NamedTuple):
         )
 
     def moved(self, dy: int, dx: int) -> Region:
+        """Shift the rectangle."""
         return Region(self.y0 + dy, self.x0 + dx, self.y1 + dy, self.x1 + dx)
 
 

@@ -1,0 +1,1 @@
+"""CUPre: pretraining on unlabelled images."""

@@ -88,6 +88,7 @@ class DomainStatistics:
         return self._other
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Take the statistics of a saved run."""
         for name, tensor in self._other.items():
             tensor.copy_(tensors[name])
 

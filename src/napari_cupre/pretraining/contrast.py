@@ -166,6 +166,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def put(self, keys: Tensor) -> None:
+        """Replace the oldest keys by new ones."""
         start = int(self.place)
         self.keys[start : start + len(keys)] = keys
         self.place.fill_((start + len(keys)) % len(self.keys))
@@ -278,6 +279,7 @@ class GlobalHead(nn.Module):
         self.out = nn.Linear(channels, dim)
 
     def forward(self, features: Tensor) -> Tensor:
+        """One unit vector per image, (B, dim)."""
         pooled = features.mean((2, 3))
         return F.normalize(self.out(F.relu(self.hidden(pooled))).float(), dim=1)
 
@@ -291,6 +293,7 @@ class DenseHead(nn.Module):
         self.out = nn.Linear(channels, dim)
 
     def forward(self, features: Tensor) -> Tensor:
+        """One unit vector per place of the feature map, (B, places, dim)."""
         places = features.flatten(2).transpose(1, 2)
         return F.normalize(self.out(F.relu(self.hidden(places))).float(), dim=2)
 
@@ -304,6 +307,7 @@ class BothHeads(nn.Module):
         self.dense = DenseHead(channels, dim)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors of whole images and of their places."""
         return self.whole(features), self.dense(features)
 
 
@@ -339,7 +343,7 @@ def make_objective(
 
 def _last_channels(backbone: nn.Module) -> int:
     channels = backbone.channels
-    return int(channels[-1])  # type: ignore[index, arg-type]
+    return int(channels[-1])  # type: ignore[index]
 
 
 def _is_norm(module: nn.Module) -> bool:

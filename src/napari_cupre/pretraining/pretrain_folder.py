@@ -80,6 +80,7 @@ class PretrainFolder:
             )
 
     def write_settings(self, settings: PretrainSettings) -> None:
+        """Write the settings as YAML, to be read with `--config`."""
         import yaml
 
         self.path.mkdir(parents=True, exist_ok=True)
@@ -188,6 +189,7 @@ class MetricsLog:
         return ",".join(cells)
 
     def close(self) -> None:
+        """Close the table and the TensorBoard log."""
         self._file.close()
         self._board.close()
 

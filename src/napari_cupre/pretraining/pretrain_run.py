@@ -395,7 +395,7 @@ def make_fabric(settings: PretrainSettings) -> Fabric:
             devices=settings.devices,
             num_nodes=settings.nodes,
             strategy="ddp" if several else "auto",
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
         )
     except (RuntimeError, ValueError) as error:
         raise InputError(

@@ -218,10 +218,12 @@ class PretrainSettings:
 
     @property
     def contrastive(self) -> bool:
+        """Whether the run learns from unlabelled images."""
         return self.objective in ("amt2", "moco")
 
     @property
     def supervised(self) -> bool:
+        """Whether the run learns from a labelled source."""
         return self.objective in ("amt2", "supervised")
 
     @property

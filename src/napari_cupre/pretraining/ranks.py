@@ -26,6 +26,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def part(self, size: int) -> range:

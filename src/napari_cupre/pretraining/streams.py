@@ -16,7 +16,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 
-class _Shares(Sampler):
+class _Shares(Sampler[list[int]]):
     """Indices of one process's share of each global batch, from batch `first` on, without end."""
 
     def __init__(self, first: int, batch: int, share: range) -> None:
@@ -30,7 +30,7 @@ class _Shares(Sampler):
 
 
 def batches(
-    dataset: Dataset,
+    dataset: Dataset[Any],
     collate: Callable[[list[Any]], Any],
     *,
     first: int,
@@ -55,7 +55,7 @@ def batches(
     workers : int
         Loader processes; 0 draws in this process.
     """
-    loader: DataLoader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=_Shares(first, batch, share),
         collate_fn=collate,

@@ -135,7 +135,7 @@ class ViewPair:
     skipped: list[tuple[str, str]]
 
 
-class ViewPairs(Dataset):
+class ViewPairs(Dataset[ViewPair]):
     """Sample `i` of the contrastive stream: a function of the crops' seed and `i` only."""
 
     def __init__(self, crops: UnlabelledCrops, settings: ViewSettings) -> None:
@@ -159,6 +159,7 @@ class ViewBatch:
 
 
 def collate_views(pairs: list[ViewPair]) -> ViewBatch:
+    """Join pairs of views to a batch."""
     return ViewBatch(
         torch.stack([pair.query for pair in pairs]),
         torch.stack([pair.key for pair in pairs]),

@@ -61,7 +61,7 @@ class By:
 
     @classmethod
     def now(cls, author: str | None = None) -> By:
-        """This moment, by the user who is logged in unless another name is given."""
+        """Now, by the user who is logged in unless another name is given."""
         return cls(_user() if author is None else author, utc_now())
 
 
@@ -161,7 +161,7 @@ class Change:
         return Change(self.verb, patches, rows, regions)
 
     def then(self, later: Change) -> Change:
-        """This change and a later one as a single gesture."""
+        """Join this change and a later one to a single gesture."""
         rows = dict(self.rows or {})
         for number, (before, after) in (later.rows or {}).items():
             rows[number] = (rows[number][0] if number in rows else before, after)

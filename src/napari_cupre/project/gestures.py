@@ -257,7 +257,7 @@ def _pixels_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if length:
             points[end] += _OVERSHOOT * towards / length
     whole = np.rint(points).astype(int)
-    runs = [line_pixels(*ends[0], *ends[1]) for ends in itertools.pairwise(whole)]  # type: ignore[no-untyped-call]
+    runs = [line_pixels(*ends[0], *ends[1]) for ends in itertools.pairwise(whole)]
     return np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])
 
 
@@ -376,7 +376,7 @@ def _filled(cells: Cells, outline: np.ndarray, plane: Sequence[int]) -> tuple[Bo
     if is_empty(flat):
         return front + flat, np.zeros(0, bool)
     shape = tuple(stop - start for start, stop in flat)
-    rows, columns = fill_polygon(points[:, 0] - flat[0][0], points[:, 1] - flat[1][0], shape)  # type: ignore[no-untyped-call]
+    rows, columns = fill_polygon(points[:, 0] - flat[0][0], points[:, 1] - flat[1][0], shape)
     mask = np.zeros(shape, bool)
     mask[rows, columns] = True
     return front + flat, mask.reshape((1,) * len(front) + shape)

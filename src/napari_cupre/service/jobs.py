@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
-from napari_cupre.service.outlining import Outlining, requested_image
+from napari_cupre.service.outlining import LatestDetector, Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
     OutlineRequest,
@@ -46,8 +46,15 @@ class Job(Protocol):
         """Show the present state on an image, where the job has one to show."""
 
 
-def job_for(request: Request) -> Job:
+def job_for(request: Request, detectors: LatestDetector | None = None) -> Job:
     """The job that a request asks for.
+
+    Parameters
+    ----------
+    request : Request
+        Of the window.
+    detectors : LatestDetector or None, optional
+        What outlining keeps from one plane to the next.
 
     Raises
     ------
@@ -59,7 +66,7 @@ def job_for(request: Request) -> Job:
     if isinstance(request, PredictRequest):
         return Prediction(request)
     if isinstance(request, OutlineRequest):
-        return Outlining(request)
+        return Outlining(request, detectors)
     raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
 
 
@@ -73,6 +80,7 @@ class Training:
         self._unseen: queue.SimpleQueue[tuple[tuple[int, int], Exception]] = queue.SimpleQueue()
 
     def events(self) -> Iterator[Event]:
+        """Train, and tell what happens."""
         from napari_cupre.model.device import check_torchvision
 
         check_torchvision()
@@ -85,11 +93,13 @@ class Training:
             yield from self._without_preview(run.step)
 
     def stop(self) -> None:
+        """End after the current step; what was learnt is kept."""
         self._stopped.set()
         if self._run is not None:
             self._run.stop()
 
     def preview(self, request: PreviewRequest) -> None:
+        """Ask for a preview of the weights as they are."""
         from napari_cupre.data.normalise import fit_stretch
 
         if self._run is None:
@@ -145,6 +155,7 @@ class Prediction:
         self._stopped = threading.Event()
 
     def events(self) -> Iterator[Event]:
+        """Predict, and tell what happens."""
         from napari_cupre.model.device import check_torchvision
         from napari_cupre.model.zoo import open_model
 
@@ -176,6 +187,7 @@ class Prediction:
             yield event
 
     def stop(self) -> None:
+        """End after the current tile."""
         self._stopped.set()
 
     def preview(self, request: PreviewRequest) -> None:

@@ -13,8 +13,9 @@ from napari_cupre.prediction.fingerprint import request_digest
 
 
 def slides_folder() -> Path:
-    """Folder of the label images, which stay until the user deletes them; the environment variable
-    NAPARI_CUPRE_SLIDES overrides it.
+    """Folder of the label images, which stay until the user deletes them.
+
+    The environment variable NAPARI_CUPRE_SLIDES overrides it.
     """
     chosen = os.environ.get("NAPARI_CUPRE_SLIDES")
     return Path(chosen) if chosen else user_data_path("napari-cupre", appauthor=False) / "slides"

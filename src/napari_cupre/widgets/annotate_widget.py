@@ -30,6 +30,7 @@ from napari_cupre.widgets.layers import in_units, layer_axes
 from napari_cupre.widgets.mending import Mender, fresh_numbers
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.tool_row import ToolRow
 
 NEXT_CELL_KEY = "n"
 PAINT_EVENTS = ("paint", "labels_update", "set_data", "data")
@@ -76,6 +77,7 @@ class AnnotateWidget(SessionWidget):
         napari_viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
+        self.listen(self.session.cells_changed, lambda *_: self._counter.plane_changed())
         self.listen(self.session.importing.received, self._show_import)
         self.listen(self.session.image_changed, self._refresh)
         self._refresh()
@@ -91,6 +93,8 @@ class AnnotateWidget(SessionWidget):
         row.addWidget(self.import_button)
         column.addLayout(row)
         column.addWidget(heading("Draw"))
+        self.tool_row = ToolRow(self)
+        column.addWidget(self.tool_row)
         column.addWidget(self._tools())
         column.addWidget(self.brush_hint)
         column.addWidget(heading("Annotated so far"))

@@ -64,16 +64,19 @@ class Annotation:
         found = [layer for layer in self.found if not layer.multiscale and METADATA_KEY in layer.metadata]
         return sorted(found, key=id)
 
-    def new_cells(self, image: CellImage) -> Labels:
-        return self._new_labels(CELLS, image, opacity=0.6)
+    def new_cells(self, image: CellImage, labels: np.ndarray | None = None) -> Labels:
+        """Make a layer for cells: an empty one, or one that shows the memory of some labels."""
+        return self._new_labels(CELLS, image, opacity=0.7, labels=labels)
 
     def new_background(self, image: CellImage) -> Labels:
+        """Make an empty layer for background."""
         layer = self._new_labels(BACKGROUND, image, opacity=0.4)
         # one colour, so that it is never taken for a cell
         layer.colormap = {0: "transparent", 1: BACKGROUND_COLOR, None: BACKGROUND_COLOR}
         return layer
 
     def new_regions(self, image: CellImage) -> Shapes:
+        """Make an empty layer for regions."""
         placement = result_placement(self.image, image)
         return Shapes(
             ndim=len(layer_axes(image)),
@@ -125,10 +128,12 @@ class Annotation:
             found.append((layer, Guesses(labels, prints, layer is self.cells, refused)))
         return found
 
-    def _new_labels(self, role: str, image: CellImage, opacity: float) -> Labels:
-        zeros = to_layer(np.zeros(image.result_shape, dtype=np.int32), image)
+    def _new_labels(
+        self, role: str, image: CellImage, opacity: float, labels: np.ndarray | None = None
+    ) -> Labels:
+        labels = np.zeros(image.result_shape, np.int32) if labels is None else labels
         placement = result_placement(self.image, image)
-        return Labels(zeros, name=f"{self.image.name} {role}", opacity=opacity, **placement)
+        return Labels(to_layer(labels, image), name=f"{self.image.name} {role}", opacity=opacity, **placement)
 
 
 def region_style(image: CellImage) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class RunStatus:
 
     @property
     def is_active(self) -> bool:
+        """Whether something runs."""
         return self.state not in (RunState.IDLE, RunState.DONE, RunState.STOPPED, RunState.FAILED)
 
 
@@ -101,7 +102,7 @@ class Job:
         self.status.begin()
         self._bar = progress(total=PROGRESS_STEPS, desc=self.title)
         self._bar_timer.start()
-        self._worker = create_worker(_guarded, stream, args, _start_thread=False)
+        self._worker = create_worker(guarded, stream, args, _start_thread=False)
         self._worker.yielded.connect(self._receive)
         self._worker.finished.connect(self._finish)
         self._worker.start()
@@ -153,8 +154,9 @@ class Job:
         self.status.remaining = remaining
 
     def _move_bar(self) -> None:
-        """napari's bar lets Qt process all waiting events, so it may not be moved from within one of ours:
-        the next would be taken up before this one is done.
+        """Move napari's bar, but never from within an event of ours.
+
+        The bar lets Qt process all waiting events: the next would be taken up before this one is done.
         """
         if self._bar is not None:
             step = int(self.status.fraction * PROGRESS_STEPS) - self._bar.n
@@ -176,7 +178,7 @@ class Job:
             self._bar = None
 
 
-def _guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
+def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
     """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback."""
     try:
         yield from stream(*args)

@@ -96,6 +96,7 @@ class SessionWidget(DockedWidget):
         return max(DOCK_WIDTH - 20, self.column.minimumSize().width())
 
     def showEvent(self, event: Any) -> None:
+        """Watch the window that the dock is in."""
         super().showEvent(event)
         self.session.watch_window(self)
         if self.needs_engine:
@@ -139,18 +140,23 @@ class MessageLine(QWidget):
 
     @property
     def text(self) -> str:
+        """The sentence on show."""
         return self._text
 
     def clear(self) -> None:
+        """Show nothing."""
         self._show("", "plain", "")
 
     def show_error(self, sentence: str, details: str = "") -> None:
+        """Show what went wrong."""
         self._show(sentence, "error", details)
 
     def show_notice(self, sentence: str) -> None:
+        """Show something worth knowing."""
         self._show(sentence, "notice", "")
 
     def show_good(self, sentence: str) -> None:
+        """Show a success."""
         self._show(sentence, "good", "")
 
     def _show(self, sentence: str, kind: str, details: str) -> None:
@@ -279,17 +285,20 @@ class PrimaryButton(QPushButton):
         self._clicks = QElapsedTimer()
 
     def mousePressEvent(self, event: Any) -> None:
+        """Ignore the second press of a double click."""
         if self._clicks.isValid() and self._clicks.elapsed() < QApplication.doubleClickInterval():
             event.accept()
             return
         super().mousePressEvent(event)
 
     def mouseReleaseEvent(self, event: Any) -> None:
+        """Remember when the button was clicked."""
         if self.isDown():
             self._clicks.start()
         super().mouseReleaseEvent(event)
 
     def mouseDoubleClickEvent(self, event: Any) -> None:
+        """Ignore double clicks: the first click counted."""
         event.accept()
 
 

@@ -74,7 +74,8 @@ class Counter(QObject):
 
     def plane_changed(self, event: Any = None) -> None:
         """Something was painted on the planes on show, which the sliders may leave before it is counted."""
-        for image in self._counted_images:
+        # also of an image whose count is still to come: an undo may change the plane after that count
+        for image in [annotation.image for annotation in self._session.annotated()]:
             with contextlib.suppress(CupreError):
                 index = self._session.plane_on_show(image)
                 known = self._touched.setdefault(image, [])

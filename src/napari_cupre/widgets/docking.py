@@ -46,6 +46,7 @@ class DockedWidget(QScrollArea):
         self._settling.timeout.connect(self.settle)
 
     def showEvent(self, event: Any) -> None:
+        """Settle once the dock is in the window."""
         super().showEvent(event)
         # the dock is still on its way into the window
         self._settling.start(0)

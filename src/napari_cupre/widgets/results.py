@@ -210,8 +210,9 @@ def stored_levels(path: Path) -> list[Any]:
 
 
 def slide_features(table: Path) -> dict[str, np.ndarray]:
-    """Score and class of each label of a slide; nothing where there is no table yet, or labels count again on
-    each plane.
+    """Score and class of each label of a slide.
+
+    Nothing if there is no table yet, or if labels count again on each plane.
     """
     if not table.is_file():
         return {}

@@ -16,13 +16,17 @@ from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
+from napari_cupre.project.cells import Cells, State
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.rereading import carry_over
+from napari_cupre.widgets.sizing import Sizes
+from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
 
 __all__ = ["METADATA_KEY", "Session"]
@@ -44,6 +48,9 @@ class Session:
     annotations_changed = Signal()
     """Layers were made, chosen or removed that annotate an image."""
 
+    cells_changed = Signal(object, object)
+    """In a `CellsLayer` a `Change` was made, taken back or made again, by whomever."""
+
     models_changed = Signal()
     """A model was trained, added or chosen."""
 
@@ -59,6 +66,8 @@ class Session:
         self._model = list_models()[0].name
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
+        self._cells: dict[Image, CellsLayer] = {}
+        self._faults: dict[Image, tuple[int, str]] = {}
         self.results: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
         # all of them; `results` has the last one of each image
         self.found: weakref.WeakKeyDictionary[Image, weakref.WeakSet[Labels]] = weakref.WeakKeyDictionary()
@@ -66,6 +75,9 @@ class Session:
         self._is_watching = False
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
+        self.sizes = Sizes(self)
+        # a process of its own, so that cells can be outlined while a model is trained
+        self.tools = Tools(self, EngineProcess(is_urgent=True))
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
 
@@ -89,6 +101,7 @@ class Session:
 
     @property
     def viewer(self) -> Viewer:
+        """The viewer, unless it was closed."""
         viewer = self._viewer()
         if viewer is None:
             raise InputError("The napari window is closed: open a new one.")
@@ -172,6 +185,63 @@ class Session:
         found = [self.annotation(image) for image in self.images()]
         return [annotation for annotation in found if annotation.cells is not None]
 
+    def cells_of(self, image: Image) -> CellsLayer | None:
+        """The cells of an image: those of its layer, taken over at the first call; None where there are none.
+
+        A layer that cannot be used gives None as well; `fault_of` says why.
+        """
+        layer = self.annotation(image).cells
+        known = self._cells.get(image)
+        if known is not None and known.layer is layer and known.is_bound:
+            return known
+        self._release(image)
+        if layer is None:
+            return None
+        if self._faults.get(image, (0, ""))[0] == id(layer.data):
+            return None
+        self._faults.pop(image, None)
+        try:
+            is_ours = METADATA_KEY in layer.metadata
+            state = State.GUESS if is_ours else State.EDITED
+            return self._bind(CellsLayer(image, self.cell_image(image), layer, state=state))
+        except InputError as error:
+            self._faults[image] = id(layer.data), str(error)
+            return None
+
+    def fault_of(self, image: Image) -> str:
+        """Why the layer that is meant for the cells of an image cannot be used, "" if it can."""
+        return "" if self.cells_of(image) else self._faults.get(image, (0, ""))[1]
+
+    def make_cells(self, image: Image) -> CellsLayer:
+        """The cells of an image, in a new and empty layer where there is none.
+
+        Raises
+        ------
+        InputError
+            The axes of the image cannot be read, or the layer that is there cannot be used.
+        """
+        found = self.cells_of(image)
+        if found is None and self.annotation(image).cells is None:
+            self.make_annotation_layers(image)
+            found = self.cells_of(image)
+        if found is None:
+            raise InputError(self.fault_of(image) or f'"{image.name}" has no layer of cells: try again.')
+        return found
+
+    def all_cells(self) -> list[CellsLayer]:
+        """The cells of all images that have any layer of them."""
+        return [found for image in self.images() if (found := self.cells_of(image)) is not None]
+
+    def _bind(self, cells: CellsLayer) -> CellsLayer:
+        self._cells[cells.image] = cells
+        cells.changed.connect(lambda change: self.cells_changed.emit(cells, change))
+        return cells
+
+    def _release(self, image: Image) -> None:
+        known = self._cells.pop(image, None)
+        if known is not None:
+            known.release()
+
     def make_annotation_layers(self, image: Image) -> Annotation:
         """Give an image its Labels and Shapes layer where it has none yet.
 
@@ -186,7 +256,10 @@ class Session:
         if annotation.regions is None:
             annotation.regions = self._add(annotation.new_regions(cell))
         if annotation.cells is None:
-            annotation.cells = self._add(annotation.new_cells(cell))
+            empty = Cells.empty(cell.result_shape)
+            annotation.cells = annotation.new_cells(cell, empty.labels)
+            self._bind(CellsLayer(image, cell, annotation.cells, cells=empty))
+            self._add(annotation.cells)
         self._own(annotation)
         self.annotations_changed.emit()
         return annotation
@@ -235,6 +308,8 @@ class Session:
         if isinstance(layer, Image):
             self.annotation(layer)  # so that what has its name is known to be its own
             self._annotations.pop(layer, None)
+            self._release(layer)
+            self._faults.pop(layer, None)
             if layer is self._image:
                 self.image = next(reversed(self.images()), None)
         if any([annotation.drop(layer) for annotation in self._annotations.values()]):
@@ -285,6 +360,7 @@ class Session:
     def close(self) -> None:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
         self.engine.close()
+        self.tools.close()
         with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone already
             for job in (self.training, self.prediction, self.saving, self.importing):
                 job.abandon()

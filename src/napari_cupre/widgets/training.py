@@ -70,6 +70,7 @@ class Curve:
     validation: list[float] = field(default_factory=list)
 
     def add_step(self, step: int, loss: float) -> None:
+        """Add the loss of one step to the smoothed line."""
         last = self.smooth[-1] if self.smooth else loss
         # the first steps weigh more, so that the line does not start with a long slide
         weight = min(SMOOTHING, len(self.smooth) / (len(self.smooth) + 1))
@@ -78,6 +79,7 @@ class Curve:
         self.smooth.append(weight * last + (1 - weight) * loss)
 
     def add_validation(self, step: int, loss: float) -> None:
+        """Add a loss on held-out cells."""
         self.validation_steps.append(step)
         self.validation.append(loss)
 
@@ -154,8 +156,9 @@ class TrainingJob(Job):
         save_shots(folder, shots)
 
     def _send_view(self) -> Notice | None:
-        """Reading a plane can take long, so it is done here, in the worker thread; what cannot be read is no
-        reason to end a training.
+        """Ask for a preview of what is on show, in the worker thread: reading a plane can take long.
+
+        An image that cannot be read does not end the training.
         """
         with self._lock:
             if self._wanted is None or self._asked is not None or self.status.state is not RunState.RUNNING:

@@ -85,7 +85,10 @@ class Account:
         return any(reason.is_loss for reason in self.reasons)
 
     def sentence(self) -> str:
-        """Such as `"a_rois.zip": 1 of 4 regions became cells: 1 lies outside, 2 are lines.`"""
+        """Say how many regions became cells, and why the others did not.
+
+        Such as `"a_rois.zip": 1 of 4 regions became cells: 1 lies outside, 2 are lines.`
+        """
         counts = [(reason, self.reasons[reason]) for reason in _ORDER if reason in self.reasons]
         why = ", ".join(f"{count} {reason.one if count == 1 else reason.many}" for reason, count in counts)
         return f'"{self.name}": {self.cells} of {self.total} regions became cells: {why}.'

@@ -138,7 +138,7 @@ def _fill(shape: Shape, size: tuple[int, ...]) -> Pixels:
 def _fill_with_edges(shape: Shape, size: tuple[int, ...]) -> Pixels:
     from skimage.draw import polygon
 
-    flat = []
+    flat: list[np.ndarray] = []
     for (ring,) in shape.parts:
         inside = ring[((ring >= 0) & (ring < size[::-1])).all(axis=1)]
         flat.append(np.ravel_multi_index((inside[:, 1], inside[:, 0]), size))

@@ -17,7 +17,8 @@ from napari_cupre.errors import InputError
 class OverlappingMasks(Protocol):
     """Masks of N instances that may overlap."""
 
-    def rle(self) -> list[RLE]: ...
+    def rle(self) -> list[RLE]:
+        """Masks as COCO run lengths, one per cell."""
 
 
 @runtime_checkable

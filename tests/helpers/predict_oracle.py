@@ -75,8 +75,10 @@ def scattered_discs(
 
 
 class SeeingNetwork(torch.nn.Module):
-    """Finds bright discs by thresholding; behaves as `CellRCNN.detect`, and is only sure of cells
-    between half and twice its diameter, as a trained network is."""
+    """Finds bright discs by thresholding; behaves as `CellRCNN.detect`.
+
+    It is only sure of cells between half and twice its diameter, as a trained network is.
+    """
 
     def __init__(self, diameter: float = 24.0) -> None:
         super().__init__()

@@ -1,0 +1,357 @@
+"""One Labels layer and the cells of one image: the same pixels, with states, features and undo in step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.data.labels import as_labels
+from napari_cupre.errors import InputError
+from napari_cupre.project.cells import (
+    Box,
+    By,
+    Cells,
+    Change,
+    State,
+    clipped,
+    slices,
+    whole,
+)
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.edits import as_change
+from napari_cupre.project.gestures import hidden
+from napari_cupre.project.history import History
+from napari_cupre.project.strokes import painted, stroke_of
+from napari_cupre.widgets.checks import refuse_grey_values
+from napari_cupre.widgets.features import features_of
+from napari_cupre.widgets.layers import from_layer, layer_axes, to_layer
+from napari_cupre.widgets.repaint import repaint
+from napari_cupre.widgets.state_colours import StateColormap
+
+Gesture = Callable[[Cells], Change]
+
+
+class CellsLayer:
+    """The cells of an image as a person sees and changes them.
+
+    `layer.data` is a view of `cells.labels`. Whatever changes them goes through `do`, or is taken up from
+    the layer: strokes of napari's brush, eraser, bucket and polygon, and labels that another tool exchanges.
+
+    Parameters
+    ----------
+    image : napari.layers.Image
+        The image that the cells are in.
+    reading : CellImage
+        How its axes are read.
+    layer : napari.layers.Labels
+        Holds the labels; its data become int32 if they are not.
+    entry : ProjectImage or None, optional
+        What a project knows about the image; a draft of its own without one.
+    state : State, optional
+        Of the cells that the layer contains.
+    cells : Cells or None, optional
+        What the layer is to show instead.
+
+    Attributes
+    ----------
+    cells : Cells
+        Over `reading.result_axes`: T and Z in front, Y and X.
+    history : History
+        What can be taken back.
+
+    Raises
+    ------
+    InputError
+        The layer does not fit the image, is a pyramid, or looks like a picture.
+    """
+
+    changed = Signal(object)
+    """A `Change` was made, taken back or made again; the layer shows it already."""
+
+    def __init__(
+        self,
+        image: Image,
+        reading: CellImage,
+        layer: Labels,
+        entry: ProjectImage | None = None,
+        state: State = State.EDITED,
+        cells: Cells | None = None,
+    ) -> None:
+        self.image, self.reading, self.layer = image, reading, layer
+        self.history = History()
+        self.cells = Cells.of(fitting_labels(layer, reading), state) if cells is None else cells
+        self.entry = entry or ProjectImage(image.name, "", "", self.cells.shape)
+        self._colours = StateColormap.like(layer.colormap)
+        self._show_all()
+        for name in ("undo", "redo"):  # what napari's Ctrl-Z calls
+            setattr(layer, name, getattr(self, name))
+        self._strokes: list[tuple[tuple[np.ndarray, ...], Any]] = []
+        self._followed = (
+            (layer.events.paint, self._stroke_ended),
+            (layer.events.labels_update, self._take_up),
+            (layer.events.data, self._data_exchanged),
+            (layer.events.colormap, self._colours_exchanged),
+        )
+        for event, callback in self._followed:
+            event.connect(callback)
+
+    # --- what is done -----------------------------------------------------------------------------
+
+    def do(self, change: Change | Gesture) -> Change:
+        """Make a change, as one step of undo.
+
+        Parameters
+        ----------
+        change : Change or Callable[[Cells], Change]
+            A change of the cells as they are, or a gesture that makes one: the gesture sees them after a
+            stroke that has not ended is taken up.
+
+        Returns
+        -------
+        Change
+            What was done; false if nothing.
+
+        Raises
+        ------
+        InputError
+            The change was made for other cells; nothing is changed then.
+        """
+        self._end_stroke()
+        change = self.history.do(self.cells, change(self.cells) if callable(change) else change)
+        self._made(change)
+        return change
+
+    def undo(self) -> Change | None:
+        """Take the last gesture back, whoever made it; None if there is none."""
+        self._end_stroke()
+        return self._made(self.history.undo(self.cells))
+
+    def redo(self) -> Change | None:
+        """Make the last gesture again that was taken back; None if there is none."""
+        self._end_stroke()
+        return self._made(self.history.redo(self.cells))
+
+    def show(self, cells: Cells, entry: ProjectImage | None = None) -> None:
+        """Show other cells of the same image, as those that a project has; what was done is forgotten.
+
+        Raises
+        ------
+        InputError
+            They have another size.
+        """
+        if cells.shape != self.cells.shape:
+            raise InputError(f'The cells {cells.shape} do not fit "{self.image.name}" {self.cells.shape}.')
+        self.cells, self.entry = cells, entry or self.entry
+        self.history.clear()
+        self._show_all()
+        self.changed.emit(Change("Show other cells"))
+
+    def release(self) -> None:
+        """Leave the layer to napari again."""
+        for event, callback in self._followed:
+            event.disconnect(callback)
+        for name in ("undo", "redo"):
+            vars(self.layer).pop(name, None)
+
+    @property
+    def certainty(self) -> float:
+        """Guesses with a lower score are hidden; they stay in the layer's data."""
+        return self.entry.certainty
+
+    @certainty.setter
+    def certainty(self, value: float) -> None:
+        before = set(hidden(self.cells, self.entry.certainty))
+        self.entry.certainty = float(value)
+        turned = before ^ set(hidden(self.cells, self.entry.certainty))
+        self._show_states(turned)
+        self.changed.emit(Change("Hide uncertain guesses"))
+
+    # --- where things are -------------------------------------------------------------------------
+
+    def at(self, world: Sequence[float]) -> int:
+        """Number of the cell on show at a position in the world, such as `event.position`; 0 for none."""
+        number = self.cells.at(self.position(world))
+        return 0 if number in self._hidden_numbers([number]) else number
+
+    def position(self, world: Sequence[float]) -> tuple[float, ...]:
+        """A position in the world over the axes of the cells, in pixels."""
+        place = dict(zip(self.axes, np.asarray(self.layer.world_to_data(world), float)))
+        return tuple(float(place[axis]) for axis in self.reading.result_axes)
+
+    def world(self, position: Sequence[float]) -> tuple[float, ...]:
+        """Where a position over the axes of the cells lies in the world."""
+        place = dict(zip(self.reading.result_axes, position)) | {"C": 0.0}
+        return tuple(float(x) for x in self.layer.data_to_world([place[axis] for axis in self.axes]))
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the layer shows these cells, and nothing that another tool put there and does not fit."""
+        return np.shares_memory(self.layer.data, self.cells.labels)
+
+    @property
+    def axes(self) -> str:
+        """The axes of the layer: those of the cells, with the image's order and a channel of length 1."""
+        axes = layer_axes(self.reading)
+        return axes if self.layer.ndim == len(axes) else self.reading.result_axes
+
+    # --- what comes from the layer ----------------------------------------------------------------
+
+    def _end_stroke(self) -> None:
+        """Take up a stroke whose button is still down."""
+        commit = getattr(self.layer, "_commit_staged_history", None)
+        if commit is not None:
+            commit()
+        self._take_up()
+
+    def _stroke_ended(self, event: Any) -> None:
+        steps = [(self._over_result_axes(where), old) for where, old in painted_pixels(event.value)]
+        self._strokes += [(where, old) for where, old in steps if where[0].size]
+        self._forget_napari_history()
+        # napari tells of a stroke of the mouse when it is over, of one by a script before it sets the pixels
+        if all((self.cells.labels[where] != old).any() for where, old in self._strokes):
+            self._take_up()
+        else:
+            QTimer.singleShot(0, self._take_up)
+
+    def _take_up(self, event: Any = None) -> None:
+        """Turn the strokes that are painted by now into a change."""
+        strokes, self._strokes = self._strokes, []
+        if strokes:
+            box, before = stroke_of(self.cells.labels, strokes)
+            self._made(self.history.do(self.cells, painted(self.cells, box, before)), box)
+
+    def _over_result_axes(self, where: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        place = dict(zip(self.axes, where))
+        return tuple(place[axis] for axis in self.reading.result_axes)
+
+    def _data_exchanged(self, event: Any = None) -> None:
+        """Another tool put other labels into the layer."""
+        if self.is_bound:
+            return
+        try:
+            labels = fitting_labels(self.layer, self.reading)
+        except InputError:  # who asks for the cells of this image is told
+            return
+        change = exchanged(self.cells, labels)
+        self._show_data()
+        self._made(self.history.do(self.cells, change))
+
+    def _colours_exchanged(self, event: Any = None) -> None:
+        """A person shuffled the colours, or a script set others; the states stay told apart."""
+        if self.layer.colormap is not self._colours:
+            self._colours = StateColormap.like(self.layer.colormap)
+            self._colours.show(self.cells.rows, self.certainty)
+            self.layer.colormap = self._colours
+
+    # --- what is shown ----------------------------------------------------------------------------
+
+    def _made(self, change: Change | None, box: Box | None = None) -> Change | None:
+        """Show a change and tell others of it."""
+        if not change:
+            if box is not None:
+                repaint(self.layer, self._layer_slices(box))
+            return change
+        touched = set(change.touched)
+        self._colours.show({n: self.cells.rows.get(n) for n in touched}, self.certainty)
+        boxes = [patch.box for patch in change.patches] + ([box] if box else [])
+        for before, after in (change.rows or {}).values():
+            boxes += [row.box for row in (before, after) if row is not None]
+        repaint(self.layer, *(self._layer_slices(each) for each in boxes))
+        if touched:
+            self._show_features()
+        self.changed.emit(change)
+        return change
+
+    def _show_states(self, numbers: Iterable[int]) -> None:
+        rows = {n: self.cells.rows[n] for n in numbers if n in self.cells.rows}
+        self._colours.show(rows, self.certainty)
+        repaint(self.layer, *(self._layer_slices(row.box) for row in rows.values()))
+
+    def _hidden_numbers(self, numbers: Iterable[int]) -> list[int]:
+        rows = ((n, self.cells.rows.get(n)) for n in numbers)
+        return [n for n, row in rows if row and row.state is State.GUESS and row.score < self.certainty]
+
+    def _show_all(self) -> None:
+        self._colours.forget()
+        self._colours.show(self.cells.rows, self.certainty)
+        self._show_data()
+        self.layer.colormap = self._colours
+        self._show_features()
+
+    def _show_data(self) -> None:
+        """Let the layer hold the memory of the cells."""
+        axes = self.axes
+        data = to_layer(self.cells.labels, self.reading)
+        self.layer.data = data if len(axes) == data.ndim else self.cells.labels
+        self._forget_napari_history()
+
+    def _forget_napari_history(self) -> None:
+        """Ours is the only undo, and napari's would keep the memory of a hundred strokes."""
+        for name in ("_undo_history", "_redo_history"):
+            getattr(self.layer, name, []).clear()
+
+    def _show_features(self) -> None:
+        self.layer.features = features_of(self.cells)
+
+    def _layer_slices(self, box: Box) -> tuple[slice, ...]:
+        """A box over the axes of the cells as slices of the layer, a pixel larger: edges change as well."""
+        larger = clipped([(start - 1, stop + 1) for start, stop in box], self.cells.shape)
+        place = dict(zip(self.reading.result_axes, slices(larger))) | {"C": slice(0, 1)}
+        return tuple(place[axis] for axis in self.axes)
+
+
+# --- from layers ----------------------------------------------------------------------------------
+
+
+def fitting_labels(layer: Labels, image: CellImage) -> np.ndarray:
+    """The labels of a layer as int32 over the axes of an image's result; its own memory where that can be.
+
+    Raises
+    ------
+    InputError
+        They do not fit the image, the layer is a pyramid, or the labels are negative or a picture.
+    """
+    if layer.multiscale:
+        raise InputError(
+            f'"{layer.name}" is a pyramid, and napari cannot paint in it: '
+            "choose another layer or add a new one."
+        )
+    labels = from_layer(layer.data, image)
+    if labels is None:
+        raise InputError(
+            f'The layer "{layer.name}" has shape {tuple(layer.data.shape)}, but the image "{image.name}" '
+            f"needs {image.result_shape} ({image.result_axes}): choose another layer or add a new one."
+        )
+    labels = np.asarray(labels)
+    if labels.dtype != np.int32 or not labels.flags.writeable or labels.min(initial=0) < 0:
+        labels = np.array(as_labels(labels, layer.name), np.int32)
+    for plane in labels.reshape(-1, *labels.shape[-2:]):
+        if plane.any():
+            refuse_grey_values(plane, layer.name)
+    return labels
+
+
+def exchanged(cells: Cells, labels: np.ndarray, by: By | None = None) -> Change:
+    """The change from cells to a label image that another tool gives; what it changed is edited."""
+    differs = labels != cells.labels
+    touched = np.union1d(labels[differs], cells.labels[differs])
+    states = {int(n): (State.EDITED, np.nan) for n in np.intersect1d(touched, labels) if n}
+    return as_change(cells, "Exchange the labels", whole(cells.shape), labels, states, by or By.now())
+
+
+def painted_pixels(item: Iterable[Any]) -> Iterator[tuple[tuple[np.ndarray, ...], Any]]:
+    """Indices and old values of what a `paint` event brings, whichever napari it comes from."""
+    for atom in item:
+        if not hasattr(atom, "slice_key"):
+            yield tuple(np.asarray(axis) for axis in atom[0]), atom[1]
+            continue
+        mask = np.ones(np.shape(atom.old_values), bool) if atom.mask is None else atom.mask
+        starts = [part.start or 0 for part in atom.slice_key]
+        where = tuple(axis + start for axis, start in zip(np.nonzero(mask), starts))
+        yield where, np.asarray(atom.old_values).reshape(-1)
