@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,15 @@ from napari_cupre.finetuning.crops import CropSampler, scale_shot
 from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-from napari_cupre.finetuning.judge import Judge, Verdict, hold_batchnorm, in_words, is_as_good, to_batch
+from napari_cupre.finetuning.judge import (
+    Judge,
+    Judgement,
+    decision,
+    hold_batchnorm,
+    in_words,
+    is_as_good,
+    to_batch,
+)
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
@@ -102,7 +111,7 @@ class FinetuneRun:
         self.batch, self.crop = self.settings.batch, self.settings.crop
         self._stop = threading.Event()
         self._preview: np.ndarray | None = None
-        self._best: tuple[Verdict, dict[str, torch.Tensor], int] | None = None
+        self._best: tuple[Judgement, dict[str, torch.Tensor], int] | None = None
         self._is_resumed = False
         self._unlike = ""
 
@@ -225,7 +234,7 @@ class FinetuneRun:
         annotated = [i for i, shot in enumerate(teaching) if shot.labels.any()]
         chosen = np.random.default_rng(seed).permutation(annotated)[:SKILL_WINDOWS]
         tried = Judge([scale_shot(teaching[i], scales[i]) for i in chosen], seed, SKILL_WINDOWS)
-        return tried.report(self.network, self.dtype).ap50
+        return tried.skill(self.network, self.dtype)
 
     def _plan(self, teaching: list[Shot], held_out: list[Shot]) -> str:
         cells = sum(count_cells(shot.labels) for shot in teaching)
@@ -361,14 +370,15 @@ class FinetuneRun:
         if self.judge is None:
             raise RuntimeError("nothing is held out")
         begun = self.clock()
-        verdict = self.judge(self.average.network, self.dtype)
+        judgement = self.judge(self.average.network, self.dtype)
         self._judging = self.clock() - begun
-        best = self._best is None or is_as_good(verdict, self.history, self.scratch)
+        best = self._best is None or is_as_good(judgement, self.history, self.scratch)
         if best:
             tensors = self.average.network.state_dict()
-            self._best = (verdict, {key: value.clone() for key, value in tensors.items()}, self.step)
-        self.history.append({"step": self.step, "which": which, **vars(verdict)})
-        return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
+            kept = {key: value.clone() for key, value in tensors.items()}
+            self._best = (judgement, kept, self.step)
+        self.history.append({"step": self.step, "which": which, **asdict(judgement)})
+        return Validated(self.step, judgement.ap50, judgement.ap, judgement.loss, judgement.cells, best)
 
     def _answer_preview(self) -> Iterator[Event]:
         image, self._preview = self._preview, None
@@ -399,9 +409,16 @@ class FinetuneRun:
                 self._save_state()
             else:
                 self.folder.write_end(self._counters(), self.average)
+        best = at if self._best else None
+        said = decision(self.history, best, self.scratch) if self.step else None
         yield Finished(
-            in_words(self.history, at if self._best else None, self.step, self.scratch),
-            {"step": self.step, "best_step": at, "history": self.history},
+            in_words(self.history, best, self.step, self.scratch, self.start.info.name),
+            {
+                "step": self.step,
+                "best_step": at,
+                "history": [_figures(entry) for entry in self.history],
+                "decision": None if said is None else said.as_dict(),
+            },
         )
 
     def _as_model(self, tensors: dict[str, torch.Tensor], step: int) -> Model:
@@ -417,7 +434,7 @@ class FinetuneRun:
             "seed": self.settings.seed,
             "code": __version__,
         }
-        metrics = {"held_out": [entry for entry in self.history if entry["step"] == step]}
+        metrics = {"held_out": [_figures(entry) for entry in self.history if entry["step"] == step]}
         model = self.model.copy(name=name, training=training, metrics=metrics)
         model.network.load_state_dict(tensors)
         model.network.eval()
@@ -440,7 +457,7 @@ class FinetuneRun:
             "batch": self.batch,
             "crop": self.crop,
             "history": self.history,
-            "best": {**vars(best[0]), "step": best[2]} if best else None,
+            "best": {**asdict(best[0]), "step": best[2]} if best else None,
         }
 
     def _load_state(self) -> Iterator[Event]:
@@ -455,8 +472,13 @@ class FinetuneRun:
         self.step, self.history = counters["step"], counters["history"]
         self.batch, self.crop = counters["batch"], counters["crop"]
         if counters["best"] and best is not None:
-            at = counters["best"].pop("step")
-            self._best = (Verdict(**counters["best"]), best, at)
+            at = counters["best"]["step"]
+            self._best = (Judgement.of(counters["best"]), best, at)
         self.elapsed = counters["elapsed"]
         self.settings = self.settings.renewed(self.step, self.elapsed)
         yield Notice(f"Continuing from step {self.step}.")
+
+
+def _figures(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the history without what was found cell by cell."""
+    return {name: value for name, value in entry.items() if name != "finds"}
