@@ -93,7 +93,7 @@ def found(kind: str, count: int, cache: Path) -> dict[str, list[Finds]]:
                     low = 1 + np.flatnonzero(kept["scores"] < confidence)
                     labels = np.where(np.isin(kept["labels"], low), 0, kept["labels"])
                     variants.setdefault(f"{name} {size} {confidence}", []).append(
-                        match_instances(truth, labels)
+                        Finds.of(match_instances(truth, labels))
                     )
     return variants
 

@@ -171,7 +171,7 @@ def test_missing_images_are_counted(write):
     images = [
         {"id": i, "file_name": name, "height": 40, "width": 30} for i, name in ((1, "a.png"), (2, "b.png"))
     ]
-    images += [{"id": 3, "file_name": "c.png"}, {"id": 4, "file_name": "d.png", "height": 4, "width": 4}]
+    images += [{"id": 3, "file_name": ""}, {"id": 4, "file_name": "d.png", "height": 4, "width": 4}]
     path, folder = write([annotation(1), annotation(2, image_id=2)], images=images)
     source = CocoSource(path, folder)
     assert len(source) == 1

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.matching import THRESHOLDS, Match
@@ -250,5 +251,7 @@ def _interval(units: Sequence[np.ndarray], difference: float, seed: int) -> tupl
     pool = np.stack([unit.sum(axis=0) for unit in units]) if by_image else np.concatenate(units)
     drawn = rng.multinomial(len(pool), np.full(len(pool), 1 / len(pool)), size=RESAMPLES)
     low, high = np.quantile(_differences(drawn @ pool), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    widened = 1.0 if by_image else CLUSTERED
+    # the bootstrap of few images is too narrow, as a normal interval is beside Student's
+    few = float(stdtrit(len(pool) - 1, (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2))
+    widened = few if by_image else CLUSTERED
     return difference + widened * float(low - difference), difference + widened * float(high - difference)

@@ -14,6 +14,8 @@ from napari_cupre.errors import InputError
 from napari_cupre.io.coco_index import CocoImage, CocoIndex, Painted
 from napari_cupre.io.file_names import parts_of
 from napari_cupre.io.images import read_image
+from napari_cupre.io.inputs import expand
+from napari_cupre.io.windows import image_sizes
 
 __all__ = [
     "CocoImage",
@@ -89,16 +91,46 @@ class CocoSource:
             A damaged image or mask, or an image of another size than the JSON says.
         """
         entry, path = self._items[number]
-        image = read_image(path)
         expected = self.index.images[entry]
-        if image.plane_shape != (expected.height, expected.width):
+        image = read_image(scene_for(path, expected))
+        if expected.has_size and image.plane_shape != (expected.height, expected.width):
             raise InputError(
                 f'"{path}" has {image.plane_shape} pixels, but "{self.index.path}" says '
                 f"{(expected.height, expected.width)}: give the images that it was made for."
             )
-        painted = self.index.paint(entry)
+        painted = self.index.paint(entry, image.plane_shape)
         classes = {label: self.categories[number - 1] for label, number in painted.classes.items()}
         return Sample(image.normalised(), painted.labels, painted.known, classes)
+
+
+def scene_for(path: Path, expected: CocoImage, series: str | int | None = None) -> Path:
+    """The image that an entry of a JSON means in a file of several: the only one of its size.
+
+    Parameters
+    ----------
+    path : Path
+        The file; one with a single image is meant as it is.
+    expected : CocoImage
+        The entry.
+    series : str or int or None, optional
+        Name or number of the image, which overrules the size.
+
+    Raises
+    ------
+    InputError
+        If none or several fit.
+    """
+    found = expand([path], series, join_sets=False).paths
+    if len(found) == 1:
+        return found[0]
+    sizes = {each: image_sizes(each)[0] for each in found}
+    fitting = [each for each, size in sizes.items() if size == (expected.height, expected.width)]
+    if len(fitting) != 1:
+        raise InputError(
+            f'"{path}" contains {len(found)} images, and nothing says which one "{expected.file_name}" is: '
+            f"choose one with --series, or save that image as a file of its own."
+        )
+    return fitting[0]
 
 
 class FileFinder:

@@ -7,17 +7,20 @@ import math
 import threading
 import time
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cupre import __version__
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StateChanged, StepDone, Validated
+from napari_cupre.io.pairing import labels_notice
 from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.model.checkpoint import Model, ModelInfo, save_model
 from napari_cupre.model.config import preset
 from napari_cupre.model.device import choose_device, memory_format, training_dtype
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.runs import training_in
 from napari_cupre.pretraining.amt2 import Amt2
 from napari_cupre.pretraining.balance import read_weights, write_weights
 from napari_cupre.pretraining.monitor import HeldOut, Judgement
@@ -99,6 +102,7 @@ class PretrainRun:
         self.was_stopped = False
         self.is_first = True
         self._stop = threading.Event()
+        self._held = ExitStack()
         self._log: MetricsLog | None = None
         self._skipped: set[str] = set()
         self._unnamed: list[tuple[str, str]] = []
@@ -142,6 +146,7 @@ class PretrainRun:
         network = make_network(settings, sources)
         network.to(fabric.device, memory_format=memory_format(fabric.device))  # type: ignore[call-overload]
         if self.is_first:
+            self._held.enter_context(training_in(self.folder.path))
             self.folder.write_settings(settings)
         objective = None
         if settings.contrastive or settings.real_light:
@@ -171,6 +176,8 @@ class PretrainRun:
             index = open_index(settings, folder.index)
             if index.unmet:
                 yield Notice(unmet_notice(index.unmet))
+            if index.labels:
+                yield Notice(labels_notice(index.labels))
             if settings.balance and not folder.weights.exists():
                 looking = looking_model(settings, network)
                 yield from write_weights(folder.weights, index, looking, settings.seed)
@@ -352,6 +359,7 @@ class PretrainRun:
             self._log.close()
             self._log = None
         self._views = self._fields = iter(())
+        self._held.close()
 
     def figures(self) -> dict[str, Any]:
         """The results of the run, for the JSON line."""

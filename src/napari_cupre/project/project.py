@@ -295,10 +295,12 @@ class Project:
             self._cells[stem] = self._cells.pop(stem)  # the latest is last
         return self._cells[stem]
 
-    def hold(self, stem: str, cells: Cells) -> None:
+    def hold(self, stem: str, cells: Cells, *, is_saved: bool = False) -> None:
         """Take cells that a window shows for those of an image, and keep them in memory until `let_go`.
 
-        The next save writes them.
+        Parameters
+        ----------
+        is_saved : they are what is on disk; else the next save writes them.
 
         Raises
         ------
@@ -313,7 +315,7 @@ class Project:
             for name in files_of(stem):
                 self._stamps.setdefault(name, Stamp.of(self.folder / name))
             self._cells[stem] = cells
-            self._saved[stem] = -1
+            self._saved[stem] = cells.revision if is_saved else -1
             self._spare.pop(stem, None)
         self._held.add(stem)
 

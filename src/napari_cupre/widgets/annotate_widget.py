@@ -28,6 +28,8 @@ from napari_cupre.widgets.counting import Counter, Counts
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
 from napari_cupre.widgets.layers import in_units, layer_axes
 from napari_cupre.widgets.mending import Mender, fresh_numbers
+from napari_cupre.widgets.queue_row import QueueRow
+from napari_cupre.widgets.save_line import SaveLine
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.tool_row import ToolRow
@@ -84,6 +86,8 @@ class AnnotateWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
+        self.queue_row = QueueRow(self)
+        column.addWidget(self.queue_row)
         self.image = ImageChooser(self)
         column.addWidget(self.image)
         self.scenes = SceneNote(self)
@@ -103,6 +107,8 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.advice)
         column.addWidget(self.message)
         column.addStretch(1)
+        self.save_line = SaveLine(self)
+        column.addWidget(self.save_line)
 
     def _tools(self) -> QWidget:
         self.next_cell = _tool(

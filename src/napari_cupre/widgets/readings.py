@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TAKEN = 0.5
 """An outline of which others have this share already is no new cell."""
 
+SAME = 0.9
+"""Outlines with this IoU are the same to the eye."""
+
 MOST = 1000
 """So many cells remember their readings."""
 
@@ -59,6 +62,13 @@ class Readings:
             return False
         self._last = cells, number
         return True
+
+    def first(self, cells: CellsLayer, answer: Answer, instead_of: int | None) -> Reading | None:
+        """Make a cell of the likeliest reading; of a cell that looks like that already, the next one."""
+        at, count = answer.best, len(answer.masks)
+        if instead_of is not None and count > 1 and _looks_so(cells.cells, instead_of, answer, at):
+            at = (at + 1) % count
+        return self.put(cells, answer, at, instead_of)
 
     def put(
         self, cells: CellsLayer, answer: Answer, at: int, instead_of: int | None = None
@@ -128,3 +138,16 @@ def _taken(
         if value and value != but and cells.rows[int(value)].state is not State.GUESS
     )
     return taken / max(1, under.size)
+
+
+def _looks_so(cells: Cells, number: int, answer: Answer, at: int) -> bool:
+    """Whether a cell has the outline of a reading already."""
+    box, mask = cells.pixels(number)
+    flat = np.asarray(mask.reshape(-1, *mask.shape[-2:]).any(axis=0))
+    (top, left), other = answer.corners[at], answer.masks[at]
+    (y0, _), (x0, _) = box[-2:]
+    rows, columns = np.nonzero(flat)
+    rows, columns = rows + y0 - top, columns + x0 - left
+    inside = (rows >= 0) & (rows < other.shape[0]) & (columns >= 0) & (columns < other.shape[1])
+    shared = int(other[rows[inside], columns[inside]].sum())
+    return shared > SAME * (int(flat.sum()) + int(other.sum()) - shared)

@@ -21,9 +21,11 @@ from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
+from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.sizing import Sizes
 from napari_cupre.widgets.tools import Tools
@@ -76,6 +78,8 @@ class Session:
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
         self.sizes = Sizes(self)
+        self.keeper = Keeper(self)
+        self.queue = ImageQueue(self)
         # a process of its own, so that cells can be outlined while a model is trained
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         # the interpreter may end without the window ever being closed
@@ -306,6 +310,7 @@ class Session:
     def _forget(self, event: Any) -> None:
         layer: Layer = event.value
         if isinstance(layer, Image):
+            self.keeper.let_go(layer)
             self.annotation(layer)  # so that what has its name is known to be its own
             self._annotations.pop(layer, None)
             self._release(layer)
@@ -361,6 +366,8 @@ class Session:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
         self.engine.close()
         self.tools.close()
+        self.queue.close()
+        self.keeper.close()
         with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone already
             for job in (self.training, self.prediction, self.saving, self.importing):
                 job.abandon()

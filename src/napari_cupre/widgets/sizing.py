@@ -258,7 +258,7 @@ class SizeRow(QWidget):
         """Show the diameter of the chosen image."""
         image = self._session.image
         said, best = self._sizes.said(image), self._sizes.best(image)
-        self.setEnabled(image is not None)
+        self.circle.setEnabled(image is not None)
         self.number.blockSignals(True)
         self.number.setSpecialValueText("auto" if best is None else f"auto ({best:.0f} px)")
         self.number.setValue(said or 0)

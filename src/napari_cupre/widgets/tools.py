@@ -16,6 +16,7 @@ from psygnal import Signal
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project import gestures
+from napari_cupre.project.cells import State
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.prompting import Prompter
 from napari_cupre.widgets.prompts import Answer, Plane
@@ -49,6 +50,8 @@ WHEEL_KEY = "Shift"
 STILL = 4
 """A press that moved fewer px than this on the canvas is a click."""
 
+OCCUPIED = "There is a cell already: Ctrl-click deletes it, and draw mends it."
+
 DOUBLE_CLICK_ZOOM = "double_click_to_zoom"
 
 
@@ -79,6 +82,7 @@ class Tools:
         self._layer: Labels | None = None
         self._rubber: Rubber | None = None
         self._readings = Readings()
+        self._again: dict[int, int] = {}
         self._is_cancelled = False
         self._zoomers: list[Any] = []
         self.gui_seconds: list[float] = []
@@ -260,7 +264,7 @@ class Tools:
             yield
         if rubber is not None:
             rubber.clear()
-        if self._is_cancelled or layer is not self._layer:
+        if self._is_cancelled or event.handled or layer is not self._layer:  # a guess was accepted
             return
         trail.append(tuple(event.pos))
         path.append(cells.position(event.position))
@@ -337,10 +341,12 @@ class Tools:
         number = cells.cells.at(position)
         if number and self._readings.choose(cells, number):
             self.other_reading(1)
-        elif number and cells.cells.row(number).state.teaches:
-            raise InputError("There is a cell already: Ctrl-click deletes it, and draw mends it.")
+        elif number and cells.cells.row(number).state is State.EDITED:
+            raise InputError(OCCUPIED)
         else:
-            self.prompter.ask(point=(y + 0.5, x + 0.5))
+            asked = self.prompter.ask(point=(y + 0.5, x + 0.5))
+            if number and cells.cells.row(number).state is State.CHECKED:
+                self._again[asked] = number  # the network made it: it is read anew
 
     def other_reading(self, step: int) -> None:
         """Give the cell that was outlined last another outline: the next larger, or smaller with -1.
@@ -359,9 +365,12 @@ class Tools:
             self.told.emit(answer.refusal)
             return
         try:
-            reading = self._readings.put(cells, answer, answer.best)
+            number = self._again.pop(answer.prompt.number, None)
+            if number is not None and number not in cells.cells.rows:
+                number = None  # it is gone by now
+            reading = self._readings.first(cells, answer, number)
             if reading is None:
-                raise InputError("There is a cell already: Ctrl-click deletes it, and draw mends it.")
+                raise InputError(OCCUPIED)
             self._say_which(reading)
         except CupreError as error:
             self.told.emit(str(error))
