@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -44,7 +44,7 @@ from napari_cupre.finetuning.judge import (
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
-from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, split
+from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, hold_out
 from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
@@ -133,7 +133,7 @@ class FinetuneRun:
         out: Path,
         start: Model,
         settings: FinetuneSettings | None = None,
-        given: list[Shot] | None = None,
+        annotation: Mapping[str, str] | None = None,
     ) -> FinetuneRun:
         """Continue the stopped or killed run of `out`.
 
@@ -142,14 +142,14 @@ class FinetuneRun:
         start : the model the run was started from; the verdict compares with it.
         settings : new settings; a budget that is used up counts from here on. The old ones are kept by
             default.
-        given : the annotation as it is now. The run continues with the one it was started with, and says
-            in what they differ.
+        annotation : `napari_cupre.io.shot_store.digests` of the annotation as it is now. The run continues
+            with the one it was started with, and says in what they differ.
         """
         folder = RunFolder(out)
         kept = folder.read_settings()
         run = cls(start, folder.read_shots(), settings or kept, out)
         run._is_resumed = True
-        run._unlike = "" if given is None else difference(run.shots, given)
+        run._unlike = "" if annotation is None else difference(run.shots, annotation)
         return run
 
     def events(self) -> Iterator[Event]:
@@ -203,7 +203,7 @@ class FinetuneRun:
         model = self.start.copy(diameter=self.scaling.common).to(self.device)
         self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
         enough = ENOUGH_FROM_SCRATCH if self.scratch else ENOUGH_TO_HOLD_OUT
-        teaching, held_out = split(self.shots, settings.held_out, settings.seed, enough)
+        teaching, held_out = hold_out(self.shots, settings.held_out, settings.seed, enough)
         wanted = model.network.config.diameter
         judged = [scale_shot(shot, wanted / self.scaling.of(shot)) for shot in held_out]
         self.judge = Judge(judged, settings.seed) if judged else None

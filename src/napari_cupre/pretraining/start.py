@@ -20,6 +20,7 @@ from napari_cupre.model.config import preset
 from napari_cupre.model.imagenet_start import LITE, lite_weights
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.zoo import BUNDLED, bundled_path, open_model
+from napari_cupre.pretraining.adapt import RealLight
 from napari_cupre.pretraining.contrast import (
     ContrastiveObjective,
     ContrastSettings,
@@ -27,15 +28,15 @@ from napari_cupre.pretraining.contrast import (
     oldest_sound_key,
     queue_length,
 )
-from napari_cupre.pretraining.monitor import HeldOut
-from napari_cupre.pretraining.pretrain_settings import PretrainSettings
-from napari_cupre.pretraining.sources import (
+from napari_cupre.pretraining.labelled_sources import (
     CocoFields,
     LabelledSource,
     MixedFields,
     SyntheticSource,
     split_numbers,
 )
+from napari_cupre.pretraining.monitor import HeldOut
+from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.views import ViewPairs, ViewSettings
 
 SILENT = 10.0
@@ -97,6 +98,14 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
         sources.mixed.append((trained_fields, settings.synthetic))
         sources.held_out.append((held_fields, settings.synthetic))
     return sources
+
+
+def light_fields(settings: PretrainSettings, sources: Sources, index: UnlabelledIndex) -> None:
+    """Let the synthetic fields that are trained on take the light of unlabelled images."""
+    crops = UnlabelledCrops(index, settings.crop, stream_seed(settings.seed, "light"))
+    for source, _ in sources.mixed:
+        if isinstance(source, SyntheticSource):
+            source.light = RealLight(crops, settings.real_light)
 
 
 def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
