@@ -13,7 +13,6 @@ from napari_cupre.io.images import scenes
 from napari_cupre.io.pairing import labels_notice, without_labels
 from napari_cupre.io.scenes import choose_scenes, list_names
 
-
 CHOOSE = "(--series chooses one)."
 """How a notice ends that all images of a file are read; of use on the command line alone."""
 
