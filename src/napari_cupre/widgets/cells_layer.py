@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
@@ -31,6 +32,7 @@ from napari_cupre.project.strokes import painted, stroke_of
 from napari_cupre.widgets.checks import refuse_grey_values
 from napari_cupre.widgets.features import features_of
 from napari_cupre.widgets.layers import from_layer, layer_axes, to_layer
+from napari_cupre.widgets.regions_layer import RegionsLayer
 from napari_cupre.widgets.repaint import repaint
 from napari_cupre.widgets.state_colours import StateColormap
 
@@ -87,6 +89,8 @@ class CellsLayer:
         self.history = History()
         self.cells = Cells.of(fitting_labels(layer, reading), state) if cells is None else cells
         self.entry = entry or ProjectImage(image.name, "", "", self.cells.shape)
+        self.regions: RegionsLayer | None = None
+        self._current = 0
         self._colours = StateColormap.like(layer.colormap)
         self._show_all()
         for name in ("undo", "redo"):  # what napari's Ctrl-Z calls
@@ -122,20 +126,23 @@ class CellsLayer:
         InputError
             The change was made for other cells; nothing is changed then.
         """
-        self._end_stroke()
-        change = self.history.do(self.cells, change(self.cells) if callable(change) else change)
-        self._made(change)
+        self.settle()
+        return self.made(change(self.cells) if callable(change) else change)
+
+    def made(self, change: Change) -> Change:
+        """Make a change without asking whether a stroke has ended: for who takes up one."""
+        self._show_change(self.history.do(self.cells, change))
         return change
 
     def undo(self) -> Change | None:
         """Take the last gesture back, whoever made it; None if there is none."""
-        self._end_stroke()
-        return self._made(self.history.undo(self.cells))
+        self.settle()
+        return self._show_change(self.history.undo(self.cells))
 
     def redo(self) -> Change | None:
         """Make the last gesture again that was taken back; None if there is none."""
-        self._end_stroke()
-        return self._made(self.history.redo(self.cells))
+        self.settle()
+        return self._show_change(self.history.redo(self.cells))
 
     def show(self, cells: Cells, entry: ProjectImage | None = None) -> None:
         """Show other cells of the same image, as those that a project has; what was done is forgotten.
@@ -152,8 +159,20 @@ class CellsLayer:
         self._show_all()
         self.changed.emit(Change("Show other cells"))
 
+    def follow_regions(self, shapes: Shapes | None) -> None:
+        """Take the regions from a Shapes layer, and show them there; None leaves them as they are."""
+        if self.regions is not None:
+            if self.regions.shapes is shapes:
+                return
+            self.regions.release()
+            self.regions = None
+        if shapes is not None:
+            self.regions = RegionsLayer(self, shapes)
+
     def release(self) -> None:
         """Leave the layer to napari again."""
+        self.settle()
+        self.follow_regions(None)
         for event, callback in self._followed:
             event.disconnect(callback)
         for name in ("undo", "redo"):
@@ -172,12 +191,38 @@ class CellsLayer:
         self._show_states(turned)
         self.changed.emit(Change("Hide uncertain guesses"))
 
+    @property
+    def current(self) -> int:
+        """The guess that a person looks at, 0 for none; it is marked on the canvas."""
+        return self._current
+
+    @current.setter
+    def current(self, number: int) -> None:
+        before, self._current = self._current, number
+        self._colours.mark(number)
+        self._show_states({before, number})
+        if number:
+            self.layer.selected_label = number
+
     # --- where things are -------------------------------------------------------------------------
 
     def at(self, world: Sequence[float]) -> int:
         """Number of the cell on show at a position in the world, such as `event.position`; 0 for none."""
-        number = self.cells.at(self.position(world))
-        return 0 if number in self._hidden_numbers([number]) else number
+        return self.visible(self.cells.at(self.position(world)))
+
+    def visible(self, number: int) -> int:
+        """The number of a cell, or 0 if it is a guess that is hidden."""
+        cell = self.cells.rows.get(number)
+        is_hidden = cell is not None and cell.state is State.GUESS and cell.score < self.certainty
+        return 0 if is_hidden else number
+
+    def annotated_planes(self) -> list[tuple[int, ...]]:
+        """Planes with a cell that a person vouched for, along the axes in front of Y and X."""
+        found = set()
+        for _, cell in self.cells:
+            if cell.state.teaches:
+                found |= set(product(*(range(start, stop) for start, stop in cell.box[:-2])))
+        return sorted(found)
 
     def position(self, world: Sequence[float]) -> tuple[float, ...]:
         """A position in the world over the axes of the cells, in pixels."""
@@ -202,12 +247,14 @@ class CellsLayer:
 
     # --- what comes from the layer ----------------------------------------------------------------
 
-    def _end_stroke(self) -> None:
-        """Take up a stroke whose button is still down."""
+    def settle(self) -> None:
+        """Take up what is drawn by now: a stroke whose button is still down, regions."""
         commit = getattr(self.layer, "_commit_staged_history", None)
         if commit is not None:
             commit()
         self._take_up()
+        if self.regions is not None:
+            self.regions.take_up()
 
     def _stroke_ended(self, event: Any) -> None:
         steps = [(self._over_result_axes(where), old) for where, old in painted_pixels(event.value)]
@@ -224,7 +271,15 @@ class CellsLayer:
         strokes, self._strokes = self._strokes, []
         if strokes:
             box, before = stroke_of(self.cells.labels, strokes)
-            self._made(self.history.do(self.cells, painted(self.cells, box, before)), box)
+            change = self.history.do(self.cells, painted(self.cells, box, before))
+            self._show_change(change, box)
+            self._follow_brush(change)
+
+    def _follow_brush(self, change: Change) -> None:
+        """Go on with the cell that a stroke began, where it got another number than the brush has."""
+        fresh = [n for n, (before, after) in (change.rows or {}).items() if before is None and after]
+        if fresh and self.layer.selected_label not in (0, *fresh):
+            self.layer.selected_label = fresh[-1]
 
     def _over_result_axes(self, where: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         place = dict(zip(self.axes, where))
@@ -240,7 +295,7 @@ class CellsLayer:
             return
         change = exchanged(self.cells, labels)
         self._show_data()
-        self._made(self.history.do(self.cells, change))
+        self._show_change(self.history.do(self.cells, change))
 
     def _colours_exchanged(self, event: Any = None) -> None:
         """A person shuffled the colours, or a script set others; the states stay told apart."""
@@ -251,7 +306,7 @@ class CellsLayer:
 
     # --- what is shown ----------------------------------------------------------------------------
 
-    def _made(self, change: Change | None, box: Box | None = None) -> Change | None:
+    def _show_change(self, change: Change | None, box: Box | None = None) -> Change | None:
         """Show a change and tell others of it."""
         if not change:
             if box is not None:
@@ -265,6 +320,8 @@ class CellsLayer:
         repaint(self.layer, *(self._layer_slices(each) for each in boxes))
         if touched:
             self._show_features()
+        if change.regions and self.regions is not None and self.regions.differ():
+            self.regions.show()
         self.changed.emit(change)
         return change
 
@@ -272,10 +329,6 @@ class CellsLayer:
         rows = {n: self.cells.rows[n] for n in numbers if n in self.cells.rows}
         self._colours.show(rows, self.certainty)
         repaint(self.layer, *(self._layer_slices(row.box) for row in rows.values()))
-
-    def _hidden_numbers(self, numbers: Iterable[int]) -> list[int]:
-        rows = ((n, self.cells.rows.get(n)) for n in numbers)
-        return [n for n, row in rows if row and row.state is State.GUESS and row.score < self.certainty]
 
     def _show_all(self) -> None:
         self._colours.forget()

@@ -21,10 +21,12 @@ from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.gestures import Gestures
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.rereading import carry_over
+from napari_cupre.widgets.tab_key import TabKey
 from napari_cupre.widgets.training import TrainingJob
 
 __all__ = ["METADATA_KEY", "Session"]
@@ -71,6 +73,7 @@ class Session:
         self.found: weakref.WeakKeyDictionary[Image, weakref.WeakSet[Labels]] = weakref.WeakKeyDictionary()
         self._owners: weakref.WeakKeyDictionary[Layer, weakref.ref[Image]] = weakref.WeakKeyDictionary()
         self._is_watching = False
+        self.gestures = Gestures(self)
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
         # the interpreter may end without the window ever being closed
@@ -185,9 +188,11 @@ class Session:
 
         A layer that cannot be used gives None as well; `fault_of` says why.
         """
-        layer = self.annotation(image).cells
+        annotation = self.annotation(image)
+        layer = annotation.cells
         known = self._cells.get(image)
         if known is not None and known.layer is layer and known.is_bound:
+            known.follow_regions(annotation.regions)
             return known
         self._release(image)
         if layer is None:
@@ -198,7 +203,9 @@ class Session:
         try:
             is_ours = METADATA_KEY in layer.metadata
             state = State.GUESS if is_ours else State.EDITED
-            return self._bind(CellsLayer(image, self.cell_image(image), layer, state=state))
+            known = self._bind(CellsLayer(image, self.cell_image(image), layer, state=state))
+            known.follow_regions(annotation.regions)
+            return known
         except InputError as error:
             self._faults[image] = id(layer.data), str(error)
             return None
@@ -255,6 +262,7 @@ class Session:
             annotation.cells = annotation.new_cells(cell, empty.labels)
             self._bind(CellsLayer(image, cell, annotation.cells, cells=empty))
             self._add(annotation.cells)
+            self._cells[image].follow_regions(annotation.regions)
         self._own(annotation)
         self.annotations_changed.emit()
         return annotation
@@ -347,6 +355,7 @@ class Session:
         if parent is None:
             return
         self._is_watching = True  # and no reference to the window, which would keep it alive
+        TabKey(parent, self.gestures.step)
         parent.destroyed.connect(self.close)
         application = QCoreApplication.instance()
         if application is not None:
@@ -361,6 +370,7 @@ class Session:
         self._annotations.clear()
         viewer = self._viewer()
         if viewer is not None:
+            self.gestures.close()
             viewer.layers.events.inserted.disconnect(self._welcome)
             viewer.layers.events.removed.disconnect(self._forget)
             _sessions.pop(viewer, None)

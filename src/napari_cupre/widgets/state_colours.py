@@ -30,6 +30,7 @@ class StateColormap(CyclicLabelColormap):
     """
 
     _kinds: np.ndarray = PrivateAttr(default_factory=lambda: np.full(1, EDITED, np.uint8))
+    _marked: int = PrivateAttr(default=0)
     _far: dict[int, int] = PrivateAttr(default_factory=dict)
 
     @classmethod
@@ -62,6 +63,10 @@ class StateColormap(CyclicLabelColormap):
             else:
                 self._far[number] = kind
 
+    def mark(self, number: int) -> None:
+        """Give a cell a light edge, whatever its state; 0 for none."""
+        self._marked = number
+
     def forget(self) -> None:
         """Forget all cells."""
         self._kinds[:] = EDITED
@@ -88,7 +93,7 @@ class StateColormap(CyclicLabelColormap):
         if flat.ndim > 1:
             edge = _edges(flat)
             codes[edge & (kinds == GUESS)] += np.uint8(HUES)
-            codes[edge & (kinds == EDITED)] = _MARK
+            codes[edge & ((kinds == EDITED) | (self._marked > 0) & (flat == self._marked))] = _MARK
         codes[(flat == 0) | (kinds == HIDDEN)] = 0
         return codes if isinstance(values, np.ndarray) else codes[0]
 
