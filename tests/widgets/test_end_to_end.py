@@ -34,7 +34,7 @@ def widgets(viewer: Any) -> tuple[AnnotateWidget, TrainWidget, PredictWidget]:
 
 def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
     """Paint some cells of the truth as the layer's own brush does, each with the next number."""
-    annotate.new_layers.click()
+    annotate.next_cell.click()
     cells = annotate.session.viewer.layers[f"{SAMPLE} cells"]
     areas = np.bincount(truth.reshape(-1))
     largest = [label for label in np.argsort(areas)[::-1] if label != 0][:CELLS_BY_HAND]

@@ -26,7 +26,7 @@ def _no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """None of these needs a process that imports torch."""
     monkeypatch.setattr(
         "napari_cupre.widgets.session.EngineProcess",
-        lambda *_, **__: scripted_engine(lambda request: iter(())),
+        lambda **_: scripted_engine(lambda request: iter(())),
     )
 
 

@@ -1,4 +1,4 @@
-"""How the states of cells look: guesses pale, checked cells full, edited cells full with a light edge."""
+"""How the states of cells look: guesses pale, checked cells full, edited cells full within two lines."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from napari_cupre.project.cells import Cell, State
 HUES = 49
 """As many as napari has by default."""
 
-PALE, FULL, EDGE = 0.3, 0.85, 1.0
-"""Opacity of a guess, of a cell that a person vouched for, and of edges."""
+PALE, FULL = 0.2, 0.85
+"""Opacity of a guess, and of its edge or a cell that a person vouched for."""
+
+LINES = ((1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0))
+"""The edge of an edited cell, from outside: one is seen on a bright image, the other on a dark one."""
 
 HIDDEN, GUESS, CHECKED, EDITED = range(4)
 LARGEST_TABLE = 4_000_000
-_MARK = 2 * HUES + 1
+_LINE = 2 * HUES + 1
 
 
 class StateColormap(CyclicLabelColormap):
@@ -42,8 +45,8 @@ class StateColormap(CyclicLabelColormap):
         hues = np.array(given[1 : HUES + 1], dtype=np.float32)
         pale, full = hues.copy(), hues.copy()
         pale[:, 3], full[:, 3] = PALE, FULL
-        mark = np.array([[1, 1, 1, EDGE]], np.float32)
-        return cls(colors=np.concatenate([np.zeros((1, 4), np.float32), pale, full, mark]))
+        nothing, lines = np.zeros((1, 4), np.float32), np.array(LINES, np.float32)
+        return cls(colors=np.concatenate([nothing, pale, full, lines]))
 
     def show(self, rows: Mapping[int, Cell | None], certainty: float = 0.0) -> None:
         """Remember how some cells look; None for one that is gone."""
@@ -64,7 +67,7 @@ class StateColormap(CyclicLabelColormap):
                 self._far[number] = kind
 
     def mark(self, number: int) -> None:
-        """Give a cell a light edge, whatever its state; 0 for none."""
+        """Give a cell the two lines, whatever its state; 0 for none."""
         self._marked = number
 
     def forget(self) -> None:
@@ -93,7 +96,10 @@ class StateColormap(CyclicLabelColormap):
         if flat.ndim > 1:
             edge = _edges(flat)
             codes[edge & (kinds == GUESS)] += np.uint8(HUES)
-            codes[edge & ((kinds == EDITED) | (self._marked > 0) & (flat == self._marked))] = _MARK
+            lined = (kinds == EDITED) | (self._marked > 0) & (flat == self._marked)
+            codes[edge & lined] = _LINE
+            lined &= ~edge
+            codes[lined & _edges(np.where(edge, 0, flat))] = _LINE + 1
         codes[(flat == 0) | (kinds == HIDDEN)] = 0
         return codes if isinstance(values, np.ndarray) else codes[0]
 
