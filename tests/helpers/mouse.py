@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ def drag(viewer: Any, path: Sequence[tuple[float, float]], keys: Any = None, ste
     points = [on_canvas(viewer, *place) for place in path]
     _send(viewer, QEvent.Type.MouseMove, points[0], NO_BUTTON, NO_BUTTON, keys)
     _send(viewer, QEvent.Type.MouseButtonPress, points[0], LEFT, LEFT, keys)
-    for first, last in zip(points, points[1:]):
+    for first, last in itertools.pairwise(points):
         for step in range(1, steps + 1):
             QTest.qWait(12)  # vispy drops moves that follow within 10 ms
             between = first + (last - first) * step / steps

@@ -35,7 +35,9 @@ def test_it_says_what_to_do_without_an_image(viewer: Any) -> None:
 
 def test_the_cells_lie_on_the_image_and_the_brush_is_in_hand(viewer: Any, widget: AnnotateWidget) -> None:
     widget.next_cell.click()
-    assert [layer.name for layer in viewer.layers] == ["field", "field cells"], "no layer that nobody asked for"
+    assert [layer.name for layer in viewer.layers] == ["field", "field cells"], (
+        "no layer that nobody asked for"
+    )
     widget.all_marked.click()
     image, cells, regions = (viewer.layers[f"field{end}"] for end in ("", " cells", " regions"))
     assert cells.data.dtype == np.int32

@@ -72,7 +72,7 @@ def test_from_brush_to_every_cell(
     qtbot.waitUntil(lambda: predict.job.status.state.is_over, timeout=PATIENCE)
     assert predict.job.status.state is RunState.DONE, predict.job.status
     if bundled_path().is_file():
-        result = viewer.layers[f"{SAMPLE} cells (cupre)"]
+        result = viewer.layers[f"{SAMPLE} cells"]
         np.testing.assert_allclose(result.scale, SCALE)
         assert result.data.dtype == np.int32
         assert evaluate_labels([truth], [np.asarray(result.data)]).ap50 > 0.5

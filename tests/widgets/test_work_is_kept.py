@@ -57,7 +57,9 @@ def test_all_are_marked_asks_about_the_cells_that_are_not(
     annotate.all_marked.click()
     (shot,) = shots(workbench)
     assert not shot.known[discs[1] == 20].any(), "trained at once, it teaches nothing false"
-    qtbot.waitUntil(lambda: "likely cells in region 1 are not annotated" in annotate.question.text, timeout=WAIT)
+    qtbot.waitUntil(
+        lambda: "likely cells in region 1 are not annotated" in annotate.question.text, timeout=WAIT
+    )
     (shot,) = shots(workbench)
     assert not shot.known[discs[1] == 20].any(), "unanswered, it teaches nothing false"
     assert set(np.unique(shot.labels)) == {0, 1}
