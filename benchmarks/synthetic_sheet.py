@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from napari_cupre.synthetic import LOOKS, Field, draw_field
+from napari_cupre.synthetic import LOOKS, SyntheticField, draw_field
 
 DIAMETERS = (12, 16, 22, 30, 42)
 GAP = 2
 OUTLINE = (255, 230, 0)
 
 
-def picture(field: Field, outlined: bool) -> np.ndarray:
+def picture(field: SyntheticField, outlined: bool) -> np.ndarray:
     """The field as uint8 RGB, its cells outlined if wanted."""
     image = (np.clip(field.image, 0, 1) * 255).astype(np.uint8)
     if outlined:

@@ -30,3 +30,11 @@ def own_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     folder = tmp_path_factory.mktemp("models")
     monkeypatch.setenv("NAPARI_CUPRE_MODELS", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_projects(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for projects without a place, so that no test sees those of whoever runs it."""
+    folder = tmp_path_factory.mktemp("projects")
+    monkeypatch.setenv("NAPARI_CUPRE_PROJECTS", str(folder))
+    return folder

@@ -23,7 +23,7 @@ from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.plane import predict_plane
-from napari_cupre.synthetic import Field, draw_field
+from napari_cupre.synthetic import SyntheticField, draw_field
 
 HERE = Path(__file__).parents[1]
 
@@ -47,7 +47,7 @@ def main() -> None:
     subprocess.run([sys.executable, HERE / "pretrain_throughput.py", "--device", options.device], check=True)
 
 
-def predicted(field: Field, options: argparse.Namespace) -> float:
+def predicted(field: SyntheticField, options: argparse.Namespace) -> float:
     """Seconds of one field, diameter given."""
     detector = Detector(open_model("cupre", options.device))
     seconds = []
@@ -58,7 +58,7 @@ def predicted(field: Field, options: argparse.Namespace) -> float:
     return statistics.median(seconds[1:])
 
 
-def steps_per_second(field: Field, device: str) -> float:
+def steps_per_second(field: SyntheticField, device: str) -> float:
     """Steps of a training of half a minute."""
     shot = make_shot(field.image, field.labels, complete=True)
     run = FinetuneRun(open_model("cupre", device), [shot], FinetuneSettings(minutes=0.5, device=device))

@@ -88,6 +88,38 @@ def test_long_names_and_a_file_as_out(predict: Command, command: Command, tmp_pa
     assert (tmp_path / "file").read_text() == "x"
 
 
+def test_every_scene_is_compared_and_suggested(
+    command: Command, tiny_model: Path, scenes: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(RNG.integers(0, 255, (40, 44), np.uint8)).save(tmp_path / "p.png")
+    given = (tmp_path, "--model", tiny_model, "--json")
+    ran = command("diversity", *given)
+    assert ran.code == 0
+    assert ran.figures["images"] == 3
+    assert "contains 2 images" in ran.err
+    assert list(ran.figures["folders"]) == [str(tmp_path)]
+    ran = command("diversity", scenes, "--series", "two", "--model", tiny_model, "--json")
+    assert ran.code == 0
+    assert ran.figures["images"] == 1
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(np.eye(40, dtype=np.uint8)).save(tmp_path / "labels" / "a_one.png")
+    ran = command("suggest", *given, "--diameter", 24, "--labelled", tmp_path / "labels")
+    assert ran.code == 0, ran.err
+    assert "contains 2 images" in ran.err
+    assert (ran.figures["candidates"], ran.figures["labelled"]) == (2, 1)
+    assert {Path(each["image"]).name for each in ran.figures["suggestions"]} == {"two", "p.png"}
+
+
+def test_planes_that_are_not_looked_at_are_told(command: Command, tiny_model: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "z.tif", RNG.integers(0, 255, (3, 40, 44), np.uint8), imagej=True, metadata={"axes": "ZYX"}
+    )
+    for name in ("diversity", "suggest"):
+        ran = command(name, tmp_path, "--model", tiny_model)
+        assert ran.code == 0, ran.err
+        assert '"z.tif" has several planes' in ran.err
+
+
 def test_evaluate_and_import_read_one_scene(command: Command, scenes: Path, tmp_path: Path) -> None:
     labels = np.zeros((50, 44), np.int32)
     labels[4:20, 4:20] = 1

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import are_equal
 
 from napari_cupre.data.augment import (
     MIN_KEPT,
     Photometry,
-    Sample,
     is_grey,
     photometric,
     random_crop,
     random_turn,
     rescale,
 )
+from napari_cupre.data.sample import Sample
 from napari_cupre.synthetic import draw_field
 
 seeds = st.integers(0, 2**32 - 1)
@@ -52,7 +53,7 @@ def test_crop_keeps_labels_and_known_in_step(seed: int, size: int, low: float, h
     assert_sound(crop, (size, size))
     assert set(np.unique(crop.labels)) <= set(np.unique(sample.labels)) | {0}
     again = random_crop(np.random.default_rng(seed), sample, size, (low, high))
-    assert all(np.array_equal(a, b) for a, b in zip(crop, again))
+    assert are_equal(crop, again)
 
 
 @settings(max_examples=30, deadline=None)

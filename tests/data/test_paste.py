@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import are_equal, copied
 
 from napari_cupre.data.augment import is_grey
 from napari_cupre.data.paste import compose_field, copy_paste, cut_cells, measure_background
@@ -74,10 +75,10 @@ def test_border_cells_serve_only_where_there_are_no_others() -> None:
 @given(seed=seeds, n=st.integers(0, 12), look=st.sampled_from(["fluorescence", "histology"]))
 def test_pasting_changes_no_annotated_cell(seed: int, n: int, look: str) -> None:
     sample = make_sample(seed % 5, look)
-    before = [array.copy() for array in sample]
+    before = copied(sample)
     donors = cut_cells(make_sample(7, look))
     result = copy_paste(np.random.default_rng(seed), sample, donors, n)
-    assert all(np.array_equal(a, b) for a, b in zip(sample, before))
+    assert are_equal(sample, before)
     old = sample.labels > 0
     assert np.array_equal(result.labels[old], sample.labels[old])
     assert np.array_equal(result.image[old], sample.image[old])
@@ -91,7 +92,7 @@ def test_pasting_changes_no_annotated_cell(seed: int, n: int, look: str) -> None
     same = (result.image == sample.image).all(axis=2)
     assert same[~result.known].mean() > 0.5 or n > 0
     again = copy_paste(np.random.default_rng(seed), sample, donors, n)
-    assert all(np.array_equal(a, b) for a, b in zip(result, again))
+    assert are_equal(result, again)
 
 
 def test_pasting_makes_cells_in_unknown_area_known() -> None:

@@ -43,7 +43,7 @@ def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
     assert set(steps[0].losses) == {"rpn_score", "rpn_box", "score", "box", "mask", "total"}
     assert next(e for e in events if isinstance(e, Validated)).step == 0
     finished = next(e for e in events if isinstance(e, Finished))
-    assert "held-out cells" in finished.verdict
+    assert "held out to judge" in finished.verdict
     assert "\n" not in finished.verdict
     assert {e.kind for e in events if isinstance(e, Saved)} == {"final", "run"}
     model = load_model(out, "cpu")
@@ -205,12 +205,12 @@ def test_a_start_that_is_better_is_kept(pretrained, monkeypatch: pytest.MonkeyPa
     def worse(self, network, dtype):
         verdict = real(self, network, dtype)
         score = next(scores)
-        return run_module.Verdict(score, score, verdict.loss, verdict.cells)
+        return run_module.Judgement(score, score, verdict.loss, verdict.cells, verdict.finds)
 
     monkeypatch.setattr(run_module.Judge, "__call__", worse)
     run = FinetuneRun(pretrained, [shot(0)], settings(steps=3))
     verdict = next(e for e in run.events() if isinstance(e, Finished)).verdict
-    assert verdict.startswith("Worse than the start")
+    assert verdict.endswith("The weights of parent are kept.")
     for key, value in pretrained.network.state_dict().items():
         torch.testing.assert_close(run.result.network.state_dict()[key], value)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from napari_cupre.finetuning.judge import Verdict, is_as_good
+from napari_cupre.finetuning.judge import Judgement, is_as_good
 
 
 def history(*scores: float) -> list[dict]:
     return [{"step": step, "ap50": score, "ap": score, "cells": 20} for step, score in enumerate(scores)]
 
 
-def verdict(score: float, cells: int = 20) -> Verdict:
-    return Verdict(score, score, 0.0, cells)
+def judgement(score: float, cells: int = 20) -> Judgement:
+    return Judgement(score, score, 0.0, cells)
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ def verdict(score: float, cells: int = 20) -> Verdict:
     ],
 )
 def test_later_weights_are_taken_unless_they_are_worse(earlier, now, is_taken) -> None:
-    assert is_as_good(verdict(now), history(*earlier), scratch=False) is is_taken
+    assert is_as_good(judgement(now), history(*earlier), scratch=False) is is_taken
 
 
 def test_few_held_out_cells_say_little_against_a_training() -> None:
-    assert is_as_good(verdict(0.62, cells=2), history(0.7), scratch=False)
-    assert not is_as_good(verdict(0.5, cells=2), history(0.7), scratch=False)
+    assert is_as_good(judgement(0.62, cells=2), history(0.7), scratch=False)
+    assert not is_as_good(judgement(0.5, cells=2), history(0.7), scratch=False)
 
 
 def test_random_weights_are_no_start_to_be_kept() -> None:
-    assert is_as_good(verdict(0.6), history(0.7), scratch=True)
+    assert is_as_good(judgement(0.6), history(0.7), scratch=True)

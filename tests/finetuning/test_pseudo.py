@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import are_equal, copied
 
 from napari_cupre.data.sample import Sample
 from napari_cupre.finetuning.pseudo import DOUBT, MARGIN, WINDOW, PseudoBackground
@@ -63,10 +64,9 @@ def test_a_teacher_that_misses_the_annotated_cells_is_not_listened_to() -> None:
 
 def test_what_was_annotated_is_left_as_it_was() -> None:
     sample = field()
-    before = Sample(*(array.copy() for array in sample))
+    before = copied(sample)
     look(sample, ANNOTATED, ((12, 12, 30, 30), 0.99))
-    for array, copy in zip(sample, before):
-        np.testing.assert_array_equal(array, copy)
+    assert are_equal(sample, before)
 
 
 @settings(max_examples=40, deadline=None)

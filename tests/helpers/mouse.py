@@ -1,75 +1,91 @@
-"""Presses, drags and keys on the canvas of a real window, as the window system would send them."""
+"""A real mouse and real keys on napari's canvas; drags carry their button, which QTest's do not."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from napari.layers import Image
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_cupre.widgets.looking import camera_of
 
-LEFT = Qt.MouseButton.LeftButton
-NO_BUTTON = Qt.MouseButton.NoButton
-NO_KEY = Qt.KeyboardModifier.NoModifier
-WAIT = 60_000
+LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+PLAIN = Qt.KeyboardModifier.NoModifier
+
+Place = Sequence[float]
 
 
-def canvas(viewer: Any) -> QWidget:
-    """What the user points at."""
-    return viewer.window._qt_viewer.canvas.native
+class Mouse:
+    """Points at pixels of an image that lies in the world as it is."""
 
+    def __init__(self, viewer: Any) -> None:
+        self.viewer = viewer
 
-def open_field(viewer: Any, pixels: np.ndarray, qtbot: Any) -> Image:
-    """Open an image and wait until it fills the canvas."""
-    image = viewer.add_image(pixels, name="field", rgb=False)
-    qtbot.waitUntil(lambda: canvas(viewer).isVisible() and camera_of(viewer).zoom > 1, timeout=WAIT)
-    QTest.qWait(100)
-    return image
+    @property
+    def canvas(self) -> QWidget:
+        return self.viewer.window._qt_viewer.canvas.native
 
+    def on_canvas(self, place: Place) -> QPointF:
+        """Where a pixel (row, column) lies on the canvas."""
+        size, camera = self.canvas.size(), camera_of(self.viewer)
+        across = (place[1] - camera.center[-1]) * camera.zoom + size.width() / 2
+        down = (place[0] - camera.center[-2]) * camera.zoom + size.height() / 2
+        return QPointF(across, down)
 
-def on_canvas(viewer: Any, row: float, column: float) -> QPoint:
-    """Where on the canvas a pixel of the image lies."""
-    size, camera = canvas(viewer).size(), camera_of(viewer)
-    across = (column - camera.center[-1]) * camera.zoom + size.width() / 2
-    down = (row - camera.center[-2]) * camera.zoom + size.height() / 2
-    return QPoint(round(across), round(down))
+    def _send(self, kind: Any, place: Place, button: Any, buttons: Any, keys: Any) -> None:
+        at = self.on_canvas(place)
+        event = QMouseEvent(kind, at, self.canvas.mapToGlobal(at), button, buttons, keys)
+        QApplication.sendEvent(self.canvas, event)
 
+    def move(self, place: Place) -> None:
+        """Move without a button."""
+        QTest.qWait(15)
+        self._send(QEvent.Type.MouseMove, place, NONE, NONE, PLAIN)
 
-def _send(viewer: Any, kind: QEvent.Type, point: QPoint, button: Any, buttons: Any, keys: Any) -> None:
-    target = canvas(viewer)
-    place = QPointF(point)
-    event = QMouseEvent(kind, place, QPointF(target.mapToGlobal(point)), button, buttons, keys)
-    QApplication.sendEvent(target, event)
+    def press(self, place: Place, keys: Any = PLAIN) -> None:
+        self._send(QEvent.Type.MouseButtonPress, place, LEFT, LEFT, keys)
 
+    def pull(self, place: Place, keys: Any = PLAIN) -> None:
+        """Move with the left button held, as fast as vispy takes it."""
+        QTest.qWait(15)
+        self._send(QEvent.Type.MouseMove, place, NONE, LEFT, keys)
 
-def drag(viewer: Any, path: Sequence[tuple[float, float]], keys: Any = None, steps: int = 4) -> None:
-    """Press at the first place, move through the others with the button down, and let go at the last."""
-    keys = NO_KEY if keys is None else keys
-    points = [on_canvas(viewer, *place) for place in path]
-    _send(viewer, QEvent.Type.MouseMove, points[0], NO_BUTTON, NO_BUTTON, keys)
-    _send(viewer, QEvent.Type.MouseButtonPress, points[0], LEFT, LEFT, keys)
-    for first, last in itertools.pairwise(points):
-        for step in range(1, steps + 1):
-            QTest.qWait(12)  # vispy drops moves that follow within 10 ms
-            between = first + (last - first) * step / steps
-            _send(viewer, QEvent.Type.MouseMove, between, NO_BUTTON, LEFT, keys)
-    _send(viewer, QEvent.Type.MouseButtonRelease, points[-1], LEFT, NO_BUTTON, keys)
-    QTest.qWait(5)
+    def release(self, place: Place, keys: Any = PLAIN) -> None:
+        self._send(QEvent.Type.MouseButtonRelease, place, LEFT, NONE, keys)
 
+    def click(self, place: Place, keys: Any = PLAIN) -> None:
+        self.move(place)
+        self.press(place, keys)
+        self.release(place, keys)
 
-def click(viewer: Any, place: tuple[float, float], keys: Any = None) -> None:
-    """Press and let go at one place."""
-    drag(viewer, [place], keys)
+    def double_click(self, place: Place) -> None:
+        """The second of two quick clicks, as Qt sends it."""
+        self._send(QEvent.Type.MouseButtonDblClick, place, LEFT, LEFT, PLAIN)
+        self.release(place)
 
+    def drag(self, *places: Place, keys: Any = PLAIN) -> None:
+        self.move(places[0])
+        self.press(places[0], keys)
+        for place in places[1:]:
+            self.pull(place, keys)
+        self.release(places[-1], keys)
 
-def key(viewer: Any, which: Any, keys: Any = None) -> None:
-    """Press a key while the canvas has the keyboard."""
-    QTest.keyClick(canvas(viewer), which, NO_KEY if keys is None else keys)
-    QTest.qWait(5)
+    def wheel(self, place: Place, turns: int, keys: Any = PLAIN) -> None:
+        at = self.on_canvas(place)
+        event = QWheelEvent(
+            at,
+            self.canvas.mapToGlobal(at),
+            QPoint(0, 0),
+            QPoint(0, 120 * turns),
+            NONE,
+            keys,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(self.canvas, event)
+
+    def key(self, key: Any, keys: Any = PLAIN) -> None:
+        QTest.keyClick(self.canvas, key, keys)

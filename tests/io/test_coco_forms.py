@@ -6,10 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.coco import FileFinder
+from napari_cupre.io.annotated import collect_shots
+from napari_cupre.io.coco import CocoSource, FileFinder
 from napari_cupre.io.coco_index import CocoIndex
 from napari_cupre.io.file_names import parts_of, unique_stems
 from napari_cupre.io.importers import import_annotations, iterate_annotations
@@ -106,6 +109,82 @@ def test_entries_that_contradict_each_other_are_left_out(tmp_path):
     assert "1 image listed again with another size" in said
     assert "1 image with an id used before" in said
     assert "2 annotations of images that are not listed" in said
+
+
+@pytest.mark.parametrize("size", [{}, {"height": None, "width": None}, {"height": 0, "width": 0}], ids=str)
+class TestEntriesWithoutSize:
+    def content(self, size, segmentation=SQUARE):
+        entry = {"id": 1, "file_name": "a.png", **size}
+        return document([{"image_id": 1, "segmentation": [segmentation]}], [entry])
+
+    def test_the_image_tells_it(self, size, tmp_path):
+        (tmp_path / "set.json").write_text(json.dumps(self.content(size)))
+        labels = import_annotations(tmp_path / "set.json", (40, 60))["a"]
+        assert labels.shape == (40, 60)
+        assert labels.sum() == 100
+
+    def test_a_run_length_mask_tells_it(self, size, tmp_path):
+        content = self.content(size)
+        content["annotations"].append({"image_id": 1, "segmentation": rle("text")})
+        content["annotations"][0]["segmentation"] = [OTHER]
+        labels, lost, _ = read(tmp_path, content)
+        assert labels["a"].shape == (40, 60)
+        assert labels["a"].max() == 2
+        assert not lost
+
+    def test_without_both_the_image_is_asked_for(self, size, tmp_path):
+        with pytest.raises(InputError, match=r"set\.json.*size of its image \"a\".*give the image"):
+            read(tmp_path, self.content(size))
+
+    def test_training_reads_it_from_the_file(self, size, tmp_path):
+        Image.fromarray(np.arange(2400, dtype=np.uint8).reshape(40, 60)).save(tmp_path / "a.png")
+        (tmp_path / "set.json").write_text(json.dumps(self.content(size)))
+        (shot,) = collect_shots(str(tmp_path), str(tmp_path / "set.json")).shots
+        assert shot.labels.shape == (40, 60)
+        assert (shot.labels > 0).sum() == 100
+        assert CocoSource(tmp_path / "set.json", tmp_path)[0].labels.sum() == 100
+
+    def test_another_entry_of_the_file_tells_it(self, size, tmp_path):
+        content = self.content(size)
+        content["images"].append(image(2))
+        labels, lost, _ = read(tmp_path, content)
+        assert labels["a"].shape == (40, 60)
+        assert not lost
+
+
+def test_sizes_that_are_none_are_said(tmp_path):
+    entries = [image(2), image(3, "b.png", height=-4), image(4, "c.png", height="tall")]
+    _, lost, _ = read(tmp_path, document([{"image_id": 2, "segmentation": [SQUARE]}], entries))
+    assert "2 images without id, file name or sensible size" in lost[0]
+
+
+def write_scenes(folder, **named):
+    with tifffile.TiffWriter(folder / "a.ome.tif", ome=True) as writer:
+        for name, rows in named.items():
+            pixels = np.arange(rows * 60, dtype=np.uint16).reshape(rows, 60)
+            writer.write(pixels, metadata={"axes": "YX", "Name": name})
+
+
+def test_the_scene_of_its_size_is_meant(tmp_path):
+    write_scenes(tmp_path, one=50, two=40)
+    content = document([{"image_id": 1, "segmentation": [SQUARE]}], [image(name="a.ome.tif")])
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    (shot,) = collect_shots(str(tmp_path), str(tmp_path / "set.json")).shots
+    assert shot.image.shape[:2] == (40, 60)
+    assert CocoSource(tmp_path / "set.json", tmp_path)[0].image.shape[:2] == (40, 60)
+
+
+def test_a_scene_that_nothing_tells_is_asked_for(tmp_path):
+    write_scenes(tmp_path, one=40, two=40)
+    content = document([{"image_id": 1, "segmentation": [SQUARE]}], [image(name="a.ome.tif")])
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    given = str(tmp_path), str(tmp_path / "set.json")
+    with pytest.raises(InputError, match=r"contains 2 images.*--series"):
+        collect_shots(*given)
+    assert len(collect_shots(*given, series="two").shots) == 1
+    content["images"][0]["file_name"] = "a_two.tif"  # as our own results call it
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    assert len(collect_shots(*given).shots) == 1
 
 
 def test_what_is_no_cell_is_said(tmp_path):

@@ -126,6 +126,33 @@ def test_curves_of_composites_are_followed(tmp_path):
     assert abs(quad.sum() - 2 / 3 * 20 * 10) < 10  # a parabola's segment
 
 
+def spline_through(count, radius=20.0, centre=50.0):
+    """Corners on a circle, saved as ImageJ saves what was made by "Fit Spline"."""
+    angles = np.arange(count) * 2 * np.pi / count
+    corners = centre + radius * np.column_stack([np.cos(angles), np.sin(angles)])
+    roi = points(corners.astype(np.float32), ROI_TYPE.POLYGON)
+    roi.options |= ROI_OPTIONS.SPLINE_FIT
+    return roi
+
+
+def test_a_spline_is_filled_as_the_curve_that_imagej_shows(tmp_path):
+    filled = mask_of(spline_through(6), tmp_path).sum()
+    assert abs(filled - np.pi * 400) < 0.01 * np.pi * 400  # the hexagon itself has 17 % less
+
+
+def test_a_spline_between_whole_pixels_is_curved_too(tmp_path):
+    roi = points([(30, 50), (50, 30), (70, 50), (50, 70)], ROI_TYPE.POLYGON)
+    straight = mask_of(roi, tmp_path).sum()
+    roi.options |= ROI_OPTIONS.SPLINE_FIT
+    assert mask_of(roi, tmp_path).sum() > 1.4 * straight
+
+
+def test_a_spline_through_a_point_twice_is_read(tmp_path):
+    roi = points([(30, 50), (30, 50), (50, 30), (70, 50), (50, 70)], ROI_TYPE.FREEHAND)
+    roi.options |= ROI_OPTIONS.SPLINE_FIT
+    assert mask_of(roi, tmp_path).sum() > 800
+
+
 def test_a_path_that_breaks_off_is_damaged(tmp_path):
     with pytest.raises(InputError, match=r"a\.roi.*damaged"):
         mask_of(path_of((0, 10, 10), (1, 20)), tmp_path)

@@ -201,7 +201,7 @@ def test_one_image_of_many_is_read_by_itself(tmp_path, monkeypatch):
     painted = []
     paint = CocoIndex.paint
     monkeypatch.setattr(
-        CocoIndex, "paint", lambda self, number: painted.append(number) or paint(self, number)
+        CocoIndex, "paint", lambda self, number, size=None: painted.append(number) or paint(self, number)
     )
     path = coco(tmp_path / "a.json", "x.png", "y.png", "z.png")
     assert read_for_image(path, Frame((60, 80)), "y").any()

@@ -316,7 +316,8 @@ def test_a_lost_chunk_is_told_from_one_that_was_never_written(tmp_path, version)
 
 def test_a_chunk_at_the_border_can_be_lost_too(tmp_path):
     path = tmp_path / "a.zarr"
-    zarr.create_array(path, data=np.ones((16, 24), np.uint8), chunks=(4, 4), shards=(8, 8))
+    # Before 3.1.3 zarr loses part of what `create_array` is given as `data` for shards.
+    zarr.create_array(path, shape=(16, 24), dtype="uint8", chunks=(4, 4), shards=(8, 8))[:] = 1
     assert (read_image(path).lacks, read_image(path).notices) == ("", ())
     (path / "c" / "0" / "1").unlink()
     assert "lacks 1 of 6 chunks, such as the one at row 0, column 8" in read_image(path).lacks

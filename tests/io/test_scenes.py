@@ -12,7 +12,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.io.files import image_stem, split_scene
 from napari_cupre.io.images import read_image, read_labels, scenes
 from napari_cupre.io.inputs import find_inputs
-from napari_cupre.io.windows import image_size
+from napari_cupre.io.windows import image_sizes
 
 RNG = np.random.default_rng(0)
 
@@ -102,7 +102,7 @@ def test_levels_of_a_pyramid_are_no_images(tmp_path, order):
     write_pages(tmp_path / "a.tif", *[whole, whole[::2, ::2], whole[::8, ::8]][::order])
     assert len(scenes(tmp_path / "a.tif")) == 1
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").data, whole)
-    assert image_size(tmp_path / "a.tif") == (128, 160)
+    assert image_sizes(tmp_path / "a.tif") == [(128, 160)]
     assert find_inputs(tmp_path).notices == []
 
 
@@ -227,6 +227,56 @@ def test_a_companion_with_entities_is_refused(tmp_path):
     (tmp_path / "p.companion.ome").write_text('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>')
     with pytest.raises(InputError, match="unsafe XML"):
         read_image(tmp_path / "w.ome.tif")
+
+
+def test_a_companion_file_stands_for_what_it_describes(tmp_path):
+    array = write_companion(tmp_path)
+    file = tmp_path / "p.companion.ome"
+    for given in (file, str(tmp_path / "*.companion.ome"), [file, tmp_path], [tmp_path, file]):
+        assert stems(find_inputs(given)) == ["w"]
+    image = read_image(tmp_path / "p.companion.ome")
+    assert (image.axes, image.name) == ("CZYX", "w.ome.tif")
+    np.testing.assert_array_equal(image.data, array.reshape(2, 3, 20, 30))
+    assert [scene.name for scene in scenes(tmp_path / "p.companion.ome")] == ["well"]
+
+
+def write_wells(folder, *names):
+    """A companion file of images in files of their own."""
+    images = []
+    for number, name in enumerate(names):
+        pointer = (
+            f'{HEAD}UUID="urn:uuid:{number}"><BinaryOnly MetadataFile="p.companion.ome" UUID="urn:uuid:9"/>'
+        )
+        options = {"metadata": None, "photometric": "minisblack", "description": f"{pointer}</OME>"}
+        tifffile.imwrite(folder / name, noise(20, 30 + number), **options)
+        images.append(
+            f'<Image ID="Image:{number}" Name="well {number}"><Pixels ID="Pixels:{number}" '
+            f'DimensionOrder="XYZCT" Type="uint8" SizeX="{30 + number}" SizeY="20" SizeZ="1" SizeC="1" '
+            f'SizeT="1"><TiffData IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{number}</UUID>'
+            f"</TiffData></Pixels></Image>"
+        )
+    (folder / "p.companion.ome").write_text(f'{HEAD}UUID="urn:uuid:9">{"".join(images)}</OME>')
+
+
+def test_a_companion_of_several_files(tmp_path):
+    write_wells(tmp_path, "b.ome.tif", "a.ome.tif")
+    inputs = find_inputs(tmp_path / "p.companion.ome")
+    assert stems(inputs) == ["b", "a"]
+    assert [read_image(path).plane_shape for path in inputs.paths] == [(20, 30), (20, 31)]
+    with pytest.raises(InputError, match=r"p\.companion\.ome.*2 images.*b\.ome\.tif"):
+        read_image(tmp_path / "p.companion.ome")
+    (tmp_path / "b.ome.tif").unlink()
+    assert stems(find_inputs(tmp_path / "p.companion.ome")) == ["a"]
+    (tmp_path / "a.ome.tif").unlink()
+    with pytest.raises(InputError, match=r"p\.companion\.ome.*missing"):
+        find_inputs(tmp_path / "p.companion.ome")
+
+
+@pytest.mark.parametrize("text", ["", "<OME", "<OME/>", "\x00"])
+def test_a_damaged_companion_is_said(tmp_path, text):
+    (tmp_path / "p.companion.ome").write_text(text)
+    with pytest.raises(InputError, match=r"p\.companion\.ome"):
+        find_inputs(tmp_path / "p.companion.ome")
 
 
 # --- Zarr ---------------------------------------------------------------------------------------------

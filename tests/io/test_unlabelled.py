@@ -14,7 +14,7 @@ import zarr
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.unlabelled import UnlabelledCrops, UnlabelledIndex, smooth_deviation, walk_images
-from napari_cupre.io.windows import ImageCache, image_size
+from napari_cupre.io.windows import ImageCache, image_sizes
 
 
 def textured(shape: tuple[int, ...], seed: int = 0, dtype: str = "uint8") -> np.ndarray:
@@ -153,13 +153,40 @@ def test_a_set_of_broken_files_alone_is_refused(tmp_path: Path) -> None:
         UnlabelledCrops(index, 32, seed=0).draw(0)
 
 
+def test_crops_come_from_every_image_of_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    with tifffile.TiffWriter(folder / "a.ome.tif", ome=True) as writer:
+        for name, side in (("one", 64), ("two", 48), ("label", 8)):
+            writer.write(textured((side, side)), metadata={"axes": "YX", "Name": name})
+    index = UnlabelledIndex.build(tmp_path / "index.sqlite", [folder])
+    assert image_sizes(index[0]) == [(64, 64), (48, 48)]
+    assert index.distinct_crops(16) == 16 + 9
+    crops = UnlabelledCrops(index, 64, seed=0, zoom=1.0)
+    drawn = [crops.draw(number)[0] for number in range(20)]
+    assert {crop.image.shape[:2] for crop in drawn} == {(64, 64), (48, 48)}
+    again = UnlabelledCrops(index, 64, seed=0, zoom=1.0)
+    assert all(np.array_equal(again.draw(n)[0].image, crop.image) for n, crop in enumerate(drawn))
+
+
+def test_label_files_beside_their_images_are_left_out(folder: Path, tmp_path: Path) -> None:
+    for name in ("grey_mask.png", "deep/stack_masks.png", "alone_mask.png"):
+        iio.imwrite(folder / name, textured((80, 80)))
+    index = UnlabelledIndex.build(tmp_path / "index.sqlite", [folder])
+    kept = {path.name for path in index}
+    assert kept == {"grey.png", "colour.png", "stack.tif", "field.zarr", "alone_mask.png"}
+    assert {path.name for path in index.labels} == {"grey_mask.png", "stack_masks.png"}
+    named = UnlabelledIndex.build(tmp_path / "n.sqlite", [folder, folder / "grey_mask.png"])
+    assert "grey_mask.png" in {path.name for path in named}
+
+
 def test_sizes_come_from_headers_and_count_distinct_crops(folder: Path, tmp_path: Path) -> None:
-    sizes = {Path(path).name: image_size(Path(path)) for path in walk_images(folder)}
+    sizes = {Path(path).name: image_sizes(Path(path)) for path in walk_images(folder)}
     assert sizes == {
-        "grey.png": (90, 70),
-        "colour.png": (64, 96),
-        "stack.tif": (80, 80),
-        "field.zarr": (100, 120),
+        "grey.png": [(90, 70)],
+        "colour.png": [(64, 96)],
+        "stack.tif": [(80, 80)],
+        "field.zarr": [(100, 120)],
     }
     index = UnlabelledIndex.build(tmp_path / "index.sqlite", [folder])
     assert index.distinct_crops(32) == 2 * 2 + 2 * 3 + 2 * 2 + 3 * 3

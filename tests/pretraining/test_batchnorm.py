@@ -89,7 +89,7 @@ def test_neck_and_heads_have_the_sources_statistics_whichever_set_is_kept() -> N
         net.backbone(images)
     with learner.statistics.training("source"):
         net.features(images + 2.0)
-    learner.average.update(net, learner.statistics, 1)
+    learner.average.take_in(net, learner.statistics, 1)
     saved = learner.average.network
     for part, is_alike in ((saved.neck, True), (saved.backbone, False)):
         cells = copy.deepcopy(part.state_dict())

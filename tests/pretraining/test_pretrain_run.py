@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, ModelFileError
 from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StepDone, Validated
 from napari_cupre.model.checkpoint import load_model
 from napari_cupre.pretraining.pretrain_folder import PretrainFolder
@@ -216,7 +216,7 @@ def test_a_damaged_checkpoint_is_refused(small: Make, tmp_path: Path) -> None:
     list(PretrainRun(small(iterations=1), tmp_path / "run").events())
     state = tmp_path / "run" / "state.safetensors"
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(ModelFileError, match="damaged"):
         list(PretrainRun(small(iterations=2), tmp_path / "run", resume=True).events())
 
 

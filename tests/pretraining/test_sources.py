@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from napari_cupre.data.labels import label_areas
+from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco import CocoSource
 from napari_cupre.pretraining.sources import (
     CocoFields,
-    LabelledField,
     MixedFields,
+    Skipped,
     SyntheticSource,
     collate_fields,
     split_numbers,
@@ -39,7 +40,7 @@ def test_a_look_from_outside_reaches_the_fields(tmp_path: Path, monkeypatch: pyt
         registry._LOOKS.pop("my_colonies")
         sys.modules.pop("my_looks")  # as in a loader's process that has just been started
         copy = pickle.loads(pickle.dumps(source))
-        assert copy.draw(np.random.default_rng(0)).image.shape[:2] == (64, 64)
+        assert copy.draw(np.random.default_rng(0), []).image.shape[:2] == (64, 64)
         assert "my_colonies" in registry.LOOKS
         with pytest.raises(InputError, match="no look 'stars'"):
             SyntheticSource(64, 0, 12.0, {"stars": 1.0})
@@ -61,16 +62,16 @@ class _Disks:
         self.labels = np.where(np.hypot(yy, xx) < diameter / 2, 1 + rows * 6 + columns, 0).astype(np.int32)
         self.index = SimpleNamespace(path=Path("disks.json"))
 
-    def __getitem__(self, number: int) -> SimpleNamespace:
+    def __getitem__(self, number: int) -> Sample:
         image = np.repeat((self.labels > 0)[..., None], 3, 2).astype(np.float32)
-        known, classes = np.ones(self.labels.shape, bool), dict.fromkeys(range(1, 37), 1)
-        return SimpleNamespace(image=image, labels=self.labels, known=known, classes=classes)
+        known, classes = np.ones(self.labels.shape, bool), dict.fromkeys(range(1, 37), "cell")
+        return Sample(image, self.labels, known, classes)
 
 
 @pytest.mark.parametrize("diameter", [8, 90])
 def test_cells_of_any_size_come_at_the_networks_own(diameter: int) -> None:
     fields = CocoFields(_Disks(diameter), np.arange(1), 128, 24.0)
-    drawn = [fields.draw(np.random.default_rng(seed)).labels for seed in range(12)]
+    drawn = [fields.draw(np.random.default_rng(seed), []).labels for seed in range(12)]
     largest = [2 * np.sqrt(label_areas(labels)[1].max() / np.pi) for labels in drawn if labels.any()]
     assert len(largest) > 6
     assert min(largest) > 24 * 0.5 * 0.8
@@ -81,7 +82,7 @@ def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSou
     fields = CocoFields(coco, np.arange(3), 96)
     pasted = 0
     for seed in range(12):
-        drawn = fields.draw(np.random.default_rng(seed))
+        drawn = fields.draw(np.random.default_rng(seed), [])
         labels = set(np.unique(drawn.labels)) - {0}
         assert drawn.classes is not None
         assert labels <= set(drawn.classes)
@@ -93,14 +94,17 @@ def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSou
 
 
 def test_crowds_are_unknown(coco: CocoSource) -> None:
-    known = [CocoFields(coco, np.arange(3), 96).draw(np.random.default_rng(seed)).known for seed in range(8)]
-    assert any(area is not None and not area.all() for area in known)
+    fields = CocoFields(coco, np.arange(3), 96)
+    known = [fields.draw(np.random.default_rng(seed), []).known for seed in range(8)]
+    assert any(not area.all() for area in known)
     assert not coco[0].known[95:110, 110:140].any()
 
 
 def test_an_unreadable_image_is_reported_and_replaced(coco: CocoSource) -> None:
     fields = CocoFields(coco, np.arange(4), 96)
-    skipped = [skip for seed in range(20) for skip in fields.draw(np.random.default_rng(seed)).skipped]
+    skipped: Skipped = []
+    for seed in range(20):
+        fields.draw(np.random.default_rng(seed), skipped)
     assert skipped
     assert all("4.png" in reason for _, reason in skipped)
 
@@ -109,17 +113,17 @@ def test_sources_are_mixed_by_weight_into_one_set_of_classes(coco: CocoSource) -
     sources = [(CocoFields(coco, np.arange(3), 64), 1.0), (SyntheticSource(64, 0, 12.0), 3.0)]
     mixed = MixedFields(sources, ("cat", "dog", "cell"), seed=2)  # type: ignore[arg-type]
     samples = [mixed[number] for number in range(40)]
-    synthetic = [sample for sample in samples if sample.source == "synthetic"]
+    synthetic = [sample for sample in samples if sample.sources == ["synthetic"]]
     assert 22 <= len(synthetic) <= 38
-    assert all(set(sample.target.classes.tolist()) <= {3} for sample in synthetic)
-    others = [sample for sample in samples if sample.source != "synthetic"]
-    assert all(set(sample.target.classes.tolist()) <= {1, 2} for sample in others)
+    assert all(set(sample.targets[0].classes.tolist()) <= {3} for sample in synthetic)
+    others = [sample for sample in samples if sample.sources != ["synthetic"]]
+    assert all(set(sample.targets[0].classes.tolist()) <= {1, 2} for sample in others)
     batch = collate_fields(samples[:3])
     assert batch.images.shape == (3, 3, 64, 64)
     assert len(batch.targets) == 3
     again = MixedFields(sources, ("cat", "dog", "cell"), seed=2)[17]  # type: ignore[arg-type]
-    assert torch.equal(again.image, samples[17].image)
-    assert torch.equal(again.target.instances, samples[17].target.instances)
+    assert torch.equal(again.images, samples[17].images)
+    assert torch.equal(again.targets[0].instances, samples[17].targets[0].instances)
 
 
 class Empty:
@@ -128,12 +132,12 @@ class Empty:
     name = "empty"
     classes = ("cell",)
 
-    def draw(self, rng: np.random.Generator) -> LabelledField:
-        return LabelledField(np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.int32))
+    def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
+        return Sample.complete(np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.int32))
 
 
 def test_a_field_without_instances_is_a_valid_target() -> None:
-    target = MixedFields([(Empty(), 1.0)], ("cell",), 0)[0].target
+    target = MixedFields([(Empty(), 1.0)], ("cell",), 0)[0].targets[0]
     assert len(target) == 0
     assert target.boxes.shape == (0, 4)
 

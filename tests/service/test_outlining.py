@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.service import outlining as outlining_module
 from napari_cupre.service.outlining import Outlining
 from napari_cupre.service.protocol import (
+    AimRequest,
     JobEnded,
     Outlined,
     OutlineRequest,
@@ -143,6 +145,7 @@ class SlowOutliner:
 
     def __init__(self, between: Callable[[int], None]) -> None:
         self._between, self.prepared = between, 0
+        self.aimed: list[object] = []
 
     def prepare(self, region: object) -> Iterator[tuple[int, int]]:
         for done in range(1, 6):
@@ -152,6 +155,10 @@ class SlowOutliner:
 
     def boxes(self, boxes: object) -> list:
         return []
+
+    def aim(self, point: object) -> Iterator[None]:
+        self.aimed.append((self.prepared, point))
+        yield
 
 
 @pytest.fixture
@@ -183,6 +190,53 @@ def test_prompts_go_before_what_is_on_show(job_with) -> None:
         if isinstance(event, WindowReady):
             job.stop()
     assert kinds(seen) == ["Outlined", "WindowReady", "Finished"]
+
+
+def test_where_the_mouse_is_goes_before_what_is_on_show(job_with) -> None:
+    def between(done: int) -> None:
+        if done == 2:
+            job.hear(AimRequest((3, 4)))
+
+    outliner = SlowOutliner(between)
+    job = job_with(outliner)
+    job.hear(WindowRequest((0, 0, 9, 9)))
+    for event in job.events():
+        if isinstance(event, WindowReady):
+            job.stop()
+    assert outliner.aimed == [(2, (3, 4))]
+    assert outliner.prepared == 5, "the rest of the view follows"
+
+
+def test_the_next_plane_takes_the_model_that_is_there(
+    session: Session, request_: OutlineRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cupre.model import zoo
+
+    opened = []
+    original = zoo.open_model
+    monkeypatch.setattr(zoo, "open_model", lambda *given: opened.append(given) or original(*given))
+    pixels = np.load(request_.image)
+    for plane, changed in ((0, False), (1, False), (2, True)):
+        if changed:
+            Path(request_.model).touch()  # trained again under its name
+        np.save(request_.image, pixels)
+        session.send(replace(request_, index={"Z": plane}))
+        session.next(OutlinesReady)
+        session.send(Stop())
+        session.next(JobEnded)
+    assert len(opened) == 2
+
+
+def test_a_click_finds_its_features_where_the_mouse_was(request_: OutlineRequest) -> None:
+    from napari_cupre.prediction.outline import Outliner
+
+    outliner = Outliner(new_model("tiny"), np.zeros((300, 400, 3), np.float32), diameter=20.0)
+    assert len(list(outliner.aim((100.0, 120.0)))) > 1
+    assert not list(outliner.aim((100.0, 120.0)))
+    computed: list[object] = []
+    outliner._maps._computed = lambda *key: computed.append(key)  # type: ignore[method-assign,assignment]
+    outliner.readings((100.0, 120.0))
+    assert not computed
 
 
 def test_another_window_ends_the_first_ones_preparation(job_with) -> None:

@@ -52,7 +52,7 @@ def serve(
     """What a server answers to requests whose end is the end of the window."""
     folder.mkdir()
     waiting = list(jobs)
-    monkeypatch.setattr(server_module, "job_for", lambda request: waiting.pop(0))
+    monkeypatch.setattr(server_module, "job_for", lambda request, detectors: waiting.pop(0))
     lines = [json.dumps(encode(request, folder)) for request in requests]
     replies = io.StringIO()
     Server(lines, replies, folder).serve()
@@ -111,7 +111,7 @@ def test_a_window_that_is_gone_does_not_break_a_job(monkeypatch: pytest.MonkeyPa
 
     (tmp_path / "x").mkdir()
     job = FakeJob()
-    monkeypatch.setattr(server_module, "job_for", lambda request: job)
+    monkeypatch.setattr(server_module, "job_for", lambda request, detectors: job)
     lines = [json.dumps(encode(JOB, tmp_path / "x"))]
     Server(lines, Closed(), tmp_path / "x").serve()
 

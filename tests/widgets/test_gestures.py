@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mouse import canvas, click, drag, key, on_canvas, open_field
+from mouse import PLAIN, Mouse
+from napari.layers import Image
 from qtpy.QtCore import Qt
 
 from napari_cupre.project.cells import State, measured
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.looking import camera_of
 
 CTRL, ALT, SHIFT = (
     Qt.KeyboardModifier.ControlModifier,
@@ -45,9 +47,22 @@ def middle(number: int) -> tuple[float, float]:
 
 
 @pytest.fixture
+def mouse(workbench: Any) -> Mouse:
+    return Mouse(workbench.viewer)
+
+
+def open_field(workbench: Any, pixels: np.ndarray, qtbot: Any) -> Image:
+    """Open an image and wait until it fills the canvas."""
+    image = workbench.viewer.add_image(pixels, name="field", rgb=False)
+    qtbot.waitUntil(lambda: camera_of(workbench.viewer).zoom > 1, timeout=20_000)
+    qtbot.wait(100)
+    return image
+
+
+@pytest.fixture
 def guesses(workbench: Any, qtbot: Any) -> CellsLayer:
     """Twelve guesses, less and less certain, on an image that fills the canvas."""
-    image = open_field(workbench.viewer, np.zeros((48, 64), np.uint8), qtbot)
+    image = open_field(workbench, np.zeros((48, 64), np.uint8), qtbot)
     cells = workbench.annotate.session.make_cells(image)
     cells.do(renew_guesses(cells.cells, squares(), np.linspace(0.95, 0.1, 12)))
     workbench.viewer.layers.selection.active = cells.layer
@@ -61,12 +76,12 @@ def check(cells: CellsLayer) -> None:
 
 
 def test_a_click_accepts_ctrl_deletes_alt_merges_and_each_is_one_undo(
-    workbench: Any, guesses: CellsLayer
+    workbench: Any, mouse: Mouse, guesses: CellsLayer
 ) -> None:
-    viewer, cells = workbench.viewer, guesses.cells
+    cells = guesses.cells
     states = [cells.copy()]
-    for number, modifier in ((1, None), (2, CTRL), (5, None), (6, ALT)):
-        click(viewer, middle(number), modifier)
+    for number, modifier in ((1, PLAIN), (2, CTRL), (5, PLAIN), (6, ALT)):
+        mouse.click(middle(number), modifier)
         check(guesses)
         states.append(cells.copy())
     assert cells.rows[1].state is State.CHECKED
@@ -74,105 +89,105 @@ def test_a_click_accepts_ctrl_deletes_alt_merges_and_each_is_one_undo(
     assert 6 not in cells.rows
     assert cells.labels[23, 30] == 0, "a gap of six px closes, no more"
     assert cells.rows[5].state is State.EDITED
-    click(viewer, (15.5, 15.5))
+    mouse.click((15.5, 15.5))
     assert cells == states[-1], "a click beside the cells does nothing"
     for state in reversed(states[:-1]):
-        key(viewer, Qt.Key.Key_Z, CTRL)
+        mouse.key(Qt.Key.Key_Z, CTRL)
         assert cells == state
     for state in states[1:]:
-        key(viewer, Qt.Key.Key_Z, CTRL | SHIFT)
+        mouse.key(Qt.Key.Key_Z, CTRL | SHIFT)
         assert cells == state
 
 
-def test_a_drag_moves_the_view_and_is_no_click(workbench: Any, guesses: CellsLayer) -> None:
-    drag(workbench.viewer, [middle(1), middle(2)])
+def test_a_drag_moves_the_view_and_is_no_click(workbench: Any, mouse: Mouse, guesses: CellsLayer) -> None:
+    mouse.drag(middle(1), middle(2))
     assert guesses.cells.count(State.GUESS) == 12
 
 
-def test_tab_goes_to_the_least_certain_and_a_key_accepts_it(workbench: Any, guesses: CellsLayer) -> None:
+def test_tab_goes_to_the_least_certain_and_a_key_accepts_it(
+    workbench: Any, mouse: Mouse, guesses: CellsLayer
+) -> None:
     viewer, cells = workbench.viewer, guesses.cells
-    key(viewer, Qt.Key.Key_Tab)
+    mouse.key(Qt.Key.Key_Tab)
     assert guesses.current == 12
     assert guesses.at(on_canvas_middle(viewer)) == 12, "it is in the middle of the canvas"
-    key(viewer, Qt.Key.Key_Tab)
+    mouse.key(Qt.Key.Key_Tab)
     assert guesses.current == 11
-    key(viewer, Qt.Key.Key_Backtab, SHIFT)
+    mouse.key(Qt.Key.Key_Backtab, SHIFT)
     assert guesses.current == 12
-    key(viewer, Qt.Key.Key_A)
+    mouse.key(Qt.Key.Key_A)
     assert cells.rows[12].state is State.CHECKED
     assert guesses.current == 11
-    key(viewer, Qt.Key.Key_Delete)
+    mouse.key(Qt.Key.Key_Delete)
     assert 11 not in cells.rows
     assert guesses.current == 10
     guesses.certainty = 0.9
-    key(viewer, Qt.Key.Key_Tab)
+    mouse.key(Qt.Key.Key_Tab)
     assert guesses.current == 1, "only what is on show"
-    key(viewer, Qt.Key.Key_A, SHIFT)
+    mouse.key(Qt.Key.Key_A, SHIFT)
     assert cells.count(State.CHECKED) == 2
     check(guesses)
 
 
 def on_canvas_middle(viewer: Any) -> tuple[float, ...]:
-    from napari_cupre.widgets.looking import camera_of
-
     return tuple(camera_of(viewer).center[-2:])
 
 
 def test_all_in_view_are_accepted_by_one_key_and_one_undo(
-    workbench: Any, guesses: CellsLayer, qtbot: Any
+    workbench: Any, mouse: Mouse, guesses: CellsLayer, qtbot: Any
 ) -> None:
-    from napari_cupre.widgets.looking import camera_of
-
     viewer, cells = workbench.viewer, guesses.cells
     camera = camera_of(viewer)
     camera.center, camera.zoom = (0, 8.0, 8.0), camera.zoom * 4
     qtbot.wait(100)
-    key(viewer, Qt.Key.Key_A, SHIFT)
+    mouse.key(Qt.Key.Key_A, SHIFT)
     accepted = cells.count(State.CHECKED)
     assert 1 <= accepted < 12
-    key(viewer, Qt.Key.Key_Z, CTRL)
+    mouse.key(Qt.Key.Key_Z, CTRL)
     assert cells.count(State.GUESS) == 12
 
 
-def test_the_keys_work_while_the_image_is_selected_too(workbench: Any, guesses: CellsLayer) -> None:
+def test_the_keys_work_while_the_image_is_selected_too(
+    workbench: Any, mouse: Mouse, guesses: CellsLayer
+) -> None:
     viewer = workbench.viewer
     viewer.layers.selection.active = guesses.image
-    click(viewer, middle(1))
+    mouse.click(middle(1))
     assert guesses.cells.rows[1].state is State.CHECKED
-    key(viewer, Qt.Key.Key_Z, CTRL)
+    mouse.key(Qt.Key.Key_Z, CTRL)
     assert guesses.cells.rows[1].state is State.GUESS
 
 
 def test_the_brush_mends_starts_and_continues_without_choosing_a_number(
-    workbench: Any, guesses: CellsLayer
+    workbench: Any, mouse: Mouse, guesses: CellsLayer
 ) -> None:
-    viewer, cells, layer = workbench.viewer, guesses.cells, guesses.layer
+    cells, layer = guesses.cells, guesses.layer
     layer.mode, layer.brush_size = "paint", 3
-    drag(viewer, [(7, 10), (7, 14)])
+    mouse.drag((7, 10), (7, 14))
     assert cells.rows[1].state is State.EDITED
     assert cells.rows[1].area > 100
     assert len(cells) == 12
-    drag(viewer, [(15, 20), (15, 24)])
+    mouse.drag((15, 20), (15, 24))
     assert len(cells) == 13
-    drag(viewer, [(15, 26), (15, 29)])
+    mouse.drag((15, 26), (15, 29))
     assert len(cells) == 13, "where it touches the last one it goes on"
-    drag(viewer, [(15, 40), (15, 44)])
+    mouse.drag((15, 40), (15, 44))
     assert len(cells) == 14
-    click(viewer, middle(3), CTRL)
+    mouse.click(middle(3), CTRL)
     assert 3 not in cells.rows
     assert layer.mode == "paint", "the brush stays in hand"
     assert not cells.labels[3:13, 35:45].any(), "and leaves no dab"
     check(guesses)
     for count in (14, 13, 13, 12, 12):
-        key(viewer, Qt.Key.Key_Z, CTRL)
+        mouse.key(Qt.Key.Key_Z, CTRL)
         assert len(cells) == count
     assert cells.count(State.GUESS) == 12
     check(guesses)
 
 
-def test_gestures_on_a_stack_are_for_the_plane_on_show(workbench: Any, qtbot: Any) -> None:
+def test_gestures_on_a_stack_are_for_the_plane_on_show(workbench: Any, mouse: Mouse, qtbot: Any) -> None:
     viewer = workbench.viewer
-    image = open_field(viewer, np.zeros((3, 48, 64), np.uint8), qtbot)
+    image = open_field(workbench, np.zeros((3, 48, 64), np.uint8), qtbot)
     session = workbench.annotate.session
     session.set_axes(image, "ZYX")
     cells = session.make_cells(image)
@@ -182,20 +197,15 @@ def test_gestures_on_a_stack_are_for_the_plane_on_show(workbench: Any, qtbot: An
     viewer.layers.selection.active = cells.layer
     cells.layer.mode = "pan_zoom"
     viewer.dims.set_point(0, 2)
-    click(viewer, middle(1))
+    mouse.click(middle(1))
     assert [n for n, c in cells.cells if c.state is State.CHECKED] == [13]
-    key(viewer, Qt.Key.Key_Tab)
+    mouse.key(Qt.Key.Key_Tab)
     assert cells.current == 14, "the least certain on this plane"
-    key(viewer, Qt.Key.Key_A, SHIFT)
+    mouse.key(Qt.Key.Key_A, SHIFT)
     assert cells.cells.count(State.GUESS) == 12 + sum(
         cells.cells.rows[n].state is State.GUESS for n in range(13, 25)
     )
     viewer.dims.set_point(0, 1)
-    key(viewer, Qt.Key.Key_Tab)
+    mouse.key(Qt.Key.Key_Tab)
     assert viewer.dims.current_step[0] in (0, 2), "a plane without a guess leads to one that has some"
     check(cells)
-
-
-def test_canvas_is_there(workbench: Any) -> None:
-    assert canvas(workbench.viewer).isVisible()
-    assert on_canvas(workbench.viewer, 0, 0) is not None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_cupre.evaluation.report import Report
     from napari_cupre.finetuning.finetune_run import FinetuneRun
-    from napari_cupre.io.samples import Sample
+    from napari_cupre.io.samples import SampleImage
     from napari_cupre.model.checkpoint import Model
 
 SAMPLE = "nuclei_clusters"
@@ -120,7 +120,7 @@ def _starting_model(args: argparse.Namespace) -> tuple[Model, str]:
     ), "random weights, because this package contains no bundled model"
 
 
-def _look(model: Model, sample: Sample) -> _Outcome:
+def _look(model: Model, sample: SampleImage) -> _Outcome:
     """Predict the sample and score the cells that nobody annotated."""
     import numpy as np
 
@@ -140,7 +140,7 @@ def _look(model: Model, sample: Sample) -> _Outcome:
 
 
 def _figures(
-    sample: Sample, words: str, run: FinetuneRun, before: _Outcome, after: _Outcome
+    sample: SampleImage, words: str, run: FinetuneRun, before: _Outcome, after: _Outcome
 ) -> dict[str, Any]:
     """The content of report.json."""
     import torch
@@ -168,7 +168,9 @@ def _figures(
     }
 
 
-def _write(out: Path, sample: Sample, before: _Outcome, after: _Outcome, figures: dict[str, Any]) -> None:
+def _write(
+    out: Path, sample: SampleImage, before: _Outcome, after: _Outcome, figures: dict[str, Any]
+) -> None:
     import json
 
     from napari_cupre.io.overlay import draw_cells, write_panels
@@ -220,7 +222,7 @@ def _has_window() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _show(sample: Sample, before: _Outcome, after: _Outcome) -> None:
+def _show(sample: SampleImage, before: _Outcome, after: _Outcome) -> None:
     import napari
 
     viewer = napari.Viewer(title="napari-cupre: before and after training on a few cells")

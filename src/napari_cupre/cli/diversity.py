@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_command,
     add_overwrite,
+    add_series,
     check_replaces,
     report,
 )
@@ -27,6 +29,9 @@ Compares all images (subfolders included) by the features of a model's backbone 
 lists for each folder: the number of images, the looks (the effective number of
 different images), the share of all clusters that the folder covers, and the looks that
 no other folder has. Near-duplicates count once.
+
+A file with several images counts as that many; --series selects one. Of stacks only the
+first plane is compared.
 
 --new reports what more images would add. --out writes a page with typical images of
 each cluster, the near-duplicates, and the new images that are unlike the others.
@@ -53,6 +58,7 @@ def add_commands(subparsers: Any) -> None:
         "--model", default="cupre", help="model whose backbone compares the images (default: cupre)"
     )
     parser.add_argument("--out", type=Path, metavar="PAGE.html", help="write this page with pictures")
+    add_series(parser)
     add_overwrite(parser)
 
 
@@ -81,14 +87,18 @@ def _run(args: argparse.Namespace) -> int:
 
 def _list_inputs(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     """The images, and those of --new that are not among them; refuses an unusable --out."""
-    from napari_cupre.io.files import list_images
+    from napari_cupre.io.files import real_file
+    from napari_cupre.io.inputs import find_inputs
 
-    old = list_images(args.images, subfolders=True)
-    candidates = list_images(args.new, subfolders=True) if args.new else []
+    listed = [find_inputs(paths, args.series, subfolders=True) for paths in (args.images, args.new) if paths]
+    for notice in dict.fromkeys(notice for inputs in listed for notice in inputs.notices):
+        print(notice, file=sys.stderr)
+    old = listed[0].paths
+    candidates = listed[1].paths if args.new else []
     known = set(old)
     new = [path for path in candidates if path not in known]
     if args.out is not None:
-        check_replaces(args, [args.out], old + new)
+        check_replaces(args, [args.out], map(real_file, old + new))
     return old, new
 
 
@@ -101,8 +111,8 @@ def _read_features(args: argparse.Namespace, paths: list[Path]) -> ImageFeatures
     steps = extract_features(paths, open_model(args.model, args.device, args.seed), seed=args.seed)
     with make_listener() as listener:
         features = drain(steps, listener)
-        for _, reason in features.skipped:
-            listener.say(f"left out: {reason}")
+        for sentence in (*features.notices, *(f"left out: {reason}" for _, reason in features.skipped)):
+            listener.say(sentence)
     return features
 
 
@@ -127,13 +137,15 @@ def _addition_figures(new: ImageFeatures, addition: Addition) -> dict[str, Any]:
 
 def _describe(found: Diversity) -> list[str]:
     """The table and the largest groups of near-duplicates by name; the JSON line has all groups."""
+    from napari_cupre.io.files import image_name
+
     groups = found.duplicate_groups()
     lines = [
         found.table(),
         f"{found.duplicate_count} of {len(found.features)} images are near-duplicates of another.",
     ]
     for group in groups[:GROUPS]:
-        names = [found.features.paths[number].name for number in group[:4]]
+        names = [image_name(found.features.paths[number]) for number in group[:4]]
         lines.append(f"  {len(group)} alike: {', '.join(names)}{', ...' if len(group) > 4 else ''}")
     return lines + ([f"  and {len(groups) - GROUPS} more groups"] if len(groups) > GROUPS else [])
 

@@ -118,7 +118,7 @@ class _Pairs:
     def __init__(self, labels: str, predictions: str, args: argparse.Namespace) -> None:
         from napari_cupre.io.annotated import label_scenes
         from napari_cupre.io.images import image_stem, list_images, pair_by_stem, read_labels
-        from napari_cupre.project.project import is_project
+        from napari_cupre.project.place import is_project
 
         self.names: list[str] = []
         self.truth: list[np.ndarray] = []

@@ -227,7 +227,7 @@ def _check_out(args: argparse.Namespace) -> None:
 def _collect(args: argparse.Namespace) -> Collected:
     from napari_cupre.cli.projects import collect_project
     from napari_cupre.io.annotated import collect_shots
-    from napari_cupre.project.project import is_project
+    from napari_cupre.project.place import is_project
 
     if is_project(args.labels):
         if args.partial or args.regions is not None or args.axes is not None or args.series is not None:

@@ -115,5 +115,7 @@ def _shapes(args: argparse.Namespace) -> Shapes:
     from napari_cupre.io.importers import ImageShapes
     from napari_cupre.io.inputs import find_inputs
 
-    paths = find_inputs(args.images, args.series).paths
-    return ImageShapes(paths, functools.partial(read_image, axes=args.axes))
+    inputs = find_inputs(args.images, args.series)
+    for notice in inputs.notices:
+        print(notice, file=sys.stderr)
+    return ImageShapes(inputs.paths, functools.partial(read_image, axes=args.axes))

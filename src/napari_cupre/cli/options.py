@@ -67,6 +67,11 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for files whose axes or images must be named."""
     parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, if the file is wrong")
+    add_series(parser)
+
+
+def add_series(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses among the images of one file."""
     parser.add_argument(
         "--series",
         metavar="NAME|INDEX|all",

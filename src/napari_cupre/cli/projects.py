@@ -22,7 +22,8 @@ def with_projects(given: Iterable[str]) -> list[str]:
     InputError
         If a project has no image, or an image cannot be found.
     """
-    from napari_cupre.project.project import Project, is_project
+    from napari_cupre.project.place import is_project
+    from napari_cupre.project.project import Project
 
     paths: dict[str, None] = {}
     for path in given:

@@ -11,6 +11,7 @@ from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_UNUSABLE,
     add_command,
+    add_series,
     positive_count,
     positive_number,
     report,
@@ -27,7 +28,8 @@ that differ from each other and from the images that are already annotated.
 --labelled names the folder of the annotated images or of their label files, or a project: images of
 IMAGES with the same stem are left out, and what looks like them is not suggested.
 
-Only the centre of planes larger than 2048 px a side is used. The exit code is 2 if images
+A file with several images counts as that many; --series selects one. Of stacks only the first plane
+is used, and only the centre of planes larger than 2048 px a side. The exit code is 2 if images
 could not be read; each is named.
 """
 
@@ -61,16 +63,20 @@ def add_commands(subparsers: Any) -> None:
         metavar="PX",
         help="cell diameter in px (default: the model's, or estimated from each image)",
     )
+    add_series(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.projects import with_projects
-    from napari_cupre.io.files import list_images
+    from napari_cupre.io.inputs import find_inputs
 
-    candidates, labelled = split_labelled(list_images(with_projects(args.images)), args.labelled)
+    inputs = find_inputs(with_projects(args.images), args.series)
+    for notice in inputs.notices:
+        print(notice, file=sys.stderr)
+    candidates, labelled = split_labelled(inputs.paths, args.labelled)
     found = _look(args, candidates, labelled)
-    for _, reason in found.skipped:
-        print(f"left out: {reason}", file=sys.stderr)
+    for sentence in (*found.notices, *(f"left out: {reason}" for _, reason in found.skipped)):
+        print(sentence, file=sys.stderr)
     report(args, found.table(), found.as_dict())
     return EXIT_UNUSABLE if found.skipped else EXIT_DONE
 
@@ -86,7 +92,9 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
     from napari_cupre.cli.projects import annotated_files
     from napari_cupre.io.files import image_stem, list_images
     from napari_cupre.io.importers.folders import label_stem
-    from napari_cupre.project.project import is_project
+    from napari_cupre.io.inputs import expand
+    from napari_cupre.io.pairing import label_core
+    from napari_cupre.project.place import is_project
 
     if folder is None:
         return images, []
@@ -96,8 +104,8 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
             [path for path in images if path.resolve() not in done],
             [path for path in images if path.resolve() in done],
         )
-    files = list_images(folder)
-    stems = {label_stem(path) for path in files} | {image_stem(path) for path in files}
+    files = expand(list_images(folder)).paths
+    stems = {label_core(path) or label_stem(path) for path in files} | {image_stem(path) for path in files}
     labelled = [path for path in images if image_stem(path) in stems]
     shown = {image_stem(path) for path in labelled}
     # Images that are only in the folder; a file named like a label file is not one.

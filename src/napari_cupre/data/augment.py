@@ -73,7 +73,8 @@ def rescale(sample: Sample, factor: float) -> Sample:
         for wanted, length, f in zip(shape, sample.labels.shape, factors)
     ]
     image = _interpolated(sample.image, (0.0, 0.0), factors, shape)
-    return Sample(image, sample.labels[np.ix_(*index)], sample.known[np.ix_(*index)])
+    nearest = np.ix_(*index)
+    return Sample(image, sample.labels[nearest], sample.known[nearest], sample.classes)
 
 
 def random_turn(rng: np.random.Generator, sample: Sample) -> Sample:
@@ -84,7 +85,8 @@ def random_turn(rng: np.random.Generator, sample: Sample) -> Sample:
         array = np.rot90(array, turns)
         return np.ascontiguousarray(array[:, ::-1] if flip else array)
 
-    return Sample(*map(turned, sample))
+    image, labels, known = map(turned, (sample.image, sample.labels, sample.known))
+    return Sample(image, labels, known, sample.classes)
 
 
 def _resampled(sample: Sample, starts: list[float], factor: float, size: int) -> Sample:
@@ -104,7 +106,7 @@ def _resampled(sample: Sample, starts: list[float], factor: float, size: int) ->
         gone = np.isin(labels, lost)
         labels[gone] = 0
         known[gone] = False
-    return Sample(image, labels, known)
+    return Sample(image, labels, known, sample.classes)
 
 
 def _cut_away(before: np.ndarray, after: np.ndarray, factor: float) -> np.ndarray:

@@ -16,7 +16,6 @@ import numpy as np
 from scipy import ndimage
 
 from napari_cupre.data.sample import Sample
-from napari_cupre.data.shot import Shot
 
 RIM_FRACTION = 0.15
 RIM_BOUNDS = (2, 6)
@@ -30,7 +29,7 @@ _MAD_TO_SPREAD = 1.4826  # median absolute deviation to standard deviation, of a
 
 
 @dataclass
-class Cell:
+class CutCell:
     """One annotated cell cut out of its image.
 
     Attributes
@@ -80,24 +79,24 @@ class Background:
     sigma: float
 
 
-def cut_cells(shot: Shot | Sample) -> list[Cell]:
+def cut_cells(sample: Sample) -> list[CutCell]:
     """All annotated cells with their rims; those that the image's border cuts only if there are no others."""
-    numbers, values = _compact(shot.labels)
+    numbers, values = _compact(sample.labels)
     boxes = ndimage.find_objects(numbers)
-    whole: list[Cell] = []
-    cut: list[Cell] = []
-    height, width = shot.labels.shape
+    whole: list[CutCell] = []
+    cut: list[CutCell] = []
+    height, width = sample.labels.shape
     for value, box in zip(values, boxes):
-        mask = shot.labels[box] == value
+        mask = sample.labels[box] == value
         margin = 1 + _rim_width(mask)
         top, left = (max(0, part.start - margin) for part in box)
         bottom, right = min(height, box[0].stop + margin), min(width, box[1].stop + margin)
         view = np.s_[top:bottom, left:right]
-        mask = shot.labels[view] == value
+        mask = sample.labels[view] == value
         rim = ndimage.binary_dilation(mask, iterations=margin - 1)
-        rim &= (shot.labels[view] == 0) & shot.known[view]
+        rim &= (sample.labels[view] == 0) & sample.known[view]
         at_border = box[0].start == 0 or box[1].start == 0 or box[0].stop == height or box[1].stop == width
-        cell = Cell(shot.image[view].copy(), mask, rim, _soft_edge(mask, rim))
+        cell = CutCell(sample.image[view].copy(), mask, rim, _soft_edge(mask, rim))
         (cut if at_border else whole).append(cell)
     return whole or cut
 
@@ -124,7 +123,7 @@ def _soft_edge(mask: np.ndarray, rim: np.ndarray) -> np.ndarray:
     return np.where(mask, 1, ramp).clip(0, 1).astype(np.float32)
 
 
-def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[Cell], n: int) -> Sample:
+def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[CutCell], n: int) -> Sample:
     """Paste up to `n` cells beside the ones that are there.
 
     A pasted cell lies below the annotated cells, none of which changes; it covers known background
@@ -137,7 +136,7 @@ def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[Cell],
         Source of all randomness.
     sample : Sample
         Where to paste; it is not changed.
-    donors : Sequence[Cell]
+    donors : Sequence[CutCell]
         Cells to choose from, with repetition.
     n : int
         How many to try.
@@ -146,14 +145,14 @@ def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[Cell],
     -------
     Sample with the old labels and new, higher ones.
     """
-    result = Sample(sample.image.copy(), sample.labels.copy(), sample.known.copy())
+    result = Sample(sample.image.copy(), sample.labels.copy(), sample.known.copy(), sample.classes)
     if donors:
         for _ in range(n):
             _paste_somewhere(rng, result, _varied(rng, donors[int(rng.integers(len(donors)))]))
     return result
 
 
-def measure_background(cells: Sequence[Cell]) -> Background | None:
+def measure_background(cells: Sequence[CutCell]) -> Background | None:
     """The background as the cells' rims show it; None if there is too little rim to tell."""
     rims = [(cell, cell.far_rim) for cell in cells]
     rims = [(cell, rim) for cell, rim in rims if rim.any()]
@@ -212,7 +211,11 @@ def _neighbour_correlation(parts: list[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def compose_field(
-    rng: np.random.Generator, cells: Sequence[Cell], background: Background, size: int, n: int | None = None
+    rng: np.random.Generator,
+    cells: Sequence[CutCell],
+    background: Background,
+    size: int,
+    n: int | None = None,
 ) -> Sample:
     """A field of annotated cells on a background drawn from their rims; all of it is known.
 
@@ -220,7 +223,7 @@ def compose_field(
     ----------
     rng : np.random.Generator
         Source of all randomness.
-    cells : Sequence[Cell]
+    cells : Sequence[CutCell]
         Cells to choose from, with repetition; at least one.
     background : Background
         From `measure_background`.
@@ -233,9 +236,7 @@ def compose_field(
     -------
     Sample of (size, size), labels 1..n.
     """
-    sample = Sample(
-        _draw_background(rng, background, size), np.zeros((size, size), np.int32), np.ones((size, size), bool)
-    )
+    sample = Sample.complete(_draw_background(rng, background, size), np.zeros((size, size), np.int32))
     if n is None:
         area = float(np.mean([cell.mask.sum() for cell in cells]))
         n = max(1, round(rng.uniform(0.05, 0.4) * size**2 / area))
@@ -258,7 +259,7 @@ def _draw_background(rng: np.random.Generator, background: Background, size: int
     return np.repeat(image[..., :1], 3, axis=2) if is_grey else image.astype(np.float32)
 
 
-def _varied(rng: np.random.Generator, cell: Cell) -> Cell:
+def _varied(rng: np.random.Generator, cell: CutCell) -> CutCell:
     """The cell turned or mirrored."""
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
 
@@ -266,10 +267,12 @@ def _varied(rng: np.random.Generator, cell: Cell) -> Cell:
         array = np.rot90(array, turns)
         return array[:, ::-1] if flip else array
 
-    return Cell(turned(cell.image), turned(cell.mask), turned(cell.rim), turned(cell.edge))
+    return CutCell(turned(cell.image), turned(cell.mask), turned(cell.rim), turned(cell.edge))
 
 
-def _paste_somewhere(rng: np.random.Generator, sample: Sample, cell: Cell, match_level: bool = False) -> None:
+def _paste_somewhere(
+    rng: np.random.Generator, sample: Sample, cell: CutCell, match_level: bool = False
+) -> None:
     """Paste in place at the first of some random positions where enough of the cell shows."""
     shape = np.array(cell.mask.shape)
     for _ in range(_TRIES):
@@ -291,7 +294,7 @@ def _paste_somewhere(rng: np.random.Generator, sample: Sample, cell: Cell, match
 
 def _paste_at(
     sample: Sample,
-    cell: Cell,
+    cell: CutCell,
     there: tuple[slice, slice],
     here: tuple[slice, slice],
     free: np.ndarray,

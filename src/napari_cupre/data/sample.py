@@ -1,14 +1,15 @@
-"""What a network learns from: an image, its labels, and which pixels of both are vouched for."""
+"""What a network is trained on: an image, its labels, and which pixels of both are vouched for."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 
-class Sample(NamedTuple):
-    """What a network learns from.
+@dataclass
+class Sample:
+    """What a network is trained on.
 
     Attributes
     ----------
@@ -18,8 +19,20 @@ class Sample(NamedTuple):
         int32 (Y, X), 0 = no annotated cell.
     known : numpy.ndarray
         bool (Y, X), pixels whose truth is vouched for.
+    classes : dict of int to str or None
+        Name of the class of each label; None = all are cells.
     """
 
     image: np.ndarray
     labels: np.ndarray
     known: np.ndarray
+    classes: dict[int, str] | None = None
+
+    @classmethod
+    def complete(cls, image: np.ndarray, labels: np.ndarray) -> Sample:
+        """Make a sample in which every cell is annotated."""
+        return Sample(image, labels, np.ones(labels.shape, bool))
+
+    def part(self, where: tuple[slice, slice]) -> Sample:
+        """Cut out some rows and columns, as views."""
+        return Sample(self.image[where], self.labels[where], self.known[where], self.classes)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_cupre.data.labels import check_same_shape, of_name
+from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 
 
@@ -43,3 +44,8 @@ class Shot:
                 f"The known area {self.known.shape} and the labels {self.labels.shape}{of_name(self.name)} "
                 f"differ in size: give them the same rows and columns."
             )
+
+    @property
+    def sample(self) -> Sample:
+        """What a network is trained on of it; shares the arrays."""
+        return Sample(self.image, self.labels, self.known)

@@ -100,7 +100,7 @@ def _entries(document: dict[str, Any], key: str, needed: Sequence[str]) -> list[
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f'this is not a COCO document: "{key}" must be a list of objects.')
     for number, entry in enumerate(entries, 1):
-        missing = [name for name in needed if name not in entry]
+        missing = [name for name in needed if entry.get(name) is None]
         if missing:
             raise InputError(
                 f'entry {number} of "{key}" lacks {", ".join(missing)}; write the COCO JSON again.'

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_cupre.evaluation.features import ImageFeatures
 from napari_cupre.evaluation.looks import Addition, Diversity
+from napari_cupre.io.files import image_name
 from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.pages import png_source, render_page
 
@@ -80,4 +81,7 @@ def _strip(features: ImageFeatures, numbers: np.ndarray) -> dict[str, str]:
     """The first images of a list side by side, and their names."""
     shown = [int(number) for number in numbers[:_SHOWN]]
     pixels = np.concatenate([features.thumbnails[number] for number in shown], axis=1)
-    return {"source": png_source(pixels), "names": ", ".join(features.paths[number].name for number in shown)}
+    return {
+        "source": png_source(pixels),
+        "names": ", ".join(image_name(features.paths[number]) for number in shown),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.events import Progress
 from napari_cupre.io.images import read_image
@@ -38,12 +40,15 @@ class ImageFeatures:
         uint8 (64, 64, 3) of each, for pages.
     skipped : list of tuple of (Path, str)
         Images that could not be read, with the reason.
+    notices : list of str
+        What of the images was not looked at, one sentence each.
     """
 
     paths: list[Path]
     vectors: np.ndarray
     thumbnails: list[np.ndarray] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -81,16 +86,21 @@ def extract_features(
     projection = (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
     found = ImageFeatures([], np.zeros((0, _LENGTH), np.float32))
     raw: list[np.ndarray] = []
+    stacks: list[str] = []
     for number, path in enumerate(paths, start=1):
         try:
-            image = _small(path)
+            image = read_image(path)
+            small = _small(image)
         except InputError as error:
             found.skipped.append((path, str(error)))
         else:
             found.paths.append(path)
-            found.thumbnails.append(_thumbnail(image))
-            raw.append(_look(image, model, projection))
+            found.notices += image.notices
+            stacks += [image.name] if math.prod(image.result_shape[:-2]) > 1 else []
+            found.thumbnails.append(_thumbnail(small))
+            raw.append(_look(small, model, projection))
         yield Progress(number, len(paths), "images")
+    found.notices += [_stacks_notice(stacks)] if stacks else []
     if not raw:
         first = f", the first being {paths[0]}" if paths else ""
         raise InputError(f"None of the {len(paths)} images can be read{first}; give other images.")
@@ -98,9 +108,15 @@ def extract_features(
     return found
 
 
-def _small(path: Path) -> np.ndarray:
+def _stacks_notice(names: Sequence[str]) -> str:
+    """One sentence on images of which one plane stands for all."""
+    if len(names) == 1:
+        return f'"{names[0]}" has several planes, of which only the first is looked at.'
+    return f'{len(names)} images have several planes, such as "{names[0]}": only the first is looked at.'
+
+
+def _small(image: CellImage) -> np.ndarray:
     """The first plane, normalised and shrunk: float32 (3, Y, X)."""
-    image = read_image(path)
     plane = image.lazy_plane()
     # Decimate before reading: only the pixels that are kept are computed for a slide.
     step = max(1, max(plane.shape[:2]) // (2 * _SIDE))

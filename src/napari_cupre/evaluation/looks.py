@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.features import ImageFeatures
+from napari_cupre.io.files import split_scene
 
 #: Least cosine of two images that count as near-duplicates.
 DUPLICATE = 0.98
@@ -60,7 +61,7 @@ class Diversity:
 
     def folders(self) -> dict[str, np.ndarray]:
         """Numbers of the images of each folder."""
-        names = np.array([str(path.parent) for path in self.features.paths])
+        names = np.array([str(split_scene(path)[0].parent) for path in self.features.paths])
         return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
     def coverage(self, numbers: np.ndarray) -> float:

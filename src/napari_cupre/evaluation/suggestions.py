@@ -110,12 +110,15 @@ class Suggestions:
         Number of images that are.
     skipped : list of tuple of (Path, str)
         Images that could not be read, with the reason.
+    notices : list of str
+        What of the images was not looked at, one sentence each.
     """
 
     chosen: list[Suggestion]
     candidates: int
     labelled: int
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -199,7 +202,7 @@ def suggest(
         Suggestion(features.paths[numbers[row]], unsure[row], distance)
         for row, distance in zip(order, novelty)
     ]
-    return Suggestions(chosen, len(numbers), int(is_labelled.sum()), features.skipped)
+    return Suggestions(chosen, len(numbers), int(is_labelled.sum()), features.skipped, features.notices)
 
 
 def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:

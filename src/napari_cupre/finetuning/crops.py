@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from napari_cupre.data.augment import Photometry, photometric, random_crop, random_turn, rescale
-from napari_cupre.data.paste import Cell, compose_field, copy_paste, cut_cells, measure_background
+from napari_cupre.data.paste import CutCell, compose_field, copy_paste, cut_cells, measure_background
 from napari_cupre.data.sample import Sample
 from napari_cupre.data.shot import Shot
-from napari_cupre.model.targets import Target, label_boxes, target_from_labels
+from napari_cupre.model.targets import label_boxes
 from napari_cupre.synthetic import draw_field
 
 # Network px per px at the network's diameter: a cell of another size in the next image is no surprise.
@@ -25,19 +25,6 @@ UNIFORM_SHARE = 0.25  # crops of anywhere; the others hold an annotated cell
 MOST_COMPOSED = 0.4
 # Known background per cell area from which on no crop is composed.
 ENOUGH_BACKGROUND = 1.5
-
-
-@dataclass
-class Crop:
-    """One training example at network scale: image float32 (S, S, 3), labels int32, known bool."""
-
-    image: np.ndarray
-    labels: np.ndarray
-    known: np.ndarray
-
-    def target(self) -> Target:
-        """What the network should find in the crop."""
-        return target_from_labels(self.labels, self.known)
 
 
 class CropSampler:
@@ -56,7 +43,7 @@ class CropSampler:
     """
 
     def __init__(self, shots: list[Shot], scales: list[float], diameter: float, rehearse: float) -> None:
-        self.samples = [Sample(shot.image, shot.labels, shot.known) for shot in shots]
+        self.samples = [shot.sample for shot in shots]
         self.scales, self.diameter, self.rehearse = scales, diameter, rehearse
         self.centres = [_centres(shot.labels) for shot in shots]
         counts = np.array([len(centres) for centres in self.centres], float)
@@ -65,7 +52,8 @@ class CropSampler:
         shares = np.sqrt(np.maximum(counts, [float(sample.known.any()) for sample in self.samples]))
         self.weights = shares / shares.sum()
         self.cells = [cell for shot, scale in zip(shots, scales) for cell in _scaled_cells(shot, scale)]
-        self.backgrounds = [b for shot in shots if (b := measure_background(cut_cells(shot))) is not None]
+        measured = [measure_background(cut_cells(sample)) for sample in self.samples]
+        self.backgrounds = [background for background in measured if background is not None]
         self.compose = _composed_share(self.samples)
 
     def learn_from(self, samples: list[Sample]) -> None:
@@ -73,12 +61,11 @@ class CropSampler:
         self.samples = samples
         self.compose = _composed_share(samples)
 
-    def draw(self, rng: np.random.Generator, size: int) -> Crop:
-        """One crop of `size` px."""
+    def draw(self, rng: np.random.Generator, size: int) -> Sample:
+        """One crop of `size` px at network scale."""
         kind = rng.random()
         if kind < self.rehearse:
-            field = draw_field(rng, size, diameter=self.diameter * float(np.exp(rng.uniform(-0.7, 0.7))))
-            return Crop(field.image, field.labels, np.ones(field.labels.shape, bool))
+            return draw_field(rng, size, diameter=self.diameter * float(np.exp(rng.uniform(-0.7, 0.7))))
         if self.backgrounds and rng.random() < self.compose:
             background = self.backgrounds[rng.integers(len(self.backgrounds))]
             return self._finish(rng, compose_field(rng, self.cells, background, size))
@@ -96,13 +83,14 @@ class CropSampler:
             sample = copy_paste(rng, sample, self.cells, int(rng.integers(1, MOST_PASTED + 1)))
         return sample
 
-    def _finish(self, rng: np.random.Generator, sample: Sample) -> Crop:
-        return Crop(photometric(rng, sample.image, PHOTOMETRY), sample.labels, sample.known)
+    def _finish(self, rng: np.random.Generator, sample: Sample) -> Sample:
+        return replace(sample, image=photometric(rng, sample.image, PHOTOMETRY))
 
 
 def scale_shot(shot: Shot, factor: float) -> Shot:
     """The shot resampled by `factor`."""
-    return Shot(*rescale(Sample(shot.image, shot.labels, shot.known), factor), shot.name)
+    scaled = rescale(shot.sample, factor)
+    return Shot(scaled.image, scaled.labels, scaled.known, shot.name)
 
 
 def _centres(labels: np.ndarray) -> np.ndarray:
@@ -111,8 +99,8 @@ def _centres(labels: np.ndarray) -> np.ndarray:
     return (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / 2
 
 
-def _scaled_cells(shot: Shot, scale: float) -> list[Cell]:
-    return cut_cells(scale_shot(shot, scale)) if shot.labels.any() else []
+def _scaled_cells(shot: Shot, scale: float) -> list[CutCell]:
+    return cut_cells(rescale(shot.sample, scale)) if shot.labels.any() else []
 
 
 def _composed_share(samples: Sequence[Sample]) -> float:

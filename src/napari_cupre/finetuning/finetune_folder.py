@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from napari_cupre.data.shot import Shot
-from napari_cupre.errors import InputError, ModelFileError, system_reason, unwritable
+from napari_cupre.errors import InputError, system_reason, unwritable
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.io.shot_store import load_shots, save_shots, shot_digest
+from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model, load_model, save_model, write_bytes
+from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.runs import REQUEST, SETTINGS, STATE, run_path
-
-MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-
+from napari_cupre.model.training_state import fitting, moments_of, read_state, restore_moments, write_state
 
 SAVED = {"step", "elapsed", "batch", "crop", "history", "best"}
 
@@ -93,31 +91,27 @@ class RunFolder:
     def write_state(
         self,
         counters: dict[str, Any],
-        network: torch.nn.Module,
-        average: dict[str, torch.Tensor],
+        network: CellRCNN,
+        average: WeightAverage,
         optimiser: torch.optim.Optimizer,
         best: dict[str, torch.Tensor] | None,
     ) -> None:
-        """Everything that `read_state` needs, in one file that appears complete or not at all."""
-        tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
-        tensors |= {f"average.{key}": value for key, value in average.items()}
-        tensors |= {f"best.{key}": _half(value) for key, value in (best or {}).items()}
-        for index, parameter in enumerate(_parameters(optimiser)):
-            for moment in MOMENTS:
-                if moment in optimiser.state.get(parameter, {}):
-                    tensors[f"optimiser.{index}.{moment}"] = optimiser.state[parameter][moment]
-        self._write(counters, tensors)
+        """Write everything that `read_state` needs."""
+        groups = {
+            "network": network.state_dict(),
+            "average": average.network.state_dict(),
+            "optimiser": moments_of(optimiser),
+            "best": _halved(best or {}),
+        }
+        write_state(self.state_path, groups, {"counters": counters})
 
-    def write_end(self, counters: dict[str, Any], average: dict[str, torch.Tensor]) -> None:
-        """What a training that came to its end needs to go on; its best weights are the model `out`."""
-        self._write(counters, {f"average.{key}": _half(value) for key, value in average.items()})
-
-    def _write(self, counters: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        write_bytes(self.state_path, save(plain, metadata={"counters": json.dumps(counters)}))
+    def write_end(self, counters: dict[str, Any], average: WeightAverage) -> None:
+        """Write what a finished training needs to go on; its best weights are the model `out`."""
+        groups = {"average": _halved(average.network.state_dict())}
+        write_state(self.state_path, groups, {"counters": counters})
 
     def read_state(
-        self, network: torch.nn.Module, average: dict[str, torch.Tensor], optimiser: torch.optim.Optimizer
+        self, network: CellRCNN, average: WeightAverage, optimiser: torch.optim.Optimizer
     ) -> tuple[dict[str, Any], dict[str, torch.Tensor] | None]:
         """Put a saved state into `network`, `average` and `optimiser`; return counters and best weights.
 
@@ -126,39 +120,21 @@ class RunFolder:
         ModelFileError
             If it is damaged or belongs to another network.
         """
-        try:
-            with safe_open(self.state_path, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-                counters = json.loads(file.metadata()["counters"])
+        with fitting(self.state_path, "start a new training"):
+            groups, documents = read_state(self.state_path)
+            counters = documents["counters"]
             if not counters.keys() >= SAVED:
                 raise KeyError(*(SAVED - counters.keys()))
-            averaged = _part(tensors, "average.")
-            network.load_state_dict(_part(tensors, "network.") or averaged)
-            for key, value in average.items():
-                value.copy_(averaged[key])
-            _fill_moments(optimiser, _part(tensors, "optimiser."))
-            best = self._best(counters, tensors)
-        except (
-            SafetensorError,
-            OSError,
-            RuntimeError,
-            KeyError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            raise ModelFileError(
-                f"{self.state_path} is damaged or belongs to another model: start a new training."
-            ) from error
+            average.network.load_state_dict(groups["average"])
+            network.load_state_dict(groups.get("network", groups["average"]))
+            restore_moments(optimiser, groups.get("optimiser", {}))
+            best = self._best(counters, groups.get("best", {}))
         device = next(network.parameters()).device
         return counters, {key: value.to(device) for key, value in best.items()} or None
 
     def _best(self, counters: dict[str, Any], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The best weights; of a training that came to its end, those of the model."""
-        kept = {
-            key: value.float() if value.is_floating_point() else value
-            for key, value in _part(tensors, "best.").items()
-        }
+        kept = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
         if kept or not counters["best"] or not self.out.is_file():
             return kept
         model = load_model(self.out, "cpu")
@@ -190,29 +166,11 @@ def difference(kept: list[Shot], given: list[Shot]) -> str:
     )
 
 
-def _half(value: torch.Tensor) -> torch.Tensor:
+def _halved(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """As model files hold weights; values beyond half precision's range stay as they are."""
-    if not value.is_floating_point() or value.abs().max() > torch.finfo(torch.float16).max:
-        return value
-    return value.half()
-
-
-def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
-
-
-def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def _fill_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    for index, parameter in enumerate(_parameters(optimiser)):
-        if f"{index}.step" in tensors:
-            found = {moment: tensors[f"{index}.{moment}"] for moment in MOMENTS}
-            if any(found[moment].shape != parameter.shape for moment in MOMENTS if moment != "step"):
-                raise ValueError("the moments belong to another network")
-            # AdamW keeps its step counter on the CPU and its moments beside the parameter.
-            moved = {
-                key: value if key == "step" else value.to(parameter.device) for key, value in found.items()
-            }
-            optimiser.state[parameter].update(moved)
+    return {
+        key: value
+        if not value.is_floating_point() or value.abs().max() > torch.finfo(torch.float16).max
+        else value.half()
+        for key, value in tensors.items()
+    }

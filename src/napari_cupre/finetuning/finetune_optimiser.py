@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from math import cos, pi
-
 import torch
 
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.schedule import learning_rate_factor
 
 # Learning rates of the backbone and of the rest for a start that is good (an AP50 of `GOOD` and more on the
 # annotation), and for one that finds nothing. Tried on 5 images and 2 minutes of CPU, one seed: 1e-4 and 3e-4
@@ -19,7 +18,6 @@ GOOD = 0.4
 # no more worth keeping than random ones.
 FAMILIAR = 0.1
 WARM_UP = 15  # steps
-LAST_RATE = 0.02  # of the first, at the end of the cosine
 WEIGHT_DECAY = 0.01
 
 
@@ -54,8 +52,7 @@ def rates(skill: float) -> tuple[float, float]:
 
 
 def set_rates(optimiser: torch.optim.Optimizer, step: int, fraction: float) -> None:
-    """Linear warm-up over the first steps, then a cosine over the used share of the budget, 0 to 1."""
-    warm = min(1.0, (step + 1) / WARM_UP)
-    curve = LAST_RATE + (1 - LAST_RATE) * (1 + cos(pi * min(fraction, 1.0))) / 2
+    """Set the learning rates of a step; `fraction` is the used share of the budget, 0 to 1."""
+    factor = learning_rate_factor(step, fraction, WARM_UP)
     for group in optimiser.param_groups:
-        group["lr"] = group["rate"] * warm * curve
+        group["lr"] = group["rate"] * factor

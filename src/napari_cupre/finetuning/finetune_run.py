@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,28 @@ from napari_cupre.events import (
     StepDone,
     Validated,
 )
-from napari_cupre.finetuning.average import WeightAverage, swapped_weights
 from napari_cupre.finetuning.crops import CropSampler, scale_shot
 from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-from napari_cupre.finetuning.judge import Judge, Verdict, hold_batchnorm, in_words, is_as_good, to_batch
+from napari_cupre.finetuning.judge import (
+    Judge,
+    Judgement,
+    decision,
+    hold_batchnorm,
+    in_words,
+    is_as_good,
+    to_batch,
+)
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
 from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, split
+from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
 from napari_cupre.model.runs import training_in
+from napari_cupre.model.targets import target_from_labels
 
 CLIP = 5.0  # norm of the gradient
 JUDGE_EVERY = 0.1  # of the budget
@@ -101,7 +111,7 @@ class FinetuneRun:
         self.batch, self.crop = self.settings.batch, self.settings.crop
         self._stop = threading.Event()
         self._preview: np.ndarray | None = None
-        self._best: tuple[Verdict, dict[str, torch.Tensor], int] | None = None
+        self._best: tuple[Judgement, dict[str, torch.Tensor], int] | None = None
         self._is_resumed = False
         self._unlike = ""
 
@@ -224,7 +234,7 @@ class FinetuneRun:
         annotated = [i for i, shot in enumerate(teaching) if shot.labels.any()]
         chosen = np.random.default_rng(seed).permutation(annotated)[:SKILL_WINDOWS]
         tried = Judge([scale_shot(teaching[i], scales[i]) for i in chosen], seed, SKILL_WINDOWS)
-        return tried.report(self.network, self.dtype).ap50
+        return tried.skill(self.network, self.dtype)
 
     def _plan(self, teaching: list[Shot], held_out: list[Shot]) -> str:
         cells = sum(count_cells(shot.labels) for shot in teaching)
@@ -268,8 +278,7 @@ class FinetuneRun:
         self._looked = due
         steps = self.step / fraction  # that the whole budget has room for
         windows = int(np.clip(PSEUDO_SHARE * steps / len(PSEUDO_AT), 1, MOST_WINDOWS))
-        with swapped_weights(self.network, self.average.tensors):
-            samples = self.unknown.look(self.network, self.dtype, windows)
+        samples = self.unknown.look(self.average.network, self.dtype, windows)
         if samples is None:
             return
         self.sampler.learn_from(samples)
@@ -316,7 +325,7 @@ class FinetuneRun:
         """One optimiser step on freshly drawn crops; its randomness depends only on seed and step."""
         rng = np.random.default_rng([self.settings.seed, self.step])
         crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
-        targets = [crop.target().to(self.device) for crop in crops]
+        targets = [target_from_labels(crop.labels, crop.known).to(self.device) for crop in crops]
         self.network.train()
         if self.skill >= FAMILIAR:
             hold_batchnorm(self.network)
@@ -361,23 +370,22 @@ class FinetuneRun:
         if self.judge is None:
             raise RuntimeError("nothing is held out")
         begun = self.clock()
-        with swapped_weights(self.network, self.average.tensors):
-            verdict = self.judge(self.network, self.dtype)
+        judgement = self.judge(self.average.network, self.dtype)
         self._judging = self.clock() - begun
-        best = self._best is None or is_as_good(verdict, self.history, self.scratch)
+        best = self._best is None or is_as_good(judgement, self.history, self.scratch)
         if best:
-            tensors = {key: value.detach().clone() for key, value in self.average.tensors.items()}
-            self._best = (verdict, tensors, self.step)
-        self.history.append({"step": self.step, "which": which, **vars(verdict)})
-        return Validated(self.step, verdict.ap50, verdict.ap, verdict.loss, verdict.cells, best)
+            tensors = self.average.network.state_dict()
+            kept = {key: value.clone() for key, value in tensors.items()}
+            self._best = (judgement, kept, self.step)
+        self.history.append({"step": self.step, "which": which, **asdict(judgement)})
+        return Validated(self.step, judgement.ap50, judgement.ap, judgement.loss, judgement.cells, best)
 
     def _answer_preview(self) -> Iterator[Event]:
         image, self._preview = self._preview, None
         if image is None:
             return
         scale = self.network.config.diameter / self.scaling.typical
-        with swapped_weights(self.network, self.average.tensors):
-            yield from preview(self.network, image, scale, self.dtype, self.step)
+        yield from preview(self.average.network, image, scale, self.dtype, self.step)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -392,17 +400,25 @@ class FinetuneRun:
             and self.history[-1]["step"] != self.step
         ):
             yield self._judge_now("average")
-        tensors, at = (self._best[1], self._best[2]) if self._best else (self.average.tensors, self.step)
+        averaged = self.average.network.state_dict()
+        tensors, at = (self._best[1], self._best[2]) if self._best else (averaged, self.step)
         self.result = self._as_model(tensors, at)
         if self.folder is not None:
             yield Saved(str(self.folder.publish(self.result)), "final", at)
             if self._stop.is_set():
                 self._save_state()
             else:
-                self.folder.write_end(self._counters(), self.average.tensors)
+                self.folder.write_end(self._counters(), self.average)
+        best = at if self._best else None
+        said = decision(self.history, best, self.scratch) if self.step else None
         yield Finished(
-            in_words(self.history, at if self._best else None, self.step, self.scratch),
-            {"step": self.step, "best_step": at, "history": self.history},
+            in_words(self.history, best, self.step, self.scratch, self.start.info.name),
+            {
+                "step": self.step,
+                "best_step": at,
+                "history": [_figures(entry) for entry in self.history],
+                "decision": None if said is None else said.as_dict(),
+            },
         )
 
     def _as_model(self, tensors: dict[str, torch.Tensor], step: int) -> Model:
@@ -418,7 +434,7 @@ class FinetuneRun:
             "seed": self.settings.seed,
             "code": __version__,
         }
-        metrics = {"held_out": [entry for entry in self.history if entry["step"] == step]}
+        metrics = {"held_out": [_figures(entry) for entry in self.history if entry["step"] == step]}
         model = self.model.copy(name=name, training=training, metrics=metrics)
         model.network.load_state_dict(tensors)
         model.network.eval()
@@ -430,7 +446,7 @@ class FinetuneRun:
         if self.folder is not None:
             best = self._best[1] if self._best else None
             counters = self._counters()
-            self.folder.write_state(counters, self.network, self.average.tensors, self.optimiser, best)
+            self.folder.write_state(counters, self.network, self.average, self.optimiser, best)
 
     def _counters(self) -> dict[str, Any]:
         best = self._best
@@ -441,14 +457,14 @@ class FinetuneRun:
             "batch": self.batch,
             "crop": self.crop,
             "history": self.history,
-            "best": {**vars(best[0]), "step": best[2]} if best else None,
+            "best": {**asdict(best[0]), "step": best[2]} if best else None,
         }
 
     def _load_state(self) -> Iterator[Event]:
         if self.folder is None or not self.folder.state_path.is_file():
             yield Notice("The earlier run had not saved a step yet: starting from the beginning.")
             return
-        counters, best = self.folder.read_state(self.network, self.average.tensors, self.optimiser)
+        counters, best = self.folder.read_state(self.network, self.average, self.optimiser)
         if counters.get("annotation") != annotation_of(self.shots):
             raise InputError(
                 f'The weights in "{self.folder.path}" belong to a different annotation: start a new training.'
@@ -456,8 +472,13 @@ class FinetuneRun:
         self.step, self.history = counters["step"], counters["history"]
         self.batch, self.crop = counters["batch"], counters["crop"]
         if counters["best"] and best is not None:
-            at = counters["best"].pop("step")
-            self._best = (Verdict(**counters["best"]), best, at)
+            at = counters["best"]["step"]
+            self._best = (Judgement.of(counters["best"]), best, at)
         self.elapsed = counters["elapsed"]
         self.settings = self.settings.renewed(self.step, self.elapsed)
         yield Notice(f"Continuing from step {self.step}.")
+
+
+def _figures(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the history without what was found cell by cell."""
+    return {name: value for name, value in entry.items() if name != "finds"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from napari_cupre.data.shot import Shot
-from napari_cupre.evaluation import Report, evaluate_labels
+from napari_cupre.evaluation.decision import ENOUGH_CELLS, Decision, Finds, decide, tally, too_few
+from napari_cupre.evaluation.matching import Match, match_instances
+from napari_cupre.evaluation.report import score_match
 from napari_cupre.finetuning.split import count_cells
 from napari_cupre.model.device import autocast, memory_format
 from napari_cupre.model.network import CellRCNN
@@ -25,13 +28,26 @@ NO_WORSE, NO_WORSE_SHARE = 0.02, 0.25
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How well a network does on the held-out part; `ap` and `ap50` as in `evaluate`, mean over windows."""
+class Judgement:
+    """How well a network does on the held-out part.
+
+    Attributes
+    ----------
+    ap50, ap : float
+        As in `evaluate`, mean over windows.
+    loss : float
+        Mean loss of a window.
+    cells : int
+        Held-out cells.
+    finds : tuple of Finds
+        What was found, window by window; empty in runs of earlier versions.
+    """
 
     ap50: float
     ap: float
     loss: float
     cells: int
+    finds: tuple[Finds, ...] = ()
 
     @property
     def score(self) -> float:
@@ -42,6 +58,12 @@ class Verdict:
     def uncertainty(self) -> float:
         """Standard error of a share of so many cells, at its largest."""
         return 0.5 / max(self.cells, 1) ** 0.5
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Judgement:
+        """The judgement that `asdict` wrote; other keys of `entry` do not matter."""
+        finds = tuple(Finds(tuple(each["iou"]), each["invented"]) for each in entry.get("finds", ()))
+        return cls(entry["ap50"], entry["ap"], entry["loss"], entry["cells"], finds)
 
 
 class Judge:
@@ -65,17 +87,25 @@ class Judge:
             self.windows = [self.windows[i] for i in sorted(chosen)]
         self.cells = sum(count_cells(window.labels) for window in self.windows)
 
-    def __call__(self, network: CellRCNN, dtype: torch.dtype | None) -> Verdict:
+    def __call__(self, network: CellRCNN, dtype: torch.dtype | None) -> Judgement:
         """Judge `network` as it is; it is left in the mode it was in."""
-        report = self.report(network, dtype)
-        return Verdict(report.ap50, report.ap, self._loss(network, dtype), self.cells)
-
-    def report(self, network: CellRCNN, dtype: torch.dtype | None) -> Report:
-        """What `network` finds of the windows' annotation, without the losses that a verdict has too."""
-        predicted = [segment(network, window.image, dtype) for window in self.windows]
-        return evaluate_labels(
-            [w.labels for w in self.windows], predicted, known=[w.known for w in self.windows]
+        matches = self.matches(network, dtype)
+        scores = [score_match("", match) for match in matches]
+        ap50, ap = (float(np.mean([getattr(each, name) for each in scores])) for name in ("ap50", "ap"))
+        return Judgement(
+            ap50, ap, self._loss(network, dtype), self.cells, tuple(Finds.of(match) for match in matches)
         )
+
+    def matches(self, network: CellRCNN, dtype: torch.dtype | None) -> list[Match]:
+        """Match what `network` finds in each window with its annotation."""
+        return [
+            match_instances(each.labels, segment(network, each.image, dtype), each.known)
+            for each in self.windows
+        ]
+
+    def skill(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
+        """AP50 of `network`, mean over the windows."""
+        return float(np.mean([score_match("", match).ap50 for match in self.matches(network, dtype)]))
 
     @torch.no_grad()
     def _loss(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
@@ -91,7 +121,7 @@ class Judge:
         return total / max(len(self.windows), 1)
 
 
-def is_as_good(verdict: Verdict, history: list[dict[str, Any]], scratch: bool) -> bool:
+def is_as_good(judgement: Judgement, history: list[dict[str, Any]], scratch: bool) -> bool:
     """Whether later weights are to be preferred to the best of the earlier ones.
 
     They have seen more: they yield only for a difference that the number of held-out cells does not explain.
@@ -100,29 +130,52 @@ def is_as_good(verdict: Verdict, history: list[dict[str, Any]], scratch: bool) -
     Parameters
     ----------
     history : list[dict[str, Any]]
-        The figures of the earlier verdicts, see `in_words`.
+        The figures of the earlier judgements, see `in_words`.
     scratch : bool
         The start were random weights.
     """
     scores = [(entry["ap50"] + entry["ap"]) / 2 for entry in history]
-    least = max(scores) - verdict.uncertainty
-    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * verdict.uncertainty)
-    return verdict.score >= (least if scratch else max(least, floor))
+    least = max(scores) - judgement.uncertainty
+    floor = scores[0] - max(NO_WORSE, NO_WORSE_SHARE * judgement.uncertainty)
+    return judgement.score >= (least if scratch else max(least, floor))
 
 
-def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, scratch: bool) -> str:
+def decision(history: list[dict[str, Any]], best_step: int | None, scratch: bool) -> Decision | None:
+    """Compare the new weights with the start's on the held-out cells; None where nothing can be compared.
+
+    Parameters
+    ----------
+    history : list of dict
+        The figures of every `Judgement`, with "step"; the start's first, except from random weights.
+    best_step : int or None
+        Step of the weights that were kept; 0 are the start's, which are compared with the last ones.
+    scratch : bool
+        The start were random weights.
+    """
+    if scratch or best_step is None or len(history) < 2:
+        return None
+    kept = [entry for entry in history if best_step == 0 or entry["step"] == best_step]
+    start, new = Judgement.of(history[0]), Judgement.of(kept[-1])
+    return decide(start.finds, new.finds) if start.finds and new.finds else None
+
+
+def in_words(
+    history: list[dict[str, Any]],
+    best_step: int | None,
+    steps: int,
+    scratch: bool,
+    start: str = "the start",
+) -> str:
     """Say in one line whether the new model is better than the start.
 
     Parameters
     ----------
-    history : list[dict[str, Any]]
-        The figures of every `Verdict`, with "step"; the start's first, except from random weights.
-    best_step : int or None
-        Step of the weights that were kept; None if nothing was judged.
+    history, best_step, scratch
+        See `decision`.
     steps : int
         Steps trained.
-    scratch : bool
-        The start were random weights.
+    start : str, optional
+        Name of the model the training started from.
     """
     if steps == 0:
         return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
@@ -131,23 +184,19 @@ def in_words(history: list[dict[str, Any]], best_step: int | None, steps: int, s
             f"Trained {steps} steps. Too few cells were annotated to hold some out, "
             "so check the result by eye, or annotate more."
         )
-    best = next(entry for entry in reversed(history) if entry["step"] == best_step)
-    cells = f"on {best['cells']} held-out cells"
     if scratch:
-        return f"Trained {steps} steps from random weights: AP50 {best['ap50']:.2f} {cells}."
-    start = history[0]
-    if best_step == 0:
-        change = f"AP50 {start['ap50']:.2f} -> {history[-1]['ap50']:.2f}"
-        is_worse = f"{history[-1]['ap50']:.2f}" < f"{start['ap50']:.2f}"
-        word = "Worse" if is_worse else "No better"
-        return f"{word} than the start {cells} ({change}): the start's weights are kept."
-    change = f"AP50 {start['ap50']:.2f} -> {best['ap50']:.2f}, AP {start['ap']:.2f} -> {best['ap']:.2f}"
-    before, after = (
-        Verdict(**{field.name: entry[field.name] for field in fields(Verdict)}) for entry in (start, best)
+        best = next(entry for entry in reversed(history) if entry["step"] == best_step)
+        counts = tally(Judgement.of(best).finds)
+        if counts.cells < ENOUGH_CELLS:
+            return f"Trained {steps} steps from random weights. {too_few(counts.cells)}"
+        return f"Trained {steps} steps from random weights: {counts}."
+    said = decision(history, best_step, scratch)
+    sentence = (
+        f"Trained {steps} steps: look at the result yourself."  # a run that an earlier version began
+        if said is None
+        else said.sentence("The new model", start)
     )
-    if abs(after.score - before.score) <= after.uncertainty:
-        return f"No clear difference from the start {cells}: {change}."
-    return f"Better than the start {cells}: {change}."
+    return f"{sentence} The weights of {start} are kept." if best_step == 0 else sentence
 
 
 class losses_without_learning:

@@ -30,7 +30,7 @@ def preview_labels(
         Data type of autocast.
     """
     shape = image.shape[:2]
-    nothing = Sample(image, np.zeros(shape, np.int32), np.ones(shape, bool))
+    nothing = Sample.complete(image, np.zeros(shape, np.int32))
     labels = segment(network, rescale(nothing, scale).image, dtype)
     rows, columns = (
         np.minimum((np.arange(side) + 0.5) / side * found, found - 1).astype(int)

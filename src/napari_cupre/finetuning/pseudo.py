@@ -10,7 +10,7 @@ was tried and made the outlines worse. The averaged weights as teacher are from 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -96,7 +96,7 @@ class PseudoBackground:
         windows = list(self._seen.values())
         if not windows or _found_share(windows, self.samples) < TRUSTED:
             return None
-        results = [Sample(sample.image, sample.labels, sample.known.copy()) for sample in self.samples]
+        results = [replace(sample, known=sample.known.copy()) for sample in self.samples]
         for window in windows:
             margin = MARGIN / self.scales[window.index]
             results[window.index].known[window.part] |= ~cells_with_rim(window.possible, margin)
@@ -117,7 +117,7 @@ def _parts(sample: Sample, scale: float) -> Iterator[Part]:
 def _look(
     network: CellRCNN, index: int, part: Part, sample: Sample, scale: float, dtype: torch.dtype | None
 ) -> Window:
-    piece = Sample(sample.image[part], sample.labels[part], sample.known[part])
+    piece = sample.part(part)
     shape = piece.labels.shape
     scaled = rescale(piece, scale)
     device = next(network.parameters()).device

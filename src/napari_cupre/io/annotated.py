@@ -178,19 +178,17 @@ def label_scenes(labels: Sequence[Path], series: str | int | None = None) -> lis
 def _pair_with_coco(
     images: str, file: Path, keep_empty: bool, series: str | int | None
 ) -> list[tuple[Path, ReadTruth]]:
-    from napari_cupre.io.coco import CocoIndex
+    from napari_cupre.io.coco import CocoIndex, scene_for
 
     index = CocoIndex(file, keep_empty=keep_empty)
     for notice in index.notices:
         print(notice, file=sys.stderr)
     found = _find_images(images, [image.file_name for image in index.images])
-    if series is not None:
-        found = [None if path is None else expand([path], series).paths[0] for path in found]
-    pairs: list[tuple[Path, ReadTruth]] = [
-        (path, functools.partial(_read_coco, index, number))
-        for number, path in enumerate(found)
-        if path is not None
-    ]
+    pairs: list[tuple[Path, ReadTruth]] = []
+    for number, path in enumerate(found):
+        if path is not None:
+            scene = scene_for(path, index.images[number], series)
+            pairs.append((scene, functools.partial(_read_coco, index, number, scene)))
     if not pairs:
         raise InputError(
             f'None of the {len(found)} images that "{file}" annotates (such as '
@@ -215,16 +213,21 @@ def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
         by_stem = {image_stem(path): path for path in expand(list_images(images)).paths}
         return [by_stem.get(image_stem(name)) for name in names]
     finder = FileFinder(folder)
-    by_stem = {image_stem(path): path for path in folder.iterdir() if is_image_file(path)}
-    return [finder.find(name) or by_stem.get(image_stem(name)) for name in names]
+    direct = [path for path in folder.iterdir() if is_image_file(path)]
+    by_stem = {image_stem(path): path for path in direct}
+    found = [finder.find(name) or by_stem.get(image_stem(name)) for name in names]
+    if None in found:  # "a_one.tif" is what results of the scene "one" of "a.ome.tif" are called
+        by_stem |= {image_stem(path): path for path in expand(direct).paths}
+    return [path or by_stem.get(image_stem(name)) for path, name in zip(found, names)]
 
 
 def _read_file(path: Path, axes: str | None = None) -> Truth:
     return read_labels(path, axes), None
 
 
-def _read_coco(index: CocoIndex, number: int) -> Truth:
-    painted = index.paint(number)
+def _read_coco(index: CocoIndex, number: int, image: Path) -> Truth:
+    size = None if index.images[number].has_size else read_image(image).plane_shape
+    painted = index.paint(number, size)
     return painted.labels, None if painted.known.all() else painted.known
 
 

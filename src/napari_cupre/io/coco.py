@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco_index import CocoImage, CocoIndex, Painted
 from napari_cupre.io.file_names import parts_of
 from napari_cupre.io.images import read_image
+from napari_cupre.io.inputs import expand
+from napari_cupre.io.windows import image_sizes
 
 __all__ = [
     "CocoImage",
@@ -22,35 +24,8 @@ __all__ = [
     "FileFinder",
     "LabelsByName",
     "Painted",
-    "Sample",
     "labels_from_coco",
 ]
-
-
-@dataclass
-class Sample:
-    """One labelled image of a source.
-
-    Attributes
-    ----------
-    image : numpy.ndarray
-        float32 (Y, X, 3), normalised by percentiles like every image that a network here sees, photos
-        included (all colours jointly).
-    labels : numpy.ndarray
-        int32 (Y, X), 0 = background; of overlapping instances the smaller one is on top.
-    known : numpy.ndarray
-        bool (Y, X), False in crowd regions and in boxes without a mask.
-    classes : dict[int, int]
-        1-based class of each label, an index into the source's `categories`.
-    name : str
-        File name.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    known: np.ndarray
-    classes: dict[int, int]
-    name: str
 
 
 class CocoSource:
@@ -69,7 +44,7 @@ class CocoSource:
     Attributes
     ----------
     categories : tuple[str, ...]
-        Names of the classes; class 1 is the first.
+        Names of the classes.
     notices : list[str]
         What was left out and why, one sentence each.
 
@@ -106,21 +81,56 @@ class CocoSource:
     def __getitem__(self, number: int) -> Sample:
         """Read and paint one image.
 
+        It is normalised by percentiles like every image that a network here sees, photographs included (all
+        colours jointly). Of overlapping instances the smaller one is on top; crowd regions and boxes without
+        a mask are unknown.
+
         Raises
         ------
         InputError
             A damaged image or mask, or an image of another size than the JSON says.
         """
         entry, path = self._items[number]
-        image = read_image(path)
         expected = self.index.images[entry]
-        if image.plane_shape != (expected.height, expected.width):
+        image = read_image(scene_for(path, expected))
+        if expected.has_size and image.plane_shape != (expected.height, expected.width):
             raise InputError(
                 f'"{path}" has {image.plane_shape} pixels, but "{self.index.path}" says '
                 f"{(expected.height, expected.width)}: give the images that it was made for."
             )
-        painted = self.index.paint(entry)
-        return Sample(image.normalised(), painted.labels, painted.known, painted.classes, expected.file_name)
+        painted = self.index.paint(entry, image.plane_shape)
+        classes = {label: self.categories[number - 1] for label, number in painted.classes.items()}
+        return Sample(image.normalised(), painted.labels, painted.known, classes)
+
+
+def scene_for(path: Path, expected: CocoImage, series: str | int | None = None) -> Path:
+    """The image that an entry of a JSON means in a file of several: the only one of its size.
+
+    Parameters
+    ----------
+    path : Path
+        The file; one with a single image is meant as it is.
+    expected : CocoImage
+        The entry.
+    series : str or int or None, optional
+        Name or number of the image, which overrules the size.
+
+    Raises
+    ------
+    InputError
+        If none or several fit.
+    """
+    found = expand([path], series, join_sets=False).paths
+    if len(found) == 1:
+        return found[0]
+    sizes = {each: image_sizes(each)[0] for each in found}
+    fitting = [each for each, size in sizes.items() if size == (expected.height, expected.width)]
+    if len(fitting) != 1:
+        raise InputError(
+            f'"{path}" contains {len(found)} images, and nothing says which one "{expected.file_name}" is: '
+            f"choose one with --series, or save that image as a file of its own."
+        )
+    return fitting[0]
 
 
 class FileFinder:

@@ -19,7 +19,7 @@ import numpy as np
 from napari_cupre.data.rle import LARGEST_IMAGE, RLE, paint, runs
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco_file import parse
-from napari_cupre.io.coco_outlines import Problem, area_of, outline_of, problem_of, tidy
+from napari_cupre.io.coco_outlines import Problem, area_of, mask_size, outline_of, problem_of, tidy
 from napari_cupre.io.file_names import parts_of
 
 _DOCUMENT_KEYS = {"info", "licenses", "images", "annotations", "categories", "type"}
@@ -56,11 +56,16 @@ _CROWD = Problem("crowd", "crowds")
 
 
 class CocoImage(NamedTuple):
-    """One entry of "images"."""
+    """One entry of "images"; height and width are 0 where the file does not say them."""
 
     file_name: str
     height: int
     width: int
+
+    @property
+    def has_size(self) -> bool:
+        """Whether its size is known without its file."""
+        return self.height > 0
 
 
 class Painted(NamedTuple):
@@ -137,10 +142,11 @@ class CocoIndex:
         self._repeated = 0
         self._unknown_keys: set[str] = set()
         document = parse(self.path)
+        self._listed: list[CocoImage] = []
         images = self._index_images(document.get("images"))
         self._names = self._index_categories(document.get("categories"))
         rows = self._index_annotations(document["text"], document.get("annotations"), images)
-        self._keep(list(images.values()), rows)
+        self._keep(set(images.values()), rows)
         self.notices = self._sentences(set(document) - {"text"} - _DOCUMENT_KEYS)
         if not self.images:
             raise InputError(f'"{self.path}" contains no usable annotation: {self._what_there_is()}.')
@@ -155,16 +161,29 @@ class CocoIndex:
 
     # --- reading it again -----------------------------------------------------------------------------
 
-    def paint(self, number: int) -> Painted:
+    def paint(self, number: int, size: tuple[int, int] | None = None) -> Painted:
         """Paint the annotations of image `number`.
+
+        Parameters
+        ----------
+        number : int
+            Place in `images`.
+        size : tuple[int, int] or None, optional
+            Rows and columns of an image whose size the file does not say.
 
         Raises
         ------
         InputError
-            A run-length mask that is corrupt or made for another size.
+            A run-length mask that is corrupt or made for another size; no size at all.
         """
         image = self.images[number]
         shape = (image.height, image.width)
+        if not image.has_size:
+            if size is None:
+                raise InputError(
+                    f'"{self.path}" does not say the size of "{image.file_name}": give the image as well.'
+                )
+            shape = size
         first, last = self._bounds[number : number + 2]
         masks: list[RLE] = []
         blanks: list[RLE] = []
@@ -196,36 +215,42 @@ class CocoIndex:
 
     # --- building it ----------------------------------------------------------------------------------
 
-    def _index_images(self, entries: Any) -> dict[Any, tuple[int, CocoImage]]:
-        """Images by id, with their number; several entries of one file are one image."""
-        images: dict[Any, tuple[int, CocoImage]] = {}
-        by_file: dict[tuple[str, ...], tuple[int, CocoImage]] = {}
+    def _index_images(self, entries: Any) -> dict[Any, int]:
+        """Number of each image in `_listed` by its id; several entries of one file are one image."""
+        images: dict[Any, int] = {}
+        by_file: dict[tuple[str, ...], int] = {}
         shared = set()
         for entry in _objects(entries, "images", self.path):
             try:
-                image = CocoImage(_text(entry["file_name"]), int(entry["height"]), int(entry["width"]))
+                image = CocoImage(_text(entry["file_name"]), *_size_of(entry))
                 file, identity = parts_of(image.file_name), _identity(entry["id"])
-                if (
-                    not isinstance(entry["file_name"], str)
-                    or min(image[1:]) < 1
-                    or image.height * image.width > LARGEST_IMAGE
-                    or not file
-                ):
+                if not isinstance(entry["file_name"], str) or not file:
                     raise ValueError
             except (KeyError, TypeError, ValueError, OverflowError):
                 self.problems[_BAD_IMAGE] += 1
                 continue
-            known = by_file.setdefault(file, (len(by_file), image))
-            if known[1][1:] != image[1:]:
+            number = by_file.setdefault(file, len(by_file))
+            if number == len(self._listed):
+                self._listed.append(image)
+            elif not self._merge(number, image):
                 self.problems[_OTHER_SIZE] += 1
                 continue
-            self._repeated += known[1] is not image
-            if images.setdefault(identity, known) is not known:
+            if images.setdefault(identity, number) != number:
                 shared.add(identity)
         for identity in shared:  # nobody can tell whose annotations these are
             self.problems[_SHARED_ID] += 1
             del images[identity]
         return images
+
+    def _merge(self, number: int, image: CocoImage) -> bool:
+        """Take another entry of an image for the same one; False if it says another size."""
+        known = self._listed[number]
+        if known.has_size and image.has_size and known[1:] != image[1:]:
+            return False
+        self._repeated += 1
+        if image.has_size:
+            self._listed[number] = known._replace(height=image.height, width=image.width)
+        return True
 
     def _index_categories(self, entries: Any) -> dict[Any, str]:
         """Names by category id; empty if the file names none."""
@@ -237,7 +262,7 @@ class CocoIndex:
                 self.problems[_BAD_CATEGORY] += 1
         return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
-    def _index_annotations(self, text: str, spans: Any, images: dict[Any, tuple[int, CocoImage]]) -> _Rows:
+    def _index_annotations(self, text: str, spans: Any, images: dict[Any, int]) -> _Rows:
         rows = _Rows([], [], [], [], [], [])
         named = bool(self._names)
         numbers = {identity: number for number, identity in enumerate(self._names, start=1)}
@@ -251,7 +276,7 @@ class CocoIndex:
                 numbers[identity] = len(numbers) + 1
                 self._names[identity] = "cell" if identity in (0, 1) else f"category {identity}"
             self._unknown_keys.update(annotation.keys() - _ANNOTATION_KEYS)
-            rows.image.append(images[_identity(annotation["image_id"])][0])
+            rows.image.append(images[_identity(annotation["image_id"])])
             rows.start.append(start)
             rows.end.append(end)
             rows.category.append(numbers[identity])
@@ -262,7 +287,7 @@ class CocoIndex:
         return rows
 
     def _judge(
-        self, annotation: Any, images: dict[Any, tuple[int, CocoImage]], numbers: dict[Any, int] | None
+        self, annotation: Any, images: dict[Any, int], numbers: dict[Any, int] | None
     ) -> tuple[Problem | None, bool]:
         """Why an annotation cannot be used (None if it can), and whether it only marks an unknown area."""
         if not isinstance(annotation, dict):
@@ -279,18 +304,24 @@ class CocoIndex:
             _identity(category)
         except ValueError:
             return _NO_CATEGORY, False
-        image = images[image_id][1]
+        image = self._sized(images[image_id], annotation)
         return problem_of(annotation, image.height, image.width)
 
-    def _keep(self, listed: list[tuple[int, CocoImage]], rows: _Rows) -> None:
+    def _sized(self, number: int, annotation: dict[str, Any]) -> CocoImage:
+        """An image, with the size of a run-length mask if its entry does not say one."""
+        image = self._listed[number]
+        if not image.has_size and (size := mask_size(annotation)) and size[0] * size[1] <= LARGEST_IMAGE:
+            image = self._listed[number] = CocoImage(image.file_name, *size)
+        return image
+
+    def _keep(self, images: set[int], rows: _Rows) -> None:
         """Sort the annotations by image and number the images that have one again."""
-        by_number = dict(listed)
         image = np.array(rows.image, np.int64)
         order = np.argsort(image, kind="stable")
         # An image with nothing but unknown area has nothing to teach.
         used = np.unique(image[~np.array(rows.unknown, bool)])
         if self.keep_empty:
-            used = np.array(sorted(by_number), np.int64)
+            used = np.array(sorted(images), np.int64)
         order = order[np.isin(image[order], used)]
         self._start = np.array(rows.start, np.int64)[order]
         self._end = np.array(rows.end, np.int64)[order]
@@ -298,8 +329,8 @@ class CocoIndex:
         self._unknown = np.array(rows.unknown, bool)[order]
         self._area = np.array(rows.area, np.float32)[order]
         self._bounds = np.append(np.searchsorted(image[order], used), len(order))
-        self.images = [by_number[int(number)] for number in used]
-        self.unmarked = len(by_number) - len(used)
+        self.images = [self._listed[int(number)] for number in used]
+        self.unmarked = len(images) - len(used)
 
     def _sentences(self, unknown_document_keys: set[str]) -> list[str]:
         """What is odd about the file; what was left out first, see `lost`."""
@@ -327,6 +358,23 @@ class CocoIndex:
         if not counts:
             return "it lists none" + (f" for its {_count(_UNMARKED, self.unmarked)}" if self.unmarked else "")
         return ", ".join(_count(problem, count) for problem, count in counts) + "; export outlines or masks"
+
+
+def _size_of(entry: dict[str, Any]) -> tuple[int, int]:
+    """Height and width of an entry of "images", both 0 where it does not say them.
+
+    Raises
+    ------
+    ValueError
+        If they are no sizes.
+    """
+    said = [entry.get(side) for side in ("height", "width")]
+    if any(side in (None, "", 0, "0") for side in said):
+        return 0, 0
+    height, width = (int(side) for side in said)  # type: ignore[arg-type]
+    if min(height, width) < 1 or height * width > LARGEST_IMAGE:
+        raise ValueError
+    return height, width
 
 
 def _count(problem: Problem, count: int) -> str:

@@ -44,6 +44,15 @@ def problem_of(annotation: dict[str, Any], height: int, width: int) -> tuple[Pro
     return None, is_crowd(annotation)
 
 
+def mask_size(annotation: dict[str, Any]) -> tuple[int, int] | None:
+    """Height and width of the image as its run-length mask says; None of an outline or a damaged mask."""
+    for part in tidy(annotation.get("segmentation")):
+        size = _size(part) if isinstance(part, dict) else []
+        if len(size) == 2 and min(size) > 0:
+            return size[0], size[1]
+    return None
+
+
 def tidy(segmentation: Any) -> list[Any]:
     """A segmentation as a list of flat polygons and run-length masks, without what is empty.
 

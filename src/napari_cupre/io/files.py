@@ -21,6 +21,8 @@ TIFF_SUFFIXES = (
     *(".lsm", ".stk", ".svs", ".ndpi", ".scn", ".bif", ".qptiff"),  # microscopes' own, which are TIFF
 )
 ZARR_SUFFIX = ".zarr"
+COMPANION = ".companion.ome"
+"""How the name of a metadata file ends that describes OME-TIFF files beside it."""
 IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ZARR_SUFFIX)
 
 _LABEL_WORDS = ("masks", "mask", "labels", "label", "seg")
@@ -110,6 +112,11 @@ def is_zarr(path: Path) -> bool:
     )
 
 
+def is_companion(path: Path) -> bool:
+    """Whether a file describes OME-TIFF files and has no pixels of its own, by its name."""
+    return path.name.lower().endswith(COMPANION) and not is_junk(path)
+
+
 def is_image_file(path: Path) -> bool:
     """Whether a path looks like an image that can be read, by its name (or as a Zarr folder)."""
     if is_junk(path):
@@ -151,6 +158,12 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
     return (inside[-1], path.relative_to(inside[-1]).as_posix()) if inside else (path, "")
 
 
+def image_name(path: str | os.PathLike[str]) -> str:
+    """What messages call an image: its file's name, and of one scene the scene's as well."""
+    file, scene = split_scene(path)
+    return f"{file.name} {scene}" if scene else file.name
+
+
 def real_file(path: str | os.PathLike[str]) -> Path:
     """What lies on disk behind a path, which may be that of one scene in a file."""
     return Path(path) if os.path.exists(path) else split_scene(path)[0]
@@ -171,7 +184,8 @@ def list_images(
     ----------
     paths : str or os.PathLike[str] or Iterable[str | os.PathLike[str]]
         One or several of: a folder (its own files, not those of subfolders), a glob, an image file, an
-        OME-Zarr folder, one scene of a file ("a.ome.tif/well1").
+        OME-Zarr folder, one scene of a file ("a.ome.tif/well1"), a ".companion.ome" file, which stands for
+        the files that it describes.
     subfolders : bool, optional
         Take the files of a folder's subfolders too.
 
@@ -207,6 +221,8 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
             raise InputError(
                 f'The folder "{path}" contains no image: choose one with PNG, JPEG, TIFF or OME-Zarr images.'
             )
+    elif is_companion(path) and os.path.exists(path):
+        return _described(path)
     elif os.path.exists(path):
         if not is_image_file(path):
             raise InputError(f'"{path}" is not an image that can be read: give PNG, JPEG, TIFF or OME-Zarr.')
@@ -214,12 +230,23 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
     elif os.path.exists(split_scene(path)[0]):
         images = [path]
     elif glob.has_magic(str(path)):
-        images = [match for match in _matches(path) if is_image_file(match)]
+        matches = sorted(_matches(path), key=natural_key)
+        images = [match for match in matches if is_image_file(match)]
+        if not images and any(map(is_companion, matches)):
+            return [image for match in matches if is_companion(match) for image in _described(match)]
         if not images:
             raise InputError(f'No image matches "{path}": check the folder and the pattern.')
     else:
         raise InputError(f'There is no file or folder "{path}": check the path.')
     return sorted(images, key=natural_key)
+
+
+def _described(companion: Path) -> list[Path]:
+    """The image files that a companion file describes."""
+    # OME needs tifffile, which takes long to import.
+    from napari_cupre.io.ome import files_of
+
+    return files_of(companion)
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -21,7 +21,9 @@ from napari_cupre.io.files import (
     IMAGE_SUFFIXES,
     TIFF_SUFFIXES,
     atomic_write,
+    image_name,
     image_stem,
+    is_companion,
     is_image_file,
     is_junk,
     is_zarr,
@@ -29,6 +31,7 @@ from napari_cupre.io.files import (
     natural_key,
     split_scene,
 )
+from napari_cupre.io.ome import file_of
 from napari_cupre.io.pairing import pair_by_stem
 from napari_cupre.io.scenes import Scene, choose_scenes, list_names
 from napari_cupre.io.tiff import read_tiff, tiff_scenes, write_labels
@@ -93,7 +96,7 @@ def read_image(
     file, scene = _located(place)
     image: CellImage = _guarded(file, lambda file: _read(file, axes, scene or series, partial, alone))
     if scene:
-        image.name, image.path = f"{file.name} {scene}", place
+        image.name, image.path = image_name(place), place
     return image
 
 
@@ -133,7 +136,9 @@ def _scenes(path: Path) -> list[Scene]:
 
 def _located(path: Path) -> tuple[Path, str]:
     """The file or folder to open, and the scene in it, "" where the path names all of it."""
-    return (path, "") if os.path.exists(path) else split_scene(path)
+    if not os.path.exists(path):
+        return split_scene(path)
+    return (file_of(path) if is_companion(path) else path), ""
 
 
 def read_many(

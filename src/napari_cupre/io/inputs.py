@@ -10,7 +10,7 @@ from pathlib import Path
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import TIFF_SUFFIXES, list_images, split_scene
 from napari_cupre.io.images import scenes
-from napari_cupre.io.pairing import without_labels
+from napari_cupre.io.pairing import labels_notice, without_labels
 from napari_cupre.io.scenes import choose_scenes, list_names
 
 
@@ -66,11 +66,7 @@ def find_inputs(
     kept, labels = without_labels(files, named)
     inputs = expand(_once(kept, notices := []), series)
     if labels:
-        some = f"{len(labels)} files are" if len(labels) > 1 else "1 file is"
-        notices.append(
-            f"{some} named like labels of the images beside them and left out, such as {labels[0].name}; "
-            f"give such a file by name to read it."
-        )
+        notices.append(labels_notice(labels))
     inputs.notices[:0] = notices
     return inputs
 
@@ -108,6 +104,17 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
             f'"{first.name}" and {some} are parts of one image: it is read once, as "{first.name}".'
         )
     return inputs
+
+
+def images_in(file: Path) -> list[Path]:
+    """The images of one file: itself, or each scene that is no label or thumbnail.
+
+    Parameters
+    ----------
+    file : Path
+        An image file or a Zarr folder; one that cannot be read counts as one image, so that reading says so.
+    """
+    return expand([file], join_sets=False).paths
 
 
 def _images_of(

@@ -159,12 +159,46 @@ def files_of(companion: Path) -> list[Path]:
     Raises
     ------
     InputError
-        If it describes none that is there.
+        If it is unsafe or damaged, or describes no file that is there.
     """
+    return [companion.parent / name for name in _present(companion, _described(companion))]
+
+
+def file_of(companion: Path) -> Path:
+    """The one file that stands for all that a companion file describes.
+
+    Raises
+    ------
+    InputError
+        See `files_of`; also if it describes images in files that have nothing to do with each other.
+    """
+    images = _described(companion)
+    present = _present(companion, images)
+    first = present[0]
+    apart = [image for image in images if image.files and first not in dict(image.files)]
+    if apart:
+        raise InputError(
+            f'"{companion}" describes {len(images)} images in {len(present)} files: read the files one by '
+            f"one, such as {first}."
+        )
+    return companion.parent / first
+
+
+def _described(companion: Path) -> list[OmeImage]:
     text = companion.read_text(encoding="utf-8-sig", errors="replace")
     refuse_entities(text, companion)
-    names = dict.fromkeys(name for image in ome_images(text)[0] for name, _ in image.files)
-    found = [companion.parent / name for name in names if (companion.parent / name).is_file()]
+    images, _ = ome_images(text)
+    if not images:
+        raise InputError(f'"{companion}" describes no image: it is truncated or damaged; copy it again.')
+    return images
+
+
+def _present(companion: Path, images: Sequence[OmeImage]) -> list[str]:
+    """Names of the files of images that are there, each once."""
+    names = dict.fromkeys(
+        os.path.basename(name.replace("\\", "/")) for image in images for name, _ in image.files
+    )
+    found = [name for name in names if (companion.parent / name).is_file()]
     if not found:
         raise InputError(f'"{companion}" describes image files that are missing: copy them into its folder.')
     return found

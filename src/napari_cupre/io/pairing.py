@@ -9,6 +9,8 @@ from pathlib import Path
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import LABEL_ENDINGS, image_stem, split_scene
 
+LABEL_WORDS = ("mask", "label", "seg", "instances", "gt")
+"""One of these is in the name of every file that is named like labels."""
 _LABEL_BEGINNINGS = ("mask_", "masks_", "label_", "labels_", "seg_", "gt_")
 _IMAGE_ENDINGS = ("_img", "_image", "_images", "_raw", "_im", "-img", "-image", "-raw")
 _IMAGE_BEGINNINGS = ("img_", "image_", "images_", "raw_", "im_")
@@ -95,6 +97,15 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
         is_label = core is not None and (path.parent, core) in cores and path not in named
         (labels if is_label else kept).append(path)
     return kept, labels
+
+
+def labels_notice(labels: Sequence[Path]) -> str:
+    """One sentence on label files that were left out, for the user."""
+    some = f"{len(labels)} files are" if len(labels) > 1 else "1 file is"
+    return (
+        f"{some} named like labels of the images beside them and left out, such as {labels[0].name}; "
+        f"give such a file by name to read it."
+    )
 
 
 # An exact name goes before one without its ending, which goes before one without the ending of the image.

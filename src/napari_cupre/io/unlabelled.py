@@ -1,8 +1,8 @@
 """Unlabelled images: an index on disk that holds any number of files, and crops drawn from it.
 
-Indexing lists names and decodes nothing, so that a folder of a million files is ready in seconds; the list
-lives in a SQLite file, so that memory does not grow with it. Crop `i` of a seed is always the same crop,
-whoever draws it.
+Crops are drawn from all images of a file, their planes and channels. Indexing lists names and decodes
+nothing, so that a folder of a million files is ready in seconds; the list lives in a SQLite file, so that
+memory does not grow with it. Crop `i` of a seed is always the same crop, whoever draws it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from napari_cupre.io.files import (
     image_stem,
     is_junk,
     is_zarr,
+    list_images,
 )
-from napari_cupre.io.windows import ImageCache, Plane, image_size
+from napari_cupre.io.pairing import LABEL_WORDS, without_labels
+from napari_cupre.io.windows import ImageCache, Plane, image_sizes
 
 _SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES)
 
@@ -54,9 +56,17 @@ def walk_images(folder: Path) -> Iterator[str]:
                         pending.append(entry.path)
 
 
-def _is_folder(path: Path) -> bool:
-    """Whether a path holds images instead of being one."""
-    return path.is_dir() and not is_zarr(path)
+def _images_of(path: Path) -> Iterator[str]:
+    """The images below a folder; of a single file that itself, or the files that it describes.
+
+    Raises
+    ------
+    InputError
+        If a single file is no image.
+    """
+    if path.is_dir() and not is_zarr(path):
+        return walk_images(path)
+    return (str(image.resolve()) for image in list_images(path))
 
 
 def _is_kept(image: str, exclude: frozenset[str], met: set[str]) -> bool:
@@ -65,6 +75,22 @@ def _is_kept(image: str, exclude: frozenset[str], met: set[str]) -> bool:
     if stem in exclude:
         met.add(stem)
     return stem not in exclude
+
+
+def _drop_labels(connection: sqlite3.Connection, named: Sequence[Path]) -> list[Path]:
+    """Take label files that lie beside their images out of what was found; returns them.
+
+    Only folders with a file named like labels are looked at, one at a time.
+    """
+    like = " OR ".join(f"lower(path) LIKE '%{word}%'" for word in LABEL_WORDS)
+    suspects = connection.execute(f"SELECT DISTINCT folder FROM found WHERE {like} ORDER BY folder")
+    dropped: list[Path] = []
+    for (folder,) in suspects.fetchall():
+        listed = connection.execute("SELECT path FROM found WHERE folder = ? ORDER BY path", (folder,))
+        _, labels = without_labels([Path(path) for (path,) in listed], named)
+        dropped += labels
+    connection.executemany("DELETE FROM found WHERE path = ?", ((str(path),) for path in dropped))
+    return dropped
 
 
 class UnlabelledIndex:
@@ -79,11 +105,14 @@ class UnlabelledIndex:
     ----------
     unmet : frozenset[str]
         Stems to leave out that no file has; only what `build` returns knows them.
+    labels : list[Path]
+        Label files beside their images, which are left out; only what `build` returns knows them.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.unmet: frozenset[str] = frozenset()
+        self.labels: list[Path] = []
         self._connection: sqlite3.Connection | None = None
         self._pid = -1
         self._length = int(self._query("SELECT COUNT(*) FROM files")[0])
@@ -117,16 +146,17 @@ class UnlabelledIndex:
         met: set[str] = set()
         connection = sqlite3.connect(temporary)
         try:
-            connection.execute("CREATE TABLE found (path TEXT)")
+            connection.execute("CREATE TABLE found (path TEXT, folder TEXT)")
             connection.executemany(
-                "INSERT INTO found VALUES (?)",
+                "INSERT INTO found VALUES (?, ?)",
                 (
-                    (image,)
+                    (image, os.path.dirname(image))
                     for folder in folders
-                    for image in (walk_images(folder) if _is_folder(folder) else (str(folder.resolve()),))
+                    for image in _images_of(folder)
                     if not exclude or _is_kept(image, exclude, met)
                 ),
             )
+            labels = _drop_labels(connection, [folder.resolve() for folder in folders])
             # Sorted by SQLite, on disk if need be: the order of a directory listing differs between machines.
             connection.execute("CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT)")
             connection.execute("INSERT INTO files (path) SELECT DISTINCT path FROM found ORDER BY path")
@@ -136,7 +166,7 @@ class UnlabelledIndex:
             connection.close()
         os.replace(temporary, path)
         index = cls(path)
-        index.unmet = exclude - met
+        index.unmet, index.labels = exclude - met, labels
         if not len(index):
             named = ", ".join(str(folder) for folder in folders)
             raise InputError(
@@ -175,18 +205,18 @@ class UnlabelledIndex:
     def distinct_crops(self, side: int, looked_at: int = 200) -> int:
         """About how many crops of `side` px the images hold that do not overlap.
 
-        Sizes are read from the headers of at most `looked_at` files spread over the list; each image counts
-        for one.
+        Sizes are read from the headers of at most `looked_at` files spread over the list; each image of a
+        file counts for at least one.
         """
         numbers = np.unique(np.linspace(0, len(self) - 1, min(looked_at, len(self))).astype(int))
         counts = []
         for number in numbers:
             try:
-                height, width = image_size(self[int(number)])
+                sizes = image_sizes(self[int(number)])
             except Exception:
                 counts.append(0)  # unreadable: it will be named when it is drawn
                 continue
-            counts.append(max(1, height // side) * max(1, width // side))
+            counts.append(sum(max(1, height // side) * max(1, width // side) for height, width in sizes))
         return round(float(np.mean(counts)) * len(self))
 
 
@@ -260,7 +290,7 @@ class UnlabelledCrops:
             file = int(rng.integers(len(self.index))) if attempt else self._draw_file(number, rng)
             path = self.index[file]
             try:
-                pixels = self._textured_window(self._cache.get(path).draw_plane(rng), rng)
+                pixels = self._textured_window(self._cache.draw(path, rng).draw_plane(rng), rng)
             except Exception as reason:  # a window of a damaged file may raise anything, like its header
                 skipped.append((str(path), " ".join(str(reason).split())))
                 continue

@@ -16,6 +16,7 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.normalise import Stretch
 from napari_cupre.io.images import read_image, scenes
+from napari_cupre.io.inputs import images_in
 
 
 @dataclass
@@ -93,6 +94,22 @@ class ImageCache:
         self.max_images = max_images
         self._images: OrderedDict[Path, OpenImage] = OrderedDict()
         self._bytes = 0
+        self._in_file: OrderedDict[Path, list[Path]] = OrderedDict()
+
+    def draw(self, file: Path, rng: np.random.Generator) -> OpenImage:
+        """One of the images in a file, opened; of a file with one image no number is drawn.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read.
+        """
+        if file not in self._in_file:
+            self._in_file[file] = images_in(file)
+            while len(self._in_file) > self.max_images:
+                self._in_file.popitem(last=False)
+        found = self._in_file[file]
+        return self.get(found[int(rng.integers(len(found)))] if len(found) > 1 else found[0])
 
     def get(self, path: Path) -> OpenImage:
         """The opened image.
@@ -121,11 +138,10 @@ class ImageCache:
         self.__init__(**state)  # type: ignore[misc]
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width from the header, without decoding a pixel.
+def image_sizes(path: Path) -> list[tuple[int, int]]:
+    """Height and width of each image of a file from the header, without decoding a pixel.
 
     Raises whatever the reader of the format raises.
     """
-    scene = next(scene for scene in scenes(path) if not scene.is_extra)
-    sizes = dict(zip(scene.axes, scene.shape))
-    return sizes["Y"], sizes["X"]
+    sizes = [dict(zip(scene.axes, scene.shape)) for scene in scenes(path) if not scene.is_extra]
+    return [(size["Y"], size["X"]) for size in sizes]

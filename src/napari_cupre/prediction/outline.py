@@ -126,6 +126,17 @@ class Outliner:
             if done >= total:
                 return
 
+    def aim(self, point: Any) -> Iterator[None]:
+        """Compute the features that a click at `point` (y, x) needs, window by window."""
+        given = check_points([point], self.shape)
+        for size in CLICK_SIZES * self.diameter:
+            (box,) = self._around(given, np.array([size]))
+            x, y = (box[:2] + box[2:]) / 2
+            key = self._maps.key(self._maps.scale(float(size)), y, x)
+            if not self._maps.has(key):
+                self._maps.window(key)
+                yield
+
     def boxes(self, boxes: Any) -> list[Outline]:
         """The cell in each box, in their order.
 
@@ -237,8 +248,7 @@ class Outliner:
         """
         count, sizes = len(CLICK_SIZES), np.tile(CLICK_SIZES * self.diameter, len(points))
         centres = np.repeat(points[:, ::-1], count, axis=0)
-        boxes = np.concatenate([centres - sizes[:, None] / 2, centres + sizes[:, None] / 2], axis=1)
-        boxes = np.clip(boxes, 0, [self.shape[1], self.shape[0]] * 2)
+        boxes = self._around(centres[:, ::-1], sizes)
         grids = Grids(
             boxes, np.zeros((len(boxes), 0, 0)), np.zeros(len(boxes)), np.zeros(len(boxes), np.int64)
         )
@@ -253,6 +263,12 @@ class Outliner:
         for start in range(0, len(boxes), count):
             of_point = slice(start, start + count)
             yield Grids(*(part[of_point] for part in grids)), quality[of_point]
+
+    def _around(self, points: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Boxes of given sides around points (y, x), cut to the image."""
+        centres, halves = points[:, ::-1], sizes[:, None] / 2
+        boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+        return np.clip(boxes, 0, [self.shape[1], self.shape[0]] * 2)
 
     def _refined(self, window: Window, boxes: np.ndarray) -> tuple[Grids, np.ndarray]:
         """Boxes as the box head mends them, with their masks, and how settled each is, 0..1."""

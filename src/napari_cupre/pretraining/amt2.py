@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.pretraining.batchnorm import DomainStatistics
 from napari_cupre.pretraining.contrast import ContrastiveObjective
-from napari_cupre.pretraining.pretrain_optimiser import AveragedWeights, cosine
+from napari_cupre.pretraining.pretrain_optimiser import DomainAverage, cosine
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
 from napari_cupre.pretraining.sources import FieldBatch
@@ -38,7 +38,7 @@ class Amt2:
     ----------
     statistics : DomainStatistics
         The BatchNorm statistics of both domains.
-    average : AveragedWeights
+    average : DomainAverage
         Running average of weights and statistics, which is what is saved as the model.
     contrastive : ContrastiveTask or None
     supervised : SupervisedTask or None
@@ -55,7 +55,7 @@ class Amt2:
         self.network = network
         self.settings = settings
         self.statistics = DomainStatistics(network, settings.norm, network.backbone)
-        self.average = AveragedWeights(network, settings.norm, settings.average)
+        self.average = DomainAverage(network, settings.norm, settings.average)
         self.contrastive: ContrastiveTask | None = None
         self.supervised: SupervisedTask | None = None
         if objective is not None:
@@ -96,6 +96,6 @@ class Amt2:
                 gradients.append(self.supervised.updater.shared_gradient())
         if len(gradients) == 2:
             done.metrics["gradient_cosine"] = cosine(*gradients)
-        self.average.update(self.network, self.statistics, step)
+        self.average.take_in(self.network, self.statistics, step + 1)
         done.losses["total"] = sum(done.losses.values())
         return done

@@ -12,6 +12,7 @@ from napari_cupre.evaluation.features import extract_features
 from napari_cupre.evaluation.looks import measure_diversity
 from napari_cupre.events import Event
 from napari_cupre.io.files import atomic_write
+from napari_cupre.io.inputs import images_in
 from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.model.checkpoint import Model
 
@@ -40,10 +41,11 @@ def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -
         The progress.
     """
     numbers = np.unique(np.linspace(0, len(index) - 1, min(LOOKED_AT, len(index))).astype(int))
-    by_path = {index[int(number)]: int(number) for number in numbers}
-    features = yield from extract_features(list(by_path), model, seed=seed)
-    looked_at = np.array([by_path[image] for image in features.paths])
-    weights = measure_diversity(features, seed=seed).weights()
+    files = {image: int(number) for number in numbers for image in images_in(index[int(number)])}
+    features = yield from extract_features(list(files), model, seed=seed)
+    looked_at, place = np.unique([files[image] for image in features.paths], return_inverse=True)
+    # A file is drawn for all of its images, and they share its turns.
+    weights = np.bincount(place, measure_diversity(features, seed=seed).weights())
     nearest = np.searchsorted((looked_at[1:] + looked_at[:-1]) / 2, np.arange(len(index)))
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, weights[nearest].astype(np.float32), allow_pickle=False)

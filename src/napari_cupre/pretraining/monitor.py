@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
 from napari_cupre.evaluation.report import Report, evaluate_labels
 from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
-from napari_cupre.pretraining.sources import FieldSample, MixedFields
+from napari_cupre.pretraining.sources import FieldBatch, MixedFields
 
 #: Detections below this score are not counted.
 _SCORE = 0.5
@@ -50,30 +51,30 @@ class HeldOut:
     """
 
     def __init__(self, dataset: MixedFields, count: int) -> None:
-        self.fields: list[FieldSample] = [dataset[number] for number in range(count)]
+        self.fields: list[FieldBatch] = [dataset[number] for number in range(count)]
 
     def judge(self, network: CellRCNN) -> Judgement:
         """Predict the fields and score the result; the network is not changed."""
-        predicted = [self._predict(network, sample) for sample in self.fields]
+        predicted = [self._predict(network, one.images) for one in self.fields]
         whole = _report(self.fields, predicted)
         by_source = {}
-        for name in sorted({sample.source for sample in self.fields}):
-            own = [number for number, sample in enumerate(self.fields) if sample.source == name]
+        for name in sorted({one.sources[0] for one in self.fields}):
+            own = [number for number, one in enumerate(self.fields) if one.sources[0] == name]
             own_report = _report([self.fields[n] for n in own], [predicted[n] for n in own])
             by_source[name] = float(own_report.pooled.ap50)
-        cells = sum(len(sample.target) for sample in self.fields)
+        cells = sum(len(one.targets[0]) for one in self.fields)
         return Judgement(float(whole.pooled.ap), float(whole.pooled.ap50), by_source, cells, predicted)
 
     @staticmethod
-    def _predict(network: CellRCNN, sample: FieldSample) -> np.ndarray:
+    def _predict(network: CellRCNN, images: Tensor) -> np.ndarray:
         device = next(network.parameters()).device
-        images = sample.image[None].to(device, memory_format=memory_format(device))
+        images = images.to(device, memory_format=memory_format(device))
         found = network.detect(images, score=_SCORE)[0]
-        shape = (sample.image.shape[1], sample.image.shape[2])
+        shape = (images.shape[2], images.shape[3])
         return paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), shape)
 
 
-def _report(fields: Sequence[FieldSample], predicted: Sequence[np.ndarray]) -> Report:
-    truth = [sample.target.instances.numpy() for sample in fields]
-    known = [sample.target.known.numpy() for sample in fields]
+def _report(fields: Sequence[FieldBatch], predicted: Sequence[np.ndarray]) -> Report:
+    truth = [one.targets[0].instances.numpy() for one in fields]
+    known = [one.targets[0].known.numpy() for one in fields]
     return evaluate_labels(truth, predicted, known=known)

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from napari_cupre.model.average import WeightAverage, approach
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.schedule import learning_rate_factor
 from napari_cupre.pretraining.batchnorm import DomainStatistics
 from napari_cupre.pretraining.pretrain_settings import Mode
-
-#: The learning rate ends at this share of its peak.
-_LAST = 0.02
-
-
-def learning_rate_factor(step: int, fraction: float, warmup: int) -> float:
-    """Linear warm-up over `warmup` steps, times a cosine over the share of the budget that is used up.
-
-    Parameters
-    ----------
-    step : int
-        Steps done so far.
-    fraction : float
-        Used share of the budget, 0 to 1.
-    """
-    warm = min(1.0, (step + 1) / max(1, warmup))
-    return warm * (_LAST + (1.0 - _LAST) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, fraction))))
 
 
 @dataclass
@@ -106,36 +89,29 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return float(a @ b) / norm if norm > 0 else 0.0
 
 
-class AveragedWeights:
-    """Running (Polyak) average of a network's weights and BatchNorm statistics, which becomes the model.
+class DomainAverage(WeightAverage):
+    """Average of the weights and of the BatchNorm statistics of both domains, which becomes the model.
 
-    The decay grows to `decay` over the first steps, so that random weights are soon forgotten.
+    Parameters
+    ----------
+    network : CellRCNN
+        Its weights begin the average.
+    mode : {"dual", "shared", "frozen"}
+        See `DomainStatistics`.
+    decay : float
+        Weight of the past once warmed up.
 
     Attributes
     ----------
-    network : CellRCNN
-        With the averaged weights, in evaluation mode, in the domain "cells".
     statistics : DomainStatistics
-        Its BatchNorm statistics of both domains.
+        Of `network`, which is in the domain "cells".
     """
 
     def __init__(self, network: CellRCNN, mode: Mode, decay: float) -> None:
-        self.decay = decay
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        super().__init__(network, decay)
         self.statistics = DomainStatistics(self.network, mode, self.network.backbone)
 
-    @torch.no_grad()
-    def update(self, network: CellRCNN, statistics: DomainStatistics, step: int) -> None:
-        """Take in the weights and statistics after `step` steps."""
-        weight = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
-        _approach(self.network.state_dict(), network.state_dict(), weight)
-        _approach(self.statistics.state(), statistics.state(), weight)
-
-
-def _approach(mine: dict[str, Tensor], theirs: dict[str, Tensor], weight: float) -> None:
-    """Move tensors towards others by a share of the way; counters are copied."""
-    floats = [key for key, tensor in mine.items() if tensor.is_floating_point()]
-    if floats:
-        torch._foreach_lerp_([mine[key] for key in floats], [theirs[key] for key in floats], weight)
-    for key in mine.keys() - set(floats):
-        mine[key].copy_(theirs[key])
+    def take_in(self, network: CellRCNN, statistics: DomainStatistics, step: int) -> None:
+        """Take in the weights and statistics after `step` steps, counted from 1."""
+        self.update(network, step)
+        approach(self.statistics.state(), statistics.state(), self.share_of(step))

@@ -11,7 +11,7 @@ from skimage.segmentation import find_boundaries
 
 from napari_cupre.io.pages import png_source, render_page
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
-from napari_cupre.pretraining.sources import FieldSample
+from napari_cupre.pretraining.sources import FieldBatch
 from napari_cupre.pretraining.views import ViewPair
 
 _CURVES = (
@@ -58,7 +58,7 @@ class Material:
     settings: PretrainSettings
     rows: list[dict[str, float]]
     pairs: Sequence[ViewPair]
-    fields: Sequence[FieldSample]
+    fields: Sequence[FieldBatch]
     predicted: Sequence[np.ndarray]
 
 
@@ -113,13 +113,13 @@ def _pair_sheet(pairs: Sequence[ViewPair]) -> np.ndarray:
     )
 
 
-def _prediction_sheet(fields: Sequence[FieldSample], predicted: Sequence[np.ndarray]) -> np.ndarray:
+def _prediction_sheet(fields: Sequence[FieldBatch], predicted: Sequence[np.ndarray]) -> np.ndarray:
     """Fields in rows of four, with the outlines of truth and prediction."""
     tiles = []
-    for sample, labels in zip(fields, predicted):
-        tile = _as_bytes(sample.image.numpy())
-        tile[~sample.target.known.numpy()] //= 2
-        tile[find_boundaries(sample.target.instances.numpy(), mode="inner")] = (0, 200, 60)
+    for field, labels in zip(fields, predicted):
+        tile = _as_bytes(field.images[0].numpy())
+        tile[~field.targets[0].known.numpy()] //= 2
+        tile[find_boundaries(field.targets[0].instances.numpy(), mode="inner")] = (0, 200, 60)
         tile[find_boundaries(labels, mode="inner")] = (230, 0, 200)
         tiles.append(tile)
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 4)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cupre import __version__
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StateChanged, StepDone, Validated
+from napari_cupre.io.pairing import labels_notice
 from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.model.checkpoint import Model, ModelInfo, save_model
 from napari_cupre.model.config import preset
@@ -167,6 +168,8 @@ class PretrainRun:
             index = open_index(settings, folder.index)
             if index.unmet:
                 yield Notice(unmet_notice(index.unmet))
+            if index.labels:
+                yield Notice(labels_notice(index.labels))
             if settings.balance and not folder.weights.exists():
                 looking = looking_model(settings, network)
                 yield from write_weights(folder.weights, index, looking, settings.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -36,29 +36,8 @@ _PASTE_PROBABILITY, _PASTED, _PASTE_AREA = 0.5, 8, 0.15
 _TRIES = 20
 
 
-@dataclass
-class LabelledField:
-    """One labelled training image.
-
-    Attributes
-    ----------
-    image : numpy.ndarray
-        float32 (side, side, 3), in about [0, 1].
-    labels : numpy.ndarray
-        int32 (side, side), 0 = background.
-    known : numpy.ndarray or None
-        bool (side, side); None = all. Crowd areas of COCO are unknown.
-    classes : dict of int to str or None
-        Name of the class of each label; None = "cell" for all.
-    skipped : list of tuple of str
-        Images that could not be read on the way to this one, with the reason.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    known: np.ndarray | None = None
-    classes: dict[int, str] | None = None
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+#: Images that could not be read, with the reason.
+Skipped = list[tuple[str, str]]
 
 
 class LabelledSource(Protocol):
@@ -72,8 +51,11 @@ class LabelledSource(Protocol):
     def classes(self) -> tuple[str, ...]:
         """Names of its classes."""
 
-    def draw(self, rng: np.random.Generator) -> LabelledField:
-        """Draw one augmented field; the result depends only on the generator's state."""
+    def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
+        """Draw one augmented field; the result depends only on the generator's state.
+
+        Images that cannot be read on the way to it are added to `skipped`.
+        """
 
 
 class SyntheticSource:
@@ -115,11 +97,10 @@ class SyntheticSource:
             size=side, seed=seed, looks=looks, diameter=(max(4.0, diameter / 2), diameter * 2)
         )
 
-    def draw(self, rng: np.random.Generator) -> LabelledField:
+    def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
         """See `LabelledSource.draw`."""
         import_looks(self.modules)  # a loader's process may have started without them
-        drawn = self.fields[int(rng.integers(2**31))]
-        return LabelledField(drawn.image, drawn.labels)
+        return self.fields[int(rng.integers(2**31))]
 
 
 def import_looks(modules: Sequence[str]) -> None:
@@ -167,7 +148,7 @@ class CocoFields:
         self.name = str(source.index.path)
         self.classes = tuple(source.categories)
 
-    def draw(self, rng: np.random.Generator) -> LabelledField:
+    def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
         """See `LabelledSource.draw`.
 
         Raises
@@ -175,17 +156,12 @@ class CocoFields:
         InputError
             If many images in a row cannot be read.
         """
-        skipped: list[tuple[str, str]] = []
-        sample, classes = self._jittered(rng, skipped)
+        sample = self._jittered(rng, skipped)
         if rng.random() < _PASTE_PROBABILITY:
-            sample, classes = self._pasted(rng, sample, classes, skipped)
-        image = photometric(rng, sample.image)
-        names = {label: self.classes[number - 1] for label, number in classes.items()}
-        return LabelledField(image, sample.labels, sample.known, names, skipped)
+            sample = self._pasted(rng, sample, self._jittered(rng, skipped))
+        return replace(sample, image=photometric(rng, sample.image))
 
-    def _jittered(
-        self, rng: np.random.Generator, skipped: list[tuple[str, str]]
-    ) -> tuple[Sample, dict[int, int]]:
+    def _jittered(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
         """A square part of a random image at a random size, turned at random."""
         for _ in range(_TRIES):
             number = int(rng.choice(self.numbers))
@@ -194,9 +170,7 @@ class CocoFields:
             except (InputError, OSError) as error:
                 skipped.append((f"{self.name}#{number}", str(error)))
                 continue
-            sample = Sample(read.image, read.labels, read.known)
-            sample = random_crop(rng, sample, self.side, self._range(read.labels))
-            return random_turn(rng, sample), read.classes
+            return random_turn(rng, random_crop(rng, read, self.side, self._range(read.labels)))
         raise InputError(
             f"{_TRIES} images of {self.name} in a row could not be read, the last because: {skipped[-1][1]}"
         )
@@ -208,16 +182,9 @@ class CocoFields:
         factor = self.diameter / median_diameter(labels)
         return SCALED_JITTER[0] * factor, SCALED_JITTER[1] * factor
 
-    def _pasted(
-        self,
-        rng: np.random.Generator,
-        sample: Sample,
-        classes: dict[int, int],
-        skipped: list[tuple[str, str]],
-    ) -> tuple[Sample, dict[int, int]]:
-        """Some instances of a second image pasted in, each keeping its class."""
-        other, other_classes = self._jittered(rng, skipped)
-        classes = dict(classes)
+    def _pasted(self, rng: np.random.Generator, sample: Sample, other: Sample) -> Sample:
+        """Some instances of another image pasted in, each keeping its class."""
+        classes, others = dict(sample.classes or {}), other.classes or {}
         labels = [int(label) for label in np.unique(other.labels) if label]
         rng.shuffle(labels)
         for label in labels[: int(rng.integers(1, _PASTED + 1))]:
@@ -228,22 +195,34 @@ class CocoFields:
             before = int(sample.labels.max())
             sample = copy_paste(rng, sample, donor, 1)
             if int(sample.labels.max()) > before:
-                classes[before + 1] = other_classes[label]
-        return sample, classes
+                classes[before + 1] = others[label]
+        return replace(sample, classes=classes)
 
 
 @dataclass
-class FieldSample:
-    """A field as tensors: `image` float32 (3, side, side), its target, and the name of its source."""
+class FieldBatch:
+    """Fields as tensors.
 
-    image: Tensor
-    target: Target
-    source: str
-    skipped: list[tuple[str, str]]
+    Attributes
+    ----------
+    images : torch.Tensor
+        float32 (B, 3, side, side).
+    targets : list of Target
+        What the network should find in each.
+    sources : list of str
+        Name of the source of each.
+    skipped : list of tuple of str
+        Images that could not be read on the way to them, with the reason.
+    """
+
+    images: Tensor
+    targets: list[Target]
+    sources: list[str]
+    skipped: Skipped
 
 
-class MixedFields(Dataset[FieldSample]):
-    """Sample `i` of the supervised stream: a function of the seed and `i` only.
+class MixedFields(Dataset[FieldBatch]):
+    """Field `i` of the supervised stream, a batch of one: a function of the seed and `i` only.
 
     Parameters
     ----------
@@ -264,36 +243,29 @@ class MixedFields(Dataset[FieldSample]):
         self._numbers = {name: number for number, name in enumerate(classes, start=1)}
         self.seed = seed
 
-    def __getitem__(self, number: int) -> FieldSample:
+    def __getitem__(self, number: int) -> FieldBatch:
         rng = np.random.default_rng([self.seed, number])
         chosen = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
         source = self.sources[min(chosen, len(self.sources) - 1)]
-        drawn = source.draw(rng)
+        skipped: Skipped = []
+        drawn = source.draw(rng, skipped)
         target = target_from_labels(drawn.labels, drawn.known, self._class_numbers(drawn))
         image = torch.from_numpy(np.ascontiguousarray(drawn.image.transpose(2, 0, 1), dtype=np.float32))
-        return FieldSample(image, target, source.name, drawn.skipped)
+        return FieldBatch(image[None], [target], [source.name], skipped)
 
-    def _class_numbers(self, drawn: LabelledField) -> dict[int, int]:
+    def _class_numbers(self, drawn: Sample) -> dict[int, int]:
         if drawn.classes is not None:
             return {label: self._numbers[name] for label, name in drawn.classes.items()}
         return {int(label): self._numbers["cell"] for label in np.unique(drawn.labels) if label}
 
 
-@dataclass
-class FieldBatch:
-    """Stacked fields: `images` float32 (B, 3, side, side) and one target each."""
-
-    images: Tensor
-    targets: list[Target]
-    skipped: list[tuple[str, str]]
-
-
-def collate_fields(samples: list[FieldSample]) -> FieldBatch:
-    """Join samples to a batch."""
+def collate_fields(parts: list[FieldBatch]) -> FieldBatch:
+    """Join batches to one."""
     return FieldBatch(
-        torch.stack([sample.image for sample in samples]),
-        [sample.target for sample in samples],
-        [skip for sample in samples for skip in sample.skipped],
+        torch.cat([part.images for part in parts]),
+        [target for part in parts for target in part.targets],
+        [source for part in parts for source in part.sources],
+        [skip for part in parts for skip in part.skipped],
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import uuid
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,9 @@ from napari_cupre.project.document import DOCUMENT, Document, ProjectImage, read
 from napari_cupre.project.identity import find_moved, fingerprint, new_stem, relative_to, resolved
 from napari_cupre.project.lock import Lock
 from napari_cupre.project.parts import part_of, read_entry
+from napari_cupre.project.place import ENDING, project_folder
 from napari_cupre.project.saving import SaveReport, Snapshot, write_cells, write_text
 from napari_cupre.project.tables import files_of, read_cells, write_table
-
-ENDING = ".cupre"
 
 MOST_LOADED = 4
 """So many images keep their cells in memory; those with unsaved changes stay beyond it."""
@@ -60,6 +59,7 @@ class Project:
         self._lock = lock
         self._cells: dict[str, Cells] = {}
         self._saved: dict[str, int] = {}
+        self._held: set[str] = set()
         self._stamps: dict[str, Stamp | None] = {}
         self._saved_document = ""
         # Memory for copies, kept because the system takes longer to give it than we to fill it.
@@ -177,30 +177,42 @@ class Project:
         ------
         InputError : the file cannot be read, or has no such plane or field.
         """
+        draft = self.draft(
+            path, axes=axes, series=series, channels=channels, plane=dict(plane or {}), field=field
+        )
+        return self.enter(draft)
+
+    def draft(self, path: str | Path, **values: Any) -> ProjectImage:
+        """An image file as an entry that is not in the project yet; reads the file, from any thread.
+
+        Parameters
+        ----------
+        path, values : see `add`.
+
+        Raises
+        ------
+        InputError : as `add`.
+        """
         path = Path(path).expanduser()
         draft = ProjectImage(
-            stem="",
-            path=relative_to(path, self.folder),
-            content=fingerprint(path),
-            shape=(),
-            axes=axes,
-            series=series,
-            channels=channels,
-            plane=dict(plane or {}),
-            field=field,
+            stem="", path=relative_to(path, self.folder), content=fingerprint(path), shape=(), **values
         )
+        return replace(draft, shape=part_of(read_entry(path, draft), draft).result_shape)
+
+    def enter(self, draft: ProjectImage) -> Added:
+        """Put a draft into the project, unless its pixels are there already."""
+        path = resolved(draft.path, self.folder)
         for known in self.images:
             if known.place == draft.place:
-                same = resolved(known.path, self.folder) == path.resolve()
+                same = resolved(known.path, self.folder) == path
                 what = "is in the project already" if same else f'has the pixels of "{known.stem}"'
                 return Added(known, f'"{path.name}" {what}: it is not added twice.')
-        shape = part_of(read_entry(path, draft), draft).result_shape
         name = "_".join([path.name, *(f"{axis.lower()}{at:03d}" for axis, at in draft.plane.items())])
-        if draft.plane or field:
-            name = name.replace(path.name, Path(path.name).stem, 1)
-        if field:
-            name += f"_y{field[0]}_x{field[1]}"
-        image = replace(draft, stem=new_stem(name, self._taken_stems()), shape=shape)
+        if draft.plane or draft.field:
+            name = name.replace(path.name, path.stem, 1)
+        if draft.field:
+            name += f"_y{draft.field[0]}_x{draft.field[1]}"
+        image = replace(draft, stem=new_stem(name, self._taken_stems()))
         self.images.append(image)
         return Added(image)
 
@@ -215,6 +227,7 @@ class Project:
         image = self.image(stem)
         self.images.remove(image)
         self._cells.pop(stem, None)
+        self._held.discard(stem)
 
     def find(self, image: ProjectImage, folders: tuple[Path, ...] = ()) -> Path:
         """Where the file of an image lies now; one that was moved is found by its content.
@@ -282,12 +295,50 @@ class Project:
             self._cells[stem] = self._cells.pop(stem)  # the latest is last
         return self._cells[stem]
 
+    def hold(self, stem: str, cells: Cells, *, is_saved: bool = False) -> None:
+        """Take cells that a window shows for those of an image, and keep them in memory until `let_go`.
+
+        Parameters
+        ----------
+        is_saved : they are what is on disk; else the next save writes them.
+
+        Raises
+        ------
+        InputError : they have another size than the image.
+        """
+        image = self.image(stem)
+        if cells.shape != image.shape:
+            raise InputError(
+                f'The cells have {cells.shape} px, the image "{stem}" {image.shape}: open it again.'
+            )
+        if self._cells.get(stem) is not cells:
+            for name in files_of(stem):
+                self._stamps.setdefault(name, Stamp.of(self.folder / name))
+            self._cells[stem] = cells
+            self._saved[stem] = cells.revision if is_saved else -1
+            self._spare.pop(stem, None)
+        self._held.add(stem)
+
+    def let_go(self, stem: str) -> None:
+        """No window shows the cells of an image any more; they leave memory once they are saved."""
+        self._held.discard(stem)
+
+    @property
+    def in_memory(self) -> list[str]:
+        """Stems of the images whose cells are in memory."""
+        return list(self._cells)
+
+    def is_held(self, stem: str) -> bool:
+        """Whether a window shows the cells of an image."""
+        return stem in self._held
+
     def loaded(self, stem: str) -> Cells | None:
         """The cells of an image if they are in memory."""
         return self._cells.get(stem)
 
     def _unload(self, kept: str) -> None:
-        clean = [stem for stem in self._cells if stem != kept and not self._is_dirty(stem)]
+        free = [stem for stem in self._cells if stem != kept and stem not in self._held]
+        clean = [stem for stem in free if not self._is_dirty(stem)]
         for stem in clean[: max(0, len(self._cells) - MOST_LOADED)]:
             self._sync(stem)
             del self._cells[stem]
@@ -371,31 +422,6 @@ class Project:
         """Save all that changed, here and now; see `write`."""
         return self.write(self.snapshot())
 
-    def copied_to(self, folder: str | Path) -> Project:
-        """A copy in another place, open, with what is not saved here yet.
-
-        Raises
-        ------
-        InputError : something already exists.
-        EnvironmentFault : full or read-only disk.
-        """
-        copy = Project.create(folder)
-        for image in self.images:
-            path = relative_to(resolved(image.path, self.folder), copy.folder)
-            copy.images.append(replace(image, path=path))
-        for name in ("classes", "rounds", "next_round", "best", "others"):
-            setattr(copy.document, name, getattr(self.document, name))
-        copy.document.id = self.document.id  # folds are drawn by it
-        for part in ("cells", "models"):
-            if (self.folder / part).is_dir():
-                shutil.copytree(self.folder / part, copy.folder / part)
-        for stem, cells in self._cells.items():
-            copy.cells(stem)
-            copy._cells[stem] = cells
-            copy._saved[stem] = -1
-        copy.save()
-        return copy
-
     def changed_on_disk(self) -> list[str]:
         """Stems of loaded images whose cells somebody else changed since we read or wrote them."""
         return [s for s in self._cells if not all(self._untouched(name) for name in files_of(s))]
@@ -421,25 +447,3 @@ class Project:
         """Each image with its cells, one after the other in memory."""
         for image in list(self.images):
             yield image, self.cells(image.stem)
-
-
-def is_project(path: str | Path) -> bool:
-    """Whether a path is a project folder, or the `project.json` of one."""
-    path = Path(path).expanduser()
-    if path.name == DOCUMENT:
-        path = path.parent
-    return path.suffix.lower() == ENDING and path.is_dir()
-
-
-def project_folder(path: str | Path) -> Path:
-    """The folder of a project that is named by it or by its document.
-
-    Raises
-    ------
-    InputError : there is none.
-    """
-    path = Path(path).expanduser()
-    folder = path.parent if path.name == DOCUMENT else path
-    if not folder.is_dir():
-        raise InputError(f'There is no project "{folder}": check the path.')
-    return folder

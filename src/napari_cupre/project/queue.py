@@ -98,12 +98,23 @@ def add_files(project: Project, paths: str | Path | Iterable[str | Path]) -> lis
 
 def add_planes(project: Project, path: str | Path, axes: str = "") -> list[Added]:
     """Add every plane of a stack as an image of its own."""
-    image = read_image(path, axes or None)
-    return [project.add(path, axes=axes, plane=index) for index in image.plane_indices()]
+    return [project.enter(draft) for draft in planes_of(project, path, axes)]
 
 
 def add_fields(project: Project, path: str | Path, side: int, most: int = 24) -> list[Added]:
-    """Add fields of a slide, spread evenly over its first plane.
+    """Add fields of a slide; see `fields_of`."""
+    return [project.enter(draft) for draft in fields_of(project, path, side, most)]
+
+
+def planes_of(project: Project, path: str | Path, axes: str = "") -> Iterator[ProjectImage]:
+    """Every plane of a stack, as entries that are not in the project yet."""
+    image = read_image(path, axes or None)
+    for index in image.plane_indices():
+        yield project.draft(path, axes=axes, plane=index)
+
+
+def fields_of(project: Project, path: str | Path, side: int, most: int = 24) -> Iterator[ProjectImage]:
+    """Fields of a slide, spread evenly over its first plane, as entries that are not in the project yet.
 
     Parameters
     ----------
@@ -125,9 +136,7 @@ def add_fields(project: Project, path: str | Path, side: int, most: int = 24) ->
     corners = [(row * side, column * side) for row in range(rows) for column in range(columns)]
     chosen = np.unique(np.linspace(0, len(corners) - 1, min(most, len(corners))).round().astype(int))
     plane = next(iter(image.plane_indices()))
-    added = []
     for number in chosen:
         top, left = corners[number]
         field = (top, left, min(top + side, height), min(left + side, width))
-        added.append(project.add(path, plane=plane, field=field))
-    return added
+        yield project.draft(path, plane=plane, field=field)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import platformdirs
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.project.disk import current
 from napari_cupre.project.document import DOCUMENT, read_document
+from napari_cupre.project.identity import relative_to, resolved
 from napari_cupre.project.lock import is_open_elsewhere
-from napari_cupre.project.project import ENDING, Project
+from napari_cupre.project.place import ENDING, IMAGES
+from napari_cupre.project.project import Project
 from napari_cupre.project.tables import files_of, read_table
 
 
@@ -55,7 +57,7 @@ def recoverable() -> list[Recoverable]:
     for folder in sorted(scratch_folder().glob(f"*{ENDING}"), reverse=True):
         if is_open_elsewhere(folder):
             continue
-        cells = _count(folder)
+        cells = count_cells(folder)
         if cells:
             when = datetime.fromtimestamp(folder.joinpath(DOCUMENT).stat().st_mtime)
             tables = [file.stat().st_mtime for file in (folder / "cells").glob("*.csv")]
@@ -67,7 +69,8 @@ def recoverable() -> list[Recoverable]:
     return found
 
 
-def _count(folder: Path) -> int:
+def count_cells(folder: Path) -> int:
+    """How many cells a project has on disk; 0 for one that cannot be read."""
     try:
         document = read_document(current(folder, DOCUMENT))
         tables = [current(folder, files_of(image.stem)[1]) for image in document.images]
@@ -101,9 +104,55 @@ def save_as(project: Project, folder: str | Path) -> Project:
     EnvironmentFault
         Full or read-only disk; the old project stays open.
     """
-    moved = project.copied_to(folder)
+    moved = copied_to(project, folder)
     old = project.folder
     project.close()
     if old.parent == scratch_folder().resolve():
         discard(old)
     return moved
+
+
+def copied_to(project: Project, folder: str | Path) -> Project:
+    """A copy of a project in another place, open, with what is not saved in the first one yet.
+
+    Raises
+    ------
+    InputError
+        Something already exists.
+    EnvironmentFault
+        Full or read-only disk.
+    """
+    copy = Project.create(folder)
+    try:
+        _fill(copy, project)
+    except OSError as error:
+        copy.close()
+        shutil.rmtree(copy.folder, ignore_errors=True)
+        raise EnvironmentFault(
+            f'"{folder}" could not be written ({error.strerror}): choose another place.'
+        ) from error
+    except BaseException:
+        copy.close()
+        shutil.rmtree(copy.folder, ignore_errors=True)
+        raise
+    return copy
+
+
+def _fill(copy: Project, project: Project) -> None:
+    for image in project.images:
+        path = resolved(image.path, project.folder)
+        inside = path.is_relative_to(project.folder / IMAGES)
+        copy.images.append(replace(image, path=image.path if inside else relative_to(path, copy.folder)))
+    for name in ("classes", "rounds", "next_round", "best", "others"):
+        setattr(copy.document, name, getattr(project.document, name))
+    copy.document.id = project.document.id  # folds are drawn by it
+    for part in ("cells", "models", IMAGES):
+        if (project.folder / part).is_dir():
+            shutil.copytree(project.folder / part, copy.folder / part)
+    for stem in project.in_memory:
+        cells = project.loaded(stem)
+        if cells is not None:
+            copy.hold(stem, cells)
+            if not project.is_held(stem):
+                copy.let_go(stem)
+    copy.save()

@@ -20,7 +20,7 @@ from typing import Any
 import napari_cupre
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError, reason_of
 from napari_cupre.events import Event
-from napari_cupre.service.protocol import Failed, JobEnded, Quit, Request, Stop, decode, encode
+from napari_cupre.service.protocol import URGENT, Failed, JobEnded, Quit, Request, Stop, decode, encode
 
 HEARTBEAT_S = 0.1
 LOG_NAME = "engine.log"
@@ -37,11 +37,14 @@ class EngineProcess:
     ----------
     command : list[str] or None, optional
         Program and arguments to start instead of the engine's own; the exchange folder is appended.
+    is_urgent : bool, optional
+        A person waits for each answer: the process does not stand back behind others.
     """
 
-    def __init__(self, command: list[str] | None = None) -> None:
+    def __init__(self, command: list[str] | None = None, *, is_urgent: bool = False) -> None:
         # -P: a torch.py in the user's current folder must not shadow the real one
         self._command = command or [sys.executable, "-P", "-m", "napari_cupre.service"]
+        self._arguments = [URGENT] if is_urgent else []
         self._child: _Child | None = None
         self._lock = threading.Lock()
         self._busy = False
@@ -130,7 +133,7 @@ class EngineProcess:
     def _started(self) -> _Child:
         with self._lock:
             if self._child is None or not self._child.is_alive:
-                self._child = _start_child(self._command)
+                self._child = _start_child(self._command, self._arguments)
                 # runs at interpreter exit too; the child then sees its stdin close, saves and leaves
                 weakref.finalize(self, _hang_up, self._child)
             return self._child
@@ -199,12 +202,12 @@ class _Child:
         return Failed(f"The engine process {why}; {advice}.", tail)
 
 
-def _start_child(command: list[str]) -> _Child:
+def _start_child(command: list[str], arguments: list[str]) -> _Child:
     folder = Path(tempfile.mkdtemp(prefix="napari-cupre-"))
     try:
         with (folder / LOG_NAME).open("w") as log:
             process = subprocess.Popen(
-                [*command, str(folder)],
+                [*command, str(folder), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
-from napari_cupre.service.outlining import Outlining, requested_image
+from napari_cupre.service.outlining import LatestDetector, Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
     OutlineRequest,
@@ -46,8 +46,15 @@ class Job(Protocol):
         """Show the present state on an image, where the job has one to show."""
 
 
-def job_for(request: Request) -> Job:
+def job_for(request: Request, detectors: LatestDetector | None = None) -> Job:
     """The job that a request asks for.
+
+    Parameters
+    ----------
+    request : Request
+        Of the window.
+    detectors : LatestDetector or None, optional
+        What outlining keeps from one plane to the next.
 
     Raises
     ------
@@ -59,7 +66,7 @@ def job_for(request: Request) -> Job:
     if isinstance(request, PredictRequest):
         return Prediction(request)
     if isinstance(request, OutlineRequest):
-        return Outlining(request)
+        return Outlining(request, detectors)
     raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
 
 

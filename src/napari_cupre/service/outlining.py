@@ -15,6 +15,7 @@ import numpy as np
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
 from napari_cupre.service.protocol import (
+    AimRequest,
     Outlined,
     OutlineRequest,
     OutlinesReady,
@@ -28,6 +29,7 @@ from napari_cupre.service.protocol import (
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
+    from napari_cupre.prediction.detector import Detector
     from napari_cupre.prediction.drawn import Outline
     from napari_cupre.prediction.outline import Outliner
 
@@ -45,11 +47,40 @@ def requested_image(request: PredictRequest | OutlineRequest) -> CellImage:
     return replace(read_image(request.image, request.axes, partial=True), name=request.name)
 
 
-class Outlining:
-    """An `Outliner` and what it is asked: prompts first, then the features of what is on show."""
+class LatestDetector:
+    """The detector of the model that was asked for last, so that the next plane need not read it again."""
 
-    def __init__(self, request: OutlineRequest) -> None:
+    def __init__(self) -> None:
+        self._known: tuple[object, Detector] | None = None
+
+    def of(self, model: str, device: str) -> Detector:
+        """The detector of a model by name or path; a file that changed since is read again."""
+        from napari_cupre.model.zoo import find_model, open_model
+        from napari_cupre.prediction.detector import Detector
+
+        path = find_model(model).path
+        key = (str(path), None if path is None else path.stat().st_mtime_ns, device)
+        if self._known is None or self._known[0] != key:
+            self._known = None  # two of them would need twice the memory
+            self._known = key, Detector(open_model(model, device))
+        return self._known[1]
+
+
+class Outlining:
+    """An `Outliner` and what it is asked: prompts first, then the mouse's place, then what is on show.
+
+    Parameters
+    ----------
+    request : OutlineRequest
+        Which plane, which model.
+    detectors : LatestDetector or None, optional
+        Keeps the model for the next plane.
+    """
+
+    def __init__(self, request: OutlineRequest, detectors: LatestDetector | None = None) -> None:
         self._request = request
+        self._detectors = detectors or LatestDetector()
+        self._aimed: AimRequest | None = None
         self._prompts: queue.SimpleQueue[PromptRequest] = queue.SimpleQueue()
         self._shown: WindowRequest | None = None
         self._news = threading.Event()
@@ -57,13 +88,15 @@ class Outlining:
         self._hearing = threading.Lock()
         self._is_deaf = False
 
-    def hear(self, request: PromptRequest | WindowRequest) -> bool:
+    def hear(self, request: PromptRequest | WindowRequest | AimRequest) -> bool:
         """Take a request from another thread; False if it came too late."""
         with self._hearing:
             if self._is_deaf:
                 return False
             if isinstance(request, PromptRequest):
                 self._prompts.put(request)
+            elif isinstance(request, AimRequest):
+                self._aimed = request
             else:
                 self._shown = request
             self._news.set()
@@ -96,7 +129,6 @@ class Outlining:
 
     def _outliner(self) -> Outliner:
         from napari_cupre.model.device import check_torchvision
-        from napari_cupre.model.zoo import open_model
         from napari_cupre.prediction.outline import Outliner
         from napari_cupre.prediction.reader import PlaneReader
 
@@ -104,16 +136,27 @@ class Outlining:
         request = self._request
         channels = None if request.channels is None else tuple(request.channels)
         reader = PlaneReader(requested_image(request), request.index, channels)
-        return Outliner(open_model(request.model, request.device), reader, request.diameter)
+        return Outliner(self._detectors.of(request.model, request.device), reader, request.diameter)
 
     def _answers(self, outliner: Outliner) -> Iterator[Event]:
         while not self._stopped.is_set():
             self._news.wait()
             self._news.clear()
-            yield from self._prompted(outliner)
+            yield from self._pressing(outliner)
             shown, self._shown = self._shown, None
             if shown is not None:
                 yield from self._prepared(outliner, shown)
+
+    def _pressing(self, outliner: Outliner) -> Iterator[Event]:
+        """What goes before the features of what is on show: prompts, and those where the mouse is."""
+        yield from self._prompted(outliner)
+        while self._aimed is not None and not self._stopped.is_set():
+            aimed, self._aimed = self._aimed, None
+            with contextlib.suppress(InputError):  # the mouse is beside the image, or a click will be told
+                for _ in outliner.aim(aimed.point):
+                    yield from self._prompted(outliner)
+                    if self._stopped.is_set() or self._aimed is not None:
+                        break
 
     def _prompted(self, outliner: Outliner) -> Iterator[Event]:
         """Answers to the prompts that have come."""
@@ -131,7 +174,7 @@ class Outlining:
         top, left, bottom, right = (int(side) for side in shown.box)
         try:
             for _ in outliner.prepare(Region(top, left, bottom, right)):
-                yield from self._prompted(outliner)
+                yield from self._pressing(outliner)
                 if self._stopped.is_set() or self._shown is not None:
                     return
         except InputError:

@@ -21,6 +21,9 @@ from napari_cupre.errors import InputError
 
 ARRAY_KEY = "$npy"
 
+URGENT = "--urgent"
+"""Argument of a child for whose answers a person waits."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -146,6 +149,19 @@ class WindowRequest(Request):
     """
 
     box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class AimRequest(Request):
+    """Compute the features that a click at a place needs ahead: the mouse is there.
+
+    Attributes
+    ----------
+    point : tuple[float, float]
+        y, x in image px.
+    """
+
+    point: tuple[float, float]
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,14 @@ from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
 from napari_cupre.service.jobs import Job, job_for
-from napari_cupre.service.outlining import NO_PLANE, Outlining
+from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
 from napari_cupre.service.protocol import (
+    URGENT,
+    AimRequest,
     Failed,
     FinetuneRequest,
     JobEnded,
+    OutlineRequest,
     PredictRequest,
     PreviewRequest,
     PromptRefused,
@@ -62,6 +65,7 @@ class Server:
         self._write_lock = threading.Lock()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._latest: Job | None = None
+        self._detectors = LatestDetector()
 
     def serve(self, prepare: Callable[[], None] = lambda: None) -> None:
         """Work until the window asks to quit or goes away.
@@ -98,7 +102,7 @@ class Server:
     def _refuse(self, line: str, error: Exception) -> None:
         """Say that a request was not understood; the window waits for the end of one that asked for a job."""
         reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
-        if any(name in line for name in (FinetuneRequest.__name__, PredictRequest.__name__)):
+        if any(job.__name__ in line for job in (FinetuneRequest, PredictRequest, OutlineRequest)):
             self._send(Failed(f"The engine could not start this ({reason})."))
             self._send(JobEnded())
         else:
@@ -111,12 +115,12 @@ class Server:
         elif isinstance(request, PreviewRequest):
             if self._latest is not None:
                 self._latest.preview(request)
-        elif isinstance(request, WindowRequest | PromptRequest):
+        elif isinstance(request, WindowRequest | PromptRequest | AimRequest):
             is_heard = isinstance(self._latest, Outlining) and self._latest.hear(request)
             if isinstance(request, PromptRequest) and not is_heard:
                 self._send(PromptRefused(request.number, NO_PLANE))
         else:
-            self._latest = job_for(request)
+            self._latest = job_for(request, self._detectors)
             self._jobs.put(self._latest)
 
     def _do(self, job: Job) -> None:
@@ -175,9 +179,10 @@ def _claim_stdout() -> IO[str]:
 
 
 def main(argv: list[str]) -> int:
-    """Serve the window that started this process; `argv` holds the exchange folder."""
+    """Serve the window that started this process; `argv` holds the exchange folder, and perhaps `URGENT`."""
     replies = _claim_stdout()
-    lower_priority()
+    if URGENT not in argv:
+        lower_priority()
     requests = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
     Server(requests, replies, Path(argv[0])).serve(load_engine)
     return 0

@@ -5,7 +5,7 @@
 """
 
 from .cell_shapes import SHAPES, register_shape
-from .field import DIAMETERS, Field, SyntheticFields, draw_field
+from .field import DIAMETERS, SyntheticField, SyntheticFields, draw_field
 from .layout import Style
 from .looks import LOOKS, Look, register_look
 
@@ -13,9 +13,9 @@ __all__ = [
     "DIAMETERS",
     "LOOKS",
     "SHAPES",
-    "Field",
     "Look",
     "Style",
+    "SyntheticField",
     "SyntheticFields",
     "draw_field",
     "register_look",

@@ -30,30 +30,24 @@ network that has never seen an empty well mistakes its noise for cells."""
 
 
 @dataclass
-class Field:
-    """A synthetic image with its truth.
+class SyntheticField(Sample):
+    """A synthetic image with its truth: a sample of which all is known, labels 1..n.
 
     Attributes
     ----------
-    image : numpy.ndarray
-        float32 (H, W, 3), normalised as `data.image.normalise` does.
-    labels : numpy.ndarray
-        int32 (H, W), 0 = background, 1..n the visible part of each cell.
     look : str
         Name of the look.
     diameter : float
         Median over the cells of 2 * sqrt(area / pi), px, each cell whole.
     """
 
-    image: np.ndarray
-    labels: np.ndarray
-    look: str
-    diameter: float
+    look: str = ""
+    diameter: float = float("nan")
 
 
 def draw_field(
     rng: np.random.Generator, size: int = 256, look: str | None = None, diameter: float | None = None
-) -> Field:
+) -> SyntheticField:
     """Draw one field.
 
     Parameters
@@ -89,9 +83,10 @@ def draw_field(
     scene = SyntheticScene(small, diameter / zoom, arrangement)
     image, labels = record(rng, chosen.render(rng, scene), scene.diameter, contrast), scene.labels
     if zoom > 1:
-        image, labels, _ = rescale(Sample(image, labels, np.ones(labels.shape, bool)), zoom)
+        enlarged = rescale(Sample.complete(image, labels), zoom)
+        image, labels = enlarged.image, enlarged.labels
     median = zoom * float(np.median(2 * arrangement.radii)) if scene.count else float(diameter)
-    return Field(image, labels, look, median)
+    return SyntheticField(image, labels, np.ones(labels.shape, bool), look=look, diameter=median)
 
 
 def _side(rng: np.random.Generator, size: int, diameter: float) -> int:
@@ -151,7 +146,7 @@ class SyntheticFields:
         self.seed = seed
         self.diameter = diameter
 
-    def __getitem__(self, index: int) -> Field:
+    def __getitem__(self, index: int) -> SyntheticField:
         rng = np.random.default_rng([self.seed, index])
         look = _choose(rng, self.looks)
         return draw_field(rng, self.size, look, log_uniform(rng, *self.diameter))

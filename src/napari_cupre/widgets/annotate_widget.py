@@ -6,7 +6,6 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
@@ -31,13 +30,14 @@ from napari_cupre.widgets.find_row import FindRow
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
 from napari_cupre.widgets.looking import plane_on_show
 from napari_cupre.widgets.questioner import Questioner
+from napari_cupre.widgets.queue_row import QueueRow
+from napari_cupre.widgets.save_line import SaveLine
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.theme import set_role
+from napari_cupre.widgets.tool_row import ToolRow
 
 NEXT_CELL_KEY = "n"
-BRUSH_SHARE = 0.4
-"""Of a cell's diameter."""
 HINT = (
     "Click on a guess: accept. Ctrl-click: delete. Alt-click: merge with the last one. Tab: next guess, "
     "A: accept it, Del: reject it. Shift-A: accept all in view. Ctrl-Z: undo."
@@ -89,6 +89,8 @@ class AnnotateWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
+        self.queue_row = QueueRow(self)
+        column.addWidget(self.queue_row)
         self.image = ImageChooser(self)
         column.addWidget(self.image)
         self.scenes = SceneNote(self)
@@ -100,12 +102,16 @@ class AnnotateWidget(SessionWidget):
         self.find_row = FindRow(self)
         column.addWidget(self.find_row)
         column.addWidget(heading("Draw"))
+        self.tool_row = ToolRow(self)
+        column.addWidget(self.tool_row)
         column.addWidget(self._tools())
         column.addWidget(self.question)
         column.addWidget(self.advice)
         column.addWidget(self.message)
         column.addWidget(self.hint)
         column.addStretch(1)
+        self.save_line = SaveLine(self)
+        column.addWidget(self.save_line)
 
     def _tools(self) -> QWidget:
         self.next_cell = _tool(
@@ -302,9 +308,6 @@ def next_cell(session: Session) -> None:
     cells = session.make_cells(_chosen_image(session))
     cells.settle()
     cells.layer.selected_label = cells.cells.free_numbers()[0]
-    areas = [cell.area for _, cell in cells.cells if cell.state.teaches and cells.cells.labels.ndim == 2]
-    if areas:
-        cells.layer.brush_size = max(1, round(BRUSH_SHARE * 2 * np.sqrt(np.median(areas) / np.pi)))
     _take(session, cells.layer, "paint")
 
 

@@ -102,7 +102,7 @@ class Job:
         self.status.begin()
         self._bar = progress(total=PROGRESS_STEPS, desc=self.title)
         self._bar_timer.start()
-        self._worker = create_worker(_guarded, stream, args, _start_thread=False)
+        self._worker = create_worker(guarded, stream, args, _start_thread=False)
         self._worker.yielded.connect(self._receive)
         self._worker.finished.connect(self._finish)
         self._worker.start()
@@ -178,7 +178,7 @@ class Job:
             self._bar = None
 
 
-def _guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
+def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
     """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback."""
     try:
         yield from stream(*args)

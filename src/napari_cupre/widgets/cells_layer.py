@@ -162,7 +162,12 @@ class CellsLayer:
             raise InputError(f'The cells {cells.shape} do not fit "{self.image.name}" {self.cells.shape}.')
         self.cells, self.entry = cells, entry or self.entry
         self.history.clear()
+        self._classes, self._current = {}, 0
+        self.searched = set()
+        self.estimated = set(cells.regions)  # what was asked about them was asked before
         self._show_all()
+        if self.regions is not None:
+            self.regions.show()
         self.changed.emit(Change("Show other cells"))
 
     def follow_regions(self, shapes: Shapes | None) -> None:

@@ -87,9 +87,8 @@ class FindRow(QWidget):
         if is_big(reading):
             raise InputError(f'"{image.name}" is too large to be annotated whole: find its cells in Predict.')
         file = source_path(image) if reading is whole else None
-        plan = PredictionPlan(
-            session.model, (reading,), (file,), None, FOUND_FROM, device=read_preferences().device
-        )
+        diameter, device = session.sizes.said(image), read_preferences().device
+        plan = PredictionPlan(session.model, (reading,), (file,), diameter, FOUND_FROM, device=device)
         certainty = self.slider.value() / 100
         sink = GuessSink(session, image, whole, session.model, certainty, index)
         self._is_mine = True

@@ -16,18 +16,22 @@ from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
-from napari_cupre.project.cells import Cells
+from napari_cupre.project.cells import Cells, Change
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.gestures import Gestures
+from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
+from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.rereading import carry_over
+from napari_cupre.widgets.sizing import Sizes
 from napari_cupre.widgets.tab_key import TabKey
 from napari_cupre.widgets.taking_over import fitting_labels
+from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
 
 __all__ = ["METADATA_KEY", "Session"]
@@ -77,6 +81,11 @@ class Session:
         self.gestures = Gestures(self)
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
+        self.sizes = Sizes(self)
+        self.keeper = Keeper(self)
+        self.queue = ImageQueue(self)
+        # a process of its own, so that cells can be outlined while a model is trained
+        self.tools = Tools(self, EngineProcess(is_urgent=True))
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
 
@@ -264,8 +273,16 @@ class Session:
         self._cells[cells.image] = cells
         cells.follow_regions(self.annotation(cells.image).regions)
         cells.history.clear()  # what was there is no step of undo
-        cells.changed.connect(lambda change: self.cells_changed.emit(cells, change))
+        cells.changed.connect(lambda change: self._cells_changed(cells, change))
         return cells
+
+    def _cells_changed(self, cells: CellsLayer, change: Change) -> None:
+        """Regions that came from a project are shown; then everybody hears of the change."""
+        if cells.cells.regions and cells.regions is None and self._cells.get(cells.image) is cells:
+            active = self.viewer.layers.selection.active
+            self.make_regions(cells.image)
+            self.viewer.layers.selection.active = active
+        self.cells_changed.emit(cells, change)
 
     def _release(self, image: Image) -> None:
         known = self._cells.pop(image, None)
@@ -325,6 +342,7 @@ class Session:
     def _forget(self, event: Any) -> None:
         layer: Layer = event.value
         if isinstance(layer, Image):
+            self.keeper.let_go(layer)
             self.annotation(layer)  # so that what has its name is known to be its own
             self._annotations.pop(layer, None)
             self._release(layer)
@@ -380,6 +398,9 @@ class Session:
     def close(self) -> None:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
         self.engine.close()
+        self.tools.close()
+        self.queue.close()
+        self.keeper.close()
         with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone already
             for job in (self.training, self.prediction, self.saving, self.importing):
                 job.abandon()

@@ -244,8 +244,8 @@ class TrainWidget(SessionWidget):
         if status.notice:
             self.notice.show_notice(status.notice)
         if status.state in (RunState.DONE, RunState.STOPPED) and status.message:
-            is_better = status.message.startswith(("Better", "Trained"))
-            (self.result.show_good if is_better else self.result.show_notice)(status.message)
+            show = {"better": self.result.show_good, "worse": self.result.show_error}
+            show.get(self.job.outcome, self.result.show_notice)(status.message)
 
     def _forget_refusal(self, event: Any = None) -> None:
         """What was refused may be possible now; why a training failed stays true."""

@@ -12,7 +12,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.events import Event, Notice, Preview, RunState, StateChanged, StepDone, Validated
+from napari_cupre.events import Event, Finished, Notice, Preview, RunState, StateChanged, StepDone, Validated
 from napari_cupre.model.runs import REQUEST
 from napari_cupre.model.zoo import SUFFIX, user_folder
 from napari_cupre.service.client import EngineProcess
@@ -98,6 +98,8 @@ class TrainingJob(Job):
         self._asked: View | None = None
         self.curve = Curve()
         self.plan: TrainingPlan | None = None
+        self.outcome = ""
+        """ "better", "worse" or "undecided" about the last training; empty where nothing was compared."""
         self.received.connect(self._record)
 
     def train(self, plan: TrainingPlan) -> None:
@@ -109,7 +111,7 @@ class TrainingJob(Job):
             If one is running.
         """
         self.start(self._stream, plan)
-        self.plan = plan
+        self.plan, self.outcome = plan, ""
         self._wanted = self._asked = None
         if not plan.resume:
             self.curve = Curve()
@@ -180,6 +182,8 @@ class TrainingJob(Job):
                 self.curve.add_step(step, losses["total"])
             case Validated(step=step, loss=loss):
                 self.curve.add_validation(step, loss)
+            case Finished(result=result):
+                self.outcome = (result.get("decision") or {}).get("outcome", "")
             case Preview(labels=labels):
                 with self._lock:
                     view, self._asked = self._asked, None

@@ -24,11 +24,14 @@ def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[S
         say = listeners.partial if sentence in index.lost else listeners.note
         say(f'"{path.name}": {sentence[0].lower()}{sentence[1:]}')
     stems = unique_stems([image.file_name for image in index.images])
-    return [Sheet((stem,), path, partial(_read, index, number)) for number, stem in enumerate(stems)]
+    return [
+        Sheet((stem,), path, partial(_read, index, number), needs_image=not image.has_size)
+        for number, (stem, image) in enumerate(zip(stems, index.images))
+    ]
 
 
 def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listeners) -> Result:
-    painted = index.paint(number)
+    painted = index.paint(number, None if frame is None else frame.plane_shape)
     counts = [
         (painted.outside, "lies outside", "lie outside"),
         (painted.hidden, "is hidden under others", "are hidden under others"),

@@ -66,6 +66,11 @@ class Frame:
             path=image.path,
         )
 
+    @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.shape[-2], self.shape[-1]
+
     def position(self, plane: Mapping[str, int]) -> tuple[int, ...] | None:
         """Where in the label image a plane lies; None if the image does not have it.
 

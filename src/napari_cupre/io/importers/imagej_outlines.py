@@ -15,6 +15,8 @@ _VERTICES = 72
 """Corners of an ellipse, as many as ImageJ gives it."""
 _STEPS = 32
 """Straight pieces of a curve."""
+_SPLINE_POINTS, _LEAST_STEP = 100, 0.001
+"""Least number of points of a spline; least step between two corners, which may lie on each other."""
 #: Operations of ImageJ's path form, of java.awt.geom.PathIterator, and the points that each takes.
 _MOVE, _LINE, _CLOSE = 0, 1, 4
 _POINTS = {_MOVE: 1, _LINE: 1, 2: 2, 3: 3, _CLOSE: 0}
@@ -28,12 +30,11 @@ def outline_of(roi: ImagejRoi) -> list[np.ndarray]:
     ValueError
         If a path holds an unknown operation or is cut off.
     """
-    from roifile import ROI_TYPE
+    from roifile import ROI_OPTIONS, ROI_TYPE
 
-    if roi.subpixel_coordinates is not None and len(roi.subpixel_coordinates):
-        return [np.asarray(roi.subpixel_coordinates, float)]
-    if roi.integer_coordinates is not None and len(roi.integer_coordinates):
-        return [np.asarray(roi.integer_coordinates, float) + [roi.left, roi.top]]
+    corners = _corners(roi)
+    if corners is not None:
+        return [_spline(corners) if roi.options & ROI_OPTIONS.SPLINE_FIT else corners]
     if roi.multi_coordinates is not None:
         return _rings_of_path(np.asarray(roi.multi_coordinates, float))
     if roi.roitype == ROI_TYPE.OVAL:
@@ -42,6 +43,34 @@ def outline_of(roi: ImagejRoi) -> list[np.ndarray]:
         arc = float(roi.rounded_rect_arc_size)
         return _from_spans(roi, lambda height, width: _rounded_inset(height, width, arc))
     return _from_axis(roi)
+
+
+def _corners(roi: ImagejRoi) -> np.ndarray | None:
+    """Corners x, y of a polygon or freehand region; None of one that has no list of them."""
+    if roi.subpixel_coordinates is not None and len(roi.subpixel_coordinates):
+        return np.asarray(roi.subpixel_coordinates, float)
+    if roi.integer_coordinates is not None and len(roi.integer_coordinates):
+        return np.asarray(roi.integer_coordinates, float) + [roi.left, roi.top]
+    return None
+
+
+def _spline(corners: np.ndarray) -> np.ndarray:
+    """The curve of "Fit Spline": ImageJ saves its corners alone and fits it again when it reads them.
+
+    It is a closed cubic spline over the square roots of the distances between neighbours, with a point for
+    each two pixels of the polygon's length, but at least 100.
+    """
+    # It takes long to import, and few regions are splines.
+    from scipy.interpolate import CubicSpline
+
+    if len(corners) < 3:
+        return corners
+    closed = np.vstack([corners, corners[:1]])
+    distances = np.hypot(*np.diff(closed, axis=0).T)
+    places = np.concatenate([[0.0], np.cumsum(np.maximum(np.sqrt(distances), _LEAST_STEP))])
+    curve = CubicSpline(places, closed, bc_type="periodic")
+    count = max(_SPLINE_POINTS, int(distances.sum() / 2))
+    return np.asarray(curve(np.linspace(0, places[-1], count)[:-1]))
 
 
 def _rings_of_path(path: np.ndarray) -> list[np.ndarray]:

@@ -51,7 +51,7 @@ class SampleInfo:
 
 
 @dataclass
-class Sample:
+class SampleImage:
     """A sample image with its annotations.
 
     Attributes
@@ -91,7 +91,7 @@ SAMPLES: tuple[SampleInfo, ...] = _read_listing()
 """All sample images, the simplest first."""
 
 
-def load_sample(name: str) -> Sample:
+def load_sample(name: str) -> SampleImage:
     """Load a sample image by its name.
 
     Raises
@@ -107,7 +107,7 @@ def load_sample(name: str) -> Sample:
     truth = _FOLDER / f"{name}_truth.png"
     image = read_image(_FOLDER / info.file)
     image.name = name
-    return Sample(
+    return SampleImage(
         info=info,
         image=image,
         annotations=read_labels(_FOLDER / f"{name}_annotations.png"),

@@ -1,0 +1,36 @@
+"""What a project is called on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_cupre.errors import InputError
+from napari_cupre.project.document import DOCUMENT
+
+ENDING = ".cupre"
+"""Of a project folder."""
+
+IMAGES = "images"
+"""Folder in a project for copies of images that have no file of their own."""
+
+
+def is_project(path: str | Path) -> bool:
+    """Whether a path is a project folder, or the `project.json` of one."""
+    path = Path(path).expanduser()
+    if path.name == DOCUMENT:
+        path = path.parent
+    return path.suffix.lower() == ENDING and path.is_dir()
+
+
+def project_folder(path: str | Path) -> Path:
+    """The folder of a project that is named by it or by its document.
+
+    Raises
+    ------
+    InputError : there is none.
+    """
+    path = Path(path).expanduser()
+    folder = path.parent if path.name == DOCUMENT else path
+    if not folder.is_dir():
+        raise InputError(f'There is no project "{folder}": check the path.')
+    return folder

@@ -1,0 +1,89 @@
+"""Small things that are done beside the window, one after the other: reading and writing files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from napari.qt.threading import FunctionWorker, create_worker
+
+T = TypeVar("T")
+
+
+class Errands:
+    """A line of functions that run in a thread, each with what is done in the window when it has ended."""
+
+    def __init__(self) -> None:
+        self._line: deque[tuple[Callable[[], Any], Callable[[Any], None], Callable[[Exception], None]]] = (
+            deque()
+        )
+        self._worker: FunctionWorker | None = None
+        self._is_closed = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being done or waits."""
+        return self._worker is not None or bool(self._line)
+
+    def do(
+        self, work: Callable[[], T], then: Callable[[T], None], failed: Callable[[Exception], None]
+    ) -> None:
+        """Do some work in the thread, and then something with its result in the window.
+
+        Parameters
+        ----------
+        work : Callable[[], T]
+            Must not touch the window.
+        then : Callable[[T], None]
+            With what `work` returned.
+        failed : Callable[[Exception], None]
+            With what it raised.
+        """
+        self._line.append((work, then, failed))
+        self._next()
+
+    def close(self) -> None:
+        """Do nothing more; what runs now ends by itself, and nobody hears of it."""
+        self._is_closed = True
+        self._line.clear()
+        if self._worker is not None:
+            with contextlib.suppress(RuntimeError, TypeError):
+                self._worker.returned.disconnect()
+            self._worker = None
+
+    def _next(self) -> None:
+        if self._worker is not None or not self._line or self._is_closed:
+            return
+        work, then, failed = self._line.popleft()
+        worker = create_worker(_outcome, work, _start_thread=False)
+        worker.returned.connect(lambda outcome: self._ended(outcome, then, failed))
+        self._worker = worker
+        worker.start()
+
+    def _ended(
+        self,
+        outcome: tuple[Any, Exception | None],
+        then: Callable[[Any], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._worker = None
+        if self._is_closed:
+            return
+        result, error = outcome
+        try:
+            if error is None:
+                then(result)
+            else:
+                failed(error)
+        finally:
+            self._next()
+
+
+def _outcome(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """In the thread: the result, or the error, which napari would show as a traceback."""
+    try:
+        return work(), None
+    except Exception as error:
+        return None, error

@@ -1,0 +1,423 @@
+"""The project of a window: found for each image that is annotated, and saved by itself beside the window."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_cupre.errors import CupreError, InputError
+from napari_cupre.project import gestures, recovery
+from napari_cupre.project.cells import Cells
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.lock import ProjectLocked
+from napari_cupre.project.project import Project
+from napari_cupre.project.saving import SaveReport
+from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.sources import Source, prepared, sentence_of
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.cells_layer import CellsLayer
+    from napari_cupre.widgets.session import Session
+
+SAVE_MS = 2000
+"""So long after a gesture it is on disk; the next gesture brings the last one there at once."""
+
+RETRY_MS = 15_000
+REST = 3.0
+"""A save waits this many times as long as the last one took: large images are not written all the time."""
+
+
+class Keeper:
+    """Saves what a person does in one viewer.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    """
+
+    changed = Signal()
+    """Something was saved, or cannot be; or another project is open."""
+
+    opened = Signal(object)
+    """A `Project` was opened that the person asked for."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.project: Project | None = None
+        self.is_scratch = False
+        self.error = ""
+        self.locked: Path | None = None
+        self.lost: list[recovery.Recoverable] | None = None
+        self.notice = ""
+        self.conflicts: list[str] = []
+        self.saved_at: float | None = None
+        self.gui_seconds: list[float] = []
+        """How long each save held the window, for the benchmark."""
+        self._errands = Errands()
+        self._stems: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
+        self._refused: weakref.WeakSet[Image] = weakref.WeakSet()
+        # kept until the project has them, also when their layers leave the window meanwhile
+        self._touched: dict[Image, CellsLayer] = {}
+        self._is_saving = self._is_showing = self._is_pending = False
+        self._then: list[Callable[[], None]] = []
+        self._took = 0.0
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self.save)
+        session.cells_changed.connect(self._cells_changed)
+
+    # --- what happens in the window ---------------------------------------------------------------
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something is not on disk yet."""
+        return self._is_pending or self._is_saving
+
+    def stem_of(self, image: Image) -> str | None:
+        """What the project calls an image of the window; None if it does not know it."""
+        return self._stems.get(image)
+
+    def image_of(self, stem: str) -> Image | None:
+        """The layer that shows an image of the project; None if none does."""
+        return next((image for image in self._session.images() if self._stems.get(image) == stem), None)
+
+    def _cells_changed(self, cells: CellsLayer, change: Any) -> None:
+        if self._is_showing:
+            return
+        self._touched[cells.image] = cells
+        was_pending, self._is_pending = self._is_pending, True
+        if was_pending and self._rest() <= 0:
+            self.save()  # at most the last gesture is ever lost
+        elif not self._timer.isActive():
+            self._timer.start(max(SAVE_MS, int(1000 * self._rest())))
+
+    def _rest(self) -> float:
+        """Seconds until the next save may begin."""
+        return 0.0 if self.saved_at is None else self.saved_at + REST * self._took - time.monotonic()
+
+    def take_scratch(self, project: Project) -> None:
+        """Go on with a new project without a place."""
+        self.project, self.is_scratch = project, True
+        self.changed.emit()
+
+    def tell(self, notice: str) -> None:
+        """Say something in the dock, until it is dismissed or another thing is said."""
+        self.notice = notice
+        self.changed.emit()
+
+    def touch(self) -> None:
+        """Something of the project changed other than cells: save it soon."""
+        if self.project is not None and not self._timer.isActive():
+            self._is_pending = True
+            self._timer.start(SAVE_MS)
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Save what is not on disk yet, beside the window."""
+        self._timer.stop()
+        if self._is_saving:
+            return  # `_saved` sees that something is pending
+        if self.project is not None and self.project.read_only:
+            self.error = self.project.read_only
+            self.changed.emit()
+            self._do_then()
+            return
+        self._is_saving = True
+        new = self._new_images()
+        if new or self.project is None:
+            sources = [self._source(cells) for cells in new]
+            self._errands.do(
+                partial(prepared, self.project, sources), partial(self._enter, new), self._failed
+            )
+        else:
+            self._write()
+
+    def _new_images(self) -> list[CellsLayer]:
+        is_known = {*self._stems, *self._refused}
+        return [cells for image, cells in self._touched.items() if image not in is_known]
+
+    @staticmethod
+    def _source(cells: CellsLayer) -> Source:
+        return Source(cells.reading, source_path(cells.image))
+
+    def _enter(
+        self, images: list[CellsLayer], found: tuple[Project, list[ProjectImage | CupreError]]
+    ) -> None:
+        """In the window again: the project knows the new images from now on."""
+        project, drafts = found
+        if self.project is None:
+            self.project, self.is_scratch = project, True
+        for cells, draft in zip(images, drafts):
+            try:
+                if isinstance(draft, CupreError):
+                    raise draft
+                self._take_in(project, cells, draft)
+            except CupreError as error:
+                self.notice = str(error)
+                self._refused.add(cells.image)
+        self._write()
+
+    def _take_in(self, project: Project, cells: CellsLayer, draft: ProjectImage) -> None:
+        added = project.enter(draft)
+        stem, image = added.image.stem, cells.image
+        if added.notice and stem in self._stems.values():
+            raise InputError(
+                f'"{image.name}" is the same image as "{stem}": its cells are saved there alone.'
+            )
+        if added.notice:
+            self._join(project, stem, cells)
+        else:
+            added.image.certainty = cells.entry.certainty
+        added.image.seen = True
+        cells.entry = added.image
+        project.hold(stem, cells.cells)
+        self._stems[image] = stem
+
+    def _join(self, project: Project, stem: str, cells: CellsLayer) -> None:
+        """The project has cells of this image already: put those of the window among them."""
+        stored = project.cells(stem)
+        drawn = cells.cells
+        if not len(stored) and not stored.regions:
+            return
+        for number, row in drawn:
+            box, mask = drawn.pixels(number)
+            flat = mask.reshape(-1, *mask.shape[-2:])
+            if row.state.teaches and len(flat) == 1:
+                plane = tuple(start for start, _ in box[:-2])
+                corner = (box[-2][0], box[-1][0])
+                stored.apply(gestures.place(stored, flat[0], corner, plane, score=row.score, state=row.state))
+        self._show(cells, stored, project.image(stem))
+        self.notice = f'"{stem}" had cells in this project: they are back, with what you drew.'
+
+    def _show(self, cells: CellsLayer, stored: Cells, entry: ProjectImage) -> None:
+        self._is_showing = True
+        try:
+            cells.show(stored, entry)
+        finally:
+            self._is_showing = False
+
+    def attach(self, image: Image, stem: str, cells: Cells) -> None:
+        """An image of the window shows an image of the project: give it the cells that are stored.
+
+        Raises
+        ------
+        InputError
+            They have another size.
+        """
+        project = self.project
+        if project is None:
+            raise InputError("No project is open.")
+        entry = project.image(stem)
+        self._is_showing = True
+        try:
+            shown = self._session.make_cells(image)
+            shown.show(cells, entry)
+        finally:
+            self._is_showing = False
+        entry.seen = True
+        project.hold(stem, cells, is_saved=True)
+        self._stems[image] = stem
+
+    def let_go(self, image: Image) -> None:
+        """An image leaves the window."""
+        stem = self._stems.pop(image, None)
+        if stem is not None and self.project is not None:
+            self.project.let_go(stem)
+
+    def _write(self) -> None:
+        project = self.project
+        assert project is not None
+        began = time.perf_counter()
+        for image, cells in self._touched.items():
+            stem = self._stems.get(image)
+            if stem is not None and cells.cells is not project.loaded(stem):
+                project.hold(stem, cells.cells)  # its layer was exchanged
+        self._touched.clear()
+        self._is_pending = False
+        snapshot = project.snapshot()
+        self.gui_seconds.append(time.perf_counter() - began)
+        self._errands.do(partial(_written, project, snapshot), self._saved, self._failed)
+
+    def _saved(self, outcome: tuple[SaveReport, float]) -> None:
+        report, self._took = outcome
+        self._is_saving = False
+        self.saved_at = time.monotonic()
+        self.error = ""
+        self.conflicts = list(report.conflicts)
+        self.changed.emit()
+        if self._is_pending and self._then:
+            self.save()
+        elif self._is_pending:
+            self._timer.start(max(0, int(1000 * self._rest())))
+        else:
+            self._do_then()
+
+    def _failed(self, error: Exception) -> None:
+        """Nothing is lost: it is tried again, and the dock says why it failed."""
+        self._is_saving, self._is_pending = False, True
+        self.error = sentence_of(error)
+        self._timer.start(RETRY_MS)
+        self.changed.emit()
+        self._do_then()
+
+    def _do_then(self) -> None:
+        waiting, self._then = self._then, []
+        for action in waiting:
+            action()
+
+    def _when_saved(self, action: Callable[[], None]) -> None:
+        """Do something once all is on disk, or cannot be brought there."""
+        if self.is_dirty:
+            self._then.append(action)
+            self.save()
+        else:
+            action()
+
+    # --- projects ---------------------------------------------------------------------------------
+
+    def open(self, folder: Path, *, look_only: bool = False) -> None:
+        """Open a project in place of the present one, which is saved first."""
+        self.locked = None
+
+        def start() -> None:
+            self._errands.do(
+                partial(Project.open, folder, look_only=look_only),
+                self._opened,
+                partial(self._not_opened, folder),
+            )
+
+        self._when_saved(start)
+
+    def _opened(self, project: Project) -> None:
+        self._leave()
+        self.project = project
+        self.is_scratch = project.folder.parent == recovery.scratch_folder().resolve()
+        self.error, self.saved_at = project.read_only, None
+        self.notice = " ".join(project.notices)
+        self.changed.emit()
+        self.opened.emit(project)
+
+    def _not_opened(self, folder: Path, error: Exception) -> None:
+        self.locked = folder if isinstance(error, ProjectLocked) else None
+        self.error = sentence_of(error)
+        self.changed.emit()
+
+    def _leave(self) -> None:
+        """Close the present project; a scratch one without cells goes."""
+        project, self.project = self.project, None
+        self._stems.clear()
+        self._refused.clear()
+        self.conflicts = []
+        if project is not None:
+            _close(project, self.is_scratch)
+
+    def save_as(self, folder: Path) -> None:
+        """Give the project a place, or another one."""
+
+        def start() -> None:
+            if self.project is None:
+                self._errands.do(partial(Project.create, folder), self._moved, self._failed)
+            else:
+                self._is_saving = True
+                self._errands.do(
+                    partial(recovery.save_as, self.project, folder), self._moved, self._not_moved
+                )
+
+        self._when_saved(start)
+
+    def _moved(self, project: Project) -> None:
+        self.project, self.is_scratch, self._is_saving = project, False, False
+        self.saved_at, self.error, self._is_pending = time.monotonic(), "", True
+        self.save()  # what was done meanwhile
+        self.changed.emit()
+
+    def _not_moved(self, error: Exception) -> None:
+        self._is_saving = False
+        self.error = sentence_of(error)
+        self.changed.emit()
+
+    def keep_mine(self) -> None:
+        """Of cells that somebody else changed, keep what the window shows; theirs stay beside."""
+        project = self.project
+        if project is not None:
+            for stem in project.changed_on_disk():
+                project.keep_mine(stem)
+            self.conflicts, self._is_pending = [], True
+            self.save()
+
+    def take_theirs(self) -> None:
+        """Of cells that somebody else changed, show theirs; what the window had stays beside."""
+        project = self.project
+        if project is None:
+            return
+        for stem in project.changed_on_disk():
+            image = self.image_of(stem)
+            cells = None if image is None else self._session.cells_of(image)
+            stored = project.take_theirs(stem)
+            if cells is not None:
+                self._show(cells, stored, project.image(stem))
+                project.hold(stem, stored, is_saved=True)
+        self.conflicts = []
+        self.changed.emit()
+
+    def look_for_lost(self) -> None:
+        """Find work that was never given a place, as after the window was killed; once."""
+        if self.lost is None:
+            self.lost = []
+            self._errands.do(recovery.recoverable, self._found_lost, lambda error: None)
+
+    def _found_lost(self, found: list[recovery.Recoverable]) -> None:
+        self.lost = found
+        self.changed.emit()
+
+    def restore(self, lost: recovery.Recoverable) -> None:
+        """Go on with work that was never given a place."""
+        self.lost = [each for each in self.lost or [] if each is not lost]
+        self.open(lost.folder)
+
+    def discard(self, lost: recovery.Recoverable) -> None:
+        """Delete work that was never given a place."""
+        self.lost = [each for each in self.lost or [] if each is not lost]
+        self._errands.do(
+            partial(recovery.discard, lost.folder), lambda _: self.changed.emit(), self._not_moved
+        )
+
+    def close(self) -> None:
+        """Save what is not on disk here and now, and let others open the project."""
+        self._timer.stop()
+        self._errands.close()
+        try:
+            new = self._new_images()
+            if self._is_pending or self._is_saving:
+                if new:
+                    self._enter(new, prepared(self.project, [self._source(cells) for cells in new]))
+                if self.project is not None and not self.project.read_only:
+                    self.project.save()
+        except (CupreError, OSError):
+            pass  # the disk is full or gone: nobody is left to ask
+        self._leave()
+
+
+def _written(project: Project, snapshot: Any) -> tuple[SaveReport, float]:
+    began = time.perf_counter()
+    return project.write(snapshot), time.perf_counter() - began
+
+
+def _close(project: Project, is_scratch: bool) -> None:
+    project.close()
+    if is_scratch and not recovery.count_cells(project.folder):
+        try:
+            recovery.discard(project.folder)
+        except (CupreError, OSError):
+            return

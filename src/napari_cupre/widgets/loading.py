@@ -1,0 +1,86 @@
+"""An image of a project, read beside the window and made into a layer in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from napari.layers import Image
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.project.cells import Cells
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.project import Project
+from napari_cupre.project.tables import read_cells
+
+IN_MEMORY = 512 * 2**20
+"""Images of up to so many bytes are read whole; larger ones where they lie."""
+
+SAMPLE = 512
+"""So many rows and columns are looked at for the contrast."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image that was read.
+
+    Attributes
+    ----------
+    entry : ProjectImage
+        What the project knows about it.
+    image : CellImage
+        Its pixels.
+    limits : tuple[float, float] or None
+        Grey values shown as black and white; None for colours.
+    cells : Cells or None
+        Those on disk; None where there are none, or where they are in memory already.
+    notices : tuple[str, ...]
+        What was odd about its files.
+    """
+
+    entry: ProjectImage
+    image: CellImage
+    limits: tuple[float, float] | None
+    cells: Cells | None
+    notices: tuple[str, ...] = ()
+
+
+def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
+    """Read an image of a project and its cells, in a thread.
+
+    Raises
+    ------
+    InputError
+        It is gone, cannot be read, or has another size than when its cells were drawn.
+    """
+    image = project.pixels(entry)
+    size = int(np.prod(image.data.shape)) * image.data.dtype.itemsize
+    if image.is_lazy and size <= IN_MEMORY:
+        image = replace(image, data=np.asarray(image.data))
+    limits = None if image.is_rgb else _limits(image)
+    cells, notices = (None, []) if has_cells else read_cells(project.folder, entry.stem, entry.regions)
+    return Loaded(entry, image, limits, cells, tuple(notices))
+
+
+def layer_of(loaded: Loaded) -> Image:
+    """The layer that shows what was read."""
+    image = loaded.image
+    axes = image.axes.replace("S", "")
+    options = {} if loaded.limits is None else {"contrast_limits": loaded.limits}
+    return Image(
+        image.data,
+        name=loaded.entry.stem,
+        rgb=image.is_rgb,
+        axis_labels=tuple(axes),
+        **image.values_for(axes),
+        **options,
+    )
+
+
+def _limits(image: CellImage) -> tuple[float, float] | None:
+    """Contrast that a few very bright spots do not spoil."""
+    plane = image.lazy_plane(next(iter(image.plane_indices())))
+    steps = [max(1, size // SAMPLE) for size in plane.shape[:2]]
+    sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
+    low, high = np.nanpercentile(sample, (0.1, 99.8))
+    return (float(low), float(high)) if np.isfinite([low, high]).all() and high > low else None

@@ -1,0 +1,151 @@
+"""The row `< 3 / 24 name >` at the top of the Annotate dock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from napari_cupre.io.files import IMAGE_SUFFIXES
+from napari_cupre.project.place import ENDING
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.queueing import Item
+from napari_cupre.widgets.theme import set_role
+
+STEP_WIDTH = 28
+MOST_IN_MENU = 40
+
+
+class QueueRow(QWidget):
+    """Steps through the images of the project; a press on the name lists them.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._owner, self._queue = owner, owner.session.queue
+        self.back = self._step("<", "Previous image (key: ,)", -1)
+        self.forth = self._step(">", "Next image (key: .)", 1)
+        self.name = QPushButton()
+        self.name.setToolTip("All images; choose one to show it")
+        self.name.setAccessibleName("Image of the queue")
+        self.list = QMenu(self.name)
+        self.list.aboutToShow.connect(self._fill)
+        self.name.setMenu(self.list)
+        self.more = QPushButton("+")
+        self.more.setToolTip("Add images, or open a project")
+        self.more.setAccessibleName("Add images")
+        self.more.setFixedWidth(STEP_WIDTH + 12)
+        self.more.setMenu(self._sources())
+        self.line = QLabel()
+        self.line.setWordWrap(True)
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        for widget in (self.back, self.name, self.forth, self.more):
+            row.addWidget(widget, int(widget is self.name))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(row)
+        column.addWidget(self.line)
+        owner.listen(self._queue.changed, self.refresh)
+        owner.listen(owner.session.cells_changed, lambda *_: self._show_state())
+        for signal in ("inserted", "removed", "renamed"):
+            owner.listen(getattr(owner.session.viewer.layers.events, signal), lambda event: self.refresh())
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show which image it is, of how many."""
+        items = self._queue.items()
+        at = self._queue.position(items)
+        self.back.setEnabled(at > 0)
+        self.forth.setEnabled(-1 < at < len(items) - 1)
+        self.name.setEnabled(bool(items))
+        if at >= 0:
+            name = self.name.fontMetrics().elidedText(items[at].name, Qt.TextElideMode.ElideMiddle, 150)
+            self.name.setText(f"{at + 1} / {len(items)}  {name}")
+            self.name.setToolTip(f"{items[at].name}: all images; choose one to show it")
+        else:
+            self.name.setText(f"{len(items)} images" if items else "No image")
+        self._show_state(items[at] if at >= 0 else None)
+
+    def _show_state(self, item: Item | None = None) -> None:
+        queue = self._queue
+        if item is None:
+            items = queue.items()
+            at = queue.position(items)
+            item = items[at] if at >= 0 else None
+        if queue.error:
+            self._say(queue.error, "error")
+        else:
+            self._say(queue.status or ("" if item is None else queue.state(item)), "plain")
+
+    def _say(self, sentence: str, role: str) -> None:
+        if (sentence, role) != (self.line.text(), self.line.property("role")):
+            self.line.setText(sentence)
+            set_role(self.line, role)
+        self.line.setVisible(bool(sentence))
+
+    def _step(self, text: str, tooltip: str, step: int) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tooltip)
+        button.setAccessibleName(tooltip.partition(" (")[0])
+        button.setFixedWidth(STEP_WIDTH)
+        button.clicked.connect(lambda: self._owner.attempt(lambda: self._queue.go(step)))
+        return button
+
+    def _fill(self) -> None:
+        """The images around the one on show, each with its state."""
+        self.list.clear()
+        items = self._queue.items()
+        at = max(0, self._queue.position(items))
+        first = max(0, min(at - MOST_IN_MENU // 2, len(items) - MOST_IN_MENU))
+        for place, item in list(enumerate(items))[first : first + MOST_IN_MENU]:
+            state = self._queue.state(item)
+            text = f"{place + 1}  {item.name}" + (f"  ({state})" if state else "")
+            action = self.list.addAction(text.replace("&", "&&"))
+            if action is None:
+                continue
+            action.setCheckable(True)
+            action.setChecked(place == at)
+            action.triggered.connect(
+                lambda _=False, item=item: self._owner.attempt(lambda: self._queue.show(item))
+            )
+
+    # --- where images come from -------------------------------------------------------------------
+
+    def _sources(self) -> QMenu:
+        menu = QMenu(self.more)
+        for text, action in (
+            ("Image files …", self._ask_for_files),
+            ("Folder of images …", self._ask_for_folder),
+            ("Each plane of this stack", self._queue.add_planes),
+            ("Fields of this slide", self._queue.add_fields),
+            ("Open a project …", self._ask_for_project),
+        ):
+            entry = menu.addAction(text)
+            if entry is not None:
+                entry.triggered.connect(lambda _=False, action=action: self._owner.attempt(action))
+        return menu
+
+    def _ask_for_files(self) -> None:
+        endings = " ".join(f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
+        paths, _ = QFileDialog.getOpenFileNames(self, "Images to annotate", "", f"Images ({endings})")
+        if paths:
+            self._queue.add_files(paths)
+
+    def _ask_for_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Folder of images to annotate")
+        if path:
+            self._queue.add_files([path])
+
+    def _ask_for_project(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, f"Project to open (a folder *{ENDING})")
+        if path:
+            self._owner.session.keeper.open(Path(path))

@@ -1,0 +1,390 @@
+"""The images of a window in order, one on show; the next one is read ahead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Layer
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_cupre.errors import CupreError, InputError
+from napari_cupre.io.files import list_images, natural_key
+from napari_cupre.project.cells import Cells
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.project import Project
+from napari_cupre.project.queue import QueueEntry, fields_of, planes_of, queue
+from napari_cupre.project.recovery import new_scratch
+from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.loading import Loaded, layer_of, load
+from napari_cupre.widgets.sources import sentence_of
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.session import Session
+
+MOST_SHOWN = 3
+"""So many images of a project keep their layers; those shown longest ago leave the window."""
+
+MOST_READ = 3
+"""So many images that were read ahead are kept."""
+
+AHEAD_MS = 200
+FIELD_CELLS, FIELD_SIDE = 30, 1024
+"""A field of a slide is so many cells wide, or so many px where their size is not known."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of the queue.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls it.
+    stem : str or None
+        Its name in the project; None for a layer that is in no project yet.
+    layer : Image or None
+        What shows it; None while nothing does.
+    """
+
+    name: str
+    stem: str | None = None
+    layer: Image | None = None
+
+
+class ImageQueue:
+    """The images of the project, and those of the window that it does not know yet.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    """
+
+    changed = Signal()
+    """There are other images, another one is on show, or something is being read."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._keeper = session, session.keeper
+        self._errands = Errands()
+        self._read: dict[str, Loaded] = {}
+        self._shown: list[Image] = []
+        self._states: dict[str, QueueEntry] = {}
+        self._wanted: str | None = None
+        self._step = 1
+        self.status = self.error = ""
+        self.gui_seconds: list[float] = []
+        """How long each image held the window when it came, for the benchmark."""
+        self._ahead = QTimer()
+        self._ahead.setSingleShot(True)
+        self._ahead.setInterval(AHEAD_MS)
+        self._ahead.timeout.connect(self._read_ahead)
+        self._keeper.opened.connect(self._opened)
+        self._keeper.changed.connect(self.changed.emit)
+        session.image_changed.connect(lambda image: self.changed.emit())
+        for key, step in ((",", -1), (".", 1)):
+            session.viewer.bind_key(key, self._key(step), overwrite=True)
+
+    # --- what there is ----------------------------------------------------------------------------
+
+    def items(self) -> list[Item]:
+        """All images, in the natural order of their names; the project's own first."""
+        project, keeper = self._keeper.project, self._keeper
+        images = [] if project is None else project.images
+        known = sorted((image.stem for image in images), key=lambda stem: natural_key(Path(stem)))
+        layers = {keeper.stem_of(layer): layer for layer in self._session.images()}
+        found = [Item(stem, stem, layers.get(stem)) for stem in known]
+        others = [layer for layer in self._session.images() if keeper.stem_of(layer) is None]
+        return found + [Item(layer.name, None, layer) for layer in others]
+
+    def position(self, items: list[Item] | None = None) -> int:
+        """Which of them is on show; -1 for none."""
+        image = self._session.image
+        for place, item in enumerate(self.items() if items is None else items):
+            if image is not None and item.layer is image:
+                return place
+        return -1
+
+    def state(self, item: Item) -> str:
+        """What is known about an image, in words such as "41 cells, 22 checked"."""
+        cells = None if item.layer is None else self._session.cells_of(item.layer)
+        if cells is not None:
+            total, checked = len(cells.cells), sum(row.state.teaches for _, row in cells.cells)
+        elif (entry := self._states.get(item.stem or "")) is not None:
+            if not entry.cells:
+                return entry.state
+            total, checked = entry.cells, entry.checked
+        else:
+            return "" if item.stem is None else "never seen"
+        if not total:
+            return "no cells yet"
+        return f"{total} {'cell' if total == 1 else 'cells'}, {checked} checked"
+
+    # --- showing ----------------------------------------------------------------------------------
+
+    def go(self, step: int) -> None:
+        """Show the next image, or with -1 the one before; beyond the ends nothing happens."""
+        items = self.items()
+        at = self.position(items) + step
+        if 0 <= at < len(items):
+            self._step = step
+            self.show(items[at])
+
+    def show(self, item: Item) -> None:
+        """Show an image and hide the others; it is read first if it is in no layer."""
+        self.error = ""
+        if item.layer is not None:
+            self._reveal(item.layer)
+            return
+        project = self._keeper.project
+        if item.stem is None or project is None:
+            return
+        loaded = self._read.pop(item.stem, None)
+        if loaded is not None:
+            self._take(loaded)
+            return
+        self._wanted = item.stem
+        self.status = f'Opening "{item.name}" ...'
+        self.changed.emit()
+        self._load(project, item.stem)
+
+    def _load(self, project: Project, stem: str) -> None:
+        entry = project.image(stem)
+        has_cells = project.loaded(stem) is not None
+        self._errands.do(
+            partial(load, project, entry, has_cells), self._loaded, partial(self._not_loaded, stem)
+        )
+
+    def _loaded(self, loaded: Loaded) -> None:
+        project = self._keeper.project
+        if project is None or not any(each is loaded.entry for each in project.images):
+            return  # another project was opened meanwhile
+        if self._wanted == loaded.entry.stem:
+            self._take(loaded)
+            return
+        self._read[loaded.entry.stem] = loaded
+        while len(self._read) > MOST_READ:
+            del self._read[next(iter(self._read))]
+
+    def _not_loaded(self, stem: str, error: Exception) -> None:
+        if self._wanted == stem:
+            self._wanted, self.status = None, ""
+            self.error = sentence_of(error)
+            self.changed.emit()
+
+    def _take(self, loaded: Loaded) -> None:
+        """Make layers of what was read."""
+        began = time.perf_counter()
+        self._wanted, self.status = None, ""
+        session, stem = self._session, loaded.entry.stem
+        project = self._keeper.project
+        assert project is not None
+        cells = project.loaded(stem)
+        if cells is None:
+            cells = loaded.cells
+        if cells is None:
+            cells = Cells(np.zeros(loaded.entry.shape, np.int32), {}, loaded.entry.regions)
+        tool = session.tools.tool  # napari selects each new layer, and the tool goes with the selection
+        layer = layer_of(loaded)
+        session.viewer.add_layer(layer)
+        try:
+            if layer.ndim > 2:
+                session.set_axes(layer, loaded.image.axes)
+            self._keeper.attach(layer, stem, cells)
+        except CupreError as error:
+            self.error = str(error)
+        if loaded.notices:
+            self._keeper.tell(" ".join(loaded.notices))
+        self._reveal(layer)
+        if tool is not None and not self.error:
+            session.tools.take(tool)
+        self.gui_seconds.append(time.perf_counter() - began)
+
+    def _reveal(self, image: Image) -> None:
+        session = self._session
+        last = session.image
+        for other in session.images():
+            for layer in self._layers_of(other):
+                if layer.visible != (other is image):
+                    layer.visible = other is image
+        session.image = image
+        cells = session.cells_of(image)
+        if session.tools.tool is None and cells is not None:
+            session.viewer.layers.selection.active = cells.layer
+        if last is None or last not in session.images() or last.data.shape != image.data.shape:
+            session.viewer.reset_view()
+        self._shown = [each for each in self._shown if each is not image] + [image]
+        self._ahead.start()
+        self.changed.emit()
+
+    def _layers_of(self, image: Image) -> list[Layer]:
+        annotation = self._session.annotation(image)
+        slide = self._session.slides.get(image)
+        layers = [image, *annotation.layers(), *([] if slide is None else [slide])]
+        return [layer for layer in layers if layer in self._session.viewer.layers]
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    def _read_ahead(self) -> None:
+        """While the person looks at an image: read the next one, and let go of old ones."""
+        self._forget_old()
+        project = self._keeper.project
+        if project is None:
+            return
+        items = self.items()
+        for at in (self.position(items) + self._step, self.position(items) - self._step):
+            if not 0 <= at < len(items):
+                continue
+            item = items[at]
+            if item.stem is not None and item.layer is None and item.stem not in self._read:
+                self._load(project, item.stem)
+
+    def _forget_old(self) -> None:
+        """Images of the project that were shown long ago leave the window, once they are saved."""
+        session = self._session
+        self._shown = [image for image in self._shown if image in session.images()]
+        ours = [image for image in self._shown if self._keeper.stem_of(image) is not None]
+        if self._keeper.is_dirty:
+            return
+        for image in ours[:-MOST_SHOWN]:
+            path = source_path(image)
+            if path is None and image is not session.image:  # what a person opened stays
+                self._states.pop(self._keeper.stem_of(image) or "", None)
+                for layer in self._layers_of(image):
+                    session.viewer.layers.remove(layer)
+        self._refresh_states()
+
+    def _refresh_states(self) -> None:
+        project = self._keeper.project
+        if project is not None and len(self._states) < len(project.images):
+            self._errands.do(partial(queue, project), self._know, lambda error: None)
+
+    def _know(self, entries: list[QueueEntry]) -> None:
+        self._states = {entry.image.stem: entry for entry in entries}
+        self.changed.emit()
+
+    # --- where images come from -------------------------------------------------------------------
+
+    def add_files(self, paths: Iterable[str | Path]) -> None:
+        """Add image files and folders of them to the project."""
+        wanted = [Path(path) for path in paths]
+        self._add(lambda project: _drafts([partial(project.draft, x) for x in list_images(wanted)]))
+
+    def add_planes(self) -> None:
+        """Make each plane of the chosen stack an image of the queue.
+
+        Raises
+        ------
+        InputError
+            There is no stack, or it has no file.
+        """
+        path, axes = self._file("planes")
+        self._add(lambda project: (list(planes_of(project, path, axes)), []))
+
+    def add_fields(self) -> None:
+        """Make fields of the chosen slide images of the queue.
+
+        Raises
+        ------
+        InputError
+            There is no image, or it has no file.
+        """
+        path, _ = self._file("fields")
+        diameter = self._session.sizes.best(self._session.image)
+        side = FIELD_SIDE if diameter is None else round(diameter * FIELD_CELLS)
+        self._add(lambda project: (list(fields_of(project, path, max(64, side))), []))
+
+    def _file(self, what: str) -> tuple[Path, str]:
+        image = self._session.image
+        path = None if image is None else source_path(image)
+        if image is None or path is None:
+            raise InputError(f"The {what} of an image can be queued if it was opened from a file: open one.")
+        reading = self._session.cell_image(image)
+        if what == "planes" and reading.result_axes == "YX":
+            raise InputError(f'"{image.name}" has a single plane: choose a stack.')
+        return path, reading.axes
+
+    def _add(self, make: Callable[[Project], tuple[list[ProjectImage], list[str]]]) -> None:
+        keeper = self._keeper
+        self.status, self.error = "Adding images ...", ""
+        self.changed.emit()
+
+        def work() -> tuple[Project, list[ProjectImage], list[str]]:
+            project = keeper.project or new_scratch()
+            return (project, *make(project))
+
+        self._errands.do(work, self._added, self._not_added)
+
+    def _added(self, found: tuple[Project, list[ProjectImage], list[str]]) -> None:
+        project, drafts, faults = found
+        if self._keeper.project is None:
+            self._keeper.take_scratch(project)
+        self.status = ""
+        added = [project.enter(draft) for draft in drafts]
+        known = sum(bool(each.notice) for each in added)
+        if known:
+            faults.append(f"{known} of {len(added)} images are in the project already.")
+        self._keeper.tell(" ".join(faults))
+        self._keeper.touch()
+        self._refresh_states()
+        self.changed.emit()
+        new = next((each.image.stem for each in added if not each.notice), None)
+        if new is not None:
+            self.show(next(item for item in self.items() if item.stem == new))
+
+    def _not_added(self, error: Exception) -> None:
+        self.status, self.error = "", sentence_of(error)
+        self.changed.emit()
+
+    # --- the project ------------------------------------------------------------------------------
+
+    def _opened(self, project: Project) -> None:
+        """Show the image that was worked on last."""
+        self._read.clear()
+        self._states.clear()
+        self._wanted = None
+        self._refresh_states()
+        items = [item for item in self.items() if item.stem is not None]
+        if not items:
+            self.changed.emit()
+            return
+        latest = max(items, key=lambda item: _time_of(project, item.stem or ""))
+        self.show(latest)
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self._ahead.stop()
+        self._errands.close()
+        self._read.clear()
+
+    def _key(self, step: int) -> Callable[[object], None]:
+        def go(viewer: object) -> None:
+            self.go(step)
+
+        go.__doc__ = f"Show the {'next' if step > 0 else 'previous'} image (napari-cupre)."
+        return go
+
+
+def _drafts(makers: list[Callable[[], ProjectImage]]) -> tuple[list[ProjectImage], list[str]]:
+    """In the thread: the entries, and what could not be read."""
+    drafts, faults = [], []
+    for make in makers:
+        try:
+            drafts.append(make())
+        except CupreError as error:
+            faults.append(str(error))
+    if len(faults) > 1:
+        faults = [f"{len(faults)} of {len(makers)} files could not be read, such as: {faults[0]}"]
+    return drafts, faults
+
+
+def _time_of(project: Project, stem: str) -> float:
+    table = project.folder / "cells" / f"{stem}.csv"
+    return table.stat().st_mtime if table.is_file() else 0.0

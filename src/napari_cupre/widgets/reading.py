@@ -1,0 +1,62 @@
+"""Projects by napari's own doors: File > Open, drag and drop, `napari work.cupre`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from napari_cupre.errors import InputError
+from napari_cupre.project.document import DOCUMENT
+from napari_cupre.project.place import is_project
+from napari_cupre.project.project import Project
+from napari_cupre.widgets.preferences import PLUGIN
+
+LayerData = tuple[Any, ...]
+NOTHING: list[LayerData] = [(None,)]
+"""What npe2 takes for "read, and there is no layer to add"."""
+
+
+def project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """A function that opens a project; None for anything else."""
+    paths = [path] if isinstance(path, str) else list(path)
+    if len(paths) != 1 or not is_project(paths[0]):
+        return None
+    return open_project
+
+
+def open_project(path: str | list[str]) -> list[LayerData]:
+    """Open a project in the window that asks for it, with the Annotate dock.
+
+    Without a window, as where a script reads it, its first image and its cells are given as layers.
+    """
+    folder = Path(path if isinstance(path, str) else path[0]).expanduser()
+    folder = folder.parent if folder.name == DOCUMENT else folder
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return _first_layers(folder)
+    # the window is still busy with opening, and at the start it is not even shown
+    QTimer.singleShot(0, lambda: _show(viewer, folder))
+    return NOTHING
+
+
+def _show(viewer: Any, folder: Path) -> None:
+    from napari_cupre.widgets.session import Session
+
+    viewer.window.add_plugin_dock_widget(PLUGIN, "Workbench")
+    Session.of(viewer).keeper.open(folder)
+
+
+def _first_layers(folder: Path) -> list[LayerData]:
+    with Project.open(folder, look_only=True) as project:
+        if not project.images:
+            raise InputError(f'The project "{folder.name}" has no image yet: add some in the Annotate dock.')
+        entry = project.images[0]
+        image, cells = project.pixels(entry), project.cells(entry.stem)
+        shown = {"name": entry.stem, "rgb": image.is_rgb, **image.values_for(image.axes.replace("S", ""))}
+        labels = {"name": f"{entry.stem} cells", **image.values_for(image.result_axes)}
+        return [(np.asarray(image.data), shown, "image"), (cells.labels, labels, "labels")]

@@ -1,0 +1,153 @@
+"""Cells that the network outlined, with what else each click may have meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cupre.errors import InputError
+from napari_cupre.project import gestures
+from napari_cupre.project.cells import Cell, Cells, State
+from napari_cupre.widgets.prompts import Answer
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.cells_layer import CellsLayer
+
+TAKEN = 0.5
+"""An outline of which others have this share already is no new cell."""
+
+SAME = 0.9
+"""Outlines with this IoU are the same to the eye."""
+
+MOST = 1000
+"""So many cells remember their readings."""
+
+
+@dataclass
+class Reading:
+    """A cell that was outlined by the network, with what else was meant by the click.
+
+    Attributes
+    ----------
+    answer : Answer
+        All readings.
+    at : int
+        The one that the cell has.
+    rows : dict[int, Cell]
+        The cell's row with each of them: with another one, somebody changed the cell since.
+    """
+
+    answer: Answer
+    at: int
+    rows: dict[int, Cell]
+
+
+class Readings:
+    """The cells of a viewer that were outlined by the network."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], Reading] = {}
+        self._last: tuple[CellsLayer, int] | None = None
+
+    def forget(self) -> None:
+        """Forget all of them."""
+        self._known.clear()
+        self._last = None
+
+    def choose(self, cells: CellsLayer, number: int) -> bool:
+        """Have `turn` change this cell; False if it was not outlined, or changed since."""
+        if self._of(cells, number) is None:
+            return False
+        self._last = cells, number
+        return True
+
+    def first(self, cells: CellsLayer, answer: Answer, instead_of: int | None) -> Reading | None:
+        """Make a cell of the likeliest reading; of a cell that looks like that already, the next one."""
+        at, count = answer.best, len(answer.masks)
+        if instead_of is not None and count > 1 and _looks_so(cells.cells, instead_of, answer, at):
+            at = (at + 1) % count
+        return self.put(cells, answer, at, instead_of)
+
+    def put(
+        self, cells: CellsLayer, answer: Answer, at: int, instead_of: int | None = None
+    ) -> Reading | None:
+        """Make a cell of a reading, checked; None if others have most of its pixels."""
+        mask, corner, score = answer.masks[at], answer.corners[at], answer.scores[at]
+        plane = tuple(answer.prompt.plane.index[axis] for axis in cells.reading.result_axes[:-2])
+        if _taken(cells.cells, mask, corner, plane, instead_of) >= TAKEN:
+            return None
+        change = cells.do(
+            lambda now: gestures.place(now, mask, corner, plane, score=score, instead_of=instead_of)
+        )
+        rows = cells.cells.rows
+        made = [n for n in change.touched if n in rows and (change.rows or {})[n][0] is None]
+        number = min(made, default=0) if instead_of is None else instead_of  # the largest part is the first
+        if not change or number not in rows:
+            return None
+        before = self._known.get((id(cells), number))
+        known = before.rows if before is not None and before.answer is answer else {}
+        reading = Reading(answer, at, known | {at: rows[number]})
+        self._known[id(cells), number] = reading
+        if len(self._known) > MOST:
+            del self._known[next(iter(self._known))]
+        self._last = cells, number
+        return reading
+
+    def turn(self, step: int) -> Reading:
+        """Give the last cell another outline: `step` larger ones further, or smaller ones below 0.
+
+        Raises
+        ------
+        InputError
+            There is no such cell, no other outline, or no room for one.
+        """
+        if self._last is None or (reading := self._of(*self._last)) is None:
+            raise InputError("There is nothing to change: click in a cell first.")
+        cells, number = self._last
+        count = len(reading.answer.masks)
+        if count < 2:
+            raise InputError("This is the only outline for this click: drag a box, or draw it.")
+        for turn in range(1, count):
+            other = self.put(cells, reading.answer, (reading.at + step * turn) % count, number)
+            if other is not None:
+                return other
+        raise InputError("Other cells leave no room for another outline here.")
+
+    def _of(self, cells: CellsLayer, number: int) -> Reading | None:
+        """How a cell is read now: undo may have brought an earlier outline back."""
+        reading, row = self._known.get((id(cells), number)), cells.cells.rows.get(number)
+        for at, made in (reading.rows if reading is not None else {}).items():
+            if made == row and reading is not None:
+                reading.at = at
+                return reading
+        return None
+
+
+def _taken(
+    cells: Cells, mask: np.ndarray, corner: tuple[int, int], plane: tuple[int, ...], but: int | None
+) -> float:
+    """Share of a mask that belongs to cells that a person vouched for."""
+    top, left = corner
+    under = cells.labels[plane][top : top + mask.shape[0], left : left + mask.shape[1]][mask]
+    values, counts = np.unique(under, return_counts=True)
+    taken = sum(
+        int(count)
+        for value, count in zip(values, counts)
+        if value and value != but and cells.rows[int(value)].state is not State.GUESS
+    )
+    return taken / max(1, under.size)
+
+
+def _looks_so(cells: Cells, number: int, answer: Answer, at: int) -> bool:
+    """Whether a cell has the outline of a reading already."""
+    box, mask = cells.pixels(number)
+    flat = np.asarray(mask.reshape(-1, *mask.shape[-2:]).any(axis=0))
+    (top, left), other = answer.corners[at], answer.masks[at]
+    (y0, _), (x0, _) = box[-2:]
+    rows, columns = np.nonzero(flat)
+    rows, columns = rows + y0 - top, columns + x0 - left
+    inside = (rows >= 0) & (rows < other.shape[0]) & (columns >= 0) & (columns < other.shape[1])
+    shared = int(other[rows[inside], columns[inside]].sum())
+    return shared > SAME * (int(flat.sum()) + int(other.sum()) - shared)

@@ -1,0 +1,139 @@
+"""The last line of the Annotate dock: when the work was saved, and what is to be decided about it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_cupre.project.place import ENDING
+from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.theme import set_role
+
+TICK_MS = 1000
+FILTER = f"napari-cupre projects (*{ENDING})"
+
+
+class SaveLine(QWidget):
+    """Says "Saved 4 s ago"; asks what becomes of lost work, conflicts and errors.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._owner, self._keeper = owner, owner.session.keeper
+        self.line = QLabel()
+        self.line.setWordWrap(True)
+        self.line.setAccessibleName("When the work was saved")
+        self.name = QPushButton("Save as …")
+        self.name.setToolTip("Give the project a name and a place; from then on it is saved there")
+        self.name.clicked.connect(self._ask_where)
+        self.question = QuestionLine()
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line, 1)
+        row.addWidget(self.name)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.question)
+        column.addLayout(row)
+        self._clock = QTimer(self)
+        self._clock.setInterval(TICK_MS)
+        self._clock.timeout.connect(self._show_time)
+        owner.listen(self._keeper.changed, self.refresh)
+        owner.listen(owner.session.cells_changed, lambda *_: self._show_time())
+        self.refresh()
+        self._keeper.look_for_lost()
+
+    def refresh(self) -> None:
+        """Show what is saved, and what is to be decided."""
+        keeper = self._keeper
+        self.name.setVisible(keeper.project is not None)
+        self._ask()
+        self._show_time()
+        is_counting = keeper.saved_at is not None
+        if is_counting != self._clock.isActive():
+            (self._clock.start if is_counting else self._clock.stop)()
+
+    def _show_time(self) -> None:
+        keeper = self._keeper
+        project = keeper.project
+        where = f' in "{project.folder.stem}"' if project is not None and not keeper.is_scratch else ""
+        if keeper.error:
+            self._say("Not saved." if project is not None else "", "error")
+        elif keeper.is_dirty and (keeper.saved_at is None or _seconds(keeper.saved_at) > 1):
+            self._say("Saving ...", "plain")
+        elif keeper.saved_at is not None:
+            self._say(f"Saved {_ago(keeper.saved_at)}{where}.", "plain")
+        elif project is not None:
+            self._say(f"Nothing to save yet{where}.", "plain")
+        else:
+            self._say("", "plain")
+
+    def _say(self, sentence: str, role: str) -> None:
+        if (sentence, role) != (self.line.text(), self.line.property("role")):
+            self.line.setText(sentence)
+            set_role(self.line, role)
+
+    def _ask(self) -> None:
+        keeper = self._keeper
+        elsewhere = ("Save elsewhere …", "Save a copy of the project in another place", self._ask_where)
+        if keeper.locked is not None:
+            folder = keeper.locked
+            look = ("Look only", "Show it; nothing is saved", lambda: keeper.open(folder, look_only=True))
+            self.question.ask(keeper.error, [look, ("Leave it", "Open nothing", self._leave_locked)])
+        elif keeper.conflicts:
+            mine = ("Keep mine", "Save what you see; theirs stays beside it", keeper.keep_mine)
+            theirs = ("Take theirs", "Show what is on disk; yours stays beside it", keeper.take_theirs)
+            self.question.ask(" ".join(keeper.conflicts), [mine, theirs])
+        elif keeper.error and keeper.project is None and not keeper.is_dirty:
+            self.question.ask(keeper.error, [("OK", "Dismiss this message", self._leave_locked)])
+        elif keeper.error:
+            again = ("Try again", "Save once more", keeper.save)
+            self.question.ask(keeper.error, [again, elsewhere])
+        elif keeper.notice:
+            self.question.ask(keeper.notice, [("OK", "Dismiss this message", self._leave_notice)])
+        elif keeper.lost:
+            lost = keeper.lost[0]
+            back = ("Restore", "Go on with this work", lambda: keeper.restore(lost))
+            away = ("Discard", "Delete it for good", lambda: keeper.discard(lost))
+            sentence = f"Work that was not closed in order: {lost.text}."
+            self.question.ask(sentence, [back, away], key=lost.folder)
+        else:
+            self.question.clear()
+
+    def _leave_locked(self) -> None:
+        self._keeper.locked, self._keeper.error = None, ""
+        self._keeper.changed.emit()
+
+    def _leave_notice(self) -> None:
+        self._keeper.notice = ""
+        self._keeper.changed.emit()
+
+    def _ask_where(self) -> None:
+        project = self._keeper.project
+        start = str(Path.home() / f"cells{ENDING}")
+        if project is not None and not self._keeper.is_scratch:
+            start = str(project.folder.with_name(f"{project.folder.stem} copy{ENDING}"))
+        path, _ = QFileDialog.getSaveFileName(self, "Save the project as", start, FILTER)
+        if path:
+            self._keeper.save_as(Path(path))
+
+
+def _seconds(since: float) -> int:
+    return int(time.monotonic() - since)
+
+
+def _ago(since: float) -> str:
+    seconds = _seconds(since)
+    if seconds < 60:
+        return f"{seconds} s ago"
+    return f"{seconds // 60} min ago" if seconds < 3600 else f"{seconds // 3600} h ago"

@@ -1,0 +1,282 @@
+"""How wide the cells of an image are: as a number, as a circle on the image, and as the size of the brush."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from psygnal import Signal
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from napari_cupre.widgets.rubber import Rubber, canvas_of
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.controls import SessionWidget
+    from napari_cupre.widgets.session import Session
+
+BRUSH_SHARE = 2.5
+"""Brushes per cell: as wide as fits in it with room to follow its edge."""
+
+ENOUGH_CELLS = 3
+GRIP = 8
+"""So many px beside the circle on the canvas it is still caught."""
+
+SMALLEST, LARGEST = 2.0, 2000.0
+
+
+class Sizes:
+    """The diameter of the cells of each image of a viewer, in image px.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    """
+
+    changed = Signal()
+    """A diameter was said, or another one is estimated."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._said: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
+        self._seen: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
+        self._brushes: weakref.WeakKeyDictionary[Labels, int] = weakref.WeakKeyDictionary()
+        self._circle: Circle | None = None
+        session.viewer.layers.selection.events.active.connect(self._follow)
+
+    def said(self, image: Image | None) -> float | None:
+        """What a person said; None if nothing."""
+        return None if image is None else self._said.get(image)
+
+    def say(self, image: Image, diameter: float | None) -> None:
+        """Take the cells of an image to be this wide; None leaves it to the model."""
+        if diameter == self._said.get(image):
+            return
+        if diameter is None:
+            del self._said[image]
+        else:
+            self._said[image] = float(np.clip(diameter, SMALLEST, LARGEST))
+        self.changed.emit()
+
+    def see(self, image: Image, diameter: float) -> None:
+        """The model takes the cells of an image to be this wide."""
+        if self._seen.get(image) != diameter:
+            self._seen[image] = diameter
+            self.changed.emit()
+
+    def best(self, image: Image | None) -> float | None:
+        """As a person said, as the annotated cells are, or as a model saw; None while nobody knows."""
+        if image is None:
+            return None
+        annotated = self._annotated(image)
+        return self._said.get(image) or annotated or self._seen.get(image)
+
+    def _annotated(self, image: Image) -> float | None:
+        cells = self._session.cells_of(image)
+        if cells is None:
+            return None
+        areas = [row.area for _, row in cells.cells if row.state.teaches]
+        flat = len(cells.cells.shape) == 2
+        if len(areas) < ENOUGH_CELLS or not flat:
+            return None
+        return float(2 * np.sqrt(np.median(areas) / np.pi))
+
+    # --- the circle -------------------------------------------------------------------------------
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the circle is on the image."""
+        return self._circle is not None
+
+    def show_circle(self, image: Image) -> None:
+        """Put a circle of the size of a cell in the middle of what is on show, to be dragged."""
+        self.hide_circle()
+        canvas = canvas_of(self._session.viewer)
+        if canvas is not None:
+            self._circle = Circle(self, self._session, image, Rubber(canvas))
+            self.changed.emit()
+
+    def hide_circle(self) -> None:
+        """Take the circle away."""
+        if self._circle is not None:
+            self._circle.close()
+            self._circle = None
+            self.changed.emit()
+
+    # --- the brush --------------------------------------------------------------------------------
+
+    def _follow(self, event: Any = None) -> None:
+        layer = self._session.viewer.layers.selection.active
+        if isinstance(layer, Labels) and layer not in self._brushes and self._image_of(layer) is not None:
+            self._brushes[layer] = layer.brush_size
+            layer.events.mode.connect(self._mode_changed)
+
+    def _mode_changed(self, event: Any) -> None:
+        layer = event.source
+        if layer.mode == "paint":
+            self.fit_brush(layer)
+
+    def fit_brush(self, layer: Labels) -> None:
+        """Give the brush the size that fits the cells, unless a person chose another."""
+        diameter = self.best(self._image_of(layer))
+        if diameter is not None and layer.brush_size == self._brushes.get(layer):
+            layer.brush_size = max(1, round(diameter / BRUSH_SHARE))
+            self._brushes[layer] = layer.brush_size
+
+    def _image_of(self, layer: Labels) -> Image | None:
+        for image in self._session.images():
+            cells = self._session.cells_of(image)
+            if cells is not None and cells.layer is layer:
+                return image
+        return None
+
+
+class Circle:
+    """A circle over the canvas whose rim is dragged to the size of a cell; dragged inside, it moves.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        Is told the diameter.
+    session : Session
+        Of the viewer.
+    image : Image
+        Whose cells are measured.
+    rubber : Rubber
+        Draws it.
+    """
+
+    def __init__(self, sizes: Sizes, session: Session, image: Image, rubber: Rubber) -> None:
+        self._sizes, self._session, self._image, self._rubber = sizes, session, image, rubber
+        viewer = session.viewer
+        self._middle = tuple(viewer.camera.center[-2:])
+        self._signals = (viewer.camera.events.center, viewer.camera.events.zoom, sizes.changed)
+        for signal in self._signals:
+            signal.connect(self.draw)
+        viewer.mouse_drag_callbacks.insert(0, self._dragged)
+        self.draw()
+
+    @property
+    def diameter(self) -> float:
+        """In image px."""
+        return self._sizes.best(self._image) or 30.0
+
+    def draw(self, event: Any = None) -> None:
+        """Draw it where it is now on the canvas."""
+        self._rubber.show_circle(self._place(), 2 * self._radius())
+
+    def close(self) -> None:
+        """Take it away for good."""
+        viewer = self._session.viewer
+        for signal in self._signals:
+            signal.disconnect(self.draw)
+        if self._dragged in viewer.mouse_drag_callbacks:
+            viewer.mouse_drag_callbacks.remove(self._dragged)
+        self._rubber.hide_circle()
+        self._rubber.setParent(None)
+        self._rubber.deleteLater()
+
+    def _scale(self) -> float:
+        """Canvas px per image px."""
+        return float(self._session.viewer.camera.zoom * abs(self._image.scale[-1]))
+
+    def _radius(self) -> float:
+        return self.diameter * self._scale() / 2
+
+    def _place(self) -> tuple[float, float]:
+        """Its middle on the canvas, x and y; the camera looks at the canvas's middle."""
+        camera, size = self._session.viewer.camera, self._rubber.size()
+        down, across = (np.asarray(self._middle) - camera.center[-2:]) * camera.zoom
+        return size.width() / 2 + across, size.height() / 2 + down
+
+    def _dragged(self, viewer: Any, event: Any) -> Iterator[None]:
+        start = np.asarray(event.pos, float)[:2]
+        away = float(np.hypot(*(start - self._place())))
+        if event.button != 1 or away > self._radius() + GRIP:
+            return
+        is_rim = away > self._radius() - GRIP
+        event.handled = True
+        middle = self._middle
+        yield
+        while event.type == "mouse_move":
+            self._pull(start, np.asarray(event.pos, float)[:2], middle, is_rim)
+            event.handled = True
+            yield
+        self._pull(start, np.asarray(event.pos, float)[:2], middle, is_rim)
+
+    def _pull(self, start: np.ndarray, at: np.ndarray, middle: tuple[float, ...], is_rim: bool) -> None:
+        """Follow the mouse: with the rim, or with the whole circle."""
+        if is_rim:
+            away = float(np.hypot(*(at - self._place())))
+            self._sizes.say(self._image, round(2 * away / self._scale(), 1))
+        else:
+            moved = (at - start)[::-1] / self._session.viewer.camera.zoom
+            self._middle = tuple(np.asarray(middle) + moved)
+            self.draw()
+
+
+class SizeRow(QWidget):
+    """The diameter as a number that can be typed, and a button for the circle.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._session, self._sizes = owner.session, owner.session.sizes
+        self.number = QDoubleSpinBox()
+        self.number.setRange(0, LARGEST)
+        self.number.setDecimals(1)
+        self.number.setSuffix(" px")
+        self.number.setKeyboardTracking(False)
+        self.number.setAccessibleName("Cell width")
+        self.number.setToolTip("How wide a cell is in px of the image; 0 leaves it to the model")
+        self.number.valueChanged.connect(self._typed)
+        self.circle = QPushButton("Circle")
+        self.circle.setCheckable(True)
+        self.circle.setToolTip("Show a circle on the image and drag its rim to the size of a cell")
+        self.circle.setAccessibleName("Show the cell width as a circle")
+        self.circle.clicked.connect(self._circle_pressed)
+        label = QLabel("Cell width")
+        label.setBuddy(self.number)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(label)
+        row.addWidget(self.number, 1)
+        row.addWidget(self.circle)
+        owner.listen(self._sizes.changed, self.refresh)
+        owner.listen(self._session.image_changed, self._image_changed)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the diameter of the chosen image."""
+        image = self._session.image
+        said, best = self._sizes.said(image), self._sizes.best(image)
+        self.circle.setEnabled(image is not None)
+        self.number.blockSignals(True)
+        self.number.setSpecialValueText("auto" if best is None else f"auto ({best:.0f} px)")
+        self.number.setValue(said or 0)
+        self.number.blockSignals(False)
+        self.circle.setChecked(self._sizes.is_shown)
+
+    def _image_changed(self, image: Image | None) -> None:
+        self._sizes.hide_circle()
+        self.refresh()
+
+    def _typed(self, value: float) -> None:
+        if self._session.image is not None:
+            self._sizes.say(self._session.image, value or None)
+
+    def _circle_pressed(self, is_on: bool) -> None:
+        image = self._session.image
+        if is_on and image is not None:
+            self._sizes.show_circle(image)
+        else:
+            self._sizes.hide_circle()
+        self.refresh()

@@ -1,0 +1,67 @@
+"""Images of the window as a project knows them: by their file, or by a copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError, system_reason
+from napari_cupre.project import recovery
+from napari_cupre.project.copies import keep_copy
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.project import Project
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image of the window that a project is to know.
+
+    Attributes
+    ----------
+    image : CellImage
+        As the window reads it.
+    path : Path or None
+        The file that napari has it from.
+    """
+
+    image: CellImage
+    path: Path | None
+
+
+def prepared(
+    project: Project | None, sources: list[Source]
+) -> tuple[Project, list[ProjectImage | CupreError]]:
+    """In the thread: a project if there is none, and each image as it will know it."""
+    project = recovery.new_scratch() if project is None else project
+    drafts: list[ProjectImage | CupreError] = []
+    for source in sources:
+        try:
+            drafts.append(draft_of(project, source))
+        except CupreError as error:
+            drafts.append(error)
+    return project, drafts
+
+
+def draft_of(project: Project, source: Source) -> ProjectImage:
+    """The entry of an image: its file where that holds what the window shows, else a copy."""
+    image = source.image
+    if source.path is not None:
+        for axes in ("", image.axes):
+            try:
+                draft = project.draft(source.path, axes=axes)
+            except CupreError:
+                continue
+            if draft.shape == image.result_shape:
+                return draft
+    return keep_copy(project, image)
+
+
+def sentence_of(error: Exception) -> str:
+    """What went wrong, for the dock."""
+    if isinstance(error, CupreError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f'"{error.filename}"' if error.filename else "The project"
+        return f"{where} could not be written: {system_reason(error)}."
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}): save the project elsewhere."

@@ -1,0 +1,98 @@
+"""The row of tools in the Annotate dock, with what to do next and what is being waited for."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.sizing import SizeRow
+from napari_cupre.widgets.theme import set_role
+from napari_cupre.widgets.tools import KEYS, Tool
+
+TICK_MS = 500
+
+TOOLTIPS = {
+    Tool.BOX: "Drag a box around a cell, and its outline is drawn",
+    Tool.CLICK: "Click in a cell, and its outline is drawn; click again for a larger or smaller one",
+    Tool.DRAW: "Draw around a cell with the mouse; it is filled when you let go",
+    Tool.SPLIT: "Draw a line through a cell to make two of it",
+}
+
+
+class ToolRow(QWidget):
+    """One button for each tool, and a line below them.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._owner, self._tools = owner, owner.session.tools
+        self.buttons = {tool: self._button(tool) for tool in Tool}
+        self.line = QLabel()
+        self.line.setWordWrap(True)
+        self.line.setAccessibleName("What to do with the tool")
+        self._told = ""
+        self._clock = QTimer(self)
+        self._clock.setInterval(TICK_MS)
+        self._clock.timeout.connect(self.refresh)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for button in self.buttons.values():
+            row.addWidget(button)
+        self.size_row = SizeRow(owner)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addLayout(row)
+        column.addWidget(self.size_row)
+        column.addWidget(self.line)
+        owner.listen(self._tools.changed, self.refresh)
+        owner.listen(self._tools.told, self._tell)
+        owner.listen(owner.session.image_changed, lambda image: self.refresh())
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the tool in hand, and say what to do or to wait for."""
+        tools = self._tools
+        has_image = self._owner.session.image is not None
+        for tool, button in self.buttons.items():
+            button.setEnabled(has_image)
+            button.setChecked(tools.tool is tool)
+        prompter = tools.prompter
+        asks = tools.tool is not None and tools.tool.asks
+        if asks and prompter.error:
+            self._say(prompter.error, "error")
+        elif asks and prompter.status and not (prompter.is_ready and self._told):
+            self._say(prompter.status, "notice")
+        else:
+            self._say(self._told or tools.hint, "plain")
+        is_waiting = asks and bool(prompter.status)
+        if is_waiting != self._clock.isActive():
+            (self._clock.start if is_waiting else self._clock.stop)()
+
+    def _tell(self, sentence: str) -> None:
+        self._told = sentence
+        self.refresh()
+
+    def _say(self, sentence: str, role: str) -> None:
+        if (sentence, role) != (self.line.text(), self.line.property("role")):
+            self.line.setText(sentence)
+            set_role(self.line, role)
+        self.line.setVisible(bool(sentence))
+
+    def _button(self, tool: Tool) -> QPushButton:
+        button = QPushButton(f"{tool.capitalize()} ({KEYS[tool].upper()})")
+        button.setToolTip(f"{TOOLTIPS[tool]}. Key: {KEYS[tool].upper()}; press again to move the view")
+        button.setAccessibleName(f"Tool: {tool}")
+        button.setCheckable(True)
+        button.clicked.connect(lambda: self._pressed(tool))
+        return button
+
+    def _pressed(self, tool: Tool) -> None:
+        self._owner.attempt(lambda: self._tools.toggle(tool))
+        self.refresh()  # a press changes the button, also where the tool cannot be taken

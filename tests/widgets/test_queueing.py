@@ -1,0 +1,195 @@
+"""Images one after the other in a real window: from files, folders, planes, fields, and a project's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from mouse import Mouse
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_cupre.project.gestures import accept, draw
+from napari_cupre.project.project import Project
+from napari_cupre.project.queue import add_files
+from napari_cupre.project.strokes import guesses_of
+from napari_cupre.widgets.tools import Tool
+
+WAIT = 60_000
+SQUARE = np.array([(10, 10), (10, 24), (24, 24), (24, 10)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, discs: Any) -> Path:
+    """A folder of twelve images that differ."""
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    for number in range(1, 13):
+        tifffile.imwrite(folder / f"well_{number}.tif", np.roll(discs[0], 3 * number, axis=1))
+    return folder
+
+
+@pytest.fixture
+def project(folder: Path, tmp_path: Path, discs: Any) -> Path:
+    """A project of them: cells in two, guesses in one."""
+    with Project.create(tmp_path / "work") as project:
+        add_files(project, folder)
+        project.cells("well_3").apply(draw(project.cells("well_3"), SQUARE))
+        guesses = guesses_of(discs[1])
+        guesses.apply(accept(guesses, [1, 2]))
+        project.hold("well_5", guesses)
+        project.save()
+        return project.folder
+
+
+@pytest.fixture
+def session(workbench: Any) -> Any:
+    return workbench.annotate.session
+
+
+def shown(session: Any, qtbot: Any, name: str) -> Any:
+    qtbot.waitUntil(lambda: session.image is not None and session.image.name == name, timeout=WAIT)
+    return session.image
+
+
+def test_a_project_shows_the_image_that_was_worked_on_last(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    workbench.viewer.open(str(project), plugin="napari-cupre")
+    image = shown(session, qtbot, "well_5")
+    row = workbench.annotate.queue_row
+    assert row.name.text().startswith("5 / 12")
+    assert row.line.text() == "36 cells, 2 checked"
+    assert session.cells_of(image).cells.count() == 36
+    qtbot.waitUntil(
+        lambda: session.queue.state(session.queue.items()[2]) == "1 cell, 1 checked", timeout=WAIT
+    )
+    assert session.queue.state(session.queue.items()[0]) == "never seen"
+
+
+def test_keys_step_through_the_images_and_only_a_few_stay(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    viewer = workbench.viewer
+    session.keeper.open(project)
+    shown(session, qtbot, "well_5")
+    mouse = Mouse(viewer)
+    qtbot.waitUntil(lambda: mouse.canvas.isVisible(), timeout=WAIT)
+    for name in ("well_6", "well_7", "well_8", "well_9"):
+        QTest.qWait(50)
+        mouse.key(Qt.Key.Key_Period)
+        image = shown(session, qtbot, name)
+        others = [layer for layer in session.images() if layer is not image]
+        assert image.visible
+        assert not any(layer.visible for layer in others)
+    qtbot.waitUntil(lambda: len(session.images()) == 3, timeout=WAIT)
+    assert not [x for x in viewer.layers if x.name.startswith("well_5")], "its cells went with it"
+    qtbot.waitUntil(lambda: "well_10" in session.queue._read, timeout=WAIT)
+    mouse.key(Qt.Key.Key_Period)
+    assert session.image.name == "well_10", "what was read ahead is there at once"
+    mouse.key(Qt.Key.Key_Comma)
+    assert session.image.name == "well_9"
+
+
+def test_what_is_drawn_in_each_image_stays_with_it(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project)
+    shown(session, qtbot, "well_5")
+    session.tools.take(Tool.DRAW)
+    for name in ("well_6", "well_7", "well_8", "well_9", "well_10"):
+        session.queue.go(1)
+        image = shown(session, qtbot, name)
+        assert session.tools.tool is Tool.DRAW, "the tool stays in hand"
+        assert workbench.viewer.layers.selection.active is session.cells_of(image).layer
+        session.cells_of(image).do(lambda now: draw(now, SQUARE))
+    session.keeper.save()
+    qtbot.waitUntil(lambda: not session.keeper.is_dirty, timeout=WAIT)
+    session.queue._forget_old()
+    assert len(session.images()) == 3
+    session.queue.show(next(item for item in session.queue.items() if item.name == "well_6"))
+    image = shown(session, qtbot, "well_6")
+    assert len(session.cells_of(image).cells) == 1
+    session.close()
+    with Project.open(project) as again:
+        counts = {each.stem: len(again.cells(each.stem)) for each in again.images}
+        assert {k: v for k, v in counts.items() if v} == {
+            "well_3": 1, "well_5": 36, "well_6": 1, "well_7": 1, "well_8": 1, "well_9": 1, "well_10": 1
+        }  # fmt: skip
+
+
+def test_a_folder_of_images_becomes_a_queue(workbench: Any, session: Any, folder: Path, qtbot: Any) -> None:
+    (folder / "broken.tif").write_bytes(b"no image")
+    session.queue.add_files([folder])
+    shown(session, qtbot, "well_1")
+    assert workbench.annotate.queue_row.name.text().startswith("1 / 12")
+    assert "broken.tif" in workbench.annotate.save_line.question.text
+    workbench.annotate.save_line.question.press("OK")
+    session.queue.add_files([folder / "well_2.tif"])
+    qtbot.waitUntil(lambda: "already" in session.keeper.notice, timeout=WAIT)
+    assert len(session.queue.items()) == 12
+
+
+def test_open_layers_are_a_queue_too(workbench: Any, session: Any, discs: Any) -> None:
+    viewer = workbench.viewer
+    first, second = (viewer.add_image(discs[0], name=name) for name in ("one", "two"))
+    session.image = first
+    session.queue.go(1)
+    assert session.image is second
+    assert not first.visible
+    session.queue.go(1)
+    assert session.image is second, "there is no third"
+    session.queue.go(-1)
+    assert session.image is first
+    assert (first.visible, second.visible) == (True, False)
+
+
+def test_planes_and_fields(workbench: Any, session: Any, tmp_path: Path, discs: Any, qtbot: Any) -> None:
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.stack([discs[0]] * 3), metadata={"axes": "ZYX"}, ome=True)
+    session.image = workbench.viewer.open(str(path))[0]
+    session.set_axes(session.image, "ZYX")
+    session.queue.add_planes()
+    shown(session, qtbot, "stack_z000")
+    assert session.image.data.shape == (192, 192)
+    assert len([item for item in session.queue.items() if item.stem]) == 3
+    flat = tmp_path / "slide.tif"
+    tifffile.imwrite(flat, np.tile(discs[0], (2, 3)))
+    layer = workbench.viewer.open(str(flat))[0]
+    session.image = layer
+    session.sizes.say(layer, 6.4)
+    session.queue.add_fields()
+    shown(session, qtbot, "slide_y0_x0")
+    assert session.image.data.shape == (192, 192)
+    assert len([item for item in session.queue.items() if (item.stem or "").startswith("slide")]) == 6
+
+
+def test_an_image_that_is_gone_or_changed_is_said(
+    workbench: Any, session: Any, project: Path, folder: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project)
+    shown(session, qtbot, "well_5")
+    qtbot.waitUntil(lambda: not session.queue._errands.is_busy, timeout=WAIT)
+    session.queue._read.clear()
+    (folder / "well_4.tif").unlink()
+    session.queue.go(-1)
+    row = workbench.annotate.queue_row
+    qtbot.waitUntil(lambda: "is not there" in row.line.text(), timeout=WAIT)
+    assert session.image.name == "well_5"
+    tifffile.imwrite(folder / "well_6.tif", np.zeros((50, 50), np.uint8))
+    session.queue._read.clear()
+    session.queue.go(1)
+    qtbot.waitUntil(lambda: "its cells were drawn on" in row.line.text(), timeout=WAIT)
+
+
+def test_a_script_without_a_window_reads_a_project_as_layers(project: Path) -> None:
+    from napari_cupre.widgets.reading import project_reader
+
+    assert project_reader(str(project.parent)) is None
+    reader = project_reader(str(project / "project.json"))
+    image, labels = reader(str(project / "project.json"))
+    assert image[2] == "image"
+    assert labels[0].shape == (192, 192)
