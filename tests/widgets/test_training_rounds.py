@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from psygnal import Signal
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.project import Project
+from napari_cupre.project.recovery import save_as
 from napari_cupre.widgets.training_rounds import TrainingRounds
 
 
 class Keeper:
     """Knows a project and counts what it is told."""
 
+    changed = Signal()
+
     def __init__(self, project: Project | None) -> None:
         self.project, self.touched = project, 0
 
     def touch(self) -> None:
         self.touched += 1
+
+
+class Window:
+    """What rounds need of a session."""
+
+    models_changed = Signal()
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper, self.model = keeper, "cupre"
 
 
 @pytest.fixture
@@ -30,7 +42,7 @@ def keeper(tmp_path: Path) -> Keeper:
 
 @pytest.fixture
 def rounds(keeper: Keeper) -> TrainingRounds:
-    return TrainingRounds(SimpleNamespace(keeper=keeper))
+    return TrainingRounds(Window(keeper))
 
 
 def train(rounds: TrainingRounds, start: str = "cupre", **verdict: object) -> Path:
@@ -42,7 +54,7 @@ def train(rounds: TrainingRounds, start: str = "cupre", **verdict: object) -> Pa
 
 
 def test_without_a_project_there_are_no_rounds() -> None:
-    rounds = TrainingRounds(SimpleNamespace(keeper=Keeper(None)))
+    rounds = TrainingRounds(Window(Keeper(None)))
     assert rounds.entries() == []
     assert rounds.start() is rounds.next_out() is None
     assert rounds.enter(Path("v1.safetensors"), "cupre", {}) is None
@@ -80,7 +92,9 @@ def test_a_training_that_was_broken_off_keeps_its_number(rounds: TrainingRounds)
     assert rounds.next_out().stem == "v3"
 
 
-def test_a_model_is_entered_once_and_only_into_its_own_project(rounds: TrainingRounds, tmp_path: Path) -> None:
+def test_a_model_is_entered_once_and_only_into_its_own_project(
+    rounds: TrainingRounds, tmp_path: Path
+) -> None:
     out = train(rounds)
     assert rounds.enter(out, "cupre", {}) is None
     elsewhere = tmp_path / "v7.safetensors"
@@ -88,3 +102,15 @@ def test_a_model_is_entered_once_and_only_into_its_own_project(rounds: TrainingR
     assert rounds.enter(elsewhere, "cupre", {}) is None
     assert rounds.name_of(str(out)) == "v1"
     assert rounds.name_of("cells") == "cells"
+
+
+def test_a_project_that_gets_a_place_takes_its_models_along(keeper: Keeper, tmp_path: Path) -> None:
+    window = Window(keeper)
+    rounds = TrainingRounds(window)
+    keeper.changed.emit()
+    window.model = str(train(rounds))
+    keeper.project.save()
+    keeper.project = save_as(keeper.project, tmp_path / "kept.cupre")
+    keeper.changed.emit()
+    assert window.model == str(keeper.project.folder / "models" / "v1.safetensors")
+    assert rounds.start() == window.model

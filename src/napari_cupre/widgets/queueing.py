@@ -127,6 +127,11 @@ class ImageQueue:
             return "no cells yet"
         return f"{total} {'cell' if total == 1 else 'cells'}, {checked} checked"
 
+    def taught_elsewhere(self) -> list[QueueEntry]:
+        """Images of the project with checked or edited cells that no layer shows."""
+        shown = {item.stem for item in self.items() if item.layer is not None}
+        return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
+
     # --- showing ----------------------------------------------------------------------------------
 
     def go(self, step: int) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 
+MODELS = "models"
+
+
 @dataclass(frozen=True)
 class RoundEntry:
     """A round in a list of models.
@@ -46,6 +49,27 @@ class TrainingRounds:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._folder: Path | None = None
+        session.keeper.changed.connect(self._follow_project)
+
+    def _follow_project(self) -> None:
+        """Another project is open, or it was given a place: models moved with it."""
+        project = self._session.keeper.project
+        old, self._folder = self._folder, None if project is None else project.folder
+        if old == self._folder:
+            return
+        chosen = Path(self._session.model)
+        if project is not None and old is not None and chosen.parent == old / MODELS:
+            moved = project.folder / MODELS / chosen.name
+            if moved.is_file():
+                self._session.model = str(moved)
+        self._session.models_changed.emit()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the models of the project are; None without a project."""
+        project = self._session.keeper.project
+        return None if project is None else project.folder / MODELS
 
     @property
     def _project(self) -> Project | None:
@@ -90,7 +114,7 @@ class TrainingRounds:
     def is_round(self, out: Path) -> bool:
         """Whether a model is written into the project."""
         project = self._project
-        return project is not None and out.parent == project.folder / "models"
+        return project is not None and out.parent == project.folder / MODELS
 
     def enter(self, out: Path, start: str, verdict: dict[str, Any]) -> Round | None:
         """A training wrote its model: it is a round from now on; None if it belongs to no open project.
