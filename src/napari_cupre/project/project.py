@@ -22,8 +22,8 @@ from napari_cupre.project.identity import find_moved, fingerprint, new_stem, rel
 from napari_cupre.project.lock import Lock
 from napari_cupre.project.parts import part_of, read_entry
 from napari_cupre.project.place import ENDING, project_folder
-from napari_cupre.project.saving import SaveReport, Snapshot, write_cells, write_text
 from napari_cupre.project.tables import files_of, read_cells, write_table
+from napari_cupre.project.unsaved import SaveReport, UnsavedWork, write_cells, write_text
 
 MOST_LOADED = 4
 """So many images keep their cells in memory; those with unsaved changes stay beyond it."""
@@ -357,15 +357,15 @@ class Project:
 
     # --- saving -----------------------------------------------------------------------------------
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> UnsavedWork:
         """A copy of what is not saved yet; for `write`."""
         for stem in self._cells:
             self._sync(stem)
         cells = {stem: self._cells[stem].copy(self._spare.pop(stem, None)) for stem in self.unsaved}
         axes = {stem: "TZYX"[-len(each.shape) :] for stem, each in cells.items()}
-        return Snapshot(self.document.text(), cells, axes)
+        return UnsavedWork(self.document.text(), cells, axes)
 
-    def write(self, snapshot: Snapshot) -> SaveReport:
+    def write(self, snapshot: UnsavedWork) -> SaveReport:
         """Write a snapshot, from any thread: all of it or nothing.
 
         A file that somebody else changed since we read it is never overwritten: what we have goes beside
@@ -389,7 +389,7 @@ class Project:
             self._spare |= {stem: cells.labels for stem, cells in snapshot.cells.items()}
         return SaveReport(tuple(files), tuple(conflicts))
 
-    def _plan(self, snapshot: Snapshot) -> tuple[dict[str, Write], list[str]]:
+    def _plan(self, snapshot: UnsavedWork) -> tuple[dict[str, Write], list[str]]:
         files: dict[str, Write] = {}
         conflicts = []
         for stem, cells in snapshot.cells.items():

@@ -57,7 +57,7 @@ def recoverable() -> list[Recoverable]:
     for folder in sorted(scratch_folder().glob(f"*{ENDING}"), reverse=True):
         if is_open_elsewhere(folder):
             continue
-        cells = count_cells(folder)
+        cells = cells_on_disk(folder)
         if cells:
             when = datetime.fromtimestamp(folder.joinpath(DOCUMENT).stat().st_mtime)
             tables = [file.stat().st_mtime for file in (folder / "cells").glob("*.csv")]
@@ -69,7 +69,7 @@ def recoverable() -> list[Recoverable]:
     return found
 
 
-def count_cells(folder: Path) -> int:
+def cells_on_disk(folder: Path) -> int:
     """How many cells a project has on disk; 0 for one that cannot be read."""
     try:
         document = read_document(current(folder, DOCUMENT))

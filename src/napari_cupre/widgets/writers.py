@@ -43,7 +43,7 @@ def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, A
         Full or read-only disk.
     """
     from napari_cupre.io.writers import FORMATS
-    from napari_cupre.io.writers.cells import collect
+    from napari_cupre.io.writers.output_cells import collect
     from napari_cupre.widgets.saving import class_names, found_planes, predictions
 
     labels = np.asarray(data[0] if isinstance(data, list | tuple) else data)

@@ -12,7 +12,7 @@ from napari_cupre.project.cells import Cells
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class UnsavedWork:
     """What is to be saved, copied in a moment so that a thread can write it while the person continues.
 
     Attributes
