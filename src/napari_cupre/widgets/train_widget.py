@@ -64,6 +64,7 @@ class TrainWidget(SessionWidget):
         self.job = self.session.training
         self.preferences = read_preferences()
         self._best: str | None = None
+        self._is_waiting = False
         self._make_choices()
         self._make_controls()
         self.curve = CurveView(self)
@@ -173,10 +174,13 @@ class TrainWidget(SessionWidget):
         """
         if not (self._ticked() or self._stems()):
             raise InputError("There is no annotated image to learn from: annotate a few cells first.")
-        # what is not on disk yet is, once the project has its place there
-        self.session.keeper.when_saved(lambda: self.attempt(self._train_now))
+        if not self._is_waiting:
+            self._is_waiting = True
+            # images that no layer shows are read from the project, which must be complete then
+            self.session.keeper.when_saved(lambda: self.attempt(self._train_now))
 
     def _train_now(self) -> None:
+        self._is_waiting = False
         layers, rounds = self._ticked(), self.session.rounds
         out = rounds.next_out()
         if out is None:
