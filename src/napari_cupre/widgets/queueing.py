@@ -127,6 +127,11 @@ class ImageQueue:
             return "no cells yet"
         return f"{total} {'cell' if total == 1 else 'cells'}, {checked} checked"
 
+    def taught_elsewhere(self) -> list[QueueEntry]:
+        """Images of the project with checked or edited cells that no layer shows."""
+        shown = {item.stem for item in self.items() if item.layer is not None}
+        return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
+
     # --- showing ----------------------------------------------------------------------------------
 
     def go(self, step: int) -> None:
@@ -226,8 +231,8 @@ class ImageQueue:
 
     def _layers_of(self, image: Image) -> list[Layer]:
         annotation = self._session.annotation(image)
-        found = list(self._session.found.get(image, ()))
-        layers = [image, *annotation.layers(), *found]
+        slide = self._session.slides.get(image)
+        layers = [image, *annotation.layers(), *([] if slide is None else [slide])]
         return [layer for layer in layers if layer in self._session.viewer.layers]
 
     # --- memory -----------------------------------------------------------------------------------
