@@ -151,12 +151,12 @@ class TrainWidget(SessionWidget):
         buttons.addWidget(self.resume_button, 1)
         column.addLayout(buttons)
         column.addWidget(self.bar)
+        # above the curve, so that nobody has to scroll for the verdict
+        for line in (self.message, self.result, self.next_steps):
+            column.addWidget(line)
         column.addWidget(self.live)
         column.addWidget(self.curve)
-        column.addWidget(self.result)
-        column.addWidget(self.next_steps)
-        for line in (self.notice, self.message):
-            column.addWidget(line)
+        column.addWidget(self.notice)
         column.addStretch(1)
 
     # --- what the buttons do --------------------------------------------------------------------------
