@@ -15,7 +15,7 @@ from napari_cupre.project.cells import Cells, State, measured
 from napari_cupre.project.heldout import assign_held_out, fold_of, split_shots
 from napari_cupre.project.project import Project
 from napari_cupre.project.questions import Kind, about_axes, questions
-from napari_cupre.project.queue import add_fields, add_files, add_planes, queue
+from napari_cupre.project.queue import add_fields, add_files, add_planes, drafts_of, queue
 from napari_cupre.project.shots import project_shots
 
 
@@ -216,6 +216,25 @@ def test_the_queue_tells_states_without_reading_pixels(project: Project, tmp_pat
     project.image("a2").certainty = 0.5
     assert entries["a2"].guesses == 2
     assert queue(project, {"b3": 2.0, "a10": 1.0})[0].image.stem == "b3"
+
+
+def test_every_image_of_a_file_is_queued_and_label_files_are_not(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    with tifffile.TiffWriter(folder / "a.ome.tif", ome=True) as writer:
+        for number, name in enumerate(("one", "two")):
+            pixels = np.full((10 + number, 12), number, np.uint8)
+            writer.write(pixels, metadata={"axes": "YX", "Name": name})
+    for name in ("b.tif", "b_mask.tif"):
+        tifffile.imwrite(folder / name, np.eye(10, dtype=np.uint8))
+    added = [each.image for each in add_files(project, folder)]
+    assert [(image.stem, image.shape) for image in added] == [
+        ("a_one", (10, 12)),
+        ("a_two", (11, 12)),
+        ("b", (10, 10)),
+    ]
+    (notice,) = drafts_of(project, folder)[1]
+    assert "1 file is named like labels" in notice
 
 
 def test_images_come_from_folders_stacks_and_slides(project: Project, tmp_path: Path) -> None:

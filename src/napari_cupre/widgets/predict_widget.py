@@ -75,7 +75,9 @@ class PredictWidget(SessionWidget):
         self._show_status()
 
     def _make_choices(self) -> None:
-        self.model = ModelChooser("Model that finds the cells; models you trained are listed as well", False)
+        self.model = ModelChooser(
+            "Model that finds the cells; models you trained are listed as well", False, self.session.rounds
+        )
         self.model.changed.connect(self._model_chosen)
         self.one_image = QRadioButton("this image")
         self.all_images = QRadioButton("all open images")

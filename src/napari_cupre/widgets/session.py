@@ -33,6 +33,7 @@ from napari_cupre.widgets.tab_key import TabKey
 from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
+from napari_cupre.widgets.training_rounds import TrainingRounds
 
 __all__ = ["METADATA_KEY", "Session"]
 
@@ -84,6 +85,7 @@ class Session:
         self.sizes = Sizes(self)
         self.keeper = Keeper(self)
         self.queue = ImageQueue(self)
+        self.rounds = TrainingRounds(self)
         # a process of its own, so that cells can be outlined while a model is trained
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         # the interpreter may end without the window ever being closed
