@@ -73,8 +73,8 @@ def predict_files(
     Yields
     ------
     Event
-        `Progress` in files (its message tells of the tiles or planes of a large one), `Notice` for what is odd
-        or failed, and last `Finished` with the figures of the result.
+        `Progress` in files (its message tells of the tiles or planes of a large one), `Notice` for what is
+        odd or failed, and last `Finished` with the figures of the result.
 
     Raises
     ------
@@ -87,8 +87,7 @@ def predict_files(
     """
     names = [str(Path(path).absolute()) for path in paths]
     _check_names(job, names)
-    classes = describe(job.model).classes
-    log = DoneLog(job)
+    classes, log = describe(job.model).classes, DoneLog(job)
     todo, notices = _todo(job, names, log)
     _check_outputs(job, names, todo)
     _make_folder(Path(job.out))
