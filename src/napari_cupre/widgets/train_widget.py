@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QProgressBar,
     QPushButton,
     QWidget,
 )
@@ -27,6 +26,7 @@ from napari_cupre.events import Event, Finished, RunState, Saved, StepDone, Vali
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.controls import (
+    JobBar,
     MessageLine,
     SessionWidget,
     follow_layers,
@@ -43,7 +43,6 @@ from napari_cupre.widgets.snapshot import Snapshot
 from napari_cupre.widgets.training import TrainingPlan, resumable
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-BAR_STEPS = 1000
 LISTED_ROWS, ROW_HEIGHT = 4, 22
 
 
@@ -53,7 +52,7 @@ class TrainWidget(SessionWidget):
     Parameters
     ----------
     napari_viewer : Viewer
-        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Train"
@@ -122,9 +121,7 @@ class TrainWidget(SessionWidget):
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
         self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
-        self.bar = QProgressBar()
-        self.bar.setRange(0, BAR_STEPS)
-        self.bar.setTextVisible(True)
+        self.bar = JobBar()
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
             "Show every few seconds what the model finds in the current view; slows training a little"
@@ -324,9 +321,8 @@ class TrainWidget(SessionWidget):
         self.button.setText(_button_text(status.state, status.is_active))
         self.button.setEnabled(status.state is not RunState.STOPPING)
         self._show_resumable()
-        self.bar.setValue(int(status.fraction * BAR_STEPS))
-        self.bar.setFormat(_bar_text(status.state, status.remaining, status.message))
-        self.bar.setVisible(status.state is not RunState.IDLE)
+        text = _bar_text(status.state, status.remaining, status.message)
+        self.bar.follow(status, text, status.state is not RunState.IDLE)
         if status.error:
             self.message.show_error(status.error, status.details)
         if status.notice:
