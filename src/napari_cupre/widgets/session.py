@@ -18,10 +18,10 @@ from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.widgets.annotation import Annotation, adopt
+from napari_cupre.widgets.annotation_layers import Annotation, adopt
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.gestures import Gestures
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
@@ -33,6 +33,7 @@ from napari_cupre.widgets.tab_key import TabKey
 from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
+from napari_cupre.widgets.training_rounds import TrainingRounds
 
 __all__ = ["METADATA_KEY", "Session"]
 
@@ -84,6 +85,7 @@ class Session:
         self.sizes = Sizes(self)
         self.keeper = Keeper(self)
         self.queue = ImageQueue(self)
+        self.rounds = TrainingRounds(self)
         # a process of its own, so that cells can be outlined while a model is trained
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         # the interpreter may end without the window ever being closed
