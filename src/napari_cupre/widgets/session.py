@@ -276,6 +276,7 @@ class Session:
         cells.follow_regions(self.annotation(cells.image).regions)
         cells.history.clear()  # what was there is no step of undo
         cells.changed.connect(lambda change: self._cells_changed(cells, change))
+        cells.selected.connect(lambda: self.gestures.selected(cells))
         return cells
 
     def _cells_changed(self, cells: CellsLayer, change: Change) -> None:
