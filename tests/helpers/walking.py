@@ -11,7 +11,8 @@ from mouse import PLAIN, Mouse
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_cupre.project.cells import Cells, State, measured
+from napari_cupre.project.boxes import measured
+from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.project import Project
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.cells_layer import CellsLayer

@@ -136,13 +136,12 @@ class TrainWidget(SessionWidget):
         column.addWidget(self.use)
         column.addWidget(heading("How"))
         column.addLayout(labelled("Start from", self.start_from))
-        time = labelled("Time", self.minutes)
-        time.addWidget(self.budget)
-        column.addLayout(time)
+        column.addLayout(labelled("Time", self.minutes))
         column.addLayout(labelled("Device", self.device))
         self.naming = QWidget()
         self.naming.setLayout(labelled("Save as", self.name))
         column.addWidget(self.naming)
+        column.addWidget(self.budget)
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.resume_button, 1)
@@ -282,9 +281,10 @@ class TrainWidget(SessionWidget):
     def _show_budget(self) -> None:
         """How many steps the time buys, once a training on this device has told."""
         pace = self.job.pace.get(self.device.currentText())
-        self.budget.setText(
-            "" if pace is None else f"about {max(1, round(pace * self.minutes.value()))} steps"
-        )
+        self.budget.setVisible(pace is not None)
+        if pace is not None:
+            minutes = self.minutes.value()
+            self.budget.setText(f"{minutes:g} min: about {max(1, round(pace * minutes))} steps")
 
     def _show_models(self) -> None:
         self.start_from.refresh()
