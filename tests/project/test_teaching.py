@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import tifffile
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.project import gestures, rounds
-from napari_cupre.project.cells import Cells, State, measured
+from napari_cupre.project.boxes import measured
+from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.heldout import assign_held_out, fold_of, split_shots
 from napari_cupre.project.project import Project
 from napari_cupre.project.questions import Kind, about_axes, questions
 from napari_cupre.project.queue import add_fields, add_files, add_planes, drafts_of, queue
-from napari_cupre.project.shots import project_shots
+from napari_cupre.project.shots import project_shots, shots_of
 
 
 @pytest.fixture
@@ -71,6 +73,22 @@ def test_a_hidden_guess_is_no_doubt(project: Project) -> None:
     assert not next(iter(project_shots(project))).known.all()
     project.image("a").certainty = 0.5
     assert next(iter(project_shots(project))).known.all()
+
+
+def test_a_stack_is_taught_plane_by_plane(project: Project) -> None:
+    plane = np.kron(row_of_cells(6, height=64), np.ones((3, 3), np.int32))
+    labels = np.stack([np.where(plane > 0, plane + 6 * number, 0) for number in range(60)])
+    cells = add(project, "deep", labels.astype(np.int32))
+    cells.apply(gestures.set_state(cells, [1, 8], State.GUESS))
+    entry = project.image("deep")
+    image = project.pixels(entry)
+    tracemalloc.start()
+    known = [int(shot.known.sum()) for shot in shots_of(image, cells, entry)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(known) == 60
+    assert known[0] < known[2], "a guess is unknown"
+    assert peak < cells.labels.nbytes / 2, f"{peak / 2**20:.1f} MiB beside a stack of labels"
 
 
 def test_an_image_of_guesses_alone_gives_no_shot_and_a_complete_empty_region_does(project: Project) -> None:

@@ -329,12 +329,13 @@ def test_trainings_of_a_project_are_rounds_that_follow_the_best(
 def test_what_the_time_buys_is_said_once_it_is_known(
     widget: TrainWidget, training: Training, qtbot: Any
 ) -> None:
-    assert widget.budget.text() == ""
+    assert widget.budget.isHidden()
     press_and_wait(widget, qtbot)
     widget.minutes.setValue(4.0)
-    assert widget.budget.text().startswith("about ")
+    assert widget.budget.text().startswith("4 min: about ")
+    assert widget.budget.isVisible()
     widget.device.setCurrentText("cuda")
-    assert widget.budget.text() == ""
+    assert widget.budget.isHidden()
 
 
 def test_images_of_the_project_that_no_layer_shows_teach_too(

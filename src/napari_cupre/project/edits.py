@@ -9,19 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from napari_cupre.data.labels import label_areas
-from napari_cupre.project.cells import (
-    Box,
-    By,
-    Cell,
-    Cells,
-    Change,
-    Patch,
-    State,
-    around,
-    box_of,
-    measured_some,
-    slices,
-)
+from napari_cupre.project.boxes import Box, Patch, box_around, box_of, measured_some, slices
+from napari_cupre.project.cells import By, Cell, Cells, Change, State
 
 CRUMB = 5
 """A separate part of fewer pixels is a slip of the hand, not a cell."""
@@ -170,7 +159,7 @@ def put(
 
 def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.ndarray]:
     """A mask in a box that is large enough for others as well."""
-    larger = around([box, *boxes])
+    larger = box_around([box, *boxes])
     if larger == box:
         return box, mask
     grown = np.zeros([stop - start for start, stop in larger], bool)

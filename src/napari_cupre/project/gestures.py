@@ -16,20 +16,8 @@ from skimage.draw import line as line_pixels
 from skimage.draw import polygon as fill_polygon
 
 from napari_cupre.errors import InputError
-from napari_cupre.project.cells import (
-    Box,
-    By,
-    Cell,
-    Cells,
-    Change,
-    Patch,
-    Region,
-    State,
-    around,
-    clipped,
-    is_empty,
-    slices,
-)
+from napari_cupre.project.boxes import Box, Patch, box_around, clipped, is_empty, slices
+from napari_cupre.project.cells import By, Cell, Cells, Change, Region, State
 from napari_cupre.project.edits import as_change, pieces, put
 
 WIDEST_GAP = 3
@@ -140,7 +128,7 @@ def delete(cells: Cells, numbers: Iterable[int]) -> Change:
     if not unwanted:
         return Change(verb)
     rows: dict[int, tuple[Cell | None, Cell | None]] = {n: (cells.rows[n], None) for n in unwanted}
-    total = around(boxes)
+    total = box_around(boxes)
     if _volume(total) <= sum(map(_volume, boxes)):
         groups = [(total, unwanted)]
     else:
@@ -165,7 +153,7 @@ def merge(cells: Cells, number: int, other: int, by: By | None = None) -> Change
     """
     if number == other:
         return Change("Merge two cells")
-    box = around([cells.row(number).box, cells.row(other).box])
+    box = box_around([cells.row(number).box, cells.row(other).box])
     box = clipped([(start - 1, stop + 1) for start, stop in box], cells.shape)
     after = cells.labels[slices(box)].copy()
     joined = np.isin(after, [number, other])

@@ -13,16 +13,8 @@ from qtpy.QtCore import QTimer
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.project.cells import (
-    Box,
-    By,
-    Cells,
-    Change,
-    Region,
-    State,
-    clipped,
-    slices,
-)
+from napari_cupre.project.boxes import Box, clipped, slices
+from napari_cupre.project.cells import By, Cells, Change, Region, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.history import History
@@ -73,6 +65,9 @@ class CellsLayer:
     changed = Signal(object)
     """A `Change` was made, taken back or made again; the layer shows it already."""
 
+    selected = Signal()
+    """The layer's chosen label is another one, as after a click on a row of napari's table of features."""
+
     def __init__(
         self,
         image: Image,
@@ -104,6 +99,7 @@ class CellsLayer:
             (layer.events.labels_update, self._take_up),
             (layer.events.data, self._data_exchanged),
             (layer.events.colormap, self._colours_exchanged),
+            (layer.events.selected_label, self._selected),
         )
         for event, callback in self._followed:
             event.connect(callback)
@@ -355,6 +351,9 @@ class CellsLayer:
         change = exchanged(self.cells, labels)
         self._show_data()
         self._show_change(self.history.do(self.cells, change))
+
+    def _selected(self, event: Any = None) -> None:
+        self.selected.emit()
 
     def _colours_exchanged(self, event: Any = None) -> None:
         """A person shuffled the colours, or a script set others; the states stay told apart."""

@@ -18,10 +18,10 @@ from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.widgets.annotation import Annotation, adopt
+from napari_cupre.widgets.annotation_layers import Annotation, adopt
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.gestures import Gestures
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
@@ -276,6 +276,7 @@ class Session:
         cells.follow_regions(self.annotation(cells.image).regions)
         cells.history.clear()  # what was there is no step of undo
         cells.changed.connect(lambda change: self._cells_changed(cells, change))
+        cells.selected.connect(lambda: self.gestures.selected(cells))
         return cells
 
     def _cells_changed(self, cells: CellsLayer, change: Change) -> None:

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QProgressBar,
     QPushButton,
     QWidget,
 )
@@ -27,6 +26,7 @@ from napari_cupre.events import Event, Finished, RunState, Saved, StepDone, Vali
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.controls import (
+    JobBar,
     MessageLine,
     SessionWidget,
     follow_layers,
@@ -43,7 +43,6 @@ from napari_cupre.widgets.snapshot import Snapshot
 from napari_cupre.widgets.training import TrainingPlan, resumable
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-BAR_STEPS = 1000
 LISTED_ROWS, ROW_HEIGHT = 4, 22
 
 
@@ -53,7 +52,7 @@ class TrainWidget(SessionWidget):
     Parameters
     ----------
     napari_viewer : Viewer
-        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Train"
@@ -122,9 +121,7 @@ class TrainWidget(SessionWidget):
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
         self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
-        self.bar = QProgressBar()
-        self.bar.setRange(0, BAR_STEPS)
-        self.bar.setTextVisible(True)
+        self.bar = JobBar()
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
             "Show every few seconds what the model finds in the current view; slows training a little"
@@ -139,24 +136,23 @@ class TrainWidget(SessionWidget):
         column.addWidget(self.use)
         column.addWidget(heading("How"))
         column.addLayout(labelled("Start from", self.start_from))
-        time = labelled("Time", self.minutes)
-        time.addWidget(self.budget)
-        column.addLayout(time)
+        column.addLayout(labelled("Time", self.minutes))
         column.addLayout(labelled("Device", self.device))
         self.naming = QWidget()
         self.naming.setLayout(labelled("Save as", self.name))
         column.addWidget(self.naming)
+        column.addWidget(self.budget)
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.resume_button, 1)
         column.addLayout(buttons)
         column.addWidget(self.bar)
+        # above the curve, so that nobody has to scroll for the verdict
+        for line in (self.message, self.result, self.next_steps):
+            column.addWidget(line)
         column.addWidget(self.live)
         column.addWidget(self.curve)
-        column.addWidget(self.result)
-        column.addWidget(self.next_steps)
-        for line in (self.notice, self.message):
-            column.addWidget(line)
+        column.addWidget(self.notice)
         column.addStretch(1)
 
     # --- what the buttons do --------------------------------------------------------------------------
@@ -285,9 +281,10 @@ class TrainWidget(SessionWidget):
     def _show_budget(self) -> None:
         """How many steps the time buys, once a training on this device has told."""
         pace = self.job.pace.get(self.device.currentText())
-        self.budget.setText(
-            "" if pace is None else f"about {max(1, round(pace * self.minutes.value()))} steps"
-        )
+        self.budget.setVisible(pace is not None)
+        if pace is not None:
+            minutes = self.minutes.value()
+            self.budget.setText(f"{minutes:g} min: about {max(1, round(pace * minutes))} steps")
 
     def _show_models(self) -> None:
         self.start_from.refresh()
@@ -324,9 +321,8 @@ class TrainWidget(SessionWidget):
         self.button.setText(_button_text(status.state, status.is_active))
         self.button.setEnabled(status.state is not RunState.STOPPING)
         self._show_resumable()
-        self.bar.setValue(int(status.fraction * BAR_STEPS))
-        self.bar.setFormat(_bar_text(status.state, status.remaining, status.message))
-        self.bar.setVisible(status.state is not RunState.IDLE)
+        text = _bar_text(status.state, status.remaining, status.message)
+        self.bar.follow(status, text, status.state is not RunState.IDLE)
         if status.error:
             self.message.show_error(status.error, status.details)
         if status.notice:
