@@ -96,10 +96,14 @@ class Keeper:
             return
         self._touched[cells.image] = cells
         was_pending, self._is_pending = self._is_pending, True
-        if was_pending and self._rest() <= 0:
-            self.save()  # at most the last gesture is ever lost
+        stem = self._stems.get(cells.image)
+        if stem is not None and self.project is not None and self.project.note(stem, change):
+            if not self._timer.isActive():
+                self._timer.start(max(SAVE_MS, int(1000 * self._rest())))
+        elif stem is None or not was_pending or self._rest() <= 0:
+            self.save()  # what cannot be noted is saved at once
         elif not self._timer.isActive():
-            self._timer.start(max(SAVE_MS, int(1000 * self._rest())))
+            self._timer.start(int(1000 * self._rest()))
 
     def _rest(self) -> float:
         """Seconds until the next save may begin."""

@@ -26,6 +26,7 @@ from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.queueing import ImageQueue
+from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.sizing import Sizes
 from napari_cupre.widgets.tools import Tools
@@ -77,6 +78,7 @@ class Session:
         self._is_watching = False
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
+        claim_projects()
         self.sizes = Sizes(self)
         self.keeper = Keeper(self)
         self.queue = ImageQueue(self)
