@@ -158,6 +158,14 @@ def test_one_number_in_many_parts_is_told(tmp_path, capsys):
     assert "1 label is shared by 16 parts" in capsys.readouterr().err
 
 
+def test_small_parts_beside_large_ones_count_as_well():
+    labels = np.zeros((40, 40), np.int32)
+    labels[2:12, 2:12] = labels[22:32, 22:32] = labels[36:38, 36:38] = 7
+    assert scattered_parts(labels) == {7: 3}
+    labels[22:32, 22:32] = 0
+    assert scattered_parts(labels) == {}  # one cell, and a slip of the brush
+
+
 def test_scenes_pair_with_labels_named_like_results(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
         for name, rows in (("one", 20), ("two", 30)):

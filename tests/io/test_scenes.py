@@ -287,7 +287,8 @@ def write_zarr_image(path, array, name="", more=()):
     axes = [{"name": axis, "type": "space"} for axis in "yx"]
     entries = []
     for number, each in enumerate((array, *more)):
-        group.create_array(str(number), data=each)
+        # Before 3.0.10 groups of zarr do not take `data`.
+        group.create_array(str(number), shape=each.shape, dtype=each.dtype)[...] = each
         entries.append({"version": "0.4", "axes": axes, "name": name, "datasets": [{"path": str(number)}]})
     group.attrs["multiscales"] = entries
 

@@ -55,6 +55,19 @@ def test_a_run_writes_all_it_promises(small: Make, tmp_path: Path) -> None:
     assert any((out / "tensorboard").iterdir())
 
 
+def test_two_runs_do_not_share_a_folder(small: Make, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = PretrainRun(small(), out).events()
+    next(event for event in first if isinstance(event, StepDone))
+    second = PretrainRun(small(), out, resume=True)
+    with pytest.raises(InputError, match=r"run.*being trained by another"):
+        list(second.events())
+    assert len(PretrainFolder(out).read_metrics()) <= 1
+    first.close()
+    list(PretrainRun(small(), out, resume=True).events())
+    assert [row["step"] for row in PretrainFolder(out).read_metrics()] == [1, 2, 3, 4]
+
+
 def test_same_seed_same_losses_other_seed_others(small: Make, tmp_path: Path) -> None:
     first, second, other = (
         losses_of(list(PretrainRun(small(seed=seed), tmp_path / name).events()))
@@ -85,12 +98,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(small: Make, tmp_path: Path) -> None:
     settings = small(checkpoint_minutes=1e-6, iterations=4)
-    events = PretrainRun(settings, tmp_path / "run").events()
+    killed = PretrainRun(settings, tmp_path / "run")
+    events = killed.events()
     saved = 0
     for event in events:
         saved += isinstance(event, Saved) and event.kind == "run"
         if saved == 2:
             break
+    killed._held.close()  # as the system does when a process ends
     rows_before = PretrainFolder(tmp_path / "run").read_metrics()
     resumed = PretrainRun(settings, tmp_path / "run", resume=True)
     steps = [e.step for e in resumed.events() if isinstance(e, StepDone)]

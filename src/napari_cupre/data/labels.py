@@ -76,7 +76,7 @@ def scattered_labels(labels: np.ndarray, crumbs: float = 0.1) -> list[int]:
 
 
 def scattered_parts(labels: np.ndarray, crumbs: float = 0.1) -> dict[int, int]:
-    """Number of the parts of each value that `scattered_labels` names.
+    """Number of the parts of each value that `scattered_labels` names, the smallest included.
 
     A value of many parts is named however small each of them is beside all.
 
@@ -101,7 +101,7 @@ def scattered_parts(labels: np.ndarray, crumbs: float = 0.1) -> dict[int, int]:
         _, part_areas = label_areas(ndimage.label(labels[box] == value, np.ones((3, 3)))[0])
         whole = part_areas >= crumbs * min(area, 2 * part_areas.max())
         if whole.sum() > 1:
-            scattered[int(value)] = int(whole.sum())
+            scattered[int(value)] = len(part_areas)
     return scattered
 
 

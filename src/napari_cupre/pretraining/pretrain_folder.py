@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import atomic_write
+from napari_cupre.model.runs import LOCK
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings, read_settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class PretrainFolder:
         if not self.settings.exists():
             if resume:
                 raise InputError(f"{self.path} contains no run to resume; leave out --resume to start one.")
-            if self.path.is_dir() and any(self.path.iterdir()):
+            if self.path.is_dir() and any(entry.name != LOCK for entry in self.path.iterdir()):
                 raise InputError(
                     f"The folder {self.path} is not empty and contains no run; choose a new or empty "
                     "folder for --out."

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from napari_cupre.model.checkpoint import Model, ModelInfo, save_model
 from napari_cupre.model.config import preset
 from napari_cupre.model.device import choose_device, memory_format, training_dtype
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.runs import training_in
 from napari_cupre.pretraining.amt2 import Amt2
 from napari_cupre.pretraining.balance import read_weights, write_weights
 from napari_cupre.pretraining.monitor import HeldOut, Judgement
@@ -99,6 +101,7 @@ class PretrainRun:
         self.was_stopped = False
         self.is_first = True
         self._stop = threading.Event()
+        self._held = ExitStack()
         self._log: MetricsLog | None = None
         self._skipped: set[str] = set()
         self._unnamed: list[tuple[str, str]] = []
@@ -142,6 +145,7 @@ class PretrainRun:
         network = make_network(settings, sources)
         network.to(fabric.device, memory_format=memory_format(fabric.device))  # type: ignore[call-overload]
         if self.is_first:
+            self._held.enter_context(training_in(self.folder.path))
             self.folder.write_settings(settings)
         objective = None
         if settings.contrastive:
@@ -351,6 +355,7 @@ class PretrainRun:
             self._log.close()
             self._log = None
         self._views = self._fields = iter(())
+        self._held.close()
 
     def figures(self) -> dict[str, Any]:
         """The results of the run, for the JSON line."""
