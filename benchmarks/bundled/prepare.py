@@ -4,8 +4,8 @@
 
 writes `coco_free.json` (the photographs of `coco_mini` under the licences 4, 5 and 7: neither non-commercial
 nor without derivatives), one JSON for the training part of each labelled set, `bbbc038.json` for that of
-BBBC038, and `kept_back.txt`, the BBBC038 images of the test part. Whole photographs and fields of view go to
-one part.
+BBBC038, `bbbc038_but_dev.json` for the same without the images that choices are made on, and
+`kept_back.txt`, the BBBC038 images of the test part. Whole photographs and fields of view go to one part.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import imageio.v3 as iio
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from few_shot import parts
 from split import EVALUATION_ONLY, LABELLED, bbbc038_split, data_folder, labelled_split
 
 from napari_cupre.io.writers.cells import collect
 from napari_cupre.io.writers.coco_writer import CocoWriter, coco_records
 
 FREE_LICENCES = (4, 5, 7)
+DEVELOPMENT = {"fluorescence": 24, "histology": 16}
+"""Images of BBBC038 that stage 3b does not learn from, so that it can be judged on them."""
 
 
 def main() -> None:
@@ -41,6 +44,12 @@ def main() -> None:
     split = bbbc038_split(seed=0)
     shots = sorted(stem for part, stems in split.items() if part.startswith("shots") for stem in stems)
     write_set(out / "bbbc038.json", data_folder() / "bbbc038", shots)
+    development = {stem for kind, count in DEVELOPMENT.items() for stem in parts(kind, "dev", count)[1]}
+    write_set(
+        out / "bbbc038_but_dev.json",
+        data_folder() / "bbbc038",
+        [stem for stem in shots if stem not in development],
+    )
     kept = sorted(stem for part, stems in split.items() if part.startswith("test") for stem in stems)
     (out / "kept_back.txt").write_text("\n".join(kept + sorted(split["unused"])) + "\n", encoding="utf-8")
 

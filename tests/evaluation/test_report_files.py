@@ -35,7 +35,7 @@ def test_json_and_csv_hold_the_figures(case, tmp_path):
     write_report_json(report, tmp_path / "report.json")
     write_report_csv(report, tmp_path / "report.csv")
     assert json.loads((tmp_path / "report.json").read_text()) == report.as_dict()
-    rows = list(csv.DictReader((tmp_path / "report.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "report.csv").read_text().splitlines()))
     assert [row["image"] for row in rows] == ["a<b>.tif", "pooled"]
     assert float(rows[0]["f1"]) == report.f1
     assert float(rows[0]["ap_0.65"]) == pytest.approx(1 / 5)

@@ -13,8 +13,19 @@ from few_shot_fields import discs, settings, shot
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Notice, Preview, StepDone
 from napari_cupre.finetuning.finetune_run import FinetuneRun
+from napari_cupre.io.shot_store import ShotWriter, digests, load_shots, save_shots
 from napari_cupre.model.checkpoint import Model, new_model, save_model
-from napari_cupre.model.runs import LOCK, SETTINGS, STATE, delete_run, is_training, list_runs, run_path
+from napari_cupre.model.runs import (
+    LOCK,
+    SETTINGS,
+    SHOTS,
+    STATE,
+    delete_run,
+    discard_unstarted,
+    is_training,
+    list_runs,
+    run_path,
+)
 from napari_cupre.model.zoo import free_name, remove_model
 
 HOLD = """
@@ -110,15 +121,45 @@ def test_a_new_run_does_not_take_over_the_weights_of_an_earlier_one(start: Model
 def test_resume_keeps_the_annotation_and_says_what_differs(start: Model, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
     stopped(start, out)
-    same = FinetuneRun.resume(out, start, settings(steps=2), [shot(0)])
+    same = FinetuneRun.resume(out, start, settings(steps=2), digests([shot(0)]))
     assert "annotation" not in notices(list(same.events()))
-    other = FinetuneRun.resume(out, start, settings(steps=3), [shot(1)])
+    other = FinetuneRun.resume(out, start, settings(steps=3), digests([shot(1)]))
     assert "not the one" in notices(list(other.events()))
 
 
-def test_weights_are_not_taught_with_an_annotation_that_was_exchanged(start: Model, tmp_path: Path) -> None:
-    from napari_cupre.io.shot_store import save_shots
+def test_what_the_window_wrote_into_the_runs_folder_is_not_written_again(
+    start: Model, tmp_path: Path
+) -> None:
+    out = tmp_path / "m.safetensors"
+    stopped(start, out)
+    writer = ShotWriter(run_path(out) / SHOTS)
+    writer.add(shot(1))
+    staged = writer.stage()
+    assert [one.name for one in load_shots(run_path(out) / SHOTS)] == [shot(0).name], "the old set is whole"
+    (written,) = (run_path(out) / SHOTS).glob(f"{digests([shot(1)])['']}.npz")
+    before = written.stat()
+    run = FinetuneRun(start, load_shots(staged), settings(steps=1), out)
+    list(run.events())
+    after = written.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert {path.name for path in (run_path(out) / SHOTS).iterdir()} == {"shots.json", written.name}
+    assert digests(load_shots(run_path(out) / SHOTS)) == digests([shot(1)])
 
+
+def test_a_training_that_never_began_leaves_no_folder(start: Model, tmp_path: Path) -> None:
+    out = tmp_path / "new.safetensors"
+    writer = ShotWriter(run_path(out) / SHOTS)
+    writer.add(shot(0))
+    writer.stage()
+    discard_unstarted(out)
+    assert not run_path(out).exists()
+    stopped(start, out)
+    (run_path(out) / SETTINGS).unlink()
+    discard_unstarted(out)
+    assert (run_path(out) / STATE).is_file(), "weights are never discarded"
+
+
+def test_weights_are_not_taught_with_an_annotation_that_was_exchanged(start: Model, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
     stopped(start, out)
     save_shots(run_path(out) / "shots", [shot(1)])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, Finished, Notice, Preview, StepDone
+from napari_cupre.events import Event, Finished, StepDone
 from napari_cupre.service import server as server_module
 from napari_cupre.service.jobs import Training
 from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest, Request, Stop, encode
@@ -98,7 +98,7 @@ def test_the_end_of_the_window_stops_a_job_that_would_go_on(
 
 def test_stop_and_preview_reach_the_latest_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     job = FakeJob(steps=10**9)
-    preview = PreviewRequest(np.zeros((4, 4)), (0, 0, 2, 2), False)
+    preview = PreviewRequest(np.zeros((2, 2, 3), np.float32))
     serve(monkeypatch, tmp_path / "x", [job], [JOB, preview, Stop()])
     assert job.stopped.is_set()
     assert len(job.previews) == 1
@@ -146,8 +146,8 @@ def test_a_preview_that_fails_ends_neither_the_job_nor_the_engine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     job = FakeJob()
-    monkeypatch.setattr(job, "preview", lambda request: np.zeros(3)[request.box[3]])
-    preview = PreviewRequest(np.zeros((4, 4)), (0, 0, 2, 2), False)
+    monkeypatch.setattr(job, "preview", lambda request: np.zeros(1)[request.image.shape[2]])
+    preview = PreviewRequest(np.zeros((2, 2, 3), np.float32))
     answers = serve(monkeypatch, tmp_path / "x", [job, FakeJob()], [JOB, preview, preview, JOB])
     assert [a["type"] for a in answers].count("Finished") == 2
     job.preview = lambda request: 1 / 0  # type: ignore[method-assign]
@@ -164,37 +164,6 @@ def test_a_request_that_makes_no_sense_is_answered(tmp_path: Path) -> None:
     assert answers == ["Notice", "Notice", "Notice", "Failed", "JobEnded"]
 
 
-@pytest.mark.parametrize(
-    "plane",
-    [np.full((20, 30), np.nan, np.float32), np.zeros((20, 30), np.complex64), np.zeros((0, 0), np.uint8)],
-    ids=["without a number", "complex", "empty"],
-)
-def test_a_plane_that_cannot_be_shown_is_a_notice(monkeypatch: pytest.MonkeyPatch, plane: np.ndarray) -> None:
-    class Run:
-        """A run of two steps that is asked for a preview in between."""
-
-        step = 1
-
-        def events(self) -> Iterator[Event]:
-            yield StepDone(1, 0.5, 1.0, {"total": 1.0})
-            training.preview(PreviewRequest(plane, (0, 0, 10, 12), False))
-            yield StepDone(2, 1.0, 0.0, {"total": 1.0})
-
-        def preview(self, image: np.ndarray) -> None:
-            assert np.isfinite(image).all()
-
-    training = Training(JOB)
-    monkeypatch.setattr(training, "_new", Run)
-    events = list(training.events())
-    assert sum(isinstance(event, StepDone) for event in events) == 2
-    if any(isinstance(event, Notice) for event in events):
-        shown = next(event for event in events if isinstance(event, Preview))
-        assert shown.labels.shape == (10, 12)
-        assert not shown.labels.any()
-    else:
-        assert np.isfinite(plane).all()
-
-
 def test_a_training_goes_on_with_the_time_and_device_of_now(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -209,7 +178,7 @@ def test_a_training_goes_on_with_the_time_and_device_of_now(
     monkeypatch.setattr(zoo, "open_model", lambda *given: opened.append(given))
     monkeypatch.setattr(FinetuneRun, "resume", lambda *given: given)
     settings = {"minutes": 5.0, "device": "cpu"}
-    request = FinetuneRequest("", str(tmp_path / "none"), str(folder.out), settings, resume=True)
+    request = FinetuneRequest("", "", str(folder.out), settings, resume=True)
     _, _, chosen, given = Training(request)._resumed()
     assert (chosen.minutes, chosen.device, chosen.diameter, given) == (5, "cpu", 20, None)
     assert opened == [("tiny", "cpu", 0)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_cupre.data.image import CellImage, normalise
 from napari_cupre.events import (
     Event,
     Finished,
@@ -26,6 +27,7 @@ from napari_cupre.model.runs import REQUEST
 from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.train_widget import TrainWidget
+from napari_cupre.widgets.training import TrainingJob, View
 
 STEPS = 12
 WAIT = 60_000
@@ -71,8 +73,8 @@ class Training:
         while self.engine.sent:
             asked = self.engine.sent.pop()
             if isinstance(asked, PreviewRequest):
-                top, left, bottom, right = asked.box
-                yield Preview(STEPS, np.full((bottom - top, right - left), 7, np.int32))
+                assert asked.image.dtype == np.float32
+                yield Preview(STEPS, np.full(asked.image.shape[:2], 7, np.int32))
 
 
 @pytest.fixture
@@ -180,6 +182,26 @@ def test_the_preview_lies_on_the_view_and_leaves_the_brush_alone(
     assert "cupre preview" not in viewer.layers
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+@pytest.mark.parametrize(
+    "plane",
+    [np.full((20, 30), np.nan, np.float32), np.arange(600).reshape(20, 30)],
+    ids=["without a number", "grey"],
+)
+def test_the_view_is_sent_with_the_contrast_of_its_plane_and_what_cannot_be_shown_is_said(
+    training: Training, plane: np.ndarray
+) -> None:
+    job = TrainingJob(training.engine)
+    job.status.state = RunState.RUNNING
+    job.look_at(View(CellImage(plane, "YX", name="field"), {}, (5, 10, 15, 22)))
+    notice = job._send_view()
+    if notice is not None:
+        assert "field cannot be previewed; the training continues" in notice.message
+        assert not training.engine.sent
+        return
+    (asked,) = training.engine.sent
+    np.testing.assert_array_equal(asked.image, normalise(plane)[5:15, 10:22])
 
 
 def test_an_error_is_one_sentence_with_details_on_request(

@@ -170,6 +170,7 @@ def _resumed(args: argparse.Namespace) -> FinetuneRun:
     from napari_cupre.finetuning.finetune_folder import RunFolder
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+    from napari_cupre.io.shot_store import digests
     from napari_cupre.model.zoo import open_model
 
     folder = RunFolder(args.out)
@@ -184,10 +185,10 @@ def _resumed(args: argparse.Namespace) -> FinetuneRun:
             )
     start = open_model(args.model or folder.read_start(), args.device, kept.seed)
     try:
-        shots = _collect(args).shots
+        annotation = digests(_collect(args).shots)
     except CupreError:
-        shots = None  # the run keeps its own copy of the annotations
-    return FinetuneRun.resume(args.out, start, settings, shots)
+        annotation = None  # the run keeps its own copy of the annotations
+    return FinetuneRun.resume(args.out, start, settings, annotation)
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

@@ -31,6 +31,7 @@ __all__ = [
     "AnnotationSummary",
     "as_labels",
     "cells_with_rim",
+    "check_annotated",
     "check_shots",
     "default_rim",
     "enough_to_train",
@@ -262,31 +263,37 @@ def shots_from_image(
     InputError
         See `make_shot`; also a region that lies on no plane of the image.
     """
-    numbers = as_labels(labels, image.name)
-    shape = image.result_shape
-    if numbers.size != np.prod(shape) or numbers.shape[-2:] != shape[-2:]:
-        check_same_shape(shape, numbers.shape, image.name)
-    numbers = numbers.reshape(shape)
-    painted = None if background is None else np.asarray(background, bool).reshape(shape)
-    axes = image.result_axes[:-2]
+    stack = _over_planes(labels, image)
+    painted = None if background is None else _over_planes(background, image)
     by_plane = regions_by_plane(regions or (), image)
     for index in image.plane_indices():
-        position = tuple(index[axis] for axis in axes)
+        position = tuple(index[axis] for axis in image.result_axes[:-2])
+        # one plane is copied, never the stack
+        numbers = as_labels(stack[position], image.name)
+        ground = None if painted is None else np.asarray(painted[position], bool)
         plane_regions = by_plane.get(position, [])
-        has_background = painted is not None and painted[position].any()
-        if not (complete or plane_regions or has_background or numbers[position].any()):
+        if not (complete or plane_regions or numbers.any() or (ground is not None and ground.any())):
             continue
         plane = image.plane(index, channels)
         yield make_shot(
             plane,
-            numbers[position],
+            numbers,
             regions=plane_regions,
-            background=painted[position] if painted is not None else None,
+            background=ground,
             complete=complete,
             rim=rim,
             name=plane_name(image.name, index),
             rgb=image.is_rgb and plane.ndim == 3,
         )
+
+
+def _over_planes(labels: Any, image: CellImage) -> Any:
+    """Labels, NumPy or lazy, in the shape of the image's result."""
+    stack = labels if hasattr(labels, "reshape") else np.asarray(labels)
+    shape = image.result_shape
+    if np.prod(stack.shape) != np.prod(shape) or tuple(stack.shape[-2:]) != shape[-2:]:
+        check_same_shape(shape, stack.shape, image.name)
+    return stack.reshape(shape)
 
 
 def regions_by_plane(
@@ -352,11 +359,22 @@ def check_shots(shots: Sequence[Shot]) -> None:
     InputError
         No shot, or no annotated cell in any.
     """
-    if not shots:
+    check_annotated(len(shots), any(shot.labels.any() for shot in shots))
+
+
+def check_annotated(images: int, has_cells: bool) -> None:
+    """Refuse to train on nothing: as `check_shots`, by what was counted.
+
+    Raises
+    ------
+    InputError
+        No image, or no annotated cell in any.
+    """
+    if not images:
         raise InputError("There is no annotated image to train on: annotate a few cells in one first.")
-    if not any(shot.labels.any() for shot in shots):
+    if not has_cells:
         raise InputError(
-            f"No cell is annotated in {_count(len(shots), 'image')}: annotate at least one cell, then train."
+            f"No cell is annotated in {_count(images, 'image')}: annotate at least one cell, then train."
         )
 
 

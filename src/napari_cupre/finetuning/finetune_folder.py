@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import torch
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError, system_reason, unwritable
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-from napari_cupre.io.shot_store import load_shots, save_shots, shot_digest
+from napari_cupre.io.shot_store import digests, load_shots, save_shots, shot_digest
 from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model, load_model, save_model, write_bytes
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.runs import REQUEST, SETTINGS, STATE, run_path
+from napari_cupre.model.runs import REQUEST, SETTINGS, SHOTS, STATE, run_path
 from napari_cupre.model.training_state import fitting, moments_of, read_state, restore_moments, write_state
 
 SAVED = {"step", "elapsed", "batch", "crop", "history", "best"}
@@ -37,13 +38,14 @@ class RunFolder:
     def create(self, shots: list[Shot], settings: FinetuneSettings, start: str | None = None) -> None:
         """Write the training set, the settings and what the start is called, before the first step.
 
-        Of an earlier run nothing is left, lest its weights be resumed with this annotation.
+        Images that the window wrote into the folder already are not written again. Of an earlier run nothing
+        is left, lest its weights be resumed with this annotation.
         """
         try:
             self.state_path.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self.state_path, error) from error
-        save_shots(self.path / "shots", shots)
+        save_shots(self.path / SHOTS, shots)
         if start is not None:
             write_bytes(self.path / REQUEST, json.dumps({"start": start}).encode())
         self.write_settings(settings)
@@ -82,7 +84,7 @@ class RunFolder:
 
     def read_shots(self) -> list[Shot]:
         """Read the annotated images that the run learns from."""
-        return load_shots(self.path / "shots")
+        return load_shots(self.path / SHOTS)
 
     def publish(self, model: Model) -> Path:
         """Write the finished model to `out`."""
@@ -143,13 +145,21 @@ class RunFolder:
 
 
 def annotation_of(shots: list[Shot]) -> list[str]:
-    """Tells the annotation of one run from that of another: a short text for each shot."""
+    """Tell the annotation of one run from that of another: a short text for each shot."""
     return [shot_digest(shot) for shot in shots]
 
 
-def difference(kept: list[Shot], given: list[Shot]) -> str:
-    """One sentence on how an annotation differs from the one of a run; "" if it does not."""
-    before, now = ({shot.name: shot_digest(shot) for shot in shots} for shots in (kept, given))
+def difference(kept: list[Shot], now: Mapping[str, str]) -> str:
+    """Say in one sentence how an annotation differs from the one of a run; "" if it does not.
+
+    Parameters
+    ----------
+    kept : list of Shot
+        What the run learns from.
+    now : mapping of str to str
+        `napari_cupre.io.shot_store.digests` of the annotation as it is.
+    """
+    before = digests(kept)
     kinds = {
         "changed": [name for name in now if name in before and before[name] != now[name]],
         "new": [name for name in now if name not in before],

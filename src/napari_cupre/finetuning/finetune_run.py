@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -133,7 +133,7 @@ class FinetuneRun:
         out: Path,
         start: Model,
         settings: FinetuneSettings | None = None,
-        given: list[Shot] | None = None,
+        annotation: Mapping[str, str] | None = None,
     ) -> FinetuneRun:
         """Continue the stopped or killed run of `out`.
 
@@ -142,14 +142,14 @@ class FinetuneRun:
         start : the model the run was started from; the verdict compares with it.
         settings : new settings; a budget that is used up counts from here on. The old ones are kept by
             default.
-        given : the annotation as it is now. The run continues with the one it was started with, and says
-            in what they differ.
+        annotation : `napari_cupre.io.shot_store.digests` of the annotation as it is now. The run continues
+            with the one it was started with, and says in what they differ.
         """
         folder = RunFolder(out)
         kept = folder.read_settings()
         run = cls(start, folder.read_shots(), settings or kept, out)
         run._is_resumed = True
-        run._unlike = "" if given is None else difference(run.shots, given)
+        run._unlike = "" if annotation is None else difference(run.shots, annotation)
         return run
 
     def events(self) -> Iterator[Event]:

@@ -46,13 +46,7 @@ def preview(
     try:
         labels = preview_labels(network, image, scale, dtype)
     except Exception as error:  # a look must not end a training, whatever it meets
-        yield from no_preview(step, image.shape[:2], error)
-    else:
-        yield Preview(step, labels)
-
-
-def no_preview(step: int, shape: tuple[int, ...], error: Exception) -> Iterator[Notice | Preview]:
-    """What to report in place of a preview that cannot be made: the reason, and a view without cells."""
-    reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
-    yield Notice(f"This view cannot be previewed; the training continues ({reason.rstrip('.')}).")
-    yield Preview(step, np.zeros(shape, np.int32))
+        reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
+        yield Notice(f"This view cannot be previewed; the training continues ({reason.rstrip('.')}).")
+        labels = np.zeros(image.shape[:2], np.int32)
+    yield Preview(step, labels)

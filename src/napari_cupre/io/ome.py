@@ -13,10 +13,7 @@ import tifffile
 
 from napari_cupre.data.axes import canonical_unit, micrometers_per
 from napari_cupre.errors import InputError
-from napari_cupre.io.pixel_size import positive
-
-Scales = tuple[dict[str, float], dict[str, float], dict[str, str]]
-"""Scale, translate and units by axis letter."""
+from napari_cupre.io.pixel_size import Scales, positive
 
 
 @dataclass(frozen=True)

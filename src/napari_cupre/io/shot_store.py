@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,60 @@ from napari_cupre.errors import InputError
 from napari_cupre.io.files import atomic_write
 
 _INDEX = "shots.json"
+_STAGED = "staged-"
 _FORMAT = 1
 
 
-def save_shots(folder: str | Path, shots: Sequence[Shot]) -> None:
+class ShotWriter:
+    """Writes a training set, one annotated image at a time, so that none of them need stay in memory.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the training set; the one that it holds stays until `replace`.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._entries: list[dict[str, str]] = []
+
+    def add(self, shot: Shot) -> None:
+        """Write an annotated image, unless the folder has it already.
+
+        Raises
+        ------
+        EnvironmentFault
+            Full disk or no permission.
+        """
+        file = self.folder / f"{shot_digest(shot)}.npz"
+        if not file.exists():
+            with atomic_write(file) as temporary:
+                np.savez_compressed(
+                    temporary, image=_without_copies(shot.image), labels=shot.labels, known=shot.known
+                )
+        self._entries.append({"file": file.name, "name": shot.name})
+
+    def stage(self) -> Path:
+        """List what was added, beside the folder's own set; returns the list, which `load_shots` reads."""
+        index = self.folder / f"{_STAGED}{uuid.uuid4().hex}.json"
+        self._write(index)
+        return index
+
+    def replace(self) -> None:
+        """Make what was added the folder's set, and remove everything else from it."""
+        self._write(self.folder / _INDEX)
+        listed = {entry["file"] for entry in self._entries}
+        for file in (*self.folder.glob("*.npz"), *self.folder.glob(f"{_STAGED}*.json")):
+            if file.name not in listed:
+                file.unlink()
+
+    def _write(self, index: Path) -> None:
+        document = {"format": _FORMAT, "shots": self._entries}
+        with atomic_write(index) as temporary:
+            temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def save_shots(folder: str | Path, shots: Iterable[Shot]) -> None:
     """Save a training set; what the folder held of an older one is replaced.
 
     Raises
@@ -31,49 +82,36 @@ def save_shots(folder: str | Path, shots: Sequence[Shot]) -> None:
     EnvironmentFault
         Full disk or no permission; the older training set is then still whole.
     """
-    folder = Path(folder)
-    entries = []
+    writer = ShotWriter(folder)
     for shot in shots:
-        file = folder / f"{shot_digest(shot)}.npz"
-        if not file.exists():
-            with atomic_write(file) as temporary:
-                np.savez_compressed(
-                    temporary, image=_without_copies(shot.image), labels=shot.labels, known=shot.known
-                )
-        entries.append({"file": file.name, "name": shot.name})
-    with atomic_write(folder / _INDEX) as temporary:
-        temporary.write_text(json.dumps({"format": _FORMAT, "shots": entries}, indent=1), encoding="utf-8")
-    listed = {entry["file"] for entry in entries}
-    for file in folder.glob("*.npz"):
-        if file.name not in listed:
-            file.unlink()
+        writer.add(shot)
+    writer.replace()
 
 
-def has_shots(folder: str | Path) -> bool:
-    """Whether a training set lies in a folder."""
-    return (Path(folder) / _INDEX).is_file()
+def load_shots(place: str | Path) -> list[Shot]:
+    """Load a training set; nothing is unpickled.
 
-
-def load_shots(folder: str | Path) -> list[Shot]:
-    """Load a training set that `save_shots` saved; nothing is unpickled.
+    Parameters
+    ----------
+    place : str or Path
+        Folder that `save_shots` wrote, or a list that `ShotWriter.stage` wrote.
 
     Raises
     ------
     InputError
         No training set there, or a missing or damaged file.
     """
-    folder = Path(folder)
+    listing = Path(place) if Path(place).suffix == ".json" else Path(place) / _INDEX
+    folder = listing.parent
     try:
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        index = json.loads(listing.read_text(encoding="utf-8"))
         version, entries = index["format"], [(entry["file"], entry["name"]) for entry in index["shots"]]
     except FileNotFoundError as error:
         raise InputError(
             f'The folder "{folder}" contains no training set: choose one with a {_INDEX}.'
         ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f'The training set "{folder / _INDEX}" is damaged: annotate or copy it again.'
-        ) from error
+        raise InputError(f'The training set "{listing}" is damaged: annotate or copy it again.') from error
     if version != _FORMAT:
         raise InputError(
             f'The training set "{folder}" has format {version}, this version reads {_FORMAT}: update.'
@@ -83,7 +121,8 @@ def load_shots(folder: str | Path) -> list[Shot]:
 
 def _load_shot(file: Path, name: str) -> Shot:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        # opened here: numpy leaves a file open that turns out to be damaged
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             image, labels, known = arrays["image"], arrays["labels"], arrays["known"]
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f'The annotated image "{file}" is missing or damaged: copy it again.') from error
@@ -106,3 +145,8 @@ def shot_digest(shot: Shot) -> str:
         digest.update(f"{array.shape}{array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:24]
+
+
+def digests(shots: Iterable[Shot]) -> dict[str, str]:
+    """Tell an annotation from another: the digest of each annotated image by its name."""
+    return {shot.name: shot_digest(shot) for shot in shots}

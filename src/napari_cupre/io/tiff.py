@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -26,7 +26,7 @@ from napari_cupre.io.ome import (
     refuse_entities,
     what_is_missing,
 )
-from napari_cupre.io.pixel_size import tiff_scales
+from napari_cupre.io.pixel_size import Scales, tiff_scales
 from napari_cupre.io.scenes import Scene, choose_scenes, name_scenes, what_is_left
 from napari_cupre.io.tiff_labels import write_labels
 
@@ -228,36 +228,61 @@ def read_tiff(
     notices: list[str] = []
     with _listening(path, notices) as damages, open_tiff(path, alone=alone) as opened:
         scene = choose_scenes(opened.scenes, series, path.name)[0]
-        chosen, described = opened.series[scene.index], opened.images[scene.index]
-        scales = tiff_scales(opened.file) if described is None else ome_scales(described.pixels)
+        chosen = opened.series[scene.index]
         data, lost = _pixels(path, chosen, partial)
         data, letters = _meaningful(data, chosen, axes, palette_as_colours, bool(opened.file.is_imagej))
-        missing = [] if described is None or alone else missing_files(described, path, opened.uuid)
-        total = 0 if described is None else len(dict(described.files))
-        odd = _oddities(opened, scene, series)
-    lacks = what_is_missing(path, missing, total) if missing else _what_is_lost(path, lost, damages)
+        told = _told(path, opened, scene, series, alone)
+    lacks = (
+        what_is_missing(path, told.missing, told.files)
+        if told.missing
+        else _what_is_lost(path, lost, damages)
+    )
     if lacks and not partial:
         raise InputError(lacks)
-    known = not set(letters) - set(AXIS_LETTERS) and len(set(letters)) == len(letters)
-    if not known and axes is None:
-        # Pages without a meaning ("I", "Q") are told apart only by their number.
-        letters = guess_axes(data.shape, rgb="S" in letters)
-    scale, translate, units = scales
+    found, guessed = _certain(letters, data, axes)
+    scale, translate, units = told.scales
     image = CellImage(
         data=data,
-        axes=letters if known or axes is None else axes,
+        axes=found,
         scale=scale,
         translate=translate,
         units=units,
         name=path.name,
         path=path,
-        guessed=not known and axes is None,
-        notices=tuple(odd if missing else [*odd, *notices]),
+        guessed=guessed,
+        notices=tuple(told.oddities if told.missing else [*told.oddities, *notices]),
         lacks=lacks,
     )
     if axes is not None and "S" in letters and len(axes) == data.ndim - 1:
         axes += "S"  # what the user calls rows and columns is a picture by its palette
     return image if axes is None else image.with_axes(axes)
+
+
+class _Told(NamedTuple):
+    """What metadata say about one image: its scales, missing files of how many, and what is odd."""
+
+    scales: Scales
+    missing: list[str]
+    files: int
+    oddities: list[str]
+
+
+def _told(path: Path, opened: OpenTiff, scene: Scene, series: str | int | None, alone: bool) -> _Told:
+    described, odd = opened.images[scene.index], _oddities(opened, scene, series)
+    if described is None:
+        return _Told(tiff_scales(opened.file), [], 0, odd)
+    missing = [] if alone else missing_files(described, path, opened.uuid)
+    return _Told(ome_scales(described.pixels), missing, len(dict(described.files)), odd)
+
+
+def _certain(letters: str, data: Any, axes: str | None) -> tuple[str, bool]:
+    """Axes that an image can have, and whether they are guessed.
+
+    Pages without a meaning ("I", "Q") are told apart only by their number.
+    """
+    if not set(letters) - set(AXIS_LETTERS) and len(set(letters)) == len(letters):
+        return letters, False
+    return (guess_axes(data.shape, rgb="S" in letters), True) if axes is None else (axes, False)
 
 
 def _meaningful(

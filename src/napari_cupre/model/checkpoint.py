@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -236,19 +235,12 @@ def _metadata(path: Path) -> dict[str, str]:
             f"There is no model file {path}: check the name, or see `napari-cupre models list`."
         )
     try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > min(path.stat().st_size, 100_000_000):
-                raise ValueError("header longer than the file")
-            header = json.loads(stream.read(length))
-        metadata = header.get("__metadata__", {})
-        if not isinstance(metadata, dict):
-            raise ValueError("no metadata")
-    except (ValueError, struct.error, AttributeError, OSError) as error:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
         raise ModelFileError(
             f"{path} is not a complete safetensors file ({reason_of(error)}): copy or download it again."
         ) from error
-    return metadata
 
 
 def load_model(path: str | os.PathLike[str], device: str = "auto") -> Model:

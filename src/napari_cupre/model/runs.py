@@ -23,6 +23,7 @@ LOCK = "training.lock"
 STATE = "state.safetensors"
 SETTINGS = "settings.json"
 REQUEST = "request.json"
+SHOTS = "shots"
 
 
 @dataclass(frozen=True)
@@ -172,3 +173,18 @@ def delete_run(path: str | os.PathLike[str]) -> int:
     except OSError as error:
         raise unwritable(error.filename or folder, error) from error
     return size
+
+
+def discard_unstarted(model: str | os.PathLike[str]) -> None:
+    """Delete the folder of a run that holds a training set alone: its training never began.
+
+    Parameters
+    ----------
+    model : str or os.PathLike
+        The model's file.
+    """
+    folder = run_path(model)
+    if not folder.is_dir() or is_training(folder):
+        return
+    if {entry.name for entry in folder.iterdir()} <= {SHOTS, LOCK}:
+        shutil.rmtree(folder, ignore_errors=True)

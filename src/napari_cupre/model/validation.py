@@ -20,6 +20,7 @@ __all__ = [
     "NotNegativeInt",
     "Positive",
     "PositiveInt",
+    "Share",
     "Texts",
     "check_ranges",
     "validated",
@@ -43,6 +44,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_switch)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_switch)]
 FractionBelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_no_switch)]
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_switch)]
 PositiveInt = Annotated[int, Field(gt=0), BeforeValidator(_no_switch)]
 NotNegativeInt = Annotated[int, Field(ge=0), BeforeValidator(_no_switch)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]

@@ -31,6 +31,7 @@ from napari_cupre.pretraining.ranks import Ranks
 from napari_cupre.pretraining.sources import collate_fields
 from napari_cupre.pretraining.start import (
     Sources,
+    light_fields,
     looking_model,
     make_contrast,
     make_fields,
@@ -148,8 +149,11 @@ class PretrainRun:
             self._held.enter_context(training_in(self.folder.path))
             self.folder.write_settings(settings)
         objective = None
-        if settings.contrastive:
+        if settings.contrastive or settings.real_light:
             index = yield from self._index(network)
+        if settings.real_light:
+            light_fields(settings, sources, index)
+        if settings.contrastive:
             weights = read_weights(self.folder.weights, index) if settings.balance else None
             self._pairs, objective, remark = make_contrast(settings, index, weights, network.backbone)
             objective.to(fabric.device)

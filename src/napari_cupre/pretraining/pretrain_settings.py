@@ -15,6 +15,7 @@ from napari_cupre.model.validation import (
     NotNegativeInt,
     Positive,
     PositiveInt,
+    Share,
     Texts,
     check_ranges,
     validated,
@@ -74,6 +75,9 @@ class PretrainSettings:
         Weight of the synthetic source among them; 0 leaves it out.
     looks : dict of str to float or None
         Weight of each look of the synthetic fields; None = the looks' own weights.
+    real_light : float
+        Share of the synthetic fields that take grey values and slow changes of brightness from an unlabelled
+        image (see `napari_cupre.pretraining.adapt`).
     look_modules : tuple of str
         Python modules that register more looks (see `napari_cupre.synthetic.register_look`).
     unlabelled : tuple of str
@@ -164,6 +168,7 @@ class PretrainSettings:
     source: Annotated[tuple[SourceSpec, ...], BeforeValidator(lambda value: value or ())] = ()
     synthetic: NotNegative = 0.0
     looks: dict[str, float] | None = None
+    real_light: Share = 0.0
     look_modules: Texts = ()
     unlabelled: Texts = ()
     exclude: Texts = ()
@@ -246,6 +251,11 @@ class PretrainSettings:
         if self.contrastive and not self.unlabelled:
             raise InputError(
                 f"The objective {self.objective} needs unlabelled images: give --unlabelled DIR."
+            )
+        if self.real_light and not self.unlabelled:
+            raise InputError(
+                f"real_light is {self.real_light}, but there is no image to take it from: give "
+                "--unlabelled DIR."
             )
         if self.norm == "frozen" and self.init == "scratch":
             raise InputError(

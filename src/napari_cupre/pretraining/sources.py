@@ -19,6 +19,7 @@ from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco import CocoSource
 from napari_cupre.model.targets import Target, target_from_labels
+from napari_cupre.pretraining.adapt import RealLight
 from napari_cupre.synthetic import SyntheticFields
 
 #: Large-scale jitter: a photo is resized by a factor in this range, log-uniformly, before a field is cut from
@@ -74,6 +75,11 @@ class SyntheticSource:
     modules : sequence of str, optional
         Python modules that register further looks.
 
+    Attributes
+    ----------
+    light : RealLight or None
+        Gives some of the fields the light of real images.
+
     Raises
     ------
     InputError
@@ -92,6 +98,7 @@ class SyntheticSource:
         modules: Sequence[str] = (),
     ) -> None:
         self.modules = tuple(modules)
+        self.light: RealLight | None = None
         import_looks(self.modules)
         self.fields = SyntheticFields(
             size=side, seed=seed, looks=looks, diameter=(max(4.0, diameter / 2), diameter * 2)
@@ -100,7 +107,8 @@ class SyntheticSource:
     def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
         """See `LabelledSource.draw`."""
         import_looks(self.modules)  # a loader's process may have started without them
-        return self.fields[int(rng.integers(2**31))]
+        drawn = self.fields[int(rng.integers(2**31))]
+        return drawn if self.light is None else replace(drawn, image=self.light.on(rng, drawn.image))
 
 
 def import_looks(modules: Sequence[str]) -> None:

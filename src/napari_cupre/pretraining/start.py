@@ -20,6 +20,7 @@ from napari_cupre.model.config import preset
 from napari_cupre.model.imagenet_start import LITE, lite_weights
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.zoo import BUNDLED, bundled_path, open_model
+from napari_cupre.pretraining.adapt import RealLight
 from napari_cupre.pretraining.contrast import (
     ContrastiveObjective,
     ContrastSettings,
@@ -97,6 +98,14 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
         sources.mixed.append((trained_fields, settings.synthetic))
         sources.held_out.append((held_fields, settings.synthetic))
     return sources
+
+
+def light_fields(settings: PretrainSettings, sources: Sources, index: UnlabelledIndex) -> None:
+    """Let the synthetic fields that are trained on take the light of unlabelled images."""
+    crops = UnlabelledCrops(index, settings.crop, stream_seed(settings.seed, "light"))
+    for source, _ in sources.mixed:
+        if isinstance(source, SyntheticSource):
+            source.light = RealLight(crops, settings.real_light)
 
 
 def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:

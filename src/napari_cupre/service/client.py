@@ -182,6 +182,10 @@ class _Child:
                 self.received.put(self._decode(line))
         self.received.put(self._obituary())
         self.received.put(JobEnded())
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with self.lock, contextlib.suppress(OSError, ValueError):
+                    pipe.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _decode(self, line: str) -> Event:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -77,7 +76,6 @@ class Training:
         self._request = request
         self._stopped = threading.Event()
         self._run: FinetuneRun | None = None
-        self._unseen: queue.SimpleQueue[tuple[tuple[int, int], Exception]] = queue.SimpleQueue()
 
     def events(self) -> Iterator[Event]:
         """Train, and tell what happens."""
@@ -88,9 +86,7 @@ class Training:
         self._run = run
         if self._stopped.is_set():
             run.stop()
-        for event in run.events():
-            yield event
-            yield from self._without_preview(run.step)
+        yield from run.events()
 
     def stop(self) -> None:
         """End after the current step; what was learnt is kept."""
@@ -100,24 +96,8 @@ class Training:
 
     def preview(self, request: PreviewRequest) -> None:
         """Ask for a preview of the weights as they are."""
-        from napari_cupre.data.normalise import fit_stretch
-
-        if self._run is None:
-            return
-        top, left, bottom, right = request.box
-        colours = request.rgb and request.plane.ndim == 3
-        try:
-            stretch = fit_stretch(request.plane, rgb=colours)
-            self._run.preview(stretch(request.plane[top:bottom, left:right]))
-        except Exception as error:  # a plane without a number in it, say: the run reports it
-            self._unseen.put(((max(0, bottom - top), max(0, right - left)), error))
-
-    def _without_preview(self, step: int) -> Iterator[Event]:
-        from napari_cupre.finetuning.preview import no_preview
-
-        while not self._unseen.empty():
-            shape, error = self._unseen.get()
-            yield from no_preview(step, shape, error)
+        if self._run is not None:
+            self._run.preview(request.image)
 
     def _new(self) -> FinetuneRun:
         from napari_cupre.finetuning.finetune_run import FinetuneRun
@@ -136,15 +116,13 @@ class Training:
         """The run that is there, with the time and device that are asked for now."""
         from napari_cupre.finetuning.finetune_folder import RunFolder
         from napari_cupre.finetuning.finetune_run import FinetuneRun
-        from napari_cupre.io.shot_store import has_shots, load_shots
         from napari_cupre.model.zoo import open_model
 
         request = self._request
         folder = RunFolder(Path(request.out))
         settings = replace(folder.read_settings(), **request.settings)
-        given = load_shots(request.shots) if has_shots(request.shots) else None
         start = open_model(folder.read_start(), settings.device, settings.seed)
-        return FinetuneRun.resume(folder.out, start, settings, given)
+        return FinetuneRun.resume(folder.out, start, settings, request.annotation)
 
 
 class Prediction:

@@ -39,13 +39,16 @@ class FinetuneRequest(Request):
     start : str
         Name or path of the model to start from; not read when `resume` is set.
     shots : str
-        Folder written by `io.shot_store.save_shots`.
+        List of the annotated images in the run's folder, by `io.shot_store.ShotWriter.stage`; not read when
+        `resume` is set.
     out : str
         Path of the model file to write; its run folder lies beside it.
     settings : dict[str, Any]
-        Keyword arguments of `finetune.run.FinetuneSettings`.
+        Keyword arguments of `finetuning.finetune_settings.FinetuneSettings`.
     resume : bool
         Continue the run that lies beside `out`.
+    annotation : dict[str, str] or None
+        `io.shot_store.digests` of what is annotated now, to tell in what a resumed run's own set differs.
     """
 
     start: str
@@ -53,6 +56,7 @@ class FinetuneRequest(Request):
     out: str
     settings: dict[str, Any] = field(default_factory=dict)
     resume: bool = False
+    annotation: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,21 +92,15 @@ class PredictRequest(Request):
 
 @dataclass(frozen=True)
 class PreviewRequest(Request):
-    """Show the current state of a running training on part of one plane.
+    """Show the current state of a running training on part of a plane.
 
     Attributes
     ----------
-    plane : numpy.ndarray
-        (Y, X) or (Y, X, C) in the layer's own dtype; all of it, because it sets the contrast.
-    box : tuple[int, int, int, int]
-        Top, left, bottom, right in px: what the user looks at.
-    rgb : bool
-        Whether the last axis holds colours.
+    image : numpy.ndarray
+        float32 (h, w, 3), what the user looks at, normalised as its plane is.
     """
 
-    plane: np.ndarray
-    box: tuple[int, int, int, int]
-    rgb: bool
+    image: np.ndarray
 
 
 @dataclass(frozen=True)

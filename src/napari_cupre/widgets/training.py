@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import numpy as np
 from psygnal import Signal
 
 from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Finished, Notice, Preview, RunState, StateChanged, StepDone, Validated
-from napari_cupre.model.runs import REQUEST
+from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, run_path
 from napari_cupre.model.zoo import SUFFIX, user_folder
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest
@@ -123,39 +123,61 @@ class TrainingJob(Job):
 
     def _stream(self, plan: TrainingPlan) -> Iterator[Event | None]:
         """In the worker thread: write the training set, then read what the engine says."""
-        shots = self._engine.folder / "shots"
-        if plan.resume:
-            # compared with what the run began with; an earlier training left its own set there
-            shots = self._engine.folder / f"shots-{uuid.uuid4().hex}"
+        try:
+            request = yield from self._request(plan)
+            if self.status.state is not RunState.STOPPING:
+                for event in self._engine.events(request):
+                    if (fault := self._send_view()) is not None:
+                        yield fault
+                    yield event
+        except CupreError:
+            discard_unstarted(plan.out)
+            raise
+        discard_unstarted(plan.out)
+
+    def _request(self, plan: TrainingPlan) -> Generator[Event | None, None, FinetuneRequest]:
+        """Read the annotation, and write it where a new training keeps it."""
+        staged, annotation = "", None
         if plan.snapshots or not plan.resume:
             yield StateChanged(RunState.PREPARING, "Reading the annotation")
-            yield from self._write_shots(plan, shots)
-            if self.status.state is RunState.STOPPING:
-                return
-        request = FinetuneRequest(
+            if plan.resume:
+                annotation = yield from self._digests(plan)
+            else:
+                staged = yield from self._write_shots(plan)
+        return FinetuneRequest(
             start=plan.start,
-            shots=str(shots),
+            shots=staged,
             out=str(plan.out),
             settings={"minutes": plan.minutes, "device": plan.device},
             resume=plan.resume,
+            annotation=annotation,
         )
-        for event in self._engine.events(request):
-            if (fault := self._send_view()) is not None:
-                yield fault
-            yield event
 
-    def _write_shots(self, plan: TrainingPlan, folder: Path) -> Iterator[None]:
-        from napari_cupre.data.annotation import check_shots
-        from napari_cupre.io.shot_store import save_shots
+    def _write_shots(self, plan: TrainingPlan) -> Generator[None, None, str]:
+        """Write the annotated images, one at a time, to where the training keeps them."""
+        from napari_cupre.data.annotation import check_annotated
+        from napari_cupre.io.shot_store import ShotWriter
 
-        shots = []
+        writer = ShotWriter(run_path(plan.out) / SHOTS)
+        images, has_cells = 0, False
         for snapshot in plan.snapshots:
             for shot in snapshot.shots():
-                shots.append(shot)
+                writer.add(shot)
+                images, has_cells = images + 1, has_cells or bool(shot.labels.any())
                 yield None
-        if not plan.resume:
-            check_shots(shots)
-        save_shots(folder, shots)
+        check_annotated(images, has_cells)
+        return str(writer.stage())
+
+    def _digests(self, plan: TrainingPlan) -> Generator[None, None, dict[str, str]]:
+        """What is annotated now, to be compared with what the run began with."""
+        from napari_cupre.io.shot_store import digests
+
+        found: dict[str, str] = {}
+        for snapshot in plan.snapshots:
+            for shot in snapshot.shots():
+                found |= digests([shot])
+                yield None
+        return found
 
     def _send_view(self) -> Notice | None:
         """Ask for a preview of what is on show, in the worker thread: reading a plane can take long.
@@ -168,12 +190,12 @@ class TrainingJob(Job):
             view, self._wanted = self._wanted, None
             self._asked = view
         try:
-            plane = np.ascontiguousarray(view.image.plane(view.index))
+            image = _normalised_view(view)
         except Exception as error:  # decoders raise anything on a damaged file
             with self._lock:
                 self._asked = None
             return Notice(f"{view.image.name} cannot be previewed; the training continues ({error}).")
-        self._engine.send(PreviewRequest(plane, view.box, view.image.is_rgb))
+        self._engine.send(PreviewRequest(image))
         return None
 
     def _record(self, event: Event) -> None:
@@ -189,6 +211,15 @@ class TrainingJob(Job):
                     view, self._asked = self._asked, None
                 if view is not None:
                     self.previewed.emit(view, labels)
+
+
+def _normalised_view(view: View) -> np.ndarray:
+    """What the user looks at, float32 (h, w, 3), with the contrast of its whole plane."""
+    from napari_cupre.data.normalise import fit_stretch
+
+    plane = view.image.plane(view.index)
+    top, left, bottom, right = view.box
+    return fit_stretch(plane, rgb=view.image.is_rgb and plane.ndim == 3)(plane[top:bottom, left:right])
 
 
 def resumable(plan: TrainingPlan | None) -> Path | None:
