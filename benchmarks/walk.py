@@ -99,7 +99,7 @@ class Walk:
         """Cells of the first frame by the mouse, then a region around the plane."""
         raise_dock(self.annotate)
         self.viewer.dims.set_point(0, 0)
-        self.annotate.new_layers.click()
+        self.annotate.next_cell.click()
         cells = self.session.annotation(self.session.image).cells
         areas = np.bincount(truth.ravel())[1:]
         largest = np.argsort(areas)[::-1][:6] + 1

@@ -10,6 +10,8 @@ from qtpy.QtGui import QMouseEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_cupre.widgets.looking import camera_of
+
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 PLAIN = Qt.KeyboardModifier.NoModifier
 
@@ -28,7 +30,7 @@ class Mouse:
 
     def on_canvas(self, place: Place) -> QPointF:
         """Where a pixel (row, column) lies on the canvas."""
-        size, camera = self.canvas.size(), self.viewer.camera
+        size, camera = self.canvas.size(), camera_of(self.viewer)
         across = (place[1] - camera.center[-1]) * camera.zoom + size.width() / 2
         down = (place[0] - camera.center[-2]) * camera.zoom + size.height() / 2
         return QPointF(across, down)

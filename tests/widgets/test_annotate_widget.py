@@ -12,7 +12,7 @@ from napari.layers import Labels, Shapes
 from napari_cupre.events import RunState
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
 
-WAIT = 60_000
+WAIT = 20_000
 
 
 @pytest.fixture
@@ -26,62 +26,82 @@ def widget(viewer: Any, discs: tuple[np.ndarray, np.ndarray]) -> AnnotateWidget:
 def test_it_says_what_to_do_without_an_image(viewer: Any) -> None:
     widget = AnnotateWidget(viewer)
     assert "Open an image first" in widget.advice.text
-    assert not widget.new_layers.isEnabled()
+    assert not widget.find_row.button.isEnabled()
     assert not widget.next_cell.isEnabled()
     viewer.add_image(np.zeros((20, 20)), name="late")
-    assert widget.new_layers.isEnabled()
-    assert "New annotation layers" in widget.advice.text
+    assert widget.find_row.button.isEnabled()
+    assert "find cells and accept some, or draw a few" in widget.advice.text
 
 
-def test_new_layers_lie_on_the_image_and_the_brush_is_in_hand(viewer: Any, widget: AnnotateWidget) -> None:
-    widget.new_layers.click()
+def test_the_cells_lie_on_the_image_and_the_brush_is_in_hand(viewer: Any, widget: AnnotateWidget) -> None:
+    widget.next_cell.click()
+    assert [layer.name for layer in viewer.layers] == ["field", "field cells"], (
+        "no layer that nobody asked for"
+    )
+    widget.all_marked.click()
     image, cells, regions = (viewer.layers[f"field{end}"] for end in ("", " cells", " regions"))
     assert cells.data.dtype == np.int32
     assert cells.data.shape == image.data.shape
     for layer in (cells, regions):
         np.testing.assert_allclose(layer.scale, image.scale)
         np.testing.assert_allclose(layer.translate, image.translate)
-    assert viewer.layers.selection.active.name == "field cells"
     assert cells.mode == "paint"
     assert cells.selected_label == 1
-    assert widget.new_layers.isHidden()
+    widget.next_cell.click()
+    assert viewer.layers.selection.active.name == "field cells"
 
 
-def test_counts_follow_the_brush(
-    widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], viewer: Any, qtbot: Any
+def test_counts_follow_the_brush_at_once(
+    widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], viewer: Any
 ) -> None:
-    widget.new_layers.click()
+    widget.next_cell.click()
     cells = viewer.layers["field cells"]
     cells.data = np.where(discs[1] <= 6, discs[1], 0)
-    qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=WAIT)
+    assert widget.status.text() == "<b>6</b> cells: 6 edited"
     assert "you can train" in widget.advice.text
-    assert "px wide" in widget.brush_hint.text()
     widget.next_cell.click()
     assert cells.selected_label == 7
     cells.paint((100, 100), 7)
-    qtbot.waitUntil(lambda: "<b>7</b> cells" in widget.status.text(), timeout=WAIT)
+    assert "<b>7</b> cells" in widget.status.text()
     cells.undo()
-    qtbot.waitUntil(lambda: "<b>6</b> cells" in widget.status.text(), timeout=WAIT)
+    assert "<b>6</b> cells" in widget.status.text()
+    cells.undo()
+    assert widget.status.text() == "No cells yet."
 
 
 def test_a_region_makes_its_area_known(
     widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], viewer: Any, qtbot: Any
 ) -> None:
-    widget.new_layers.click()
+    widget.next_cell.click()
     viewer.layers["field cells"].data = np.where(discs[1] <= 18, discs[1], 0)  # those of the upper half
-    qtbot.waitUntil(lambda: "<b>18</b> cells," in widget.status.text(), timeout=WAIT)
     widget.region.click()
     regions = viewer.layers["field regions"]
     assert regions.mode == "add_rectangle"
     size = discs[0].shape[0]
     regions.add_rectangles(np.array([[0, 0], [size / 2 - 1, size]], float))
-    qtbot.waitUntil(lambda: "<b>50 %</b>" in widget.status.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "1 region" in widget.status.text(), timeout=WAIT)
+    (shot,) = shots(widget)
+    assert shot.known[: size // 2 - 1].all()
+    assert not shot.known[size // 2 + 8 :].any()
+    cells = widget.session.make_cells(widget.session.image)
+    cells.undo()
+    assert len(regions.data) == 0
+    cells.redo()
+    assert len(regions.data) == 1
+
+
+def shots(widget: AnnotateWidget) -> list[Any]:
+    from napari_cupre.widgets.snapshot import Snapshot
+
+    session, image = widget.session, widget.session.image
+    assert image is not None
+    return list(Snapshot.of(session.make_cells(image), session.annotation(image).background).shots())
 
 
 def test_background_has_a_layer_of_its_own_and_is_no_cell(
-    widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], viewer: Any, qtbot: Any
+    widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], viewer: Any
 ) -> None:
-    widget.new_layers.click()
+    widget.next_cell.click()
     viewer.layers["field cells"].data = np.where(discs[1] <= 2, discs[1], 0)
     widget.background.click()
     background = viewer.layers["field background"]
@@ -89,8 +109,9 @@ def test_background_has_a_layer_of_its_own_and_is_no_cell(
     assert background.mode == "paint"
     assert background.selected_label == 1
     background.data = np.ones_like(background.data)
-    qtbot.waitUntil(lambda: "<b>100 %</b>" in widget.status.text(), timeout=WAIT)
     assert "<b>2</b> cells" in widget.status.text()
+    (shot,) = shots(widget)
+    assert shot.known.all()
     widget.background.click()
     assert sum(layer.name.startswith("field background") for layer in viewer.layers) == 1
 
@@ -98,7 +119,7 @@ def test_background_has_a_layer_of_its_own_and_is_no_cell(
 def test_the_key_takes_the_next_cell_also_when_the_widget_is_gone(
     viewer: Any, widget: AnnotateWidget
 ) -> None:
-    widget.new_layers.click()
+    widget.next_cell.click()
     cells = viewer.layers["field cells"]
     cells.data = np.full_like(cells.data, 4)
     viewer.window.remove_dock_widget(widget)
@@ -128,17 +149,17 @@ def test_labels_that_do_not_fit_are_told_on_the_widget(
 
 
 def test_removed_and_renamed_layers_are_followed(viewer: Any, widget: AnnotateWidget) -> None:
-    widget.new_layers.click()
+    widget.next_cell.click()
+    widget.all_marked.click()
     session, image = widget.session, widget.session.image
     viewer.layers["field cells"].name = "nuclei"
     assert "nuclei" in [str(choice) for choice in widget.cells.choices]
     viewer.layers.remove("nuclei")
     assert session.annotation(image).cells is None
-    assert not widget.new_layers.isHidden()
     assert isinstance(session.annotation(image).regions, Shapes)
     viewer.layers.remove("field")
     assert session.image is None
-    assert not widget.new_layers.isEnabled()
+    assert not widget.next_cell.isEnabled()
 
 
 def test_axes_are_shown_and_a_wrong_guess_can_be_corrected(viewer: Any, widget: AnnotateWidget) -> None:
@@ -160,14 +181,14 @@ def test_axes_are_shown_and_a_wrong_guess_can_be_corrected(viewer: Any, widget: 
 def test_all_marked_makes_the_whole_plane_known(
     viewer: Any, widget: AnnotateWidget, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
 ) -> None:
-    widget.new_layers.click()
+    widget.next_cell.click()
     viewer.layers["field cells"].data = discs[1]
     widget.all_marked.click()
-    qtbot.waitUntil(lambda: "<b>100 %</b>" in widget.status.text(), timeout=WAIT)
-    image = widget.session.image
-    assert image is not None
-    (shot,) = widget.session.annotation(image).snapshot(widget.session.cell_image(image)).shots()
+    assert "1 region" in widget.status.text()
+    (shot,) = shots(widget)
     assert shot.known.all()
+    widget.all_marked.click()
+    assert "1 region" in widget.status.text(), "pressed twice, it is said once"
 
 
 def test_annotations_of_another_program_are_imported_and_what_was_painted_stays(

@@ -34,7 +34,7 @@ def widgets(viewer: Any) -> tuple[AnnotateWidget, TrainWidget, PredictWidget]:
 
 def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
     """Paint some cells of the truth as the layer's own brush does, each with the next number."""
-    annotate.new_layers.click()
+    annotate.next_cell.click()
     cells = annotate.session.viewer.layers[f"{SAMPLE} cells"]
     areas = np.bincount(truth.reshape(-1))
     largest = [label for label in np.argsort(areas)[::-1] if label != 0][:CELLS_BY_HAND]
@@ -72,7 +72,7 @@ def test_from_brush_to_every_cell(
     qtbot.waitUntil(lambda: predict.job.status.state.is_over, timeout=PATIENCE)
     assert predict.job.status.state is RunState.DONE, predict.job.status
     if bundled_path().is_file():
-        result = viewer.layers[f"{SAMPLE} cells (cupre)"]
+        result = viewer.layers[f"{SAMPLE} cells"]
         np.testing.assert_allclose(result.scale, SCALE)
         assert result.data.dtype == np.int32
         assert evaluate_labels([truth], [np.asarray(result.data)]).ap50 > 0.5

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Shapes
 
 from napari_cupre.errors import InputError
 from napari_cupre.widgets.annotation import Annotation, adopt
+from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import (
     cell_image,
     crop_placement,
@@ -19,6 +20,7 @@ from napari_cupre.widgets.layers import (
     result_placement,
     visible_box,
 )
+from napari_cupre.widgets.snapshot import Snapshot
 
 PLACED: dict[str, Any] = {"scale": (0.5, 0.25), "translate": (10.0, -3.0), "rotate": 30.0}
 PLACED_3D: dict[str, Any] = {"scale": (1.0, 0.5, 0.25), "translate": (0.0, 10.0, -3.0)}
@@ -133,7 +135,7 @@ def test_annotation_shares_the_sliders_of_its_image(axes: str) -> None:
         world = layer.data_to_world([place[axis] for axis in axes])
         cell = tuple(np.round(annotation.cells.world_to_data(world)).astype(int))
         annotation.cells.data[cell] = 5
-    labels = annotation.snapshot(image).labels
+    labels = CellsLayer(layer, image, annotation.cells).cells.labels
     assert labels.shape == image.result_shape
     expected = tuple({"T": 1, "Z": 2, "Y": 7, "X": 11}[axis] for axis in image.result_axes)
     assert labels[expected] == 5
@@ -187,9 +189,8 @@ def test_layers_of_the_right_names_are_adopted() -> None:
 
 def test_labels_of_another_size_are_refused_with_both_shapes() -> None:
     layer = Image(np.zeros((20, 30)), name="field")
-    annotation = Annotation(layer, cells=Labels(np.zeros((20, 31), np.int32), name="wrong"))
     with pytest.raises(InputError, match=r"\(20, 31\).*\(20, 30\)"):
-        annotation.snapshot(cell_image(layer))
+        CellsLayer(layer, cell_image(layer), Labels(np.zeros((20, 31), np.int32), name="wrong"))
 
 
 def test_a_stack_gives_one_shot_per_annotated_plane_and_flat_regions_count_on_each() -> None:
@@ -198,13 +199,13 @@ def test_a_stack_gives_one_shot_per_annotated_plane_and_flat_regions_count_on_ea
     cells[1, 10:20, 10:20] = 1
     cells[4, 10:20, 10:20] = 2
     region = Shapes([np.array([[0.0, 0.0], [0.0, 39.0], [25.0, 39.0], [25.0, 0.0]])], shape_type="polygon")
-    annotation = Annotation(layer, cells=Labels(cells), regions=region)
-    snapshot = annotation.snapshot(cell_image(layer))
-    shots = list(snapshot.shots())
+    bound = CellsLayer(layer, cell_image(layer), Labels(cells))
+    bound.follow_regions(region)
+    shots = list(Snapshot.of(bound).shots())
     assert [int(shot.labels.max()) for shot in shots] == [1, 2]
     assert all(shot.known[:25].all() and not shot.known[30:].any() for shot in shots)
-    assert snapshot.marks({"Z": 0}) is None
-    found = snapshot.marks({"Z": 4})
-    assert found is not None
-    marks, _ = found
-    np.testing.assert_array_equal(marks.known, shots[1].known)
+    where = np.nonzero(np.pad(np.ones((1, 8, 8), int), ((2, 3), (10, 22), (10, 22))))
+    bound.layer.data_setitem(where, 3)
+    shots = list(Snapshot.of(bound).shots())
+    assert [shot.name for shot in shots] == [f"stack (Z={at})" for at in (1, 2, 4)]
+    assert all(shot.known[:25].all() for shot in shots), "also on a plane that is annotated later"

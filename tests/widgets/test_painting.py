@@ -52,7 +52,7 @@ def cells(workbench: Any, qtbot: Any) -> Labels:
     """An empty layer for the cells of an image that fills the canvas, with the brush in hand."""
     viewer = workbench.viewer
     viewer.add_image(np.zeros((60, 80), np.uint8), name="field")
-    workbench.annotate.new_layers.click()
+    workbench.annotate.next_cell.click()
     layer = viewer.layers["field cells"]
     layer.brush_size = 5
     qtbot.waitUntil(lambda: canvas(viewer).isVisible() and viewer.camera.zoom > 1, timeout=WAIT)

@@ -14,6 +14,8 @@ import zarr
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.labelstore import LabelStore, cells_table
+from napari_cupre.project.cells import State
+from napari_cupre.project.gestures import accept
 from napari_cupre.service.protocol import (
     Failed,
     PlaneDone,
@@ -21,11 +23,12 @@ from napari_cupre.service.protocol import (
     PredictRequest,
     SlideGrown,
 )
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
 from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
-WAIT = 60_000
+WAIT = 20_000
 
 
 class Prediction:
@@ -108,14 +111,15 @@ def test_one_image(viewer: Any, widget: PredictWidget, prediction: Prediction, q
     assert request.axes == "YX"
     assert request.options == {"diameter": 12.5, "score": 0.4, "link_z": False, "link_t": False}
     np.testing.assert_array_equal(prediction.images[0], viewer.layers["field"].data)
-    result, source = viewer.layers["field cells (cupre)"], viewer.layers["field"]
+    result, source = viewer.layers["field cells"], viewer.layers["field"]
     assert result.data.dtype == np.int32
     assert result.data.max() == 2
     for name in ("scale", "translate"):
         np.testing.assert_allclose(getattr(result, name), getattr(source, name))
     assert result.units == source.units
     assert result.axis_labels == source.axis_labels
-    assert list(result.features["score"]) == pytest.approx([0.9, 0.7])
+    assert list(result.features["score"])[1:] == pytest.approx([0.9, 0.7])
+    assert list(result.features["state"])[1:] == ["guess", "guess"]
     (plane,) = result.metadata[METADATA_KEY]["planes"]
     assert plane["boxes"].shape == (2, 4)
     assert plane["masks"].shape == (2, 28, 28)
@@ -129,14 +133,21 @@ def test_auto_leaves_the_diameter_to_the_model(
     assert prediction.engine.requests[0].options["diameter"] is None
 
 
-def test_a_second_prediction_replaces_the_first_but_not_a_renamed_one(
+def test_a_second_prediction_renews_the_guesses_in_the_same_layer(
     viewer: Any, widget: PredictWidget, qtbot: Any
 ) -> None:
     run(widget, qtbot)
-    viewer.layers["field cells (cupre)"].name = "keep"
+    layer = viewer.layers["field cells"]
+    layer.mode = "paint"
     run(widget, qtbot)
     run(widget, qtbot)
-    assert [layer.name for layer in viewer.layers] == ["field", "keep", "field cells (cupre)"]
+    assert [layer.name for layer in viewer.layers] == ["field", "field cells"]
+    assert viewer.layers["field cells"] == layer, "reused and not made anew"
+    assert layer.data.max() == 2
+    layer.undo()
+    layer.undo()
+    layer.undo()
+    assert not layer.data.any(), "each of them is one step of undo"
 
 
 def test_a_lazy_stack_goes_plane_by_plane_and_can_be_joined(
@@ -150,11 +161,14 @@ def test_a_lazy_stack_goes_plane_by_plane_and_can_be_joined(
     widget.link_z.setChecked(True)
     run(widget, qtbot)
     np.testing.assert_array_equal(prediction.images[0], stack.compute())
-    result = viewer.layers["stack cells (cupre)"]
+    result = viewer.layers["stack cells"]
     assert result.data.shape == (6, 20, 30)
     np.testing.assert_allclose(result.scale, (2.0, 0.5, 0.5))
-    assert sorted(np.unique(result.data[2])) == [0, 5, 6]
-    assert sorted(np.unique(result.data[1])) == [0, 1, 2], "relabelled by joining"
+    assert len(np.unique(result.data[2])) == 3
+    np.testing.assert_array_equal(result.data[0], result.data[1], "relabelled by joining")
+    assert not set(np.unique(result.data[2])) & set(np.unique(result.data[1])) - {0}
+    result.undo()
+    assert not result.data.any(), "planes and joining are one step of undo"
 
 
 def test_all_open_images_and_one_that_fails(
@@ -167,8 +181,8 @@ def test_all_open_images_and_one_that_fails(
     run(widget, qtbot)
     assert "bad cannot be used" in widget.notice.text
     assert "4 cells in 2 images" in widget.result.text
-    assert "bad cells (cupre)" not in viewer.layers
-    assert "good cells (cupre)" in viewer.layers
+    assert "bad cells" not in viewer.layers
+    assert "good cells" in viewer.layers
 
 
 def test_what_is_odd_about_an_image_is_said(
@@ -284,7 +298,7 @@ def test_cancel_keeps_what_was_found(
     qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
     assert widget.job.status.state is RunState.STOPPED
     assert "Cancelled" in widget.result.text
-    labels = viewer.layers["long cells (cupre)"].data
+    labels = viewer.layers["long cells"].data
     assert labels[0].any()
     assert not labels[-1].any()
 
@@ -312,53 +326,25 @@ def test_the_axes_of_an_rgb_image_are_sent(
     widget.session.image = widget.session.images()[-1]
     run(widget, qtbot)
     assert prediction.engine.requests[0].axes == "YXS"
-    assert viewer.layers["stained cells (cupre)"].data.shape == (20, 30)
-
-
-def corrected(viewer: Any) -> np.ndarray:
-    """Remove a cell of the result and add one, as a person does; the labels as they then are."""
-    layer = viewer.layers["field cells (cupre)"]
-    layer.fill((3, 3), 0)
-    layer.data_setitem((np.array([15, 16]), np.array([20, 20])), 9)
-    return np.array(layer.data)
+    assert viewer.layers["stained cells"].data.shape == (20, 30)
 
 
 def test_corrections_stay_when_cells_are_found_again(viewer: Any, widget: PredictWidget, qtbot: Any) -> None:
+    """Remove a guess, add a cell and accept a guess, as a person does."""
     run(widget, qtbot)
-    first = corrected(viewer)
+    layer = viewer.layers["field cells"]
+    cells = widget.session.make_cells(widget.session.image)
+    layer.fill((3, 3), 0)
+    layer.data_setitem((np.array([15, 16]), np.array([20, 20])), 9)
+    cells.do(lambda now: accept(now, [2]))
+    mine = np.where(np.isin(layer.data, [2, 9]), layer.data, 0)
     run(widget, qtbot)
-    assert 'Your work stays in "field cells (cupre)"' in widget.notice.text
     run(widget, qtbot)
-    names = [layer.name for layer in viewer.layers]
-    assert len(names) == 3, "an untouched result is renewed where it is"
-    kept = viewer.layers["field cells (cupre)"]
-    np.testing.assert_array_equal(kept.data, first)
-    assert viewer.layers[-1].data.max() == 2
-    kept.undo()
-    assert kept.data[15, 20] == 0, "the strokes can be undone as before"
-
-
-def test_a_result_that_cells_are_annotated_in_stays_chosen(
-    viewer: Any, widget: PredictWidget, qtbot: Any
-) -> None:
-    run(widget, qtbot)
-    session, result = widget.session, viewer.layers["field cells (cupre)"]
-    session.choose_cells(session.image, next(x for x in session.viewer.layers if x.name == result.name))
-    run(widget, qtbot)
-    assert session.annotation(session.image).cells.name == result.name
-    assert [layer.name for layer in viewer.layers][:2] == ["field", "field cells (cupre)"]
-
-
-def test_an_untouched_result_is_reused_and_not_made_anew(
-    viewer: Any, widget: PredictWidget, qtbot: Any
-) -> None:
-    run(widget, qtbot)
-    layer = viewer.layers["field cells (cupre)"]
-    layer.mode = "paint"
-    run(widget, qtbot)
-    assert [x.name for x in viewer.layers] == ["field", "field cells (cupre)"]
-    assert viewer.layers["field cells (cupre)"] == layer
-    assert layer.data.max() == 2
+    assert len(viewer.layers) == 2
+    np.testing.assert_array_equal(np.where(np.isin(layer.data, [2, 9]), layer.data, 0), mine)
+    assert cells.cells.rows[9].state is State.EDITED
+    assert cells.cells.rows[2].state is State.CHECKED
+    assert cells.cells.count(State.GUESS) == 1, "what is accepted is not found once more"
 
 
 def test_what_is_painted_while_cells_are_found_stays(
@@ -370,7 +356,7 @@ def test_what_is_painted_while_cells_are_found_stays(
     widget.link_z.setChecked(True)
     widget.button.click()
     qtbot.waitUntil(lambda: widget.job.status.fraction > 0.2, timeout=WAIT)
-    layer = viewer.layers["stack cells (cupre)"]
+    layer = viewer.layers["stack cells"]
     layer.data_setitem((np.array([1]), np.array([18]), np.array([18])), 7)
     widget.button.click()
     qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
@@ -378,4 +364,39 @@ def test_what_is_painted_while_cells_are_found_stays(
     prediction.waits_for_stop = False
     run(widget, qtbot)
     assert layer.data[1, 18, 18] == 7
-    assert len(viewer.layers) == 4
+    assert len(viewer.layers) == 3
+    cells = widget.session.make_cells(widget.session.image)
+    assert cells.cells.rows[7].state is State.EDITED
+
+
+def test_the_annotate_dock_finds_on_the_plane_on_show_and_hides_by_the_slider(
+    viewer: Any, prediction: Prediction, qtbot: Any
+) -> None:
+    viewer.add_image(np.ones((4, 20, 20)), name="stack")
+    annotate = AnnotateWidget(viewer)
+    viewer.window.add_dock_widget(annotate, name="Annotate")
+    session = annotate.session
+    session.set_axes(session.image, "ZYX")
+    viewer.dims.set_point(0, 2)
+    row = annotate.find_row
+    assert row.slider.value() == 50
+    row.button.click()
+    qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
+    (request,) = prediction.engine.requests
+    assert request.axes == "YX"
+    assert request.options["score"] == pytest.approx(0.2), "the slider hides what lies above"
+    layer = viewer.layers["stack cells"]
+    assert [plane.any() for plane in layer.data] == [False, False, True, False]
+    assert annotate.status.text() == "<b>2</b> cells: 2 guesses"
+    cells = session.make_cells(session.image)
+    row.slider.setValue(80)
+    assert len([n for n in cells.cells.rows if cells.visible(n)]) == 1
+    assert len(prediction.engine.requests) == 1, "nothing is searched again"
+    viewer.dims.set_point(0, 0)
+    row.button.click()
+    qtbot.waitUntil(lambda: len(prediction.engine.requests) == 2, timeout=WAIT)
+    qtbot.waitUntil(lambda: session.prediction.status.state.is_over, timeout=WAIT)
+    assert [plane.any() for plane in layer.data] == [True, False, True, False]
+    assert cells.certainty == pytest.approx(0.8)
+    layer.undo()
+    assert [plane.any() for plane in layer.data] == [False, False, True, False]

@@ -11,6 +11,7 @@ from napari.layers import Layer
 from napari_cupre.io.samples import SAMPLES
 from napari_cupre.widgets import sample_data
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.snapshot import Snapshot
 
 
 def test_every_sample_is_in_the_menu() -> None:
@@ -29,7 +30,8 @@ def test_a_sample_is_annotated_and_its_layers_fit(viewer: Any, name: str) -> Non
     session = Session.of(viewer)
     (annotation,) = session.annotated()
     assert annotation.image.name == name
-    (shot,) = annotation.snapshot(session.cell_image(annotation.image)).shots()
+    cells = session.make_cells(annotation.image)
+    (shot,) = Snapshot.of(cells, annotation.background).shots()
     assert len(np.unique(shot.labels)) > 3, "a few cells are marked"
     assert shot.known.any()
     assert not shot.known.all()

@@ -13,7 +13,8 @@ from napari.layers import Image, Labels
 from napari_cupre.errors import InputError
 from napari_cupre.events import Finished
 from napari_cupre.io.importers import import_annotations
-from napari_cupre.widgets.guesses import cell_prints
+from napari_cupre.project.gestures import accept, reject
+from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.layers import cell_image
 from napari_cupre.widgets.saving import FORMAT_CHOICES, Savable, safe_stem, savable, save_results
 from napari_cupre.widgets.session import METADATA_KEY, Session
@@ -39,7 +40,7 @@ def result(discs: tuple[np.ndarray, np.ndarray]) -> Savable:
         "class_names": ["round", "long"],
         "masks": np.ones((2, 28, 28), np.float16),
         "diameter": 11.0,
-        "prints": cell_prints(labels),
+        "areas": np.array([100, 100]),
     }
     return Savable(cell_image(Image(np.ones((40, 50)), name="my field")), labels, (plane,))
 
@@ -64,23 +65,39 @@ def test_edited_labels_are_written_as_they_are_now(viewer: Any, result: Savable,
     viewer.add_image(np.ones((40, 50)), name="my field")
     session = Session.of(viewer)
     (image,) = session.images()
-    with pytest.raises(InputError, match="no result"):
+    with pytest.raises(InputError, match="no cells yet"):
         savable(session, image)
     metadata = {METADATA_KEY: {"planes": list(result.planes), "axes": "YX"}}
-    layer = Labels(result.labels.copy(), metadata=metadata)
-    session.results[image] = layer
+    layer = Labels(result.labels.copy(), metadata=metadata, name="my field cells")
     session.viewer.add_layer(layer)
     assert len(savable(session, image).planes) == 1
     layer.save(str(tmp_path / "saved.json"), plugin="napari-cupre")
     saved = json.loads((tmp_path / "saved.json").read_text())
     assert sorted(a["score"] for a in saved["annotations"]) == pytest.approx([0.6, 0.9])
     assert [c["name"] for c in saved["categories"]] == ["round", "long"]
+    cells = session.make_cells(image)
+    cells.do(lambda now: accept(now, [7]))
+    assert len(savable(session, image).planes) == 1, "a cell that is accepted is as it was found"
     layer.data[30:35, 30:35] = 9
     assert savable(session, image).planes == ()
     layer.save(str(tmp_path / "edited.json"), plugin="napari-cupre")
     edited = json.loads((tmp_path / "edited.json").read_text())
     assert len(edited["annotations"]) == 3
     assert "score" not in edited["annotations"][0]
+
+
+def test_what_is_hidden_or_rejected_is_not_written(viewer: Any, result: Savable, tmp_path: Path) -> None:
+    viewer.add_image(np.ones((40, 50)), name="my field")
+    session = Session.of(viewer)
+    (image,) = session.images()
+    cells = session.make_cells(image)
+    cells.do(lambda now: renew_guesses(now, result.labels, {7: 0.9, 4: 0.6}))
+    assert set(np.unique(savable(session, image).labels)) == {0, 1, 2}
+    cells.certainty = 0.7
+    (number,) = [n for n in cells.cells.rows if cells.visible(n)]
+    assert set(np.unique(savable(session, image).labels)) == {0, number}
+    cells.do(lambda now: reject(now, [number]))
+    assert not savable(session, image).labels.any()
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "c:d", "", " . "])

@@ -10,10 +10,14 @@ import pytest
 import tifffile
 from napari.layers import Labels
 
-from napari_cupre.widgets.guesses import cell_prints
+from napari_cupre.project.cells import State
+from napari_cupre.project.gestures import accept
+from napari_cupre.project.strokes import renew_guesses
+from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.session import METADATA_KEY
+from napari_cupre.widgets.snapshot import Snapshot
 
-WAIT = 60_000
+WAIT = 20_000
 
 
 @pytest.fixture(autouse=True)
@@ -24,24 +28,22 @@ def no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def cells_of(workbench: Any) -> CellsLayer:
+    session = workbench.annotate.session
+    return session.make_cells(session.image)
+
+
 def shots(workbench: Any) -> list:
     session = workbench.annotate.session
-    image = session.image
-    return list(session.annotation(image).snapshot(session.cell_image(image)).shots())
+    return list(Snapshot.of(cells_of(workbench), session.annotation(session.image).background).shots())
 
 
-def add_result(workbench: Any, labels: np.ndarray) -> Labels:
-    """A result layer as Find cells leaves it."""
-    session = workbench.annotate.session
-    planes = [{"index": {}, "prints": cell_prints(labels)}]
-    layer = Labels(
-        labels.copy(),
-        name=f"{session.image.name} cells (cupre)",
-        metadata={METADATA_KEY: {"planes": planes, "axes": "YX"}},
-    )
-    session.viewer.add_layer(layer)
-    session.add_result(session.image, layer)
-    return layer
+def find(workbench: Any, labels: np.ndarray) -> CellsLayer:
+    """Guesses as Find cells leaves them."""
+    cells = cells_of(workbench)
+    cells.do(lambda now: renew_guesses(now, labels, np.linspace(0.9, 0.6, labels.max())))
+    cells.searched.add(())
+    return cells
 
 
 def test_all_are_marked_asks_about_the_cells_that_are_not(
@@ -49,29 +51,35 @@ def test_all_are_marked_asks_about_the_cells_that_are_not(
 ) -> None:
     workbench.viewer.add_image(discs[0], name="field")
     annotate = workbench.annotate
-    annotate.new_layers.click()
-    cells = workbench.viewer.layers["field cells"]
-    cells.data_setitem(np.nonzero(discs[1] == 9), 1)
+    annotate.next_cell.click()
+    layer = workbench.viewer.layers["field cells"]
+    layer.data_setitem(np.nonzero(discs[1] == 9), 1)
     annotate.all_marked.click()
+    (shot,) = shots(workbench)
+    assert not shot.known[discs[1] == 20].any(), "trained at once, it teaches nothing false"
     qtbot.waitUntil(
-        lambda: "likely cells in this region are not annotated" in annotate.question.text, timeout=WAIT
+        lambda: "likely cells in region 1 are not annotated" in annotate.question.text, timeout=WAIT
     )
-    assert "100 %" not in annotate.status.text()
     (shot,) = shots(workbench)
     assert not shot.known[discs[1] == 20].any(), "unanswered, it teaches nothing false"
-    annotate.question.press("Show")
-    assert workbench.viewer.layers["field likely cells"].data.any()
+    assert set(np.unique(shot.labels)) == {0, 1}
+    cells = cells_of(workbench)
+    assert abs(cells.cells.count(State.GUESS) - (discs[1].max() - 1)) <= 2, "they are shown as guesses"
     annotate.question.press("Add")
     qtbot.waitUntil(lambda: annotate.question.text == "", timeout=WAIT)
-    count = len(np.unique(cells.data)) - 1
-    assert abs(count - discs[1].max()) <= 2
-    assert not workbench.viewer.layers["field likely cells"].visible
-    cells.undo()
-    assert len(np.unique(cells.data)) - 1 == 1, "one answer is one step of undo"
+    assert cells.cells.count(State.GUESS) == 0
+    assert abs(len(cells.cells) - discs[1].max()) <= 2
+    layer.undo()
+    assert cells.cells.count(State.CHECKED) == 0, "one answer is one step of undo"
     qtbot.waitUntil(lambda: annotate.question.text != "", timeout=WAIT)
     annotate.question.press("No cells")
-    qtbot.waitUntil(lambda: "100 %" in annotate.status.text(), timeout=WAIT)
-    assert annotate.question.text == ""
+    qtbot.waitUntil(lambda: annotate.question.text == "", timeout=WAIT)
+    (shot,) = shots(workbench)
+    assert shot.known.all()
+    layer.undo()
+    layer.undo()
+    assert cells.cells.regions == ()
+    assert len(cells.cells) == 1, "the guesses go with the region that asked for them"
 
 
 def test_two_blobs_of_one_number_are_two_cells_and_holes_are_asked_about(
@@ -79,40 +87,98 @@ def test_two_blobs_of_one_number_are_two_cells_and_holes_are_asked_about(
 ) -> None:
     workbench.viewer.add_image(discs[0], name="field")
     annotate = workbench.annotate
-    annotate.new_layers.click()
-    cells = workbench.viewer.layers["field cells"]
-    cells.data_setitem(np.nonzero(np.isin(discs[1], [3, 17])), 5)
-    qtbot.waitUntil(lambda: "<b>2</b> cells" in annotate.status.text(), timeout=WAIT)
-    assert annotate.question.text == ""
-    assert len(np.unique(cells.data)) == 3
+    annotate.next_cell.click()
+    layer = workbench.viewer.layers["field cells"]
+    layer.data_setitem(np.nonzero(np.isin(discs[1], [3, 17])), 5)
+    assert "<b>2</b> cells" in annotate.status.text()
+    assert len(np.unique(layer.data)) == 3
     row, column = np.argwhere(discs[1] == 3).mean(axis=0).astype(int)
-    cells.data_setitem((np.array([row]), np.array([column])), 0)
+    layer.brush_size = 6
+    layer.paint((row, column), 0)
+    qtbot.waitUntil(lambda: "hole" in annotate.question.text, timeout=WAIT)
+    annotate.question.press("Fill")
+    assert layer.data[row, column]
+    layer.undo()
     qtbot.waitUntil(lambda: "hole" in annotate.question.text, timeout=WAIT)
     annotate.question.press("Keep")
     qtbot.waitUntil(lambda: annotate.question.text == "", timeout=WAIT)
-    assert cells.data[row, column] == 0
+    assert layer.data[row, column] == 0
 
 
-def test_corrected_results_are_taught_within_the_region(
+def test_imported_cells_of_several_parts_are_asked_about(
+    workbench: Any, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
+) -> None:
+    workbench.viewer.add_image(discs[0], name="field")
+    labels = np.where(np.isin(discs[1], [3, 17]), 5, 0).astype(np.int32)
+    layer = workbench.viewer.add_labels(labels, name="field cells")
+    annotate = workbench.annotate
+    qtbot.waitUntil(lambda: "Cell 5 has 2 parts that do not touch" in annotate.question.text, timeout=WAIT)
+    annotate.question.press("Split")
+    qtbot.waitUntil(lambda: annotate.question.text == "", timeout=WAIT)
+    assert len(np.unique(layer.data)) == 3
+
+
+def test_guesses_teach_nothing_and_corrections_are_taught_within_the_region(
     workbench: Any, discs: tuple[np.ndarray, np.ndarray]
 ) -> None:
     """docs/how-to/correcting.md, step by step."""
     workbench.viewer.add_image(discs[0], name="field")
-    result = add_result(workbench, discs[1])
-    row, column = np.argwhere(discs[1] == 1)[0]
-    result.fill((row, column), 0)
-    workbench.annotate.new_layers.click()
+    cells = find(workbench, discs[1])
+    assert shots(workbench) == [], "a result that nobody touched teaches nothing"
+    layer = cells.layer
+    layer.fill(tuple(np.argwhere(discs[1] == 1)[0]), 0)
+    layer.brush_size = 5
+    row, column = np.argwhere(discs[1] == 2).mean(axis=0).astype(int)
+    layer.paint((row - 8, column), 2)
+    (shot,) = shots(workbench)
+    np.testing.assert_array_equal(shot.labels > 0, layer.data == 2)
+    assert not shot.known[discs[1] == 1].any(), "a guess that was removed is no background beyond a region"
     workbench.annotate.region.click()
     regions = workbench.viewer.layers["field regions"]
     regions.add_rectangles(np.array([[-0.5, -0.5], [95.5, 191.5]]))
     (shot,) = shots(workbench)
-    np.testing.assert_array_equal(shot.labels[:90] > 0, result.data[:90] > 0)
+    assert not shot.known[discs[1] == 5].any(), "a guess in the region is unknown until somebody answers"
+    inside = [n for n, cell in cells.cells if cell.box[0][1] <= 96]
+    cells.do(lambda now: accept(now, inside))
+    (shot,) = shots(workbench)
+    np.testing.assert_array_equal(shot.labels[:90] > 0, layer.data[:90] > 0)
     assert shot.known[:90].mean() > 0.9
-    assert not shot.known[100:].any()
+    assert not shot.known[104:].any()
+
+
+def test_finding_again_keeps_what_a_person_did(workbench: Any, discs: tuple[np.ndarray, np.ndarray]) -> None:
+    workbench.viewer.add_image(discs[0], name="field")
+    cells = find(workbench, discs[1])
+    cells.do(lambda now: accept(now, [4]))
+    cells.layer.brush_size = 5
+    cells.layer.paint((2, 2), 500)
+    cells.layer.fill(tuple(np.argwhere(discs[1] == 7)[0]), 500)
+    before = {n: cells.cells.labels == n for n, cell in cells.cells if cell.state.teaches}
+    assert len(before) == 3
+    find(workbench, np.roll(discs[1], 5, axis=0))
+    for number, pixels in before.items():
+        np.testing.assert_array_equal(cells.cells.labels == number, pixels)
+        assert cells.cells.rows[number].state.teaches
+    assert len(workbench.viewer.layers) == 2, "no second layer"
+
+
+def test_a_result_of_an_older_version_is_taken_over_as_guesses(
+    workbench: Any, discs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    workbench.viewer.add_image(discs[0], name="field")
+    old = Labels(discs[1].copy(), name="old", metadata={METADATA_KEY: {"planes": [], "axes": "YX"}})
     session = workbench.annotate.session
-    session.choose_cells(session.image, result)
-    (again,) = shots(workbench)
-    np.testing.assert_array_equal(again.labels > 0, shot.labels > 0)
+    session.viewer.add_layer(old)
+    session.choose_cells(session.image, old)
+    cells = cells_of(workbench)
+    assert cells.layer is old
+    assert cells.cells.count(State.GUESS) == discs[1].max()
+    cells.do(lambda now: accept(now, [1, 2]))
+    session.choose_cells(session.image, None)
+    session.choose_cells(session.image, old)
+    again = cells_of(workbench)
+    assert again is not cells
+    assert again.cells.count(State.CHECKED) == 2, "the states lie in the layer"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +202,7 @@ def test_axes_can_be_named_once_layers_exist_and_the_annotation_comes_along(work
     """Painted on what was taken for channels, the cell lies on the plane that was on show."""
     viewer, annotate = workbench.viewer, workbench.annotate
     viewer.add_image(np.zeros((5, 40, 50)), name="five")
-    annotate.new_layers.click()
+    annotate.next_cell.click()
     annotate.all_marked.click()
     viewer.dims.set_point(0, 3)
     viewer.layers["five cells"].data[10:20, 10:20] = 4
@@ -159,13 +225,13 @@ def test_axes_can_be_named_once_layers_exist_and_the_annotation_comes_along(work
 def test_a_new_image_does_not_take_over_the_annotation_of_a_removed_one(workbench: Any) -> None:
     viewer, annotate = workbench.viewer, workbench.annotate
     viewer.add_image(np.zeros((40, 50)), name="field")
-    annotate.new_layers.click()
+    annotate.next_cell.click()
     viewer.layers["field cells"].data[3:9, 3:9] = 1
     viewer.layers.remove("field")
     viewer.add_image(np.ones((40, 50)), name="field")
     session = annotate.session
     assert session.annotation(session.image).cells is None
-    annotate.new_layers.click()
+    annotate.next_cell.click()
     assert not session.annotation(session.image).cells.data.any()
     assert viewer.layers["field cells"].data.any()
 
@@ -193,40 +259,37 @@ def test_a_pyramid_that_cannot_be_painted_is_told(workbench: Any) -> None:
     assert "pyramid" in workbench.annotate.message.text
 
 
-def test_a_slider_that_moves_at_once_after_a_stroke_loses_no_count(workbench: Any, qtbot: Any) -> None:
+def test_a_slider_that_moves_at_once_after_a_stroke_loses_no_count(workbench: Any) -> None:
     viewer, annotate = workbench.viewer, workbench.annotate
     viewer.add_image(np.zeros((9, 40, 50)), name="stack")
-    annotate.new_layers.click()
-    qtbot.waitUntil(lambda: "<b>0</b> cells" in annotate.status.text(), timeout=WAIT)
+    annotate.next_cell.click()
+    annotate.session.set_axes(annotate.session.image, "ZYX")
     viewer.dims.set_point(0, 2)
     viewer.layers["stack cells"].paint((2, 20, 20), 1)
     viewer.dims.set_point(0, 7)
-    qtbot.waitUntil(lambda: "<b>1</b> cell" in annotate.status.text(), timeout=WAIT)
-    viewer.layers["stack cells"].undo()
-    qtbot.waitUntil(lambda: "<b>0</b> cells" in annotate.status.text(), timeout=WAIT)
-
-
-def test_an_undo_is_counted_though_the_stroke_fell_into_a_count_of_everything(
-    workbench: Any, qtbot: Any
-) -> None:
-    viewer, annotate = workbench.viewer, workbench.annotate
-    viewer.add_image(np.zeros((9, 40, 50)), name="stack")
-    annotate.new_layers.click()
-    qtbot.waitUntil(lambda: "<b>0</b> cells" in annotate.status.text(), timeout=WAIT)
-    counter = annotate._counter
-
-    def is_idle() -> bool:
-        return not (counter._running or counter._timer.isActive())
-
-    qtbot.waitUntil(is_idle, timeout=WAIT)
-    counter.all_changed()
-    viewer.dims.set_point(0, 2)
-    viewer.layers["stack cells"].paint((2, 20, 20), 1)
-    viewer.dims.set_point(0, 7)
-    qtbot.waitUntil(is_idle, timeout=WAIT)
     assert "<b>1</b> cell" in annotate.status.text()
     viewer.layers["stack cells"].undo()
-    qtbot.waitUntil(lambda: "<b>0</b> cells" in annotate.status.text(), timeout=5000)
+    assert annotate.status.text() == "No cells yet."
+
+
+def test_no_count_is_lost_while_questions_are_looked_for(workbench: Any, qtbot: Any) -> None:
+    viewer, annotate = workbench.viewer, workbench.annotate
+    viewer.add_image(np.zeros((9, 40, 50)), name="stack")
+    annotate.session.set_axes(annotate.session.image, "ZYX")
+    annotate.next_cell.click()
+    layer = viewer.layers["stack cells"]
+    layer.brush_size = 2
+    for turn in range(8):
+        annotate.questioner._look()
+        viewer.dims.set_point(0, turn)
+        layer.paint((turn, 20, 20), 100 + turn)
+        assert f"<b>{turn + 1}</b> cell" in annotate.status.text()
+    for turn in range(7, 0, -1):
+        annotate.questioner._look()
+        layer.undo()
+        assert f"<b>{turn}</b> cell" in annotate.status.text()
+    qtbot.waitUntil(lambda: not annotate.questioner._is_looking, timeout=WAIT)
+    assert "<b>1</b> cell" in annotate.status.text()
 
 
 @pytest.mark.parametrize("placed", [{"scale": (2, 1, 1)}, {"translate": (3, 0, 0)}])
@@ -235,7 +298,7 @@ def test_all_are_marked_means_the_plane_on_show(workbench: Any, placed: dict[str
     viewer.add_image(np.zeros((20, 40, 50)), name="finer")
     image = viewer.add_image(np.zeros((9, 40, 50)), name="field", **placed)
     annotate.session.image = image
-    annotate.new_layers.click()
+    annotate.next_cell.click()
     viewer.dims.set_point(0, 8.0)
     shown = round(image.world_to_data(viewer.dims.point)[0])
     viewer.layers["field cells"].data[shown, 5:9, 5:9] = 1

@@ -29,8 +29,7 @@ def film(make_napari_viewer: Callable[..., Any]) -> Any:
     session.set_axes(image, "TYX")
     labels = np.zeros(pixels.shape, np.int32)
     labels[:, 5:12, 5:12], labels[1, 20:27, 20:30] = 1, 2
-    layer = viewer.add_labels(labels, name="film cells (cupre)", scale=image.scale, units=image.units)
-    session.results[image] = layer
+    viewer.add_labels(labels, name="film cells", scale=image.scale, units=image.units)
     return viewer
 
 
@@ -40,7 +39,7 @@ def test_file_save_equals_save_results(film: Any, name: str, tmp_path: Path) -> 
     (image,) = session.images()
     (tmp_path / "results").mkdir()
     list(save_results([savable(session, image)], tmp_path / "results", [name]))
-    layer = session.results[image]
+    layer = session.make_cells(image).layer
     saved = tmp_path / f"film{SAVED_AS[name]}"
     assert layer.save(str(saved), plugin="napari-cupre") == [str(saved)]
     expected = tmp_path / "results" / f"film{ENDINGS[name]}"
@@ -63,7 +62,7 @@ def test_file_save_equals_save_results(film: Any, name: str, tmp_path: Path) -> 
 
 def test_a_table_has_intensity_pixel_size_and_the_frame(film: Any, tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
-    film.layers["film cells (cupre)"].save(str(path), plugin="napari-cupre")
+    film.layers["film cells"].save(str(path), plugin="napari-cupre")
     header = path.read_text().splitlines()[0].split(",")
     assert {"t", "intensity_mean", "area_um2"} <= set(header)
     assert "z" not in header

@@ -9,6 +9,9 @@ from scipy import ndimage
 
 from napari_cupre.errors import InputError
 
+MANY_VALUES = 10
+SMOOTH = 0.5  # share of neighbours with one number below which numbers are grey values
+
 
 def as_labels(labels: Any, name: str = "") -> np.ndarray:
     """Check a label image of any integer type and return it as int32.
@@ -124,3 +127,30 @@ def check_same_shape(image: tuple[int, ...], labels: tuple[int, ...], name: str 
 def of_name(name: str) -> str:
     """The part of a message that names an image, where it has a name."""
     return f' of "{name}"' if name else ""
+
+
+def are_grey_values(labels: np.ndarray) -> bool:
+    """Whether a plane of whole numbers, int32 (Y, X), looks like a picture instead of cells."""
+    values, _ = label_areas(labels)
+    if len(values) < MANY_VALUES:
+        return False
+    pairs = labels[:, :-1] > 0
+    same = (labels[:, 1:] == labels[:, :-1]) & pairs
+    if same.sum() < SMOOTH * pairs.sum():
+        return True
+    return len(scattered_labels(labels)) > len(values) / 2
+
+
+def refuse_grey_values(labels: np.ndarray, name: str) -> None:
+    """Refuse labels, int32 (Y, X), that look like a picture.
+
+    Raises
+    ------
+    InputError
+        They do.
+    """
+    if are_grey_values(labels):
+        raise InputError(
+            f'The labels of "{name}" look like grey values of a picture, not like cells: '
+            "choose a label image, in which every cell has its own label."
+        )

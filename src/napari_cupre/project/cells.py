@@ -164,7 +164,10 @@ class Change:
         """Join this change and a later one to a single gesture."""
         rows = dict(self.rows or {})
         for number, (before, after) in (later.rows or {}).items():
-            rows[number] = (rows[number][0] if number in rows else before, after)
+            first = rows[number][0] if number in rows else before
+            rows[number] = (first, after)
+            if first is None and after is None:  # it came and went
+                del rows[number]
         regions = self.regions or later.regions
         if self.regions and later.regions:
             regions = (self.regions[0], later.regions[1])

@@ -29,8 +29,23 @@ class History:
         self._done: deque[Change] = deque()
         self._undone: list[Change] = []
 
-    def do(self, cells: Cells, change: Change) -> Change:
+    def do(self, cells: Cells, change: Change, onto: Change | None = None) -> Change:
         """Make a change and remember it; one that does nothing leaves no step.
+
+        Parameters
+        ----------
+        cells : Cells
+            Those that the change was made for.
+        change : Change
+            What is done.
+        onto : Change or None, optional
+            A step that this change goes on with, as the last call returned it: both are taken back at once,
+            unless something else was done in between.
+
+        Returns
+        -------
+        Change
+            The step, which is the change itself unless it goes on with another.
 
         Raises
         ------
@@ -40,8 +55,12 @@ class History:
         if change:
             cells.apply(change)
             self._undone.clear()
+            if onto is not None and self._done and self._done[-1] is onto:
+                change = self._done.pop().then(change)
             self._done.append(change)
             self._forget()
+        elif onto is not None:
+            return onto
         return change
 
     def undo(self, cells: Cells) -> Change | None:
@@ -61,6 +80,11 @@ class History:
         cells.apply(change)
         self._done.append(self._undone.pop())
         return change
+
+    @property
+    def last(self) -> Change | None:
+        """The step that `undo` would take back; None if there is none."""
+        return self._done[-1] if self._done else None
 
     def clear(self) -> None:
         """Forget everything, as after the cells were read again."""

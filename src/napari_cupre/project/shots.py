@@ -7,7 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.annotation import cells_with_rim, default_rim, known_area, shots_from_image
+from napari_cupre.data.annotation import (
+    GOOD_CELL_COUNT,
+    cells_with_rim,
+    default_rim,
+    known_area,
+    shots_from_image,
+)
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.shot import Shot
 from napari_cupre.project.cells import Cells, State
@@ -16,9 +22,9 @@ from napari_cupre.project.project import Project
 
 
 def taught_labels(cells: Cells) -> np.ndarray:
-    """The label image without its guesses; int32, a copy."""
-    guesses = cells.numbers(State.GUESS)
-    return np.where(np.isin(cells.labels, guesses), 0, cells.labels).astype(np.int32)
+    """The cells that a person vouched for; int32, a copy."""
+    taught = [number for number, cell in cells if cell.state.teaches]
+    return np.where(np.isin(cells.labels, taught), cells.labels, 0).astype(np.int32)
 
 
 def doubtful(cells: Cells, certainty: float = 0.0) -> np.ndarray:
@@ -32,24 +38,42 @@ def doubtful(cells: Cells, certainty: float = 0.0) -> np.ndarray:
     return np.stack([cells_with_rim(plane, rim) for plane in planes]).reshape(mask.shape)
 
 
-def shots_of(image: CellImage, cells: Cells, entry: ProjectImage) -> list[Shot]:
+def shots_of(
+    image: CellImage, cells: Cells, entry: ProjectImage, background: np.ndarray | None = None
+) -> list[Shot]:
     """Training examples of one image of a project; none where nothing is checked, edited or complete.
 
     Inside a complete region ground teaches that no cell is there, but not under a guess on show.
+
+    Parameters
+    ----------
+    image : CellImage
+        The image.
+    cells : Cells
+        Over `image.result_axes`.
+    entry : ProjectImage
+        Its channels and the certainty of the guesses on show.
+    background : numpy.ndarray or None, optional
+        bool, the shape of the cells: where a person painted that there is no cell.
     """
     labels = taught_labels(cells)
     regions = [np.array(region) for region in cells.regions]
-    shots = list(shots_from_image(image, labels, channels=entry.channels, regions=regions))
+    shots = list(
+        shots_from_image(image, labels, channels=entry.channels, regions=regions, background=background)
+    )
     if cells.count(State.GUESS) and shots:
         doubt = doubtful(cells, entry.certainty).reshape(-1, *labels.shape[-2:])
         planes = labels.reshape(doubt.shape)
+        painted = np.zeros(doubt.shape, bool) if background is None else background.reshape(doubt.shape)
         touched = [
             number
             for number in range(len(planes))
-            if planes[number].any() or _has_region(cells, np.unravel_index(number, labels.shape[:-2] or (1,)))
+            if planes[number].any()
+            or painted[number].any()
+            or _has_region(cells, np.unravel_index(number, labels.shape[:-2] or (1,)))
         ]
         for shot, number in zip(shots, touched):
-            shot.known &= ~doubt[number] | (planes[number] > 0)
+            shot.known &= ~doubt[number] | (planes[number] > 0) | painted[number]
     return shots
 
 
@@ -101,3 +125,29 @@ def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Sh
     """
     for entry in list(project.images):
         yield from image_shots(project, entry.stem, folders)
+
+
+def enough(annotated: Sequence[tuple[Cells, bool]]) -> tuple[bool, str]:
+    """Whether training can start, and one sentence that says what would help most; from the rows alone.
+
+    Parameters
+    ----------
+    annotated : Sequence[tuple[Cells, bool]]
+        Cells of images, and whether background was painted there.
+    """
+    taught = sum(cells.count(State.CHECKED, State.EDITED) for cells, _ in annotated)
+    if not taught:
+        guesses = sum(cells.count(State.GUESS) for cells, _ in annotated)
+        return False, (
+            "Accept the guesses that are right, and draw what is missing: guesses teach nothing."
+            if guesses
+            else "Nothing is annotated yet: find cells and accept some, or draw a few."
+        )
+    said = "1 cell annotated" if taught == 1 else f"{taught} cells annotated"
+    if taught < GOOD_CELL_COUNT // 2:
+        return True, f"{said}; you can train. {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better."
+    if not any(cells.regions or painted for cells, painted in annotated):
+        return True, f"{said}; you can train. Known background (a region) would help."
+    if taught < GOOD_CELL_COUNT:
+        return True, f"{said}; you can train. A few more that look different would help."
+    return True, f"{said}, enough to train. More help most where the result is wrong."

@@ -187,6 +187,27 @@ def renew_guesses(
     return as_change(cells, f"Find {len(kept)} cells", box, after, states, By("", ""))
 
 
+def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
+    """Add guesses where there is room beside all cells that there are; their scores are not known.
+
+    Parameters
+    ----------
+    cells : Cells
+        The present cells.
+    found : numpy.ndarray
+        Label image of the window, of its shape.
+    window : Box
+        Where was looked.
+    """
+    after = cells.labels[slices(window)].copy()
+    kept = _fitting(cells, after, np.asarray(found).reshape(after.shape))
+    numbers = cells.free_numbers(len(kept))
+    for number, (at, mask) in zip(numbers, kept.values()):
+        after[slices(at)][mask] = number
+    states = dict.fromkeys(numbers, (State.GUESS, np.nan))
+    return as_change(cells, f"Find {len(kept)} likely cells", window, after, states, By("", ""))
+
+
 def _touches(cells: Cells, number: int, window: Box) -> bool:
     box = cells.rows[number].box
     if any(stop <= first or start >= last for (start, stop), (first, last) in zip(box, window)):

@@ -1,19 +1,22 @@
-"""The Annotate widget: layers to annotate cells in, and a count of what is annotated."""
+"""The Annotate widget: guesses, tools to mend them, how much is annotated, and what must be asked."""
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_cupre.errors import CupreError, InputError
-from napari_cupre.widgets.annotation import Annotation
+from napari_cupre.project.cells import Change, State
+from napari_cupre.project.questions import Question
+from napari_cupre.project.shots import enough
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
@@ -22,24 +25,27 @@ from napari_cupre.widgets.controls import (
     heading,
     labelled,
     layer_combo,
-    primary_button,
 )
-from napari_cupre.widgets.counting import Counter, Counts
+from napari_cupre.widgets.find_row import FindRow
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
-from napari_cupre.widgets.layers import in_units, layer_axes
-from napari_cupre.widgets.mending import Mender, fresh_numbers
+from napari_cupre.widgets.looking import plane_on_show
+from napari_cupre.widgets.questioner import Questioner
 from napari_cupre.widgets.queue_row import QueueRow
 from napari_cupre.widgets.save_line import SaveLine
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.tool_row import ToolRow
 
 NEXT_CELL_KEY = "n"
-PAINT_EVENTS = ("paint", "labels_update", "set_data", "data")
+HINT = (
+    "Click on a guess: accept. Ctrl-click: delete. Alt-click: merge with the last one. Tab: next guess, "
+    "A: accept it, Del: reject it. Shift-A: accept all in view. Ctrl-Z: undo."
+)
 
 
 class AnnotateWidget(SessionWidget):
-    """Makes the annotation layers of an image, puts the right brush into the hand, and counts.
+    """Shows guesses, puts the right tool into the hand to mend them, counts, and asks.
 
     Parameters
     ----------
@@ -48,15 +54,12 @@ class AnnotateWidget(SessionWidget):
     """
 
     title = "Annotate"
+    needs_engine = True
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self.new_layers = primary_button(
-            "New annotation layers", "Add a layer for cells and a layer for regions to the chosen image"
-        )
-        self.new_layers.clicked.connect(lambda: self.attempt(self.make_layers))
         self.cells = layer_combo(
-            self.session, Labels, "The Labels layer with your cells, one label per cell", nullable=True
+            self.session, Labels, "The Labels layer with the cells of this image", nullable=True
         )
         self.cells.changed.connect(self._cells_chosen)
         self.import_button = _tool(
@@ -67,19 +70,19 @@ class AnnotateWidget(SessionWidget):
         self._imported_for: Image | None = None
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.brush_hint = QLabel()
-        self.brush_hint.setWordWrap(True)
+        self.hint = QLabel(HINT)
+        self.hint.setWordWrap(True)
+        set_role(self.hint, "plain")
         self.advice = MessageLine()
         self.question = QuestionLine()
-        self.mender = Mender(self.session, self.attempt, lambda: self._counter.all_changed())
-        self._counter = Counter(self.session, self, self._show_counts)
-        self._counts_failed = False
-        self._followed: list[tuple[Any, Any]] = []
+        self.questioner = Questioner(self.session, self, self.attempt, self._ask)
+        self._fault = ""
+        self._followed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._lay_out()
         napari_viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
-        self.listen(self.session.cells_changed, lambda *_: self._counter.plane_changed())
+        self.listen(self.session.cells_changed, self._cells_changed)
         self.listen(self.session.importing.received, self._show_import)
         self.listen(self.session.image_changed, self._refresh)
         self._refresh()
@@ -92,28 +95,28 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.image)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
-        column.addWidget(self.new_layers)
         row = labelled("Cells in", self.cells.native)
         row.addWidget(self.import_button)
         column.addLayout(row)
+        column.addWidget(self.status)
+        self.find_row = FindRow(self)
+        column.addWidget(self.find_row)
         column.addWidget(heading("Draw"))
         self.tool_row = ToolRow(self)
         column.addWidget(self.tool_row)
         column.addWidget(self._tools())
-        column.addWidget(self.brush_hint)
-        column.addWidget(heading("Annotated so far"))
-        column.addWidget(self.status)
         column.addWidget(self.question)
         column.addWidget(self.advice)
         column.addWidget(self.message)
+        column.addWidget(self.hint)
         column.addStretch(1)
         self.save_line = SaveLine(self)
         column.addWidget(self.save_line)
 
     def _tools(self) -> QWidget:
         self.next_cell = _tool(
-            f"Next cell ({NEXT_CELL_KEY.upper()})",
-            "Start a new cell with the next unused label",
+            f"Brush ({NEXT_CELL_KEY.upper()})",
+            "Paint cells: each blob is a cell, and in a cell the brush mends it",
             lambda: self.attempt(lambda: next_cell(self.session)),
         )
         self.background = _tool(
@@ -142,11 +145,6 @@ class AnnotateWidget(SessionWidget):
 
     # --- what the buttons do --------------------------------------------------------------------------
 
-    def make_layers(self) -> None:
-        """Add what is missing of the chosen image's annotation layers and take the cell brush."""
-        self.session.make_annotation_layers(_chosen_image(self.session))
-        next_cell(self.session)
-
     def paint_background(self) -> None:
         """Take the background brush; its layer is made at the first use."""
         layer = self.session.make_background_layer(_chosen_image(self.session))
@@ -155,28 +153,20 @@ class AnnotateWidget(SessionWidget):
 
     def draw_region(self) -> None:
         """Draw rectangles in which every cell is annotated."""
-        layer = _annotation_with_layers(self.session).regions
-        if isinstance(layer, Shapes):
-            _take(self.session, layer, "add_rectangle")
+        _take(self.session, self.session.make_regions(_chosen_image(self.session)), "add_rectangle")
 
     def mark_all_known(self) -> None:
-        """Draw a region around the whole plane on show."""
-        session = self.session
-        image = _chosen_image(session)
-        regions = session.make_annotation_layers(image).regions
-        if regions is None:
-            return
-        height, width = session.cell_image(image).plane_shape
-        corners = np.array([[0, 0], [0, width], [height, width], [height, 0]]) - 0.5
-        cell, index = session.cell_image(image), session.plane_on_show(image)
-        corner = {axis: np.full(4, index.get(axis, 0)) for axis in "TZC"} | dict(zip("YX", corners.T))
-        axes = layer_axes(cell) if regions.ndim == len(layer_axes(cell)) else "YX"
-        pixels = np.stack([corner[axis] for axis in axes], axis=1)
-        if (cells := session.annotation(image).cells) is not None and cells.ndim == regions.ndim:
-            # the regions may have been drawn elsewhere, with a place of their own
-            world = [in_units(cells.data_to_world(p), cells.units, regions.units) for p in pixels]
-            pixels = np.array([regions.world_to_data(point) for point in world])
-        regions.add_polygons(pixels)
+        """Say that every cell of the plane on show is annotated."""
+        session, image = self.session, _chosen_image(self.session)
+        cells = session.make_cells(image)
+        session.make_regions(image)
+        place = plane_on_show(session.viewer, cells)
+        height, width = cells.cells.shape[-2:]
+        flat = [(-0.5, -0.5), (-0.5, width - 0.5), (height - 0.5, width - 0.5), (height - 0.5, -0.5)]
+        region = tuple((*map(float, place), *corner) for corner in flat)
+        before = cells.cells.regions
+        if region not in before:
+            cells.do(Change("Everything is annotated", regions=(before, (*before, region))))
 
     def import_file(self, path: Path) -> None:
         """Read annotations that another program has written.
@@ -199,54 +189,62 @@ class AnnotateWidget(SessionWidget):
 
     # --- what is shown --------------------------------------------------------------------------------
 
-    def _ask(self, image: Image | None, counts: Counts) -> None:
-        questions = [] if image is None else self.mender.open_questions(image, counts.findings)
-        if image is None or not questions:
+    def _ask(self, cells: CellsLayer | None, questions: list[Question]) -> None:
+        if cells is None or not questions:
             self.question.clear()
             return
         first = questions[0]
-        key = (id(image), first.kind, first.place, first.labels)
-        self.question.ask(first.sentence, self.mender.answers(image, first), key)
+        self.question.ask(first.text, self.questioner.answers(cells, first), (id(cells), first.key))
 
     def _refresh(self, event: Any = None) -> None:
         self.message.clear()
-        image = self.session.image
-        annotation = None if image is None else self.session.annotation(image)
+        session, image = self.session, self.session.image
+        annotation = None if image is None else session.annotation(image)
         with self.cells.changed.blocked():
             self.cells.reset_choices()
             cells = None if annotation is None else annotation.cells
             self.cells.value = cells if cells in self.cells.choices else None
-        has_layers = annotation is not None and annotation.cells is not None
-        is_complete = annotation is not None and has_layers and annotation.regions is not None
-        self.new_layers.setEnabled(image is not None)
-        self.new_layers.setVisible(not is_complete)
         for button in (self.next_cell, self.background, self.region, self.all_marked):
-            button.setEnabled(has_layers)
+            button.setEnabled(image is not None)
+        for labels in {annotation.cells for annotation in session.annotated()}:
+            self._follow(labels)
+        self._show_count()
+        self.questioner.start()
+
+    def _follow(self, labels: Labels | None) -> None:
+        """Hear when a script exchanges what is in a layer that could not be used so far."""
+        if labels is not None and labels not in self._followed:
+            self._followed.add(labels)
+            self.listen(labels.events.data, self._show_count)
+
+    def _cells_changed(self, cells: CellsLayer, change: Change) -> None:
+        self._show_count()
+        self.questioner.start()
+
+    def _show_count(self, event: Any = None) -> None:
+        """Counts are read off the rows, so that none is ever late or lost."""
+        session, image = self.session, self.session.image
         if image is None:
+            self.status.setText("")
             self.advice.show_notice(
                 "Open an image first: drag a file into the window, or File > Open Sample."
             )
-        elif not has_layers:
-            self.advice.show_notice('Press "New annotation layers", then paint a few cells.')
-        self._follow_annotation()
-        self._counter.all_changed()
-
-    def _follow_annotation(self) -> None:
-        """Count again when something is painted or drawn."""
-        for signal, callback in self._followed:
-            signal.disconnect(callback)
-        self._followed.clear()
-        for annotation in self.session.annotated():
-            painted = {annotation.cells, annotation.background, *annotation.result_layers()} - {None}
-            for labels in sorted(painted, key=id):
-                for name in PAINT_EVENTS:
-                    self._follow(getattr(labels.events, name), self._counter.plane_changed)
-            if annotation.regions is not None:
-                self._follow(annotation.regions.events.data, self._counter.all_changed)
-
-    def _follow(self, signal: Any, callback: Any) -> None:
-        signal.connect(callback)
-        self._followed.append((signal, callback))
+            return
+        cells = session.cells_of(image)
+        fault = session.fault_of(image) or (
+            "" if cells is None or cells.regions is None else cells.regions.fault
+        )
+        if fault:
+            self.message.show_error(fault)
+        elif (
+            self._fault and self.message.text == self._fault
+        ):  # other messages are not this one's to take away
+            self.message.clear()
+        self._fault = fault
+        self.status.setText(status_text(cells, session.all_cells()))
+        annotated = [(each.cells, session.has_background(each.image)) for each in session.all_cells()]
+        ready, advice = enough(annotated)
+        (self.advice.show_good if ready else self.advice.show_notice)(advice)
 
     def _show_import(self, event: Any) -> None:
         image = self._imported_for
@@ -260,42 +258,30 @@ class AnnotateWidget(SessionWidget):
         if self.session.image is not None:
             self.session.choose_cells(self.session.image, labels)
 
-    def _show_counts(self, counts: Counts | str) -> None:
-        if isinstance(counts, str):
-            self.message.show_error(counts)
-            self.question.clear()
-            self._counts_failed = True
-            return
-        if self._counts_failed:  # other messages are not this one's to take away
-            self.message.clear()
-            self._counts_failed = False
-        image = self.session.image
-        self._ask(image, counts)
-        if image is None or self.session.annotation(image).cells is None:
-            self.status.setText("Nothing is annotated yet.")
-            self.brush_hint.setText("")
-            return
-        self.status.setText(_status_text(counts))
-        self.brush_hint.setText(_brush_text(counts))
-        (self.advice.show_good if counts.ready else self.advice.show_notice)(counts.advice)
 
-
-def _status_text(counts: Counts) -> str:
-    cells = f"<b>{counts.cells}</b> {'cell' if counts.cells == 1 else 'cells'}"
-    known = f"<b>{100 * counts.known:.0f} %</b> of the area known"
-    text = f"{cells}, {known}"
-    if counts.all_images > 1:
-        text += f"<br>In total: <b>{counts.all_cells}</b> cells in {counts.all_images} images"
+def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
+    """How many cells there are, by state."""
+    if cells is None or not (cells.cells.rows or cells.cells.regions):
+        return "No cells yet."
+    now = cells.cells
+    total = len(now)
+    parts = [
+        f"{count} {word}{'es' if word == 'guess' and count != 1 else ''}"
+        for word, count in (
+            ("checked", now.count(State.CHECKED)),
+            ("edited", now.count(State.EDITED)),
+            ("guess", now.count(State.GUESS)),
+        )
+        if count
+    ]
+    text = f"<b>{total}</b> {'cell' if total == 1 else 'cells'}" + (f": {', '.join(parts)}" if parts else "")
+    if now.regions:
+        text += f"; {len(now.regions)} {'region' if len(now.regions) == 1 else 'regions'}"
+    taught = [each.cells.count(State.CHECKED, State.EDITED) for each in everywhere]
+    images = sum(count > 0 for count in taught)
+    if images > 1:
+        text += f"<br>In total: <b>{sum(taught)}</b> checked or edited in {images} images"
     return text
-
-
-def _brush_text(counts: Counts) -> str:
-    if np.isnan(counts.diameter):
-        return "Use a brush of about half a cell (change it with [ and ])."
-    size = max(1, round(counts.diameter / 2.5))
-    return (
-        f"Cells are about {counts.diameter:.0f} px wide. Try a brush of {size} px (change it with [ and ])."
-    )
 
 
 def _tool(text: str, tooltip: str, action: Any) -> QPushButton:
@@ -311,22 +297,18 @@ def _chosen_image(session: Session) -> Image:
     return session.image
 
 
-def _annotation_with_layers(session: Session) -> Annotation:
-    return session.make_annotation_layers(_chosen_image(session))
-
-
 def next_cell(session: Session) -> None:
-    """Take the brush of the cell layer with the next unused label.
+    """Take the brush for the cells of the chosen image, with the next unused number.
 
     Raises
     ------
     InputError
-        If there is no image.
+        There is no image, or its cells cannot be painted.
     """
-    layer = _annotation_with_layers(session).cells
-    if layer is not None:
-        layer.selected_label = fresh_numbers(layer)
-        _take(session, layer, "paint")
+    cells = session.make_cells(_chosen_image(session))
+    cells.settle()
+    cells.layer.selected_label = cells.cells.free_numbers()[0]
+    _take(session, cells.layer, "paint")
 
 
 def _take(session: Session, layer: Labels | Shapes, mode: str) -> None:
@@ -338,10 +320,9 @@ def _take(session: Session, layer: Labels | Shapes, mode: str) -> None:
 def _next_cell_key(session: Session) -> Any:
     def next_cell_of_image(viewer: Viewer) -> None:
         """Take the brush for the next cell (napari-cupre)."""
-        if session.image is not None and session.annotation(session.image).cells is not None:
-            try:
-                next_cell(session)
-            except CupreError as error:  # there may be no dock to say it in
-                show_warning(str(error))
+        try:
+            next_cell(session)
+        except CupreError as error:  # there may be no dock to say it in
+            show_warning(str(error))
 
     return next_cell_of_image

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.data.labels import as_labels
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import (
     Box,
     By,
     Cells,
     Change,
+    Region,
     State,
     clipped,
     slices,
-    whole,
 )
 from napari_cupre.project.document import ProjectImage
-from napari_cupre.project.edits import as_change
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.history import History
 from napari_cupre.project.strokes import painted, stroke_of
-from napari_cupre.widgets.checks import refuse_grey_values
 from napari_cupre.widgets.features import features_of
-from napari_cupre.widgets.layers import from_layer, layer_axes, to_layer
+from napari_cupre.widgets.layers import layer_axes, to_layer
+from napari_cupre.widgets.regions_layer import RegionsLayer
 from napari_cupre.widgets.repaint import repaint
 from napari_cupre.widgets.state_colours import StateColormap
+from napari_cupre.widgets.taking_over import cells_in, exchanged, fitting_labels, painted_pixels
 
 Gesture = Callable[[Cells], Change]
 
@@ -53,10 +53,9 @@ class CellsLayer:
         Holds the labels; its data become int32 if they are not.
     entry : ProjectImage or None, optional
         What a project knows about the image; a draft of its own without one.
-    state : State, optional
-        Of the cells that the layer contains.
     cells : Cells or None, optional
-        What the layer is to show instead.
+        What the layer is to show; None takes what it contains, in the states that its features tell. Without
+        them cells are a person's, unless the layer is a result of ours.
 
     Attributes
     ----------
@@ -80,17 +79,25 @@ class CellsLayer:
         reading: CellImage,
         layer: Labels,
         entry: ProjectImage | None = None,
-        state: State = State.EDITED,
         cells: Cells | None = None,
     ) -> None:
         self.image, self.reading, self.layer = image, reading, layer
         self.history = History()
-        self.cells = Cells.of(fitting_labels(layer, reading), state) if cells is None else cells
+        self.cells = cells_in(layer, reading) if cells is None else cells
         self.entry = entry or ProjectImage(image.name, "", "", self.cells.shape)
+        self.regions: RegionsLayer | None = None
+        self._current = 0
+        self._classes: dict[int, str] = {}
+        self.searched: set[tuple[int, ...]] = set()
+        """Planes in which a model looked for cells."""
+        self.estimated: set[Region] = set()
+        """Regions in which likely cells were looked for by their brightness."""
         self._colours = StateColormap.like(layer.colormap)
         self._show_all()
         for name in ("undo", "redo"):  # what napari's Ctrl-Z calls
             setattr(layer, name, getattr(self, name))
+        self._is_interrupting = False
+        self._open_stroke: Change | None = None
         self._strokes: list[tuple[tuple[np.ndarray, ...], Any]] = []
         self._followed = (
             (layer.events.paint, self._stroke_ended),
@@ -103,7 +110,7 @@ class CellsLayer:
 
     # --- what is done -----------------------------------------------------------------------------
 
-    def do(self, change: Change | Gesture) -> Change:
+    def do(self, change: Change | Gesture, onto: Change | None = None) -> Change:
         """Make a change, as one step of undo.
 
         Parameters
@@ -111,31 +118,37 @@ class CellsLayer:
         change : Change or Callable[[Cells], Change]
             A change of the cells as they are, or a gesture that makes one: the gesture sees them after a
             stroke that has not ended is taken up.
+        onto : Change or None, optional
+            A step that this one goes on with, see `History.do`.
 
         Returns
         -------
         Change
-            What was done; false if nothing.
+            The step; false if nothing was done.
 
         Raises
         ------
         InputError
             The change was made for other cells; nothing is changed then.
         """
-        self._end_stroke()
-        change = self.history.do(self.cells, change(self.cells) if callable(change) else change)
-        self._made(change)
-        return change
+        self.settle()
+        return self.made(change(self.cells) if callable(change) else change, onto)
+
+    def made(self, change: Change, onto: Change | None = None) -> Change:
+        """Make a change without asking whether a stroke has ended: for who takes up one."""
+        step = self.history.do(self.cells, change, onto)
+        self._show_change(change)
+        return step
 
     def undo(self) -> Change | None:
         """Take the last gesture back, whoever made it; None if there is none."""
-        self._end_stroke()
-        return self._made(self.history.undo(self.cells))
+        self.settle()
+        return self._show_change(self.history.undo(self.cells))
 
     def redo(self) -> Change | None:
         """Make the last gesture again that was taken back; None if there is none."""
-        self._end_stroke()
-        return self._made(self.history.redo(self.cells))
+        self.settle()
+        return self._show_change(self.history.redo(self.cells))
 
     def show(self, cells: Cells, entry: ProjectImage | None = None) -> None:
         """Show other cells of the same image, as those that a project has; what was done is forgotten.
@@ -149,11 +162,28 @@ class CellsLayer:
             raise InputError(f'The cells {cells.shape} do not fit "{self.image.name}" {self.cells.shape}.')
         self.cells, self.entry = cells, entry or self.entry
         self.history.clear()
+        self._classes, self._current = {}, 0
+        self.searched = set()
+        self.estimated = set(cells.regions)  # what was asked about them was asked before
         self._show_all()
+        if self.regions is not None:
+            self.regions.show()
         self.changed.emit(Change("Show other cells"))
+
+    def follow_regions(self, shapes: Shapes | None) -> None:
+        """Take the regions from a Shapes layer, and show them there; None leaves them as they are."""
+        if self.regions is not None:
+            if self.regions.shapes is shapes:
+                return
+            self.regions.release()
+            self.regions = None
+        if shapes is not None:
+            self.regions = RegionsLayer(self, shapes)
 
     def release(self) -> None:
         """Leave the layer to napari again."""
+        self.settle()
+        self.follow_regions(None)
         for event, callback in self._followed:
             event.disconnect(callback)
         for name in ("undo", "redo"):
@@ -172,12 +202,64 @@ class CellsLayer:
         self._show_states(turned)
         self.changed.emit(Change("Hide uncertain guesses"))
 
+    @property
+    def current(self) -> int:
+        """The guess that a person looks at, 0 for none; it is marked on the canvas."""
+        return self._current
+
+    @current.setter
+    def current(self, number: int) -> None:
+        before, self._current = self._current, number
+        self._colours.mark(number)
+        self._show_states({before, number})
+        if number:
+            self.layer.selected_label = number
+
+    def name_classes(self, classes: Mapping[int, str]) -> None:
+        """Say of which class cells are, where a model knows several."""
+        if classes or self._classes:
+            self._classes = dict(classes)
+            self._show_features()
+
+    def check_regions(self) -> None:
+        """Refuse shapes that are no regions.
+
+        Raises
+        ------
+        InputError
+            One of them encloses nothing.
+        """
+        if self.regions is not None and self.regions.fault:
+            raise InputError(self.regions.fault)
+
+    def labels_on_show(self) -> np.ndarray:
+        """The label image without the guesses that are hidden, int32; the cells' own memory if none is."""
+        unseen = hidden(self.cells, self.certainty)
+        return (
+            np.where(np.isin(self.cells.labels, unseen), 0, self.cells.labels)
+            if unseen
+            else self.cells.labels
+        )
+
     # --- where things are -------------------------------------------------------------------------
 
     def at(self, world: Sequence[float]) -> int:
         """Number of the cell on show at a position in the world, such as `event.position`; 0 for none."""
-        number = self.cells.at(self.position(world))
-        return 0 if number in self._hidden_numbers([number]) else number
+        return self.visible(self.cells.at(self.position(world)))
+
+    def visible(self, number: int) -> int:
+        """The number of a cell, or 0 if it is a guess that is hidden."""
+        cell = self.cells.rows.get(number)
+        is_hidden = cell is not None and cell.state is State.GUESS and cell.score < self.certainty
+        return 0 if is_hidden else number
+
+    def annotated_planes(self) -> list[tuple[int, ...]]:
+        """Planes with a cell that a person vouched for, along the axes in front of Y and X."""
+        found = set()
+        for _, cell in self.cells:
+            if cell.state.teaches:
+                found |= set(product(*(range(start, stop) for start, stop in cell.box[:-2])))
+        return sorted(found)
 
     def position(self, world: Sequence[float]) -> tuple[float, ...]:
         """A position in the world over the axes of the cells, in pixels."""
@@ -202,12 +284,33 @@ class CellsLayer:
 
     # --- what comes from the layer ----------------------------------------------------------------
 
-    def _end_stroke(self) -> None:
-        """Take up a stroke whose button is still down."""
+    def settle(self) -> None:
+        """Take up what is drawn by now: a stroke whose button is still down, regions."""
         commit = getattr(self.layer, "_commit_staged_history", None)
-        if commit is not None:
+        if commit is not None and self.layer._staged_history:
+            self._is_interrupting = True
             commit()
+            self._is_interrupting = False
         self._take_up()
+        if self.regions is not None:
+            self.regions.take_up()
+
+    def reconcile(self) -> None:
+        """Read the rows from the pixels again, where a script set pixels and told nobody.
+
+        What was done before cannot be taken back then. Looks at every pixel: not for each gesture.
+        """
+        self.settle()
+        known = sum(cell.area for cell in self.cells.rows.values())
+        if int(np.count_nonzero(self.cells.labels)) == known:
+            return
+        now = Cells.of(self.cells.labels, State.EDITED, by=By.now()).rows
+        rows = self.cells.rows
+        changed = {n for n in {*now, *rows} if n not in now or n not in rows or now[n].area != rows[n].area}
+        change = Change("Set pixels", rows={n: (rows.get(n), now.get(n)) for n in changed})
+        self.history.clear()
+        self.cells.apply(change)
+        self._show_change(change)
 
     def _stroke_ended(self, event: Any) -> None:
         steps = [(self._over_result_axes(where), old) for where, old in painted_pixels(event.value)]
@@ -224,7 +327,18 @@ class CellsLayer:
         strokes, self._strokes = self._strokes, []
         if strokes:
             box, before = stroke_of(self.cells.labels, strokes)
-            self._made(self.history.do(self.cells, painted(self.cells, box, before)), box)
+            change = painted(self.cells, box, before)
+            step = self.history.do(self.cells, change, self._open_stroke)
+            # the rest of a stroke that was taken up before its end belongs to the same step
+            self._open_stroke = step if self._is_interrupting else None
+            self._show_change(change, box)
+            self._follow_brush(change)
+
+    def _follow_brush(self, change: Change) -> None:
+        """Go on with the cell that a stroke began, where it got another number than the brush has."""
+        fresh = [n for n, (before, after) in (change.rows or {}).items() if before is None and after]
+        if fresh and self.layer.selected_label not in (0, *fresh):
+            self.layer.selected_label = fresh[-1]
 
     def _over_result_axes(self, where: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         place = dict(zip(self.axes, where))
@@ -240,7 +354,7 @@ class CellsLayer:
             return
         change = exchanged(self.cells, labels)
         self._show_data()
-        self._made(self.history.do(self.cells, change))
+        self._show_change(self.history.do(self.cells, change))
 
     def _colours_exchanged(self, event: Any = None) -> None:
         """A person shuffled the colours, or a script set others; the states stay told apart."""
@@ -251,7 +365,7 @@ class CellsLayer:
 
     # --- what is shown ----------------------------------------------------------------------------
 
-    def _made(self, change: Change | None, box: Box | None = None) -> Change | None:
+    def _show_change(self, change: Change | None, box: Box | None = None) -> Change | None:
         """Show a change and tell others of it."""
         if not change:
             if box is not None:
@@ -265,6 +379,10 @@ class CellsLayer:
         repaint(self.layer, *(self._layer_slices(each) for each in boxes))
         if touched:
             self._show_features()
+        if change.regions:
+            self.estimated &= set(self.cells.regions)
+            if self.regions is not None and self.regions.differ():
+                self.regions.show()
         self.changed.emit(change)
         return change
 
@@ -272,10 +390,6 @@ class CellsLayer:
         rows = {n: self.cells.rows[n] for n in numbers if n in self.cells.rows}
         self._colours.show(rows, self.certainty)
         repaint(self.layer, *(self._layer_slices(row.box) for row in rows.values()))
-
-    def _hidden_numbers(self, numbers: Iterable[int]) -> list[int]:
-        rows = ((n, self.cells.rows.get(n)) for n in numbers)
-        return [n for n, row in rows if row and row.state is State.GUESS and row.score < self.certainty]
 
     def _show_all(self) -> None:
         self._colours.forget()
@@ -297,61 +411,10 @@ class CellsLayer:
             getattr(self.layer, name, []).clear()
 
     def _show_features(self) -> None:
-        self.layer.features = features_of(self.cells)
+        self.layer.features = features_of(self.cells, self._classes)
 
     def _layer_slices(self, box: Box) -> tuple[slice, ...]:
         """A box over the axes of the cells as slices of the layer, a pixel larger: edges change as well."""
         larger = clipped([(start - 1, stop + 1) for start, stop in box], self.cells.shape)
         place = dict(zip(self.reading.result_axes, slices(larger))) | {"C": slice(0, 1)}
         return tuple(place[axis] for axis in self.axes)
-
-
-# --- from layers ----------------------------------------------------------------------------------
-
-
-def fitting_labels(layer: Labels, image: CellImage) -> np.ndarray:
-    """The labels of a layer as int32 over the axes of an image's result; its own memory where that can be.
-
-    Raises
-    ------
-    InputError
-        They do not fit the image, the layer is a pyramid, or the labels are negative or a picture.
-    """
-    if layer.multiscale:
-        raise InputError(
-            f'"{layer.name}" is a pyramid, and napari cannot paint in it: '
-            "choose another layer or add a new one."
-        )
-    labels = from_layer(layer.data, image)
-    if labels is None:
-        raise InputError(
-            f'The layer "{layer.name}" has shape {tuple(layer.data.shape)}, but the image "{image.name}" '
-            f"needs {image.result_shape} ({image.result_axes}): choose another layer or add a new one."
-        )
-    labels = np.asarray(labels)
-    if labels.dtype != np.int32 or not labels.flags.writeable or labels.min(initial=0) < 0:
-        labels = np.array(as_labels(labels, layer.name), np.int32)
-    for plane in labels.reshape(-1, *labels.shape[-2:]):
-        if plane.any():
-            refuse_grey_values(plane, layer.name)
-    return labels
-
-
-def exchanged(cells: Cells, labels: np.ndarray, by: By | None = None) -> Change:
-    """The change from cells to a label image that another tool gives; what it changed is edited."""
-    differs = labels != cells.labels
-    touched = np.union1d(labels[differs], cells.labels[differs])
-    states = {int(n): (State.EDITED, np.nan) for n in np.intersect1d(touched, labels) if n}
-    return as_change(cells, "Exchange the labels", whole(cells.shape), labels, states, by or By.now())
-
-
-def painted_pixels(item: Iterable[Any]) -> Iterator[tuple[tuple[np.ndarray, ...], Any]]:
-    """Indices and old values of what a `paint` event brings, whichever napari it comes from."""
-    for atom in item:
-        if not hasattr(atom, "slice_key"):
-            yield tuple(np.asarray(axis) for axis in atom[0]), atom[1]
-            continue
-        mask = np.ones(np.shape(atom.old_values), bool) if atom.mask is None else atom.mask
-        starts = [part.start or 0 for part in atom.slice_key]
-        where = tuple(axis + start for axis, start in zip(np.nonzero(mask), starts))
-        yield where, np.asarray(atom.old_values).reshape(-1)

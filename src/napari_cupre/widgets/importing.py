@@ -10,10 +10,10 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.data.labels import refuse_grey_values
 from napari_cupre.events import Event, Finished, RunState, StateChanged
-from napari_cupre.widgets.checks import refuse_grey_values
-from napari_cupre.widgets.layers import to_layer
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.taking_over import exchanged
 
 FILE_FILTER = "Annotations (*.tif *.tiff *.png *.zip *.roi *.geojson *.json *.npy);;All files (*)"
 
@@ -49,16 +49,21 @@ def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
 
 
 def take_over(session: Session, image: Image, labels: np.ndarray) -> Labels:
-    """Put imported labels into the image's cell layer if that is empty, else into a new one, which is chosen.
+    """Make imported labels the cells of an image, as a person's; what was there stays in a layer of its own.
 
-    What was painted by hand is so never lost.
+    Returns
+    -------
+    Labels
+        The layer with the imported cells, which is chosen.
     """
-    annotation = session.make_annotation_layers(image)
-    cells = annotation.cells
-    if cells is None or np.any(cells.data):
-        cells = annotation.new_cells(session.cell_image(image))
-        cells.name = f"{image.name} cells (imported)"
-        session.viewer.add_layer(cells)
-        session.choose_cells(image, cells)
-    cells.data = to_layer(labels, session.cell_image(image))
-    return cells
+    cells = session.cells_of(image)
+    if cells is None or len(cells.cells):
+        reading = session.cell_image(image)
+        layer = session.annotation(image).new_cells(reading, labels.astype(np.int32))
+        if cells is not None:
+            layer.name = f"{image.name} cells (imported)"
+        session.viewer.add_layer(layer)
+        session.choose_cells(image, layer)
+        return layer
+    cells.do(lambda now: exchanged(now, labels, verb="Import cells"))
+    return cells.layer

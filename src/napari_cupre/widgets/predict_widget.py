@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
+from napari_cupre.prediction.limits import is_big
 from napari_cupre.widgets.controls import (
     ImageChooser,
     MessageLine,
@@ -27,11 +28,12 @@ from napari_cupre.widgets.controls import (
     labelled,
     primary_button,
 )
+from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.preferences import read_preferences
-from napari_cupre.widgets.results import ResultLayer
+from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote
 
@@ -39,7 +41,7 @@ BAR_STEPS = 1000
 
 
 class PredictWidget(SessionWidget):
-    """Segments images with a model; the result keeps the image's place in the world.
+    """Finds cells with a model; they become the guesses of each image.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ class PredictWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job = self.session.prediction
-        self._results: list[ResultLayer] = []
+        self._results: list[GuessSink | SlideSink] = []
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
@@ -109,7 +111,9 @@ class PredictWidget(SessionWidget):
         self.link_t.setToolTip("A cell keeps its label through time")
 
     def _make_controls(self) -> None:
-        self.button = primary_button("Find cells", "Add a Labels layer with one label per cell")
+        self.button = primary_button(
+            "Find cells", "Guess where the cells are; what you checked or edited stays"
+        )
         self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
         self.bar = QProgressBar()
         self.bar.setRange(0, BAR_STEPS)
@@ -172,18 +176,13 @@ class PredictWidget(SessionWidget):
         )
         self.result.clear()
         self.notice.clear()
-        results = [ResultLayer(session, layer, image, model) for layer, image in zip(layers, images)]
-        self._results = results
-        self.job.predict(plan, results)
-
-    def _kept(self) -> list[str]:
-        """What is said of layers in which a person worked."""
-        kept = [result.kept for result in self._results if result.kept is not None]
-        return [
-            f'Your work stays in "{layer.name}"{"" if layer.visible else " (hidden)"}; '
-            "the new cells get their own layer."
-            for layer in kept
+        self._results = [
+            SlideSink(session, layer, image, model)
+            if is_big(image)
+            else GuessSink(session, layer, image, model, plan.score or 0.0)
+            for layer, image in zip(layers, images)
         ]
+        self.job.predict(plan, self._results)
 
     def _chosen_layers(self) -> list[Image]:
         session = self.session
@@ -232,8 +231,8 @@ class PredictWidget(SessionWidget):
         self.bar.setFormat(status.message or "%p %")
         if status.error:
             self.message.show_error(status.error, status.details)
-        if status.notice or self._kept():
-            self.notice.show_notice(" ".join(filter(None, (status.notice, *self._kept()))))
+        if status.notice:
+            self.notice.show_notice(status.notice)
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:

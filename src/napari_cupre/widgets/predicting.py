@@ -23,7 +23,6 @@ from napari_cupre.service.protocol import (
     SlideGrown,
 )
 from napari_cupre.widgets.background import Job
-from napari_cupre.widgets.guesses import CellPrints, cell_prints
 from napari_cupre.widgets.layers import source_file
 
 Sink = Callable[[Event], None]
@@ -71,14 +70,6 @@ class ImageStarted(Event):
 
 
 @dataclass(frozen=True)
-class PlaneTaken(Event):
-    """A plane that is done, with what tells later which of its cells were edited."""
-
-    plane: PlaneDone
-    prints: CellPrints
-
-
-@dataclass(frozen=True)
 class ImageFinished(Event):
     """No more planes come of this image."""
 
@@ -86,7 +77,7 @@ class ImageFinished(Event):
 
 
 class PredictionJob(Job):
-    """Predicts in the engine's process; the planes come as `PlaneTaken` events."""
+    """Predicts in the engine's process; the planes come as `PlaneDone` events."""
 
     def __init__(self, engine: EngineProcess) -> None:
         super().__init__("Finding cells", engine.stop)
@@ -115,7 +106,7 @@ class PredictionJob(Job):
         match event:
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
-            case TileDone() | PlaneTaken() | PlaneRelabelled() | SlideGrown() | ImageFinished():
+            case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
                 if self._sink is not None:
                     self._sink(event)
 
@@ -165,11 +156,7 @@ class PredictionJob(Job):
             is_copy=file is None,
             to_disk=is_big(image),
         )
-        for event in self._engine.events(request):
-            if isinstance(event, PlaneDone):
-                yield PlaneTaken(event, cell_prints(event.labels))
-            else:
-                yield event
+        yield from self._engine.events(request)
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:

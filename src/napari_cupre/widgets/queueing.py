@@ -226,8 +226,8 @@ class ImageQueue:
 
     def _layers_of(self, image: Image) -> list[Layer]:
         annotation = self._session.annotation(image)
-        found = list(self._session.found.get(image, ()))
-        layers = [image, *annotation.layers(), *found]
+        slide = self._session.slides.get(image)
+        layers = [image, *annotation.layers(), *([] if slide is None else [slide])]
         return [layer for layer in layers if layer in self._session.viewer.layers]
 
     # --- memory -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 
-MOST_PARTS = 64
+MOST_PARTS = 1000
 """More parts than this are repainted as one."""
 
 WORTH = 0.25

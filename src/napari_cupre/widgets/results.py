@@ -1,4 +1,4 @@
-"""What a prediction leaves in the viewer: one Labels layer per image, growing tile by tile."""
+"""What a prediction of a slide leaves in the viewer: a pyramid that is read from disk while it grows."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.events import Event, TileDone
+from napari_cupre.events import Event
 from napari_cupre.prediction.labelstore import cells_table
-from napari_cupre.service.protocol import PlaneRelabelled, SlideGrown
-from napari_cupre.widgets.guesses import cell_prints
-from napari_cupre.widgets.layers import layer_axes, result_placement, to_layer
-from napari_cupre.widgets.predicting import ImageFinished, PlaneTaken
-from napari_cupre.widgets.saving import is_edited
-from napari_cupre.widgets.session import METADATA_KEY, Session
+from napari_cupre.service.protocol import SlideGrown
+from napari_cupre.widgets.layers import METADATA_KEY, result_placement
+from napari_cupre.widgets.predicting import ImageFinished
+from napari_cupre.widgets.session import Session
 
 SUFFIX = "cells (cupre)"
-KEPT = ("index", "ids", "boxes", "scores", "classes", "class_names", "masks", "diameter")
 
 
-class ResultLayer:
-    """The labels of one image: made with the first part, filled by the next ones.
+class SlideSink:
+    """Shows the labels of an image that is larger than memory; they stay on disk, to look at.
 
     The layer's features give the score of each label, and its class where there are several; its metadata
-    under `METADATA_KEY` the model and, per plane, ids, boxes, scores, classes, their names and small
-    overlapping masks. The labels of a slide stay on disk: its layer is a pyramid to look at, its metadata
-    name the folder under "slide".
+    under `METADATA_KEY` the model and, as "slide", the folder.
 
     Parameters
     ----------
+    session : Session
+        Of the viewer.
     layer : Image
-        The image that was segmented; its place in the world goes to the result.
+        The image that is searched; its place in the world goes to the result.
     image : CellImage
         How it was read.
     model : str
@@ -43,11 +40,6 @@ class ResultLayer:
     def __init__(self, session: Session, layer: Image, image: CellImage, model: str) -> None:
         self._session, self._source, self._image, self._model = session, layer, image, model
         self._labels: Labels | None = None
-        self._cells: np.ndarray | None = None
-        self._planes: list[dict[str, Any]] = []
-        self._painted: dict[tuple[int, ...], np.ndarray] = {}
-        self.kept: Labels | None = None
-        """The layer of an earlier prediction that holds a person's work, and so stays beside the new one."""
 
     def is_shown_in(self, layers: Any) -> bool:
         """Whether the layer is still among a viewer's."""
@@ -56,148 +48,34 @@ class ResultLayer:
     def __call__(self, event: Event) -> None:
         """Take up an event of this image's prediction."""
         match event:
-            case TileDone():
-                rows, columns = event.labels.shape
-                part = (slice(event.y0, event.y0 + rows), slice(event.x0, event.x0 + columns))
-                self._paint_tile(tuple(event.index.values()), part, event.labels)
-            case PlaneTaken(plane=plane, prints=prints):
-                self._paint_plane(tuple(plane.index.values()), plane.labels)
-                kept = {name: getattr(plane, name) for name in KEPT}
-                self._planes.append(kept | {"prints": prints})
-            case PlaneRelabelled(index=index, labels=labels, ids=ids):
-                self._relabel(index, labels, ids)
             case SlideGrown(path=path):
-                self._show_slide(Path(path))
+                if self._labels is None:
+                    self._labels = self._show(Path(path))
+                self._labels.refresh()
             case ImageFinished():
-                self._finish()
+                if self._labels is not None:
+                    slide = Path(self._labels.metadata[METADATA_KEY]["slide"])
+                    self._labels.features = slide_features(cells_table(slide))
 
-    def _data(self) -> np.ndarray:
-        """The labels over `result_axes`, of which the layer shows a view."""
-        if self._cells is None:
-            self._cells = np.zeros(self._image.result_shape, dtype=np.int32)
-            self._labels = self._show(to_layer(self._cells, self._image), {"planes": self._planes})
-        return self._cells
-
-    def _paint_tile(self, place: tuple[int, ...], part: tuple[slice, slice], labels: np.ndarray) -> None:
-        plane = self._data()[place]
-        shadow = self._painted.setdefault(place, np.zeros_like(plane))
-        untouched = plane[part] == shadow[part]
-        plane[part] = np.where(untouched, labels, plane[part])
-        shadow[part] = labels
-        self._refresh()
-
-    def _paint_plane(self, place: tuple[int, ...], labels: np.ndarray) -> None:
-        """What a person painted on the plane meanwhile stays."""
-        plane = self._data()[place]
-        shadow = self._painted.pop(place, None)
-        if shadow is None:
-            shadow = np.zeros_like(plane)
-        plane[...] = np.where(plane == shadow, labels, plane)
-        self._refresh()
-
-    def _relabel(self, index: dict[str, int], labels: np.ndarray, ids: np.ndarray) -> None:
-        plane = self._data()[tuple(index.values())]
-        for kept in self._planes:
-            if kept["index"] != index:
-                continue
-            if cell_prints(plane) == kept["prints"]:
-                plane[...] = labels
-            else:  # a person was faster: its cells get their new numbers, what was painted keeps its own
-                table = np.arange(max(int(plane.max()), int(kept["ids"].max(initial=0))) + 1, dtype=np.int32)
-                table[kept["ids"]] = ids
-                plane[...] = table[plane]
-            kept["ids"], kept["prints"] = ids, cell_prints(labels)
-        self._refresh()
-
-    def _refresh(self) -> None:
-        if self._labels is not None:
-            self._labels.refresh()
-
-    def _show_slide(self, path: Path) -> None:
-        if self._labels is None:
-            self._labels = self._show(stored_levels(path), {"planes": [], "slide": str(path)})
-        self._labels.refresh()
-
-    def _show(self, data: Any, kept: dict[str, Any]) -> Labels:
-        """The layer of the last prediction with new data; another one, if a person worked in that."""
-        name = f"{self._source.name} {SUFFIX}"
-        axes = self._image.result_axes if isinstance(data, list) else None
-        metadata = {"model": self._model, "axes": axes or layer_axes(self._image), **kept}
+    def _show(self, path: Path) -> Labels:
+        """The layer of the last prediction with new data, or a new one."""
+        name, data = f"{self._source.name} {SUFFIX}", stored_levels(path)
+        axes = self._image.result_axes
+        metadata = {METADATA_KEY: {"model": self._model, "axes": axes, "slide": str(path)}}
         placement = result_placement(self._source, self._image, axes)
-        old = self._last(name)
-        if old is not None and self._is_worked_on(old):
-            self.kept, old = old, None
-        if (
-            old is not None
-            and old.multiscale == isinstance(data, list)
-            and old.ndim == np.ndim(_finest(data))
-        ):
-            # reused and not removed: napari breaks when a layer goes that somebody is painting in
+        layers, old = self._session.viewer.layers, self._session.slides.get(self._source)
+        if old is not None and old in layers and old.name.startswith(name) and old.ndim == np.ndim(data[0]):
+            # reused and not removed: napari breaks when a layer goes that somebody works in
             old.features = {}
             old.data = data
-            old._reset_history() if hasattr(old, "_reset_history") else None
-            old.metadata = old.metadata | {METADATA_KEY: metadata}
+            old.metadata = old.metadata | metadata
             for key, value in placement.items():
                 setattr(old, key, value)
-            self._session.add_result(self._source, old)
             return old
-        if old is not None:
-            self._session.viewer.layers.remove(old)
-        layer = Labels(
-            data,
-            multiscale=isinstance(data, list),
-            name=name,
-            opacity=0.6,
-            metadata={METADATA_KEY: metadata},
-            **placement,
-        )
-        self._session.add_result(self._source, layer)  # before those who follow the layers look for it
+        layer = Labels(data, multiscale=True, name=name, opacity=0.6, metadata=metadata, **placement)
+        self._session.slides[self._source] = layer  # before those who follow the layers look for it
         self._session.viewer.add_layer(layer)
-        if self.kept is not None and not self._session.is_chosen(self.kept):
-            self.kept.visible = False
         return layer
-
-    def _last(self, name: str) -> Labels | None:
-        """The layer of the last prediction, unless the user has given that another name."""
-        layers = self._session.viewer.layers
-        last = self._session.results.get(self._source)
-        if last is not None and last in layers and last.name.startswith(name):
-            return last
-        return next(
-            (x for x in layers if isinstance(x, Labels) and x.name == name and METADATA_KEY in x.metadata),
-            None,
-        )
-
-    def _is_worked_on(self, layer: Labels) -> bool:
-        """Whether a person changed a layer, or annotates in it."""
-        if METADATA_KEY not in layer.metadata or self._session.is_chosen(layer):
-            return True
-        if layer.multiscale:  # which napari lets nobody paint in
-            return False
-        return is_edited(layer.metadata, layer.data)
-
-    def _finish(self) -> None:
-        """Let the status bar tell the score, and of several classes the class, of the cell at the mouse."""
-        if self._labels is None:
-            return
-        slide = self._labels.metadata[METADATA_KEY].get("slide")
-        if slide is not None:
-            self._labels.features = slide_features(cells_table(Path(slide)))
-        if not self._planes:
-            return
-        ids = np.concatenate([plane["ids"] for plane in self._planes])
-        scores = np.concatenate([plane["scores"] for plane in self._planes])
-        shown = ids > 0  # a cell that others cover wholly has no pixel
-        features = {"index": ids[shown], "score": scores[shown]}
-        names = np.array(self._planes[0]["class_names"])
-        if len(names) > 1:
-            classes = np.concatenate([plane["classes"] for plane in self._planes])
-            features["class"] = names[classes[shown] - 1]
-        self._labels.features = features
-
-
-def _finest(data: Any) -> Any:
-    return data[0] if isinstance(data, list) else data
 
 
 def stored_levels(path: Path) -> list[Any]:
@@ -212,7 +90,7 @@ def stored_levels(path: Path) -> list[Any]:
 def slide_features(table: Path) -> dict[str, np.ndarray]:
     """Score and class of each label of a slide.
 
-    Nothing if there is no table yet, or if labels count again on each plane.
+    Nothing where there is no table yet, or labels count again on each plane.
     """
     if not table.is_file():
         return {}

@@ -14,7 +14,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.controls import SessionWidget, follow_layers
 from napari_cupre.widgets.layers import source_path
-from napari_cupre.widgets.saving import FORMAT_CHOICES, result_of, savable, save_results
+from napari_cupre.widgets.saving import FORMAT_CHOICES, has_cells, savable, save_results
 
 
 class SaveRow(QWidget):
@@ -50,6 +50,7 @@ class SaveRow(QWidget):
         row.addWidget(self.button, 2)
         row.addWidget(formats, 1)
         follow_layers(owner, self._refresh)
+        owner.listen(self._session.cells_changed, self._refresh)
         owner.listen(self._session.saving.status.events, self._show_status)
         self._refresh()
 
@@ -65,7 +66,7 @@ class SaveRow(QWidget):
         if not formats:
             raise InputError("No format is ticked: choose at least one under Formats.")
         images = self._chosen()
-        found = [image for image in images if result_of(self._session, image) is not None]
+        found = [image for image in images if has_cells(self._session, image)]
         results = [savable(self._session, image) for image in found or images]
         paths = [path for image in self._session.images() if (path := source_path(image)) is not None]
         self._session.saving.start(save_results, results, folder, formats, paths)
@@ -75,9 +76,9 @@ class SaveRow(QWidget):
         if folder:
             self.save(Path(folder))
 
-    def _refresh(self) -> None:
+    def _refresh(self, *args: Any) -> None:
         images = self._session.images()
-        self.button.setEnabled(any(result_of(self._session, image) is not None for image in images))
+        self.button.setEnabled(any(has_cells(self._session, image) for image in images))
 
     def _show_status(self, event: Any = None) -> None:
         status = self._session.saving.status

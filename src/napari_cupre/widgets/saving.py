@@ -12,13 +12,12 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.data.labels import label_areas
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
 from napari_cupre.io.files import atomic_write, image_stem
 from napari_cupre.io.ownership import next_free
 from napari_cupre.prediction.labelstore import cells_table
-from napari_cupre.widgets.guesses import cell_prints
-from napari_cupre.widgets.layers import from_layer
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 if TYPE_CHECKING:
@@ -63,56 +62,76 @@ class SavableSlide:
     path: Path
 
 
-def result_of(session: Session, image: Image) -> Labels | None:
-    """The result layer of an image, also under another name; None if there is none."""
-    layer = session.results.get(image)
+def slide_of(session: Session, image: Image) -> Labels | None:
+    """The layer that shows what was found in a slide; None if there is none."""
+    layer = session.slides.get(image)
     return layer if layer in session.viewer.layers else None
 
 
+def has_cells(session: Session, image: Image) -> bool:
+    """Whether an image has cells that can be written."""
+    if slide_of(session, image) is not None:
+        return True
+    cells = session.cells_of(image)
+    return cells is not None and len(cells.cells) > 0
+
+
 def savable(session: Session, image: Image) -> Savable | SavableSlide:
-    """The result of an image, ready to be written.
+    """The cells of an image, ready to be written: those on show.
 
     Raises
     ------
     InputError
-        If the image has no result, or its axes are read in another way since.
+        The image has no cells.
     """
-    layer = result_of(session, image)
-    if layer is None:
-        raise InputError(f'There is no result for "{image.name}" yet: find its cells first.')
-    if slide := layer.metadata.get(METADATA_KEY, {}).get("slide"):
-        return SavableSlide(image.name, Path(slide))
-    cells = session.cell_image(image)
-    labels = from_layer(layer.data, cells)
-    if labels is None:
-        raise InputError(
-            f'"{layer.name}" does not fit the axes {cells.axes} of "{image.name}": find its cells again.'
-        )
-    return Savable(cells, labels, unedited_planes(layer.metadata, layer.data))
+    slide = slide_of(session, image)
+    if slide is not None:
+        return SavableSlide(image.name, Path(slide.metadata[METADATA_KEY]["slide"]))
+    cells = session.cells_of(image) if has_cells(session, image) else None
+    if cells is None:
+        raise InputError(f'"{image.name}" has no cells yet: find or draw some first.')
+    cells.reconcile()
+    labels = cells.labels_on_show()
+    return Savable(cells.reading, labels, found_planes(cells.layer.metadata, labels, cells.layer.features))
 
 
-def unedited_planes(metadata: dict[str, Any], labels: np.ndarray) -> tuple[dict[str, Any], ...]:
-    """What a layer's metadata keep of the prediction; nothing if there was none or the labels were edited."""
-    planes = metadata.get(METADATA_KEY, {}).get("planes", ())
-    return () if is_edited(metadata, labels) else tuple(planes)
+def found_planes(metadata: dict[str, Any], labels: np.ndarray, features: Any) -> tuple[dict[str, Any], ...]:
+    """What a layer keeps of a prediction; nothing if the labels hold anything else than was found.
 
-
-def is_edited(metadata: dict[str, Any], labels: np.ndarray) -> bool:
-    """Whether the labels of a result layer are other than the prediction gave them."""
-    planes = metadata.get(METADATA_KEY, {}).get("planes", ())
+    Parameters
+    ----------
+    metadata : dict[str, Any]
+        Of the layer.
+    labels : numpy.ndarray
+        int32, as they are now.
+    features : pandas.DataFrame
+        Of the layer, with the states of the cells.
+    """
+    kept = metadata.get(METADATA_KEY, {})
     flat = labels.reshape(-1, *labels.shape[-2:])
-    seen = set()
-    for plane in planes:
-        position = _position(plane["index"], metadata, labels.shape)
+    is_edited = features["state"] == "edited" if "state" in features else []
+    edited = set(features["index"][is_edited]) if len(is_edited) else set()
+    planes, seen = [], set()
+    for plane in kept.get("planes", ()):
+        position = _position(plane["index"], kept, labels.shape)
         seen.add(position)
-        if cell_prints(flat[position]) != plane["prints"]:
-            return True
-    return any(flat[position].any() for position in range(len(flat)) if position not in seen)
+        now = dict(zip(*(each.tolist() for each in label_areas(flat[position]))))
+        then = dict(zip(plane["ids"].tolist(), plane["areas"].tolist()))
+        if any(then.get(number) != area or number in edited for number, area in now.items()):
+            return ()
+        rows = np.isin(plane["ids"], list(now))
+        planes.append(plane | {name: plane[name][rows] for name in BY_CELL})
+    if any(flat[position].any() for position in range(len(flat)) if position not in seen):
+        return ()
+    return tuple(planes)
 
 
-def _position(index: PlaneIndex, metadata: dict[str, Any], shape: tuple[int, ...]) -> int:
+BY_CELL = ("ids", "areas", "boxes", "scores", "classes", "masks")
+
+
+def _position(index: PlaneIndex, kept: dict[str, Any], shape: tuple[int, ...]) -> int:
     """The place of a plane among all of a layer, whose further axes have length 1."""
-    axes = metadata.get(METADATA_KEY, {}).get("axes") or "TZYX"[-len(shape) :]
+    axes = kept.get("axes") or "TZYX"[-len(shape) :]
     place = [index.get(axis, 0) for axis in axes if axis not in "YX"]
     leading = [size for size, axis in zip(shape, axes) if axis not in "YX"]
     return int(np.ravel_multi_index(place, leading)) if leading else 0

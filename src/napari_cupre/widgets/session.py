@@ -6,7 +6,7 @@ import contextlib
 import weakref
 from typing import Any
 
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
 from psygnal import Signal
 from qtpy.QtCore import QCoreApplication
@@ -16,11 +16,12 @@ from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
-from napari_cupre.project.cells import Cells, State
+from napari_cupre.project.cells import Cells, Change
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.gestures import Gestures
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
@@ -29,6 +30,8 @@ from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.sizing import Sizes
+from napari_cupre.widgets.tab_key import TabKey
+from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
 
@@ -71,11 +74,12 @@ class Session:
         self._annotations: dict[Image, Annotation] = {}
         self._cells: dict[Image, CellsLayer] = {}
         self._faults: dict[Image, tuple[int, str]] = {}
-        self.results: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
-        # all of them; `results` has the last one of each image
-        self.found: weakref.WeakKeyDictionary[Image, weakref.WeakSet[Labels]] = weakref.WeakKeyDictionary()
+        self._taking: set[Image] = set()
+        self.slides: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
+        """What was found in images that are larger than memory."""
         self._owners: weakref.WeakKeyDictionary[Layer, weakref.ref[Image]] = weakref.WeakKeyDictionary()
         self._is_watching = False
+        self.gestures = Gestures(self)
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
         claim_projects()
@@ -151,13 +155,34 @@ class Session:
         if old is not None and letters == old.axes:
             return
         new = cell_image(layer, letters)
-        annotation = self.annotation(layer)
+        annotation, cells = self.annotation(layer), self.cells_of(layer)
         self._axes[layer] = letters
         if old is not None:
             carry_over(self.viewer, annotation, old, new, self.plane_on_show(layer))
             self._own(annotation)
+        self._read_again(layer, cells)
         self.annotations_changed.emit()
         self.image_changed.emit(layer)
+
+    def _read_again(self, image: Image, cells: CellsLayer | None) -> None:
+        """Bind the cells of an image by its new axes, in the states that they had."""
+        layer = self.annotation(image).cells
+        self._release(image)
+        self._faults.pop(image, None)
+        if cells is None or layer is None:
+            return
+        states = {number: cell.state for number, cell in cells.cells}
+        scores = {number: cell.score for number, cell in cells.cells}
+        self._taking.add(image)
+        try:
+            reading = self.cell_image(image)
+            labels = fitting_labels(layer, reading)
+            kept = Cells.of(labels, states, scores=scores)
+            self._bind(CellsLayer(image, reading, layer, cells.entry, kept))
+        except InputError as error:
+            self._faults[image] = id(layer.data), str(error)
+        finally:
+            self._taking.discard(image)
 
     def plane_on_show(self, layer: Image) -> PlaneIndex:
         """The plane of an image that the sliders point at."""
@@ -169,14 +194,11 @@ class Session:
     def annotation(self, image: Image) -> Annotation:
         """The layers that annotate an image; layers of the right names are taken for them."""
         if image not in self._annotations:
-            self._annotations[image] = Annotation(image, found=self._found_in(image))
+            self._annotations[image] = Annotation(image)
         annotation = self._annotations[image]
         if not annotation.is_chosen:
             self._adopt(annotation)
         return annotation
-
-    def _found_in(self, image: Image) -> weakref.WeakSet[Labels]:
-        return self.found.setdefault(image, weakref.WeakSet())
 
     def _adopt(self, annotation: Annotation) -> None:
         """Take layers of the right names, unless they are those of another image, or of one that is gone."""
@@ -196,23 +218,27 @@ class Session:
 
         A layer that cannot be used gives None as well; `fault_of` says why.
         """
-        layer = self.annotation(image).cells
+        annotation = self.annotation(image)
+        layer = annotation.cells
         known = self._cells.get(image)
         if known is not None and known.layer is layer and known.is_bound:
+            known.follow_regions(annotation.regions)
             return known
-        self._release(image)
-        if layer is None:
-            return None
-        if self._faults.get(image, (0, ""))[0] == id(layer.data):
+        if layer is None or (known is not None and known.layer is not layer):
+            self._release(image)
+        if layer is None or image in self._taking or self._faults.get(image, (0, ""))[0] == id(layer.data):
             return None
         self._faults.pop(image, None)
+        self._taking.add(image)  # its layer tells of new data meanwhile, and who hears it asks for the cells
         try:
-            is_ours = METADATA_KEY in layer.metadata
-            state = State.GUESS if is_ours else State.EDITED
-            return self._bind(CellsLayer(image, self.cell_image(image), layer, state=state))
+            if known is not None and known.layer is layer:  # kept, in case that what fits comes back
+                fitting_labels(layer, known.reading)
+            return self._bind(CellsLayer(image, self.cell_image(image), layer))
         except InputError as error:
             self._faults[image] = id(layer.data), str(error)
             return None
+        finally:
+            self._taking.discard(image)
 
     def fault_of(self, image: Image) -> str:
         """Why the layer that is meant for the cells of an image cannot be used, "" if it can."""
@@ -226,12 +252,18 @@ class Session:
         InputError
             The axes of the image cannot be read, or the layer that is there cannot be used.
         """
-        found = self.cells_of(image)
-        if found is None and self.annotation(image).cells is None:
-            self.make_annotation_layers(image)
-            found = self.cells_of(image)
+        found, annotation = self.cells_of(image), self.annotation(image)
+        if found is None and annotation.cells is not None:
+            raise InputError(self.fault_of(image))
         if found is None:
-            raise InputError(self.fault_of(image) or f'"{image.name}" has no layer of cells: try again.')
+            reading = self.cell_image(image)
+            empty = Cells.empty(reading.result_shape)
+            found = CellsLayer(image, reading, annotation.new_cells(reading, empty.labels), cells=empty)
+            annotation.cells = found.layer
+            self._bind(found)
+            self._add(found.layer)
+            self._own(annotation)
+            self.annotations_changed.emit()
         return found
 
     def all_cells(self) -> list[CellsLayer]:
@@ -239,36 +271,45 @@ class Session:
         return [found for image in self.images() if (found := self.cells_of(image)) is not None]
 
     def _bind(self, cells: CellsLayer) -> CellsLayer:
+        self._release(cells.image)
         self._cells[cells.image] = cells
-        cells.changed.connect(lambda change: self.cells_changed.emit(cells, change))
+        cells.follow_regions(self.annotation(cells.image).regions)
+        cells.history.clear()  # what was there is no step of undo
+        cells.changed.connect(lambda change: self._cells_changed(cells, change))
         return cells
+
+    def _cells_changed(self, cells: CellsLayer, change: Change) -> None:
+        """Regions that came from a project are shown; then everybody hears of the change."""
+        if cells.cells.regions and cells.regions is None and self._cells.get(cells.image) is cells:
+            active = self.viewer.layers.selection.active
+            self.make_regions(cells.image)
+            self.viewer.layers.selection.active = active
+        self.cells_changed.emit(cells, change)
 
     def _release(self, image: Image) -> None:
         known = self._cells.pop(image, None)
         if known is not None:
             known.release()
 
-    def make_annotation_layers(self, image: Image) -> Annotation:
-        """Give an image its Labels and Shapes layer where it has none yet.
+    def make_regions(self, image: Image) -> Shapes:
+        """The layer for the regions of an image, made where there is none yet.
 
         Raises
         ------
         InputError
-            If the axes of the image cannot be read.
+            See `make_cells`.
         """
-        annotation = self.annotation(image)
-        self._adopt(annotation)
-        cell = self.cell_image(image)
+        cells, annotation = self.make_cells(image), self.annotation(image)
         if annotation.regions is None:
-            annotation.regions = self._add(annotation.new_regions(cell))
-        if annotation.cells is None:
-            empty = Cells.empty(cell.result_shape)
-            annotation.cells = annotation.new_cells(cell, empty.labels)
-            self._bind(CellsLayer(image, cell, annotation.cells, cells=empty))
-            self._add(annotation.cells)
-        self._own(annotation)
-        self.annotations_changed.emit()
-        return annotation
+            annotation.regions = self._add(annotation.new_regions(cells.reading))
+            self._own(annotation)
+            self.annotations_changed.emit()
+        cells.follow_regions(annotation.regions)
+        return annotation.regions
+
+    def has_background(self, image: Image) -> bool:
+        """Whether somebody has taken the background brush in an image."""
+        return self.annotation(image).background is not None
 
     def make_background_layer(self, image: Image) -> Labels:
         """Give an image the layer in which background is painted, where it has none yet."""
@@ -290,15 +331,6 @@ class Session:
     def _own(self, annotation: Annotation) -> None:
         for layer in annotation.layers():
             self._owners[layer] = weakref.ref(annotation.image)
-
-    def is_chosen(self, layer: Labels) -> bool:
-        """Whether somebody annotates an image in this layer."""
-        return any(annotation.cells is layer for annotation in self._annotations.values())
-
-    def add_result(self, image: Image, layer: Labels) -> None:
-        """A new layer contains what a model found in an image."""
-        self.results[image] = layer
-        self._found_in(image).add(layer)
 
     def _add(self, layer: Any) -> Any:
         self.viewer.add_layer(layer)
@@ -359,6 +391,7 @@ class Session:
         if parent is None:
             return
         self._is_watching = True  # and no reference to the window, which would keep it alive
+        TabKey(parent, self.gestures.step)
         parent.destroyed.connect(self.close)
         application = QCoreApplication.instance()
         if application is not None:
@@ -376,6 +409,7 @@ class Session:
         self._annotations.clear()
         viewer = self._viewer()
         if viewer is not None:
+            self.gestures.close()
             viewer.layers.events.inserted.disconnect(self._welcome)
             viewer.layers.events.removed.disconnect(self._forget)
             _sessions.pop(viewer, None)

@@ -1,4 +1,4 @@
-"""How the states of cells look: guesses pale, checked cells full, edited cells full with a light edge."""
+"""How the states of cells look: guesses pale, checked cells full, edited cells full within two lines."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from napari_cupre.project.cells import Cell, State
 HUES = 49
 """As many as napari has by default."""
 
-PALE, FULL, EDGE = 0.3, 0.85, 1.0
-"""Opacity of a guess, of a cell that a person vouched for, and of edges."""
+PALE, FULL = 0.2, 0.85
+"""Opacity of a guess, and of its edge or a cell that a person vouched for."""
+
+LINES = ((1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0))
+"""The edge of an edited cell, from outside: one is seen on a bright image, the other on a dark one."""
 
 HIDDEN, GUESS, CHECKED, EDITED = range(4)
 LARGEST_TABLE = 4_000_000
-_MARK = 2 * HUES + 1
+_LINE = 2 * HUES + 1
 
 
 class StateColormap(CyclicLabelColormap):
@@ -29,8 +32,10 @@ class StateColormap(CyclicLabelColormap):
     each label would be made anew with every change, which takes seconds for 2,000 cells.
     """
 
-    _kinds: np.ndarray = PrivateAttr(default_factory=lambda: np.full(1, EDITED, np.uint8))
+    _kinds: np.ndarray = PrivateAttr(default_factory=lambda: np.zeros(0, np.uint8))
+    _codes: np.ndarray = PrivateAttr(default_factory=lambda: np.zeros(0, np.uint8))
     _far: dict[int, int] = PrivateAttr(default_factory=dict)
+    _marked: int = PrivateAttr(default=0)
 
     @classmethod
     def like(cls, colormap: Any = None) -> StateColormap:
@@ -41,72 +46,110 @@ class StateColormap(CyclicLabelColormap):
         hues = np.array(given[1 : HUES + 1], dtype=np.float32)
         pale, full = hues.copy(), hues.copy()
         pale[:, 3], full[:, 3] = PALE, FULL
-        mark = np.array([[1, 1, 1, EDGE]], np.float32)
-        return cls(colors=np.concatenate([np.zeros((1, 4), np.float32), pale, full, mark]))
+        nothing, lines = np.zeros((1, 4), np.float32), np.array(LINES, np.float32)
+        return cls(colors=np.concatenate([nothing, pale, full, lines]))
 
     def show(self, rows: Mapping[int, Cell | None], certainty: float = 0.0) -> None:
         """Remember how some cells look; None for one that is gone."""
-        if not rows:
-            return
-        top = max((n for n in rows if n < LARGEST_TABLE), default=0)
-        if top + 1 >= len(self._kinds):  # the last entry is for numbers that no cell has yet
-            more = np.full(max(top + 2, 2 * len(self._kinds)), EDITED, np.uint8)
-            more[: len(self._kinds)] = self._kinds
-            self._kinds = more
+        near = {number: cell for number, cell in rows.items() if number < LARGEST_TABLE}
+        self._reach(max(near, default=0))
         for number, cell in rows.items():
             kind = EDITED if cell is None else _kind(cell, certainty)
-            if number < LARGEST_TABLE:
+            if number in near:
                 self._kinds[number] = kind
+                self._codes[number] = _code(number, kind)
             elif cell is None:
                 self._far.pop(number, None)
             else:
                 self._far[number] = kind
 
+    def mark(self, number: int) -> None:
+        """Give a cell the two lines, whatever its state; 0 for none."""
+        self._marked = number
+
     def forget(self) -> None:
         """Forget all cells."""
-        self._kinds[:] = EDITED
+        self._kinds = self._codes = np.zeros(0, np.uint8)
         self._far.clear()
 
-    def _kinds_of(self, values: np.ndarray) -> np.ndarray:
-        if not self._far:  # beyond the table are only cells that are being painted
-            return self._kinds.take(values, mode="clip")
+    def _reach(self, number: int) -> None:
+        """Make the tables reach as far as a number; what has no row yet is being painted."""
+        if number < len(self._kinds):
+            return
+        size = max(number + 1, 2 * len(self._kinds), 256)
+        more = np.arange(len(self._kinds), size)
+        kinds = np.full(len(more), EDITED, np.uint8)
+        codes = ((more - 1) % HUES + 1 + HUES).astype(np.uint8)
+        codes[more == 0] = 0
+        self._kinds = np.concatenate([self._kinds, kinds])
+        self._codes = np.concatenate([self._codes, codes])
+
+    def _codes_of(self, values: np.ndarray) -> np.ndarray:
+        """The byte of each of some numbers, without edges."""
+        top = int(values.max(initial=0))
+        if top < LARGEST_TABLE:
+            self._reach(top)
+            return self._codes[values]
         numbers, places = np.unique(values, return_inverse=True)
-        kinds = self._kinds.take(numbers, mode="clip")
-        kinds[numbers >= len(self._kinds)] = EDITED
-        for position in np.flatnonzero(numbers >= LARGEST_TABLE):
-            kinds[position] = self._far.get(int(numbers[position]), EDITED)
-        return kinds[places].reshape(values.shape)
+        codes = [_code(n, kind) for n, kind in zip(map(int, numbers), self._kinds_of(numbers))]
+        return np.array(codes, np.uint8)[places].reshape(values.shape)
+
+    def _kinds_of(self, values: np.ndarray) -> np.ndarray:
+        """The kind of each of some numbers, after `_codes_of`."""
+        if not self._far and int(values.max(initial=0)) < len(self._kinds):
+            return self._kinds[values]
+        numbers, places = np.unique(values, return_inverse=True)
+        kinds = [
+            int(self._kinds[n]) if n < len(self._kinds) else self._far.get(n, EDITED)
+            for n in map(int, numbers)
+        ]
+        return np.array(kinds, np.uint8)[places].reshape(values.shape)
 
     def _data_to_texture(self, values: Any) -> Any:
         """The byte of each pixel; overrides what napari asks before it shows labels."""
         if self.use_selection or values.dtype.itemsize <= 2:
             return super()._data_to_texture(values)
-        flat = np.atleast_1d(values)
-        kinds = self._kinds_of(flat)
-        shade = _SHADES[kinds]
-        codes = ((flat - 1) % HUES + 1).astype(np.uint8) + shade
-        if flat.ndim > 1:
-            edge = _edges(flat)
-            codes[edge & (kinds == GUESS)] += np.uint8(HUES)
-            codes[edge & (kinds == EDITED)] = _MARK
-        codes[(flat == 0) | (kinds == HIDDEN)] = 0
+        labels = np.ascontiguousarray(np.atleast_1d(values))
+        codes = self._codes_of(labels)
+        if labels.ndim > 1:
+            self._draw_edges(labels, codes)
         return codes if isinstance(values, np.ndarray) else codes[0]
+
+    def _draw_edges(self, labels: np.ndarray, codes: np.ndarray) -> None:
+        """Give guesses an edge and edited cells their two lines, in place."""
+        flat, bytes_ = labels.reshape(-1), codes.reshape(-1)
+        edge = np.flatnonzero(_edges(labels))
+        edge = edge[bytes_[edge] > 0]
+        numbers = flat[edge]
+        kinds = self._kinds_of(numbers)
+        is_lined = (kinds == EDITED) | ((self._marked > 0) & (numbers == self._marked))
+        bytes_[edge[(kinds == GUESS) & ~is_lined]] += np.uint8(HUES)
+        outer = edge[is_lined]
+        bytes_[outer] = _LINE
+        for step in (-labels.shape[-1], -1, 1, labels.shape[-1]):
+            inner = np.clip(outer + step, 0, flat.size - 1)
+            inner = inner[flat[inner] == flat[outer]]
+            bytes_[inner[bytes_[inner] != _LINE]] = _LINE + 1
 
     def map(self, values: Any) -> Any:
         """Colours of labels, without edges: for thumbnails and the colour of the brush."""
         flat = np.asarray(values).astype(np.int64)
         if self.use_selection:
             return super().map(values)
-        return np.asarray(self.colors)[self._data_to_texture(flat.reshape(-1))].reshape(*flat.shape, 4)
-
-
-_SHADES = np.array([0, 0, HUES, HUES], np.uint8)
+        return np.asarray(self.colors)[self._codes_of(flat.reshape(-1))].reshape(*flat.shape, 4)
 
 
 def _kind(cell: Cell, certainty: float) -> int:
     if cell.state is State.GUESS:
         return HIDDEN if cell.score < certainty else GUESS
     return CHECKED if cell.state is State.CHECKED else EDITED
+
+
+def _code(number: int, kind: int) -> int:
+    """Which colour a cell has."""
+    if number == 0 or kind == HIDDEN:
+        return 0
+    return (number - 1) % HUES + 1 + (0 if kind == GUESS else HUES)
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:

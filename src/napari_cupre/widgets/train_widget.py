@@ -168,7 +168,8 @@ class TrainWidget(SessionWidget):
     def _snapshots(self) -> tuple[Snapshot, ...]:
         session = self.session
         return tuple(
-            session.annotation(layer).snapshot(session.cell_image(layer)) for layer in self._ticked()
+            Snapshot.of(session.make_cells(layer), session.annotation(layer).background)
+            for layer in self._ticked()
         )
 
     def resume(self) -> None:

@@ -44,10 +44,10 @@ def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, A
     """
     from napari_cupre.io.writers import FORMATS
     from napari_cupre.io.writers.cells import collect
-    from napari_cupre.widgets.saving import class_names, predictions, unedited_planes
+    from napari_cupre.widgets.saving import class_names, found_planes, predictions
 
     labels = np.asarray(data[0] if isinstance(data, list | tuple) else data)
-    planes = unedited_planes(meta.get("metadata", {}), labels)
+    planes = found_planes(meta.get("metadata", {}), labels, meta.get("features", {}))
     segmented = _segmented_image(labels.shape, data, meta)
     image = segmented or _place(labels, meta, "".join(planes[0]["index"]) + "YX" if planes else None)
     if image is None or any(set(plane["index"]) != set(image.result_axes[:-2]) for plane in planes):
@@ -80,7 +80,7 @@ def _segmented_image(shape: tuple[int, ...], data: Any, meta: dict[str, Any]) ->
     session = Session.of(viewer)
     for layer in layers:
         for image in session.images():
-            if layer in (session.results.get(image), session.annotation(image).cells):
+            if layer in (session.slides.get(image), session.annotation(image).cells):
                 try:
                     found = session.cell_image(image)
                 except CupreError:  # axes that nobody has named yet

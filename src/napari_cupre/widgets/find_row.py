@@ -1,0 +1,142 @@
+"""Find cells in the image that is annotated, and how certain a guess must be to be shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSlider, QVBoxLayout, QWidget
+
+from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.errors import InputError
+from napari_cupre.events import RunState
+from napari_cupre.prediction.limits import is_big
+from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.controls import SessionWidget, labelled, primary_button
+from napari_cupre.widgets.finding import GuessSink
+from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.predicting import PredictionPlan
+from napari_cupre.widgets.preferences import read_preferences
+
+FOUND_FROM = 0.2
+"""Less certain detections are no guesses; the slider hides and shows what lies above."""
+
+USUAL = 50
+BAR_STEPS = 1000
+
+
+class FindRow(QWidget):
+    """A button that renews the guesses of the chosen image's plane on show, and a slider that hides some.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock on whose message line errors appear.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._owner, self._session = owner, owner.session
+        self._job = self._session.prediction
+        self._is_mine = False
+        self.button = primary_button("Find cells", "Guess where the cells are; what you marked stays")
+        self.button.clicked.connect(lambda: owner.attempt(self._pressed))
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, 100)
+        self.slider.setPageStep(5)
+        self.slider.setValue(read_preferences().certainty or USUAL)
+        self.slider.setToolTip("Hide guesses that the model is less sure of; nothing is searched again")
+        self.slider.valueChanged.connect(self._certainty_chosen)
+        self.figure = QLabel()
+        self.figure.setMinimumWidth(44)
+        self.bar = QProgressBar()
+        self.bar.setRange(0, BAR_STEPS)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.button)
+        column.addWidget(self.bar)
+        row: QHBoxLayout = labelled("Certainty", self.slider)
+        row.addWidget(self.figure)
+        column.addLayout(row)
+        owner.listen(self._job.status.events, self._show_status)
+        owner.listen(self._session.image_changed, self.refresh)
+        owner.listen(self._session.cells_changed, self.refresh)
+        self.refresh()
+        self._show_status()
+
+    # --- what is done -----------------------------------------------------------------------------
+
+    def find_cells(self) -> None:
+        """Renew the guesses of the plane on show.
+
+        Raises
+        ------
+        InputError
+            There is no image or no model, the image is a slide, or a prediction runs.
+        """
+        session, image = self._session, self._session.image
+        if image is None:
+            raise InputError("There is no image to find cells in: open one first.")
+        if not session.model:
+            raise InputError("There is no model yet: train one first, or choose a file in Predict.")
+        index = session.plane_on_show(image)
+        whole = session.cell_image(image)
+        reading = plane_of(whole, index)
+        if is_big(reading):
+            raise InputError(f'"{image.name}" is too large to be annotated whole: find its cells in Predict.')
+        file = source_path(image) if reading is whole else None
+        diameter, device = session.sizes.said(image), read_preferences().device
+        plan = PredictionPlan(session.model, (reading,), (file,), diameter, FOUND_FROM, device=device)
+        certainty = self.slider.value() / 100
+        sink = GuessSink(session, image, whole, session.model, certainty, index)
+        self._is_mine = True
+        self._job.predict(plan, [sink])
+
+    def _pressed(self) -> None:
+        if self._job.status.is_active:
+            self._job.stop()
+        else:
+            self.find_cells()
+
+    def _certainty_chosen(self, value: int) -> None:
+        self.figure.setText(f"{value} %")
+        cells = self._cells()
+        if cells is not None and round(cells.certainty * 100) != value:
+            cells.certainty = value / 100
+
+    # --- what is shown ----------------------------------------------------------------------------
+
+    def _cells(self) -> CellsLayer | None:
+        image: Image | None = self._session.image
+        return None if image is None else self._session.cells_of(image)
+
+    def refresh(self, *args: Any) -> None:
+        """Show the certainty of the chosen image."""
+        cells = self._cells()
+        if cells is not None and cells.cells.rows:
+            self.slider.setValue(round(cells.certainty * 100))
+        self.figure.setText(f"{self.slider.value()} %")
+        self.button.setEnabled(self._session.image is not None)
+
+    def _show_status(self, event: Any = None) -> None:
+        status = self._job.status
+        self.button.setText("Cancel" if status.is_active else "Find cells")
+        self.button.setEnabled(self._session.image is not None and status.state is not RunState.STOPPING)
+        self.bar.setVisible(status.is_active)
+        self.bar.setValue(int(status.fraction * BAR_STEPS))
+        self.bar.setFormat(status.message or "%p %")
+        if self._is_mine and status.state.is_over:
+            self._is_mine = False
+            if status.error:
+                self._owner.message.show_error(status.error, status.details)
+
+
+def plane_of(image: CellImage, index: PlaneIndex) -> CellImage:
+    """One plane of a stack as an image of its own; the image itself if it has no other."""
+    data, axes = image.data, image.axes
+    for axis, at in index.items():
+        data = data[(slice(None),) * axes.index(axis) + (at,)]
+        axes = axes.replace(axis, "")
+    return replace(image, data=data, axes=axes) if index else image

@@ -1,0 +1,85 @@
+"""Where the viewer looks: what of an image's cells is on show, and how to go to one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.viewer import Viewer
+
+from napari_cupre.project.cells import Box, State, clipped
+from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.layers import current_plane
+
+SMALLEST, COMFORTABLE = 24, 60
+"""A cell of fewer px on the canvas is enlarged to this many when somebody goes to it."""
+
+
+def camera_of(viewer: Viewer) -> Any:
+    """The camera; napari 0.9 moved it into the scene."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def plane_on_show(viewer: Viewer, cells: CellsLayer) -> tuple[int, ...]:
+    """Where the sliders stand on the axes in front of Y and X."""
+    dims = viewer.dims
+    index = current_plane(cells.image, cells.reading, dims.point, getattr(dims, "units", None))
+    return tuple(index[axis] for axis in cells.reading.result_axes[:-2])
+
+
+def view_of(viewer: Viewer, cells: CellsLayer) -> Box:
+    """What the canvas shows, over the axes of the cells."""
+    plane = [(at, at + 1) for at in plane_on_show(viewer, cells)]
+    low, high = np.asarray(cells.layer.corner_pixels, float)
+    flat = [(low[cells.axes.index(axis)], high[cells.axes.index(axis)] + 1) for axis in "YX"]
+    return clipped([*plane, *flat], cells.cells.shape)
+
+
+def guesses_on_show(viewer: Viewer, cells: CellsLayer, *, whole_plane: bool = False) -> list[int]:
+    """Guesses that can be seen: on the plane on show, with their centre on the canvas, and not hidden.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Shows them.
+    cells : CellsLayer
+        Of an image of the viewer.
+    whole_plane : bool, optional
+        Those beside the canvas as well.
+    """
+    view = view_of(viewer, cells)
+    front, flat = view[:-2], view[-2:]
+    found = []
+    for number, cell in cells.cells:
+        if cell.state is not State.GUESS or not cells.visible(number):
+            continue
+        if not all(start <= at < stop for (at, _), (start, stop) in zip(front, cell.box)):
+            continue
+        middle = [(start + stop - 1) / 2 for start, stop in cell.box[-2:]]
+        if whole_plane or all(first <= at < last for at, (first, last) in zip(middle, flat)):
+            found.append(number)
+    return found
+
+
+def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
+    """Show a cell in the middle of the canvas, on a plane that it is on.
+
+    Raises
+    ------
+    InputError
+        There is no such cell.
+    """
+    box = cells.cells.row(number).box
+    middle = [(start + stop - 1) / 2 for start, stop in box]
+    here = plane_on_show(viewer, cells)
+    for axis, (at, (start, stop)) in enumerate(zip(here, box[:-2])):
+        middle[axis] = at if start <= at < stop else round(middle[axis])
+    world = cells.world(middle)
+    for axis in range(cells.layer.ndim - 2):
+        if cells.axes[axis] != "C":
+            viewer.dims.set_point(axis + viewer.dims.ndim - cells.layer.ndim, world[axis])
+    camera = camera_of(viewer)
+    camera.center = (*camera.center[:-2], *world[-2:])
+    size = max(stop - start for start, stop in box[-2:]) * float(np.min(np.abs(cells.layer.scale[-2:])))
+    if size * camera.zoom < SMALLEST:
+        camera.zoom = COMFORTABLE / size

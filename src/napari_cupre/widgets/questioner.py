@@ -1,0 +1,170 @@
+"""What would be taught falsely is asked: looked for beside the window, after the last change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, QTimer
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError
+from napari_cupre.project.cells import Cells, Region, whole
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.questions import Kind, Question, questions
+from napari_cupre.project.strokes import add_guesses
+from napari_cupre.widgets.asking import Answer
+from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.likely import likely_by_plane
+from napari_cupre.widgets.looking import go_to
+from napari_cupre.widgets.session import Session
+
+QUIET_MS = 400
+"""A change must be over for so long before anything is looked for."""
+
+TOOLTIPS = {
+    "Split": "Make each part a cell of its own",
+    "Fill": "Fill the hole with its cell",
+    "Delete": "Remove this cell",
+    "Add": "Accept all of them as cells",
+    "No cells": "They are background",
+}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker thread looks at."""
+
+    image: CellImage
+    cells: Cells
+    entry: ProjectImage
+    searched: frozenset[tuple[int, ...]]
+    estimated: frozenset[Region]
+
+
+@dataclass(frozen=True)
+class _Found:
+    questions: list[Question]
+    likely: list[tuple[tuple[int, ...], np.ndarray]]
+
+
+class Questioner(QObject):
+    """Looks for questions about the chosen image's cells, and hands them to a listener in the GUI thread.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    parent : QObject
+        Goes with it.
+    attempt : Callable
+        Runs an action and shows its error.
+    show : Callable
+        Takes the cells and the open questions about them.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        parent: QObject,
+        attempt: Callable[[Callable[[], object]], object],
+        show: Callable[[CellsLayer | None, list[Question]], None],
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._attempt, self._show = session, attempt, show
+        self._seen: object = None
+        self._is_looking = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(QUIET_MS)
+        self._timer.timeout.connect(self._look)
+
+    def start(self, *args: Any) -> None:
+        """Something changed: look when it is quiet."""
+        self._timer.start()
+
+    def _cells(self) -> CellsLayer | None:
+        image = self._session.image
+        return None if image is None else self._session.cells_of(image)
+
+    @staticmethod
+    def _state(cells: CellsLayer | None) -> object:
+        """Changes whenever the questions may."""
+        if cells is None:
+            return None
+        return (
+            id(cells),
+            cells.cells.revision,
+            cells.entry.certainty,
+            cells.entry.answered,
+            len(cells.searched),
+        )
+
+    def _look(self) -> None:
+        if self._is_looking:
+            return  # what is found will be out of date, and is looked for again then
+        cells = self._cells()
+        if cells is None:
+            self._show(None, [])
+            return
+        now = cells.cells
+        work = _Work(
+            cells.reading,
+            Cells(now.labels, now.rows, now.regions),
+            cells.entry,
+            frozenset(cells.searched),
+            frozenset(cells.estimated),
+        )
+        self._seen, self._is_looking = self._state(cells), True
+        worker = create_worker(_find, work, _start_thread=False)
+        worker.returned.connect(self._found)
+        worker.start()
+
+    def _found(self, found: _Found) -> None:
+        self._is_looking = False
+        cells = self._cells()
+        if cells is None or self._state(cells) != self._seen:
+            self._timer.start()
+            return
+        if found.likely or set(cells.cells.regions) - cells.estimated:
+            cells.estimated |= set(cells.cells.regions)
+            for place, labels in found.likely:
+                box = (*((at, at + 1) for at in place), *whole(labels.shape))
+                onto = cells.history.last if cells.history.last and cells.history.last.regions else None
+                cells.do(lambda now, box=box, labels=labels: add_guesses(now, labels, box), onto)  # type: ignore[misc]
+            self._timer.start(0)
+            return
+        self._show(cells, found.questions)
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def answers(self, cells: CellsLayer, question: Question) -> list[Answer]:
+        """The buttons of a question."""
+
+        def act(action: Callable[[], object]) -> Callable[[], object]:
+            return lambda: self._attempt(action)
+
+        made: list[Answer] = [
+            (word, TOOLTIPS.get(word, word), act(lambda remedy=remedy: cells.do(remedy)))  # type: ignore[misc]
+            for word, remedy in question.remedies.items()
+        ]
+        made.append(("Show", "Go to it", act(lambda: go_to(self._session.viewer, cells, question.cells[0]))))
+        if question.kind is not Kind.UNMARKED:
+            made.append(("Keep", "It is correct as it is", act(lambda: self._keep(cells, question))))
+        return made
+
+    def _keep(self, cells: CellsLayer, question: Question) -> None:
+        cells.entry.answered = (*cells.entry.answered, question.key)
+        self.start()
+
+
+def _find(work: _Work) -> _Found:
+    """In the worker thread: a change meanwhile may make nonsense of it, and it is looked for again then."""
+    try:
+        likely = list(likely_by_plane(work.image, work.cells, work.searched, work.estimated))
+        return _Found(questions(work.cells, work.entry), [each for each in likely if each[1].any()])
+    except (CupreError, KeyError, IndexError, ValueError):
+        return _Found([], [])
