@@ -50,8 +50,9 @@ class Mouse:
 
     def pull(self, place: Place, keys: Any = PLAIN) -> None:
         """Move with the left button held, as fast as vispy takes it."""
-        QTest.qWait(15)
-        self._send(QEvent.Type.MouseMove, place, NONE, LEFT, keys)
+        for _ in range(2):  # vispy drops moves within 10 ms of another, and Qt makes some of its own
+            QTest.qWait(15)
+            self._send(QEvent.Type.MouseMove, place, NONE, LEFT, keys)
 
     def release(self, place: Place, keys: Any = PLAIN) -> None:
         self._send(QEvent.Type.MouseButtonRelease, place, LEFT, NONE, keys)
