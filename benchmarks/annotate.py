@@ -4,7 +4,7 @@
 
 Counts what a hand does (presses, px of the way with the button down), how long the window is held, how long a
 person waits for an outline, and how near the cells come to the truth. The seconds of a hand are those of the
-keystroke-level model: 1.1 s to point, 0.2 s to press, 0.005 s for each px that is steered along; no
+keystroke-level model: 1.1 s to point, 0.2 s to press, 0.017 s for each px that is steered along; no
 measurement. With --train a model is trained on each of the annotations and judged on the cells of the image
 that were not annotated. One line for each kind in --out.
 """
@@ -25,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-POINT_S, PRESS_S, STEER_S = 1.1, 0.2, 0.005
+POINT_S, PRESS_S, STEER_S = 1.1, 0.2, 0.017
 WINDOW = (1280, 720)
 KINDS = ("brush", "draw", "box", "click")
 PATIENCE = 300.0

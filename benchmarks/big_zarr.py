@@ -18,7 +18,7 @@ from measure import fluorescence_field, machine, watched_memory
 from napari_cupre.io.images import read_image
 from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction.big import predict_big
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 
 
 def write_slide(path: Path, side: int) -> float:

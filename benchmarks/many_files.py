@@ -14,9 +14,9 @@ import imageio.v3 as iio
 from measure import fluorescence_field, machine
 
 from napari_cupre.model.network import CellRCNN
-from napari_cupre.prediction.folders import predict_files
+from napari_cupre.prediction.file_runs import predict_files
 from napari_cupre.prediction.onefile import FileJob, ready_detector
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from measure import best_of, machine, watched_memory
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from napari_cupre.model.paint import falling_order, paint_masks
-from napari_cupre.prediction.tidy import tidy
+from napari_cupre.prediction.tidy import tidy_labels
 
 SHAPE = (520, 704)
 
@@ -48,7 +48,7 @@ def main() -> None:
     with watched_memory(0.001) as memory:
         labels = paint_masks(boxes, masks, scores, SHAPE)
     print(f"paint: {1e3 * wall:.0f} ms wall, {1e3 * cpu:.0f} ms cpu, {memory.above_start:.0f} MB above start")
-    wall, cpu = best_of(5, lambda: tidy(labels.copy()))
+    wall, cpu = best_of(5, lambda: tidy_labels(labels.copy()))
     print(f"tidy: {1e3 * wall:.0f} ms wall, {1e3 * cpu:.0f} ms cpu")
     if args.stock:
         with watched_memory() as memory:

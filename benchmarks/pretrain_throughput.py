@@ -37,10 +37,10 @@ from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.targets import Target
 from napari_cupre.pretraining.amt2 import Amt2
 from napari_cupre.pretraining.contrast import ContrastSettings, make_objective
+from napari_cupre.pretraining.labelled_sources import FieldBatch, MixedFields, SyntheticSource, collate_fields
 from napari_cupre.pretraining.pretrain_run import make_fabric
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
-from napari_cupre.pretraining.sources import FieldBatch, MixedFields, SyntheticSource, collate_fields
 from napari_cupre.pretraining.views import ViewBatch, ViewPair, ViewSettings, collate_views, make_view
 
 

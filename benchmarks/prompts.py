@@ -98,7 +98,7 @@ def measured(model, files: list[tuple[Path, Path]], most: int) -> dict[str, obje
     from napari_cupre.api import _reader
     from napari_cupre.io.images import read_image, read_labels
     from napari_cupre.prediction.detector import Detector
-    from napari_cupre.prediction.outline import Outliner
+    from napari_cupre.prediction.outliner import Outliner
 
     detector, rng = Detector(model), np.random.default_rng(0)
     found: dict[str, list[float]] = {"exact": [], "loose": [], "click": []}

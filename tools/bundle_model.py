@@ -12,7 +12,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from napari_cupre.model.checkpoint import load_model, save_model
+from napari_cupre.model.checkpoint import read_model, save_model
 from napari_cupre.model.zoo import BUNDLED, bundled_path
 
 LICENCE = (
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--stage", action="append", default=[], help="what came before this run; repeatable")
     parser.add_argument("--metrics", type=Path, help="JSON of figures on held-out images")
     options = parser.parse_args()
-    model = load_model(options.run / "model.safetensors", "cpu")
+    model = read_model(options.run / "model.safetensors", "cpu")
     training = {key: value for key, value in model.info.training.items() if key != "init"}
     metrics = json.loads(options.metrics.read_text()) if options.metrics else {}
     model.info = replace(

@@ -1,6 +1,6 @@
 """A model moved the way that another one went: `MODEL + (TO - FROM)`, weight by weight.
 
-    python benchmarks/bundled/moved.py cells cupre runs/cupre-2b/model.safetensors runs/cells-start.safetensors
+    python benchmarks/bundled/moved.py cells cupre runs/cupre-2b/model.safetensors runs/start.safetensors
 
 What the parent learned since, its child gets without being trained anew (Ilharco et al., "Editing models
 with task arithmetic", 2023). `--share 0.5` goes half of the way; with MODEL equal to FROM that is the

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from few_shot import parts
 from split import EVALUATION_ONLY, LABELLED, bbbc038_split, data_folder, labelled_split
 
-from napari_cupre.io.writers.cells import collect
 from napari_cupre.io.writers.coco_writer import CocoWriter, coco_records
+from napari_cupre.io.writers.output_cells import collect
 
 FREE_LICENCES = (4, 5, 7)
 DEVELOPMENT = {"fluorescence": 24, "histology": 16}

@@ -23,8 +23,8 @@ from split import data_folder
 from napari_cupre.data.rle import encode_labels
 from napari_cupre.io.images import read_image
 from napari_cupre.io.unlabelled import UnlabelledIndex
-from napari_cupre.io.writers.cells import collect
 from napari_cupre.io.writers.coco_writer import CocoWriter, coco_records
+from napari_cupre.io.writers.output_cells import collect
 from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.instances import Instances

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from napari_cupre.model.checkpoint import load_model, save_model
+from napari_cupre.model.checkpoint import read_model, save_model
 from napari_cupre.model.zoo import SHIPPED, bundled_path
 
 PARENTS = {"cupre": "cupre-1, supervised on the source from ImageNet weights", "cells": "cupre"}
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("name", choices=SHIPPED)
     parser.add_argument("model", type=Path)
     options = parser.parse_args()
-    model = load_model(options.model, "cpu")
+    model = read_model(options.model, "cpu")
     # Where the run lay says nothing to others.
     training = dict(model.info.training)
     training["source"] = [Path(source).name for source in training["source"]]

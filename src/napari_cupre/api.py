@@ -24,7 +24,7 @@ from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.zoo import BUNDLED, open_model
 from napari_cupre.prediction.instances import Instances
-from napari_cupre.prediction.outline import Outliner
+from napari_cupre.prediction.outliner import Outliner
 from napari_cupre.prediction.plane import predict_plane
 from napari_cupre.prediction.reader import PlaneReader
 

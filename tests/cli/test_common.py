@@ -16,7 +16,7 @@ def run_raising(error: BaseException, debug: bool = False) -> int:
     def run(args: argparse.Namespace) -> int:
         raise error
 
-    return common.guarded(argparse.Namespace(run=run, debug=debug, json=False), prog="prog")
+    return common.run_guarded(argparse.Namespace(run=run, debug=debug, json=False), prog="prog")
 
 
 @pytest.mark.parametrize("kind", [InputError, ModelFileError, EnvironmentFault])

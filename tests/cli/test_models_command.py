@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from napari_cupre.model.checkpoint import load_model, read_info
+from napari_cupre.model.checkpoint import read_info, read_model
 
 
 def test_add_list_info_export_remove(command: Callable[..., Any], tiny_model: Path, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_fastest_format_must_keep_the_cells(
     target = tmp_path / "light.safetensors"
     ran = command("models", "export", tiny_model, target, "--format", "fastest")
     assert "finds other cells, so the file keeps the format safetensors" in ran.out
-    assert not load_model(target, "cpu").graphs
+    assert not read_model(target, "cpu").graphs
 
 
 def test_export_to_openvino_says_what_is_missing(

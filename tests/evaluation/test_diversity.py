@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.diversity_page import write_diversity_page
-from napari_cupre.evaluation.features import ImageFeatures, extract_features
+from napari_cupre.evaluation.image_features import ImageFeatures, extract_features
 from napari_cupre.evaluation.looks import (
     measure_addition,
     measure_diversity,

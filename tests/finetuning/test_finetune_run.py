@@ -15,19 +15,7 @@ from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Finished, Notice, Preview, RunState, Saved, StateChanged, StepDone, Validated
 from napari_cupre.finetuning import finetune_run as run_module
 from napari_cupre.finetuning.finetune_run import FinetuneRun
-from napari_cupre.model.checkpoint import load_model, new_model, save_model
-
-
-@pytest.fixture
-def start():
-    return new_model("tiny", seed=1)
-
-
-@pytest.fixture
-def pretrained(start, monkeypatch):
-    """A start that is taken to find most of the cells."""
-    monkeypatch.setattr(FinetuneRun, "_skill", lambda *_: 0.8)
-    return start.copy(name="parent", training={"objective": "amt2"})
+from napari_cupre.model.checkpoint import read_model, save_model
 
 
 def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
@@ -46,7 +34,7 @@ def test_a_run_tells_its_story_in_order(pretrained, tmp_path: Path) -> None:
     assert "held out to judge" in finished.verdict
     assert "\n" not in finished.verdict
     assert {e.kind for e in events if isinstance(e, Saved)} == {"final", "run"}
-    model = load_model(out, "cpu")
+    model = read_model(out, "cpu")
     assert model.info.name == "mine"
     assert model.info.training["parent"] == "parent"
     assert model.info.training["seed"] == 0
@@ -115,7 +103,7 @@ def test_stop_is_obeyed_within_one_step_and_keeps_the_work(pretrained, tmp_path:
                 run.stop()
     assert steps == 2
     assert run.state is RunState.STOPPED
-    assert load_model(tmp_path / "m.safetensors", "cpu").info.training["steps"] <= 2
+    assert read_model(tmp_path / "m.safetensors", "cpu").info.training["steps"] <= 2
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_been(pretrained, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_cupre.data.shot import Shot
 from napari_cupre.finetuning.judge import Judge
-from napari_cupre.finetuning.split import ENOUGH_IMAGES, ENOUGH_TO_HOLD_OUT, count_cells, split
+from napari_cupre.finetuning.split import ENOUGH_IMAGES, ENOUGH_TO_HOLD_OUT, count_cells, hold_out
 
 
 def make_shot(count: int, seed: int, size: int = 60) -> Shot:
@@ -31,7 +31,7 @@ def make_shot(count: int, seed: int, size: int = 60) -> Shot:
 def test_no_cell_teaches_and_judges(counts: list[int], seed: int, share: float) -> None:
     shots = [make_shot(count, i + seed) for i, count in enumerate(counts)]
     cells = sum(count_cells(s.labels) for s in shots)
-    teaching, held = split(shots, share, seed)
+    teaching, held = hold_out(shots, share, seed)
     if cells == 0:
         return
     taught = sum(count_cells(s.labels) for s in teaching)
@@ -57,7 +57,7 @@ def test_a_divided_cell_is_unknown_on_both_sides() -> None:
     for label in range(10):
         labels[4:12, 10 * label + 1 : 10 * label + 8] = label + 1
     labels[14:18, 40:99] = 99
-    teaching, held = split(
+    teaching, held = hold_out(
         [Shot(np.zeros((20, 100, 3), np.float32), labels, np.ones_like(labels, bool))], 0.2, 0
     )
     assert held

@@ -10,7 +10,7 @@ from napari_cupre.model.checkpoint import Model, ModelInfo
 from napari_cupre.model.config import preset
 from napari_cupre.model.network import Detections
 from napari_cupre.prediction.stitch import Found
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.tiles import Window
 
 SIDE = 28
 
@@ -25,7 +25,7 @@ def disc_labels(discs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return labels
 
 
-def oracle(discs: np.ndarray, view: Region, jitter: float = 0.0) -> Found:
+def oracle(discs: np.ndarray, view: Window, jitter: float = 0.0) -> Found:
     """Every disc of which a part is in view; boxes and masks end at the view's border.
 
     `jitter` moves the boxes by up to so many px, differently in every view.

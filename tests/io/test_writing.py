@@ -21,9 +21,9 @@ from napari_cupre.io.importers import import_annotations
 from napari_cupre.io.ownership import RECORD
 from napari_cupre.io.tiff import read_tiff
 from napari_cupre.io.writers import FORMATS, write
-from napari_cupre.io.writers.cells import collect
 from napari_cupre.io.writers.coco_writer import CocoWriter
 from napari_cupre.io.writers.csv_writer import measure
+from napari_cupre.io.writers.output_cells import collect
 
 
 def read_coco(path) -> COCO:

@@ -17,9 +17,9 @@ from napari_cupre.model.checkpoint import (
     HEADER_KEY,
     Model,
     ModelInfo,
-    load_model,
     new_model,
     read_info,
+    read_model,
     save_model,
 )
 from napari_cupre.model.config import preset
@@ -33,7 +33,7 @@ def model():
 
 def test_a_model_survives_the_file(model, tmp_path: Path) -> None:
     path = save_model(model, tmp_path / "deep" / "model.safetensors")
-    again = load_model(path, "cpu")
+    again = read_model(path, "cpu")
     assert again.info == model.info
     for key, value in model.network.state_dict().items():
         expected = value.half().float() if value.is_floating_point() else value
@@ -60,7 +60,7 @@ def wrong_files(tmp_path: Path, model) -> dict[str, Path]:
     files = {
         "is not a complete safetensors": b"this is no model",
         "not a complete": good[:6],
-        "damaged or does not fit": good[: len(good) // 2],
+        "incomplete metadata": good[: len(good) // 2],
     }
     paths = {}
     for number, (sentence, content) in enumerate(files.items()):
@@ -84,7 +84,7 @@ def wrong_files(tmp_path: Path, model) -> dict[str, Path]:
 def test_wrong_files_are_named_in_one_sentence(model, tmp_path: Path) -> None:
     for sentence, path in wrong_files(tmp_path, model).items():
         with pytest.raises(ModelFileError, match=sentence) as caught:
-            load_model(path, "cpu")
+            read_model(path, "cpu")
         assert path.name in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -154,6 +154,6 @@ def test_shipped_models_have_names_and_the_users_own_of_a_name_goes_before(
 def test_a_model_on_another_backbone_than_its_presets_of_today_loads(tmp_path: Path) -> None:
     network = CellRCNN(preset("compact", backbone="resnest14d"))
     path = save_model(Model(network, ModelInfo("old", network.config)), tmp_path / "old.safetensors")
-    loaded = load_model(path, "cpu")
+    loaded = read_model(path, "cpu")
     assert loaded.info.config.backbone == "resnest14d"
     assert loaded.copy().network.backbone.channels == network.backbone.channels

@@ -14,7 +14,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from napari_cupre.errors import ModelFileError
-from napari_cupre.model.checkpoint import Model, load_model, new_model, save_model
+from napari_cupre.model.checkpoint import Model, new_model, read_model, save_model
 from napari_cupre.model.config import preset
 from napari_cupre.model.convert import FIELDS, calibration_images
 from napari_cupre.model.engine import TorchEngine
@@ -116,7 +116,7 @@ def test_converted_layers_find_what_the_network_finds(tmp_path: Path) -> None:
     image = calibration_images(model.network.config.diameter)[FIELDS]  # sample nuclei
     graphs = convert(model.network, [image])
     path = save_model(Model(model.network, model.info, graphs), tmp_path / "light.safetensors")
-    loaded = load_model(path, "cpu")
+    loaded = read_model(path, "cpu")
     assert loaded.graphs == graphs
     assert isinstance(loaded.engine(), OpenVinoEngine)
     wanted = model.network.detect(image)[0]
@@ -133,7 +133,7 @@ def test_graphs_are_dropped_when_the_weights_change(tmp_path: Path) -> None:
     with torch.no_grad():
         model.network.neck.inner_blocks[0][0].weight.mul_(2)
     assert not model.valid_graphs
-    assert load_model(save_model(model, tmp_path / "changed.safetensors"), "cpu").graphs == {}
+    assert read_model(save_model(model, tmp_path / "changed.safetensors"), "cpu").graphs == {}
 
 
 def test_damaged_graphs_are_named() -> None:

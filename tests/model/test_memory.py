@@ -50,7 +50,20 @@ def test_large_blocks_are_kept_until_the_trim() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_library", lambda: None)
+@pytest.mark.parametrize(("system", "library"), [("Darwin", ""), ("Windows", ""), ("Linux", "musl")])
+def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch, system: str, library: str) -> None:
+    opened: list[object] = []
+    monkeypatch.setattr(memory.platform, "system", lambda: system)
+    monkeypatch.setattr(memory.platform, "libc_ver", lambda: (library, ""))
+    monkeypatch.setattr(memory.ctypes, "CDLL", opened.append)
+    monkeypatch.setattr(memory, "_library", memory._library.__wrapped__)  # not the answer for this machine
     memory.keep_large_blocks.__wrapped__()
     memory.trim()
+    assert opened == []
+
+
+def test_a_library_without_the_calls_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("glibc", "2.17"))
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    assert memory._library.__wrapped__() is None

@@ -23,7 +23,7 @@ from napari_cupre.prediction.big import predict_big
 from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.labelstore import LabelStore
 from napari_cupre.prediction.limits import is_big
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.stack import ImageResult, predict_image
 
 SHAPE = (400, 440)

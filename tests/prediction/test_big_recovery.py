@@ -20,7 +20,7 @@ from napari_cupre.events import Notice
 from napari_cupre.prediction.big import BigResult, predict_big
 from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.labelstore import cells_table
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 
 SHAPE = (300, 320)
 OPTIONS = PredictOptions(diameter=24.0, tile=256)

@@ -15,7 +15,7 @@ from napari_cupre.model.checkpoint import Model
 from napari_cupre.prediction.filling import PlaneFound
 from napari_cupre.prediction.link import Links, Overlap
 from napari_cupre.prediction.linker import find_tables
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import PlaneReader
 from napari_cupre.prediction.stack import predict_image
 

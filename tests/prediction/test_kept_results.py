@@ -20,9 +20,9 @@ from napari_cupre.io.ownership import RECORD
 from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.prediction import onefile
 from napari_cupre.prediction.donelog import DONE_LOG
-from napari_cupre.prediction.folders import FilesResult, predict_files
+from napari_cupre.prediction.file_runs import FilesResult, predict_files
 from napari_cupre.prediction.onefile import FileJob
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 
 ALL = ("tif", "roi", "coco", "geojson", "csv")
 MADE = {

@@ -13,9 +13,9 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.model.checkpoint import Model, new_model
 from napari_cupre.prediction.featuremaps import FeatureMaps
-from napari_cupre.prediction.outline import Outliner
+from napari_cupre.prediction.outliner import Outliner
 from napari_cupre.prediction.reader import PlaneReader
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.tiles import Window
 
 SHAPE = (640, 900)
 
@@ -128,8 +128,8 @@ def test_features_are_computed_once_and_no_more_are_kept_than_fit(detector, imag
 
 def test_a_region_is_prepared_from_its_middle(detector, image) -> None:
     outliner = Outliner(detector, image, diameter=6)
-    assert list(outliner.prepare(Region(100, 100, 110, 110)))[-1] == (1, 1)
-    assert list(outliner.prepare(Region(700, 100, 710, 110))) == []
+    assert list(outliner.prepare(Window(100, 100, 110, 110)))[-1] == (1, 1)
+    assert list(outliner.prepare(Window(700, 100, 710, 110))) == []
 
 
 def test_readings_rise_in_size_and_hold_the_click(detector) -> None:

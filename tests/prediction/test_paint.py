@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from napari_cupre.model.paint import falling_order, paint_masks
 from napari_cupre.prediction.instances import Masks, union_mask
-from napari_cupre.prediction.tidy import tidy
+from napari_cupre.prediction.tidy import tidy_labels
 
 
 def blob_masks(seed: int, count: int, side: int = 28) -> np.ndarray:
@@ -127,7 +127,7 @@ def test_tidy_keeps_the_largest_part_and_fills_pinholes() -> None:
     labels[20:22, 20:22] = 3  # a speck
     labels[16:28, 30:40] = 9
     labels[20, 32] = 3  # a foreign pixel is no hole
-    area = tidy(labels)
+    area = tidy_labels(labels)
     assert labels[7, 7] == 7
     assert not labels[2:5, 20:24].any()
     assert not (labels == 3).any()
@@ -141,7 +141,7 @@ def test_tidy_leaves_held_labels_and_large_holes() -> None:
     labels[6:14, 6:14] = 0
     labels[25, 25] = labels[2, 28] = 2
     before = labels.copy()
-    tidy(labels, held=np.array([2]))
+    tidy_labels(labels, held=np.array([2]))
     np.testing.assert_array_equal(labels, before)
     empty = np.zeros((0, 5), dtype=np.int32)
-    assert tidy(empty).tolist() == [0]
+    assert tidy_labels(empty).tolist() == [0]

@@ -18,7 +18,7 @@ from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction import detector as detector_module
 from napari_cupre.prediction.choice import Choice, choose
 from napari_cupre.prediction.detector import Detector, resized
-from napari_cupre.prediction.diameter import View, estimate
+from napari_cupre.prediction.diameter import ScaleTrial, estimate
 from napari_cupre.prediction.plan import aligned, plan_plane
 from napari_cupre.prediction.plane import predict_plane
 from napari_cupre.prediction.stitch import Found
@@ -271,10 +271,10 @@ def test_the_score_is_what_was_asked_for_else_follows_how_sure_the_network_is() 
     assert choose(detector, [image], None, None) == Choice(17.0, 0.5)  # type: ignore[arg-type]
 
 
-def _sure_view(share: float) -> View:
+def _sure_view(share: float) -> ScaleTrial:
     """A hundred cells, so large a share of them sure."""
     scores = np.where(np.arange(100) < round(100 * share), 0.95, 0.6)
-    return View(1.0, 1e6, scores, np.full(100, 20.0))
+    return ScaleTrial(1.0, 1e6, scores, np.full(100, 20.0))
 
 
 @given(st.floats(0.05, 1), st.floats(0.05, 1))

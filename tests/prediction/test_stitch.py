@@ -15,7 +15,7 @@ from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.prediction.canvas import LabelArray
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.stitch import Stitcher
-from napari_cupre.prediction.tiles import Region, plan_tiles
+from napari_cupre.prediction.tiles import Window, plan_tiles
 
 
 def f1(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -137,10 +137,10 @@ def test_cores_cover_the_image_once_keep_their_halo_and_read_from_the_grid(
 
 
 def test_regions() -> None:
-    a, b = Region(0, 0, 4, 6), Region(2, 3, 9, 9)
-    assert a.intersect(b) == Region(2, 3, 4, 6)
-    assert a.intersect(Region(5, 0, 6, 6)).shape == (0, 6)
-    assert a.around(b) == Region(0, 0, 9, 9)
+    a, b = Window(0, 0, 4, 6), Window(2, 3, 9, 9)
+    assert a.intersect(b) == Window(2, 3, 4, 6)
+    assert a.intersect(Window(5, 0, 6, 6)).shape == (0, 6)
+    assert a.around(b) == Window(0, 0, 9, 9)
     with pytest.raises(ValueError, match="halo"):
         plan_tiles((10, 10), 20, 10)
     with pytest.raises(ValueError, match="step of 8"):

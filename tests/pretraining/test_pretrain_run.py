@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from napari_cupre.errors import InputError, ModelFileError
 from napari_cupre.events import Event, Finished, Notice, RunState, Saved, StepDone, Validated
-from napari_cupre.model.checkpoint import load_model
+from napari_cupre.model.checkpoint import read_model
 from napari_cupre.pretraining.pretrain_folder import PretrainFolder
 from napari_cupre.pretraining.pretrain_run import PretrainRun
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings, SourceSpec
@@ -48,7 +48,7 @@ def test_a_run_writes_all_it_promises(small: Make, tmp_path: Path) -> None:
     assert "gradient_cosine" in rows[0]
     assert "gradient_cosine" not in rows[1]
     assert -1.0 <= rows[0]["gradient_cosine"] <= 1.0
-    model = load_model(out / "model.safetensors", "cpu")
+    model = read_model(out / "model.safetensors", "cpu")
     assert model.info.classes == ("cell",)
     assert model.info.training["steps"] == 4
     assert model.info.training["objective"] == "amt2"
@@ -123,7 +123,7 @@ def test_the_baselines_are_the_same_loop_with_one_step_left_out(
     names = set(losses_of(events)[0])
     assert ("contrast" in names) == (objective == "moco")
     assert ("mask" in names) == (objective == "supervised")
-    model = load_model(tmp_path / "run" / "model.safetensors", "cpu")
+    model = read_model(tmp_path / "run" / "model.safetensors", "cpu")
     assert model.info.training["objective"] == objective
     # Whatever the settings ask for, the statistics are those of the one domain that was seen.
     norms = [m for m in model.network.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
@@ -268,18 +268,18 @@ def test_forgetting_is_watched_on_held_out_fields(small: Make, tmp_path: Path) -
 def test_a_short_run_is_judged_at_its_end(small: Make, tmp_path: Path) -> None:
     run = PretrainRun(small(iterations=3, validate_every=500, validation_fields=1), tmp_path / "run")
     assert [event.step for event in run.events() if isinstance(event, Validated)] == [3]
-    assert "held_out_ap50" in load_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics
+    assert "held_out_ap50" in read_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics
 
 
 def test_the_last_judgement_outlives_a_stop(small: Make, tmp_path: Path) -> None:
     settings = small(iterations=9, validate_every=1, validation_fields=1)
     stop_after(PretrainRun(settings, tmp_path / "run"), 2)
-    before = load_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics
+    before = read_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics
     # Nothing is left to do but to save again.
     again = PretrainRun(replace(settings, iterations=2), tmp_path / "run", resume=True)
     assert not [event for event in again.events() if isinstance(event, Validated)]
     assert again.counters.best_ap50 >= before["held_out_ap50"]
-    assert load_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics == before
+    assert read_model(tmp_path / "run" / "model.safetensors", "cpu").info.metrics == before
     assert "Held-out fields" in (tmp_path / "run" / "report.html").read_text()
 
 

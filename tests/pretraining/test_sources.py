@@ -15,7 +15,7 @@ from napari_cupre.data.labels import label_areas
 from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco import CocoSource
-from napari_cupre.pretraining.sources import (
+from napari_cupre.pretraining.labelled_sources import (
     CocoFields,
     MixedFields,
     Skipped,

@@ -13,7 +13,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import Notice
 from napari_cupre.io.coco import CocoSource
 from napari_cupre.io.unlabelled import UnlabelledIndex
-from napari_cupre.model.checkpoint import load_model, new_model, save_model
+from napari_cupre.model.checkpoint import new_model, read_model, save_model
 from napari_cupre.pretraining.pretrain_run import PretrainRun
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings, SourceSpec
 from napari_cupre.pretraining.start import make_network, make_sources
@@ -38,7 +38,7 @@ def test_what_no_source_teaches_is_any_object_in_the_end(of_coco: Make, tmp_path
     list(run.events())
     network = run.learner.average.network
     cats_and_dogs = network.heads.box.score.weight[[1, 2]].detach()
-    score = load_model(tmp_path / "run" / "model.safetensors", "cpu").network.heads.box.score
+    score = read_model(tmp_path / "run" / "model.safetensors", "cpu").network.heads.box.score
     torch.testing.assert_close(score.weight[1], cats_and_dogs.mean(0), atol=1e-3, rtol=1e-2)
     bias = float(network.heads.box.score.bias[[1, 2]].detach().mean()) + log(2)
     assert float(score.bias[1].detach()) == pytest.approx(bias, abs=1e-2)
@@ -49,7 +49,7 @@ def test_a_taught_cell_stays_as_it_was_taught(of_coco: Make, tmp_path: Path) -> 
     list(run.events())
     network = run.learner.average.network
     row = network.config.classes.index("cell") + 1
-    score = load_model(tmp_path / "run" / "model.safetensors", "cpu").network.heads.box.score
+    score = read_model(tmp_path / "run" / "model.safetensors", "cpu").network.heads.box.score
     torch.testing.assert_close(score.weight[1], network.heads.box.score.weight[row], atol=1e-3, rtol=1e-2)
 
 

@@ -228,7 +228,7 @@ def test_the_next_plane_takes_the_model_that_is_there(
 
 
 def test_a_click_finds_its_features_where_the_mouse_was(request_: OutlineRequest) -> None:
-    from napari_cupre.prediction.outline import Outliner
+    from napari_cupre.prediction.outliner import Outliner
 
     outliner = Outliner(new_model("tiny"), np.zeros((300, 400, 3), np.float32), diameter=20.0)
     assert len(list(outliner.aim((100.0, 120.0)))) > 1

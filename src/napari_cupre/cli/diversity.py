@@ -18,7 +18,7 @@ from napari_cupre.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from napari_cupre.evaluation.features import ImageFeatures
+    from napari_cupre.evaluation.image_features import ImageFeatures
     from napari_cupre.evaluation.looks import Addition, Diversity
 
 GROUPS = 10
@@ -105,7 +105,7 @@ def _list_inputs(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 def _read_features(args: argparse.Namespace, paths: list[Path]) -> ImageFeatures:
     """The features of all images, with a progress bar."""
     from napari_cupre.cli.listen import drain, make_listener
-    from napari_cupre.evaluation.features import extract_features
+    from napari_cupre.evaluation.image_features import extract_features
     from napari_cupre.model.zoo import open_model
 
     steps = extract_features(paths, open_model(args.model, args.device, args.seed), seed=args.seed)

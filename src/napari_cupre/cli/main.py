@@ -16,7 +16,7 @@ from napari_cupre.cli import (
     predict,
     suggest,
 )
-from napari_cupre.cli.options import Parser, guarded
+from napari_cupre.cli.options import Parser, run_guarded
 
 DESCRIPTION = "Few-shot cell instance segmentation with CUPre: annotate a few cells, train, find every cell."
 
@@ -49,4 +49,4 @@ def build_parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0, 1, 2 or 130)."""
     args = build_parser().parse_args(arguments)
-    return guarded(args, prog=f"napari-cupre {args.command}")
+    return run_guarded(args, prog=f"napari-cupre {args.command}")

@@ -171,7 +171,7 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def guarded(args: argparse.Namespace, prog: str) -> int:
+def run_guarded(args: argparse.Namespace, prog: str) -> int:
     """Run a parsed command; turn an error into one sentence and an exit code."""
     if not args.debug:
         warnings.simplefilter("ignore")  # from libraries; our own warnings are events

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage, PlaneIndex
     from napari_cupre.io.writers.formats import Format
     from napari_cupre.prediction.instances import Instances
-    from napari_cupre.prediction.outline import Outliner
+    from napari_cupre.prediction.outliner import Outliner
 
 DETAILS = """
 PROMPTS.csv names its columns in the first row, in any order: x0, y0, x1, y1 for boxes, or
@@ -159,7 +159,7 @@ def _index(image: CellImage, plane: PlaneIndex) -> PlaneIndex:
 def _outliner(args: argparse.Namespace, image: CellImage, index: PlaneIndex) -> Outliner:
     from napari_cupre.model.device import check_torchvision
     from napari_cupre.model.zoo import open_model
-    from napari_cupre.prediction.outline import Outliner
+    from napari_cupre.prediction.outliner import Outliner
     from napari_cupre.prediction.reader import PlaneReader
 
     check_torchvision()
@@ -180,7 +180,7 @@ def _write(
 
     from napari_cupre.io.large_labels import write_large_labels
     from napari_cupre.io.ownership import owned_write
-    from napari_cupre.io.writers.cells import collect
+    from napari_cupre.io.writers.output_cells import collect
 
     with owned_write(out) as temporary:
         if isinstance(cells.labels, np.ndarray):

@@ -111,7 +111,7 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.cli.projects import with_projects
     from napari_cupre.events import Finished
     from napari_cupre.io.inputs import find_inputs
-    from napari_cupre.prediction.folders import predict_files
+    from napari_cupre.prediction.file_runs import predict_files
 
     inputs = find_inputs(with_projects(args.images), args.series)
     paths = inputs.paths
@@ -139,7 +139,7 @@ def _job(args: argparse.Namespace) -> FileJob:
     from napari_cupre.model.device import check_torchvision, choose_device
     from napari_cupre.model.zoo import find_model
     from napari_cupre.prediction.onefile import FileJob
-    from napari_cupre.prediction.options import PredictOptions
+    from napari_cupre.prediction.predict_options import PredictOptions
 
     check_torchvision()
     choose_device(args.device)  # once here, instead of as an error of every file

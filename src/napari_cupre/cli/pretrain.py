@@ -15,10 +15,10 @@ from napari_cupre.cli.options import (
     EXIT_INTERRUPTED,
     Parser,
     add_common_options,
-    guarded,
     positive_count,
     positive_number,
     report,
+    run_guarded,
 )
 from napari_cupre.errors import InputError
 
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Loader workers and processes on one machine would otherwise each take every core for small array work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     args.run = run
-    return guarded(args, prog=PROG)
+    return run_guarded(args, prog=PROG)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
     return full[:, 0], full[:, 1]
 
 
-def decode(rle: RLE) -> np.ndarray:
+def decode_runs(rle: RLE) -> np.ndarray:
     """The bool (Y, X) mask of an RLE."""
     return paint([rle], _size(rle)) > 0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_cupre.evaluation.features import ImageFeatures
+from napari_cupre.evaluation.image_features import ImageFeatures
 from napari_cupre.evaluation.looks import Addition, Diversity
 from napari_cupre.io.files import image_name
 from napari_cupre.io.ownership import owned_write

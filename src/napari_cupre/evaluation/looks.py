@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.features import ImageFeatures
+from napari_cupre.evaluation.image_features import ImageFeatures
 from napari_cupre.io.files import split_scene
 
 #: Least cosine of two images that count as near-duplicates.

@@ -22,7 +22,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.features import extract_features
+from napari_cupre.evaluation.image_features import extract_features
 from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.events import Progress
 from napari_cupre.io.images import read_image

@@ -14,7 +14,7 @@ from napari_cupre.errors import InputError, system_reason, unwritable
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.io.shot_store import digests, load_shots, save_shots, shot_digest
 from napari_cupre.model.average import WeightAverage
-from napari_cupre.model.checkpoint import Model, load_model, save_model, write_bytes
+from napari_cupre.model.checkpoint import Model, read_model, save_model, write_bytes
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.runs import REQUEST, SETTINGS, SHOTS, STATE, run_path
 from napari_cupre.model.training_state import fitting, moments_of, read_state, restore_moments, write_state
@@ -139,7 +139,7 @@ class RunFolder:
         kept = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
         if kept or not counters["best"] or not self.out.is_file():
             return kept
-        model = load_model(self.out, "cpu")
+        model = read_model(self.out, "cpu")
         is_it = model.info.training.get("steps") == counters["best"]["step"]
         return model.network.state_dict() if is_it else {}
 

@@ -44,7 +44,7 @@ from napari_cupre.finetuning.judge import (
 from napari_cupre.finetuning.preview import preview
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
-from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, split
+from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, hold_out
 from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
@@ -203,7 +203,7 @@ class FinetuneRun:
         model = self.start.copy(diameter=self.scaling.common).to(self.device)
         self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
         enough = ENOUGH_FROM_SCRATCH if self.scratch else ENOUGH_TO_HOLD_OUT
-        teaching, held_out = split(self.shots, settings.held_out, settings.seed, enough)
+        teaching, held_out = hold_out(self.shots, settings.held_out, settings.seed, enough)
         wanted = model.network.config.diameter
         judged = [scale_shot(shot, wanted / self.scaling.of(shot)) for shot in held_out]
         self.judge = Judge(judged, settings.seed) if judged else None

@@ -32,7 +32,7 @@ Part = tuple[slice, slice]
 
 
 @dataclass
-class Window:
+class LookedAt:
     """What the teacher sees in a part of a teaching image.
 
     Attributes
@@ -71,7 +71,7 @@ class PseudoBackground:
             for part in _parts(sample, scale)
         ]
         self._queue = [places[i] for i in rng.permutation(len(places))]
-        self._seen: dict[tuple[int, int, int], Window] = {}
+        self._seen: dict[tuple[int, int, int], LookedAt] = {}
 
     def look(self, network: CellRCNN, dtype: torch.dtype | None, most: int) -> list[Sample] | None:
         """Run the network on the windows that were checked longest ago.
@@ -116,7 +116,7 @@ def _parts(sample: Sample, scale: float) -> Iterator[Part]:
 
 def _look(
     network: CellRCNN, index: int, part: Part, sample: Sample, scale: float, dtype: torch.dtype | None
-) -> Window:
+) -> LookedAt:
     piece = sample.part(part)
     shape = piece.labels.shape
     scaled = rescale(piece, scale)
@@ -125,10 +125,10 @@ def _look(
         found = network.detect(to_batch([scaled.image], device), score=DOUBT)[0]
     back = np.array([shape[1] / scaled.labels.shape[1], shape[0] / scaled.labels.shape[0]] * 2)
     painted = paint_masks(found.boxes.numpy() * back, found.masks.numpy(), found.scores.numpy(), shape)
-    return Window(index, part, painted > 0)
+    return LookedAt(index, part, painted > 0)
 
 
-def _found_share(windows: list[Window], samples: Sequence[Sample]) -> float:
+def _found_share(windows: list[LookedAt], samples: Sequence[Sample]) -> float:
     """Share of the annotated cells' pixels in which the teacher finds anything.
 
     One less this share estimates how much of the other cells would be taken for background.

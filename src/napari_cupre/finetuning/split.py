@@ -18,7 +18,7 @@ ENOUGH_FROM_SCRATCH = 40
 ENOUGH_IMAGES = 10
 
 
-def split(
+def hold_out(
     shots: list[Shot], share: float, seed: int, enough: int = ENOUGH_TO_HOLD_OUT
 ) -> tuple[list[Shot], list[Shot]]:
     """Teaching and held-out shots; no pixel is in both.

@@ -87,7 +87,7 @@ def collect_shots(
         If nothing pairs, nothing can be read, or labels and regions do not fit their image.
     """
     every = pair_up(images, labels, keep_empty, axes=axes, series=series)
-    pairs = drawn(every, limit, seed)
+    pairs = drawn_by_seed(every, limit, seed)
     stems = [image_stem(path) for path, _ in every]
     regions: Regions = {} if regions_file is None else read_regions(regions_file, stems)
     complete = not partial and regions_file is None
@@ -231,7 +231,7 @@ def _read_coco(index: CocoIndex, number: int, image: Path) -> Truth:
     return painted.labels, None if painted.known.all() else painted.known
 
 
-def drawn(
+def drawn_by_seed(
     pairs: Sequence[tuple[Path, ReadTruth]], limit: int | None, seed: int
 ) -> list[tuple[Path, ReadTruth]]:
     """`limit` of the pairs, drawn by `seed`, in their order."""

@@ -19,7 +19,7 @@ import numpy as np
 from napari_cupre.data.rle import LARGEST_IMAGE, RLE, paint, runs
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco_file import parse
-from napari_cupre.io.coco_outlines import Problem, area_of, mask_size, outline_of, problem_of, tidy
+from napari_cupre.io.coco_outlines import Problem, area_of, mask_of, mask_size, problem_of, tidy_segmentation
 from napari_cupre.io.file_names import parts_of
 
 _DOCUMENT_KEYS = {"info", "licenses", "images", "annotations", "categories", "type"}
@@ -195,10 +195,10 @@ class CocoIndex:
                 for row in order:
                     stream.seek(self._start[row])
                     annotation = json.loads(stream.read(self._end[row] - self._start[row]))
-                    rle = outline_of(annotation, *shape, box=bool(self._unknown[row]))
+                    rle = mask_of(annotation, *shape, box=bool(self._unknown[row]))
                     if self._unknown[row]:
                         blanks.append(rle)
-                        boxes += not tidy(annotation.get("segmentation"))
+                        boxes += not tidy_segmentation(annotation.get("segmentation"))
                     else:
                         masks.append(rle)
                         classes[len(masks)] = int(self._category[row])
@@ -282,7 +282,9 @@ class CocoIndex:
             rows.category.append(numbers[identity])
             rows.unknown.append(unknown)
             if unknown:
-                self._unknown_areas[_CROWD if tidy(annotation.get("segmentation")) else _BOX] += 1
+                self._unknown_areas[
+                    _CROWD if tidy_segmentation(annotation.get("segmentation")) else _BOX
+                ] += 1
             rows.area.append(area_of(annotation))
         return rows
 

@@ -32,7 +32,7 @@ def problem_of(annotation: dict[str, Any], height: int, width: int) -> tuple[Pro
 
     Crowds and boxes without a mask mark unknown area.
     """
-    segmentation = tidy(annotation.get("segmentation"))
+    segmentation = tidy_segmentation(annotation.get("segmentation"))
     if not segmentation:
         return (None, True) if polygon_of_box(annotation.get("bbox")) else (NO_MASK, False)
     masks = [part for part in segmentation if isinstance(part, dict)]
@@ -46,14 +46,14 @@ def problem_of(annotation: dict[str, Any], height: int, width: int) -> tuple[Pro
 
 def mask_size(annotation: dict[str, Any]) -> tuple[int, int] | None:
     """Height and width of the image as its run-length mask says; None of an outline or a damaged mask."""
-    for part in tidy(annotation.get("segmentation")):
+    for part in tidy_segmentation(annotation.get("segmentation")):
         size = _size(part) if isinstance(part, dict) else []
         if len(size) == 2 and min(size) > 0:
             return size[0], size[1]
     return None
 
 
-def tidy(segmentation: Any) -> list[Any]:
+def tidy_segmentation(segmentation: Any) -> list[Any]:
     """A segmentation as a list of flat polygons and run-length masks, without what is empty.
 
     Some programs write the one polygon without a list around it, or points as pairs.
@@ -87,10 +87,10 @@ def area_of(annotation: dict[str, Any]) -> float:
     for size in (annotation.get("area"), _box_area(annotation)):
         if isinstance(size, int | float) and math.isfinite(size) and size > 0:
             return float(size)
-    return sum(_span(part) for part in _polygons(tidy(annotation.get("segmentation"))))
+    return sum(_span(part) for part in _polygons(tidy_segmentation(annotation.get("segmentation"))))
 
 
-def outline_of(annotation: dict[str, Any], height: int, width: int, *, box: bool) -> RLE:
+def mask_of(annotation: dict[str, Any], height: int, width: int, *, box: bool) -> RLE:
     """The mask of an annotation, or of its box if that is all it has and `box` allows it.
 
     Raises
@@ -98,7 +98,7 @@ def outline_of(annotation: dict[str, Any], height: int, width: int, *, box: bool
     InputError
         If one of several run-length masks is corrupt.
     """
-    segmentation = tidy(annotation.get("segmentation"))
+    segmentation = tidy_segmentation(annotation.get("segmentation"))
     masks = [part for part in segmentation if isinstance(part, dict)]
     polygons = _polygons(segmentation)
     if not masks and not polygons and box:

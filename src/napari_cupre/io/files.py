@@ -244,9 +244,9 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
 def _described(companion: Path) -> list[Path]:
     """The image files that a companion file describes."""
     # OME needs tifffile, which takes long to import.
-    from napari_cupre.io.ome import files_of
+    from napari_cupre.io.ome import described_files
 
-    return files_of(companion)
+    return described_files(companion)
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -150,7 +150,7 @@ def ome_images(xml: str) -> tuple[list[OmeImage], str | None]:
     return images, root.get("UUID")
 
 
-def files_of(companion: Path) -> list[Path]:
+def described_files(companion: Path) -> list[Path]:
     """The image files that a companion file describes, as far as they are there.
 
     Raises
@@ -167,7 +167,7 @@ def file_of(companion: Path) -> Path:
     Raises
     ------
     InputError
-        See `files_of`; also if it describes images in files that have nothing to do with each other.
+        See `described_files`; also if it describes images in files that have nothing to do with each other.
     """
     images = _described(companion)
     present = _present(companion, images)

@@ -27,7 +27,7 @@ from napari_cupre.io.files import (
     list_images,
 )
 from napari_cupre.io.pairing import LABEL_WORDS, without_labels
-from napari_cupre.io.windows import ImageCache, Plane, image_sizes
+from napari_cupre.io.windows import ImageCache, ReadablePlane, image_sizes
 
 _SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES)
 
@@ -311,7 +311,7 @@ class UnlabelledCrops:
             self._order = np.random.default_rng([self.seed, turn, 1]).permutation(len(self.index))
         return int(self._order[place_in_turn])
 
-    def _textured_window(self, plane: Plane, rng: np.random.Generator) -> np.ndarray:
+    def _textured_window(self, plane: ReadablePlane, rng: np.random.Generator) -> np.ndarray:
         """The first of a few random windows that is not flat, else the least flat one."""
         factor = np.exp(rng.uniform(-np.log(self.zoom), np.log(self.zoom)))
         side = min(round(self.side * factor), plane.height, plane.width)

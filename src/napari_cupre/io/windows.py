@@ -20,7 +20,7 @@ from napari_cupre.io.inputs import images_in
 
 
 @dataclass
-class Plane:
+class ReadablePlane:
     """One plane of an image, of which windows can be read.
 
     Attributes
@@ -62,14 +62,14 @@ class OpenImage:
     """An image that was opened, with the planes that were looked at."""
 
     image: CellImage
-    planes: dict[tuple[tuple[int, ...], int | None], Plane] = field(default_factory=dict)
+    planes: dict[tuple[tuple[int, ...], int | None], ReadablePlane] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """Bytes held in memory; an image that is read by window holds next to none."""
         return 0 if self.image.is_lazy else int(np.asarray(self.image.data).nbytes)
 
-    def draw_plane(self, rng: np.random.Generator) -> Plane:
+    def draw_plane(self, rng: np.random.Generator) -> ReadablePlane:
         """A random plane: of all times and depths, and of all stains where there are several."""
         sizes = self.image.sizes
         index = {axis: int(rng.integers(sizes[axis])) for axis in "TZ" if axis in sizes}
@@ -77,7 +77,7 @@ class OpenImage:
         key = (tuple(index.values()), channel)
         if key not in self.planes:
             channels = None if channel is None else [channel]
-            self.planes[key] = Plane(
+            self.planes[key] = ReadablePlane(
                 self.image.lazy_plane(index, channels), self.image.stretch(index, channels)
             )
         return self.planes[key]

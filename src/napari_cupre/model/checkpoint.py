@@ -243,7 +243,7 @@ def _metadata(path: Path) -> dict[str, str]:
         ) from error
 
 
-def load_model(path: str | os.PathLike[str], device: str = "auto") -> Model:
+def read_model(path: str | os.PathLike[str], device: str = "auto") -> Model:
     """Read a model file; see `zoo.find_model` for names instead of paths.
 
     Raises

@@ -104,12 +104,12 @@ def find_model(name: str | os.PathLike[str]) -> ZooEntry:
 
 def open_model(name: str | os.PathLike[str] = BUNDLED, device: str = "auto", seed: int = 0) -> Model:
     """Load a model by name or path; "scratch" or "scratch:PRESET" gives random weights of the given seed."""
-    from napari_cupre.model.checkpoint import load_model, new_model
+    from napari_cupre.model.checkpoint import new_model, read_model
 
     entry = find_model(name)
     if entry.path is None:
         return new_model(_random_preset(entry.name), seed).to(device)
-    return load_model(entry.path, device)
+    return read_model(entry.path, device)
 
 
 def _random_preset(name: str) -> str:

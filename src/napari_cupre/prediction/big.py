@@ -16,7 +16,7 @@ from napari_cupre.io.ownership import may_write
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.prediction import bigfiles
 from napari_cupre.prediction.bigfiles import ledger_path
-from napari_cupre.prediction.celltable import keep_copy, restore_copy, write_table
+from napari_cupre.prediction.celltable import keep_table, restore_copy, write_cell_table
 from napari_cupre.prediction.choice import check_score
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.filling import Filling
@@ -25,7 +25,7 @@ from napari_cupre.prediction.labelstore import LabelStore, cells_table, read_not
 from napari_cupre.prediction.ledger import Ledger
 from napari_cupre.prediction.link import Links
 from napari_cupre.prediction.linker import count_linked, find_tables, write_linked
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ImageSource
 from napari_cupre.prediction.stack import other_size
 
@@ -219,12 +219,12 @@ class _Job:
         if any(links) and not filling.stopped:
             tables = yield from self._linked(store, links)
             complete &= tables is not None
-        count = write_table(self._table, ledger, indices, self._detector.model.info.classes, tables)
+        count = write_cell_table(self._table, ledger, indices, self._detector.model.info.classes, tables)
         if tables is not None:
             count = count_linked(tables, indices, links)
             store = LabelStore(self._out, self._image)
         if complete:
-            keep_copy(self._table)
+            keep_table(self._table)
             notes = {"cells": count, "diameter": filling.diameter, "origin": self._origin}
             store.finish(notes | {"parts": store.parts(), "linked": tables is not None})
         return BigResult(self._out, self._table, count, complete and not self._image.lacks, filling.diameter)

@@ -14,10 +14,10 @@ from napari_cupre.data.image import PlaneIndex
 from napari_cupre.errors import unwritable
 from napari_cupre.io.files import atomic_write
 from napari_cupre.io.ownership import owned_write
-from napari_cupre.prediction.ledger import Cell, Ledger
+from napari_cupre.prediction.ledger import Ledger, RecordedCell
 
 
-def write_table(
+def write_cell_table(
     path: Path,
     ledger: Ledger,
     indices: Sequence[PlaneIndex],
@@ -61,7 +61,7 @@ def write_table(
     return count
 
 
-def _lasting(cells: Iterator[Cell], tables: Sequence[np.ndarray]) -> Iterator[Cell]:
+def _lasting(cells: Iterator[RecordedCell], tables: Sequence[np.ndarray]) -> Iterator[RecordedCell]:
     """Cells with their lasting labels, without those of which overlaps left no px."""
     for cell in cells:
         table = tables[cell.plane]
@@ -69,7 +69,7 @@ def _lasting(cells: Iterator[Cell], tables: Sequence[np.ndarray]) -> Iterator[Ce
             yield cell._replace(label=int(table[cell.label]))
 
 
-def keep_copy(table: Path) -> None:
+def keep_table(table: Path) -> None:
     """Keep a hidden copy of the table beside it: what it says of the cells is nowhere else."""
     try:
         with atomic_write(_copy_of(table)) as temporary:

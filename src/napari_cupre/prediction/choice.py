@@ -10,9 +10,9 @@ import numpy as np
 from napari_cupre.data.image import PlaneIndex
 from napari_cupre.errors import InputError
 from napari_cupre.prediction.detector import Detector
-from napari_cupre.prediction.diameter import View, another, estimate, fits, look, summary
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.diameter import ScaleTrial, another, estimate, fits, look, summary
 from napari_cupre.prediction.plan import plan_plane
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import PlaneSource
 from napari_cupre.prediction.stitch import Found
 
@@ -141,5 +141,5 @@ def choose(
     return Choice(known, asked) if seen is None else _as_seen(seen, score)
 
 
-def _as_seen(seen: View, score: float | None) -> Choice:
+def _as_seen(seen: ScaleTrial, score: float | None) -> Choice:
     return Choice(seen.diameter, seen.certainty if score is None else score)

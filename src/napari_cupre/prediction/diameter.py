@@ -65,7 +65,7 @@ sure cells must not fall by more than this."""
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class ScaleTrial:
     """What is seen at one scale.
 
     Attributes
@@ -119,7 +119,7 @@ class View:
         return float(np.interp(self.sure, SURE_SHARE, CERTAINTY))
 
 
-def estimate(detector: Detector, pieces: list[np.ndarray]) -> View | None:
+def estimate(detector: Detector, pieces: list[np.ndarray]) -> ScaleTrial | None:
     """How large the cells are that the network sees, and how sure it is of them.
 
     The network finds cells from about half to twice the size that it was trained for. It looks at
@@ -146,7 +146,7 @@ def estimate(detector: Detector, pieces: list[np.ndarray]) -> View | None:
     return view
 
 
-def fits(view: View, diameter: float) -> bool:
+def fits(view: ScaleTrial, diameter: float) -> bool:
     """Whether what was seen at a model's own scale confirms that the cells have its `diameter` in image px.
 
     Cells of another size are found badly or not at all, so few cells confirm nothing (they may be pieces of
@@ -155,7 +155,9 @@ def fits(view: View, diameter: float) -> bool:
     return view.weight >= ENOUGH and _near(view.diameter, diameter)
 
 
-def another(detector: Detector, pieces: list[np.ndarray], diameter: float, own: View) -> View | None:
+def another(
+    detector: Detector, pieces: list[np.ndarray], diameter: float, own: ScaleTrial
+) -> ScaleTrial | None:
     """The view at another scale than that of a model's own `diameter`, where the image clearly asks for it.
 
     Smaller cells must be many, as dust and grain are everywhere; of larger ones an image may hold one. Cells
@@ -186,7 +188,7 @@ def _near(found: float | np.ndarray, diameter: float) -> bool | np.ndarray:
     return (found >= diameter / OFF) & (found <= diameter * OFF)
 
 
-def _first(detector: Detector, pieces: list[np.ndarray]) -> View:
+def _first(detector: Detector, pieces: list[np.ndarray]) -> ScaleTrial:
     """The first scale that shows enough cells, else the one that shows most."""
     start = min(1.0, WORKING_SIDE / max(max(piece.shape[:2]) for piece in pieces))
     best = _look(detector, pieces, start * STEPS[0])
@@ -197,7 +199,7 @@ def _first(detector: Detector, pieces: list[np.ndarray]) -> View:
     return best
 
 
-def _settled(detector: Detector, pieces: list[np.ndarray], view: View) -> View:
+def _settled(detector: Detector, pieces: list[np.ndarray], view: ScaleTrial) -> ScaleTrial:
     """The view at the scale that a first one asks for, if that is another one and shows cells."""
     wanted = detector.diameter / view.diameter
     if max(wanted / view.factor, view.factor / wanted) <= SETTLED:
@@ -206,7 +208,7 @@ def _settled(detector: Detector, pieces: list[np.ndarray], view: View) -> View:
     return again if again.weight > 0 else view
 
 
-def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> View:
+def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> ScaleTrial:
     """What is seen in the middle of each piece at a scale."""
     side = max(1, int(WORKING_SIDE / factor))
     views = [_middle(piece, side) for piece in pieces]
@@ -214,17 +216,17 @@ def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> View:
     return summary(found, factor, float(sum(view.shape[0] * view.shape[1] for view in views)))
 
 
-def look(detector: Detector, pieces: list[np.ndarray], diameter: float) -> View:
+def look(detector: Detector, pieces: list[np.ndarray], diameter: float) -> ScaleTrial:
     """What is seen in the middle of each piece if its cells are taken to have a `diameter` in image px."""
     return _look(detector, pieces, detector.diameter / diameter)
 
 
-def summary(found: list[Found], factor: float, area: float) -> View:
+def summary(found: list[Found], factor: float, area: float) -> ScaleTrial:
     """The cells found in `area` image px at a scale, seen as one."""
     scores = np.concatenate([cells.scores for cells in found]).astype(np.float64)
     diameters = np.concatenate([mask_diameters(cells) for cells in found]).astype(np.float64)
     seen = diameters > 0
-    return View(factor, area, scores[seen], diameters[seen])
+    return ScaleTrial(factor, area, scores[seen], diameters[seen])
 
 
 def mask_diameters(found: Found) -> np.ndarray:

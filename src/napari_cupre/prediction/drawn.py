@@ -49,7 +49,7 @@ class Grids(NamedTuple):
     kinds: np.ndarray
 
 
-def drawn(
+def drawn_mask(
     grids: Grids,
     row: int,
     shape: tuple[int, int],

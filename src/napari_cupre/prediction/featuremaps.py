@@ -11,10 +11,10 @@ import numpy as np
 
 from napari_cupre.prediction.detector import Detector, Features
 from napari_cupre.prediction.plan import MAX_FACTOR, aligned
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.tiles import Window
 
-Read = Callable[[Region, int], np.ndarray]
-"""Gives every n-th pixel of a region, float32 (Y, X, 3), normalised."""
+Read = Callable[[Window, int], np.ndarray]
+"""Gives every n-th pixel of a window, float32 (Y, X, 3), normalised."""
 
 SIZE = 1.5
 """How large a cell is looked at, in parts of the network's diameter. On eight kinds of images outside the
@@ -29,7 +29,7 @@ MEMORY = 1 << 29
 """Bytes of features that are kept, some eighty windows."""
 
 
-class Window(NamedTuple):
+class FeatureWindow(NamedTuple):
     """One window at one scale.
 
     Attributes
@@ -77,7 +77,7 @@ class FeatureMaps:
     Parameters
     ----------
     detector : makes the features.
-    read : gives regions of the plane.
+    read : gives windows of the plane.
     shape : (Y, X) of the plane.
     diameter : of the usual cell in image px, for which one of the scales is exactly right; None for none.
     memory : bytes of features that are kept; the window asked for last always is.
@@ -95,7 +95,7 @@ class FeatureMaps:
         self._read, self._memory = read, memory
         self._size = SIZE * detector.diameter
         self._base = 1.0 if diameter is None else self._size / diameter
-        self._windows: OrderedDict[tuple[Scale, int, int], Window] = OrderedDict()
+        self._windows: OrderedDict[tuple[Scale, int, int], FeatureWindow] = OrderedDict()
         self._bytes = 0
 
     def scale(self, size: float) -> Scale:
@@ -118,13 +118,13 @@ class FeatureMaps:
         )
         return scale, rows, columns
 
-    def keys(self, scale: Scale, region: Region) -> list[tuple[Scale, int, int]]:
-        """All windows that answer for the places in a region."""
-        _, top, left = self.key(scale, region.y0, region.x0)
-        _, bottom, right = self.key(scale, region.y1 - 1, region.x1 - 1)
+    def keys(self, scale: Scale, within: Window) -> list[tuple[Scale, int, int]]:
+        """All windows that answer for the places in a window."""
+        _, top, left = self.key(scale, within.y0, within.x0)
+        _, bottom, right = self.key(scale, within.y1 - 1, within.x1 - 1)
         return [(scale, row, column) for row in range(top, bottom + 1) for column in range(left, right + 1)]
 
-    def window(self, key: tuple[Scale, int, int]) -> Window:
+    def window(self, key: tuple[Scale, int, int]) -> FeatureWindow:
         """A window, computed unless it is kept.
 
         Raises
@@ -151,12 +151,12 @@ class FeatureMaps:
         largest = max((window.features.bytes for window in self._windows.values()), default=1)
         return max(1, self._memory // largest)
 
-    def _computed(self, scale: Scale, row: int, column: int) -> Window:
+    def _computed(self, scale: Scale, row: int, column: int) -> FeatureWindow:
         y0, y1 = _span(row, self.shape[0], scale)
         x0, x1 = _span(column, self.shape[1], scale)
-        piece = self._read(Region(y0, x0, y1, x1), scale.step)
+        piece = self._read(Window(y0, x0, y1, x1), scale.step)
         features = self.detector.features(piece, scale.factor * scale.step)
-        return Window(features, np.array([x0, y0, x0, y0], dtype=np.float64), scale.step)
+        return FeatureWindow(features, np.array([x0, y0, x0, y0], dtype=np.float64), scale.step)
 
 
 def _span(number: int, side: int, scale: Scale) -> tuple[int, int]:

@@ -16,11 +16,11 @@ from napari_cupre.prediction.choice import Choice, choose_for
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.ledger import Ledger
-from napari_cupre.prediction.options import PredictOptions
 from napari_cupre.prediction.plan import Plan, plan_plane
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import PlaneSource, Reader
-from napari_cupre.prediction.stitch import Found, Patch, Stitcher
-from napari_cupre.prediction.tiles import Region, Tile
+from napari_cupre.prediction.stitch import Found, Stitcher, TilePatch
+from napari_cupre.prediction.tiles import Tile, Window
 
 MARGIN = 4.0
 """How far beside its core a tile keeps a cell, in network px."""
@@ -28,7 +28,7 @@ MARGIN = 4.0
 TOLERANCE = 2.0
 """A cell that comes this near to the end of what was read counts as cut, in network px."""
 
-Patches = Iterator[tuple[Tile, Patch | InputError]]
+Patches = Iterator[tuple[Tile, TilePatch | InputError]]
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Filling:
             return iter([(todo[0], stitcher.add(todo[0], found))])
         return run_tiles(self._detector, self._plan, stitcher, read, self._score, todo)
 
-    def _done_tile(self, number: int, tile: Tile, patch: Patch, stitcher: Stitcher) -> Iterator[Event]:
+    def _done_tile(self, number: int, tile: Tile, patch: TilePatch, stitcher: Stitcher) -> Iterator[Event]:
         """Write what a tile changes; what it replaces is kept until it is entered as done."""
         if self._ledger is not None:
             self._ledger.keep(number, patch)
@@ -181,7 +181,7 @@ class Filling:
         if self._ledger is not None:
             self._ledger.enter(number, tile.index, patch.rows, stitcher.records)
         self._painted += 1
-        yield TileDone(self._indices[number], patch.region.y0, patch.region.x0, patch.after)
+        yield TileDone(self._indices[number], patch.window.y0, patch.window.x0, patch.after)
         yield from self._after(1)
 
     def _failed(self, number: int, tiles: list[Tile], error: InputError) -> Iterator[Event]:
@@ -228,8 +228,8 @@ class Filling:
         undone = None if self._ledger is None else self._ledger.undone()
         if self._ledger is None or undone is None:
             return
-        number, region, labels = undone
-        self._canvas.plane(self._indices[number])[region.slices] = labels
+        number, window, labels = undone
+        self._canvas.plane(self._indices[number])[window.slices] = labels
         self._ledger.forget_undo()
 
 
@@ -248,7 +248,7 @@ def run_tiles(
     detector: Detector,
     plan: Plan,
     stitcher: Stitcher,
-    read: Callable[[Region], np.ndarray],
+    read: Callable[[Window], np.ndarray],
     score: float,
     tiles: list[Tile],
 ) -> Patches:
@@ -263,7 +263,7 @@ def run_tiles(
     stitcher : Stitcher
         Gives the patches.
     read : callable
-        Gives a region of the image, float32 (Y, X, 3), normalised; may raise `InputError`.
+        Gives a window of the image, float32 (Y, X, 3), normalised; may raise `InputError`.
     score : float
         The least of a cell.
     tiles : list of Tile
@@ -300,7 +300,7 @@ def _batches(tiles: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
-def _moved(found: Found, read: Region) -> Found:
+def _moved(found: Found, read: Window) -> Found:
     """Detections of a tile in the coordinates of the image."""
     corner = np.array([read.x0, read.y0, read.x0, read.y0], dtype=np.float32)
     return replace(found, boxes=found.boxes + corner)

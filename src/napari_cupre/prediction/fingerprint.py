@@ -15,7 +15,7 @@ from napari_cupre.model.zoo import find_model
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.model.checkpoint import Model
-    from napari_cupre.prediction.options import PredictOptions
+    from napari_cupre.prediction.predict_options import PredictOptions
 
 LAYOUT = 4
 """Rises when tiles or labels come to lie elsewhere: a job is done by one layout from its start to its end."""
@@ -24,7 +24,7 @@ SAMPLES = 64
 """So many rows and columns of an image without a file tell it from others."""
 
 
-def digest_of(content: Any) -> str:
+def json_digest(content: Any) -> str:
     """A short text that is the same for the same JSON values, and for no others."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -75,7 +75,7 @@ def result_digest(settings: dict[str, Any], image: CellImage, options: PredictOp
     """What a finished result is the result of: `settings` (of `labels_depend_on`), links and image file."""
     links = options.links(image.result_axes)
     state: list[Any] = [settings, image.lacks, *([links] if any(links) else [])]
-    return digest_of(state + (file_state(image.path) if image.path is not None else []))
+    return json_digest(state + (file_state(image.path) if image.path is not None else []))
 
 
 def run_digest(
@@ -99,7 +99,7 @@ def run_digest(
     path = find_model(model).path
     weights = f"random {seed}" if path is None else _content(path)
     chosen = {"weights": weights, "options": asdict(options), "axes": axes, "formats": sorted(formats)}
-    return digest_of(chosen)
+    return json_digest(chosen)
 
 
 def request_digest(image: CellImage, file: Path, is_copy: bool, model: str, options: dict[str, Any]) -> str:
@@ -126,7 +126,7 @@ def request_digest(image: CellImage, file: Path, is_copy: bool, model: str, opti
         identity += [str(file.absolute()), *file_state(file)]
     weights = find_model(model).path
     identity += [model, [] if weights is None else file_state(weights), options]
-    return digest_of(identity)
+    return json_digest(identity)
 
 
 def _content(path: Path) -> str:

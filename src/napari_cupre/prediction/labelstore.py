@@ -1,4 +1,4 @@
-"""A label image on disk as OME-Zarr 0.4, written by region; readable by others while it grows."""
+"""A label image on disk as OME-Zarr 0.4, written by window; readable by others while it grows."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class LabelStore:
         return sum(1 for level in self.levels for _ in _files(self.path / level.basename))
 
     def plane(self, index: PlaneIndex) -> StoredPlane:
-        """One plane to be read and written by region."""
+        """One plane to be read and written by window."""
         return StoredPlane(self, tuple(index[axis] for axis in self._axes[:-2]))
 
     def finish(self, notes: dict[str, Any]) -> None:

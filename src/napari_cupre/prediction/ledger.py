@@ -19,8 +19,8 @@ import numpy as np
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.prediction.choice import Choice
-from napari_cupre.prediction.stitch import RECORD, Patch
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.stitch import RECORD, TilePatch
+from napari_cupre.prediction.tiles import Window
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (document TEXT NOT NULL);
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS undo (plane INTEGER, y0 INTEGER, x0 INTEGER, y1 INTEG
 """
 
 
-class Cell(NamedTuple):
+class RecordedCell(NamedTuple):
     """A cell of a plane.
 
     Attributes
@@ -133,12 +133,12 @@ class Ledger:
                 raise ValueError("cells are missing")
             return np.array([(row[1:5], *row[5:]) for row in found], dtype=RECORD)
 
-    def keep(self, plane: int, patch: Patch) -> None:
+    def keep(self, plane: int, patch: TilePatch) -> None:
         """Remember what a patch is about to replace."""
         blob = zlib.compress(np.ascontiguousarray(patch.before, dtype="<i4").tobytes(), 1)
         with self._writing():
             self._base.execute("DELETE FROM undo")
-            self._base.execute("INSERT INTO undo VALUES (?, ?, ?, ?, ?, ?)", (plane, *patch.region, blob))
+            self._base.execute("INSERT INTO undo VALUES (?, ?, ?, ?, ?, ?)", (plane, *patch.window, blob))
 
     def enter(self, plane: int, tile: int, rows: np.ndarray, records: np.ndarray) -> None:
         """Enter a tile as done, with the records that it made or changed."""
@@ -155,28 +155,28 @@ class Ledger:
         with self._writing():
             self._base.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", (plane, tile, fault))
 
-    def undone(self) -> tuple[int, Region, np.ndarray] | None:
-        """Plane, region and labels to put back, where a tile was interrupted while it was written."""
+    def undone(self) -> tuple[int, Window, np.ndarray] | None:
+        """Plane, window and labels to put back, where a tile was interrupted while it was written."""
         found = self._first("SELECT * FROM undo")
         if found is None:
             return None
         with self._reading():
             plane, *corners, blob = found
-            region = Region(*corners)
-            return plane, region, np.frombuffer(zlib.decompress(blob), dtype="<i4").reshape(region.shape)
+            window = Window(*corners)
+            return plane, window, np.frombuffer(zlib.decompress(blob), dtype="<i4").reshape(window.shape)
 
     def forget_undo(self) -> None:
         """What was to be put back is."""
         with self._writing():
             self._base.execute("DELETE FROM undo")
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[RecordedCell]:
         """Every cell, plane by plane."""
         query = (
             "SELECT plane, row + 1, x1, y1, x2, y2, score, kind FROM cells WHERE alive ORDER BY plane, row"
         )
         for plane, label, x1, y1, x2, y2, score, kind in self._each(query):
-            yield Cell(plane, label, (x1, y1, x2, y2), score, int(kind))
+            yield RecordedCell(plane, label, (x1, y1, x2, y2), score, int(kind))
 
     def _each(self, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
         """The rows that a query finds."""

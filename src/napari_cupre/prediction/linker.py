@@ -16,7 +16,7 @@ from napari_cupre.data.image import PlaneIndex
 from napari_cupre.events import Progress
 from napari_cupre.prediction.canvas import LabelArray
 from napari_cupre.prediction.link import Links, Numbering, Overlap
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.tiles import Window
 
 BLOCK = 2048
 """Side of what is counted and written at once, px; a whole number of stored chunks."""
@@ -68,9 +68,9 @@ def _within_frames(
         numbering = Numbering()
         for before, number in zip([None, *frame], frame, strict=False):
             overlap = Overlap()
-            for region in blocks_of(planes[number].shape):
-                first = planes[before][region.slices] if links_z and before is not None else None
-                overlap.add(first, np.asarray(planes[number][region.slices]))
+            for window in blocks_of(planes[number].shape):
+                first = planes[before][window.slices] if links_z and before is not None else None
+                overlap.add(first, np.asarray(planes[number][window.slices]))
             yield number, numbering.follow(overlap)
 
 
@@ -81,16 +81,16 @@ def _through_frames(
     numbering = Numbering()
     within = dict(tables)
 
-    def labels(number: int, region: Region) -> np.ndarray:
-        return within[number][planes[number][region.slices]]
+    def labels(number: int, window: Window) -> np.ndarray:
+        return within[number][planes[number][window.slices]]
 
     earlier: list[int] | None = None
     for frame in frames:
         overlap = Overlap()
         for place, number in enumerate(frame):
-            for region in blocks_of(planes[number].shape):
-                first = None if earlier is None else labels(earlier[place], region)
-                overlap.add(first, labels(number, region))
+            for window in blocks_of(planes[number].shape):
+                first = None if earlier is None else labels(earlier[place], window)
+                overlap.add(first, labels(number, window))
             yield number
         through = numbering.follow(overlap)
         for number in frame:
@@ -122,18 +122,18 @@ def write_linked(
     blocks = blocks_of(planes[0].shape)
     total = len(planes) * len(blocks)
     parts = itertools.product(zip(planes, tables, linked, strict=True), blocks)
-    for done, ((plane, table, target), region) in enumerate(parts, start=1):
-        lasting = table[plane[region.slices]]
+    for done, ((plane, table, target), window) in enumerate(parts, start=1):
+        lasting = table[plane[window.slices]]
         if lasting.any():
-            target[region.slices] = lasting
+            target[window.slices] = lasting
         yield Progress(done, total, name)
 
 
-def blocks_of(shape: tuple[int, ...]) -> list[Region]:
+def blocks_of(shape: tuple[int, ...]) -> list[Window]:
     """The blocks of a plane of `shape` (Y, X), row by row."""
     rows, columns = (int(side) for side in shape)
     return [
-        Region(y, x, min(y + BLOCK, rows), min(x + BLOCK, columns))
+        Window(y, x, min(y + BLOCK, rows), min(x + BLOCK, columns))
         for y in range(0, rows, BLOCK)
         for x in range(0, columns, BLOCK)
     ]

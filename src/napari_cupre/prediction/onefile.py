@@ -18,8 +18,8 @@ from napari_cupre.io.files import image_stem
 from napari_cupre.io.images import read_image
 from napari_cupre.io.ownership import reason_against
 from napari_cupre.io.writers import choose_formats, write
-from napari_cupre.io.writers.cells import collect
 from napari_cupre.io.writers.coco_writer import coco_records
+from napari_cupre.io.writers.output_cells import collect
 from napari_cupre.model.device import is_out_of_memory
 from napari_cupre.model.zoo import find_model, open_model
 from napari_cupre.prediction.big import predict_big
@@ -27,7 +27,7 @@ from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.fingerprint import file_state
 from napari_cupre.prediction.limits import is_big
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.stack import is_of_other_size, predict_image
 
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from napari_cupre.prediction.canvas import ArrayCanvas
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.filling import Filling
 from napari_cupre.prediction.instances import Instances
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ArraySource
 
 

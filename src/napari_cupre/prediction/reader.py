@@ -1,4 +1,4 @@
-"""Reading planes of an image by region, normalised; nothing of a plane's size is held."""
+"""Reading planes of an image by window, normalised; nothing of a plane's size is held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex, Stretch
 from napari_cupre.errors import InputError, reason_of
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.tiles import Window
 
 WHOLE_PIXELS = 2048 * 2048
 """Planes of up to so many pixels are looked at as a whole to estimate the diameter."""
@@ -22,7 +22,7 @@ WINDOWS = 3
 
 
 class Reader(Protocol):
-    """Gives regions of one plane.
+    """Gives windows of one plane.
 
     Attributes
     ----------
@@ -32,8 +32,8 @@ class Reader(Protocol):
 
     shape: tuple[int, int]
 
-    def __call__(self, region: Region, step: int = 1) -> np.ndarray:
-        """The pixels of a region, or every `step`-th along both axes, float32 (Y, X, 3)."""
+    def __call__(self, window: Window, step: int = 1) -> np.ndarray:
+        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
 
     def views(self) -> list[np.ndarray]:
         """What to estimate the diameter from."""
@@ -61,7 +61,7 @@ class PlaneSource(Protocol):
 
 
 class PlaneReader:
-    """Gives regions of one plane; all share the plane's one stretch of grey values.
+    """Gives windows of one plane; all share the plane's one stretch of grey values.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ class PlaneReader:
         self._stretch: Stretch = image.stretch(index, channels)
         self.shape = image.plane_shape
 
-    def __call__(self, region: Region, step: int = 1) -> np.ndarray:
-        """The pixels of a region, or every `step`-th along both axes, float32 (Y, X, 3).
+    def __call__(self, window: Window, step: int = 1) -> np.ndarray:
+        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3).
 
         Raises
         ------
@@ -90,7 +90,7 @@ class PlaneReader:
             If that part of the file cannot be read; the message names it.
         """
         try:
-            rows, columns = region.slices
+            rows, columns = window.slices
             part = np.asarray(self._plane[rows.start : rows.stop : step, columns.start : columns.stop : step])
         except Exception as error:
             # Decoders raise anything on a damaged file; of an array in memory nothing is expected.
@@ -98,8 +98,8 @@ class PlaneReader:
                 raise
             where = ", ".join(f"{axis}={position}" for axis, position in self._index.items())
             raise InputError(
-                f"{self._name} cannot be read in rows {region.y0}-{region.y1 - 1}, columns "
-                f"{region.x0}-{region.x1 - 1}{' at ' + where if where else ''} ({reason_of(error)}): "
+                f"{self._name} cannot be read in rows {window.y0}-{window.y1 - 1}, columns "
+                f"{window.x0}-{window.x1 - 1}{' at ' + where if where else ''} ({reason_of(error)}): "
                 "the file seems damaged, copy it anew."
             ) from error
         return self._stretch(part)
@@ -108,12 +108,12 @@ class PlaneReader:
         """What to estimate the diameter from: the whole plane, or the liveliest of nine windows."""
         rows, columns = self.shape
         if rows * columns <= WHOLE_PIXELS:
-            return [self(Region(0, 0, rows, columns))]
+            return [self(Window(0, 0, rows, columns))]
         found: list[np.ndarray] = []
         fault: InputError | None = None
         for top in _starts(rows):
             for left in _starts(columns):
-                window = Region(top, left, min(rows, top + WINDOW), min(columns, left + WINDOW))
+                window = Window(top, left, min(rows, top + WINDOW), min(columns, left + WINDOW))
                 try:
                     found.append(self(window))
                 except InputError as error:
@@ -124,7 +124,7 @@ class PlaneReader:
 
 
 class ArrayReader:
-    """Gives regions of a plane in memory.
+    """Gives windows of a plane in memory.
 
     Parameters
     ----------
@@ -145,9 +145,9 @@ class ArrayReader:
         self._plane = plane
         self.shape = (int(plane.shape[0]), int(plane.shape[1]))
 
-    def __call__(self, region: Region, step: int = 1) -> np.ndarray:
-        """The pixels of a region, or every `step`-th along both axes, float32 (Y, X, 3)."""
-        return self._plane[region.slices][::step, ::step]
+    def __call__(self, window: Window, step: int = 1) -> np.ndarray:
+        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
+        return self._plane[window.slices][::step, ::step]
 
     def views(self) -> list[np.ndarray]:
         """The whole plane."""

@@ -17,7 +17,7 @@ from napari_cupre.prediction.filling import Filling
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.link import Links
 from napari_cupre.prediction.linker import count_linked, find_tables, write_linked
-from napari_cupre.prediction.options import PredictOptions
+from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ImageSource
 
 

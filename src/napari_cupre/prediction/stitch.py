@@ -15,8 +15,8 @@ from napari_cupre.model.paint import falling_order, foreground
 from napari_cupre.prediction.canvas import LabelArray
 from napari_cupre.prediction.instances import Instances, Masks, union_mask
 from napari_cupre.prediction.meeting import DOUBLE, NEW, SharedShare, Verdict, find_meetings, judge
-from napari_cupre.prediction.tidy import tidy
-from napari_cupre.prediction.tiles import Region, Tile, cut, owned
+from napari_cupre.prediction.tidy import tidy_labels
+from napari_cupre.prediction.tiles import Tile, Window, cut, owned
 
 RECORD = np.dtype(
     [
@@ -49,17 +49,17 @@ class Found:
 
 
 @dataclass
-class Patch:
+class TilePatch:
     """What one tile changes.
 
     Attributes
     ----------
-    region : the pixels that are rewritten.
+    window : the pixels that are rewritten.
     before, after : int32, their labels until now and from now on.
     rows : the rows of the records that may have changed.
     """
 
-    region: Region
+    window: Window
     before: np.ndarray
     after: np.ndarray
     rows: np.ndarray
@@ -69,7 +69,7 @@ class Patch:
 class _Block:
     """A part of the label array with its labels counted through: `ids[k]` is the label of value k."""
 
-    region: Region
+    window: Window
     local: np.ndarray
     ids: np.ndarray
     known: np.ndarray  # the records of ids[1:], after a dummy for the background
@@ -115,21 +115,21 @@ class Stitcher:
         self._records = np.array(records, dtype=RECORD)
         self._count = len(records)
 
-    def add(self, tile: Tile, found: Found) -> Patch:
+    def add(self, tile: Tile, found: Found) -> TilePatch:
         """Place the detections of one tile; `commit` writes the result."""
         found = found.take(np.flatnonzero(owned(found.boxes, tile, self.shape, self.margin)))
         new_cut = cut(found.boxes, tile, self.shape, self.tolerance)
-        region = self._region(tile, found)
-        before = np.array(self.canvas[region.slices], dtype=np.int32)
-        block = self._block(before, region)
+        window = self._window(tile, found)
+        before = np.array(self.canvas[window.slices], dtype=np.int32)
+        block = self._block(before, window)
         verdict = self._judge(block, found, new_cut, tile)
         rows = self._remember(block, found, new_cut, verdict, tile)
         after = self._paint(block, found, verdict, rows)
-        return Patch(region, before, after, np.concatenate([block.ids[1:] - 1, rows]))
+        return TilePatch(window, before, after, np.concatenate([block.ids[1:] - 1, rows]))
 
-    def commit(self, patch: Patch) -> None:
+    def commit(self, patch: TilePatch) -> None:
         """Write what a tile changed into the label array."""
-        self.canvas[patch.region.slices] = patch.after
+        self.canvas[patch.window.slices] = patch.after
 
     def instances(self, labels: np.ndarray, diameter: float, complete: bool = True) -> Instances:
         """All cells by falling score; `labels` is renumbered from 1 in place."""
@@ -146,32 +146,32 @@ class Stitcher:
         kinds = kept["kind"].astype(np.int64)
         return Instances(labels, boxes, kept["score"].copy(), masks, kinds, diameter, complete)
 
-    def _region(self, tile: Tile, found: Found) -> Region:
+    def _window(self, tile: Tile, found: Found) -> Window:
         """What was read, and the whole of every cut instance that a detection might complete."""
-        region = tile.read
+        window = tile.read
         known = self.records
         for box in known["box"][known["alive"] & known["cut"]]:
             meets = (found.boxes[:, :2] < box[2:]).all(axis=1) & (found.boxes[:, 2:] > box[:2]).all(axis=1)
             if meets.any():
                 low, high = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
-                whole = Region(low[1], low[0], high[1], high[0]).intersect(Region(0, 0, *self.shape))
-                region = region.around(whole)
-        return region
+                whole = Window(low[1], low[0], high[1], high[0]).intersect(Window(0, 0, *self.shape))
+                window = window.around(whole)
+        return window
 
-    def _block(self, before: np.ndarray, region: Region) -> _Block:
-        """Count the labels of a region through, so that no table grows with the whole image."""
+    def _block(self, before: np.ndarray, window: Window) -> _Block:
+        """Count the labels of a window through, so that no table grows with the whole image."""
         ids = np.flatnonzero(np.bincount(before.reshape(-1), minlength=1))
         ids = ids if len(ids) and ids[0] == 0 else np.concatenate([[0], ids])
         to_local = np.zeros(int(ids[-1]) + 1, dtype=np.int32)
         to_local[ids] = np.arange(len(ids))
         known = np.concatenate([np.zeros(1, RECORD), self.records[ids[1:] - 1]])
-        return _Block(region, to_local[before], ids, known)
+        return _Block(window, to_local[before], ids, known)
 
     def _judge(self, block: _Block, found: Found, new_cut: np.ndarray, tile: Tile) -> Verdict:
         if len(block.ids) == 1:
             return Verdict(np.full(len(found), NEW, dtype=np.int64))
-        boxes = _shifted(found.boxes, block.region)
-        shape = block.region.shape
+        boxes = _shifted(found.boxes, block.window)
+        shape = block.window.shape
         meetings = find_meetings(foreground(boxes, found.masks, shape), block.local, len(found))
         old_cut = block.known["cut"]
         pieces = Masks(found.masks, boxes, shape)
@@ -179,7 +179,7 @@ class Stitcher:
         zones = {}
         for old in np.flatnonzero(old_cut).tolist():
             zone = tile.read.intersect(self.tiles[int(block.known["tile"][old])].read)
-            zones[old] = zone.moved(-block.region.y0, -block.region.x0).slices
+            zones[old] = zone.moved(-block.window.y0, -block.window.x0).slices
         return judge(meetings, new_cut, old_cut, SharedShare(masks, block.local, zones))
 
     def _remember(
@@ -239,19 +239,19 @@ class Stitcher:
         value[verdict.fate == NEW] = np.arange(len(block.ids), len(ids))
         score = np.concatenate([[-np.inf], self._records["score"][ids[1:] - 1]])
         _overpaint(local, block, found, verdict, value, score)
-        self._tidy(local, ids, block.region)
+        self._tidy(local, ids, block.window)
         return ids[local].astype(np.int32)
 
-    def _tidy(self, local: np.ndarray, ids: np.ndarray, region: Region) -> None:
+    def _tidy(self, local: np.ndarray, ids: np.ndarray, window: Window) -> None:
         """Tidy the cells that lie in the block entirely; those of which nothing is left are dead."""
         box = self._records["box"][ids[1:] - 1]
-        outside = (box[:, 0] < region.x0) & (region.x0 > 0)
-        outside |= (box[:, 1] < region.y0) & (region.y0 > 0)
-        outside |= (box[:, 2] > region.x1) & (region.x1 < self.shape[1])
-        outside |= (box[:, 3] > region.y1) & (region.y1 < self.shape[0])
+        outside = (box[:, 0] < window.x0) & (window.x0 > 0)
+        outside |= (box[:, 1] < window.y0) & (window.y0 > 0)
+        outside |= (box[:, 2] > window.x1) & (window.x1 < self.shape[1])
+        outside |= (box[:, 3] > window.y1) & (window.y1 < self.shape[0])
         held = np.flatnonzero(outside) + 1
         area = np.zeros(len(ids), dtype=np.int64)
-        found = tidy(local, held=held)
+        found = tidy_labels(local, held=held)
         area[: len(found)] = found
         area[held] = 1
         self._records["alive"][ids[1:][area[1:] == 0] - 1] = False
@@ -276,8 +276,8 @@ def _overpaint(
     flat = local.reshape(-1)
     order = falling_order(found.scores)[::-1]
     order = order[verdict.fate[order] != DOUBLE]
-    boxes = _shifted(found.boxes, block.region)
-    for part in foreground(boxes, found.masks, block.region.shape, order):
+    boxes = _shifted(found.boxes, block.window)
+    for part in foreground(boxes, found.masks, block.window.shape, order):
         if len(block.ids) > 1:
             wins = found.scores[part.instance] >= score[flat[part.pixel]]
             flat[part.pixel[wins]] = value[part.instance[wins]]
@@ -285,7 +285,7 @@ def _overpaint(
             flat[part.pixel] = value[part.instance]
 
 
-def _shifted(boxes: np.ndarray, region: Region) -> np.ndarray:
-    """Boxes relative to a region."""
-    corner = np.array([region.x0, region.y0, region.x0, region.y0], dtype=np.float64)
+def _shifted(boxes: np.ndarray, window: Window) -> np.ndarray:
+    """Boxes relative to a window."""
+    corner = np.array([window.x0, window.y0, window.x0, window.y0], dtype=np.float64)
     return (boxes - corner).astype(np.float32)

@@ -12,7 +12,9 @@ HOLE_SHARE = 0.05
 """A hole is filled when it is smaller than this share of its cell (or than `MIN_AREA` pixels)."""
 
 
-def tidy(labels: np.ndarray, *, held: np.ndarray | None = None, min_area: int = MIN_AREA) -> np.ndarray:
+def tidy_labels(
+    labels: np.ndarray, *, held: np.ndarray | None = None, min_area: int = MIN_AREA
+) -> np.ndarray:
     """Keep the largest part of each label, fill small holes, drop specks; works in place.
 
     Parameters

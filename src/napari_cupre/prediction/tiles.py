@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Region(NamedTuple):
+class Window(NamedTuple):
     """A rectangle of pixels: rows y0..y1 and columns x0..x1, ends exclusive."""
 
     y0: int
@@ -26,20 +26,20 @@ class Region(NamedTuple):
         """Rows and columns."""
         return self.y1 - self.y0, self.x1 - self.x0
 
-    def intersect(self, other: Region) -> Region:
+    def intersect(self, other: Window) -> Window:
         """The rectangle that both share (of no size where they do not meet)."""
         y0, x0 = max(self.y0, other.y0), max(self.x0, other.x0)
-        return Region(y0, x0, max(y0, min(self.y1, other.y1)), max(x0, min(self.x1, other.x1)))
+        return Window(y0, x0, max(y0, min(self.y1, other.y1)), max(x0, min(self.x1, other.x1)))
 
-    def around(self, other: Region) -> Region:
+    def around(self, other: Window) -> Window:
         """The smallest rectangle that holds both."""
-        return Region(
+        return Window(
             min(self.y0, other.y0), min(self.x0, other.x0), max(self.y1, other.y1), max(self.x1, other.x1)
         )
 
-    def moved(self, dy: int, dx: int) -> Region:
+    def moved(self, dy: int, dx: int) -> Window:
         """Shift the rectangle."""
-        return Region(self.y0 + dy, self.x0 + dx, self.y1 + dy, self.x1 + dx)
+        return Window(self.y0 + dy, self.x0 + dx, self.y1 + dy, self.x1 + dx)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Tile:
     """
 
     index: int
-    core: Region
-    read: Region
+    core: Window
+    read: Window
 
 
 def plan_tiles(shape: tuple[int, int], tile: int, halo: int, step: int = 1) -> list[Tile]:
@@ -82,8 +82,8 @@ def plan_tiles(shape: tuple[int, int], tile: int, halo: int, step: int = 1) -> l
     tiles: list[Tile] = []
     for row in rows:
         for column in columns:
-            core = Region(row[0], column[0], row[1], column[1])
-            read = Region(row[2], column[2], row[3], column[3])
+            core = Window(row[0], column[0], row[1], column[1])
+            read = Window(row[2], column[2], row[3], column[3])
             tiles.append(Tile(len(tiles), core, read))
     return tiles
 

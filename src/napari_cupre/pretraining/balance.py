@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_cupre.errors import InputError, reason_of
-from napari_cupre.evaluation.features import extract_features
+from napari_cupre.evaluation.image_features import extract_features
 from napari_cupre.evaluation.looks import measure_diversity
 from napari_cupre.events import Event
 from napari_cupre.io.files import atomic_write

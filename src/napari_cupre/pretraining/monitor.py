@@ -12,14 +12,14 @@ from napari_cupre.evaluation.report import Report, evaluate_labels
 from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
-from napari_cupre.pretraining.sources import FieldBatch, MixedFields
+from napari_cupre.pretraining.labelled_sources import FieldBatch, MixedFields
 
 #: Detections below this score are not counted.
 _SCORE = 0.5
 
 
 @dataclass
-class Judgement:
+class HeldOutScores:
     """The network's predictions on the held-out fields.
 
     Attributes
@@ -53,7 +53,7 @@ class HeldOut:
     def __init__(self, dataset: MixedFields, count: int) -> None:
         self.fields: list[FieldBatch] = [dataset[number] for number in range(count)]
 
-    def judge(self, network: CellRCNN) -> Judgement:
+    def judge(self, network: CellRCNN) -> HeldOutScores:
         """Predict the fields and score the result; the network is not changed."""
         predicted = [self._predict(network, one.images) for one in self.fields]
         whole = _report(self.fields, predicted)
@@ -63,7 +63,7 @@ class HeldOut:
             own_report = _report([self.fields[n] for n in own], [predicted[n] for n in own])
             by_source[name] = float(own_report.pooled.ap50)
         cells = sum(len(one.targets[0]) for one in self.fields)
-        return Judgement(float(whole.pooled.ap), float(whole.pooled.ap50), by_source, cells, predicted)
+        return HeldOutScores(float(whole.pooled.ap), float(whole.pooled.ap50), by_source, cells, predicted)
 
     @staticmethod
     def _predict(network: CellRCNN, images: Tensor) -> np.ndarray:

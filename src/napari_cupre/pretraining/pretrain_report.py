@@ -10,8 +10,8 @@ import numpy as np
 from skimage.segmentation import find_boundaries
 
 from napari_cupre.io.pages import png_source, render_page
+from napari_cupre.pretraining.labelled_sources import FieldBatch
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
-from napari_cupre.pretraining.sources import FieldBatch
 from napari_cupre.pretraining.views import ViewPair
 
 _CURVES = (

@@ -23,12 +23,12 @@ from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.runs import training_in
 from napari_cupre.pretraining.amt2 import Amt2
 from napari_cupre.pretraining.balance import read_weights, write_weights
-from napari_cupre.pretraining.monitor import HeldOut, Judgement
+from napari_cupre.pretraining.labelled_sources import collate_fields
+from napari_cupre.pretraining.monitor import HeldOut, HeldOutScores
 from napari_cupre.pretraining.pretrain_folder import MetricsLog, PretrainFolder
 from napari_cupre.pretraining.pretrain_report import Material, report_page
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
-from napari_cupre.pretraining.sources import collate_fields
 from napari_cupre.pretraining.start import (
     Sources,
     light_fields,
@@ -108,7 +108,7 @@ class PretrainRun:
         self._unnamed: list[tuple[str, str]] = []
         self._pairs: ViewPairs | None = None
         self._held_out: HeldOut | None = None
-        self._judgement: Judgement | None = None
+        self._judgement: HeldOutScores | None = None
         self._left_out = 0
 
     def stop(self) -> None:

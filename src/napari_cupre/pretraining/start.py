@@ -28,15 +28,15 @@ from napari_cupre.pretraining.contrast import (
     oldest_sound_key,
     queue_length,
 )
-from napari_cupre.pretraining.monitor import HeldOut
-from napari_cupre.pretraining.pretrain_settings import PretrainSettings
-from napari_cupre.pretraining.sources import (
+from napari_cupre.pretraining.labelled_sources import (
     CocoFields,
     LabelledSource,
     MixedFields,
     SyntheticSource,
     split_numbers,
 )
+from napari_cupre.pretraining.monitor import HeldOut
+from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.views import ViewPairs, ViewSettings
 
 SILENT = 10.0

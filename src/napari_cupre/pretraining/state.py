@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_cupre.model.training_state import fitting, moments_of, read_state, restore_moments, write_state
 from napari_cupre.pretraining.amt2 import Amt2
 from napari_cupre.pretraining.batchnorm import DomainStatistics
-from napari_cupre.pretraining.monitor import Judgement
+from napari_cupre.pretraining.monitor import HeldOutScores
 
 FORMAT = 1
 
@@ -28,7 +28,7 @@ class Counters:
     best_ap50: float = -1.0
 
 
-def save_state(path: Path, learner: Amt2, counters: Counters, judgement: Judgement | None = None) -> None:
+def save_state(path: Path, learner: Amt2, counters: Counters, judgement: HeldOutScores | None = None) -> None:
     """Write everything that the run needs to continue exactly, completely or not at all.
 
     Parameters
@@ -59,7 +59,7 @@ def save_state(path: Path, learner: Amt2, counters: Counters, judgement: Judgeme
     write_state(path, groups, documents)
 
 
-def load_state(path: Path, learner: Amt2) -> tuple[Counters, Judgement | None]:
+def load_state(path: Path, learner: Amt2) -> tuple[Counters, HeldOutScores | None]:
     """Inverse of `save_state`, into a learner made with the same settings.
 
     Raises
@@ -72,7 +72,7 @@ def load_state(path: Path, learner: Amt2) -> tuple[Counters, Judgement | None]:
         counters = Counters(**documents["counters"])
         judgement = None
         if "judgement" in documents:
-            judgement = Judgement(**documents["judgement"])
+            judgement = HeldOutScores(**documents["judgement"])
             judgement.predicted = list(groups["judgement"]["predicted"].numpy())
         for name, module in _modules(learner).items():
             module.load_state_dict(groups[name])

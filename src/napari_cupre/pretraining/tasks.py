@@ -12,10 +12,10 @@ from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import MEAN, STD, CellRCNN
 from napari_cupre.pretraining.batchnorm import DomainStatistics
 from napari_cupre.pretraining.contrast import ContrastiveObjective
+from napari_cupre.pretraining.labelled_sources import FieldBatch
 from napari_cupre.pretraining.pretrain_optimiser import Updater, make_updater
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
-from napari_cupre.pretraining.sources import FieldBatch
 from napari_cupre.pretraining.views import ViewBatch
 
 # Names of the random streams of a step, which depend on nothing else.

@@ -35,7 +35,7 @@ class Stamp:
         """The stamp of a file, None if there is none."""
         try:
             before = path.stat()
-            return cls(before.st_size, before.st_mtime_ns, digest_of(path))
+            return cls(before.st_size, before.st_mtime_ns, file_digest(path))
         except OSError:
             return None
 
@@ -47,10 +47,10 @@ class Stamp:
             return False
         if (now.st_size, now.st_mtime_ns) == (self.size, self.changed):
             return True
-        return now.st_size == self.size and digest_of(path) == self.digest
+        return now.st_size == self.size and file_digest(path) == self.digest
 
 
-def digest_of(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -57,7 +57,7 @@ def recoverable() -> list[Recoverable]:
     for folder in sorted(scratch_folder().glob(f"*{ENDING}"), reverse=True):
         if is_open_elsewhere(folder):
             continue
-        cells = count_cells(folder)
+        cells = cells_on_disk(folder)
         if cells:
             when = datetime.fromtimestamp(folder.joinpath(DOCUMENT).stat().st_mtime)
             tables = [file.stat().st_mtime for file in (folder / "cells").glob("*.csv")]
@@ -69,8 +69,13 @@ def recoverable() -> list[Recoverable]:
     return found
 
 
+<<<<<<< HEAD
 def count_cells(folder: Path) -> int:
     """How many cells a project has on disk, those that were noted included; 0 if it cannot be read."""
+=======
+def cells_on_disk(folder: Path) -> int:
+    """How many cells a project has on disk; 0 for one that cannot be read."""
+>>>>>>> main
     try:
         project = Project.open(folder, look_only=True)
         count = 0

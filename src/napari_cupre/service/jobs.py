@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_cupre.prediction.instances import Masks
 
 
-class Job(Protocol):
+class EngineJob(Protocol):
     """What the server needs of a job; `stop` and `preview` come from another thread than `events`."""
 
     def events(self) -> Iterator[Event]:
@@ -45,7 +45,7 @@ class Job(Protocol):
         """Show the present state on an image, where the job has one to show."""
 
 
-def job_for(request: Request, detectors: LatestDetector | None = None) -> Job:
+def job_for(request: Request, detectors: LatestDetector | None = None) -> EngineJob:
     """The job that a request asks for.
 
     Parameters
@@ -151,7 +151,7 @@ class Prediction:
     def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_big`, in terms that the window knows."""
         from napari_cupre.prediction.big import predict_big
-        from napari_cupre.prediction.options import PredictOptions
+        from napari_cupre.prediction.predict_options import PredictOptions
         from napari_cupre.service.slides import slide_path
 
         request = self._request
@@ -174,7 +174,7 @@ class Prediction:
     def _planes(self, model: Model, image: CellImage) -> Iterator[Event]:
         """The events of `predict_image`, in terms that the window knows without torch."""
         from napari_cupre.prediction.filling import PlaneFound
-        from napari_cupre.prediction.options import PredictOptions
+        from napari_cupre.prediction.predict_options import PredictOptions
         from napari_cupre.prediction.stack import predict_image
 
         options = PredictOptions(**self._request.options)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.prediction.detector import Detector
     from napari_cupre.prediction.drawn import Outline
-    from napari_cupre.prediction.outline import Outliner
+    from napari_cupre.prediction.outliner import Outliner
 
 NO_PLANE = "The image is not ready for outlining yet: wait a moment, then click again."
 
@@ -129,7 +129,7 @@ class Outlining:
 
     def _outliner(self) -> Outliner:
         from napari_cupre.model.device import check_torchvision
-        from napari_cupre.prediction.outline import Outliner
+        from napari_cupre.prediction.outliner import Outliner
         from napari_cupre.prediction.reader import PlaneReader
 
         check_torchvision()
@@ -169,11 +169,11 @@ class Outlining:
 
     def _prepared(self, outliner: Outliner, shown: WindowRequest) -> Iterator[Event]:
         """Features of what is on show, window by window; given up when something else is shown."""
-        from napari_cupre.prediction.tiles import Region
+        from napari_cupre.prediction.tiles import Window
 
         top, left, bottom, right = (int(side) for side in shown.box)
         try:
-            for _ in outliner.prepare(Region(top, left, bottom, right)):
+            for _ in outliner.prepare(Window(top, left, bottom, right)):
                 yield from self._pressing(outliner)
                 if self._stopped.is_set() or self._shown is not None:
                     return

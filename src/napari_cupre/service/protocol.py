@@ -72,7 +72,7 @@ class PredictRequest(Request):
     axes : str
         One letter per dimension of the array, as in `data.image.CellImage`.
     options : dict[str, Any]
-        Keyword arguments of `prediction.options.PredictOptions`.
+        Keyword arguments of `prediction.predict_options.PredictOptions`.
     is_copy : bool
         The file is an `.npy`, to be read by memory map and removed afterwards; else it is the user's own, of
         any kind that `data.io.read_image` reads.

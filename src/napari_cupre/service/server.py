@@ -21,7 +21,7 @@ from typing import IO
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
-from napari_cupre.service.jobs import Job, job_for
+from napari_cupre.service.jobs import EngineJob, job_for
 from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
 from napari_cupre.service.protocol import (
     URGENT,
@@ -63,8 +63,8 @@ class Server:
         self._replies = replies
         self._folder = folder
         self._write_lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._latest: Job | None = None
+        self._jobs: queue.SimpleQueue[EngineJob | None] = queue.SimpleQueue()
+        self._latest: EngineJob | None = None
         self._detectors = LatestDetector()
 
     def serve(self, prepare: Callable[[], None] = lambda: None) -> None:
@@ -123,7 +123,7 @@ class Server:
             self._latest = job_for(request, self._detectors)
             self._jobs.put(self._latest)
 
-    def _do(self, job: Job) -> None:
+    def _do(self, job: EngineJob) -> None:
         self._send(StateChanged(RunState.PREPARING, "Loading the network"))
         try:
             for event in job.events():
@@ -149,7 +149,7 @@ def load_engine() -> None:
     """Import what every job needs; what goes wrong is told by the job that needs it."""
     with contextlib.suppress(Exception):
         import napari_cupre.finetuning.finetune_run
-        import napari_cupre.prediction.outline
+        import napari_cupre.prediction.outliner
         import napari_cupre.prediction.stack  # noqa: F401
 
 

@@ -35,7 +35,7 @@ def slide_path(image: CellImage, file: Path, is_copy: bool, model: str, options:
     model : str
         Name or path.
     options : dict of str to JSON value
-        Keyword arguments of `prediction.options.PredictOptions`.
+        Keyword arguments of `prediction.predict_options.PredictOptions`.
 
     Returns
     -------

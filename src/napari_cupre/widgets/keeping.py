@@ -19,7 +19,7 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.lock import ProjectLocked
 from napari_cupre.project.project import Project
-from napari_cupre.project.saving import SaveReport
+from napari_cupre.project.unsaved import SaveReport
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.sources import Source, prepared, sentence_of
@@ -420,7 +420,7 @@ def _written(project: Project, snapshot: Any) -> tuple[SaveReport, float]:
 
 def _close(project: Project, is_scratch: bool) -> None:
     project.close()
-    if is_scratch and not recovery.count_cells(project.folder):
+    if is_scratch and not recovery.cells_on_disk(project.folder):
         try:
             recovery.discard(project.folder)
         except (CupreError, OSError):

@@ -21,7 +21,7 @@ from napari_cupre.prediction.labelstore import cells_table
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 if TYPE_CHECKING:
-    from napari_cupre.io.writers.cells import PredictedInstances
+    from napari_cupre.io.writers.output_cells import PredictedInstances
     from napari_cupre.prediction.instances import Instances
 
 # Name, title and whether it is ticked at first; the export part itself is slow to import.

@@ -1,12 +1,12 @@
 """Annotations of other programs as label images."""
 
-from napari_cupre.io.importers.frames import Frame, ImageShapes
-from napari_cupre.io.importers.reading import (
+from napari_cupre.io.importers.annotation_files import (
     import_annotations,
     import_to_folder,
     iterate_annotations,
     read_for_image,
 )
+from napari_cupre.io.importers.frames import Frame, ImageShapes
 
 __all__ = [
     "Frame",

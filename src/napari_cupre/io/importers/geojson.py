@@ -19,7 +19,7 @@ from napari_cupre.io.importers.accounts import (
     Account,
     Reason,
 )
-from napari_cupre.io.importers.hierarchy import Outlined, regions_and_parts
+from napari_cupre.io.importers.hierarchy import OutlinedShape, regions_and_parts
 from napari_cupre.io.importers.shapes import Shape
 
 _POLYGONS = ("Polygon", "MultiPolygon")
@@ -109,7 +109,9 @@ def read_features(document: Any, account: Account) -> list[Shape]:
         reader.found.append(_Found("", reason=DAMAGED))
     account.total += len(reader.found)
     whole = [one for one in reader.found if one.reason is None and one.shape is not None]
-    regions, parts = regions_and_parts([Outlined(one.kind, one.shape.parts) for one in whole if one.shape])
+    regions, parts = regions_and_parts(
+        [OutlinedShape(one.kind, one.shape.parts) for one in whole if one.shape]
+    )
     for number, one in enumerate(whole):
         is_parent = one.has_children and one.kind in CONTAINERS
         if number in regions or is_parent or one.kind in _NEVER_CELLS:

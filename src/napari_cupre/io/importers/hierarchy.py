@@ -20,14 +20,14 @@ _TOLERANCE = 1.0
 
 
 @dataclass(frozen=True)
-class Outlined:
+class OutlinedShape:
     """An object with its QuPath type ("" if it has none) and its rings by pieces."""
 
     kind: str
     parts: list[list[np.ndarray]]
 
 
-def regions_and_parts(objects: Sequence[Outlined]) -> tuple[set[int], set[int]]:
+def regions_and_parts(objects: Sequence[OutlinedShape]) -> tuple[set[int], set[int]]:
     """Sort out regions that are not cells, by which region contains which.
 
     An annotation, or an outline of no stated type, is a region if it is around something that was detected,
@@ -63,7 +63,7 @@ def regions_and_parts(objects: Sequence[Outlined]) -> tuple[set[int], set[int]]:
     return regions, parts
 
 
-def _is_region(outer: Outlined, inner: Sequence[Outlined], area: float, typical: float) -> bool:
+def _is_region(outer: OutlinedShape, inner: Sequence[OutlinedShape], area: float, typical: float) -> bool:
     if outer.kind and any(one.kind in _DETECTED for one in inner):
         return True
     return len(inner) >= _MANY or area > _LARGE * typical
@@ -71,7 +71,7 @@ def _is_region(outer: Outlined, inner: Sequence[Outlined], area: float, typical:
 
 def _inside(
     number: int,
-    objects: Sequence[Outlined],
+    objects: Sequence[OutlinedShape],
     corners: Sequence[np.ndarray],
     low: np.ndarray,
     high: np.ndarray,
@@ -86,7 +86,7 @@ def _inside(
     return [int(each) for each in near if _surrounds(objects[number], corners[each])]
 
 
-def _surrounds(outer: Outlined, corners: np.ndarray) -> bool:
+def _surrounds(outer: OutlinedShape, corners: np.ndarray) -> bool:
     """Whether most of an outline lies in an object; corners are pulled inwards, off a shared edge."""
     middle = corners.mean(axis=0)
     points = middle + (corners - middle) * 0.99
@@ -97,7 +97,7 @@ def _surrounds(outer: Outlined, corners: np.ndarray) -> bool:
     return bool(inside.mean() > 0.5)
 
 
-def _area(one: Outlined) -> float:
+def _area(one: OutlinedShape) -> float:
     """In px, holes taken off."""
     whole = 0.0
     for part in one.parts:

@@ -22,7 +22,7 @@ from napari_cupre.io.importers.accounts import (
     Account,
     Reason,
 )
-from napari_cupre.io.importers.imagej_outlines import outline_of
+from napari_cupre.io.importers.imagej_outlines import rings_of
 from napari_cupre.io.importers.shapes import Shape
 
 if TYPE_CHECKING:
@@ -130,13 +130,13 @@ def _unfit(roi: ImagejRoi) -> Reason | None:
     if roi.roitype == ROI_TYPE.POINT:
         return POINT
     areas = (ROI_TYPE.POLYGON, ROI_TYPE.RECT, ROI_TYPE.OVAL, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
-    if roi.roitype not in areas or not any(len(ring) >= 3 for ring in outline_of(roi)):
+    if roi.roitype not in areas or not any(len(ring) >= 3 for ring in rings_of(roi)):
         return NO_AREA
     return None
 
 
 def _shape(roi: ImagejRoi) -> Shape:
-    rings = [np.asarray(ring, float) for ring in outline_of(roi) if len(ring) >= 3]
+    rings = [np.asarray(ring, float) for ring in rings_of(roi) if len(ring) >= 3]
     found = _LABEL.search(roi.props or "")
     return Shape([rings], int(found.group(1)) if found else 0, _plane(roi))
 

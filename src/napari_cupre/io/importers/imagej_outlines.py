@@ -22,7 +22,7 @@ _MOVE, _LINE, _CLOSE = 0, 1, 4
 _POINTS = {_MOVE: 1, _LINE: 1, 2: 2, 3: 3, _CLOSE: 0}
 
 
-def outline_of(roi: ImagejRoi) -> list[np.ndarray]:
+def rings_of(roi: ImagejRoi) -> list[np.ndarray]:
     """The rings of a region with an area, float (n, 2), corners x, y; to be filled by the even-odd rule.
 
     Raises

@@ -14,15 +14,15 @@ from pycocotools import mask as coco_mask
 from napari_cupre.errors import InputError, unwritable
 from napari_cupre.io.files import atomic_write, split_scene
 from napari_cupre.io.ownership import owned_write
-from napari_cupre.io.writers.cells import PARTIAL, Cells, MaskedCell, PlaneCells
 from napari_cupre.io.writers.formats import register_format
+from napari_cupre.io.writers.output_cells import PARTIAL, MaskedCell, OutputCells, PlaneCells
 
 #: One plane's image entry and its annotations, without ids.
 Record = dict[str, Any]
 
 
 @register_format("coco", ".json", "COCO JSON with overlapping masks and scores")
-def write_coco(cells: Cells, path: Path) -> None:
+def write_coco(cells: OutputCells, path: Path) -> None:
     """Write one image as a COCO document; see `CocoWriter` for many.
 
     Raises
@@ -70,7 +70,7 @@ class CocoWriter:
         except OSError as error:
             raise unwritable(self.journal, error) from error
 
-    def add(self, cells: Cells) -> None:
+    def add(self, cells: OutputCells) -> None:
         """Add the planes of one image; they are with the system when this returns.
 
         Raises
@@ -133,7 +133,7 @@ class CocoWriter:
                 yield entry
 
 
-def coco_records(cells: Cells) -> Iterator[Record]:
+def coco_records(cells: OutputCells) -> Iterator[Record]:
     """One record of plain values per plane of an image."""
     for plane in cells.planes:
         image = {"file_name": _file_name(cells, plane), **_size(plane)}
@@ -142,7 +142,7 @@ def coco_records(cells: Cells) -> Iterator[Record]:
         yield {"image": image, "annotations": [_annotation(cell) for cell in plane.masked()]}
 
 
-def _file_name(cells: Cells, plane: PlaneCells) -> str:
+def _file_name(cells: OutputCells, plane: PlaneCells) -> str:
     """Name of the image, with the plane's place before the suffix where there are several."""
     source = cells.image.path if cells.image is not None else None
     suffix = split_scene(source)[0].suffix if source is not None else ""

@@ -11,8 +11,8 @@ import numpy as np
 from napari_cupre.data.axes import micrometers_per
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.io.files import atomic_write
-from napari_cupre.io.writers.cells import Cells, PlaneCells
 from napari_cupre.io.writers.formats import register_format
+from napari_cupre.io.writers.output_cells import OutputCells, PlaneCells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ _COLOURS = ("red", "green", "blue")
 
 
 @register_format("csv", ".csv", "Measurements per cell (area, shape, intensity)")
-def write_csv(cells: Cells, path: Path) -> None:
+def write_csv(cells: OutputCells, path: Path) -> None:
     """Write a row per cell and plane; see `measure`.
 
     Raises
@@ -47,7 +47,7 @@ def write_csv(cells: Cells, path: Path) -> None:
         table.to_csv(temporary, index=False, float_format="%.6g")
 
 
-def measure(cells: Cells) -> pd.DataFrame:
+def measure(cells: OutputCells) -> pd.DataFrame:
     """Measure every cell of every plane.
 
     Returns
@@ -68,7 +68,7 @@ def measure(cells: Cells) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"label": []})
 
 
-def _measure_plane(cells: Cells, plane: PlaneCells, pixel_size: float | None) -> pd.DataFrame:
+def _measure_plane(cells: OutputCells, plane: PlaneCells, pixel_size: float | None) -> pd.DataFrame:
     import pandas as pd
     from skimage.measure import regionprops_table
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.writers.cells import Cells
+from napari_cupre.io.writers.output_cells import OutputCells
 
-Writer = Callable[[Cells, Path], None]
+Writer = Callable[[OutputCells, Path], None]
 
 
 @dataclass(frozen=True)

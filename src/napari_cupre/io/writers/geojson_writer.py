@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.io.files import atomic_write
-from napari_cupre.io.writers.cells import PARTIAL, Cells, PlaneCells
 from napari_cupre.io.writers.formats import register_format
 from napari_cupre.io.writers.outlines import Part, trace
+from napari_cupre.io.writers.output_cells import PARTIAL, OutputCells, PlaneCells
 
 _COLOURS = ([0, 200, 120], [230, 90, 40], [70, 120, 240], [220, 200, 50], [190, 80, 210], [60, 200, 220])
 
 
 @register_format("geojson", ".geojson", "GeoJSON for QuPath")
-def write_geojson(cells: Cells, path: Path) -> None:
+def write_geojson(cells: OutputCells, path: Path) -> None:
     """Write a FeatureCollection of polygons in px, one feature per cell and plane.
 
     Outlines follow the pixel edges, with holes; a cell of several pieces is a MultiPolygon. Each feature
@@ -37,7 +37,7 @@ def write_geojson(cells: Cells, path: Path) -> None:
         temporary.write_text(json.dumps(collection), encoding="utf-8")
 
 
-def _features(cells: Cells, plane: PlaneCells) -> list[dict[str, Any]]:
+def _features(cells: OutputCells, plane: PlaneCells) -> list[dict[str, Any]]:
     outlines = trace(plane.labels)
     where = {"c": -1, "z": plane.index.get("Z", 0), "t": plane.index.get("T", 0)}
     features = []

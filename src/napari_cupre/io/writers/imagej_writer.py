@@ -11,9 +11,9 @@ import numpy as np
 
 from napari_cupre.data.image import PlaneIndex
 from napari_cupre.io.files import atomic_write
-from napari_cupre.io.writers.cells import Cells, PlaneCells
 from napari_cupre.io.writers.formats import register_format
 from napari_cupre.io.writers.outlines import Part, trace
+from napari_cupre.io.writers.output_cells import OutputCells, PlaneCells
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -26,7 +26,7 @@ _UNSAFE = re.compile(r"[^\w .+()-]+")
 
 
 @register_format("roi", "_rois.zip", "ImageJ/Fiji regions of interest")
-def write_rois(cells: Cells, path: Path) -> None:
+def write_rois(cells: OutputCells, path: Path) -> None:
     """Write a zip of regions named by the cells' labels, on their slice and frame.
 
     A cell of one piece without holes is a traced polygon. A cell with holes or of several pieces is a
@@ -46,7 +46,7 @@ def write_rois(cells: Cells, path: Path) -> None:
         roiwrite(temporary, rois, mode="w")
 
 
-def _plane_rois(cells: Cells, plane: PlaneCells) -> list[ImagejRoi]:
+def _plane_rois(cells: OutputCells, plane: PlaneCells) -> list[ImagejRoi]:
     outlines = trace(plane.labels)
     prefix = "".join(f"{axis.lower()}{position + 1:04d}-" for axis, position in plane.index.items())
     rois = []

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_cupre.io.writers.cells import PARTIAL, Cells
 from napari_cupre.io.writers.formats import register_format
+from napari_cupre.io.writers.output_cells import PARTIAL, OutputCells
 
 
 @register_format("tif", ".tif", "Label image, int32 OME-TIFF with scale")
-def write_label_tiff(cells: Cells, path: Path) -> None:
+def write_label_tiff(cells: OutputCells, path: Path) -> None:
     """Write the label image of all planes with scale, origin and units.
 
     Raises

@@ -10,8 +10,8 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.io.ownership import owned_write
-from napari_cupre.io.writers.cells import Result, collect
 from napari_cupre.io.writers.formats import choose_formats
+from napari_cupre.io.writers.output_cells import Result, collect
 
 #: Name of the COCO document of a whole folder of results; see `CocoWriter`.
 PREDICTIONS = "predictions.json"

@@ -17,7 +17,7 @@ from napari_cupre.project.tables import files_of, write_table
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class UnsavedWork:
     """What is to be saved, copied in a moment so that a thread can write it while the person continues.
 
     Attributes

@@ -114,7 +114,7 @@ PARTIAL = "partial: parts of the image could not be read or predicted"
 
 
 @dataclass(frozen=True)
-class Cells:
+class OutputCells:
     """The cells of one image.
 
     Attributes
@@ -167,7 +167,7 @@ def collect(
     labels: np.ndarray | None = None,
     class_names: Sequence[str] = ("cell",),
     is_partial: bool = False,
-) -> Cells:
+) -> OutputCells:
     """Bring a result of any form into one.
 
     Parameters
@@ -211,7 +211,7 @@ def collect(
         else:
             continue
         planes.append(_plane(dict(zip(axes, position)), plane, instances))
-    return Cells(name, axes, shape, planes, tuple(class_names), image, is_partial)
+    return OutputCells(name, axes, shape, planes, tuple(class_names), image, is_partial)
 
 
 def _plane(index: PlaneIndex, labels: np.ndarray, instances: PredictedInstances | None) -> PlaneCells:

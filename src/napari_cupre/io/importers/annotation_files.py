@@ -14,9 +14,9 @@ from napari_cupre.errors import InputError
 from napari_cupre.io.files import image_stem, is_zarr
 from napari_cupre.io.importers.accounts import Say
 from napari_cupre.io.importers.frames import Frame, ImageShapes, Shapes
+from napari_cupre.io.importers.replacing import refuse_to_replace
 from napari_cupre.io.importers.sheet import Listeners, Sheet
 from napari_cupre.io.importers.sheets import list_sheets
-from napari_cupre.io.importers.writing import may_write
 from napari_cupre.io.tiff import write_labels
 
 _log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def import_to_folder(
         target = Path(out).joinpath(*key.split("/"))
         target = target.with_name(f"{target.name}.tif")
         try:
-            may_write(target, labels, [*images, Path(path)])
+            refuse_to_replace(target, labels, [*images, Path(path)])
         except InputError as error:
             if on_skip is None:
                 raise

@@ -14,12 +14,12 @@ from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.paint import THRESHOLD
 from napari_cupre.prediction.choice import choose
 from napari_cupre.prediction.detector import Detector
-from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn, nothing_at
-from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, Scale, Window
+from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn_mask, nothing_at
+from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, FeatureWindow, Scale
 from napari_cupre.prediction.instances import Instances
-from napari_cupre.prediction.prompts import check_boxes, check_points
+from napari_cupre.prediction.prompt_checks import check_boxes, check_points
 from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
-from napari_cupre.prediction.tiles import Region
+from napari_cupre.prediction.tiles import Window
 
 CLICK_SIZES = 2.0 ** np.arange(-1.5, 1.75, 0.5)
 """Sides of the boxes that are tried around a click, in diameters."""
@@ -47,7 +47,7 @@ CLICKS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Readings:
+class ClickReadings:
     """What a click may mean: outlines from the smallest to the largest, the likeliest at place `best`."""
 
     outlines: list[Outline]
@@ -58,7 +58,7 @@ class Outliner:
     """One plane and a model, ready to answer what is pointed at.
 
     Features are computed around a prompt when it comes, about 0.1 s, and kept: the next prompts near it take
-    some milliseconds. `prepare` computes those of a region ahead.
+    some milliseconds. `prepare` computes those of a window ahead.
 
     Parameters
     ----------
@@ -105,17 +105,17 @@ class Outliner:
 
     # -- what is asked for --------------------------------------------------------------------------
 
-    def prepare(self, region: Region | None = None) -> Iterator[tuple[int, int]]:
-        """Compute the features that cells of the usual size need in a region (None: everywhere).
+    def prepare(self, within: Window | None = None) -> Iterator[tuple[int, int]]:
+        """Compute the features that cells of the usual size need in a window (None: everywhere).
 
-        Window by window, as many as memory keeps, from the middle of the region on. Yields how many are done
+        Window by window, as many as memory keeps, from the middle of the window on. Yields how many are done
         and how many there are.
         """
-        whole = Region(0, 0, *self.shape)
-        region = whole if region is None else region.intersect(whole)
-        if not all(region.shape):
+        whole = Window(0, 0, *self.shape)
+        within = whole if within is None else within.intersect(whole)
+        if not all(within.shape):
             return
-        keys = self._maps.keys(self._maps.scale(self.diameter), region)
+        keys = self._maps.keys(self._maps.scale(self.diameter), within)
         middle = np.array([len({row for _, row, _ in keys}), len({column for *_, column in keys})]) / 2
         first = np.array(keys[0][1:])
         keys.sort(key=lambda key: float(np.abs(np.array(key[1:]) - first + 0.5 - middle).max()))
@@ -156,7 +156,7 @@ class Outliner:
         for window, rows in self._by_window(given, sizes):
             grids = self._in_boxes(window, given[rows])
             for place, row in enumerate(rows):
-                outlines[row] = drawn(grids, place, self.shape)
+                outlines[row] = drawn_mask(grids, place, self.shape)
         return [each for each in outlines if each is not None]
 
     def points(self, points: Any) -> list[Outline]:
@@ -178,11 +178,11 @@ class Outliner:
                 best = int(quality.argmax())
                 is_found = bool(quality[best] > 0)
                 outlines[row] = (
-                    drawn(grids, best, self.shape, given[row]) if is_found else nothing_at(given[row])
+                    drawn_mask(grids, best, self.shape, given[row]) if is_found else nothing_at(given[row])
                 )
         return [each for each in outlines if each is not None]
 
-    def readings(self, point: Any) -> Readings:
+    def readings(self, point: Any) -> ClickReadings:
         """What a click at `point` (y, x) may mean, from the smallest to the largest cell.
 
         Raises
@@ -194,14 +194,14 @@ class Outliner:
         grids, quality = next(self._candidates(given))
         kept: list[int] = []
         if not quality.any():
-            return Readings([nothing_at(given[0])], 0)
+            return ClickReadings([nothing_at(given[0])], 0)
         for row in np.argsort(-quality, kind="stable").tolist():
             is_likely = not kept or quality[row] > DOUBTFUL * quality[kept[0]]
             if is_likely and all(_iou(grids.boxes[row], grids.boxes[other]) < SAME for other in kept):
                 kept.append(row)
-        likely = [drawn(grids, row, self.shape, given[0]) for row in kept]
+        likely = [drawn_mask(grids, row, self.shape, given[0]) for row in kept]
         order = sorted(range(len(likely)), key=lambda place: likely[place].area)
-        return Readings([likely[place] for place in order], order.index(0))
+        return ClickReadings([likely[place] for place in order], order.index(0))
 
     def instances(self, outlines: Sequence[Outline]) -> Instances:
         """Outlines as the cells of the plane, see `as_instances`."""
@@ -209,7 +209,7 @@ class Outliner:
 
     # -- how it is answered -------------------------------------------------------------------------
 
-    def _by_window(self, boxes: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[Window, np.ndarray]]:
+    def _by_window(self, boxes: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[FeatureWindow, np.ndarray]]:
         """The window in which each box is looked at, and the rows of all boxes that are looked at there."""
         groups: dict[tuple[Scale, int, int], list[int]] = defaultdict(list)
         for row, (box, size) in enumerate(zip(boxes, sizes)):
@@ -226,7 +226,7 @@ class Outliner:
             order = np.array(sorted(range(len(points)), key=keys.__getitem__))
             yield from np.split(order, range(CLICKS_AT_ONCE, len(order), CLICKS_AT_ONCE))
 
-    def _in_boxes(self, window: Window, boxes: np.ndarray) -> Grids:
+    def _in_boxes(self, window: FeatureWindow, boxes: np.ndarray) -> Grids:
         """Draw masks in the given boxes, or in larger ones where the box head says so.
 
         A side that cuts through the cell must not cut its outline.
@@ -270,7 +270,7 @@ class Outliner:
         boxes = np.concatenate([centres - halves, centres + halves], axis=1)
         return np.clip(boxes, 0, [self.shape[1], self.shape[0]] * 2)
 
-    def _refined(self, window: Window, boxes: np.ndarray) -> tuple[Grids, np.ndarray]:
+    def _refined(self, window: FeatureWindow, boxes: np.ndarray) -> tuple[Grids, np.ndarray]:
         """Boxes as the box head mends them, with their masks, and how settled each is, 0..1."""
         given = window.inside(boxes)
         for _ in range(REFINED):

@@ -11,7 +11,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.io.images import read_labels
 
 
-def may_write(target: Path, labels: np.ndarray, inputs: Iterable[Path]) -> None:
+def refuse_to_replace(target: Path, labels: np.ndarray, inputs: Iterable[Path]) -> None:
     """Refuse to replace an image, the annotation itself, or labels that differ.
 
     Parameters
