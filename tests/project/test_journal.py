@@ -15,7 +15,7 @@ from napari_cupre.project.history import History
 from napari_cupre.project.journal import FOLDER, Journal
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
-from napari_cupre.project.recovery import count_cells
+from napari_cupre.project.recovery import cells_on_disk
 from napari_cupre.project.strokes import renew_guesses
 
 
@@ -54,7 +54,7 @@ def gestures(project: Project) -> Any:
 def test_what_was_noted_comes_back(work: Path) -> None:
     with Project.open(work) as project:
         cells = gestures(project).copy()
-    assert count_cells(work) == 3
+    assert cells_on_disk(work) == 3
     with Project.open(work) as again:
         assert again.cells("field") == cells
         assert again.cells("field").numbers(State.CHECKED) == [3]

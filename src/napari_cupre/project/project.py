@@ -22,13 +22,8 @@ from napari_cupre.project.journal import Journal, noted
 from napari_cupre.project.lock import Lock
 from napari_cupre.project.parts import part_of, read_entry
 from napari_cupre.project.place import ENDING, project_folder
-<<<<<<< HEAD
-from napari_cupre.project.saving import SaveReport, Snapshot, planned
 from napari_cupre.project.tables import files_of, read_cells
-=======
-from napari_cupre.project.tables import files_of, read_cells, write_table
-from napari_cupre.project.unsaved import SaveReport, UnsavedWork, write_cells, write_text
->>>>>>> main
+from napari_cupre.project.unsaved import SaveReport, UnsavedWork, planned
 
 MOST_LOADED = 4
 """So many images keep their cells in memory; those with unsaved changes stay beyond it."""
@@ -386,11 +381,7 @@ class Project:
             self._sync(stem)
         cells = {stem: self._cells[stem].copy(self._spare.pop(stem, None)) for stem in self.unsaved}
         axes = {stem: "TZYX"[-len(each.shape) :] for stem, each in cells.items()}
-<<<<<<< HEAD
-        return Snapshot(self.document.text(), cells, axes, self._journal.turn())
-=======
-        return UnsavedWork(self.document.text(), cells, axes)
->>>>>>> main
+        return UnsavedWork(self.document.text(), cells, axes, self._journal.turn())
 
     def write(self, snapshot: UnsavedWork) -> SaveReport:
         """Write a snapshot, from any thread: all of it or nothing.
@@ -417,33 +408,6 @@ class Project:
             self._journal.forget(snapshot.notes)
         return SaveReport(tuple(files), tuple(conflicts))
 
-<<<<<<< HEAD
-=======
-    def _plan(self, snapshot: UnsavedWork) -> tuple[dict[str, Write], list[str]]:
-        files: dict[str, Write] = {}
-        conflicts = []
-        for stem, cells in snapshot.cells.items():
-            names: tuple[str, ...] = files_of(stem)
-            if not all(self._untouched(name) for name in names):
-                names = tuple(f"cells/{stem}.mine{Path(name).suffix}" for name in names)
-                conflicts.append(
-                    f'Somebody else changed the cells of "{stem}" on disk: yours are saved beside them as '
-                    f'"{names[0]}"; choose which to keep.'
-                )
-            files[names[0]] = partial(write_cells, labels=cells.labels, axes=snapshot.axes[stem])
-            files[names[1]] = partial(write_table, rows=list(cells))
-        if snapshot.document != self._saved_document:
-            name = DOCUMENT
-            if not self._untouched(name):
-                name = "project.mine.json"
-                conflicts.append(
-                    f'Somebody else changed "{DOCUMENT}": yours is saved beside it as "{name}"; '
-                    f"choose which to keep."
-                )
-            files[name] = partial(write_text, text=snapshot.document)
-        return files, conflicts
-
->>>>>>> main
     def _untouched(self, name: str) -> bool:
         """Whether a file is as we know it; one that was deleted since may be written again."""
         path, stamp = self.folder / name, self._stamps.get(name)

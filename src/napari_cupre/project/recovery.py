@@ -69,13 +69,8 @@ def recoverable() -> list[Recoverable]:
     return found
 
 
-<<<<<<< HEAD
-def count_cells(folder: Path) -> int:
-    """How many cells a project has on disk, those that were noted included; 0 if it cannot be read."""
-=======
 def cells_on_disk(folder: Path) -> int:
-    """How many cells a project has on disk; 0 for one that cannot be read."""
->>>>>>> main
+    """How many cells a project has on disk, those that were noted included; 0 if it cannot be read."""
     try:
         project = Project.open(folder, look_only=True)
         count = 0

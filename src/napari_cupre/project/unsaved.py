@@ -56,13 +56,13 @@ class SaveReport:
 
 
 def planned(
-    snapshot: Snapshot, untouched: Callable[[str], bool], saved_document: str
+    snapshot: UnsavedWork, untouched: Callable[[str], bool], saved_document: str
 ) -> tuple[dict[str, Write], list[str]]:
     """What is to be written, by path, and a sentence for each file that somebody else changed.
 
     Parameters
     ----------
-    snapshot : Snapshot
+    snapshot : UnsavedWork
         What is to be saved.
     untouched : Callable[[str], bool]
         Whether a file is as we know it.

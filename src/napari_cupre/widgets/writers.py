@@ -43,13 +43,8 @@ def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, A
         Full or read-only disk.
     """
     from napari_cupre.io.writers import FORMATS
-<<<<<<< HEAD
-    from napari_cupre.io.writers.cells import collect
-    from napari_cupre.widgets.saving import class_names, found_planes, predictions
-=======
     from napari_cupre.io.writers.output_cells import collect
-    from napari_cupre.widgets.saving import class_names, predictions, unedited_planes
->>>>>>> main
+    from napari_cupre.widgets.saving import class_names, found_planes, predictions
 
     labels = np.asarray(data[0] if isinstance(data, list | tuple) else data)
     planes = found_planes(meta.get("metadata", {}), labels, meta.get("features", {}))
