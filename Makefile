@@ -9,12 +9,13 @@ SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-oldest explore install docs clean
+.PHONY: help demo test coverage test-oldest explore install docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    annotate, train and predict on a sample image (opens napari where there is a display)"
 	@echo "make test    every check and every test"
+	@echo "make coverage  lines and branches of the engine that the tests run, 90 % at least"
 	@echo "make test-oldest  the suite at the lower bounds, and every door in each supported napari"
 	@echo "make explore property tests with examples that no run has had"
 	@echo "make docs    build the documentation into site/"
@@ -39,8 +40,12 @@ checks:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/npe2 validate napari-cupre
 	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest $(PARALLEL)
+
+coverage: install
+	OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
 # Environments of their own in .venvs; NAPARI="0.8.0 0.9.2" chooses versions, QT=pyside6 a binding.
 test-oldest:
@@ -57,4 +62,4 @@ docs: install
 	$(BIN)/python -m mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .venvs build dist site demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venvs build dist site demo .coverage .pytest_cache .mypy_cache .ruff_cache

@@ -67,7 +67,7 @@ def view_batch(size: int = 32) -> ViewBatch:
     pairs = []
     for number in range(size):
         rng = np.random.default_rng(number)
-        crop = source.draw(rng).image
+        crop = source.draw(rng, []).image
         pairs.append(
             ViewPair(make_view(crop, rng, ViewSettings()), make_view(crop, rng, ViewSettings()), number, [])
         )

@@ -13,6 +13,8 @@ bindings=(${QT:-pyqt6 pyside6})
 python=${PYTHON:-3.11}  # PYTHON= in the Makefile may be empty
 folder=.venvs
 mkdir -p "$folder"
+# A warning is an error with the newest libraries alone: others warn of what is no longer true.
+export PYTEST_ADDOPTS="${PYTEST_ADDOPTS:-} -W default"
 
 [ -x "$folder/uv/bin/uv" ] || { python3 -m venv --clear "$folder/uv" && "$folder/uv/bin/python" -m pip install --quiet uv; }
 uv=$folder/uv/bin/uv

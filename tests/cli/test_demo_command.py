@@ -16,6 +16,7 @@ from napari_cupre.io.samples import load_sample
 from napari_cupre.model.checkpoint import new_model
 
 
+@pytest.mark.slow
 def test_all_files_and_figures(
     command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGTERM ends a process at once on Windows")
 def test_sigterm_saves_and_stops_with_130(world: Path) -> None:
     run = world / "run"

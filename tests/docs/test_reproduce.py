@@ -145,6 +145,7 @@ def run_in_miniature(command: str) -> int:
     return main(words)
 
 
+@pytest.mark.slow
 def test_every_command_runs_on_the_miniature(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands = page_commands()
     assert len(commands) == 15

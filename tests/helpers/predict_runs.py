@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
@@ -14,7 +14,7 @@ from napari_cupre.events import Event, Steps
 T = TypeVar("T")
 
 
-def drained(steps: Generator[Event, None, T]) -> tuple[list[Event], T]:
+def drained(steps: Generator[Event, None, T]) -> tuple[list[Any], T]:
     """All events of a prediction, and its result."""
     run = Steps(steps)
     return list(run), run.result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -110,7 +111,7 @@ def test_stardist_folders_and_labels_beside_images(tmp_path):
 
 
 def test_livecell_json(tmp_path):
-    document = {
+    document: dict[str, Any] = {
         "images": [{"id": 9, "file_name": "A172_1.tif", "height": 60, "width": 80, "url": "x"}],
         "annotations": {
             "1": {

@@ -14,6 +14,7 @@ from napari_cupre.model.network import MEAN, STD, CellRCNN
 CATEGORIES = ["__background__", "person", "N/A", *[f"thing {i}" for i in range(88)]]
 
 
+@pytest.mark.slow
 def test_the_converted_network_computes_what_torchvisions_does() -> None:
     torch.manual_seed(0)
     theirs = maskrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None).eval()

@@ -79,6 +79,7 @@ def test_unknown_pixels_teach_nothing(network: CellRCNN) -> None:
     assert all(p.grad is None or not p.grad.any() for p in network.parameters())
 
 
+@pytest.mark.slow
 def test_it_learns(network: CellRCNN) -> None:
     optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
     totals = []

@@ -56,7 +56,7 @@ def same_cells(first: np.ndarray, second: np.ndarray) -> bool:
 def test_disk_gets_what_memory_gets(image: CellImage, tmp_path: Path) -> None:
     out = tmp_path / "slide.zarr"
     events, result = run(image, out)
-    memory = list(predict_image(seeing_model(), image, OPTIONS))[-1].result
+    memory = drained(predict_image(seeing_model(), image, OPTIONS))[0][-1].result
     assert result.complete
     assert result.count == memory["cells"] == len(np.unique(stored(out))) - 1
     untiled = drained(predict_image(seeing_model(), image, PredictOptions(diameter=24.0)))[1].labels

@@ -311,6 +311,7 @@ def test_a_scheduler_that_does_not_answer(
             run(job_of(model_file, tmp_path / "out"), [folder / "field0.png"], scheduler=address)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # new processes import torch, which a busy machine takes minutes for
 def test_a_cluster_that_loses_a_worker(model_file: str, folder: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")

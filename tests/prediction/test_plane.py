@@ -286,6 +286,7 @@ def test_the_surer_the_network_the_more_is_asked_of_a_cell(one: float, other: fl
 _NOISIER = pytest.mark.xfail(reason="the weights of November 2026 keep 85 of 332")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smooth", [0.0, pytest.param(0.7, marks=_NOISIER), 1.5])
 def test_little_is_found_in_an_empty_well(smooth: float) -> None:
     """Its noise is stretched over all grey values, and resembles hundreds of doubtful cells."""

@@ -37,7 +37,7 @@ def slide(tmp_path: Path) -> Path:
     return path
 
 
-def predict(path: Path, stop_after: int | None = None, **changes: Any) -> list[Event]:
+def predict(path: Path, stop_after: int | None = None, **changes: Any) -> list[Any]:
     request = PredictRequest("scratch", str(path), "YX", "my slide", "cpu", OPTIONS, False, True)
     job = Prediction(PredictRequest(**{**vars(request), **changes}))
     events = []

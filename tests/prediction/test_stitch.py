@@ -41,6 +41,7 @@ def stitched(
     return stitcher.instances(np.array(canvas[:, :]), 20.0)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -17,7 +18,6 @@ from predict_runs import drained, stored
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event
 from napari_cupre.prediction import bigfiles, linker
 from napari_cupre.prediction.big import BigResult, predict_big
 from napari_cupre.prediction.bigfiles import ledger_path
@@ -54,7 +54,7 @@ def image_of(data: np.ndarray, axes: str) -> CellImage:
     return CellImage.from_array(da.from_array(data, chunks=(*[1] * (data.ndim - 2), 64, 64)), axes)
 
 
-def on_disk(image: CellImage, out: Path, options: PredictOptions, **more) -> tuple[list[Event], BigResult]:
+def on_disk(image: CellImage, out: Path, options: PredictOptions, **more) -> tuple[list[Any], BigResult]:
     return drained(predict_big(seeing_model(), image, out, options, **more))
 
 

@@ -12,6 +12,7 @@ import pytest
 from napari_cupre.errors import InputError
 from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.pretraining.adapt import RealLight, relit
+from napari_cupre.pretraining.labelled_sources import SyntheticSource
 from napari_cupre.pretraining.pretrain_run import PretrainRun
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.start import light_fields, make_sources
@@ -59,6 +60,8 @@ def test_a_field_is_the_same_whoever_draws_it(
     plain = sources.mixed[0][0].draw(np.random.default_rng(3), [])
     light_fields(settings, sources, UnlabelledIndex.build(tmp_path / "index.sqlite", [unlabelled]))
     (source, _), (held, _) = sources.mixed[0], sources.held_out[0]
+    assert isinstance(source, SyntheticSource)
+    assert isinstance(held, SyntheticSource)
     assert isinstance(source.light, RealLight)
     assert held.light is None
     copy = pickle.loads(pickle.dumps(source))

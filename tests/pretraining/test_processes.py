@@ -27,6 +27,7 @@ def pretrain(settings: PretrainSettings, out: Path, tmp_path: Path, *options: st
     return PretrainFolder(out).read_metrics()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1300)
 def test_two_processes_have_the_losses_of_one(small: Callable[..., PretrainSettings], tmp_path: Path) -> None:
     settings = small(contrast="densecl", iterations=2)  # half of which is MoCo v2

@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.events import Event, Finished, StepDone
+from napari_cupre.events import Finished, StepDone
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.protocol import Failed, FinetuneRequest
 
@@ -77,7 +78,7 @@ def engine_of(request: pytest.FixtureRequest) -> Iterator:
         engine.close(wait=10)
 
 
-def read(engine: EngineProcess) -> list[Event]:
+def read(engine: EngineProcess) -> list[Any]:
     return [event for event in engine.events(REQUEST) if event is not None]
 
 

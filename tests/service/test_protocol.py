@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from napari_cupre.events import Finished, Preview, RunState, StateChanged, StepD
 from napari_cupre.service.protocol import PlaneDone, PreviewRequest, decode, encode
 
 
-def through_the_pipe(message: object, folder: Path) -> object:
+def through_the_pipe(message: object, folder: Path) -> Any:
     return decode(json.loads(json.dumps(encode(message, folder))), folder)
 
 

@@ -116,6 +116,7 @@ def test_a_window_that_is_gone_does_not_break_a_job(monkeypatch: pytest.MonkeyPa
     Server(lines, Closed(), tmp_path / "x").serve()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "nice"), reason="POSIX priorities")
 def test_the_real_child_starts_yields_to_the_window_and_leaves_at_the_end_of_its_input(
     tmp_path: Path,

@@ -43,6 +43,7 @@ def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
         cells.data_setitem(np.nonzero(truth == label), cells.selected_label)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_from_brush_to_every_cell(
     viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any

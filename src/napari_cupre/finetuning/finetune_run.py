@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -152,7 +152,7 @@ class FinetuneRun:
         run._unlike = "" if annotation is None else difference(run.shots, annotation)
         return run
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Train to the end of the budget or until `stop`; call it once.
 
         Closing the iterator early saves the run as `stop` does.

@@ -115,7 +115,7 @@ class PretrainRun:
         """Ask the run to save and end after this iteration; safe from a signal handler or any thread."""
         self._stop.set()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Run to the end of the budget, or until `stop`."""
         yield self._enter(RunState.PREPARING)
         try:

@@ -95,5 +95,9 @@ def _statistics(learner: Amt2) -> dict[str, DomainStatistics]:
 
 
 def _optimisers(learner: Amt2) -> dict[str, torch.optim.Optimizer]:
-    tasks = {"contrastive": learner.contrastive, "supervised": learner.supervised}
-    return {name: task.updater.optimiser for name, task in tasks.items() if task is not None}
+    optimisers: dict[str, torch.optim.Optimizer] = {}
+    if learner.contrastive is not None:
+        optimisers["contrastive"] = learner.contrastive.updater.optimiser
+    if learner.supervised is not None:
+        optimisers["supervised"] = learner.supervised.updater.optimiser
+    return optimisers

@@ -1,0 +1,68 @@
+"""Random walks of what a person does: no exception, nothing lost, the layer is the cells, all can be undone.
+
+`benchmarks/walks.py` takes more and longer ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from walking import SHAPE, Walker
+
+from napari_cupre.widgets.looking import camera_of
+
+WALKS = 20
+PLACES = st.tuples(st.integers(0, SHAPE[0] - 1), st.integers(0, SHAPE[1] - 1))
+ACTIONS = st.one_of(
+    st.tuples(st.sampled_from(["click", "delete", "merge"]), PLACES),
+    st.tuples(st.sampled_from(["paint", "erase"]), PLACES, PLACES, st.integers(1, 9)),
+    st.tuples(st.just("fill"), PLACES, st.integers(0, 12)),
+    st.tuples(st.sampled_from(["find", "exchange", "slide", "plane", "answer"]), st.integers(0, 100)),
+    st.tuples(st.just("key"), st.sampled_from(["tab", "back", "accept", "accept all", "reject", "brush"])),
+    st.tuples(st.sampled_from(["undo", "redo", "region"])),
+)
+SAYS = {"delete", "merge", "paint", "erase", "fill", "exchange", "undo", "redo", "answer"}
+"""What may change cells that a person vouched for."""
+
+
+@pytest.fixture(autouse=True)
+def _no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of these needs a process that imports torch."""
+    monkeypatch.setattr(
+        "napari_cupre.widgets.session.EngineProcess",
+        lambda **_: scripted_engine(lambda request: iter(())),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [SHAPE, (3, *SHAPE)])
+def test_random_walks(workbench: Any, qtbot: Any, shape: tuple[int, ...]) -> None:
+    viewer, session = workbench.viewer, workbench.annotate.session
+
+    @settings(
+        max_examples=WALKS // 2,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
+    @given(st.lists(ACTIONS, min_size=5, max_size=15))
+    def walk(actions: list[tuple[Any, ...]]) -> None:
+        viewer.layers.clear()
+        image = viewer.add_image(np.zeros(shape, np.uint8), name="field", rgb=False)
+        if len(shape) > 2:
+            session.set_axes(image, "ZYX")
+        session.image = image
+        viewer.reset_view()
+        qtbot.waitUntil(lambda: camera_of(viewer).zoom > 1, timeout=20_000)
+        walker = Walker(workbench, image)
+        for name, *values in actions:
+            walker.act(lambda name=name, values=values: getattr(walker, name)(*values), says=name in SAYS)
+        walker.end()
+
+    walk()
