@@ -3,8 +3,8 @@
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/keeping.py [--side 4096] [--images 8]
 
 Draws cells on an image of --side px: how long each gesture and the copy for the save hold the window. Then
-steps through images of 2048 px, the next one read ahead: from the key to the picture. Both by the clock and in
-the processor's time of the window's thread, which a busy machine does not lengthen.
+steps through images of 2048 px, the next one read ahead: from the key to the picture. Both by the clock and
+in the processor's time of the window's thread, which a busy machine lengthens less.
 """
 
 from __future__ import annotations

@@ -51,7 +51,10 @@ def session(workbench: Any) -> Any:
 
 
 def shown(session: Any, qtbot: Any, name: str) -> Any:
-    qtbot.waitUntil(lambda: session.image is not None and session.image.name == name, timeout=WAIT)
+    qtbot.waitUntil(
+        lambda: session.image is not None and session.image.name == name and not session.queue.is_busy,
+        timeout=WAIT,
+    )
     return session.image
 
 

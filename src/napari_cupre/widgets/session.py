@@ -17,6 +17,7 @@ from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
 from napari_cupre.project.cells import Cells, Change
+from napari_cupre.project.document import ProjectImage
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation import Annotation, adopt
 from napari_cupre.widgets.background import Job
@@ -244,8 +245,19 @@ class Session:
         """Why the layer that is meant for the cells of an image cannot be used, "" if it can."""
         return "" if self.cells_of(image) else self._faults.get(image, (0, ""))[1]
 
-    def make_cells(self, image: Image) -> CellsLayer:
-        """The cells of an image, in a new and empty layer where there is none.
+    def make_cells(
+        self, image: Image, stored: Cells | None = None, entry: ProjectImage | None = None
+    ) -> CellsLayer:
+        """The cells of an image, in a new layer where there is none.
+
+        Parameters
+        ----------
+        image : napari.layers.Image
+            Of the viewer.
+        stored : Cells or None, optional
+            What a new layer shows; it is empty without them.
+        entry : ProjectImage or None, optional
+            What the project they are from knows about the image.
 
         Raises
         ------
@@ -257,12 +269,15 @@ class Session:
             raise InputError(self.fault_of(image))
         if found is None:
             reading = self.cell_image(image)
-            empty = Cells.empty(reading.result_shape)
-            found = CellsLayer(image, reading, annotation.new_cells(reading, empty.labels), cells=empty)
+            given = Cells.empty(reading.result_shape) if stored is None else stored
+            layer = annotation.new_cells(reading, given.labels)
+            found = CellsLayer(image, reading, layer, entry, given)
             annotation.cells = found.layer
             self._bind(found)
             self._add(found.layer)
             self._own(annotation)
+            if given.regions:
+                self.make_regions(image)
             self.annotations_changed.emit()
         return found
 
