@@ -79,11 +79,12 @@ class Walk:
         check(self.annotate.image.axes.text() == "TYX", "an ImageJ TYX file is a time series")
         self.paint(truth)
         self.learn(minutes)
-        result = self.find()
-        corrected = self.correct(result)
+        cells = self.find()
+        corrected = self.correct(cells)
         again = self.find()
-        check(again is not result, "the corrected layer is not reused")
-        check(np.array_equal(result.data, corrected), "the corrections are there")
+        check(again is cells, "the image has one layer of cells")
+        for number, pixels in corrected.items():
+            check(np.array_equal(cells.cells.labels == number, pixels), "the corrections are there")
         self.save(path, raw)
         self.viewer.close()
         settle(0.5)
@@ -100,7 +101,7 @@ class Walk:
         raise_dock(self.annotate)
         self.viewer.dims.set_point(0, 0)
         self.annotate.next_cell.click()
-        cells = self.session.annotation(self.session.image).cells
+        cells = self.session.make_cells(self.session.image).layer
         areas = np.bincount(truth.ravel())[1:]
         largest = np.argsort(areas)[::-1][:6] + 1
         for label in largest:
@@ -113,9 +114,9 @@ class Walk:
         check(len(np.unique(cells.data[0])) - 1 == len(largest), "each stroke is a cell")
         check(not cells.data[1:].any(), "on the frame that was on show")
         self.annotate.all_marked.click()
-        wait_for(lambda: "not marked" in self.annotate.question.text)
+        wait_for(lambda: "not annotated" in self.annotate.question.text)
         self.picture("asked")
-        self.session.annotation(self.session.image).regions.data = []
+        self.session.make_cells(self.session.image).undo()
         wait_for(lambda: self.annotate.question.text == "")
         self.picture("annotated")
 
@@ -129,16 +130,17 @@ class Walk:
         self.picture("trained")
 
     def find(self) -> Any:
-        """Find cells, and the layer of the result."""
+        """Find cells, and the cells of the image."""
         raise_dock(self.predict)
         self.predict.button.click()
         wait_for(lambda: self.predict.job.status.state.is_over)
         check(not self.predict.job.status.error, self.predict.job.status.error)
         self.picture("found")
-        return self.session.results[self.session.image]
+        return self.session.make_cells(self.session.image)
 
-    def correct(self, layer: Any) -> np.ndarray:
-        """Remove a cell by a click with the fill tool, add one by a stroke; the labels as they then are."""
+    def correct(self, cells: Any) -> dict[int, np.ndarray]:
+        """Remove a guess with the fill tool, paint a cell, accept a guess; the pixels of what teaches."""
+        layer = cells.layer
         self.viewer.layers.selection.active = layer
         plane = layer.data[0]
         label = int(np.argmax(np.bincount(plane.ravel())[1:]) + 1)
@@ -147,11 +149,16 @@ class Walk:
         self.drag([(0, row, column)])
         check(not (layer.data[0] == label).any(), "a click removes a cell")
         layer.mode, layer.brush_size = "paint", 12
-        layer.selected_label = int(layer.data.max()) + 1
         self.drag([(0, row, column), (0, row + 3, column + 3)])
-        check((layer.data[0] == layer.selected_label).any(), "a stroke adds one")
+        check(layer.data[0, int(row), int(column)] > 0, "a stroke adds one")
+        layer.mode = "pan_zoom"
+        guess = next(n for n, cell in cells.cells if cell.state == "guess" and cell.box[0][0] == 0)
+        (_, (top, bottom), (left, right)) = cells.cells.rows[guess].box
+        inside = np.argwhere(layer.data[0, top:bottom, left:right] == guess) + (top, left)
+        self.drag([(0, *inside[len(inside) // 2])])
+        check(cells.cells.rows[guess].state == "checked", "a click accepts a guess")
         self.picture("corrected")
-        return layer.data.copy()
+        return {n: cells.cells.labels == n for n, cell in cells.cells if cell.state.teaches}
 
     def save(self, path: Path, raw: str) -> None:
         """Save beside the image, twice."""

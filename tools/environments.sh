@@ -29,13 +29,17 @@ make_environment() {
   touch "$environment/.installed"
 }
 
+# The tests, a process for each core, as in the Makefile. Libraries of other years warn of other things.
+tests=(-m pytest -n logical --maxprocesses 4 --dist loadfile -W default)
+export OMP_NUM_THREADS=1
+
 # A screen for the windows where there is one to be had.
 screen() { if command -v xvfb-run >/dev/null; then xvfb-run -a -s "-screen 0 1600x1000x24" "$@"; else "$@"; fi; }
 
 case ${1:-} in
 oldest)
   make_environment oldest --resolution lowest-direct -e '.[all,test]'
-  screen "$folder/oldest/bin/python" -m pytest
+  screen "$folder/oldest/bin/python" "${tests[@]}"
   ;;
 naparis)
   shift
@@ -46,7 +50,7 @@ naparis)
       make_environment "$name" -e '.[test]' "napari[$binding,optional-base]==$version"
       echo "== $name"
       screen env QT_API="$binding" "$folder/$name/bin/python" tools/doors.py || failed+=("$name: doors")
-      screen env QT_API="$binding" "$folder/$name/bin/python" -m pytest -q tests/widgets || failed+=("$name: tests")
+      screen env QT_API="$binding" "$folder/$name/bin/python" "${tests[@]}" -q tests/widgets || failed+=("$name: tests")
     done
   done
   [ ${#failed[@]} -eq 0 ] || { printf 'failed: %s\n' "${failed[@]}" >&2; exit 1; }

@@ -41,6 +41,22 @@ def test_the_images_of_a_project_are_predicted(project: Path, tmp_path: Path) ->
         with_projects([str(tmp_path / "none.cupre")])
 
 
+def test_of_a_file_of_several_images_those_of_the_project_are_predicted(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        for number, name in enumerate(("one", "two", "three")):
+            writer.write(np.full((10 + number, 12), number, np.uint8), metadata={"axes": "YX", "Name": name})
+    with Project.create(tmp_path / "p") as project:
+        for name in ("three", "one"):
+            project.add(tmp_path / "a.ome.tif", series=name)
+        cells = project.cells("a_three")
+        cells.apply(place(cells, np.ones((4, 4), bool), (2, 2)))
+        project.save()
+        folder = str(project.folder)
+    scenes = [tmp_path / "a.ome.tif" / name for name in ("three", "one")]
+    assert with_projects([folder]) == list(map(str, scenes))
+    assert split_labelled(scenes, folder) == (scenes[1:], scenes[:1])
+
+
 def test_checked_cells_are_collected_for_training(project: Path, tmp_path: Path) -> None:
     (shot,) = collect_project(str(project), str(project), None, 0).shots
     assert int((shot.labels > 0).sum()) == 81

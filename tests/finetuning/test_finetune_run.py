@@ -13,8 +13,8 @@ from napari_cupre.data.annotation import make_shot
 from napari_cupre.data.labels import median_diameter
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Finished, Notice, Preview, RunState, Saved, StateChanged, StepDone, Validated
-from napari_cupre.finetuning import finetune_run as run_module
 from napari_cupre.finetuning.finetune_run import FinetuneRun
+from napari_cupre.finetuning.judge import Judge, Judgement
 from napari_cupre.model.checkpoint import read_model, save_model
 
 
@@ -187,15 +187,15 @@ def test_a_preview_has_the_size_of_the_image_asked_about(pretrained) -> None:
 
 def test_a_start_that_is_better_is_kept(pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever training does: if the held-out part says the start was better, the start is the result."""
-    real = run_module.Judge.__call__
+    real = Judge.__call__
     scores = iter([0.9] + [0.1] * 50)
 
     def worse(self, network, dtype):
         verdict = real(self, network, dtype)
         score = next(scores)
-        return run_module.Judgement(score, score, verdict.loss, verdict.cells, verdict.finds)
+        return Judgement(score, score, verdict.loss, verdict.cells, verdict.finds)
 
-    monkeypatch.setattr(run_module.Judge, "__call__", worse)
+    monkeypatch.setattr(Judge, "__call__", worse)
     run = FinetuneRun(pretrained, [shot(0)], settings(steps=3))
     verdict = next(e for e in run.events() if isinstance(e, Finished)).verdict
     assert verdict.endswith("The weights of parent are kept.")

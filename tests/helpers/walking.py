@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_cupre.project.cells import Cells, State, measured
+from napari_cupre.project.project import Project
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.looking import camera_of
@@ -43,6 +45,8 @@ class Walker:
         self.session, self.image = self.annotate.session, image
         self.mouse = Mouse(self.viewer)
         self.cells: CellsLayer = self.session.make_cells(image)
+        self.cells.show(Cells.empty(self.cells.cells.shape))  # a window's layers are not removed without need
+        self.cells.certainty = 0.0
         self.viewer.layers.selection.active = self.cells.layer
         self.cells.layer.mode = "pan_zoom"
         self.states: list[Cells] = [self.cells.cells.copy()]
@@ -54,6 +58,10 @@ class Walker:
         if change and not self._is_walking_back:
             self.states = [*self.states[: self.at + 1], self.cells.cells.copy()]
             self.at += 1
+
+    def wait(self, milliseconds: int) -> None:
+        """Let the window go on."""
+        QTest.qWait(milliseconds)  # type: ignore[call-arg, arg-type, unused-ignore]
 
     # --- what a person does -----------------------------------------------------------------------
 
@@ -119,7 +127,7 @@ class Walker:
     def answer(self, which: int) -> None:
         """Press a button of the question that is asked, if there is one."""
         self.annotate.questioner._look()
-        QTest.qWait(30)
+        self.wait(30)
         buttons = self.annotate.question.buttons
         if buttons:
             buttons[which % len(buttons)].click()
@@ -209,3 +217,20 @@ class Walker:
             self.redo()
         assert self.cells.cells == now
         self.check()
+
+    def check_disk(self, seconds: float) -> None:
+        """What is on disk is what is on the screen, so many seconds after the last gesture at most."""
+        keeper = self.session.keeper
+        end = time.monotonic() + seconds
+        while keeper.is_dirty and time.monotonic() < end:
+            self.wait(20)
+        if not self.cells.history.next_undo:
+            return  # nobody did anything
+        assert not keeper.is_dirty
+        assert keeper.error == ""
+        stem = keeper.stem_of(self.image)
+        assert stem is not None
+        stored = Project.open(keeper.project.folder, look_only=True).cells(stem)
+        assert stored.rows == self.cells.cells.rows
+        assert stored.regions == self.cells.cells.regions
+        np.testing.assert_array_equal(stored.labels, self.cells.cells.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from napari_cupre.project.cells import Cells, State, measured
 from napari_cupre.project.heldout import assign_held_out, fold_of, split_shots
 from napari_cupre.project.project import Project
 from napari_cupre.project.questions import Kind, about_axes, questions
-from napari_cupre.project.queue import add_fields, add_files, add_planes, queue
-from napari_cupre.project.shots import project_shots
+from napari_cupre.project.queue import add_fields, add_files, add_planes, drafts_of, queue
+from napari_cupre.project.shots import project_shots, shots_of
 
 
 @pytest.fixture
@@ -71,6 +72,22 @@ def test_a_hidden_guess_is_no_doubt(project: Project) -> None:
     assert not next(iter(project_shots(project))).known.all()
     project.image("a").certainty = 0.5
     assert next(iter(project_shots(project))).known.all()
+
+
+def test_a_stack_is_taught_plane_by_plane(project: Project) -> None:
+    plane = np.kron(row_of_cells(6, height=64), np.ones((3, 3), np.int32))
+    labels = np.stack([np.where(plane > 0, plane + 6 * number, 0) for number in range(60)])
+    cells = add(project, "deep", labels.astype(np.int32))
+    cells.apply(gestures.set_state(cells, [1, 8], State.GUESS))
+    entry = project.image("deep")
+    image = project.pixels(entry)
+    tracemalloc.start()
+    known = [int(shot.known.sum()) for shot in shots_of(image, cells, entry)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(known) == 60
+    assert known[0] < known[2], "a guess is unknown"
+    assert peak < cells.labels.nbytes / 2, f"{peak / 2**20:.1f} MiB beside a stack of labels"
 
 
 def test_an_image_of_guesses_alone_gives_no_shot_and_a_complete_empty_region_does(project: Project) -> None:
@@ -216,6 +233,25 @@ def test_the_queue_tells_states_without_reading_pixels(project: Project, tmp_pat
     project.image("a2").certainty = 0.5
     assert entries["a2"].guesses == 2
     assert queue(project, {"b3": 2.0, "a10": 1.0})[0].image.stem == "b3"
+
+
+def test_every_image_of_a_file_is_queued_and_label_files_are_not(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    with tifffile.TiffWriter(folder / "a.ome.tif", ome=True) as writer:
+        for number, name in enumerate(("one", "two")):
+            pixels = np.full((10 + number, 12), number, np.uint8)
+            writer.write(pixels, metadata={"axes": "YX", "Name": name})
+    for name in ("b.tif", "b_mask.tif"):
+        tifffile.imwrite(folder / name, np.eye(10, dtype=np.uint8))
+    added = [each.image for each in add_files(project, folder)]
+    assert [(image.stem, image.shape) for image in added] == [
+        ("a_one", (10, 12)),
+        ("a_two", (11, 12)),
+        ("b", (10, 10)),
+    ]
+    (notice,) = drafts_of(project, folder)[1]
+    assert "1 file is named like labels" in notice
 
 
 def test_images_come_from_folders_stacks_and_slides(project: Project, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
@@ -22,9 +23,34 @@ pytest.importorskip("qtpy", reason="the widgets need a Qt binding (napari[all])"
 if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     pytest.skip("no display for a napari window: run under xvfb-run", allow_module_level=True)
 
-# PySide6 6.12 gives back references to None that it never took, e.g. one per `QObject.property` of an absent
-# name. Before 3.12, Python then aborts after some windows: this list holds enough of them.
-NONES = [None] * 1_000_000
+
+def hold_none() -> None:
+    """Take a million references to None and never give them back.
+
+    PySide6 6.12 gives back some that it never took, e.g. one per `QObject.property` of an absent name. Before
+    3.12, Python counts them and aborts once none is left: after some windows, or when it ends.
+    """
+    for _ in range(1_000_000):
+        ctypes.pythonapi.Py_IncRef(NONE)
+
+
+NONE = ctypes.py_object(None)
+if os.environ.get("QT_API", "").lower() == "pyside6" and sys.version_info < (3, 12):
+    hold_none()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave out what PySide6 does when Python ends: after so many windows it may crash there."""
+    if os.environ.get("QT_API", "").lower() == "pyside6" and "PYTEST_XDIST_WORKER" not in os.environ:
+        session.config.add_cleanup(lambda: _end(int(exitstatus)))
+
+
+def _end(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
 
 Script = Callable[[Request], Iterator[Event]]
 

@@ -13,7 +13,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Cells, Change, State, measured
 from napari_cupre.project.gestures import accept, delete
 from napari_cupre.project.strokes import renew_guesses
-from napari_cupre.widgets.annotation import Annotation
+from napari_cupre.widgets.annotation_layers import Annotation
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import cell_image
 from napari_cupre.widgets.state_colours import HUES, StateColormap

@@ -65,10 +65,12 @@ def test_from_brush_to_every_cell(
     assert train.job.status.state is RunState.DONE, train.job.status
     qtbot.waitUntil(lambda: train.curve.points[0] >= 1, timeout=PATIENCE)
     assert train.result.text
-    assert (own_models / f"{SAMPLE}.safetensors").is_file()
+    models = train.session.rounds.folder
+    assert models is not None
+    assert (models / "v1.safetensors").is_file()
 
     # predict
-    assert predict.model.value == SAMPLE
+    assert predict.model.value == str(models / "v1.safetensors")
     predict.button.click()
     qtbot.waitUntil(lambda: predict.job.status.state.is_over, timeout=PATIENCE)
     assert predict.job.status.state is RunState.DONE, predict.job.status
@@ -78,25 +80,25 @@ def test_from_brush_to_every_cell(
         assert result.data.dtype == np.int32
         assert evaluate_labels([truth], [np.asarray(result.data)]).ap50 > 0.5
 
-    stop_resume_and_close(viewer, train, own_models, qtbot)
+    stop_resume_and_close(viewer, train, models, qtbot)
 
 
-def stop_resume_and_close(viewer: Any, train: TrainWidget, own_models: Path, qtbot: Any) -> None:
-    train.name.setText("second")
+def stop_resume_and_close(viewer: Any, train: TrainWidget, models: Path, qtbot: Any) -> None:
     train.minutes.setValue(60)
     train.button.click()
+    qtbot.waitUntil(lambda: train.job.status.is_active, timeout=PATIENCE)
     qtbot.waitUntil(lambda: train.job.curve.steps[-1:] >= [1], timeout=PATIENCE)
     train.button.click()
     qtbot.waitUntil(lambda: train.job.status.state.is_over, timeout=PATIENCE)
     assert train.job.status.state is RunState.STOPPED
-    assert (own_models / "second.safetensors").is_file()
+    assert (models / "v2.safetensors").is_file()
 
     stopped_at = train.job.curve.steps[-1]
     train.resume_button.click()
     qtbot.waitUntil(lambda: train.job.curve.steps[-1] > stopped_at, timeout=PATIENCE)
 
     # the window is closed in the middle: the engine saves and leaves
-    state = own_models / "second.run" / "state.safetensors"
+    state = models / "v2.run" / "state.safetensors"
     before = state.stat().st_mtime_ns
     exchange = train.session.engine.folder
     viewer.close()

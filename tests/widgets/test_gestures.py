@@ -147,6 +147,21 @@ def test_all_in_view_are_accepted_by_one_key_and_one_undo(
     assert cells.count(State.GUESS) == 12
 
 
+def test_a_row_of_the_table_leads_to_its_cell(workbench: Any, mouse: Mouse, guesses: CellsLayer) -> None:
+    camera = camera_of(workbench.viewer)
+    camera.center, camera.zoom = (0, 8.0, 8.0), camera.zoom * 6
+    mouse.move((8, 8))
+    before = tuple(camera.center)
+    guesses.layer.selected_label = 1  # as napari's table of features does it
+    assert tuple(camera.center) == before, "it can be seen"
+    guesses.layer.selected_label = 12
+    assert guesses.at(tuple(camera.center[-2:])) == 12
+    guesses.layer.mode = "paint"
+    before = tuple(camera.center)
+    guesses.layer.selected_label = 1
+    assert tuple(camera.center) == before, "a brush is no look"
+
+
 def test_the_keys_work_while_the_image_is_selected_too(
     workbench: Any, mouse: Mouse, guesses: CellsLayer
 ) -> None:

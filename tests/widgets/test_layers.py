@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 
 from napari_cupre.errors import InputError
-from napari_cupre.widgets.annotation import Annotation, adopt
+from napari_cupre.widgets.annotation_layers import Annotation, adopt
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import (
     cell_image,

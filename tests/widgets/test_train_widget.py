@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ from napari_cupre.events import (
 )
 from napari_cupre.io.shot_store import load_shots
 from napari_cupre.model.runs import REQUEST
+from napari_cupre.project import gestures
 from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.train_widget import TrainWidget
@@ -280,3 +282,76 @@ def test_closing_the_window_stops_the_run_and_the_engine(
     viewer.close()
     qtbot.waitUntil(lambda: training.engine.is_closed, timeout=WAIT)
     assert training.engine.stopped.is_set()
+
+
+def draw_cell(viewer: Any, qtbot: Any, at: int = 20) -> None:
+    """Draw a cell by a gesture, and wait until it is on disk."""
+    session = Session.of(viewer)
+    square = np.array([[at, at], [at, at + 9], [at + 9, at + 9], [at + 9, at]], float)
+    session.make_cells(session.image).do(lambda cells: gestures.draw(cells, square))
+    keeper = session.keeper
+    qtbot.waitUntil(lambda: keeper.project is not None and not keeper.is_dirty, timeout=WAIT)
+
+
+def press_and_wait(widget: TrainWidget, qtbot: Any) -> None:
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.job.status.is_active, timeout=WAIT)
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+
+
+def test_trainings_of_a_project_are_rounds_that_follow_the_best(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    draw_cell(viewer, qtbot, at=160)
+    project = widget.session.keeper.project
+    assert widget.use.text() == "Uses 6 cells in 1 image"
+    press_and_wait(widget, qtbot)
+    first = project.folder / "models" / "v1.safetensors"
+    assert first.is_file()
+    assert widget.session.model == widget.start_from.value == str(first)
+    assert widget.start_from.combo.currentText() == "v1 (best)"
+    assert widget.next_steps.isVisible()
+    assert widget.next_steps.back.isHidden()  # it started from a model that is no round
+
+    training.outcome = "worse"
+    press_and_wait(widget, qtbot)
+    assert training.engine.requests[-1].start == str(first)
+    assert [entry.name for entry in project.document.rounds] == ["v1", "v2"]
+    assert widget.start_from.value == str(first)  # the next one starts from the best again
+    assert widget.session.model.endswith("v2.safetensors")
+    assert widget.next_steps.back.text() == "Back to v1"
+    widget.next_steps.back.click()
+    assert widget.session.model == str(first)
+    qtbot.waitUntil(lambda: not widget.session.keeper.is_dirty, timeout=WAIT)
+    assert [entry.parent for entry in project.document.rounds] == ["cupre", "v1"]
+
+
+def test_what_the_time_buys_is_said_once_it_is_known(
+    widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    assert widget.budget.isHidden()
+    press_and_wait(widget, qtbot)
+    widget.minutes.setValue(4.0)
+    assert widget.budget.text().startswith("4 min: about ")
+    assert widget.budget.isVisible()
+    widget.device.setCurrentText("cuda")
+    assert widget.budget.isHidden()
+
+
+def test_images_of_the_project_that_no_layer_shows_teach_too(
+    viewer: Any, widget: TrainWidget, training: Training, tmp_path: Path, qtbot: Any
+) -> None:
+    other = np.full((60, 70), 9, np.uint8)
+    iio.imwrite(tmp_path / "other.png", other)
+    draw_cell(viewer, qtbot, at=160)
+    session = widget.session
+    project = session.keeper.project
+    stem = project.add(tmp_path / "other.png").image.stem
+    cells = project.cells(stem)
+    cells.apply(gestures.draw(cells, np.array([[5, 5], [5, 15], [15, 15], [15, 5]], float)))
+    project.save()
+    session.queue._refresh_states()
+    qtbot.waitUntil(lambda: len(session.queue.taught_elsewhere()) == 1, timeout=WAIT)
+    qtbot.waitUntil(lambda: widget.use.text() == "Uses 7 cells in 2 images", timeout=WAIT)
+    press_and_wait(widget, qtbot)
+    assert sorted(shot.labels.shape for shot in training.shots) == [(60, 70), (192, 192)]

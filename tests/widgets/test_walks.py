@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from walking import SHAPE, Walker
 
 from napari_cupre.widgets.looking import camera_of
 
-WALKS = 20
+WALKS, LONGEST = int(os.environ.get("CUPRE_WALKS", "20")), int(os.environ.get("CUPRE_WALK_STEPS", "15"))
+IN_TIME = float(os.environ.get("CUPRE_WALK_SECONDS", "30"))  # a busy machine saves late
 PLACES = st.tuples(st.integers(0, SHAPE[0] - 1), st.integers(0, SHAPE[1] - 1))
 ACTIONS = st.one_of(
     st.tuples(st.sampled_from(["click", "delete", "merge"]), PLACES),
@@ -42,27 +44,28 @@ def _no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("shape", [SHAPE, (3, *SHAPE)])
 def test_random_walks(workbench: Any, qtbot: Any, shape: tuple[int, ...]) -> None:
     viewer, session = workbench.viewer, workbench.annotate.session
+    image = viewer.add_image(
+        np.random.default_rng(0).integers(0, 255, shape, np.uint8), name="field", rgb=False
+    )
+    if len(shape) > 2:
+        session.set_axes(image, "ZYX")
+    session.image = image
+    qtbot.waitUntil(lambda: camera_of(viewer).zoom > 1, timeout=20_000)
 
     @settings(
         max_examples=WALKS // 2,
         deadline=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
-        derandomize=True,
+        derandomize="CUPRE_WALKS" not in os.environ,
         database=None,
     )
-    @given(st.lists(ACTIONS, min_size=5, max_size=15))
+    @given(st.lists(ACTIONS, min_size=5, max_size=LONGEST))
     def walk(actions: list[tuple[Any, ...]]) -> None:
-        viewer.layers.clear()
-        image = viewer.add_image(np.zeros(shape, np.uint8), name="field", rgb=False)
-        if len(shape) > 2:
-            session.set_axes(image, "ZYX")
-        session.image = image
-        viewer.reset_view()
-        qtbot.waitUntil(lambda: camera_of(viewer).zoom > 1, timeout=20_000)
         walker = Walker(workbench, image)
         for name, *values in actions:
             walker.act(lambda name=name, values=values: getattr(walker, name)(*values), says=name in SAYS)
         walker.end()
+        walker.check_disk(IN_TIME)
 
     walk()

@@ -12,6 +12,8 @@ from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
     from napari_cupre.io.annotated import Collected
+    from napari_cupre.project.document import ProjectImage
+    from napari_cupre.project.project import Project
 
 
 def with_projects(given: Iterable[str]) -> list[str]:
@@ -33,7 +35,7 @@ def with_projects(given: Iterable[str]) -> list[str]:
         project = Project.open(path, look_only=True)
         if not project.images:
             raise InputError(f'The project "{path}" contains no image: add one first.')
-        paths.update(dict.fromkeys(str(project.find(image)) for image in project.images))
+        paths.update(dict.fromkeys(str(_path_of(project, image)) for image in project.images))
     return list(paths)
 
 
@@ -84,7 +86,13 @@ def annotated_files(folder: str) -> list[Path]:
     from napari_cupre.project.shots import is_annotated
 
     project = Project.open(folder, look_only=True)
-    return [project.find(entry) for entry, cells in project.all_cells() if is_annotated(cells)]
+    return [_path_of(project, entry) for entry, cells in project.all_cells() if is_annotated(cells)]
+
+
+def _path_of(project: Project, image: ProjectImage) -> Path:
+    """The file of an image, or the scene in it."""
+    file = project.find(image)
+    return file if image.series is None else file / str(image.series)
 
 
 def truth_of_project(folder: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:

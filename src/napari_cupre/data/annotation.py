@@ -42,7 +42,9 @@ __all__ = [
     "plane_name",
     "region_mask",
     "regions_by_plane",
+    "rim_of_areas",
     "scattered_labels",
+    "shots_by_plane",
     "shots_from_image",
     "summarise",
 ]
@@ -89,8 +91,14 @@ class AnnotationSummary:
 
 def default_rim(labels: np.ndarray) -> float:
     """Width in px of the rim around annotated cells that counts as known background."""
-    diameter = median_diameter(labels)
-    return 0.0 if np.isnan(diameter) else float(np.clip(RIM_FRACTION * diameter, *RIM_BOUNDS))
+    return rim_of_areas(label_areas(labels)[1])
+
+
+def rim_of_areas(areas: np.ndarray) -> float:
+    """Width in px of the rim around cells of these areas, int64 (N,); 0 without a cell."""
+    if not areas.size:
+        return 0.0
+    return float(np.clip(RIM_FRACTION * np.median(2 * np.sqrt(areas / np.pi)), *RIM_BOUNDS))
 
 
 def cells_with_rim(cells: np.ndarray, width: float) -> np.ndarray:
@@ -253,8 +261,8 @@ def shots_from_image(
     complete, rim : bool, float or None, optional
         See `make_shot`.
 
-    Yields
-    ------
+    Returns
+    -------
     Iterator[Shot]
         One of each plane with a cell, a region or painted background; of each plane if `complete`.
 
@@ -262,6 +270,26 @@ def shots_from_image(
     ------
     InputError
         See `make_shot`; also a region that lies on no plane of the image.
+    """
+    planes = shots_by_plane(
+        image, labels, channels=channels, regions=regions, background=background, complete=complete, rim=rim
+    )
+    return (shot for _, shot in planes)
+
+
+def shots_by_plane(
+    image: CellImage,
+    labels: Any,
+    *,
+    channels: Sequence[int] | None = None,
+    regions: Sequence[np.ndarray] | None = None,
+    background: Any | None = None,
+    complete: bool = False,
+    rim: float | None = None,
+) -> Iterator[tuple[tuple[int, ...], Shot]]:
+    """Do as `shots_from_image`, and tell of each shot where its plane lies along T and Z.
+
+    Labels and background may be lazy: whatever has `shape`, `reshape` and an index along T and Z.
     """
     stack = _over_planes(labels, image)
     painted = None if background is None else _over_planes(background, image)
@@ -275,7 +303,7 @@ def shots_from_image(
         if not (complete or plane_regions or numbers.any() or (ground is not None and ground.any())):
             continue
         plane = image.plane(index, channels)
-        yield make_shot(
+        shot = make_shot(
             plane,
             numbers,
             regions=plane_regions,
@@ -285,6 +313,7 @@ def shots_from_image(
             name=plane_name(image.name, index),
             rgb=image.is_rgb and plane.ndim == 3,
         )
+        yield position, shot
 
 
 def _over_planes(labels: Any, image: CellImage) -> Any:

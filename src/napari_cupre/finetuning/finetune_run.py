@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +15,6 @@ import torch
 
 from napari_cupre import __version__
 from napari_cupre.data.annotation import check_shots
-from napari_cupre.data.sample import Sample
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.events import (
@@ -28,12 +27,10 @@ from napari_cupre.events import (
     StepDone,
     Validated,
 )
-from napari_cupre.finetuning.crops import CropSampler, scale_shot
 from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.finetuning.judge import (
-    Judge,
     Judgement,
     decision,
     hold_batchnorm,
@@ -42,9 +39,8 @@ from napari_cupre.finetuning.judge import (
     to_batch,
 )
 from napari_cupre.finetuning.preview import preview
-from napari_cupre.finetuning.pseudo import PseudoBackground
-from napari_cupre.finetuning.scaling import choose_scaling
-from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, hold_out
+from napari_cupre.finetuning.split import count_cells
+from napari_cupre.finetuning.teaching import Teaching
 from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
@@ -55,13 +51,11 @@ CLIP = 5.0  # norm of the gradient
 JUDGE_EVERY = 0.1  # of the budget
 JUDGE_SHARE = 0.1  # of the time at most goes into judging
 SAVE_EVERY = 30.0  # seconds
-MOSTLY_KNOWN = 0.95  # so much is known of the images that looking at the rest is not worth the time
 # Of the budget: when the network looks at the unknown part of the images, and again as it gets better.
 PSEUDO_AT = (0.25, 0.4, 0.55, 0.7, 0.85)
 PSEUDO_SHARE = 0.2  # of the steps is how many windows are looked at altogether
 MOST_WINDOWS = 12  # at a time
 SMALLEST_CROP = 128
-SKILL_WINDOWS = 4  # of annotation that the start is tried on
 
 
 class FinetuneRun:
@@ -69,14 +63,21 @@ class FinetuneRun:
 
     Parameters
     ----------
-    start : the model to start from; it is not changed.
-    shots : annotated images at their own scale.
-    settings : budget and the like.
-    out : file of the finished model; its run folder `<stem>.run` holds the training set and, while
-        training, everything that `resume` needs. None keeps the run in memory.
-    start_path : file of the starting model, where it is one.
-    start_name : what `resume` finds the starting model by: a name in the list of models, or a path.
-    clock : what the minutes are counted by, in seconds; `time.process_time` counts a busy machine out.
+    start : Model
+        Where to start from; it is not changed.
+    shots : list of Shot
+        Annotated images at their own scale.
+    settings : FinetuneSettings, optional
+        Budget and the like.
+    out : Path, optional
+        File of the finished model; its run folder `<stem>.run` holds the training set and, while training,
+        everything that `resume` needs. None keeps the run in memory.
+    start_path : Path, optional
+        File of the starting model, where it is one.
+    clock : callable, optional
+        What the minutes are counted by, in seconds; `time.process_time` counts a busy machine out.
+    start_name : str, optional
+        What `resume` finds the starting model by: a name in the list of models, or a path.
 
     Raises
     ------
@@ -198,55 +199,26 @@ class FinetuneRun:
             self.folder.create(self.shots, settings, self.start_name)
         self.device = choose_device(settings.device)
         self.dtype = training_dtype(self.device)
-        self.scaling = choose_scaling(self.shots, settings.diameter)
         self.scratch = self.start.info.training.get("objective", "none").startswith("none")
-        model = self.start.copy(diameter=self.scaling.common).to(self.device)
+        wanted = self.start.network.config.diameter
+        self.teaching = Teaching(self.shots, settings, wanted, self.scratch)
+        model = self.start.copy(diameter=self.teaching.scaling.common).to(self.device)
         self.model, self.network = model, model.network.to(memory_format=memory_format(self.device))
-        enough = ENOUGH_FROM_SCRATCH if self.scratch else ENOUGH_TO_HOLD_OUT
-        teaching, held_out = hold_out(self.shots, settings.held_out, settings.seed, enough)
-        wanted = model.network.config.diameter
-        judged = [scale_shot(shot, wanted / self.scaling.of(shot)) for shot in held_out]
-        self.judge = Judge(judged, settings.seed) if judged else None
-        scales = [wanted / self.scaling.of(shot) for shot in teaching]
-        rehearse = 0.0 if self.scratch else settings.rehearse
-        self.sampler = CropSampler(teaching, scales, wanted, rehearse)
+        self.judge = self.teaching.judge
         self._looked = 0
-        self.unknown: PseudoBackground | None = None
-        if self._known(self.sampler.samples) < MOSTLY_KNOWN:
-            rng = np.random.default_rng(settings.seed)
-            self.unknown = PseudoBackground(self.sampler.samples, scales, rng)
-        self.skill = 0.0 if self.scratch else self._skill(teaching, scales)
+        self.skill = 0.0 if self.scratch else self.teaching.skill(self.network, self.dtype)
         self.optimiser = make_optimiser(self.network, self.skill)
         self.average = WeightAverage(self.network)
         self.batch = max(self.batch, self._least_batch())
         self._began = self._judging = 0.0
-        yield Notice(self._plan(teaching, held_out))
+        found = "" if self.scratch else f"; the start finds them with an AP50 of {self.skill:.2f}"
+        yield Notice(f"Training on {self.teaching.in_words()}, {self.device.type}{found}.")
         if self._unlike:
             yield Notice(self._unlike)
         if self._is_resumed:
             yield from self._load_state()
         elif self.judge is not None and not self.scratch:
             yield self._judge_now("start")
-
-    def _skill(self, teaching: list[Shot], scales: list[float]) -> float:
-        """How well the start finds what is annotated, AP50 on some windows of some images."""
-        seed = self.settings.seed
-        annotated = [i for i, shot in enumerate(teaching) if shot.labels.any()]
-        chosen = np.random.default_rng(seed).permutation(annotated)[:SKILL_WINDOWS]
-        tried = Judge([scale_shot(teaching[i], scales[i]) for i in chosen], seed, SKILL_WINDOWS)
-        return tried.skill(self.network, self.dtype)
-
-    def _plan(self, teaching: list[Shot], held_out: list[Shot]) -> str:
-        cells = sum(count_cells(shot.labels) for shot in teaching)
-        held = sum(count_cells(shot.labels) for shot in held_out)
-        judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
-        return (
-            f"Training on {cells} cells of {len(teaching)} image{'s' * (len(teaching) != 1)}, {judged}; "
-            f"{self.scaling}, {self.device.type}{self._familiarity()}."
-        )
-
-    def _familiarity(self) -> str:
-        return "" if self.scratch else f"; the start finds them with an AP50 of {self.skill:.2f}"
 
     def _train(self) -> Iterator[Event]:
         self._began = self.clock() - self.elapsed
@@ -273,24 +245,13 @@ class FinetuneRun:
         """At some points of the budget, take in where the averaged weights are sure of background."""
         fraction = self._fraction()
         due = sum(fraction >= point for point in PSEUDO_AT)
-        if due == self._looked or self.unknown is None:
+        if due == self._looked or not self.teaching.has_unknown:
             return
         self._looked = due
         steps = self.step / fraction  # that the whole budget has room for
         windows = int(np.clip(PSEUDO_SHARE * steps / len(PSEUDO_AT), 1, MOST_WINDOWS))
-        samples = self.unknown.look(self.average.network, self.dtype, windows)
-        if samples is None:
-            return
-        self.sampler.learn_from(samples)
-        yield Notice(
-            "The network now finds the annotated cells. Areas where it is sure that there are no others now "
-            f"count as background: {self._known(self.unknown.samples):.0%} of the images were known, "
-            f"now {self._known(samples):.0%}."
-        )
-
-    @staticmethod
-    def _known(samples: Sequence[Sample]) -> float:
-        return sum(int(s.known.sum()) for s in samples) / sum(s.known.size for s in samples)
+        if learned := self.teaching.look(self.average.network, self.dtype, windows):
+            yield Notice(learned)
 
     def _fraction(self) -> float:
         """Share of the budget that is used up."""
@@ -324,7 +285,7 @@ class FinetuneRun:
     def _learn(self, fraction: float) -> dict[str, float]:
         """One optimiser step on freshly drawn crops; its randomness depends only on seed and step."""
         rng = np.random.default_rng([self.settings.seed, self.step])
-        crops = [self.sampler.draw(rng, self.crop) for _ in range(self.batch)]
+        crops = [self.teaching.sampler.draw(rng, self.crop) for _ in range(self.batch)]
         targets = [target_from_labels(crop.labels, crop.known).to(self.device) for crop in crops]
         self.network.train()
         if self.skill >= FAMILIAR:
@@ -384,7 +345,7 @@ class FinetuneRun:
         image, self._preview = self._preview, None
         if image is None:
             return
-        scale = self.network.config.diameter / self.scaling.typical
+        scale = self.network.config.diameter / self.teaching.scaling.typical
         yield from preview(self.average.network, image, scale, self.dtype, self.step)
 
     # -- the end --------------------------------------------------------------------------------

@@ -179,20 +179,21 @@ def in_words(
     """
     if steps == 0:
         return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
+    trained = "Trained 1 step" if steps == 1 else f"Trained {steps} steps"
     if best_step is None or not history:
         return (
-            f"Trained {steps} steps. Too few cells were annotated to hold some out, "
+            f"{trained}. Too few cells were annotated to hold some out, "
             "so check the result by eye, or annotate more."
         )
     if scratch:
         best = next(entry for entry in reversed(history) if entry["step"] == best_step)
         counts = tally(Judgement.of(best).finds)
         if counts.cells < ENOUGH_CELLS:
-            return f"Trained {steps} steps from random weights. {too_few(counts.cells)}"
-        return f"Trained {steps} steps from random weights: {counts}."
+            return f"{trained} from random weights. {too_few(counts.cells)}"
+        return f"{trained} from random weights: {counts}."
     said = decision(history, best_step, scratch)
     sentence = (
-        f"Trained {steps} steps: look at the result yourself."  # a run that an earlier version began
+        f"{trained}: look at the result yourself."  # a run that an earlier version began
         if said is None
         else said.sentence("The new model", start)
     )

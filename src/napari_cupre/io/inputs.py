@@ -13,6 +13,9 @@ from napari_cupre.io.images import scenes
 from napari_cupre.io.pairing import labels_notice, without_labels
 from napari_cupre.io.scenes import choose_scenes, list_names
 
+CHOOSE = "(--series chooses one)."
+"""How a notice ends that all images of a file are read; of use on the command line alone."""
+
 
 @dataclass
 class Inputs:
@@ -142,8 +145,7 @@ def _images_of(
             joined[first].append(file.name)
     if len(main) > 1 and series is None and kept:
         notices.append(
-            f'"{place.name}" contains {len(main)} images, which are all read: {list_names(main)} (--series '
-            f"chooses one)."
+            f'"{place.name}" contains {len(main)} images, which are all read: {list_names(main)} {CHOOSE}'
         )
     alone = len(found) == 1 or (len(main) == 1 and kept == main)
     return [file] * len(kept) if alone else [file / each.name for each in kept]

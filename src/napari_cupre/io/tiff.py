@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -239,8 +239,15 @@ def read_tiff(
     )
     if lacks and not partial:
         raise InputError(lacks)
+    odd = told.oddities if told.missing else [*told.oddities, *notices]
+    image = _as_image(path, data, letters, axes, told.scales)
+    return replace(image, notices=tuple(odd), lacks=lacks)
+
+
+def _as_image(path: Path, data: Any, letters: str, axes: str | None, scales: Scales) -> CellImage:
+    """Pixels with the axes of the file, or with those that overrule them."""
     found, guessed = _certain(letters, data, axes)
-    scale, translate, units = told.scales
+    scale, translate, units = scales
     image = CellImage(
         data=data,
         axes=found,
@@ -250,8 +257,6 @@ def read_tiff(
         name=path.name,
         path=path,
         guessed=guessed,
-        notices=tuple(told.oddities if told.missing else [*told.oddities, *notices]),
-        lacks=lacks,
     )
     if axes is not None and "S" in letters and len(axes) == data.ndim - 1:
         axes += "S"  # what the user calls rows and columns is a picture by its palette

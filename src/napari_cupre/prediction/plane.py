@@ -34,14 +34,8 @@ def predict_plane(
         A `Detector` saves making the model ready again for every plane.
     image : ndarray of float32, shape (Y, X, 3)
         Normalised (see `napari_cupre.data.image.normalise`).
-    diameter : float, optional
-        Of the cells in image px; None takes the model's, or estimates it from the image where the model has
-        none or the image clearly shows cells of another size.
-    score : float, optional
-        Cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the diameter
-        is estimated, for 0.35 to 0.7 by how sure the network is of the image.
-    tile : int, optional
-        Side of a tile in network px; images that fit in one go in one piece.
+    diameter, score, tile : float, float and int, optional
+        See `PredictOptions`.
     on_tile : callable, optional
         Told a `TileDone` after every tile.
     should_stop : callable, optional

@@ -182,18 +182,7 @@ class ImageSource:
 
 
 class ArraySource:
-    """A single plane in memory.
-
-    Parameters
-    ----------
-    plane : ndarray of float32, shape (Y, X, 3)
-        Normalised.
-
-    Raises
-    ------
-    InputError
-        If it is no plane of three channels.
-    """
+    """A single plane in memory; see `ArrayReader`."""
 
     name = ""
 

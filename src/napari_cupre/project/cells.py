@@ -146,7 +146,7 @@ class Change:
     @property
     def box(self) -> Box | None:
         """The bounding box of all pixels that it sets; None if it sets none."""
-        return around([patch.box for patch in self.patches]) if self.patches else None
+        return box_around([patch.box for patch in self.patches]) if self.patches else None
 
     @property
     def touched(self) -> tuple[int, ...]:
@@ -357,7 +357,7 @@ def whole(shape: Sequence[int]) -> Box:
     return tuple((0, int(size)) for size in shape)
 
 
-def around(boxes: Sequence[Box]) -> Box:
+def box_around(boxes: Sequence[Box]) -> Box:
     """The smallest box around boxes."""
     return tuple((min(start for start, _ in axis), max(stop for _, stop in axis)) for axis in zip(*boxes))
 
@@ -422,13 +422,13 @@ def measured_some(
     areas : of each number its box before (None: it is new) and its area afterwards, which is not 0.
     """
     if len(areas) > _FEW:
-        box = around([patch.box, *(box for box, _ in areas.values() if box is not None)])
+        box = box_around([patch.box, *(box for box, _ in areas.values() if box is not None)])
         view = _with_patch(labels, box, patch)
         return {number: found for number, found in measured(view, box).items() if number in areas}
     done = {}
     for number, (old, area) in areas.items():
         inside = box_of(patch.after == number, patch.box)
-        box = around([each for each in (old, inside) if each is not None])
+        box = box_around([each for each in (old, inside) if each is not None])
         seen = box_of(_with_patch(labels, box, patch) == number, box)
         if seen is not None:
             done[number] = (seen, area)

@@ -17,7 +17,7 @@ from napari_cupre.project.cells import (
     Change,
     Patch,
     State,
-    around,
+    box_around,
     box_of,
     measured_some,
     slices,
@@ -170,7 +170,7 @@ def put(
 
 def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.ndarray]:
     """A mask in a box that is large enough for others as well."""
-    larger = around([box, *boxes])
+    larger = box_around([box, *boxes])
     if larger == box:
         return box, mask
     grown = np.zeros([stop - start for start, stop in larger], bool)

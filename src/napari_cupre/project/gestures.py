@@ -25,7 +25,7 @@ from napari_cupre.project.cells import (
     Patch,
     Region,
     State,
-    around,
+    box_around,
     clipped,
     is_empty,
     slices,
@@ -140,7 +140,7 @@ def delete(cells: Cells, numbers: Iterable[int]) -> Change:
     if not unwanted:
         return Change(verb)
     rows: dict[int, tuple[Cell | None, Cell | None]] = {n: (cells.rows[n], None) for n in unwanted}
-    total = around(boxes)
+    total = box_around(boxes)
     if _volume(total) <= sum(map(_volume, boxes)):
         groups = [(total, unwanted)]
     else:
@@ -165,7 +165,7 @@ def merge(cells: Cells, number: int, other: int, by: By | None = None) -> Change
     """
     if number == other:
         return Change("Merge two cells")
-    box = around([cells.row(number).box, cells.row(other).box])
+    box = box_around([cells.row(number).box, cells.row(other).box])
     box = clipped([(start - 1, stop + 1) for start, stop in box], cells.shape)
     after = cells.labels[slices(box)].copy()
     joined = np.isin(after, [number, other])

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
+from napari_cupre.io.files import image_stem
 from napari_cupre.io.images import read_image
 from napari_cupre.project.document import ProjectImage
 
@@ -52,3 +53,13 @@ def read_entry(path: Path, entry: ProjectImage) -> CellImage:
     """
     options: dict[str, Any] = {} if entry.series is None else {"series": entry.series}
     return read_image(path, entry.axes or None, **options)
+
+
+def file_name_of(path: Path, draft: ProjectImage) -> str:
+    """What the file of an image would be called that holds nothing else; as results of `predict` are."""
+    name = path.name
+    if draft.series is not None:
+        name = f"{image_stem(path / str(draft.series))}{path.suffix}"
+    if draft.plane or draft.field:
+        name = "_".join([Path(name).stem, *(f"{axis.lower()}{at:03d}" for axis, at in draft.plane.items())])
+    return f"{name}_y{draft.field[0]}_x{draft.field[1]}" if draft.field else name

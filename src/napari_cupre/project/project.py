@@ -20,7 +20,7 @@ from napari_cupre.project.document import DOCUMENT, Document, ProjectImage, read
 from napari_cupre.project.identity import find_moved, fingerprint, new_stem, relative_to, resolved
 from napari_cupre.project.journal import Journal, noted
 from napari_cupre.project.lock import Lock
-from napari_cupre.project.parts import part_of, read_entry
+from napari_cupre.project.parts import file_name_of, part_of, read_entry
 from napari_cupre.project.place import ENDING, project_folder
 from napari_cupre.project.tables import files_of, read_cells
 from napari_cupre.project.unsaved import SaveReport, UnsavedWork, planned
@@ -221,12 +221,7 @@ class Project:
                 same = resolved(known.path, self.folder) == path
                 what = "is in the project already" if same else f'has the pixels of "{known.stem}"'
                 return Added(known, f'"{path.name}" {what}: it is not added twice.')
-        name = "_".join([path.name, *(f"{axis.lower()}{at:03d}" for axis, at in draft.plane.items())])
-        if draft.plane or draft.field:
-            name = name.replace(path.name, path.stem, 1)
-        if draft.field:
-            name += f"_y{draft.field[0]}_x{draft.field[1]}"
-        image = replace(draft, stem=new_stem(name, self._taken_stems()))
+        image = replace(draft, stem=new_stem(file_name_of(path, draft), self._taken_stems()))
         self.images.append(image)
         return Added(image)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import list_images, natural_key
+from napari_cupre.io.files import natural_key, split_scene
 from napari_cupre.io.images import read_image
+from napari_cupre.io.inputs import CHOOSE, find_inputs
 from napari_cupre.project.cells import State
 from napari_cupre.project.disk import current
 from napari_cupre.project.document import ProjectImage
@@ -92,8 +94,34 @@ def _rows(project: Project, stem: str) -> Iterator[tuple[State, float]]:
 
 
 def add_files(project: Project, paths: str | Path | Iterable[str | Path]) -> list[Added]:
-    """Add images by files, folders and globs; see `napari_cupre.io.files.list_images`."""
-    return [project.add(path) for path in list_images(paths)]
+    """Add images by files, folders and globs, every image of a file by itself; see `find_inputs`."""
+    return [project.enter(make()) for make in drafts_of(project, paths)[0]]
+
+
+def drafts_of(
+    project: Project, paths: str | Path | Iterable[str | Path]
+) -> tuple[list[Callable[[], ProjectImage]], list[str]]:
+    """The images behind files, folders and globs, as entries that are not in the project yet.
+
+    Parameters
+    ----------
+    paths : files, folders and globs; every image of a file of several counts, label files do not.
+
+    Returns
+    -------
+    (makers, notices) : functions that read an image and make its entry; what was left out, one sentence each.
+
+    Raises
+    ------
+    InputError
+        See `find_inputs`.
+    """
+    inputs = find_inputs(paths)
+    makers: list[Callable[[], ProjectImage]] = []
+    for path in inputs.paths:
+        file, scene = split_scene(path)
+        makers.append(partial(project.draft, file, series=scene or None))
+    return makers, [notice for notice in inputs.notices if not notice.endswith(CHOOSE)]
 
 
 def add_planes(project: Project, path: str | Path, axes: str = "") -> list[Added]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 from napari_cupre.data.annotation import (
     GOOD_CELL_COUNT,
     cells_with_rim,
-    default_rim,
     known_area,
-    shots_from_image,
+    rim_of_areas,
+    shots_by_plane,
 )
 from napari_cupre.data.image import CellImage
+from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.document import ProjectImage
@@ -29,21 +31,38 @@ def taught_labels(cells: Cells) -> np.ndarray:
 
 def doubtful(cells: Cells, certainty: float = 0.0) -> np.ndarray:
     """Pixels of guesses on show and a rim around them: nobody said yet what they are, region or not."""
-    shown = [n for n, c in cells if c.state is State.GUESS and not c.score < certainty]
+    shown = _guesses_on_show(cells, certainty)
     mask = np.isin(cells.labels, shown)
-    rim = default_rim(np.where(mask, cells.labels, 0))
+    rim = _rim_of(cells.labels, shown)
     if mask.ndim == 2:
         return cells_with_rim(mask, rim)
     planes = mask.reshape(-1, *mask.shape[-2:])
     return np.stack([cells_with_rim(plane, rim) for plane in planes]).reshape(mask.shape)
 
 
+class _TaughtPlanes:
+    """The labels that a person vouched for, plane by plane, so that a stack is never copied."""
+
+    def __init__(self, labels: np.ndarray, taught: Sequence[int]) -> None:
+        self._labels, self._taught = labels, taught
+        self.shape = labels.shape
+
+    def reshape(self, shape: tuple[int, ...]) -> _TaughtPlanes:
+        """Give the same labels another shape."""
+        return _TaughtPlanes(self._labels.reshape(shape), self._taught)
+
+    def __getitem__(self, position: tuple[int, ...]) -> np.ndarray:
+        plane = self._labels[position]
+        return np.where(np.isin(plane, self._taught), plane, 0)
+
+
 def shots_of(
     image: CellImage, cells: Cells, entry: ProjectImage, background: np.ndarray | None = None
-) -> list[Shot]:
+) -> Iterator[Shot]:
     """Training examples of one image of a project; none where nothing is checked, edited or complete.
 
-    Inside a complete region ground teaches that no cell is there, but not under a guess on show.
+    Inside a complete region ground teaches that no cell is there, but not under a guess on show. One plane is
+    copied at a time.
 
     Parameters
     ----------
@@ -56,25 +75,34 @@ def shots_of(
     background : numpy.ndarray or None, optional
         bool, the shape of the cells: where a person painted that there is no cell.
     """
-    labels = taught_labels(cells)
+    taught = _TaughtPlanes(cells.labels, [number for number, cell in cells if cell.state.teaches])
     regions = [np.array(region) for region in cells.regions]
-    shots = list(
-        shots_from_image(image, labels, channels=entry.channels, regions=regions, background=background)
-    )
-    if cells.count(State.GUESS) and shots:
-        doubt = doubtful(cells, entry.certainty).reshape(-1, *labels.shape[-2:])
-        planes = labels.reshape(doubt.shape)
-        painted = np.zeros(doubt.shape, bool) if background is None else background.reshape(doubt.shape)
-        touched = [
-            number
-            for number in range(len(planes))
-            if planes[number].any()
-            or painted[number].any()
-            or _has_region(cells, np.unravel_index(number, labels.shape[:-2] or (1,)))
-        ]
-        for shot, number in zip(shots, touched):
-            shot.known &= ~doubt[number] | (planes[number] > 0) | painted[number]
-    return shots
+    shown = _guesses_on_show(cells, entry.certainty)
+    rim = _rim_of(cells.labels, shown)
+    for position, shot in shots_by_plane(
+        image, taught, channels=entry.channels, regions=regions, background=background
+    ):
+        if shown:
+            guessed = np.isin(cells.labels.reshape(image.result_shape)[position], shown)
+            certain = ~cells_with_rim(guessed, rim) | (shot.labels > 0)
+            if background is not None:
+                certain |= background.reshape(image.result_shape)[position]
+            shot.known &= certain
+        yield shot
+
+
+def _guesses_on_show(cells: Cells, certainty: float) -> list[int]:
+    return [n for n, cell in cells if cell.state is State.GUESS and not cell.score < certainty]
+
+
+def _rim_of(stack: np.ndarray, numbers: Sequence[int]) -> float:
+    """As `default_rim` of these cells, counted plane by plane."""
+    areas: Counter[int] = Counter()
+    for position in np.ndindex(stack.shape[:-2]):
+        values, counts = label_areas(stack[position])
+        areas.update(dict(zip(values.tolist(), counts.tolist())))
+    chosen = [areas[number] for number in numbers if areas[number]]
+    return rim_of_areas(np.array(chosen, np.int64))
 
 
 def known_of(cells: Cells, certainty: float = 0.0) -> np.ndarray:
@@ -101,13 +129,7 @@ def is_annotated(cells: Cells) -> bool:
 def image_shots(project: Project, stem: str, folders: Sequence[Path] = ()) -> list[Shot]:
     """Training examples of one image; see `project_shots`."""
     entry, cells = project.image(stem), project.cells(stem)
-    return shots_of(project.pixels(entry, tuple(folders)), cells, entry) if is_annotated(cells) else []
-
-
-def _has_region(cells: Cells, plane: Sequence[np.intp]) -> bool:
-    depth = cells.labels.ndim - 2
-    here = tuple(int(at) for at in plane)[:depth]
-    return any(tuple(round(value) for value in region[0][:depth]) == here for region in cells.regions)
+    return list(shots_of(project.pixels(entry, tuple(folders)), cells, entry)) if is_annotated(cells) else []
 
 
 def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Shot]:

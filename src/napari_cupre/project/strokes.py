@@ -14,7 +14,7 @@ from napari_cupre.project.cells import (
     Cells,
     Change,
     State,
-    around,
+    box_around,
     measured,
     slices,
     whole,
@@ -53,7 +53,7 @@ def stroke_of(labels: np.ndarray, steps: Iterable[tuple[Any, Any]]) -> tuple[Box
     steps = [(where, old) for where, old in steps if where and where[0].size]
     if not steps:
         raise InputError("The stroke covers no pixels: paint on the image.")
-    box = around([tuple((int(axis.min()), int(axis.max()) + 1) for axis in where) for where, _ in steps])
+    box = box_around([tuple((int(axis.min()), int(axis.max()) + 1) for axis in where) for where, _ in steps])
     before = labels[slices(box)].copy()
     for where, old in reversed(steps):  # the oldest value is the one that was there
         before[tuple(axis - start for axis, (start, _) in zip(where, box))] = old
@@ -87,7 +87,7 @@ def painted(cells: Cells, box: Box, before: np.ndarray, by: By | None = None) ->
     gained = {int(n) for n in np.unique(now[changed])} - {0}
     erased = {int(n) for n in np.unique(before[changed & (now == 0)])} - {0}
     trimmed = [n for n in lost - gained - erased if _is_guess(cells, n)]
-    larger = around([box, *(cells.rows[n].box for n in lost | gained if n in cells.rows)])
+    larger = box_around([box, *(cells.rows[n].box for n in lost | gained if n in cells.rows)])
     after, old = cells.labels[slices(larger)].copy(), cells.labels[slices(larger)].copy()
     old[tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(box, larger))] = before
     states: dict[int, tuple[State, float]] = {}
@@ -172,7 +172,7 @@ def renew_guesses(
         )
     found = found.reshape(shape)
     old = [n for n, cell in cells if cell.state is State.GUESS and _touches(cells, n, window)]
-    box = around([window, *(cells.rows[n].box for n in old)])
+    box = box_around([window, *(cells.rows[n].box for n in old)])
     after = cells.labels[slices(box)].copy()
     after[np.isin(after, old)] = 0
     inner = tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(window, box))

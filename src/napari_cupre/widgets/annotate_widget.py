@@ -50,7 +50,7 @@ class AnnotateWidget(SessionWidget):
     Parameters
     ----------
     napari_viewer : Viewer
-        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Annotate"

@@ -73,6 +73,9 @@ class CellsLayer:
     changed = Signal(object)
     """A `Change` was made, taken back or made again; the layer shows it already."""
 
+    selected = Signal()
+    """The layer's chosen label is another one, as after a click on a row of napari's table of features."""
+
     def __init__(
         self,
         image: Image,
@@ -104,6 +107,7 @@ class CellsLayer:
             (layer.events.labels_update, self._take_up),
             (layer.events.data, self._data_exchanged),
             (layer.events.colormap, self._colours_exchanged),
+            (layer.events.selected_label, self._selected),
         )
         for event, callback in self._followed:
             event.connect(callback)
@@ -355,6 +359,9 @@ class CellsLayer:
         change = exchanged(self.cells, labels)
         self._show_data()
         self._show_change(self.history.do(self.cells, change))
+
+    def _selected(self, event: Any = None) -> None:
+        self.selected.emit()
 
     def _colours_exchanged(self, event: Any = None) -> None:
         """A person shuffled the colours, or a script set others; the states stay told apart."""

@@ -17,12 +17,14 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPlainTextEdit,
+    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_cupre.errors import CupreError
+from napari_cupre.widgets.background import RunStatus
 from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.theme import palette_of, set_role, style_sheet
@@ -36,7 +38,7 @@ class SessionWidget(DockedWidget):
     Parameters
     ----------
     napari_viewer : Viewer
-        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name: it reads no
+        The viewer, or napari's proxy of it. napari passes it by this name: it reads no
         string annotations.
 
     Attributes
@@ -110,6 +112,23 @@ def _disconnect(links: list[tuple[Any, Callable[..., Any]]]) -> None:
         except (ValueError, RuntimeError):  # its owner went first
             continue
     links.clear()
+
+
+class JobBar(QProgressBar):
+    """How far a job is, and what it does."""
+
+    STEPS = 1000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setRange(0, self.STEPS)
+        self.setTextVisible(True)
+
+    def follow(self, status: RunStatus, text: str, is_shown: bool) -> None:
+        """Show where a job stands; without a text, in per cent."""
+        self.setVisible(is_shown)
+        self.setValue(int(status.fraction * self.STEPS))
+        self.setFormat(text or "%p %")
 
 
 class MessageLine(QWidget):

@@ -7,14 +7,14 @@ from typing import Any
 
 from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.controls import SessionWidget, labelled, primary_button
+from napari_cupre.widgets.controls import JobBar, SessionWidget, labelled, primary_button
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.predicting import PredictionPlan
@@ -24,7 +24,6 @@ FOUND_FROM = 0.2
 """Less certain detections are no guesses; the slider hides and shows what lies above."""
 
 USUAL = 50
-BAR_STEPS = 1000
 
 
 class FindRow(QWidget):
@@ -51,8 +50,7 @@ class FindRow(QWidget):
         self.slider.valueChanged.connect(self._certainty_chosen)
         self.figure = QLabel()
         self.figure.setMinimumWidth(44)
-        self.bar = QProgressBar()
-        self.bar.setRange(0, BAR_STEPS)
+        self.bar = JobBar()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.button)
@@ -124,9 +122,7 @@ class FindRow(QWidget):
         status = self._job.status
         self.button.setText("Cancel" if status.is_active else "Find cells")
         self.button.setEnabled(self._session.image is not None and status.state is not RunState.STOPPING)
-        self.bar.setVisible(status.is_active)
-        self.bar.setValue(int(status.fraction * BAR_STEPS))
-        self.bar.setFormat(status.message or "%p %")
+        self.bar.follow(status, status.message, status.is_active)
         if self._is_mine and status.state.is_over:
             self._is_mine = False
             if status.error:

@@ -11,7 +11,7 @@ from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.data.labels import label_areas
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, TileDone
-from napari_cupre.project.cells import Box, Cells, Change, State, around, measured, slices, whole
+from napari_cupre.project.cells import Box, Cells, Change, State, box_around, measured, slices, whole
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
 from napari_cupre.widgets.cells_layer import CellsLayer
@@ -120,7 +120,7 @@ class GuessSink:
             return box
         inside = np.unique(self._found[slices(box)])
         sizes = measured(self._found[slices(plane)], plane)
-        return around([box, *(sizes[int(label)][0] for label in inside if label)])
+        return box_around([box, *(sizes[int(label)][0] for label in inside if label)])
 
     def _renew(self, cells: CellsLayer, box: Box) -> None:
         found = self._found[slices(box)]

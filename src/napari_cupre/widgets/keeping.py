@@ -289,7 +289,7 @@ class Keeper:
         for action in waiting:
             action()
 
-    def _when_saved(self, action: Callable[[], None]) -> None:
+    def when_saved(self, action: Callable[[], None]) -> None:
         """Do something once all is on disk, or cannot be brought there."""
         if self.is_dirty:
             self._then.append(action)
@@ -310,7 +310,7 @@ class Keeper:
                 partial(self._not_opened, folder),
             )
 
-        self._when_saved(start)
+        self.when_saved(start)
 
     def _opened(self, project: Project) -> None:
         self._leave()
@@ -347,7 +347,7 @@ class Keeper:
                     partial(recovery.save_as, self.project, folder), self._moved, self._not_moved
                 )
 
-        self._when_saved(start)
+        self.when_saved(start)
 
     def _moved(self, project: Project) -> None:
         self.project, self.is_scratch, self._is_saving = project, False, False

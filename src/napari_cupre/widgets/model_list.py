@@ -11,19 +11,30 @@ from napari_cupre.errors import CupreError
 from napari_cupre.model.runs import run_path, size_of
 from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, list_models, remove_model, user_path
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.training_rounds import TrainingRounds
 
 BUTTON_WIDTH = 24
 
 
 class ModelChooser(QWidget):
-    """A list of the models on this computer; `value` is a name or a path."""
+    """A list of the models on this computer; `value` is a name or a path.
+
+    Parameters
+    ----------
+    tooltip : str
+        What the chosen model is for.
+    with_scratch : bool
+        Offer random weights as well.
+    rounds : TrainingRounds or None, optional
+        Rounds of the project, which stand first.
+    """
 
     changed = Signal(str)
     removed = Signal()
 
-    def __init__(self, tooltip: str, with_scratch: bool) -> None:
+    def __init__(self, tooltip: str, with_scratch: bool, rounds: TrainingRounds | None = None) -> None:
         super().__init__()
-        self._with_scratch = with_scratch
+        self._with_scratch, self._rounds = with_scratch, rounds
         self._files: list[Path] = []
         self.combo = QComboBox()
         self.setToolTip(tooltip)
@@ -76,12 +87,17 @@ class ModelChooser(QWidget):
         chosen = self.value
         self.combo.blockSignals(True)
         self.combo.clear()
+        rounds = [] if self._rounds is None else self._rounds.entries()
+        for each in rounds:
+            self.combo.addItem(each.title, each.value)
+            self.combo.setItemData(self.combo.count() - 1, each.tooltip, Qt.ItemDataRole.ToolTipRole)
         for entry in list_models():
             if entry.path is not None or self._with_scratch:
                 self.combo.addItem(_title(entry), entry.name)
                 self.combo.setItemData(self.combo.count() - 1, entry.description, Qt.ItemDataRole.ToolTipRole)
         for path in self._files:
-            self.combo.addItem(path.name, str(path))
+            if str(path) not in {each.value for each in rounds}:
+                self.combo.addItem(path.name, str(path))
         self.combo.setCurrentIndex(max(0, self.combo.findData(chosen)))
         self.combo.blockSignals(False)
         self._choice_changed()

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
     QHBoxLayout,
-    QProgressBar,
     QRadioButton,
     QSpinBox,
 )
@@ -21,6 +20,7 @@ from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.widgets.controls import (
     ImageChooser,
+    JobBar,
     MessageLine,
     SessionWidget,
     follow_layers,
@@ -37,8 +37,6 @@ from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote
 
-BAR_STEPS = 1000
-
 
 class PredictWidget(SessionWidget):
     """Finds cells with a model; they become the guesses of each image.
@@ -46,7 +44,7 @@ class PredictWidget(SessionWidget):
     Parameters
     ----------
     napari_viewer : Viewer
-        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Predict"
@@ -75,7 +73,9 @@ class PredictWidget(SessionWidget):
         self._show_status()
 
     def _make_choices(self) -> None:
-        self.model = ModelChooser("Model that finds the cells; models you trained are listed as well", False)
+        self.model = ModelChooser(
+            "Model that finds the cells; models you trained are listed as well", False, self.session.rounds
+        )
         self.model.changed.connect(self._model_chosen)
         self.one_image = QRadioButton("this image")
         self.all_images = QRadioButton("all open images")
@@ -115,8 +115,7 @@ class PredictWidget(SessionWidget):
             "Find cells", "Guess where the cells are; what you checked or edited stays"
         )
         self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
-        self.bar = QProgressBar()
-        self.bar.setRange(0, BAR_STEPS)
+        self.bar = JobBar()
 
     def _lay_out(self) -> None:
         column = self.column
@@ -226,9 +225,7 @@ class PredictWidget(SessionWidget):
         status = self.job.status
         self.button.setText(_button_text(status.state, status.is_active))
         self.button.setEnabled(status.state is not RunState.STOPPING)
-        self.bar.setVisible(status.is_active)
-        self.bar.setValue(int(status.fraction * BAR_STEPS))
-        self.bar.setFormat(status.message or "%p %")
+        self.bar.follow(status, status.message, status.is_active)
         if status.error:
             self.message.show_error(status.error, status.details)
         if status.notice:

@@ -7,7 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from napari_cupre.io.files import IMAGE_SUFFIXES
+from napari_cupre.io.files import COMPANION, IMAGE_SUFFIXES
 from napari_cupre.project.place import ENDING
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.queueing import Item
@@ -130,7 +130,7 @@ class QueueRow(QWidget):
         return menu
 
     def _ask_for_files(self) -> None:
-        endings = " ".join(f"*{suffix}" for suffix in sorted(IMAGE_SUFFIXES))
+        endings = " ".join(f"*{suffix}" for suffix in sorted((*IMAGE_SUFFIXES, COMPANION)))
         paths, _ = QFileDialog.getOpenFileNames(self, "Images to annotate", "", f"Images ({endings})")
         if paths:
             self._queue.add_files(paths)

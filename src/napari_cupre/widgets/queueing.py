@@ -15,11 +15,11 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import CupreError, InputError
-from napari_cupre.io.files import list_images, natural_key
+from napari_cupre.io.files import natural_key
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
-from napari_cupre.project.queue import QueueEntry, fields_of, planes_of, queue
+from napari_cupre.project.queue import QueueEntry, drafts_of, fields_of, planes_of, queue
 from napari_cupre.project.recovery import new_scratch
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.layers import source_path
@@ -127,6 +127,11 @@ class ImageQueue:
         if not total:
             return "no cells yet"
         return f"{total} {'cell' if total == 1 else 'cells'}, {checked} checked"
+
+    def taught_elsewhere(self) -> list[QueueEntry]:
+        """Images of the project with checked or edited cells that no layer shows."""
+        shown = {item.stem for item in self.items() if item.layer is not None}
+        return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -279,7 +284,7 @@ class ImageQueue:
     def add_files(self, paths: Iterable[str | Path]) -> None:
         """Add image files and folders of them to the project."""
         wanted = [Path(path) for path in paths]
-        self._add(lambda project: _drafts([partial(project.draft, x) for x in list_images(wanted)]))
+        self._add(lambda project: _drafts(*drafts_of(project, wanted)))
 
     def add_planes(self) -> None:
         """Make each plane of the chosen stack an image of the queue.
@@ -376,8 +381,10 @@ class ImageQueue:
         return go
 
 
-def _drafts(makers: list[Callable[[], ProjectImage]]) -> tuple[list[ProjectImage], list[str]]:
-    """In the thread: the entries, and what could not be read."""
+def _drafts(
+    makers: list[Callable[[], ProjectImage]], notices: list[str]
+) -> tuple[list[ProjectImage], list[str]]:
+    """In the thread: the entries, and what the user should know: what could not be read, and `notices`."""
     drafts, faults = [], []
     for make in makers:
         try:
@@ -386,7 +393,7 @@ def _drafts(makers: list[Callable[[], ProjectImage]]) -> tuple[list[ProjectImage
             faults.append(str(error))
     if len(faults) > 1:
         faults = [f"{len(faults)} of {len(makers)} files could not be read, such as: {faults[0]}"]
-    return drafts, faults
+    return drafts, faults + notices
 
 
 def _time_of(project: Project, stem: str) -> float:

@@ -9,7 +9,7 @@ from napari.layers import Labels, Shapes
 from napari.viewer import Viewer
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.widgets.annotation import Annotation
+from napari_cupre.widgets.annotation_layers import Annotation
 from napari_cupre.widgets.layers import from_layer, layer_axes, regions_of, to_layer
 
 Place = tuple[int, ...]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.io.samples import load_sample
-from napari_cupre.widgets.annotation import CELLS, REGIONS, region_style
+from napari_cupre.widgets.annotation_layers import CELLS, REGIONS, region_style
 
 LayerData = tuple[Any, dict[str, Any], str]
 

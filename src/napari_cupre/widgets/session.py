@@ -19,10 +19,10 @@ from napari_cupre.model.zoo import list_models
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.widgets.annotation import Annotation, adopt
+from napari_cupre.widgets.annotation_layers import Annotation, adopt
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.gestures import Gestures
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
@@ -35,6 +35,7 @@ from napari_cupre.widgets.tab_key import TabKey
 from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
+from napari_cupre.widgets.training_rounds import TrainingRounds
 
 __all__ = ["METADATA_KEY", "Session"]
 
@@ -87,6 +88,7 @@ class Session:
         self.sizes = Sizes(self)
         self.keeper = Keeper(self)
         self.queue = ImageQueue(self)
+        self.rounds = TrainingRounds(self)
         # a process of its own, so that cells can be outlined while a model is trained
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         # the interpreter may end without the window ever being closed
@@ -291,6 +293,7 @@ class Session:
         cells.follow_regions(self.annotation(cells.image).regions)
         cells.history.clear()  # what was there is no step of undo
         cells.changed.connect(lambda change: self._cells_changed(cells, change))
+        cells.selected.connect(lambda: self.gestures.selected(cells))
         return cells
 
     def _cells_changed(self, cells: CellsLayer, change: Change) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
@@ -12,17 +13,20 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QProgressBar,
     QPushButton,
+    QWidget,
 )
 
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, RunState, Saved, StepDone, Validated
+from napari_cupre.events import Event, Finished, RunState, Saved, StepDone, Validated
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
+from napari_cupre.project.cells import State
 from napari_cupre.widgets.controls import (
+    JobBar,
     MessageLine,
     SessionWidget,
     follow_layers,
@@ -32,13 +36,13 @@ from napari_cupre.widgets.controls import (
 )
 from napari_cupre.widgets.curve import CurveView
 from napari_cupre.widgets.model_list import ModelChooser
+from napari_cupre.widgets.next_steps import NextSteps
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
 from napari_cupre.widgets.snapshot import Snapshot
 from napari_cupre.widgets.training import TrainingPlan, resumable
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-BAR_STEPS = 1000
 LISTED_ROWS, ROW_HEIGHT = 4, 22
 
 
@@ -48,7 +52,7 @@ class TrainWidget(SessionWidget):
     Parameters
     ----------
     napari_viewer : Viewer
-        napari.viewer.Viewer The viewer, or napari's proxy of it. napari passes it by this name.
+        The viewer, or napari's proxy of it. napari passes it by this name.
     """
 
     title = "Train"
@@ -58,6 +62,8 @@ class TrainWidget(SessionWidget):
         super().__init__(napari_viewer)
         self.job = self.session.training
         self.preferences = read_preferences()
+        self._best: str | None = None
+        self._is_waiting = False
         self._make_choices()
         self._make_controls()
         self.curve = CurveView(self)
@@ -69,7 +75,9 @@ class TrainWidget(SessionWidget):
         follow_layers(self, self._list_images)
         self.listen(self.session.annotations_changed, self._list_images)
         self.listen(self.session.image_changed, self._suggest_name)
-        self.listen(self.session.models_changed, self.start_from.refresh)
+        self.listen(self.session.models_changed, self._show_models)
+        self.listen(self.session.queue.changed, self._list_images)
+        self.listen(self.session.cells_changed, self._cells_changed)
         self.start_from.removed.connect(self.session.models_changed.emit)
         for signal in (self.session.annotations_changed, self.session.image_changed):
             self.listen(signal, self._forget_refusal)
@@ -78,12 +86,13 @@ class TrainWidget(SessionWidget):
         self.listen(self.job.previewed, self.preview.show)
         self._list_images()
         self._suggest_name()
+        self._show_models()
         self._show_status()
         if self.job.curve.steps:  # the widget was closed and opened again
             self._show_curve()
 
     def _make_choices(self) -> None:
-        self.start_from = ModelChooser("Model to start from; it is never changed", True)
+        self.start_from = ModelChooser("Model to start from; it is never changed", True, self.session.rounds)
         self.start_from.value = BUNDLED
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.1, 24 * 60)
@@ -91,15 +100,20 @@ class TrainWidget(SessionWidget):
         self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
         self.minutes.setToolTip("Training time; two minutes are enough for a first look")
+        self.minutes.valueChanged.connect(lambda value: self._show_budget())
+        self.budget = QLabel()
         self.device = QComboBox()
         self.device.addItems(DEVICES)
         self.device.setCurrentText(self.preferences.device)
         self.device.setToolTip("auto uses the graphics card if there is one")
+        self.device.currentTextChanged.connect(lambda text: self._show_budget())
         self.images = QListWidget()
         self.images.setAccessibleName("Images to learn from")
         self.images.setToolTip("Annotated images to learn from; untick those to leave out")
         self.name = QLineEdit()
         self.name.setToolTip("Name of the new model in Predict; no other model is overwritten")
+        self.use = QLabel()
+        self.use.setWordWrap(True)
 
     def _make_controls(self) -> None:
         self.button = primary_button("Train", "Train on the ticked images")
@@ -107,33 +121,38 @@ class TrainWidget(SessionWidget):
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
         self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
-        self.bar = QProgressBar()
-        self.bar.setRange(0, BAR_STEPS)
-        self.bar.setTextVisible(True)
+        self.bar = JobBar()
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
             "Show every few seconds what the model finds in the current view; slows training a little"
         )
         self.live.toggled.connect(self._switch_preview)
+        self.next_steps = NextSteps(self)
 
     def _lay_out(self) -> None:
         column = self.column
         column.addWidget(heading("Learn from"))
         column.addWidget(self.images)
+        column.addWidget(self.use)
         column.addWidget(heading("How"))
         column.addLayout(labelled("Start from", self.start_from))
         column.addLayout(labelled("Time", self.minutes))
         column.addLayout(labelled("Device", self.device))
-        column.addLayout(labelled("Save as", self.name))
+        self.naming = QWidget()
+        self.naming.setLayout(labelled("Save as", self.name))
+        column.addWidget(self.naming)
+        column.addWidget(self.budget)
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.resume_button, 1)
         column.addLayout(buttons)
         column.addWidget(self.bar)
+        # above the curve, so that nobody has to scroll for the verdict
+        for line in (self.message, self.result, self.next_steps):
+            column.addWidget(line)
         column.addWidget(self.live)
         column.addWidget(self.curve)
-        for line in (self.result, self.notice, self.message):
-            column.addWidget(line)
+        column.addWidget(self.notice)
         column.addStretch(1)
 
     # --- what the buttons do --------------------------------------------------------------------------
@@ -149,20 +168,34 @@ class TrainWidget(SessionWidget):
         InputError
             If no annotated image is ticked, or the annotation does not fit.
         """
-        layers = self._ticked()
-        if not layers:
+        if not (self._ticked() or self._stems()):
             raise InputError("There is no annotated image to learn from: annotate a few cells first.")
-        snapshots = self._snapshots()
-        name = free_name(self.name.text() or layers[0].name)
-        self.name.setText(name)
-        self._begin(
-            TrainingPlan(
-                self.start_from.value,
-                user_path(name),
-                snapshots,
-                self.minutes.value(),
-                self.device.currentText(),
-            )
+        if not self._is_waiting:
+            self._is_waiting = True
+            # images that no layer shows are read from the project, which must be complete then
+            self.session.keeper.when_saved(lambda: self.attempt(self._train_now))
+
+    def _train_now(self) -> None:
+        self._is_waiting = False
+        layers, rounds = self._ticked(), self.session.rounds
+        out = rounds.next_out()
+        if out is None:
+            name = free_name(self.name.text() or layers[0].name)
+            self.name.setText(name)
+            out = user_path(name)
+        self._begin(self._plan(self.start_from.value, out))
+
+    def _plan(self, start: str, out: Path, resume: bool = False) -> TrainingPlan:
+        project, stems = self.session.keeper.project, self._stems()
+        return TrainingPlan(
+            start,
+            out,
+            self._snapshots(),
+            self.minutes.value(),
+            self.device.currentText(),
+            resume,
+            project.folder if project is not None and stems else None,
+            stems,
         )
 
     def _snapshots(self) -> tuple[Snapshot, ...]:
@@ -180,15 +213,15 @@ class TrainWidget(SessionWidget):
         InputError
             If there is none.
         """
-        out = resumable(self.job.plan)
+        out = resumable(self.job.plan, self.session.rounds.folder)
         if out is None:
             raise InputError("There is no training to resume: start one with Train.")
-        device = self.device.currentText()
-        self._begin(TrainingPlan("", out, self._snapshots(), self.minutes.value(), device, resume=True))
+        self._begin(self._plan("", out, resume=True))
 
     def _begin(self, plan: TrainingPlan) -> None:
         self.result.clear()
         self.notice.clear()
+        self.next_steps.clear()
         self.job.train(plan)
         self._show_curve()
 
@@ -205,26 +238,78 @@ class TrainWidget(SessionWidget):
         left_out = {item.data(LAYER_ROLE) for item in self._items() if item.checkState() != CHECKED}
         self.images.clear()
         for annotation in self.session.annotated():
-            item = QListWidgetItem(annotation.image.name)
-            item.setData(LAYER_ROLE, annotation.image)
-            item.setCheckState(Qt.CheckState.Unchecked if annotation.image in left_out else CHECKED)
-            self.images.addItem(item)
+            self._list(annotation.image.name, annotation.image, left_out)
+        for entry in self.session.queue.taught_elsewhere():
+            self._list(entry.image.stem, entry.image.stem, left_out)
         rows = max(1, self.images.count())
         self.images.setFixedHeight(min(rows, LISTED_ROWS) * ROW_HEIGHT + 8)
         if not self.images.count():
             item = QListWidgetItem("no annotated image yet")
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a disabled one would be too pale to read
             self.images.addItem(item)
+        self._show_use()
+
+    def _list(self, name: str, value: Image | str, left_out: set[Any]) -> None:
+        """Add a row for a layer, or for an image of the project by its stem."""
+        item = QListWidgetItem(name)
+        item.setData(LAYER_ROLE, value)
+        item.setCheckState(Qt.CheckState.Unchecked if value in left_out else CHECKED)
+        self.images.addItem(item)
+
+    def _cells_changed(self, *args: Any) -> None:
+        if self.session.annotated() and self._items()[0].data(LAYER_ROLE) is None:
+            self._list_images()
+        else:
+            self._show_use()
+
+    def _show_use(self, event: Any = None) -> None:
+        """How much teaches, of the ticked images."""
+        cells = regions = images = 0
+        for layer in self._ticked():
+            found = self.session.cells_of(layer)
+            if found is not None:
+                taught = found.cells.count(State.CHECKED, State.EDITED)
+                cells, regions = cells + taught, regions + len(found.cells.regions)
+                images += bool(taught or found.cells.regions)
+        ticked = self._stems()
+        for entry in self.session.queue.taught_elsewhere():
+            if entry.image.stem in ticked:
+                cells, images = cells + entry.checked, images + 1
+        self.use.setText(_use_text(cells, images, regions) if self.images.count() else "")
+        self._show_budget()
+
+    def _show_budget(self) -> None:
+        """How many steps the time buys, once a training on this device has told."""
+        pace = self.job.pace.get(self.device.currentText())
+        self.budget.setVisible(pace is not None)
+        if pace is not None:
+            minutes = self.minutes.value()
+            self.budget.setText(f"{minutes:g} min: about {max(1, round(pace * minutes))} steps")
+
+    def _show_models(self) -> None:
+        self.start_from.refresh()
+        start = self.session.rounds.start()
+        if start != self._best:  # another choice of the person stays until the best round is another one
+            self._best = start
+            self.start_from.value = start or BUNDLED
+        self.naming.setVisible(self.session.keeper.project is None)
 
     def _items(self) -> list[QListWidgetItem]:
         items = (self.images.item(row) for row in range(self.images.count()))
         return [item for item in items if item is not None]
 
-    def _ticked(self) -> list[Image]:
-        items = self._items()
+    def _chosen(self) -> list[Image | str]:
         return [
-            x.data(LAYER_ROLE) for x in items if x.data(LAYER_ROLE) is not None and x.checkState() == CHECKED
+            x.data(LAYER_ROLE)
+            for x in self._items()
+            if x.data(LAYER_ROLE) is not None and x.checkState() == CHECKED
         ]
+
+    def _ticked(self) -> list[Image]:
+        return [value for value in self._chosen() if not isinstance(value, str)]
+
+    def _stems(self) -> tuple[str, ...]:
+        return tuple(value for value in self._chosen() if isinstance(value, str))
 
     def _suggest_name(self, event: Any = None) -> None:
         image = self.session.image
@@ -236,9 +321,8 @@ class TrainWidget(SessionWidget):
         self.button.setText(_button_text(status.state, status.is_active))
         self.button.setEnabled(status.state is not RunState.STOPPING)
         self._show_resumable()
-        self.bar.setValue(int(status.fraction * BAR_STEPS))
-        self.bar.setFormat(_bar_text(status.state, status.remaining, status.message))
-        self.bar.setVisible(status.state is not RunState.IDLE)
+        text = _bar_text(status.state, status.remaining, status.message)
+        self.bar.follow(status, text, status.state is not RunState.IDLE)
         if status.error:
             self.message.show_error(status.error, status.details)
         if status.notice:
@@ -253,7 +337,8 @@ class TrainWidget(SessionWidget):
             self.message.clear()
 
     def _show_resumable(self) -> None:
-        out = None if self.job.status.is_active else resumable(self.job.plan)
+        is_active = self.job.status.is_active
+        out = None if is_active else resumable(self.job.plan, self.session.rounds.folder)
         self.resume_button.setEnabled(out is not None)
         self.resume_button.setToolTip(f"Continue “{out.stem}”" if out else "Continue a stopped training")
 
@@ -263,8 +348,29 @@ class TrainWidget(SessionWidget):
             self.preview.ask()
         elif isinstance(event, Saved) and event.kind == "final":
             plan = self.job.plan
-            if plan is not None:
+            if plan is not None and not self.session.rounds.is_round(plan.out):
                 self.session.model_added(plan.out.stem)
+        elif isinstance(event, Finished):
+            self._finished(event)
+
+    def _finished(self, event: Finished) -> None:
+        """Enter the round, and offer what comes next."""
+        plan, rounds = self.job.plan, self.session.rounds
+        if plan is None:
+            return
+        kept = event.result.get("best_step", 1) > 0 and event.result.get("step", 1) > 0
+        verdict = {
+            "better": kept and self.job.outcome != "worse",
+            "words": event.verdict,
+            "decision": event.result.get("decision"),
+            "steps": event.result.get("step"),
+        }
+        entered = rounds.enter(plan.out, plan.start or BUNDLED, verdict)
+        if entered is not None:
+            self.session.model_added(str(plan.out))
+            self._show_models()
+        before = rounds.name_of(plan.start)
+        self.next_steps.offer(before if before != plan.start else "")
 
     def _show_curve(self) -> None:
         self.curve.show()
@@ -273,6 +379,16 @@ class TrainWidget(SessionWidget):
 
 CHECKED = Qt.CheckState.Checked
 LAYER_ROLE = int(Qt.ItemDataRole.UserRole)
+
+
+def _use_text(cells: int, images: int, regions: int) -> str:
+    """How much is learned from: "Uses 46 cells in 3 images, 2 regions"."""
+    if not (cells or regions):
+        return "Nothing is annotated in these images yet."
+    text = (
+        f"Uses {cells} {'cell' if cells == 1 else 'cells'} in {images} {'image' if images == 1 else 'images'}"
+    )
+    return text + (f", {regions} {'region' if regions == 1 else 'regions'}" if regions else "")
 
 
 def _button_text(state: RunState, is_active: bool) -> str:

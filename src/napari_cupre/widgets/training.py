@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
@@ -19,6 +21,9 @@ from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from napari_cupre.data.shot import Shot
 
 SMOOTHING = 0.9
 
@@ -40,6 +45,10 @@ class TrainingPlan:
         Budget.
     device : str
         "auto", "cpu", "cuda" or "mps".
+    project : Path or None
+        Folder of the project whose images in `stems` teach as well, as they are on disk.
+    stems : tuple[str, ...]
+        Images of the project that no layer shows.
     """
 
     start: str
@@ -48,6 +57,26 @@ class TrainingPlan:
     minutes: float
     device: str = "auto"
     resume: bool = False
+    project: Path | None = None
+    stems: tuple[str, ...] = ()
+
+    def shots(self) -> Iterator[Shot]:
+        """All annotated images; to be read in a worker thread.
+
+        Raises
+        ------
+        InputError
+            An annotation that does not fit its image, or an image that cannot be read.
+        """
+        for snapshot in self.snapshots:
+            yield from snapshot.shots()
+        if self.project is not None and self.stems:
+            from napari_cupre.project.project import Project
+            from napari_cupre.project.shots import image_shots
+
+            with Project.open(self.project, look_only=True) as project:
+                for stem in self.stems:
+                    yield from image_shots(project, stem)
 
 
 @dataclass(frozen=True)
@@ -100,6 +129,11 @@ class TrainingJob(Job):
         self.plan: TrainingPlan | None = None
         self.outcome = ""
         """ "better", "worse" or "undecided" about the last training; empty where nothing was compared."""
+        self._began: tuple[float, int] | None = None
+        self.pace: dict[str, float] = {}
+        """Steps a minute of the last training on each device that was asked for."""
+        self.result: dict[str, Any] = {}
+        """What the last training that ended reported; see `napari_cupre.events.Finished`."""
         self.received.connect(self._record)
 
     def train(self, plan: TrainingPlan) -> None:
@@ -111,8 +145,8 @@ class TrainingJob(Job):
             If one is running.
         """
         self.start(self._stream, plan)
-        self.plan, self.outcome = plan, ""
-        self._wanted = self._asked = None
+        self.plan, self.outcome, self.result = plan, "", {}
+        self._wanted = self._asked = self._began = None
         if not plan.resume:
             self.curve = Curve()
 
@@ -138,7 +172,7 @@ class TrainingJob(Job):
     def _request(self, plan: TrainingPlan) -> Generator[Event | None, None, FinetuneRequest]:
         """Read the annotation, and write it where a new training keeps it."""
         staged, annotation = "", None
-        if plan.snapshots or not plan.resume:
+        if plan.snapshots or plan.stems or not plan.resume:
             yield StateChanged(RunState.PREPARING, "Reading the annotation")
             if plan.resume:
                 annotation = yield from self._digests(plan)
@@ -160,11 +194,10 @@ class TrainingJob(Job):
 
         writer = ShotWriter(run_path(plan.out) / SHOTS)
         images, has_cells = 0, False
-        for snapshot in plan.snapshots:
-            for shot in snapshot.shots():
-                writer.add(shot)
-                images, has_cells = images + 1, has_cells or bool(shot.labels.any())
-                yield None
+        for shot in plan.shots():
+            writer.add(shot)
+            images, has_cells = images + 1, has_cells or bool(shot.labels.any())
+            yield None
         check_annotated(images, has_cells)
         return str(writer.stage())
 
@@ -173,10 +206,9 @@ class TrainingJob(Job):
         from napari_cupre.io.shot_store import digests
 
         found: dict[str, str] = {}
-        for snapshot in plan.snapshots:
-            for shot in snapshot.shots():
-                found |= digests([shot])
-                yield None
+        for shot in plan.shots():
+            found |= digests([shot])
+            yield None
         return found
 
     def _send_view(self) -> Notice | None:
@@ -198,14 +230,24 @@ class TrainingJob(Job):
         self._engine.send(PreviewRequest(image))
         return None
 
+    def _time(self, step: int) -> None:
+        """Learn how many steps a minute buys; the first step of a run also pays for what comes before it."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now, step
+        elif self.plan is not None and now > self._began[0]:
+            self.pace[self.plan.device] = 60 * (step - self._began[1]) / (now - self._began[0])
+
     def _record(self, event: Event) -> None:
         match event:
             case StepDone(step=step, losses=losses):
                 self.curve.add_step(step, losses["total"])
+                self._time(step)
             case Validated(step=step, loss=loss):
                 self.curve.add_validation(step, loss)
             case Finished(result=result):
                 self.outcome = (result.get("decision") or {}).get("outcome", "")
+                self.result = result
             case Preview(labels=labels):
                 with self._lock:
                     view, self._asked = self._asked, None
@@ -222,14 +264,23 @@ def _normalised_view(view: View) -> np.ndarray:
     return fit_stretch(plane, rgb=view.image.is_rgb and plane.ndim == 3)(plane[top:bottom, left:right])
 
 
-def resumable(plan: TrainingPlan | None) -> Path | None:
-    """Model file of the training to resume: the last of this window, else the latest on this computer."""
+def resumable(plan: TrainingPlan | None, models: Path | None = None) -> Path | None:
+    """Model file of the training to resume.
+
+    Parameters
+    ----------
+    plan : TrainingPlan or None
+        The last training of this window, which comes first.
+    models : Path or None, optional
+        Folder of the project's models; next comes the latest there, else the latest on this computer.
+    """
     if plan is not None and _can_resume(plan.out):
         return plan.out
-    folder = user_folder()
-    runs = [run for run in folder.glob("*.run") if _can_resume(run)] if folder.is_dir() else []
-    latest = max(runs, key=lambda run: (run / REQUEST).stat().st_mtime, default=None)
-    return None if latest is None else latest.with_suffix(SUFFIX)
+    for folder in (models, user_folder()):
+        runs = [run for run in folder.glob("*.run") if _can_resume(run)] if folder and folder.is_dir() else []
+        if runs:
+            return max(runs, key=lambda run: (run / REQUEST).stat().st_mtime).with_suffix(SUFFIX)
+    return None
 
 
 def _can_resume(out: Path) -> bool:

@@ -15,7 +15,7 @@ from napari_cupre.errors import CupreError
 from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import accept, delete, merge, reject
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.looking import go_to, guesses_on_show
+from napari_cupre.widgets.looking import go_to, guesses_on_show, view_of
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -76,6 +76,16 @@ class Gestures:
         """Leave the mouse alone."""
         if self._pressed in self._session.viewer.mouse_drag_callbacks:
             self._session.viewer.mouse_drag_callbacks.remove(self._pressed)
+
+    def selected(self, cells: CellsLayer) -> None:
+        """Go to the cell whose number was chosen, as by a row of napari's table, unless it can be seen."""
+        viewer, number = self._session.viewer, cells.layer.selected_label
+        cell = cells.cells.rows.get(number)
+        if cell is None or cells.layer.mode != "pan_zoom" or number == cells.current:
+            return
+        meets = [a < d and c < b for (a, b), (c, d) in zip(cell.box, view_of(viewer, cells))]
+        if not all(meets):
+            go_to(viewer, cells, number)
 
     # --- keys -------------------------------------------------------------------------------------
 

@@ -1,0 +1,77 @@
+"""What a person may want to do after a training: look again, go on, or go back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from napari_cupre.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.controls import SessionWidget
+
+
+class NextSteps(QWidget):
+    """Three buttons below the verdict; hidden until a training has ended.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock on whose message line errors appear.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._owner, self._session = owner, owner.session
+        self._before = ""
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        self.find_again = self._button("Find again", "Guess the cells of this image with the new model")
+        self.go_on = self._button("Next image", "Show the next image of the queue")
+        self.back = self._button("Back", "Go on from the round before; the new one stays in the list")
+        self.find_again.clicked.connect(lambda: owner.attempt(self._find))
+        self.go_on.clicked.connect(lambda: owner.attempt(lambda: self._session.queue.go(1)))
+        self.back.clicked.connect(lambda: owner.attempt(self._go_back))
+        for button in (self.find_again, self.go_on, self.back):
+            row.addWidget(button)
+        self.hide()
+
+    @staticmethod
+    def _button(text: str, tooltip: str) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tooltip)
+        return button
+
+    def offer(self, before: str) -> None:
+        """Show the buttons after a training.
+
+        Parameters
+        ----------
+        before : str
+            The round it started from, "v2"; empty if it was none.
+        """
+        self._before = before
+        self.back.setText(f"Back to {before}" if before else "Back")
+        self.back.setVisible(bool(before))
+        self.go_on.setVisible(len(self._session.queue.items()) > 1)
+        self.find_again.setEnabled(self._session.image is not None)
+        self.show()
+
+    def clear(self) -> None:
+        """Hide the buttons."""
+        self.hide()
+
+    def _find(self) -> None:
+        from napari_cupre.widgets.annotate_widget import AnnotateWidget
+        from napari_cupre.widgets.docking import docked
+
+        annotate = docked(self._session, AnnotateWidget)
+        if annotate is None:
+            raise InputError("Annotate is closed: open it from the Plugins menu, then press Find cells.")
+        annotate.attempt(annotate.find_row.find_cells)
+
+    def _go_back(self) -> None:
+        self._session.model_added(self._session.rounds.go_back(self._before))
+        self.back.hide()

@@ -1,0 +1,179 @@
+"""The rounds of a window's project: where the next training starts, where its model goes, which is best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cupre.errors import InputError
+from napari_cupre.model.runs import run_path
+from napari_cupre.project import rounds
+from napari_cupre.project.document import Round
+from napari_cupre.project.project import Project
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.session import Session
+
+
+MODELS = "models"
+
+
+@dataclass(frozen=True)
+class RoundEntry:
+    """A round in a list of models.
+
+    Attributes
+    ----------
+    title : str
+        "v3 (best)".
+    value : str
+        Path of its model.
+    tooltip : str
+        What it learned from, and what was said of it.
+    """
+
+    title: str
+    value: str
+    tooltip: str
+
+
+class TrainingRounds:
+    """Rounds of the project that the window has open; without one there are none.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._folder: Path | None = None
+        session.keeper.changed.connect(self._follow_project)
+
+    def _follow_project(self) -> None:
+        """Another project is open, or it was given a place: models moved with it."""
+        project = self._session.keeper.project
+        old, self._folder = self._folder, None if project is None else project.folder
+        if old == self._folder:
+            return
+        chosen = Path(self._session.model)
+        if project is not None and old is not None and chosen.parent == old / MODELS:
+            moved = project.folder / MODELS / chosen.name
+            if moved.is_file():
+                self._session.model = str(moved)
+        self._session.models_changed.emit()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the models of the project are; None without a project."""
+        project = self._session.keeper.project
+        return None if project is None else project.folder / MODELS
+
+    @property
+    def _project(self) -> Project | None:
+        project = self._session.keeper.project
+        return None if project is None or project.read_only else project
+
+    def entries(self) -> list[RoundEntry]:
+        """Rounds whose model is there, the best first and then the latest."""
+        project = self._session.keeper.project
+        if project is None:
+            return []
+        best = rounds.best_round(project)
+        found = []
+        for each in sorted(project.document.rounds, key=lambda x: (x != best, -x.number)):
+            file = rounds.model_file(project, each)
+            if file is not None:
+                title = f"{each.name} (best)" if each == best else each.name
+                found.append(RoundEntry(title, str(file), _tooltip(each)))
+        return found
+
+    def start(self) -> str | None:
+        """Model that the next round starts from: the best round; None without any."""
+        project = self._session.keeper.project
+        best = None if project is None else rounds.best_round(project)
+        file = None if project is None or best is None else rounds.model_file(project, best)
+        return None if file is None else str(file)
+
+    def next_out(self) -> Path | None:
+        """Where the model of the next round is to be written; None where no project can take it.
+
+        The number of a training that was broken off is not used again: it can still be resumed.
+        """
+        project = self._project
+        if project is None:
+            return None
+        out = rounds.next_model(project)
+        while out.exists() or run_path(out).exists():
+            project.document.next_round += 1
+            out = rounds.next_model(project)
+        return out
+
+    def is_round(self, out: Path) -> bool:
+        """Whether a model is written into the project."""
+        project = self._project
+        return project is not None and out.parent == project.folder / MODELS
+
+    def enter(self, out: Path, start: str, verdict: dict[str, Any]) -> Round | None:
+        """A training wrote its model: it is a round from now on; None if it belongs to no open project.
+
+        Parameters
+        ----------
+        out : Path
+            The model, as `next_out` gave it.
+        start : str
+            Name or path of the model it started from.
+        verdict : dict of str to Any
+            What was said of it; {"better": True} makes it the best round.
+        """
+        project = self._project
+        if project is None or not self.is_round(out) or not out.is_file():
+            return None
+        number = _number(out)
+        if number is None or any(each.number == number for each in project.document.rounds):
+            return None
+        later, project.document.next_round = project.document.next_round, number
+        entered = rounds.add_round(project, self.name_of(start), verdict)
+        project.document.next_round = max(later, number + 1)
+        self._session.keeper.touch()
+        return entered
+
+    def name_of(self, value: str) -> str:
+        """What the user calls a model: "v2" for a round, else its name."""
+        path = Path(value)
+        return path.stem if self.is_round(path) else value
+
+    def go_back(self, name: str) -> str:
+        """Call an earlier round the best one again; returns its model.
+
+        Raises
+        ------
+        InputError
+            It is no round of this project, or its model is gone.
+        """
+        project = self._project
+        found = None
+        if project is not None:
+            found = next((each for each in project.document.rounds if each.name == name), None)
+        file = None if project is None or found is None else rounds.model_file(project, found)
+        if project is None or found is None or file is None:
+            raise InputError(f"There is no round {name} to go back to: choose a model from the list.")
+        rounds.choose_best(project, found.number)
+        self._session.keeper.touch()
+        return str(file)
+
+
+def _number(out: Path) -> int | None:
+    digits = out.stem.removeprefix("v")
+    return int(digits) if digits.isdecimal() else None
+
+
+def _tooltip(entry: Round) -> str:
+    cells = "1 cell" if entry.cells == 1 else f"{entry.cells} cells"
+    images = "1 image" if entry.images == 1 else f"{entry.images} images"
+    lines = [f"Trained on {cells} of {images}, from {entry.parent}"]
+    if words := entry.verdict.get("words"):
+        lines.append(str(words))
+    return "\n".join(lines)
