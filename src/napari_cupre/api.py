@@ -37,9 +37,12 @@ def load_model(name: str | os.PathLike[str] = BUNDLED, device: str = "auto", see
 
     Parameters
     ----------
-    name : "cupre" (bundled), "scratch" (random weights), one of `napari-cupre models list`, or a path.
-    device : "auto", "cpu", "cuda" or "mps".
-    seed : of the random weights of "scratch".
+    name : str or os.PathLike, optional
+        "cupre" (bundled), "scratch" (random weights), one of `napari-cupre models list`, or a path.
+    device : str, optional
+        "auto", "cpu", "cuda" or "mps".
+    seed : int, optional
+        Of the random weights of "scratch".
 
     Raises
     ------
@@ -67,18 +70,27 @@ def finetune(
 
     Parameters
     ----------
-    model : where to start from; it is not changed.
-    images : (Y, X) or (Y, X, C) in any grey values, or `CellImage` (stacks and series too).
-    labels : whole numbers (Y, X) per image, 0 = background, one value per cell.
-    minutes, steps : the budget, whichever ends first; two minutes if neither is given.
-    regions : per image None or polygons (n, 2) in pixel (y, x) in which every cell is marked.
-        Outside them, only the marked cells and a rim around each are known.
-    partial : only some of the cells are marked. Without it and without regions, what is not marked
-        is background.
-    diameter : of the cells in image px; None takes the median marked cell.
-    seed : of all that is random.
-    out : file to write the model to; its run folder beside it lets a training be resumed.
-    on_event : told every event of the training (see `napari_cupre.events`).
+    model : Model
+        Where to start from; it is not changed.
+    images : sequence of Image
+        (Y, X) or (Y, X, C) in any grey values, or `CellImage` (stacks and series too).
+    labels : sequence of numpy.ndarray
+        Whole numbers (Y, X) per image, 0 = background, one value per cell.
+    minutes, steps : float and int, optional
+        The budget, whichever ends first; two minutes if neither is given.
+    regions : sequence of Polygons or None, optional
+        Per image None or polygons (n, 2) in pixel (y, x) in which every cell is marked. Outside them, only
+        the marked cells and a rim around each are known.
+    partial : bool, optional
+        Only some of the cells are marked. Without it and without regions, what is not marked is background.
+    diameter : float, optional
+        Of the cells in image px; None takes the median marked cell.
+    seed : int, optional
+        Of all that is random.
+    out : str or os.PathLike, optional
+        File to write the model to; its run folder beside it lets a training be resumed.
+    on_event : callable, optional
+        Told every event of the training (see `napari_cupre.events`).
 
     Returns
     -------
@@ -94,15 +106,16 @@ def finetune(
     >>> import napari_cupre as cupre
     >>> model = cupre.finetune(cupre.load_model(), images, labels, minutes=2)  # doctest: +SKIP
     """
+    limit = 2.0 if minutes is None and steps is None else minutes
     settings = FinetuneSettings(
-        minutes=2.0 if minutes is None and steps is None else minutes,
-        steps=steps,
-        diameter=diameter,
-        seed=seed,
-        device=str(model.device),
+        minutes=limit, steps=steps, diameter=diameter, seed=seed, device=str(model.device)
     )
     shots = list(_shots(images, labels, regions, partial))
-    run = FinetuneRun(model, shots, settings, None if out is None else Path(out))
+    return _trained(FinetuneRun(model, shots, settings, None if out is None else Path(out)), on_event)
+
+
+def _trained(run: FinetuneRun, on_event: Callable[[Event], None] | None) -> Model:
+    """The result of a run, whose events are told."""
     for event in run.events():
         if on_event is not None:
             on_event(event)
@@ -123,12 +136,16 @@ def predict(
 
     Parameters
     ----------
-    image : (Y, X) or (Y, X, C) in any grey values, or a `CellImage` of one plane.
-    diameter : of the cells in image px; None takes the model's, or estimates it from the image where the
-        model has none or the image clearly shows cells of another size.
-    score : cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the
-        diameter is estimated, for 0.35 to 0.7 by how sure the network is of the image.
-    tile : side of a tile in network px; images that fit in one go in one piece.
+    image : Image
+        (Y, X) or (Y, X, C) in any grey values, or a `CellImage` of one plane.
+    diameter : float, optional
+        Of the cells in image px; None takes the model's, or estimates it from the image where the model has
+        none or the image clearly shows cells of another size.
+    score : float, optional
+        Cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the diameter
+        is estimated, for 0.35 to 0.7 by how sure the network is of the image.
+    tile : int, optional
+        Side of a tile in network px; images that fit in one go in one piece.
 
     Returns
     -------
@@ -153,13 +170,18 @@ def outline(
 
     Parameters
     ----------
-    model : any model; none is changed.
-    image : (Y, X) or (Y, X, C) in any grey values, numpy, dask or Zarr, or a `CellImage` of one plane. Of
-        an image that is read by pieces only the surroundings of the prompts are read.
-    boxes : float (n, 4), x0, y0, x1, y1 in image px, ends exclusive: from 0 to 1 is the first pixel. They may
-        be drawn by hand.
-    points : float (n, 2), y, x in image px, each somewhere in a cell. Give either boxes or points.
-    diameter : of the cells in image px, for points; None takes the model's, or estimates it from the image.
+    model : Model
+        Any model; none is changed.
+    image : Any
+        (Y, X) or (Y, X, C) in any grey values, numpy, dask or Zarr, or a `CellImage` of one plane. Of an
+        image that is read by pieces only the surroundings of the prompts are read.
+    boxes : Any, optional
+        float (n, 4), x0, y0, x1, y1 in image px, ends exclusive: from 0 to 1 is the first pixel. They may be
+        drawn by hand.
+    points : Any, optional
+        float (n, 2), y, x in image px, each somewhere in a cell. Give either boxes or points.
+    diameter : float, optional
+        Of the cells in image px, for points; None takes the model's, or estimates it from the image.
 
     Returns
     -------
@@ -202,10 +224,13 @@ def evaluate(
 
     Parameters
     ----------
-    labels, predictions : equally many whole-number arrays, (Y, X) or (Z, Y, X).
-    known : bool arrays of the same shapes, or None where all is annotated: a prediction that lies mostly
-        in unknown pixels and matches no annotated cell is neither right nor wrong.
-    names : the images' names.
+    labels, predictions : sequence of numpy.ndarray
+        Equally many whole-number arrays, (Y, X) or (Z, Y, X).
+    known : sequence of numpy.ndarray or None, optional
+        bool arrays of the same shapes, or None where all is annotated: a prediction that lies mostly in
+        unknown pixels and matches no annotated cell is neither right nor wrong.
+    names : sequence of str, optional
+        The images' names.
 
     Returns
     -------

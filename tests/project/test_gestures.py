@@ -7,7 +7,8 @@ import pytest
 
 from napari_cupre.errors import InputError
 from napari_cupre.project import gestures
-from napari_cupre.project.cells import LARGEST_NUMBER, By, Cells, State, measured
+from napari_cupre.project.boxes import measured
+from napari_cupre.project.cells import LARGEST_NUMBER, By, Cells, State
 from napari_cupre.project.history import History
 from napari_cupre.project.strokes import guesses_of, painted, renew_guesses, stroke_of
 

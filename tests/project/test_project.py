@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.project import gestures, identity, recovery
-from napari_cupre.project.cells import Cells, State, measured
+from napari_cupre.project.boxes import measured
+from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.disk import PENDING
 from napari_cupre.project.history import History
 from napari_cupre.project.lock import ProjectLocked

@@ -12,7 +12,8 @@ import tifffile
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.project import gestures, rounds
-from napari_cupre.project.cells import Cells, State, measured
+from napari_cupre.project.boxes import measured
+from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.heldout import assign_held_out, fold_of, split_shots
 from napari_cupre.project.project import Project
 from napari_cupre.project.questions import Kind, about_axes, questions

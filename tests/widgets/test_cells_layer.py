@@ -10,7 +10,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_cupre.errors import InputError
-from napari_cupre.project.cells import Cells, Change, State, measured
+from napari_cupre.project.boxes import measured
+from napari_cupre.project.cells import Cells, Change, State
 from napari_cupre.project.gestures import accept, delete
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.annotation_layers import Annotation

@@ -10,7 +10,8 @@ from mouse import PLAIN, Mouse
 from napari.layers import Image
 from qtpy.QtCore import Qt
 
-from napari_cupre.project.cells import State, measured
+from napari_cupre.project.boxes import measured
+from napari_cupre.project.cells import State
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.looking import camera_of

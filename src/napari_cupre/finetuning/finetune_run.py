@@ -140,11 +140,13 @@ class FinetuneRun:
 
         Parameters
         ----------
-        start : the model the run was started from; the verdict compares with it.
-        settings : new settings; a budget that is used up counts from here on. The old ones are kept by
-            default.
-        annotation : `napari_cupre.io.shot_store.digests` of the annotation as it is now. The run continues
-            with the one it was started with, and says in what they differ.
+        start : Model
+            The model the run was started from; the verdict compares with it.
+        settings : FinetuneSettings, optional
+            New settings; a budget that is used up counts from here on. The old ones are kept by default.
+        annotation : mapping of str to str, optional
+            `napari_cupre.io.shot_store.digests` of the annotation as it is now. The run continues with the
+            one it was started with, and says in what they differ.
         """
         folder = RunFolder(out)
         kept = folder.read_settings()

@@ -53,9 +53,16 @@ def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tu
         return _apply_palette(data, page.colormap), letters + "S"
     if meaning == _P.MINISWHITE:
         data = _inverted(data)
-    samples = data.shape[-1] if letters.endswith("S") else 1
-    if samples == 1:
-        return (data[..., 0], letters[:-1]) if letters.endswith("S") else (data, letters)
+    if not letters.endswith("S"):
+        return data, letters
+    if data.shape[-1] == 1:
+        return data[..., 0], letters[:-1]
+    return _from_samples(data, letters, page)
+
+
+def _from_samples(data: Any, letters: str, page: Any) -> tuple[Any, str]:
+    """RGB, grey or channels of pixels with several samples."""
+    meaning, samples = int(page.photometric), data.shape[-1]
     if meaning == _P.SEPARATED:
         return _from_ink(data, page), letters
     if meaning in (_P.CIELAB, _P.ICCLAB, _P.ITULAB) and samples >= 3:

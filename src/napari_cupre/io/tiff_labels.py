@@ -32,7 +32,8 @@ def write_labels(
         The file to write.
     labels : numpy.ndarray
         Whole numbers over `axes`, e.g. (Y, X) or (T, Z, Y, X).
-    scale, units, translate : by axis letter, as in `CellImage`; what is missing is 1, "pixel", 0.
+    scale, units, translate : mapping of str to float, optional and mapping of str to str, optional
+        By axis letter, as in `CellImage`; what is missing is 1, "pixel", 0.
     axes : str or None, optional
         Letters out of T, Z, Y, X; None takes the last ones of "TZYX".
     description : str, optional

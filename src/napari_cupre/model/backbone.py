@@ -20,7 +20,8 @@ class Backbone(nn.Module):
 
     Attributes
     ----------
-    channels : channels of the four maps.
+    channels : tuple of int
+        Channels of the four maps.
     """
 
     def __init__(self, name: str) -> None:

@@ -40,15 +40,24 @@ class ModelInfo:
 
     Attributes
     ----------
-    name : how the model is called in lists.
-    config : settings of the network.
-    diameter : cell diameter in px of the images it was trained for; None = estimate it from each image.
-    diameter_um : the same in micrometres, where the pixel size was known.
-    normalisation : how pixel values become the network's input.
-    training : how it came about: objective, data, steps, seconds, seed, code version, parent, ...
-    metrics : figures measured while it was trained.
-    licence : terms under which the weights may be used.
-    format_version : of this document.
+    name : str
+        How the model is called in lists.
+    config : ModelConfig
+        Settings of the network.
+    diameter : float or None
+        Cell diameter in px of the images it was trained for; None = estimate it from each image.
+    diameter_um : float or None
+        The same in micrometres, where the pixel size was known.
+    normalisation : str
+        How pixel values become the network's input.
+    training : dict of str to Any
+        How it came about: objective, data, steps, seconds, seed, code version, parent, ...
+    metrics : dict of str to Any
+        Figures measured while it was trained.
+    licence : str
+        Terms under which the weights may be used.
+    format_version : int
+        Of this document.
     """
 
     name: str
@@ -89,10 +98,13 @@ class Model:
 
     Attributes
     ----------
-    network : see `CellRCNN`.
-    info : see `ModelInfo`.
-    graphs : the network's layers converted for another runtime, by file name (see `model.openvino`); they
-        are not used, and not saved, once the network's weights have changed.
+    network : CellRCNN
+        See `CellRCNN`.
+    info : ModelInfo
+        See `ModelInfo`.
+    graphs : dict of str to bytes
+        The network's layers converted for another runtime, by file name (see `model.openvino`); they are not
+        used, and not saved, once the network's weights have changed.
     """
 
     network: CellRCNN

@@ -51,7 +51,8 @@ def convert_coco(tensors: dict[str, Tensor], network: CellRCNN, categories: list
 
     Parameters
     ----------
-    categories : names of its classes, background first, as in its `cls_score` rows.
+    categories : list of str
+        Names of its classes, background first, as in its `cls_score` rows.
 
     Raises
     ------

@@ -15,25 +15,43 @@ class ModelConfig:
 
     Attributes
     ----------
-    preset : name under which the settings were registered.
-    backbone : a timm model name with `features_only` support and strides 4, 8, 16, 32.
-    fpn_channels : channels of every map of the feature pyramid.
-    fpn_norm : BatchNorm after every convolution of neck and heads (torchvision's "v2" layout).
-    anchor_sizes : anchor side lengths in px, one tuple per pyramid level; one level more than
-        the backbone has adds torchvision's max-pooled top level.
-    aspect_ratios : height / width of the anchors, the same at every level.
-    rpn_convs : 3 x 3 convolutions in the RPN head.
-    box_convs, box_hidden : convolutions, then width of the fully connected layers, of the box head.
-    box_layers : number of those fully connected layers.
-    mask_channels, mask_convs : width and depth of the mask head; 14 x 14 in, 28 x 28 out.
-    rpn_iou : anchors at or above the second value are positive, below the first negative.
-    rpn_batch, roi_batch, mask_batch : sampled anchors, regions and masks per training image.
-    rpn_candidates : boxes per level before, and per image after, non-maximum suppression in training.
-    detect_candidates : the same while detecting, in a field of 1024 x 1024 px; larger ones get more by area.
-    rpn_nms, box_nms : IoU above which the lower of two boxes is dropped, before their masks are known.
-    mask_nms : IoU above which one of two masks is dropped.
-    diameter : the cell diameter in network px to which images are scaled.
-    classes : names of the instance classes; background is not named.
+    preset : str
+        Name under which the settings were registered.
+    backbone : str
+        A timm model name with `features_only` support and strides 4, 8, 16, 32.
+    fpn_channels : int
+        Channels of every map of the feature pyramid.
+    fpn_norm : bool
+        BatchNorm after every convolution of neck and heads (torchvision's "v2" layout).
+    anchor_sizes : tuple of tuple[int, ...]
+        Anchor side lengths in px, one tuple per pyramid level; one level more than the backbone has adds
+        torchvision's max-pooled top level.
+    aspect_ratios : tuple of float
+        Height / width of the anchors, the same at every level.
+    rpn_convs : int
+        3 x 3 convolutions in the RPN head.
+    box_convs, box_hidden : int
+        Convolutions, then width of the fully connected layers, of the box head.
+    box_layers : int
+        Number of those fully connected layers.
+    mask_channels, mask_convs : int
+        Width and depth of the mask head; 14 x 14 in, 28 x 28 out.
+    rpn_iou : tuple[float, float]
+        Anchors at or above the second value are positive, below the first negative.
+    rpn_batch, roi_batch, mask_batch : int
+        Sampled anchors, regions and masks per training image.
+    rpn_candidates : tuple[int, int]
+        Boxes per level before, and per image after, non-maximum suppression in training.
+    detect_candidates : tuple[int, int]
+        The same while detecting, in a field of 1024 x 1024 px; larger ones get more by area.
+    rpn_nms, box_nms : float
+        IoU above which the lower of two boxes is dropped, before their masks are known.
+    mask_nms : float
+        IoU above which one of two masks is dropped.
+    diameter : float
+        The cell diameter in network px to which images are scaled.
+    classes : tuple of str
+        Names of the instance classes; background is not named.
     """
 
     preset: str

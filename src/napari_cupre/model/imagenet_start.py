@@ -24,7 +24,8 @@ def lite_weights(body: nn.Module) -> dict[str, Tensor]:
 
     Parameters
     ----------
-    body : the network, which says what its tensors are called.
+    body : nn.Module
+        The network, which says what its tensors are called.
 
     Raises
     ------

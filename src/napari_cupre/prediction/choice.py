@@ -31,9 +31,12 @@ class Choice(NamedTuple):
 
     Attributes
     ----------
-    diameter : of the cells in image px.
-    score : the least of a cell.
-    doubt : whether `diameter` is what the model was trained for and the image has not been asked.
+    diameter : float
+        Of the cells in image px.
+    score : float
+        The least of a cell.
+    doubt : bool
+        Whether `diameter` is what the model was trained for and the image has not been asked.
     """
 
     diameter: float

@@ -34,9 +34,12 @@ class Features(NamedTuple):
 
     Attributes
     ----------
-    maps : (1, C, Y, X) of each pyramid level, finest first, on the model's device.
-    size : (Y, X) of the piece in network px.
-    factor : network px per px of the piece.
+    maps : dict of str to torch.Tensor
+        (1, C, Y, X) of each pyramid level, finest first, on the model's device.
+    size : tuple[int, int]
+        (Y, X) of the piece in network px.
+    factor : float
+        Network px per px of the piece.
     """
 
     maps: dict[str, Tensor]
@@ -54,8 +57,9 @@ class Detector:
 
     Parameters
     ----------
-    model : it stays where it is; on the processor its fastest form detects (see `Model.engine`). Changes
-        of its weights need another detector.
+    model : Model
+        It stays where it is; on the processor its fastest form detects (see `Model.engine`). Changes of its
+        weights need another detector.
     """
 
     def __init__(self, model: Model) -> None:
@@ -82,9 +86,12 @@ class Detector:
 
         Parameters
         ----------
-        pieces : float32 (Y, X, 3) each, normalised, all of one shape.
-        factor : network px per image px.
-        score : cells below it are left out.
+        pieces : sequence of numpy.ndarray
+            float32 (Y, X, 3) each, normalised, all of one shape.
+        factor : float
+            Network px per image px.
+        score : float
+            Cells below it are left out.
 
         Raises
         ------
@@ -108,8 +115,10 @@ class Detector:
 
         Parameters
         ----------
-        piece : float32 (Y, X, 3), normalised.
-        factor : network px per image px.
+        piece : numpy.ndarray
+            float32 (Y, X, 3), normalised.
+        factor : float
+            Network px per image px.
 
         Raises
         ------

@@ -70,10 +70,14 @@ class ScaleTrial:
 
     Attributes
     ----------
-    factor : network px per image px.
-    area : image px that were looked at.
-    scores : of the cells, float64 (N,).
-    diameters : of the cells in image px, float64 (N,).
+    factor : float
+        Network px per image px.
+    area : float
+        Image px that were looked at.
+    scores : numpy.ndarray
+        Of the cells, float64 (N,).
+    diameters : numpy.ndarray
+        Of the cells in image px, float64 (N,).
     """
 
     factor: float
@@ -129,8 +133,10 @@ def estimate(detector: Detector, pieces: list[np.ndarray]) -> ScaleTrial | None:
 
     Parameters
     ----------
-    detector : its network has a diameter of its own, in network px.
-    pieces : float32 (Y, X, 3) each, normalised; one image, or a few crops of a large one.
+    detector : Detector
+        Its network has a diameter of its own, in network px.
+    pieces : list of numpy.ndarray
+        float32 (Y, X, 3) each, normalised; one image, or a few crops of a large one.
 
     Returns
     -------
@@ -166,9 +172,12 @@ def another(
 
     Parameters
     ----------
-    detector, pieces : see `estimate`.
-    diameter : in image px, for which the model was trained.
-    own : what is seen at its scale; `fits` has not confirmed it.
+    detector, pieces : Detector and list of numpy.ndarray
+        See `estimate`.
+    diameter : float
+        In image px, for which the model was trained.
+    own : ScaleTrial
+        What is seen at its scale; `fits` has not confirmed it.
     """
     view = estimate(detector, pieces)
     if view is None or view.sure < SEEN or _near(view.diameter, diameter):

@@ -23,10 +23,14 @@ class Outline:
 
     Attributes
     ----------
-    box : x0, y0, x1, y1 of the pixels that `mask` covers, whole numbers, ends exclusive.
-    mask : bool (y1 - y0, x1 - x0); all False where nothing was found.
-    score : how sure the network is that a cell is there, 0..1.
-    kind : class, 1-based.
+    box : tuple[int, int, int, int]
+        X0, y0, x1, y1 of the pixels that `mask` covers, whole numbers, ends exclusive.
+    mask : numpy.ndarray
+        bool (y1 - y0, x1 - x0); all False where nothing was found.
+    score : float
+        How sure the network is that a cell is there, 0..1.
+    kind : int
+        Class, 1-based.
     """
 
     box: tuple[int, int, int, int]
@@ -98,9 +102,12 @@ def as_instances(outlines: Sequence[Outline], shape: tuple[int, int], diameter: 
 
     Parameters
     ----------
-    outlines : in the order of their prompts.
-    shape : (Y, X) of the plane. Beyond `BIG_PIXELS` its labels are a dask array, painted where it is read.
-    diameter : of the cells in image px, as far as it is known.
+    outlines : sequence of Outline
+        In the order of their prompts.
+    shape : tuple[int, int]
+        (Y, X) of the plane. Beyond `BIG_PIXELS` its labels are a dask array, painted where it is read.
+    diameter : float
+        Of the cells in image px, as far as it is known.
     """
     boxes = np.array([outline.box for outline in outlines], dtype=np.int64).reshape(-1, 4)
     scores = np.array([outline.score for outline in outlines], dtype=np.float32)

@@ -34,9 +34,12 @@ class FeatureWindow(NamedTuple):
 
     Attributes
     ----------
-    features : see `Detector.features`.
-    corner : x, y, x, y of its first pixel in image px, float64 (4,).
-    step : of so many image px along both axes one was read.
+    features : Features
+        See `Detector.features`.
+    corner : numpy.ndarray
+        X, y, x, y of its first pixel in image px, float64 (4,).
+    step : int
+        Of so many image px along both axes one was read.
     """
 
     features: Features
@@ -57,9 +60,12 @@ class Scale(NamedTuple):
 
     Attributes
     ----------
-    factor : network px per image px.
-    step : of so many image px along both axes one is read.
-    core, halo : of a window in image px.
+    factor : float
+        Network px per image px.
+    step : int
+        Of so many image px along both axes one is read.
+    core, halo : int
+        Of a window in image px.
     """
 
     factor: float
@@ -76,11 +82,16 @@ class FeatureMaps:
 
     Parameters
     ----------
-    detector : makes the features.
-    read : gives windows of the plane.
-    shape : (Y, X) of the plane.
-    diameter : of the usual cell in image px, for which one of the scales is exactly right; None for none.
-    memory : bytes of features that are kept; the window asked for last always is.
+    detector : Detector
+        Makes the features.
+    read : Read
+        Gives windows of the plane.
+    shape : tuple[int, int]
+        (Y, X) of the plane.
+    diameter : float, optional
+        Of the usual cell in image px, for which one of the scales is exactly right; None for none.
+    memory : int, optional
+        Bytes of features that are kept; the window asked for last always is.
     """
 
     def __init__(

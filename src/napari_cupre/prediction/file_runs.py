@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,11 +25,16 @@ class FilesResult:
 
     Attributes
     ----------
-    done, skipped : files predicted now, and before.
-    cells : in the files predicted now.
-    failed : file and reason of those without a result.
-    partial : files of which parts could not be read.
-    complete : False when stopped before the end.
+    done, skipped : int
+        Files predicted now, and before.
+    cells : int
+        In the files predicted now.
+    failed : list of tuple[str, str]
+        File and reason of those without a result.
+    partial : list of str
+        Files of which parts could not be read.
+    complete : bool
+        False when stopped before the end.
     """
 
     done: int = 0
@@ -50,22 +55,26 @@ def predict_files(
 ) -> Generator[Event, None, FilesResult]:
     """Predict every file into one folder.
 
-    A file is skipped when it was predicted before with the same model and options, has not changed
-    since, and its results are still there.
+    A file is skipped if the same model and options predicted it, it is unchanged, and its results are there.
 
     Parameters
     ----------
-    job : model, folder, formats and options.
-    paths : image files (see `napari_cupre.io.files.list_images`).
-    workers : processes on this machine.
-    scheduler : address of a dask scheduler that does the work instead.
-    should_stop : asked after every file.
+    job : FileJob
+        Model, folder, formats and options.
+    paths : sequence of str or Path
+        Image files (see `napari_cupre.io.files.list_images`).
+    workers : int, optional
+        Processes on this machine.
+    scheduler : str, optional
+        Address of a dask scheduler that does the work instead.
+    should_stop : callable, optional
+        Asked after every file.
 
     Yields
     ------
-    Event : `Progress` in files (its message tells of the tiles or planes of a large one), `Notice` for what
-        is odd or failed, and last `Finished` with "done", "skipped", "cells", "failed" (a list of path and
-        reason), "partial" and "complete".
+    Event
+        `Progress` in files (its message tells of the tiles or planes of a large one), `Notice` for what is
+        odd or failed, and last `Finished` with the figures of the result.
 
     Raises
     ------
@@ -78,16 +87,12 @@ def predict_files(
     """
     names = [str(Path(path).absolute()) for path in paths]
     _check_names(job, names)
-    classes = describe(job.model).classes
-    log = DoneLog(job)
+    classes, log = describe(job.model).classes, DoneLog(job)
     todo, notices = _todo(job, names, log)
     _check_outputs(job, names, todo)
     _make_folder(Path(job.out))
     result = FilesResult(skipped=len(names) - len(todo))
-    if result.skipped:
-        yield Notice(f"{result.skipped} of {len(names)} files are done already.")
-    yield from map(Notice, notices)
-    yield Progress(result.skipped, len(names))
+    yield from _opening(result, len(names), notices)
     coco = _coco_writer(job, classes, bool(todo))
     outcomes: News | None = None
     try:
@@ -100,6 +105,14 @@ def predict_files(
             coco.close()
     yield _finished(result)
     return result
+
+
+def _opening(result: FilesResult, total: int, notices: Iterable[str]) -> Iterator[Event]:
+    """What is known before the first file."""
+    if result.skipped:
+        yield Notice(f"{result.skipped} of {total} files are done already.")
+    yield from map(Notice, notices)
+    yield Progress(result.skipped, total)
 
 
 def _collect(

@@ -18,7 +18,8 @@ class MaskSet(ABC):
 
     Attributes
     ----------
-    shape : (Y, X) of the image.
+    shape : tuple[int, int]
+        (Y, X) of the image.
     """
 
     shape: tuple[int, int]
@@ -60,9 +61,12 @@ class Masks(MaskSet):
 
     Attributes
     ----------
-    probabilities : float (N, S, S), the mask over its box; inside where >= 0.5.
-    boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
-    shape : (Y, X) of the image.
+    probabilities : numpy.ndarray
+        float (N, S, S), the mask over its box; inside where >= 0.5.
+    boxes : numpy.ndarray
+        float32 (N, 4), x1, y1, x2, y2 in image px.
+    shape : tuple[int, int]
+        (Y, X) of the image.
     """
 
     probabilities: np.ndarray
@@ -99,9 +103,12 @@ class BoxMasks(list[np.ndarray], MaskSet):
 
     Parameters
     ----------
-    masks : bool (rows, columns) each.
-    corners : x, y of the first pixel of each.
-    shape : (Y, X) of the image.
+    masks : iterable of numpy.ndarray
+        bool (rows, columns) each.
+    corners : sequence of tuple[int, int]
+        X, y of the first pixel of each.
+    shape : tuple[int, int]
+        (Y, X) of the image.
     """
 
     def __init__(
@@ -142,9 +149,12 @@ def union_mask(masks: list[np.ndarray], boxes: list[np.ndarray], box: np.ndarray
 
     Parameters
     ----------
-    masks : float (S, S) each, over its box.
-    boxes : (4,) each, x1, y1, x2, y2.
-    box : (4,), the box of the result.
+    masks : list of numpy.ndarray
+        float (S, S) each, over its box.
+    boxes : list of numpy.ndarray
+        (4,) each, x1, y1, x2, y2.
+    box : numpy.ndarray
+        (4,), the box of the result.
 
     Returns
     -------
@@ -170,14 +180,21 @@ class Instances:
 
     Attributes
     ----------
-    labels : int32 (Y, X), 0 = background.
-    boxes : float32 (N, 4), x1, y1, x2, y2 in image px.
-    scores : float32 (N,), falling; of outlines, in the order of the prompts.
-    masks : the N overlapping masks; `masks[i]` is bool and as large as box i. Predictions keep `Masks`,
-        outlines `BoxMasks`, a list.
-    classes : int64 (N,), 1-based.
-    diameter : the diameter in image px that the prediction was scaled by.
-    complete : False when the prediction was stopped before all tiles were done.
+    labels : numpy.ndarray
+        int32 (Y, X), 0 = background.
+    boxes : numpy.ndarray
+        float32 (N, 4), x1, y1, x2, y2 in image px.
+    scores : numpy.ndarray
+        float32 (N,), falling; of outlines, in the order of the prompts.
+    masks : Masks or BoxMasks
+        The N overlapping masks; `masks[i]` is bool and as large as box i. Predictions keep `Masks`, outlines
+        `BoxMasks`, a list.
+    classes : numpy.ndarray
+        int64 (N,), 1-based.
+    diameter : float
+        The diameter in image px that the prediction was scaled by.
+    complete : bool
+        False when the prediction was stopped before all tiles were done.
     """
 
     labels: np.ndarray

@@ -62,8 +62,10 @@ class Ledger:
 
     Parameters
     ----------
-    path : made if it is not there.
-    settings : what the result depends on, JSON values; an unfinished job with others is not continued.
+    path : Path
+        Made if it is not there.
+    settings : dict of str to Any
+        What the result depends on, JSON values; an unfinished job with others is not continued.
 
     Raises
     ------

@@ -42,9 +42,12 @@ class Verdict:
 
     Attributes
     ----------
-    fate : int64 (N,); `NEW`, `DOUBLE`, or the instance (> 0) that the detection is a piece of.
-    erased : instances that were cut and that a whole detection replaces.
-    merged : instances that turned out to be pieces of another one: {piece: instance that stays}.
+    fate : numpy.ndarray
+        int64 (N,); `NEW`, `DOUBLE`, or the instance (> 0) that the detection is a piece of.
+    erased : set[int]
+        Instances that were cut and that a whole detection replaces.
+    merged : dict of int to int
+        Instances that turned out to be pieces of another one: {piece: instance that stays}.
     """
 
     fate: np.ndarray
@@ -57,9 +60,12 @@ def find_meetings(parts: Iterable[Foreground], labels: np.ndarray, count: int) -
 
     Parameters
     ----------
-    parts : the pixels of the detections, indices into the flattened `labels`.
-    labels : int32 (Y, X), the instances that are there; 0 = none.
-    count : number of detections.
+    parts : iterable of Foreground
+        The pixels of the detections, indices into the flattened `labels`.
+    labels : numpy.ndarray
+        int32 (Y, X), the instances that are there; 0 = none.
+    count : int
+        Number of detections.
     """
     flat = labels.reshape(-1)
     old_area = np.bincount(flat)
@@ -84,10 +90,14 @@ def judge(meetings: list[Meeting], new_cut: np.ndarray, old_cut: np.ndarray, sha
 
     Parameters
     ----------
-    meetings : sorted by detection.
-    new_cut : bool (N,), detections cut by the border of what the tile read.
-    old_cut : bool, the same per instance (index 0 is the background).
-    shared : gives, for a cut detection and a cut instance, how far they agree.
+    meetings : list of Meeting
+        Sorted by detection.
+    new_cut : numpy.ndarray
+        bool (N,), detections cut by the border of what the tile read.
+    old_cut : numpy.ndarray
+        bool, the same per instance (index 0 is the background).
+    shared : SharedShare
+        Gives, for a cut detection and a cut instance, how far they agree.
     """
     verdict = Verdict(np.full(len(new_cut), NEW, dtype=np.int64))
     for new, group in groupby(meetings, key=lambda m: m.new):

@@ -39,14 +39,22 @@ class FileJob:
 
     Attributes
     ----------
-    model : name or path; a path must be the same on every machine.
-    out : folder of the results.
-    formats : out of "tif", "roi", "coco", "geojson", "csv".
-    options : see `PredictOptions`.
-    axes : letters that overrule what the files say, or None.
-    device : "auto", "cpu", "cuda" or "mps".
-    seed : of the random weights of the model "scratch".
-    overwrite : replace also results that a person made or changed.
+    model : str
+        Name or path; a path must be the same on every machine.
+    out : str
+        Folder of the results.
+    formats : tuple of str
+        Out of "tif", "roi", "coco", "geojson", "csv".
+    options : PredictOptions
+        See `PredictOptions`.
+    axes : str or None
+        Letters that overrule what the files say, or None.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    seed : int
+        Of the random weights of the model "scratch".
+    overwrite : bool
+        Replace also results that a person made or changed.
     """
 
     model: str
@@ -65,15 +73,24 @@ class FileOutcome:
 
     Attributes
     ----------
-    path : the file.
-    cells : number of cells.
-    complete : False where parts could not be read.
-    outputs : the files that were written.
-    notices : what was odd, one sentence each.
-    fault : why there is no result, one sentence; "" if there is one.
-    fatal : the fault will meet every other file too (full disk).
-    records : entries for `predictions.json`, if it was asked for.
-    seconds : how long it took.
+    path : str
+        The file.
+    cells : int
+        Number of cells.
+    complete : bool
+        False where parts could not be read.
+    outputs : tuple of str
+        The files that were written.
+    notices : tuple of str
+        What was odd, one sentence each.
+    fault : str
+        Why there is no result, one sentence; "" if there is one.
+    fatal : bool
+        The fault will meet every other file too (full disk).
+    records : tuple of dict[str, Any]
+        Entries for `predictions.json`, if it was asked for.
+    seconds : float
+        How long it took.
     """
 
     path: str

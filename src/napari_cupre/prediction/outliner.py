@@ -62,12 +62,15 @@ class Outliner:
 
     Parameters
     ----------
-    model : or a `Detector`, which saves making it ready again for every plane.
-    image : float32 (Y, X, 3), normalised, or a `PlaneReader`, of which only the surroundings of prompts are
-        read.
-    diameter : of the cells in image px; None takes the model's, or estimates it from the image, once the
-        first click needs it.
-    memory : bytes of features that are kept.
+    model : Model or Detector
+        Or a `Detector`, which saves making it ready again for every plane.
+    image : numpy.ndarray or PlaneReader
+        float32 (Y, X, 3), normalised, or a `PlaneReader`, of which only the surroundings of prompts are read.
+    diameter : float, optional
+        Of the cells in image px; None takes the model's, or estimates it from the image, once the first click
+        needs it.
+    memory : int, optional
+        Bytes of features that are kept.
 
     Raises
     ------
@@ -142,7 +145,8 @@ class Outliner:
 
         Parameters
         ----------
-        boxes : float (N, 4), x0, y0, x1, y1 in image px; pixel (0, 0) goes from 0 to 1.
+        boxes : Any
+            float (N, 4), x0, y0, x1, y1 in image px; pixel (0, 0) goes from 0 to 1.
 
         Raises
         ------
@@ -164,7 +168,8 @@ class Outliner:
 
         Parameters
         ----------
-        points : float (N, 2), y, x in image px; pixel (0, 0) goes from 0 to 1.
+        points : Any
+            float (N, 2), y, x in image px; pixel (0, 0) goes from 0 to 1.
 
         Raises
         ------

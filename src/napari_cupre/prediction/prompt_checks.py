@@ -15,8 +15,10 @@ def check_boxes(boxes: Any, shape: tuple[int, int]) -> np.ndarray:
 
     Parameters
     ----------
-    boxes : (N, 4) numbers; the corners may come in either order.
-    shape : (Y, X) of the image.
+    boxes : Any
+        (N, 4) numbers; the corners may come in either order.
+    shape : tuple[int, int]
+        (Y, X) of the image.
 
     Raises
     ------

@@ -65,9 +65,12 @@ class PlaneReader:
 
     Parameters
     ----------
-    image : numpy or lazy.
-    index : which plane along T and Z.
-    channels : up to three channels; None takes the first three.
+    image : CellImage
+        Numpy or lazy.
+    index : PlaneIndex
+        Which plane along T and Z.
+    channels : tuple of int, optional
+        Up to three channels; None takes the first three.
 
     Raises
     ------

@@ -50,7 +50,8 @@ class Processes:
 
     Parameters
     ----------
-    workers : number of processes.
+    workers : int
+        Number of processes.
     """
 
     def __init__(self, workers: int) -> None:
@@ -151,7 +152,8 @@ class Cluster:
 
     Parameters
     ----------
-    address : of the scheduler, e.g. "tcp://10.0.0.1:8786".
+    address : str
+        Of the scheduler, e.g. "tcp://10.0.0.1:8786".
 
     Raises
     ------

@@ -54,9 +54,12 @@ class TilePatch:
 
     Attributes
     ----------
-    window : the pixels that are rewritten.
-    before, after : int32, their labels until now and from now on.
-    rows : the rows of the records that may have changed.
+    window : Window
+        The pixels that are rewritten.
+    before, after : numpy.ndarray
+        int32, their labels until now and from now on.
+    rows : numpy.ndarray
+        The rows of the records that may have changed.
     """
 
     window: Window
@@ -80,11 +83,16 @@ class Stitcher:
 
     Parameters
     ----------
-    canvas : int32 (Y, X), all zeros at the start.
-    tiles : the plan.
-    margin : how far beside its core a tile keeps cells, in image px.
-    tolerance : a box this near to the border of what was read counts as cut, in image px.
-    keep_masks : whether the small masks are kept for `instances`.
+    canvas : LabelArray
+        int32 (Y, X), all zeros at the start.
+    tiles : list of Tile
+        The plan.
+    margin : float
+        How far beside its core a tile keeps cells, in image px.
+    tolerance : float
+        A box this near to the border of what was read counts as cut, in image px.
+    keep_masks : bool, optional
+        Whether the small masks are kept for `instances`.
     """
 
     def __init__(

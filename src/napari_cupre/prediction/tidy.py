@@ -19,9 +19,12 @@ def tidy_labels(
 
     Parameters
     ----------
-    labels : int32 (Y, X), changed in place.
-    held : labels that must stay as they are (e.g. because they go on outside of this block).
-    min_area : labels with fewer pixels are removed.
+    labels : numpy.ndarray
+        int32 (Y, X), changed in place.
+    held : numpy.ndarray, optional
+        Labels that must stay as they are (e.g. because they go on outside of this block).
+    min_area : int, optional
+        Labels with fewer pixels are removed.
 
     Returns
     -------

@@ -48,9 +48,12 @@ class Tile:
 
     Attributes
     ----------
-    index : place in the plan (row by row).
-    core : the pixels that this tile answers for; the cores of all tiles cover the image once.
-    read : the core and its surroundings, which the network sees.
+    index : int
+        Place in the plan (row by row).
+    core : Window
+        The pixels that this tile answers for; the cores of all tiles cover the image once.
+    read : Window
+        The core and its surroundings, which the network sees.
     """
 
     index: int
@@ -63,10 +66,14 @@ def plan_tiles(shape: tuple[int, int], tile: int, halo: int, step: int = 1) -> l
 
     Parameters
     ----------
-    shape : (Y, X) of the image.
-    tile : side of what is read at once, in image px; at least 2 * halo + step.
-    halo : at least this much is read around each core (where the image goes on), in image px.
-    step : what is read starts at multiples of it, in image px.
+    shape : tuple[int, int]
+        (Y, X) of the image.
+    tile : int
+        Side of what is read at once, in image px; at least 2 * halo + step.
+    halo : int
+        At least this much is read around each core (where the image goes on), in image px.
+    step : int, optional
+        What is read starts at multiples of it, in image px.
 
     Returns
     -------

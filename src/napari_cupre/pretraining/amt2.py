@@ -41,6 +41,7 @@ class Amt2:
     average : DomainAverage
         Running average of weights and statistics, which is what is saved as the model.
     contrastive : ContrastiveTask or None
+        ContrastiveTask or None.
     supervised : SupervisedTask or None
         The tasks; None for the one that a baseline leaves out.
     """

@@ -10,22 +10,16 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from napari_cupre.data.labels import as_labels
 from napari_cupre.errors import InputError
-
-Box = tuple[tuple[int, int], ...]
-"""Start and stop along every axis of a label image."""
+from napari_cupre.project.boxes import Box, Patch, box_around, measured, slices
 
 Region = tuple[tuple[float, ...], ...]
 """Corners (n, d) of an area in which every cell is annotated, over the axes of the label image: for two
 axes as `napari_cupre.data.annotation.region_mask` takes it, for more with the plane in front."""
 
 LARGEST_NUMBER = int(np.iinfo(np.int32).max)
-
-_FEW = 24
-"""Up to so many cells are measured one by one, more of them in one pass over the pixels."""
 
 
 class State(StrEnum):
@@ -52,8 +46,10 @@ class By:
 
     Attributes
     ----------
-    author : the user's name; may be empty.
-    time : UTC, ISO 8601 to the second.
+    author : str
+        The user's name; may be empty.
+    time : str
+        UTC, ISO 8601 to the second.
     """
 
     author: str
@@ -83,11 +79,16 @@ class Cell:
 
     Attributes
     ----------
-    state : guess, checked or edited.
-    box : bounding box.
-    area : pixels.
-    score : how sure the network was, 0 to 1; NaN where it was not asked.
-    author, time : who brought it to this state and when; empty for a guess without an author.
+    state : State
+        Guess, checked or edited.
+    box : Box
+        Bounding box.
+    area : int
+        Pixels.
+    score : float
+        How sure the network was, 0 to 1; NaN where it was not asked.
+    author, time : str
+        Who brought it to this state and when; empty for a guess without an author.
     """
 
     state: State
@@ -110,24 +111,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Patch:
-    """Pixels of a bounding box before and after a change, int32."""
-
-    box: Box
-    before: np.ndarray
-    after: np.ndarray
-
-
-@dataclass(frozen=True)
 class Change:
     """What one gesture does to the cells of an image; true if it does anything.
 
     Attributes
     ----------
-    verb : what was done, for the undo menu ("Merge two cells").
-    patches : pixels, in the order in which they are set.
-    rows : for each cell that is touched its row before and after; None where there is no such cell.
-    regions : all regions before and after; None if they stay.
+    verb : str
+        What was done, for the undo menu ("Merge two cells").
+    patches : tuple of Patch
+        Pixels, in the order in which they are set.
+    rows : mapping of int to tuple[Cell or None, Cell or None] or None
+        For each cell that is touched its row before and after; None where there is no such cell.
+    regions : tuple[tuple[Region, ...], tuple[Region, ...]] or None
+        All regions before and after; None if they stay.
     """
 
     verb: str
@@ -179,10 +175,13 @@ class Cells:
 
     Attributes
     ----------
-    labels : int32 over the axes of the annotation, 0 = no cell. It may be the array that a window shows;
-        whoever paints in it says so with `napari_cupre.project.gestures.painted`.
-    rows : the row of every number in `labels`, and of no other.
-    regions : where every cell is annotated.
+    labels : numpy.ndarray
+        int32 over the axes of the annotation, 0 = no cell. It may be the array that a window shows; whoever
+        paints in it says so with `napari_cupre.project.gestures.painted`.
+    rows : mapping of int to Cell, optional
+        The row of every number in `labels`, and of no other.
+    regions : iterable of Region, optional
+        Where every cell is annotated.
     revision : grows with every change, so that a saver sees what is new.
 
     Examples
@@ -219,11 +218,16 @@ class Cells:
 
         Parameters
         ----------
-        labels : whole numbers, 0 = no cell. An int32 array is used as it is, not copied.
-        state : of all cells, or by number; numbers that it lacks are edited.
-        scores : by number.
-        regions : where every cell is annotated.
-        by : who made them.
+        labels : Any
+            Whole numbers, 0 = no cell. An int32 array is used as it is, not copied.
+        state : State or mapping of int to State, optional
+            Of all cells, or by number; numbers that it lacks are edited.
+        scores : mapping of int to float, optional
+            By number.
+        regions : iterable of Region, optional
+            Where every cell is annotated.
+        by : By, optional
+            Who made them.
 
         Raises
         ------
@@ -345,102 +349,3 @@ class Cells:
 
 
 # --- boxes ----------------------------------------------------------------------------------------
-
-
-def slices(box: Box) -> tuple[slice, ...]:
-    """A box as an index of arrays."""
-    return tuple(slice(start, stop) for start, stop in box)
-
-
-def whole(shape: Sequence[int]) -> Box:
-    """The box of a whole array."""
-    return tuple((0, int(size)) for size in shape)
-
-
-def box_around(boxes: Sequence[Box]) -> Box:
-    """The smallest box around boxes."""
-    return tuple((min(start for start, _ in axis), max(stop for _, stop in axis)) for axis in zip(*boxes))
-
-
-def clipped(box: Sequence[tuple[float, float]], shape: Sequence[int]) -> Box:
-    """The part of a box that lies in an array; empty along an axis where none does."""
-    inside = []
-    for (start, stop), size in zip(box, shape):
-        first = min(max(int(np.floor(start)), 0), int(size))
-        inside.append((first, min(max(int(np.ceil(stop)), first), int(size))))
-    return tuple(inside)
-
-
-def is_empty(box: Box) -> bool:
-    """Whether a box holds no pixel."""
-    return any(stop <= start for start, stop in box)
-
-
-def box_of(mask: np.ndarray, origin: Box) -> Box | None:
-    """Bounding box of the True pixels of a mask that lies at the start of `origin`; None without any."""
-    found = []
-    for axis in range(mask.ndim):
-        others = tuple(each for each in range(mask.ndim) if each != axis)
-        hit = np.flatnonzero(mask.any(axis=others))
-        if hit.size == 0:
-            return None
-        found.append((int(hit[0]) + origin[axis][0], int(hit[-1]) + 1 + origin[axis][0]))
-    return tuple(found)
-
-
-def measured(labels: np.ndarray, origin: Box | None = None) -> dict[int, tuple[Box, int]]:
-    """Bounding box and area of every number in an int32 array that lies at the start of `origin`."""
-    if labels.size == 0:
-        return {}
-    origin = origin or whole(labels.shape)
-    largest = int(labels.max())
-    if largest < 2 * labels.size + 1000:
-        areas = np.bincount(labels.ravel())
-        values = np.flatnonzero(areas[1:]) + 1
-        found = ndimage.find_objects(labels, largest)
-        pairs: Iterable[tuple[int, Any, int]] = ((int(v), found[v - 1], int(areas[v])) for v in values)
-    else:  # counting would need memory for every number up to the largest
-        values, ranks, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        ranks = ranks.reshape(labels.shape).astype(np.int32)
-        boxes = ndimage.find_objects(ranks + 1)
-        pairs = ((int(v), box, int(n)) for v, box, n in zip(values, boxes, counts) if v)
-    return {
-        value: (tuple((at.start + first, at.stop + first) for at, (first, _) in zip(box, origin)), area)
-        for value, box, area in pairs
-    }
-
-
-def measured_some(
-    labels: np.ndarray, patch: Patch, areas: Mapping[int, tuple[Box | None, int]]
-) -> dict[int, tuple[Box, int]]:
-    """Boxes of some numbers once a patch is set, without setting it.
-
-    Parameters
-    ----------
-    labels : int32.
-    patch : what is going to be set.
-    areas : of each number its box before (None: it is new) and its area afterwards, which is not 0.
-    """
-    if len(areas) > _FEW:
-        box = box_around([patch.box, *(box for box, _ in areas.values() if box is not None)])
-        view = _with_patch(labels, box, patch)
-        return {number: found for number, found in measured(view, box).items() if number in areas}
-    done = {}
-    for number, (old, area) in areas.items():
-        inside = box_of(patch.after == number, patch.box)
-        box = box_around([each for each in (old, inside) if each is not None])
-        seen = box_of(_with_patch(labels, box, patch) == number, box)
-        if seen is not None:
-            done[number] = (seen, area)
-    return done
-
-
-def _with_patch(labels: np.ndarray, box: Box, patch: Patch) -> np.ndarray:
-    """A copy of the labels in a box, with what a patch sets there."""
-    view = labels[slices(box)].copy()
-    shared = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, patch.box))
-    if not is_empty(shared):
-        into = tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(shared, box))
-        source = tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(shared, patch.box))
-        view[into] = patch.after[source]
-    return view

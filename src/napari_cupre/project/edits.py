@@ -9,19 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from napari_cupre.data.labels import label_areas
-from napari_cupre.project.cells import (
-    Box,
-    By,
-    Cell,
-    Cells,
-    Change,
-    Patch,
-    State,
-    box_around,
-    box_of,
-    measured_some,
-    slices,
-)
+from napari_cupre.project.boxes import Box, Patch, box_around, box_of, measured_some, slices
+from napari_cupre.project.cells import By, Cell, Cells, Change, State
 
 CRUMB = 5
 """A separate part of fewer pixels is a slip of the hand, not a cell."""

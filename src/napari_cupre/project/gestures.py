@@ -16,20 +16,8 @@ from skimage.draw import line as line_pixels
 from skimage.draw import polygon as fill_polygon
 
 from napari_cupre.errors import InputError
-from napari_cupre.project.cells import (
-    Box,
-    By,
-    Cell,
-    Cells,
-    Change,
-    Patch,
-    Region,
-    State,
-    box_around,
-    clipped,
-    is_empty,
-    slices,
-)
+from napari_cupre.project.boxes import Box, Patch, box_around, clipped, is_empty, slices
+from napari_cupre.project.cells import By, Cell, Cells, Change, Region, State
 from napari_cupre.project.edits import as_change, pieces, put
 
 WIDEST_GAP = 3

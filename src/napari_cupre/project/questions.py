@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from napari_cupre.data.annotation import region_mask
 from napari_cupre.data.image import CellImage
-from napari_cupre.project.cells import By, Cell, Cells, Change, State, slices
+from napari_cupre.project.boxes import slices
+from napari_cupre.project.cells import By, Cell, Cells, Change, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.edits import as_change, pieces
 from napari_cupre.project.gestures import accept, delete, reject

@@ -105,7 +105,8 @@ def drafts_of(
 
     Parameters
     ----------
-    paths : files, folders and globs; every image of a file of several counts, label files do not.
+    paths : str, Path or iterable of str or Path
+        Files, folders and globs; every image of a file of several counts, label files do not.
 
     Returns
     -------

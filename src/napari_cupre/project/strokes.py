@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.project.cells import (
-    Box,
-    By,
-    Cells,
-    Change,
-    State,
-    box_around,
-    measured,
-    slices,
-    whole,
-)
+from napari_cupre.project.boxes import Box, box_around, measured, slices, whole
+from napari_cupre.project.cells import By, Cells, Change, State
 from napari_cupre.project.edits import CRUMB, as_change, largest_piece, pieces, trim_guesses
 
 OVER = 0.3

@@ -11,7 +11,8 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.images import read_labels
-from napari_cupre.project.cells import Cell, Cells, Region, State, measured
+from napari_cupre.project.boxes import measured
+from napari_cupre.project.cells import Cell, Cells, Region, State
 from napari_cupre.project.disk import current
 
 COLUMNS = ("label", "state", "score", "author", "time")

@@ -13,16 +13,8 @@ from qtpy.QtCore import QTimer
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.project.cells import (
-    Box,
-    By,
-    Cells,
-    Change,
-    Region,
-    State,
-    clipped,
-    slices,
-)
+from napari_cupre.project.boxes import Box, clipped, slices
+from napari_cupre.project.cells import By, Cells, Change, Region, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.history import History

@@ -11,7 +11,8 @@ from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.data.labels import label_areas
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, TileDone
-from napari_cupre.project.cells import Box, Cells, Change, State, box_around, measured, slices, whole
+from napari_cupre.project.boxes import Box, box_around, measured, slices, whole
+from napari_cupre.project.cells import Cells, Change, State
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
 from napari_cupre.widgets.cells_layer import CellsLayer

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from napari.viewer import Viewer
 
-from napari_cupre.project.cells import Box, State, clipped
+from napari_cupre.project.boxes import Box, clipped
+from napari_cupre.project.cells import State
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import current_plane
 

@@ -12,7 +12,8 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError
-from napari_cupre.project.cells import Cells, Region, whole
+from napari_cupre.project.boxes import whole
+from napari_cupre.project.cells import Cells, Region
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.questions import Kind, Question, questions
 from napari_cupre.project.strokes import add_guesses

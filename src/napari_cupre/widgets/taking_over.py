@@ -11,7 +11,8 @@ from napari.layers import Labels
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import as_labels, refuse_grey_values
 from napari_cupre.errors import InputError
-from napari_cupre.project.cells import By, Cells, Change, State, whole
+from napari_cupre.project.boxes import whole
+from napari_cupre.project.cells import By, Cells, Change, State
 from napari_cupre.project.edits import as_change
 from napari_cupre.widgets.features import told_by
 from napari_cupre.widgets.layers import METADATA_KEY, from_layer
