@@ -181,8 +181,8 @@ class Walker:
         table = table[table["state"].notna()]
         assert list(table["index"]) == cells.cells.numbers()
         assert list(table["state"]) == [str(row.state) for _, row in cells.cells]
-        total = len(cells.cells)
-        if total:
+        total = sum(bool(cells.visible(number)) for number in cells.cells.rows)
+        if cells.cells.rows:
             assert f"<b>{total}</b>" in self.annotate.status.text()
 
     def act(self, action: Callable[[], None], *, says: bool) -> None:

@@ -390,6 +390,7 @@ def test_the_annotate_dock_finds_on_the_plane_on_show_and_hides_by_the_slider(
     assert annotate.status.text() == "<b>2</b> cells: 2 guesses"
     cells = session.make_cells(session.image)
     row.slider.setValue(80)
+    assert annotate.status.text() == "<b>1</b> cell: 1 guess (1 less certain one is hidden)"
     assert len([n for n in cells.cells.rows if cells.visible(n)]) == 1
     assert len(prediction.engine.requests) == 1, "nothing is searched again"
     viewer.dims.set_point(0, 0)

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidge
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.cells import Change, State
+from napari_cupre.project.gestures import hidden
 from napari_cupre.project.questions import Question
 from napari_cupre.project.shots import enough
 from napari_cupre.widgets.asking import QuestionLine
@@ -260,21 +261,24 @@ class AnnotateWidget(SessionWidget):
 
 
 def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
-    """How many cells there are, by state."""
+    """How many cells are on show, by state."""
     if cells is None or not (cells.cells.rows or cells.cells.regions):
         return "No cells yet."
     now = cells.cells
-    total = len(now)
+    unseen = len(hidden(now, cells.certainty))
+    total = len(now) - unseen
     parts = [
         f"{count} {word}{'es' if word == 'guess' and count != 1 else ''}"
         for word, count in (
             ("checked", now.count(State.CHECKED)),
             ("edited", now.count(State.EDITED)),
-            ("guess", now.count(State.GUESS)),
+            ("guess", now.count(State.GUESS) - unseen),
         )
         if count
     ]
     text = f"<b>{total}</b> {'cell' if total == 1 else 'cells'}" + (f": {', '.join(parts)}" if parts else "")
+    if unseen:
+        text += f" ({unseen} less certain {'one is' if unseen == 1 else 'are'} hidden)"
     if now.regions:
         text += f"; {len(now.regions)} {'region' if len(now.regions) == 1 else 'regions'}"
     taught = [each.cells.count(State.CHECKED, State.EDITED) for each in everywhere]

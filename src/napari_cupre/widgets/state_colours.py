@@ -14,7 +14,7 @@ from napari_cupre.project.cells import Cell, State
 HUES = 49
 """As many as napari has by default."""
 
-PALE, FULL = 0.2, 0.85
+PALE, FULL = 0.33, 0.85
 """Opacity of a guess, and of its edge or a cell that a person vouched for."""
 
 LINES = ((1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0))
