@@ -59,9 +59,16 @@ def all_doors() -> dict[str, tuple[Callable[[], Any], Callable[[Any], None]]]:
     doors |= {f"Plugins menu, {name}": by_menu("plugins_menu", name) for name in ("Workbench", *DOCKS)}
     doors |= {f"Layers menu, {name}": by_menu("layers_menu", name) for name in DOCKS}
     doors |= {"script, no name": by_script(None), "samples": samples, "writers": writers}
-    doors |= {"preferences": preferences}
+    doors |= {"preferences": preferences, "File > Open of a project": project}
     return {name: (new_viewer, door) for name, door in doors.items()} | {
-        "napari -w napari-cupre": (command_line, lambda viewer: wait_for(viewer, DOCKS))
+        "napari -w napari-cupre": (
+            lambda: command_line("-w", PLUGIN),
+            lambda viewer: wait_for(viewer, DOCKS),
+        ),
+        "napari work.cupre": (
+            lambda: command_line(str(make_project())),
+            lambda viewer: wait_for_layers(viewer, DOCKS),
+        ),
     }
 
 
@@ -151,16 +158,65 @@ def preferences(viewer: Any) -> None:
         raise AssertionError("the preferences do not start with what napari.yaml says")
 
 
-def command_line() -> Any:
-    """`napari -w napari-cupre`, run by napari's own function up to where it would wait for the user."""
+def make_project() -> Path:
+    """A project of one image with one cell; napari knows the plugin, and asks for no reader."""
+    import numpy as np
+    import tifffile
+
+    from napari_cupre.project.cells import Cells
+    from napari_cupre.project.project import Project
+    from napari_cupre.project.queue import add_files
+    from napari_cupre.widgets.reading import claim_projects
+
+    claim_projects()
+    folder = Path(tempfile.mkdtemp())
+    tifffile.imwrite(folder / "field.tif", np.eye(64, dtype=np.uint8))
+    with Project.create(folder / "work") as project:
+        add_files(project, folder / "field.tif")
+        project.hold("field", Cells.of(np.eye(64, dtype=np.int32)))
+        project.save()
+        return project.folder
+
+
+def project(viewer: Any) -> None:
+    """File > Open and drag and drop: napari hands both to `viewer.open` after the same question."""
+    from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+    from qtpy.QtGui import QDropEvent
+
+    folder = make_project()
+    carried = QMimeData()
+    carried.setUrls([QUrl.fromLocalFile(str(folder))])
+    drop = QDropEvent(
+        QPointF(5, 5),
+        Qt.DropAction.CopyAction,
+        carried,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    viewer.window._qt_viewer.dropEvent(drop)
+    wait_for_layers(viewer, DOCKS)
+
+
+def command_line(*arguments: str) -> Any:
+    """`napari` with arguments, run by napari's own function up to where it would wait for the user."""
     from unittest.mock import patch
 
     import napari
     from napari import __main__ as command
 
-    with patch.object(sys, "argv", ["napari", "-w", PLUGIN]), patch.object(napari, "run", lambda **_: None):
+    with patch.object(sys, "argv", ["napari", *arguments]), patch.object(napari, "run", lambda **_: None):
         command._run()
     return napari.current_viewer()
+
+
+def wait_for_layers(viewer: Any, docks: tuple[str, ...]) -> None:
+    """Until the docks are open and a project shows its image and its cells."""
+    wait_for(viewer, docks)
+    end = time.monotonic() + PATIENCE
+    while not {"field", "field cells"} <= {layer.name for layer in viewer.layers}:
+        process_events(0.1)
+        if time.monotonic() > end:
+            raise AssertionError(f"the project shows {[layer.name for layer in viewer.layers]}")
 
 
 def wait_for(viewer: Any, names: tuple[str, ...]) -> None:

@@ -51,7 +51,10 @@ def session(workbench: Any) -> Any:
 
 
 def shown(session: Any, qtbot: Any, name: str) -> Any:
-    qtbot.waitUntil(lambda: session.image is not None and session.image.name == name, timeout=WAIT)
+    qtbot.waitUntil(
+        lambda: session.image is not None and session.image.name == name and not session.queue.is_busy,
+        timeout=WAIT,
+    )
     return session.image
 
 
@@ -62,7 +65,7 @@ def test_a_project_shows_the_image_that_was_worked_on_last(
     image = shown(session, qtbot, "well_5")
     row = workbench.annotate.queue_row
     assert row.name.text().startswith("5 / 12")
-    assert row.line.text() == "36 cells, 2 checked"
+    assert "36 cells, 2 checked" in row.name.toolTip()
     assert session.cells_of(image).cells.count() == 36
     qtbot.waitUntil(
         lambda: session.queue.state(session.queue.items()[2]) == "1 cell, 1 checked", timeout=WAIT

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_cupre.project.cells import State
-from napari_cupre.project.gestures import accept
+from napari_cupre.project.gestures import set_state
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.service.protocol import AimRequest, PromptRequest, WindowRequest
 from napari_cupre.widgets.tools import Tool
@@ -134,17 +134,44 @@ def test_what_is_clicked_before_the_engine_is_ready_is_answered_then(
     assert len(cells.cells) == 3
 
 
-def test_a_guess_under_the_click_becomes_the_cell(field: Any, mouse: Mouse, discs: Any, qtbot: Any) -> None:
+def test_a_click_accepts_a_guess_and_the_next_one_outlines_it_anew(
+    field: Any, mouse: Mouse, discs: Any, qtbot: Any
+) -> None:
     cells = field.make_cells(field.image)
     cells.do(renew_guesses(cells.cells, np.roll(discs[1], 2, 0)))
-    cells.do(accept(cells.cells, [10]))
+    number = cells.cells.at(middle(9))
+    guess = cells.cells.rows[number].area
     field.tools.take(Tool.CLICK)
+    settle(field, qtbot)
+    mouse.click(middle(9))
+    assert cells.cells.numbers(State.CHECKED) == [number]
+    assert cells.cells.rows[number].area == guess
+    assert not any(isinstance(r, PromptRequest) for r in field.tools.prompter.engine.sent)
     mouse.click(middle(9))
     settle(field, qtbot)
-    assert cells.cells.count(State.CHECKED) == 2
-    assert cells.cells.count(State.GUESS) == len(np.unique(discs[1])) - 3
+    assert cells.cells.numbers(State.CHECKED) == [number]
+    assert cells.cells.at(middle(9)) == number
+    assert iou(cells, number, discs[1], 9) > 0.9
+    mouse.click(middle(9))
+    assert cells.cells.rows[number].area > guess, "and the next one takes the next reading"
+
+
+def test_a_box_replaces_a_guess_but_no_cell_that_was_drawn(
+    field: Any, mouse: Mouse, discs: Any, qtbot: Any
+) -> None:
+    cells = field.make_cells(field.image)
+    cells.do(renew_guesses(cells.cells, np.roll(discs[1], 2, 0)))
+    count = len(cells.cells)
+    field.tools.take(Tool.BOX)
+    (y, x) = middle(9)
+    mouse.drag((y - 10, x - 10), (y, x), (y + 10, x + 10))
+    settle(field, qtbot)
+    assert len(cells.cells) == count
+    (made,) = cells.cells.numbers(State.CHECKED)
+    assert iou(cells, made, discs[1], 9) > 0.9
+    cells.do(set_state(cells.cells, [made], State.EDITED))
     before = cells.cells.copy()
-    mouse.click(middle(10))
+    mouse.click((y, x))
     settle(field, qtbot)
     assert cells.cells == before
     assert "There is a cell already" in workbench_line(field)

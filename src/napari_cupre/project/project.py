@@ -6,7 +6,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,15 +14,16 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
-from napari_cupre.project.cells import Cells
-from napari_cupre.project.disk import Stamp, Write, current, settle, write_together
+from napari_cupre.project.cells import Cells, Change
+from napari_cupre.project.disk import Stamp, current, settle, write_together
 from napari_cupre.project.document import DOCUMENT, Document, ProjectImage, read_document
 from napari_cupre.project.identity import find_moved, fingerprint, new_stem, relative_to, resolved
+from napari_cupre.project.journal import Journal, noted
 from napari_cupre.project.lock import Lock
 from napari_cupre.project.parts import file_name_of, part_of, read_entry
 from napari_cupre.project.place import ENDING, project_folder
-from napari_cupre.project.tables import files_of, read_cells, write_table
-from napari_cupre.project.unsaved import SaveReport, UnsavedWork, write_cells, write_text
+from napari_cupre.project.tables import files_of, read_cells
+from napari_cupre.project.unsaved import SaveReport, UnsavedWork, planned
 
 MOST_LOADED = 4
 """So many images keep their cells in memory; those with unsaved changes stay beyond it."""
@@ -65,6 +65,7 @@ class Project:
         # Memory for copies, kept because the system takes longer to give it than we to fill it.
         self._spare: dict[str, np.ndarray] = {}
         self._writing = threading.Lock()
+        self._journal = Journal(folder)
 
     # --- opening and closing ----------------------------------------------------------------------
 
@@ -122,7 +123,20 @@ class Project:
             raise
         project._stamps[DOCUMENT] = Stamp.of(folder / DOCUMENT)
         project._saved_document = project.document.text()
+        project._replay()
         return project
+
+    def _replay(self) -> None:
+        """Make the changes that were noted and not saved when the process was killed."""
+        count = 0
+        for stem, change in noted(self.folder):
+            try:  # one that was saved after all does not fit, and neither what follows a lost one
+                self.cells(stem).apply(change)
+                count += 1
+            except InputError:
+                continue
+        if count:
+            self.notices.append(f"{count} changes that were not saved any more are back.")
 
     def close(self) -> None:
         """Let others open the project; what is not saved is lost."""
@@ -314,6 +328,10 @@ class Project:
             self._spare.pop(stem, None)
         self._held.add(stem)
 
+    def note(self, stem: str, change: Change) -> bool:
+        """Note a change that was made, so that it is not lost before the next save; see `Journal.note`."""
+        return not self.read_only and self._journal.note(stem, change)
+
     def let_go(self, stem: str) -> None:
         """No window shows the cells of an image any more; they leave memory once they are saved."""
         self._held.discard(stem)
@@ -358,7 +376,7 @@ class Project:
             self._sync(stem)
         cells = {stem: self._cells[stem].copy(self._spare.pop(stem, None)) for stem in self.unsaved}
         axes = {stem: "TZYX"[-len(each.shape) :] for stem, each in cells.items()}
-        return UnsavedWork(self.document.text(), cells, axes)
+        return UnsavedWork(self.document.text(), cells, axes, self._journal.turn())
 
     def write(self, snapshot: UnsavedWork) -> SaveReport:
         """Write a snapshot, from any thread: all of it or nothing.
@@ -373,7 +391,7 @@ class Project:
         if self.read_only:
             raise EnvironmentFault(self.read_only)
         with self._writing:
-            files, conflicts = self._plan(snapshot)
+            files, conflicts = planned(snapshot, self._untouched, self._saved_document)
             if files:
                 write_together(self.folder, files)
             for name in files:
@@ -382,31 +400,8 @@ class Project:
             self._saved |= {stem: cells.revision for stem, cells in snapshot.cells.items()}
             self._saved_document = snapshot.document
             self._spare |= {stem: cells.labels for stem, cells in snapshot.cells.items()}
+            self._journal.forget(snapshot.notes)
         return SaveReport(tuple(files), tuple(conflicts))
-
-    def _plan(self, snapshot: UnsavedWork) -> tuple[dict[str, Write], list[str]]:
-        files: dict[str, Write] = {}
-        conflicts = []
-        for stem, cells in snapshot.cells.items():
-            names: tuple[str, ...] = files_of(stem)
-            if not all(self._untouched(name) for name in names):
-                names = tuple(f"cells/{stem}.mine{Path(name).suffix}" for name in names)
-                conflicts.append(
-                    f'Somebody else changed the cells of "{stem}" on disk: yours are saved beside them as '
-                    f'"{names[0]}"; choose which to keep.'
-                )
-            files[names[0]] = partial(write_cells, labels=cells.labels, axes=snapshot.axes[stem])
-            files[names[1]] = partial(write_table, rows=list(cells))
-        if snapshot.document != self._saved_document:
-            name = DOCUMENT
-            if not self._untouched(name):
-                name = "project.mine.json"
-                conflicts.append(
-                    f'Somebody else changed "{DOCUMENT}": yours is saved beside it as "{name}"; '
-                    f"choose which to keep."
-                )
-            files[name] = partial(write_text, text=snapshot.document)
-        return files, conflicts
 
     def _untouched(self, name: str) -> bool:
         """Whether a file is as we know it; one that was deleted since may be written again."""

@@ -12,7 +12,7 @@ import platformdirs
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.project.disk import current
-from napari_cupre.project.document import DOCUMENT, read_document
+from napari_cupre.project.document import DOCUMENT
 from napari_cupre.project.identity import relative_to, resolved
 from napari_cupre.project.lock import is_open_elsewhere
 from napari_cupre.project.place import ENDING, IMAGES
@@ -70,11 +70,18 @@ def recoverable() -> list[Recoverable]:
 
 
 def cells_on_disk(folder: Path) -> int:
-    """How many cells a project has on disk; 0 for one that cannot be read."""
+    """How many cells a project has on disk, those that were noted included; 0 if it cannot be read."""
     try:
-        document = read_document(current(folder, DOCUMENT))
-        tables = [current(folder, files_of(image.stem)[1]) for image in document.images]
-        return sum(len(read_table(table)[0]) for table in tables if table.is_file())
+        project = Project.open(folder, look_only=True)
+        count = 0
+        for image in project.images:
+            cells = project.loaded(image.stem)
+            table = current(folder, files_of(image.stem)[1])
+            if cells is not None:
+                count += len(cells)
+            elif table.is_file():
+                count += len(read_table(table)[0])
+        return count
     except (InputError, OSError):
         return 0
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from napari_cupre.io.images import write_labels
 from napari_cupre.project.cells import Cells
+from napari_cupre.project.disk import Write
+from napari_cupre.project.document import DOCUMENT
+from napari_cupre.project.tables import files_of, write_table
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,14 @@ class UnsavedWork:
         Copies of the cells that changed, by stem.
     axes : dict[str, str]
         Axes of their label images.
+    notes : int
+        The last file of notes whose changes it contains.
     """
 
     document: str
     cells: dict[str, Cells]
     axes: dict[str, str]
+    notes: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,44 @@ class SaveReport:
 
     written: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
+
+
+def planned(
+    snapshot: UnsavedWork, untouched: Callable[[str], bool], saved_document: str
+) -> tuple[dict[str, Write], list[str]]:
+    """What is to be written, by path, and a sentence for each file that somebody else changed.
+
+    Parameters
+    ----------
+    snapshot : UnsavedWork
+        What is to be saved.
+    untouched : Callable[[str], bool]
+        Whether a file is as we know it.
+    saved_document : str
+        Text of the `project.json` that is there.
+    """
+    files: dict[str, Write] = {}
+    conflicts = []
+    for stem, cells in snapshot.cells.items():
+        names: tuple[str, ...] = files_of(stem)
+        if not all(untouched(name) for name in names):
+            names = tuple(f"cells/{stem}.mine{Path(name).suffix}" for name in names)
+            conflicts.append(
+                f'Somebody else changed the cells of "{stem}" on disk: yours are saved beside them as '
+                f'"{names[0]}"; choose which to keep.'
+            )
+        files[names[0]] = partial(write_cells, labels=cells.labels, axes=snapshot.axes[stem])
+        files[names[1]] = partial(write_table, rows=list(cells))
+    if snapshot.document != saved_document:
+        name = DOCUMENT
+        if not untouched(name):
+            name = "project.mine.json"
+            conflicts.append(
+                f'Somebody else changed "{DOCUMENT}": yours is saved beside it as "{name}"; '
+                f"choose which to keep."
+            )
+        files[name] = partial(write_text, text=snapshot.document)
+    return files, conflicts
 
 
 def write_cells(path: Path, labels: np.ndarray, axes: str) -> None:

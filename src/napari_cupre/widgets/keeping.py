@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from collections.abc import Callable
@@ -96,10 +97,22 @@ class Keeper:
             return
         self._touched[cells.image] = cells
         was_pending, self._is_pending = self._is_pending, True
-        if was_pending and self._rest() <= 0:
-            self.save()  # at most the last gesture is ever lost
+        stem = self._stems.get(cells.image)
+        self._link(cells, stem)
+        if stem is not None and self.project is not None and self.project.note(stem, change):
+            if not self._timer.isActive():
+                self._timer.start(max(SAVE_MS, int(1000 * self._rest())))
+        elif stem is None or not was_pending or self._rest() <= 0:
+            self.save()  # what cannot be noted is saved at once
         elif not self._timer.isActive():
-            self._timer.start(max(SAVE_MS, int(1000 * self._rest())))
+            self._timer.start(int(1000 * self._rest()))
+
+    def _link(self, cells: CellsLayer, stem: str | None) -> None:
+        """Cells that were made in an image of the project speak of its entry from now on."""
+        entry = None if stem is None or self.project is None else self.project.image(stem)
+        if entry is not None and cells.entry is not entry:
+            entry.certainty = cells.entry.certainty
+            cells.entry = entry
 
     def _rest(self) -> float:
         """Seconds until the next save may begin."""
@@ -219,13 +232,14 @@ class Keeper:
         if project is None:
             raise InputError("No project is open.")
         entry = project.image(stem)
+        entry.seen = True
         self._is_showing = True
         try:
-            shown = self._session.make_cells(image)
-            shown.show(cells, entry)
+            shown = self._session.make_cells(image, cells, entry)
+            if shown.cells is not cells:  # it has a layer of them already
+                shown.show(cells, entry)
         finally:
             self._is_showing = False
-        entry.seen = True
         project.hold(stem, cells, is_saved=True)
         self._stems[image] = stem
 
@@ -242,7 +256,7 @@ class Keeper:
         for image, cells in self._touched.items():
             stem = self._stems.get(image)
             if stem is not None and cells.cells is not project.loaded(stem):
-                project.hold(stem, cells.cells)  # its layer was exchanged
+                project.hold(stem, cells.cells)  # they are new, or their layer was exchanged
         self._touched.clear()
         self._is_pending = False
         snapshot = project.snapshot()
@@ -395,7 +409,8 @@ class Keeper:
 
     def close(self) -> None:
         """Save what is not on disk here and now, and let others open the project."""
-        self._timer.stop()
+        with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
+            self._timer.stop()
         self._errands.close()
         try:
             new = self._new_images()

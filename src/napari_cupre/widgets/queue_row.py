@@ -32,7 +32,6 @@ class QueueRow(QWidget):
         self.back = self._step("<", "Previous image (key: ,)", -1)
         self.forth = self._step(">", "Next image (key: .)", 1)
         self.name = QPushButton()
-        self.name.setToolTip("All images; choose one to show it")
         self.name.setAccessibleName("Image of the queue")
         self.list = QMenu(self.name)
         self.list.aboutToShow.connect(self._fill)
@@ -55,7 +54,7 @@ class QueueRow(QWidget):
         column.addLayout(row)
         column.addWidget(self.line)
         owner.listen(self._queue.changed, self.refresh)
-        owner.listen(owner.session.cells_changed, lambda *_: self._show_state())
+        owner.listen(owner.session.cells_changed, lambda *_: self.refresh())
         for signal in ("inserted", "removed", "renamed"):
             owner.listen(getattr(owner.session.viewer.layers.events, signal), lambda event: self.refresh())
         self.refresh()
@@ -70,21 +69,19 @@ class QueueRow(QWidget):
         if at >= 0:
             name = self.name.fontMetrics().elidedText(items[at].name, Qt.TextElideMode.ElideMiddle, 150)
             self.name.setText(f"{at + 1} / {len(items)}  {name}")
-            self.name.setToolTip(f"{items[at].name}: all images; choose one to show it")
+            self.name.setToolTip(f"{self._title(items[at])}; press to see all images")
         else:
             self.name.setText(f"{len(items)} images" if items else "No image")
-        self._show_state(items[at] if at >= 0 else None)
-
-    def _show_state(self, item: Item | None = None) -> None:
-        queue = self._queue
-        if item is None:
-            items = queue.items()
-            at = queue.position(items)
-            item = items[at] if at >= 0 else None
-        if queue.error:
-            self._say(queue.error, "error")
+            self.name.setToolTip("All images; choose one to show it")
+        if self._queue.error:
+            self._say(self._queue.error, "error")
         else:
-            self._say(queue.status or ("" if item is None else queue.state(item)), "plain")
+            self._say(self._queue.status, "plain")
+
+    def _title(self, item: Item) -> str:
+        """The name of an image, with what is known about it."""
+        state = self._queue.state(item)
+        return f"{item.name} ({state})" if state else item.name
 
     def _say(self, sentence: str, role: str) -> None:
         if (sentence, role) != (self.line.text(), self.line.property("role")):
@@ -107,9 +104,7 @@ class QueueRow(QWidget):
         at = max(0, self._queue.position(items))
         first = max(0, min(at - MOST_IN_MENU // 2, len(items) - MOST_IN_MENU))
         for place, item in list(enumerate(items))[first : first + MOST_IN_MENU]:
-            state = self._queue.state(item)
-            text = f"{place + 1}  {item.name}" + (f"  ({state})" if state else "")
-            action = self.list.addAction(text.replace("&", "&&"))
+            action = self.list.addAction(f"{place + 1}  {self._title(item)}".replace("&", "&&"))
             if action is None:
                 continue
             action.setCheckable(True)

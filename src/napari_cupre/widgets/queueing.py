@@ -36,6 +36,7 @@ MOST_READ = 3
 """So many images that were read ahead are kept."""
 
 AHEAD_MS = 200
+
 FIELD_CELLS, FIELD_SIDE = 30, 1024
 """A field of a slide is so many cells wide, or so many px where their size is not known."""
 
@@ -185,24 +186,22 @@ class ImageQueue:
             self.changed.emit()
 
     def _take(self, loaded: Loaded) -> None:
-        """Make layers of what was read."""
+        """Make layers of what was read: the image and its cells, which may be none."""
         began = time.perf_counter()
         self._wanted, self.status = None, ""
-        session, stem = self._session, loaded.entry.stem
-        project = self._keeper.project
+        session, entry, project = self._session, loaded.entry, self._keeper.project
         assert project is not None
-        cells = project.loaded(stem)
+        stored = project.loaded(entry.stem)
+        cells = loaded.cells if stored is None else stored
         if cells is None:
-            cells = loaded.cells
-        if cells is None:
-            cells = Cells(np.zeros(loaded.entry.shape, np.int32), {}, loaded.entry.regions)
+            cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
         tool = session.tools.tool  # napari selects each new layer, and the tool goes with the selection
         layer = layer_of(loaded)
         session.viewer.add_layer(layer)
         try:
             if layer.ndim > 2:
                 session.set_axes(layer, loaded.image.axes)
-            self._keeper.attach(layer, stem, cells)
+            self._keeper.attach(layer, entry.stem, cells)
         except CupreError as error:
             self.error = str(error)
         if loaded.notices:
@@ -211,6 +210,11 @@ class ImageQueue:
         if tool is not None and not self.error:
             session.tools.take(tool)
         self.gui_seconds.append(time.perf_counter() - began)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an image is on its way into the window."""
+        return self._wanted is not None
 
     def _reveal(self, image: Image) -> None:
         session = self._session

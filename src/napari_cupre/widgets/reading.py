@@ -8,17 +8,28 @@ from typing import Any
 
 import napari
 import numpy as np
+from napari.settings import get_settings
 from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.document import DOCUMENT
-from napari_cupre.project.place import is_project
+from napari_cupre.project.place import ENDING, is_project
 from napari_cupre.project.project import Project
 from napari_cupre.widgets.preferences import PLUGIN
+
+PATTERN = f"*{ENDING}*"
+"""napari puts a separator behind the name of a folder."""
 
 LayerData = tuple[Any, ...]
 NOTHING: list[LayerData] = [(None,)]
 """What npe2 takes for "read, and there is no layer to add"."""
+
+
+def claim_projects() -> None:
+    """Have napari open project folders with this plugin; it reads any folder itself, and would ask."""
+    readers = get_settings().plugins.extension2reader
+    if PATTERN not in readers:
+        get_settings().plugins.extension2reader = {**readers, PATTERN: PLUGIN}
 
 
 def project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:

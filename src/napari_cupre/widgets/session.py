@@ -17,6 +17,7 @@ from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.model.zoo import list_models
 from napari_cupre.project.cells import Cells, Change
+from napari_cupre.project.document import ProjectImage
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation_layers import Annotation, adopt
 from napari_cupre.widgets.background import Job
@@ -27,6 +28,7 @@ from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.queueing import ImageQueue
+from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.sizing import Sizes
 from napari_cupre.widgets.tab_key import TabKey
@@ -82,6 +84,7 @@ class Session:
         self.gestures = Gestures(self)
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
+        claim_projects()
         self.sizes = Sizes(self)
         self.keeper = Keeper(self)
         self.queue = ImageQueue(self)
@@ -244,8 +247,19 @@ class Session:
         """Why the layer that is meant for the cells of an image cannot be used, "" if it can."""
         return "" if self.cells_of(image) else self._faults.get(image, (0, ""))[1]
 
-    def make_cells(self, image: Image) -> CellsLayer:
-        """The cells of an image, in a new and empty layer where there is none.
+    def make_cells(
+        self, image: Image, stored: Cells | None = None, entry: ProjectImage | None = None
+    ) -> CellsLayer:
+        """The cells of an image, in a new layer where there is none.
+
+        Parameters
+        ----------
+        image : napari.layers.Image
+            Of the viewer.
+        stored : Cells or None, optional
+            What a new layer shows; it is empty without them.
+        entry : ProjectImage or None, optional
+            What the project they are from knows about the image.
 
         Raises
         ------
@@ -257,12 +271,15 @@ class Session:
             raise InputError(self.fault_of(image))
         if found is None:
             reading = self.cell_image(image)
-            empty = Cells.empty(reading.result_shape)
-            found = CellsLayer(image, reading, annotation.new_cells(reading, empty.labels), cells=empty)
+            given = Cells.empty(reading.result_shape) if stored is None else stored
+            layer = annotation.new_cells(reading, given.labels)
+            found = CellsLayer(image, reading, layer, entry, given)
             annotation.cells = found.layer
             self._bind(found)
             self._add(found.layer)
             self._own(annotation)
+            if given.regions:
+                self.make_regions(image)
             self.annotations_changed.emit()
         return found
 
@@ -400,13 +417,12 @@ class Session:
 
     def close(self) -> None:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
+        self.keeper.close()  # what is not on disk first
         self.engine.close()
-        self.tools.close()
-        self.queue.close()
-        self.keeper.close()
-        with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone already
-            for job in (self.training, self.prediction, self.saving, self.importing):
-                job.abandon()
+        jobs = (self.training, self.prediction, self.saving, self.importing)
+        for end in (self.tools.close, self.queue.close, *(job.abandon for job in jobs)):
+            with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
+                end()
         self._annotations.clear()
         viewer = self._viewer()
         if viewer is not None:
