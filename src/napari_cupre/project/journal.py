@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_cupre.project.cells import Cell, Change, Patch, State
+from napari_cupre.project.boxes import Patch
+from napari_cupre.project.cells import Cell, Change, State
 
 FOLDER = ".notes"
 """In a project's folder."""
