@@ -52,7 +52,11 @@ class Mouse:
         """Move with the left button held, as fast as vispy takes it."""
         for _ in range(2):  # vispy drops moves within 10 ms of another, and Qt makes some of its own
             QTest.qWait(15)
-            self._send(QEvent.Type.MouseMove, place, NONE, LEFT, keys)
+            self.drag_to(place, keys)
+
+    def drag_to(self, place: Place, keys: Any = PLAIN) -> None:
+        """Move with the left button held, once and without a pause."""
+        self._send(QEvent.Type.MouseMove, place, NONE, LEFT, keys)
 
     def release(self, place: Place, keys: Any = PLAIN) -> None:
         self._send(QEvent.Type.MouseButtonRelease, place, LEFT, NONE, keys)

@@ -71,6 +71,25 @@ def test_a_gesture_is_on_disk_soon_after(session: Any, workbench: Any, file: Pat
     qtbot.waitUntil(lambda: not on_disk(project.folder, "field").any(), timeout=WAIT)
 
 
+def test_the_end_saves_even_if_a_part_of_qt_is_gone(
+    session: Any, workbench: Any, file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a script ends with the window open: Qt takes its timers away before we hear of the end."""
+    session.image = workbench.viewer.open(str(file))[0]
+    add(session, (10, 10))
+    project = saved(session, qtbot)
+    folder, cells = project.folder, add(session, (60, 60))
+
+    class Gone:
+        def stop(self) -> None:
+            raise RuntimeError("wrapped C/C++ object of type QTimer has been deleted")
+
+    monkeypatch.setattr(session.keeper, "_timer", Gone())
+    monkeypatch.setattr(session.queue, "_ahead", Gone())
+    session.close()
+    assert np.array_equal(on_disk(folder, "field"), cells.cells.labels)
+
+
 def test_each_gesture_is_noted_before_it_is_saved(
     session: Any, workbench: Any, file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,7 +177,7 @@ class Cells:
     ----------
     labels : numpy.ndarray
         int32 over the axes of the annotation, 0 = no cell. It may be the array that a window shows; whoever
-        paints in it says so with `napari_cupre.project.gestures.painted`.
+        paints in it says so with `napari_cupre.project.strokes.painted`.
     rows : mapping of int to Cell, optional
         The row of every number in `labels`, and of no other.
     regions : iterable of Region, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from collections.abc import Callable
@@ -408,7 +409,8 @@ class Keeper:
 
     def close(self) -> None:
         """Save what is not on disk here and now, and let others open the project."""
-        self._timer.stop()
+        with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
+            self._timer.stop()
         self._errands.close()
         try:
             new = self._new_images()

@@ -417,13 +417,12 @@ class Session:
 
     def close(self) -> None:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
+        self.keeper.close()  # what is not on disk first
         self.engine.close()
-        self.tools.close()
-        self.queue.close()
-        self.keeper.close()
-        with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone already
-            for job in (self.training, self.prediction, self.saving, self.importing):
-                job.abandon()
+        jobs = (self.training, self.prediction, self.saving, self.importing)
+        for end in (self.tools.close, self.queue.close, *(job.abandon for job in jobs)):
+            with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
+                end()
         self._annotations.clear()
         viewer = self._viewer()
         if viewer is not None:

@@ -23,7 +23,7 @@ class OverlappingMasks(Protocol):
 
 @runtime_checkable
 class PredictedInstances(Protocol):
-    """The part of `napari_cupre.prediction.Instances` that is written; label i is row i - 1 of the rest."""
+    """What is written of a prediction (`prediction.instances.Instances`); label i is row i - 1."""
 
     labels: np.ndarray
     boxes: np.ndarray
