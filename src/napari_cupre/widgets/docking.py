@@ -69,7 +69,7 @@ class DockedWidget(QScrollArea):
         docks = [dock_of(other) for other in others if other.is_tab and other.is_settled]
         in_window = [dock for dock in docks if dock is not None and not dock.isFloating()]
         if self.is_tab and not self.is_settled and in_window:
-            window.tabifyDockWidget(in_window[0], mine)
+            make_tab(window, in_window[0], mine)
             mine.raise_()
         self.is_settled = True
 
@@ -80,6 +80,15 @@ def dock_of(widget: QWidget) -> QDockWidget | None:
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
     return parent
+
+
+def make_tab(window: QMainWindow, first: QDockWidget, dock: QDockWidget) -> None:
+    """Make a dock a tab of another, wherever it is now.
+
+    Qt 6.12 does nothing if it is a tab of a third one, so that it must leave that first.
+    """
+    window.addDockWidget(window.dockWidgetArea(first), dock)
+    window.tabifyDockWidget(first, dock)
 
 
 def docked(session: Session, kind: type[AnyDocked]) -> AnyDocked | None:
@@ -98,7 +107,7 @@ def _replace(older: DockedWidget, newer: DockedWidget, window: QMainWindow) -> N
     old, new = dock_of(older), dock_of(newer)
     if old is not None and new is not None:
         if old.isVisible() and not old.isFloating():
-            window.tabifyDockWidget(old, new)
+            make_tab(window, old, new)
             new.raise_()
             newer.is_settled = True
         newer.session.viewer.window.remove_dock_widget(old)

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QPushButton
 
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
 from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.docking import dock_of, docked
+from napari_cupre.widgets.docking import dock_of, docked, make_tab
 from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.preferences import PLUGIN
 from napari_cupre.widgets.train_widget import TrainWidget
@@ -74,7 +74,7 @@ class WorkbenchWidget(SessionWidget):
             window.addDockWidget(window.dockWidgetArea(first), strip)
             window.splitDockWidget(strip, first, Qt.Orientation.Vertical)
             for dock in others:
-                window.tabifyDockWidget(first, dock)
+                make_tab(window, first, dock)
         for dock in docks:
             dock.show()
         first.raise_()
