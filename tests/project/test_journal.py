@@ -110,7 +110,8 @@ def test_a_large_change_is_not_noted_nor_is_anything_on_a_read_only_disk(work: P
         assert not project.note("field", draw(cells, square(20, 60)))
     journal = Journal(work)
     large = np.arange(1 << 21, dtype=np.int32).reshape(1 << 10, -1)
-    from napari_cupre.project.cells import Change, Patch
+    from napari_cupre.project.boxes import Patch
+    from napari_cupre.project.cells import Change
 
     patch = Patch(((0, 1 << 10), (0, 1 << 11)), large, large)
     assert not journal.note("field", Change("Find", (patch,)))

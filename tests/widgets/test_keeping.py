@@ -16,7 +16,7 @@ from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import delete, draw
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
-from napari_cupre.project.recovery import new_scratch, recoverable
+from napari_cupre.project.recovery import cells_on_disk, new_scratch, recoverable
 from napari_cupre.widgets import keeping
 
 WAIT = 60_000
@@ -90,16 +90,18 @@ def test_the_end_saves_even_if_a_part_of_qt_is_gone(
     assert np.array_equal(on_disk(folder, "field"), cells.cells.labels)
 
 
-def test_the_next_gesture_brings_the_last_one_to_disk_at_once(
+def test_each_gesture_is_noted_before_it_is_saved(
     session: Any, workbench: Any, file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.image = workbench.viewer.open(str(file))[0]
-    add(session, (10, 10))
+    cells = add(session, (10, 10))
     project = saved(session, qtbot)
     monkeypatch.setattr(keeping, "SAVE_MS", 3_600_000)
-    monkeypatch.setattr(keeping, "REST", 0.0)
     add(session, (40, 40), (80, 80))
-    qtbot.waitUntil(lambda: len(np.unique(on_disk(project.folder, "field"))) == 4, timeout=WAIT)
+    assert cells_on_disk(project.folder) == 3
+    cells.undo()
+    assert cells_on_disk(project.folder) == 2
+    assert len(np.unique(on_disk(project.folder, "field"))) == 2, "the label image comes later"
 
 
 def test_images_without_a_file_are_copied_and_the_same_image_is_noticed(
