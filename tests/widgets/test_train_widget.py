@@ -67,7 +67,8 @@ class Training:
         Path(request.out).write_bytes(b"weights")
         yield Saved(request.out, "final", STEPS)
         yield Finished(
-            "The new model finds 41 of 46 cells (v2: 35).", {"decision": {"outcome": self.outcome}}
+            "The new model finds 41 of 46 cells (v2: 35).",
+            {"decision": {"outcome": self.outcome}, "parent": "cells"},
         )
         yield StateChanged(RunState.STOPPED if self.engine.stopped.is_set() else RunState.DONE)
 
@@ -324,6 +325,20 @@ def test_trainings_of_a_project_are_rounds_that_follow_the_best(
     assert widget.session.model == str(first)
     qtbot.waitUntil(lambda: not widget.session.keeper.is_dirty, timeout=WAIT)
     assert [entry.parent for entry in project.document.rounds] == ["cupre", "v1"]
+
+
+def test_a_resumed_round_remembers_where_it_started(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    draw_cell(viewer, qtbot, at=160)
+    project = widget.session.keeper.project
+    run = project.folder / "models" / "v1.run"
+    run.mkdir(parents=True)
+    (run / REQUEST).write_text("{}")
+    widget.resume_button.setEnabled(True)
+    widget.resume_button.click()
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert [entry.parent for entry in project.document.rounds] == ["cells"]
 
 
 def test_what_the_time_buys_is_said_once_it_is_known(

@@ -379,6 +379,7 @@ class FinetuneRun:
             {
                 "step": self.step,
                 "best_step": at,
+                "parent": self.start.info.name,
                 "history": [_figures(entry) for entry in self.history],
                 "decision": None if said is None else said.as_dict(),
             },

@@ -23,7 +23,7 @@ class NextSteps(QWidget):
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__()
-        self._owner, self._session = owner, owner.session
+        self._session = owner.session
         self._before = ""
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -130,7 +130,7 @@ class ImageQueue:
 
     def taught_elsewhere(self) -> list[QueueEntry]:
         """Images of the project with checked or edited cells that no layer shows."""
-        shown = {item.stem for item in self.items() if item.layer is not None}
+        shown = {self._keeper.stem_of(layer) for layer in self._session.images()}
         return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
 
     # --- showing ----------------------------------------------------------------------------------

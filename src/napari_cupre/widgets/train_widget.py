@@ -180,7 +180,8 @@ class TrainWidget(SessionWidget):
         layers, rounds = self._ticked(), self.session.rounds
         out = rounds.next_out()
         if out is None:
-            name = free_name(self.name.text() or layers[0].name)
+            first = layers[0].name if layers else self._stems()[0]
+            name = free_name(self.name.text() or first)
             self.name.setText(name)
             out = user_path(name)
         self._begin(self._plan(self.start_from.value, out))
@@ -365,7 +366,9 @@ class TrainWidget(SessionWidget):
             "decision": event.result.get("decision"),
             "steps": event.result.get("step"),
         }
-        entered = rounds.enter(plan.out, plan.start or BUNDLED, verdict)
+        # a resumed training does not say where it started, the engine does
+        start = plan.start or event.result.get("parent") or BUNDLED
+        entered = rounds.enter(plan.out, start, verdict)
         if entered is not None:
             self.session.model_added(str(plan.out))
             self._show_models()

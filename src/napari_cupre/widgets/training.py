@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
@@ -132,8 +132,6 @@ class TrainingJob(Job):
         self._began: tuple[float, int] | None = None
         self.pace: dict[str, float] = {}
         """Steps a minute of the last training on each device that was asked for."""
-        self.result: dict[str, Any] = {}
-        """What the last training that ended reported; see `napari_cupre.events.Finished`."""
         self.received.connect(self._record)
 
     def train(self, plan: TrainingPlan) -> None:
@@ -145,7 +143,7 @@ class TrainingJob(Job):
             If one is running.
         """
         self.start(self._stream, plan)
-        self.plan, self.outcome, self.result = plan, "", {}
+        self.plan, self.outcome = plan, ""
         self._wanted = self._asked = self._began = None
         if not plan.resume:
             self.curve = Curve()
@@ -247,7 +245,6 @@ class TrainingJob(Job):
                 self.curve.add_validation(step, loss)
             case Finished(result=result):
                 self.outcome = (result.get("decision") or {}).get("outcome", "")
-                self.result = result
             case Preview(labels=labels):
                 with self._lock:
                     view, self._asked = self._asked, None
