@@ -26,6 +26,7 @@ from napari_cupre.data.labels import (
 )
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
+from napari_cupre.words import counted
 
 __all__ = [
     "AnnotationSummary",
@@ -367,7 +368,7 @@ def enough_to_train(shots: Sequence[Shot]) -> tuple[bool, str]:
     summary = summarise(shots)
     if summary.cells == 0:
         return False, "Nothing is annotated yet: paint at least one cell, each with its own label."
-    cells = "1 cell annotated" if summary.cells == 1 else f"{summary.cells} cells annotated"
+    cells = f"{counted(summary.cells, 'cell')} annotated"
     if summary.cells < GOOD_CELL_COUNT // 2:
         return (
             True,

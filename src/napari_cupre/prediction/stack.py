@@ -19,6 +19,7 @@ from napari_cupre.prediction.link import Links
 from napari_cupre.prediction.linker import count_linked, find_tables, write_linked
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ImageSource
+from napari_cupre.words import counted
 
 
 @dataclass
@@ -122,7 +123,7 @@ def _link(result: ImageResult, canvas: ArrayCanvas, indices: list[PlaneIndex], l
 
 def finished(result: ImageResult, trained: float | None = None) -> Finished:
     """The last event of a prediction; `trained` is the diameter, in image px, that it took if it could."""
-    cells = f"{result.count} cell{'' if result.count == 1 else 's'}"
+    cells = counted(result.count, "cell")
     planes = f" in {len(result.planes)} planes" if len(result.planes) > 1 else ""
     rest = "" if result.complete else "; the result is partial"
     return Finished(

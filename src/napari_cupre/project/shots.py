@@ -21,6 +21,7 @@ from napari_cupre.data.shot import Shot
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
+from napari_cupre.words import counted
 
 
 def taught_labels(cells: Cells) -> np.ndarray:
@@ -165,7 +166,7 @@ def enough(annotated: Sequence[tuple[Cells, bool]]) -> tuple[bool, str]:
             if guesses
             else "Nothing is annotated yet: find cells and accept some, or draw a few."
         )
-    said = "1 cell annotated" if taught == 1 else f"{taught} cells annotated"
+    said = f"{counted(taught, 'cell')} annotated"
     if taught < GOOD_CELL_COUNT // 2:
         return True, f"{said}; you can train. {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better."
     if not any(cells.regions or painted for cells, painted in annotated):
