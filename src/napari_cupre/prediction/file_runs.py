@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from napari_cupre.errors import EnvironmentFault, InputError, unwritable
+from napari_cupre.errors import EnvironmentFault, InputError, writing
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.io.files import image_stem
 from napari_cupre.io.ownership import may_write, reason_against
@@ -201,10 +201,8 @@ def _coco_writer(job: FileJob, classes: Sequence[str], has_work: bool) -> CocoWr
 
 
 def _make_folder(folder: Path) -> None:
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
 
 
 def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from napari_cupre.data.rle import area
-from napari_cupre.errors import InputError, unwritable
+from napari_cupre.errors import InputError, writing
 from napari_cupre.io.coco_file import read_whole
 from napari_cupre.io.files import atomic_write, split_scene
 from napari_cupre.io.ownership import owned_write
@@ -64,11 +64,9 @@ class CocoWriter:
         self.class_names = tuple(class_names)
         self.journal = journal_of(self.path)
         self._older = list(_read_document(self.path))
-        try:
+        with writing(self.journal):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream: TextIO = self.journal.open("a", encoding="utf-8")
-        except OSError as error:
-            raise unwritable(self.journal, error) from error
 
     def add(self, cells: OutputCells) -> None:
         """Add the planes of one image; they are with the system when this returns.
@@ -84,11 +82,9 @@ class CocoWriter:
         """As `add`, for what `coco_records` made in another process."""
         # A leading line break ends whatever line a killed run left unfinished.
         lines = "".join("\n" + json.dumps(record) for record in records)
-        try:
+        with writing(self.journal):
             self._stream.write(lines + "\n")
             self._stream.flush()
-        except OSError as error:
-            raise unwritable(self.journal, error) from error
 
     def close(self) -> None:
         """Write the document.
