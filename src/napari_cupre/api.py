@@ -202,7 +202,7 @@ def outline(
     (1, True, True)
     """
     if (boxes is None) == (points is None):
-        raise InputError("Give either boxes (x0, y0, x1, y1) or points (y, x), one outline is made for each.")
+        raise InputError("Give either boxes (x0, y0, x1, y1) or points (y, x): each gives one outline.")
     outliner = Outliner(model, _reader(image), diameter)
     found = outliner.boxes(boxes) if points is None else outliner.points(points)
     return outliner.instances(found)

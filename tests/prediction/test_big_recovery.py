@@ -65,7 +65,7 @@ def test_without_table_and_copy_a_sentence_says_what_to_do(image: CellImage, out
     cells_table(out).unlink()
     next(out.parent.glob(".*.gz")).unlink()
     labels = stored(out)
-    with pytest.raises(InputError, match=r"slide_cells\.csv.*is gone: delete"):
+    with pytest.raises(InputError, match=r"slide_cells\.csv.*is missing: delete"):
         run(image, out)
     assert (stored(out) == labels).all()
     shutil.rmtree(out)  # as it says

@@ -75,7 +75,7 @@ def _plane(text: str) -> dict[str, int]:
     for part in text.upper().split(","):
         axis, _, position = part.partition("=")
         if axis.strip() not in ("T", "Z") or not position.strip().isdecimal():
-            raise argparse.ArgumentTypeError(f"{text!r} is no plane such as Z=3 or T=0,Z=3")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a plane such as Z=3 or T=0,Z=3")
         plane[axis.strip()] = int(position)
     return plane
 

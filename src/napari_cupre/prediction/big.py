@@ -80,7 +80,7 @@ def predict_big(
         planes are linked along Z, and in the whole if they are linked through time.
     options : PredictOptions, optional
         What to look for, and how. Planes are linked once all are predicted, also where parts could not be
-        read; a later run that can read them fills them in, and links anew.
+        read; a later run that can read them fills them in, and links again.
     should_stop : callable, optional
         Asked after every tile, and while planes are linked; returns bool.
     overwrite : bool
@@ -174,28 +174,28 @@ class _Job:
         if notes.get("origin") != self._origin:
             raise InputError(
                 f'"{out}" is the result of another model, other options or another state of the image: '
-                "delete it to predict it anew, or choose another folder."
+                "delete it to predict it again, or choose another folder."
             )
         if not {"cells", "diameter"} <= notes.keys() or store.parts() < notes.get("parts", 0):
-            raise InputError(f'Parts of "{out}" are gone: delete it to predict it anew.')
+            raise InputError(f'Parts of "{out}" are missing: delete it to predict it again.')
         if read_notes(bigfiles.unlinked_path(out)):  # the last run was killed before it had deleted them
             bigfiles.remove(bigfiles.unlinked_path(out))
         if not table.exists():
             if not restore_copy(table):
-                raise InputError(f'"{table}" is gone: delete "{out}", too, to predict it anew.')
-            yield Notice(f'"{table}" was gone and is written again.')
+                raise InputError(f'"{table}" is missing: delete "{out}" as well, to predict it again.')
+            yield Notice(f'"{table}" was missing and was written again.')
         return BigResult(out, table, notes["cells"], not self._image.lacks, notes["diameter"])
 
     def _fitting(
         self, store: LabelStore, ledger: Ledger
     ) -> Generator[Event, None, tuple[LabelStore, Ledger]]:
-        """Unlinked labels and their ledger; both begin anew where one of them is gone."""
+        """Unlinked labels and their ledger; both start again if one of them is missing."""
         gone = self._gone(store, ledger)
         if gone is None:
             if bigfiles.show_unlinked(self._out):
                 store = LabelStore(self._out, self._image)
             return store, ledger
-        yield Notice(f'"{gone}" is gone: {self._image.name} is predicted from the beginning.')
+        yield Notice(f'"{gone}" is missing: {self._image.name} is predicted from the beginning.')
         ledger.close()
         bigfiles.forget(self._out)
         return LabelStore(self._out, self._image), Ledger(ledger.path, self._settings)
@@ -237,7 +237,7 @@ class _Job:
                 raise
             raise InputError(
                 f'"{ledger_path(self._out)}" does not fit the labels beside it: delete it to start the image '
-                "anew."
+                "again."
             ) from error
 
     def _linked(self, store: LabelStore, links: Links) -> Generator[Event, None, Tables | None]:

@@ -1,4 +1,4 @@
-"""Projects that were saved by themselves before the person chose a place, and how to get them back."""
+"""Projects that were saved automatically before the person chose a place, and how to get them back."""
 
 from __future__ import annotations
 

@@ -8,13 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.annotation import (
-    GOOD_CELL_COUNT,
-    cells_with_rim,
-    known_area,
-    rim_of_areas,
-    shots_by_plane,
-)
+from napari_cupre.data.annotation import cells_with_rim, known_area, rim_of_areas, shots_by_plane
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
@@ -22,6 +16,9 @@ from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.words import counted
+
+GOOD_CELL_COUNT = 10
+"""From about this many cells on, more of them help less than more images."""
 
 
 def taught_labels(cells: Cells) -> np.ndarray:
@@ -173,4 +170,4 @@ def enough(annotated: Sequence[tuple[Cells, bool]]) -> tuple[bool, str]:
         return True, f"{said}; you can train. Known background (a region) would help."
     if taught < GOOD_CELL_COUNT:
         return True, f"{said}; you can train. A few more that look different would help."
-    return True, f"{said}, enough to train. More help most where the result is wrong."
+    return True, f"{said}, enough to train. More cells help most where the result is wrong."
