@@ -12,8 +12,8 @@ from napari_cupre.data.shot import Shot
 # Images whose median cells differ by more than this factor were not taken at one magnification: each is
 # scaled by its own cells, and the model estimates the diameter of every image that it predicts.
 VARIED = 1.6
-# With at least this many cells, an image's median is trusted to tell that. Single cells differ by chance: where
-# images hold fewer, they must differ by more.
+# With at least this many cells, an image's median is trusted to tell that. Single cells differ by chance,
+# so images with fewer must differ by more.
 ENOUGH_CELLS = 3
 VARIED_BY_CHANCE = 2.2
 
