@@ -150,7 +150,6 @@ def _lowered_heads(network: CellRCNN, dtype: torch.dtype) -> tuple[nn.Module, nn
     box.features = nn.Sequential(down, box.features.to(dtype), up)
     mask.layers = nn.Sequential(down, mask.layers.to(dtype))
     mask.upsample.to(dtype)
-    mask.logits = nn.Sequential(up, mask.logits)
     return box.requires_grad_(False), mask.requires_grad_(False)
 
 
