@@ -1,4 +1,4 @@
-"""Two models, or one and the cells of a person, on images of a project: found beside the window, one by one."""
+"""Two models, or one and the cells of a person, on images of a project, one after the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.protocol import Failed
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.predicting import predicted
-from napari_cupre.widgets.queue_finding import found_in, stored_image
+from napari_cupre.widgets.stored_images import found_in, stored_image
 
 CHECKED = "your checked cells"
 
@@ -167,6 +167,8 @@ class ComparisonJob(Job):
                 done += 1
             except CupreError as error:
                 faults.append(str(error))
+        if self.status.state is RunState.STOPPING:
+            return
         if faults and not done:
             raise InputError(faults[0])
         if faults:
@@ -202,6 +204,8 @@ class ComparisonJob(Job):
                     yield StateChanged(RunState.RUNNING, f"{task.image.name}, {rival.name}: {message}")
                 case _:
                     events.append(event)
+        if self.status.state is RunState.STOPPING:
+            raise InputError("Stopped.")  # a part of the cells says nothing
         return found_in(task.image.result_shape, events)[0]
 
 

@@ -15,7 +15,10 @@ from napari_cupre.widgets.layers import METADATA_KEY, result_placement, to_layer
 from napari_cupre.widgets.session import Session
 
 COLOURS = ("#c8c8c8", "#58a6ff", "#f0883e")
-"""Both, only the first, only the second: told apart by all kinds of eyes, on dark images and on bright ones."""
+"""Both, only the first, only the second: told apart by all kinds of eyes, on any image."""
+
+PART = "difference"
+"""In a layer's metadata: which of the three it is."""
 
 LINE = 2
 """Width of the outlines in px: what lies below stays visible."""
@@ -32,7 +35,6 @@ class DifferenceLayers:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._layers: list[Labels] = []
 
     def show(self, image: Image, reading: CellImage, parts: Difference, names: Sequence[str]) -> None:
         """Show the difference on an image.
@@ -56,9 +58,8 @@ class DifferenceLayers:
                     setattr(layer, key, value)
             return
         self.remove()
-        self._layers = [
-            self._made(data, name, colour, placement) for data, name, colour in zip(arrays, names, COLOURS)
-        ]
+        for part, (data, name) in enumerate(zip(arrays, names)):
+            self._make(part, data, name, placement)
 
     def hide(self) -> None:
         """Another image is on show, of which nothing is compared."""
@@ -69,22 +70,29 @@ class DifferenceLayers:
         """Take the layers away."""
         for layer in self._present():
             self._session.viewer.layers.remove(layer)
-        self._layers = []
+
+    @property
+    def names(self) -> set[str]:
+        """Names of the layers that are there."""
+        return {layer.name for layer in self._present()}
 
     def _present(self) -> list[Labels]:
-        return [layer for layer in self._layers if layer in self._session.viewer.layers]
+        """The layers, in order; a dock that was closed may have made them."""
+        found = {}
+        for layer in self._session.viewer.layers:
+            kept = layer.metadata.get(METADATA_KEY)
+            if isinstance(layer, Labels) and isinstance(kept, dict) and PART in kept:
+                found[kept[PART]] = layer
+        return [found[part] for part in sorted(found)]
 
-    def _made(self, data: np.ndarray, name: str, colour: str, placement: dict[str, Any]) -> Labels:
+    def _make(self, part: int, data: np.ndarray, name: str, placement: dict[str, Any]) -> None:
         layers = self._session.viewer.layers
         active = layers.selection.active
-        colours = DirectLabelColormap(color_dict={None: colour, 0: "transparent"})
+        colours = DirectLabelColormap(color_dict={None: COLOURS[part], 0: "transparent"})
         layer = Labels(
-            data, name=name, colormap=colours, opacity=1.0, metadata={METADATA_KEY: {}}, **placement
+            data, name=name, colormap=colours, opacity=1.0, metadata={METADATA_KEY: {PART: part}}, **placement
         )
         layer.contour = LINE
         layer.editable = False
         self._session.viewer.add_layer(layer)
-        layers.selection.active = (
-            active  # napari selects each new layer, and the tool goes with the selection
-        )
-        return layer
+        layers.selection.active = active  # napari selects each new layer: the tool would go

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
     QHBoxLayout,
+    QLabel,
     QRadioButton,
     QSpinBox,
 )
@@ -31,16 +32,20 @@ from napari_cupre.widgets.controls import (
 )
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.finding import GuessSink
+from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan, StoredImage
 from napari_cupre.widgets.preferences import read_preferences
-from napari_cupre.widgets.queue_finding import StoredSink, stored_image
+from napari_cupre.widgets.queue_finding import StoredSink
 from napari_cupre.widgets.queueing import Item
 from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote
+from napari_cupre.widgets.stored_images import stored_image
+from napari_cupre.widgets.theme import set_role
 
+EMPTY = "Open an image first: drag a file into the window, or File > Open Sample."
 ResultSink = GuessSink | StoredSink | SlideSink
 
 
@@ -66,6 +71,9 @@ class PredictWidget(SessionWidget):
         self._make_links()
         self._make_controls()
         self.saver = SaveRow(self, self._chosen_items)
+        self.first = QLabel()
+        self.first.setWordWrap(True)
+        set_role(self.first, "plain")
         self.result = MessageLine()
         self.notice = MessageLine()
         self._lay_out()
@@ -131,6 +139,7 @@ class PredictWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
+        column.addLayout(beside_help(self, self.first))
         column.addLayout(labelled("Model", self.model))
         self.image = ImageChooser(self)
         column.addWidget(self.image)
@@ -247,6 +256,7 @@ class PredictWidget(SessionWidget):
 
     def _count_images(self) -> None:
         count = len(self.session.queue.items())
+        self.first.setText("Finds every cell of one image, or of all." if count else EMPTY)
         self.all_images.setText(f"all {count} images" if count > 1 else "all images")
 
     def _model_chosen(self, name: str) -> None:

@@ -13,6 +13,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.controls import SessionWidget, follow_layers
 from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.queueing import Item
 from napari_cupre.widgets.saving import FORMAT_CHOICES, SavableStored, has_cells, savable, save_results
 
@@ -36,11 +37,12 @@ class SaveRow(QWidget):
         self.button.clicked.connect(lambda: owner.attempt(self._ask_and_save))
         menu = QMenu(self)
         self.formats = {}
-        for name, title, ticked in FORMAT_CHOICES:
+        ticked = read_preferences().ticked
+        for name, title in FORMAT_CHOICES:
             action = QAction(title, menu)
             menu.addAction(action)
             action.setCheckable(True)
-            action.setChecked(ticked)
+            action.setChecked(name in ticked)
             self.formats[name] = action
         formats = QPushButton("Formats")
         formats.setToolTip("Which files to write")

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from napari_cupre.io.writers.output_cells import PredictedInstances
     from napari_cupre.prediction.instances import Instances
 
-# Name, title and whether it is ticked at first; the export part itself is slow to import.
+# Name and title; the export part itself is slow to import.
 FORMAT_CHOICES = (
-    ("tif", "Label image (TIFF)", True),
-    ("roi", "ImageJ / Fiji ROIs", True),
-    ("csv", "Measurements (CSV)", True),
-    ("geojson", "QuPath (GeoJSON)", False),
-    ("coco", "COCO JSON", False),
+    ("tif", "Label image (TIFF)"),
+    ("roi", "ImageJ / Fiji ROIs"),
+    ("csv", "Measurements (CSV)"),
+    ("geojson", "QuPath (GeoJSON)"),
+    ("coco", "COCO JSON"),
 )
 
 

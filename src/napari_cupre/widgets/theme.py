@@ -107,6 +107,11 @@ def style_sheet(palette: Palette) -> str:
     QTableWidget::item:selected {{ background-color: {p.button}; color: {p.button_text}; }}
     QHeaderView::section {{ background-color: {p.control}; color: {p.text}; border: 0px; padding: 2px 4px; }}
     QTableCornerButton::section {{ background-color: {p.control}; border: 0px; }}
+    QPushButton#help {{ padding: 2px; }}
+    QTextBrowser {{ background-color: {p.background}; color: {p.text}; border: 0px; }}
+    QTreeWidget {{ background-color: {p.background}; color: {p.text}; border: 1px solid {p.control}; }}
+    QTreeWidget:focus {{ border: 1px solid {p.focus}; }}
+    QTreeWidget::item:selected {{ background-color: {p.button}; color: {p.button_text}; }}
     QListWidget::item:disabled {{ color: {p.faint}; }}
     QListWidget::item:selected, QComboBox QAbstractItemView::item:selected
         {{ background-color: {p.button}; color: {p.button_text}; }}
