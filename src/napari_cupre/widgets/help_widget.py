@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtGui import QColor, QDesktopServices, QPalette
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QTextBrowser
 
 from napari_cupre.widgets.controls import SessionWidget
@@ -39,9 +39,7 @@ class HelpWidget(SessionWidget):
         for title, page in PAGES.items():
             if page != START:
                 self.topics.addItem(title, page)
-        self.topics.activated.connect(
-            lambda _: self.attempt(lambda: self.show_page(self.topics.currentData()))
-        )
+        self.topics.activated.connect(lambda _: self.attempt(self._topic_chosen))
         self.back = QPushButton("Back")
         self.back.setToolTip("Show the page before")
         self.back.clicked.connect(lambda: self.attempt(self._go_back))
@@ -89,11 +87,20 @@ class HelpWidget(SessionWidget):
         """Take the colours of napari's theme, links included."""
         super().wear_theme(event)
         if hasattr(self, "text"):  # the base class dresses before there is any
-            self.text.document().setDefaultStyleSheet(
-                f"a {{ color: {palette_of(self.session.viewer.theme).focus} }}"
-            )
-            if self.page:
-                self.text.setMarkdown(page_text(self.page))
+            self._dress()
+
+    def _dress(self) -> None:
+        """Links in the theme's colour: Markdown takes them from the palette."""
+        colours = self.text.palette()
+        link = QColor(palette_of(self.session.viewer.theme).focus)
+        colours.setColor(QPalette.ColorRole.Link, link)
+        colours.setColor(QPalette.ColorRole.LinkVisited, link)
+        self.text.setPalette(colours)
+        if self.page:
+            self.text.setMarkdown(page_text(self.page))
+
+    def _topic_chosen(self) -> None:
+        self.show_page(self.topics.currentData())
 
     def _go_back(self) -> None:
         page = self._before.pop()
