@@ -13,6 +13,7 @@ from napari_cupre.errors import InputError, ModelFileError, reason_of, unwritabl
 from napari_cupre.io.files import atomic_write, check_name
 from napari_cupre.model.runs import is_training, run_path, size_of
 from napari_cupre.model.zoo import SHIPPED, SUFFIX, SYNONYMS, find_model, user_path
+from napari_cupre.words import counted
 
 _HEADER = "napari_cupre"
 
@@ -175,10 +176,7 @@ def _ancestors(training: dict[str, Any]) -> list[str]:
 
 def _data_words(training: dict[str, Any]) -> str:
     if "cells" in training:
-        cells, images = training["cells"], training.get("images", 0)
-        return (
-            f"{cells} {'cell' if cells == 1 else 'cells'} in {images} {'image' if images == 1 else 'images'}"
-        )
+        return f"{counted(training['cells'], 'cell')} in {counted(training.get('images', 0), 'image')}"
     sources = [Path(str(each)).stem for each in training.get("source") or () if each]
     unlabelled = training.get("unlabelled") or ()
     parts = [", ".join(sources)] if sources else []

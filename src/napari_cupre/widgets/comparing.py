@@ -23,6 +23,7 @@ from napari_cupre.service.protocol import Failed
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.predicting import predicted
 from napari_cupre.widgets.stored_images import found_in, stored_image
+from napari_cupre.words import counted
 
 CHECKED = "your checked cells"
 
@@ -173,7 +174,7 @@ class ComparisonJob(Job):
             raise InputError(faults[0])
         if faults:
             yield Notice(" ".join(faults))
-        yield Finished(f"{done} {'image' if done == 1 else 'images'} compared.")
+        yield Finished(f"{counted(done, 'image')} compared.")
         yield StateChanged(RunState.DONE)
 
     def _one(

@@ -15,6 +15,7 @@ from napari_cupre.events import Event, Finished, Notice, Progress, RunState, Sta
 from napari_cupre.project.measurements import by_image, measure_cells, stored_cells
 from napari_cupre.project.project import Project
 from napari_cupre.widgets.background import Job
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,8 +95,7 @@ class MeasuringJob(Job):
             raise InputError("None of these images has cells yet: find or draw some first.")
         cells = pd.concat(filled, ignore_index=True)
         yield AllMeasured(cells, by_image(cells, measured))
-        count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
-        yield Finished(f"{count} in {len(measured)} {'image' if len(measured) == 1 else 'images'} measured.")
+        yield Finished(f"{counted(len(cells), 'cell')} in {counted(len(measured), 'image')} measured.")
         yield StateChanged(RunState.DONE)
 
 

@@ -35,6 +35,7 @@ from napari_cupre.widgets.theme import set_role
 
 MODEL_ROLE = int(Qt.ItemDataRole.UserRole)
 FILTER = f"napari-cupre models (*{SUFFIX})"
+ROW_HEIGHT, MOST_ROWS = 16, 11
 INTRO = "Each training of a project is a round; without a project it is a model of yours."
 
 
@@ -66,7 +67,6 @@ class ModelsWidget(SessionWidget):
         self.list.setColumnCount(2)
         self.list.setAccessibleName("Models")
         self.list.setToolTip("Models of your projects, your own, and those that ship; choose one")
-        self.list.setMinimumHeight(170)
         self.list.currentItemChanged.connect(lambda *_: self._show_card())
         self.total = QLabel()
         self.total.setWordWrap(True)
@@ -104,16 +104,17 @@ class ModelsWidget(SessionWidget):
         set_role(self.total, "plain")
         column = self.column
         column.addLayout(beside_help(self, intro))
-        for widget in (self.list, self.total, self.card, self.use, self.naming, self.question):
-            column.addWidget(widget)
         grid = QGridLayout()
         grid.setSpacing(6)
         for place, button in enumerate((self.rename, self.delete, self.take_in, self.export)):
             grid.addWidget(button, place // 2, place % 2)
         grid.addWidget(self.open, 2, 0, 1, 2)
+        column.addWidget(self.list)
+        column.addWidget(self.total)
+        column.addWidget(self.use)
         column.addLayout(grid)
-        column.addWidget(self.message)
-        column.addWidget(self.done)
+        for widget in (self.naming, self.question, self.message, self.done, self.card):
+            column.addWidget(widget)
         column.addStretch(1)
 
     # --- the list -------------------------------------------------------------------------------------
@@ -171,6 +172,8 @@ class ModelsWidget(SessionWidget):
                 font.setBold(True)
                 item.setFont(0, font)
                 item.setToolTip(0, "Annotate and Predict use it")
+        rows = len(models) + len(groups)
+        self.list.setFixedHeight(min(rows, MOST_ROWS) * ROW_HEIGHT + 6)
         self.list.resizeColumnToContents(1)
         self.list.setColumnWidth(0, 190)
         self.choose(value)

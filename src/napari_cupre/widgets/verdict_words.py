@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_cupre.evaluation.decision import ENOUGH_CELLS, Decision, Outcome
 from napari_cupre.evaluation.side_by_side import Compared, judged_on, report_of, tally_of, verdict_on
+from napari_cupre.words import counted
 
 Column = tuple[str, str]
 
@@ -96,7 +97,7 @@ def verdict_words(images: Sequence[Compared], names: Sequence[str]) -> tuple[str
             sum(getattr(x, which) for x in images) for which in ("both", "only_first", "only_second")
         )
         return (
-            f"Both find {_cells(both)}; {names[0]} alone {first}, {names[1]} alone {second}.",
+            f"Both find {counted(both, 'cell')}; {names[0]} alone {first}, {names[1]} alone {second}.",
             "Nobody checked a cell of these images, so nobody knows which is right: check some to be told.",
             "plain",
         )
@@ -127,13 +128,9 @@ def interval_words(found: Decision) -> str:
 
 def _basis(judged: Sequence[Compared], images: Sequence[Compared]) -> str:
     """On which images the verdict rests."""
-    count = f"{len(judged)} {'image' if len(judged) == 1 else 'images'}"
+    count = counted(len(judged), "image")
     if all(image.is_new for image in judged):
         left = len(images) - len(judged)
         rest = f"; {left} others count in the table alone" if left else ""
         return f"Judged on {count} that no round compared here learned from{rest}."
     return f"Judged on {count} that a round may have learned from: new images tell more."
-
-
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
