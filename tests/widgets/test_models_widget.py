@@ -78,7 +78,7 @@ def test_rounds_of_all_projects_your_models_and_the_shipped_ones(widget: ModelsW
     assert "3 rounds of projects" in widget.total.text()
     widget.choose(widget._models[0].value)
     card = widget.card.text()
-    assert "learned from: 36 cells in 1 images" in card or "learned from: 36 cells in 1 image" in card
+    assert "learned from: 36 cells in 1 image\n" in card
     assert "started from: v1" in card
     assert "verdict: better" in card
     assert "MB" in card

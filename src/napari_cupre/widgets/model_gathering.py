@@ -12,6 +12,7 @@ from napari_cupre.model.zoo import SHIPPED, bundled_path, list_models
 from napari_cupre.project.disk import current
 from napari_cupre.project.document import DOCUMENT, Round, read_document
 from napari_cupre.project.recent import recent_projects
+from napari_cupre.words import counted
 
 OWN, SHIPS = "Your models", "Come with napari-cupre"
 
@@ -56,8 +57,9 @@ class ListedModel:
         parts: list[tuple[str, str]] = []
         entry = self.round
         if entry is not None:
-            regions = f", {entry.regions} regions" if entry.regions else ""
-            parts.append(("learned from", f"{entry.cells} cells in {entry.images} images{regions}"))
+            regions = f", {counted(entry.regions, 'region')}" if entry.regions else ""
+            data = f"{counted(entry.cells, 'cell')} in {counted(entry.images, 'image')}{regions}"
+            parts.append(("learned from", data))
             parts.append(("started from", entry.parent))
             if words := entry.verdict.get("words"):
                 parts.append(("verdict", str(words)))
@@ -123,11 +125,13 @@ def total_words(models: Sequence[ListedModel]) -> str:
     own = [model for model in models if model.is_own]
     rounds = [model for model in models if model.round is not None]
     parts = []
-    for listed, name in ((own, "model of yours"), (rounds, "round of projects")):
+    for listed, one, many in (
+        (own, "model of yours", "models of yours"),
+        (rounds, "round of a project", "rounds of projects"),
+    ):
         if listed:
-            first, _, rest = name.partition(" ")
-            count = f"{len(listed)} {first}{'s' if len(listed) > 1 else ''} {rest}"
-            parts.append(f"{count} {megabytes(sum(each.card.size for each in listed))}")
+            size = megabytes(sum(each.card.size for each in listed))
+            parts.append(f"{counted(len(listed), one, many)}, {size}")
     kept = sum(each.card.run_size for each in (*own, *rounds))
     if kept:
         parts.append(f"what Resume needs {megabytes(kept)}")
