@@ -69,8 +69,9 @@ def widget(
 
 
 def press(widget: CompareWidget, qtbot: Any) -> None:
+    before = widget.job.plan
     widget.button.click()
-    qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
+    qtbot.waitUntil(lambda: widget.job.plan is not before and widget.job.status.state.is_over, timeout=WAIT)
     assert not widget.job.status.error, widget.job.status.error
     qtbot.waitUntil(lambda: not widget._errands.is_busy, timeout=WAIT)
 

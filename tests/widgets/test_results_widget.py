@@ -48,8 +48,9 @@ def widget(viewer: Any, project: Path, qtbot: Any) -> ResultsWidget:
 
 
 def press(widget: ResultsWidget, qtbot: Any) -> None:
+    before = widget.job.tables
     widget.button.click()
-    qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
+    qtbot.waitUntil(lambda: widget.job.tables is not before and widget.job.status.state.is_over, timeout=WAIT)
     assert not widget.job.status.error, widget.job.status.details
 
 

@@ -52,6 +52,8 @@ class DifferenceLayers:
         arrays = [to_layer(each, reading) for each in (parts.both, parts.only_first, parts.only_second)]
         present = self._present()
         if len(present) == 3 and all(layer.ndim == data.ndim for layer, data in zip(present, arrays)):
+            for layer in present:
+                layer.name = f"{PART} {id(layer)}"  # napari numbers a name that another layer still has
             for layer, data, name in zip(present, arrays, names):
                 layer.data, layer.name, layer.visible = data, name, True
                 for key, value in placement.items():

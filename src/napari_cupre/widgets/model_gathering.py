@@ -91,7 +91,8 @@ def gathered(
     for other in recent_projects():
         if folder is None or other != folder.resolve():
             found += _of_other(other)
-    own, shipped = [], []
+    own: list[ListedModel] = []
+    shipped: list[ListedModel] = []
     for entry in list_models():
         if entry.path is None:
             continue
