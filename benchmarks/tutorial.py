@@ -141,7 +141,7 @@ class Tutorial:
         self.finish(self.session.prediction)
 
     def check_cells(self) -> None:
-        """Shift-A accepts all; Ctrl-click removes what is wrong; then everything is annotated."""
+        """Shift-A accepts all, Ctrl-click removes what is wrong, Draw adds what is missing."""
         from qtpy.QtCore import Qt
 
         cells = self.session.cells_of(self.session.image)
@@ -153,8 +153,24 @@ class Tutorial:
             place = inside(cells.cells, number)
             self.click(place, Qt.KeyboardModifier.ControlModifier)
         check(not wrong_in(cells.labels_on_show(), truth), "what was wrong is gone")
+        self.draw_missing(cells, truth)
         self.annotate.all_marked.click()
         settle(1.5)
+
+    def draw_missing(self, cells: Any, truth: np.ndarray) -> None:
+        """With the Draw tool around each cell that is not there yet."""
+        from qtpy.QtCore import Qt
+
+        missing = wrong_in(truth, cells.labels_on_show())
+        before = len(cells.cells)
+        if missing:
+            self.press(Qt.Key.Key_D)
+        for number in missing:
+            self.drag(outline_of(truth, number))
+        if missing:
+            self.press(Qt.Key.Key_D)
+        drawn = len(cells.cells) - before
+        print(f"           {drawn} of {len(missing)} missing cells drawn", flush=True)
 
     def next_image(self) -> None:
         """The key for the next image."""
@@ -232,17 +248,38 @@ class Tutorial:
 
     def click(self, place: tuple[float, float], modifier: Any) -> None:
         """A click on the canvas at a pixel of the image."""
-        from qtpy.QtCore import QPoint, Qt
+        from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        canvas = self.viewer.window._qt_viewer.canvas
-        world = self.session.image.data_to_world(place)
-        x, y = canvas.view.scene.transform.map([world[-1], world[-2]])[:2]
-        at = QPoint(round(float(x)), round(float(y)))
-        QTest.mouseMove(canvas.native, at)
+        native, at = self.viewer.window._qt_viewer.canvas.native, self.on_canvas(place)
+        QTest.mouseMove(native, at)
         settle(0.1)
-        QTest.mouseClick(canvas.native, Qt.MouseButton.LeftButton, modifier, at)
+        QTest.mouseClick(native, Qt.MouseButton.LeftButton, modifier, at)
         settle(0.2)
+
+    def drag(self, places: list[tuple[float, float]]) -> None:
+        """Press, move and release the mouse at pixels of the image."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        native = self.viewer.window._qt_viewer.canvas.native
+        points = [self.on_canvas(place) for place in places]
+        QTest.mouseMove(native, points[0])
+        QTest.mousePress(native, Qt.MouseButton.LeftButton, pos=points[0])
+        for point in points[1:]:
+            QTest.mouseMove(native, point)
+            settle(0.02)
+        QTest.mouseRelease(native, Qt.MouseButton.LeftButton, pos=points[-1])
+        settle(0.3)
+
+    def on_canvas(self, place: tuple[float, float]) -> Any:
+        """Where a pixel of the image is on the canvas."""
+        from qtpy.QtCore import QPoint
+
+        world = self.session.image.data_to_world(place)
+        transform = self.viewer.window._qt_viewer.canvas.view.scene.transform
+        x, y = transform.map([world[-1], world[-2]])[:2]
+        return QPoint(round(float(x)), round(float(y)))
 
     def is_shown(self) -> bool:
         """Whether the image on show is complete."""
@@ -319,6 +356,17 @@ def wrong_in(labels: np.ndarray, truth: np.ndarray) -> list[int]:
 
     match = match_instances(truth, labels)
     return [int(number) for number in match.predicted_ids[match.predicted_iou < 0.5]]
+
+
+def outline_of(labels: np.ndarray, number: int) -> list[tuple[float, float]]:
+    """Points around a cell, as a hand draws them."""
+    from skimage.measure import find_contours
+
+    mask = np.pad(labels == number, 1)
+    longest = max(find_contours(mask.astype(float), 0.5), key=len) - 1
+    inner = np.clip(longest, 0, np.array(labels.shape) - 1)
+    chosen = np.linspace(0, len(inner) - 1, min(40, len(inner))).round().astype(int)
+    return [(float(row), float(column)) for row, column in inner[chosen]]
 
 
 def inside(cells: Any, number: int) -> tuple[float, float]:

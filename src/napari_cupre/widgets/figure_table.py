@@ -8,7 +8,7 @@ from typing import Any
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFont
-from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QTableWidget, QTableWidgetItem
 
 ROW_HEIGHT, MOST_ROWS = 22, 9
 NAME_ROLE = int(Qt.ItemDataRole.UserRole)
@@ -43,6 +43,9 @@ class FigureTable(QTableWidget):
         # the keyboard too: arrows go through the images
         self.itemSelectionChanged.connect(self._row_chosen)
         self._is_filling = False
+        for corner in self.findChildren(QAbstractButton):  # Qt's own, beside the titles
+            corner.setAccessibleName("All rows")
+            corner.setToolTip(tooltip)
 
     def fill(self, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> None:
         """Show rows in place of the old ones; the last is the joint one.
