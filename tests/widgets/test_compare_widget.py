@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from finding_script import FindingScript
 
+from napari_cupre.evaluation.side_by_side import compare_image
 from napari_cupre.project.cells import By, Cells, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
@@ -18,6 +19,7 @@ from napari_cupre.project.queue import add_files
 from napari_cupre.widgets.compare_widget import CompareWidget
 from napari_cupre.widgets.comparing import is_unseen
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.verdict_words import verdict_words
 
 WAIT = 60_000
 TRUE = [(y, x) for y in range(4, 180, 40) for x in (4, 44, 84)]
@@ -33,7 +35,7 @@ def project(tmp_path: Path, discs: Any) -> Path:
         tifffile.imwrite(folder / f"well_{number}.tif", np.roll(discs[0], 3 * number, axis=1))
     labels = np.zeros(discs[0].shape, np.int32)
     for number, (row, column) in enumerate(TRUE, start=1):
-        labels[row : row + 10, column : column + 10] = number
+        labels[row : row + 11, column : column + 10] = number
     side = len(labels) - 0.5
     everything = ((-0.5, -0.5), (-0.5, side), (side, side), (side, -0.5))
     with Project.create(tmp_path / "work") as project:
@@ -89,7 +91,7 @@ def test_two_models_on_all_images_with_checked_cells(
     assert widget.annotated.isChecked()
     press(widget, qtbot)
     assert script.asked == [(m, f"well_{n}") for n in (1, 2) for m in ("one", "two")]
-    assert "two finds 30 of 30 cells (one: 16), invents 2 (0)" in widget.verdict.text
+    assert "two finds 30 of 30 cells (one: 16), invents 2 (0), outlines 0.91" in widget.verdict.text
     assert widget.verdict.text.endswith("better.")
     assert widget.verdict.label.property("role") == "good"
     assert "95 % interval +" in widget.basis.text
@@ -146,7 +148,7 @@ def test_one_model_is_judged_by_the_checked_cells(viewer: Any, widget: CompareWi
     widget.second.choose("")
     assert widget.button.text() == "Evaluate"
     press(widget, qtbot)
-    assert widget.verdict.text == "two finds 30 of 30, invents 2, outlines 1.00."
+    assert widget.verdict.text == "two finds 30 of 30, invents 2, outlines 0.91."
     assert "AP50 0.94" in widget.basis.text
     assert layers(viewer) == {"found by two": 15, "invented by two": 1, "missed by two": 0}
 
@@ -162,7 +164,7 @@ def test_a_layer_of_another_program_is_judged_on_its_image(
     assert not widget.annotated.isEnabled()
     press(widget, qtbot)
     assert script.asked == [], "nothing is searched"
-    assert widget.verdict.text == "cellpose finds 1 of 15, invents 1, outlines 1.00."
+    assert widget.verdict.text == "cellpose finds 1 of 15, invents 1, outlines 0.91."
 
 
 def test_what_cannot_be_compared_is_said(viewer: Any, widget: CompareWidget, qtbot: Any) -> None:
@@ -189,6 +191,21 @@ def test_without_checked_cells_two_models_are_only_told_apart(
     press(widget, qtbot)
     assert widget.verdict.text == "Both find 8 cells; one alone 0, two alone 8."
     assert "nobody knows which is right" in widget.basis.text
+
+
+def test_a_model_is_not_judged_by_its_own_guesses() -> None:
+    truth = np.zeros((6, 240), np.int32)
+    for number in range(1, 31):
+        truth[1:5, 8 * number - 7 : 8 * number - 2] = number
+    other, known = np.where(np.arange(240) % 8 == 1, 0, truth), np.ones(truth.shape, bool)
+    sentence, basis, kind = verdict_words([compare_image("a", [truth, other], truth, known)], ["cupre", "v1"])
+    assert kind == "plain"
+    assert "worse" not in sentence
+    assert "guesses of cupre that you accepted" in basis
+    drawn = np.where(np.arange(6)[:, None] == 1, 0, truth)
+    _, basis, kind = verdict_words([compare_image("a", [truth, other], drawn, known)], ["cupre", "v1"])
+    assert "accepted" not in basis
+    assert kind == "error"
 
 
 def test_a_round_has_not_seen_cells_that_were_checked_after_it() -> None:

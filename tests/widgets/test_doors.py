@@ -149,8 +149,9 @@ def test_the_command_line_opens_the_whole_workbench(
         command._run()
     (viewer,) = viewers
     strip = [] if len(arguments) == 3 else [WorkbenchWidget]
-    wait_for_docks(viewer, qtbot, [*strip, *KINDS.values()])
-    assert docked(Session.of(viewer), AnnotateWidget).visibleRegion().isEmpty() is False, "in front"
+    deeper = list(DEEPER.values()) if arguments == ["__all__"] else []
+    wait_for_docks(viewer, qtbot, [*strip, *KINDS.values(), *deeper])
+    assert deeper or docked(Session.of(viewer), AnnotateWidget).visibleRegion().isEmpty() is False, "in front"
 
 
 def test_the_docks_are_tabs_below_the_strip(workbench: Any, qtbot: Any) -> None:

@@ -11,6 +11,9 @@ from napari_cupre.evaluation.decision import ENOUGH_CELLS, Decision, Outcome
 from napari_cupre.evaluation.side_by_side import Compared, judged_on, report_of, tally_of, verdict_on
 from napari_cupre.words import counted
 
+SAME, MANY = 0.99, 0.3
+"""From this share of cells on that have a model's outline to the pixel, it made them itself."""
+
 Column = tuple[str, str]
 
 
@@ -106,14 +109,31 @@ def verdict_words(images: Sequence[Compared], names: Sequence[str]) -> tuple[str
         report = report_of(judged)
         assert report is not None
         figures = f"AP {report.ap:.2f}, AP50 {report.ap50:.2f}, F1 {report.f1:.2f}"
+        basis = " ".join(filter(None, [own_guesses(judged, names), basis]))
         return f"{names[0]} {tally_of(judged)}.", f"{figures}, mean over the images. {basis}", "plain"
     found = verdict_on(judged)
     assert found is not None
     if found.after.cells < ENOUGH_CELLS:
         counts = f"{names[1]} {found.after}; {names[0]} {found.before}."
         return f"{counts} {ENOUGH_CELLS} cells are needed to decide.", basis, "plain"
+    if own := own_guesses(judged, names):
+        counts = f"{names[1]} {found.after}; {names[0]} {found.before}."
+        return counts, f"{own} {basis}", "plain"
     kind = {Outcome.BETTER: "good", Outcome.WORSE: "error"}.get(found.outcome, "plain")
     return found.sentence(names[1], names[0]), f"{interval_words(found)} {basis}", kind
+
+
+def own_guesses(judged: Sequence[Compared], names: Sequence[str]) -> str:
+    """A warning where a model is judged by its own guesses, which somebody accepted; else ""."""
+    for side, name in enumerate(names):
+        iou = np.array([value for image in judged for value in image.finds[side].iou])
+        found = iou[iou >= 0.5]
+        if len(found) and np.mean(found >= SAME) >= MANY:
+            return (
+                f"Many of your cells are guesses of {name} that you accepted, which flatters it: nothing is "
+                "decided. Cells that you drew or mended tell more."
+            )
+    return ""
 
 
 def interval_words(found: Decision) -> str:
