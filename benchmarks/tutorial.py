@@ -122,7 +122,8 @@ class Tutorial:
         action.trigger()
         wait_for(lambda: (strip := docked(self.session, WorkbenchWidget)) is not None and strip.is_settled)
         self.strip = docked(self.session, WorkbenchWidget)
-        self.annotate, self.train, self.predict = (docked(self.session, kind) for kind, _ in STEPS)
+        found: list[Any] = [docked(self.session, kind) for kind, _ in STEPS]
+        self.annotate, self.train, self.predict = found
 
     def add_folder(self) -> None:
         """`+` > Folder of images, with the folder chosen in its dialog."""

@@ -150,7 +150,8 @@ def test_the_command_line_opens_the_whole_workbench(
     (viewer,) = viewers
     strip = [] if len(arguments) == 3 else [WorkbenchWidget]
     deeper = list(DEEPER.values()) if arguments == ["__all__"] else []
-    wait_for_docks(viewer, qtbot, [*strip, *KINDS.values(), *deeper])
+    kinds: list[type[DockedWidget]] = [*strip, *KINDS.values(), *deeper]
+    wait_for_docks(viewer, qtbot, kinds)
     assert deeper or docked(Session.of(viewer), AnnotateWidget).visibleRegion().isEmpty() is False, "in front"
 
 
@@ -181,7 +182,7 @@ def test_the_strip_leads_one_level_deeper_and_doubles_nothing(workbench: Any, qt
     session = workbench.annotate.session
     actions = {action.text(): action for action in docked(session, WorkbenchWidget).more.menu().actions()}
     assert list(actions) == list(DEEPER)
-    everyday = [WorkbenchWidget, *KINDS.values()]
+    everyday: list[type[DockedWidget]] = [WorkbenchWidget, *KINDS.values()]
     for _ in range(2):
         actions["Models"].trigger()
         wait_for_docks(workbench.viewer, qtbot, [*everyday, ModelsWidget])
