@@ -73,7 +73,7 @@ class DistributionView(QWidget):
 
         plot = pyqtgraph.PlotWidget()
         plot.setMinimumHeight(130)
-        plot.setMaximumHeight(200)
+        plot.setMaximumHeight(170)
         plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         plot.setAccessibleName("Distribution of the cells")
         plot.hideButtons()
