@@ -50,13 +50,7 @@ EMPTY = "Open an image and annotate a few cells first: this dock learns from the
 
 
 class TrainWidget(SessionWidget):
-    """Starts, shows, stops and resumes the training of a viewer's annotated images.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Starts, shows, stops and resumes the training of a viewer's annotated images."""
 
     title = "Train"
     needs_engine = True
