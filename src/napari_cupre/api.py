@@ -259,7 +259,7 @@ def _shots(
 
 
 def _reader(image: Any) -> PlaneReader:
-    """The one plane of an image, to be read by regions; grey values are stretched as `predict` does."""
+    """The one plane of an image, to be read by windows; grey values are stretched as `predict` does."""
     if not isinstance(image, CellImage):
         if not hasattr(image, "dtype"):
             image = np.asarray(image)
