@@ -45,6 +45,16 @@ class Shot:
                 f"differ in size: give them the same rows and columns."
             )
 
+    @classmethod
+    def unlabelled(cls, image: np.ndarray, name: str = "") -> Shot:
+        """An image that nobody annotated: nothing of it is known."""
+        return cls(image, np.zeros(image.shape[:2], np.int32), np.zeros(image.shape[:2], bool), name)
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether nothing of it is known."""
+        return not self.known.any() and not self.labels.any()
+
     @property
     def sample(self) -> Sample:
         """What a network is trained on of it; shares the arrays."""

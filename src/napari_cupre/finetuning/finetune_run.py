@@ -210,6 +210,7 @@ class FinetuneRun:
         self._looked = 0
         self.skill = 0.0 if self.scratch else self.teaching.skill(self.network, self.dtype)
         self.optimiser = make_optimiser(self.network, self.skill)
+        self.contrast = self.teaching.contrast(self.network, self.skill, self.skill >= FAMILIAR)
         self.average = WeightAverage(self.network)
         self.batch = max(self.batch, self._least_batch())
         self._began = self._judging = 0.0
@@ -306,6 +307,8 @@ class FinetuneRun:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         set_rates(self.optimiser, self.step, fraction)
         self.optimiser.step()
+        if self.contrast is not None:
+            losses["contrast"] = torch.tensor(self.contrast.step(self.step, fraction, self.dtype))
         return {name: value.item() for name, value in losses.items()} | {"total": total.item()}
 
     def _shrink(self, error: BaseException) -> Notice:
