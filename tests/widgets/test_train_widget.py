@@ -383,7 +383,7 @@ def test_images_without_annotation_take_part_if_that_is_ticked(
     project.add(tmp_path / "other.png")
     viewer.add_image(np.arange(50.0 * 50).reshape(50, 50), name="second")
     widget.session.queue._refresh_states()
-    text = "Learn from the other 2 images too (about 24 s of the time)"
+    text = "Learn from 2 other images too (24 s)"
     qtbot.waitUntil(lambda: widget.others.text() == text, timeout=WAIT)
     assert widget.others.isVisible()
     assert not widget.others.isChecked()
@@ -407,6 +407,8 @@ def test_an_image_teaches_or_takes_part_without_annotation(
     viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
 ) -> None:
     viewer.add_image(np.arange(64.0 * 64).reshape(64, 64), name="second")
-    qtbot.waitUntil(lambda: "the other image" in widget.others.text(), timeout=WAIT)
-    draw_cell(viewer, qtbot, at=30)
+    qtbot.waitUntil(lambda: "1 other image" in widget.others.text(), timeout=WAIT)
+    square = np.array([[9, 9], [9, 20], [20, 20], [20, 9]], float)
+    cells = widget.session.make_cells(viewer.layers["second"])
+    cells.do(lambda held: gestures.draw(held, square))
     qtbot.waitUntil(widget.others.isHidden, timeout=WAIT)

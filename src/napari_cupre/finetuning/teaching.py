@@ -21,6 +21,7 @@ from napari_cupre.finetuning.scaling import choose_scaling
 from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, hold_out
 from napari_cupre.finetuning.teacher import MeanTeacher
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.words import counted
 
 MOSTLY_KNOWN = 0.95  # so much is known of the images that looking at the rest is not worth the time
 MOST_UNLABELLED, PLACE = 48, 768  # images without annotation, and network px a side of what is used of each
@@ -144,9 +145,10 @@ class Teaching:
         samples = [] if self._teacher is None else self._teacher.look(network, dtype, windows)
         self.sampler.unlabelled = samples
         cells = sum(count_cells(sample.labels) for sample in samples)
-        parts = "1 part" if len(samples) == 1 else f"{len(samples)} parts"
-        found = "1 cell" if cells == 1 else f"{cells} cells"
-        said = f"In {parts} of images without annotation it is sure of {found} and of where none is."
+        said = (
+            f"The network also learns from what it is sure of in {counted(len(samples), 'part')} of images "
+            f"without annotation: {counted(cells, 'cell')}, and background."
+        )
         return said if samples else ""
 
     def _look_around(self, network: CellRCNN, dtype: torch.dtype | None, windows: int) -> str:
@@ -166,10 +168,10 @@ class Teaching:
         cells = sum(count_cells(shot.labels) for shot in self._taught)
         held = sum(count_cells(shot.labels) for shot in self._held_out)
         judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
-        images = len(self._taught)
         others = len(self._unlabelled)
-        beside = f", beside {others} image{'s' * (others != 1)} without annotation" if others else ""
-        return f"{cells} cells of {images} image{'s' * (images != 1)}{beside}, {judged}; {self.scaling}"
+        beside = f", beside {counted(others, 'image')} without annotation" if others else ""
+        taught = f"{counted(cells, 'cell')} of {counted(len(self._taught), 'image')}"
+        return f"{taught}{beside}, {judged}; {self.scaling}"
 
 
 def _known_share(samples: Sequence[Sample]) -> float:

@@ -43,13 +43,14 @@ from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
 from napari_cupre.widgets.snapshot import Snapshot
 from napari_cupre.widgets.training import TrainingPlan, resumable
+from napari_cupre.words import counted
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LISTED_ROWS, ROW_HEIGHT = 4, 22
 OTHERS_SHARE = 0.2  # of the time of a training is spent on images without annotation
 OTHERS_TIP = (
-    "Images in which nothing is annotated take part: the model gets used to how they look, and learns from "
-    "what it is sure of in them. Off, because it did not help in the mean of our tests; it may on your images"
+    "Images in which nothing is annotated take part: the model gets used to how they look, and learns from\n"
+    "what it is sure of in them. Off at first: in our tests it did not help in the mean; it may on yours"
 )
 
 
@@ -123,7 +124,6 @@ class TrainWidget(SessionWidget):
         self.use.setWordWrap(True)
         self.others = QCheckBox()
         self.others.setAccessibleName("Learn from images without annotation")
-        self.others.setToolTip(OTHERS_TIP)
         self.others.toggled.connect(lambda on: self._show_others())
 
     def _make_controls(self) -> None:
@@ -306,8 +306,8 @@ class TrainWidget(SessionWidget):
         count = len(self.session.queue.not_annotated())
         self.others.setVisible(count > 0)
         seconds = round(60 * self.minutes.value() * OTHERS_SHARE)
-        images = "the other image" if count == 1 else f"the other {count} images"
-        self.others.setText(f"Learn from {images} too (about {seconds} s of the time)")
+        self.others.setText(f"Learn from {counted(count, 'other image')} too ({seconds} s)")
+        self.others.setToolTip(f"{OTHERS_TIP}. They take about {seconds} s of the training time.")
 
     def _show_budget(self) -> None:
         """How many steps the time buys, once a training on this device has told."""
