@@ -24,6 +24,7 @@ from napari_cupre.model.contrast import (
     oldest_sound_key,
     queue_length,
 )
+from napari_cupre.model.efficientnet import LITE
 from napari_cupre.model.imagenet_start import LITE, lite_weights
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.views import ViewSettings
@@ -135,12 +136,12 @@ def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
 
 
 def _load_imagenet(network: CellRCNN) -> None:
-    import timm
-
     name = network.config.backbone
     if name == LITE:
         network.backbone.body.load_state_dict(lite_weights(network.backbone.body))
         return
+    import timm
+
     try:
         pretrained = timm.create_model(name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4))
     except Exception as error:  # the hub's client raises many kinds of errors

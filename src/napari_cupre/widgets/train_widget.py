@@ -37,6 +37,7 @@ from napari_cupre.widgets.controls import (
     primary_button,
 )
 from napari_cupre.widgets.curve import CurveView
+from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.next_steps import NextSteps
 from napari_cupre.widgets.preferences import read_preferences
@@ -52,6 +53,7 @@ OTHERS_TIP = (
     "Images in which nothing is annotated take part: the model gets used to how they look, and learns from\n"
     "what it is sure of in them. Off at first: in our tests it did not help in the mean; it may on yours"
 )
+EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 
 
 class TrainWidget(SessionWidget):
@@ -142,7 +144,7 @@ class TrainWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
-        column.addWidget(heading("Learn from"))
+        column.addLayout(beside_help(self, heading("Learn from")))
         column.addWidget(self.images)
         column.addWidget(self.use)
         column.addWidget(self.others)
@@ -298,7 +300,7 @@ class TrainWidget(SessionWidget):
         for entry in self.session.queue.taught_elsewhere():
             if entry.image.stem in ticked:
                 cells, images = cells + entry.checked, images + 1
-        self.use.setText(_use_text(cells, images, regions) if self.images.count() else "")
+        self.use.setText(_use_text(cells, images, regions) if self.session.queue.items() else EMPTY)
         self._show_budget()
 
     def _show_others(self) -> None:
@@ -418,7 +420,7 @@ LAYER_ROLE = int(Qt.ItemDataRole.UserRole)
 def _use_text(cells: int, images: int, regions: int) -> str:
     """How much is learned from: "Uses 46 cells in 3 images, 2 regions"."""
     if not (cells or regions):
-        return "Nothing is annotated in these images yet."
+        return "Nothing is annotated yet: find cells in Annotate and accept some, or draw a few."
     text = (
         f"Uses {cells} {'cell' if cells == 1 else 'cells'} in {images} {'image' if images == 1 else 'images'}"
     )
