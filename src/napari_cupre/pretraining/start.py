@@ -25,6 +25,7 @@ from napari_cupre.model.contrast import (
     queue_length,
 )
 from napari_cupre.model.efficientnet import LITE
+from napari_cupre.model.imagenet_start import lite_weights
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.views import ViewSettings
 from napari_cupre.model.zoo import BUNDLED, bundled_path, open_model
