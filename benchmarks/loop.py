@@ -250,7 +250,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _is_mostly_in(mask: np.ndarray, part: tuple[slice, slice]) -> bool:
-    return 2 * np.count_nonzero(mask[part]) > np.count_nonzero(mask)
+    return bool(2 * np.count_nonzero(mask[part]) > np.count_nonzero(mask))
 
 
 def _middle(mask: np.ndarray) -> tuple[float, float]:

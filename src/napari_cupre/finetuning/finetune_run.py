@@ -217,8 +217,7 @@ class FinetuneRun:
         self._began = self._judging = 0.0
         found = "" if self.scratch else f"; the start finds them with an AP50 of {self.skill:.2f}"
         yield Notice(f"Training on {self.teaching.in_words()}, {self.device.type}{found}.")
-        if self._unlike:
-            yield Notice(self._unlike)
+        yield from (Notice(said) for said in (self.teaching.remark, self._unlike) if said)
         if self._is_resumed:
             yield from self._load_state()
         elif self.judge is not None and not self.scratch:

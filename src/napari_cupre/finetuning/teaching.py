@@ -50,6 +50,8 @@ class Teaching:
         Draws what is learned from.
     judge : Judge or None
         Judges on what is held out; None if nothing is.
+    remark : str
+        What of the images without annotation cannot be used, as a sentence; "" if all can.
     """
 
     def __init__(self, shots: list[Shot], settings: FinetuneSettings, diameter: float, scratch: bool) -> None:
@@ -70,6 +72,7 @@ class Teaching:
             self._unknown = PseudoBackground(self.sampler.samples, self._scales, rng)
         scale = diameter / self.scaling.typical
         self._others = self._places(self._unlabelled, [scale] * len(self._unlabelled))
+        self.remark = ""
         self._teacher: MeanTeacher | None = None
         if self._others and settings.teacher:
             checks = self.judge.windows if self.judge else self._some(SKILL_WINDOWS).windows
@@ -101,7 +104,10 @@ class Teaching:
         images = [*self._others, *self._places(self._taught, self._scales)]
         try:
             return FolderContrast(network, images, self._seed, rates(skill)[0], holds_norm)
-        except InputError:  # too few different places: the teacher may still learn from them
+        except InputError:
+            self.remark = (
+                "The images without annotation show too few different places to learn their looks by contrast."
+            )
             return None
 
     def skill(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
