@@ -106,7 +106,7 @@ class Teaching:
             return FolderContrast(network, images, self._seed, rates(skill)[0], holds_norm)
         except InputError:
             self.remark = (
-                "The images without annotation show too few different places to learn their looks by contrast."
+                "The images without annotation show too few places to learn their looks by contrast."
             )
             return None
 
