@@ -21,10 +21,12 @@ from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import QueueEntry, drafts_of, fields_of, planes_of, queue
 from napari_cupre.project.recovery import new_scratch
+from napari_cupre.project.shots import is_annotated
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Loaded, layer_of, load
 from napari_cupre.widgets.sources import sentence_of
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -126,12 +128,23 @@ class ImageQueue:
             return "" if item.stem is None else "never seen"
         if not total:
             return "no cells yet"
-        return f"{total} {'cell' if total == 1 else 'cells'}, {checked} checked"
+        return f"{counted(total, 'cell')}, {checked} checked"
 
     def taught_elsewhere(self) -> list[QueueEntry]:
         """Images of the project with checked or edited cells that no layer shows."""
         shown = {self._keeper.stem_of(layer) for layer in self._session.images()}
         return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
+
+    def not_annotated(self) -> list[Item]:
+        """Images in which nothing teaches yet."""
+        return [item for item in self.items() if not self._teaches(item)]
+
+    def _teaches(self, item: Item) -> bool:
+        cells = None if item.layer is None else self._session.cells_of(item.layer)
+        if cells is not None:
+            return is_annotated(cells.cells)
+        entry = self._states.get(item.stem or "")
+        return item.layer is None and entry is not None and bool(entry.checked or entry.image.regions)
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -273,6 +286,12 @@ class ImageQueue:
     def _refresh_states(self) -> None:
         project = self._keeper.project
         if project is not None and len(self._states) < len(project.images):
+            self._errands.do(partial(queue, project), self._know, lambda error: None)
+
+    def look_again(self) -> None:
+        """Cells of images that no layer shows are others now: count them again."""
+        project = self._keeper.project
+        if project is not None:
             self._errands.do(partial(queue, project), self._know, lambda error: None)
 
     def _know(self, entries: list[QueueEntry]) -> None:
