@@ -22,7 +22,7 @@ from napari_cupre.project.strokes import painted, stroke_of
 from napari_cupre.widgets.features import features_of
 from napari_cupre.widgets.layers import layer_axes, to_layer
 from napari_cupre.widgets.regions_layer import RegionsLayer
-from napari_cupre.widgets.repaint import repaint
+from napari_cupre.widgets.repaint import REACH, Repainter, held_back
 from napari_cupre.widgets.state_colours import StateColormap
 from napari_cupre.widgets.taking_over import cells_in, exchanged, fitting_labels, painted_pixels
 
@@ -88,6 +88,7 @@ class CellsLayer:
         self.estimated: set[Region] = set()
         """Regions in which likely cells were looked for by their brightness."""
         self._colours = StateColormap.like(layer.colormap)
+        self._repainter = Repainter(layer)
         self._show_all()
         for name in ("undo", "redo"):  # what napari's Ctrl-Z calls
             setattr(layer, name, getattr(self, name))
@@ -180,6 +181,7 @@ class CellsLayer:
         """Leave the layer to napari again."""
         self.settle()
         self.follow_regions(None)
+        self._repainter.close()
         for event, callback in self._followed:
             event.disconnect(callback)
         for name in ("undo", "redo"):
@@ -368,14 +370,14 @@ class CellsLayer:
         """Show a change and tell others of it."""
         if not change:
             if box is not None:
-                repaint(self.layer, self._layer_slices(box))
+                self._repainter.show(self._layer_slices(box))
             return change
         touched = set(change.touched)
-        self._colours.show({n: self.cells.rows.get(n) for n in touched}, self.certainty)
+        other = self._colours.show({n: self.cells.rows.get(n) for n in touched}, self.certainty)
         boxes = [patch.box for patch in change.patches] + ([box] if box else [])
-        for before, after in (change.rows or {}).values():
-            boxes += [row.box for row in (before, after) if row is not None]
-        repaint(self.layer, *(self._layer_slices(each) for each in boxes))
+        for number in other:
+            boxes += [row.box for row in (change.rows or {})[number] if row is not None]
+        self._repainter.show(*(self._layer_slices(each) for each in boxes))
         if touched:
             self._show_features()
         if change.regions:
@@ -388,13 +390,14 @@ class CellsLayer:
     def _show_states(self, numbers: Iterable[int]) -> None:
         rows = {n: self.cells.rows[n] for n in numbers if n in self.cells.rows}
         self._colours.show(rows, self.certainty)
-        repaint(self.layer, *(self._layer_slices(row.box) for row in rows.values()))
+        self._repainter.show(*(self._layer_slices(row.box) for row in rows.values()))
 
     def _show_all(self) -> None:
         self._colours.forget()
         self._colours.show(self.cells.rows, self.certainty)
-        self._show_data()
-        self.layer.colormap = self._colours
+        with held_back(self.layer):
+            self._show_data()
+            self.layer.colormap = self._colours
         self._show_features()
 
     def _show_data(self) -> None:
@@ -413,7 +416,7 @@ class CellsLayer:
         self.layer.features = features_of(self.cells, self._classes)
 
     def _layer_slices(self, box: Box) -> tuple[slice, ...]:
-        """A box over the axes of the cells as slices of the layer, a pixel larger: edges change as well."""
-        larger = clipped([(start - 1, stop + 1) for start, stop in box], self.cells.shape)
+        """A box over the axes of the cells as slices of the layer, a bit larger: edges change as well."""
+        larger = clipped([(start - REACH, stop + REACH) for start, stop in box], self.cells.shape)
         place = dict(zip(self.reading.result_axes, slices(larger))) | {"C": slice(0, 1)}
         return tuple(place[axis] for axis in self.axes)

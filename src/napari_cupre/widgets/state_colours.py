@@ -49,19 +49,22 @@ class StateColormap(CyclicLabelColormap):
         nothing, lines = np.zeros((1, 4), np.float32), np.array(LINES, np.float32)
         return cls(colors=np.concatenate([nothing, pale, full, lines]))
 
-    def show(self, rows: Mapping[int, Cell | None], certainty: float = 0.0) -> None:
-        """Remember how some cells look; None for one that is gone."""
-        near = {number: cell for number, cell in rows.items() if number < LARGEST_TABLE}
-        self._reach(max(near, default=0))
+    def show(self, rows: Mapping[int, Cell | None], certainty: float = 0.0) -> list[int]:
+        """Remember how some cells look; None for one that is gone. Returns those that look different now."""
+        self._reach(max((number for number in rows if number < LARGEST_TABLE), default=0))
+        kinds, codes, other = self._kinds, self._codes, []
         for number, cell in rows.items():
             kind = EDITED if cell is None else _kind(cell, certainty)
-            if number in near:
-                self._kinds[number] = kind
-                self._codes[number] = _code(number, kind)
-            elif cell is None:
-                self._far.pop(number, None)
-            else:
+            if number < LARGEST_TABLE:
+                if kinds[number] != kind:
+                    kinds[number], codes[number] = kind, _code(number, kind)
+                    other.append(number)
+            elif self._far.get(number, EDITED) != kind or cell is None:
+                other.append(number)
                 self._far[number] = kind
+                if cell is None:
+                    del self._far[number]
+        return other
 
     def mark(self, number: int) -> None:
         """Give a cell the two lines, whatever its state; 0 for none."""
