@@ -185,7 +185,8 @@ def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
     lend their thread, or two of them would keep two cores from ever saving anything.
     """
     threads = QThreadPool.globalInstance()
-    threads.releaseThread()
+    if threads is not None:
+        threads.releaseThread()
     try:
         yield from stream(*args)
     except CupreError as err:
@@ -198,4 +199,5 @@ def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
             f"Something unexpected went wrong ({type(err).__name__}: {err}).", traceback.format_exc()
         )
     finally:
-        threads.reserveThread()
+        if threads is not None:
+            threads.reserveThread()

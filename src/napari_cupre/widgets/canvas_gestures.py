@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,12 @@ class Gestures:
         active = self._session.viewer.layers.selection.active
         found = [x for x in self._session.all_cells() if active in (x.layer, x.image)]
         return found[0] if found else None
+
+    def forget(self, cells: CellsLayer | None) -> None:
+        """A layer of cells shows another image."""
+        self.last = 0
+        if cells is not None:
+            self._places.pop(cells, None)
 
     def close(self) -> None:
         """Leave the mouse alone."""
@@ -253,7 +260,8 @@ def _touches(cells: CellsLayer, position: tuple[float, ...], number: int) -> boo
 
 
 def _certainty(cells: CellsLayer, number: int) -> float:
-    return float(np.nan_to_num(cells.cells.rows[number].score, nan=-1.0))
+    score = cells.cells.rows[number].score
+    return -1.0 if math.isnan(score) else float(score)
 
 
 def _key(name: str, action: Callable[[], object]) -> Callable[[Any], None]:

@@ -48,6 +48,8 @@ class CellsLayer:
     cells : Cells or None, optional
         What the layer is to show; None takes what it contains, in the states that its features tell. Without
         them cells are a person's, unless the layer is a result of ours.
+    colours : StateColormap or None, optional
+        How the cells look, if that was worked out already.
 
     Attributes
     ----------
@@ -75,6 +77,7 @@ class CellsLayer:
         layer: Labels,
         entry: ProjectImage | None = None,
         cells: Cells | None = None,
+        colours: StateColormap | None = None,
     ) -> None:
         self.image, self.reading, self.layer = image, reading, layer
         self.history = History()
@@ -87,7 +90,7 @@ class CellsLayer:
         """Planes in which a model looked for cells."""
         self.estimated: set[Region] = set()
         """Regions in which likely cells were looked for by their brightness."""
-        self._colours = StateColormap.like(layer.colormap)
+        self._colours = colours or StateColormap.like(layer.colormap)
         self._repainter = Repainter(layer)
         self._show_all()
         for name in ("undo", "redo"):  # what napari's Ctrl-Z calls
@@ -147,8 +150,25 @@ class CellsLayer:
         self.settle()
         return self._show_change(self.history.redo(self.cells))
 
-    def show(self, cells: Cells, entry: ProjectImage | None = None) -> None:
-        """Show other cells of the same image, as those that a project has; what was done is forgotten.
+    def show(
+        self,
+        cells: Cells,
+        entry: ProjectImage | None = None,
+        reading: CellImage | None = None,
+        colours: StateColormap | None = None,
+    ) -> None:
+        """Show other cells, as those that a project has; what was done is forgotten.
+
+        Parameters
+        ----------
+        cells : Cells
+            Of the same image, or of another one of the same size.
+        entry : ProjectImage or None, optional
+            What the project knows about the image; None if it is the same.
+        reading : CellImage or None, optional
+            How the axes of the other image are read; None if it is the same.
+        colours : StateColormap or None, optional
+            How the cells look, if that was worked out already.
 
         Raises
         ------
@@ -157,7 +177,9 @@ class CellsLayer:
         """
         if cells.shape != self.cells.shape:
             raise InputError(f'The cells {cells.shape} do not fit "{self.image.name}" {self.cells.shape}.')
-        self.cells, self.entry = cells, entry or self.entry
+        self.settle()
+        self.cells, self.entry, self.reading = cells, entry or self.entry, reading or self.reading
+        self._colours = colours or self._colours
         self.history.clear()
         self._classes, self._current = {}, 0
         self.searched = set()
@@ -393,8 +415,9 @@ class CellsLayer:
         self._repainter.show(*(self._layer_slices(row.box) for row in rows.values()))
 
     def _show_all(self) -> None:
-        self._colours.forget()
-        self._colours.show(self.cells.rows, self.certainty)
+        if not self._colours.is_known:
+            self._colours.forget()
+            self._colours.show(self.cells.rows, self.certainty)
         with held_back(self.layer):
             self._show_data()
             self.layer.colormap = self._colours

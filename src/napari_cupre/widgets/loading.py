@@ -12,6 +12,7 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import read_cells
+from napari_cupre.widgets.state_colours import StateColormap
 
 IN_MEMORY = 512 * 2**20
 """Images of up to so many bytes are read whole; larger ones where they lie."""
@@ -33,7 +34,9 @@ class Loaded:
     limits : tuple[float, float] or None
         Grey values shown as black and white; None for colours.
     cells : Cells or None
-        Those on disk; None where there are none, or where they are in memory already.
+        Those on disk, which may be none; None where they are in memory already.
+    colours : StateColormap or None
+        How those cells look; None for a stack, of which nobody knows the plane on show.
     notices : tuple[str, ...]
         What was odd about its files.
     """
@@ -42,6 +45,7 @@ class Loaded:
     image: CellImage
     limits: tuple[float, float] | None
     cells: Cells | None
+    colours: StateColormap | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -59,7 +63,12 @@ def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
         image = replace(image, data=np.asarray(image.data))
     limits = None if image.is_rgb else _limits(image)
     cells, notices = (None, []) if has_cells else read_cells(project.folder, entry.stem, entry.regions)
-    return Loaded(entry, image, limits, cells, tuple(notices))
+    colours = None
+    if cells is None and not has_cells:
+        cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
+    if cells is not None and cells.labels.ndim == 2:
+        colours = StateColormap.of(cells, entry.certainty)
+    return Loaded(entry, image, limits, cells, colours, tuple(notices))
 
 
 def layer_of(loaded: Loaded) -> Image:

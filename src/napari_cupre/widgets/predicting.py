@@ -94,6 +94,9 @@ class Sink(Protocol):
     def when_taken(self, action: Callable[[], None]) -> None:
         """Do something once all that came so far is taken up."""
 
+    def is_about(self, layer: Any) -> bool:
+        """Whether a layer's image is searched, and more may come of it."""
+
     def close(self) -> None:
         """Take up nothing more."""
 
@@ -133,6 +136,10 @@ class PredictionJob(Job):
                     self._sink(event)
             case ImageLeft(position=position, taken=taken):
                 self._sinks[position].when_taken(taken.set)
+
+    def is_searching(self, layer: Any) -> bool:
+        """Whether cells of a layer's image are still being found."""
+        return any(sink.is_about(layer) for sink in self._sinks)
 
     def abandon(self) -> None:
         """Stop listening for good: the window is going."""

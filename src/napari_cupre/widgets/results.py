@@ -62,6 +62,10 @@ class SlideSink:
         """Do something once all that came so far is shown, which is at once."""
         action()
 
+    def is_about(self, layer: Any) -> bool:
+        """Whether a layer's image is searched; it is a slide, which keeps its layers."""
+        return layer is self._source
+
     def close(self) -> None:
         """Nothing is waiting."""
 

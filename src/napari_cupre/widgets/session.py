@@ -31,6 +31,7 @@ from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.sizing import Sizes
+from napari_cupre.widgets.state_colours import StateColormap
 from napari_cupre.widgets.tab_key import TabKey
 from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
@@ -248,7 +249,11 @@ class Session:
         return "" if self.cells_of(image) else self._faults.get(image, (0, ""))[1]
 
     def make_cells(
-        self, image: Image, stored: Cells | None = None, entry: ProjectImage | None = None
+        self,
+        image: Image,
+        stored: Cells | None = None,
+        entry: ProjectImage | None = None,
+        colours: StateColormap | None = None,
     ) -> CellsLayer:
         """The cells of an image, in a new layer where there is none.
 
@@ -260,6 +265,8 @@ class Session:
             What a new layer shows; it is empty without them.
         entry : ProjectImage or None, optional
             What the project they are from knows about the image.
+        colours : StateColormap or None, optional
+            How those cells look, if that was worked out already.
 
         Raises
         ------
@@ -273,7 +280,7 @@ class Session:
             reading = self.cell_image(image)
             given = Cells.empty(reading.result_shape) if stored is None else stored
             layer = annotation.new_cells(reading, given.labels)
-            found = CellsLayer(image, reading, layer, entry, given)
+            found = CellsLayer(image, reading, layer, entry, given, colours)
             annotation.cells = found.layer
             self._bind(found)
             self._add(found.layer)
@@ -308,6 +315,14 @@ class Session:
         known = self._cells.pop(image, None)
         if known is not None:
             known.release()
+
+    def let_go(self, image: Image) -> None:
+        """The layers of an image are going to show another one: forget what was said about it."""
+        self._axes.pop(image, None)
+        self._faults.pop(image, None)
+        self.sizes.forget(image)
+        self.tools.forget()
+        self.gestures.forget(self._cells.get(image))
 
     def make_regions(self, image: Image) -> Shapes:
         """The layer for the regions of an image, made where there is none yet.

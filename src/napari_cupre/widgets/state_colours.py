@@ -9,7 +9,7 @@ import numpy as np
 from napari.utils.colormaps import CyclicLabelColormap, label_colormap
 from pydantic import PrivateAttr
 
-from napari_cupre.project.cells import Cell, State
+from napari_cupre.project.cells import Cell, Cells, State
 
 HUES = 49
 """As many as napari has by default."""
@@ -36,6 +36,7 @@ class StateColormap(CyclicLabelColormap):
     _codes: np.ndarray = PrivateAttr(default_factory=lambda: np.zeros(0, np.uint8))
     _far: dict[int, int] = PrivateAttr(default_factory=dict)
     _marked: int = PrivateAttr(default=0)
+    _known: tuple[np.ndarray, np.ndarray] | None = PrivateAttr(default=None)
 
     @classmethod
     def like(cls, colormap: Any = None) -> StateColormap:
@@ -65,6 +66,23 @@ class StateColormap(CyclicLabelColormap):
                 if cell is None:
                     del self._far[number]
         return other
+
+    @classmethod
+    def of(cls, cells: Cells, certainty: float) -> StateColormap:
+        """How the cells of an image look that is shown soon: its bytes are worked out here, in a thread."""
+        made = cls.like()
+        made.show(cells.rows, certainty)
+        made._known = cells.labels, made._data_to_texture(cells.labels)
+        return made
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the bytes of an image that nobody has changed since are at hand."""
+        return self._known is not None
+
+    def work_anew(self) -> None:
+        """The image can be changed from now on: what was worked out ahead no longer counts."""
+        self._known = None
 
     def mark(self, number: int) -> None:
         """Give a cell the two lines, whatever its state; 0 for none."""
@@ -112,6 +130,8 @@ class StateColormap(CyclicLabelColormap):
         """The byte of each pixel; overrides what napari asks before it shows labels."""
         if self.use_selection or values.dtype.itemsize <= 2:
             return super()._data_to_texture(values)
+        if self._known is not None and _is_all_of(self._known[0], values):
+            return self._known[1].copy()
         labels = np.ascontiguousarray(np.atleast_1d(values))
         codes = self._codes_of(labels)
         if labels.ndim > 1:
@@ -140,6 +160,13 @@ class StateColormap(CyclicLabelColormap):
         if self.use_selection:
             return super().map(values)
         return np.asarray(self.colors)[self._codes_of(flat.reshape(-1))].reshape(*flat.shape, 4)
+
+
+def _is_all_of(labels: np.ndarray, values: Any) -> bool:
+    """Whether an array is a label image itself, pixel for pixel."""
+    if not isinstance(values, np.ndarray) or values.shape != labels.shape or values.strides != labels.strides:
+        return False
+    return bool(values.__array_interface__["data"] == labels.__array_interface__["data"])
 
 
 def _kind(cell: Cell, certainty: float) -> int:

@@ -158,6 +158,11 @@ class Tools:
         self.prompter.close()
         self._readings.forget()
 
+    def forget(self) -> None:
+        """Forget how cells were outlined: a layer shows another image."""
+        self._readings.forget()
+        self._again.clear()
+
     def _key(self, tool: Tool) -> Callable[[Any], None]:
         def take_tool(viewer: Any) -> None:
             try:
@@ -377,8 +382,10 @@ class Tools:
         self.gui_seconds.append(time.perf_counter() - began)
 
     def _cells_of(self, plane: Plane) -> CellsLayer | None:
-        session = self._session
-        return session.cells_of(plane.layer) if plane.layer in session.viewer.layers else None
+        session, layer = self._session, plane.layer
+        if layer not in session.viewer.layers or session.cell_image(layer).data is not plane.image.data:
+            return None  # it is gone, or shows another image by now
+        return session.cells_of(layer)
 
     def _say_which(self, reading: Reading) -> None:
         count = len(reading.answer.masks)
