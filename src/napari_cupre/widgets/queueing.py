@@ -91,8 +91,8 @@ class ImageQueue:
         self._keeper.opened.connect(self._opened)
         self._keeper.changed.connect(self.changed.emit)
         session.image_changed.connect(lambda image: self.changed.emit())
-        for key, step in ((",", -1), (".", 1)):
-            session.viewer.bind_key(key, self._key(step), overwrite=True)
+        session.shortcuts.offer("previous_image", partial(self.go, -1))
+        session.shortcuts.offer("next_image", partial(self.go, 1))
 
     # --- what there is ----------------------------------------------------------------------------
 
@@ -113,6 +113,12 @@ class ImageQueue:
             if image is not None and item.layer is image:
                 return place
         return -1
+
+    @property
+    def leaves_a_choice(self) -> bool:
+        """Whether there are several images, and some that a person opened by other doors: seen at once."""
+        images = self._session.images()
+        return len(images) > 1 and any(image not in self._shown for image in images)
 
     def state(self, item: Item) -> str:
         """What is known about an image, in words such as "41 cells, 22 checked"."""
@@ -408,13 +414,6 @@ class ImageQueue:
         self._ahead.stop()
         self._errands.close()
         self._read.clear()
-
-    def _key(self, step: int) -> Callable[[object], None]:
-        def go(viewer: object) -> None:
-            self.go(step)
-
-        go.__doc__ = f"Show the {'next' if step > 0 else 'previous'} image (napari-cupre)."
-        return go
 
 
 def _drafts(

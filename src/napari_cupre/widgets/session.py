@@ -30,6 +30,7 @@ from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
+from napari_cupre.widgets.shortcuts import Shortcuts
 from napari_cupre.widgets.sizing import Sizes
 from napari_cupre.widgets.state_colours import StateColormap
 from napari_cupre.widgets.tab_key import TabKey
@@ -82,6 +83,7 @@ class Session:
         """What was found in images that are larger than memory."""
         self._owners: weakref.WeakKeyDictionary[Layer, weakref.ref[Image]] = weakref.WeakKeyDictionary()
         self._is_watching = False
+        self.shortcuts = Shortcuts(lambda viewer: getattr(_sessions.get(viewer), "shortcuts", None))
         self.gestures = Gestures(self)
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
@@ -442,6 +444,7 @@ class Session:
         viewer = self._viewer()
         if viewer is not None:
             self.gestures.close()
+            self.shortcuts.close()
             viewer.layers.events.inserted.disconnect(self._welcome)
             viewer.layers.events.removed.disconnect(self._forget)
             _sessions.pop(viewer, None)
