@@ -88,6 +88,7 @@ class AnnotateWidget(SessionWidget):
         self._show_keys()
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
+        self.listen(self.session.queue.changed, self._offer_choice)
         self.listen(self.session.cells_changed, self._cells_changed)
         self.listen(self.session.importing.received, self._show_import)
         self.listen(self.session.image_changed, self._refresh)
@@ -211,7 +212,7 @@ class AnnotateWidget(SessionWidget):
     def _refresh(self, event: Any = None) -> None:
         self.message.clear()
         session, image = self.session, self.session.image
-        self.image.offer_choice(session.queue.leaves_a_choice)
+        self._offer_choice()
         annotation = None if image is None else session.annotation(image)
         with self.cells.changed.blocked():
             self.cells.reset_choices()
@@ -223,6 +224,10 @@ class AnnotateWidget(SessionWidget):
             self._follow(labels)
         self._show_count()
         self.questioner.start()
+
+    def _offer_choice(self) -> None:
+        """The queue lists all images; which of several that are seen at once is meant is said below it."""
+        self.image.offer_choice(self.session.queue.leaves_a_choice)
 
     def _follow(self, labels: Labels | None) -> None:
         """Hear when a script exchanges what is in a layer that could not be used so far."""

@@ -133,9 +133,12 @@ class StateColormap(CyclicLabelColormap):
         if self._known is not None and _is_all_of(self._known[0], values):
             return self._known[1].copy()
         labels = np.ascontiguousarray(np.atleast_1d(values))
-        codes = self._codes_of(labels)
-        if labels.ndim > 1:
-            self._draw_edges(labels, codes)
+        if labels.any():
+            codes = self._codes_of(labels)
+            if labels.ndim > 1:
+                self._draw_edges(labels, codes)
+        else:
+            codes = np.zeros(labels.shape, np.uint8)
         return codes if isinstance(values, np.ndarray) else codes[0]
 
     def _draw_edges(self, labels: np.ndarray, codes: np.ndarray) -> None:
