@@ -15,15 +15,14 @@ from napari_cupre.data.annotation import (
     as_labels,
     check_shots,
     default_rim,
-    enough_to_train,
     make_shot,
     median_diameter,
     region_mask,
     scattered_labels,
     shots_from_image,
-    summarise,
 )
 from napari_cupre.data.image import CellImage
+from napari_cupre.data.shot import Shot
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.io.shot_store import load_shots, save_shots
 
@@ -185,33 +184,29 @@ def test_planes_and_labels_must_fit(labels):
     assert len(list(shots_from_image(single, labels, regions=[corners]))) == 1
 
 
-def test_counts(image, labels):
-    shots = [make_shot(image, labels, rim=0), make_shot(image, np.zeros_like(labels), complete=True)]
-    summary = summarise(shots)
-    assert (summary.cells, summary.images, summary.pixels) == (2, 1, 16000)
-    assert summary.known_pixels == 8000 + (labels > 0).sum()
-    assert summary.background_pixels == 8000
-    assert summary.diameter == pytest.approx(20, rel=0.05)
-    assert summary.known_fraction == pytest.approx(summary.known_pixels / 16000)
-    assert summarise([]).cells == 0
-    assert summarise([]).known_fraction == 0
+def test_a_cell_that_a_cut_divides_is_unknown_on_both_sides():
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:6, 2:6], labels[8:12, 8:14], labels[14:18, 20:26] = 1, 2, 3
+    whole = Shot(np.zeros((20, 30, 3), np.float32), labels, np.ones((20, 30), bool), "a")
+    for axis, at, ids in ((1, 10, ([1], [3])), (0, 7, ([1], [2, 3]))):
+        halves = whole.halves(axis, at)
+        assert tuple(np.unique(half.labels[half.labels > 0]).tolist() for half in halves) == ids
+        assert sum(half.labels.size for half in halves) == labels.size
+    before, after = whole.halves(1, 10)
+    assert not before.known[8:12, 8:10].any()
+    assert not after.known[8:12, :4].any()
+    assert before.known.sum() + after.known.sum() == labels.size - 24
+    assert whole.labels.max() == 3
+    assert whole.known.all()
 
 
 def test_training_needs_one_cell(image, labels):
     empty = make_shot(image, np.zeros_like(labels))
     for shots in ([], [empty]):
-        assert enough_to_train(shots)[0] is False
         with pytest.raises(InputError):
             check_shots(shots)
     one = make_shot(image, np.where(labels == 3, labels, 0))
     check_shots([empty, one])
-    enough, sentence = enough_to_train([one])
-    assert enough
-    assert sentence.startswith("1 cell annotated")
-    many = np.zeros((80, 100), int)
-    many[:40:5, :50:5] = np.arange(80).reshape(8, 10) + 1
-    assert "region" in enough_to_train([make_shot(image, many, rim=0)])[1]
-    assert "enough" in enough_to_train([make_shot(image, many, complete=True)])[1]
 
 
 def test_two_cells_of_one_number_are_noticed(labels):

@@ -17,6 +17,7 @@ from napari_cupre.cli.options import (
     report,
 )
 from napari_cupre.errors import InputError
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from napari_cupre.io.importers.frames import Shapes
@@ -39,7 +40,7 @@ was left out; each is named with the reason. A file with other content is never 
 """
 
 
-def add_commands(subparsers: Any) -> None:
+def add_import(subparsers: Any) -> None:
     """Add `import`."""
     parser = add_command(
         subparsers,
@@ -96,7 +97,7 @@ def _run(args: argparse.Namespace) -> int:
         on_note=say,
     )
     written = list(steps)
-    count = f"{len(written)} label image{'' if len(written) == 1 else 's'}"
+    count = counted(len(written), "label image")
     report(
         args,
         f"{count} written to {args.out}.",

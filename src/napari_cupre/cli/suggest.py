@@ -28,13 +28,13 @@ that differ from each other and from the images that are already annotated.
 --labelled names the folder of the annotated images or of their label files, or a project: images of
 IMAGES with the same stem are left out, and what looks like them is not suggested.
 
-A file with several images counts as that many; --series selects one. Of stacks only the first plane
-is used, and only the centre of planes larger than 2048 px a side. The exit code is 2 if images
+A file with several images counts as that many; --series selects one. Only the first plane
+of a stack is used, and only the centre of planes larger than 2048 px a side. The exit code is 2 if images
 could not be read; each is named.
 """
 
 
-def add_commands(subparsers: Any) -> None:
+def add_suggest(subparsers: Any) -> None:
     """Add `suggest`."""
     parser = add_command(
         subparsers,

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.data.normalise import middle
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.image_features import extract_features
 from napari_cupre.evaluation.matching import match_instances
@@ -269,7 +270,4 @@ def _sure(seen: Seen) -> np.ndarray:
 
 def _middle(image: CellImage) -> np.ndarray:
     """The first plane, or of a large one its middle, normalised: float32 (Y, X, 3)."""
-    plane = image.lazy_plane()
-    start = [max(0, (length - LARGEST_SIDE) // 2) for length in plane.shape[:2]]
-    part = plane[start[0] : start[0] + LARGEST_SIDE, start[1] : start[1] + LARGEST_SIDE]
-    return image.stretch()(np.asarray(part))
+    return image.stretch()(np.asarray(middle(image.lazy_plane(), LARGEST_SIDE)))

@@ -19,6 +19,7 @@ from napari_cupre.model.device import autocast, memory_format
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
 from napari_cupre.model.targets import label_boxes, target_from_labels
+from napari_cupre.words import counted
 
 # Windows and their side in network px that one validation looks at, so that it takes seconds.
 MOST_WINDOWS, WINDOW = 8, 320
@@ -56,7 +57,7 @@ class Judgement:
 
     @property
     def uncertainty(self) -> float:
-        """Standard error of a share of so many cells, at its largest."""
+        """Largest possible standard error of a share of this many cells."""
         return 0.5 / max(self.cells, 1) ** 0.5
 
     @classmethod
@@ -179,7 +180,7 @@ def in_words(
     """
     if steps == 0:
         return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
-    trained = "Trained 1 step" if steps == 1 else f"Trained {steps} steps"
+    trained = f"Trained {counted(steps, 'step')}"
     if best_step is None or not history:
         return (
             f"{trained}. Too few cells were annotated to hold some out, "
@@ -254,20 +255,9 @@ def _windows(shot: Shot, seed: int) -> list[Shot]:
         if len(windows) == MOST_WINDOWS or taken[part].any():
             continue
         taken[part] = True
-        windows.append(_window(shot, part))
+        windows.append(shot.cut(*part))
     return windows
 
 
 def _start(centre: int, length: int) -> int:
     return int(np.clip(centre - WINDOW // 2, 0, max(length - WINDOW, 0)))
-
-
-def _window(shot: Shot, part: tuple[slice, slice]) -> Shot:
-    """Cut a window; cells that its border divides are unknown in it."""
-    labels, known = shot.labels[part].copy(), shot.known[part].copy()
-    whole = dict(zip(*np.unique(shot.labels, return_counts=True)))
-    for label, area in zip(*np.unique(labels, return_counts=True)):
-        if label and area < whole[label]:
-            known[labels == label] = False
-            labels[labels == label] = 0
-    return Shot(shot.image[part], labels, known, shot.name)

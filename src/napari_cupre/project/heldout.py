@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from napari_cupre.data.shot import Shot
 from napari_cupre.project.cells import Cells, State
@@ -19,7 +17,7 @@ SHARE = 0.2
 """Share of the images or cells that is held out."""
 
 ENOUGH_IMAGES = 10
-"""From so many annotated images on, new images are held out as a whole."""
+"""With at least this many annotated images, new images are held out as a whole."""
 
 ENOUGH_CELLS = 10
 """With fewer cells in all, none is held out: they are judged by folds."""
@@ -67,7 +65,7 @@ def assign_held_out(project: Project) -> None:
 
 
 def _hold_images(project: Project, fresh: Sequence[ProjectImage], annotated: int) -> None:
-    """Of new images hold out so many that the share is right, chosen by content and nothing else."""
+    """Hold out as many of the new images as the share asks for, chosen by content and nothing else."""
     held = sum(entry.held == "all" for entry in project.images)
     wanted = max(0, round(SHARE * annotated) - held)
     order = sorted(fresh, key=lambda entry: _draw(project, str(entry.place)))
@@ -116,7 +114,7 @@ def split_shots(project: Project, folders: Sequence[Path] = ()) -> Split:
             ways.add("images")
         elif entry.held and ":" in entry.held:
             axis, cut = map(int, entry.held.split(":"))
-            parts = [_cut(shot, axis, cut) for shot in shots]
+            parts = [shot.halves(axis, cut) for shot in shots]
             teaching += [before for before, _ in parts]
             held_out += [after for _, after in parts if after.labels.any()]
             ways.add("strips")
@@ -124,19 +122,3 @@ def split_shots(project: Project, folders: Sequence[Path] = ()) -> Split:
             teaching += shots
     how = "images" if "images" in ways else "strips" if ways else "folds"
     return Split(teaching, held_out, how)
-
-
-def _cut(shot: Shot, axis: int, cut: int) -> tuple[Shot, Shot]:
-    """Both sides of a shot; cells on the edge become unknown."""
-    first, second = np.split(np.arange(shot.labels.shape[axis]), [cut])
-    sides = [np.take(shot.labels, each, axis) for each in (first, second)]
-    divided = np.intersect1d(sides[0][sides[0] > 0], sides[1][sides[1] > 0])
-    halves = []
-    for where, side in zip((first, second), sides):
-        lost = np.isin(side, divided)
-        known = np.take(shot.known, where, axis) & ~lost
-        image = np.take(shot.image, where, axis)
-        halves.append(
-            replace(shot, image=image, labels=np.where(lost, 0, side).astype(np.int32), known=known)
-        )
-    return halves[0], halves[1]

@@ -28,6 +28,7 @@ from napari_cupre.widgets.controls import (
     layer_combo,
 )
 from napari_cupre.widgets.find_row import FindRow
+from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
 from napari_cupre.widgets.looking import plane_on_show
 from napari_cupre.widgets.questioner import Questioner
@@ -38,6 +39,7 @@ from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.shortcuts import key_of, with_key
 from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.tool_row import ToolRow
+from napari_cupre.words import counted
 
 MOUSE_TOLD = "Click on a guess: accept. Ctrl-click: delete. Alt-click: merge with the last one."
 KEYS_TOLD = {
@@ -97,7 +99,7 @@ class AnnotateWidget(SessionWidget):
     def _lay_out(self) -> None:
         column = self.column
         self.queue_row = QueueRow(self)
-        column.addWidget(self.queue_row)
+        column.addLayout(beside_help(self, self.queue_row))
         self.image = ImageChooser(self)
         column.addWidget(self.image)
         self.scenes = SceneNote(self)
@@ -295,9 +297,9 @@ def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
     ]
     text = f"<b>{total}</b> {'cell' if total == 1 else 'cells'}" + (f": {', '.join(parts)}" if parts else "")
     if unseen:
-        text += f" ({unseen} less certain {'one is' if unseen == 1 else 'are'} hidden)"
+        text += f" ({counted(unseen, 'less certain one is', 'less certain are')} hidden)"
     if now.regions:
-        text += f"; {len(now.regions)} {'region' if len(now.regions) == 1 else 'regions'}"
+        text += f"; {counted(len(now.regions), 'region')}"
     taught = [each.cells.count(State.CHECKED, State.EDITED) for each in everywhere]
     images = sum(count > 0 for count in taught)
     if images > 1:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import InputError, system_reason
+from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.service.client import EngineProcess
@@ -25,10 +25,30 @@ from napari_cupre.service.protocol import (
 )
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_file
+from napari_cupre.words import counted
 
 FINE = 1000  # parts in which the progress of one image is counted
 SLAB_BYTES = 64 * 2**20
 TICK_S = 0.02
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image that no layer shows; it is read when its turn comes.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    read : Callable[[], CellImage]
+        Called in the worker thread.
+    file : Path or None
+        The file it comes from.
+    """
+
+    name: str
+    read: Callable[[], CellImage]
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +59,7 @@ class PredictionPlan:
     ----------
     model : str
         Name or path.
-    images : tuple[CellImage, ...]
+    images : tuple[CellImage or StoredImage, ...]
         One after the other; `ImageStarted` names them by their position here.
     files : tuple[Path | None, ...]
         For each image the file that napari read it from, None if there is none.
@@ -54,7 +74,7 @@ class PredictionPlan:
     """
 
     model: str
-    images: tuple[CellImage, ...]
+    images: tuple[CellImage | StoredImage, ...]
     files: tuple[Path | None, ...]
     diameter: float | None
     score: float | None
@@ -173,28 +193,66 @@ class PredictionJob(Job):
         if self.status.state is not RunState.STOPPING:
             yield from _summary(plan, failures, verdicts)
 
-    def _one_image(self, plan: PredictionPlan, image: CellImage, file: Path | None) -> Iterator[Event | None]:
-        file = source_file(file, image)
-        path = file or self._engine.folder / f"{uuid.uuid4().hex}.npy"
-        if file is None:
-            try:
-                yield from write_array(image.data, path)
-            except InputError as error:
-                path.unlink(missing_ok=True)
-                yield Failed(f"{image.name}: {error}")
-                return
+    def _one_image(
+        self, plan: PredictionPlan, given: CellImage | StoredImage, file: Path | None
+    ) -> Iterator[Event | None]:
+        try:
+            image = given.read() if isinstance(given, StoredImage) else given
+        except CupreError as error:
+            yield Failed(str(error))
+            return
+        if is_big(image) and image is not given:
+            yield Failed(f"{given.name} is larger than memory: show it, and find its cells by itself.")
+            return
         options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
-        request = PredictRequest(
-            plan.model,
-            str(path),
-            image.axes,
-            image.name,
-            plan.device,
-            options,
-            is_copy=file is None,
-            to_disk=is_big(image),
-        )
-        yield from self._engine.events(request)
+        yield from predicted(self._engine, plan.model, image, file, plan.device, options)
+
+
+def predicted(
+    engine: EngineProcess,
+    model: str,
+    image: CellImage,
+    file: Path | None,
+    device: str = "auto",
+    options: dict[str, Any] | None = None,
+) -> Iterator[Event | None]:
+    """Have the cells of one image found, in a worker thread, and tell what the engine tells.
+
+    Parameters
+    ----------
+    engine : EngineProcess
+        Does it.
+    model : str
+        Name or path.
+    image : CellImage
+        What is searched.
+    file : Path or None
+        Where it may come from; it is read there if the image is lazy and the same.
+    device : str, optional
+        "auto", "cpu", "cuda" or "mps".
+    options : dict of str to Any or None, optional
+        Keyword arguments of `prediction.predict_options.PredictOptions`.
+    """
+    file = source_file(file, image)
+    path = file or engine.folder / f"{uuid.uuid4().hex}.npy"
+    if file is None:
+        try:
+            yield from write_array(image.data, path)
+        except InputError as error:
+            path.unlink(missing_ok=True)
+            yield Failed(f"{image.name}: {error}")
+            return
+    request = PredictRequest(
+        model,
+        str(path),
+        image.axes,
+        image.name,
+        device,
+        options or {},
+        is_copy=file is None,
+        to_disk=is_big(image),
+    )
+    yield from engine.events(request)
 
 
 def _until_taken(position: int) -> Iterator[Event | None]:
@@ -256,8 +314,7 @@ def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finish
     if failures or odd:
         yield Notice(" ".join([failure.message for failure in failures] + odd))
     cells = sum(verdict.result["cells"] for verdict in verdicts)
-    where = "1 image" if len(verdicts) == 1 else f"{len(verdicts)} images"
-    yield Finished(f"{cells} {'cell' if cells == 1 else 'cells'} in {where}.", {"cells": cells})
+    yield Finished(f"{counted(cells, 'cell')} in {counted(len(verdicts), 'image')}.", {"cells": cells})
     yield StateChanged(RunState.DONE)
 
 

@@ -26,6 +26,7 @@ from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Loaded, layer_of, load
 from napari_cupre.widgets.sources import sentence_of
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -133,7 +134,7 @@ class ImageQueue:
             return "" if item.stem is None else "never seen"
         if not total:
             return "no cells yet"
-        return f"{total} {'cell' if total == 1 else 'cells'}, {checked} checked"
+        return f"{counted(total, 'cell')}, {checked} checked"
 
     def taught_elsewhere(self) -> list[QueueEntry]:
         """Images of the project with checked or edited cells that no layer shows."""
@@ -315,6 +316,12 @@ class ImageQueue:
     def _refresh_states(self) -> None:
         project = self._keeper.project
         if project is not None and len(self._states) < len(project.images):
+            self._errands.do(partial(queue, project), self._know, lambda error: None)
+
+    def look_again(self) -> None:
+        """Cells of images that no layer shows are others now: count them again."""
+        project = self._keeper.project
+        if project is not None:
             self._errands.do(partial(queue, project), self._know, lambda error: None)
 
     def _know(self, entries: list[QueueEntry]) -> None:

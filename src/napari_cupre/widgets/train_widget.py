@@ -35,15 +35,18 @@ from napari_cupre.widgets.controls import (
     primary_button,
 )
 from napari_cupre.widgets.curve import CurveView
+from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.next_steps import NextSteps
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
 from napari_cupre.widgets.snapshot import Snapshot
 from napari_cupre.widgets.training import TrainingPlan, resumable
+from napari_cupre.words import counted
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LISTED_ROWS, ROW_HEIGHT = 4, 22
+EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 
 
 class TrainWidget(SessionWidget):
@@ -131,7 +134,7 @@ class TrainWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
-        column.addWidget(heading("Learn from"))
+        column.addLayout(beside_help(self, heading("Learn from")))
         column.addWidget(self.images)
         column.addWidget(self.use)
         column.addWidget(heading("How"))
@@ -276,7 +279,7 @@ class TrainWidget(SessionWidget):
         for entry in self.session.queue.taught_elsewhere():
             if entry.image.stem in ticked:
                 cells, images = cells + entry.checked, images + 1
-        self.use.setText(_use_text(cells, images, regions) if self.images.count() else "")
+        self.use.setText(_use_text(cells, images, regions) if self.session.queue.items() else EMPTY)
         self._show_budget()
 
     def _show_budget(self) -> None:
@@ -387,11 +390,9 @@ LAYER_ROLE = int(Qt.ItemDataRole.UserRole)
 def _use_text(cells: int, images: int, regions: int) -> str:
     """How much is learned from: "Uses 46 cells in 3 images, 2 regions"."""
     if not (cells or regions):
-        return "Nothing is annotated in these images yet."
-    text = (
-        f"Uses {cells} {'cell' if cells == 1 else 'cells'} in {images} {'image' if images == 1 else 'images'}"
-    )
-    return text + (f", {regions} {'region' if regions == 1 else 'regions'}" if regions else "")
+        return "Nothing is annotated yet: find cells in Annotate and accept some, or draw a few."
+    text = f"Uses {counted(cells, 'cell')} in {counted(images, 'image')}"
+    return text + (f", {counted(regions, 'region')}" if regions else "")
 
 
 def _button_text(state: RunState, is_active: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
 
 def read_rois(path: Path, account: Account) -> list[Shape]:
-    """The regions of a `.roi` file or a zip of such that have an area: polygons, traces, ovals, composites.
+    """The regions with an area of a `.roi` file or a zip of them: polygons, traces, ovals, composites.
 
     Entries are read in memory, bounded in size, and never unpacked to a path. Points, lines, texts and
     damaged regions are left out and counted.
@@ -92,13 +93,26 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes | Exception]]:
             raise InputError(f'"{path}" is too large for a region of interest: choose another file.')
         yield path.name, path.read_bytes()
         return
+    with zip_of_regions(path) as archive:
+        entries = roi_entries(archive)
+        if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
+            raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of regions: split it.')
+        for entry in entries:
+            yield entry.filename, _unpacked(archive, entry, path)
+
+
+@contextmanager
+def zip_of_regions(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or what is done with it shows that it is.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = roi_entries(archive)
-            if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
-                raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of regions: split it.')
-            for entry in entries:
-                yield entry.filename, _unpacked(archive, entry, path)
+            yield archive
     except InputError:
         raise
     except Exception as error:  # bad zips raise BadZipFile, EOFError, NotImplementedError, ...
