@@ -39,6 +39,7 @@ def can_take(session: Session, layer: Image, loaded: Loaded) -> bool:
         and not layer.multiscale
         and (layer.ndim, layer.rgb, layer.data.shape) == (2, image.is_rgb, tuple(image.data.shape))
         and cells.layer.ndim == 2
+        and cells.reading.axes == image.axes
         and cells.cells.shape == tuple(loaded.entry.shape)
         and (annotation.regions is None or annotation.regions.ndim == 2)
     )
@@ -56,7 +57,9 @@ def exchange(session: Session, layer: Image, loaded: Loaded, cells: Cells) -> No
     assert held is not None
     held.settle()
     session.keeper.let_go(layer)
-    session.let_go(layer)
+    session.sizes.forget(layer)
+    session.tools.forget()
+    session.gestures.forget(held)
     _show_pixels(layer, loaded)
     reading, annotation = session.cell_image(layer), session.annotation(layer)
     placement = result_placement(layer, reading)

@@ -233,18 +233,8 @@ class Keeper:
     ) -> None:
         """An image of the window shows an image of the project: give it the cells that are stored.
 
-        Parameters
-        ----------
-        image : napari.layers.Image
-            Of the viewer.
-        stem : str
-            Of the image in the project.
-        cells : Cells
-            Its cells.
-        reading : CellImage or None, optional
-            How its axes are read, where the layer showed another image before.
-        colours : StateColormap or None, optional
-            How the cells look, if that was worked out already.
+        `reading` says how its axes are read, where the layer showed another image before; `colours` how the
+        cells look, if that was worked out already.
 
         Raises
         ------

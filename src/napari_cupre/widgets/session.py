@@ -325,14 +325,6 @@ class Session:
         if known is not None:
             known.release()
 
-    def let_go(self, image: Image) -> None:
-        """The layers of an image are going to show another one: forget what was said about it."""
-        self._axes.pop(image, None)
-        self._faults.pop(image, None)
-        self.sizes.forget(image)
-        self.tools.forget()
-        self.gestures.forget(self._cells.get(image))
-
     def make_regions(self, image: Image) -> Shapes:
         """The layer for the regions of an image, made where there is none yet.
 
