@@ -51,13 +51,7 @@ KEYS_TOLD = {
 
 
 class AnnotateWidget(SessionWidget):
-    """Shows guesses, puts the right tool into the hand to mend them, counts, and asks.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Shows guesses, puts the right tool into the hand to mend them, counts, and asks."""
 
     title = "Annotate"
     needs_engine = True

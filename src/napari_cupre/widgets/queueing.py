@@ -21,6 +21,7 @@ from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import QueueEntry, drafts_of, fields_of, planes_of, queue
 from napari_cupre.project.recovery import new_scratch
+from napari_cupre.project.shots import is_annotated
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
@@ -140,6 +141,17 @@ class ImageQueue:
         """Images of the project with checked or edited cells that no layer shows."""
         shown = {self._keeper.stem_of(layer) for layer in self._session.images()}
         return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
+
+    def not_annotated(self) -> list[Item]:
+        """Images in which nothing teaches yet."""
+        return [item for item in self.items() if not self._teaches(item)]
+
+    def _teaches(self, item: Item) -> bool:
+        cells = None if item.layer is None else self._session.cells_of(item.layer)
+        if cells is not None:
+            return is_annotated(cells.cells)
+        entry = self._states.get(item.stem or "")
+        return item.layer is None and entry is not None and bool(entry.checked or entry.image.regions)
 
     # --- showing ----------------------------------------------------------------------------------
 

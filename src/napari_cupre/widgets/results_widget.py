@@ -32,13 +32,7 @@ WORDS = {"um2": "µm²", "um": "µm", "px": "px", "rad": "rad"}
 
 
 class ResultsWidget(SessionWidget):
-    """Measures every image of the project and of the window.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Measures every image of the project and of the window."""
 
     title = "Results"
 
