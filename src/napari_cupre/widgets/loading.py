@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from napari.layers import Image
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
@@ -93,3 +95,18 @@ def _limits(image: CellImage) -> tuple[float, float] | None:
     sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
     low, high = np.nanpercentile(sample, (0.1, 99.8))
     return (float(low), float(high)) if np.isfinite([low, high]).all() and high > low else None
+
+
+def drafted(
+    makers: list[Callable[[], ProjectImage]], notices: list[str]
+) -> tuple[list[ProjectImage], list[str]]:
+    """In the thread: the entries, and what the user should know: what could not be read, and `notices`."""
+    drafts, faults = [], []
+    for make in makers:
+        try:
+            drafts.append(make())
+        except CupreError as error:
+            faults.append(str(error))
+    if len(faults) > 1:
+        faults = [f"{len(faults)} of {len(makers)} files could not be read, such as: {faults[0]}"]
+    return drafts, faults + notices

@@ -25,7 +25,7 @@ from napari_cupre.project.shots import is_annotated
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
-from napari_cupre.widgets.loading import Loaded, layer_of, load
+from napari_cupre.widgets.loading import Loaded, drafted, layer_of, load
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.words import counted
 
@@ -345,7 +345,7 @@ class ImageQueue:
     def add_files(self, paths: Iterable[str | Path]) -> None:
         """Add image files and folders of them to the project."""
         wanted = [Path(path) for path in paths]
-        self._add(lambda project: _drafts(*drafts_of(project, wanted)))
+        self._add(lambda project: drafted(*drafts_of(project, wanted)))
 
     def add_planes(self) -> None:
         """Make each plane of the chosen stack an image of the queue.
@@ -433,21 +433,6 @@ class ImageQueue:
         self._ahead.stop()
         self._errands.close()
         self._read.clear()
-
-
-def _drafts(
-    makers: list[Callable[[], ProjectImage]], notices: list[str]
-) -> tuple[list[ProjectImage], list[str]]:
-    """In the thread: the entries, and what the user should know: what could not be read, and `notices`."""
-    drafts, faults = [], []
-    for make in makers:
-        try:
-            drafts.append(make())
-        except CupreError as error:
-            faults.append(str(error))
-    if len(faults) > 1:
-        faults = [f"{len(faults)} of {len(makers)} files could not be read, such as: {faults[0]}"]
-    return drafts, faults + notices
 
 
 def _time_of(project: Project, stem: str) -> float:
