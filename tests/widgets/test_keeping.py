@@ -280,4 +280,5 @@ def test_a_project_gets_a_name(session: Any, workbench: Any, file: Path, tmp_pat
     add(session, (60, 60))
     qtbot.waitUntil(lambda: len(np.unique(on_disk(tmp_path / "mine.cupre", "field"))) == 3, timeout=WAIT)
     assert np.array_equal(on_disk(tmp_path / "mine.cupre", "field"), cells.cells.labels)
-    assert 'in "mine"' in workbench.annotate.save_line.line.text()
+    line = workbench.annotate.save_line.line
+    qtbot.waitUntil(lambda: 'in "mine"' in line.text(), timeout=WAIT)  # the disk has it before the dock knows

@@ -227,7 +227,7 @@ def test_an_image_that_is_gone_or_changed_is_said(
     (folder / "well_4.tif").unlink()
     session.queue.go(-1)
     row = workbench.annotate.queue_row
-    qtbot.waitUntil(lambda: "is not there" in row.line.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "is missing" in row.line.text(), timeout=WAIT)
     assert session.image.name == "well_5"
     tifffile.imwrite(folder / "well_6.tif", np.zeros((50, 50), np.uint8))
     session.queue._read.clear()
