@@ -42,13 +42,7 @@ NEXT = "Press a row to show its image; < and > in Annotate do the same."
 
 
 class CompareWidget(SessionWidget):
-    """Says which of two models is better, and shows where they differ.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Says which of two models is better, and shows where they differ."""
 
     title = "Compare"
     needs_engine = True
@@ -233,7 +227,7 @@ class CompareWidget(SessionWidget):
             self.legend.hide()
             return
         columns, filled = self._filled()
-        self.table.fill(columns, filled)
+        self.table.fill(columns, filled[: len(rows)], filled[-1] if len(rows) > 1 else None)
         sentence, basis, kind = verdict_words(rows, [rival.name for rival in plan.rivals])
         {"good": self.verdict.show_good, "error": self.verdict.show_error}.get(kind, self.verdict.show_plain)(
             sentence

@@ -32,13 +32,7 @@ WORDS = {"um2": "µm²", "um": "µm", "px": "px", "rad": "rad"}
 
 
 class ResultsWidget(SessionWidget):
-    """Measures every image of the project and of the window.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Measures every image of the project and of the window."""
 
     title = "Results"
 
@@ -68,7 +62,7 @@ class ResultsWidget(SessionWidget):
         self.bar = JobBar()
         self.result = MessageLine()
         self.table = FigureTable(
-            "Results by image", "A row for each image, all together last; press one to show it"
+            "Results by image", "All together on top, then a row for each image; press one to show it"
         )
         self.table.chosen.connect(lambda name: self.attempt(lambda: self._show_image(name)))
         self.figure = QComboBox()
@@ -189,7 +183,7 @@ class ResultsWidget(SessionWidget):
         ]
         names = [IMAGE, "cells", "checked", *(f"median_{name}" for name in figures)]
         rows = tables.images.reindex(columns=names).to_numpy(object).tolist()
-        self.table.fill(columns, rows)
+        self.table.fill(columns, rows[:-1], rows[-1])
         chosen = self.figure.currentData()
         self.figure.blockSignals(True)
         self.figure.clear()
