@@ -57,16 +57,19 @@ def add_models(subparsers: Any) -> None:
         "napari-cupre models remove nuclei",
     )
     remove.add_argument("name", metavar="NAME", help="a name from 'models list'")
+    _add_export(actions)
+
+
+def _add_export(actions: Any) -> None:
     export = add_command(
         actions,
         "export",
         _export,
         "write a model to a file, to share it",
         "The file contains the weights and the description; 'models add' reads it on any computer. "
-        "The format "
-        "openvino (experimental) adds 8-bit layers that run faster on processors if napari-cupre[fast] is "
-        "installed; without it, the file works as before. fastest adds them only if they find the same cells "
-        "in less time.",
+        "The format openvino (experimental) adds 8-bit layers that run faster on processors if "
+        "napari-cupre[fast] is installed; without it, the file works as before. fastest adds them only if "
+        "they find the same cells in less time.",
         "napari-cupre models export nuclei nuclei-fast.safetensors --format openvino",
     )
     export.add_argument("model", metavar="MODEL", help=NAME)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
 from psygnal import Signal, SignalGroupDescriptor
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QThreadPool, QTimer
 
 from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
@@ -179,7 +179,14 @@ class Job:
 
 
 def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
-    """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback."""
+    """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback.
+
+    Qt has as many threads as there are cores, and these streams wait for another process for minutes: they
+    lend their thread, or two of them would keep two cores from ever saving anything.
+    """
+    threads = QThreadPool.globalInstance()
+    if threads is not None:
+        threads.releaseThread()
     try:
         yield from stream(*args)
     except CupreError as err:
@@ -191,3 +198,6 @@ def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
         yield Failed(
             f"Something unexpected went wrong ({type(err).__name__}: {err}).", traceback.format_exc()
         )
+    finally:
+        if threads is not None:
+            threads.reserveThread()
