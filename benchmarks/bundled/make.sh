@@ -15,6 +15,7 @@ stage() { # run, settings
 
 stage cupre-1 1-source.yaml
 stage cupre-2 2-cupre.yaml
-stage cells 3-cells.yaml
+stage cells-3 3-cells.yaml
+stage cells 4-cells.yaml
 python benchmarks/bundled/publish.py cupre runs/cupre-2/model.safetensors
 python benchmarks/bundled/publish.py cells runs/cells/model.safetensors

@@ -27,7 +27,7 @@ from napari_cupre.io.writers.output_cells import collect
 
 FREE_LICENCES = (4, 5, 7)
 DEVELOPMENT = {"fluorescence": 24, "histology": 16}
-"""Images of BBBC038 that stage 3b does not learn from, so that it can be judged on them."""
+"""Images of BBBC038 that stage 4 does not learn from, so that it can be judged on them."""
 
 
 def main() -> None:

@@ -12,7 +12,13 @@ from pathlib import Path
 from napari_cupre.model.checkpoint import read_model, save_model
 from napari_cupre.model.zoo import SHIPPED, bundled_path
 
-PARENTS = {"cupre": "cupre-1, supervised on the source from ImageNet weights", "cells": "cupre"}
+PARENTS = {
+    "cupre": "cupre-1, supervised on the source from ImageNet weights",
+    "cells": "cells-3, supervised on the same labelled sets from cupre",
+}
+    "cupre": "cupre-1, supervised on the source from ImageNet weights",
+    "cells": "cells-3, supervised on the same labelled sets from cupre",
+}
 LICENCE = "BSD-3-Clause; the backbone began at ImageNet weights under Apache-2.0; see weights/LICENSE.txt"
 
 

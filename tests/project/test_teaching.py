@@ -65,6 +65,12 @@ def test_guesses_teach_nothing_and_leave_the_ground_under_them_open(project: Pro
     assert shot.known.all()
 
 
+def test_accepted_guesses_teach_and_are_told_from_what_was_drawn(project: Project) -> None:
+    add(project, "accepted", row_of_cells(3), State.CHECKED)
+    add(project, "drawn", row_of_cells(2), State.EDITED)
+    assert [shot.accepted for shot in project_shots(project)] == [(1, 2, 3), ()]
+
+
 def test_training_needs_one_cell_and_says_what_would_help() -> None:
     guesses, many = Cells.of(row_of_cells(1), State.GUESS), Cells.of(row_of_cells(12), State.CHECKED)
     assert not enough([])[0]

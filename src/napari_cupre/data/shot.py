@@ -25,6 +25,8 @@ class Shot:
         bool (Y, X), True where somebody vouched for the truth, cell or background.
     name : str
         What to call it in messages.
+    accepted : tuple of int
+        Numbers of the cells that a person accepted as a network had drawn them; see `for_judging`.
 
     Raises
     ------
@@ -36,6 +38,7 @@ class Shot:
     labels: np.ndarray
     known: np.ndarray
     name: str = ""
+    accepted: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_same_shape(self.image.shape[:2], self.labels.shape, self.name)
@@ -54,6 +57,15 @@ class Shot:
     def is_unlabelled(self) -> bool:
         """Whether nothing of it is known."""
         return not self.known.any() and not self.labels.any()
+
+    def for_judging(self) -> Shot:
+        """Return what may judge a network: cells that were accepted as one had drawn them become unknown.
+
+        They teach like any other, but flatter the network that drew them: it outlines them to the pixel.
+        """
+        drawn_by_a_network = np.isin(self.labels, self.accepted)
+        labels = np.where(drawn_by_a_network, 0, self.labels).astype(np.int32)
+        return replace(self, labels=labels, known=self.known & ~drawn_by_a_network)
 
     def cut(self, rows: slice, columns: slice) -> Shot:
         """A part of it, in which the cells that its border divides are unknown; the image is not copied."""

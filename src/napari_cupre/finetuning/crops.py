@@ -100,7 +100,7 @@ class CropSampler:
 def scale_shot(shot: Shot, factor: float) -> Shot:
     """The shot resampled by `factor`."""
     scaled = rescale(shot.sample, factor)
-    return Shot(scaled.image, scaled.labels, scaled.known, shot.name)
+    return replace(shot, image=scaled.image, labels=scaled.labels, known=scaled.known)
 
 
 def _centres(labels: np.ndarray) -> np.ndarray:

@@ -61,7 +61,10 @@ class Teaching:
         self.scaling = choose_scaling(shots, settings.diameter)
         enough = ENOUGH_FROM_SCRATCH if scratch else ENOUGH_TO_HOLD_OUT
         self._taught, self._held_out = hold_out(shots, settings.held_out, settings.seed, enough)
-        judged = [scale_shot(shot, diameter / self.scaling.of(shot)) for shot in self._held_out]
+        judging = [(shot.for_judging(), self.scaling.of(shot)) for shot in self._held_out]
+        judged = [scale_shot(shot, diameter / own) for shot, own in judging if shot.labels.any()]
+        if not judged:
+            self._taught, self._held_out = list(shots), []
         self.judge = Judge(judged, settings.seed) if judged else None
         self._scales = [diameter / self.scaling.of(shot) for shot in self._taught]
         rehearse = 0.0 if scratch else settings.rehearse
@@ -173,7 +176,10 @@ class Teaching:
         """Say how many cells are learned from, and how many judge."""
         cells = sum(count_cells(shot.labels) for shot in self._taught)
         held = sum(count_cells(shot.labels) for shot in self._held_out)
+        accepted = held - sum(count_cells(shot.for_judging().labels) for shot in self._held_out)
         judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
+        if accepted:
+            judged += f", but for {accepted} that are accepted guesses"
         others = len(self._unlabelled)
         beside = f", beside {counted(others, 'image')} without annotation" if others else ""
         taught = f"{counted(cells, 'cell')} of {counted(len(self._taught), 'image')}"

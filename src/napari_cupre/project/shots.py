@@ -74,6 +74,7 @@ def shots_of(
         bool, the shape of the cells: where a person painted that there is no cell.
     """
     taught = _TaughtPlanes(cells.labels, [number for number, cell in cells if cell.state.teaches])
+    accepted = [number for number, cell in cells if cell.state is State.CHECKED]
     regions = [np.array(region) for region in cells.regions]
     shown = _guesses_on_show(cells, entry.certainty)
     rim = _rim_of(cells.labels, shown)
@@ -86,6 +87,7 @@ def shots_of(
             if background is not None:
                 certain |= background.reshape(image.result_shape)[position]
             shot.known &= certain
+        shot.accepted = tuple(np.intersect1d(accepted, shot.labels).tolist())
         yield shot
 
 

@@ -1,0 +1,36 @@
+"""An annotated image: what of it teaches, and what judges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_cupre.data.shot import Shot
+from napari_cupre.io.shot_store import load_shots, save_shots, shot_digest
+
+
+@pytest.fixture
+def shot() -> Shot:
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:6, 2:6], labels[10:14, 20:26] = 1, 7
+    return Shot(np.zeros((20, 30, 3), np.float32), labels, np.ones((20, 30), bool), "a", accepted=(7,))
+
+
+def test_a_guess_that_was_accepted_teaches_and_does_not_judge(shot: Shot) -> None:
+    judging = shot.for_judging()
+    assert np.unique(judging.labels).tolist() == [0, 1]
+    assert (judging.known == (shot.labels != 7)).all()
+    assert (shot.sample.labels == shot.labels).all()
+    assert shot.known.all()
+
+
+def test_parts_know_what_was_accepted(shot: Shot) -> None:
+    _, right = shot.halves(1, 15)
+    assert not right.for_judging().labels.any()
+
+
+def test_what_was_accepted_is_kept_on_disk(shot: Shot, tmp_path) -> None:
+    drawn = Shot(shot.image, shot.labels, shot.known, "b")
+    assert shot_digest(shot) != shot_digest(drawn)
+    save_shots(tmp_path, [shot, drawn])
+    assert [each.accepted for each in load_shots(tmp_path)] == [(7,), ()]

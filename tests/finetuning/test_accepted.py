@@ -1,0 +1,44 @@
+"""Guesses that were accepted teach; they do not judge the network that drew them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_cupre.data.shot import Shot
+from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+from napari_cupre.finetuning.teaching import Teaching
+from napari_cupre.model.targets import label_boxes
+
+SETTINGS = FinetuneSettings(steps=1)
+
+
+@pytest.fixture
+def shot() -> Shot:
+    """Forty cells in a row."""
+    labels = np.zeros((60, 480), np.int32)
+    for number in range(40):
+        labels[20:28, 12 * number + 2 : 12 * number + 10] = number + 1
+    image = np.repeat((labels > 0)[..., None], 3, axis=-1).astype(np.float32)
+    return Shot(image, labels, np.ones(labels.shape, bool), "row")
+
+
+def judged(teaching: Teaching) -> int:
+    return teaching.judge.cells if teaching.judge else 0
+
+
+def test_cells_that_were_drawn_judge_alone(shot: Shot) -> None:
+    all_drawn = Teaching([shot], SETTINGS, 24.0, scratch=False)
+    half = Teaching([replace(shot, accepted=tuple(range(1, 41, 2)))], SETTINGS, 24.0, scratch=False)
+    assert 0 < judged(half) < judged(all_drawn)
+    assert "that are accepted guesses" in half.in_words()
+    assert "accepted" not in all_drawn.in_words()
+
+
+def test_all_teach_where_all_were_accepted(shot: Shot) -> None:
+    teaching = Teaching([replace(shot, accepted=tuple(range(1, 41)))], SETTINGS, 24.0, scratch=False)
+    assert teaching.judge is None
+    assert teaching.in_words().startswith("40 cells of 1 image, too few to hold any out")
+    assert len(label_boxes(teaching.sampler.samples[0].labels)[0]) == 40
