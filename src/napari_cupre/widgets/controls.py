@@ -134,6 +134,20 @@ class JobBar(QProgressBar):
         self.setFormat(text or "%p %")
 
 
+class DockPart(QWidget):
+    """A part of a dock, on whose message line its errors appear.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._owner, self._session = owner, owner.session
+
+
 class MessageLine(QWidget):
     """One sentence in the colour of its kind, with details on request; takes no room when empty."""
 
