@@ -20,9 +20,11 @@ from napari_cupre.service.protocol import (
     PlaneRelabelled,
     PredictRequest,
     PreviewRequest,
+    RateRequest,
     Request,
     SlideGrown,
 )
+from napari_cupre.service.rating import Rating
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
@@ -66,6 +68,8 @@ def job_for(request: Request, detectors: LatestDetector | None = None) -> Engine
         return Prediction(request)
     if isinstance(request, OutlineRequest):
         return Outlining(request, detectors)
+    if isinstance(request, RateRequest):
+        return Rating(request)
     raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
 
 

@@ -35,6 +35,7 @@ from napari_cupre.service.protocol import (
     PromptRefused,
     PromptRequest,
     Quit,
+    RateRequest,
     Request,
     Stop,
     WindowRequest,
@@ -42,6 +43,7 @@ from napari_cupre.service.protocol import (
     encode,
 )
 
+JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest)
 NICENESS = 5  # a third of the window's weight; much more would starve the engine on a shared machine
 
 
@@ -102,7 +104,7 @@ class Server:
     def _refuse(self, line: str, error: Exception) -> None:
         """Say that a request was not understood; the window waits for the end of one that asked for a job."""
         reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
-        if any(job.__name__ in line for job in (FinetuneRequest, PredictRequest, OutlineRequest)):
+        if any(job.__name__ in line for job in JOBS):
             self._send(Failed(f"The engine could not start this ({reason})."))
             self._send(JobEnded())
         else:

@@ -35,6 +35,7 @@ from napari_cupre.widgets.queue_row import QueueRow
 from napari_cupre.widgets.save_line import SaveLine
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.tool_row import ToolRow
 
@@ -92,6 +93,8 @@ class AnnotateWidget(SessionWidget):
         column = self.column
         self.queue_row = QueueRow(self)
         column.addWidget(self.queue_row)
+        self.suggestions = SuggestionList(self)
+        column.addWidget(self.suggestions)
         self.image = ImageChooser(self)
         column.addWidget(self.image)
         self.scenes = SceneNote(self)

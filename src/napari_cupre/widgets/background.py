@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
 from psygnal import Signal, SignalGroupDescriptor
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QThreadPool, QTimer
 
 from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
@@ -179,7 +179,14 @@ class Job:
 
 
 def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
-    """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback."""
+    """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback.
+
+    The thread waits for another process most of the time, so it does not count among those that Qt allows:
+    on two cores a training and an outline would keep everything else waiting, such as saving.
+    """
+    pool = QThreadPool.globalInstance()
+    if pool is not None:
+        pool.releaseThread()
     try:
         yield from stream(*args)
     except CupreError as err:
@@ -191,3 +198,6 @@ def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
         yield Failed(
             f"Something unexpected went wrong ({type(err).__name__}: {err}).", traceback.format_exc()
         )
+    finally:
+        if pool is not None:
+            pool.reserveThread()

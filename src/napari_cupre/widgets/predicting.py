@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.limits import is_big
-from napari_cupre.service.client import EngineProcess
+from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
 from napari_cupre.service.protocol import (
     Failed,
     PlaneDone,
@@ -76,12 +77,44 @@ class ImageFinished(Event):
     position: int
 
 
-class PredictionJob(Job):
-    """Predicts in the engine's process; the planes come as `PlaneDone` events."""
+@dataclass(frozen=True)
+class SecondWanted(Event):
+    """The process that outlines cells is to find some for once."""
 
-    def __init__(self, engine: EngineProcess) -> None:
-        super().__init__("Finding cells", engine.stop)
-        self._engine = engine
+
+class Lender(Protocol):
+    """Who uses the second process and lends it; called in the GUI thread."""
+
+    engine: EngineProcess
+
+    def lend(self) -> None:
+        """Use the process no more until it is given back."""
+
+    def take_back(self) -> None:
+        """The process is free again."""
+
+
+class PredictionJob(Job):
+    """Predicts in the engine's process, or while that trains in the one that outlines cells.
+
+    The planes come as `PlaneDone` events.
+
+    Parameters
+    ----------
+    engine : EngineProcess
+        Trains as well.
+    training : Job or None, optional
+        What the engine is left to while it runs or waits to run.
+    """
+
+    lender: Lender | None = None
+    """Who has a second process; without one a prediction waits until the first is free."""
+
+    def __init__(self, engine: EngineProcess, training: Job | None = None) -> None:
+        self._turn = Turn()
+        super().__init__("Finding cells", self._turn.stop)
+        self._engine, self._training = engine, training
+        self._is_lent = threading.Event()
         self._sinks: tuple[Sink, ...] = ()
         self._sink: Sink | None = None
         self.received.connect(self._pass_on)
@@ -99,11 +132,30 @@ class PredictionJob(Job):
         InputError
             If a prediction is running.
         """
+        if not self.status.is_active:
+            self._turn.begin()
         self.start(self._stream, plan)
         self._sinks = tuple(sinks)
 
+    def _finish(self) -> None:
+        self._give_back()
+        super()._finish()
+
+    def abandon(self) -> None:
+        """Stop listening for good: the window is going."""
+        self._give_back()
+        super().abandon()
+
+    def _give_back(self) -> None:
+        if self._is_lent.is_set() and self.lender is not None:
+            self._is_lent.clear()
+            self.lender.take_back()
+
     def _pass_on(self, event: Event) -> None:
         match event:
+            case SecondWanted() if self.lender is not None:
+                self.lender.lend()
+                self._is_lent.set()
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
             case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
@@ -136,8 +188,38 @@ class PredictionJob(Job):
             yield from _summary(plan, failures, verdicts)
 
     def _one_image(self, plan: PredictionPlan, image: CellImage, file: Path | None) -> Iterator[Event | None]:
+        while (engine := (yield from self._free_engine())) is not None:
+            try:
+                yield from self._asking(engine, plan, image, file)
+                return
+            except EngineBusy:  # something else was faster
+                yield None
+
+    def _free_engine(self) -> Generator[Event | None, None, EngineProcess | None]:
+        """The process that trains while it does not, else the one that outlines, once it is lent.
+
+        None once the prediction is to stop.
+        """
+        is_said = False
+        while self.status.state is not RunState.STOPPING:
+            is_training = self._training is not None and self._training.status.is_active
+            if not (is_training or self._engine.is_busy):
+                return self._engine
+            if self._is_lent.wait(HEARTBEAT_S):
+                if self.lender is not None and not self.lender.engine.is_busy:
+                    return self.lender.engine
+            elif not is_said:
+                is_said = True
+                yield SecondWanted()
+            yield None
+        return None
+
+    def _asking(
+        self, engine: EngineProcess, plan: PredictionPlan, image: CellImage, file: Path | None
+    ) -> Iterator[Event | None]:
+        """Hand one image over, and pass on what the process says about it."""
         file = source_file(file, image)
-        path = file or self._engine.folder / f"{uuid.uuid4().hex}.npy"
+        path = file or engine.folder / f"{uuid.uuid4().hex}.npy"
         if file is None:
             try:
                 yield from write_array(image.data, path)
@@ -156,7 +238,12 @@ class PredictionJob(Job):
             is_copy=file is None,
             to_disk=is_big(image),
         )
-        yield from self._engine.events(request)
+        try:
+            yield from self._turn.events(engine, request)
+        except EngineBusy:
+            if file is None:
+                path.unlink(missing_ok=True)
+            raise
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:

@@ -80,6 +80,8 @@ class ImageQueue:
         self._states: dict[str, QueueEntry] = {}
         self._wanted: str | None = None
         self._step = 1
+        self.order: dict[str, int] | None = None
+        """Places of images that go first, by name; None for the order of their names."""
         self.status = self.error = ""
         self.gui_seconds: list[float] = []
         """How long each image held the window when it came, for the benchmark."""
@@ -96,14 +98,16 @@ class ImageQueue:
     # --- what there is ----------------------------------------------------------------------------
 
     def items(self) -> list[Item]:
-        """All images, in the natural order of their names; the project's own first."""
+        """All images, in the natural order of their names, the project's own first; or as `order` says."""
         project, keeper = self._keeper.project, self._keeper
         images = [] if project is None else project.images
         known = sorted((image.stem for image in images), key=lambda stem: natural_key(Path(stem)))
         layers = {keeper.stem_of(layer): layer for layer in self._session.images()}
         found = [Item(stem, stem, layers.get(stem)) for stem in known]
         others = [layer for layer in self._session.images() if keeper.stem_of(layer) is None]
-        return found + [Item(layer.name, None, layer) for layer in others]
+        found += [Item(layer.name, None, layer) for layer in others]
+        order = self.order
+        return found if order is None else sorted(found, key=lambda item: order.get(item.name, len(order)))
 
     def position(self, items: list[Item] | None = None) -> int:
         """Which of them is on show; -1 for none."""
@@ -132,6 +136,14 @@ class ImageQueue:
         """Images of the project with checked or edited cells that no layer shows."""
         shown = {self._keeper.stem_of(layer) for layer in self._session.images()}
         return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
+
+    def is_taught(self, item: Item) -> bool:
+        """Whether an image has checked or edited cells."""
+        cells = None if item.layer is None else self._session.cells_of(item.layer)
+        if cells is not None:
+            return any(row.state.teaches for _, row in cells.cells)
+        entry = self._states.get(item.stem or "")
+        return entry is not None and entry.checked > 0
 
     # --- showing ----------------------------------------------------------------------------------
 

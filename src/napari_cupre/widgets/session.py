@@ -36,6 +36,7 @@ from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
 from napari_cupre.widgets.training_rounds import TrainingRounds
+from napari_cupre.widgets.what_next import WhatNext
 
 __all__ = ["METADATA_KEY", "Session"]
 
@@ -66,7 +67,7 @@ class Session:
         self._viewer = weakref.ref(viewer)
         self.engine = engine or EngineProcess()
         self.training = TrainingJob(self.engine)
-        self.prediction = PredictionJob(self.engine)
+        self.prediction = PredictionJob(self.engine, self.training)
         self.saving = Job("Saving results")
         self.importing = Job("Reading annotations")
         images = [layer for layer in viewer.layers if isinstance(layer, Image)]
@@ -89,8 +90,10 @@ class Session:
         self.keeper = Keeper(self)
         self.queue = ImageQueue(self)
         self.rounds = TrainingRounds(self)
+        self.what_next = WhatNext(self)
         # a process of its own, so that cells can be outlined while a model is trained
         self.tools = Tools(self, EngineProcess(is_urgent=True))
+        self.prediction.lender = self.tools.prompter
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
 
@@ -419,7 +422,7 @@ class Session:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
         self.keeper.close()  # what is not on disk first
         self.engine.close()
-        jobs = (self.training, self.prediction, self.saving, self.importing)
+        jobs = (self.training, self.prediction, self.saving, self.importing, self.what_next.job)
         for end in (self.tools.close, self.queue.close, *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()
