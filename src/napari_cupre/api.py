@@ -138,14 +138,9 @@ def predict(
     ----------
     image : Image
         (Y, X) or (Y, X, C) in any grey values, or a `CellImage` of one plane.
-    diameter : float, optional
-        Of the cells in image px; None takes the model's, or estimates it from the image where the model has
-        none or the image clearly shows cells of another size.
-    score : float, optional
-        Cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the diameter
-        is estimated, for 0.35 to 0.7 by how sure the network is of the image.
-    tile : int, optional
-        Side of a tile in network px; images that fit in one go in one piece.
+    diameter, score, tile : float, float and int, optional
+        Size of the cells in image px, minimum confidence from 0 to 1, and side of a tile in network px.
+        `PredictOptions` says how each is chosen if it is None.
 
     Returns
     -------
@@ -207,7 +202,7 @@ def outline(
     (1, True, True)
     """
     if (boxes is None) == (points is None):
-        raise InputError("Give either boxes (x0, y0, x1, y1) or points (y, x), one outline is made for each.")
+        raise InputError("Give either boxes (x0, y0, x1, y1) or points (y, x): each gives one outline.")
     outliner = Outliner(model, _reader(image), diameter)
     found = outliner.boxes(boxes) if points is None else outliner.points(points)
     return outliner.instances(found)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class CupreError(Exception):
@@ -112,6 +114,26 @@ def reason_of(error: BaseException) -> str:
         return system_reason(error)
     lines = str(error).strip().splitlines()
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an error of the operating system in this block into one that names a path, see `unwritable`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file or folder that the block writes, makes or deletes.
+
+    Raises
+    ------
+    EnvironmentFault
+        If the operating system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def unwritable(path: str | os.PathLike[str], error: OSError) -> EnvironmentFault:

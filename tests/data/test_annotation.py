@@ -15,13 +15,11 @@ from napari_cupre.data.annotation import (
     as_labels,
     check_shots,
     default_rim,
-    enough_to_train,
     make_shot,
     median_diameter,
     region_mask,
     scattered_labels,
     shots_from_image,
-    summarise,
 )
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import EnvironmentFault, InputError
@@ -185,33 +183,13 @@ def test_planes_and_labels_must_fit(labels):
     assert len(list(shots_from_image(single, labels, regions=[corners]))) == 1
 
 
-def test_counts(image, labels):
-    shots = [make_shot(image, labels, rim=0), make_shot(image, np.zeros_like(labels), complete=True)]
-    summary = summarise(shots)
-    assert (summary.cells, summary.images, summary.pixels) == (2, 1, 16000)
-    assert summary.known_pixels == 8000 + (labels > 0).sum()
-    assert summary.background_pixels == 8000
-    assert summary.diameter == pytest.approx(20, rel=0.05)
-    assert summary.known_fraction == pytest.approx(summary.known_pixels / 16000)
-    assert summarise([]).cells == 0
-    assert summarise([]).known_fraction == 0
-
-
 def test_training_needs_one_cell(image, labels):
     empty = make_shot(image, np.zeros_like(labels))
     for shots in ([], [empty]):
-        assert enough_to_train(shots)[0] is False
         with pytest.raises(InputError):
             check_shots(shots)
     one = make_shot(image, np.where(labels == 3, labels, 0))
     check_shots([empty, one])
-    enough, sentence = enough_to_train([one])
-    assert enough
-    assert sentence.startswith("1 cell annotated")
-    many = np.zeros((80, 100), int)
-    many[:40:5, :50:5] = np.arange(80).reshape(8, 10) + 1
-    assert "region" in enough_to_train([make_shot(image, many, rim=0)])[1]
-    assert "enough" in enough_to_train([make_shot(image, many, complete=True)])[1]
 
 
 def test_two_cells_of_one_number_are_noticed(labels):

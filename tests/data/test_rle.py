@@ -14,6 +14,12 @@ from pycocotools import mask as coco_mask
 from napari_cupre.data import rle
 from napari_cupre.errors import InputError
 
+
+def decoded(mask):
+    """The bool (Y, X) mask of an RLE."""
+    return rle.paint([mask], mask["size"]) > 0
+
+
 LABELS = hnp.arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 3))
 
 
@@ -25,7 +31,25 @@ def test_masks_equal_those_of_pycocotools(labels):
     for value, mask in zip(ids, rles):
         theirs = coco_mask.encode(np.asfortranarray(labels == value, np.uint8))
         assert mask["counts"] == theirs["counts"].decode()
-        assert np.array_equal(rle.decode_runs(mask), labels == value)
+        assert np.array_equal(decoded(mask), labels == value)
+
+
+@given(hnp.arrays(bool, (13, 9)))
+@settings(deadline=None)
+def test_pixels_and_labels_are_encoded_alike(mask):
+    one = rle.encode_pixels(np.flatnonzero(mask), mask.shape)
+    assert one["counts"] == coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+    assert rle.area(one) == mask.sum()
+    assert rle.encode_labels(mask.astype(int))[1] == ([one] if mask.any() else [])
+
+
+def test_polygons_far_off_are_cut_and_bad_ones_refused():
+    square = rle.encode_polygons([[2, 3, 8, 3, 8, 9, 2, 9]], (20, 10))
+    assert rle.bounding_box(square) == [2, 3, 6, 6]
+    assert rle.area(rle.encode_polygons([[0, 0, 1e12, 0, 1e12, 1e12, 0, 1e12]], (20, 10))) == 200
+    for bad in ([], [["x"] * 6], [None]):
+        with pytest.raises(InputError, match="polygon is malformed"):
+            rle.encode_polygons(bad, (20, 10))
 
 
 @given(LABELS)
@@ -43,7 +67,7 @@ def test_long_and_uncompressed_counts_are_read(mask, as_list):
         flat = np.append(0, mask.ravel(order="F").astype(int))
         edges = np.append(np.flatnonzero(np.diff(flat)), mask.size)
         theirs = {"size": [40, 30], "counts": np.diff(edges, prepend=0).tolist()}
-    assert np.array_equal(rle.decode_runs(theirs), mask)
+    assert np.array_equal(decoded(theirs), mask)
 
 
 def test_the_first_of_overlapping_masks_wins():
@@ -59,7 +83,7 @@ def test_the_first_of_overlapping_masks_wins():
 @settings(deadline=None, max_examples=300)
 def test_any_counts_give_a_mask_or_a_clear_refusal(counts, side):
     with contextlib.suppress(InputError):
-        assert rle.decode_runs({"size": [side, side], "counts": counts}).shape == (side, side)
+        assert decoded({"size": [side, side], "counts": counts}).shape == (side, side)
 
 
 @pytest.mark.parametrize(
@@ -78,4 +102,4 @@ def test_any_counts_give_a_mask_or_a_clear_refusal(counts, side):
 )
 def test_malformed_masks_are_refused(broken):
     with pytest.raises(InputError, match="RLE mask"):
-        rle.decode_runs(broken)
+        rle.runs(broken)

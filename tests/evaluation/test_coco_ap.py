@@ -160,6 +160,17 @@ def test_polygons_without_area_or_box_are_completed():
     assert "id" not in truth["annotations"][0]
 
 
+def test_outlines_are_read_as_the_reader_of_training_sets_reads_them():
+    square, far = [[10, 10], [20, 10], [20, 20], [10, 20]], [30, 30, 1e12, 30, 1e12, 1e12, 30, 1e12]
+    truth = {
+        "images": [{"id": 5, "height": 40, "width": 40}],
+        "annotations": [{"image_id": 5, "segmentation": shape} for shape in ([square], far)],
+    }
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:20, 10:20], labels[30:, 30:] = 1, 2
+    assert coco_evaluate(truth, [labels]).ap == 1
+
+
 def test_nothing_predicted_scores_zero():
     report = coco_evaluate([field(1, 10)], [np.zeros((160, 160), np.int32)])
     assert report.ap == 0

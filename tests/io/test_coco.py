@@ -16,7 +16,8 @@ from pycocotools import mask as coco_mask
 
 from napari_cupre.data.rle import encode_labels
 from napari_cupre.errors import InputError
-from napari_cupre.io.coco import CocoIndex, CocoSource, labels_from_coco
+from napari_cupre.io.coco import CocoSource
+from napari_cupre.io.coco_index import CocoIndex
 
 DATA = Path(os.environ.get("CUPRE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -179,7 +180,8 @@ def test_missing_images_are_counted(write):
     assert source.notices == [
         "Left out: 1 image without id, file name or sensible size.",
         "Left out: 1 image without annotation.",
-        f'1 images are missing from "{folder}", first "b.png".',
+        f'1 of the 2 images that "{path}" annotates are not in "{folder}", such as b.png; '
+        "the others are used.",
     ]
     (folder / "a.png").unlink()
     with pytest.raises(InputError, match=r"None of the 2 images.*a\.png"):
@@ -251,14 +253,11 @@ def test_a_corrupt_mask_names_its_image(write):
         index.paint(0)
 
 
-def test_labels_come_by_file_name(write):
+def test_run_lengths_are_painted_as_they_were_encoded(write):
     labels = np.zeros((40, 30), np.int32)
     labels[3:9, 4:9], labels[20:30, 9:20] = 5, 2
     entries = [annotation(i, segmentation=rle) for i, rle in enumerate(encode_labels(labels)[1])]
-    by_name = labels_from_coco(write(entries)[0])
-    assert list(by_name) == ["a.png"]
-    assert len(by_name) == 1
-    painted = by_name["a.png"]
+    painted = CocoIndex(write(entries)[0]).paint(0).labels
     pairs = np.unique(np.stack([painted.ravel(), labels.ravel()]), axis=1)
     assert pairs.shape[1] == 3  # the same cells, whatever their numbers
 
@@ -313,4 +312,3 @@ def test_images_without_annotation_are_kept_on_request(write):
     assert not empty.labels.any()
     assert empty.known.all()
     np.testing.assert_array_equal(kept.paint(0).labels, index.paint(0).labels)
-    assert set(labels_from_coco(path, keep_empty=True)) == {"a.png", "empty.png"}

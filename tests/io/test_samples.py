@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_cupre.data.annotation import enough_to_train, scattered_labels
+from napari_cupre.data.annotation import scattered_labels
 from napari_cupre.errors import InputError
 from napari_cupre.io import samples
 from napari_cupre.io.samples import SAMPLES, load_sample
@@ -40,7 +40,6 @@ def test_annotations_are_ready(name):
     shot = sample.shot()
     assert shot.known[shot.labels > 0].all()
     assert 0.02 < shot.known.mean() < 0.3
-    assert enough_to_train([shot])[0]
 
 
 @pytest.mark.parametrize("name", [info.name for info in SAMPLES if info.regions])

@@ -221,7 +221,7 @@ def test_other_settings_or_folders_are_refused(image: CellImage, tmp_path: Path)
         run(image, out, PredictOptions(diameter=24.0, tile=256, score=0.7))
     foreign = tmp_path / "foreign.zarr"
     zarr.create_group(foreign)
-    with pytest.raises(InputError, match="no label image of this image"):
+    with pytest.raises(InputError, match="not a label image of this image"):
         run(image, foreign)
     ledger_path(tmp_path / "odd.zarr").write_bytes(b"no database, but long enough to be taken for one" * 30)
     with pytest.raises(InputError, match="damaged"):
@@ -320,5 +320,5 @@ def test_what_is_big(image: CellImage) -> None:
 def test_a_store_refuses_another_size(image: CellImage, tmp_path: Path) -> None:
     LabelStore(tmp_path / "a.zarr", image)
     other = CellImage.from_array(np.zeros((50, 60)), "YX")
-    with pytest.raises(InputError, match="no label image"):
+    with pytest.raises(InputError, match="not a label image"):
         LabelStore(tmp_path / "a.zarr", other)

@@ -85,7 +85,7 @@ def test_a_second_window_is_told_and_may_look(folder: Path) -> None:
             Project.open(folder)
         looking = Project.open(folder, look_only=True)
         assert looking.cells("a").count() == 1
-        with pytest.raises(EnvironmentFault, match="to look only"):
+        with pytest.raises(EnvironmentFault, match="open read-only"):
             draw_and_save(looking)
     Project.open(folder).close()
 
@@ -317,7 +317,7 @@ def test_an_image_that_moved_is_found_by_its_content(folder: Path, tmp_path: Pat
     picture(tmp_path / "new" / "other.tif", seed=9)
     (tmp_path / "images" / "a.tif").rename(tmp_path / "new" / "renamed.tif")
     with Project.open(folder) as project:
-        with pytest.raises(InputError, match="is not there"):
+        with pytest.raises(InputError, match="is missing"):
             project.pixels(project.image("a"))
         assert project.pixels(project.image("a"), (tmp_path / "new",)).plane_shape == SHAPE
         assert project.image("a").path.endswith("new/renamed.tif")

@@ -18,7 +18,7 @@ from napari_cupre.project.heldout import assign_held_out, fold_of, split_shots
 from napari_cupre.project.project import Project
 from napari_cupre.project.questions import Kind, about_axes, questions
 from napari_cupre.project.queue import add_fields, add_files, add_planes, drafts_of, queue
-from napari_cupre.project.shots import project_shots, shots_of
+from napari_cupre.project.shots import enough, project_shots, shots_of
 
 
 @pytest.fixture
@@ -63,6 +63,19 @@ def test_guesses_teach_nothing_and_leave_the_ground_under_them_open(project: Pro
     cells.apply(gestures.reject(cells, [2]))
     (shot,) = project_shots(project)
     assert shot.known.all()
+
+
+def test_training_needs_one_cell_and_says_what_would_help() -> None:
+    guesses, many = Cells.of(row_of_cells(1), State.GUESS), Cells.of(row_of_cells(12), State.CHECKED)
+    assert not enough([])[0]
+    ready, advice = enough([(guesses, False)])
+    assert not ready
+    assert "guesses teach nothing" in advice
+    ready, advice = enough([(Cells.of(row_of_cells(1), State.EDITED), False)])
+    assert ready
+    assert advice.startswith("1 cell annotated; you can train.")
+    assert "background" in enough([(many, False)])[1]
+    assert enough([(many, True)])[1].startswith("12 cells annotated, enough to train.")
 
 
 def test_a_hidden_guess_is_no_doubt(project: Project) -> None:

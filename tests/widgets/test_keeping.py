@@ -176,7 +176,7 @@ def test_a_second_window_is_told_and_may_look(
         session.image = workbench.viewer.layers["field"]
         add(session, (10, 10))
         session.keeper.save()
-        assert "open to look only" in question.text
+        assert "open read-only" in question.text
         assert not (other.folder / "cells").exists()
 
 

@@ -17,6 +17,7 @@ from napari_cupre.cli.options import (
     report,
 )
 from napari_cupre.errors import InputError
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from napari_cupre.io.importers.frames import Shapes
@@ -96,7 +97,7 @@ def _run(args: argparse.Namespace) -> int:
         on_note=say,
     )
     written = list(steps)
-    count = f"{len(written)} label image{'' if len(written) == 1 else 's'}"
+    count = counted(len(written), "label image")
     report(
         args,
         f"{count} written to {args.out}.",

@@ -64,6 +64,23 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback if an error occurs")
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the model that a command works with."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="a name from 'models list' (cupre is bundled), or a path"
+    )
+
+
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses what a model sees of an image of several channels."""
+    parser.add_argument(
+        "--channels",
+        type=channel_list,
+        metavar="LIST",
+        help="up to three channels to use, counted from 0, e.g. 0,2",
+    )
+
+
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for files whose axes or images must be named."""
     parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, if the file is wrong")
@@ -135,6 +152,14 @@ def positive_count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return int(text)
+
+
+def channel_list(text: str) -> tuple[int, ...]:
+    """Convert the value of an option that takes channels."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of channels such as 0,2")
+    return tuple(int(part) for part in parts)
 
 
 def share(text: str) -> float:

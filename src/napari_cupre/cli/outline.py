@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_UNUSABLE,
+    add_channels,
     add_command,
+    add_model,
     add_overwrite,
     add_reading_options,
     check_replaces,
     positive_number,
     report,
 )
-from napari_cupre.cli.predict import channel_list
 from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ def add_commands(subparsers: Any) -> None:
         DETAILS,
         "napari-cupre outline cupre image.png prompts.csv --out outlines.tif",
     )
-    parser.add_argument(
-        "model", metavar="MODEL", help="a name from 'models list' (cupre is bundled), or a path"
-    )
+    add_model(parser)
     parser.add_argument("image", metavar="IMAGE", type=Path, help="one image")
     parser.add_argument("prompts", metavar="PROMPTS.csv", type=Path, help="boxes or points, one per row")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file for the outlines")
@@ -61,12 +60,7 @@ def add_commands(subparsers: Any) -> None:
     )
     add_reading_options(parser)
     add_overwrite(parser)
-    parser.add_argument(
-        "--channels",
-        type=channel_list,
-        metavar="LIST",
-        help="up to three channels to use, counted from 0, e.g. 0,2",
-    )
+    add_channels(parser)
     parser.add_argument(
         "--plane",
         type=_plane,
@@ -81,7 +75,7 @@ def _plane(text: str) -> dict[str, int]:
     for part in text.upper().split(","):
         axis, _, position = part.partition("=")
         if axis.strip() not in ("T", "Z") or not position.strip().isdecimal():
-            raise argparse.ArgumentTypeError(f"{text!r} is no plane such as Z=3 or T=0,Z=3")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a plane such as Z=3 or T=0,Z=3")
         plane[axis.strip()] = int(position)
     return plane
 
@@ -178,8 +172,8 @@ def _write(
     """Write one plane's cells; of a stack the other planes stay empty."""
     import numpy as np
 
-    from napari_cupre.io.large_labels import write_large_labels
     from napari_cupre.io.ownership import owned_write
+    from napari_cupre.io.tiff_labels import write_large_labels
     from napari_cupre.io.writers.output_cells import collect
 
     with owned_write(out) as temporary:

@@ -11,7 +11,9 @@ from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
+    add_channels,
     add_command,
+    add_model,
     add_overwrite,
     add_reading_options,
     positive_count,
@@ -52,9 +54,7 @@ def add_commands(subparsers: Any) -> None:
         DETAILS,
         "napari-cupre predict cupre images/ --out results/ --format tif,roi,csv",
     )
-    parser.add_argument(
-        "model", metavar="MODEL", help="a name from 'models list' (cupre is bundled), or a path"
-    )
+    add_model(parser)
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="folders, globs or files")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--format", default="tif", metavar="LIST", help=f"{FORMATS} (default: tif)")
@@ -74,12 +74,7 @@ def add_commands(subparsers: Any) -> None:
         "--tile", type=positive_count, metavar="PX", help="side of a tile in network px (default: 1024)"
     )
     add_reading_options(parser)
-    parser.add_argument(
-        "--channels",
-        type=channel_list,
-        metavar="LIST",
-        help="up to three channels to use, counted from 0, e.g. 0,2",
-    )
+    add_channels(parser)
     parser.add_argument("--link-z", action="store_true", help="link the planes of a stack into 3-D cells")
     parser.add_argument("--link-t", action="store_true", help="keep the same label for a cell over time")
     add_overwrite(parser)
@@ -96,14 +91,6 @@ def add_commands(subparsers: Any) -> None:
         metavar="ADDRESS",
         help="address of a running dask cluster with access to the same files",
     )
-
-
-def channel_list(text: str) -> tuple[int, ...]:
-    """Convert the value of an option that takes channels."""
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of channels such as 0,2")
-    return tuple(int(part) for part in parts)
 
 
 def _run(args: argparse.Namespace) -> int:

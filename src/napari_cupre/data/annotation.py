@@ -8,7 +8,6 @@ painted as background are known. Everything else is unknown and teaches nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,13 +27,11 @@ from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
 
 __all__ = [
-    "AnnotationSummary",
     "as_labels",
     "cells_with_rim",
     "check_annotated",
     "check_shots",
     "default_rim",
-    "enough_to_train",
     "known_area",
     "label_areas",
     "make_shot",
@@ -46,47 +43,11 @@ __all__ = [
     "scattered_labels",
     "shots_by_plane",
     "shots_from_image",
-    "summarise",
 ]
 
 RIM_FRACTION = 0.2
 RIM_BOUNDS = (2.0, 6.0)
 """The default rim is `RIM_FRACTION` of the median diameter, within these bounds in px."""
-
-GOOD_CELL_COUNT = 10
-"""From about this many cells on, more of them help less than more images."""
-
-
-@dataclass(frozen=True)
-class AnnotationSummary:
-    """How much is annotated, over all shots.
-
-    Attributes
-    ----------
-    images, cells : int
-        Counts; only images with a cell count.
-    known_pixels, pixels : int
-        Known and all pixels.
-    background_pixels : int
-        Known pixels outside the cells.
-    cell_pixels : int
-        Pixels of the cells.
-    diameter : float
-        Median diameter of the cells in px, NaN without a cell.
-    """
-
-    images: int
-    cells: int
-    known_pixels: int
-    pixels: int
-    background_pixels: int
-    cell_pixels: int
-    diameter: float
-
-    @property
-    def known_fraction(self) -> float:
-        """Known share of all pixels, 0..1."""
-        return self.known_pixels / self.pixels if self.pixels else 0.0
 
 
 def default_rim(labels: np.ndarray) -> float:
@@ -344,40 +305,6 @@ def regions_by_plane(
             )
         by_plane.setdefault(position, []).append(corners[:, -2:])
     return by_plane
-
-
-def summarise(shots: Sequence[Shot]) -> AnnotationSummary:
-    """Count the annotated cells and the known area of shots."""
-    areas = [label_areas(shot.labels)[1] for shot in shots]
-    every = np.concatenate(areas) if areas else np.empty(0, np.int64)
-    known = sum(int(shot.known.sum()) for shot in shots)
-    return AnnotationSummary(
-        images=sum(area.size > 0 for area in areas),
-        cells=int(every.size),
-        known_pixels=known,
-        pixels=sum(shot.known.size for shot in shots),
-        background_pixels=sum(int((shot.known & (shot.labels == 0)).sum()) for shot in shots),
-        cell_pixels=int(every.sum()),
-        diameter=float(np.median(2 * np.sqrt(every / np.pi))) if every.size else float("nan"),
-    )
-
-
-def enough_to_train(shots: Sequence[Shot]) -> tuple[bool, str]:
-    """Whether training can start, and one sentence that says what would help most."""
-    summary = summarise(shots)
-    if summary.cells == 0:
-        return False, "Nothing is annotated yet: paint at least one cell, each with its own label."
-    cells = "1 cell annotated" if summary.cells == 1 else f"{summary.cells} cells annotated"
-    if summary.cells < GOOD_CELL_COUNT // 2:
-        return (
-            True,
-            f"{cells}; you can train. {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better.",
-        )
-    if summary.background_pixels < summary.cell_pixels:
-        return True, f"{cells}; you can train. More known background (painted, or a region) would help."
-    if summary.cells < GOOD_CELL_COUNT:
-        return True, f"{cells}; you can train. A few more that look different would help."
-    return True, f"{cells}, enough to train. More help most where the result is wrong."
 
 
 def check_shots(shots: Sequence[Shot]) -> None:

@@ -1,8 +1,9 @@
-"""COCO run-length masks to and from label images, by runs and never by one full mask per cell.
+"""COCO's masks, run lengths and polygons, to and from label images, and never one full mask per cell.
 
 pycocotools encodes and decodes masks of the whole image; for thousands of cells in an image
 that is gigabytes of zeros. Here a label image becomes run lengths in one pass over its pixels,
-and a run length is painted into a label image run by run.
+and a run length is painted into a label image run by run. What pycocotools does with run lengths
+that `runs` has found to be sound is left to it.
 """
 
 from __future__ import annotations
@@ -47,8 +48,67 @@ def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, list[RLE]]:
     order = np.argsort(values, kind="stable")
     ids, firsts = np.unique(values[order], return_index=True)
     groups = zip(np.split(starts[order], firsts[1:]), np.split(ends[order], firsts[1:]))
-    rles = [_compress(first, last, height, width) for first, last in groups] if len(ids) else []
+    rles = [_of_runs(first, last, (height, width)) for first, last in groups] if len(ids) else []
     return ids.astype(np.int64), rles
+
+
+def encode_pixels(pixels: np.ndarray, shape: tuple[int, int]) -> RLE:
+    """One mask as compressed COCO RLE.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        int64 (N,), the flat (row-major) indices of its pixels, each once.
+    shape : tuple[int, int]
+        (Y, X) of the image.
+    """
+    rows, columns = np.divmod(pixels, shape[1])
+    places = np.sort(columns * shape[0] + rows)
+    is_first = np.diff(places, prepend=-2) != 1
+    is_last = np.append(is_first[1:], True)[: len(places)]
+    return _of_runs(places[is_first], places[is_last] + 1, shape)
+
+
+def encode_polygons(polygons: Sequence[Sequence[float]], shape: tuple[int, int]) -> RLE:
+    """The pixels in any of some polygons as one compressed COCO RLE.
+
+    Parameters
+    ----------
+    polygons : Sequence[Sequence[float]]
+        Corners x, y, x, y, ... of each.
+    shape : tuple[int, int]
+        (Y, X) of the image.
+
+    Raises
+    ------
+    InputError
+        If one of them is no polygon.
+    """
+    # Far-off corners would make pycocotools trace, and hold, the whole way there.
+    reach = 2 * max(shape)
+    try:
+        clipped = [np.clip(polygon, -reach, reach).tolist() for polygon in polygons]
+        return _as_text(coco_mask.merge(coco_mask.frPyObjects(clipped, *shape)))
+    except Exception as error:  # pycocotools raises many kinds of errors
+        raise InputError("a polygon is malformed; write the JSON again.") from error
+
+
+def compressed(rle: RLE) -> RLE:
+    """A sound RLE in COCO's text form."""
+    if isinstance(rle["counts"], str | bytes):
+        return rle
+    return _as_text(coco_mask.frPyObjects(rle, *rle["size"]))
+
+
+def area(rle: RLE) -> int:
+    """How many pixels a compressed RLE covers."""
+    # One at a time, here and below: given a list, pycocotools 2.0.11 fails beyond 255 masks.
+    return int(coco_mask.area(rle))
+
+
+def bounding_box(rle: RLE) -> list[float]:
+    """The box [x, y, width, height] around a compressed RLE."""
+    return coco_mask.toBbox(rle).tolist()
 
 
 def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
@@ -78,11 +138,6 @@ def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
     return full[:, 0], full[:, 1]
 
 
-def decode_runs(rle: RLE) -> np.ndarray:
-    """The bool (Y, X) mask of an RLE."""
-    return paint([rle], _size(rle)) > 0
-
-
 def paint(rles: Sequence[RLE], shape: tuple[int, int]) -> np.ndarray:
     """Int32 (Y, X) label image in which RLE i has the value i + 1; where two overlap the first wins."""
     flat = np.zeros(shape[0] * shape[1], np.int32)
@@ -97,13 +152,19 @@ def paint(rles: Sequence[RLE], shape: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(flat.reshape(shape, order="F"))
 
 
-def _compress(starts: np.ndarray, ends: np.ndarray, height: int, width: int) -> RLE:
+def _of_runs(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> RLE:
+    """Compressed RLE of runs as `runs` gives them."""
+    height, width = (int(side) for side in shape)
     edges = np.column_stack([starts, ends]).ravel()
-    counts = [int(edges[0]), *np.diff(edges).tolist()]
-    rest = height * width - int(edges[-1])
-    uncompressed = {"size": [height, width], "counts": counts + [rest] if rest else counts}
-    rle = coco_mask.frPyObjects(uncompressed, height, width)
-    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+    counts = np.diff(edges, prepend=0, append=height * width).tolist()
+    if not counts[-1]:
+        del counts[-1]
+    return compressed({"size": [height, width], "counts": counts})
+
+
+def _as_text(rle: RLE) -> RLE:
+    """An RLE that pycocotools made, ready for JSON."""
+    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
 
 
 def _size(rle: RLE) -> tuple[int, int]:

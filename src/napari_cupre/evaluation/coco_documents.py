@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from napari_cupre.data.rle import RLE, encode_labels, runs
-from napari_cupre.errors import InputError, reason_of
+from napari_cupre.data.rle import RLE, area, bounding_box, compressed, encode_labels, runs
+from napari_cupre.errors import InputError
+from napari_cupre.io.coco_file import listed, read_whole
+from napari_cupre.io.coco_outlines import joined, tidy_segmentation
 from napari_cupre.io.files import image_stem
+from napari_cupre.io.writers.coco_writer import coco_records
+from napari_cupre.io.writers.output_cells import collect
 
 
 class EncodedMasks(Protocol):
@@ -82,25 +84,13 @@ def read_coco_json(given: Any) -> Any:
     InputError
         If the file cannot be read or is not JSON.
     """
-    if not isinstance(given, str | os.PathLike):
-        return given
-    path = Path(given)
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path} cannot be read as COCO JSON ({reason_of(error)}); check the file."
-        ) from error
+    return read_whole(Path(given)) if isinstance(given, str | os.PathLike) else given
 
 
 def _entries(document: dict[str, Any], key: str, needed: Sequence[str]) -> list[dict[str, Any]]:
-    entries = document.get(key)
-    if isinstance(entries, dict):  # by id, as in LIVECell's files
-        entries = list(entries.values())
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f'this is not a COCO document: "{key}" must be a list of objects.')
+    entries = listed(document.get(key), key)
     for number, entry in enumerate(entries, 1):
-        missing = [name for name in needed if entry.get(name) is None]
+        missing = [name for name in needed if not isinstance(entry, dict) or entry.get(name) is None]
         if missing:
             raise InputError(
                 f'entry {number} of "{key}" lacks {", ".join(missing)}; write the COCO JSON again.'
@@ -110,32 +100,24 @@ def _entries(document: dict[str, Any], key: str, needed: Sequence[str]) -> list[
 
 def _completed(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     whole = {"iscrowd": 0, "category_id": 1, **entry}
-    if "area" in whole and "bbox" in whole:
-        return whole
+    parts = tidy_segmentation(entry["segmentation"])
+    if "area" in whole and "bbox" in whole and not any(isinstance(part, dict) for part in parts):
+        return whole | {"segmentation": parts}
     rle = _as_rle(entry["segmentation"], image)
-    return _measures(rle) | whole
-
-
-def _measures(rle: RLE) -> dict[str, Any]:
-    # One at a time: given a list, pycocotools 2.0.11 fails beyond 255 masks.
-    return {"area": float(coco_mask.area(rle)), "bbox": coco_mask.toBbox(rle).tolist()}
+    return {"area": area(rle), "bbox": bounding_box(rle)} | whole | {"segmentation": rle}
 
 
 def _as_rle(segmentation: Any, image: dict[str, Any]) -> RLE:
-    """A polygon list or an RLE as compressed RLE of the image's size."""
-    size = [image["height"], image["width"]]
-    if isinstance(segmentation, list):
-        try:
-            return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-        except Exception as error:  # pycocotools raises many kinds of errors
-            raise InputError(
-                f"a polygon of image {image['id']} is malformed; write the JSON again."
-            ) from error
-    runs(segmentation)  # refuses what pycocotools would read wrongly
-    _check_size(segmentation, image)
-    if isinstance(segmentation["counts"], str | bytes):
-        return segmentation
-    return coco_mask.frPyObjects(segmentation, *size)
+    """A segmentation of any form as compressed RLE of the image's size."""
+    parts = tidy_segmentation(segmentation)
+    try:
+        rle = joined(parts, (image["height"], image["width"]))
+        if any(isinstance(part, dict) for part in parts):
+            runs(rle)  # refuses what pycocotools would read wrongly
+    except InputError as error:
+        raise InputError(f"image {image['id']}: {error}") from error
+    _check_size(rle, image)
+    return compressed(rle)
 
 
 def _document_of_labels(truth: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -147,9 +129,9 @@ def _document_of_labels(truth: Sequence[np.ndarray]) -> dict[str, Any]:
                 f"truth {number} has shape {labels.shape} of {labels.dtype}; COCO AP needs whole-number "
                 "label images (Y, X), so give stacks plane by plane."
             )
-        images.append({"id": number, "height": labels.shape[0], "width": labels.shape[1]})
-        for rle in encode_labels(labels)[1]:
-            annotations.append({"image_id": number, "segmentation": rle} | _measures(rle))
+        (record,) = coco_records(collect(labels))
+        images.append({"id": number, **record["image"]})
+        annotations += [{"image_id": number, **annotation} for annotation in record["annotations"]]
     return {"images": images, "annotations": annotations}
 
 
@@ -228,7 +210,7 @@ def _checked_result(number: int, entry: Any, images: dict[Any, dict[str, Any]], 
 
 
 def _shape(rle: RLE, kind: str) -> dict[str, Any]:
-    return {"segmentation": rle} if kind == "segm" else {"bbox": coco_mask.toBbox(rle).tolist()}
+    return {"segmentation": rle} if kind == "segm" else {"bbox": bounding_box(rle)}
 
 
 def _check_size(rle: RLE, image: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from scipy.special import ndtri, stdtrit
 
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.matching import THRESHOLDS, Match
+from napari_cupre.words import counted
 
 ENOUGH_CELLS = 20
 """With fewer held-out cells nothing is decided: one cell more or less is chance."""
@@ -167,7 +168,7 @@ class Decision:
 def too_few(cells: int) -> str:
     """What to say where the held-out cells decide nothing."""
     return (
-        f"Only {cells} {'cell is' if cells == 1 else 'cells are'} held out to judge, "
+        f"Only {counted(cells, 'cell is', 'cells are')} held out to judge, "
         f"{ENOUGH_CELLS} are needed: look at the result yourself, or annotate more."
     )
 

@@ -115,8 +115,8 @@ def projection_for(model: Model, seed: int = 0) -> torch.Tensor:
 def stacks_notice(names: Sequence[str]) -> str:
     """One sentence on images of which one plane stands for all."""
     if len(names) == 1:
-        return f'"{names[0]}" has several planes, of which only the first is looked at.'
-    return f'{len(names)} images have several planes, such as "{names[0]}": only the first is looked at.'
+        return f'"{names[0]}" has several planes: only the first is used.'
+    return f'{len(names)} images have several planes, such as "{names[0]}": only the first is used.'
 
 
 def _small(image: CellImage) -> np.ndarray:

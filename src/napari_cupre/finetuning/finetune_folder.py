@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from napari_cupre.data.shot import Shot
-from napari_cupre.errors import InputError, system_reason, unwritable
+from napari_cupre.errors import InputError, system_reason, writing
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.io.shot_store import digests, load_shots, save_shots, shot_digest
 from napari_cupre.model.average import WeightAverage
@@ -41,10 +41,8 @@ class RunFolder:
         Images that the window wrote into the folder already are not written again. Of an earlier run nothing
         is left, lest its weights be resumed with this annotation.
         """
-        try:
+        with writing(self.state_path):
             self.state_path.unlink(missing_ok=True)
-        except OSError as error:
-            raise unwritable(self.state_path, error) from error
         save_shots(self.path / SHOTS, shots)
         if start is not None:
             write_bytes(self.path / REQUEST, json.dumps({"start": start}).encode())

@@ -19,6 +19,7 @@ from napari_cupre.model.device import autocast, memory_format
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
 from napari_cupre.model.targets import label_boxes, target_from_labels
+from napari_cupre.words import counted
 
 # Windows and their side in network px that one validation looks at, so that it takes seconds.
 MOST_WINDOWS, WINDOW = 8, 320
@@ -179,7 +180,7 @@ def in_words(
     """
     if steps == 0:
         return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
-    trained = "Trained 1 step" if steps == 1 else f"Trained {steps} steps"
+    trained = f"Trained {counted(steps, 'step')}"
     if best_step is None or not history:
         return (
             f"{trained}. Too few cells were annotated to hold some out, "

@@ -29,9 +29,10 @@ from napari_cupre.io.images import (
 )
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.region_files import Regions, read_regions
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
-    from napari_cupre.io.coco import CocoIndex
+    from napari_cupre.io.coco_index import CocoIndex
 
 Truth = tuple[np.ndarray, np.ndarray | None]
 """Labels, and the pixels that are known where the file says so (None: it does not)."""
@@ -178,29 +179,18 @@ def label_scenes(labels: Sequence[Path], series: str | int | None = None) -> lis
 def _pair_with_coco(
     images: str, file: Path, keep_empty: bool, series: str | int | None
 ) -> list[tuple[Path, ReadTruth]]:
-    from napari_cupre.io.coco import CocoIndex, scene_for
+    from napari_cupre.io.coco import scene_for, with_files
+    from napari_cupre.io.coco_index import CocoIndex
 
     index = CocoIndex(file, keep_empty=keep_empty)
-    for notice in index.notices:
+    files = _find_images(images, [image.file_name for image in index.images])
+    found, missing = with_files(index, files, images)
+    for notice in (*index.notices, *missing):
         print(notice, file=sys.stderr)
-    found = _find_images(images, [image.file_name for image in index.images])
     pairs: list[tuple[Path, ReadTruth]] = []
-    for number, path in enumerate(found):
-        if path is not None:
-            scene = scene_for(path, index.images[number], series)
-            pairs.append((scene, functools.partial(_read_coco, index, number, scene)))
-    if not pairs:
-        raise InputError(
-            f'None of the {len(found)} images that "{file}" annotates (such as '
-            f'"{index.images[0].file_name}") is in "{images}": give the folder that contains them.'
-        )
-    missing = [image.file_name for image, path in zip(index.images, found) if path is None]
-    if missing:
-        print(
-            f'{len(missing)} of the {len(found)} images that "{file}" annotates are not in "{images}", '
-            f"such as {missing[0]}; the others are used.",
-            file=sys.stderr,
-        )
+    for number, path in found:
+        scene = scene_for(path, index.images[number], series)
+        pairs.append((scene, functools.partial(_read_coco, index, number, scene)))
     return pairs
 
 
@@ -320,7 +310,7 @@ def _warn_of_scattered(path: Path, labels: np.ndarray) -> None:
     planes = labels.reshape(-1, *labels.shape[-2:])
     parts = [counts for plane in planes for counts in scattered_parts(plane).values()]
     if parts:
-        numbers = "1 label is" if len(parts) == 1 else f"{len(parts)} labels are"
+        numbers = counted(len(parts), "label is", "labels are")
         print(
             f'In the labels of "{path.name}" {numbers} shared by {sum(parts)} parts that do not touch; each '
             f"label counts as one cell, so give each cell its own.",

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
-from napari_cupre.io.coco_index import CocoImage, CocoIndex, Painted
+from napari_cupre.io.coco_index import CocoImage, CocoIndex
 from napari_cupre.io.file_names import parts_of
 from napari_cupre.io.images import read_image
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.windows import image_sizes
-
-__all__ = [
-    "CocoImage",
-    "CocoIndex",
-    "CocoSource",
-    "FileFinder",
-    "LabelsByName",
-    "Painted",
-    "labels_from_coco",
-]
 
 
 class CocoSource:
@@ -61,19 +49,9 @@ class CocoSource:
         self.index = CocoIndex(Path(json_path))
         files = FileFinder(self.images_dir)
         found = [files.find(image.file_name) for image in self.index.images]
-        self._items = [(number, path) for number, path in enumerate(found) if path is not None]
+        self._items, missing = with_files(self.index, found, images_dir)
         self.categories = self.index.categories
-        self.notices = list(self.index.notices)
-        missing = [image.file_name for image, path in zip(self.index.images, found) if path is None]
-        if missing:
-            self.notices.append(
-                f'{len(missing)} images are missing from "{images_dir}", first "{missing[0]}".'
-            )
-        if not self._items:
-            raise InputError(
-                f'None of the {len(missing)} images of "{json_path}" is in "{images_dir}" '
-                f'(the first is "{missing[0]}"): give the folder that contains them.'
-            )
+        self.notices = [*self.index.notices, *missing]
 
     def __len__(self) -> int:
         return len(self._items)
@@ -101,6 +79,44 @@ class CocoSource:
         painted = self.index.paint(entry, image.plane_shape)
         classes = {label: self.categories[number - 1] for label, number in painted.classes.items()}
         return Sample(image.normalised(), painted.labels, painted.known, classes)
+
+
+def with_files(
+    index: CocoIndex, files: Sequence[Path | None], where: str | os.PathLike[str]
+) -> tuple[list[tuple[int, Path]], list[str]]:
+    """The images of a JSON that have a file, and a sentence about the others.
+
+    Parameters
+    ----------
+    index : CocoIndex
+        Of the JSON.
+    files : Sequence[Path or None]
+        The file of each of its images, None where there is none.
+    where : str or os.PathLike[str]
+        Where they were looked for.
+
+    Returns
+    -------
+    numbers in `index.images` with their files, and at most one sentence
+
+    Raises
+    ------
+    InputError
+        If none has a file.
+    """
+    found = [(number, path) for number, path in enumerate(files) if path is not None]
+    missing = [image.file_name for image, path in zip(index.images, files) if path is None]
+    if not found:
+        raise InputError(
+            f'None of the {len(files)} images that "{index.path}" annotates (such as "{missing[0]}") is in '
+            f'"{where}": give the folder that contains them.'
+        )
+    if not missing:
+        return found, []
+    return found, [
+        f'{len(missing)} of the {len(files)} images that "{index.path}" annotates are not in "{where}", '
+        f"such as {missing[0]}; the others are used."
+    ]
 
 
 def scene_for(path: Path, expected: CocoImage, series: str | int | None = None) -> Path:
@@ -171,36 +187,3 @@ class FileFinder:
             for file in files:
                 by_name.setdefault(file, []).append(Path(folder) / file)
         return by_name
-
-
-class LabelsByName(Mapping[str, np.ndarray]):
-    """Label images (int32) by file name, each painted when it is asked for."""
-
-    def __init__(self, index: CocoIndex) -> None:
-        self.index = index
-        self._numbers = {image.file_name: number for number, image in enumerate(index.images)}
-
-    def __getitem__(self, file_name: str) -> np.ndarray:
-        return self.index.paint(self._numbers[file_name]).labels
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-
-def labels_from_coco(json_path: str | os.PathLike[str], *, keep_empty: bool = False) -> LabelsByName:
-    """Label images of a COCO-format JSON by the file name of their image.
-
-    Parameters
-    ----------
-    keep_empty : bool, optional
-        Give images without annotation an empty label image instead of leaving them out.
-
-    Raises
-    ------
-    InputError
-        No COCO JSON, or no usable annotation in it.
-    """
-    return LabelsByName(CocoIndex(Path(json_path), keep_empty=keep_empty))

@@ -1,4 +1,8 @@
-"""The text of a COCO-format JSON, whose annotations are found again by their place in the file."""
+"""COCO-format JSON as text becomes values: whole, or with its annotations left in the file.
+
+A document that is read whole takes gigabytes if the set is large, since every number of every outline
+becomes a Python object. `parse` keeps where each annotation stands instead.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, reason_of
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _BOM = str(codecs.BOM_UTF8, "latin-1")
+
+
+def read_whole(path: Path) -> Any:
+    """A document, or a list of results, as it is written.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read as COCO JSON ({reason_of(error)}); check the file."
+        ) from error
+
+
+def listed(entries: Any, key: str, path: str | Path = "The document") -> list[Any]:
+    """The "images", "annotations" or "categories" of a document as a list; LIVECell keeps objects by id.
+
+    Raises
+    ------
+    InputError
+        If they are neither.
+    """
+    if isinstance(entries, dict):
+        return list(entries.values())
+    if not isinstance(entries, list):
+        name = path if isinstance(path, str) else f'"{path}"'
+        raise InputError(f'{name} is not COCO JSON: its "{key}" is not a list.')
+    return entries
 
 
 def parse(path: Path) -> dict[str, Any]:

@@ -18,9 +18,10 @@ import numpy as np
 
 from napari_cupre.data.rle import LARGEST_IMAGE, RLE, paint, runs
 from napari_cupre.errors import InputError
-from napari_cupre.io.coco_file import parse
+from napari_cupre.io.coco_file import listed, parse
 from napari_cupre.io.coco_outlines import Problem, area_of, mask_of, mask_size, problem_of, tidy_segmentation
 from napari_cupre.io.file_names import parts_of
+from napari_cupre.words import counted
 
 _DOCUMENT_KEYS = {"info", "licenses", "images", "annotations", "categories", "type"}
 _ANNOTATION_KEYS = {
@@ -380,15 +381,11 @@ def _size_of(entry: dict[str, Any]) -> tuple[int, int]:
 
 
 def _count(problem: Problem, count: int) -> str:
-    return f"{count} {problem.one if count == 1 else problem.many}"
+    return counted(count, problem.one, problem.many)
 
 
 def _objects(entries: Any, key: str, path: Path) -> Iterator[dict[str, Any]]:
-    if isinstance(entries, dict):
-        entries = list(entries.values())
-    if not isinstance(entries, list):
-        raise InputError(f'"{path}" is not COCO JSON: its "{key}" is not a list.')
-    return (entry if isinstance(entry, dict) else {} for entry in entries)
+    return (entry if isinstance(entry, dict) else {} for entry in listed(entries, key, path))
 
 
 def _text(value: Any) -> str:

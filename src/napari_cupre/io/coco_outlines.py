@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from napari_cupre.data.rle import RLE, encode_labels, paint
+from napari_cupre.data.rle import RLE, encode_pixels, encode_polygons, paint
 
 
 class Problem(NamedTuple):
@@ -103,18 +103,26 @@ def mask_of(annotation: dict[str, Any], height: int, width: int, *, box: bool) -
     polygons = _polygons(segmentation)
     if not masks and not polygons and box:
         polygons = [polygon_of_box(annotation.get("bbox")) or []]
-    if len(masks) == 1 and not polygons:
+    return joined([*masks, *polygons], (height, width))
+
+
+def joined(parts: Sequence[Any], shape: tuple[int, int]) -> RLE:
+    """The mask of an instance's polygons and run lengths together.
+
+    Raises
+    ------
+    InputError
+        If there are none, or one is malformed; of run lengths only if there are several parts.
+    """
+    masks = [part for part in parts if isinstance(part, dict)]
+    polygons = [part for part in parts if not isinstance(part, dict)]
+    if len(parts) == len(masks) == 1:
         return masks[0]
-    # Far-off corners would make pycocotools trace, and hold, the whole way there.
-    reach = 2 * max(height, width)
-    clipped = [np.clip(polygon, -reach, reach).tolist() for polygon in polygons]
-    drawn = [coco_mask.merge(coco_mask.frPyObjects(clipped, height, width))] if clipped else []
     if not masks:
-        return drawn[0]
+        return encode_polygons(polygons, shape)
     # Not merged by pycocotools, which does not survive corrupt run lengths.
-    together = paint([*masks, *drawn], (height, width)) > 0
-    _, rles = encode_labels(together.astype(np.int32))
-    return rles[0] if rles else {"size": [height, width], "counts": [height * width]}
+    drawn = [encode_polygons(polygons, shape)] if polygons else []
+    return encode_pixels(np.flatnonzero(paint([*masks, *drawn], shape)), shape)
 
 
 def _size(mask: dict[str, Any]) -> list[int]:

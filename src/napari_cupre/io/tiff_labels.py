@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import numpy as np
 import tifffile
 
 from napari_cupre.data.axes import canonical_unit, micrometers_per, parse_axes
+from napari_cupre.data.image import CellImage
 from napari_cupre.io.files import atomic_write
+
+TILE = 1024
+"""Side of the tiles of a large label image, px."""
 
 _MOST_PER_CENTIMETER = 2.0**32 - 1
 
@@ -48,35 +53,78 @@ def write_labels(
     """
     labels = np.asarray(labels, np.int32)
     axes = parse_axes(axes or "TZYX"[-labels.ndim :], labels.ndim)
-    scale, units, translate = scale or {}, units or {}, translate or {}
-    options: dict[str, Any] = {}
-    per_centimeter = [_per_centimeter(scale.get(axis, 1.0), units.get(axis, "pixel")) for axis in "XY"]
-    # Read by programs that know no OME; a ratio of 32-bit numbers, so that it has an end on either side.
-    if all(each and 1 / _MOST_PER_CENTIMETER < each < _MOST_PER_CENTIMETER for each in per_centimeter):
-        options = {"resolution": tuple(per_centimeter), "resolutionunit": "CENTIMETER"}
-    metadata = _ome_metadata(axes, labels, scale, units, translate) | {"Name": Path(path).name}
-    metadata |= {"Description": description} if description else {}
+    header = _header(Path(path).name, axes, labels.shape, scale or {}, units or {}, translate or {})
+    header["metadata"] |= {"Description": description} if description else {}
+    with atomic_write(path) as temporary:
+        tifffile.imwrite(temporary, labels, **header)
+
+
+def write_large_labels(path: Path, labels: Any, image: CellImage) -> None:
+    """Write a plane's labels as a tiled OME-BigTIFF, whole or not at all, band by band.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    labels : Any
+        Whole numbers (Y, X), a dask array.
+    image : CellImage
+        Whose pixel size the file gets.
+
+    Raises
+    ------
+    EnvironmentFault
+        Full or read-only disk; an older file of that name is kept.
+    """
+    header = _header(path.name, "YX", labels.shape, image.scale, image.units, image.translate)
     with atomic_write(path) as temporary:
         tifffile.imwrite(
             temporary,
-            labels,
-            ome=True,
-            photometric="minisblack",
-            compression="zlib",
-            metadata=metadata,
-            **options,
+            _tiles(labels),
+            shape=labels.shape,
+            dtype=np.int32,
+            tile=(TILE, TILE),
+            bigtiff=True,
+            **header,
         )
+
+
+def _tiles(labels: Any) -> Iterator[np.ndarray]:
+    """Row by row; those of the last row and column are filled up with background."""
+    for top in range(0, labels.shape[0], TILE):
+        band = np.asarray(labels[top : top + TILE], np.int32)
+        for left in range(0, labels.shape[1], TILE):
+            part = band[:, left : left + TILE]
+            yield np.pad(part, ((0, TILE - part.shape[0]), (0, TILE - part.shape[1])))
+
+
+def _header(
+    name: str,
+    axes: str,
+    shape: tuple[int, ...],
+    scale: Mapping[str, float],
+    units: Mapping[str, str],
+    translate: Mapping[str, float],
+) -> dict[str, Any]:
+    """What tifffile is told of a label image besides its pixels."""
+    metadata = _ome_metadata(axes, shape, scale, units, translate) | {"Name": name}
+    header = {"ome": True, "photometric": "minisblack", "compression": "zlib", "metadata": metadata}
+    per_centimeter = [_per_centimeter(scale.get(axis, 1.0), units.get(axis, "pixel")) for axis in "XY"]
+    # Read by programs that know no OME; a ratio of 32-bit numbers, so that it has an end on either side.
+    if all(each and 1 / _MOST_PER_CENTIMETER < each < _MOST_PER_CENTIMETER for each in per_centimeter):
+        header |= {"resolution": tuple(per_centimeter), "resolutionunit": "CENTIMETER"}
+    return header
 
 
 def _ome_metadata(
     axes: str,
-    labels: np.ndarray,
+    shape: tuple[int, ...],
     scale: Mapping[str, float],
     units: Mapping[str, str],
     translate: Mapping[str, float],
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {"axes": axes}
-    planes = labels.size // (labels.shape[axes.index("Y")] * labels.shape[axes.index("X")])
+    planes = math.prod(size for axis, size in zip(axes, shape) if axis not in "YX")
     positions: dict[str, Any] = {}
     for axis in axes:
         unit = _OME_UNITS.get(canonical_unit(units.get(axis)), units.get(axis))

@@ -74,4 +74,4 @@ def _up_to(module: nn.Module, path: str) -> Iterator[nn.Parameter]:
             yield from _up_to(child, rest) if rest else child.parameters()
             return
         yield from child.parameters()
-    raise LookupError(f"{path} is no part of this backbone")
+    raise LookupError(f"{path} is not part of this backbone")

@@ -193,7 +193,7 @@ def _half(value: Tensor, key: str) -> Tensor:
     """float16 with values beyond its range held at the border (running variances can exceed it)."""
     if not torch.isfinite(value).all():
         raise ModelFileError(
-            f"The weights {key} hold NaN or infinity: this training diverged, start it again."
+            f"The weights {key} contain NaN or infinity: this training diverged, start it again."
         )
     return value.clamp(-65504.0, 65504.0).half()
 

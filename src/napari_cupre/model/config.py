@@ -88,7 +88,7 @@ class ModelConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ModelFileError(
-                f"The model's settings hold {', '.join(unknown)}, which this version of napari-cupre "
+                f"The model's settings contain {', '.join(unknown)}, which this version of napari-cupre "
                 "does not know: update napari-cupre to use this model."
             )
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from napari_cupre.errors import InputError, unwritable
+from napari_cupre.errors import InputError, unwritable, writing
 
 SUFFIX = ".run"
 LOCK = "training.lock"
@@ -107,10 +107,8 @@ def training_in(path: Path) -> Iterator[None]:
     EnvironmentFault
         If the folder cannot be created.
     """
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(path, error) from error
     lock = FileLock(path / LOCK, thread_local=False)
     try:
         lock.acquire(blocking=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 
-from napari_cupre.errors import InputError, ModelFileError, unwritable
+from napari_cupre.errors import InputError, ModelFileError, writing
 from napari_cupre.model.config import preset
 from napari_cupre.model.runs import delete_run, list_runs
 
@@ -164,10 +164,8 @@ def remove_model(name: str) -> Path:
         own = {e.name for e in list_models() if e.path and e.path.parent == folder} | {r.name for r in runs}
         raise InputError(f"{name!r} is not one of your models ({', '.join(sorted(own)) or 'you have none'}).")
     delete_run(path)
-    try:
+    with writing(path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise unwritable(path, error) from error
     return path
 
 

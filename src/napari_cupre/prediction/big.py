@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import InputError, unwritable
-from napari_cupre.events import Event, Finished, Notice, Steps
+from napari_cupre.errors import InputError, writing
+from napari_cupre.events import Event, Notice, Steps
 from napari_cupre.io.ownership import may_write
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.prediction import bigfiles
@@ -27,7 +26,7 @@ from napari_cupre.prediction.link import Links
 from napari_cupre.prediction.linker import count_linked, find_tables, write_linked
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ImageSource
-from napari_cupre.prediction.stack import other_size
+from napari_cupre.prediction.stack import finished
 
 Tables = list[np.ndarray]
 
@@ -81,7 +80,7 @@ def predict_big(
         planes are linked along Z, and in the whole if they are linked through time.
     options : PredictOptions, optional
         What to look for, and how. Planes are linked once all are predicted, also where parts could not be
-        read; a later run that can read them fills them in, and links anew.
+        read; a later run that can read them fills them in, and links again.
     should_stop : callable, optional
         Asked after every tile, and while planes are linked; returns bool.
     overwrite : bool
@@ -113,7 +112,9 @@ def predict_big(
         yield Notice(notice)
     job = _Job(detector, image, out, options, should_stop or (lambda: False))
     result = yield from job.events(overwrite)
-    yield _finished(result, detector.model.info.diameter if options.diameter is None else None, image.lacks)
+    trained = detector.model.info.diameter if options.diameter is None else None
+    hint = "" if image.lacks else ", run the same again to complete it"
+    yield finished(result, trained, f" in {result.path.name}", hint, path=str(result.path))
     return result
 
 
@@ -138,10 +139,8 @@ class _Job:
         bigfiles.end_exchange(self._out)
         if overwrite and self._is_of_another_job():
             bigfiles.forget(self._out)
-        try:
+        with writing(self._out.parent):
             self._out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(self._out.parent, error) from error
         store = LabelStore(self._out, self._image)
         if store.complete and not bigfiles.is_unfinished(self._out):
             return (yield from self._finished_before(store))
@@ -164,7 +163,7 @@ class _Job:
         return bool(notes) and (notes.get("origin") != self._origin or not notes.get("complete"))
 
     def _finished_before(self, store: LabelStore) -> Generator[Event, None, BigResult]:
-        """A result that is there already; its table is restored where it is gone.
+        """An earlier, complete result of the same prediction; a missing table is restored.
 
         Raises
         ------
@@ -175,28 +174,28 @@ class _Job:
         if notes.get("origin") != self._origin:
             raise InputError(
                 f'"{out}" is the result of another model, other options or another state of the image: '
-                "delete it to predict it anew, or choose another folder."
+                "delete it to predict it again, or choose another folder."
             )
         if not {"cells", "diameter"} <= notes.keys() or store.parts() < notes.get("parts", 0):
-            raise InputError(f'Parts of "{out}" are gone: delete it to predict it anew.')
+            raise InputError(f'Parts of "{out}" are missing: delete it to predict it again.')
         if read_notes(bigfiles.unlinked_path(out)):  # the last run was killed before it had deleted them
             bigfiles.remove(bigfiles.unlinked_path(out))
         if not table.exists():
             if not restore_copy(table):
-                raise InputError(f'"{table}" is gone: delete "{out}", too, to predict it anew.')
-            yield Notice(f'"{table}" was gone and is written again.')
+                raise InputError(f'"{table}" is missing: delete "{out}" as well, to predict it again.')
+            yield Notice(f'"{table}" was missing and was written again.')
         return BigResult(out, table, notes["cells"], not self._image.lacks, notes["diameter"])
 
     def _fitting(
         self, store: LabelStore, ledger: Ledger
     ) -> Generator[Event, None, tuple[LabelStore, Ledger]]:
-        """Unlinked labels and their ledger; both begin anew where one of them is gone."""
+        """Unlinked labels and their ledger; both start again if one of them is missing."""
         gone = self._gone(store, ledger)
         if gone is None:
             if bigfiles.show_unlinked(self._out):
                 store = LabelStore(self._out, self._image)
             return store, ledger
-        yield Notice(f'"{gone}" is gone: {self._image.name} is predicted from the beginning.')
+        yield Notice(f'"{gone}" is missing: {self._image.name} is predicted from the beginning.')
         ledger.close()
         bigfiles.forget(self._out)
         return LabelStore(self._out, self._image), Ledger(ledger.path, self._settings)
@@ -238,7 +237,7 @@ class _Job:
                 raise
             raise InputError(
                 f'"{ledger_path(self._out)}" does not fit the labels beside it: delete it to start the image '
-                "anew."
+                "again."
             ) from error
 
     def _linked(self, store: LabelStore, links: Links) -> Generator[Event, None, Tables | None]:
@@ -264,18 +263,3 @@ class _Job:
         target.mark_linked()
         yield from write_linked(planes, tables, [target.plane(index) for index in indices], self._image.name)
         return tables
-
-
-def _finished(result: BigResult, trained: float | None, lacks: str) -> Finished:
-    rest = "" if result.complete else "; the result is partial"
-    rest += ", run the same again to complete it" if not (result.complete or lacks) else ""
-    told: dict[str, Any] = {
-        "path": str(result.path),
-        "cells": result.count,
-        "complete": result.complete,
-        "diameter": result.diameter,
-        "trained": trained,
-    }
-    return Finished(
-        f"{result.count} cells{other_size(result.diameter, trained)} in {result.path.name}{rest}.", told
-    )

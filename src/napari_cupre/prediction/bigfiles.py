@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from napari_cupre.errors import unwritable
+from napari_cupre.errors import writing
 
 
 def ledger_path(out: Path) -> Path:
@@ -81,10 +81,8 @@ def forget(out: Path) -> None:
     EnvironmentFault
         If they cannot be deleted.
     """
-    try:
+    with writing(out):
         ledger_path(out).unlink(missing_ok=True)
-    except OSError as error:
-        raise unwritable(out, error) from error
     for path in (linking_path(out), unlinked_path(out), out):
         remove(path)
 
@@ -97,15 +95,11 @@ def remove(folder: Path) -> None:
     EnvironmentFault
         If it cannot be deleted.
     """
-    try:
+    with writing(folder):
         if folder.exists():
             shutil.rmtree(folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
 
 
 def _rename(folder: Path, to: Path) -> None:
-    try:
+    with writing(to):
         folder.rename(to)
-    except OSError as error:
-        raise unwritable(to, error) from error

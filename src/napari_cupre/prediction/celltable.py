@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_cupre.data.image import PlaneIndex
-from napari_cupre.errors import unwritable
+from napari_cupre.errors import writing
 from napari_cupre.io.files import atomic_write
 from napari_cupre.io.ownership import owned_write
 from napari_cupre.prediction.ledger import Ledger, RecordedCell
@@ -71,11 +71,8 @@ def _lasting(cells: Iterator[RecordedCell], tables: Sequence[np.ndarray]) -> Ite
 
 def keep_table(table: Path) -> None:
     """Keep a hidden copy of the table beside it: what it says of the cells is nowhere else."""
-    try:
-        with atomic_write(_copy_of(table)) as temporary:
-            temporary.write_bytes(gzip.compress(table.read_bytes(), 5))
-    except OSError as error:
-        raise unwritable(_copy_of(table), error) from error
+    with writing(_copy_of(table)), atomic_write(_copy_of(table)) as temporary:
+        temporary.write_bytes(gzip.compress(table.read_bytes(), 5))
 
 
 def restore_copy(table: Path) -> bool:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from napari_cupre.errors import unwritable
+from napari_cupre.errors import writing
 from napari_cupre.io.ownership import reason_against
 from napari_cupre.io.writers import choose_formats
 from napari_cupre.io.writers.coco_writer import journal_of
@@ -73,12 +73,9 @@ class DoneLog:
             "outputs": [Path(output).name for output in outcome.outputs],
             "written": [file_state(Path(output)) for output in outcome.outputs],
         }
-        try:
-            with self._path.open("a", encoding="utf-8") as stream:
-                # A leading line break ends what a killed run left unfinished.
-                stream.write("\n" + json.dumps(entry))
-        except OSError as error:
-            raise unwritable(self._path, error) from error
+        with writing(self._path), self._path.open("a", encoding="utf-8") as stream:
+            # A leading line break ends what a killed run left unfinished.
+            stream.write("\n" + json.dumps(entry))
 
     def _outputs(self, entry: dict[str, Any]) -> list[Path]:
         return [self._out / Path(output).name for output in entry["outputs"]]
@@ -86,12 +83,10 @@ class DoneLog:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The last entry of each file."""
-    try:
+    with writing(path):
         if not path.is_file():
             return {}
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise unwritable(path, error) from error
     entries = {}
     for line in lines:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from napari_cupre.errors import EnvironmentFault, InputError, unwritable
+from napari_cupre.errors import EnvironmentFault, InputError, writing
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.io.files import image_stem
 from napari_cupre.io.ownership import may_write, reason_against
@@ -110,7 +110,7 @@ def predict_files(
 def _opening(result: FilesResult, total: int, notices: Iterable[str]) -> Iterator[Event]:
     """What is known before the first file."""
     if result.skipped:
-        yield Notice(f"{result.skipped} of {total} files are done already.")
+        yield Notice(f"{result.skipped} of {total} files are already done.")
     yield from map(Notice, notices)
     yield Progress(result.skipped, total)
 
@@ -172,7 +172,7 @@ def _todo(job: FileJob, names: list[str], log: DoneLog) -> tuple[list[str], list
     """The files that are not done, and what to say of done ones whose results were changed since."""
     predictions = Path(job.out) / PREDICTIONS
     if job.overwrite and _wants_coco(job) and may_write(predictions) is not None:
-        return names, []  # the document is begun anew, and is to hold every image
+        return names, []  # the document is started again, and must contain every image
     todo, notices = [], []
     for name in names:
         if not log.is_done(name):
@@ -181,7 +181,7 @@ def _todo(job: FileJob, names: list[str], log: DoneLog) -> tuple[list[str], list
             if job.overwrite:
                 todo.append(name)
             else:
-                notices.append(f"{reason}: it is kept; --overwrite predicts it anew.")
+                notices.append(f"{reason}: it is kept; --overwrite predicts it again.")
     return todo, notices
 
 
@@ -201,10 +201,8 @@ def _coco_writer(job: FileJob, classes: Sequence[str], has_work: bool) -> CocoWr
 
 
 def _make_folder(folder: Path) -> None:
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
 
 
 def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:

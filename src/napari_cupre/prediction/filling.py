@@ -129,7 +129,7 @@ class Filling:
             If nothing of the image can be read.
         """
         if self.continues:
-            yield Notice(f"{self._painted} of {self._total} tiles are done already; going on from there.")
+            yield Notice(f"{self._painted} of {self._total} tiles are already done; continuing from there.")
         for number in range(len(self._indices)):
             yield from self._plane(number)
             if self.stopped:

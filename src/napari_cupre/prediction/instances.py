@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from napari_cupre.data.rle import RLE, encode_pixels
 from napari_cupre.model.paint import foreground, pixel_ranges
 
 
@@ -37,20 +37,12 @@ class MaskSet(ABC):
         mask.reshape(-1)[self.pixels(index)] = True
         return mask
 
-    def rle(self) -> list[dict[str, Any]]:
+    def rle(self) -> list[RLE]:
         """All masks as compressed COCO run lengths (`{"size": [Y, X], "counts": str}`), ready for JSON.
 
         The runs are made from each mask's own pixels; no plane of the image's size is built.
         """
-        from pycocotools import mask as coco_mask
-
-        runs = [_column_runs(self.pixels(index), self.shape) for index in range(len(self))]
-        encoded = []
-        for counts in runs:
-            size = [int(self.shape[0]), int(self.shape[1])]
-            rle = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
-            encoded.append({"size": size, "counts": rle["counts"].decode("ascii")})
-        return encoded
+        return [encode_pixels(self.pixels(index), self.shape) for index in range(len(self))]
 
 
 @dataclass
@@ -126,22 +118,6 @@ class BoxMasks(list[np.ndarray], MaskSet):
     def take(self, rows: np.ndarray) -> BoxMasks:
         """The masks of some rows, in that order."""
         return BoxMasks([self[row] for row in rows], [self.corners[row] for row in rows], self.shape)
-
-
-def _column_runs(pixels: np.ndarray, shape: tuple[int, int]) -> list[int]:
-    """COCO's uncompressed counts (column-major, first run is background) of flat row-major pixels."""
-    height, width = shape
-    rows, columns = np.divmod(pixels, width)
-    place = np.sort(columns * height + rows)
-    if len(place) == 0:
-        return [height * width]
-    breaks = np.flatnonzero(np.diff(place) != 1)
-    starts = place[np.concatenate([[0], breaks + 1])]
-    ends = place[np.concatenate([breaks, [len(place) - 1]])] + 1
-    edges = np.empty(2 * len(starts) + 1, dtype=np.int64)
-    edges[0:-1:2], edges[1::2], edges[-1] = starts, ends, height * width
-    counts = np.diff(edges, prepend=0).tolist()
-    return counts if counts[-1] else counts[:-1]
 
 
 def union_mask(masks: list[np.ndarray], boxes: list[np.ndarray], box: np.ndarray) -> np.ndarray:

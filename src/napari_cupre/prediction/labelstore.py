@@ -84,7 +84,7 @@ class LabelStore:
             ours = False
         if not ours:
             raise InputError(
-                f'"{self.path}" is no label image of this image: move it or choose another folder.'
+                f'"{self.path}" is not a label image of this image: move it or choose another folder.'
             )
         return group
 

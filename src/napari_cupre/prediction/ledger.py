@@ -103,7 +103,7 @@ class Ledger:
             self._base.close()
             raise InputError(
                 f'"{self.path}" belongs to an unfinished prediction with another {" and ".join(other)}: '
-                "repeat it with the same, or delete that file to start anew."
+                "repeat it with the same, or delete that file to start again."
             )
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ class Ledger:
             raise self._damaged() from error
 
     def _damaged(self) -> InputError:
-        return InputError(f'"{self.path}" is damaged: delete it to start this image anew.')
+        return InputError(f'"{self.path}" is damaged: delete it to start this image again.')
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

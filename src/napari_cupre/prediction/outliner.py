@@ -75,7 +75,7 @@ class Outliner:
     Raises
     ------
     InputError
-        If the image is no plane of three channels, or the diameter is not above 0.
+        If the image is not a plane of three channels, or the diameter is not above 0.
     """
 
     def __init__(

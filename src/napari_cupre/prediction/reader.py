@@ -103,7 +103,7 @@ class PlaneReader:
             raise InputError(
                 f"{self._name} cannot be read in rows {window.y0}-{window.y1 - 1}, columns "
                 f"{window.x0}-{window.x1 - 1}{' at ' + where if where else ''} ({reason_of(error)}): "
-                "the file seems damaged, copy it anew."
+                "the file seems damaged; copy it again."
             ) from error
         return self._stretch(part)
 
@@ -137,7 +137,7 @@ class ArrayReader:
     Raises
     ------
     InputError
-        If it is no plane of three channels.
+        If it is not a plane of three channels.
     """
 
     def __init__(self, plane: np.ndarray) -> None:

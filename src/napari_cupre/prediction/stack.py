@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from napari_cupre.prediction.link import Links
 from napari_cupre.prediction.linker import count_linked, find_tables, write_linked
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ImageSource
+from napari_cupre.words import counted
+
+if TYPE_CHECKING:
+    from napari_cupre.prediction.big import BigResult
 
 
 @dataclass
@@ -102,7 +106,9 @@ def predict_image(
     result.ids = [np.arange(1, len(instances) + 1, dtype=np.int32) for _, instances in result.planes]
     if any(links := options.links(image.result_axes)):
         _link(result, canvas, source.plane_indices(), links)
-    yield finished(result, detector.model.info.diameter if options.diameter is None else None)
+    trained = detector.model.info.diameter if options.diameter is None else None
+    planes = f" in {len(result.planes)} planes" if len(result.planes) > 1 else ""
+    yield finished(result, trained, planes, planes=len(result.planes))
     return result
 
 
@@ -120,20 +126,30 @@ def _link(result: ImageResult, canvas: ArrayCanvas, indices: list[PlaneIndex], l
     ]
 
 
-def finished(result: ImageResult, trained: float | None = None) -> Finished:
-    """The last event of a prediction; `trained` is the diameter, in image px, that it took if it could."""
-    cells = f"{result.count} cell{'' if result.count == 1 else 's'}"
-    planes = f" in {len(result.planes)} planes" if len(result.planes) > 1 else ""
-    rest = "" if result.complete else "; the result is partial"
+def finished(
+    result: ImageResult | BigResult, trained: float | None, where: str, hint: str = "", **more: Any
+) -> Finished:
+    """The last event of a prediction.
+
+    Parameters
+    ----------
+    result : ImageResult or BigResult
+        What was found.
+    trained : float or None
+        The diameter, in image px, that the model would have taken; None where it has none, or one was asked
+        for.
+    where : str
+        Words for where the cells are, with a blank in front; may be empty.
+    hint : str
+        What to do about a partial result.
+    **more : Any
+        What is told besides "cells", "complete", "diameter" and "trained".
+    """
+    rest = "" if result.complete else f"; the result is partial{hint}"
+    told = {"cells": result.count, "complete": result.complete, "diameter": result.diameter}
+    size = other_size(result.diameter, trained)
     return Finished(
-        f"{cells}{planes}{other_size(result.diameter, trained)}{rest}.",
-        {
-            "cells": result.count,
-            "planes": len(result.planes),
-            "complete": result.complete,
-            "diameter": result.diameter,
-            "trained": trained,
-        },
+        f"{counted(result.count, 'cell')}{where}{size}{rest}.", told | more | {"trained": trained}
     )
 
 

@@ -211,9 +211,7 @@ def split(
     """
     verb = "Split a cell"
     rows, columns = _pixels_of(line)
-    height, width = cells.shape[-2:]
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    on_line = cells.labels[tuple(plane)][rows[inside], columns[inside]]
+    on_line = cells.labels[tuple(plane)][_within(rows, columns, cells.shape)]
     values, lengths = np.unique(on_line[on_line > 0], return_counts=True)
     crossed = [int(values[i]) for i in np.argsort(-lengths, kind="stable")]
     if number is not None:
@@ -249,12 +247,16 @@ def _pixels_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])
 
 
+def _within(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Those of some pixels that lie in a plane of an image of this shape."""
+    inside = (rows >= 0) & (rows < shape[-2]) & (columns >= 0) & (columns < shape[-1])
+    return rows[inside], columns[inside]
+
+
 def _divided(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
     """Parts 1, 2, ... of a cell, the largest first, or None if the line leaves it in one."""
-    height, width = mask.shape[-2:]
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    barrier = np.zeros((height, width), bool)
-    barrier[rows[inside], columns[inside]] = True
+    barrier = np.zeros(mask.shape[-2:], bool)
+    barrier[_within(rows, columns, mask.shape)] = True
     before = pieces(mask)[1]
     parts, areas = pieces(mask & ~barrier, corners=False)  # a line of pixels that touch at corners holds
     least = max(1.0, _SLIVER * mask.sum())

@@ -87,7 +87,7 @@ class Project:
             lock = Lock(folder)
         except OSError as error:
             raise EnvironmentFault(
-                f'"{folder}" could not be made ({error.strerror}): choose another folder.'
+                f'"{folder}" could not be created ({error.strerror}): choose another folder.'
             ) from error
         project = cls(folder.resolve(), Document(uuid.uuid4().hex), lock)
         project.save()
@@ -108,7 +108,7 @@ class Project:
         InputError : no project, a damaged one, or one of a newer version.
         """
         folder = project_folder(folder)
-        lock, reason = None, f'"{folder}" is open to look only: nothing is saved.' if look_only else ""
+        lock, reason = None, f'"{folder}" is open read-only: nothing is saved.' if look_only else ""
         if not look_only:
             try:
                 lock = Lock(folder)
@@ -136,7 +136,7 @@ class Project:
             except InputError:
                 continue
         if count:
-            self.notices.append(f"{count} changes that were not saved any more are back.")
+            self.notices.append(f"{count} changes that had not been saved are restored.")
 
     def close(self) -> None:
         """Let others open the project; what is not saved is lost."""
@@ -219,7 +219,7 @@ class Project:
         for known in self.images:
             if known.place == draft.place:
                 same = resolved(known.path, self.folder) == path
-                what = "is in the project already" if same else f'has the pixels of "{known.stem}"'
+                what = "is already in the project" if same else f'has the pixels of "{known.stem}"'
                 return Added(known, f'"{path.name}" {what}: it is not added twice.')
         image = replace(draft, stem=new_stem(file_name_of(path, draft), self._taken_stems()))
         self.images.append(image)
@@ -255,7 +255,7 @@ class Project:
         homes = dict.fromkeys(resolved(each.path, self.folder).parent for each in self.images)
         found = find_moved(image.path, image.content, [*folders, self.folder.parent, self.folder, *homes])
         if found is None:
-            raise InputError(f'The image "{path}" is not there: name the folder that it was moved to.')
+            raise InputError(f'The image "{path}" is missing: choose the folder that it was moved to.')
         image.path = relative_to(found, self.folder)
         self.notices.append(f'"{found.name}" was moved, and found in "{found.parent}".')
         return found

@@ -1,4 +1,4 @@
-"""Projects that were saved by themselves before the person chose a place, and how to get them back."""
+"""Projects that were saved automatically before the person chose a place, and how to get them back."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from napari_cupre.project.lock import is_open_elsewhere
 from napari_cupre.project.place import ENDING, IMAGES
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import files_of, read_table
+from napari_cupre.words import counted
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ def recoverable() -> list[Recoverable]:
             when = max([when, *map(datetime.fromtimestamp, tables)])
             today = when.date() == datetime.now().date()
             day = "today" if today else f"{when:%Y-%m-%d}"
-            number = "1 cell" if cells == 1 else f"{cells} cells"
-            found.append(Recoverable(folder, cells, f"{number} from {day} {when:%H:%M}"))
+            found.append(Recoverable(folder, cells, f"{counted(cells, 'cell')} from {day} {when:%H:%M}"))
     return found
 
 

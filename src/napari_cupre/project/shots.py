@@ -8,19 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.annotation import (
-    GOOD_CELL_COUNT,
-    cells_with_rim,
-    known_area,
-    rim_of_areas,
-    shots_by_plane,
-)
+from napari_cupre.data.annotation import cells_with_rim, known_area, rim_of_areas, shots_by_plane
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
+from napari_cupre.words import counted
+
+GOOD_CELL_COUNT = 10
+"""From about this many cells on, more of them help less than more images."""
 
 
 def taught_labels(cells: Cells) -> np.ndarray:
@@ -165,11 +163,11 @@ def enough(annotated: Sequence[tuple[Cells, bool]]) -> tuple[bool, str]:
             if guesses
             else "Nothing is annotated yet: find cells and accept some, or draw a few."
         )
-    said = "1 cell annotated" if taught == 1 else f"{taught} cells annotated"
+    said = f"{counted(taught, 'cell')} annotated"
     if taught < GOOD_CELL_COUNT // 2:
         return True, f"{said}; you can train. {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better."
     if not any(cells.regions or painted for cells, painted in annotated):
         return True, f"{said}; you can train. Known background (a region) would help."
     if taught < GOOD_CELL_COUNT:
         return True, f"{said}; you can train. A few more that look different would help."
-    return True, f"{said}, enough to train. More help most where the result is wrong."
+    return True, f"{said}, enough to train. More cells help most where the result is wrong."

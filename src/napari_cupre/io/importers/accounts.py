@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from napari_cupre.words import counted
+
 Say = Callable[[str], None]
 """Takes one sentence for the user."""
 
@@ -41,17 +43,19 @@ REPEATED = Reason("repeats another", "repeat others")
 DAMAGED = Reason("is damaged", "are damaged")
 IGNORED = Reason("is of an ignored class", "are of an ignored class", is_loss=False)
 REGION = Reason("is a region around others", "are regions around others", is_loss=False)
+BOX = Reason("is a box without a mask", "are boxes without masks")
+CROWD = Reason("is a crowd", "are crowds")
 PART = Reason("is a part of a cell", "are parts of cells", is_loss=False)
 
 _ORDER = (
     *(OUTSIDE, HIDDEN, REPEATED, NO_PLANE, SMALL, NO_AREA, DAMAGED),
-    *(LINE, POINT, TEXT, PICTURE, IGNORED, REGION, PART),
+    *(LINE, POINT, TEXT, PICTURE, BOX, CROWD, IGNORED, REGION, PART),
 )
 
 
 @dataclass
 class Account:
-    """Counts of the regions of one file.
+    """Counts of the regions of one file, or of the annotations of one of its images.
 
     Attributes
     ----------
@@ -63,16 +67,20 @@ class Account:
         How many are no cell, by the reason.
     notes : list[str]
         What else is odd about those that became cells, one sentence each.
+    things : str
+        What the regions are called in the sentence.
     """
 
     name: str
     total: int = 0
     reasons: dict[Reason, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    things: str = "regions"
 
     def leave_out(self, reason: Reason, count: int = 1) -> None:
         """Count regions that are not cells."""
-        self.reasons[reason] = self.reasons.get(reason, 0) + count
+        if count:
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
 
     @property
     def cells(self) -> int:
@@ -90,8 +98,8 @@ class Account:
         Such as `"a_rois.zip": 1 of 4 regions became cells: 1 lies outside, 2 are lines.`
         """
         counts = [(reason, self.reasons[reason]) for reason in _ORDER if reason in self.reasons]
-        why = ", ".join(f"{count} {reason.one if count == 1 else reason.many}" for reason, count in counts)
-        return f'"{self.name}": {self.cells} of {self.total} regions became cells: {why}.'
+        why = ", ".join(counted(count, reason.one, reason.many) for reason, count in counts)
+        return f'"{self.name}": {self.cells} of {self.total} {self.things} became cells: {why}.'
 
     def tell(self, on_partial: Say, on_note: Say) -> None:
         """Say what was left out, and the notes."""

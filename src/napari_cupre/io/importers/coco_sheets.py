@@ -7,6 +7,7 @@ from pathlib import Path
 
 from napari_cupre.io.coco_index import CocoIndex
 from napari_cupre.io.file_names import unique_stems
+from napari_cupre.io.importers.accounts import BOX, CROWD, HIDDEN, OUTSIDE, Account
 from napari_cupre.io.importers.frames import Frame
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 
@@ -32,18 +33,10 @@ def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[S
 
 def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listeners) -> Result:
     painted = index.paint(number, None if frame is None else frame.plane_shape)
-    counts = [
-        (painted.outside, "lies outside", "lie outside"),
-        (painted.hidden, "is hidden under others", "are hidden under others"),
-        (painted.boxes, "is a box without a mask", "are boxes without masks"),
-        (painted.crowds, "is a crowd", "are crowds"),
-    ]
-    lost = ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
-    if lost:
-        cells = len(painted.classes)
-        total = cells + sum(count for count, _, _ in counts)
-        name = index.images[number].file_name
-        listeners.partial(
-            f'"{index.path.name}": {cells} of {total} annotations of "{name}" became cells: {lost}.'
-        )
+    lost = {OUTSIDE: painted.outside, HIDDEN: painted.hidden, BOX: painted.boxes, CROWD: painted.crowds}
+    things = f'annotations of "{index.images[number].file_name}"'
+    account = Account(index.path.name, len(painted.classes) + sum(lost.values()), things=things)
+    for reason, count in lost.items():
+        account.leave_out(reason, count)
+    account.tell(*listeners)
     return Result(painted.labels, frame or Frame(painted.labels.shape))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -92,13 +93,26 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes | Exception]]:
             raise InputError(f'"{path}" is too large for a region of interest: choose another file.')
         yield path.name, path.read_bytes()
         return
+    with zip_of_regions(path) as archive:
+        entries = roi_entries(archive)
+        if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
+            raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of regions: split it.')
+        for entry in entries:
+            yield entry.filename, _unpacked(archive, entry, path)
+
+
+@contextmanager
+def zip_of_regions(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or what is done with it shows that it is.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = roi_entries(archive)
-            if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
-                raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of regions: split it.')
-            for entry in entries:
-                yield entry.filename, _unpacked(archive, entry, path)
+            yield archive
     except InputError:
         raise
     except Exception as error:  # bad zips raise BadZipFile, EOFError, NotImplementedError, ...

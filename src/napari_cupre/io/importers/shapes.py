@@ -20,6 +20,7 @@ from napari_cupre.io.importers.accounts import (
 )
 from napari_cupre.io.importers.frames import Frame
 from napari_cupre.io.writers.outlines import fill
+from napari_cupre.words import counted
 
 #: Corners further out than this are no place in an image.
 _FARTHEST = 1e7
@@ -193,9 +194,9 @@ def _note(painted: Sequence[_Painted], frame: Frame, account: Account) -> None:
         for low, high in (_bounds(each.shape) for each in painted)
     )
     if cut:
-        which = "1 region reaches" if cut == 1 else f"{cut} regions reach"
+        which = counted(cut, "region reaches", "regions reach")
         account.notes.append(f"{which} beyond the image and {'is' if cut == 1 else 'are'} cut at its edge.")
     loose = sum(not each.shape.plane for each in painted) if len(frame.shape) > 2 else 0
     if loose:
-        which = "1 region names no plane and lies" if loose == 1 else f"{loose} regions name no plane and lie"
+        which = counted(loose, "region names no plane and lies", "regions name no plane and lie")
         account.notes.append(f"{which} on the first one.")

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from pycocotools import mask as coco_mask
-
-from napari_cupre.errors import InputError, unwritable
+from napari_cupre.data.rle import area
+from napari_cupre.errors import InputError, writing
+from napari_cupre.io.coco_file import read_whole
 from napari_cupre.io.files import atomic_write, split_scene
 from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.writers.formats import register_format
@@ -64,11 +64,9 @@ class CocoWriter:
         self.class_names = tuple(class_names)
         self.journal = journal_of(self.path)
         self._older = list(_read_document(self.path))
-        try:
+        with writing(self.journal):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream: TextIO = self.journal.open("a", encoding="utf-8")
-        except OSError as error:
-            raise unwritable(self.journal, error) from error
 
     def add(self, cells: OutputCells) -> None:
         """Add the planes of one image; they are with the system when this returns.
@@ -84,11 +82,9 @@ class CocoWriter:
         """As `add`, for what `coco_records` made in another process."""
         # A leading line break ends whatever line a killed run left unfinished.
         lines = "".join("\n" + json.dumps(record) for record in records)
-        try:
+        with writing(self.journal):
             self._stream.write(lines + "\n")
             self._stream.flush()
-        except OSError as error:
-            raise unwritable(self.journal, error) from error
 
     def close(self) -> None:
         """Write the document.
@@ -160,7 +156,7 @@ def _annotation(cell: MaskedCell) -> dict[str, Any]:
         "category_id": cell.category,
         "segmentation": cell.rle,
         "bbox": [round(side, 2) for side in (x1, y1, x2 - x1, y2 - y1)],
-        "area": int(coco_mask.area(cell.rle)),
+        "area": area(cell.rle),
         "iscrowd": 0,
     }
     if cell.score is not None:
@@ -189,13 +185,13 @@ def _read_document(path: Path) -> Iterator[Record]:
     if not path.exists():
         return
     try:
-        document = json.loads(path.read_bytes())
+        document = read_whole(path)
         records = {image.pop("id"): {"image": image, "annotations": []} for image in document["images"]}
         for annotation in document["annotations"]:
             annotation.pop("id")
             records[annotation.pop("image_id")]["annotations"].append(annotation)
         names = [record["image"]["file_name"] for record in records.values()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (InputError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f'"{path}" already exists and is not a COCO file: move it or choose another folder.'
         ) from error

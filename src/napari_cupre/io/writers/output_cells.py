@@ -10,15 +10,8 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.data.labels import as_labels
-from napari_cupre.data.rle import RLE, encode_labels
+from napari_cupre.data.rle import RLE, bounding_box, encode_labels
 from napari_cupre.errors import InputError
-
-
-class OverlappingMasks(Protocol):
-    """Masks of N instances that may overlap."""
-
-    def rle(self) -> list[RLE]:
-        """Masks as COCO run lengths, one per cell."""
 
 
 @runtime_checkable
@@ -255,9 +248,7 @@ def _axes_and_shape(
 
 
 def _box(rle: RLE) -> tuple[float, float, float, float]:
-    from pycocotools import mask as coco_mask
-
-    x, y, width, height = coco_mask.toBbox(rle)
+    x, y, width, height = bounding_box(rle)
     return _four((x, y, x + width, y + height))
 
 
