@@ -35,6 +35,7 @@ from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.evaluation.places import Candidate, Looker, Place, fields_in
 from napari_cupre.events import Progress
 from napari_cupre.model.checkpoint import Model
+from napari_cupre.words import counted
 
 #: Least score of a detection that counts as a cell; lower ones only add to the doubt.
 CELL_SCORE = 0.5
@@ -107,15 +108,15 @@ class Uncertainty:
         """
         parts = []
         if self.doubtful:
-            parts.append(f"{self.doubtful} doubtful {'cell' if self.doubtful == 1 else 'cells'}")
+            parts.append(counted(self.doubtful, "doubtful cell"))
         if self.unsteady:
-            noun = "" if self.doubtful else " cell" if self.unsteady == 1 else " cells"
-            parts.append(f"{self.unsteady}{noun} found in only one of two looks")
+            number = str(self.unsteady) if self.doubtful else counted(self.unsteady, "cell")
+            parts.append(f"{number} found in only one of two looks")
         if parts:
             return ", ".join(parts)
         if not self.cells:
             return "no cell found"
-        return f"{self.cells} {'cell' if self.cells == 1 else 'cells'}, none of them doubtful"
+        return f"{counted(self.cells, 'cell')}, none of them doubtful"
 
 
 @dataclass(frozen=True)

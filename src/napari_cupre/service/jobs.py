@@ -12,9 +12,11 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
+from napari_cupre.service.measuring import Measuring
 from napari_cupre.service.outlining import LatestDetector, Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
+    MeasureRequest,
     OutlineRequest,
     PlaneDone,
     PlaneRelabelled,
@@ -70,6 +72,8 @@ def job_for(request: Request, detectors: LatestDetector | None = None) -> Engine
         return Outlining(request, detectors)
     if isinstance(request, RateRequest):
         return Rating(request)
+    if isinstance(request, MeasureRequest):
+        return Measuring(request)
     raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
 
 

@@ -160,6 +160,26 @@ class RateRequest(Request):
 
 
 @dataclass(frozen=True)
+class MeasureRequest(Request):
+    """Measure one more point of a project's learning curve; `Finished` says how many are "left".
+
+    Attributes
+    ----------
+    project : str
+        Folder of the project.
+    start : str
+        Model to start from, which saw nothing of the project.
+    steps : int
+        How long a part is trained.
+    """
+
+    project: str
+    start: str
+    steps: int
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
 class WindowRequest(Request):
     """Compute the features of what is on show ahead; the newest one counts, and prompts go first.
 

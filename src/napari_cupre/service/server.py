@@ -29,6 +29,7 @@ from napari_cupre.service.protocol import (
     Failed,
     FinetuneRequest,
     JobEnded,
+    MeasureRequest,
     OutlineRequest,
     PredictRequest,
     PreviewRequest,
@@ -43,7 +44,7 @@ from napari_cupre.service.protocol import (
     encode,
 )
 
-JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest)
+JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest, MeasureRequest)
 NICENESS = 5  # a third of the window's weight; much more would starve the engine on a shared machine
 
 

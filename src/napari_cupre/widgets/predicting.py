@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from napari_cupre.widgets.layers import source_file
 Sink = Callable[[Event], None]
 FINE = 1000  # parts in which the progress of one image is counted
 SLAB_BYTES = 64 * 2**20
+PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -200,12 +202,14 @@ class PredictionJob(Job):
 
         None once the prediction is to stop.
         """
-        is_said = False
+        is_said, patient_until = False, time.monotonic() + PATIENCE_S
         while self.status.state is not RunState.STOPPING:
             is_training = self._training is not None and self._training.status.is_active
             if not (is_training or self._engine.is_busy):
                 return self._engine
-            if self._is_lent.wait(HEARTBEAT_S):
+            if not (is_training or self._is_lent.is_set()) and time.monotonic() < patient_until:
+                time.sleep(HEARTBEAT_S)  # what is measured beside the window gives way
+            elif self._is_lent.wait(HEARTBEAT_S):
                 if self.lender is not None and not self.lender.engine.is_busy:
                     return self.lender.engine
             elif not is_said:

@@ -23,6 +23,7 @@ from napari_cupre.widgets.annotation_layers import Annotation, adopt
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.idling import IdleMeasuring
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.origin import origin_of
@@ -94,6 +95,7 @@ class Session:
         # a process of its own, so that cells can be outlined while a model is trained
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         self.prediction.lender = self.tools.prompter
+        self.measuring = IdleMeasuring(self)
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
 
@@ -423,7 +425,7 @@ class Session:
         self.keeper.close()  # what is not on disk first
         self.engine.close()
         jobs = (self.training, self.prediction, self.saving, self.importing, self.what_next.job)
-        for end in (self.tools.close, self.queue.close, *(job.abandon for job in jobs)):
+        for end in (self.tools.close, self.queue.close, self.measuring.close, *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()
         self._annotations.clear()
