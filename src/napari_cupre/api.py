@@ -168,8 +168,8 @@ def outline(
     model : Model
         Any model; none is changed.
     image : Any
-        (Y, X) or (Y, X, C) in any grey values, numpy, dask or Zarr, or a `CellImage` of one plane. Of an
-        image that is read by pieces only the surroundings of the prompts are read.
+        (Y, X) or (Y, X, C) in any grey values, numpy, dask or Zarr, or a `CellImage` of one plane. Only
+        the surroundings of the prompts are read of an image that is read by pieces.
     boxes : Any, optional
         float (n, 4), x0, y0, x1, y1 in image px, ends exclusive: from 0 to 1 is the first pixel. They may be
         drawn by hand.

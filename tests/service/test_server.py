@@ -27,7 +27,7 @@ class FakeJob:
 
     def __init__(self, error: BaseException | None = None, steps: int = 3) -> None:
         self.error, self.steps = error, steps
-        self.stopped = threading.Event()
+        self.stopped, self.is_done = threading.Event(), False
         self.previews: list[PreviewRequest] = []
 
     def events(self) -> Iterator[Event]:
@@ -37,6 +37,7 @@ class FakeJob:
             yield StepDone(step, step / self.steps, 0.0, {"total": 1.0})
             if self.steps > 100 and self.stopped.wait(5):
                 break
+        self.is_done = True
         yield Finished("saved")
 
     def stop(self) -> None:
@@ -114,6 +115,8 @@ def test_a_window_that_is_gone_does_not_break_a_job(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(server_module, "job_for", lambda request, detectors: job)
     lines = [json.dumps(encode(JOB, tmp_path / "x"))]
     Server(lines, Closed(), tmp_path / "x").serve()
+    assert job.is_done
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

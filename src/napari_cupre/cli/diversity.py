@@ -30,8 +30,8 @@ lists for each folder: the number of images, the looks (the effective number of
 different images), the share of all clusters that the folder covers, and the looks that
 no other folder has. Near-duplicates count once.
 
-A file with several images counts as that many; --series selects one. Of stacks only the
-first plane is compared.
+A file with several images counts as that many; --series selects one. Only the
+first plane of a stack is compared.
 
 --new reports what more images would add. --out writes a page with typical images of
 each cluster, the near-duplicates, and the new images that are unlike the others.

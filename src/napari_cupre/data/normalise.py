@@ -22,11 +22,11 @@ _SMALL_SIDE = 1024
 
 _BLOCK = 512
 _BLOCKS_PER_SIDE = 48
-"""Of larger ones so many rows and columns of blocks are read, of `_BLOCK` px a side or of the file's own
+"""How many rows and columns of blocks are read of larger ones, of `_BLOCK` px a side or of the file's own
 chunks where those are larger; where there are no more, all of them."""
 
 _LAZY_SAMPLES = 1 << 20
-"""About so many pixels of a lazy plane are kept."""
+"""About how many pixels of a lazy plane are kept."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ HALO = 5
 """What lies so near to debris, in samples, is left out with it: its glow."""
 
 CONTRAST = 6.0
-"""Something is seen beside the debris where smoothed grey values rise so many standard deviations of their
+"""Something is seen beside the debris where smoothed grey values rise this many standard deviations of their
 noise above what surrounds them; noise alone rises by 4."""
 
 MORE = 1.5

@@ -18,7 +18,7 @@ ENOUGH_CELLS = 20
 """With fewer held-out cells nothing is decided: one cell more or less is chance."""
 
 ENOUGH_IMAGES = 8
-"""From so many held-out images on, images are resampled, else the single cells."""
+"""With at least this many held-out images, images are resampled; with fewer, single cells."""
 
 RESAMPLES = 2000
 LEVEL = 0.95

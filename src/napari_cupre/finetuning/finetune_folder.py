@@ -38,8 +38,8 @@ class RunFolder:
     def create(self, shots: list[Shot], settings: FinetuneSettings, start: str | None = None) -> None:
         """Write the training set, the settings and what the start is called, before the first step.
 
-        Images that the window wrote into the folder already are not written again. Of an earlier run nothing
-        is left, lest its weights be resumed with this annotation.
+        Images that the window already wrote into the folder are not written again. Nothing of an earlier run
+        is left, so that its weights are never resumed with this annotation.
         """
         with writing(self.state_path):
             self.state_path.unlink(missing_ok=True)

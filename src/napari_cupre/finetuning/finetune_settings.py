@@ -64,7 +64,7 @@ class FinetuneSettings:
         return validated(cls, values, "fine-tuning")
 
     def renewed(self, step: int, seconds: float) -> FinetuneSettings:
-        """The settings to continue with after so many steps and seconds.
+        """The settings to continue with after a number of steps and seconds.
 
         An interrupted limit continues; one that was reached starts again.
         """

@@ -57,7 +57,7 @@ class Judgement:
 
     @property
     def uncertainty(self) -> float:
-        """Standard error of a share of so many cells, at its largest."""
+        """Largest possible standard error of a share of this many cells."""
         return 0.5 / max(self.cells, 1) ** 0.5
 
     @classmethod

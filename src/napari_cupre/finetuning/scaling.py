@@ -12,8 +12,8 @@ from napari_cupre.data.shot import Shot
 # Images whose median cells differ by more than this factor were not taken at one magnification: each is
 # scaled by its own cells, and the model estimates the diameter of every image that it predicts.
 VARIED = 1.6
-# From so many cells on, an image's median is trusted to tell that. Single cells differ by chance: where
-# images hold fewer, they must differ by more.
+# With at least this many cells, an image's median is trusted to tell that. Single cells differ by chance,
+# so images with fewer must differ by more.
 ENOUGH_CELLS = 3
 VARIED_BY_CHANCE = 2.2
 
@@ -65,7 +65,7 @@ def choose_scaling(shots: list[Shot], diameter: float | None) -> Scaling:
 
 
 def _spread(by_shot: list[np.ndarray], least: int) -> float:
-    """Largest median over smallest, of the shots with at least so many cells; 1 if there are none."""
+    """Largest median over smallest, of the shots with at least this many cells; 1 if there are none."""
     medians = [float(np.median(diameters)) for diameters in by_shot if len(diameters) >= least]
     return max(medians) / min(medians) if medians else 1.0
 

@@ -76,7 +76,7 @@ def collect_shots(
     regions_file : Path or None, optional
         Where every cell is annotated, see `read_regions`; implies `partial` elsewhere.
     limit : int or None, optional
-        Use so many of the images, drawn by `seed`.
+        How many of the images to use, drawn by `seed`; None uses all.
     axes : str or None, optional
         Letters that overrule what the image files say.
     series : str or int or None, optional

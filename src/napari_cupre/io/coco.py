@@ -60,7 +60,7 @@ class CocoSource:
         """Read and paint one image.
 
         It is normalised by percentiles like every image that a network here sees, photographs included (all
-        colours jointly). Of overlapping instances the smaller one is on top; crowd regions and boxes without
+        colours jointly). Where instances overlap, the smaller one is on top; crowd regions and boxes without
         a mask are unknown.
 
         Raises

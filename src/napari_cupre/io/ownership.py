@@ -84,7 +84,7 @@ def note_written(path: str | os.PathLike[str], content: str | os.PathLike[str] |
         The file.
     content : str or os.PathLike, optional
         Where its content lies now, if it is about to be moved to `path`: a process that is killed in between
-        then does not leave a file that nobody knows.
+        then does not leave a file that no list names.
 
     Raises
     ------

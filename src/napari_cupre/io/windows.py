@@ -84,7 +84,7 @@ class OpenImage:
 
 
 class ImageCache:
-    """The images used last: at most so many bytes of pixels and so many images.
+    """The images used last, up to a number of bytes of pixels and a number of images.
 
     It lives in one loader worker; memory is bounded by these two numbers, however many files there are.
     """

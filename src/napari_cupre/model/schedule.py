@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import cos, pi
 
 LAST_RATE = 0.02
-"""Of the peak, at the end of the cosine."""
+"""Share of the peak that is left at the end of the cosine."""
 
 
 def learning_rate_factor(step: int, fraction: float, warm_up: int) -> float:

@@ -57,7 +57,7 @@ fills the range of grey values): so high a score is asked there."""
 
 CLUMPS = 6.0
 """Twice as close, cells stay as dense as they were, texture may double or treble them; clumps become
-at least so many times denser (16 times in a real field of 10 px nuclei)."""
+at least this many times denser (16 times in a real field of 10 px nuclei)."""
 
 AS_SURE = 0.5
 """From so near noise may look like many cells too, but like none that the network is sure of: the share of

@@ -39,7 +39,7 @@ class FeatureWindow(NamedTuple):
     corner : numpy.ndarray
         X, y, x, y of its first pixel in image px, float64 (4,).
     step : int
-        Of so many image px along both axes one was read.
+        Step between the image px that were read, along both axes.
     """
 
     features: Features
@@ -63,7 +63,7 @@ class Scale(NamedTuple):
     factor : float
         Network px per image px.
     step : int
-        Of so many image px along both axes one is read.
+        Step between the image px that are read, along both axes.
     core, halo : int
         Of a window in image px.
     """

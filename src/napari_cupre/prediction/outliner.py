@@ -101,7 +101,7 @@ class Outliner:
 
     @property
     def diameter(self) -> float:
-        """Of the cells in image px: as given, the model's, or as seen in the image when first asked for."""
+        """Of the cells in image px: as given, the model's, or estimated from the image at first use."""
         if self._diameter is None:
             self._diameter = choose(self._detector, self._reader.views(), None, None).diameter
         return self._diameter

@@ -20,7 +20,7 @@ MAX_FACTOR = 8.0
 
 HALO_DIAMETERS = 2.0
 MIN_HALO = 64.0
-"""What a tile reads around its core: so many network px at least."""
+"""Least width in network px of what a tile reads around its core."""
 
 MAX_RESCALED = 0.005
 """Share by which the scale may be off so that tiles fit the network's grid."""

@@ -12,7 +12,7 @@ from napari_cupre.errors import InputError, reason_of
 from napari_cupre.prediction.tiles import Window
 
 WHOLE_PIXELS = 2048 * 2048
-"""Planes of up to so many pixels are looked at as a whole to estimate the diameter."""
+"""Planes of up to this many pixels are used whole to estimate the diameter."""
 
 WINDOW = 1024
 """Side of the windows that are looked at in larger ones."""

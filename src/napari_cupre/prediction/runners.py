@@ -124,7 +124,7 @@ class Processes:
 
     @property
     def threads(self) -> int:
-        """Of each process."""
+        """How many threads each process may use."""
         return max(1, (os.cpu_count() or 1) // self.workers)
 
     def _pool(self, workers: int) -> ProcessPoolExecutor:

@@ -13,7 +13,7 @@ Box = tuple[tuple[int, int], ...]
 """Start and stop along every axis of a label image."""
 
 _FEW = 24
-"""Up to so many cells are measured one by one, more of them in one pass over the pixels."""
+"""Up to this many cells are measured one by one, more of them in one pass over the pixels."""
 
 
 @dataclass(frozen=True)

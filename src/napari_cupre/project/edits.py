@@ -168,7 +168,7 @@ def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.nd
 
 
 def trim_guesses(cells: Cells, after: np.ndarray, guesses: Iterable[int]) -> None:
-    """Of guesses that lost pixels keep one piece, and nothing if less than half is left; in place.
+    """Keep one piece of guesses that lost pixels, and nothing if less than half is left; in place.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ WIDEST_GAP = 3
 """Merging closes a gap of up to twice this many px between two cells."""
 
 _OVERSHOOT = 2.0
-"""A splitting line reaches so many px beyond its ends: nobody starts exactly on the edge."""
+"""How many px a splitting line reaches beyond its ends: nobody starts exactly on the edge."""
 
 _SLIVER = 0.02
 """A part under this share of a cell is no half of it."""

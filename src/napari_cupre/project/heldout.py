@@ -19,7 +19,7 @@ SHARE = 0.2
 """Share of the images or cells that is held out."""
 
 ENOUGH_IMAGES = 10
-"""From so many annotated images on, new images are held out as a whole."""
+"""With at least this many annotated images, new images are held out as a whole."""
 
 ENOUGH_CELLS = 10
 """With fewer cells in all, none is held out: they are judged by folds."""
@@ -67,7 +67,7 @@ def assign_held_out(project: Project) -> None:
 
 
 def _hold_images(project: Project, fresh: Sequence[ProjectImage], annotated: int) -> None:
-    """Of new images hold out so many that the share is right, chosen by content and nothing else."""
+    """Hold out as many of the new images as the share asks for, chosen by content and nothing else."""
     held = sum(entry.held == "all" for entry in project.images)
     wanted = max(0, round(SHARE * annotated) - held)
     order = sorted(fresh, key=lambda entry: _draw(project, str(entry.place)))

@@ -8,7 +8,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.project.document import DOCUMENT
 
 ENDING = ".cupre"
-"""Of a project folder."""
+"""How the name of a project folder ends."""
 
 IMAGES = "images"
 """Folder in a project for copies of images that have no file of their own."""

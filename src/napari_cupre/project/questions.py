@@ -21,10 +21,10 @@ CRUMBS = 0.1
 """Parts and holes under this share of a cell are slips of the hand."""
 
 OUTSIZE = 6.0
-"""A cell of so many times the median area is asked about."""
+"""A cell with this many times the median area is asked about."""
 
 FEWEST = 5
-"""With fewer cells nobody knows what size is usual."""
+"""With fewer cells the usual size is unknown."""
 
 
 class Kind(StrEnum):

@@ -34,7 +34,7 @@ def import_annotations(path: str | os.PathLike[str], shape: Shapes = None) -> di
     path : str or os.PathLike[str]
         One of.
 
-        - a label image (TIFF, PNG, OME-Zarr), or a folder of such, with or without images beside
+        - a label image (TIFF, PNG, OME-Zarr), or a folder of them, with or without images beside
           them ("a.tif" and "a_masks.tif", or StarDist's `images/` and `masks/`);
         - ImageJ's `.roi` or a zip of them; GeoJSON polygons, also zipped; COCO JSON;
         - Cellpose's `_seg.npy`, of which nothing is unpickled, and its `_cp_outlines.txt`;

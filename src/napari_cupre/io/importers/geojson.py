@@ -152,7 +152,7 @@ def polygons_of(geometry: dict[str, Any]) -> list[list[np.ndarray]]:
 def is_ignored_object(feature: dict[str, Any]) -> bool:
     """Whether an object was marked as one to be ignored, as with QuPath's class "Ignore*".
 
-    The names of such classes end with a star; of an annotation, other ones than "Ignore*" make it a region.
+    The names of such classes end with a star. An annotation with one other than "Ignore*" is a region.
     """
     name = _class_name(feature).lower()
     return name.endswith("*") and (object_type(feature) not in CONTAINERS or name.startswith("ignore"))

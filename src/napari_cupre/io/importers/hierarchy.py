@@ -12,9 +12,9 @@ from skimage.measure import points_in_poly
 _CONTAINERS = ("annotation", "tile", "")
 _DETECTED = ("cell", "detection")
 _MANY = 2
-"""From so many objects within it on an outline is a region, since a cell has one nucleus."""
+"""An outline with at least this many objects within it is a region, since a cell has one nucleus."""
 _LARGE = 16.0
-"""An outline of so many times the typical area is a region, even if a single object lies within it."""
+"""An outline with this many times the typical area is a region, even if a single object lies within it."""
 _TOLERANCE = 1.0
 """px by which an object may reach beyond the box of the region that it lies in."""
 

@@ -35,7 +35,7 @@ _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
 
 def read_rois(path: Path, account: Account) -> list[Shape]:
-    """The regions of a `.roi` file or a zip of such that have an area: polygons, traces, ovals, composites.
+    """The regions with an area of a `.roi` file or a zip of them: polygons, traces, ovals, composites.
 
     Entries are read in memory, bounded in size, and never unpacked to a path. Points, lines, texts and
     damaged regions are left out and counted.

@@ -125,13 +125,13 @@ def _from_spans(roi: ImagejRoi, inset: Callable[[int, int], np.ndarray]) -> list
 
 
 def _oval_inset(height: int, width: int) -> np.ndarray:
-    """Of an oval, so that it covers the pixels whose centres lie in the ellipse."""
+    """Corners of an oval, so that it covers the pixels whose centres lie in the ellipse."""
     across = (np.arange(height) + 0.5) / (height / 2) - 1
     return width / 2 * (1 - np.sqrt(1 - across**2)) - 1e-9
 
 
 def _rounded_inset(height: int, width: int, arc: float) -> np.ndarray:
-    """Of a rectangle with corners rounded by quarters of an ellipse of diameter `arc`."""
+    """Corners of a rectangle, rounded by quarters of an ellipse of diameter `arc`."""
     radius_y, radius_x = min(arc, height) / 2, min(arc, width) / 2
     centres = np.arange(height) + 0.5
     within = np.minimum(centres, height - centres)

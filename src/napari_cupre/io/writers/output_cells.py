@@ -238,9 +238,7 @@ def _axes_and_shape(
         return image.result_axes, image.result_shape
     if labels is not None:
         if not 2 <= len(given) <= 4:
-            raise InputError(
-                f'the labels of "{name}" have shape {given}; give (Y, X) or a stack of such planes.'
-            )
+            raise InputError(f'the labels of "{name}" have shape {given}; give (Y, X) or a stack of planes.')
         return "TZYX"[-len(given) :], given
     stacked = "".join(axis for axis in "TZ" if axis in by_index[0][0])
     counts = [max(index[axis] for index, _ in by_index) + 1 for axis in stacked]
