@@ -14,8 +14,9 @@ from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.project.gestures import place
 from napari_cupre.project.measurements import read_measurements
 from napari_cupre.project.project import Project
+from napari_cupre.service.beside import MeasureRequest, Rated, RateRequest
 from napari_cupre.service.jobs import job_for
-from napari_cupre.service.protocol import MeasureRequest, Rated, RateRequest, decode, encode
+from napari_cupre.service.protocol import decode, encode
 
 
 @pytest.fixture(scope="module")

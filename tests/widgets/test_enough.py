@@ -17,7 +17,8 @@ from napari_cupre.project.gestures import draw
 from napari_cupre.project.measurements import Measurement, add_measurement
 from napari_cupre.project.project import Project
 from napari_cupre.project.rounds import add_round, next_model
-from napari_cupre.service.protocol import FinetuneRequest, MeasureRequest, Request
+from napari_cupre.service.beside import MeasureRequest
+from napari_cupre.service.protocol import FinetuneRequest, Request
 from napari_cupre.widgets import idling
 
 WAIT = 60_000

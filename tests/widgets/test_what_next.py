@@ -17,7 +17,8 @@ from napari_cupre.events import Event, Finished, Progress, RunState, StateChange
 from napari_cupre.project.gestures import draw
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
-from napari_cupre.service.protocol import FinetuneRequest, Rated, RateRequest, Request
+from napari_cupre.service.beside import Rated, RateRequest
+from napari_cupre.service.protocol import FinetuneRequest, Request
 from napari_cupre.widgets.looking import camera_of
 
 WAIT = 60_000

@@ -12,17 +12,16 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
+from napari_cupre.service.beside import MeasureRequest, RateRequest
 from napari_cupre.service.measuring import Measuring
 from napari_cupre.service.outlining import LatestDetector, Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
-    MeasureRequest,
     OutlineRequest,
     PlaneDone,
     PlaneRelabelled,
     PredictRequest,
     PreviewRequest,
-    RateRequest,
     Request,
     SlideGrown,
 )

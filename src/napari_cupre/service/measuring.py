@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps
 from napari_cupre.project.measurements import Measurement, add_measurement, read_measurements
-from napari_cupre.service.protocol import MeasureRequest, PreviewRequest
+from napari_cupre.service.beside import MeasureRequest
+from napari_cupre.service.protocol import PreviewRequest
 
 if TYPE_CHECKING:
     from napari_cupre.finetuning.subsets import Part

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps
-from napari_cupre.service.protocol import PreviewRequest, Rated, RateRequest
+from napari_cupre.service.beside import Rated, RateRequest
+from napari_cupre.service.protocol import PreviewRequest
 
 if TYPE_CHECKING:
     from napari_cupre.evaluation.places import Candidate

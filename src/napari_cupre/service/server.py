@@ -21,6 +21,7 @@ from typing import IO
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
+from napari_cupre.service.beside import MeasureRequest, RateRequest
 from napari_cupre.service.jobs import EngineJob, job_for
 from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
 from napari_cupre.service.protocol import (
@@ -29,14 +30,12 @@ from napari_cupre.service.protocol import (
     Failed,
     FinetuneRequest,
     JobEnded,
-    MeasureRequest,
     OutlineRequest,
     PredictRequest,
     PreviewRequest,
     PromptRefused,
     PromptRequest,
     Quit,
-    RateRequest,
     Request,
     Stop,
     WindowRequest,

@@ -17,8 +17,8 @@ from napari_cupre.events import Event, Finished, RunState
 from napari_cupre.project.cells import State
 from napari_cupre.project.project import Project
 from napari_cupre.project.rounds import origin
+from napari_cupre.service.beside import MeasureRequest
 from napari_cupre.service.client import EngineBusy, Turn
-from napari_cupre.service.protocol import MeasureRequest
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.preferences import read_preferences

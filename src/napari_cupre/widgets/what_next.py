@@ -12,8 +12,8 @@ from psygnal import Signal
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, RunState, StateChanged
+from napari_cupre.service.beside import Rated, RateRequest
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, Turn
-from napari_cupre.service.protocol import Rated, RateRequest
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.looking import show_field
