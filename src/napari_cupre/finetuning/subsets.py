@@ -32,7 +32,7 @@ JUDGED_RIM = 1.0
 
 
 @dataclass(frozen=True)
-class Part:
+class Lesson:
     """One training on a part of the annotation.
 
     Attributes
@@ -50,7 +50,7 @@ class Part:
     steps: int
 
 
-def parts_to_train(steps: int) -> list[Part]:
+def parts_to_train(steps: int) -> list[Lesson]:
     """All parts for a learning curve, those that say most first: the ends of the curve before its middle.
 
     Parameters
@@ -59,10 +59,10 @@ def parts_to_train(steps: int) -> list[Part]:
         Of each; one more of each fold is trained for twice as many.
     """
     rows = [(1.0, steps), (0.25, steps), (0.5, steps), (1.0, 2 * steps)]
-    return [Part(fold, share, length) for fold in range(FOLDS) for share, length in rows]
+    return [Lesson(fold, share, length) for fold in range(FOLDS) for share, length in rows]
 
 
-def divide(shots: Sequence[Shot], part: Part, seed: int = 0) -> tuple[list[Shot], list[Shot]]:
+def divide(shots: Sequence[Shot], part: Lesson, seed: int = 0) -> tuple[list[Shot], list[Shot]]:
     """What teaches and what judges in one training. What is in neither is unknown.
 
     Parameters
@@ -121,7 +121,7 @@ def _with_only(shots: Sequence[Shot], kept: set[tuple[int, int]], rim: float | N
 def train_part(
     start: Model,
     shots: Sequence[Shot],
-    part: Part,
+    part: Lesson,
     settings: FinetuneSettings,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Event, None, CurvePoint | None]:
@@ -133,7 +133,7 @@ def train_part(
         A model that saw none of the cells; it is not changed.
     shots : sequence of Shot
         All that is annotated.
-    part : Part
+    part : Lesson
         Which of it teaches, which judges, and how long.
     settings : FinetuneSettings
         Seed and device; its limit does not count.

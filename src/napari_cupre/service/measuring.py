@@ -13,7 +13,7 @@ from napari_cupre.service.beside import MeasureRequest
 from napari_cupre.service.protocol import PreviewRequest
 
 if TYPE_CHECKING:
-    from napari_cupre.finetuning.subsets import Part
+    from napari_cupre.finetuning.subsets import Lesson
     from napari_cupre.project.project import Project
 
 GROWN = 1.3
@@ -52,7 +52,7 @@ class Measuring:
             yield from self._train(project, left[0], seen, cells)
         yield Finished("", {"left": len(left) - 1})
 
-    def _left(self, project: Project) -> tuple[str, int, list[Part]]:
+    def _left(self, project: Project) -> tuple[str, int, list[Lesson]]:
         """What is annotated, how many cells that is, and the parts that are not measured yet."""
         from napari_cupre.finetuning.subsets import parts_to_train
         from napari_cupre.project.rounds import annotation_hash
@@ -68,7 +68,7 @@ class Measuring:
         left = [part for part in parts_to_train(steps) if (part.fold, part.share, part.steps) not in done]
         return seen, counts["cells"], left
 
-    def _train(self, project: Project, part: Part, seen: str, cells: int) -> Iterator[Event]:
+    def _train(self, project: Project, part: Lesson, seen: str, cells: int) -> Iterator[Event]:
         from napari_cupre.finetuning.finetune_settings import FinetuneSettings
         from napari_cupre.finetuning.subsets import train_part
         from napari_cupre.model.device import check_torchvision

@@ -85,7 +85,7 @@ class SuggestionList(QWidget):
     def refresh(self, event: Any = None) -> None:
         """Show how far the rating is, and as much of the list as is wanted."""
         status, is_open = self._next.job.status, self.button.isChecked()
-        self.setVisible(len(self._queue.items()) > 1)
+        self.setVisible(self._next.has_choice)
         self.rate.setText("Stop" if status.is_active else "Rate")
         self.line.setText(self._sentence())
         self.line.setVisible(bool(self.line.text()) and (is_open or status.is_active))

@@ -74,6 +74,12 @@ class WhatNext:
         session.keeper.opened.connect(lambda project: self.forget())
         session.queue.changed.connect(self._arrived)
 
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one image."""
+        project = self._session.keeper.project
+        return (project is not None and len(project.images) > 1) or len(self._session.images()) > 1
+
     # --- rating -----------------------------------------------------------------------------------
 
     def rate(self) -> None:
@@ -85,7 +91,7 @@ class WhatNext:
             There are fewer than two images, a model is being trained, or images are being rated.
         """
         session = self._session
-        if len(session.queue.items()) < 2:
+        if not self.has_choice:
             raise InputError("There is no other image to compare with: add some with +.")
         if session.training.status.is_active:
             raise InputError("A model is being trained: the images are rated when it is done.")
@@ -137,7 +143,7 @@ class WhatNext:
         """A training comes first; when it is done, its model rates the images."""
         if state is RunState.PREPARING:
             self.job.stop()
-        elif state in (RunState.DONE, RunState.STOPPED) and len(self._session.queue.items()) > 1:
+        elif state in (RunState.DONE, RunState.STOPPED) and self.has_choice:
             self._turn.begin()
             self._session.keeper.when_saved(self._begin)
 
