@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
+import timm
 import torch
 
 from napari_cupre.errors import InputError
 from napari_cupre.model.backbone import Backbone
 from napari_cupre.model.config import preset, preset_names
+from napari_cupre.model.efficientnet import LITE
 
 BACKBONES = sorted(
     {preset(name).backbone for name in preset_names()} - {preset("paper").backbone} | {"resnest14d"}
@@ -59,3 +64,33 @@ def test_the_layout_of_single_channels_changes_no_value() -> None:
     for mine, theirs in zip(backbone(images), plain):
         assert mine.is_contiguous()
         torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_our_lite_network_is_timms() -> None:
+    """The same weights under the same names give the same maps; the early layers are the same ones."""
+    torch.manual_seed(0)
+    theirs = timm.create_model(LITE, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)).eval()
+    ours = Backbone(LITE).eval()
+    ours.body.load_state_dict(theirs.state_dict())
+    assert list(ours.body.state_dict()) == list(theirs.state_dict())
+    images = torch.randn(1, 3, 97, 128)
+    for mine, other in zip(ours(images), theirs(images), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-4)
+    assert sum(p.numel() for p in ours.early_parameters()) == sum(
+        p.numel() for part in (theirs.conv_stem, theirs.bn1, theirs.blocks[:2]) for p in part.parameters()
+    )
+
+
+def test_the_network_that_ships_needs_no_large_library() -> None:
+    """timm, torchvision's Python and torch's compiler cost two seconds at every start of the command."""
+    code = (
+        "import sys\n"
+        "from napari_cupre.model.zoo import open_model\n"
+        "model = open_model('cupre', 'cpu')\n"
+        "import torch\n"
+        "model.network.detect(torch.rand(1, 3, 64, 64), engine=model.engine())\n"
+        "print([name for name in ('timm', 'torchvision', 'torch._dynamo', 'sympy') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -10,7 +10,6 @@ import pytest
 import torch
 from scipy.ndimage import maximum_filter
 from torch import Tensor
-from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from napari_cupre.errors import ModelFileError
@@ -75,9 +74,7 @@ def test_proposals_are_those_of_torchvision(network: CellRCNN) -> None:
     logits_by_level = [score.double() + 1e-6 * torch.rand(score.shape).double() for score in maps.scores]
     offsets = [offset.double() for offset in maps.offsets]
     found = network.rpn.propose(logits_by_level, offsets, (60, 90))
-    pictures = ImageList(images, [(60, 90)] * 2)
-    features = list(maps.features.values())
-    anchors = network.rpn.anchor_generator(pictures, features)
+    anchors = network.rpn.anchors(list(maps.features.values())).double()
     for image in range(2):
         boxes, scores, levels = [], [], []
         first = 0
@@ -85,15 +82,17 @@ def test_proposals_are_those_of_torchvision(network: CellRCNN) -> None:
             kinds = score.shape[1]
             logits = score[image].permute(1, 2, 0).reshape(-1)
             shifts = offset[image].unflatten(0, (kinds, 4)).permute(2, 3, 0, 1).reshape(-1, 4)
-            here = anchors[image][first : first + len(logits)].double()
+            here = anchors[first : first + len(logits)]
             first += len(logits)
             neighbourhood = maximum_filter(score[image].numpy(), (1, 3, 3), mode="nearest")
             highest = torch.from_numpy(neighbourhood).permute(1, 2, 0).reshape(-1)
             kept = (logits > math.log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS))) & (logits == highest)
-            boxes.append(network.rpn.box_coder.decode_single(shifts, here)[kept])
+            boxes.append(network.rpn.coder.decode(shifts, here)[kept])
             scores.append(logits[kept].sigmoid())
             levels.append(torch.full((int(kept.sum()),), level))
-        wanted, _ = network.rpn._suppressed(torch.cat(boxes), torch.cat(scores), torch.cat(levels), (60, 90))
+        wanted, _ = network.rpn._suppressed(
+            torch.cat(boxes), torch.cat(scores), torch.cat(levels), (60, 90), 10**6
+        )
         assert len(wanted) > 10
         torch.testing.assert_close(found[image], wanted)
 

@@ -58,8 +58,8 @@ def test_the_box_head_learns_to_mend_boxes_around_clicks() -> None:
     def mended() -> float:
         network.eval()
         clicked = boxes_around_clicks(target.boxes.repeat(20, 1), (96, 96))
-        pooled = network.heads.box_pool(network.features(images), [clicked], [(96, 96)])
-        boxes = network.heads.coder.decode(network.heads.box(pooled)[1], [clicked])[:, 0]
+        pooled = network.heads.box_pool(network.features(images), [clicked])
+        boxes = network.heads.coder.decode(network.heads.box(pooled)[1], clicked)
         network.train()
         return float(box_iou(boxes, target.boxes.repeat(20, 1)).diagonal().mean())
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou
 
 from napari_cupre.model.config import preset
@@ -34,11 +33,10 @@ def assign(target: Target, size: int = 128, name: str = "compact"):
     config = preset(name, fpn_channels=8)
     rpn = ProposalNetwork(config).train()
     features = {str(i): torch.zeros(1, 8, size // s, size // s) for i, s in enumerate((4, 8, 16, 32))}
-    images = ImageList(torch.zeros(1, 3, size, size), [(size, size)])
-    rpn(images, features, [target])
-    anchors = rpn.anchor_generator(images, list(features.values()))
-    labels, matched = rpn.assign_targets_to_anchors(anchors, [target])
-    return anchors[0], labels[0], matched[0]
+    rpn(features, (size, size), [target])
+    anchors = rpn.anchors(list(features.values()))
+    labels, matched = rpn.assign_targets_to_anchors([anchors], [target])
+    return anchors, labels[0], matched[0]
 
 
 box = st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(6, 120), st.floats(6, 120)).map(
@@ -101,9 +99,7 @@ def test_matching_memory_grows_with_instances_not_with_the_matrix() -> None:
     target = make_target([tuple(b) for b in boxes.clip(0, 512)], size=512)
     config = preset("compact", fpn_channels=8)
     rpn = ProposalNetwork(config)
-    rpn._grids, rpn._size = [(128, 128), (64, 64), (32, 32), (16, 16)], (512, 512)
-    images = ImageList(torch.zeros(1, 3, 512, 512), [(512, 512)])
-    rpn.anchor_generator(images, [torch.zeros(1, 1, *g) for g in rpn._grids])
+    rpn._grids = [(128, 128), (64, 64), (32, 32), (16, 16)]
     index, _, _ = rpn._pairs(target.boxes, 0)
     assert len(index) < 1500 * 81 * 6
 
@@ -123,7 +119,7 @@ def ramp(kinds: int, grid: int) -> torch.Tensor:
 def test_a_larger_field_has_room_for_more_cells() -> None:
     """As many per area as in a small one; it was one number for all, and large tiles lost cells."""
     network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 60), rpn_nms=0.99)).eval()
-    kinds = network.anchor_generator.num_anchors_per_location()[0]
+    kinds = len(network.anchors.shapes[0])
     scores = [1 + torch.rand(kinds, side // 4, side // 4) for side in (256, 1024, 2048)]
     counts = [len(proposals(network, each)) for each in scores]
     assert 30 < counts[0] <= 60
@@ -133,7 +129,7 @@ def test_a_larger_field_has_room_for_more_cells() -> None:
 
 def test_a_faint_cell_keeps_a_candidate_beside_many_clear_ones() -> None:
     network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 60), rpn_nms=0.99)).eval()
-    kinds = network.anchor_generator.num_anchors_per_location()[0]
+    kinds = len(network.anchors.shapes[0])
     scores = ramp(kinds, 64)
     scores[0, :20, :20] = -5.0
     scores[0, 10, 12] = 0.0  # lower than all that is above the threshold
@@ -145,5 +141,5 @@ def test_a_faint_cell_keeps_a_candidate_beside_many_clear_ones() -> None:
 def test_an_even_ground_does_not_make_every_place_a_candidate() -> None:
     """Where all scores are alike, as on a blank image, all are as high as their neighbours."""
     network = ProposalNetwork(replace(preset("tiny"), detect_candidates=(50, 10**6), rpn_nms=0.99)).eval()
-    kinds = network.anchor_generator.num_anchors_per_location()[0]
+    kinds = len(network.anchors.shapes[0])
     assert len(proposals(network, torch.ones(kinds, 64, 64))) <= 50

@@ -10,7 +10,8 @@ import torch
 
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.backbone import Backbone
-from napari_cupre.model.imagenet_start import LITE, lite_weights
+from napari_cupre.model.efficientnet import LITE
+from napari_cupre.model.imagenet_start import lite_weights
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ Writes before.png, after.png, labels.tif, report.json and the model to --out.
 """
 
 
-def add_commands(subparsers: Any) -> None:
+def add_demo(subparsers: Any) -> None:
     """Add `demo`."""
     parser = add_command(
         subparsers,

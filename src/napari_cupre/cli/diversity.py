@@ -40,7 +40,7 @@ The exit code is 2 if images could not be read; each is named.
 """
 
 
-def add_commands(subparsers: Any) -> None:
+def add_diversity(subparsers: Any) -> None:
     """Add `diversity`."""
     parser = add_command(
         subparsers,

@@ -41,7 +41,7 @@ The exit code is 2 if an image has no prediction or a file cannot be read; each 
 REPORTS = ("report.json", "report.csv", "report.html")
 
 
-def add_commands(subparsers: Any) -> None:
+def add_evaluate(subparsers: Any) -> None:
     """Add `evaluate`."""
     parser = add_command(
         subparsers,

@@ -48,7 +48,7 @@ FREE_ON_RESUME = ("minutes", "steps", "device")
 """Settings that may change when a training is resumed."""
 
 
-def add_commands(subparsers: Any) -> None:
+def add_finetune(subparsers: Any) -> None:
     """Add `finetune`."""
     parser = add_command(
         subparsers,

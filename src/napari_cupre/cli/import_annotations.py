@@ -40,7 +40,7 @@ was left out; each is named with the reason. A file with other content is never 
 """
 
 
-def add_commands(subparsers: Any) -> None:
+def add_import(subparsers: Any) -> None:
     """Add `import`."""
     parser = add_command(
         subparsers,

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_cupre import __version__
-from napari_cupre.cli import (
-    demo,
-    diversity,
-    evaluate,
-    finetune,
-    import_annotations,
-    models,
-    outline,
-    predict,
-    suggest,
-)
+from napari_cupre.cli.demo import add_demo
+from napari_cupre.cli.diversity import add_diversity
+from napari_cupre.cli.evaluate import add_evaluate
+from napari_cupre.cli.finetune import add_finetune
+from napari_cupre.cli.import_annotations import add_import
+from napari_cupre.cli.models import add_models
 from napari_cupre.cli.options import Parser, run_guarded
+from napari_cupre.cli.outline import add_outline
+from napari_cupre.cli.predict import add_predict
+from napari_cupre.cli.suggest import add_suggest
 
 DESCRIPTION = "Few-shot cell instance segmentation with CUPre: annotate a few cells, train, find every cell."
 
@@ -31,18 +29,11 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"napari-cupre {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for module in (
-        finetune,
-        predict,
-        outline,
-        evaluate,
-        suggest,
-        diversity,
-        models,
-        demo,
-        import_annotations,
+    for add in (
+        *(add_finetune, add_predict, add_outline, add_evaluate, add_suggest),
+        *(add_diversity, add_models, add_demo, add_import),
     ):
-        module.add_commands(subparsers)
+        add(subparsers)
     return parser
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NAME = "a name from 'models list', or a path"
 
 
-def add_commands(subparsers: Any) -> None:
+def add_models(subparsers: Any) -> None:
     """Add `models` and its actions."""
     parser = subparsers.add_parser("models", help="list, describe, add, remove and export models")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")

@@ -64,7 +64,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback if an error occurs")
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
     """Add the model that a command works with."""
     parser.add_argument(
         "model", metavar="MODEL", help="a name from 'models list' (cupre is bundled), or a path"

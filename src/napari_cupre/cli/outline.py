@@ -12,7 +12,7 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_channels,
     add_command,
-    add_model,
+    add_model_argument,
     add_overwrite,
     add_reading_options,
     check_replaces,
@@ -38,7 +38,7 @@ Only the surroundings of the prompts are read from large files; planes larger th
 """
 
 
-def add_commands(subparsers: Any) -> None:
+def add_outline(subparsers: Any) -> None:
     """Add `outline`."""
     parser = add_command(
         subparsers,
@@ -48,7 +48,7 @@ def add_commands(subparsers: Any) -> None:
         DETAILS,
         "napari-cupre outline cupre image.png prompts.csv --out outlines.tif",
     )
-    add_model(parser)
+    add_model_argument(parser)
     parser.add_argument("image", metavar="IMAGE", type=Path, help="one image")
     parser.add_argument("prompts", metavar="PROMPTS.csv", type=Path, help="boxes or points, one per row")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file for the outlines")

@@ -13,7 +13,7 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_channels,
     add_command,
-    add_model,
+    add_model_argument,
     add_overwrite,
     add_reading_options,
     positive_count,
@@ -44,7 +44,7 @@ Label files beside their images (a_mask.png) are left out.
 """
 
 
-def add_commands(subparsers: Any) -> None:
+def add_predict(subparsers: Any) -> None:
     """Add `predict`."""
     parser = add_command(
         subparsers,
@@ -54,7 +54,7 @@ def add_commands(subparsers: Any) -> None:
         DETAILS,
         "napari-cupre predict cupre images/ --out results/ --format tif,roi,csv",
     )
-    add_model(parser)
+    add_model_argument(parser)
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="folders, globs or files")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--format", default="tif", metavar="LIST", help=f"{FORMATS} (default: tif)")

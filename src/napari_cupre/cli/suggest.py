@@ -39,7 +39,7 @@ code is 2 if images could not be read; each is named.
 """
 
 
-def add_commands(subparsers: Any) -> None:
+def add_suggest(subparsers: Any) -> None:
     """Add `suggest`."""
     parser = add_command(
         subparsers,

@@ -100,9 +100,12 @@ def _entries(document: dict[str, Any], key: str, needed: Sequence[str]) -> list[
 
 def _completed(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     whole = {"iscrowd": 0, "category_id": 1, **entry}
-    parts = tidy_segmentation(entry["segmentation"])
-    if "area" in whole and "bbox" in whole and not any(isinstance(part, dict) for part in parts):
-        return whole | {"segmentation": parts}
+    if "area" in whole and "bbox" in whole:
+        if isinstance(entry["segmentation"], dict):
+            return whole
+        parts = tidy_segmentation(entry["segmentation"])
+        if not any(isinstance(part, dict) for part in parts):
+            return whole | {"segmentation": parts}
     rle = _as_rle(entry["segmentation"], image)
     return {"area": area(rle), "bbox": bounding_box(rle)} | whole | {"segmentation": rle}
 

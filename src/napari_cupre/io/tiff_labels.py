@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -53,7 +53,7 @@ def write_labels(
     """
     labels = np.asarray(labels, np.int32)
     axes = parse_axes(axes or "TZYX"[-labels.ndim :], labels.ndim)
-    header = _header(Path(path).name, axes, labels.shape, scale or {}, units or {}, translate or {})
+    header = _header(Path(path).name, _Layout(axes, labels.shape, scale or {}, units or {}, translate or {}))
     header["metadata"] |= {"Description": description} if description else {}
     with atomic_write(path) as temporary:
         tifffile.imwrite(temporary, labels, **header)
@@ -76,7 +76,7 @@ def write_large_labels(path: Path, labels: Any, image: CellImage) -> None:
     EnvironmentFault
         Full or read-only disk; an older file of that name is kept.
     """
-    header = _header(path.name, "YX", labels.shape, image.scale, image.units, image.translate)
+    header = _header(path.name, _Layout("YX", labels.shape, image.scale, image.units, image.translate))
     with atomic_write(path) as temporary:
         tifffile.imwrite(
             temporary,
@@ -98,31 +98,31 @@ def _tiles(labels: Any) -> Iterator[np.ndarray]:
             yield np.pad(part, ((0, TILE - part.shape[0]), (0, TILE - part.shape[1])))
 
 
-def _header(
-    name: str,
-    axes: str,
-    shape: tuple[int, ...],
-    scale: Mapping[str, float],
-    units: Mapping[str, str],
-    translate: Mapping[str, float],
-) -> dict[str, Any]:
+class _Layout(NamedTuple):
+    """Axes and shape of labels, and by axis letter what `CellImage` says of an image."""
+
+    axes: str
+    shape: tuple[int, ...]
+    scale: Mapping[str, float]
+    units: Mapping[str, str]
+    translate: Mapping[str, float]
+
+
+def _header(name: str, layout: _Layout) -> dict[str, Any]:
     """What tifffile is told of a label image besides its pixels."""
-    metadata = _ome_metadata(axes, shape, scale, units, translate) | {"Name": name}
+    metadata = _ome_metadata(layout) | {"Name": name}
     header = {"ome": True, "photometric": "minisblack", "compression": "zlib", "metadata": metadata}
-    per_centimeter = [_per_centimeter(scale.get(axis, 1.0), units.get(axis, "pixel")) for axis in "XY"]
+    per_centimeter = [
+        _per_centimeter(layout.scale.get(axis, 1.0), layout.units.get(axis, "pixel")) for axis in "XY"
+    ]
     # Read by programs that know no OME; a ratio of 32-bit numbers, so that it has an end on either side.
     if all(each and 1 / _MOST_PER_CENTIMETER < each < _MOST_PER_CENTIMETER for each in per_centimeter):
         header |= {"resolution": tuple(per_centimeter), "resolutionunit": "CENTIMETER"}
     return header
 
 
-def _ome_metadata(
-    axes: str,
-    shape: tuple[int, ...],
-    scale: Mapping[str, float],
-    units: Mapping[str, str],
-    translate: Mapping[str, float],
-) -> dict[str, Any]:
+def _ome_metadata(layout: _Layout) -> dict[str, Any]:
+    axes, shape, scale, units, translate = layout
     metadata: dict[str, Any] = {"axes": axes}
     planes = math.prod(size for axis, size in zip(axes, shape) if axis not in "YX")
     positions: dict[str, Any] = {}

@@ -1,22 +1,21 @@
-"""Backbones from timm: four feature maps at strides 4, 8, 16 and 32."""
+"""Backbones: four feature maps at strides 4, 8, 16 and 32; from timm, but for the one that ships."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import cast
 
-import timm
 import torch
-from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from napari_cupre.errors import InputError
+from napari_cupre.model.efficientnet import LITE, SEEN, EfficientNetLite
 
 STRIDES = (4, 8, 16, 32)
 
 
 class Backbone(nn.Module):
-    """A timm network without its classifier.
+    """A timm network without its classifier; `efficientnet_lite0` is made without importing timm.
 
     Attributes
     ----------
@@ -26,35 +25,22 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        try:
-            body = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
-        except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError) as error:
-            raise InputError(
-                f"timm has no backbone {name!r} with four feature maps ({error}): choose e.g. resnest50d."
-            ) from error
-        maps = cast(FeatureInfo, body.feature_info)
-        if tuple(maps.reduction()) != STRIDES:
-            raise InputError(
-                f"The backbone {name!r} has strides {maps.reduction()}, "
-                f"but {list(STRIDES)} are needed: choose e.g. resnest50d."
-            )
-        if any("Same" in type(layer).__name__ for layer in body.modules()):
-            raise InputError(
-                f"The backbone {name!r} pads by the size of its image, which shifts what it sees against its "
-                "boxes: choose one that pads alike at every size, e.g. efficientnet_lite0."
-            )
-        self.body = body
-        self.channels: tuple[int, ...] = tuple(maps.channels())
+        self.channels: tuple[int, ...]
+        if name == LITE:
+            lite = EfficientNetLite()
+            self.body: nn.Module = lite
+            self.channels, self._finest = lite.channels, f"blocks.{SEEN[0]}"
+        else:
+            self.body, self.channels, self._finest = _from_timm(name)
         # Convolutions of single channels take 2.5 times as long on a processor in the other layout.
         self._is_depthwise = any(
-            isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 for layer in body.modules()
+            isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
+            for layer in self.body.modules()
         )
 
     def early_parameters(self) -> list[nn.Parameter]:
         """Parameters up to the finest map: edges and textures, which differ little between images."""
-        last = cast(FeatureInfo, self.body.feature_info).module_name()[0]
-        flat = last.replace(".", "_")  # timm may lay a network's stages out side by side
-        return list(_up_to(self.body, flat if hasattr(self.body, flat) else last))
+        return list(_up_to(self.body, self._finest))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) standardised images -> maps of stride 4, 8, 16, 32."""
@@ -64,6 +50,33 @@ class Backbone(nn.Module):
         if self.training and not images.is_cuda:  # what follows learns faster in its own layout
             return [features.contiguous() for features in maps]
         return maps
+
+
+def _from_timm(name: str) -> tuple[nn.Module, tuple[int, ...], str]:
+    """A timm network, the channels of its maps, and the path of the module that gives the finest."""
+    import timm
+    from timm.models import FeatureInfo
+
+    try:
+        body = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
+    except (RuntimeError, ValueError, AttributeError, AssertionError, IndexError) as error:
+        raise InputError(
+            f"timm has no backbone {name!r} with four feature maps ({error}): choose e.g. resnest50d."
+        ) from error
+    maps = cast(FeatureInfo, body.feature_info)
+    if tuple(maps.reduction()) != STRIDES:
+        raise InputError(
+            f"The backbone {name!r} has strides {maps.reduction()}, "
+            f"but {list(STRIDES)} are needed: choose e.g. resnest50d."
+        )
+    if any("Same" in type(layer).__name__ for layer in body.modules()):
+        raise InputError(
+            f"The backbone {name!r} pads by the size of its image, which shifts what it sees against its "
+            "boxes: choose one that pads alike at every size, e.g. efficientnet_lite0."
+        )
+    finest = maps.module_name()[0]
+    flat = finest.replace(".", "_")  # timm may lay a network's stages out side by side
+    return body, tuple(maps.channels()), flat if hasattr(body, flat) else finest
 
 
 def _up_to(module: nn.Module, path: str) -> Iterator[nn.Parameter]:

@@ -80,7 +80,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def check_torchvision() -> None:
     """Raise `EnvironmentFault` if torch and torchvision do not match."""
     try:
-        from torchvision.ops import nms
+        from napari_cupre.model.box_math import nms
 
         nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except (ImportError, RuntimeError, AttributeError, NotImplementedError) as error:

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
-from timm.layers.norm_act import BatchNormAct2d
-from timm.layers.split_attn import SplitAttn
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
+
+from napari_cupre.model.efficientnet import EfficientNetLite
 
 if TYPE_CHECKING:
     from napari_cupre.model.network import CellRCNN
@@ -76,8 +76,7 @@ MEAN, STD = 0.4, 0.3
 
 def feature_pyramid(backbone: nn.Module, neck: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Features of (B, 3, H, W) images, float32, by level, finest first."""
-    maps = backbone((images - MEAN) / STD)
-    pyramid = neck({str(i): feature for i, feature in enumerate(maps)})
+    pyramid = neck(backbone((images - MEAN) / STD))
     return {name: feature.float() for name, feature in pyramid.items()}
 
 
@@ -119,8 +118,11 @@ class TorchEngine:
 def rewritten(trunk: Trunk) -> Trunk:
     """A copy for evaluation, with split attention replaced and BatchNorm folded into convolutions."""
     trunk = copy.deepcopy(trunk).eval().requires_grad_(False)
-    _replace_split_attention(trunk)
-    _part_norms(trunk)
+    if not isinstance(trunk.backbone.body, EfficientNetLite):
+        from napari_cupre.model.timm_layers import part_norms, replace_split_attention
+
+        replace_split_attention(trunk)
+        part_norms(trunk)
     # A backbone with data-dependent control flow cannot be traced; it stays as it is.
     with contextlib.suppress(TraceError):
         trunk.backbone = fuse(trunk.backbone)
@@ -142,46 +144,3 @@ def _add_in_place(traced: nn.Module) -> None:
             if is_layer and isinstance(traced.get_submodule(first.target), nn.Conv2d | nn.BatchNorm2d):
                 node.target = operator.iadd
     traced.recompile()
-
-
-class _SplitAttention(nn.Module):
-    """timm's `SplitAttn` for evaluation, without sums over a fifth axis, which channels-last lacks.
-
-    Zhang et al., "ResNeSt: Split-Attention Networks", 2020.
-    """
-
-    def __init__(self, layer: SplitAttn) -> None:
-        super().__init__()
-        self.conv, self.norm, self.act = layer.conv, layer.bn0, layer.act0
-        self.attention = nn.Sequential(layer.fc1, layer.bn1, layer.act1, layer.fc2)
-        self.softmax, self.radix = layer.rsoftmax, layer.radix
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.act(self.norm(self.conv(x)))
-        splits = x.chunk(self.radix, dim=1)
-        mean = x.mean((2, 3), keepdim=True).unflatten(1, (self.radix, -1)).sum(1)
-        weights = self.softmax(self.attention(mean)).unflatten(1, (self.radix, -1))[..., None, None]
-        out = splits[0] * weights[:, 0]
-        for number in range(1, self.radix):
-            out = torch.addcmul(out, splits[number], weights[:, number])
-        return out
-
-
-def _part_norms(module: nn.Module) -> None:
-    """Make each of timm's layers of BatchNorm and activation two, since only plain BatchNorm is folded."""
-    for name, child in module.named_children():
-        if isinstance(child, BatchNormAct2d):
-            norm = nn.BatchNorm2d(child.num_features, child.eps)
-            norm.load_state_dict(child.state_dict())
-            setattr(module, name, nn.Sequential(norm, child.drop, child.act).eval())
-        else:
-            _part_norms(child)
-
-
-def _replace_split_attention(module: nn.Module) -> None:
-    """Replace every split attention below a module."""
-    for name, child in module.named_children():
-        if isinstance(child, SplitAttn):
-            setattr(module, name, _SplitAttention(child))
-        else:
-            _replace_split_attention(child)

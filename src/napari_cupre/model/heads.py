@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder
-from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead
-from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
+from napari_cupre.model.box_math import BoxCoder, box_iou, clip_boxes, nms
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.engine import HeadEngine
 from napari_cupre.model.loose import boxes_around_clicks, drawn_boxes
 from napari_cupre.model.pool import RoiPool
+from napari_cupre.model.pyramid import conv_block
 from napari_cupre.model.rpn import KNOWN_SHARE
 from napari_cupre.model.suppress import suppress
 from napari_cupre.model.targets import Target, known_fraction, mask_targets
@@ -63,19 +62,19 @@ class BoxHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         channels = config.fpn_channels
-        if config.box_convs:
-            self.features: nn.Module = FastRCNNConvFCHead(
-                (channels, 7, 7),
-                [channels] * config.box_convs,
-                [config.box_hidden] * config.box_layers,
-                norm_layer=nn.BatchNorm2d if config.fpn_norm else None,
-            )
-        else:
-            widths = [channels * 49] + [config.box_hidden] * config.box_layers
-            layers: list[nn.Module] = [nn.Flatten()]
-            for width_in, width_out in itertools.pairwise(widths):
-                layers += [nn.Linear(width_in, width_out), nn.ReLU(inplace=True)]
-            self.features = nn.Sequential(*layers)
+        layers: list[nn.Module] = [
+            conv_block(channels, channels, 3, normed=config.fpn_norm) for _ in range(config.box_convs)
+        ]
+        layers.append(nn.Flatten())
+        widths = [channels * 49] + [config.box_hidden] * config.box_layers
+        for width_in, width_out in itertools.pairwise(widths):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU(inplace=True)]
+        self.features = nn.Sequential(*layers)
+        for module in self.features.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         self.score = nn.Linear(config.box_hidden, len(config.classes) + 1)
         self.offset = nn.Linear(config.box_hidden, 4)
         _start_small(self.score, 0.01)
@@ -147,20 +146,19 @@ class InstanceHeads(nn.Module):
 
         The box and mask heads learn from prompts too: boxes as people draw them, and boxes around clicks.
         """
-        sizes = [size] * len(targets)
         samples = [self._sample(boxes, target) for boxes, target in zip(proposals, targets, strict=True)]
         rois, kinds, matched = (list(parts) for parts in zip(*samples, strict=True))
-        scores, offsets = self.box(self.box_pool(features, rois, sizes))
+        scores, offsets = self.box(self.box_pool(features, rois))
         kind = torch.cat(kinds)
         zero = offsets.sum() * 0.0 + scores.sum() * 0.0
         losses = {"score": F.cross_entropy(scores, kind) if len(kind) else zero}
         positive = torch.nonzero(kind > 0)[:, 0]
         truth = [_rows(target.boxes, match) for target, match in zip(targets, matched, strict=True)]
-        wanted = torch.cat(self.coder.encode(truth, rois))[positive]
+        wanted = self.coder.encode(torch.cat(truth), torch.cat(rois))[positive]
         error = F.smooth_l1_loss(offsets[positive], wanted, beta=1 / 9, reduction="sum")
         error = error + self._prompt_error(features, size, targets)
         losses["box"] = error / max(len(kind), 1) + zero
-        losses["mask"] = self._mask_loss(features, rois, kinds, matched, sizes, targets) + zero
+        losses["mask"] = self._mask_loss(features, rois, kinds, matched, size, targets) + zero
         return losses
 
     @torch.no_grad()
@@ -190,8 +188,8 @@ class InstanceHeads(nn.Module):
         if not any(len(boxes) for boxes in truth):
             return next(self.box.parameters()).sum() * 0.0
         clicked = [boxes_around_clicks(boxes, size) for boxes in truth]
-        _, offsets = self.box(self.box_pool(features, clicked, [size] * len(targets)))
-        wanted = torch.cat(self.coder.encode(truth, clicked))
+        _, offsets = self.box(self.box_pool(features, clicked))
+        wanted = self.coder.encode(torch.cat(truth), torch.cat(clicked))
         return F.smooth_l1_loss(offsets, wanted, beta=1 / 9, reduction="sum")
 
     def _mask_loss(
@@ -200,18 +198,18 @@ class InstanceHeads(nn.Module):
         rois: list[Tensor],
         kinds: list[Tensor],
         matched: list[Tensor],
-        sizes: list[tuple[int, int]],
+        size: tuple[int, int],
         targets: list[Target],
     ) -> Tensor:
         limit = self.config.mask_batch
         cells = [torch.nonzero(kind > 0)[:limit, 0] for kind in kinds]
         boxes = [
-            _half_drawn(box[rows], target.boxes[match[rows]], sizes[0])
+            _half_drawn(box[rows], target.boxes[match[rows]], size)
             for box, rows, match, target in zip(rois, cells, matched, targets, strict=True)
         ]
         if not any(len(rows) for rows in cells):
             return next(self.mask.parameters()).sum() * 0.0
-        logits = self.mask(self.mask_pool(features, boxes, sizes))
+        logits = self.mask(self.mask_pool(features, boxes))
         pairs = [
             mask_targets(target, box, match[rows], MASK_SIZE)
             for target, box, match, rows in zip(targets, boxes, matched, cells, strict=True)
@@ -236,17 +234,16 @@ class InstanceHeads(nn.Module):
 
         `engine` computes the two heads.
         """
-        sizes = [size] * len(proposals)
         if next(iter(features.values())).device.type == "cpu":
             features = {k: v.contiguous(memory_format=torch.channels_last) for k, v in features.items()}
-        scores, offsets = self._scores(features, proposals, sizes, engine)
-        boxes = self.coder.decode(offsets, proposals)[:, 0] if len(offsets) else offsets
+        scores, offsets = self._scores(features, proposals, engine)
+        boxes = self.coder.decode(offsets, torch.cat(proposals))
         counts = [len(p) for p in proposals]
         kept = [
             self._keep(b, s, size, score, max_detections)
             for b, s in zip(boxes.split(counts), scores.softmax(1).split(counts), strict=True)
         ]
-        masks = self._masks(features, [k[0] for k in kept], sizes, engine)
+        masks = self._masks(features, [k[0] for k in kept], engine)
         return [
             self._best(Detections(box.float().cpu(), value.float().cpu(), kind.cpu(), mask), size)
             for (box, value, kind), mask in zip(kept, masks, strict=True)
@@ -256,16 +253,15 @@ class InstanceHeads(nn.Module):
         self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Better boxes for boxes (N, 4) of one image by the box head, their scores and classes (from 1)."""
-        scores, offsets = self._scores(features, [boxes], [size], engine)
+        scores, offsets = self._scores(features, [boxes], engine)
         value, kind = scores.softmax(1)[:, 1:].max(dim=1)
-        mended = self.coder.decode(offsets, [boxes])[:, 0] if len(boxes) else boxes
-        return clip_boxes_to_image(mended, size), value, kind + 1
+        return clip_boxes(self.coder.decode(offsets, boxes), size), value, kind + 1
 
     def outline(
         self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
     ) -> Tensor:
         """The masks (N, 28, 28) of the cells in boxes (N, 4) of one image, on the processor."""
-        return self._masks(features, [boxes], [size], engine)[0]
+        return self._masks(features, [boxes], engine)[0]
 
     def _best(self, found: Detections, size: tuple[int, int]) -> Detections:
         """Each cell once."""
@@ -277,7 +273,6 @@ class InstanceHeads(nn.Module):
         self,
         features: dict[str, Tensor],
         proposals: list[Tensor],
-        sizes: list[tuple[int, int]],
         engine: HeadEngine,
     ) -> tuple[Tensor, Tensor]:
         """Class scores and offsets of all proposals, in their order, a few at a time.
@@ -289,9 +284,9 @@ class InstanceHeads(nn.Module):
         for image, boxes in enumerate(proposals):
             for chunk in boxes.split(BOXES_AT_ONCE) if len(boxes) else ():
                 alone = [chunk if i == image else boxes[:0] for i in range(len(proposals))]
-                parts.append(engine.box(self.box_pool(features, alone, sizes)))
+                parts.append(engine.box(self.box_pool(features, alone)))
         if not parts:
-            return self.box(self.box_pool(features, [boxes[:0] for boxes in proposals], sizes))
+            return self.box(self.box_pool(features, [boxes[:0] for boxes in proposals]))
         scores, offsets = zip(*parts, strict=True)
         return torch.cat(scores), torch.cat(offsets)
 
@@ -300,17 +295,16 @@ class InstanceHeads(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         value, kind = scores[:, 1:].max(dim=1)
         good = value >= threshold
-        boxes, value, kind = clip_boxes_to_image(boxes[good], size), value[good], kind[good] + 1
+        boxes, value, kind = clip_boxes(boxes[good], size), value[good], kind[good] + 1
         large = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(1)
         boxes, value, kind = boxes[large], value[large], kind[large]
-        rows = batched_nms(boxes, value, torch.zeros_like(kind), self.config.box_nms)[:limit]
+        rows = nms(boxes, value, self.config.box_nms)[:limit]
         return boxes[rows], value[rows], kind[rows]
 
     def _masks(
         self,
         features: dict[str, Tensor],
         boxes: list[Tensor],
-        sizes: list[tuple[int, int]],
         engine: HeadEngine,
     ) -> list[Tensor]:
         images = torch.cat([torch.full((len(b),), i) for i, b in enumerate(boxes)])
@@ -319,7 +313,7 @@ class InstanceHeads(nn.Module):
         for start in range(0, len(flat), MASKS_AT_ONCE):
             rows = slice(start, start + MASKS_AT_ONCE)
             per_image = [flat[rows][images[rows] == i] for i in range(len(boxes))]
-            for rois in self.mask_pool(features, per_image, sizes).split(MASKS_IN_HEAD):
+            for rois in self.mask_pool(features, per_image).split(MASKS_IN_HEAD):
                 parts.append(engine.mask(rois).sigmoid().float().cpu())
         masks = torch.cat(parts) if parts else torch.zeros(0, MASK_SIZE, MASK_SIZE)
         return list(masks.split([len(b) for b in boxes]))

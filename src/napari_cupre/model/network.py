@@ -1,6 +1,6 @@
 """CellRCNN: a Mask R-CNN for dense fields of small instances.
 
-He et al., "Mask R-CNN", 2017, with a timm backbone, torchvision's feature pyramid, anchors and box coder, and
+He et al., "Mask R-CNN", 2017, in the layout and with the box coding of torchvision's, and with
 our own handling of targets, unknown area and masks, so that no tensor has the size
 instances x image height x image width.
 """
@@ -11,15 +11,13 @@ from math import log
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from napari_cupre.errors import InputError
 from napari_cupre.model.backbone import STRIDES, Backbone
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.engine import MEAN, STD, Engine, Maps, feature_pyramid
 from napari_cupre.model.heads import Detections, InstanceHeads
+from napari_cupre.model.pyramid import FeaturePyramid
 from napari_cupre.model.rpn import ProposalNetwork
 from napari_cupre.model.targets import Target
 
@@ -44,11 +42,11 @@ class CellRCNN(nn.Module):
             raise InputError(
                 f"anchor_sizes has {levels} levels, but the feature pyramid has 4, or 5 with a top level."
             )
-        self.neck = FeaturePyramidNetwork(
-            list(self.backbone.channels),
+        self.neck = FeaturePyramid(
+            self.backbone.channels,
             config.fpn_channels,
-            extra_blocks=LastLevelMaxPool() if levels == 5 else None,
-            norm_layer=nn.BatchNorm2d if config.fpn_norm else None,
+            normed=config.fpn_norm,
+            has_top=levels > len(STRIDES),
         )
         self.rpn = ProposalNetwork(config)
         self.heads = InstanceHeads(config)
@@ -74,8 +72,8 @@ class CellRCNN(nn.Module):
         """
         size = (images.shape[-2], images.shape[-1])
         features = self.features(images)
-        proposals, losses = self.rpn(ImageList(images, [size] * len(images)), features, targets)
-        result = {"rpn_score": losses["loss_objectness"], "rpn_box": losses["loss_rpn_box_reg"]}
+        proposals, score, box = self.rpn(features, size, targets)
+        result = {"rpn_score": score, "rpn_box": box}
         return result | self.heads.losses(features, proposals, size, targets)
 
     def maps(self, images: Tensor) -> Maps:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from math import log2
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torchvision.ops import MultiScaleRoIAlign
-from torchvision.ops.poolers import initLevelMapper
+from torch import Tensor, nn
 
 from napari_cupre.model.backbone import STRIDES
+from napari_cupre.model.box_math import box_area
 
 ROIS_AT_ONCE = 512
 """RoIs whose sample positions are in memory at once, about 20 MB."""
@@ -20,11 +17,14 @@ BAND = 32
 """Height of the bands in which RoIs are processed from left to right, px."""
 
 
-class RoiPool(MultiScaleRoIAlign):
+CANONICAL = (224.0, 2)
+"""A RoI of so many px a side is pooled from that level, one of half the side from the level below."""
+
+
+class RoiPool(nn.Module):
     """RoIs of the pyramid resampled to side x side (He et al., "Mask R-CNN", 2017, section 3).
 
-    torchvision guesses the strides from the first image it sees and keeps them; a small image,
-    whose maps are rounded up, misleads it, so they are set here. Its kernel for processors runs on one
+    torchvision's kernel for processors runs on one
     thread and reads one channel after the other. There the same weighted sums are taken by
     `embedding_bag`, which reads all channels of a position together, on all threads, and whose gradient
     takes a third of the time; features in channels-last layout are read where they are. Boxes get none.
@@ -38,34 +38,39 @@ class RoiPool(MultiScaleRoIAlign):
     """
 
     def __init__(self, side: int, samples: int) -> None:
-        super().__init__([str(level) for level in range(len(STRIDES))], side, samples)
-        self.scales = [1 / stride for stride in STRIDES]
-        self.map_levels = initLevelMapper(int(log2(STRIDES[0])), int(log2(STRIDES[-1])))
+        super().__init__()
+        self.side, self.samples = side, samples
 
-    def forward(
-        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
-    ) -> Tensor:
-        """Float (N, C, side, side) for the N boxes of all images, in their order."""
-        first = x[self.featmap_names[0]]
-        if first.device.type != "cpu" or first.dtype != torch.float32:
-            return super().forward(x, boxes, image_shapes)
-        side = self.output_size[0]
+    def forward(self, x: dict[str, Tensor], boxes: list[Tensor]) -> Tensor:
+        """Float (N, C, side, side) for the N boxes (x1, y1, x2, y2) of all images, in their order."""
+        levels = [x[str(number)] for number in range(len(STRIDES))]
+        first = levels[0]
         flat = torch.cat(boxes).detach()
-        image = torch.repeat_interleave(
-            torch.arange(len(boxes)), torch.tensor([len(of_image) for of_image in boxes])
-        )
-        level = self.map_levels(boxes) if len(flat) else flat.new_zeros(0, dtype=torch.int64)
+        image = torch.cat([torch.full((len(b),), i, device=flat.device) for i, b in enumerate(boxes)])
+        level = _levels(flat)
+        if first.device.type != "cpu" or first.dtype != torch.float32:
+            return self._aligned(levels, torch.cat([image[:, None].to(flat), flat], dim=1), level)
         order = _reading_order(flat, image, level)
-        pooled = _Rows(len(flat), side, first.shape[1], first.requires_grad)
+        pooled = _Rows(len(flat), self.side, first.shape[1], first.requires_grad)
         done = 0
-        for number, name in enumerate(self.featmap_names):
-            features = x[name]
+        for number, features in enumerate(levels):
             table = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
             for rows in order[done : done + int((level == number).sum())].split(ROIS_AT_ONCE):
                 grid = (features.shape[2], features.shape[3])
-                pooled.put(rows, self._pooled(table, flat[rows] * self.scales[number], image[rows], grid))
+                pooled.put(rows, self._pooled(table, flat[rows] / STRIDES[number], image[rows], grid))
                 done += len(rows)
         return pooled.all().permute(0, 3, 1, 2)
+
+    def _aligned(self, levels: list[Tensor], rois: Tensor, level: Tensor) -> Tensor:
+        """The same by torchvision's kernel, for RoIs (N, 5) that begin with the number of their image."""
+        from torchvision.ops import roi_align
+
+        pooled = levels[0].new_zeros((len(rois), levels[0].shape[1], self.side, self.side))
+        for number, features in enumerate(levels):
+            rows = torch.nonzero(level == number)[:, 0]
+            part = roi_align(features, rois[rows], self.side, 1 / STRIDES[number], self.samples)
+            pooled[rows] = part.to(pooled.dtype)
+        return pooled
 
     def _pooled(self, table: Tensor, boxes: Tensor, image: Tensor, grid: tuple[int, int]) -> Tensor:
         """RoIs of one level.
@@ -81,17 +86,24 @@ class RoiPool(MultiScaleRoIAlign):
         grid : tuple of int
             Rows and columns of the level.
         """
-        side = self.output_size[0]
-        rows, row_weights = _positions(boxes[:, 1], boxes[:, 3], side, self.sampling_ratio, grid[0])
-        columns, column_weights = _positions(boxes[:, 0], boxes[:, 2], side, self.sampling_ratio, grid[1])
+        side = self.side
+        rows, row_weights = _positions(boxes[:, 1], boxes[:, 3], side, self.samples, grid[0])
+        columns, column_weights = _positions(boxes[:, 0], boxes[:, 2], side, self.samples, grid[1])
         rows = (rows + image[:, None, None] * grid[0]) * grid[1]
         index = rows[:, :, None, :, None] + columns[:, None, :, None, :]
         weight = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
-        count, taps = len(boxes) * side * side, (2 * self.sampling_ratio) ** 2
+        count, taps = len(boxes) * side * side, (2 * self.samples) ** 2
         pooled = F.embedding_bag(
             index.reshape(count, taps), table, mode="sum", per_sample_weights=weight.reshape(count, taps)
         )
         return pooled.view(len(boxes), side, side, table.shape[1])
+
+
+def _levels(boxes: Tensor) -> Tensor:
+    """The level int64 (N,) that each box (N, 4) is pooled from."""
+    side, number = CANONICAL
+    wanted = torch.floor(number + torch.log2(torch.sqrt(box_area(boxes)) / side) + 1e-6)
+    return wanted.clamp(0, len(STRIDES) - 1).to(torch.int64)
 
 
 class _Rows:

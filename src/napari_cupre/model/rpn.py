@@ -6,13 +6,12 @@ from math import log
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import batched_nms, clip_boxes_to_image
+from torch import Tensor, nn
 
 from napari_cupre.model.backbone import STRIDES
+from napari_cupre.model.box_math import BoxCoder, clip_boxes, level_nms
 from napari_cupre.model.config import ModelConfig
+from napari_cupre.model.pyramid import conv_block
 from napari_cupre.model.targets import Target, known_fraction
 
 # Least known share of a box that counts as background in training.
@@ -27,16 +26,44 @@ DETECT_OBJECTNESS = 0.1
 CANDIDATE_FIELD = 1024
 
 
-class _Anchors(AnchorGenerator):
-    """Anchors at the true strides of the maps.
+class Anchors:
+    """Boxes of fixed shapes around every place of the maps, at the maps' true strides.
 
-    torchvision guesses strides from the maps' sizes, which are rounded up if the sides of the image are not
-    multiples of 32.
+    Parameters
+    ----------
+    config : ModelConfig
+        Its `anchor_sizes` and `aspect_ratios`.
+
+    Attributes
+    ----------
+    shapes : list of torch.Tensor
+        float32 (A, 4) for each level: the anchors around the place 0, 0.
     """
 
-    def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
-        true = [[strides[0][0].new_tensor(_stride(level))] * 2 for level in range(len(grid_sizes))]
-        return super().grid_anchors(grid_sizes, true)
+    def __init__(self, config: ModelConfig) -> None:
+        self.shapes = [_shapes(sizes, config.aspect_ratios) for sizes in config.anchor_sizes]
+
+    def __call__(self, features: list[Tensor]) -> Tensor:
+        """All anchors of the levels, float (N, 4): by level, row, column, then shape."""
+        parts = []
+        for level, feature in enumerate(features):
+            rows, columns = feature.shape[-2:]
+            y, x = torch.meshgrid(
+                torch.arange(rows, device=feature.device) * _stride(level),
+                torch.arange(columns, device=feature.device) * _stride(level),
+                indexing="ij",
+            )
+            corner = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
+            parts.append((corner + self.shapes[level].to(feature)).reshape(-1, 4))
+        return torch.cat(parts)
+
+
+def _shapes(sizes: tuple[int, ...], ratios: tuple[float, ...]) -> Tensor:
+    """Anchors of all sizes and ratios (height to width) around 0, whole px: by ratio, then size."""
+    stretch = torch.tensor(ratios).sqrt()[:, None]
+    side = torch.tensor(sizes, dtype=torch.float32)[None]
+    width, height = (side / stretch).reshape(-1), (side * stretch).reshape(-1)
+    return (torch.stack([-width, -height, width, height], dim=1) / 2).round()
 
 
 def _stride(level: int) -> int:
@@ -44,40 +71,66 @@ def _stride(level: int) -> int:
     return STRIDES[0] * 2**level
 
 
-class _Float32Head(RPNHead):
-    """Scores and offsets in float32, since boxes of hundreds of px do not fit bfloat16's 8 bits."""
+class ProposalHead(nn.Module):
+    """Scores and offsets of the anchors, from the same layers at every level.
 
-    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        scores, offsets = super().forward(x)
-        return [s.float() for s in scores], [o.float() for o in offsets]
+    Both are float32, since boxes of hundreds of px do not fit bfloat16's 8 bits.
+    """
+
+    def __init__(self, channels: int, anchors: int, depth: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(*(conv_block(channels, channels, 3) for _ in range(depth)))
+        self.cls_logits = nn.Conv2d(channels, anchors, 1)
+        self.bbox_pred = nn.Conv2d(channels, 4 * anchors, 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.01)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Logits (B, A, Y, X) and offsets (B, 4 * A, Y, X) of each level."""
+        seen = [self.conv(feature) for feature in features]
+        return [self.cls_logits(x).float() for x in seen], [self.bbox_pred(x).float() for x in seen]
 
 
-class ProposalNetwork(RegionProposalNetwork):
-    """torchvision's region proposal network with targets that fit thousands of small instances."""
+class ProposalNetwork(nn.Module):
+    """Proposes boxes; its training targets fit thousands of small instances.
+
+    Ren et al., "Faster R-CNN", 2015.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
-        anchors = _Anchors(config.anchor_sizes, (config.aspect_ratios,) * len(config.anchor_sizes))
-        before, after = config.rpn_candidates
-        detect_before, detect_after = config.detect_candidates
-        super().__init__(
-            anchors,
-            _Float32Head(
-                config.fpn_channels, anchors.num_anchors_per_location()[0], conv_depth=config.rpn_convs
-            ),
-            fg_iou_thresh=config.rpn_iou[1],
-            bg_iou_thresh=config.rpn_iou[0],
-            batch_size_per_image=config.rpn_batch,
-            positive_fraction=0.5,
-            pre_nms_top_n={"training": before, "testing": detect_before},
-            post_nms_top_n={"training": after, "testing": detect_after},
-            nms_thresh=config.rpn_nms,
-        )
+        super().__init__()
+        self.config = config
+        self.anchors = Anchors(config)
+        self.head = ProposalHead(config.fpn_channels, len(self.anchors.shapes[0]), config.rpn_convs)
+        self.coder = BoxCoder()
         self._grids: list[tuple[int, int]] = []
 
-    def forward(self, images, features, targets=None):  # type: ignore[no-untyped-def]
-        """As torchvision's; remembers the grid, from which anchors are matched locally."""
-        self._grids = [tuple(feature.shape[-2:]) for feature in features.values()]
-        return super().forward(images, features, targets)
+    def forward(
+        self, features: dict[str, Tensor], size: tuple[int, int], targets: list[Target]
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Proposals of each image for training, and the losses of scores and of boxes.
+
+        Parameters
+        ----------
+        features : dict of str to torch.Tensor
+            (B, C, Y, X) by level, finest first.
+        size : tuple of int
+            (Y, X) of the images.
+        targets : list of Target
+            One per image.
+        """
+        levels = list(features.values())
+        self._grids = [(level.shape[2], level.shape[3]) for level in levels]
+        logits, offsets = (_by_anchor(maps, kinds) for maps, kinds in zip(self.head(levels), (1, 4)))
+        anchors = self.anchors(levels)
+        boxes = self.coder.decode(offsets.detach().flatten(0, 1), anchors.repeat(len(targets), 1))
+        proposals = self._proposals(boxes.view(len(targets), -1, 4), logits[..., 0].detach(), size)
+        labels, matched = self.assign_targets_to_anchors([anchors] * len(targets), targets)
+        wanted = self.coder.encode(torch.cat(matched), anchors.repeat(len(targets), 1))
+        return proposals, *self.losses(logits.flatten(), offsets.flatten(0, 1), labels, wanted)
 
     @torch.no_grad()
     def assign_targets_to_anchors(
@@ -85,7 +138,7 @@ class ProposalNetwork(RegionProposalNetwork):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Label of every anchor (1 cell, 0 background, -1 ignored) and its instance's box."""
         labels, matched_boxes = [], []
-        low, high = self.proposal_matcher.low_threshold, self.proposal_matcher.high_threshold
+        low, high = self.config.rpn_iou
         for boxes, target in zip(anchors, targets, strict=True):
             matched, iou = self._match(len(boxes), target)
             label = torch.full((len(boxes),), -1.0, device=boxes.device)
@@ -117,7 +170,7 @@ class ProposalNetwork(RegionProposalNetwork):
         best_of_instance = torch.zeros(len(target), device=device).scatter_reduce(0, instance, iou, "amax")
         # An anchor belongs to the instance that it fits best; the best anchor of an instance is
         # positive however badly it fits, so that every shape is learned.
-        high = self.proposal_matcher.high_threshold
+        high = self.config.rpn_iou[1]
         fits = (iou >= high) & (iou >= best[index])
         matched = matched.scatter_reduce(0, index[fits], instance[fits], "amax")
         only = (iou >= best_of_instance[instance]) & (iou > 0.05)
@@ -127,7 +180,7 @@ class ProposalNetwork(RegionProposalNetwork):
     def _pairs(self, boxes: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
         """Flat anchor index, instance row and IoU of all near pairs of one level."""
         rows, columns = self._grids[level]
-        cell = self.anchor_generator.cell_anchors[level].to(boxes.device)
+        cell = self.anchors.shapes[level].to(boxes.device)
         stride = _stride(level)
         offset = sum(r * c for r, c in self._grids[:level]) * len(cell)
         around = torch.arange(-WINDOW, WINDOW + 1, device=boxes.device)
@@ -145,51 +198,59 @@ class ProposalNetwork(RegionProposalNetwork):
         near = iou > 0
         return index[near], instance[:, None].expand_as(index)[near], iou[near]
 
-    def compute_loss(
-        self,
-        objectness: Tensor,
-        pred_bbox_deltas: Tensor,
-        labels: list[Tensor],
-        regression_targets: list[Tensor],
+    def losses(
+        self, logits: Tensor, offsets: Tensor, labels: list[Tensor], wanted: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Losses of sampled anchors, means over the sample; zero where nothing is known."""
-        positive, negative = (torch.cat(s).bool() for s in self.fg_bg_sampler(labels))
-        sampled = torch.nonzero(positive | negative)[:, 0]
-        count = max(len(sampled), 1)
-        wanted, truth = torch.cat(regression_targets), torch.cat(labels)
-        box = F.smooth_l1_loss(pred_bbox_deltas[positive], wanted[positive], beta=1 / 9, reduction="sum")
-        score = F.binary_cross_entropy_with_logits(objectness[sampled, 0], truth[sampled], reduction="sum")
+        """Losses of scores and boxes of sampled anchors, means over the sample; zero where nothing is known.
+
+        Parameters
+        ----------
+        logits, offsets : torch.Tensor
+            (N,) and (N, 4), of all images one after the other.
+        labels : list of torch.Tensor
+            Of each image, see `assign_targets_to_anchors`.
+        wanted : torch.Tensor
+            (N, 4), the offsets that lead to the cells.
+        """
+        positive, negative = (torch.cat(parts) for parts in zip(*map(self._sampled, labels)))
+        chosen = torch.nonzero(positive | negative)[:, 0]
+        count = max(len(chosen), 1)
+        truth = torch.cat(labels)
+        box = F.smooth_l1_loss(offsets[positive], wanted[positive], beta=1 / 9, reduction="sum")
+        score = F.binary_cross_entropy_with_logits(logits[chosen], truth[chosen], reduction="sum")
         return score / count, box / count
 
-    def filter_proposals(
-        self, proposals: Tensor, objectness: Tensor, image_shapes: list[tuple[int, int]], counts: list[int]
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """The best proposals of each image after non-maximum suppression within each level, for training."""
-        images = proposals.shape[0]
-        scores = objectness.detach().reshape(images, -1).sigmoid()
-        levels = torch.repeat_interleave(
-            torch.arange(len(counts), device=scores.device), torch.tensor(counts, device=scores.device)
-        )
-        top = self._top_n(scores.split(counts, 1))
-        pairs = [
-            self._suppressed(
-                proposals[image, chosen],
-                scores[image, chosen],
-                levels[chosen],
-                image_shapes[image],
-            )
+    def _sampled(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Which anchors of one image count, cells and background: up to half of them cells."""
+        result, room = [], self.config.rpn_batch // 2
+        for rows in (torch.nonzero(labels >= 1)[:, 0], torch.nonzero(labels == 0)[:, 0]):
+            chosen = rows[torch.randperm(len(rows), device=rows.device)[:room]]
+            mask = torch.zeros_like(labels, dtype=torch.bool)
+            mask[chosen] = True
+            result.append(mask)
+            room = self.config.rpn_batch - len(chosen)
+        return result[0], result[1]
+
+    def _proposals(self, boxes: Tensor, logits: Tensor, size: tuple[int, int]) -> list[Tensor]:
+        """The best proposals of each image after suppression within each level, for training.
+
+        `boxes` are (B, N, 4) and `logits` (B, N).
+        """
+        counts = [
+            rows * columns * len(shapes) for (rows, columns), shapes in zip(self._grids, self.anchors.shapes)
+        ]
+        parts, offset = [], 0
+        for scores in logits.split(counts, 1):
+            best = scores.topk(min(self.config.rpn_candidates[0], scores.shape[1]), dim=1).indices
+            parts.append(best + offset)
+            offset += scores.shape[1]
+        level = torch.cat([torch.full_like(part[0], number) for number, part in enumerate(parts)])
+        top = torch.cat(parts, dim=1)
+        most = self.config.rpn_candidates[1]
+        return [
+            self._suppressed(boxes[image, chosen], logits[image, chosen].sigmoid(), level, size, most)[0]
             for image, chosen in enumerate(top)
         ]
-        return [boxes for boxes, _ in pairs], [score for _, score in pairs]
-
-    def _top_n(self, scores_by_level: tuple[Tensor, ...]) -> Tensor:
-        """Indices (images, n) of the best anchors of each level."""
-        chosen, offset = [], 0
-        for scores in scores_by_level:
-            count = min(self.pre_nms_top_n(), scores.shape[1])
-            chosen.append(scores.topk(count, dim=1).indices + offset)
-            offset += scores.shape[1]
-        return torch.cat(chosen, dim=1)
 
     @torch.no_grad()
     def propose(self, scores: list[Tensor], offsets: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
@@ -207,7 +268,8 @@ class ProposalNetwork(RegionProposalNetwork):
         size : tuple of int
             (Y, X) of the image, to which boxes are cut.
         """
-        most, _ = self._room(size)
+        share = max(1.0, size[0] * size[1] / CANDIDATE_FIELD**2)
+        most, after = (int(share * count) for count in self.config.detect_candidates)
         result = []
         for image in range(len(scores[0])):
             parts = [
@@ -215,13 +277,8 @@ class ProposalNetwork(RegionProposalNetwork):
                 for level, (score, offset) in enumerate(zip(scores, offsets, strict=True))
             ]
             boxes, score, level = (torch.cat(each) for each in zip(*parts, strict=True))
-            result.append(self._suppressed(boxes, score.sigmoid(), level, size)[0])
+            result.append(self._suppressed(boxes, score.sigmoid(), level, size, after)[0])
         return result
-
-    def _room(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Number of candidates per level, and of proposals, in an image of `size`."""
-        share = 1.0 if self.training else max(1.0, size[0] * size[1] / CANDIDATE_FIELD**2)
-        return int(share * self.pre_nms_top_n()), int(share * self.post_nms_top_n())
 
     def _candidates(
         self, level: int, scores: Tensor, offsets: Tensor, most: int
@@ -241,20 +298,26 @@ class ProposalNetwork(RegionProposalNetwork):
             chosen = chosen[flat[chosen].topk(most).indices]
         kind, y, x = chosen // (rows * columns), chosen // columns % rows, chosen % columns
         corner = torch.stack([x, y] * 2, dim=1) * _stride(level)
-        shapes = self.anchor_generator.cell_anchors[level].to(scores)
+        shapes = self.anchors.shapes[level].to(scores)
         shift = offsets.view(kinds, 4, rows, columns)[kind, :, y, x]
-        boxes = self.box_coder.decode_single(shift, shapes[kind] + corner)
+        boxes = self.coder.decode(shift, shapes[kind] + corner)
         return boxes, flat[chosen], torch.full_like(chosen, level)
 
     def _suppressed(
-        self, boxes: Tensor, score: Tensor, level: Tensor, size: tuple[int, int]
+        self, boxes: Tensor, score: Tensor, level: Tensor, size: tuple[int, int], most: int
     ) -> tuple[Tensor, Tensor]:
-        """Boxes and scores after cutting to the image and suppression within each level, best first."""
-        boxes = clip_boxes_to_image(boxes, size)
+        """The `most` best boxes and scores after cutting to the image and suppression within each level."""
+        boxes = clip_boxes(boxes, size)
         large = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(1)
         boxes, score, level = boxes[large], score[large], level[large]
-        keep = batched_nms(boxes, score, level, self.nms_thresh)[: self._room(size)[1]]
+        keep = level_nms(boxes, score, level, len(self.anchors.shapes), self.config.rpn_nms)[:most]
         return boxes[keep], score[keep]
+
+
+def _by_anchor(maps: list[Tensor], kinds: int) -> Tensor:
+    """Values (B, N, kinds) of all anchors, of maps (B, A * kinds, Y, X), in the order of `Anchors`."""
+    parts = [level.unflatten(1, (-1, kinds)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in maps]
+    return torch.cat(parts, dim=1)
 
 
 def _paired_iou(a: Tensor, b: Tensor) -> Tensor:

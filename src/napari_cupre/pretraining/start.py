@@ -17,7 +17,8 @@ from napari_cupre.io.unlabelled import UnlabelledCrops, UnlabelledIndex
 from napari_cupre.model.checkpoint import Model, ModelInfo
 from napari_cupre.model.coco_start import load_coco
 from napari_cupre.model.config import preset
-from napari_cupre.model.imagenet_start import LITE, lite_weights
+from napari_cupre.model.efficientnet import LITE
+from napari_cupre.model.imagenet_start import lite_weights
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.zoo import BUNDLED, bundled_path, open_model
 from napari_cupre.pretraining.adapt import RealLight
@@ -134,12 +135,12 @@ def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
 
 
 def _load_imagenet(network: CellRCNN) -> None:
-    import timm
-
     name = network.config.backbone
     if name == LITE:
         network.backbone.body.load_state_dict(lite_weights(network.backbone.body))
         return
+    import timm
+
     try:
         pretrained = timm.create_model(name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4))
     except Exception as error:  # the hub's client raises many kinds of errors

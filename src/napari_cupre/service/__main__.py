@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from napari_cupre.service.server import main
+from napari_cupre.service.server import run_child
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_child(sys.argv[1:]))

@@ -180,7 +180,7 @@ def _claim_stdout() -> IO[str]:
     return replies
 
 
-def main(argv: list[str]) -> int:
+def run_child(argv: list[str]) -> int:
     """Serve the window that started this process; `argv` holds the exchange folder, and perhaps `URGENT`."""
     replies = _claim_stdout()
     if URGENT not in argv:

@@ -82,14 +82,8 @@ def rasterise(
     ----------
     size : int
         Side of the field in px.
-    centres : numpy.ndarray
-        float (n, 2), y and x in px.
-    radii : numpy.ndarray
-        float (n,), equal-area radii in px.
-    angles : numpy.ndarray
-        float (n,), rotation of the long axis.
-    outlines : Outlines
-        N normalised outlines.
+    centres, radii, angles, outlines : numpy.ndarray, numpy.ndarray, numpy.ndarray, Outlines
+        See `Arrangement`.
     """
     box = outlines.extent(angles) * radii[:, None] + np.tile(centres, 2)
     top_left = np.clip(np.floor(box[:, :2]), 0, size).astype(np.intp)
