@@ -75,7 +75,8 @@ def session(rater: Rater, workbench: Any, tmp_path: Path, discs: Any, qtbot: Any
     folder = tmp_path / "plate"
     folder.mkdir()
     for number in (1, 2, 3):
-        tifffile.imwrite(folder / f"well_{number}.tif", np.roll(discs[0], 3 * number, axis=1))
+        pixels = np.roll(discs[0], 3 * number, axis=1)[:, : 192 - 4 * number]  # none as wide as another
+        tifffile.imwrite(folder / f"well_{number}.tif", pixels)
     with Project.create(tmp_path / "work") as project:
         add_files(project, folder)
         project.cells("well_1").apply(draw(project.cells("well_1"), SQUARE))
@@ -101,8 +102,9 @@ def test_images_are_rated_when_asked_and_shown_by_a_press(
     session: Any, rater: Rater, workbench: Any, qtbot: Any
 ) -> None:
     rows = workbench.annotate.suggestions
-    assert rows.isVisibleTo(workbench.annotate)
-    assert not rows.list.isVisibleTo(workbench.annotate)
+    assert rows.button.isVisibleTo(workbench.annotate)
+    assert not rows.isVisibleTo(workbench.annotate)
+    rows.button.click()
     rows.rate.click()
     qtbot.waitUntil(lambda: rows.list.count() == 2, timeout=WAIT)
     (request,) = rater.engine.requests
@@ -145,6 +147,7 @@ def test_a_training_ends_the_rating(session: Any, rater: Rater, workbench: Any, 
     rater.may_end.clear()
     rows = workbench.annotate.suggestions
     rows.rate.click()
+    qtbot.waitUntil(lambda: rows.isVisibleTo(workbench.annotate), timeout=WAIT)
     qtbot.waitUntil(lambda: "images segmented (33%)" in rows.line.text(), timeout=WAIT)
     workbench.train.button.click()
     qtbot.waitUntil(lambda: workbench.train.job.status.state is RunState.DONE, timeout=WAIT)

@@ -91,9 +91,9 @@ class AnnotateWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
-        self.queue_row = QueueRow(self)
-        column.addWidget(self.queue_row)
         self.suggestions = SuggestionList(self)
+        self.queue_row = QueueRow(self, self.suggestions.button)
+        column.addWidget(self.queue_row)
         column.addWidget(self.suggestions)
         self.image = ImageChooser(self)
         column.addWidget(self.image)

@@ -95,12 +95,15 @@ class SessionWidget(DockedWidget):
         return QSize(self._narrowest(), min(self.column.sizeHint().height(), LOWEST))
 
     def _narrowest(self) -> int:
-        return max(DOCK_WIDTH - 20, self.column.minimumSize().width())
+        bar = self.verticalScrollBar()
+        beside = 0 if bar is None else bar.sizeHint().width()  # what is scrolled must not be cut off
+        return max(DOCK_WIDTH - 20, self.column.minimumSize().width() + beside)
 
     def showEvent(self, event: Any) -> None:
         """Watch the window that the dock is in."""
         super().showEvent(event)
         self.session.watch_window(self)
+        self.updateGeometry()  # what is as wide as its text is known only now
         if self.needs_engine:
             self.session.warm_up()
 

@@ -424,8 +424,14 @@ class Session:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
         self.keeper.close()  # what is not on disk first
         self.engine.close()
-        jobs = (self.training, self.prediction, self.saving, self.importing, self.what_next.job)
-        for end in (self.tools.close, self.queue.close, self.measuring.close, *(job.abandon for job in jobs)):
+        jobs = (self.training, self.prediction, self.saving, self.importing)
+        for end in (
+            self.tools.close,
+            self.queue.close,
+            self.measuring.close,
+            self.what_next.close,
+            *(job.abandon for job in jobs),
+        ):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()
         self._annotations.clear()

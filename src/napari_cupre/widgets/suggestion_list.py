@@ -28,21 +28,27 @@ EMPTY = "Not rated yet. Press Rate, or train a model: then the images are rated 
 
 
 class SuggestionList(QWidget):
-    """A button that shows and hides the list, and what is in it; hidden while there is but one image.
+    """The list, and a button that shows and hides it; the button is hidden while there is but one image.
 
     Parameters
     ----------
     owner : SessionWidget
         The dock on whose message line errors appear.
+
+    Attributes
+    ----------
+    button : QPushButton
+        Its place is in the row of the queue.
     """
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__()
         self._owner, self._next = owner, owner.session.what_next
         self._queue = owner.session.queue
-        self.button = QPushButton("What next?")
+        self.button = QPushButton("★")
         self.button.setCheckable(True)
-        self.button.setToolTip("Show which images would teach the model most, and why")
+        self.button.setToolTip("What next? Show which images would teach the model most, and why")
+        self.button.setAccessibleName("What next?")
         self.button.toggled.connect(lambda on: self.refresh())
         self.rate = QPushButton("Rate")
         self.rate.setToolTip(
@@ -67,14 +73,14 @@ class SuggestionList(QWidget):
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        row.addWidget(self.button, 1)
+        row.addWidget(self.order, 1)
         row.addWidget(self.rate)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
-        column.addLayout(row)
-        for widget in (self.line, self.list, self.order):
+        for widget in (self.line, self.list):
             column.addWidget(widget)
+        column.addLayout(row)
         owner.listen(self._next.changed, self._fill)
         owner.listen(self._next.job.status.events, self.refresh)
         owner.listen(self._queue.changed, self.refresh)
@@ -85,12 +91,14 @@ class SuggestionList(QWidget):
     def refresh(self, event: Any = None) -> None:
         """Show how far the rating is, and as much of the list as is wanted."""
         status, is_open = self._next.job.status, self.button.isChecked()
-        self.setVisible(self._next.has_choice)
+        self.button.setVisible(self._next.has_choice)
+        self.setVisible(self._next.has_choice and (is_open or status.is_active))
         self.rate.setText("Stop" if status.is_active else "Rate")
         self.line.setText(self._sentence())
-        self.line.setVisible(bool(self.line.text()) and (is_open or status.is_active))
+        self.line.setVisible(bool(self.line.text()))
         self.list.setVisible(is_open and bool(self._next.advice))
         self.order.setVisible(is_open and bool(self._next.advice))
+        self.rate.setVisible(is_open)
         if self.order.isChecked() != self._next.orders:
             self.order.setChecked(self._next.orders)
 
@@ -112,7 +120,6 @@ class SuggestionList(QWidget):
         if self._next.job.status.is_active:
             self._next.job.stop()
         else:
-            self.button.setChecked(True)
             self._next.rate()
 
     def _chosen(self, item: QListWidgetItem) -> None:

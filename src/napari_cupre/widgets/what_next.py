@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import InputError
-from napari_cupre.events import Event, RunState, StateChanged
+from napari_cupre.events import Event, Finished, RunState, StateChanged
 from napari_cupre.service.beside import Rated, RateRequest
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, Turn
 from napari_cupre.widgets.background import Job
@@ -70,9 +71,15 @@ class WhatNext:
         self.notice = ""
         self._goal: Advice | None = None
         self._visited: list[Advice] = []
+        self._arriving = QTimer()  # the view is reset after the image is on show, and then it is our turn
+        self._arriving.setSingleShot(True)
+        self._arriving.setInterval(0)
+        self._arriving.timeout.connect(self._arrived)
+        self._has_trained = False
+        session.training.received.connect(self._trained)
         session.training.status.events.state.connect(self._training_changed)
         session.keeper.opened.connect(lambda project: self.forget())
-        session.queue.changed.connect(self._arrived)
+        session.queue.changed.connect(self._arriving.start)
 
     @property
     def has_choice(self) -> bool:
@@ -139,11 +146,15 @@ class WhatNext:
             self._order()
             self.changed.emit()
 
+    def _trained(self, event: Event) -> None:
+        self._has_trained |= isinstance(event, Finished)
+
     def _training_changed(self, state: RunState) -> None:
         """A training comes first; when it is done, its model rates the images."""
         if state is RunState.PREPARING:
+            self._has_trained = False
             self.job.stop()
-        elif state in (RunState.DONE, RunState.STOPPED) and self.has_choice:
+        elif state.is_over and self._has_trained and self.has_choice:
             self._turn.begin()
             self._session.keeper.when_saved(self._begin)
 
@@ -211,10 +222,15 @@ class WhatNext:
         self._goal = advice
         self._visited.append(advice)
         self._session.queue.show(item)
-        self._arrived()
+        self._arriving.start()
 
     def _item(self, advice: Advice) -> Item | None:
         return next((item for item in self._session.queue.items() if item.name == advice.name), None)
+
+    def close(self) -> None:
+        """Rate nothing more."""
+        self._arriving.stop()
+        self.job.abandon()
 
     def _arrived(self) -> None:
         """Once the image is on show: look at the field."""
