@@ -20,6 +20,7 @@ from typing import Any
 
 PLUGIN = "napari-cupre"
 DOCKS = ("Annotate", "Train", "Predict")
+DEEPER = ("Results", "Compare", "Models", "Help")
 SIZE = (1280, 720)
 PATIENCE = 60.0  # seconds that a window may take
 
@@ -55,9 +56,12 @@ def main() -> int:
 
 def all_doors() -> dict[str, tuple[Callable[[], Any], Callable[[Any], None]]]:
     """By name: what makes a window, and what then opens the door."""
-    doors = {f"script, {name}": by_script(name) for name in DOCKS}
-    doors |= {f"Plugins menu, {name}": by_menu("plugins_menu", name) for name in ("Workbench", *DOCKS)}
-    doors |= {f"Layers menu, {name}": by_menu("layers_menu", name) for name in DOCKS}
+    doors = {f"script, {name}": by_script(name) for name in (*DOCKS, *DEEPER)}
+    doors |= {
+        f"Plugins menu, {name}": by_menu("plugins_menu", name) for name in ("Workbench", *DOCKS, *DEEPER)
+    }
+    in_layers = (*DOCKS, "Results", "Compare")
+    doors |= {f"Layers menu, {name}": by_menu("layers_menu", name) for name in in_layers}
     doors |= {"script, no name": by_script(None), "samples": samples, "writers": writers}
     doors |= {"preferences": preferences, "File > Open of a project": project}
     return {name: (new_viewer, door) for name, door in doors.items()} | {
@@ -236,6 +240,7 @@ def wait_for(viewer: Any, names: tuple[str, ...]) -> None:
 def pictures(viewer: Any, folder: Path) -> None:
     """Each dock in each theme, with a sample in the window."""
     from napari_cupre.widgets.docking import docked
+    from napari_cupre.widgets.workbench import MORE
 
     viewer.window.resize(*SIZE)
     viewer.open_sample(PLUGIN, "nuclei_field")
@@ -243,7 +248,7 @@ def pictures(viewer: Any, folder: Path) -> None:
     process_events(2)
     for theme in ("dark", "light"):
         viewer.theme = theme
-        for kind in workbench.buttons:
+        for kind in (*workbench.buttons, *(kind for kind, _ in MORE)):
             workbench.show_dock(kind)
             process_events(1)
             if docked(workbench.session, kind).visibleRegion().isEmpty():

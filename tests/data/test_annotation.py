@@ -22,6 +22,7 @@ from napari_cupre.data.annotation import (
     shots_from_image,
 )
 from napari_cupre.data.image import CellImage
+from napari_cupre.data.shot import Shot
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.io.shot_store import load_shots, save_shots
 
@@ -181,6 +182,22 @@ def test_planes_and_labels_must_fit(labels):
     single = CellImage(np.random.default_rng(0).random((1, 80, 100)), "ZYX")
     corners = np.array([(0, 0), (5, 5)])
     assert len(list(shots_from_image(single, labels, regions=[corners]))) == 1
+
+
+def test_a_cell_that_a_cut_divides_is_unknown_on_both_sides():
+    labels = np.zeros((20, 30), np.int32)
+    labels[2:6, 2:6], labels[8:12, 8:14], labels[14:18, 20:26] = 1, 2, 3
+    whole = Shot(np.zeros((20, 30, 3), np.float32), labels, np.ones((20, 30), bool), "a")
+    for axis, at, ids in ((1, 10, ([1], [3])), (0, 7, ([1], [2, 3]))):
+        halves = whole.halves(axis, at)
+        assert tuple(np.unique(half.labels[half.labels > 0]).tolist() for half in halves) == ids
+        assert sum(half.labels.size for half in halves) == labels.size
+    before, after = whole.halves(1, 10)
+    assert not before.known[8:12, 8:10].any()
+    assert not after.known[8:12, :4].any()
+    assert before.known.sum() + after.known.sum() == labels.size - 24
+    assert whole.labels.max() == 3
+    assert whole.known.all()
 
 
 def test_training_needs_one_cell(image, labels):

@@ -8,22 +8,22 @@ from pathlib import Path
 from napari_cupre.evaluation.enough import Enough
 from napari_cupre.evaluation.project_curve import curve_of, longer_of, points_of_parts, points_of_rounds
 from napari_cupre.project.document import Round
-from napari_cupre.project.measurements import FILE, Measurement, add_measurement, of_latest, read_measurements
+from napari_cupre.project.lessons import FILE, LessonResult, add_lesson, of_latest, read_lessons
 
-ONE = Measurement("a", "cupre", 90, 0, 1.0, 40, cells=60, found=24, judged=30, invented=0)
+ONE = LessonResult("a", "cupre", 90, 0, 1.0, 40, cells=60, found=24, judged=30, invented=0)
 QUARTER = replace(ONE, share=0.25, cells=15, found=12)
 LONG = replace(ONE, steps=80, found=27)
 
 
 def test_measurements_are_kept_and_damage_costs_nothing_else(tmp_path: Path) -> None:
-    assert read_measurements(tmp_path) == []
-    add_measurement(tmp_path, ONE)
-    add_measurement(tmp_path, QUARTER)
-    assert read_measurements(tmp_path) == [ONE, QUARTER]
-    add_measurement(tmp_path, LONG, most=2)
-    assert read_measurements(tmp_path) == [QUARTER, LONG]
+    assert read_lessons(tmp_path) == []
+    add_lesson(tmp_path, ONE)
+    add_lesson(tmp_path, QUARTER)
+    assert read_lessons(tmp_path) == [ONE, QUARTER]
+    add_lesson(tmp_path, LONG, most=2)
+    assert read_lessons(tmp_path) == [QUARTER, LONG]
     (tmp_path / FILE).write_text('{"measurements": [{"fold": 1}]}')
-    assert read_measurements(tmp_path) == []
+    assert read_lessons(tmp_path) == []
 
 
 def test_only_the_latest_annotation_counts() -> None:
@@ -58,7 +58,7 @@ def test_a_project_without_measurements_cannot_tell(tmp_path: Path) -> None:
     assert found.band == []
     for fold in range(3):
         for share, cells, hits in ((0.25, 15, 180), (0.5, 30, 181), (1.0, 60, 182)):
-            add_measurement(
+            add_lesson(
                 tmp_path,
                 replace(ONE, fold=fold, share=share, cells=cells, found=hits, judged=200),
             )

@@ -12,9 +12,9 @@ from few_shot_fields import discs
 from napari_cupre.events import Finished, Notice, Progress, RunState, StateChanged
 from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.project.gestures import place
-from napari_cupre.project.measurements import read_measurements
+from napari_cupre.project.lessons import read_lessons
 from napari_cupre.project.project import Project
-from napari_cupre.service.beside import MeasureRequest, Rated, RateRequest
+from napari_cupre.service.beside import LessonRequest, Rated, RateRequest
 from napari_cupre.service.jobs import job_for
 from napari_cupre.service.protocol import decode, encode
 
@@ -71,13 +71,13 @@ def test_a_rating_that_is_stopped_gives_nothing(project: Path, model: Path) -> N
 
 
 def test_parts_are_measured_one_by_one_and_kept(project: Path, model: Path) -> None:
-    request = MeasureRequest(str(project), str(model), 1, "cpu")
+    request = LessonRequest(str(project), str(model), 1, "cpu")
     for left in (11, 10):
         *events, last = job_for(request).events()
         assert last == Finished("", {"left": left})
         assert any(isinstance(event, Progress) for event in events)
         assert not any(isinstance(event, Notice) for event in events)
-    first, second = read_measurements(project)
+    first, second = read_lessons(project)
     assert (first.share, second.share) == (1.0, 0.25)
     assert first.annotated == first.cells + first.judged
     assert first.start == str(model)
@@ -85,8 +85,8 @@ def test_parts_are_measured_one_by_one_and_kept(project: Path, model: Path) -> N
 
 
 def test_a_part_that_is_stopped_is_not_kept(project: Path, model: Path) -> None:
-    job = job_for(MeasureRequest(str(project), str(model), 5, "cpu"))
+    job = job_for(LessonRequest(str(project), str(model), 5, "cpu"))
     for event in job.events():
         if isinstance(event, Progress):
             job.stop()
-    assert read_measurements(project) == []
+    assert read_lessons(project) == []

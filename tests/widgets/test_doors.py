@@ -8,11 +8,15 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.compare_widget import CompareWidget
 from napari_cupre.widgets.docking import DockedWidget, dock_of, docked
+from napari_cupre.widgets.help_widget import HelpWidget
+from napari_cupre.widgets.models_widget import ModelsWidget
 from napari_cupre.widgets.predict_widget import PredictWidget
+from napari_cupre.widgets.results_widget import ResultsWidget
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.train_widget import TrainWidget
 from napari_cupre.widgets.workbench import WorkbenchWidget
@@ -23,6 +27,13 @@ KINDS: dict[str, type[DockedWidget]] = {
     "Train": TrainWidget,
     "Predict": PredictWidget,
 }
+DEEPER: dict[str, type[DockedWidget]] = {
+    "Results": ResultsWidget,
+    "Compare": CompareWidget,
+    "Models": ModelsWidget,
+    "Help": HelpWidget,
+}
+"""One level deeper: the strip has them under More."""
 
 
 @pytest.fixture
@@ -64,11 +75,12 @@ def menu_actions(viewer: Any, menu: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, *DEEPER])
 def test_a_script_opens_a_dock_by_its_name(window: Any, qtbot: Any, name: str) -> None:
+    kind = (KINDS | DEEPER)[name]
     _, widget = window.window.add_plugin_dock_widget(PLUGIN, name)
-    assert isinstance(widget, KINDS[name])
-    wait_for_docks(window, qtbot, [KINDS[name]])
+    assert isinstance(widget, kind)
+    wait_for_docks(window, qtbot, [kind])
     assert widget.session is Session.of(window)
 
 
@@ -80,9 +92,9 @@ def test_a_script_that_gives_no_name_opens_the_workbench(window: Any, qtbot: Any
     wait_for_docks(window, qtbot, [WorkbenchWidget, *KINDS.values()])
 
 
-@pytest.mark.parametrize("name", [*KINDS, "Workbench"])
+@pytest.mark.parametrize("name", [*KINDS, *DEEPER, "Workbench"])
 def test_the_plugins_menu_opens_a_dock(window: Any, qtbot: Any, name: str) -> None:
-    kinds = [WorkbenchWidget, *KINDS.values()] if name == "Workbench" else [KINDS[name]]
+    kinds = [WorkbenchWidget, *KINDS.values()] if name == "Workbench" else [(KINDS | DEEPER)[name]]
     actions = menu_actions(window, window.window.plugins_menu)
     (action,) = (each for text, each in actions.items() if text.startswith(name + " ("))
     action.trigger()
@@ -90,7 +102,14 @@ def test_the_plugins_menu_opens_a_dock(window: Any, qtbot: Any, name: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("submenu", "name"), [("Annotate", "Annotate"), ("Segment", "Train"), ("Segment", "Predict")]
+    ("submenu", "name"),
+    [
+        ("Annotate", "Annotate"),
+        ("Segment", "Train"),
+        ("Segment", "Predict"),
+        ("Measure", "Results"),
+        ("Measure", "Compare"),
+    ],
 )
 def test_the_layers_menu_opens_a_dock(window: Any, qtbot: Any, submenu: str, name: str) -> None:
     from app_model.backends.qt import QModelSubmenu
@@ -103,7 +122,7 @@ def test_the_layers_menu_opens_a_dock(window: Any, qtbot: Any, submenu: str, nam
     actions = menu_actions(window, menu)
     (action,) = (each for text, each in actions.items() if text.startswith(name + " ("))
     action.trigger()
-    wait_for_docks(window, qtbot, [KINDS[name]])
+    wait_for_docks(window, qtbot, [(KINDS | DEEPER)[name]])
 
 
 @pytest.mark.parametrize("arguments", [[], ["__all__"], ["Annotate", "Train", "Predict"]])
@@ -130,8 +149,10 @@ def test_the_command_line_opens_the_whole_workbench(
         command._run()
     (viewer,) = viewers
     strip = [] if len(arguments) == 3 else [WorkbenchWidget]
-    wait_for_docks(viewer, qtbot, [*strip, *KINDS.values()])
-    assert docked(Session.of(viewer), AnnotateWidget).visibleRegion().isEmpty() is False, "in front"
+    deeper = list(DEEPER.values()) if arguments == ["__all__"] else []
+    kinds: list[type[DockedWidget]] = [*strip, *KINDS.values(), *deeper]
+    wait_for_docks(viewer, qtbot, kinds)
+    assert deeper or docked(Session.of(viewer), AnnotateWidget).visibleRegion().isEmpty() is False, "in front"
 
 
 def test_the_docks_are_tabs_below_the_strip(workbench: Any, qtbot: Any) -> None:
@@ -155,6 +176,41 @@ def test_the_strip_leads_to_each_dock_and_opens_a_closed_one_again(workbench: An
     workbench.predict.deleteLater()
     strip.buttons[PredictWidget].click()
     wait_for_docks(workbench.viewer, qtbot, [WorkbenchWidget, *KINDS.values()])
+
+
+def test_the_strip_leads_one_level_deeper_and_doubles_nothing(workbench: Any, qtbot: Any) -> None:
+    session = workbench.annotate.session
+    actions = {action.text(): action for action in docked(session, WorkbenchWidget).more.menu().actions()}
+    assert list(actions) == list(DEEPER)
+    everyday: list[type[DockedWidget]] = [WorkbenchWidget, *KINDS.values()]
+    for _ in range(2):
+        actions["Models"].trigger()
+        wait_for_docks(workbench.viewer, qtbot, [*everyday, ModelsWidget])
+    models = dock_of(docked(session, ModelsWidget))
+    window = models.parentWidget()
+    assert dock_of(workbench.annotate) in window.tabifiedDockWidgets(models), "a tab of the others"
+    assert not docked(session, ModelsWidget).visibleRegion().isEmpty(), "in front"
+
+
+def test_every_dock_has_a_button_that_shows_its_page(workbench: Any, qtbot: Any) -> None:
+    session = workbench.annotate.session
+    strip = docked(session, WorkbenchWidget)
+    for kind in (ResultsWidget, CompareWidget, ModelsWidget):
+        strip.show_dock(kind)
+    for kind, start in (
+        (AnnotateWidget, "Annotate in seconds"),
+        (TrainWidget, "Train on your own images"),
+        (PredictWidget, "Find every cell"),
+        (ResultsWidget, "One table of all images"),
+        (CompareWidget, "Compare and evaluate"),
+        (ModelsWidget, "Keep, share and delete models"),
+    ):
+        (button,) = docked(session, kind).findChildren(QPushButton, "help")
+        button.click()
+        page = docked(session, HelpWidget)
+        assert page.text.toPlainText().startswith(start)
+        assert "![" not in page.text.toPlainText()
+    qtbot.waitUntil(lambda: not page.visibleRegion().isEmpty(), timeout=60_000)
 
 
 @pytest.mark.parametrize("name", KINDS)

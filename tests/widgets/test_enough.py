@@ -14,15 +14,15 @@ import tifffile
 
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged, StepDone
 from napari_cupre.project.gestures import draw
-from napari_cupre.project.measurements import Measurement, add_measurement
+from napari_cupre.project.lessons import LessonResult, add_lesson
 from napari_cupre.project.project import Project
 from napari_cupre.project.rounds import add_round, next_model
-from napari_cupre.service.beside import MeasureRequest
+from napari_cupre.service.beside import LessonRequest
 from napari_cupre.service.protocol import FinetuneRequest, Request
 from napari_cupre.widgets import idling
 
 WAIT = 60_000
-ONE = Measurement("a", "cupre", 30, 0, 1.0, 40, cells=60, found=180, judged=200, invented=0)
+ONE = LessonResult("a", "cupre", 30, 0, 1.0, 40, cells=60, found=180, judged=200, invented=0)
 
 
 class Trainer:
@@ -39,14 +39,14 @@ class Trainer:
             yield StepDone(1, 0.5, 1.0, {"total": 1.0})
             yield Finished("Trained.")
             yield StateChanged(RunState.DONE)
-        elif isinstance(request, MeasureRequest):
+        elif isinstance(request, LessonRequest):
             while not self.may_end.wait(0.02):
                 yield Progress(1, 2, "training on 15 cells")
                 if self.engine.stopped.is_set():
                     yield StateChanged(RunState.STOPPED)
                     return
             for share, cells in ((0.25, 15), (0.5, 30), (1.0, 60)):
-                add_measurement(Path(request.project), replace(ONE, share=share, cells=cells))
+                add_lesson(Path(request.project), replace(ONE, share=share, cells=cells))
             yield Finished("", {"left": 0})
 
 
@@ -83,7 +83,7 @@ def session(trainer: Trainer, workbench: Any, tmp_path: Path, discs: Any, qtbot:
     session = workbench.annotate.session
     session.keeper.open(project.folder)
     qtbot.waitUntil(lambda: session.image is not None and not session.queue.is_busy, timeout=WAIT)
-    qtbot.waitUntil(lambda: session.measuring.found is not None, timeout=WAIT)
+    qtbot.waitUntil(lambda: session.idling.found is not None, timeout=WAIT)
     return session
 
 
@@ -94,13 +94,13 @@ def test_an_idle_machine_measures_and_the_dock_says_what_follows(
     assert not enough.sentence.isVisibleTo(workbench.train)
     enough.button.click()
     qtbot.waitUntil(lambda: "too little is measured" in enough.sentence.text(), timeout=WAIT)
-    session.measuring.tick()
+    session.idling.tick()
     qtbot.waitUntil(lambda: "hardly help" in enough.sentence.text(), timeout=WAIT)
     (request,) = trainer.engine.requests
-    assert request == MeasureRequest(str(session.keeper.project.folder), "cupre", 45)
+    assert request == LessonRequest(str(session.keeper.project.folder), "cupre", 45)
     assert enough.sentence.property("role") == "good"
     assert enough.idle.isVisibleTo(workbench.train)
-    session.measuring.tick()
+    session.idling.tick()
     assert len(trainer.engine.requests) == 1, "nothing is left to be measured"
 
 
@@ -108,13 +108,13 @@ def test_a_training_ends_it_and_it_can_be_switched_off(
     session: Any, trainer: Trainer, workbench: Any, qtbot: Any
 ) -> None:
     trainer.may_end.clear()
-    measuring, enough = session.measuring, workbench.train.enough
+    measuring, enough = session.idling, workbench.train.enough
     enough.button.click()
     measuring.tick()
     qtbot.waitUntil(lambda: "training on 15 cells (50%)" in enough.state.text(), timeout=WAIT)
     workbench.train.button.click()
     qtbot.waitUntil(lambda: workbench.train.job.status.state is RunState.DONE, timeout=WAIT)
-    assert [type(each) for each in trainer.engine.requests] == [MeasureRequest, FinetuneRequest]
+    assert [type(each) for each in trainer.engine.requests] == [LessonRequest, FinetuneRequest]
     qtbot.waitUntil(lambda: not session.keeper.is_dirty, timeout=WAIT)
     measuring.tick()
     qtbot.waitUntil(lambda: measuring.job.status.is_active, timeout=WAIT)
@@ -127,7 +127,7 @@ def test_a_training_ends_it_and_it_can_be_switched_off(
 def test_nothing_is_measured_beside_a_person_or_before_a_training(
     session: Any, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measuring = session.measuring
+    measuring = session.idling
     monkeypatch.setattr(idling, "QUIET_S", 1000.0)
     measuring.tick()
     monkeypatch.setattr(idling, "QUIET_S", 0.0)

@@ -23,7 +23,7 @@ from napari_cupre.widgets.session import METADATA_KEY, Session
 def test_the_formats_offered_are_those_that_exist() -> None:
     from napari_cupre.io.writers import FORMATS
 
-    assert {name for name, _, _ in FORMAT_CHOICES} == set(FORMATS)
+    assert {name for name, _ in FORMAT_CHOICES} == set(FORMATS)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def result(discs: tuple[np.ndarray, np.ndarray]) -> Savable:
 
 
 def test_every_format_is_written_and_scores_and_overlap_are_kept(result: Savable, tmp_path: Path) -> None:
-    formats = [name for name, _, _ in FORMAT_CHOICES]
+    formats = [name for name, _ in FORMAT_CHOICES]
     events = list(save_results([result], tmp_path, formats))
     assert any(isinstance(event, Finished) for event in events)
     assert len([file for file in tmp_path.iterdir() if not file.name.startswith(".")]) == len(formats)

@@ -20,20 +20,37 @@ from qtpy.QtWidgets import (
     QListWidget,
     QPlainTextEdit,
     QProgressBar,
+    QTableWidget,
+    QTextBrowser,
+    QTreeWidget,
     QWidget,
 )
 
 from napari_cupre.widgets.controls import MessageLine, primary_button
-from napari_cupre.widgets.docking import dock_of
+from napari_cupre.widgets.docking import dock_of, docked
 from napari_cupre.widgets.theme import contrast, palette_of, readable
+from napari_cupre.widgets.workbench import MORE, WorkbenchWidget
 
 TEXTS = (QLabel, QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox, QListWidget, QProgressBar)
-CONTROLS = (QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox, QListWidget, QPlainTextEdit)
+CONTROLS = (
+    *(QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox, QListWidget, QPlainTextEdit),
+    *(QTableWidget, QTreeWidget, QTextBrowser),
+)
+
+
+def all_docks(workbench: Any) -> list[QWidget]:
+    """The three docks, and those one level deeper, opened if they are not yet."""
+    session = workbench.annotate.session
+    strip = docked(session, WorkbenchWidget)
+    for kind, _ in MORE:
+        if docked(session, kind) is None:
+            strip.show_dock(kind)
+    return [*(workbench.annotate, workbench.train, workbench.predict), *(docked(session, k) for k, _ in MORE)]
 
 
 def widgets_of(workbench: Any, kinds: tuple[type, ...]) -> list[QWidget]:
     """What the docks show, without the parts that Qt itself makes for scrolling."""
-    docks = (workbench.annotate, workbench.train, workbench.predict)
+    docks = all_docks(workbench)
     found = [w for dock in docks for w in dock.widget().findChildren(QWidget) if isinstance(w, kinds)]
     return [widget for widget in found if not widget.objectName().startswith("qt_scroll")]
 
@@ -53,11 +70,11 @@ def drawn_contrast(widget: QWidget) -> float:
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_every_text_stands_out_from_its_ground(workbench: Any, qtbot: Any, theme: str) -> None:
     workbench.viewer.theme = theme
-    for dock in (workbench.annotate, workbench.train, workbench.predict):
+    for dock in all_docks(workbench):
         for line in dock.findChildren(MessageLine):
             line.show_notice("A notice")
     checked, faint = 0, []
-    for dock in (workbench.annotate, workbench.train, workbench.predict):
+    for dock in all_docks(workbench):
         dock_of(dock).raise_()
         QApplication.processEvents()
         for widget in widgets_of(workbench, TEXTS):

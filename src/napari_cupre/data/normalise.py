@@ -208,7 +208,7 @@ def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> t
         raise InputError("The image contains only NaN or infinity: choose another one.")
     if values.size == sample.size and min(sample.shape[:2]) > 1:
         grid = sample if sample.ndim == 3 else sample[..., None]
-        counted = tissue(grid, lambda part: _percentiles(part, low, high), lambda: _middle(whole))
+        counted = tissue(grid, lambda part: _percentiles(part, low, high), lambda: _quick(whole))
         values = values if counted is None else grid[counted]
     bottom, top = _percentiles(values, low, high)
     if not bottom < top:
@@ -217,13 +217,15 @@ def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> t
     return bottom, top
 
 
-def _middle(whole: np.ndarray) -> np.ndarray:
-    """The middle of a plane, (n, m, C), not larger than is looked at quickly."""
-    slices = [
-        slice(max(0, (n - _SMALL_SIDE) // 2), max(0, (n - _SMALL_SIDE) // 2) + _SMALL_SIDE)
-        for n in whole.shape[:2]
-    ]
-    part = whole[tuple(slices)]
+def middle(plane: np.ndarray, side: int) -> np.ndarray:
+    """The middle of a plane (Y, X) or (Y, X, C), lazy or not, at most `side` px long and wide."""
+    top, left = (max(0, (length - side) // 2) for length in plane.shape[:2])
+    return plane[top : top + side, left : left + side]
+
+
+def _quick(whole: np.ndarray) -> np.ndarray:
+    """The middle of a plane, (n, m, C), no larger than can be looked at quickly."""
+    part = middle(whole, _SMALL_SIDE)
     return part if part.ndim == 3 else part[..., None]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,22 @@ class Shot:
                 f"The known area {self.known.shape} and the labels {self.labels.shape}{of_name(self.name)} "
                 f"differ in size: give them the same rows and columns."
             )
+
+    def cut(self, rows: slice, columns: slice) -> Shot:
+        """A part of it, in which the cells that its border divides are unknown; the image is not copied."""
+        part = (rows, columns)
+        labels, known = self.labels[part].copy(), self.known[part].copy()
+        beyond = np.ones(self.labels.shape, bool)
+        beyond[part] = False
+        divided = (labels > 0) & np.isin(labels, np.unique(self.labels[beyond]))
+        labels[divided], known[divided] = 0, False
+        return replace(self, image=self.image[part], labels=labels, known=known)
+
+    def halves(self, axis: int, at: int) -> tuple[Shot, Shot]:
+        """What lies before and behind a row (axis 0) or column (axis 1), see `cut`."""
+        whole, sides = slice(None), (slice(0, at), slice(at, None))
+        first, second = (self.cut(*((side, whole) if axis == 0 else (whole, side))) for side in sides)
+        return first, second
 
     @property
     def sample(self) -> Sample:

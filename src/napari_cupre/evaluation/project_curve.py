@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_cupre.evaluation.enough import MORE, CurvePoint, EnoughVerdict, Gain, fit_curve, is_enough
 from napari_cupre.project.document import Round
-from napari_cupre.project.measurements import Measurement, of_latest, read_measurements
+from napari_cupre.project.lessons import LessonResult, of_latest, read_lessons
 
 BAND_POINTS = 12
 
@@ -40,7 +40,7 @@ def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") 
     Parameters
     ----------
     folder : Path
-        The project; only `measurements.FILE` is read.
+        The project; only `lessons.FILE` is read.
     rounds : sequence of Round
         Its rounds.
     cells : int
@@ -48,7 +48,7 @@ def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") 
     like : str, optional
         The image that would teach most.
     """
-    measured = of_latest(read_measurements(folder))
+    measured = of_latest(read_lessons(folder))
     points = [*points_of_parts(measured), *points_of_rounds(rounds)]
     points.sort(key=lambda point: point.cells)
     verdict = is_enough(points, cells, longer_of(measured), like)
@@ -60,7 +60,7 @@ def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") 
     return ProjectCurve(verdict, points, band)
 
 
-def points_of_parts(measured: Sequence[Measurement]) -> list[CurvePoint]:
+def points_of_parts(measured: Sequence[LessonResult]) -> list[CurvePoint]:
     """A point for each share of the annotation, all after the same number of steps, over all folds."""
     steps = min((each.steps for each in measured), default=0)
     shares = sorted({each.share for each in measured})
@@ -68,7 +68,7 @@ def points_of_parts(measured: Sequence[Measurement]) -> list[CurvePoint]:
     return [_pooled(row) for row in rows if row]
 
 
-def longer_of(measured: Sequence[Measurement]) -> tuple[CurvePoint, CurvePoint] | None:
+def longer_of(measured: Sequence[LessonResult]) -> tuple[CurvePoint, CurvePoint] | None:
     """The same cells learned from for a short and for a long time; None where that was not measured."""
     steps = sorted({each.steps for each in measured})
     if len(steps) < 2:
@@ -98,7 +98,7 @@ def points_of_rounds(rounds: Sequence[Round]) -> list[CurvePoint]:
     return found
 
 
-def _pooled(row: Sequence[Measurement]) -> CurvePoint:
+def _pooled(row: Sequence[LessonResult]) -> CurvePoint:
     return CurvePoint(
         sum(each.cells for each in row) / len(row),
         sum(each.found for each in row),

@@ -255,20 +255,9 @@ def _windows(shot: Shot, seed: int) -> list[Shot]:
         if len(windows) == MOST_WINDOWS or taken[part].any():
             continue
         taken[part] = True
-        windows.append(_window(shot, part))
+        windows.append(shot.cut(*part))
     return windows
 
 
 def _start(centre: int, length: int) -> int:
     return int(np.clip(centre - WINDOW // 2, 0, max(length - WINDOW, 0)))
-
-
-def _window(shot: Shot, part: tuple[slice, slice]) -> Shot:
-    """Cut a window; cells that its border divides are unknown in it."""
-    labels, known = shot.labels[part].copy(), shot.known[part].copy()
-    whole = dict(zip(*np.unique(shot.labels, return_counts=True)))
-    for label, area in zip(*np.unique(labels, return_counts=True)):
-        if label and area < whole[label]:
-            known[labels == label] = False
-            labels[labels == label] = 0
-    return Shot(shot.image[part], labels, known, shot.name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from napari_cupre.data.shot import Shot
@@ -80,15 +78,7 @@ def _split_strip(shot: Shot, share: float) -> tuple[Shot, Shot | None]:
     divided = ids[(first < cut) & (last > cut)]
     if len(divided) and len(divided) + wanted >= len(ids):
         return shot, None
-    before, after = _cut(shot, axis, slice(0, cut), divided), _cut(shot, axis, slice(cut, None), divided)
+    before, after = shot.halves(axis, cut)
     if count_cells(before.labels) == 0 or count_cells(after.labels) == 0:
         return shot, None
     return before, after
-
-
-def _cut(shot: Shot, axis: int, part: slice, divided: np.ndarray) -> Shot:
-    where = (part, slice(None)) if axis == 0 else (slice(None), part)
-    labels, known = shot.labels[where].copy(), shot.known[where].copy()
-    lost = np.isin(labels, divided)
-    labels[lost], known[lost] = 0, False
-    return replace(shot, image=shot.image[where], labels=labels, known=known)

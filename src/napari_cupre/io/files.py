@@ -6,12 +6,14 @@ import contextlib
 import fnmatch
 import glob
 import itertools
+import json
 import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from napari_cupre.errors import InputError, unwritable
 
@@ -77,6 +79,34 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def append_line(path: Path, entry: Any) -> None:
+    """Add a line of JSON to a file that several processes may add to.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    with path.open("a", encoding="utf-8") as stream:
+        # A leading line break ends what a killed process left unfinished.
+        stream.write("\n" + json.dumps(entry))
+
+
+def lines_of(path: Path) -> list[Any]:
+    """The lines of a file of JSON; those that make no sense, since a process was killed, are passed over.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    entries = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
 
 
 def is_of_another_file(error: OSError, *paths: Path) -> bool:

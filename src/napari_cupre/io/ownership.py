@@ -7,8 +7,8 @@ folder. A file that the record does not know, or whose content differs from it, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from napari_cupre.errors import EnvironmentFault, reason_of, unwritable
-from napari_cupre.io.files import check_name, is_of_another_file
+from napari_cupre.io.files import append_line, check_name, is_of_another_file, lines_of
 
 RECORD = ".napari-cupre-written"
 """Name of the record in each folder of results."""
@@ -92,10 +92,7 @@ def note_written(path: str | os.PathLike[str], content: str | os.PathLike[str] |
         If the record cannot be written.
     """
     path = Path(path)
-    line = json.dumps({"name": path.name, "digest": _digest(Path(content or path))})
-    with (path.parent / RECORD).open("a", encoding="utf-8") as stream:
-        # A leading line break ends what a killed process left unfinished.
-        stream.write(f"\n{line}")
+    append_line(path.parent / RECORD, {"name": path.name, "digest": _digest(Path(content or path))})
 
 
 @contextmanager
@@ -211,16 +208,13 @@ class _Records:
 def _read(record: Path) -> dict[str, set[str]]:
     """Digests by file name; lines that make no sense are passed over."""
     try:
-        lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
+        entries = lines_of(record)
     except OSError:
         return {}
     known: dict[str, set[str]] = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
+    for entry in entries:
+        with contextlib.suppress(KeyError, TypeError):
             known.setdefault(str(entry["name"]), set()).add(str(entry["digest"]))
-        except (ValueError, KeyError, TypeError):
-            continue
     return known
 
 

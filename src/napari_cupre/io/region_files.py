@@ -24,6 +24,7 @@ from napari_cupre.io.file_names import parts_of
 from napari_cupre.io.files import image_stem
 from napari_cupre.io.importers.geojson import (
     CONTAINERS,
+    dict_or_empty,
     is_geojson,
     is_ignored_object,
     object_type,
@@ -90,12 +91,12 @@ def _by_name(document: dict[str, Any], path: Path, stems: Sequence[str]) -> Iter
 def _geojson(document: Any, path: Path, stems: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
     areas = 0
     for feature in _features(document):
-        geometry = _dict(feature.get("geometry"))
+        geometry = dict_or_empty(feature.get("geometry"))
         is_area = geometry.get("type") in ("Polygon", "MultiPolygon")
         if not is_area or object_type(feature) not in CONTAINERS or is_ignored_object(feature):
             continue  # points, lines and what was detected say nothing about regions
         areas += 1
-        image = _dict(feature.get("properties")).get("image")
+        image = dict_or_empty(feature.get("properties")).get("image")
         stem = _only(path, stems) if image is None else _stem(str(image), path, stems)
         try:
             polygons = polygons_of(geometry)
@@ -153,10 +154,6 @@ def _only(path: Path, stems: Sequence[str]) -> str:
             "say which one it belongs to."
         )
     return stems[0]
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _polygon(points: Any, name: str, path: Path) -> np.ndarray:

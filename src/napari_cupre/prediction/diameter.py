@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from napari_cupre.data.normalise import middle
 from napari_cupre.model.paint import THRESHOLD
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _settled(detector: Detector, pieces: list[np.ndarray], view: ScaleTrial) -> 
 def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> ScaleTrial:
     """What is seen in the middle of each piece at a scale."""
     side = max(1, int(WORKING_SIDE / factor))
-    views = [_middle(piece, side) for piece in pieces]
+    views = [middle(piece, side) for piece in pieces]
     found = [detector([view], factor, LOW_SCORE)[0] for view in views]
     return summary(found, factor, float(sum(view.shape[0] * view.shape[1] for view in views)))
 
@@ -243,9 +244,3 @@ def mask_diameters(found: Found) -> np.ndarray:
     share = (found.masks >= THRESHOLD).mean(axis=(1, 2))
     extent = found.boxes[:, 2:] - found.boxes[:, :2]
     return 2 * np.sqrt(share * extent[:, 0] * extent[:, 1] / np.pi)
-
-
-def _middle(piece: np.ndarray, side: int) -> np.ndarray:
-    """The middle of a piece, at most `side` px long."""
-    top, left = max(0, (piece.shape[0] - side) // 2), max(0, (piece.shape[1] - side) // 2)
-    return piece[top : top + side, left : left + side]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from napari_cupre.errors import writing
+from napari_cupre.io.files import append_line, lines_of
 from napari_cupre.io.ownership import reason_against
 from napari_cupre.io.writers import choose_formats
 from napari_cupre.io.writers.coco_writer import journal_of
@@ -73,9 +73,8 @@ class DoneLog:
             "outputs": [Path(output).name for output in outcome.outputs],
             "written": [file_state(Path(output)) for output in outcome.outputs],
         }
-        with writing(self._path), self._path.open("a", encoding="utf-8") as stream:
-            # A leading line break ends what a killed run left unfinished.
-            stream.write("\n" + json.dumps(entry))
+        with writing(self._path):
+            append_line(self._path, entry)
 
     def _outputs(self, entry: dict[str, Any]) -> list[Path]:
         return [self._out / Path(output).name for output in entry["outputs"]]
@@ -84,18 +83,8 @@ class DoneLog:
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The last entry of each file."""
     with writing(path):
-        if not path.is_file():
-            return {}
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    entries = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if _is_entry(entry):
-            entries[entry["path"]] = entry
-    return entries
+        entries = lines_of(path) if path.is_file() else []
+    return {entry["path"]: entry for entry in entries if _is_entry(entry)}
 
 
 def _is_entry(entry: Any) -> bool:

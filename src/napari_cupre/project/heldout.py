@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from napari_cupre.data.shot import Shot
 from napari_cupre.project.cells import Cells, State
@@ -116,7 +114,7 @@ def split_shots(project: Project, folders: Sequence[Path] = ()) -> Split:
             ways.add("images")
         elif entry.held and ":" in entry.held:
             axis, cut = map(int, entry.held.split(":"))
-            parts = [_cut(shot, axis, cut) for shot in shots]
+            parts = [shot.halves(axis, cut) for shot in shots]
             teaching += [before for before, _ in parts]
             held_out += [after for _, after in parts if after.labels.any()]
             ways.add("strips")
@@ -124,19 +122,3 @@ def split_shots(project: Project, folders: Sequence[Path] = ()) -> Split:
             teaching += shots
     how = "images" if "images" in ways else "strips" if ways else "folds"
     return Split(teaching, held_out, how)
-
-
-def _cut(shot: Shot, axis: int, cut: int) -> tuple[Shot, Shot]:
-    """Both sides of a shot; cells on the edge become unknown."""
-    first, second = np.split(np.arange(shot.labels.shape[axis]), [cut])
-    sides = [np.take(shot.labels, each, axis) for each in (first, second)]
-    divided = np.intersect1d(sides[0][sides[0] > 0], sides[1][sides[1] > 0])
-    halves = []
-    for where, side in zip((first, second), sides):
-        lost = np.isin(side, divided)
-        known = np.take(shot.known, where, axis) & ~lost
-        image = np.take(shot.image, where, axis)
-        halves.append(
-            replace(shot, image=image, labels=np.where(lost, 0, side).astype(np.int32), known=known)
-        )
-    return halves[0], halves[1]

@@ -1,74 +1,124 @@
-"""What was measured about the number of annotated cells: trainings on parts of a project's annotation."""
+"""The cells of all images of a project in one table: a row for each cell, and a row for each image."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_cupre.data.image import CellImage
 from napari_cupre.io.files import atomic_write
+from napari_cupre.project.cells import Cells
+from napari_cupre.project.gestures import hidden
+from napari_cupre.project.project import Project
 
-FILE = "curve.json"
+if TYPE_CHECKING:
+    import pandas as pd
 
-
-@dataclass(frozen=True)
-class Measurement:
-    """One training on a part of the annotation, judged on cells that it did not see.
-
-    Attributes
-    ----------
-    annotation : str
-        Hash of all that was annotated, see `rounds.annotation_hash`.
-    start : str
-        Model that it started from.
-    annotated : int
-        Cells that were annotated in all.
-    fold, share, steps : int, float, int
-        Which cells judged, what share of the others taught, and how long it was trained.
-    cells, found, judged, invented : int
-        It learned from `cells`; of `judged` others it found some, and invented others.
-    """
-
-    annotation: str
-    start: str
-    annotated: int
-    fold: int
-    share: float
-    steps: int
-    cells: int
-    found: int
-    judged: int
-    invented: int
+IMAGE, JOINT = "image", "all images"
+PLACES = ("label", "t", "z", "class", "score", "state")
+"""Columns that say which cell it is; the others are measured."""
 
 
-def read_measurements(folder: Path) -> list[Measurement]:
-    """All measurements of a project; none where the file is missing or damaged: they can be made again."""
-    try:
-        entries = json.loads((folder / FILE).read_text(encoding="utf-8"))["measurements"]
-        return [Measurement(**entry) for entry in entries]
-    except (OSError, ValueError, TypeError, KeyError):
-        return []
+def cells_to_show(cells: Cells, certainty: float) -> np.ndarray:
+    """The label image without the guesses that are less certain, int32."""
+    unseen = hidden(cells, certainty)
+    return np.where(np.isin(cells.labels, unseen), 0, cells.labels) if unseen else cells.labels
 
 
-def add_measurement(folder: Path, new: Measurement, most: int = 200) -> None:
-    """Write one more measurement of a project; the oldest are dropped beyond `most`.
+def stored_cells(project: Project, stem: str) -> tuple[CellImage, np.ndarray]:
+    """An image of a project, named by its stem, and the label image of its cells on show.
 
     Raises
     ------
-    OSError
-        The project is gone or cannot be written.
+    InputError
+        The image is gone, cannot be read, or has another size than its cells.
     """
-    kept = [*read_measurements(folder), new][-most:]
-    with atomic_write(folder / FILE) as path:
-        path.write_text(
-            json.dumps({"measurements": [asdict(each) for each in kept]}, indent=1) + "\n", encoding="utf-8"
-        )
+    entry = project.image(stem)
+    image = replace(project.pixels(entry), name=stem)
+    return image, cells_to_show(project.cells(stem), entry.certainty)
 
 
-def of_latest(measured: Sequence[Measurement]) -> list[Measurement]:
-    """Those of the annotation and the start that were measured last."""
-    if not measured:
-        return []
-    last = measured[-1]
-    return [each for each in measured if (each.annotation, each.start) == (last.annotation, last.start)]
+def measure_cells(image: CellImage, labels: np.ndarray, cells: Cells | None = None) -> pd.DataFrame:
+    """Measure every cell of an image, with the image's name in front; see `io.writers.csv_writer.measure`.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32, over `image.result_axes`.
+    cells : Cells or None, optional
+        Adds the columns `state` and `score`.
+    """
+    from napari_cupre.io.writers.csv_writer import measure
+    from napari_cupre.io.writers.output_cells import collect
+
+    table = measure(collect(labels, image=image, name=image.name))
+    table.insert(0, IMAGE, image.name)
+    if cells is not None:
+        rows = [cells.rows.get(int(number)) for number in table["label"]]
+        table["state"] = ["" if row is None else str(row.state) for row in rows]
+        table["score"] = [np.nan if row is None else row.score for row in rows]
+    return table
+
+
+def measured_columns(table: pd.DataFrame) -> list[str]:
+    """Columns with figures of cells, those first that people ask for: size, intensity, shape."""
+    names = [name for name in table.columns if name != IMAGE and name not in PLACES]
+    names = [name for name in names if not name.startswith(("y_", "x_"))]
+    order = ("area_um2", "area_px", "intensity_mean", "perimeter", "major", "minor")
+
+    def rank(name: str) -> int:
+        return next((at for at, start in enumerate(order) if name.startswith(start)), len(order))
+
+    return sorted(names, key=rank)
+
+
+def by_image(table: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
+    """A row for each image and one for all together: how many cells, and the median of each figure.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of `measure_cells` of all images.
+    images : sequence of str
+        All images, also those without a cell.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `image`, `cells`, `checked` where states are known, `mean_` and `sd_` of the area, and
+        `median_` of every measured column.
+    """
+    import pandas as pd
+
+    figures = measured_columns(table)
+    area = next((name for name in figures if name.startswith("area")), None)
+    rows = []
+    for name in [*images, JOINT]:
+        its = table if name == JOINT else table[table[IMAGE] == name]
+        row: dict[str, object] = {IMAGE: name, "cells": len(its)}
+        if "state" in its:
+            row["checked"] = int(its["state"].isin(["checked", "edited"]).sum())
+        row |= {f"median_{figure}": its[figure].median() for figure in figures}
+        if area is not None:
+            row |= {f"mean_{area}": its[area].mean(), f"sd_{area}": its[area].std()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_tables(cells: pd.DataFrame, images: pd.DataFrame, path: Path) -> tuple[Path, Path]:
+    """Write a row for each cell, and beside it a row for each image, as `<name>_images.csv`.
+
+    Raises
+    ------
+    EnvironmentFault
+        Full or read-only disk.
+    """
+    summary = path.with_name(f"{path.stem}_images.csv")
+    for table, file in ((cells, path), (images, summary)):
+        with atomic_write(file) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    return path, summary

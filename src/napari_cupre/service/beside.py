@@ -35,7 +35,7 @@ class RateRequest(Request):
 
 
 @dataclass(frozen=True)
-class MeasureRequest(Request):
+class LessonRequest(Request):
     """Measure one more point of a project's learning curve; `Finished` says how many are "left".
 
     Attributes

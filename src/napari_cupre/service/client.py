@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -150,9 +151,16 @@ class EngineProcess:
 
 
 class Turn:
-    """One user's turns at processes that others use as well: it stops nothing but its own job."""
+    """One user's turns at processes that others use as well: it stops nothing but its own job.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    patience : float, optional
+        Seconds to wait for a process that does something else.
+    """
+
+    def __init__(self, patience: float = 0.0) -> None:
+        self._patience = patience
         self._engine: EngineProcess | None = None
         self._is_stopped = False
 
@@ -168,6 +176,10 @@ class Turn:
         EngineBusy
             Somebody else was faster.
         """
+        until = time.monotonic() + self._patience
+        while engine.is_busy and time.monotonic() < until and not self._is_stopped:
+            time.sleep(HEARTBEAT_S)
+            yield None
         with contextlib.closing(engine.events(request)) as events:
             try:
                 for event in events:

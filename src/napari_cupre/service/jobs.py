@@ -12,8 +12,8 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
-from napari_cupre.service.beside import MeasureRequest, RateRequest
-from napari_cupre.service.measuring import Measuring
+from napari_cupre.service.beside import LessonRequest, RateRequest
+from napari_cupre.service.lesson_job import LessonJob
 from napari_cupre.service.outlining import LatestDetector, Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
@@ -71,8 +71,8 @@ def job_for(request: Request, detectors: LatestDetector | None = None) -> Engine
         return Outlining(request, detectors)
     if isinstance(request, RateRequest):
         return Rating(request)
-    if isinstance(request, MeasureRequest):
-        return Measuring(request)
+    if isinstance(request, LessonRequest):
+        return LessonJob(request)
     raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
 
 

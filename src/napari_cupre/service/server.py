@@ -21,7 +21,7 @@ from typing import IO
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
-from napari_cupre.service.beside import MeasureRequest, RateRequest
+from napari_cupre.service.beside import LessonRequest, RateRequest
 from napari_cupre.service.jobs import EngineJob, job_for
 from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
 from napari_cupre.service.protocol import (
@@ -43,7 +43,7 @@ from napari_cupre.service.protocol import (
     encode,
 )
 
-JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest, MeasureRequest)
+JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest, LessonRequest)
 NICENESS = 5  # a third of the window's weight; much more would starve the engine on a shared machine
 
 

@@ -28,6 +28,7 @@ from napari_cupre.widgets.controls import (
     layer_combo,
 )
 from napari_cupre.widgets.find_row import FindRow
+from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
 from napari_cupre.widgets.looking import plane_on_show
 from napari_cupre.widgets.questioner import Questioner
@@ -93,7 +94,7 @@ class AnnotateWidget(SessionWidget):
         column = self.column
         self.suggestions = SuggestionList(self)
         self.queue_row = QueueRow(self, self.suggestions.button)
-        column.addWidget(self.queue_row)
+        column.addLayout(beside_help(self, self.queue_row))
         column.addWidget(self.suggestions)
         self.image = ImageChooser(self)
         column.addWidget(self.image)

@@ -177,6 +177,10 @@ class MessageLine(QWidget):
         """Show something worth knowing."""
         self._show(sentence, "notice", "")
 
+    def show_plain(self, sentence: str) -> None:
+        """Show something that is neither good nor bad."""
+        self._show(sentence, "plain", "")
+
     def show_good(self, sentence: str) -> None:
         """Show a success."""
         self._show(sentence, "good", "")

@@ -30,7 +30,7 @@ class EnoughSection(QWidget):
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__()
-        self._viewer, self._measuring = owner.session.viewer, owner.session.measuring
+        self._viewer, self._measuring = owner.session.viewer, owner.session.idling
         self.button = QPushButton("Is it enough?")
         self.button.setCheckable(True)
         self.button.setToolTip("Show whether more annotated cells would help")

@@ -17,7 +17,7 @@ from napari_cupre.events import Event, Finished, RunState
 from napari_cupre.project.cells import State
 from napari_cupre.project.project import Project
 from napari_cupre.project.rounds import origin
-from napari_cupre.service.beside import MeasureRequest
+from napari_cupre.service.beside import LessonRequest
 from napari_cupre.service.client import EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.errands import Errands
@@ -36,7 +36,7 @@ BUSY_PERCENT = 50.0
 LEAST_STEPS, MOST_STEPS, USUAL_STEPS = 20, 100, 60
 
 
-class IdleMeasuring:
+class IdleLessons:
     """Trains on parts of the annotation in the background, and says what follows from that.
 
     The process that trains does it, at the same low priority. Whatever a person starts ends it at once.
@@ -71,7 +71,8 @@ class IdleMeasuring:
         self._looking.setInterval(LOOK_MS)
         self._looking.timeout.connect(self.look)
         self._looked_for = -1
-        for job in (session.training, session.prediction, session.what_next.job):
+        self._others = (session.training, session.prediction, session.comparison, session.what_next.job)
+        for job in self._others:
             job.status.events.state.connect(self._something_runs)
         session.cells_changed.connect(lambda cells, change: self._annotated())
         session.queue.changed.connect(self._counted)
@@ -89,7 +90,7 @@ class IdleMeasuring:
             usual = int(steps[-1] or USUAL_STEPS) if steps else USUAL_STEPS
             self.job.start(
                 self._stream,
-                MeasureRequest(
+                LessonRequest(
                     str(project.folder),
                     origin(project),
                     min(max(usual, LEAST_STEPS), MOST_STEPS),
@@ -100,7 +101,7 @@ class IdleMeasuring:
 
     def _is_idle(self) -> bool:
         session = self._session
-        jobs = (session.training, session.prediction, session.what_next.job, self.job)
+        jobs = (*self._others, self.job)
         return (
             self.is_wanted
             and not any(job.status.is_active for job in jobs)
@@ -149,7 +150,7 @@ class IdleMeasuring:
 
     # --- what is found ----------------------------------------------------------------------------
 
-    def _stream(self, request: MeasureRequest) -> Iterator[Event | None]:
+    def _stream(self, request: LessonRequest) -> Iterator[Event | None]:
         """In the worker thread; where the process has something to do, it is no time to measure."""
         try:
             yield from self._turn.events(self._session.engine, request)

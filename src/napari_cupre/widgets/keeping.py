@@ -20,6 +20,7 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.lock import ProjectLocked
 from napari_cupre.project.project import Project
+from napari_cupre.project.recent import remember_project
 from napari_cupre.project.unsaved import SaveReport
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.layers import source_path
@@ -319,6 +320,7 @@ class Keeper:
         self.is_scratch = project.folder.parent == recovery.scratch_folder().resolve()
         self.error, self.saved_at = project.read_only, None
         self.notice = " ".join(project.notices)
+        self._remember(project)
         self.changed.emit()
         self.opened.emit(project)
 
@@ -354,7 +356,12 @@ class Keeper:
         self.project, self.is_scratch, self._is_saving = project, False, False
         self.saved_at, self.error, self._is_pending = time.monotonic(), "", True
         self.save()  # what was done meanwhile
+        self._remember(project)
         self.changed.emit()
+
+    def _remember(self, project: Project) -> None:
+        """So that the models in it are found again when another project is open."""
+        self._errands.do(partial(remember_project, project.folder), lambda _: None, lambda error: None)
 
     def _not_moved(self, error: Exception) -> None:
         self._is_saving = False

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
     QDoubleSpinBox,
     QHBoxLayout,
+    QLabel,
     QRadioButton,
     QSpinBox,
 )
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
@@ -28,14 +30,23 @@ from napari_cupre.widgets.controls import (
     labelled,
     primary_button,
 )
+from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.finding import GuessSink
+from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.model_list import ModelChooser
-from napari_cupre.widgets.predicting import PredictionPlan
+from napari_cupre.widgets.predicting import PredictionPlan, StoredImage
 from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.queue_finding import StoredSink
+from napari_cupre.widgets.queueing import Item
 from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote
+from napari_cupre.widgets.stored_images import stored_image
+from napari_cupre.widgets.theme import set_role
+
+EMPTY = "Open an image first: drag a file into the window, or File > Open Sample."
+ResultSink = GuessSink | StoredSink | SlideSink
 
 
 class PredictWidget(SessionWidget):
@@ -53,12 +64,16 @@ class PredictWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job = self.session.prediction
-        self._results: list[GuessSink | SlideSink] = []
+        self._results: list[ResultSink] = []
+        self._errands = Errands()
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
         self._make_controls()
-        self.saver = SaveRow(self, self._chosen_layers)
+        self.saver = SaveRow(self, self._chosen_items)
+        self.first = QLabel()
+        self.first.setWordWrap(True)
+        set_role(self.first, "plain")
         self.result = MessageLine()
         self.notice = MessageLine()
         self._lay_out()
@@ -66,10 +81,12 @@ class PredictWidget(SessionWidget):
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.session.image_changed, self._show_links)
         self.listen(self.session.image_changed, self._forget_messages)
+        self.listen(self.session.queue.changed, self._count_images)
         follow_layers(self, self._forget_messages)
         self.model.removed.connect(self.session.models_changed.emit)
         self._show_models()
         self._show_links()
+        self._count_images()
         self._show_status()
 
     def _make_choices(self) -> None:
@@ -78,9 +95,12 @@ class PredictWidget(SessionWidget):
         )
         self.model.changed.connect(self._model_chosen)
         self.one_image = QRadioButton("this image")
-        self.all_images = QRadioButton("all open images")
+        self.all_images = QRadioButton("all images")
         self.one_image.setToolTip("Find the cells of the image chosen above")
-        self.all_images.setToolTip("Find the cells of all images in the window, one after the other")
+        self.all_images.setToolTip(
+            "Find the cells of all images of the project and of the window, one after the other; "
+            "what you checked or edited stays"
+        )
         self.one_image.setChecked(True)
         group = QButtonGroup(self)
         group.addButton(self.one_image)
@@ -119,6 +139,7 @@ class PredictWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
+        column.addLayout(beside_help(self, self.first))
         column.addLayout(labelled("Model", self.model))
         self.image = ImageChooser(self)
         column.addWidget(self.image)
@@ -157,16 +178,15 @@ class PredictWidget(SessionWidget):
         InputError
             If there is no image, its axes cannot be read, or a prediction runs.
         """
-        session = self.session
-        layers = self._chosen_layers()
-        images = tuple(session.cell_image(layer) for layer in layers)
         model = self.model.value
+        items = self._chosen_items()
         if not model:
             raise InputError("There is no model yet: train one first, or choose a file with the … button.")
+        images, sinks = zip(*(self._aim(item, model) for item in items))
         plan = PredictionPlan(
             model,
             images,
-            tuple(source_path(layer) for layer in layers),
+            tuple(_file_of(item, image) for item, image in zip(items, images)),
             self.diameter.value() or None,
             self.score.value() / 100 or None,
             self.link_z.isChecked(),
@@ -175,21 +195,37 @@ class PredictWidget(SessionWidget):
         )
         self.result.clear()
         self.notice.clear()
-        self._results = [
-            SlideSink(session, layer, image, model)
-            if is_big(image)
-            else GuessSink(session, layer, image, model, plan.score or 0.0)
-            for layer, image in zip(layers, images)
-        ]
+        self._results = list(sinks)
         self.job.predict(plan, self._results)
 
-    def _chosen_layers(self) -> list[Image]:
+    def _aim(self, item: Item, model: str) -> tuple[CellImage | StoredImage, ResultSink]:
+        """What is searched of an image of the queue, and what takes up what is found there."""
+        session, score, layer = self.session, self.score.value() / 100, item.layer
+        project = session.keeper.project
+        if layer is None and project is not None and item.stem is not None:
+            return (
+                stored_image(project, item.stem),
+                StoredSink(session, item.stem, model, score, self._errands),
+            )
+        if layer is None:
+            raise InputError(f'"{item.name}" is in no project any more: open it again.')
+        image = session.cell_image(layer)
+        if is_big(image):
+            return image, SlideSink(session, layer, image, model)
+        live = GuessSink(session, layer, image, model, score)
+        if item.stem is None:
+            return image, live
+        return image, StoredSink(session, item.stem, model, score, self._errands, live)
+
+    def _chosen_items(self) -> list[Item]:
         session = self.session
-        if self.all_images.isChecked() and session.images():
-            return session.images()
-        if session.image is None:
+        items = session.queue.items()
+        if self.all_images.isChecked() and items:
+            return items
+        image = session.image
+        if image is None:
             raise InputError("There is no image to find cells in: open one first.")
-        return [session.image]
+        return [Item(image.name, session.keeper.stem_of(image), image)]
 
     # --- what is shown --------------------------------------------------------------------------------
 
@@ -218,6 +254,11 @@ class PredictWidget(SessionWidget):
         self.link_z.setVisible("Z" in axes)
         self.link_t.setVisible("T" in axes)
 
+    def _count_images(self) -> None:
+        count = len(self.session.queue.items())
+        self.first.setText("Finds every cell of one image, or of all." if count else EMPTY)
+        self.all_images.setText(f"all {count} images" if count > 1 else "all images")
+
     def _model_chosen(self, name: str) -> None:
         self.session.model = name
 
@@ -234,6 +275,12 @@ class PredictWidget(SessionWidget):
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:
             self.result.show_notice("Cancelled. The cells found so far are kept.")
+
+
+def _file_of(item: Item, image: CellImage | StoredImage) -> Path | None:
+    if isinstance(image, StoredImage):
+        return image.file
+    return None if item.layer is None else source_path(item.layer)
 
 
 def _button_text(state: RunState, is_active: bool) -> str:

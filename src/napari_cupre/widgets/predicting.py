@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import InputError, system_reason
+from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
@@ -34,6 +34,25 @@ PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
+class StoredImage:
+    """An image that no layer shows; it is read when its turn comes.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    read : Callable[[], CellImage]
+        Called in the worker thread.
+    file : Path or None
+        The file it comes from.
+    """
+
+    name: str
+    read: Callable[[], CellImage]
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
 class PredictionPlan:
     """What to segment, and how.
 
@@ -41,7 +60,7 @@ class PredictionPlan:
     ----------
     model : str
         Name or path.
-    images : tuple[CellImage, ...]
+    images : tuple[CellImage or StoredImage, ...]
         One after the other; `ImageStarted` names them by their position here.
     files : tuple[Path | None, ...]
         For each image the file that napari read it from, None if there is none.
@@ -56,7 +75,7 @@ class PredictionPlan:
     """
 
     model: str
-    images: tuple[CellImage, ...]
+    images: tuple[CellImage | StoredImage, ...]
     files: tuple[Path | None, ...]
     diameter: float | None
     score: float | None
@@ -189,10 +208,21 @@ class PredictionJob(Job):
         if self.status.state is not RunState.STOPPING:
             yield from _summary(plan, failures, verdicts)
 
-    def _one_image(self, plan: PredictionPlan, image: CellImage, file: Path | None) -> Iterator[Event | None]:
+    def _one_image(
+        self, plan: PredictionPlan, given: CellImage | StoredImage, file: Path | None
+    ) -> Iterator[Event | None]:
+        try:
+            image = given.read() if isinstance(given, StoredImage) else given
+        except CupreError as error:
+            yield Failed(str(error))
+            return
+        if is_big(image) and image is not given:
+            yield Failed(f"{given.name} is larger than memory: show it, and find its cells by itself.")
+            return
+        options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
         while (engine := (yield from self._free_engine())) is not None:
             try:
-                yield from self._asking(engine, plan, image, file)
+                yield from predicted(engine, plan.model, image, file, plan.device, options, self._turn)
                 return
             except EngineBusy:  # something else was faster
                 yield None
@@ -218,36 +248,65 @@ class PredictionJob(Job):
             yield None
         return None
 
-    def _asking(
-        self, engine: EngineProcess, plan: PredictionPlan, image: CellImage, file: Path | None
-    ) -> Iterator[Event | None]:
-        """Hand one image over, and pass on what the process says about it."""
-        file = source_file(file, image)
-        path = file or engine.folder / f"{uuid.uuid4().hex}.npy"
-        if file is None:
-            try:
-                yield from write_array(image.data, path)
-            except InputError as error:
-                path.unlink(missing_ok=True)
-                yield Failed(f"{image.name}: {error}")
-                return
-        options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
-        request = PredictRequest(
-            plan.model,
-            str(path),
-            image.axes,
-            image.name,
-            plan.device,
-            options,
-            is_copy=file is None,
-            to_disk=is_big(image),
-        )
+
+def predicted(
+    engine: EngineProcess,
+    model: str,
+    image: CellImage,
+    file: Path | None,
+    device: str = "auto",
+    options: dict[str, Any] | None = None,
+    turn: Turn | None = None,
+) -> Iterator[Event | None]:
+    """Have the cells of one image found, in a worker thread, and tell what the engine tells.
+
+    Parameters
+    ----------
+    engine : EngineProcess
+        Does it.
+    model : str
+        Name or path.
+    image : CellImage
+        What is searched.
+    file : Path or None
+        Where it may come from; it is read there if the image is lazy and the same.
+    device : str, optional
+        "auto", "cpu", "cuda" or "mps".
+    options : dict of str to Any or None, optional
+        Keyword arguments of `prediction.predict_options.PredictOptions`.
+    turn : Turn or None, optional
+        Whose turn it is at the process.
+
+    Raises
+    ------
+    EngineBusy
+        The process does something else.
+    """
+    file = source_file(file, image)
+    path = file or engine.folder / f"{uuid.uuid4().hex}.npy"
+    if file is None:
         try:
-            yield from self._turn.events(engine, request)
-        except EngineBusy:
-            if file is None:
-                path.unlink(missing_ok=True)
-            raise
+            yield from write_array(image.data, path)
+        except InputError as error:
+            path.unlink(missing_ok=True)
+            yield Failed(f"{image.name}: {error}")
+            return
+    request = PredictRequest(
+        model,
+        str(path),
+        image.axes,
+        image.name,
+        device,
+        options or {},
+        is_copy=file is None,
+        to_disk=is_big(image),
+    )
+    try:
+        yield from (turn or Turn()).events(engine, request)
+    except EngineBusy:
+        if file is None:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:

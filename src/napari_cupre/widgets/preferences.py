@@ -19,11 +19,22 @@ class Preferences:
         Where training and prediction run: auto, cpu, cuda or mps.
     certainty : int
         Score from which on a detection is shown as a cell, %; 0 leaves it to the model.
+    model : str
+        Name of the model that the widgets start with; another one is taken if there is none of that name.
+    formats : str
+        Names of the formats that are ticked at first, with commas between them.
     """
 
     minutes: float = 2.0
     device: str = "auto"
     certainty: int = 0
+    model: str = "cupre"
+    formats: str = "tif, roi, csv"
+
+    @property
+    def ticked(self) -> set[str]:
+        """The formats, one by one."""
+        return {name.strip().lower() for name in self.formats.split(",")}
 
 
 def read_preferences() -> Preferences:
@@ -36,4 +47,10 @@ def read_preferences() -> Preferences:
         chosen = get_plugin_settings(PLUGIN).defaults
     except KeyError:  # the widgets are used without the plugin being enabled
         return Preferences()
-    return Preferences(float(chosen.minutes), str(chosen.device), int(chosen.certainty))
+    return Preferences(
+        float(chosen.minutes),
+        str(chosen.device),
+        int(chosen.certainty),
+        str(chosen.model),
+        str(chosen.formats),
+    )

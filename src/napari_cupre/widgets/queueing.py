@@ -287,6 +287,12 @@ class ImageQueue:
         if project is not None and len(self._states) < len(project.images):
             self._errands.do(partial(queue, project), self._know, lambda error: None)
 
+    def look_again(self) -> None:
+        """Cells of images that no layer shows are others now: count them again."""
+        project = self._keeper.project
+        if project is not None:
+            self._errands.do(partial(queue, project), self._know, lambda error: None)
+
     def _know(self, entries: list[QueueEntry]) -> None:
         self._states = {entry.image.stem: entry for entry in entries}
         self.changed.emit()

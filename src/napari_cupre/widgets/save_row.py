@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
 
@@ -14,7 +13,9 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.controls import SessionWidget, follow_layers
 from napari_cupre.widgets.layers import source_path
-from napari_cupre.widgets.saving import FORMAT_CHOICES, has_cells, savable, save_results
+from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.queueing import Item
+from napari_cupre.widgets.saving import FORMAT_CHOICES, SavableStored, has_cells, savable, save_results
 
 
 class SaveRow(QWidget):
@@ -24,11 +25,11 @@ class SaveRow(QWidget):
     ----------
     owner : SessionWidget
         The widget on whose message line errors appear.
-    chosen : Callable[[], list[Image]]
-        The images whose results are meant.
+    chosen : Callable[[], list[Item]]
+        The images of the queue whose results are meant.
     """
 
-    def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Image]]) -> None:
+    def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Item]]) -> None:
         super().__init__()
         self._owner, self._session, self._chosen = owner, owner.session, chosen
         self.button = QPushButton("Save results …")
@@ -36,11 +37,12 @@ class SaveRow(QWidget):
         self.button.clicked.connect(lambda: owner.attempt(self._ask_and_save))
         menu = QMenu(self)
         self.formats = {}
-        for name, title, ticked in FORMAT_CHOICES:
+        ticked = read_preferences().ticked
+        for name, title in FORMAT_CHOICES:
             action = QAction(title, menu)
             menu.addAction(action)
             action.setCheckable(True)
-            action.setChecked(ticked)
+            action.setChecked(name in ticked)
             self.formats[name] = action
         formats = QPushButton("Formats")
         formats.setToolTip("Which files to write")
@@ -65,11 +67,23 @@ class SaveRow(QWidget):
         formats = [name for name, action in self.formats.items() if action.isChecked()]
         if not formats:
             raise InputError("No format is ticked: choose at least one under Formats.")
-        images = self._chosen()
-        found = [image for image in images if has_cells(self._session, image)]
-        results = [savable(self._session, image) for image in found or images]
-        paths = [path for image in self._session.images() if (path := source_path(image)) is not None]
-        self._session.saving.start(save_results, results, folder, formats, paths)
+        items = self._chosen()
+        self._session.keeper.when_saved(
+            lambda: self._owner.attempt(lambda: self._write(items, folder, formats))
+        )
+
+    def _write(self, items: list[Item], folder: Path, formats: list[str]) -> None:
+        """Now that all is on disk, from where the images are read that no layer shows."""
+        session, project = self._session, self._session.keeper.project
+        layers = [item.layer for item in items if item.layer is not None]
+        shown = [layer for layer in layers if has_cells(session, layer)]
+        unseen = [item.stem for item in items if item.layer is None and item.stem is not None]
+        stored = [] if project is None else [SavableStored(stem, project.folder) for stem in unseen]
+        if not stored and not shown:
+            shown = layers  # who is asked for the cells of an image without any says so
+        results = [*(savable(session, layer) for layer in shown), *stored]
+        paths = [path for image in session.images() if (path := source_path(image)) is not None]
+        session.saving.start(save_results, results, folder, formats, paths)
 
     def _ask_and_save(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder for the results")

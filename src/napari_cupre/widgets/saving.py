@@ -18,19 +18,20 @@ from napari_cupre.events import Event, Finished, Progress, RunState, StateChange
 from napari_cupre.io.files import atomic_write, image_stem
 from napari_cupre.io.ownership import next_free
 from napari_cupre.prediction.labelstore import cells_table
+from napari_cupre.project.project import Project
 from napari_cupre.widgets.session import METADATA_KEY, Session
 
 if TYPE_CHECKING:
     from napari_cupre.io.writers.output_cells import PredictedInstances
     from napari_cupre.prediction.instances import Instances
 
-# Name, title and whether it is ticked at first; the export part itself is slow to import.
+# Name and title; the export part itself is slow to import.
 FORMAT_CHOICES = (
-    ("tif", "Label image (TIFF)", True),
-    ("roi", "ImageJ / Fiji ROIs", True),
-    ("csv", "Measurements (CSV)", True),
-    ("geojson", "QuPath (GeoJSON)", False),
-    ("coco", "COCO JSON", False),
+    ("tif", "Label image (TIFF)"),
+    ("roi", "ImageJ / Fiji ROIs"),
+    ("csv", "Measurements (CSV)"),
+    ("geojson", "QuPath (GeoJSON)"),
+    ("coco", "COCO JSON"),
 )
 
 
@@ -60,6 +61,22 @@ class SavableSlide:
 
     name: str
     path: Path
+
+
+@dataclass(frozen=True)
+class SavableStored:
+    """The cells of an image that no layer shows, as the project `folder` has them under `name`."""
+
+    name: str
+    folder: Path
+
+    def read(self) -> Savable | None:
+        """Read them, in the worker thread; None where there are no cells."""
+        from napari_cupre.project.measurements import stored_cells
+
+        with Project.open(self.folder, look_only=True) as project:
+            image, labels = stored_cells(project, self.name)
+        return Savable(image, labels, ()) if labels.any() else None
 
 
 def slide_of(session: Session, image: Image) -> Labels | None:
@@ -138,7 +155,7 @@ def _position(index: PlaneIndex, kept: dict[str, Any], shape: tuple[int, ...]) -
 
 
 def save_results(
-    results: Sequence[Savable | SavableSlide],
+    results: Sequence[Savable | SavableSlide | SavableStored],
     folder: Path,
     formats: Sequence[str],
     images: Sequence[Path] = (),
@@ -155,8 +172,11 @@ def save_results(
     from napari_cupre.io.writers import write
 
     names: list[str] = []
-    for number, result in enumerate(results):
-        name = result.name if isinstance(result, SavableSlide) else result.image.name
+    for number, given in enumerate(results):
+        result = given.read() if isinstance(given, SavableStored) else given
+        if result is None:
+            continue
+        name = result.image.name if isinstance(result, Savable) else result.name
         yield Progress(number, len(results), f"writing {name}")
         stem = free_stem(folder, name, result_endings(result, formats), images)
         names.append(stem.name)
@@ -172,6 +192,8 @@ def save_results(
             labels=result.labels,
             class_names=class_names(result.planes),
         )
+    if not names:
+        raise InputError("None of these images has cells yet: find or draw some first.")
     listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     yield Finished(f"Saved as {listed} in {folder}.")
     yield StateChanged(RunState.DONE)

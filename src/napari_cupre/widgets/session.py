@@ -23,11 +23,14 @@ from napari_cupre.widgets.annotation_layers import Annotation, adopt
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.idling import IdleMeasuring
+from napari_cupre.widgets.comparing import ComparisonJob
+from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
+from napari_cupre.widgets.measuring import MeasuringJob
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
+from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
@@ -69,11 +72,15 @@ class Session:
         self.engine = engine or EngineProcess()
         self.training = TrainingJob(self.engine)
         self.prediction = PredictionJob(self.engine, self.training)
+        self.comparison = ComparisonJob(self.engine)
+        self.measuring = MeasuringJob()
         self.saving = Job("Saving results")
         self.importing = Job("Reading annotations")
         images = [layer for layer in viewer.layers if isinstance(layer, Image)]
         self._image: Image | None = images[-1] if images else None
-        self._model = list_models()[0].name
+        models = [entry.name for entry in list_models()]
+        preferred = read_preferences().model
+        self._model = preferred if preferred in models else models[0]
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
         self._cells: dict[Image, CellsLayer] = {}
@@ -95,7 +102,7 @@ class Session:
         # a process of its own, so that cells can be outlined while a model is trained
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         self.prediction.lender = self.tools.prompter
-        self.measuring = IdleMeasuring(self)
+        self.idling = IdleLessons(self)
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
 
@@ -424,14 +431,9 @@ class Session:
         """Stop the jobs; a running training saves itself in its own process, which then leaves."""
         self.keeper.close()  # what is not on disk first
         self.engine.close()
-        jobs = (self.training, self.prediction, self.saving, self.importing)
-        for end in (
-            self.tools.close,
-            self.queue.close,
-            self.measuring.close,
-            self.what_next.close,
-            *(job.abandon for job in jobs),
-        ):
+        jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
+        parts = (self.tools, self.queue, self.idling, self.what_next)
+        for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()
         self._annotations.clear()

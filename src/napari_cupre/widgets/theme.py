@@ -89,7 +89,7 @@ def style_sheet(palette: Palette) -> str:
     p = palette
     framed = (
         *("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QListWidget"),
-        *("QPlainTextEdit", "QCheckBox", "QRadioButton", "QScrollArea#details"),
+        *("QPlainTextEdit", "QCheckBox", "QRadioButton", "QScrollArea#details", "QTableWidget"),
     )
     inner = "QAbstractSpinBox QLineEdit, QComboBox QLineEdit"
     return f"""
@@ -103,6 +103,15 @@ def style_sheet(palette: Palette) -> str:
     QPushButton:hover, QToolButton:hover, QComboBox:hover {{ background-color: {p.control};
         border: 1px solid {p.focus}; }}
     QPushButton:checked {{ background-color: {p.button}; color: {p.button_text}; }}
+    QTableWidget {{ gridline-color: {p.control}; background-color: {p.background}; }}
+    QTableWidget::item:selected {{ background-color: {p.button}; color: {p.button_text}; }}
+    QHeaderView::section {{ background-color: {p.control}; color: {p.text}; border: 0px; padding: 2px 4px; }}
+    QTableCornerButton::section {{ background-color: {p.control}; border: 0px; }}
+    QPushButton#help {{ padding: 2px; }}
+    QTextBrowser {{ background-color: {p.background}; color: {p.text}; border: 0px; }}
+    QTreeWidget {{ background-color: {p.background}; color: {p.text}; border: 1px solid {p.control}; }}
+    QTreeWidget:focus {{ border: 1px solid {p.focus}; }}
+    QTreeWidget::item:selected {{ background-color: {p.button}; color: {p.button_text}; }}
     QListWidget::item:disabled {{ color: {p.faint}; }}
     QListWidget::item:selected, QComboBox QAbstractItemView::item:selected
         {{ background-color: {p.button}; color: {p.button_text}; }}

@@ -36,6 +36,7 @@ from napari_cupre.widgets.controls import (
 )
 from napari_cupre.widgets.curve import CurveView
 from napari_cupre.widgets.enough_section import EnoughSection
+from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.next_steps import NextSteps
 from napari_cupre.widgets.preferences import read_preferences
@@ -45,6 +46,7 @@ from napari_cupre.widgets.training import TrainingPlan, resumable
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LISTED_ROWS, ROW_HEIGHT = 4, 22
+EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 
 
 class TrainWidget(SessionWidget):
@@ -132,7 +134,7 @@ class TrainWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
-        column.addWidget(heading("Learn from"))
+        column.addLayout(beside_help(self, heading("Learn from")))
         column.addWidget(self.images)
         column.addWidget(self.use)
         column.addWidget(heading("How"))
@@ -279,7 +281,7 @@ class TrainWidget(SessionWidget):
         for entry in self.session.queue.taught_elsewhere():
             if entry.image.stem in ticked:
                 cells, images = cells + entry.checked, images + 1
-        self.use.setText(_use_text(cells, images, regions) if self.images.count() else "")
+        self.use.setText(_use_text(cells, images, regions) if self.session.queue.items() else EMPTY)
         self._show_budget()
 
     def _show_budget(self) -> None:
@@ -390,7 +392,7 @@ LAYER_ROLE = int(Qt.ItemDataRole.UserRole)
 def _use_text(cells: int, images: int, regions: int) -> str:
     """How much is learned from: "Uses 46 cells in 3 images, 2 regions"."""
     if not (cells or regions):
-        return "Nothing is annotated in these images yet."
+        return "Nothing is annotated yet: find cells in Annotate and accept some, or draw a few."
     text = (
         f"Uses {cells} {'cell' if cells == 1 else 'cells'} in {images} {'image' if images == 1 else 'images'}"
     )

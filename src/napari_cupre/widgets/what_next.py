@@ -76,6 +76,7 @@ class WhatNext:
         self._arriving.setInterval(0)
         self._arriving.timeout.connect(self._arrived)
         self._has_trained = False
+        session.comparison.status.events.state.connect(self._comparison_changed)
         session.training.received.connect(self._trained)
         session.training.status.events.state.connect(self._training_changed)
         session.keeper.opened.connect(lambda project: self.forget())
@@ -145,6 +146,11 @@ class WhatNext:
             self._visited = []
             self._order()
             self.changed.emit()
+
+    def _comparison_changed(self, state: RunState) -> None:
+        """What a person waits for comes first."""
+        if state is RunState.PREPARING:
+            self.job.stop()
 
     def _trained(self, event: Event) -> None:
         self._has_trained |= isinstance(event, Finished)

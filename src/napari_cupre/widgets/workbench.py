@@ -7,13 +7,17 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QPushButton
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QMenu, QPushButton
 
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.compare_widget import CompareWidget
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.docking import dock_of, docked, make_tab
+from napari_cupre.widgets.help_widget import HelpWidget
+from napari_cupre.widgets.models_widget import ModelsWidget
 from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.preferences import PLUGIN
+from napari_cupre.widgets.results_widget import ResultsWidget
 from napari_cupre.widgets.train_widget import TrainWidget
 
 STEPS: tuple[tuple[type[SessionWidget], str], ...] = (
@@ -21,6 +25,14 @@ STEPS: tuple[tuple[type[SessionWidget], str], ...] = (
     (TrainWidget, "Train a model on the annotated cells"),
     (PredictWidget, "Find the cells of one image or many"),
 )
+
+MORE: tuple[tuple[type[SessionWidget], str], ...] = (
+    (ResultsWidget, "Table and plot of the cells of all images"),
+    (CompareWidget, "Compare two models, or judge one by your cells"),
+    (ModelsWidget, "Models on this computer: rename, delete, import, export"),
+    (HelpWidget, "How to use each dock"),
+)
+"""One level deeper: opened when they are asked for."""
 
 
 class WorkbenchWidget(SessionWidget):
@@ -45,6 +57,10 @@ class WorkbenchWidget(SessionWidget):
         row.setSpacing(4)
         for button in self.buttons.values():
             row.addWidget(button)
+        self.more = QPushButton("More")
+        self.more.setToolTip("Results of all images, comparison of models, list of models, help")
+        self.more.setMenu(self._menu())
+        row.addWidget(self.more)
         self.column.setContentsMargins(8, 4, 8, 4)
         self.column.addLayout(row)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -79,6 +95,16 @@ class WorkbenchWidget(SessionWidget):
             dock.show()
         first.raise_()
         self._show_front()
+
+    def _menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for kind, tooltip in MORE:
+            action = menu.addAction(kind.title)
+            if action is not None:
+                action.setToolTip(tooltip)
+                action.triggered.connect(lambda _=False, kind=kind: self.show_dock(kind))
+        return menu
 
     def _button(self, kind: type[SessionWidget], tooltip: str) -> QPushButton:
         button = QPushButton(kind.title)

@@ -67,7 +67,7 @@ class _Reader:
             self.found.append(_object({"geometry": document}, parent))
 
     def _feature(self, feature: dict[str, Any], parent: str | None) -> None:
-        geometry = _dict(feature.get("geometry"))
+        geometry = dict_or_empty(feature.get("geometry"))
         if geometry.get("type") == "GeometryCollection":
             # One object in several geometries: its polygons together are its area.
             geometry = _merged(geometry)
@@ -126,7 +126,7 @@ def read_features(document: Any, account: Account) -> list[Shape]:
 
 def object_type(feature: dict[str, Any]) -> str:
     """QuPath's type of an object in small letters, "" if it has none."""
-    properties = _dict(feature.get("properties"))
+    properties = dict_or_empty(feature.get("properties"))
     stated = properties.get("objectType") or properties.get("object_type")
     return str(stated or ("cell" if _nucleus(feature) else "")).lower()
 
@@ -160,7 +160,7 @@ def is_ignored_object(feature: dict[str, Any]) -> bool:
 
 def _object(feature: dict[str, Any], parent: str | None) -> _Found:
     kind = object_type(feature)
-    geometry = _dict(feature.get("geometry"))
+    geometry = dict_or_empty(feature.get("geometry"))
     if geometry.get("type") not in _POLYGONS and kind == "cell":
         geometry = _nucleus(feature) or geometry  # a cell of which QuPath knows the nucleus alone
     reason = _NO_AREAS.get(str(geometry.get("type")))
@@ -188,12 +188,12 @@ def _merged(collection: dict[str, Any]) -> dict[str, Any]:
             whole = entry.get("coordinates") or []
             polygons += whole if entry["type"] == "MultiPolygon" else [whole]
     if not polygons:
-        return _dict(inner[0]) if inner else {}
+        return dict_or_empty(inner[0]) if inner else {}
     return {**collection, "type": "MultiPolygon", "coordinates": polygons}
 
 
 def _children(feature: dict[str, Any]) -> Iterator[Any]:
-    for holder in (feature, _dict(feature.get("properties"))):
+    for holder in (feature, dict_or_empty(feature.get("properties"))):
         children = holder.get("childObjects")
         if isinstance(children, list):
             yield from children
@@ -202,14 +202,14 @@ def _children(feature: dict[str, Any]) -> Iterator[Any]:
 
 
 def _nucleus(feature: dict[str, Any]) -> dict[str, Any]:
-    return _dict(feature.get("nucleusGeometry")) or _dict(
-        _dict(feature.get("properties")).get("nucleusGeometry")
+    return dict_or_empty(feature.get("nucleusGeometry")) or dict_or_empty(
+        dict_or_empty(feature.get("properties")).get("nucleusGeometry")
     )
 
 
 def _class_name(feature: dict[str, Any]) -> str:
     """Name of an object's class; newer QuPath writes a list of names for derived classes."""
-    stated = _dict(feature.get("properties")).get("classification")
+    stated = dict_or_empty(feature.get("properties")).get("classification")
     if isinstance(stated, dict):
         names = stated.get("names")
         stated = stated.get("name") or (names[-1] if isinstance(names, list) and names else "")
@@ -217,18 +217,19 @@ def _class_name(feature: dict[str, Any]) -> str:
 
 
 def _label(feature: dict[str, Any]) -> int:
-    measurements = _dict(feature.get("properties")).get("measurements")
+    measurements = dict_or_empty(feature.get("properties")).get("measurements")
     try:
-        label = float(_dict(measurements).get("label", 0))
+        label = float(dict_or_empty(measurements).get("label", 0))
     except (TypeError, ValueError):
         return 0
     return int(label) if label.is_integer() and 0 < label < 2**31 else 0
 
 
 def _plane(geometry: dict[str, Any]) -> dict[str, int]:
-    place = _dict(geometry.get("plane"))
+    place = dict_or_empty(geometry.get("plane"))
     return {axis: int(place[axis.lower()]) for axis in "TZ" if place.get(axis.lower()) is not None}
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def dict_or_empty(value: Any) -> dict[str, Any]:
+    """A value of a JSON document where an object is expected; an empty one instead of anything else."""
     return value if isinstance(value, dict) else {}

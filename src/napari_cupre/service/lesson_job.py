@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps
-from napari_cupre.project.measurements import Measurement, add_measurement, read_measurements
-from napari_cupre.service.beside import MeasureRequest
+from napari_cupre.project.lessons import LessonResult, add_lesson, read_lessons
+from napari_cupre.service.beside import LessonRequest
 from napari_cupre.service.protocol import PreviewRequest
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ GROWN = 1.3
 """Only so many times more cells are worth to be measured anew."""
 
 
-class Measuring:
+class LessonJob:
     """Trains on one part of a project's annotation that was not measured yet.
 
     Parameters
     ----------
-    request : MeasureRequest
+    request : LessonRequest
         Which project.
     """
 
-    def __init__(self, request: MeasureRequest) -> None:
+    def __init__(self, request: LessonRequest) -> None:
         self._request = request
         self._stopped = threading.Event()
 
@@ -59,7 +59,7 @@ class Measuring:
 
         seen, counts = annotation_hash(project)
         start = self._request.start
-        measured = [each for each in read_measurements(project.folder) if each.start == start]
+        measured = [each for each in read_lessons(project.folder) if each.start == start]
         steps = self._request.steps
         if measured and measured[-1].annotated <= counts["cells"] < GROWN * measured[-1].annotated:
             seen = measured[-1].annotation  # a few cells more go on with what was begun
@@ -87,7 +87,7 @@ class Measuring:
         if point is None or self._stopped.is_set():
             yield StateChanged(RunState.STOPPED)
             return
-        new = Measurement(
+        new = LessonResult(
             seen,
             request.start,
             cells,
@@ -99,4 +99,4 @@ class Measuring:
             point.judged,
             point.invented,
         )
-        add_measurement(Path(request.project), new)
+        add_lesson(Path(request.project), new)

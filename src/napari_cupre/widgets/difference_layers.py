@@ -1,0 +1,100 @@
+"""Three layers that say which cells two models share: found by both, only by one, only by the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.evaluation.side_by_side import Difference
+from napari_cupre.widgets.layers import METADATA_KEY, result_placement, to_layer
+from napari_cupre.widgets.session import Session
+
+COLOURS = ("#c8c8c8", "#58a6ff", "#f0883e")
+"""Both, only the first, only the second: told apart by all kinds of eyes, on any image."""
+
+PART = "difference"
+"""In a layer's metadata: which of the three it is."""
+
+LINE = 2
+"""Width of the outlines in px: what lies below stays visible."""
+
+
+class DifferenceLayers:
+    """The layers of a viewer; made when they are first needed and reused from then on.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def show(self, image: Image, reading: CellImage, parts: Difference, names: Sequence[str]) -> None:
+        """Show the difference on an image.
+
+        Parameters
+        ----------
+        image, reading : napari.layers.Image and CellImage
+            Where the layers lie, and how its axes are read.
+        parts : Difference
+            Over `reading.result_axes`.
+        names : sequence of str
+            What to call the three layers.
+        """
+        placement = result_placement(image, reading)
+        arrays = [to_layer(each, reading) for each in (parts.both, parts.only_first, parts.only_second)]
+        present = self._present()
+        if len(present) == 3 and all(layer.ndim == data.ndim for layer, data in zip(present, arrays)):
+            for layer in present:
+                layer.name = f"{PART} {id(layer)}"  # napari numbers a name that another layer still has
+            for layer, data, name in zip(present, arrays, names):
+                layer.data, layer.name, layer.visible = data, name, True
+                for key, value in placement.items():
+                    setattr(layer, key, value)
+            return
+        self.remove()
+        for part, (data, name) in enumerate(zip(arrays, names)):
+            self._make(part, data, name, placement)
+
+    def hide(self) -> None:
+        """Another image is on show, of which nothing is compared."""
+        for layer in self._present():
+            layer.visible = False
+
+    def remove(self) -> None:
+        """Take the layers away."""
+        for layer in self._present():
+            self._session.viewer.layers.remove(layer)
+
+    @property
+    def names(self) -> set[str]:
+        """Names of the layers that are there."""
+        return {layer.name for layer in self._present()}
+
+    def _present(self) -> list[Labels]:
+        """The layers, in order; a dock that was closed may have made them."""
+        found = {}
+        for layer in self._session.viewer.layers:
+            kept = layer.metadata.get(METADATA_KEY)
+            if isinstance(layer, Labels) and isinstance(kept, dict) and PART in kept:
+                found[kept[PART]] = layer
+        return [found[part] for part in sorted(found)]
+
+    def _make(self, part: int, data: np.ndarray, name: str, placement: dict[str, Any]) -> None:
+        layers = self._session.viewer.layers
+        active = layers.selection.active
+        colours = DirectLabelColormap(color_dict={None: COLOURS[part], 0: "transparent"})
+        layer = Labels(
+            data, name=name, colormap=colours, opacity=1.0, metadata={METADATA_KEY: {PART: part}}, **placement
+        )
+        layer.contour = LINE
+        layer.editable = False
+        self._session.viewer.add_layer(layer)
+        layers.selection.active = active  # napari selects each new layer: the tool would go

@@ -1,0 +1,139 @@
+"""One plot of how a figure of the cells is distributed: in all images, and in the chosen one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.theme import palette_of
+
+if TYPE_CHECKING:
+    from pyqtgraph import PlotWidget
+
+MOST_BINS, FEWEST_BINS = 40, 5
+VEILED = 90  # opacity of what is filled, of 255
+TAIL = 0.5
+"""Per cent of the values at either end that do not stretch the axis."""
+
+
+class DistributionView(QWidget):
+    """Histograms in per cent of the cells, so that one image can be seen beside all.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        Whose viewer's theme gives the colours.
+
+    Attributes
+    ----------
+    shares : tuple of numpy.ndarray
+        What is drawn: the per cent of all cells and of the chosen image's in each bin.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._viewer = owner.session.viewer
+        self._plot: PlotWidget | None = None
+        self._drawn: tuple[np.ndarray, np.ndarray, str, str] | None = None
+        self.shares: tuple[np.ndarray, np.ndarray] = (np.zeros(0), np.zeros(0))
+        self._legend = QLabel()
+        self._legend.setWordWrap(True)
+        self._legend.setToolTip("Share of the cells; choose a row of the table to see its image beside all")
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(2)
+        self._column.addWidget(self._legend)
+        owner.listen(self._viewer.events.theme, self._wear_theme)
+
+    def show_values(self, values: np.ndarray, chosen: np.ndarray, title: str, name: str) -> None:
+        """Draw the distribution of a figure.
+
+        Parameters
+        ----------
+        values, chosen : numpy.ndarray
+            Of all cells, and of those of the chosen image; none where no image is chosen.
+        title : str
+            What is measured, with its unit.
+        name : str
+            Of the chosen image; "" for none.
+        """
+        if self._plot is None:
+            self._plot = self._made()
+        finite, its = values[np.isfinite(values)], chosen[np.isfinite(chosen)]
+        self._drawn = (finite, its, title, name)
+        self._draw()
+
+    def _made(self) -> PlotWidget:
+        # half a second of import that a widget which only opens must not pay
+        import pyqtgraph
+
+        plot = pyqtgraph.PlotWidget()
+        plot.setMinimumHeight(130)
+        plot.setMaximumHeight(200)
+        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        plot.setAccessibleName("Distribution of the cells")
+        plot.hideButtons()
+        plot.setMenuEnabled(False)
+        plot.setMouseEnabled(x=False, y=False)
+        plot.setLabel("left", "% of the cells")
+        self._all = plot.plot(stepMode="center", fillLevel=0)
+        self._one = plot.plot(stepMode="center", fillLevel=0)
+        self._column.addWidget(plot)
+        return plot
+
+    def _draw(self) -> None:
+        if self._plot is None or self._drawn is None:
+            return
+        values, chosen, title, _ = self._drawn
+        edges = bins_of(values)
+        self.shares = share_in(values, edges), share_in(chosen, edges)
+        self._all.setData(edges, self.shares[0])
+        self._one.setData(edges, self.shares[1])
+        self._one.setVisible(bool(len(chosen)))
+        self._plot.setLabel("bottom", title)
+        self._plot.setToolTip(f"Distribution of {title}")
+        self._wear_theme()
+
+    def _wear_theme(self, event: Any = None) -> None:
+        if self._plot is None or self._drawn is None:
+            return
+        import pyqtgraph
+
+        palette = palette_of(self._viewer.theme)
+        values, chosen, _, name = self._drawn
+        self._plot.setBackground(palette.background)
+        for side in ("left", "bottom"):
+            axis = self._plot.getAxis(side)
+            axis.setPen(palette.faint)
+            axis.setTextPen(palette.faint)
+        for curve, colour in ((self._all, palette.training), (self._one, palette.validation)):
+            veil = pyqtgraph.mkColor(colour)
+            veil.setAlpha(VEILED)
+            curve.setPen(pyqtgraph.mkPen(colour, width=2))
+            curve.setBrush(veil)
+        words = f'<span style="color:{palette.training}">■</span> all {len(values)} cells'
+        if len(chosen):
+            words += f' &nbsp; <span style="color:{palette.validation}">■</span> {name} ({len(chosen)})'
+        self._legend.setText(words)
+
+
+def bins_of(values: np.ndarray) -> np.ndarray:
+    """Edges of the bins for these values; a few values far out make the outer bins no wider."""
+    if not len(values):
+        return np.array([0.0, 1.0])
+    low, high = np.percentile(values, [TAIL, 100 - TAIL])
+    if high <= low:
+        low, high = float(values.min()) - 0.5, float(values.max()) + 0.5
+    count = int(np.clip(round(2 * len(values) ** (1 / 3)), FEWEST_BINS, MOST_BINS))
+    return np.linspace(low, high, count + 1)
+
+
+def share_in(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Per cent of the values in each bin; what lies beyond the ends is in the outer ones."""
+    inside = np.clip(values, edges[0], edges[-1])
+    counts = np.histogram(inside, edges)[0]
+    return 100.0 * counts / max(len(values), 1)

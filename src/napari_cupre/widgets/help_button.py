@@ -1,0 +1,60 @@
+"""The `?` of a dock: opens the page of that dock in the Help dock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from napari_cupre.widgets.docking import dock_of, docked
+from napari_cupre.widgets.preferences import PLUGIN
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.controls import SessionWidget
+
+WIDTH = 24
+
+
+def help_button(owner: SessionWidget) -> QPushButton:
+    """A small button for a dock, named after it."""
+    button = QPushButton("?")
+    button.setObjectName("help")
+    button.setFixedWidth(WIDTH)
+    button.setToolTip(f"How to use {owner.title}; the page is shown in this window")
+    button.setAccessibleName(f"Help on {owner.title}")
+    button.clicked.connect(lambda: owner.attempt(lambda: show_help(owner)))
+    return button
+
+
+def beside_help(owner: SessionWidget, widget: QWidget) -> QHBoxLayout:
+    """The first row of a dock with its `?` at the end."""
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
+    row.addWidget(widget, 1)
+    row.addWidget(help_button(owner))
+    return row
+
+
+def show_help(owner: SessionWidget) -> None:
+    """Open the Help dock at the page of a dock, by napari's own door.
+
+    Raises
+    ------
+    EnvironmentFault
+        The pages are missing.
+    """
+    from napari_cupre.widgets.help_widget import HelpWidget
+
+    session = owner.session
+    widget = docked(session, HelpWidget)
+    if widget is None:
+        session.viewer.window.add_plugin_dock_widget(PLUGIN, HelpWidget.title, tabify=True)
+        widget = docked(session, HelpWidget)
+    if widget is None:
+        return
+    widget.show_dock_page(owner.title)
+    dock = dock_of(widget)
+    if dock is not None:
+        dock.show()
+        dock.raise_()

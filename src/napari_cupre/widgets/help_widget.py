@@ -1,0 +1,120 @@
+"""The Help widget: the how-to page of a dock, from the pages that ship with the package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.viewer import Viewer
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QColor, QDesktopServices, QPalette
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QTextBrowser
+
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.help_pages import PAGES, START, linked_page, page_text
+from napari_cupre.widgets.theme import palette_of
+
+LOWEST = 380
+TUTORIAL = "Tutorial"
+
+
+class HelpWidget(SessionWidget):
+    """Shows one page at a time; a link to another page leads there, any other is opened by the browser.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name.
+    """
+
+    title = "Help"
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.page = ""
+        self._before: list[str] = []
+        self.topics = QComboBox()
+        self.topics.setAccessibleName("Page")
+        self.topics.setToolTip("The page of each dock")
+        self.topics.addItem(TUTORIAL, START)
+        for title, page in PAGES.items():
+            if page != START:
+                self.topics.addItem(title, page)
+        self.topics.activated.connect(lambda _: self.attempt(self._topic_chosen))
+        self.back = QPushButton("Back")
+        self.back.setToolTip("Show the page before")
+        self.back.clicked.connect(lambda: self.attempt(self._go_back))
+        self.text = QTextBrowser()
+        self.text.setOpenLinks(False)
+        self.text.setAccessibleName("Help page")
+        self.text.setToolTip("From the documentation that came with the package; nothing is fetched")
+        self.text.setMinimumHeight(LOWEST)
+        self.text.anchorClicked.connect(lambda url: self.attempt(lambda: self._follow(url)))
+        row = QHBoxLayout()
+        row.addWidget(self.topics, 1)
+        row.addWidget(self.back)
+        self.column.addLayout(row)
+        self.column.addWidget(self.message)
+        self.column.addWidget(self.text, 1)
+        self._dress()
+        self.attempt(lambda: self.show_page(START))
+
+    def show_dock_page(self, title: str) -> None:
+        """Show the page of a dock.
+
+        Parameters
+        ----------
+        title : str
+            Of the dock.
+        """
+        self.show_page(PAGES.get(title, START))
+
+    def show_page(self, page: str) -> None:
+        """Show a page of the documentation.
+
+        Raises
+        ------
+        EnvironmentFault
+            There is no such page.
+        """
+        text = page_text(page)
+        if self.page and page != self.page:
+            self._before.append(self.page)
+        self.page = page
+        self.text.setMarkdown(text)
+        self._show_place()
+
+    def wear_theme(self, event: Any = None) -> None:
+        """Take the colours of napari's theme, links included."""
+        super().wear_theme(event)
+        if hasattr(self, "text"):  # the base class dresses before there is any
+            self._dress()
+
+    def _dress(self) -> None:
+        """Links in the theme's colour: Markdown takes them from the palette."""
+        colours = self.text.palette()
+        link = QColor(palette_of(self.session.viewer.theme).focus)
+        colours.setColor(QPalette.ColorRole.Link, link)
+        colours.setColor(QPalette.ColorRole.LinkVisited, link)
+        self.text.setPalette(colours)
+        if self.page:
+            self.text.setMarkdown(page_text(self.page))
+
+    def _topic_chosen(self) -> None:
+        self.show_page(self.topics.currentData())
+
+    def _go_back(self) -> None:
+        page = self._before.pop()
+        self.page = ""
+        self.show_page(page)
+
+    def _follow(self, url: QUrl) -> None:
+        link = url.toString()
+        page = linked_page(self.page, link)
+        if page is not None:
+            self.show_page(page)
+        elif "://" in link:
+            QDesktopServices.openUrl(url)
+
+    def _show_place(self) -> None:
+        self.back.setEnabled(bool(self._before))
+        self.topics.setCurrentIndex(self.topics.findData(self.page))

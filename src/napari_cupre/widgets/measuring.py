@@ -1,0 +1,108 @@
+"""Measuring the cells of all images, one after the other, beside the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError, InputError
+from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
+from napari_cupre.project.measurements import by_image, measure_cells, stored_cells
+from napari_cupre.project.project import Project
+from napari_cupre.widgets.background import Job
+from napari_cupre.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class MeasuringPlan:
+    """What is measured.
+
+    Attributes
+    ----------
+    project : Path or None
+        Folder of the project; all of it is on disk by now.
+    stems : tuple of str
+        Its images.
+    loose : tuple of (CellImage, numpy.ndarray)
+        Images of the window that are in no project, with the label image of their cells.
+    """
+
+    project: Path | None = None
+    stems: tuple[str, ...] = ()
+    loose: tuple[tuple[CellImage, np.ndarray], ...] = ()
+
+
+@dataclass(frozen=True)
+class AllMeasured(Event):
+    """Every image is measured: a row for each cell, and a row for each image with all together last."""
+
+    cells: pd.DataFrame
+    images: pd.DataFrame
+
+
+class MeasuringJob(Job):
+    """Measures in a thread; keeps the tables, also while no dock shows them."""
+
+    def __init__(self) -> None:
+        super().__init__("Measuring cells")
+        self.tables: AllMeasured | None = None
+        self.received.connect(self._keep)
+
+    def measure(self, plan: MeasuringPlan) -> None:
+        """Start.
+
+        Raises
+        ------
+        InputError
+            If cells are being measured.
+        """
+        self.start(self._stream, plan)
+
+    def _keep(self, event: Event) -> None:
+        if isinstance(event, AllMeasured):
+            self.tables = event
+
+    def _stream(self, plan: MeasuringPlan) -> Iterator[Event | None]:
+        import pandas as pd
+
+        project = None if plan.project is None else Project.open(plan.project, look_only=True)
+        names = [*plan.stems, *(image.name for image, _ in plan.loose)]
+        tables, measured, faults = [], [], []
+        for place, name in enumerate(names):
+            if self.status.state is RunState.STOPPING:
+                return
+            yield Progress(place, len(names), name)
+            try:
+                tables.append(_measured(plan, project, place))
+                measured.append(name)
+            except CupreError as error:
+                faults.append(str(error))
+        if not measured:
+            raise InputError(faults[0] if faults else "There is no image to measure: open some first.")
+        if faults:
+            yield Notice(" ".join(faults))
+        # without the empty ones, whose columns are of no type
+        filled = [table for table in tables if len(table)]
+        if not filled:
+            raise InputError("None of these images has cells yet: find or draw some first.")
+        cells = pd.concat(filled, ignore_index=True)
+        yield AllMeasured(cells, by_image(cells, measured))
+        yield Finished(f"{counted(len(cells), 'cell')} in {counted(len(measured), 'image')} measured.")
+        yield StateChanged(RunState.DONE)
+
+
+def _measured(plan: MeasuringPlan, project: Project | None, place: int) -> pd.DataFrame:
+    """The cells of one image of the plan."""
+    if project is None or place >= len(plan.stems):
+        return measure_cells(*plan.loose[place - len(plan.stems)])
+    stem = plan.stems[place]
+    image, labels = stored_cells(project, stem)
+    return measure_cells(image, labels, project.cells(stem))

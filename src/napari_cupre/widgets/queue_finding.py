@@ -1,0 +1,146 @@
+"""Finding cells in all images of the queue: those that no layer shows get their guesses in the project."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event
+from napari_cupre.project.cells import Cells, Change
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.project import Project
+from napari_cupre.project.strokes import renew_guesses
+from napari_cupre.project.tables import read_cells
+from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
+from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.finding import GuessSink
+from napari_cupre.widgets.predicting import ImageFinished
+from napari_cupre.widgets.sources import sentence_of
+from napari_cupre.widgets.stored_images import found_in
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.session import Session
+
+
+class StoredSink:
+    """Takes up what is found in an image of the project, whether a layer shows it by then or not.
+
+    Cells that a person vouched for are never touched.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    stem : str
+        What the project calls the image.
+    model : str
+        Name of the model, to be kept with what a layer shows.
+    certainty : float
+        Guesses with a lower score are found but hidden.
+    errands : Errands
+        Reads cells beside the window.
+    live : GuessSink or None, optional
+        Of the layer that shows the image now; it may have left the window before all is found.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        stem: str,
+        model: str,
+        certainty: float,
+        errands: Errands,
+        live: GuessSink | None = None,
+    ) -> None:
+        self._session, self.stem, self._model = session, stem, model
+        self._certainty, self._errands, self._live = certainty, errands, live
+        self._project = session.keeper.project
+        self._events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take up an event of this image's prediction."""
+        if self._live is not None:
+            self._live(event)
+        match event:
+            case PlaneDone() | PlaneRelabelled():
+                self._events.append(event)
+            case ImageFinished():
+                self._events.append(event)
+                if not self.is_live:
+                    self._finish()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the layer that the image had at the start shows what was found."""
+        return self._live is not None and self._live.is_shown_in(self._session.viewer.layers)
+
+    def is_shown_in(self, layers: Any) -> bool:
+        """Whether a layer, or the project where no layer shows the image, has what was found."""
+        if self._live is not None:
+            return self._live.is_shown_in(layers)
+        return self._session.keeper.project is self._project
+
+    def _finish(self) -> None:
+        """Into the layer that shows the image, else into the project."""
+        project = self._project
+        if project is None or self._session.keeper.project is not project:
+            return  # another project was opened meanwhile
+        image = self._session.keeper.image_of(self.stem)
+        if image is not None:
+            self._replay(image)
+            return
+        entry, loaded = project.image(self.stem), project.loaded(self.stem)
+        known = None if loaded is None else loaded.copy()
+        events = list(self._events)
+        self._errands.do(
+            partial(_renewed, project, entry, known, events), partial(self._take, loaded), self._refused
+        )
+
+    def _replay(self, image: Image) -> None:
+        session = self._session
+        try:
+            sink = GuessSink(session, image, session.cell_image(image), self._model, self._certainty)
+            for event in self._events:
+                sink(event)
+        except InputError as error:
+            session.keeper.tell(str(error))
+
+    def _take(self, loaded: Cells | None, found: tuple[Cells, Change]) -> None:
+        """In the window again: it may show the image by now, or its cells may be others."""
+        project = self._project
+        if project is None or self._session.keeper.project is not project:
+            return
+        cells, change = found
+        now = project.loaded(self.stem)
+        if self._session.keeper.image_of(self.stem) is not None or now is not loaded:
+            self._finish()
+            return
+        if now is None:
+            project.hold(self.stem, cells)
+            project.let_go(self.stem)
+        else:
+            now.apply(change)
+        project.image(self.stem).certainty = self._certainty
+        self._session.keeper.touch()
+        self._session.queue.look_again()
+
+    def _refused(self, error: Exception) -> None:
+        self._session.keeper.tell(sentence_of(error))
+
+
+def _renewed(
+    project: Project, entry: ProjectImage, known: Cells | None, events: list[Event]
+) -> tuple[Cells, Change]:
+    """In a thread: the cells of an image with other guesses, and what that changes."""
+    cells = known
+    if cells is None:
+        stored, _ = read_cells(project.folder, entry.stem, entry.regions)
+        cells = Cells.empty(entry.shape) if stored is None else stored
+        cells.regions = entry.regions
+    found, scores = found_in(entry.shape, events)
+    change = renew_guesses(cells, found, scores)
+    cells.apply(change)
+    return cells, change

@@ -1,0 +1,252 @@
+"""The Results widget: the cells of all images in one table and one plot."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.viewer import Viewer
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.events import RunState
+from napari_cupre.project.measurements import IMAGE, JOINT, measured_columns, write_tables
+from napari_cupre.widgets.controls import JobBar, MessageLine, SessionWidget, labelled, primary_button
+from napari_cupre.widgets.distribution import DistributionView
+from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.figure_table import FigureTable
+from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.measuring import MeasuringPlan
+from napari_cupre.widgets.saving import Savable, has_cells, savable
+from napari_cupre.widgets.sources import sentence_of
+from napari_cupre.widgets.theme import set_role
+
+EMPTY = (
+    "All cells of all images in one table: how many, how large, how bright. Find or draw cells first, then "
+    "measure."
+)
+NEXT = "Press a row to show its image, and its cells in the plot."
+WORDS = {"um2": "µm²", "um": "µm", "px": "px", "rad": "rad"}
+
+
+class ResultsWidget(SessionWidget):
+    """Measures every image of the project and of the window.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+        The viewer, or napari's proxy of it. napari passes it by this name.
+    """
+
+    title = "Results"
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.job = self.session.measuring
+        self._errands = Errands()
+        self._is_stale = False
+        self._make_controls()
+        self._lay_out()
+        self.listen(self.session.queue.changed, self._count_images)
+        self.listen(self.session.cells_changed, self._cells_changed)
+        self.listen(self.session.image_changed, lambda image: self._follow_image())
+        self.listen(self.job.status.events, self._show_status)
+        self._count_images()
+        self._show_tables()
+        self._show_status()
+
+    def _make_controls(self) -> None:
+        self.empty = QLabel(EMPTY)
+        self.empty.setWordWrap(True)
+        set_role(self.empty, "plain")
+        self.button = primary_button(
+            "Measure", "Measure the cells of all images, checked ones and guesses on show"
+        )
+        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
+        self.bar = JobBar()
+        self.result = MessageLine()
+        self.table = FigureTable(
+            "Results by image", "A row for each image, all together last; press one to show it"
+        )
+        self.table.chosen.connect(lambda name: self.attempt(lambda: self._show_image(name)))
+        self.figure = QComboBox()
+        self.figure.setToolTip("What the plot shows")
+        self.figure.currentIndexChanged.connect(lambda _: self._draw())
+        self.plot = DistributionView(self)
+        self.save_button = QPushButton("Save tables …")
+        self.save_button.setToolTip("Write two CSV files: a row for each cell, and a row for each image")
+        self.save_button.clicked.connect(lambda: self.attempt(self._ask_and_save))
+        self.notice = MessageLine()
+
+    def _lay_out(self) -> None:
+        column = self.column
+        column.addLayout(beside_help(self, self.empty))
+        for widget in (self.button, self.bar, self.message, self.result, self.table):
+            column.addWidget(widget)
+        self._figure_row = labelled("Plot", self.figure)
+        column.addLayout(self._figure_row)
+        for part in (self.plot, self.save_button, self.notice):
+            column.addWidget(part)
+        column.addStretch(1)
+
+    # --- what the buttons do --------------------------------------------------------------------------
+
+    def _button_pressed(self) -> None:
+        if self.job.status.is_active:
+            self.job.stop()
+        else:
+            self.measure()
+
+    def measure(self) -> None:
+        """Measure all images, once what is in the window is on disk."""
+        self.session.keeper.when_saved(lambda: self.attempt(self._begin))
+
+    def _begin(self) -> None:
+        session, project = self.session, self.session.keeper.project
+        stems: list[str] = []
+        loose: list[tuple[CellImage, np.ndarray]] = []
+        slides: list[str] = []
+        for item in session.queue.items():
+            if item.stem is not None:
+                stems.append(item.stem)
+            elif item.layer is not None and has_cells(session, item.layer):
+                found = savable(session, item.layer)
+                if isinstance(found, Savable):
+                    loose.append((found.image, found.labels))
+                else:
+                    slides.append(item.name)
+        self._is_stale = False
+        self.notice.clear()
+        self.job.measure(
+            MeasuringPlan(None if project is None else project.folder, tuple(stems), tuple(loose))
+        )
+        if slides:
+            self.notice.show_notice(
+                f"{', '.join(slides)} is larger than memory: Save results in Predict writes its table."
+            )
+
+    def _ask_and_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Table of all cells", "results.csv", "CSV (*.csv)")
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Write both tables, beside the window."""
+        tables = self.job.tables
+        if tables is not None:
+            path = path if path.suffix else path.with_suffix(".csv")
+            self._errands.do(
+                partial(write_tables, tables.cells, tables.images, path),
+                lambda files: self.notice.show_good(f"Saved as {files[0].name} and {files[1].name}."),
+                lambda error: self.message.show_error(sentence_of(error)),
+            )
+
+    # --- what is shown --------------------------------------------------------------------------------
+
+    def _count_images(self) -> None:
+        self._count = len(self.session.queue.items())
+        self._show_button()
+
+    def _show_button(self) -> None:
+        status = self.job.status
+        words = f"Measure all {self._count} images" if self._count > 1 else "Measure"
+        if status.state is RunState.STOPPING:
+            words = "Finishing …"
+        elif status.is_active:
+            words = "Cancel"
+        self.button.setText(words)
+        self.button.setEnabled(
+            status.state is not RunState.STOPPING and (status.is_active or self._count > 0)
+        )
+
+    def _cells_changed(self, *args: Any) -> None:
+        if self.job.tables is not None and not self._is_stale and not self.job.status.is_active:
+            self._is_stale = True
+            self.notice.show_notice("Cells changed since: measure again to count them.")
+
+    def _show_tables(self) -> None:
+        tables = self.job.tables
+        has_tables = tables is not None
+        for widget in (self.table, self.plot, self.save_button, self.figure):
+            widget.setVisible(has_tables)
+        label = self._figure_row.itemAt(0)
+        if label is not None and (text := label.widget()) is not None:
+            text.setVisible(has_tables)
+        self.empty.setText(NEXT if has_tables else EMPTY)
+        if tables is None:
+            return
+        figures = measured_columns(tables.cells)
+        columns = [
+            (IMAGE, "Press a row to show the image"),
+            ("cells", "All cells on show"),
+            ("checked", "Cells that you checked or edited"),
+            *(
+                (in_words(name), f"Median of {in_words(name)} over the cells of the image")
+                for name in figures
+            ),
+        ]
+        names = [IMAGE, "cells", "checked", *(f"median_{name}" for name in figures)]
+        rows = tables.images.reindex(columns=names).to_numpy(object).tolist()
+        self.table.fill(columns, rows)
+        chosen = self.figure.currentData()
+        self.figure.blockSignals(True)
+        self.figure.clear()
+        for name in figures:
+            self.figure.addItem(in_words(name), name)
+        self.figure.setCurrentIndex(max(0, self.figure.findData(chosen)))
+        self.figure.blockSignals(False)
+        self._follow_image()
+
+    def _follow_image(self) -> None:
+        image = self.session.image
+        if image is not None and self.job.tables is not None:
+            self.table.select(self.session.keeper.stem_of(image) or image.name)
+            self._draw()
+
+    def _draw(self) -> None:
+        tables, figure = self.job.tables, self.figure.currentData()
+        if tables is None or figure is None:
+            return
+        name = self.table.selected
+        values = tables.cells[figure].to_numpy(float)
+        is_its = (tables.cells[IMAGE] == name).to_numpy()
+        self.plot.show_values(
+            values, values[is_its] if name != JOINT else np.zeros(0), in_words(figure), name
+        )
+
+    def _show_image(self, name: str) -> None:
+        """Draw the image of a row beside all, and go to it."""
+        self._draw()
+        for item in self.session.queue.items():
+            if item.name == name and name != JOINT:
+                self.session.queue.show(item)
+
+    def _show_status(self, event: Any = None) -> None:
+        status = self.job.status
+        self._show_button()
+        self.bar.follow(status, status.message, status.is_active)
+        if status.error:
+            self.message.show_error(status.error, status.details)
+        if status.notice:
+            self.notice.show_notice(status.notice)
+        if status.state is RunState.PREPARING:
+            self.result.clear()
+        if status.state is RunState.DONE:
+            self.result.show_good(status.message)
+            self._show_tables()
+
+
+def in_words(column: str) -> str:
+    """The name of a measured column as a person reads it.
+
+    Examples
+    --------
+    >>> in_words("area_um2"), in_words("intensity_mean"), in_words("major_axis_px"), in_words("solidity")
+    ('area (µm²)', 'intensity mean', 'major axis (px)', 'solidity')
+    """
+    name, _, unit = column.rpartition("_")
+    if unit in WORDS and name:
+        return f"{name.replace('_', ' ')} ({WORDS[unit]})"
+    return column.replace("_", " ")

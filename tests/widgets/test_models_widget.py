@@ -1,0 +1,164 @@
+"""The list of models in a real window: cards, names, deleting, sharing, and the way back to a project."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_cupre.model.runs import run_path
+from napari_cupre.model.zoo import BUNDLED, bundled_path
+from napari_cupre.project.cells import Cells, State
+from napari_cupre.project.project import Project
+from napari_cupre.project.queue import add_files
+from napari_cupre.project.recent import remember_project
+from napari_cupre.project.rounds import add_round, next_model
+from napari_cupre.widgets.models_widget import ModelsWidget
+
+WAIT = 60_000
+
+
+def make_project(folder: Path, labels: np.ndarray, rounds: int) -> Path:
+    """A project of one image and some rounds."""
+    tifffile.imwrite(folder / f"{folder.name}.tif", (labels > 0).astype(np.uint8) * 90)
+    with Project.create(folder / f"{folder.name}_work") as project:
+        add_files(project, folder / f"{folder.name}.tif")
+        project.hold(folder.name, Cells.of(labels.copy(), State.CHECKED))
+        for number in range(rounds):
+            next_model(project).parent.mkdir(exist_ok=True)
+            shutil.copyfile(bundled_path("cells"), next_model(project))
+            run_path(next_model(project)).mkdir()
+            add_round(project, "cupre" if number == 0 else f"v{number}", {"words": "better", "better": True})
+        project.save()
+        return project.folder
+
+
+@pytest.fixture
+def projects(tmp_path: Path, discs: Any) -> list[Path]:
+    """Two projects, of two rounds and of one."""
+    folders = []
+    for name, count in (("here", 2), ("there", 1)):
+        (tmp_path / name).mkdir()
+        folders.append(make_project(tmp_path / name, discs[1], count))
+    return folders
+
+
+@pytest.fixture
+def widget(viewer: Any, projects: list[Path], own_models: Path, qtbot: Any) -> ModelsWidget:
+    shutil.copyfile(bundled_path("cells"), own_models / "mine.safetensors")
+    remember_project(projects[1])
+    widget = ModelsWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Models")
+    widget.session.keeper.open(projects[0])
+    qtbot.waitUntil(lambda: widget.session.image is not None, timeout=WAIT)
+    listed(widget, qtbot)
+    return widget
+
+
+def listed(widget: ModelsWidget, qtbot: Any) -> list[tuple[str, str]]:
+    """Group and title of every model."""
+    qtbot.waitUntil(lambda: not widget._errands.is_busy, timeout=WAIT)
+    return [(model.group, model.title) for model in widget._models]
+
+
+def test_rounds_of_all_projects_your_models_and_the_shipped_ones(widget: ModelsWidget, qtbot: Any) -> None:
+    assert listed(widget, qtbot) == [
+        ("here_work", "v2 (best)"),
+        ("here_work", "v1"),
+        ("there_work", "v1 (best)"),
+        ("Your models", "mine"),
+        ("Come with napari-cupre", "cupre"),
+        ("Come with napari-cupre", "cells"),
+    ]
+    assert "1 model of yours" in widget.total.text()
+    assert "3 rounds of projects" in widget.total.text()
+    widget.choose(widget._models[0].value)
+    card = widget.card.text()
+    assert "learned from: 36 cells in 1 image\n" in card
+    assert "started from: v1" in card
+    assert "verdict: better" in card
+    assert "MB" in card
+
+
+def test_a_model_is_used_renamed_and_deleted(widget: ModelsWidget, own_models: Path, qtbot: Any) -> None:
+    widget.choose("mine")
+    widget.use.click()
+    assert widget.session.model == "mine"
+    widget.rename.click()
+    assert widget.naming.isVisible()
+    widget.name.setText("plates")
+    widget.name.returnPressed.emit()
+    listed(widget, qtbot)
+    assert widget.session.model == "plates", "who used it goes on"
+    assert (own_models / "plates.safetensors").is_file()
+    assert widget.chosen is not None
+    assert widget.chosen.value == "plates"
+    widget.rename.click()
+    widget.name.setText(BUNDLED)
+    widget.name.returnPressed.emit()
+    assert "already" in widget.message.text
+    widget.delete.click()
+    widget.question.press("Keep")
+    assert (own_models / "plates.safetensors").is_file()
+    widget.delete.click()
+    widget.question.press("Delete")
+    listed(widget, qtbot)
+    assert not (own_models / "plates.safetensors").exists()
+    assert widget.session.model != "plates"
+
+
+def test_a_shipped_model_and_one_of_another_project_stay(widget: ModelsWidget, qtbot: Any) -> None:
+    widget.choose(BUNDLED)
+    assert not widget.delete.isEnabled()
+    assert not widget.rename.isEnabled()
+    widget.choose(next(model.value for model in widget._models if model.group == "there_work"))
+    assert not widget.delete.isEnabled()
+    assert widget.open.isEnabled()
+
+
+def test_a_round_of_the_open_project_is_deleted_for_good(
+    widget: ModelsWidget, projects: list[Path], qtbot: Any
+) -> None:
+    file = projects[0] / "models" / "v2.safetensors"
+    widget.choose(str(file))
+    widget.delete.click()
+    assert "Later rounds stay" in widget.question.text
+    widget.question.press("Delete")
+    qtbot.waitUntil(lambda: not file.exists(), timeout=WAIT)
+    assert ("here_work", "v1 (best)") in listed(widget, qtbot)
+    assert not file.with_suffix(".run").exists()
+    with Project.open(projects[0], look_only=True) as project:
+        assert [each.name for each in project.document.rounds] == ["v1"]
+        assert project.document.next_round == 3
+
+
+def test_the_project_of_a_round_is_opened(widget: ModelsWidget, projects: list[Path], qtbot: Any) -> None:
+    widget.choose(next(model.value for model in widget._models if model.group == "there_work"))
+    widget.open.click()
+    keeper = widget.session.keeper
+    qtbot.waitUntil(lambda: keeper.project is not None and keeper.project.folder == projects[1], timeout=WAIT)
+    assert listed(widget, qtbot)[0] == ("there_work", "v1 (best)")
+    assert ("here_work", "v2 (best)") in listed(widget, qtbot), "the way back"
+
+
+def test_models_are_shared_as_files(
+    widget: ModelsWidget, own_models: Path, tmp_path: Path, qtbot: Any
+) -> None:
+    widget.choose(widget._models[0].value)
+    widget.export_file(tmp_path / "shared")
+    listed(widget, qtbot)
+    assert (tmp_path / "shared.safetensors").read_bytes() == bundled_path("cells").read_bytes()
+    for _ in range(2):
+        widget.import_file(tmp_path / "shared.safetensors")
+        listed(widget, qtbot)
+    assert {"shared.safetensors", "shared-2.safetensors"} <= {file.name for file in own_models.iterdir()}
+    assert widget.chosen is not None
+    assert widget.chosen.value == "shared-2"
+    (tmp_path / "text.safetensors").write_text("no model")
+    widget.import_file(tmp_path / "text.safetensors")
+    listed(widget, qtbot)
+    assert "not a complete model file" in widget.message.text
