@@ -10,11 +10,11 @@ from napari_cupre.evaluation.decision import Outcome
 from napari_cupre.evaluation.side_by_side import (
     Compared,
     compare_image,
-    difference,
     each_plane_apart,
     judged_on,
     report_of,
     tally_of,
+    tell_apart,
     verdict_on,
 )
 
@@ -28,7 +28,7 @@ def squares(*numbers: int) -> np.ndarray:
 
 
 def test_what_both_found_and_what_one_found_alone() -> None:
-    parts = difference(squares(0, 1, 2), squares(1, 2, 5, 6))
+    parts = tell_apart(squares(0, 1, 2), squares(1, 2, 5, 6))
     assert np.unique(parts.both).tolist() == [0, 2, 3]
     assert np.unique(parts.only_first).tolist() == [0, 1]
     assert np.unique(parts.only_second).tolist() == [0, 6, 7]
@@ -37,7 +37,7 @@ def test_what_both_found_and_what_one_found_alone() -> None:
 
 def test_a_cell_that_overlaps_too_little_is_found_by_each_alone() -> None:
     moved = np.roll(squares(3), 2, axis=1)
-    parts = difference(squares(3), moved)
+    parts = tell_apart(squares(3), moved)
     assert not parts.both.any()
     assert (parts.only_first > 0).sum() == (parts.only_second > 0).sum() == 16
 
@@ -45,7 +45,7 @@ def test_a_cell_that_overlaps_too_little_is_found_by_each_alone() -> None:
 def test_what_lies_where_nothing_is_known_is_not_invented() -> None:
     known = np.zeros((6, 60), bool)
     known[:, :30] = True
-    parts = difference(squares(0, 4, 8), squares(0, 1), known)
+    parts = tell_apart(squares(0, 4, 8), squares(0, 1), known)
     assert np.unique(parts.only_first).tolist() == [0, 5], "the one at 8 may be a cell"
     assert np.unique(parts.only_second).tolist() == [0, 2]
 
@@ -94,4 +94,4 @@ def test_images_that_no_model_learned_from_judge_if_they_have_enough_cells() -> 
 
 def test_images_of_two_sizes_are_refused() -> None:
     with pytest.raises(InputError, match="same pixels"):
-        difference(squares(1), squares(1)[:, :30])
+        tell_apart(squares(1), squares(1)[:, :30])

@@ -72,7 +72,7 @@ def each_plane_apart(labels: np.ndarray) -> np.ndarray:
     return np.where(planes > 0, planes + steps, 0).reshape(labels.shape)
 
 
-def difference(first: np.ndarray, second: np.ndarray, known: np.ndarray | None = None) -> Difference:
+def tell_apart(first: np.ndarray, second: np.ndarray, known: np.ndarray | None = None) -> Difference:
     """Tell apart what both found and what one found alone.
 
     Parameters
@@ -90,7 +90,7 @@ def difference(first: np.ndarray, second: np.ndarray, known: np.ndarray | None =
 
     Examples
     --------
-    >>> parts = difference(np.array([[1, 0, 2]]), np.array([[7, 0, 0]]))
+    >>> parts = tell_apart(np.array([[1, 0, 2]]), np.array([[7, 0, 0]]))
     >>> parts.both.tolist(), parts.only_first.tolist(), parts.only_second.tolist()
     ([[7, 0, 0]], [[0, 0, 2]], [[0, 0, 0]])
     """

@@ -39,6 +39,7 @@ from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.tool_row import ToolRow
+from napari_cupre.words import counted
 
 NEXT_CELL_KEY = "n"
 HINT = (
@@ -48,13 +49,7 @@ HINT = (
 
 
 class AnnotateWidget(SessionWidget):
-    """Shows guesses, puts the right tool into the hand to mend them, counts, and asks.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Shows guesses, puts the right tool into the hand to mend them, counts, and asks."""
 
     title = "Annotate"
     needs_engine = True
@@ -282,9 +277,9 @@ def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
     ]
     text = f"<b>{total}</b> {'cell' if total == 1 else 'cells'}" + (f": {', '.join(parts)}" if parts else "")
     if unseen:
-        text += f" ({unseen} less certain {'one is' if unseen == 1 else 'are'} hidden)"
+        text += f" ({counted(unseen, 'less certain one is', 'less certain are')} hidden)"
     if now.regions:
-        text += f"; {len(now.regions)} {'region' if len(now.regions) == 1 else 'regions'}"
+        text += f"; {counted(len(now.regions), 'region')}"
     taught = [each.cells.count(State.CHECKED, State.EDITED) for each in everywhere]
     images = sum(count > 0 for count in taught)
     if images > 1:

@@ -42,13 +42,7 @@ NEXT = "Press a row to show its image; < and > in Annotate do the same."
 
 
 class CompareWidget(SessionWidget):
-    """Says which of two models is better, and shows where they differ.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Says which of two models is better, and shows where they differ."""
 
     title = "Compare"
     needs_engine = True

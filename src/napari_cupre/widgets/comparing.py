@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
-from napari_cupre.evaluation.side_by_side import Compared, Difference, compare_image, difference
+from napari_cupre.evaluation.side_by_side import Compared, Difference, compare_image, tell_apart
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.project.cells import Cells
@@ -193,7 +193,7 @@ class ComparisonJob(Job):
         row = compare_image(name, found, task.truth, task.known, is_new=task.is_new)
         other = found[1] if len(found) == 2 else task.truth
         assert other is not None
-        parts = difference(found[0], other, task.known if len(found) == 1 else None)
+        parts = tell_apart(found[0], other, task.known if len(found) == 1 else None)
         return ImageCompared(row, PackedDifference.of(parts))
 
     def _predicted(self, rival: Rival, task: _Task, device: str) -> Generator[Event | None, None, np.ndarray]:

@@ -28,6 +28,7 @@ from napari_cupre.widgets.background import RunStatus
 from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.theme import palette_of, set_role, style_sheet
+from napari_cupre.words import counted
 
 DOCK_WIDTH, LOWEST = 310, 80
 
@@ -275,9 +276,7 @@ class ImageChooser(QWidget):
         planes = sum(1 for _ in image.plane_indices())
         height, width = image.plane_shape
         channels = f", {image.channel_count} channels" if image.channel_count > 1 else ""
-        self.reading.setText(
-            f"{planes} {'plane' if planes == 1 else 'planes'}, {height} × {width} px{channels}"
-        )
+        self.reading.setText(f"{counted(planes, 'plane')}, {height} × {width} px{channels}")
 
     def _axes_edited(self) -> None:
         layer = self._session.image

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import QTimer
 
 from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.theme import palette_of
+from napari_cupre.widgets.plot_view import PlotView
+from napari_cupre.widgets.theme import Palette
 from napari_cupre.widgets.training import Curve
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ REDRAW_MS = 250
 FAINT = 110  # opacity of the single losses, of 255
 
 
-class CurveView(QWidget):
+class CurveView(PlotView):
     """Training and validation loss over the steps; redrawn a few times a second, however fast they come.
 
     Parameters
@@ -33,17 +33,10 @@ class CurveView(QWidget):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._viewer = owner.session.viewer
-        self._legend = QLabel()
+        super().__init__(owner, "Training curve", (150, 220))
         self._legend.setToolTip(
             "Both should fall. Held-out cells are not learned from, so they show the true progress"
         )
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(2)
-        self._column.addWidget(self._legend)
-        self._plot: PlotWidget | None = None
         self._curve = Curve()
         self.points = (0, 0)
         self._timer = QTimer(self)
@@ -51,41 +44,26 @@ class CurveView(QWidget):
         self._timer.setInterval(REDRAW_MS)
         self._timer.timeout.connect(self._redraw)
         self._wear_theme()
-        owner.listen(self._viewer.events.theme, self._wear_theme)
 
     def show_curve(self, curve: Curve) -> None:
         """Draw a curve soon; it may have grown by then."""
         self._curve = curve
         if self._plot is None:
-            self._make_plot()
+            self._made_plot()
+            self._wear_theme()
         if not self._timer.isActive():
             self._timer.start()
 
-    def _make_plot(self) -> None:
-        # half a second of import that a widget which only opens must not pay
-        import pyqtgraph
-
-        plot = pyqtgraph.PlotWidget()
-        plot.setMinimumHeight(150)
-        plot.setMaximumHeight(220)
-        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    def _add_curves(self, plot: PlotWidget) -> None:
         plot.setToolTip("Loss per step; lower is better")
-        plot.setAccessibleName("Training curve")
-        plot.hideButtons()
-        plot.setMenuEnabled(False)
-        plot.setMouseEnabled(x=False, y=False)
         plot.setLabel("bottom", "step")
         plot.showGrid(x=False, y=True, alpha=0.15)
         # dots, so that the first step is seen as well
         self._raw = plot.plot(pen=None, symbol="o", symbolSize=4, symbolPen=None)
         self._smooth = plot.plot()
         self._validation = plot.plot(symbol="o", symbolSize=6, symbolPen=None)
-        self._column.addWidget(plot)
-        self._plot = plot
-        self._wear_theme()
 
-    def _wear_theme(self, event: Any = None) -> None:
-        palette = palette_of(self._viewer.theme)
+    def _colour_curves(self, palette: Palette) -> None:
         self._legend.setText(
             f'<span style="color:{palette.training}">━</span> training loss &nbsp; '
             f'<span style="color:{palette.validation}">●</span> loss on held-out cells'
@@ -94,11 +72,6 @@ class CurveView(QWidget):
             return
         import pyqtgraph
 
-        self._plot.setBackground(palette.background)
-        for side in ("left", "bottom"):
-            axis = self._plot.getAxis(side)
-            axis.setPen(palette.faint)
-            axis.setTextPen(palette.faint)
         faint = pyqtgraph.mkColor(palette.training)
         faint.setAlpha(FAINT)
         self._raw.setSymbolBrush(faint)

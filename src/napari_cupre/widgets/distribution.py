@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.theme import palette_of
+from napari_cupre.widgets.plot_view import PlotView
+from napari_cupre.widgets.theme import Palette
 
 if TYPE_CHECKING:
     from pyqtgraph import PlotWidget
@@ -20,7 +19,7 @@ TAIL = 0.5
 """Per cent of the values at either end that do not stretch the axis."""
 
 
-class DistributionView(QWidget):
+class DistributionView(PlotView):
     """Histograms in per cent of the cells, so that one image can be seen beside all.
 
     Parameters
@@ -35,19 +34,11 @@ class DistributionView(QWidget):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._viewer = owner.session.viewer
-        self._plot: PlotWidget | None = None
+        super().__init__(owner, "Distribution of the cells", (130, 200))
         self._drawn: tuple[np.ndarray, np.ndarray, str, str] | None = None
         self.shares: tuple[np.ndarray, np.ndarray] = (np.zeros(0), np.zeros(0))
-        self._legend = QLabel()
         self._legend.setWordWrap(True)
         self._legend.setToolTip("Share of the cells; choose a row of the table to see its image beside all")
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(2)
-        self._column.addWidget(self._legend)
-        owner.listen(self._viewer.events.theme, self._wear_theme)
 
     def show_values(self, values: np.ndarray, chosen: np.ndarray, title: str, name: str) -> None:
         """Draw the distribution of a figure.
@@ -61,32 +52,17 @@ class DistributionView(QWidget):
         name : str
             Of the chosen image; "" for none.
         """
-        if self._plot is None:
-            self._plot = self._made()
         finite, its = values[np.isfinite(values)], chosen[np.isfinite(chosen)]
         self._drawn = (finite, its, title, name)
-        self._draw()
+        self._draw(self._made_plot())
 
-    def _made(self) -> PlotWidget:
-        # half a second of import that a widget which only opens must not pay
-        import pyqtgraph
-
-        plot = pyqtgraph.PlotWidget()
-        plot.setMinimumHeight(130)
-        plot.setMaximumHeight(200)
-        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        plot.setAccessibleName("Distribution of the cells")
-        plot.hideButtons()
-        plot.setMenuEnabled(False)
-        plot.setMouseEnabled(x=False, y=False)
+    def _add_curves(self, plot: PlotWidget) -> None:
         plot.setLabel("left", "% of the cells")
         self._all = plot.plot(stepMode="center", fillLevel=0)
         self._one = plot.plot(stepMode="center", fillLevel=0)
-        self._column.addWidget(plot)
-        return plot
 
-    def _draw(self) -> None:
-        if self._plot is None or self._drawn is None:
+    def _draw(self, plot: PlotWidget) -> None:
+        if self._drawn is None:
             return
         values, chosen, title, _ = self._drawn
         edges = bins_of(values)
@@ -94,22 +70,16 @@ class DistributionView(QWidget):
         self._all.setData(edges, self.shares[0])
         self._one.setData(edges, self.shares[1])
         self._one.setVisible(bool(len(chosen)))
-        self._plot.setLabel("bottom", title)
-        self._plot.setToolTip(f"Distribution of {title}")
+        plot.setLabel("bottom", title)
+        plot.setToolTip(f"Distribution of {title}")
         self._wear_theme()
 
-    def _wear_theme(self, event: Any = None) -> None:
+    def _colour_curves(self, palette: Palette) -> None:
         if self._plot is None or self._drawn is None:
             return
         import pyqtgraph
 
-        palette = palette_of(self._viewer.theme)
         values, chosen, _, name = self._drawn
-        self._plot.setBackground(palette.background)
-        for side in ("left", "bottom"):
-            axis = self._plot.getAxis(side)
-            axis.setPen(palette.faint)
-            axis.setTextPen(palette.faint)
         for curve, colour in ((self._all, palette.training), (self._one, palette.validation)):
             veil = pyqtgraph.mkColor(colour)
             veil.setAlpha(VEILED)

@@ -18,13 +18,7 @@ TUTORIAL = "Tutorial"
 
 
 class HelpWidget(SessionWidget):
-    """Shows one page at a time; a link to another page leads there, any other is opened by the browser.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Shows one page at a time; a link to another page leads there, any other is opened by the browser."""
 
     title = "Help"
 

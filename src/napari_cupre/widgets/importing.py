@@ -14,6 +14,7 @@ from napari_cupre.data.labels import refuse_grey_values
 from napari_cupre.events import Event, Finished, RunState, StateChanged
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.taking_over import exchanged
+from napari_cupre.words import counted
 
 FILE_FILTER = "Annotations (*.tif *.tiff *.png *.zip *.roi *.geojson *.json *.npy);;All files (*)"
 
@@ -43,7 +44,7 @@ def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
         yield None
     yield Imported(labels)
     cells = len(np.unique(labels[labels > 0]))
-    read = f"{cells} {'cell' if cells == 1 else 'cells'} read from {path.name}."
+    read = f"{counted(cells, 'cell')} read from {path.name}."
     yield Finished(" ".join([read, *said]))
     yield StateChanged(RunState.DONE)
 

@@ -40,13 +40,7 @@ INTRO = "Each training of a project is a round; without a project it is a model 
 
 
 class ModelsWidget(SessionWidget):
-    """Lists all models with what is known about each.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Lists all models with what is known about each."""
 
     title = "Models"
 

@@ -50,13 +50,7 @@ ResultSink = GuessSink | StoredSink | SlideSink
 
 
 class PredictWidget(SessionWidget):
-    """Finds cells with a model; they become the guesses of each image.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Finds cells with a model; they become the guesses of each image."""
 
     title = "Predict"
     needs_engine = True

@@ -26,6 +26,7 @@ from napari_cupre.service.protocol import (
 )
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_file
+from napari_cupre.words import counted
 
 Sink = Callable[[Event], None]
 FINE = 1000  # parts in which the progress of one image is counted
@@ -360,8 +361,7 @@ def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finish
     if failures or odd:
         yield Notice(" ".join([failure.message for failure in failures] + odd))
     cells = sum(verdict.result["cells"] for verdict in verdicts)
-    where = "1 image" if len(verdicts) == 1 else f"{len(verdicts)} images"
-    yield Finished(f"{cells} {'cell' if cells == 1 else 'cells'} in {where}.", {"cells": cells})
+    yield Finished(f"{counted(cells, 'cell')} in {counted(len(verdicts), 'image')}.", {"cells": cells})
     yield StateChanged(RunState.DONE)
 
 

@@ -25,6 +25,7 @@ from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Loaded, layer_of, load
 from napari_cupre.widgets.sources import sentence_of
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -130,7 +131,7 @@ class ImageQueue:
             return "" if item.stem is None else "never seen"
         if not total:
             return "no cells yet"
-        return f"{total} {'cell' if total == 1 else 'cells'}, {checked} checked"
+        return f"{counted(total, 'cell')}, {checked} checked"
 
     def taught_elsewhere(self) -> list[QueueEntry]:
         """Images of the project with checked or edited cells that no layer shows."""

@@ -32,13 +32,7 @@ WORDS = {"um2": "µm²", "um": "µm", "px": "px", "rad": "rad"}
 
 
 class ResultsWidget(SessionWidget):
-    """Measures every image of the project and of the window.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Measures every image of the project and of the window."""
 
     title = "Results"
 
@@ -183,7 +177,7 @@ class ResultsWidget(SessionWidget):
             ("cells", "All cells on show"),
             ("checked", "Cells that you checked or edited"),
             *(
-                (in_words(name), f"Median of {in_words(name)} over the cells of the image")
+                (column_in_words(name), f"Median of {column_in_words(name)} over the cells of the image")
                 for name in figures
             ),
         ]
@@ -194,7 +188,7 @@ class ResultsWidget(SessionWidget):
         self.figure.blockSignals(True)
         self.figure.clear()
         for name in figures:
-            self.figure.addItem(in_words(name), name)
+            self.figure.addItem(column_in_words(name), name)
         self.figure.setCurrentIndex(max(0, self.figure.findData(chosen)))
         self.figure.blockSignals(False)
         self._follow_image()
@@ -213,7 +207,7 @@ class ResultsWidget(SessionWidget):
         values = tables.cells[figure].to_numpy(float)
         is_its = (tables.cells[IMAGE] == name).to_numpy()
         self.plot.show_values(
-            values, values[is_its] if name != JOINT else np.zeros(0), in_words(figure), name
+            values, values[is_its] if name != JOINT else np.zeros(0), column_in_words(figure), name
         )
 
     def _show_image(self, name: str) -> None:
@@ -238,13 +232,13 @@ class ResultsWidget(SessionWidget):
             self._show_tables()
 
 
-def in_words(column: str) -> str:
+def column_in_words(column: str) -> str:
     """The name of a measured column as a person reads it.
 
     Examples
     --------
-    >>> in_words("area_um2"), in_words("intensity_mean"), in_words("major_axis_px"), in_words("solidity")
-    ('area (µm²)', 'intensity mean', 'major axis (px)', 'solidity')
+    >>> [column_in_words(each) for each in ("area_um2", "intensity_mean", "major_axis_px", "solidity")]
+    ['area (µm²)', 'intensity mean', 'major axis (px)', 'solidity']
     """
     name, _, unit = column.rpartition("_")
     if unit in WORDS and name:

@@ -18,6 +18,7 @@ from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.origin import origin_of
+from napari_cupre.words import counted
 
 MOST_BUTTONS = 2
 
@@ -45,7 +46,7 @@ class SceneNote(QuestionLine):
         if image is None or path is None or not others:
             self.clear()
             return
-        count = "1 more image" if len(others) == 1 else f"{len(others)} more images"
+        count = counted(len(others), "more image")
         names = [scene.name for scene in others]
         answers: list[tuple[str, str, Callable[[], None]]] = [
             (f"Open {name}", "Open it as a layer", partial(self._open, path, [name]))

@@ -43,6 +43,7 @@ from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
 from napari_cupre.widgets.snapshot import Snapshot
 from napari_cupre.widgets.training import TrainingPlan, resumable
+from napari_cupre.words import counted
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LISTED_ROWS, ROW_HEIGHT = 4, 22
@@ -50,13 +51,7 @@ EMPTY = "Open an image and annotate a few cells first: this dock learns from the
 
 
 class TrainWidget(SessionWidget):
-    """Starts, shows, stops and resumes the training of a viewer's annotated images.
-
-    Parameters
-    ----------
-    napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name.
-    """
+    """Starts, shows, stops and resumes the training of a viewer's annotated images."""
 
     title = "Train"
     needs_engine = True
@@ -393,10 +388,8 @@ def _use_text(cells: int, images: int, regions: int) -> str:
     """How much is learned from: "Uses 46 cells in 3 images, 2 regions"."""
     if not (cells or regions):
         return "Nothing is annotated yet: find cells in Annotate and accept some, or draw a few."
-    text = (
-        f"Uses {cells} {'cell' if cells == 1 else 'cells'} in {images} {'image' if images == 1 else 'images'}"
-    )
-    return text + (f", {regions} {'region' if regions == 1 else 'regions'}" if regions else "")
+    text = f"Uses {counted(cells, 'cell')} in {counted(images, 'image')}"
+    return text + (f", {counted(regions, 'region')}" if regions else "")
 
 
 def _button_text(state: RunState, is_active: bool) -> str:

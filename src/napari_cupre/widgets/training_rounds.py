@@ -11,6 +11,7 @@ from napari_cupre.model.runs import run_path
 from napari_cupre.project import rounds
 from napari_cupre.project.document import Round
 from napari_cupre.project.project import Project
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -171,9 +172,8 @@ def _number(out: Path) -> int | None:
 
 
 def _tooltip(entry: Round) -> str:
-    cells = "1 cell" if entry.cells == 1 else f"{entry.cells} cells"
-    images = "1 image" if entry.images == 1 else f"{entry.images} images"
-    lines = [f"Trained on {cells} of {images}, from {entry.parent}"]
+    learned = f"{counted(entry.cells, 'cell')} of {counted(entry.images, 'image')}"
+    lines = [f"Trained on {learned}, from {entry.parent}"]
     if words := entry.verdict.get("words"):
         lines.append(str(words))
     return "\n".join(lines)
