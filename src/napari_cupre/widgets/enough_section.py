@@ -8,14 +8,17 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cupre.evaluation.enough import Enough
+from napari_cupre.evaluation.project_curve import ProjectCurve
 from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.theme import palette_of, set_role
+from napari_cupre.widgets.plot_view import PlotView
+from napari_cupre.widgets.theme import Palette, set_role
 from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from pyqtgraph import PlotWidget
 
 HEIGHT = 130
+SHADE = 60  # opacity of what is likely, of 255
 NOTHING = "Not measured yet: train a model first. The rest is done while the machine is idle."
 
 
@@ -30,7 +33,7 @@ class EnoughSection(QWidget):
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__()
-        self._viewer, self._measuring = owner.session.viewer, owner.session.idling
+        self._measuring = owner.session.idling
         self.button = QPushButton("Is it enough?")
         self.button.setCheckable(True)
         self.button.setToolTip("Show whether more annotated cells would help")
@@ -47,15 +50,14 @@ class EnoughSection(QWidget):
         )
         self.idle.setChecked(self._measuring.is_wanted)
         self.idle.toggled.connect(self._measuring.want)
-        self._plot: PlotWidget | None = None
+        self.plot = LearningCurveView(owner)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(4)
-        for widget in (self.button, self.sentence, self.state, self.idle):
+        for widget in (self.button, self.sentence, self.plot, self.state, self.idle):
             self._column.addWidget(widget)
         owner.listen(self._measuring.changed, self.refresh)
         owner.listen(self._measuring.job.status.events, self.refresh)
-        owner.listen(self._viewer.events.theme, self.refresh)
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
@@ -72,12 +74,9 @@ class EnoughSection(QWidget):
         for widget in (self.sentence, self.idle):
             widget.setVisible(is_open)
         has_curve = found is not None and len(found.points) > 1
-        if is_open and has_curve and self._plot is None:
-            self._make_plot()
-        if self._plot is not None:
-            self._plot.setVisible(is_open and has_curve)
-            if is_open and has_curve:
-                self._draw()
+        self.plot.setVisible(is_open and has_curve)
+        if found is not None and has_curve and is_open:
+            self.plot.show_curve(found)
 
     def _progress(self) -> str:
         status, left = self._measuring.job.status, self._measuring.left
@@ -89,58 +88,63 @@ class EnoughSection(QWidget):
             )
         return ""
 
-    def _make_plot(self) -> None:
-        import pyqtgraph  # half a second that a closed section must not pay
 
-        plot = pyqtgraph.PlotWidget()
-        plot.setFixedHeight(HEIGHT)
-        plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        plot.setToolTip(
-            "Of 100 cells found or invented, how many are right, by the number of cells learned from; "
-            "rings are rounds"
+class LearningCurveView(PlotView):
+    """Cells that are right by the number of cells learned from, with what is likely between and beyond.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        Whose viewer's theme gives the colours.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__(owner, "Learning curve", (HEIGHT, HEIGHT))
+        self._legend.setToolTip(
+            "Of 100 cells found or invented, how many are right. Each training is judged on cells it did not see"
         )
-        plot.setAccessibleName("Learning curve")
-        plot.hideButtons()
-        plot.setMenuEnabled(False)
-        plot.setMouseEnabled(x=False, y=False)
-        plot.setLabel("bottom", "cells")
-        self._column.insertWidget(2, plot)
-        self._plot = plot
+        self._wear_theme()
 
-    def _draw(self) -> None:
+    def show_curve(self, found: ProjectCurve) -> None:
+        """Draw what was measured."""
+        if self._plot is None:
+            self._made_plot()
+            self._wear_theme()
+        numbers = [number for number, _ in found.band]
+        for line, side in ((self._low, "low"), (self._high, "high"), (self._middle, "middle")):
+            line.setData(numbers, [100 * getattr(each, side) for _, each in found.band])
+        for marks, is_round in ((self._parts, False), (self._rounds, True)):
+            points = [point for point in found.points if point.is_round == is_round]
+            marks.setData([point.cells for point in points], [100 * point.value for point in points])
+
+    def _add_curves(self, plot: PlotWidget) -> None:
         import pyqtgraph
 
-        found, plot = self._measuring.found, self._plot
-        if found is None or plot is None:
-            return
-        palette = palette_of(self._viewer.theme)
-        plot.clear()
-        plot.setBackground(palette.background)
-        for side in ("left", "bottom"):
-            axis = plot.getAxis(side)
-            axis.setPen(palette.faint)
-            axis.setTextPen(palette.faint)
-        numbers = [number for number, _ in found.band]
-        low, high = (
-            pyqtgraph.PlotDataItem(numbers, [100 * getattr(each, side) for _, each in found.band])
-            for side in ("low", "high")
+        plot.setToolTip("Right ones of 100 cells, by the number of cells learned from")
+        plot.setLabel("bottom", "cells")
+        self._low, self._high = pyqtgraph.PlotDataItem(), pyqtgraph.PlotDataItem()
+        self._shade = pyqtgraph.FillBetweenItem(self._low, self._high)
+        plot.addItem(self._shade)
+        self._middle = plot.plot()
+        self._parts = plot.plot(pen=None, symbol="o", symbolSize=7)
+        self._rounds = plot.plot(pen=None, symbol="d", symbolSize=9, symbolBrush=None)
+
+    def _colour_curves(self, palette: Palette) -> None:
+        self._legend.setText(
+            f'<span style="color:{palette.validation}">●</span> part of the cells &nbsp; '
+            f'<span style="color:{palette.validation}">◇</span> round'
         )
+        if self._plot is None:
+            return
+        import pyqtgraph
+
         shade = pyqtgraph.mkColor(palette.training)
-        shade.setAlpha(60)
-        plot.addItem(pyqtgraph.FillBetweenItem(low, high, brush=shade))
-        middle = [100 * each.middle for _, each in found.band]
-        plot.plot(numbers, middle, pen=pyqtgraph.mkPen(palette.training, width=2))
-        for is_round, symbol in ((False, "o"), (True, "d")):
-            points = [point for point in found.points if point.is_round == is_round]
-            plot.plot(
-                [point.cells for point in points],
-                [100 * point.value for point in points],
-                pen=None,
-                symbol=symbol,
-                symbolSize=7,
-                symbolPen=palette.validation,
-                symbolBrush=None if is_round else palette.validation,
-            )
+        shade.setAlpha(SHADE)
+        self._shade.setBrush(shade)
+        self._middle.setPen(pyqtgraph.mkPen(palette.training, width=2))
+        self._parts.setSymbolPen(palette.validation)
+        self._parts.setSymbolBrush(palette.validation)
+        self._rounds.setSymbolPen(palette.validation)
 
 
 def _helps(outcome: Enough) -> bool:
