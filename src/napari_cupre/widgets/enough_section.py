@@ -101,7 +101,7 @@ class LearningCurveView(PlotView):
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner, "Learning curve", (HEIGHT, HEIGHT))
         self._legend.setToolTip(
-            "How many of 100 found or invented cells are right. Each training is judged on cells it did not see"
+            "How many of 100 found or invented cells are right. Each training is judged on other cells"
         )
         self._wear_theme()
 
