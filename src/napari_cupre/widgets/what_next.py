@@ -80,7 +80,7 @@ class WhatNext:
         session.training.received.connect(self._trained)
         session.training.status.events.state.connect(self._training_changed)
         session.keeper.opened.connect(lambda project: self.forget())
-        session.queue.changed.connect(self._arriving.start)
+        session.queue.changed.connect(lambda: self._arriving.start())
 
     @property
     def has_choice(self) -> bool:
