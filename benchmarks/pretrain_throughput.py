@@ -33,15 +33,16 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.model.backbone import Backbone
 from napari_cupre.model.config import ModelConfig, preset
+from napari_cupre.model.contrast import ContrastSettings, make_objective
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.targets import Target
+from napari_cupre.model.views import ViewSettings, make_view
 from napari_cupre.pretraining.amt2 import Amt2
-from napari_cupre.pretraining.contrast import ContrastSettings, make_objective
 from napari_cupre.pretraining.labelled_sources import FieldBatch, MixedFields, SyntheticSource, collate_fields
 from napari_cupre.pretraining.pretrain_run import make_fabric
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
-from napari_cupre.pretraining.views import ViewBatch, ViewPair, ViewSettings, collate_views, make_view
+from napari_cupre.pretraining.view_pairs import ViewBatch, ViewPair, collate_views
 
 
 def settings(name: str, device: str, objective: str) -> PretrainSettings:

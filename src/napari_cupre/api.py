@@ -7,6 +7,7 @@ made of: `napari_cupre.data`, `.finetune`, `.predict`, `.evaluate`.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from napari_cupre.evaluation.report import Report, evaluate_labels
 from napari_cupre.events import Event
 from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+from napari_cupre.io.unannotated import place_of, unannotated
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.zoo import BUNDLED, open_model
 from napari_cupre.prediction.instances import Instances
@@ -62,6 +64,7 @@ def finetune(
     regions: Sequence[Polygons | None] | None = None,
     partial: bool = False,
     diameter: float | None = None,
+    unlabelled: Sequence[Image | str | os.PathLike[str]] | None = None,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], None] | None = None,
@@ -85,6 +88,9 @@ def finetune(
         Only some of the cells are marked. Without it and without regions, what is not marked is background.
     diameter : float, optional
         Of the cells in image px; None takes the median marked cell.
+    unlabelled : sequence of Image, str or os.PathLike, optional
+        Images without annotation, or folders and files of such, that take part: the backbone learns their
+        looks by contrast, and what the model is sure of in them is learned from.
     seed : int, optional
         Of all that is random.
     out : str or os.PathLike, optional
@@ -111,6 +117,7 @@ def finetune(
         minutes=limit, steps=steps, diameter=diameter, seed=seed, device=str(model.device)
     )
     shots = list(_shots(images, labels, regions, partial))
+    shots += _others(unlabelled or (), seed, {shot.name for shot in shots})
     return _trained(FinetuneRun(model, shots, settings, None if out is None else Path(out)), on_event)
 
 
@@ -258,8 +265,22 @@ def _shots(
             yield make_shot(image, marked, regions=area, complete=complete, name=f"image {number}")
 
 
+def _others(
+    given: Sequence[Image | str | os.PathLike[str]], seed: int, annotated: set[str]
+) -> Iterator[Shot]:
+    """Images without annotation; a file that cannot be read is warned of."""
+    paths = [each for each in given if isinstance(each, str | os.PathLike)]
+    if paths:
+        yield from unannotated(paths, seed, annotated, warnings.warn)
+    for number, image in enumerate(given, start=1):
+        if isinstance(image, CellImage):
+            yield place_of(image, np.random.default_rng([seed, number]))
+        elif not isinstance(image, str | os.PathLike):
+            yield Shot.unlabelled(normalise(np.asarray(image)), f"unlabelled image {number}")
+
+
 def _reader(image: Any) -> PlaneReader:
-    """The one plane of an image, to be read by regions; grey values are stretched as `predict` does."""
+    """The one plane of an image, to be read by windows; grey values are stretched as `predict` does."""
     if not isinstance(image, CellImage):
         if not hasattr(image, "dtype"):
             image = np.asarray(image)

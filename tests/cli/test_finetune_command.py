@@ -303,3 +303,29 @@ def test_the_start_is_never_overwritten(
 
 def test_resume_of_nothing(finetune: Command) -> None:
     one_sentence(finetune("--resume"), "new.run", "start a new one")
+
+
+def test_images_without_annotation_take_part(finetune: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for name, seed in (("a.png", 0), ("x.png", 7), ("y.png", 8)):
+        Image.fromarray(disks(seed)[0]).save(folder / name)
+    (folder / "z.png").write_bytes(b"no picture")
+    ran = finetune("--unlabelled", folder)
+    assert ran.code == 2  # one was left out
+    assert "z.png" in ran.err
+    shots = shots_of(tmp_path)
+    assert [shot.is_unlabelled for shot in shots] == [False] * 3 + [True] * 2
+    assert "beside 2 images without annotation" in ran.err + ran.out
+    resumed = finetune("--resume", "--unlabelled", folder, "--steps", 4)
+    assert "no longer given" not in resumed.err + resumed.out
+    assert len(shots_of(tmp_path)) == 5
+
+
+def test_a_folder_without_other_images_is_refused(
+    finetune: Command, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    ran = finetune("--unlabelled", folders[0])
+    assert ran.code == 2
+    assert "annotated already" in ran.err
+    assert not (tmp_path / "new.safetensors").exists()

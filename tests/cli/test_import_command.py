@@ -105,9 +105,7 @@ def test_what_was_left_out_is_said_and_makes_the_result_partial(command: Command
     ran = command("import", path, "--shape", "40x60", "--out", tmp_path / "out", "--json")
     assert ran.code == 2
     assert (tifffile.imread(tmp_path / "out" / "a.tif") > 0).sum() == 50
-    assert ran.figures["partial"] == [
-        '"a.geojson": 1 of 3 regions became cells: 1 lies outside, 1 is a line.'
-    ]
+    assert ran.figures["partial"] == ['"a.geojson": 1 of 3 shapes became cells: 1 lies outside, 1 is a line.']
     assert ran.figures["partial"][0] in ran.err
 
 
@@ -116,7 +114,7 @@ def test_nothing_usable_is_an_error(command: Command, tmp_path: Path) -> None:
     ran = command("import", path, "--shape", "40x60", "--out", tmp_path / "out")
     assert ran.code == 2
     assert ran.err.count("\n") == 1
-    assert "0 of 2 regions became cells" in ran.err
+    assert "0 of 2 shapes became cells" in ran.err
     assert not (tmp_path / "out").exists()
 
 

@@ -176,7 +176,7 @@ def test_what_is_no_cell_is_counted(tmp_path):
     assert len(np.unique(labels)) == 2
     assert "is damaged" in " ".join(notes)
     assert said == (
-        '"a_rois.zip": 1 of 11 regions became cells: 1 lies outside, 1 repeats another, 2 have no area, '
+        '"a_rois.zip": 1 of 11 shapes became cells: 1 lies outside, 1 repeats another, 2 have no area, '
         "2 are damaged, 2 are lines, 1 is a point, 1 is a picture."
     )
 
@@ -184,20 +184,20 @@ def test_what_is_no_cell_is_counted(tmp_path):
 def test_what_others_hide_is_counted(tmp_path):
     halves = [box(right=20), box(left=20)]
     labels, (said,), _ = import_all([*halves, box()], tmp_path)
-    assert said == '"a_rois.zip": 2 of 3 regions became cells: 1 is hidden under others.'
+    assert said == '"a_rois.zip": 2 of 3 shapes became cells: 1 is hidden under others.'
     assert len(np.unique(labels)) == 3
 
 
 def test_regions_beyond_the_edge_are_cut_and_noted(tmp_path):
     labels, lost, (note,) = import_all([box(left=-5), box(left=110, right=140)], tmp_path)
     assert not lost
-    assert "2 regions reach beyond the image" in note
+    assert "2 shapes reach beyond the image" in note
     assert (labels == 1).sum() == 30 * 30
     assert (labels == 2).sum() == 10 * 30
 
 
 def test_nothing_usable_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="0 of 2 regions became cells: 1 lies outside, 1 is a point"):
+    with pytest.raises(InputError, match="0 of 2 shapes became cells: 1 lies outside, 1 is a point"):
         import_all([box(left=400, right=420), points([(5, 5)], ROI_TYPE.POINT)], tmp_path)
 
 
@@ -229,7 +229,7 @@ def test_an_entry_that_cannot_be_unpacked_does_not_take_the_others_with_it(tmp_p
     said = []
     labels = dict(iterate_annotations(tmp_path / "a.zip", SHAPE, on_partial=said.append))["a"]
     assert (labels > 0).sum() == 600
-    assert said == ['"a.zip": 1 of 2 regions became cells: 1 is damaged.']
+    assert said == ['"a.zip": 1 of 2 shapes became cells: 1 is damaged.']
 
 
 def frame(axes):
@@ -276,7 +276,7 @@ def test_positions_find_their_plane(axes, position, plane, tmp_path):
 )
 def test_planes_that_are_not_there_are_said(axes, position, tmp_path):
     labels, (said,), _ = import_all([box(**position), box(left=40, right=45)], tmp_path, frame(axes))
-    assert "1 of 2 regions became cells: 1 lies on a plane that the image does not have" in said
+    assert "1 of 2 shapes became cells: 1 lies on a plane that the image does not have" in said
     assert labels.sum() == 2 * 150 or labels.sum() == 150
 
 
@@ -284,7 +284,7 @@ def test_regions_of_no_plane_lie_on_the_first_and_that_is_said(tmp_path):
     labels, lost, (note,) = import_all([box()], tmp_path, frame("ZYX"))
     assert labels[0].sum() == labels.sum() == 600
     assert not lost
-    assert note == '"a_rois.zip": 1 region names no plane and lies on the first one.'
+    assert note == '"a_rois.zip": 1 shape names no plane and lies on the first one.'
 
 
 def test_the_options_of_sub_pixels_are_those_that_imagej_sets():

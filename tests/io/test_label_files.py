@@ -48,7 +48,7 @@ def test_lines_that_are_no_outline_are_counted(tmp_path):
     labels = dict(iterate_annotations(path, (40, 40), on_partial=said.append))["a"]
     assert (labels == 1).sum() == 121
     assert (labels == 2).sum() == 1
-    assert said == ['"a_cp_outlines.txt": 2 of 5 regions became cells: 1 covers no pixel, 2 are damaged.']
+    assert said == ['"a_cp_outlines.txt": 2 of 5 shapes became cells: 1 covers no pixel, 2 are damaged.']
 
 
 def test_cellposes_outlines_are_a_copy_of_its_masks(tmp_path):

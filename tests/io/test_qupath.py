@@ -52,7 +52,7 @@ def test_an_outline_around_others_is_a_region(outer, kind, tmp_path):
         areas, lost, (note,) = areas_and_words(document, tmp_path)
         assert areas == [100, 100, 200]
         assert not lost
-        assert note == '"a.geojson": 3 of 4 regions became cells: 1 is a region around others.'
+        assert note == '"a.geojson": 3 of 4 shapes became cells: 1 is a region around others.'
 
 
 def test_a_region_around_one_cell_and_one_that_shares_its_edge(tmp_path):
@@ -126,7 +126,7 @@ def test_points_lines_and_broken_objects_are_counted(tmp_path):
     areas, (said,), _ = areas_and_words(collection(feature("cell", *CELLS[0]), *others), tmp_path)
     assert areas == [100]
     assert said == (
-        '"a.geojson": 1 of 9 regions became cells: 1 lies outside, 2 have no area, 2 are damaged, '
+        '"a.geojson": 1 of 9 shapes became cells: 1 lies outside, 2 have no area, 2 are damaged, '
         "1 is a line, 2 are points."
     )
 
@@ -191,5 +191,5 @@ def test_damaged_packages(content, tmp_path):
 def test_a_zip_of_something_else(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(InputError, match="contains no region"):
+    with pytest.raises(InputError, match="contains no ROIs or outlines"):
         import_annotations(tmp_path / "a.zip", SHAPE)

@@ -11,9 +11,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from napari_cupre.model.config import preset
+from napari_cupre.model.contrast import in_groups
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.pretraining.amt2 import Amt2
-from napari_cupre.pretraining.batchnorm import DomainStatistics, in_groups
+from napari_cupre.pretraining.batchnorm import DomainStatistics
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from napari_cupre.io.unlabelled import UnlabelledCrops, UnlabelledIndex
-from napari_cupre.pretraining.views import ViewPairs, ViewSettings, collate_views, make_view
+from napari_cupre.model.views import ViewSettings, make_view
+from napari_cupre.pretraining.view_pairs import ViewPairs, collate_views
 
 PLAIN = ViewSettings(
     side=32, gamma=1.0, contrast=1.0, brightness=0.0, invert=0.0, blur=0.0, noise=0.0, stain=0.0

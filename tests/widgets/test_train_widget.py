@@ -10,6 +10,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_cupre.data.image import CellImage, normalise
 from napari_cupre.events import (
@@ -370,3 +371,44 @@ def test_images_of_the_project_that_no_layer_shows_teach_too(
     qtbot.waitUntil(lambda: widget.use.text() == "Uses 7 cells in 2 images", timeout=WAIT)
     press_and_wait(widget, qtbot)
     assert sorted(shot.labels.shape for shot in training.shots) == [(60, 70), (192, 192)]
+
+
+def test_images_without_annotation_take_part_if_that_is_ticked(
+    viewer: Any, widget: TrainWidget, training: Training, tmp_path: Path, qtbot: Any
+) -> None:
+    assert widget.others.isHidden()
+    iio.imwrite(tmp_path / "other.png", np.random.default_rng(0).integers(0, 255, (60, 70), np.uint8))
+    draw_cell(viewer, qtbot, at=160)
+    project = widget.session.keeper.project
+    project.add(tmp_path / "other.png")
+    viewer.add_image(np.arange(50.0 * 50).reshape(50, 50), name="second")
+    widget.session.queue._refresh_states()
+    text = "Learn from 2 other images too (24 s)"
+    qtbot.waitUntil(lambda: widget.others.text() == text, timeout=WAIT)
+    assert widget.others.isVisible()
+    assert not widget.others.isChecked()
+    press_and_wait(widget, qtbot)
+    assert [shot.is_unlabelled for shot in training.shots] == [False]
+    qtbot.mouseClick(widget.others, Qt.MouseButton.LeftButton)
+    assert widget.others.isChecked()
+    press_and_wait(widget, qtbot)
+    assert sorted((shot.labels.shape, shot.is_unlabelled) for shot in training.shots) == [
+        ((50, 50), True),
+        ((60, 70), True),
+        ((192, 192), False),
+    ]
+    (tmp_path / "other.png").unlink()
+    press_and_wait(widget, qtbot)
+    assert len(training.shots) == 2
+    assert not widget.job.status.error
+
+
+def test_an_image_teaches_or_takes_part_without_annotation(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    viewer.add_image(np.arange(64.0 * 64).reshape(64, 64), name="second")
+    qtbot.waitUntil(lambda: "1 other image" in widget.others.text(), timeout=WAIT)
+    square = np.array([[9, 9], [9, 20], [20, 20], [20, 9]], float)
+    cells = widget.session.make_cells(viewer.layers["second"])
+    cells.do(lambda held: gestures.draw(held, square))
+    qtbot.waitUntil(widget.others.isHidden, timeout=WAIT)

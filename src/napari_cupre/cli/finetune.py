@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,14 @@ def _add_data_options(parser: Parser) -> None:
     parser.add_argument(
         "--limit", type=positive_count, metavar="N", help="use only N of the images, drawn with --seed"
     )
+    parser.add_argument(
+        "--unlabelled",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders, globs or files of images without annotation that take part: their looks are learned "
+        "by contrast, and what the model is sure of in them is learned from",
+    )
     add_reading_options(parser)
     parser.add_argument(
         "--keep-empty", action="store_true", help="treat images without annotation in a COCO JSON as empty"
@@ -185,7 +194,7 @@ def _resumed(args: argparse.Namespace) -> FinetuneRun:
             )
     start = open_model(args.model or folder.read_start(), args.device, kept.seed)
     try:
-        annotation = digests(_collect(args).shots)
+        annotation = digests(shot for shot in _collect(args).shots if not shot.is_unlabelled)
     except CupreError:
         annotation = None  # the run keeps its own copy of the annotations
     return FinetuneRun.resume(args.out, start, settings, annotation)
@@ -236,15 +245,32 @@ def _collect(args: argparse.Namespace) -> Collected:
                 "A project already stores what is known and how its images are read: "
                 "leave out --partial, --regions, --axes and --series."
             )
-        return collect_project(args.labels, args.images, args.limit, args.seed)
-    return collect_shots(
-        args.images,
-        args.labels,
-        partial=args.partial,
-        keep_empty=args.keep_empty,
-        regions_file=args.regions,
-        limit=args.limit,
-        seed=args.seed,
-        axes=args.axes,
-        series=args.series,
-    )
+        collected = collect_project(args.labels, args.images, args.limit, args.seed)
+    else:
+        collected = collect_shots(
+            args.images,
+            args.labels,
+            partial=args.partial,
+            keep_empty=args.keep_empty,
+            regions_file=args.regions,
+            limit=args.limit,
+            seed=args.seed,
+            axes=args.axes,
+            series=args.series,
+        )
+    if args.unlabelled:
+        _add_unlabelled(args, collected)
+    return collected
+
+
+def _add_unlabelled(args: argparse.Namespace, collected: Collected) -> None:
+    """Add the images of --unlabelled that are not annotated; what cannot be read is named."""
+    from napari_cupre.cli.projects import with_projects
+    from napari_cupre.io.unannotated import unannotated
+
+    def refused(said: str) -> None:
+        print(f"left out: {said}", file=sys.stderr)
+        collected.left_out.append(said)
+
+    annotated = {shot.name for shot in collected.shots}
+    collected.shots += unannotated(with_projects(args.unlabelled), args.seed, annotated, refused)

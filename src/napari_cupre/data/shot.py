@@ -45,6 +45,16 @@ class Shot:
                 f"differ in size: give them the same rows and columns."
             )
 
+    @classmethod
+    def unlabelled(cls, image: np.ndarray, name: str = "") -> Shot:
+        """An image that nobody annotated: nothing of it is known."""
+        return cls(image, np.zeros(image.shape[:2], np.int32), np.zeros(image.shape[:2], bool), name)
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether nothing of it is known."""
+        return not self.known.any() and not self.labels.any()
+
     def cut(self, rows: slice, columns: slice) -> Shot:
         """A part of it, in which the cells that its border divides are unknown; the image is not copied."""
         part = (rows, columns)

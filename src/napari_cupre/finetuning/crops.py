@@ -25,6 +25,8 @@ UNIFORM_SHARE = 0.25  # crops of anywhere; the others hold an annotated cell
 MOST_COMPOSED = 0.4
 # Known background per cell area from which on no crop is composed.
 ENOUGH_BACKGROUND = 1.5
+# Crops of images that nobody annotated, once a teacher was sure of something there.
+UNLABELLED_SHARE = 0.3
 
 
 class CropSampler:
@@ -55,6 +57,7 @@ class CropSampler:
         measured = [measure_background(cut_cells(sample)) for sample in self.samples]
         self.backgrounds = [background for background in measured if background is not None]
         self.compose = _composed_share(self.samples)
+        self.unlabelled: list[Sample] = []
 
     def learn_from(self, samples: list[Sample]) -> None:
         """Draw crops of these samples from now on: the same images, of which more is known."""
@@ -66,6 +69,8 @@ class CropSampler:
         kind = rng.random()
         if kind < self.rehearse:
             return draw_field(rng, size, diameter=self.diameter * float(np.exp(rng.uniform(-0.7, 0.7))))
+        if self.unlabelled and rng.random() < UNLABELLED_SHARE:
+            return self._finish(rng, self._unlabelled(rng, size))
         if self.backgrounds and rng.random() < self.compose:
             background = self.backgrounds[rng.integers(len(self.backgrounds))]
             return self._finish(rng, compose_field(rng, self.cells, background, size))
@@ -82,6 +87,11 @@ class CropSampler:
         if rng.random() < PASTE_SHARE:
             sample = copy_paste(rng, sample, self.cells, int(rng.integers(1, MOST_PASTED + 1)))
         return sample
+
+    def _unlabelled(self, rng: np.random.Generator, size: int) -> Sample:
+        """A part of what a teacher was sure of; it is at network scale already."""
+        sample = self.unlabelled[rng.integers(len(self.unlabelled))]
+        return random_turn(rng, random_crop(rng, sample, size, SCALES))
 
     def _finish(self, rng: np.random.Generator, sample: Sample) -> Sample:
         return replace(sample, image=photometric(rng, sample.image, PHOTOMETRY))

@@ -157,7 +157,7 @@ def difference(kept: list[Shot], now: Mapping[str, str]) -> str:
     now : mapping of str to str
         `napari_cupre.io.shot_store.digests` of the annotation as it is.
     """
-    before = digests(kept)
+    before = digests(shot for shot in kept if not shot.is_unlabelled)
     kinds = {
         "changed": [name for name in now if name in before and before[name] != now[name]],
         "new": [name for name in now if name not in before],

@@ -16,7 +16,7 @@ import torch
 from napari_cupre import __version__
 from napari_cupre.data.annotation import check_shots
 from napari_cupre.data.shot import Shot
-from napari_cupre.errors import CupreError, EnvironmentFault, InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import (
     Event,
     Finished,
@@ -33,12 +33,14 @@ from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.finetuning.judge import (
     Judgement,
     decision,
+    figures,
     hold_batchnorm,
     in_words,
     is_as_good,
     to_batch,
 )
 from napari_cupre.finetuning.preview import preview
+from napari_cupre.finetuning.shrinking import smaller
 from napari_cupre.finetuning.split import count_cells
 from napari_cupre.finetuning.teaching import Teaching
 from napari_cupre.model.average import WeightAverage
@@ -55,7 +57,6 @@ SAVE_EVERY = 30.0  # seconds
 PSEUDO_AT = (0.25, 0.4, 0.55, 0.7, 0.85)
 PSEUDO_SHARE = 0.2  # of the steps is how many windows are looked at altogether
 MOST_WINDOWS = 12  # at a time
-SMALLEST_CROP = 128
 
 
 class FinetuneRun:
@@ -210,13 +211,13 @@ class FinetuneRun:
         self._looked = 0
         self.skill = 0.0 if self.scratch else self.teaching.skill(self.network, self.dtype)
         self.optimiser = make_optimiser(self.network, self.skill)
+        self.contrast = self.teaching.contrast(self.network, self.skill, self.skill >= FAMILIAR)
         self.average = WeightAverage(self.network)
         self.batch = max(self.batch, self._least_batch())
         self._began = self._judging = 0.0
         found = "" if self.scratch else f"; the start finds them with an AP50 of {self.skill:.2f}"
         yield Notice(f"Training on {self.teaching.in_words()}, {self.device.type}{found}.")
-        if self._unlike:
-            yield Notice(self._unlike)
+        yield from (Notice(said) for said in (self.teaching.remark, self._unlike) if said)
         if self._is_resumed:
             yield from self._load_state()
         elif self.judge is not None and not self.scratch:
@@ -306,6 +307,8 @@ class FinetuneRun:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         set_rates(self.optimiser, self.step, fraction)
         self.optimiser.step()
+        if self.contrast is not None:
+            losses["contrast"] = torch.tensor(self.contrast.step(self.step, fraction, self.dtype))
         return {name: value.item() for name, value in losses.items()} | {"total": total.item()}
 
     def _shrink(self, error: BaseException) -> Notice:
@@ -313,16 +316,8 @@ class FinetuneRun:
         self.optimiser.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        if self.batch // 2 >= self._least_batch():
-            self.batch //= 2
-            return Notice(f"Memory ran out: continuing with {self.batch} crops per step.")
-        if self.crop // 2 >= SMALLEST_CROP:
-            self.crop = self.crop // 64 * 32
-            return Notice(f"Memory ran out: continuing with crops of {self.crop} px.")
-        raise EnvironmentFault(
-            "Memory ran out even with one small crop per step: "
-            "close other programs, or train on another device."
-        ) from error
+        self.batch, self.crop, said = smaller(self.batch, self.crop, self._least_batch(), error)
+        return Notice(said)
 
     def _least_batch(self) -> int:
         """BatchNorm that learns needs two crops: of one, ResNeSt's pooled layers have no variance."""
@@ -380,7 +375,7 @@ class FinetuneRun:
                 "step": self.step,
                 "best_step": at,
                 "parent": self.start.info.name,
-                "history": [_figures(entry) for entry in self.history],
+                "history": [figures(entry) for entry in self.history],
                 "decision": None if said is None else said.as_dict(),
             },
         )
@@ -392,13 +387,14 @@ class FinetuneRun:
             "parent": self.start.info.name,
             "parent_training": self.start.info.training,
             "cells": sum(count_cells(shot.labels) for shot in self.shots),
-            "images": len(self.shots),
+            "images": sum(not shot.is_unlabelled for shot in self.shots),
+            "unlabelled": sum(shot.is_unlabelled for shot in self.shots),
             "steps": step,
             "seconds": round(self.elapsed, 1),
             "seed": self.settings.seed,
             "code": __version__,
         }
-        metrics = {"held_out": [_figures(entry) for entry in self.history if entry["step"] == step]}
+        metrics = {"held_out": [figures(entry) for entry in self.history if entry["step"] == step]}
         model = self.model.copy(name=name, training=training, metrics=metrics)
         model.network.load_state_dict(tensors)
         model.network.eval()
@@ -441,8 +437,3 @@ class FinetuneRun:
         self.elapsed = counters["elapsed"]
         self.settings = self.settings.renewed(self.step, self.elapsed)
         yield Notice(f"Continuing from step {self.step}.")
-
-
-def _figures(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry of the history without what was found cell by cell."""
-    return {name: value for name, value in entry.items() if name != "finds"}

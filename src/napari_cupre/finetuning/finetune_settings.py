@@ -31,6 +31,11 @@ class FinetuneSettings:
     rehearse : float, 0 to 0.9
         Share of the crops that are synthetic fields, so that a pretrained network does not forget; random
         weights have nothing to forget and rehearse none.
+    contrast : bool
+        The backbone also takes a step of momentum contrast on images without annotation, beside each
+        supervised step.
+    teacher : bool
+        What the averaged weights are sure of in images without annotation is learned from.
     seed : int
         Seed of all randomness.
     device : str
@@ -44,6 +49,8 @@ class FinetuneSettings:
     diameter: Positive | None = None
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.2
     rehearse: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    contrast: bool = True
+    teacher: bool = True
     seed: int = 0
     device: str = "auto"
 

@@ -160,6 +160,11 @@ def decision(history: list[dict[str, Any]], best_step: int | None, scratch: bool
     return decide(start.finds, new.finds) if start.finds and new.finds else None
 
 
+def figures(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the history without what was found cell by cell."""
+    return {name: value for name, value in entry.items() if name != "finds"}
+
+
 def in_words(
     history: list[dict[str, Any]],
     best_step: int | None,

@@ -7,17 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from napari_cupre.data.augment import rescale
 from napari_cupre.data.sample import Sample
 from napari_cupre.data.shot import Shot
+from napari_cupre.errors import InputError
 from napari_cupre.finetuning.crops import CropSampler, scale_shot
+from napari_cupre.finetuning.finetune_optimiser import rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+from napari_cupre.finetuning.folder_contrast import FolderContrast
 from napari_cupre.finetuning.judge import Judge
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
 from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, hold_out
+from napari_cupre.finetuning.teacher import MeanTeacher
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.words import counted
 
 MOSTLY_KNOWN = 0.95  # so much is known of the images that looking at the rest is not worth the time
+MOST_UNLABELLED, PLACE = 48, 768  # images without annotation, and network px a side of what is used of each
 SKILL_WINDOWS = 4  # of annotation that the start is tried on
 
 
@@ -27,7 +34,7 @@ class Teaching:
     Parameters
     ----------
     shots : list of Shot
-        What is annotated, at its own scale.
+        What is annotated, at its own scale, and images that are not (`Shot.is_unlabelled`).
     settings : FinetuneSettings
         Of the run.
     diameter : float
@@ -43,10 +50,14 @@ class Teaching:
         Draws what is learned from.
     judge : Judge or None
         Judges on what is held out; None if nothing is.
+    remark : str
+        What of the images without annotation cannot be used, as a sentence; "" if all can.
     """
 
     def __init__(self, shots: list[Shot], settings: FinetuneSettings, diameter: float, scratch: bool) -> None:
-        self._seed = settings.seed
+        self._settings, self._seed = settings, settings.seed
+        self._unlabelled = [shot for shot in shots if shot.is_unlabelled]
+        shots = [shot for shot in shots if not shot.is_unlabelled]
         self.scaling = choose_scaling(shots, settings.diameter)
         enough = ENOUGH_FROM_SCRATCH if scratch else ENOUGH_TO_HOLD_OUT
         self._taught, self._held_out = hold_out(shots, settings.held_out, settings.seed, enough)
@@ -59,11 +70,45 @@ class Teaching:
         if _known_share(self.sampler.samples) < MOSTLY_KNOWN:
             rng = np.random.default_rng(settings.seed)
             self._unknown = PseudoBackground(self.sampler.samples, self._scales, rng)
+        scale = diameter / self.scaling.typical
+        self._others = self._places(self._unlabelled, [scale] * len(self._unlabelled))
+        self.remark = ""
+        self._teacher: MeanTeacher | None = None
+        if self._others and settings.teacher:
+            checks = self.judge.windows if self.judge else self._some(SKILL_WINDOWS).windows
+            self._teacher = MeanTeacher(self._others, checks, np.random.default_rng(settings.seed))
+
+    def _places(self, shots: list[Shot], scales: list[float]) -> list[np.ndarray]:
+        """A place of each of some images, at network scale: a folder may hold more than memory does."""
+        rng = np.random.default_rng(self._seed)
+        chosen = sorted(rng.permutation(len(shots))[:MOST_UNLABELLED])
+        return [_place(rng, shots[number], scales[number]) for number in chosen]
 
     @property
     def has_unknown(self) -> bool:
         """Whether much of the images is unknown, so that `look` may help."""
-        return self._unknown is not None
+        return self._unknown is not None or self._teacher is not None
+
+    def contrast(self, network: CellRCNN, skill: float, holds_norm: bool) -> FolderContrast | None:
+        """The contrastive step on images without annotation; None without any, or if they hold too little.
+
+        Parameters
+        ----------
+        skill : float
+            See `make_optimiser`.
+        holds_norm : bool
+            BatchNorm keeps its statistics.
+        """
+        if not self._others or not self._settings.contrast:
+            return None
+        images = [*self._others, *self._places(self._taught, self._scales)]
+        try:
+            return FolderContrast(network, images, self._seed, rates(skill)[0], holds_norm)
+        except InputError:
+            self.remark = (
+                "The images without annotation show too few places to learn their looks by contrast."
+            )
+            return None
 
     def skill(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
         """How well a network finds what is annotated, AP50 on some windows of some images.
@@ -75,19 +120,45 @@ class Teaching:
         dtype : torch.dtype or None
             Data type of autocast.
         """
+        return self._some(SKILL_WINDOWS).skill(network, dtype)
+
+    def _some(self, most: int) -> Judge:
+        """Judges on some windows of some images that teach."""
         annotated = [number for number, shot in enumerate(self._taught) if shot.labels.any()]
-        chosen = np.random.default_rng(self._seed).permutation(annotated)[:SKILL_WINDOWS]
+        chosen = np.random.default_rng(self._seed).permutation(annotated)[:most]
         scaled = [scale_shot(self._taught[number], self._scales[number]) for number in chosen]
-        return Judge(scaled, self._seed, SKILL_WINDOWS).skill(network, dtype)
+        return Judge(scaled, self._seed, most)
 
     def look(self, network: CellRCNN, dtype: torch.dtype | None, windows: int) -> str:
-        """Take for background where a network is sure that no cell is; see `PseudoBackground.look`.
+        """Learn from what a network is sure of; see `PseudoBackground.look` and `MeanTeacher.look`.
 
         Returns
         -------
         str
-            What changed, as a sentence; "" if the network is not trusted yet.
+            What changed, in sentences; "" if the network is not trusted yet.
         """
+        return " ".join(
+            said
+            for said in (
+                self._look_around(network, dtype, windows),
+                self._look_elsewhere(network, dtype, windows),
+            )
+            if said
+        )
+
+    def _look_elsewhere(self, network: CellRCNN, dtype: torch.dtype | None, windows: int) -> str:
+        """Of images without annotation, take what is sure."""
+        samples = [] if self._teacher is None else self._teacher.look(network, dtype, windows)
+        self.sampler.unlabelled = samples
+        cells = sum(count_cells(sample.labels) for sample in samples)
+        said = (
+            f"The network also learns from what it is sure of in {counted(len(samples), 'part')} of images "
+            f"without annotation: {counted(cells, 'cell')}, and background."
+        )
+        return said if samples else ""
+
+    def _look_around(self, network: CellRCNN, dtype: torch.dtype | None, windows: int) -> str:
+        """Take for background where it is sure that no other cell is beside the annotated ones."""
         samples = None if self._unknown is None else self._unknown.look(network, dtype, windows)
         if self._unknown is None or samples is None:
             return ""
@@ -103,9 +174,19 @@ class Teaching:
         cells = sum(count_cells(shot.labels) for shot in self._taught)
         held = sum(count_cells(shot.labels) for shot in self._held_out)
         judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
-        images = len(self._taught)
-        return f"{cells} cells of {images} image{'s' * (images != 1)}, {judged}; {self.scaling}"
+        others = len(self._unlabelled)
+        beside = f", beside {counted(others, 'image')} without annotation" if others else ""
+        taught = f"{counted(cells, 'cell')} of {counted(len(self._taught), 'image')}"
+        return f"{taught}{beside}, {judged}; {self.scaling}"
 
 
 def _known_share(samples: Sequence[Sample]) -> float:
     return sum(int(sample.known.sum()) for sample in samples) / sum(sample.known.size for sample in samples)
+
+
+def _place(rng: np.random.Generator, shot: Shot, scale: float) -> np.ndarray:
+    """A part of an image at network scale, float32 (Y, X, 3)."""
+    side = max(1, int(PLACE / scale))
+    top, left = (int(rng.integers(max(0, length - side) + 1)) for length in shot.labels.shape)
+    part = (slice(top, top + side), slice(left, left + side))
+    return rescale(shot.sample.part(part), scale).image

@@ -1,4 +1,4 @@
-"""Windows of images of any size: read by region where the format allows, whole where the image is small.
+"""Windows of images of any size: read piece by piece where the format allows, whole where the image is small.
 
 The unlabelled images of a pretraining run may be thumbnails or slides; a crop costs about the same from
 either.

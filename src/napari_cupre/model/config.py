@@ -39,7 +39,7 @@ class ModelConfig:
     rpn_iou : tuple[float, float]
         Anchors at or above the second value are positive, below the first negative.
     rpn_batch, roi_batch, mask_batch : int
-        Sampled anchors, regions and masks per training image.
+        Sampled anchors, boxes and masks per training image.
     rpn_candidates : tuple[int, int]
         Boxes per level before, and per image after, non-maximum suppression in training.
     detect_candidates : tuple[int, int]

@@ -135,7 +135,7 @@ class Detector:
                 raise
             raise self._too_large(piece) from error
         self._tidy(images)
-        # Regions are pooled from channels that lie together.
+        # RoIs are pooled from channels that lie together.
         maps = {name: level.contiguous(memory_format=torch.channels_last) for name, level in maps.items()}
         return Features(maps, (images.shape[2], images.shape[3]), factor)
 

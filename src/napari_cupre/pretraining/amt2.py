@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from napari_cupre.model.contrast import ContrastiveObjective
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.pretraining.batchnorm import DomainStatistics
-from napari_cupre.pretraining.contrast import ContrastiveObjective
 from napari_cupre.pretraining.labelled_sources import FieldBatch
 from napari_cupre.pretraining.pretrain_optimiser import DomainAverage, cosine
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
 from napari_cupre.pretraining.tasks import ContrastiveTask, Iteration, Moment, SupervisedTask
-from napari_cupre.pretraining.views import ViewBatch
+from napari_cupre.pretraining.view_pairs import ViewBatch
 
 
 class Amt2:

@@ -1,4 +1,4 @@
-"""BatchNorm over two domains, and over parts of a batch.
+"""BatchNorm over two domains.
 
 The contrastive step shows the backbone cells, the supervised step the source. One set of running statistics
 would be a mixture that fits neither. Three modes:
@@ -19,10 +19,9 @@ and its state dict keeps its names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
 from napari_cupre.pretraining.pretrain_settings import Domain, Mode
@@ -116,25 +115,3 @@ def _buffers(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
 def _average(tensor: Tensor, mean: Callable[[Tensor], Tensor]) -> None:
     if tensor.is_floating_point():
         tensor.copy_(mean(tensor))
-
-
-def in_groups(encode: Callable[[Tensor], Sequence[Tensor]], images: Tensor, groups: int) -> list[Tensor]:
-    """Encode a batch in equal parts, so that BatchNorm sees each part separately.
-
-    A query and its key must not share batch statistics, or the network tells them from the negatives by these
-    ("cheats", He et al., CVPR 2020, section 3.3). With keys in shuffled order their parts differ.
-
-    Parameters
-    ----------
-    encode : callable
-        Maps (b, 3, H, W) to a sequence of maps.
-    images : torch.Tensor
-        (B, 3, H, W), B a multiple of `groups`.
-
-    Returns
-    -------
-    list of Tensor
-        As `encode` gives for the whole batch.
-    """
-    parts = [encode(part) for part in images.chunk(groups)]
-    return [torch.cat(maps) for maps in zip(*parts)]

@@ -12,7 +12,7 @@ from skimage.segmentation import find_boundaries
 from napari_cupre.io.pages import png_source, render_page
 from napari_cupre.pretraining.labelled_sources import FieldBatch
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
-from napari_cupre.pretraining.views import ViewPair
+from napari_cupre.pretraining.view_pairs import ViewPair
 
 _CURVES = (
     ("contrast", "contrastive loss"),

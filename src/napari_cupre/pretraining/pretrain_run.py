@@ -44,7 +44,7 @@ from napari_cupre.pretraining.start import (
 from napari_cupre.pretraining.state import Counters, load_state, save_state
 from napari_cupre.pretraining.streams import batches, default_workers
 from napari_cupre.pretraining.tasks import Iteration
-from napari_cupre.pretraining.views import ViewPairs, collate_views
+from napari_cupre.pretraining.view_pairs import ViewPairs, collate_views
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

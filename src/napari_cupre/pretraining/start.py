@@ -17,18 +17,19 @@ from napari_cupre.io.unlabelled import UnlabelledCrops, UnlabelledIndex
 from napari_cupre.model.checkpoint import Model, ModelInfo
 from napari_cupre.model.coco_start import load_coco
 from napari_cupre.model.config import preset
-from napari_cupre.model.efficientnet import LITE
-from napari_cupre.model.imagenet_start import lite_weights
-from napari_cupre.model.network import CellRCNN
-from napari_cupre.model.zoo import BUNDLED, bundled_path, open_model
-from napari_cupre.pretraining.adapt import RealLight
-from napari_cupre.pretraining.contrast import (
+from napari_cupre.model.contrast import (
     ContrastiveObjective,
     ContrastSettings,
     make_objective,
     oldest_sound_key,
     queue_length,
 )
+from napari_cupre.model.efficientnet import LITE
+from napari_cupre.model.imagenet_start import lite_weights
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.model.views import ViewSettings
+from napari_cupre.model.zoo import BUNDLED, bundled_path, open_model
+from napari_cupre.pretraining.adapt import RealLight
 from napari_cupre.pretraining.labelled_sources import (
     CocoFields,
     LabelledSource,
@@ -38,7 +39,7 @@ from napari_cupre.pretraining.labelled_sources import (
 )
 from napari_cupre.pretraining.monitor import HeldOut
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
-from napari_cupre.pretraining.views import ViewPairs, ViewSettings
+from napari_cupre.pretraining.view_pairs import ViewPairs
 
 SILENT = 10.0
 """How much the score of a class without training data is lowered, in logits."""

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_cupre.model.contrast import ContrastiveObjective
 from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import MEAN, STD, CellRCNN
 from napari_cupre.pretraining.batchnorm import DomainStatistics
-from napari_cupre.pretraining.contrast import ContrastiveObjective
 from napari_cupre.pretraining.labelled_sources import FieldBatch
 from napari_cupre.pretraining.pretrain_optimiser import Updater, make_updater
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
-from napari_cupre.pretraining.views import ViewBatch
+from napari_cupre.pretraining.view_pairs import ViewBatch
 
 # Names of the random streams of a step, which depend on nothing else.
 _ORDER, _SAMPLING = 1, 2

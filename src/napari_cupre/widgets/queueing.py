@@ -21,6 +21,7 @@ from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import QueueEntry, drafts_of, fields_of, planes_of, queue
 from napari_cupre.project.recovery import new_scratch
+from napari_cupre.project.shots import is_annotated
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Loaded, layer_of, load
@@ -138,13 +139,17 @@ class ImageQueue:
         shown = {self._keeper.stem_of(layer) for layer in self._session.images()}
         return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
 
-    def is_taught(self, item: Item) -> bool:
-        """Whether an image has checked or edited cells."""
+    def not_annotated(self) -> list[Item]:
+        """Images in which nothing teaches yet."""
+        return [item for item in self.items() if not self.teaches(item)]
+
+    def teaches(self, item: Item) -> bool:
+        """Whether something of an image is learned from: checked or edited cells, or a region."""
         cells = None if item.layer is None else self._session.cells_of(item.layer)
         if cells is not None:
-            return any(row.state.teaches for _, row in cells.cells)
+            return is_annotated(cells.cells)
         entry = self._states.get(item.stem or "")
-        return entry is not None and entry.checked > 0
+        return item.layer is None and entry is not None and bool(entry.checked or entry.image.regions)
 
     # --- showing ----------------------------------------------------------------------------------
 

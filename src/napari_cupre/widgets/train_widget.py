@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cupre.errors import InputError
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, RunState, Saved, StepDone, Validated
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
@@ -47,6 +49,11 @@ from napari_cupre.words import counted
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LISTED_ROWS, ROW_HEIGHT = 4, 22
+OTHERS_SHARE = 0.2  # of the time of a training is spent on images without annotation
+OTHERS_TIP = (
+    "Images in which nothing is annotated take part: the model gets used to how they look, and learns from\n"
+    "what it is sure of in them. Off at first: in our tests it did not help in the mean; it may on yours"
+)
 EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 
 
@@ -112,6 +119,9 @@ class TrainWidget(SessionWidget):
         self.name.setToolTip("Name of the new model in Predict; no other model is overwritten")
         self.use = QLabel()
         self.use.setWordWrap(True)
+        self.others = QCheckBox()
+        self.others.setAccessibleName("Learn from images without annotation")
+        self.others.toggled.connect(lambda on: self._show_others())
 
     def _make_controls(self) -> None:
         self.button = primary_button("Train", "Train on the ticked images")
@@ -132,6 +142,7 @@ class TrainWidget(SessionWidget):
         column.addLayout(beside_help(self, heading("Learn from")))
         column.addWidget(self.images)
         column.addWidget(self.use)
+        column.addWidget(self.others)
         column.addWidget(heading("How"))
         column.addLayout(labelled("Start from", self.start_from))
         column.addLayout(labelled("Time", self.minutes))
@@ -195,9 +206,19 @@ class TrainWidget(SessionWidget):
             self.minutes.value(),
             self.device.currentText(),
             resume,
-            project.folder if project is not None and stems else None,
+            project.folder if project is not None else None,
             stems,
+            () if resume else self._others(),
         )
+
+    def _others(self) -> tuple[CellImage | str, ...]:
+        """Images without annotation that are to take part."""
+        items = self.session.queue.not_annotated() if self.others.isChecked() else []
+        read: list[CellImage | str] = []
+        for item in items:
+            with suppress(CupreError):  # nobody could say what its axes are: it is left out
+                read += [item.stem or "" if item.layer is None else self.session.cell_image(item.layer)]
+        return tuple(read)
 
     def _snapshots(self) -> tuple[Snapshot, ...]:
         session = self.session
@@ -279,8 +300,17 @@ class TrainWidget(SessionWidget):
         self.use.setText(_use_text(cells, images, regions) if self.session.queue.items() else EMPTY)
         self._show_budget()
 
+    def _show_others(self) -> None:
+        """How many images without annotation could take part, and what of the time they would take."""
+        count = len(self.session.queue.not_annotated())
+        self.others.setVisible(count > 0)
+        seconds = round(60 * self.minutes.value() * OTHERS_SHARE)
+        self.others.setText(f"Learn from {counted(count, 'other image')} too ({seconds} s)")
+        self.others.setToolTip(f"{OTHERS_TIP}. They take about {seconds} s of the training time.")
+
     def _show_budget(self) -> None:
         """How many steps the time buys, once a training on this device has told."""
+        self._show_others()
         pace = self.job.pace.get(self.device.currentText())
         self.budget.setVisible(pace is not None)
         if pace is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ from napari_cupre.widgets.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from napari_cupre.data.shot import Shot
+    from napari_cupre.io.unannotated import Source
+    from napari_cupre.project.project import Project
 
 SMOOTHING = 0.9
 
@@ -51,6 +55,8 @@ class TrainingPlan:
         Folder of the project whose images in `stems` teach as well, as they are on disk.
     stems : tuple[str, ...]
         Images of the project that no layer shows.
+    others : tuple of (CellImage or str)
+        Images without annotation that take part: those of layers, and stems of the project.
     """
 
     start: str
@@ -61,6 +67,7 @@ class TrainingPlan:
     resume: bool = False
     project: Path | None = None
     stems: tuple[str, ...] = ()
+    others: tuple[CellImage | str, ...] = ()
 
     def shots(self) -> Iterator[Shot]:
         """All annotated images; to be read in a worker thread.
@@ -79,6 +86,25 @@ class TrainingPlan:
             with Project.open(self.project, look_only=True) as project:
                 for stem in self.stems:
                     yield from image_shots(project, stem)
+
+    def unlabelled(self, refused: Callable[[str], None]) -> Iterator[Shot]:
+        """A place of each image without annotation; to be read in a worker thread.
+
+        Parameters
+        ----------
+        refused : callable
+            Told in a sentence of every image that cannot be read.
+        """
+        if not self.others:
+            return
+        from napari_cupre.io.unannotated import places
+        from napari_cupre.project.project import Project
+
+        with ExitStack() as stack:
+            project = None
+            if self.project is not None:
+                project = stack.enter_context(Project.open(self.project, look_only=True))
+            yield from places([_source(each, project) for each in self.others], 0, refused)
 
 
 @dataclass(frozen=True)
@@ -201,7 +227,7 @@ class TrainingJob(Job):
             annotation=annotation,
         )
 
-    def _write_shots(self, plan: TrainingPlan) -> Generator[None, None, str]:
+    def _write_shots(self, plan: TrainingPlan) -> Generator[Event | None, None, str]:
         """Write the annotated images, one at a time, to where the training keeps them."""
         from napari_cupre.data.annotation import check_annotated
         from napari_cupre.io.shot_store import ShotWriter
@@ -213,6 +239,11 @@ class TrainingJob(Job):
             images, has_cells = images + 1, has_cells or bool(shot.labels.any())
             yield None
         check_annotated(images, has_cells)
+        refused: list[str] = []
+        for shot in plan.unlabelled(refused.append):
+            writer.add(shot)
+            yield None
+        yield from map(Notice, refused)
         return str(writer.stage())
 
     def _digests(self, plan: TrainingPlan) -> Generator[None, None, dict[str, str]]:
@@ -266,6 +297,16 @@ class TrainingJob(Job):
                     view, self._asked = self._asked, None
                 if view is not None:
                     self.previewed.emit(view, labels)
+
+
+def _source(other: CellImage | str, project: Project | None) -> Source:
+    """How to read an image without annotation."""
+    if not isinstance(other, str):
+        return other.name, lambda: other, None
+    if project is None:
+        raise ValueError("a stem belongs to a project")
+    entry = project.image(other)
+    return other, partial(project.pixels, entry), entry.channels
 
 
 def _normalised_view(view: View) -> np.ndarray:

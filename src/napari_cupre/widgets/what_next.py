@@ -202,7 +202,7 @@ class WhatNext:
             item = items.get(advice.name)
             if item is None or any(advice is each for each in self._visited):
                 continue
-            if advice.field is not None or not (advice.name == shown or queue.is_taught(item)):
+            if advice.field is not None or not (advice.name == shown or queue.teaches(item)):
                 return advice
         return None
 

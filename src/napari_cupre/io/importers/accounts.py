@@ -1,4 +1,4 @@
-"""What became of the regions of a file, and the sentence that says so."""
+"""What became of the shapes of a file, and the sentence that says so."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a region is not a cell.
+    """Why a shape is not a cell.
 
     Attributes
     ----------
     one, many : str
-        What is said of one region and of several.
+        What is said of one shape and of several.
     is_loss : bool
         Whether the user may have meant it as a cell, so that the result is partial without it.
     """
@@ -55,36 +55,36 @@ _ORDER = (
 
 @dataclass
 class Account:
-    """Counts of the regions of one file, or of the annotations of one of its images.
+    """Counts of the shapes of one file, or of the annotations of one of its images.
 
     Attributes
     ----------
     name : str
         Name of the file, for the sentence.
     total : int
-        Regions in the file, whatever became of them.
+        Shapes in the file, whatever became of them.
     reasons : dict[Reason, int]
         How many are no cell, by the reason.
     notes : list[str]
         What else is odd about those that became cells, one sentence each.
     things : str
-        What the regions are called in the sentence.
+        What the shapes are called in the sentence.
     """
 
     name: str
     total: int = 0
     reasons: dict[Reason, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    things: str = "regions"
+    things: str = "shapes"
 
     def leave_out(self, reason: Reason, count: int = 1) -> None:
-        """Count regions that are not cells."""
+        """Count shapes that are not cells."""
         if count:
             self.reasons[reason] = self.reasons.get(reason, 0) + count
 
     @property
     def cells(self) -> int:
-        """How many regions became cells."""
+        """How many shapes became cells."""
         return self.total - sum(self.reasons.values())
 
     @property
@@ -93,9 +93,9 @@ class Account:
         return any(reason.is_loss for reason in self.reasons)
 
     def sentence(self) -> str:
-        """Say how many regions became cells, and why the others did not.
+        """Say how many shapes became cells, and why the others did not.
 
-        Such as `"a_rois.zip": 1 of 4 regions became cells: 1 lies outside, 2 are lines.`
+        Such as `"a_rois.zip": 1 of 4 shapes became cells: 1 lies outside, 2 are lines.`
         """
         counts = [(reason, self.reasons[reason]) for reason in _ORDER if reason in self.reasons]
         why = ", ".join(counted(count, reason.one, reason.many) for reason, count in counts)

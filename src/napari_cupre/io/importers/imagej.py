@@ -1,4 +1,4 @@
-"""ImageJ's regions of interest, one by one or in a zip."""
+"""ImageJ's regions of interest (ROIs), one by one or in a zip."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from napari_cupre.io.importers.shapes import Shape
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-#: A region of more bytes, or a zip of more in total once unpacked, is no annotation.
+#: An ROI of more bytes, or a zip of more in total once unpacked, is no annotation.
 LARGEST_ROI, LARGEST_ZIP = 64 * 2**20, 2**30
 _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
 
 def read_rois(path: Path, account: Account) -> list[Shape]:
-    """The regions with an area of a `.roi` file or a zip of them: polygons, traces, ovals, composites.
+    """The ROIs with an area of a `.roi` file or a zip of them: polygons, traces, ovals, composites.
 
     Entries are read in memory, bounded in size, and never unpacked to a path. Points, lines, texts and
-    damaged regions are left out and counted.
+    damaged ROIs are left out and counted.
 
     Raises
     ------
     InputError
-        If the file is damaged, too large, or holds something else, or every region in it is damaged.
+        If the file is damaged, too large, or holds something else, or every ROI in it is damaged.
     """
     from roifile import ImagejRoi
 
@@ -59,9 +59,9 @@ def read_rois(path: Path, account: Account) -> list[Shape]:
             reason = _unfit(roi)
             if reason is None:
                 shapes.append(_shape(roi))
-        except Exception as error:  # roifile raises whatever it meets in a damaged region
+        except Exception as error:  # roifile raises whatever it meets in a damaged ROI
             reason = DAMAGED
-            damage = damage or f'the region "{name}" is damaged ({error}): save it again.'
+            damage = damage or f'the ROI "{name}" is damaged ({error}): save it again.'
         if reason is not None:
             account.leave_out(reason)
     if damage and account.reasons[DAMAGED] == account.total:
@@ -72,7 +72,7 @@ def read_rois(path: Path, account: Account) -> list[Shape]:
 
 
 def roi_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The regions in a zip, without what the system put beside them."""
+    """The ROIs in a zip, without what the system put beside them."""
     return [entry for entry in data_entries(archive) if entry.filename.lower().endswith(".roi")]
 
 
@@ -87,22 +87,22 @@ def data_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes | Exception]]:
-    """Name and bytes of every region; the error instead of bytes that cannot be unpacked."""
+    """Name and bytes of every ROI; the error instead of bytes that cannot be unpacked."""
     if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
         if path.stat().st_size > LARGEST_ROI:
-            raise InputError(f'"{path}" is too large for a region of interest: choose another file.')
+            raise InputError(f'"{path}" is too large for an ROI: choose another file.')
         yield path.name, path.read_bytes()
         return
-    with zip_of_regions(path) as archive:
+    with zip_of_rois(path) as archive:
         entries = roi_entries(archive)
         if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
-            raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of regions: split it.')
+            raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of ROIs: split it.')
         for entry in entries:
             yield entry.filename, _unpacked(archive, entry, path)
 
 
 @contextmanager
-def zip_of_regions(path: Path) -> Iterator[zipfile.ZipFile]:
+def zip_of_rois(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip.
 
     Raises
@@ -116,7 +116,7 @@ def zip_of_regions(path: Path) -> Iterator[zipfile.ZipFile]:
     except InputError:
         raise
     except Exception as error:  # bad zips raise BadZipFile, EOFError, NotImplementedError, ...
-        raise InputError(f'"{path}" is not a readable zip of regions ({error}): save it again.') from error
+        raise InputError(f'"{path}" is not a readable zip of ROIs ({error}): save it again.') from error
 
 
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes | Exception:
@@ -127,12 +127,12 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> b
     except Exception as error:  # zlib.error, BadZipFile, EOFError, RuntimeError of encrypted entries, ...
         return error
     if len(content) > LARGEST_ROI:
-        raise InputError(f'"{path}": the region "{entry.filename}" is too large: choose another file.')
+        raise InputError(f'"{path}": the ROI "{entry.filename}" is too large: choose another file.')
     return content
 
 
 def _unfit(roi: ImagejRoi) -> Reason | None:
-    """Why a region cannot be a cell; None if it can."""
+    """Why an ROI cannot be a cell; None if it can."""
     from roifile import ROI_SUBTYPE, ROI_TYPE
 
     by_subtype = {ROI_SUBTYPE.TEXT: TEXT, ROI_SUBTYPE.IMAGE: PICTURE, ROI_SUBTYPE.ARROW: LINE}

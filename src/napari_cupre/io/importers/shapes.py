@@ -75,7 +75,7 @@ def paint_shapes(shapes: Sequence[Shape], frame: Frame, account: Account) -> np.
     frame : Frame
         Frame of the image that it belongs to.
     account : Account
-        Already counts the file's regions; here those of `shapes` that do not become cells are added.
+        Already counts the file's shapes; here those of `shapes` that do not become cells are added.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def paint_shapes(shapes: Sequence[Shape], frame: Frame, account: Account) -> np.
 
 
 def nothing_usable(account: Account) -> InputError:
-    """The error for a file of which no region became a cell."""
+    """The error for a file of which no shape became a cell."""
     if not account.total:
         return InputError(
             f'"{account.name}" contains no outline of an area: draw polygons, or choose another file.'
@@ -194,9 +194,9 @@ def _note(painted: Sequence[_Painted], frame: Frame, account: Account) -> None:
         for low, high in (_bounds(each.shape) for each in painted)
     )
     if cut:
-        which = counted(cut, "region reaches", "regions reach")
+        which = counted(cut, "shape reaches", "shapes reach")
         account.notes.append(f"{which} beyond the image and {'is' if cut == 1 else 'are'} cut at its edge.")
     loose = sum(not each.shape.plane for each in painted) if len(frame.shape) > 2 else 0
     if loose:
-        which = counted(loose, "region names no plane and lies", "regions name no plane and lie")
+        which = counted(loose, "shape names no plane and lies", "shapes name no plane and lie")
         account.notes.append(f"{which} on the first one.")

@@ -28,7 +28,7 @@ from napari_cupre.io.importers.folders import (
 )
 from napari_cupre.io.importers.frames import LARGEST_LABELS, Frame
 from napari_cupre.io.importers.geojson import is_geojson, read_features
-from napari_cupre.io.importers.imagej import LARGEST_ZIP, data_entries, read_rois, roi_entries, zip_of_regions
+from napari_cupre.io.importers.imagej import LARGEST_ZIP, data_entries, read_rois, roi_entries, zip_of_rois
 from napari_cupre.io.importers.shapes import Shape, paint_shapes
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 from napari_cupre.io.importers.suspects import check_not_a_picture, scattered_note
@@ -115,15 +115,15 @@ def _paint(path: Path, read: ReadShapes, frame: Frame | None, listeners: Listene
 
 
 def _zip_sheets(path: Path) -> list[Sheet]:
-    """ImageJ's regions, or what QuPath zips: GeoJSON, of one image or of several."""
-    with zip_of_regions(path) as archive:
+    """ImageJ's ROIs, or what QuPath zips: GeoJSON, of one image or of several."""
+    with zip_of_rois(path) as archive:
         if roi_entries(archive):
             return [_outlines(path, label_names(path), partial(read_rois, path))]
         entries = [e for e in data_entries(archive) if e.filename.lower().endswith(_JSON[:2])]
         if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
             raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of outlines: split it.')
     if not entries:
-        raise InputError(f'"{path}" contains no region (.roi or .geojson): choose another zip.')
+        raise InputError(f'"{path}" contains no ROIs or outlines (.roi or .geojson): choose another zip.')
     names = [PurePosixPath(entry.filename).name for entry in entries]
     return [
         _outlines(

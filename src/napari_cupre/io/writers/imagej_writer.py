@@ -27,11 +27,11 @@ _UNSAFE = re.compile(r"[^\w .+()-]+")
 
 @register_format("roi", "_rois.zip", "ImageJ/Fiji regions of interest")
 def write_rois(cells: OutputCells, path: Path) -> None:
-    """Write a zip of regions named by the cells' labels, on their slice and frame.
+    """Write a zip of ROIs named by the cells' labels, on their slice and frame.
 
     A cell of one piece without holes is a traced polygon. A cell with holes or of several pieces is a
-    composite region, so that every region covers exactly the cell's pixels. Label, score and class are
-    in each region's properties. Where there are several classes, a region's name ends with its class, and
+    composite ROI, so that every ROI covers exactly the cell's pixels. Label, score and class are
+    in each ROI's properties. Where there are several classes, an ROI's name ends with its class, and
     its group, by which ImageJ colours and selects, is the number of the class.
 
     Raises
@@ -83,7 +83,7 @@ def _composite(parts: Sequence[Part]) -> ImagejRoi:
     rings = [ring for part in parts for ring in (part.exterior, *part.holes)]
     corners = np.concatenate(rings)
     roi = ImagejRoi()
-    roi.roitype = ROI_TYPE.RECT  # what ImageJ calls the box of a composite region
+    roi.roitype = ROI_TYPE.RECT  # what ImageJ calls the box of a composite ROI
     roi.left, roi.top = (int(side) for side in corners.min(axis=0))
     roi.right, roi.bottom = (int(side) for side in corners.max(axis=0))
     roi.multi_coordinates = np.array([number for ring in rings for number in _path(ring)], np.float32)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from hypothesis import given
@@ -11,19 +9,19 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from napari_cupre.errors import InputError
-from napari_cupre.pretraining.contrast import (
+from napari_cupre.model.contrast import (
     LEAST_BATCHES,
     LONG_QUEUE,
     OBJECTIVES,
     SHORT_QUEUE,
     ContrastSettings,
+    OneProcess,
     Queue,
     info_nce,
     make_objective,
     oldest_sound_key,
     queue_length,
 )
-from napari_cupre.pretraining.ranks import Ranks
 
 
 class Body(nn.Module):
@@ -40,7 +38,7 @@ class Body(nn.Module):
         return [self.norm(self.conv(images))] * 4
 
 
-ALONE = Ranks(SimpleNamespace(global_rank=0, world_size=1))  # type: ignore[arg-type]
+ALONE = OneProcess()
 
 
 def make(name: str, **changes: float) -> tuple[Body, nn.Module]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_cupre.errors import InputError
-from napari_cupre.pretraining.batchnorm import in_groups
-from napari_cupre.pretraining.ranks import Ranks
 
 #: Longest queue: MoCo's own; and the one for a set of a few thousand images (method: official small-data
 #: settings).
@@ -28,6 +26,32 @@ MANY_CROPS = 20_000
 
 #: Least length of the queue in batches; with fewer negatives the network only memorises the images.
 LEAST_BATCHES = 4
+
+
+class Processes(Protocol):
+    """The processes that a batch is divided among."""
+
+    world: int
+
+    def part(self, size: int) -> range:
+        """The share of this process in a global batch."""
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The shares of all processes, in order."""
+
+
+class OneProcess:
+    """No other process has a part of the batch."""
+
+    world = 1
+
+    def part(self, size: int) -> range:
+        """All of it."""
+        return range(size)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensor itself."""
+        return tensor
 
 
 @dataclass(frozen=True)
@@ -59,7 +83,7 @@ class ContrastiveObjective(nn.Module, ABC):
 
     @abstractmethod
     def contrast(
-        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Ranks
+        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Processes
     ) -> Contrasted:
         """Loss of a batch of view pairs.
 
@@ -204,7 +228,7 @@ class MoCoV2(ContrastiveObjective):
         return cast(Queue, self.queues[number]).keys
 
     def contrast(
-        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Ranks
+        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Processes
     ) -> Contrasted:
         """See `ContrastiveObjective.contrast`."""
         groups = self.settings.bn_splits // ranks.world
@@ -217,7 +241,7 @@ class MoCoV2(ContrastiveObjective):
             key_features = ranks.gather(shuffled_features)[back][ranks.part(len(order)).start :][: len(key)]
         return self._contrasted(features, key_features, ranks)
 
-    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Ranks) -> Contrasted:
+    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Processes) -> Contrasted:
         query = self.head(features)
         with torch.no_grad():
             key = self.key_head(key_features)
@@ -254,7 +278,7 @@ class DenseCL(MoCoV2):
     def _make_head(self, channels: int, dim: int) -> nn.Module:
         return BothHeads(channels, dim)
 
-    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Ranks) -> Contrasted:
+    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Processes) -> Contrasted:
         query, dense = self.head(features)
         with torch.no_grad():
             key, dense_key = self.key_head(key_features)
@@ -348,3 +372,25 @@ def _last_channels(backbone: nn.Module) -> int:
 
 def _is_norm(module: nn.Module) -> bool:
     return isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)
+
+
+def in_groups(encode: Callable[[Tensor], Sequence[Tensor]], images: Tensor, groups: int) -> list[Tensor]:
+    """Encode a batch in equal parts, so that BatchNorm sees each part separately.
+
+    A query and its key must not share batch statistics, or the network tells them from the negatives by these
+    ("cheats", He et al., CVPR 2020, section 3.3). With keys in shuffled order their parts differ.
+
+    Parameters
+    ----------
+    encode : callable
+        Maps (b, 3, H, W) to a sequence of maps.
+    images : torch.Tensor
+        (B, 3, H, W), B a multiple of `groups`.
+
+    Returns
+    -------
+    list of Tensor
+        As `encode` gives for the whole batch.
+    """
+    parts = [encode(part) for part in images.chunk(groups)]
+    return [torch.cat(maps) for maps in zip(*parts)]

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from napari_cupre.io.unlabelled import FLAT_DEVIATION, UnlabelledCrops, smooth_deviation
+from napari_cupre.io.unlabelled import FLAT_DEVIATION, smooth_deviation
 
 #: Places of a crop to try for one that is not flat.
 _PLACES = 5
@@ -123,46 +122,3 @@ def _noisy(view: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -
     read, shot = rng.uniform(0.0, settings.max_noise, size=2).astype(np.float32)
     deviation = np.sqrt(read**2 + shot**2 * np.clip(view, 0.0, 1.5))
     return view + deviation * rng.standard_normal(view.shape, dtype=np.float32)
-
-
-@dataclass
-class ViewPair:
-    """Two views of one crop, float32 (3, side, side) each, and which files were unreadable on the way."""
-
-    query: Tensor
-    key: Tensor
-    file: int
-    skipped: list[tuple[str, str]]
-
-
-class ViewPairs(Dataset[ViewPair]):
-    """Sample `i` of the contrastive stream: a function of the crops' seed and `i` only."""
-
-    def __init__(self, crops: UnlabelledCrops, settings: ViewSettings) -> None:
-        self.crops = crops
-        self.settings = settings
-
-    def __getitem__(self, number: int) -> ViewPair:
-        crop, rng = self.crops.draw(number)
-        query, key = (make_view(crop.image, rng, self.settings) for _ in range(2))
-        return ViewPair(query, key, crop.number, crop.skipped)
-
-
-@dataclass
-class ViewBatch:
-    """Stacked view pairs: `query` and `key` float32 (B, 3, side, side)."""
-
-    query: Tensor
-    key: Tensor
-    files: list[int]
-    skipped: list[tuple[str, str]]
-
-
-def collate_views(pairs: list[ViewPair]) -> ViewBatch:
-    """Join pairs of views to a batch."""
-    return ViewBatch(
-        torch.stack([pair.query for pair in pairs]),
-        torch.stack([pair.key for pair in pairs]),
-        [pair.file for pair in pairs],
-        [skip for pair in pairs for skip in pair.skipped],
-    )

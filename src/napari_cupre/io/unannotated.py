@@ -1,0 +1,92 @@
+"""Images without annotation, as a training takes them: one place of each, of which nothing is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.data.shot import Shot
+from napari_cupre.errors import InputError
+from napari_cupre.io.files import image_stem
+from napari_cupre.io.images import read_image
+from napari_cupre.io.inputs import find_inputs
+
+MOST, SIDE = 48, 2048
+"""So many images take part, each by a place of so many px a side: more would not be seen in the time."""
+
+Source = tuple[str, Callable[[], CellImage], Sequence[int] | None]
+"""What to call an image, how to read it, and which of its channels to look at."""
+
+
+def place_of(
+    image: CellImage, rng: np.random.Generator, channels: Sequence[int] | None = None, name: str = ""
+) -> Shot:
+    """A random place of a random plane of an image; only that is read.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or holds no grey values.
+    """
+    planes = list(image.plane_indices())
+    index = planes[int(rng.integers(len(planes)))]
+    corner = [int(rng.integers(max(0, length - SIDE) + 1)) for length in image.plane_shape]
+    part = tuple(slice(start, start + SIDE) for start in corner)
+    pixels = np.asarray(image.lazy_plane(index, channels)[part])
+    return Shot.unlabelled(image.stretch(index, channels)(pixels), name or image.name)
+
+
+def places(sources: Sequence[Source], seed: int, refused: Callable[[str], None]) -> Iterable[Shot]:
+    """A place of each of some images, drawn by `seed` where there are more than `MOST`.
+
+    Parameters
+    ----------
+    refused : callable
+        Told in a sentence of every image that cannot be read; the others are used.
+    """
+    rng = np.random.default_rng(seed)
+    for number in sorted(rng.permutation(len(sources))[:MOST]):
+        name, read, channels = sources[number]
+        try:
+            yield place_of(read(), rng, channels, name)
+        except (
+            Exception
+        ) as error:  # decoders raise anything on a damaged file, and one must not end a training
+            refused(f"{name} is not learned from: {' '.join(str(error).split())}")
+
+
+def unannotated(
+    paths: Iterable[str | os.PathLike[str]],
+    seed: int,
+    annotated: Collection[str],
+    refused: Callable[[str], None],
+) -> list[Shot]:
+    """Places of the images behind folders, globs and files.
+
+    Parameters
+    ----------
+    annotated : collection of str
+        Names of images that are annotated: they are left out, whatever their suffix.
+    refused : callable
+        See `places`.
+
+    Raises
+    ------
+    InputError
+        If a path is not there, or nothing is left.
+    """
+    known = {image_stem(name) for name in annotated}
+    found = [path for path in find_inputs(paths).paths if image_stem(path) not in known]
+    if not found:
+        raise InputError(
+            "All images of --unlabelled are annotated already: give a folder with others, or leave it out."
+        )
+    return list(places([(str(path), _reader(path), None) for path in found], seed, refused))
+
+
+def _reader(path: Path) -> Callable[[], CellImage]:
+    return lambda: read_image(path)

@@ -1,0 +1,55 @@
+"""Pairs of views of unlabelled crops, and batches of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from napari_cupre.io.unlabelled import UnlabelledCrops
+from napari_cupre.model.views import ViewSettings, make_view
+
+
+@dataclass
+class ViewPair:
+    """Two views of one crop, float32 (3, side, side) each, and which files were unreadable on the way."""
+
+    query: Tensor
+    key: Tensor
+    file: int
+    skipped: list[tuple[str, str]]
+
+
+class ViewPairs(Dataset[ViewPair]):
+    """Sample `i` of the contrastive stream: a function of the crops' seed and `i` only."""
+
+    def __init__(self, crops: UnlabelledCrops, settings: ViewSettings) -> None:
+        self.crops = crops
+        self.settings = settings
+
+    def __getitem__(self, number: int) -> ViewPair:
+        crop, rng = self.crops.draw(number)
+        query, key = (make_view(crop.image, rng, self.settings) for _ in range(2))
+        return ViewPair(query, key, crop.number, crop.skipped)
+
+
+@dataclass
+class ViewBatch:
+    """Stacked view pairs: `query` and `key` float32 (B, 3, side, side)."""
+
+    query: Tensor
+    key: Tensor
+    files: list[int]
+    skipped: list[tuple[str, str]]
+
+
+def collate_views(pairs: list[ViewPair]) -> ViewBatch:
+    """Join pairs of views to a batch."""
+    return ViewBatch(
+        torch.stack([pair.query for pair in pairs]),
+        torch.stack([pair.key for pair in pairs]),
+        [pair.file for pair in pairs],
+        [skip for pair in pairs for skip in pair.skipped],
+    )
