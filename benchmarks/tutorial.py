@@ -204,7 +204,7 @@ class Tutorial:
         results.button.click()
         self.finish(self.session.measuring)
         check(results.table.rowCount() == 13, "twelve images and all together")
-        results.table.selectRow(0)
+        results.table.selectRow(1)  # below all images together
         wait_for(self.is_shown)
         table = self.folder / "results.csv"
         with patch(
@@ -223,7 +223,8 @@ class Tutorial:
         compare.second.choose(self.session.model)
         compare.button.click()
         self.finish(self.session.comparison)
-        wait_for(lambda: not compare._errands.is_busy)
+        compare.table.selectRow(1)
+        wait_for(lambda: not compare._errands.is_busy and self.is_shown())
         print(compare.verdict.text, compare.basis.text, flush=True)
 
     # --- the hand -------------------------------------------------------------------------------------

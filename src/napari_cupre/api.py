@@ -86,13 +86,10 @@ def finetune(
         the marked cells and a rim around each are known.
     partial : bool, optional
         Only some of the cells are marked. Without it and without regions, what is not marked is background.
-    diameter : float, optional
-        Of the cells in image px; None takes the median marked cell.
+    diameter, seed : float and int, optional
+        Size of the cells in image px, by default that of the median marked cell; seed of all that is random.
     unlabelled : sequence of Image, str or os.PathLike, optional
-        Images without annotation, or folders and files of such, that take part: the backbone learns their
-        looks by contrast, and what the model is sure of in them is learned from.
-    seed : int, optional
-        Of all that is random.
+        Images without annotation, or files and folders of them: their looks and sure cells teach as well.
     out : str or os.PathLike, optional
         File to write the model to; its run folder beside it lets a training be resumed.
     on_event : callable, optional
@@ -100,7 +97,7 @@ def finetune(
 
     Returns
     -------
-    Model : the best weights by the held-out part; the start's, if training did not better them.
+    Model : the best weights by the held-out part; the start's, if training did not improve them.
 
     Raises
     ------
@@ -112,10 +109,8 @@ def finetune(
     >>> import napari_cupre as cupre
     >>> model = cupre.finetune(cupre.load_model(), images, labels, minutes=2)  # doctest: +SKIP
     """
-    limit = 2.0 if minutes is None and steps is None else minutes
-    settings = FinetuneSettings(
-        minutes=limit, steps=steps, diameter=diameter, seed=seed, device=str(model.device)
-    )
+    limit, device = 2.0 if minutes is None and steps is None else minutes, str(model.device)
+    settings = FinetuneSettings(minutes=limit, steps=steps, diameter=diameter, seed=seed, device=device)
     shots = list(_shots(images, labels, regions, partial))
     shots += _others(unlabelled or (), seed, {shot.name for shot in shots})
     return _trained(FinetuneRun(model, shots, settings, None if out is None else Path(out)), on_event)

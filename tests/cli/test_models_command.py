@@ -28,7 +28,11 @@ def test_add_list_info_export_remove(command: Callable[..., Any], tiny_model: Pa
     assert command("models", "export", "my-nuclei", target, "--overwrite").code == 0
     assert read_info(target).config.preset == "tiny"
 
-    assert command("models", "remove", "my-nuclei").code == 0
+    renamed = command("models", "rename", "my-nuclei", "plates", "--json")
+    assert (renamed.code, renamed.figures["name"]) == (0, "plates")
+    assert command("models", "rename", "plates", "cupre").code == 2
+
+    assert command("models", "remove", "plates").code == 0
     assert "my-nuclei" not in command("models", "list").out
 
 

@@ -262,6 +262,19 @@ def test_renewing_a_window_leaves_the_guesses_elsewhere() -> None:
     assert cells.rows[9].score == 0.6
 
 
+def test_what_is_found_again_stays_the_guess_that_it_was() -> None:
+    cells = two_cells()
+    found = np.zeros((20, 30), np.int32)
+    found[5:12, 16:24] = 2  # cell 8
+    found[15:18, 2:5] = 1
+    change = renew_guesses(cells, found, [0.9, 0.7])
+    done(cells, change)
+    assert cells.numbers() == [3, 4, 8]
+    assert (cells.rows[8].score, cells.rows[4].score) == (0.7, 0.9)
+    assert change.box == ((15, 18), (2, 5)), "only pixels that are others are set"
+    assert not renew_guesses(cells, found, [0.9, 0.7])
+
+
 def test_a_small_guess_over_a_large_cell_and_a_large_guess_over_a_small_one_are_dropped() -> None:
     cells = two_cells()
     found = np.zeros((20, 30), np.int32)

@@ -96,7 +96,7 @@ def test_two_models_on_all_images_with_checked_cells(
     assert widget.verdict.label.property("role") == "good"
     assert "95 % interval +" in widget.basis.text
     assert layers(viewer) == {"found by both": 8, "only one": 0, "only two": 8}
-    assert [widget.table.item(2, place).text() for place in range(6)] == [
+    assert [widget.table.item(0, place).text() for place in range(6)] == [
         "all 2 images",
         "30",
         "16",
@@ -117,7 +117,7 @@ def test_a_row_shows_its_image_with_the_differences(
     press(widget, qtbot)
     session = widget.session
     other = "well_2" if session.image.name == "well_1" else "well_1"
-    row = next(at for at in range(2) if widget.table.item(at, 0).text() == other)
+    row = next(at for at in range(3) if widget.table.item(at, 0).text() == other)
     widget.table.selectRow(row)
     qtbot.waitUntil(lambda: session.image.name == other and not session.queue.is_busy, timeout=WAIT)
     qtbot.waitUntil(lambda: not widget._errands.is_busy, timeout=WAIT)

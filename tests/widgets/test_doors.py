@@ -213,6 +213,18 @@ def test_every_dock_has_a_button_that_shows_its_page(workbench: Any, qtbot: Any)
     qtbot.waitUntil(lambda: not page.visibleRegion().isEmpty(), timeout=60_000)
 
 
+def test_a_second_door_to_help_shows_the_same_page(window: Any, qtbot: Any) -> None:
+    _, first = window.window.add_plugin_dock_widget(PLUGIN, "Help")
+    wait_for_docks(window, qtbot, [HelpWidget])
+    first.show_dock_page("Models")
+    actions = menu_actions(window, window.window.plugins_menu)
+    (action,) = (each for text, each in actions.items() if text.startswith("Help ("))
+    action.trigger()
+    qtbot.waitUntil(lambda: docked(Session.of(window), HelpWidget) is not first, timeout=60_000)
+    wait_for_docks(window, qtbot, [HelpWidget])
+    assert docked(Session.of(window), HelpWidget).page == "how-to/models.md"
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_a_second_door_to_the_same_dock_doubles_nothing(window: Any, qtbot: Any, name: str) -> None:
     """napari names a dock differently when a menu opens it and when a script does."""

@@ -162,6 +162,35 @@ def test_lost_work_is_offered_and_restored(
     assert question.text == ""
 
 
+def test_lost_work_is_discarded_after_a_second_question(
+    make_napari_viewer: Any, file: Path, qtbot: Any
+) -> None:
+    from napari_cupre.widgets.annotate_widget import AnnotateWidget
+
+    folders = []
+    for at in (10, 60):
+        with new_scratch() as project:
+            add_files(project, file)
+            project.cells("field").apply(draw(project.cells("field"), square(at, at)))
+            project.save()
+            folders.append(project.folder)
+    dock = AnnotateWidget(make_napari_viewer())
+    qtbot.addWidget(dock)
+    question = dock.save_line.question
+    qtbot.waitUntil(lambda: "1 cell from today" in question.text, timeout=WAIT)
+    place = [button.text() for button in question.buttons].index("Discard …")
+    question.buttons[place].click()
+    assert question.text.startswith("Delete 1 cell from today")
+    question.buttons[place].click()  # pressed twice: nothing is lost
+    assert all(folder.is_dir() for folder in folders)
+    question.press("Discard …")
+    question.press("Delete")
+    qtbot.waitUntil(lambda: sum(folder.is_dir() for folder in folders) == 1, timeout=WAIT)
+    qtbot.waitUntil(lambda: question.text.startswith("Work that was not closed"), timeout=WAIT)
+    (left,) = [folder for folder in folders if folder.is_dir()]
+    assert dock.session.keeper.lost[0].folder.resolve() == left.resolve()
+
+
 def test_a_second_window_is_told_and_may_look(
     session: Any, workbench: Any, tmp_path: Path, file: Path, qtbot: Any
 ) -> None:
@@ -251,4 +280,5 @@ def test_a_project_gets_a_name(session: Any, workbench: Any, file: Path, tmp_pat
     add(session, (60, 60))
     qtbot.waitUntil(lambda: len(np.unique(on_disk(tmp_path / "mine.cupre", "field"))) == 3, timeout=WAIT)
     assert np.array_equal(on_disk(tmp_path / "mine.cupre", "field"), cells.cells.labels)
-    assert 'in "mine"' in workbench.annotate.save_line.line.text()
+    line = workbench.annotate.save_line.line
+    qtbot.waitUntil(lambda: 'in "mine"' in line.text(), timeout=WAIT)  # the disk has it before the dock knows

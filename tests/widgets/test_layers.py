@@ -209,3 +209,11 @@ def test_a_stack_gives_one_shot_per_annotated_plane_and_flat_regions_count_on_ea
     shots = list(Snapshot.of(bound).shots())
     assert [shot.name for shot in shots] == [f"stack (Z={at})" for at in (1, 2, 4)]
     assert all(shot.known[:25].all() for shot in shots), "also on a plane that is annotated later"
+
+
+def test_of_a_pyramid_the_finest_level_is_read() -> None:
+    pixels = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    layer = Image([pixels, pixels[::2, ::2]], multiscale=True)
+    image = cell_image(layer)
+    assert image.data is cell_image(layer).data, "what it is told apart by stays"
+    assert np.array_equal(np.asarray(image.lazy_plane({})[10:20, 30:40]), pixels[10:20, 30:40])

@@ -97,6 +97,53 @@ def test_keys_step_through_the_images_and_only_a_few_stay(
     assert session.image.name == "well_9"
 
 
+def test_layers_are_used_again_for_the_images_that_come(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    viewer, queue = workbench.viewer, session.queue
+    session.keeper.open(project)
+    first = shown(session, qtbot, "well_5")
+    cells = session.cells_of(first)
+    cells.do(lambda now: draw(now, np.array([(100, 100), (100, 120), (120, 120), (120, 100)])))
+    drawn = cells.cells
+    for name in ("well_4", "well_3", "well_2"):
+        queue.go(-1)
+        image = shown(session, qtbot, name)
+    assert image is first
+    assert len(session.images()) == 3
+    assert np.array_equal(image.data, tifffile.imread(session.keeper.project.find(cells.entry)))
+    assert cells.cells is not drawn
+    assert not cells.layer.data.any()
+    assert cells.layer.name == "well_2 cells"
+    assert not cells.undo(), "what was done in the other image is not undone in this one"
+    assert "never" not in queue.state(queue.items()[4])
+    for name in ("well_3", "well_4", "well_5"):
+        queue.go(1)
+        image = shown(session, qtbot, name)
+    again = session.cells_of(image)
+    assert again.cells is drawn or again.cells == drawn
+    raw = again.layer._slice.image
+    assert np.array_equal(raw.view, again.layer.colormap._data_to_texture(np.asarray(raw.raw)))
+    assert [layer.visible for layer in viewer.layers if layer.name.startswith("well_5")] == [True, True]
+
+
+def test_an_outline_that_comes_late_is_not_put_into_the_next_image(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    from napari_cupre.widgets.prompts import Answer, Plane, Prompt
+
+    session.keeper.open(project)
+    layer = shown(session, qtbot, "well_5")
+    plane = Plane(layer, session.cell_image(layer), {}, session.model, 0)
+    late = Answer(Prompt(1, plane, point=(50, 50)), (np.ones((9, 9), bool),), ((46, 46),), (0.9,))
+    for name in ("well_6", "well_7", "well_8"):
+        session.queue.go(1)
+        image = shown(session, qtbot, name)
+    assert image is layer
+    session.tools.prompter.answered.emit(late)
+    assert not len(session.cells_of(image).cells)
+
+
 def test_what_is_drawn_in_each_image_stays_with_it(
     workbench: Any, session: Any, project: Path, qtbot: Any
 ) -> None:
@@ -180,7 +227,7 @@ def test_an_image_that_is_gone_or_changed_is_said(
     (folder / "well_4.tif").unlink()
     session.queue.go(-1)
     row = workbench.annotate.queue_row
-    qtbot.waitUntil(lambda: "is not there" in row.line.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "is missing" in row.line.text(), timeout=WAIT)
     assert session.image.name == "well_5"
     tifffile.imwrite(folder / "well_6.tif", np.zeros((50, 50), np.uint8))
     session.queue._read.clear()

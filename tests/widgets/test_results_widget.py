@@ -61,11 +61,11 @@ def texts(widget: ResultsWidget, column: int) -> list[str]:
 def test_all_images_are_in_one_table_shown_or_not(widget: ResultsWidget, tmp_path: Path, qtbot: Any) -> None:
     assert widget.button.text() == "Measure all 5 images"
     press(widget, qtbot)
-    assert texts(widget, 0) == [*(f"well_{number}" for number in range(1, 6)), "all images"]
-    assert texts(widget, 1) == ["36", "36", "0", "0", "36", "108"]
-    assert texts(widget, 2) == ["36", "36", "0", "0", "0", "72"]
+    assert texts(widget, 0) == ["all images", *(f"well_{number}" for number in range(1, 6))]
+    assert texts(widget, 1) == ["108", "36", "36", "0", "0", "36"]
+    assert texts(widget, 2) == ["72", "36", "36", "0", "0", "0"]
     bright = [float(text) for text in texts(widget, 4) if text]
-    assert bright[1] == pytest.approx(2 * bright[0], rel=0.02)
+    assert bright[2] == pytest.approx(2 * bright[1], rel=0.02)
     assert "108 cells in 5 images" in widget.result.text
     widget.save(tmp_path / "out.csv")
     qtbot.waitUntil(lambda: bool(widget.notice.text), timeout=WAIT)
@@ -78,7 +78,7 @@ def test_a_row_shows_its_image_beside_all(widget: ResultsWidget, qtbot: Any) -> 
     press(widget, qtbot)
     session = widget.session
     widget.figure.setCurrentIndex(widget.figure.findData("intensity_mean"))
-    widget.table.selectRow(4)
+    widget.table.selectRow(5)
     qtbot.waitUntil(lambda: session.image.name == "well_5" and not session.queue.is_busy, timeout=WAIT)
     everywhere, here = widget.plot.shares
     assert everywhere.sum() == pytest.approx(100)

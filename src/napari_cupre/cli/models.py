@@ -16,7 +16,7 @@ NAME = "a name from 'models list', or a path"
 
 def add_models(subparsers: Any) -> None:
     """Add `models` and its actions."""
-    parser = subparsers.add_parser("models", help="list, describe, add, remove and export models")
+    parser = subparsers.add_parser("models", help="list, describe, add, rename, remove and export models")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     add_command(actions, "list", _list, "list the models on this computer", "", "napari-cupre models list")
     info = add_command(
@@ -38,6 +38,16 @@ def add_models(subparsers: Any) -> None:
     )
     add.add_argument("file", metavar="FILE", type=Path, help="a model file (.safetensors)")
     add.add_argument("--name", help="name for the model (default: the file's stem)")
+    rename = add_command(
+        actions,
+        "rename",
+        _rename,
+        "give one of your models and its training run another name",
+        "",
+        "napari-cupre models rename nuclei plates",
+    )
+    rename.add_argument("name", metavar="NAME", help="a name from 'models list'")
+    rename.add_argument("new_name", metavar="NEW_NAME", help="a name that no model has")
     remove = add_command(
         actions,
         "remove",
@@ -47,16 +57,19 @@ def add_models(subparsers: Any) -> None:
         "napari-cupre models remove nuclei",
     )
     remove.add_argument("name", metavar="NAME", help="a name from 'models list'")
+    _add_export(actions)
+
+
+def _add_export(actions: Any) -> None:
     export = add_command(
         actions,
         "export",
         _export,
         "write a model to a file, to share it",
         "The file contains the weights and the description; 'models add' reads it on any computer. "
-        "The format "
-        "openvino (experimental) adds 8-bit layers that run faster on processors if napari-cupre[fast] is "
-        "installed; without it, the file works as before. fastest adds them only if they find the same cells "
-        "in less time.",
+        "The format openvino (experimental) adds 8-bit layers that run faster on processors if "
+        "napari-cupre[fast] is installed; without it, the file works as before. fastest adds them only if "
+        "they find the same cells in less time.",
         "napari-cupre models export nuclei nuclei-fast.safetensors --format openvino",
     )
     export.add_argument("model", metavar="MODEL", help=NAME)
@@ -136,6 +149,14 @@ def _add(args: argparse.Namespace) -> int:
     report(
         args, f"{args.file} is now {entry.name!r} ({entry.path}).", {"name": entry.name, "path": entry.path}
     )
+    return EXIT_DONE
+
+
+def _rename(args: argparse.Namespace) -> int:
+    from napari_cupre.model.cards import rename_model
+
+    path = rename_model(args.name, args.new_name)
+    report(args, f"{args.name!r} is now {path.stem!r} ({path}).", {"name": path.stem, "path": path})
     return EXIT_DONE
 
 

@@ -175,7 +175,7 @@ class CellImage:
             Letters that the user chose; None takes `axis_labels` where they mean something ("z", "channel"),
             and else guesses.
         """
-        if isinstance(data, list | tuple) or not hasattr(data, "dtype"):
+        if isinstance(data, Sequence):  # napari's own list of levels has a shape and a dtype as well
             data = data[0]
         if axes is None and axis_labels is not None:
             axes = axes_from_labels(axis_labels)

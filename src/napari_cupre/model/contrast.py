@@ -28,7 +28,7 @@ MANY_CROPS = 20_000
 LEAST_BATCHES = 4
 
 
-class Processes(Protocol):
+class RankGroup(Protocol):
     """The processes that a batch is divided among."""
 
     world: int
@@ -83,7 +83,7 @@ class ContrastiveObjective(nn.Module, ABC):
 
     @abstractmethod
     def contrast(
-        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Processes
+        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: RankGroup
     ) -> Contrasted:
         """Loss of a batch of view pairs.
 
@@ -228,7 +228,7 @@ class MoCoV2(ContrastiveObjective):
         return cast(Queue, self.queues[number]).keys
 
     def contrast(
-        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: Processes
+        self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: RankGroup
     ) -> Contrasted:
         """See `ContrastiveObjective.contrast`."""
         groups = self.settings.bn_splits // ranks.world
@@ -241,7 +241,7 @@ class MoCoV2(ContrastiveObjective):
             key_features = ranks.gather(shuffled_features)[back][ranks.part(len(order)).start :][: len(key)]
         return self._contrasted(features, key_features, ranks)
 
-    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Processes) -> Contrasted:
+    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: RankGroup) -> Contrasted:
         query = self.head(features)
         with torch.no_grad():
             key = self.key_head(key_features)
@@ -278,7 +278,7 @@ class DenseCL(MoCoV2):
     def _make_head(self, channels: int, dim: int) -> nn.Module:
         return BothHeads(channels, dim)
 
-    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: Processes) -> Contrasted:
+    def _contrasted(self, features: Tensor, key_features: Tensor, ranks: RankGroup) -> Contrasted:
         query, dense = self.head(features)
         with torch.no_grad():
             key, dense_key = self.key_head(key_features)

@@ -168,8 +168,12 @@ def renew_guesses(
     after[np.isin(after, old)] = 0
     inner = tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(window, box))
     kept = _fitting(cells, after[inner], found)
-    remaining = Cells(after, {n: c for n, c in cells.rows.items() if n not in set(old)})
-    numbers = remaining.free_numbers(len(kept))
+    gone = set(old)
+    remaining = Cells(after, {n: c for n, c in cells.rows.items() if n not in gone})
+    same = _found_again(cells, gone, kept, window)
+    taken = set(same.values())
+    free = (n for n in remaining.free_numbers(len(kept) + len(taken)) if n not in taken)
+    numbers = [same[label] if label in same else next(free) for label in kept]
     by_label = _by_label(scores)
     states = {}
     for number, (label, (at, mask)) in zip(numbers, kept.items()):
@@ -197,6 +201,20 @@ def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
         after[slices(at)][mask] = number
     states = dict.fromkeys(numbers, (State.GUESS, np.nan))
     return as_change(cells, f"Find {len(kept)} likely cells", window, after, states, By("", ""))
+
+
+def _found_again(
+    cells: Cells, old: set[int], kept: Mapping[int, tuple[Box, np.ndarray]], window: Box
+) -> dict[int, int]:
+    """Of each label with the same pixels as an old guess its number: it stays the guess that it was."""
+    same = {}
+    for label, (at, mask) in kept.items():
+        box = tuple((start + first, stop + first) for (start, stop), (first, _) in zip(at, window))
+        under = cells.labels[slices(box)]
+        number = int(under[np.unravel_index(int(mask.argmax()), mask.shape)])
+        if number in old and cells.rows[number].box == box and np.array_equal(under == number, mask):
+            same[label] = number
+    return same
 
 
 def _touches(cells: Cells, number: int, window: Box) -> bool:

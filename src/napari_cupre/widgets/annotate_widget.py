@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari.layers import Image, Labels, Shapes
-from napari.utils.notifications import show_warning
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidget
 
-from napari_cupre.errors import CupreError, InputError
+from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Change, State
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.questions import Question
@@ -36,16 +36,19 @@ from napari_cupre.widgets.queue_row import QueueRow
 from napari_cupre.widgets.save_line import SaveLine
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.shortcuts import key_of, with_key
 from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
-NEXT_CELL_KEY = "n"
-HINT = (
-    "Click on a guess: accept. Ctrl-click: delete. Alt-click: merge with the last one. Tab: next guess, "
-    "A: accept it, Del: reject it. Shift-A: accept all in view. Ctrl-Z: undo."
-)
+MOUSE_TOLD = "Click on a guess: accept. Ctrl-click: delete. Alt-click: merge with the last one."
+KEYS_TOLD = {
+    "next_guess": "next guess",
+    "accept": "accept it",
+    "reject": "reject it",
+    "accept_all": "accept all in view",
+}
 
 
 class AnnotateWidget(SessionWidget):
@@ -68,7 +71,7 @@ class AnnotateWidget(SessionWidget):
         self._imported_for: Image | None = None
         self.status = QLabel()
         self.status.setWordWrap(True)
-        self.hint = QLabel(HINT)
+        self.hint = QLabel()
         self.hint.setWordWrap(True)
         set_role(self.hint, "plain")
         self.advice = MessageLine()
@@ -77,9 +80,12 @@ class AnnotateWidget(SessionWidget):
         self._fault = ""
         self._followed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._lay_out()
-        napari_viewer.bind_key(NEXT_CELL_KEY, _next_cell_key(self.session), overwrite=True)
+        self.session.shortcuts.offer("brush", partial(next_cell, self.session))
+        self.listen(self.session.shortcuts.changed, self._show_keys)
+        self._show_keys()
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
+        self.listen(self.session.queue.changed, self._offer_choice)
         self.listen(self.session.cells_changed, self._cells_changed)
         self.listen(self.session.importing.received, self._show_import)
         self.listen(self.session.image_changed, self._refresh)
@@ -115,7 +121,7 @@ class AnnotateWidget(SessionWidget):
 
     def _tools(self) -> QWidget:
         self.next_cell = _tool(
-            f"Brush ({NEXT_CELL_KEY.upper()})",
+            "Brush",
             "Paint cells: each blob is a cell, and in a cell the brush mends it",
             lambda: self.attempt(lambda: next_cell(self.session)),
         )
@@ -142,6 +148,12 @@ class AnnotateWidget(SessionWidget):
         for position, button in enumerate(buttons):
             grid.addWidget(button, position // 2, position % 2)
         return box
+
+    def _show_keys(self) -> None:
+        """Name the keys as they are now; napari's dialog of shortcuts changes them."""
+        self.next_cell.setText(with_key("Brush", "brush"))
+        told = [f"{key_of(name)}: {text}." for name, text in KEYS_TOLD.items() if key_of(name)]
+        self.hint.setText(f"{MOUSE_TOLD} {' '.join(told)} Ctrl-Z: undo.")
 
     # --- what the buttons do --------------------------------------------------------------------------
 
@@ -199,6 +211,7 @@ class AnnotateWidget(SessionWidget):
     def _refresh(self, event: Any = None) -> None:
         self.message.clear()
         session, image = self.session, self.session.image
+        self._offer_choice()
         annotation = None if image is None else session.annotation(image)
         with self.cells.changed.blocked():
             self.cells.reset_choices()
@@ -210,6 +223,10 @@ class AnnotateWidget(SessionWidget):
             self._follow(labels)
         self._show_count()
         self.questioner.start()
+
+    def _offer_choice(self) -> None:
+        """The queue lists all images; which of several that are seen at once is meant is said below it."""
+        self.image.offer_choice(self.session.queue.leaves_a_choice)
 
     def _follow(self, labels: Labels | None) -> None:
         """Hear when a script exchanges what is in a layer that could not be used so far."""
@@ -318,14 +335,3 @@ def _take(session: Session, layer: Labels | Shapes, mode: str) -> None:
     """Make a layer the active one, in a mode of drawing."""
     session.viewer.layers.selection.active = layer
     layer.mode = mode
-
-
-def _next_cell_key(session: Session) -> Any:
-    def next_cell_of_image(viewer: Viewer) -> None:
-        """Take the brush for the next cell (napari-cupre)."""
-        try:
-            next_cell(session)
-        except CupreError as error:  # there may be no dock to say it in
-            show_warning(str(error))
-
-    return next_cell_of_image

@@ -181,12 +181,12 @@ class Job:
 def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
     """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback.
 
-    The thread waits for another process most of the time, so it does not count among those that Qt allows:
-    on two cores a training and an outline would keep everything else waiting, such as saving.
+    Qt has as many threads as there are cores, and these streams wait for another process for minutes: they
+    lend their thread, or two of them would keep two cores from ever saving anything.
     """
-    pool = QThreadPool.globalInstance()
-    if pool is not None:
-        pool.releaseThread()
+    threads = QThreadPool.globalInstance()
+    if threads is not None:
+        threads.releaseThread()
     try:
         yield from stream(*args)
     except CupreError as err:
@@ -199,5 +199,5 @@ def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
             f"Something unexpected went wrong ({type(err).__name__}: {err}).", traceback.format_exc()
         )
     finally:
-        if pool is not None:
-            pool.reserveThread()
+        if threads is not None:
+            threads.reserveThread()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -26,16 +27,8 @@ STILL = 4
 NOWHERE = (-2.0, 0)
 DELETE, MERGE = "Control", "Alt"
 
-KEYS = {
-    "accept": "A",
-    "accept all in view": "Shift-A",
-    "reject": "Delete",
-    "next guess": "Tab",
-    "previous guess": "Shift-Tab",
-    "undo": "Control-Z",
-    "redo": "Control-Shift-Z",
-}
-"""Keys that napari leaves free where cells are annotated; undo and redo are its own."""
+UNDO, REDO = "Control-Z", "Control-Shift-Z"
+"""napari's own, which it offers for layers of cells alone."""
 
 
 class Gestures:
@@ -55,14 +48,15 @@ class Gestures:
         session.viewer.mouse_drag_callbacks.append(self._pressed)
         actions: dict[str, Callable[[], object]] = {
             "accept": self.accept,
-            "accept all in view": self.accept_all,
+            "accept_all": self.accept_all,
             "reject": self.reject,
-            "undo": self.undo,
-            "redo": self.redo,
+            "next_guess": lambda: self.step(1),
+            "previous_guess": lambda: self.step(-1),
         }
         for name, action in actions.items():
-            session.viewer.bind_key(KEYS[name], _key(name, action), overwrite=True)
-        session.viewer.bind_key("Backspace", _key("reject", self.reject), overwrite=True)
+            session.shortcuts.offer(name, action)
+        for key, action in ((UNDO, self.undo), (REDO, self.redo)):
+            session.viewer.bind_key(key, _key(action), overwrite=True)
         session.cells_changed.connect(self._remember)
 
     @property
@@ -71,6 +65,12 @@ class Gestures:
         active = self._session.viewer.layers.selection.active
         found = [x for x in self._session.all_cells() if active in (x.layer, x.image)]
         return found[0] if found else None
+
+    def forget(self, cells: CellsLayer | None) -> None:
+        """A layer of cells shows another image."""
+        self.last = 0
+        if cells is not None:
+            self._places.pop(cells, None)
 
     def close(self) -> None:
         """Leave the mouse alone."""
@@ -253,15 +253,16 @@ def _touches(cells: CellsLayer, position: tuple[float, ...], number: int) -> boo
 
 
 def _certainty(cells: CellsLayer, number: int) -> float:
-    return float(np.nan_to_num(cells.cells.rows[number].score, nan=-1.0))
+    score = cells.cells.rows[number].score
+    return -1.0 if math.isnan(score) else float(score)
 
 
-def _key(name: str, action: Callable[[], object]) -> Callable[[Any], None]:
+def _key(action: Callable[[], object]) -> Callable[[Any], None]:
     def pressed(viewer: Any) -> None:
         try:
             action()
         except CupreError as error:
             show_warning(str(error))
 
-    pressed.__doc__ = f"Cells: {name} (napari-cupre)."
+    pressed.__doc__ = action.__doc__
     return pressed

@@ -22,7 +22,7 @@ from napari_cupre.project.strokes import painted, stroke_of
 from napari_cupre.widgets.features import features_of
 from napari_cupre.widgets.layers import layer_axes, to_layer
 from napari_cupre.widgets.regions_layer import RegionsLayer
-from napari_cupre.widgets.repaint import repaint
+from napari_cupre.widgets.repaint import REACH, Repainter, held_back
 from napari_cupre.widgets.state_colours import StateColormap
 from napari_cupre.widgets.taking_over import cells_in, exchanged, fitting_labels, painted_pixels
 
@@ -48,6 +48,8 @@ class CellsLayer:
     cells : Cells or None, optional
         What the layer is to show; None takes what it contains, in the states that its features tell. Without
         them cells are a person's, unless the layer is a result of ours.
+    colours : StateColormap or None, optional
+        How the cells look, if that was worked out already.
 
     Attributes
     ----------
@@ -75,6 +77,7 @@ class CellsLayer:
         layer: Labels,
         entry: ProjectImage | None = None,
         cells: Cells | None = None,
+        colours: StateColormap | None = None,
     ) -> None:
         self.image, self.reading, self.layer = image, reading, layer
         self.history = History()
@@ -87,7 +90,8 @@ class CellsLayer:
         """Planes in which a model looked for cells."""
         self.estimated: set[Region] = set()
         """Regions in which likely cells were looked for by their brightness."""
-        self._colours = StateColormap.like(layer.colormap)
+        self._colours = colours or StateColormap.like(layer.colormap)
+        self._repainter = Repainter(layer)
         self._show_all()
         for name in ("undo", "redo"):  # what napari's Ctrl-Z calls
             setattr(layer, name, getattr(self, name))
@@ -146,8 +150,25 @@ class CellsLayer:
         self.settle()
         return self._show_change(self.history.redo(self.cells))
 
-    def show(self, cells: Cells, entry: ProjectImage | None = None) -> None:
-        """Show other cells of the same image, as those that a project has; what was done is forgotten.
+    def show(
+        self,
+        cells: Cells,
+        entry: ProjectImage | None = None,
+        reading: CellImage | None = None,
+        colours: StateColormap | None = None,
+    ) -> None:
+        """Show other cells, as those that a project has; what was done is forgotten.
+
+        Parameters
+        ----------
+        cells : Cells
+            Of the same image, or of another one of the same size.
+        entry : ProjectImage or None, optional
+            What the project knows about the image; None if it is the same.
+        reading : CellImage or None, optional
+            How the axes of the other image are read; None if it is the same.
+        colours : StateColormap or None, optional
+            How the cells look, if that was worked out already.
 
         Raises
         ------
@@ -156,7 +177,9 @@ class CellsLayer:
         """
         if cells.shape != self.cells.shape:
             raise InputError(f'The cells {cells.shape} do not fit "{self.image.name}" {self.cells.shape}.')
-        self.cells, self.entry = cells, entry or self.entry
+        self.settle()
+        self.cells, self.entry, self.reading = cells, entry or self.entry, reading or self.reading
+        self._colours = colours or self._colours
         self.history.clear()
         self._classes, self._current = {}, 0
         self.searched = set()
@@ -180,6 +203,7 @@ class CellsLayer:
         """Leave the layer to napari again."""
         self.settle()
         self.follow_regions(None)
+        self._repainter.close()
         for event, callback in self._followed:
             event.disconnect(callback)
         for name in ("undo", "redo"):
@@ -368,14 +392,14 @@ class CellsLayer:
         """Show a change and tell others of it."""
         if not change:
             if box is not None:
-                repaint(self.layer, self._layer_slices(box))
+                self._repainter.show(self._layer_slices(box))
             return change
         touched = set(change.touched)
-        self._colours.show({n: self.cells.rows.get(n) for n in touched}, self.certainty)
+        other = self._colours.show({n: self.cells.rows.get(n) for n in touched}, self.certainty)
         boxes = [patch.box for patch in change.patches] + ([box] if box else [])
-        for before, after in (change.rows or {}).values():
-            boxes += [row.box for row in (before, after) if row is not None]
-        repaint(self.layer, *(self._layer_slices(each) for each in boxes))
+        for number in other:
+            boxes += [row.box for row in (change.rows or {})[number] if row is not None]
+        self._repainter.show(*(self._layer_slices(each) for each in boxes))
         if touched:
             self._show_features()
         if change.regions:
@@ -388,13 +412,15 @@ class CellsLayer:
     def _show_states(self, numbers: Iterable[int]) -> None:
         rows = {n: self.cells.rows[n] for n in numbers if n in self.cells.rows}
         self._colours.show(rows, self.certainty)
-        repaint(self.layer, *(self._layer_slices(row.box) for row in rows.values()))
+        self._repainter.show(*(self._layer_slices(row.box) for row in rows.values()))
 
     def _show_all(self) -> None:
-        self._colours.forget()
-        self._colours.show(self.cells.rows, self.certainty)
-        self._show_data()
-        self.layer.colormap = self._colours
+        if not self._colours.is_known:
+            self._colours.forget()
+            self._colours.show(self.cells.rows, self.certainty)
+        with held_back(self.layer):
+            self._show_data()
+            self.layer.colormap = self._colours
         self._show_features()
 
     def _show_data(self) -> None:
@@ -413,7 +439,7 @@ class CellsLayer:
         self.layer.features = features_of(self.cells, self._classes)
 
     def _layer_slices(self, box: Box) -> tuple[slice, ...]:
-        """A box over the axes of the cells as slices of the layer, a pixel larger: edges change as well."""
-        larger = clipped([(start - 1, stop + 1) for start, stop in box], self.cells.shape)
+        """A box over the axes of the cells as slices of the layer, a bit larger: edges change as well."""
+        larger = clipped([(start - REACH, stop + REACH) for start, stop in box], self.cells.shape)
         place = dict(zip(self.reading.result_axes, slices(larger))) | {"C": slice(0, 1)}
         return tuple(place[axis] for axis in self.axes)

@@ -227,7 +227,7 @@ class CompareWidget(SessionWidget):
             self.legend.hide()
             return
         columns, filled = self._filled()
-        self.table.fill(columns, filled)
+        self.table.fill(columns, filled[: len(rows)], filled[-1] if len(rows) > 1 else None)
         sentence, basis, kind = verdict_words(rows, [rival.name for rival in plan.rivals])
         {"good": self.verdict.show_good, "error": self.verdict.show_error}.get(kind, self.verdict.show_plain)(
             sentence

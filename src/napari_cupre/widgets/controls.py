@@ -97,8 +97,8 @@ class SessionWidget(DockedWidget):
 
     def _narrowest(self) -> int:
         bar = self.verticalScrollBar()
-        beside = 0 if bar is None else bar.sizeHint().width()  # what is scrolled must not be cut off
-        return max(DOCK_WIDTH - 20, self.column.minimumSize().width() + beside)
+        reserved = 0 if bar is None else bar.sizeHint().width()  # it would lie over the controls
+        return max(DOCK_WIDTH - 20, self.column.minimumSize().width() + reserved)
 
     def showEvent(self, event: Any) -> None:
         """Watch the window that the dock is in."""
@@ -242,7 +242,9 @@ class ImageChooser(QWidget):
         row.addWidget(self.reading, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(labelled("Image", self.combo.native))
+        self._choice = QWidget()
+        self._choice.setLayout(labelled("Image", self.combo.native))
+        column.addWidget(self._choice)
         column.addWidget(self._axes_row)
         self.combo.changed.connect(self._chosen)
         self.axes.editingFinished.connect(self._axes_edited)
@@ -255,6 +257,10 @@ class ImageChooser(QWidget):
         with self.combo.changed.blocked():
             self.combo.reset_choices()
         self._show_image(self._session.image)
+
+    def offer_choice(self, is_offered: bool) -> None:
+        """Leave the list of images out where another control says the same."""
+        self._choice.setVisible(is_offered)
 
     def _chosen(self, layer: Image | None) -> None:
         if layer is not None:

@@ -34,7 +34,7 @@ class DistributionView(PlotView):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__(owner, "Distribution of the cells", (130, 200))
+        super().__init__(owner, "Distribution of the cells", (130, 170))
         self._drawn: tuple[np.ndarray, np.ndarray, str, str] | None = None
         self.shares: tuple[np.ndarray, np.ndarray] = (np.zeros(0), np.zeros(0))
         self._legend.setWordWrap(True)

@@ -1,4 +1,4 @@
-"""A table of figures in a dock: names in front, the joint row last, sorted by a press on a column."""
+"""A table of figures in a dock: a row for each image, the joint row on top."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QTableWidget, QTableWidgetItem
 
-ROW_HEIGHT, MOST_ROWS = 22, 9
+ROW_HEIGHT, MOST_ROWS = 22, 6
 NAME_ROLE = int(Qt.ItemDataRole.UserRole)
 
 
@@ -47,8 +47,13 @@ class FigureTable(QTableWidget):
             corner.setAccessibleName("All rows")
             corner.setToolTip(tooltip)
 
-    def fill(self, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]) -> None:
-        """Show rows in place of the old ones; the last is the joint one.
+    def fill(
+        self,
+        columns: Sequence[tuple[str, str]],
+        rows: Sequence[Sequence[Any]],
+        joint: Sequence[Any] | None = None,
+    ) -> None:
+        """Show rows in place of the old ones.
 
         Parameters
         ----------
@@ -56,7 +61,10 @@ class FigureTable(QTableWidget):
             Title and tooltip of each column; the first is the image's name.
         rows : sequence of sequences
             Text, whole numbers, or numbers of any kind; None and NaN leave a place empty.
+        joint : sequence or None, optional
+            The row of all images together: on top, where it is seen without scrolling.
         """
+        rows = [*([] if joint is None else [joint]), *rows]
         self._is_filling = True
         chosen = self.selected
         self.setRowCount(0)
@@ -74,7 +82,7 @@ class FigureTable(QTableWidget):
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 else:
                     item.setToolTip(str(value))
-                if at == len(rows) - 1 and len(rows) > 1:
+                if joint is not None and not at:
                     bold = QFont(item.font())
                     bold.setBold(True)
                     item.setFont(bold)

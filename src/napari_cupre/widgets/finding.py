@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 from napari.layers import Image
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.data.labels import label_areas
-from napari_cupre.errors import InputError
-from napari_cupre.events import Event, TileDone
-from napari_cupre.project.boxes import Box, box_around, measured, slices, whole
-from napari_cupre.project.cells import Cells, Change, State
-from napari_cupre.project.strokes import renew_guesses
-from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
+from napari_cupre.errors import CupreError, InputError
+from napari_cupre.events import Event
+from napari_cupre.project.cells import Cells, Change
 from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.found import Found, Place, Summary
 from napari_cupre.widgets.layers import METADATA_KEY
 from napari_cupre.widgets.predicting import ImageFinished
 from napari_cupre.widgets.session import Session
 
-KEPT = ("index", "boxes", "scores", "classes", "class_names", "masks", "diameter")
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What the thread made of some events, for cells as they were at a revision."""
+
+    cells: Cells
+    revision: int
+    place: Place = ()
+    change: Change | None = None
+    summary: Summary | None = None
 
 
 class GuessSink:
     """Takes up what is found in one image; cells that a person vouched for are never touched.
 
-    What is kept of each plane lies in the layer's metadata under `METADATA_KEY`: numbers and areas of the
-    cells, their boxes, scores, classes and small overlapping masks, for files that hold those.
+    How the guesses change is worked out in a thread, for the cells as they are then; if a person changed them
+    meanwhile, it is worked out again. What is kept of each plane lies in the layer's metadata under
+    `METADATA_KEY`: numbers and areas of the cells, their boxes, scores, classes and small overlapping masks,
+    for files that hold those.
 
     Parameters
     ----------
@@ -60,41 +71,105 @@ class GuessSink:
         plane: PlaneIndex | None = None,
     ) -> None:
         self._session, self._source, self._image, self._model = session, layer, image, model
-        self._certainty, self._plane = certainty, plane or {}
+        self._certainty = certainty
         self._cells: CellsLayer | None = None
-        self._found = np.zeros(0, np.int32)
-        self._planes: list[dict[str, Any]] = []
-        self._scores: dict[int, float] = {}
+        self._found = Found(image, plane or {})
         self._step: Change | None = None
-        self._is_linked = False
+        self._errands = Errands()
+        self._line: list[Event] = []
+        self._is_working = self._is_finished = self._is_over = False
+        self._then: list[Callable[[], None]] = []
         if fault := session.fault_of(layer):
             raise InputError(fault)
 
     def __call__(self, event: Event) -> None:
         """Take up an event of this image's prediction."""
-        match event:
-            case TileDone(index=index, y0=y0, x0=x0, labels=labels):
-                rows, columns = labels.shape
-                self._take(index | self._plane, ((y0, y0 + rows), (x0, x0 + columns)), labels)
-            case PlaneDone(labels=labels):
-                index = event.index | self._plane
-                kept = {name: getattr(event, name) for name in KEPT}
-                self._planes.append(kept | {"ids": event.ids, "index": index})
-                self._scores |= dict(zip(map(int, event.ids), map(float, event.scores)))
-                self._take(index, whole(labels.shape), labels)
-            case PlaneRelabelled(index=index, labels=labels, ids=ids):
-                self._relabel(index, labels, ids)
-            case ImageFinished():
-                self._finish()
+        self._line.append(event)
+        self._next()
+
+    def when_taken(self, action: Callable[[], None]) -> None:
+        """Do something once all that came so far is among the guesses."""
+        self._then.append(action)
+        self._next()
+
+    def close(self) -> None:
+        """Take up nothing more."""
+        self._errands.close()
+        self._is_working = False
+        self._leave()
 
     def is_shown_in(self, layers: Any) -> bool:
         """Whether the layer is still among a viewer's."""
         return self._cells is not None and self._cells.layer in layers
 
+    def is_about(self, layer: Image) -> bool:
+        """Whether an image is searched, and more may come of it."""
+        return layer is self._source and not self._is_over
+
+    # --- one after the other ----------------------------------------------------------------------
+
+    def _next(self) -> None:
+        if self._is_working:
+            return
+        if not (self._line or self._found.is_due or self._is_finished):
+            self._do_then()
+            return
+        cells = self._ready()
+        if cells is None:
+            self._leave()
+            return
+        cells.settle()
+        events, self._line = self._line, []
+        self._is_finished |= any(isinstance(event, ImageFinished) for event in events)
+        now = Cells(cells.cells.labels, cells.cells.rows)
+        self._is_working = True
+        work = partial(_outcome, self._found, events, now, cells.cells, cells.cells.revision)
+        self._errands.do(work, self._made, self._failed)
+
+    def _made(self, outcome: _Outcome) -> None:
+        """In the window again: make the change, unless the cells are others by now."""
+        self._is_working = False
+        try:
+            cells = self._ready()
+            if cells is not None:
+                cells.settle()
+                if cells.cells is outcome.cells and cells.cells.revision == outcome.revision:
+                    self._take_up(cells, outcome)
+        except BaseException:
+            self._leave()
+            raise
+        self._next()
+
+    def _take_up(self, cells: CellsLayer, outcome: _Outcome) -> None:
+        if outcome.change is not None:
+            self._step = cells.made(outcome.change, onto=self._step)
+            self._found.settled(outcome.place)
+        elif outcome.summary is not None:
+            self._finish(cells, outcome.summary)
+            self._is_finished, self._is_over = False, True
+
+    def _failed(self, error: Exception) -> None:
+        self._is_working = False
+        self._leave()
+        if not isinstance(error, CupreError):
+            raise error
+
+    def _leave(self) -> None:
+        """The image is gone: nothing is left to do."""
+        self._line.clear()
+        self._found = Found(self._image, {})
+        self._is_finished, self._is_over = False, True
+        self._do_then()
+
+    def _do_then(self) -> None:
+        waiting, self._then = self._then, []
+        for action in waiting:
+            action()
+
     def _ready(self) -> CellsLayer | None:
         """The cells of the image; None once the image is gone or read in another way."""
         session = self._session
-        if self._source not in session.viewer.layers:
+        if self._is_over or self._source not in session.viewer.layers:
             return None
         if session.cell_image(self._source).axes != self._image.axes:
             return None
@@ -102,85 +177,29 @@ class GuessSink:
             self._cells = session.make_cells(self._source)
             if self._certainty is not None:
                 self._cells.certainty = self._certainty
-            self._found = np.zeros(self._image.result_shape, np.int32)
         found = session.cells_of(self._source)
         return found if found is self._cells else None
 
-    def _take(self, index: PlaneIndex, part: Box, labels: np.ndarray) -> None:
-        cells = self._ready()
-        if cells is None:
-            return
-        front = tuple((at, at + 1) for at in index.values())
-        self._found[slices((*front, *part))] = labels
-        self._renew(cells, self._around((*front, *part)))
-
-    def _around(self, box: Box) -> Box:
-        """A box that holds all cells found so far that reach into it, whole."""
-        plane = (*box[:-2], *whole(self._found.shape[-2:]))
-        if box == plane:
-            return box
-        inside = np.unique(self._found[slices(box)])
-        sizes = measured(self._found[slices(plane)], plane)
-        return box_around([box, *(sizes[int(label)][0] for label in inside if label)])
-
-    def _renew(self, cells: CellsLayer, box: Box) -> None:
-        found = self._found[slices(box)]
-        self._step = cells.do(lambda now: renew_guesses(now, found, self._scores, box), onto=self._step)
-
-    def _relabel(self, index: PlaneIndex, labels: np.ndarray, ids: np.ndarray) -> None:
-        """A cell of several planes is one cell."""
-        if self._ready() is None:
-            return
-        self._is_linked = True
-        self._found[tuple(index.values())] = labels
-        for plane in self._planes:
-            if plane["index"] == index:
-                plane["ids"] = ids
-
-    def _finish(self) -> None:
-        cells = self._ready()
-        if cells is None:
-            return
-        if self._is_linked:
-            self._scores = {}
-            for plane in self._planes:
-                for label, score in zip(map(int, plane["ids"]), map(float, plane["scores"])):
-                    self._scores[label] = max(score, self._scores.get(label, 0.0))
-            self._renew(cells, whole(self._found.shape))
-        kept = [self._numbered(plane, cells.cells) for plane in self._planes]
-        cells.name_classes(_classes(kept))
-        cells.searched |= {tuple(plane["index"].values()) for plane in self._planes}
+    def _finish(self, cells: CellsLayer, summary: Summary) -> None:
+        cells.name_classes(summary.classes)
+        cells.searched |= {tuple(plane["index"].values()) for plane in summary.planes}
         before = cells.layer.metadata.get(METADATA_KEY, {}).get("planes", ())
-        places = [plane["index"] for plane in kept]
-        kept = [plane for plane in before if plane["index"] not in places and "areas" in plane] + kept
+        places = [plane["index"] for plane in summary.planes]
+        kept = [plane for plane in before if plane["index"] not in places and "areas" in plane]
         cells.layer.metadata = cells.layer.metadata | {
-            METADATA_KEY: {"model": self._model, "axes": self._image.result_axes, "planes": kept}
-        }
-
-    def _numbered(self, plane: dict[str, Any], cells: Cells) -> dict[str, Any]:
-        """What is kept of a plane, with the numbers that its cells got; 0 for those that were dropped."""
-        place = tuple(plane["index"].values())
-        found, labels = self._found[place], cells.labels[place]
-        ids, first = np.unique(found, return_index=True)
-        number_of = dict(zip(ids.tolist(), labels.ravel()[first].tolist()))
-        numbers = [number_of.get(int(label), 0) for label in plane["ids"]]
-        guesses = set(cells.numbers(State.GUESS))
-        numbers = [number if number in guesses else 0 for number in numbers]
-        areas = dict(zip(*(each.tolist() for each in label_areas(labels))))
-        return plane | {
-            "ids": np.array(numbers, np.int32),
-            "areas": np.array([areas.get(number, 0) for number in numbers], np.int64),
+            METADATA_KEY: {
+                "model": self._model,
+                "axes": self._image.result_axes,
+                "planes": kept + summary.planes,
+            }
         }
 
 
-def _classes(planes: list[dict[str, Any]]) -> dict[int, str]:
-    """The class of each cell; nothing where the model knows only one."""
-    names = planes[0]["class_names"] if planes else ()
-    if len(names) < 2:
-        return {}
-    return {
-        int(number): str(names[int(kind) - 1])
-        for plane in planes
-        for number, kind in zip(plane["ids"], plane["classes"])
-        if number
-    }
+def _outcome(found: Found, events: Sequence[Event], now: Cells, cells: Cells, revision: int) -> _Outcome:
+    """In the thread: what comes of some events, or of the end when nothing else is left."""
+    for event in events:
+        found.take(event)
+    if found.is_due:
+        place, change = found.next_change(now)
+        return _Outcome(cells, revision, place, change)
+    return _Outcome(cells, revision, summary=found.summary(now))

@@ -33,7 +33,7 @@ class HelpWidget(SessionWidget):
         for title, page in PAGES.items():
             if page != START:
                 self.topics.addItem(title, page)
-        self.topics.activated.connect(lambda _: self.attempt(self._topic_chosen))
+        self.topics.currentIndexChanged.connect(lambda _: self.attempt(self._topic_chosen))
         self.back = QPushButton("Back")
         self.back.setToolTip("Show the page before")
         self.back.clicked.connect(lambda: self.attempt(self._go_back))
@@ -94,7 +94,9 @@ class HelpWidget(SessionWidget):
             self.text.setMarkdown(page_text(self.page))
 
     def _topic_chosen(self) -> None:
-        self.show_page(self.topics.currentData())
+        page = self.topics.currentData()
+        if page is not None and page != self.page:  # a page of no dock has no topic
+            self.show_page(page)
 
     def _go_back(self) -> None:
         page = self._before.pop()

@@ -14,6 +14,7 @@ from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project import gestures, recovery
 from napari_cupre.project.cells import Cells
@@ -24,7 +25,8 @@ from napari_cupre.project.recent import remember_project
 from napari_cupre.project.unsaved import SaveReport
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.layers import source_path
-from napari_cupre.widgets.sources import Source, prepared, sentence_of
+from napari_cupre.widgets.sources import Source, leave, prepared, sentence_of, written
+from napari_cupre.widgets.state_colours import StateColormap
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.cells_layer import CellsLayer
@@ -221,8 +223,18 @@ class Keeper:
         finally:
             self._is_showing = False
 
-    def attach(self, image: Image, stem: str, cells: Cells) -> None:
+    def attach(
+        self,
+        image: Image,
+        stem: str,
+        cells: Cells,
+        reading: CellImage | None = None,
+        colours: StateColormap | None = None,
+    ) -> None:
         """An image of the window shows an image of the project: give it the cells that are stored.
+
+        `reading` says how its axes are read, where the layer showed another image before; `colours` how the
+        cells look, if that was worked out already.
 
         Raises
         ------
@@ -236,9 +248,9 @@ class Keeper:
         entry.seen = True
         self._is_showing = True
         try:
-            shown = self._session.make_cells(image, cells, entry)
+            shown = self._session.make_cells(image, cells, entry, colours)
             if shown.cells is not cells:  # it has a layer of them already
-                shown.show(cells, entry)
+                shown.show(cells, entry, reading, colours)
         finally:
             self._is_showing = False
         project.hold(stem, cells, is_saved=True)
@@ -248,6 +260,9 @@ class Keeper:
         """An image leaves the window."""
         stem = self._stems.pop(image, None)
         if stem is not None and self.project is not None:
+            touched = self._touched.pop(image, None)
+            if touched is not None and touched.cells is not self.project.loaded(stem):
+                self.project.hold(stem, touched.cells)  # its layer was exchanged, and that is not saved yet
             self.project.let_go(stem)
 
     def _write(self) -> None:
@@ -262,7 +277,7 @@ class Keeper:
         self._is_pending = False
         snapshot = project.snapshot()
         self.gui_seconds.append(time.perf_counter() - began)
-        self._errands.do(partial(_written, project, snapshot), self._saved, self._failed)
+        self._errands.do(partial(written, project, snapshot), self._saved, self._failed)
 
     def _saved(self, outcome: tuple[SaveReport, float]) -> None:
         report, self._took = outcome
@@ -336,7 +351,7 @@ class Keeper:
         self._refused.clear()
         self.conflicts = []
         if project is not None:
-            _close(project, self.is_scratch)
+            leave(project, self.is_scratch)
 
     def save_as(self, folder: Path) -> None:
         """Give the project a place, or another one."""
@@ -429,17 +444,3 @@ class Keeper:
         except (CupreError, OSError):
             pass  # the disk is full or gone: nobody is left to ask
         self._leave()
-
-
-def _written(project: Project, snapshot: Any) -> tuple[SaveReport, float]:
-    began = time.perf_counter()
-    return project.write(snapshot), time.perf_counter() - began
-
-
-def _close(project: Project, is_scratch: bool) -> None:
-    project.close()
-    if is_scratch and not recovery.cells_on_disk(project.folder):
-        try:
-            recovery.discard(project.folder)
-        except (CupreError, OSError):
-            return

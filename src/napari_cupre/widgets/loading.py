@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from napari.layers import Image
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import read_cells
+from napari_cupre.widgets.state_colours import StateColormap
 
 IN_MEMORY = 512 * 2**20
 """Images of up to so many bytes are read whole; larger ones where they lie."""
@@ -33,7 +36,9 @@ class Loaded:
     limits : tuple[float, float] or None
         Grey values shown as black and white; None for colours.
     cells : Cells or None
-        Those on disk; None where there are none, or where they are in memory already.
+        Those on disk, which may be none; None where they are in memory already.
+    colours : StateColormap or None
+        How those cells look; None for a stack, of which nobody knows the plane on show.
     notices : tuple[str, ...]
         What was odd about its files.
     """
@@ -42,6 +47,7 @@ class Loaded:
     image: CellImage
     limits: tuple[float, float] | None
     cells: Cells | None
+    colours: StateColormap | None = None
     notices: tuple[str, ...] = ()
 
 
@@ -59,7 +65,12 @@ def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
         image = replace(image, data=np.asarray(image.data))
     limits = None if image.is_rgb else _limits(image)
     cells, notices = (None, []) if has_cells else read_cells(project.folder, entry.stem, entry.regions)
-    return Loaded(entry, image, limits, cells, tuple(notices))
+    colours = None
+    if cells is None and not has_cells:
+        cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
+    if cells is not None and cells.labels.ndim == 2:
+        colours = StateColormap.of(cells, entry.certainty)
+    return Loaded(entry, image, limits, cells, colours, tuple(notices))
 
 
 def layer_of(loaded: Loaded) -> Image:
@@ -84,3 +95,18 @@ def _limits(image: CellImage) -> tuple[float, float] | None:
     sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
     low, high = np.nanpercentile(sample, (0.1, 99.8))
     return (float(low), float(high)) if np.isfinite([low, high]).all() and high > low else None
+
+
+def drafted(
+    makers: list[Callable[[], ProjectImage]], notices: list[str]
+) -> tuple[list[ProjectImage], list[str]]:
+    """In the thread: the entries, and what the user should know: what could not be read, and `notices`."""
+    drafts, faults = [], []
+    for make in makers:
+        try:
+            drafts.append(make())
+        except CupreError as error:
+            faults.append(str(error))
+    if len(faults) > 1:
+        faults = [f"{len(faults)} of {len(makers)} files could not be read, such as: {faults[0]}"]
+    return drafts, faults + notices

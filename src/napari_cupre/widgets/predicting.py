@@ -28,10 +28,10 @@ from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_file
 from napari_cupre.words import counted
 
-Sink = Callable[[Event], None]
 FINE = 1000  # parts in which the progress of one image is counted
 SLAB_BYTES = 64 * 2**20
 PATIENCE_S = 3.0
+TICK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,30 @@ class SecondWanted(Event):
     """The process that outlines cells is to find some for once."""
 
 
+@dataclass(frozen=True)
+class ImageLeft(Event):
+    """Nothing more comes of an image, however it ended; `taken` is set when all that came is taken up."""
+
+    position: int
+    taken: threading.Event
+
+
+class Sink(Protocol):
+    """Takes up what is found in one image; called in the GUI thread."""
+
+    def __call__(self, event: Event) -> None:
+        """Take up an event, now or soon."""
+
+    def when_taken(self, action: Callable[[], None]) -> None:
+        """Do something once all that came so far is taken up."""
+
+    def is_about(self, layer: Any) -> bool:
+        """Whether a layer's image is searched, and more may come of it."""
+
+    def close(self) -> None:
+        """Take up nothing more."""
+
+
 class Lender(Protocol):
     """Who uses the second process and lends it; called in the GUI thread."""
 
@@ -163,11 +187,6 @@ class PredictionJob(Job):
         self._give_back()
         super()._finish()
 
-    def abandon(self) -> None:
-        """Stop listening for good: the window is going."""
-        self._give_back()
-        super().abandon()
-
     def _give_back(self) -> None:
         if self._is_lent.is_set() and self.lender is not None:
             self._is_lent.clear()
@@ -183,6 +202,19 @@ class PredictionJob(Job):
             case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
                 if self._sink is not None:
                     self._sink(event)
+            case ImageLeft(position=position, taken=taken):
+                self._sinks[position].when_taken(taken.set)
+
+    def is_searching(self, layer: Any) -> bool:
+        """Whether cells of a layer's image are still being found."""
+        return any(sink.is_about(layer) for sink in self._sinks)
+
+    def abandon(self) -> None:
+        """Stop listening for good: the window is going."""
+        self._give_back()
+        for sink in self._sinks:
+            sink.close()
+        super().abandon()
 
     def _stream(self, plan: PredictionPlan) -> Iterator[Event | None]:
         """In the worker thread: hand over image after image; one that fails does not end the others."""
@@ -206,6 +238,7 @@ class PredictionJob(Job):
                         yield ImageFinished(position)
                     case _:
                         yield event
+            yield from _until_taken(position)
         if self.status.state is not RunState.STOPPING:
             yield from _summary(plan, failures, verdicts)
 
@@ -308,6 +341,14 @@ def predicted(
         if file is None:
             path.unlink(missing_ok=True)
         raise
+
+
+def _until_taken(position: int) -> Iterator[Event | None]:
+    """Wait for the window, so that the job is over only when all that was found can be seen."""
+    taken = threading.Event()
+    yield ImageLeft(position, taken)
+    while not taken.wait(TICK_S):
+        yield None
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,22 @@ class StoredSink:
     def is_live(self) -> bool:
         """Whether the layer that the image had at the start shows what was found."""
         return self._live is not None and self._live.is_shown_in(self._session.viewer.layers)
+
+    def when_taken(self, action: Callable[[], None]) -> None:
+        """Do something once a layer shows all that came so far; the project takes it up afterwards."""
+        if self._live is not None:
+            self._live.when_taken(action)
+        else:
+            action()
+
+    def is_about(self, layer: Any) -> bool:
+        """Whether the image of a layer is searched, and more may come of it."""
+        return self._live is not None and self._live.is_about(layer)
+
+    def close(self) -> None:
+        """Take up nothing more."""
+        if self._live is not None:
+            self._live.close()
 
     def is_shown_in(self, layers: Any) -> bool:
         """Whether a layer, or the project where no layer shows the image, has what was found."""

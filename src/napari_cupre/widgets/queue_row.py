@@ -11,6 +11,7 @@ from napari_cupre.io.files import COMPANION, IMAGE_SUFFIXES
 from napari_cupre.project.place import ENDING
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.queueing import Item
+from napari_cupre.widgets.shortcuts import with_key
 from napari_cupre.widgets.theme import set_role
 
 STEP_WIDTH = 28
@@ -31,8 +32,8 @@ class QueueRow(QWidget):
     def __init__(self, owner: SessionWidget, *others: QPushButton) -> None:
         super().__init__()
         self._owner, self._queue = owner, owner.session.queue
-        self.back = self._step("<", "Previous image (key: ,)", -1)
-        self.forth = self._step(">", "Next image (key: .)", 1)
+        self.back = self._step("<", "Previous image", -1)
+        self.forth = self._step(">", "Next image", 1)
         self.name = QPushButton()
         self.name.setAccessibleName("Image of the queue")
         self.list = QMenu(self.name)
@@ -57,6 +58,8 @@ class QueueRow(QWidget):
         column.setSpacing(2)
         column.addLayout(row)
         column.addWidget(self.line)
+        self._show_keys()
+        owner.listen(owner.session.shortcuts.changed, self._show_keys)
         owner.listen(self._queue.changed, self.refresh)
         owner.listen(owner.session.cells_changed, lambda *_: self.refresh())
         for signal in ("inserted", "removed", "renamed"):
@@ -93,10 +96,14 @@ class QueueRow(QWidget):
             set_role(self.line, role)
         self.line.setVisible(bool(sentence))
 
-    def _step(self, text: str, tooltip: str, step: int) -> QPushButton:
+    def _show_keys(self) -> None:
+        """Name the keys as they are now."""
+        for button, name in ((self.back, "previous_image"), (self.forth, "next_image")):
+            button.setToolTip(with_key(button.accessibleName(), name))
+
+    def _step(self, text: str, name: str, step: int) -> QPushButton:
         button = QPushButton(text)
-        button.setToolTip(tooltip)
-        button.setAccessibleName(tooltip.partition(" (")[0])
+        button.setAccessibleName(name)
         button.setFixedWidth(STEP_WIDTH)
         button.clicked.connect(lambda: self._owner.attempt(lambda: self._queue.go(step)))
         return button

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,9 @@ from napari_cupre.project.queue import QueueEntry, drafts_of, fields_of, planes_
 from napari_cupre.project.recovery import new_scratch
 from napari_cupre.project.shots import is_annotated
 from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
-from napari_cupre.widgets.loading import Loaded, layer_of, load
+from napari_cupre.widgets.loading import Loaded, drafted, layer_of, load
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.words import counted
 
@@ -94,8 +95,8 @@ class ImageQueue:
         self._keeper.opened.connect(self._opened)
         self._keeper.changed.connect(self.changed.emit)
         session.image_changed.connect(lambda image: self.changed.emit())
-        for key, step in ((",", -1), (".", 1)):
-            session.viewer.bind_key(key, self._key(step), overwrite=True)
+        session.shortcuts.offer("previous_image", partial(self.go, -1))
+        session.shortcuts.offer("next_image", partial(self.go, 1))
 
     # --- what there is ----------------------------------------------------------------------------
 
@@ -118,6 +119,12 @@ class ImageQueue:
             if image is not None and item.layer is image:
                 return place
         return -1
+
+    @property
+    def leaves_a_choice(self) -> bool:
+        """Whether there are several images, and some that a person opened by other doors: seen at once."""
+        images = self._session.images()
+        return len(images) > 1 and any(image not in self._shown for image in images)
 
     def state(self, item: Item) -> str:
         """What is known about an image, in words such as "41 cells, 22 checked"."""
@@ -210,24 +217,59 @@ class ImageQueue:
         session, entry, project = self._session, loaded.entry, self._keeper.project
         assert project is not None
         stored = project.loaded(entry.stem)
-        cells = loaded.cells if stored is None else stored
-        if cells is None:
-            cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
+        if stored is not None:
+            loaded = replace(loaded, cells=stored, colours=None)
         tool = session.tools.tool  # napari selects each new layer, and the tool goes with the selection
-        layer = layer_of(loaded)
-        session.viewer.add_layer(layer)
-        try:
-            if layer.ndim > 2:
-                session.set_axes(layer, loaded.image.axes)
-            self._keeper.attach(layer, entry.stem, cells)
-        except CupreError as error:
-            self.error = str(error)
+        layer = self._place(loaded)
         if loaded.notices:
             self._keeper.tell(" ".join(loaded.notices))
         self._reveal(layer)
+        if loaded.colours is not None:
+            loaded.colours.work_anew()
         if tool is not None and not self.error:
             session.tools.take(tool)
         self.gui_seconds.append(time.perf_counter() - began)
+
+    def _place(self, loaded: Loaded) -> Image:
+        """The layer of what was read: that of an image which was shown long ago, or a new one."""
+        session, entry = self._session, loaded.entry
+        cells = (
+            loaded.cells
+            if loaded.cells is not None
+            else Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
+        )
+        layer = self._free_layer(loaded)
+        try:
+            if layer is not None:
+                exchange(session, layer, loaded, cells)
+                return layer
+            layer = layer_of(loaded)
+            session.viewer.add_layer(layer)
+            if layer.ndim > 2:
+                session.set_axes(layer, loaded.image.axes)
+            self._keeper.attach(layer, entry.stem, cells, None, loaded.colours)
+        except CupreError as error:
+            self.error = str(error)
+        return layer
+
+    def _free_layer(self, loaded: Loaded) -> Image | None:
+        """The layer of an image that was shown long ago, to show this one."""
+        images = self._session.images()
+        ours = [x for x in self._shown if x in images and self._keeper.stem_of(x) is not None]
+        if len(ours) < MOST_SHOWN or not can_take(self._session, ours[0], loaded):
+            return None
+        self._remember(ours[0])
+        return ours[0]
+
+    def _remember(self, image: Image) -> None:
+        """Keep in mind what is known about an image that is shown no longer."""
+        stem, cells = self._keeper.stem_of(image), self._session.cells_of(image)
+        entry = self._states.get(stem or "")
+        if stem is None or cells is None or entry is None:
+            return
+        rows = cells.cells.rows.values()
+        checked = sum(row.state.teaches for row in rows)
+        self._states[stem] = replace(entry, cells=len(rows), checked=checked, guesses=len(rows) - checked)
 
     @property
     def is_busy(self) -> bool:
@@ -308,7 +350,7 @@ class ImageQueue:
     def add_files(self, paths: Iterable[str | Path]) -> None:
         """Add image files and folders of them to the project."""
         wanted = [Path(path) for path in paths]
-        self._add(lambda project: _drafts(*drafts_of(project, wanted)))
+        self._add(lambda project: drafted(*drafts_of(project, wanted)))
 
     def add_planes(self) -> None:
         """Make each plane of the chosen stack an image of the queue.
@@ -396,28 +438,6 @@ class ImageQueue:
         self._ahead.stop()
         self._errands.close()
         self._read.clear()
-
-    def _key(self, step: int) -> Callable[[object], None]:
-        def go(viewer: object) -> None:
-            self.go(step)
-
-        go.__doc__ = f"Show the {'next' if step > 0 else 'previous'} image (napari-cupre)."
-        return go
-
-
-def _drafts(
-    makers: list[Callable[[], ProjectImage]], notices: list[str]
-) -> tuple[list[ProjectImage], list[str]]:
-    """In the thread: the entries, and what the user should know: what could not be read, and `notices`."""
-    drafts, faults = [], []
-    for make in makers:
-        try:
-            drafts.append(make())
-        except CupreError as error:
-            faults.append(str(error))
-    if len(faults) > 1:
-        faults = [f"{len(faults)} of {len(makers)} files could not be read, such as: {faults[0]}"]
-    return drafts, faults + notices
 
 
 def _time_of(project: Project, stem: str) -> float:

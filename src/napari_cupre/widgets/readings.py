@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.project import gestures
+from napari_cupre.project.boxes import clipped
 from napari_cupre.project.cells import Cell, Cells, State
 from napari_cupre.widgets.prompts import Answer
 
@@ -130,7 +131,10 @@ def _taken(
 ) -> float:
     """Share of a mask that belongs to cells that a person vouched for."""
     top, left = corner
-    under = cells.labels[plane][top : top + mask.shape[0], left : left + mask.shape[1]][mask]
+    (y0, y1), (x0, x1) = clipped(
+        [(top, top + mask.shape[0]), (left, left + mask.shape[1])], cells.shape[-2:]
+    )  # a mask may reach beyond the image
+    under = cells.labels[plane][y0:y1, x0:x1][mask[y0 - top : y1 - top, x0 - left : x1 - left]]
     values, counts = np.unique(under, return_counts=True)
     taken = sum(
         int(count)

@@ -1,4 +1,4 @@
-"""Show changed pixels of a Labels layer without sending the whole layer to the graphics card again.
+"""Show changed pixels of a Labels layer: a few at once, many in pieces between which the window works on.
 
 napari repaints a part of a layer after a stroke, but lets nobody else ask for it: a whole layer of 4096 x
 4096 px takes a quarter of a second. What is used here of napari's inside is looked for first; without it
@@ -7,54 +7,157 @@ the whole layer is repainted.
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from napari.layers import Labels
+from qtpy.QtCore import QTimer
 
-MOST_PARTS = 1000
-"""More parts than this are repainted as one."""
+AT_ONCE = 24
+"""Up to so many parts are sent as they are."""
 
-WORTH = 0.25
-"""From this share of the plane on, the whole layer is repainted."""
+FEW_PIXELS = 200_000
+"""Parts of no more px together are sent as they are."""
+
+PIECE = 384
+"""Side of a piece in px; it takes some ms."""
+
+REACH = 2
+"""An edge depends on the next pixel, and the second line of an edge on that edge."""
+
+BUDGET_S = 0.008
+"""After so long the window has its turn."""
+
+Flat = tuple[slice, slice]
+Part = tuple[slice, ...]
 
 
-def repaint(layer: Labels, *parts: tuple[slice, ...]) -> None:
-    """Show what changed in some parts of a layer's data, given as slices with start and stop."""
-    if not parts:
-        return
-    if len(parts) > MOST_PARTS:
-        parts = (tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*parts)),)
-    try:
-        shown = [flat for flat in (_on_plane(layer, part) for part in parts) if flat is not None]
-        raw = layer._slice.image.raw
-        is_small = sum((a.stop - a.start) * (b.stop - b.start) for a, b in shown) < WORTH * raw.size
-        if (
-            layer.contour == 0
-            and layer._slice_input.ndisplay == 2
-            and layer._slicing_state.loaded
-            and is_small
-        ):
-            for flat in shown:
-                _send(layer, raw, flat)
+class Repainter:
+    """Shows what changed in a layer's data.
+
+    Parameters
+    ----------
+    layer : Labels
+        The layer; its colours are up to date before something is shown.
+    """
+
+    def __init__(self, layer: Labels) -> None:
+        self._layer = layer
+        self._raw: Any = None
+        self._pieces: dict[tuple[int, int], None] = {}
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._go_on)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something that changed is not shown yet."""
+        return bool(self._pieces)
+
+    def show(self, *parts: Part) -> None:
+        """Show some parts of the data, given as slices with start and stop; what is on the canvas first."""
+        if not parts:
             return
-    except (AttributeError, IndexError, ValueError):  # another napari
-        pass
-    layer.refresh(extent=False)
+        layer = self._layer
+        try:
+            flat = [shown for shown in (_on_plane(layer, part) for part in parts) if shown is not None]
+            raw = layer._slice.image.raw
+            if layer.contour or layer._slice_input.ndisplay != 2 or not layer._slicing_state.loaded:
+                layer.refresh(extent=False)
+            elif len(flat) <= AT_ONCE and sum(map(_area, flat)) <= FEW_PIXELS:
+                for each in flat:
+                    _send(layer, raw, each)
+            else:
+                self._divide(raw, flat)
+        except (AttributeError, IndexError, ValueError):  # another napari
+            layer.refresh(extent=False)
+
+    def close(self) -> None:
+        """Show nothing more."""
+        self._pieces.clear()
+        with contextlib.suppress(RuntimeError):  # Qt's part may be gone
+            self._timer.stop()
+
+    def _divide(self, raw: Any, parts: list[Flat]) -> None:
+        """Note the pieces that the parts touch, and begin."""
+        if raw is not self._raw:
+            self._pieces.clear()  # napari has painted all of another plane since
+            self._raw = raw
+        for rows, columns in parts:
+            for row in range(rows.start // PIECE, (rows.stop - 1) // PIECE + 1):
+                for column in range(columns.start // PIECE, (columns.stop - 1) // PIECE + 1):
+                    self._pieces[row, column] = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        layer, end = self._layer, time.perf_counter() + BUDGET_S
+        try:
+            raw = layer._slice.image.raw
+            if raw is not self._raw:
+                self._pieces.clear()
+            for row, column in _in_order(layer, self._pieces):
+                del self._pieces[row, column]
+                piece = tuple(
+                    slice(at * PIECE, min((at + 1) * PIECE, size))
+                    for at, size in zip((row, column), raw.shape)
+                )
+                _send(layer, raw, (piece[0], piece[1]))
+                if time.perf_counter() > end:
+                    break
+        except (AttributeError, IndexError, ValueError):  # another napari
+            self._pieces.clear()
+            layer.refresh(extent=False)
+        if self._pieces:
+            self._timer.start()
 
 
-def _on_plane(layer: Labels, part: tuple[slice, ...]) -> tuple[slice, slice] | None:
+@contextlib.contextmanager
+def held_back(layer: Labels) -> Iterator[None]:
+    """Send a layer to the graphics card once, after all that happens to it in between."""
+    block = getattr(layer, "_block_refresh", contextlib.nullcontext)
+    with block():
+        yield
+    layer.refresh()
+
+
+def _clipped(flat: Flat, shape: Any) -> Flat:
+    """The part of some rows and columns that an array has."""
+    rows, columns = (slice(part.start, min(part.stop, size)) for part, size in zip(flat, shape))
+    return rows, columns
+
+
+def _area(flat: Flat) -> int:
+    return int((flat[0].stop - flat[0].start) * (flat[1].stop - flat[1].start))
+
+
+def _in_order(layer: Labels, pieces: dict[tuple[int, int], None]) -> list[tuple[int, int]]:
+    """What the canvas shows comes first."""
+    shown = list(layer._slice_input.displayed)
+    (top, left), (bottom, right) = (np.asarray(corner)[shown] / PIECE for corner in layer.corner_pixels)
+
+    def is_beside(piece: tuple[int, int]) -> bool:
+        return not (top - 1 < piece[0] <= bottom and left - 1 < piece[1] <= right)
+
+    return sorted(pieces, key=lambda piece: (is_beside(piece), piece))
+
+
+def _on_plane(layer: Labels, part: Part) -> Flat | None:
     """Rows and columns of the plane on show, as displayed; None where the part lies on another plane."""
     shown = layer._slice_input.displayed
-    point = np.round(layer.world_to_data(layer._slice.slice_input.world_slice.point)).astype(int)
-    for axis, place in enumerate(part):
-        if axis not in shown and not place.start <= point[axis] < place.stop:
-            return None
+    if len(shown) < len(part):
+        point = np.round(layer.world_to_data(layer._slice.slice_input.world_slice.point)).astype(int)
+        for axis, place in enumerate(part):
+            if axis not in shown and not place.start <= point[axis] < place.stop:
+                return None
     return part[shown[0]], part[shown[1]]
 
 
-def _send(layer: Labels, raw: Any, flat: tuple[slice, slice]) -> None:
-    around = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in flat)  # an edge depends on the next pixel
+def _send(layer: Labels, raw: Any, flat: Flat) -> None:
+    around = tuple(slice(max(0, s.start - REACH), s.stop + REACH) for s in flat)
     inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(flat, around))
     colours = layer.colormap._data_to_texture(np.asarray(raw[around]))[inner]
     layer._slice.image.view[flat] = colours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ class SlideSink:
                 if self._labels is not None:
                     slide = Path(self._labels.metadata[METADATA_KEY]["slide"])
                     self._labels.features = slide_features(cells_table(slide))
+
+    def when_taken(self, action: Callable[[], None]) -> None:
+        """Do something once all that came so far is shown, which is at once."""
+        action()
+
+    def is_about(self, layer: Any) -> bool:
+        """Whether a layer's image is searched; it is a slide, which keeps its layers."""
+        return layer is self._source
+
+    def close(self) -> None:
+        """Nothing is waiting."""
 
     def _show(self, path: Path) -> Labels:
         """The layer of the last prediction with new data, or a new one."""

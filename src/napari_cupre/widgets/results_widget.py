@@ -62,7 +62,7 @@ class ResultsWidget(SessionWidget):
         self.bar = JobBar()
         self.result = MessageLine()
         self.table = FigureTable(
-            "Results by image", "A row for each image, all together last; press one to show it"
+            "Results by image", "All together on top, then a row for each image; press one to show it"
         )
         self.table.chosen.connect(lambda name: self.attempt(lambda: self._show_image(name)))
         self.figure = QComboBox()
@@ -183,7 +183,7 @@ class ResultsWidget(SessionWidget):
         ]
         names = [IMAGE, "cells", "checked", *(f"median_{name}" for name in figures)]
         rows = tables.images.reindex(columns=names).to_numpy(object).tolist()
-        self.table.fill(columns, rows)
+        self.table.fill(columns, rows[:-1], rows[-1])
         chosen = self.figure.currentData()
         self.figure.blockSignals(True)
         self.figure.clear()

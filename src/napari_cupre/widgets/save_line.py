@@ -9,6 +9,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cupre.project.place import ENDING
+from napari_cupre.project.recovery import Recoverable
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.theme import set_role
@@ -36,6 +37,7 @@ class SaveLine(QWidget):
         self.name.setToolTip("Give the project a name and a place; from then on it is saved there")
         self.name.clicked.connect(self._ask_where)
         self.question = QuestionLine()
+        self._doubted: Recoverable | None = None
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.line, 1)
@@ -102,13 +104,26 @@ class SaveLine(QWidget):
         elif keeper.notice:
             self.question.ask(keeper.notice, [("OK", "Dismiss this message", self._leave_notice)])
         elif keeper.lost:
-            lost = keeper.lost[0]
-            back = ("Restore", "Go on with this work", lambda: keeper.restore(lost))
-            away = ("Discard", "Delete it for good", lambda: keeper.discard(lost))
-            sentence = f"Work that was not closed in order: {lost.text}."
-            self.question.ask(sentence, [back, away], key=lost.folder)
+            self._ask_about(keeper.lost[0])
         else:
             self.question.clear()
+
+    def _ask_about(self, lost: Recoverable) -> None:
+        """What becomes of lost work; where Discard was pressed, a second press keeps it."""
+        keeper = self._keeper
+        if self._doubted is lost:
+            away = ("Delete", "Delete it; it cannot be brought back", lambda: keeper.discard(lost))
+            keep = ("Keep", "Ask again", lambda: self._doubt(None))
+            self.question.ask(f"Delete {lost.text} for good?", [away, keep], key=(lost.folder, "sure"))
+            return
+        back = ("Restore", "Go on with this work", lambda: keeper.restore(lost))
+        away = ("Discard …", "Delete it, after one more question", lambda: self._doubt(lost))
+        sentence = f"Work that was not closed in order: {lost.text}."
+        self.question.ask(sentence, [back, away], key=lost.folder)
+
+    def _doubt(self, lost: Recoverable | None) -> None:
+        self._doubted = lost
+        self.refresh()
 
     def _leave_locked(self) -> None:
         self._keeper.locked, self._keeper.error = None, ""

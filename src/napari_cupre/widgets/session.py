@@ -34,7 +34,9 @@ from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
+from napari_cupre.widgets.shortcuts import Shortcuts
 from napari_cupre.widgets.sizing import Sizes
+from napari_cupre.widgets.state_colours import StateColormap
 from napari_cupre.widgets.tab_key import TabKey
 from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
@@ -90,6 +92,7 @@ class Session:
         """What was found in images that are larger than memory."""
         self._owners: weakref.WeakKeyDictionary[Layer, weakref.ref[Image]] = weakref.WeakKeyDictionary()
         self._is_watching = False
+        self.shortcuts = Shortcuts(lambda viewer: getattr(_sessions.get(viewer), "shortcuts", None))
         self.gestures = Gestures(self)
         viewer.layers.events.inserted.connect(self._welcome)
         viewer.layers.events.removed.connect(self._forget)
@@ -260,7 +263,11 @@ class Session:
         return "" if self.cells_of(image) else self._faults.get(image, (0, ""))[1]
 
     def make_cells(
-        self, image: Image, stored: Cells | None = None, entry: ProjectImage | None = None
+        self,
+        image: Image,
+        stored: Cells | None = None,
+        entry: ProjectImage | None = None,
+        colours: StateColormap | None = None,
     ) -> CellsLayer:
         """The cells of an image, in a new layer where there is none.
 
@@ -272,6 +279,8 @@ class Session:
             What a new layer shows; it is empty without them.
         entry : ProjectImage or None, optional
             What the project they are from knows about the image.
+        colours : StateColormap or None, optional
+            How those cells look, if that was worked out already.
 
         Raises
         ------
@@ -285,7 +294,7 @@ class Session:
             reading = self.cell_image(image)
             given = Cells.empty(reading.result_shape) if stored is None else stored
             layer = annotation.new_cells(reading, given.labels)
-            found = CellsLayer(image, reading, layer, entry, given)
+            found = CellsLayer(image, reading, layer, entry, given, colours)
             annotation.cells = found.layer
             self._bind(found)
             self._add(found.layer)
@@ -440,6 +449,7 @@ class Session:
         viewer = self._viewer()
         if viewer is not None:
             self.gestures.close()
+            self.shortcuts.close()
             viewer.layers.events.inserted.disconnect(self._welcome)
             viewer.layers.events.removed.disconnect(self._forget)
             _sessions.pop(viewer, None)

@@ -67,6 +67,11 @@ class Sizes:
             self._seen[image] = diameter
             self.changed.emit()
 
+    def forget(self, image: Image) -> None:
+        """The layer shows another image from now on."""
+        self._said.pop(image, None)
+        self._seen.pop(image, None)
+
     def best(self, image: Image | None) -> float | None:
         """As a person said, as the annotated cells are, or as a model saw; None while nobody knows."""
         if image is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from napari_cupre.project import recovery
 from napari_cupre.project.copies import keep_copy
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
+from napari_cupre.project.unsaved import SaveReport, UnsavedWork
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,19 @@ def sentence_of(error: Exception) -> str:
         where = f'"{error.filename}"' if error.filename else "The project"
         return f"{where} could not be written: {system_reason(error)}."
     return f"Something unexpected went wrong ({type(error).__name__}: {error}): save the project elsewhere."
+
+
+def written(project: Project, snapshot: UnsavedWork) -> tuple[SaveReport, float]:
+    """In the thread: save a snapshot, and how long it took."""
+    began = time.perf_counter()
+    return project.write(snapshot), time.perf_counter() - began
+
+
+def leave(project: Project, is_scratch: bool) -> None:
+    """Close a project; a scratch one without cells goes."""
+    project.close()
+    if is_scratch and not recovery.cells_on_disk(project.folder):
+        try:
+            recovery.discard(project.folder)
+        except (CupreError, OSError):
+            return

@@ -9,7 +9,7 @@ import numpy as np
 from napari.utils.colormaps import CyclicLabelColormap, label_colormap
 from pydantic import PrivateAttr
 
-from napari_cupre.project.cells import Cell, State
+from napari_cupre.project.cells import Cell, Cells, State
 
 HUES = 49
 """As many as napari has by default."""
@@ -36,6 +36,7 @@ class StateColormap(CyclicLabelColormap):
     _codes: np.ndarray = PrivateAttr(default_factory=lambda: np.zeros(0, np.uint8))
     _far: dict[int, int] = PrivateAttr(default_factory=dict)
     _marked: int = PrivateAttr(default=0)
+    _known: tuple[np.ndarray, np.ndarray] | None = PrivateAttr(default=None)
 
     @classmethod
     def like(cls, colormap: Any = None) -> StateColormap:
@@ -49,19 +50,39 @@ class StateColormap(CyclicLabelColormap):
         nothing, lines = np.zeros((1, 4), np.float32), np.array(LINES, np.float32)
         return cls(colors=np.concatenate([nothing, pale, full, lines]))
 
-    def show(self, rows: Mapping[int, Cell | None], certainty: float = 0.0) -> None:
-        """Remember how some cells look; None for one that is gone."""
-        near = {number: cell for number, cell in rows.items() if number < LARGEST_TABLE}
-        self._reach(max(near, default=0))
+    def show(self, rows: Mapping[int, Cell | None], certainty: float = 0.0) -> list[int]:
+        """Remember how some cells look; None for one that is gone. Returns those that look different now."""
+        self._reach(max((number for number in rows if number < LARGEST_TABLE), default=0))
+        kinds, codes, other = self._kinds, self._codes, []
         for number, cell in rows.items():
             kind = EDITED if cell is None else _kind(cell, certainty)
-            if number in near:
-                self._kinds[number] = kind
-                self._codes[number] = _code(number, kind)
-            elif cell is None:
-                self._far.pop(number, None)
-            else:
+            if number < LARGEST_TABLE:
+                if kinds[number] != kind:
+                    kinds[number], codes[number] = kind, _code(number, kind)
+                    other.append(number)
+            elif self._far.get(number, EDITED) != kind or cell is None:
+                other.append(number)
                 self._far[number] = kind
+                if cell is None:
+                    del self._far[number]
+        return other
+
+    @classmethod
+    def of(cls, cells: Cells, certainty: float) -> StateColormap:
+        """How the cells of an image look that is shown soon: its bytes are worked out here, in a thread."""
+        made = cls.like()
+        made.show(cells.rows, certainty)
+        made._known = cells.labels, made._data_to_texture(cells.labels)
+        return made
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the bytes of an image that nobody has changed since are at hand."""
+        return self._known is not None
+
+    def work_anew(self) -> None:
+        """The image can be changed from now on: what was worked out ahead no longer counts."""
+        self._known = None
 
     def mark(self, number: int) -> None:
         """Give a cell the two lines, whatever its state; 0 for none."""
@@ -109,10 +130,15 @@ class StateColormap(CyclicLabelColormap):
         """The byte of each pixel; overrides what napari asks before it shows labels."""
         if self.use_selection or values.dtype.itemsize <= 2:
             return super()._data_to_texture(values)
+        if self._known is not None and _is_all_of(self._known[0], values):
+            return self._known[1].copy()
         labels = np.ascontiguousarray(np.atleast_1d(values))
-        codes = self._codes_of(labels)
-        if labels.ndim > 1:
-            self._draw_edges(labels, codes)
+        if labels.any():
+            codes = self._codes_of(labels)
+            if labels.ndim > 1:
+                self._draw_edges(labels, codes)
+        else:
+            codes = np.zeros(labels.shape, np.uint8)
         return codes if isinstance(values, np.ndarray) else codes[0]
 
     def _draw_edges(self, labels: np.ndarray, codes: np.ndarray) -> None:
@@ -137,6 +163,13 @@ class StateColormap(CyclicLabelColormap):
         if self.use_selection:
             return super().map(values)
         return np.asarray(self.colors)[self._codes_of(flat.reshape(-1))].reshape(*flat.shape, 4)
+
+
+def _is_all_of(labels: np.ndarray, values: Any) -> bool:
+    """Whether an array is a label image itself, pixel for pixel."""
+    if not isinstance(values, np.ndarray) or values.shape != labels.shape or values.strides != labels.strides:
+        return False
+    return bool(values.__array_interface__["data"] == labels.__array_interface__["data"])
 
 
 def _kind(cell: Cell, certainty: float) -> int:

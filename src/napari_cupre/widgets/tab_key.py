@@ -8,7 +8,10 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from napari_cupre.widgets.shortcuts import has_key
+
 STEPS = {Qt.Key.Key_Tab: 1, Qt.Key.Key_Backtab: -1}
+NAMES = {1: ("next_guess", "Tab"), -1: ("previous_guess", "Shift-Tab")}
 
 
 class TabKey(QObject):
@@ -35,4 +38,6 @@ class TabKey(QObject):
             return False
         keys = event.modifiers() & ~Qt.KeyboardModifier.ShiftModifier
         step = STEPS.get(Qt.Key(event.key()))
-        return step is not None and keys == Qt.KeyboardModifier.NoModifier and self._step(step)
+        if step is None or keys != Qt.KeyboardModifier.NoModifier or not has_key(*NAMES[step]):
+            return False
+        return self._step(step)

@@ -6,9 +6,10 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.shortcuts import key_of, with_key
 from napari_cupre.widgets.sizing import SizeRow
 from napari_cupre.widgets.theme import set_role
-from napari_cupre.widgets.tools import KEYS, Tool
+from napari_cupre.widgets.tools import Tool
 
 TICK_MS = 500
 
@@ -51,10 +52,20 @@ class ToolRow(QWidget):
         column.addLayout(row)
         column.addWidget(self.size_row)
         column.addWidget(self.line)
+        owner.listen(owner.session.shortcuts.changed, self._show_keys)
         owner.listen(self._tools.changed, self.refresh)
         owner.listen(self._tools.told, self._tell)
         owner.listen(owner.session.image_changed, lambda image: self.refresh())
+        self._show_keys()
         self.refresh()
+
+    def _show_keys(self) -> None:
+        """Name the keys as they are now."""
+        for tool, button in self.buttons.items():
+            button.setText(with_key(tool.capitalize(), tool.value))
+            again = "press again to move the view"
+            key = f"Key: {key_of(tool.value)}; {again}" if key_of(tool.value) else again.capitalize()
+            button.setToolTip(f"{TOOLTIPS[tool]}. {key}")
 
     def refresh(self) -> None:
         """Show the tool in hand, and say what to do or to wait for."""
@@ -86,8 +97,7 @@ class ToolRow(QWidget):
         self.line.setVisible(bool(sentence))
 
     def _button(self, tool: Tool) -> QPushButton:
-        button = QPushButton(f"{tool.capitalize()} ({KEYS[tool].upper()})")
-        button.setToolTip(f"{TOOLTIPS[tool]}. Key: {KEYS[tool].upper()}; press again to move the view")
+        button = QPushButton()
         button.setAccessibleName(f"Tool: {tool}")
         button.setCheckable(True)
         button.clicked.connect(lambda: self._pressed(tool))

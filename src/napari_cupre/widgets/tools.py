@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
-from napari.utils.notifications import show_warning
 from psygnal import Signal
 
 from napari_cupre.errors import CupreError, InputError
@@ -41,9 +40,6 @@ class Tool(StrEnum):
         """Whether the network is asked."""
         return self in (Tool.BOX, Tool.CLICK)
 
-
-KEYS = {Tool.BOX: "r", Tool.CLICK: "k", Tool.DRAW: "d", Tool.SPLIT: "s"}
-"""Keys that napari leaves free where cells are annotated."""
 
 WHEEL_KEY = "Shift"
 
@@ -87,8 +83,8 @@ class Tools:
         self._zoomers: list[Any] = []
         self.gui_seconds: list[float] = []
         """How long each gesture held the window, for the benchmark."""
-        for tool, key in KEYS.items():
-            session.viewer.bind_key(key, self._key(tool), overwrite=True)
+        for tool in Tool:
+            session.shortcuts.offer(tool.value, partial(self.toggle, tool))
         session.image_changed.connect(self._image_changed)
 
     # --- taking and putting down ------------------------------------------------------------------
@@ -158,15 +154,10 @@ class Tools:
         self.prompter.close()
         self._readings.forget()
 
-    def _key(self, tool: Tool) -> Callable[[Any], None]:
-        def take_tool(viewer: Any) -> None:
-            try:
-                self.toggle(tool)
-            except CupreError as error:
-                show_warning(str(error))  # there may be no dock to say it in
-
-        take_tool.__doc__ = f"Annotate cells with the tool {tool} (napari-cupre)."
-        return take_tool
+    def forget(self) -> None:
+        """Forget how cells were outlined: a layer shows another image."""
+        self._readings.forget()
+        self._again.clear()
 
     def _arm(self, layer: Labels) -> None:
         layer.mode = "pan_zoom"
@@ -377,8 +368,10 @@ class Tools:
         self.gui_seconds.append(time.perf_counter() - began)
 
     def _cells_of(self, plane: Plane) -> CellsLayer | None:
-        session = self._session
-        return session.cells_of(plane.layer) if plane.layer in session.viewer.layers else None
+        session, layer = self._session, plane.layer
+        if layer not in session.viewer.layers or session.cell_image(layer).data is not plane.image.data:
+            return None  # it is gone, or shows another image by now
+        return session.cells_of(layer)
 
     def _say_which(self, reading: Reading) -> None:
         count = len(reading.answer.masks)

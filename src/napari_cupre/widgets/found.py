@@ -1,0 +1,141 @@
+"""What a prediction has found in an image so far, and how the guesses of its cells change by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.data.labels import label_areas
+from napari_cupre.events import Event, TileDone
+from napari_cupre.project.boxes import Box, box_around, measured, slices, whole
+from napari_cupre.project.cells import Cells, Change, State
+from napari_cupre.project.strokes import renew_guesses
+from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
+from napari_cupre.widgets.predicting import ImageFinished
+
+KEPT = ("index", "boxes", "scores", "classes", "class_names", "masks", "diameter")
+
+Place = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is kept of a prediction that has ended.
+
+    Attributes
+    ----------
+    planes : list[dict[str, Any]]
+        Of each plane its index, boxes, scores, classes and masks, with the numbers and areas of the cells.
+    classes : dict[int, str]
+        The class of each cell; empty where the model knows only one.
+    """
+
+    planes: list[dict[str, Any]]
+    classes: dict[int, str]
+
+
+class Found:
+    """The labels that events bring; used by one thread at a time.
+
+    Parameters
+    ----------
+    image : CellImage
+        What is searched.
+    plane : PlaneIndex
+        The plane that is searched alone; empty for all of the image.
+    """
+
+    def __init__(self, image: CellImage, plane: PlaneIndex) -> None:
+        self._plane = plane
+        self._labels = np.zeros(image.result_shape, np.int32)
+        self._boxes: dict[Place, dict[int, Box]] = {}
+        self._scores: dict[int, float] = {}
+        self._kept: list[dict[str, Any]] = []
+        self._is_linked = False
+        self._due: dict[Place, Box] = {}
+
+    def take(self, event: Event) -> None:
+        """Take up an event."""
+        match event:
+            case TileDone(index=index, y0=y0, x0=x0, labels=labels):
+                rows, columns = labels.shape
+                self._take_tile(index | self._plane, ((y0, y0 + rows), (x0, x0 + columns)), labels)
+            case PlaneDone(labels=labels):
+                index = event.index | self._plane
+                kept = {name: getattr(event, name) for name in KEPT}
+                self._kept.append(kept | {"ids": event.ids, "index": index})
+                self._scores |= dict(zip(map(int, event.ids), map(float, event.scores)))
+                self._take_tile(index, whole(labels.shape), labels)
+            case PlaneRelabelled(index=index, labels=labels, ids=ids):
+                self._is_linked = True  # a cell of several planes is one cell
+                self._labels[tuple(index.values())] = labels
+                for plane in self._kept:
+                    if plane["index"] == index:
+                        plane["ids"] = ids
+            case ImageFinished() if self._is_linked:
+                self._scores = {}
+                for plane in self._kept:
+                    for label, score in zip(map(int, plane["ids"]), map(float, plane["scores"])):
+                        self._scores[label] = max(score, self._scores.get(label, 0.0))
+                self._due = {(): whole(self._labels.shape)}
+
+    @property
+    def is_due(self) -> bool:
+        """Whether something was found that is no guess yet."""
+        return bool(self._due)
+
+    def next_change(self, cells: Cells) -> tuple[Place, Change]:
+        """How the guesses of one plane change by what was found in it since."""
+        place, box = next(iter(self._due.items()))
+        return place, renew_guesses(cells, self._labels[slices(box)], self._scores, box)
+
+    def settled(self, place: Place) -> None:
+        """The change was made."""
+        self._due.pop(place, None)
+
+    def _take_tile(self, index: PlaneIndex, part: Box, labels: np.ndarray) -> None:
+        place = tuple(index.values())
+        self._labels[place][slices(part)] = labels
+        plane = whole(self._labels.shape[-2:])
+        if part != plane:  # cells that reach beyond the part are renewed whole
+            boxes = self._boxes.setdefault(place, {})
+            for label, (box, _) in measured(np.ascontiguousarray(labels), part).items():
+                boxes[label] = box_around([box, boxes.get(label, box)])
+                part = box_around([part, boxes[label]])
+        full = (*((at, at + 1) for at in place), *part)
+        self._due[place] = box_around([full, self._due.get(place, full)])
+
+    def summary(self, cells: Cells) -> Summary:
+        """What is to be kept, with the numbers that the cells have."""
+        planes = [self._numbered(plane, cells) for plane in self._kept]
+        return Summary(planes, _classes(planes))
+
+    def _numbered(self, plane: dict[str, Any], cells: Cells) -> dict[str, Any]:
+        """What is kept of a plane, with the numbers that its cells got; 0 for those that were dropped."""
+        place = tuple(plane["index"].values())
+        found, labels = self._labels[place], cells.labels[place]
+        is_guess = np.isin(labels, np.array(cells.numbers(State.GUESS), np.int32)) & (found > 0)
+        number_of = np.zeros(int(found.max(initial=0)) + 1, np.int32)
+        number_of[found[is_guess]] = labels[is_guess]
+        numbers = [int(number_of[int(label)]) if label < len(number_of) else 0 for label in plane["ids"]]
+        areas = dict(zip(*(each.tolist() for each in label_areas(labels))))
+        return plane | {
+            "ids": np.array(numbers, np.int32),
+            "areas": np.array([areas.get(number, 0) for number in numbers], np.int64),
+        }
+
+
+def _classes(planes: list[dict[str, Any]]) -> dict[int, str]:
+    """The class of each cell; nothing where the model knows only one."""
+    names = planes[0]["class_names"] if planes else ()
+    if len(names) < 2:
+        return {}
+    return {
+        int(number): str(names[int(kind) - 1])
+        for plane in planes
+        for number, kind in zip(plane["ids"], plane["classes"])
+        if number
+    }

@@ -1,0 +1,135 @@
+"""The keys of the gestures, as actions of napari: listed in its dialog of shortcuts, and changed there.
+
+Undo and redo are napari's own and stay so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.settings import get_settings
+from napari.utils.action_manager import action_manager
+from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.notifications import show_warning
+from psygnal import Signal
+
+from napari_cupre.errors import CupreError
+
+PREFIX = "napari-cupre"
+
+
+@dataclass(frozen=True)
+class Gesture:
+    """What a key does.
+
+    Attributes
+    ----------
+    keys : tuple[str, ...]
+        Unless a person chose others; napari leaves them free where cells are annotated.
+    text : str
+        As the dialog says it.
+    """
+
+    keys: tuple[str, ...]
+    text: str
+
+
+GESTURES = {
+    "accept": Gesture(("A",), "accept the guess that is marked"),
+    "accept_all": Gesture(("Shift-A",), "accept all guesses in view"),
+    "reject": Gesture(("Delete", "Backspace"), "reject the guess that is marked"),
+    "next_guess": Gesture(("Tab",), "next guess, least certain first"),
+    "previous_guess": Gesture(("Shift-Tab",), "previous guess"),
+    "box": Gesture(("R",), "outline a cell from a box"),
+    "click": Gesture(("K",), "outline a cell from a click"),
+    "draw": Gesture(("D",), "draw around a cell"),
+    "split": Gesture(("S",), "split a cell by a line"),
+    "brush": Gesture(("N",), "brush for the next cell"),
+    "previous_image": Gesture((",",), "previous image of the queue"),
+    "next_image": Gesture((".",), "next image of the queue"),
+}
+
+Find = Callable[[Any], "Shortcuts | None"]
+
+
+class Shortcuts:
+    """The keys of one viewer.
+
+    Parameters
+    ----------
+    find : Callable[[Any], Shortcuts or None]
+        The shortcuts of a viewer; napari has one action for all of them.
+    """
+
+    changed = Signal()
+    """A person chose another key."""
+
+    def __init__(self, find: Find) -> None:
+        self._actions: dict[str, Callable[[], object]] = {}
+        for name, gesture in GESTURES.items():
+            _register(name, gesture, find)
+        action_manager.events.shortcut_changed.connect(self._changed)
+
+    def offer(self, name: str, action: Callable[[], object]) -> None:
+        """Say what a key does."""
+        self._actions[name] = action
+
+    def do(self, name: str) -> None:
+        """Do it; what goes wrong is a sentence, since there may be no dock to say it in."""
+        try:
+            if name in self._actions:
+                self._actions[name]()
+        except CupreError as error:
+            show_warning(str(error))
+
+    def close(self) -> None:
+        """The window goes."""
+        action_manager.events.shortcut_changed.disconnect(self._changed)
+        self._actions.clear()
+
+    def _changed(self, event: Any) -> None:
+        if str(event.name).startswith(f"{PREFIX}:"):
+            self.changed.emit()
+
+
+def has_key(name: str, key: str) -> bool:
+    """Whether a key does this now."""
+    return coerce_keybinding(key) in map(coerce_keybinding, _keys(name))
+
+
+def key_of(name: str) -> str:
+    """The first key that does this now, such as "Shift-A"; "" if there is none."""
+    keys = _keys(name)
+    return str(coerce_keybinding(keys[0])).replace("+", "-") if keys else ""
+
+
+def with_key(text: str, name: str) -> str:
+    """A text with the key in brackets, "Box (R)"; the text alone if there is none."""
+    key = key_of(name)
+    return f"{text} ({key})" if key else text
+
+
+def _keys(name: str) -> list[Any]:
+    return list(action_manager._shortcuts.get(f"{PREFIX}:{name}", ()))
+
+
+def _register(name: str, gesture: Gesture, find: Find) -> None:
+    """Make an action of napari, at the first viewer; its keys are those that a person chose, if any."""
+    label = f"{PREFIX}:{name}"
+    if label in action_manager._actions:
+        return
+
+    def pressed(viewer: Any) -> None:
+        found = find(viewer)
+        if found is not None:
+            found.do(name)
+
+    pressed.__name__ = f"cupre_{name}"
+    pressed.__doc__ = f"Cells: {gesture.text} (napari-cupre)."
+    action_manager.register_action(label, pressed, f"Cells: {gesture.text} (CUPre)", ViewerModel)
+    if label not in get_settings().shortcuts.shortcuts:
+        for key in gesture.keys:
+            action_manager.bind_shortcut(label, coerce_keybinding(key))

@@ -1,0 +1,45 @@
+"""What runs beside the window, and how many things at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from qtpy.QtCore import QThreadPool
+
+from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.errands import Errands
+
+WAIT = 20_000
+
+
+@pytest.fixture
+def one_thread(qapp: Any) -> Iterator[QThreadPool]:
+    """As on a machine with a single core."""
+    threads = QThreadPool.globalInstance()
+    most = threads.maxThreadCount()
+    threads.setMaxThreadCount(1)
+    yield threads
+    threads.setMaxThreadCount(most)
+
+
+def test_jobs_that_wait_leave_a_thread_for_a_save(one_thread: QThreadPool, qtbot: Any) -> None:
+    end = threading.Event()
+
+    def stream() -> Iterator[None]:
+        while not end.wait(0.01):
+            yield None
+
+    jobs = [Job("Training"), Job("Finding cells")]
+    done: list[int] = []
+    try:
+        for job in jobs:
+            job.start(stream)
+        Errands().do(lambda: 1, done.append, lambda error: None)
+        qtbot.waitUntil(lambda: done == [1], timeout=WAIT)
+    finally:
+        end.set()
+        qtbot.waitUntil(lambda: not any(job.status.is_active for job in jobs), timeout=WAIT)
+    assert one_thread.maxThreadCount() == 1
