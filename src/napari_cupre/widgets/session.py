@@ -15,7 +15,6 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
-from napari_cupre.model.zoo import list_models
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.service.client import EngineProcess
@@ -30,7 +29,7 @@ from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.measuring import MeasuringJob
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
-from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.preferences import preferred_model
 from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
@@ -78,11 +77,8 @@ class Session:
         self.measuring = MeasuringJob()
         self.saving = Job("Saving results")
         self.importing = Job("Reading annotations")
-        images = [layer for layer in viewer.layers if isinstance(layer, Image)]
-        self._image: Image | None = images[-1] if images else None
-        models = [entry.name for entry in list_models()]
-        preferred = read_preferences().model
-        self._model = preferred if preferred in models else models[0]
+        self._image: Image | None = next((x for x in reversed(viewer.layers) if isinstance(x, Image)), None)
+        self._model = preferred_model()
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
         self._cells: dict[Image, CellsLayer] = {}
@@ -102,7 +98,6 @@ class Session:
         self.queue = ImageQueue(self)
         self.rounds = TrainingRounds(self)
         self.what_next = WhatNext(self)
-        # a process of its own, so that cells can be outlined while a model is trained
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         self.prediction.lender = self.tools.prompter
         self.idling = IdleLessons(self)
