@@ -95,10 +95,13 @@ def test_an_idle_machine_measures_and_the_dock_says_what_follows(
     enough.button.click()
     qtbot.waitUntil(lambda: "too little is measured" in enough.sentence.text(), timeout=WAIT)
     session.idling.tick()
-    qtbot.waitUntil(lambda: "hardly help" in enough.sentence.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: session.idling.found.verdict.gain is not None, timeout=WAIT)
+    assert enough.sentence.text() == session.idling.found.verdict.sentence
+    assert "20 more cells would get" in enough.sentence.text(), "from three flat points nobody can tell"
+    assert enough.plot.isVisibleTo(workbench.train)
     (request,) = trainer.engine.requests
     assert request == LessonRequest(str(session.keeper.project.folder), "cupre", 45)
-    assert enough.sentence.property("role") == "good"
+    assert enough.sentence.property("role") == "plain"
     assert enough.idle.isVisibleTo(workbench.train)
     session.idling.tick()
     assert len(trainer.engine.requests) == 1, "nothing is left to be measured"
