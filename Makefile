@@ -9,7 +9,7 @@ SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-oldest explore install docs clean
+.PHONY: help demo test coverage test-oldest explore bench install docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make coverage  lines and branches of the engine that the tests run, 90 % at least"
 	@echo "make test-oldest  the suite at the lower bounds, and every door in each supported napari"
 	@echo "make explore property tests with examples that no run has had"
+	@echo "make bench   measure speed and memory, and renew the table of docs/performance.md (BENCH=... passes options)"
 	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove the environment and what was built"
 
@@ -56,6 +57,10 @@ test-oldest:
 # Property tests with examples that no run has had; what fails becomes an @example.
 explore: install
 	HYPOTHESIS_PROFILE=new $(SCREEN) $(BIN)/python -m pytest -m hypothesis
+
+# BENCH="--stock --peers peer/bin/python" measures torchvision's network and peers too; needs the real images.
+bench: install
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 docs: install
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[docs]'

@@ -6,6 +6,7 @@ import copy
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from scipy.ndimage import maximum_filter
@@ -13,6 +14,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from napari_cupre.errors import ModelFileError
+from napari_cupre.model import checkpoint
 from napari_cupre.model.checkpoint import Model, new_model, read_model, save_model
 from napari_cupre.model.config import preset
 from napari_cupre.model.convert import FIELDS, calibration_images
@@ -21,6 +23,7 @@ from napari_cupre.model.network import CellRCNN, Detections
 from napari_cupre.model.openvino import OpenVinoEngine, convert
 from napari_cupre.model.rpn import DETECT_OBJECTNESS
 from napari_cupre.model.zoo import open_model
+from napari_cupre.prediction.detector import Detector
 
 
 def lively(network: CellRCNN) -> CellRCNN:
@@ -62,6 +65,28 @@ def test_rewritten_layers_find_what_the_network_finds(network: CellRCNN, images:
     assert_same(network.detect(images, score=0.3, max_detections=60, engine=engine), wanted, 1e-4)
     for key, value in network.state_dict().items():
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
+
+
+def test_bfloat16_finds_the_same_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is shown is computed in it: the scale of an image is chosen in float32."""
+    monkeypatch.setattr(checkpoint, "prediction_dtype", lambda device: torch.bfloat16)
+    model = open_model("cupre", "cpu")
+    image = calibration_images(model.network.config.diameter)[FIELDS]  # sample nuclei
+    exact, fast = model.engine(exact=True), model.engine()
+    assert exact is not fast
+    assert model.engine() is fast
+    wanted = model.network.detect(image, engine=exact)[0]
+    found = model.network.detect(image, engine=fast)[0]
+    assert not torch.equal(wanted.scores, found.scores)
+    overlap = box_iou(wanted.boxes, found.boxes)
+    same = int((overlap.max(dim=1).values > 0.5).sum())
+    assert 2 * same / (len(wanted) + len(found)) >= 0.98
+    looks = []
+    detector = Detector(model)
+    monkeypatch.setattr(model.network, "detect", lambda *a, engine, **k: looks.append(engine) or [wanted])
+    detector.look(np.zeros((64, 64, 3), np.float32), 1.0, 0.5)
+    detector([np.zeros((64, 64, 3), np.float32)], 1.0, 0.5)
+    assert looks == [exact, fast]
 
 
 @torch.no_grad()

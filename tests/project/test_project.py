@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -87,6 +88,15 @@ def test_a_second_window_is_told_and_may_look(folder: Path) -> None:
         assert looking.cells("a").count() == 1
         with pytest.raises(EnvironmentFault, match="open read-only"):
             draw_and_save(looking)
+    Project.open(folder).close()
+
+
+def test_another_thread_may_let_a_project_go(folder: Path) -> None:
+    """The window opens projects in one thread and closes them in another."""
+    project = Project.open(folder)
+    closing = threading.Thread(target=project.close)
+    closing.start()
+    closing.join()
     Project.open(folder).close()
 
 

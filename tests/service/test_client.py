@@ -12,6 +12,7 @@ import pytest
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Finished, StepDone
+from napari_cupre.service import client as client_module
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.protocol import Failed, FinetuneRequest
 
@@ -166,3 +167,13 @@ def test_an_idle_process_ends_with_its_window(engine_of) -> None:
     process = engine._child.process
     engine.close()
     assert process.wait(30) != 0
+
+
+def test_the_child_does_not_keep_processors_busy_with_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    assert client_module._child_environment().items() >= client_module.SHORT_WAITS.items()
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert client_module._child_environment()["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert "KMP_BLOCKTIME" not in client_module._child_environment()

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,3 +187,28 @@ def test_a_training_goes_on_with_the_time_and_device_of_now(
     _, _, chosen, given = Training(request)._resumed()
     assert (chosen.minutes, chosen.device, chosen.diameter, given) == (5, "cpu", 20, None)
     assert opened == [("tiny", "cpu", 0)]
+
+
+def test_libraries_are_imported_until_a_job_comes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    imported: list[str] = []
+    is_time = threading.Event()
+
+    def requests() -> Iterator[str]:
+        assert is_time.wait(60)
+        yield json.dumps(encode(JOB, tmp_path))
+
+    def slow_import(name: str) -> None:
+        imported.append(name)
+        if name == "second":
+            is_time.set()
+            while server._jobs.empty():
+                time.sleep(0.01)
+        raise ImportError("a broken library is the job's to tell")
+
+    monkeypatch.setattr(server_module, "import_module", slow_import)
+    monkeypatch.setattr(server_module, "job_for", lambda request, detectors: FakeJob())
+    replies = io.StringIO()
+    server = Server(requests(), replies, tmp_path)
+    server.serve(["first", "second", "third"])
+    assert imported == ["first", "second"]
+    assert "saved" in replies.getvalue()

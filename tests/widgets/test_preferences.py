@@ -18,13 +18,15 @@ settings = pytest.importorskip("napari.settings")
 @pytest.fixture
 def chosen(request: pytest.FixtureRequest, viewer: Any) -> Any:
     """The plugin's preferences of this test alone."""
-    if not hasattr(settings, "get_plugin_settings"):
-        pytest.skip("this napari has no preferences of plugins (0.9 has)")
     request.getfixturevalue("plugin_settings")
     request.getfixturevalue("npe2pm").register(str(files("napari_cupre") / "napari.yaml"))
     return settings.get_plugin_settings(PLUGIN).defaults
 
 
+# Not in the fixture: a test that skips before it began breaks the end of napari 0.7's own fixture.
+@pytest.mark.skipif(
+    not hasattr(settings, "get_plugin_settings"), reason="this napari has no preferences of plugins (0.9 has)"
+)
 def test_the_widgets_start_with_what_was_chosen(viewer: Any, chosen: Any) -> None:
     assert read_preferences() == Preferences()
     chosen.minutes, chosen.device, chosen.certainty = 7.5, "cpu", 35

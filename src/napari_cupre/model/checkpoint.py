@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_cupre.errors import InputError, ModelFileError, reason_of
 from napari_cupre.io.files import atomic_write
 from napari_cupre.model.config import ModelConfig, preset
-from napari_cupre.model.device import choose_device
+from napari_cupre.model.device import choose_device, prediction_dtype
 from napari_cupre.model.engine import Engine, TorchEngine
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.openvino import OpenVinoEngine, openvino_is_there
@@ -113,7 +113,7 @@ class Model:
 
     def __post_init__(self) -> None:
         self._converted = _weights_state(self.network) if self.graphs else ()
-        self._engine: tuple[object, Engine | None] | None = None
+        self._engines: dict[bool, tuple[object, Engine]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -136,23 +136,30 @@ class Model:
         network.load_state_dict(self.network.state_dict())
         return Model(network, replace(self.info, config=self.network.config, **changes))
 
-    def engine(self) -> Engine | None:
+    def engine(self, *, exact: bool = False) -> Engine | None:
         """What detects fastest with the weights as they are; None where that is the network itself.
 
         Made once, and again when the weights have changed.
+
+        Parameters
+        ----------
+        exact : bool, optional
+            In float32, also where the processor is faster in bfloat16.
         """
         if self.device.type != "cpu":
             return None
+        if exact and prediction_dtype(self.device) is None:
+            exact = False  # it is the same
         state = (_weights_state(self.network), torch.get_num_threads())
-        if self._engine is None or self._engine[0] != state:
-            self._engine = (state, self._make_engine())
-        return self._engine[1]
+        if exact not in self._engines or self._engines[exact][0] != state:
+            self._engines[exact] = (state, self._make_engine(exact))
+        return self._engines[exact][1]
 
-    def _make_engine(self) -> Engine:
+    def _make_engine(self, exact: bool) -> Engine:
         graphs = self.valid_graphs
         if graphs and openvino_is_there():
             return OpenVinoEngine(graphs)
-        return TorchEngine(self.network)
+        return TorchEngine(self.network, None if exact else prediction_dtype(self.device))
 
 
 def _weights_state(network: CellRCNN) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import platform
 from contextlib import AbstractContextManager
 
 import torch
@@ -43,6 +45,37 @@ def cpu_multiplies_bf16() -> bool:
         return bool(torch.cpu._is_amx_tile_supported())
     except (AttributeError, RuntimeError):
         return False
+
+
+def cpu_predicts_in_bf16() -> bool:
+    """Whether convolutions without gradients take half the time in bfloat16 on this processor.
+
+    With matrix units (AMX) they do, and on AMD's processors with AVX512-BF16, whose vector instructions
+    multiply twice as many values. On Intel's with the same instructions they took 1.6 times as long.
+    """
+    if cpu_multiplies_bf16():
+        return True
+    try:
+        return bool(torch.cpu._is_avx512_bf16_supported()) and "AMD" in _processor()
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def _processor() -> str:
+    """The processor's maker and name, as far as the system tells."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            lines = list(itertools.islice(stream, 30))
+        return "".join(line for line in lines if line.startswith(("vendor_id", "model name")))
+    except OSError:  # only Linux has it
+        return platform.processor()
+
+
+def prediction_dtype(device: torch.device) -> torch.dtype | None:
+    """Reduced precision for prediction, or None for float32."""
+    if device.type == "cpu":
+        return torch.bfloat16 if cpu_predicts_in_bf16() else None
+    return training_dtype(device)
 
 
 def training_dtype(device: torch.device) -> torch.dtype | None:

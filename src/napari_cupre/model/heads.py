@@ -118,7 +118,7 @@ class MaskHead(nn.Module):
     def forward(self, rois: Tensor) -> Tensor:
         """Mask logits (n, M, M) of pooled features, in float32."""
         x = F.relu(self.upsample(self.layers(rois)), inplace=True)
-        return self.logits(x)[:, 0].float()
+        return self.logits(x.to(self.logits.weight.dtype))[:, 0].float()
 
 
 class InstanceHeads(nn.Module):

@@ -90,7 +90,7 @@ class ProposalHead(nn.Module):
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Logits (B, A, Y, X) and offsets (B, 4 * A, Y, X) of each level."""
-        seen = [self.conv(feature) for feature in features]
+        seen = [self.conv(feature).to(self.cls_logits.weight.dtype) for feature in features]
         return [self.cls_logits(x).float() for x in seen], [self.bbox_pred(x).float() for x in seen]
 
 

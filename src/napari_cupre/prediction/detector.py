@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, is_out_of_memory, training_dtype
+from napari_cupre.model.engine import Engine
 from napari_cupre.model.heads import InstanceHeads
 from napari_cupre.model.memory import keep_large_blocks, trim
 from napari_cupre.model.network import Detections
@@ -81,6 +82,13 @@ class Detector:
         pixels = max(1.0, shape[0] * shape[1] * factor * factor)
         return max(1, int(PIXELS_AT_ONCE.get(self.device.type, 1 << 20) // pixels))
 
+    def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
+        """Cells of one piece as `__call__` finds them, in float32.
+
+        Scale and score of a whole image follow from what is seen: they must not hang on a mask's last digit.
+        """
+        return self._found([piece], factor, score, self.model.engine(exact=True))[0]
+
     def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
         """Cells of each piece, in the piece's own px.
 
@@ -98,8 +106,14 @@ class Detector:
         EnvironmentFault
             If a single piece is too large for the device's memory.
         """
+        return self._found(pieces, factor, score, self.engine)
+
+    def _found(
+        self, pieces: Sequence[np.ndarray], factor: float, score: float, engine: Engine | None
+    ) -> list[Found]:
+        """See `__call__`; half as many pieces at once where memory does not suffice."""
         try:
-            return self._run(pieces, factor, score)
+            return self._run(pieces, factor, score, engine)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -108,7 +122,11 @@ class Detector:
         if len(pieces) == 1:
             raise self._too_large(pieces[0])
         half = len(pieces) // 2
-        return self(pieces[:half], factor, score) + self(pieces[half:], factor, score)
+        return [
+            found
+            for part in (pieces[:half], pieces[half:])
+            for found in self._found(part, factor, score, engine)
+        ]
 
     def features(self, piece: np.ndarray, factor: float) -> Features:
         """What the network makes of one piece, to read cells off it with `mended` and `outlined`.
@@ -174,13 +192,15 @@ class Detector:
             f"{self.device}: choose a smaller tile."
         )
 
-    def _run(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
+    def _run(
+        self, pieces: Sequence[np.ndarray], factor: float, score: float, engine: Engine | None
+    ) -> list[Found]:
         batch = torch.stack([torch.from_numpy(np.ascontiguousarray(piece)) for piece in pieces])
         # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
         images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
         with torch.inference_mode(), autocast(self.device, self._dtype):
             found = self.model.network.detect(
-                images, score=score, max_detections=MAX_DETECTIONS, engine=self.engine
+                images, score=score, max_detections=MAX_DETECTIONS, engine=engine
             )
         self._tidy(images)
         height, width = pieces[0].shape[:2]

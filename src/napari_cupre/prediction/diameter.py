@@ -222,7 +222,7 @@ def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> ScaleT
     """What is seen in the middle of each piece at a scale."""
     side = max(1, int(WORKING_SIDE / factor))
     views = [middle(piece, side) for piece in pieces]
-    found = [detector([view], factor, LOW_SCORE)[0] for view in views]
+    found = [detector.look(view, factor, LOW_SCORE) for view in views]
     return summary(found, factor, float(sum(view.shape[0] * view.shape[1] for view in views)))
 
 

@@ -173,7 +173,7 @@ class SupervisedTask:
     def _seed(self, moment: Moment, group: int) -> int:
         """Seed of a group's sampling of anchors and RoIs, the same whichever process has the group."""
         words = [self.settings.seed, moment.iteration, moment.part, _SAMPLING, group]
-        return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+        return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _add(values: dict[str, float], name: str, value: float) -> None:

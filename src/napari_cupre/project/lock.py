@@ -35,7 +35,8 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self._holder = folder / _HOLDER
-        self._lock = FileLock(folder / _LOCK, timeout=0)
+        # Whichever thread opened the project, any may let it go.
+        self._lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:

@@ -14,7 +14,8 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
@@ -69,17 +70,21 @@ class Server:
         self._latest: EngineJob | None = None
         self._detectors = LatestDetector()
 
-    def serve(self, prepare: Callable[[], None] = lambda: None) -> None:
+    def serve(self, libraries: Iterable[str] = ()) -> None:
         """Work until the window asks to quit or goes away.
 
         Parameters
         ----------
-        prepare : Callable[[], None], optional
-            Done before the first job, while requests are already heard.
+        libraries : iterable of str, optional
+            Modules to import while no job is there; what goes wrong is told by the job that needs them.
         """
         threading.Thread(target=self._listen, name="cupre-requests", daemon=True).start()
         try:
-            prepare()
+            for name in libraries:
+                if not self._jobs.empty():
+                    break  # the job imports what it needs, and no more
+                with contextlib.suppress(Exception):
+                    import_module(name)
             while (job := self._jobs.get()) is not None:
                 self._do(job)
         finally:
@@ -147,12 +152,13 @@ class Server:
             self._replies.flush()
 
 
-def load_engine() -> None:
-    """Import what every job needs; what goes wrong is told by the job that needs it."""
-    with contextlib.suppress(Exception):
-        import napari_cupre.finetuning.finetune_run
-        import napari_cupre.prediction.outliner
-        import napari_cupre.prediction.stack  # noqa: F401
+LIBRARIES = (
+    "napari_cupre.prediction.stack",
+    "napari_cupre.prediction.outliner",
+    "napari_cupre.finetuning.finetune_run",
+    "torch._dynamo",  # torch's optimisers import it when the first one is made, for over a second
+)
+"""What the jobs need, that of the quickest first."""
 
 
 def lower_priority() -> None:
@@ -186,5 +192,5 @@ def run_child(argv: list[str]) -> int:
     if URGENT not in argv:
         lower_priority()
     requests = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
-    Server(requests, replies, Path(argv[0])).serve(load_engine)
+    Server(requests, replies, Path(argv[0])).serve(LIBRARIES)
     return 0
