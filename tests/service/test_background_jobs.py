@@ -29,7 +29,7 @@ def project(tmp_path: Path) -> Path:
     """Three fields of discs; all cells of the first are drawn."""
     with Project.create(tmp_path / "work") as project:
         for seed in range(3):
-            image, labels = discs(seed)
+            image, labels = discs(seed, count=40)
             tifffile.imwrite(tmp_path / f"f{seed}.tif", (200 * image[..., 0].clip(0, 1)).astype(np.uint8))
             project.add(tmp_path / f"f{seed}.tif")
             if seed == 0:
