@@ -15,7 +15,7 @@ from napari_cupre.events import Event
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.errands import Errands
-from napari_cupre.widgets.found import Found, Place, Summary
+from napari_cupre.widgets.found import FoundLabels, Place, Summary
 from napari_cupre.widgets.layers import METADATA_KEY
 from napari_cupre.widgets.predicting import ImageFinished
 from napari_cupre.widgets.session import Session
@@ -73,7 +73,7 @@ class GuessSink:
         self._session, self._source, self._image, self._model = session, layer, image, model
         self._certainty = certainty
         self._cells: CellsLayer | None = None
-        self._found = Found(image, plane or {})
+        self._found = FoundLabels(image, plane or {})
         self._step: Change | None = None
         self._errands = Errands()
         self._line: list[Event] = []
@@ -157,7 +157,7 @@ class GuessSink:
     def _leave(self) -> None:
         """The image is gone: nothing is left to do."""
         self._line.clear()
-        self._found = Found(self._image, {})
+        self._found = FoundLabels(self._image, {})
         self._is_finished, self._is_over = False, True
         self._do_then()
 
@@ -195,7 +195,9 @@ class GuessSink:
         }
 
 
-def _outcome(found: Found, events: Sequence[Event], now: Cells, cells: Cells, revision: int) -> _Outcome:
+def _outcome(
+    found: FoundLabels, events: Sequence[Event], now: Cells, cells: Cells, revision: int
+) -> _Outcome:
     """In the thread: what comes of some events, or of the end when nothing else is left."""
     for event in events:
         found.take(event)

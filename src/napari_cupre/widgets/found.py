@@ -37,7 +37,7 @@ class Summary:
     classes: dict[int, str]
 
 
-class Found:
+class FoundLabels:
     """The labels that events bring; used by one thread at a time.
 
     Parameters
