@@ -25,9 +25,11 @@ class QueueRow(QWidget):
     ----------
     owner : SessionWidget
         The dock.
+    others : QPushButton
+        Further buttons of the row.
     """
 
-    def __init__(self, owner: SessionWidget) -> None:
+    def __init__(self, owner: SessionWidget, *others: QPushButton) -> None:
         super().__init__()
         self._owner, self._queue = owner, owner.session.queue
         self.back = self._step("<", "Previous image", -1)
@@ -47,8 +49,10 @@ class QueueRow(QWidget):
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        for widget in (self.back, self.name, self.forth, self.more):
+        for widget in (self.back, self.name, self.forth, *others, self.more):
             row.addWidget(widget, int(widget is self.name))
+        for button in others:
+            button.setFixedWidth(STEP_WIDTH)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
