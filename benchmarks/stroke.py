@@ -24,8 +24,11 @@ import tifffile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
-SCALE, TURNS, IMAGES = 64, 8, 6
+SCALE, TURNS, IMAGES = 64, 8, 8
 """A cell in a square of so many px; so many turns of each gesture; images of the project."""
+
+NEW = 2
+"""The first images get layers of their own, beside those of the one that is opened with the project."""
 
 QUIET_S = 0.4
 
@@ -175,7 +178,8 @@ class Gestures:
 
             taken.append(self.held(go, "next image", quiet=0.05))
             settle(1)
-        self.tell("next image", taken)
+        self.tell("next, new layers", taken[:NEW])
+        self.tell("next image", taken[NEW:])
         back = [self.held(lambda: self.mouse.key(Qt.Key.Key_Comma), "back", quiet=0.05) for _ in range(2)]
         self.tell("back to a layer", back)
 

@@ -120,7 +120,7 @@ class SeeingNetwork(torch.nn.Module):
 class SeeingModel(Model):
     """Has no layers that could be made faster."""
 
-    def engine(self) -> None:
+    def engine(self, *, exact: bool = False) -> None:
         return None
 
 

@@ -104,6 +104,7 @@ class SessionWidget(DockedWidget):
         """Watch the window that the dock is in."""
         super().showEvent(event)
         self.session.watch_window(self)
+        self.updateGeometry()  # what is as wide as its text is known only now
         if self.needs_engine:
             self.session.warm_up()
 

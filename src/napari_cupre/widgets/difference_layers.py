@@ -55,9 +55,11 @@ class DifferenceLayers:
             for layer in present:
                 layer.name = f"{PART} {id(layer)}"  # napari numbers a name that another layer still has
             for layer, data, name in zip(present, arrays, names):
-                layer.data, layer.name, layer.visible = data, name, True
+                layer.visible = False  # napari draws what can be seen anew with each of the following
+                layer.data, layer.name = data, name
                 for key, value in placement.items():
                     setattr(layer, key, value)
+                layer.visible = True
             return
         self.remove()
         for part, (data, name) in enumerate(zip(arrays, names)):

@@ -19,9 +19,17 @@ MOST_IN_MENU = 40
 
 
 class QueueRow(DockPart):
-    """Steps through the images of the project; a press on the name lists them."""
+    """Steps through the images of the project; a press on the name lists them.
 
-    def __init__(self, owner: SessionWidget) -> None:
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    others : QPushButton
+        Further buttons of the row.
+    """
+
+    def __init__(self, owner: SessionWidget, *others: QPushButton) -> None:
         super().__init__(owner)
         self._queue = owner.session.queue
         self.back = self._step("<", "Previous image", -1)
@@ -41,8 +49,10 @@ class QueueRow(DockPart):
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        for widget in (self.back, self.name, self.forth, self.more):
+        for widget in (self.back, self.name, self.forth, *others, self.more):
             row.addWidget(widget, int(widget is self.name))
+        for button in others:
+            button.setFixedWidth(STEP_WIDTH)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
