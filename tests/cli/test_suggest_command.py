@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import pytest
 from PIL import Image
 
 from napari_cupre.cli.suggest import split_labelled
+from napari_cupre.project.gestures import place
+from napari_cupre.project.project import Project
+from napari_cupre.project.queue import add_files
+from napari_cupre.project.rounds import add_round, next_model
 
 Command = Callable[..., Any]
 
@@ -53,6 +58,27 @@ def test_more_asked_for_than_there_are(command: Command, folder: Path, tiny_mode
     ran = command("suggest", folder / "c.png", folder / "d.png", *options(tiny_model))
     assert ran.code == 0
     assert len(ran.figures["suggestions"]) == 2
+
+
+def test_a_project_brings_its_annotation_and_its_model(
+    command: Command, folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    with Project.create(tmp_path / "work") as project:
+        add_files(project, folder)
+        cells = project.cells("a")
+        cells.apply(place(cells, np.ones((9, 9), bool), (2, 2)))
+        model = next_model(project)
+        model.parent.mkdir()
+        shutil.copy(tiny_model, model)
+        add_round(project, "cupre")
+        project.save()
+    ran = command("suggest", tmp_path / "work.cupre", "--diameter", 24, "--json", "-k", 2)
+    assert ran.code == 0, ran.err
+    assert sorted(each["image"] for each in ran.figures["suggestions"]) == ["c", "d"]
+    assert ran.figures["labelled"] == 1
+    assert all(each["reason"] and each["reason"] in ran.out for each in ran.figures["suggestions"])
+    Project.create(tmp_path / "none").close()
+    assert "contains no image" in command("suggest", tmp_path / "none.cupre").err
 
 
 def test_an_unreadable_file_is_named(command: Command, folder: Path, tiny_model: Path) -> None:

@@ -12,10 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.suggestions import measure_uncertainty, suggest, weighted_k_center
+from napari_cupre.evaluation.places import Candidate, fields_in, of_files, of_project
+from napari_cupre.evaluation.suggestions import Uncertainty, measure_uncertainty, suggest, weighted_k_center
 from napari_cupre.events import Steps
 from napari_cupre.model.checkpoint import new_model
+from napari_cupre.project.gestures import place
+from napari_cupre.project.project import Project
 
 
 @dataclass
@@ -95,6 +99,7 @@ def test_scores_in_the_middle_are_doubt() -> None:
     unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
     assert unsure.doubt == pytest.approx(1)
     assert unsure.disagreement == 0
+    assert unsure.in_words() == "4 doubtful cells"
 
 
 def test_other_cells_in_the_mirror_image_are_disagreement() -> None:
@@ -103,6 +108,7 @@ def test_other_cells_in_the_mirror_image_are_disagreement() -> None:
     unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
     assert unsure.doubt == 0
     assert unsure.disagreement == pytest.approx(1 - 4 / 6)
+    assert unsure.in_words() == "2 cells found in only one of two looks"
 
 
 def test_detections_below_a_cells_score_are_heard_for_the_doubt_alone() -> None:
@@ -124,7 +130,7 @@ def test_the_mirror_image_is_what_is_looked_at() -> None:
 
     unsure = measure_uncertainty(plane, detect)
     np.testing.assert_array_equal(looked[1], plane[:, ::-1])
-    assert (unsure.cells, unsure.doubt, unsure.disagreement) == (0, 1, 0)
+    assert unsure == Uncertainty(0, 1, 0)
 
 
 # --- together ----------------------------------------------------------------------------------------
@@ -157,12 +163,14 @@ def nothing(image: np.ndarray) -> Found:
 
 def test_the_right_images_are_named(images: list[Path]) -> None:
     stripes, again, disk, noise, broken = images
-    steps = suggest([again, disk, noise, broken], [stripes], new_model("tiny"), nothing, count=2)
+    steps = suggest(of_files([again, disk, noise, broken], [stripes]), new_model("tiny"), nothing, count=2)
     found = drained(steps)
-    assert {each.path for each in found.chosen} == {disk, noise}
+    assert {each.place.candidate.name for each in found.chosen} == {str(disk), str(noise)}
     assert (found.candidates, found.labelled) == (3, 1)
-    assert [path for path, _ in found.skipped] == [broken]
-    assert [row.split()[0] for row in found.table().splitlines()[1:]] == [str(e.path) for e in found.chosen]
+    assert [name for name, _ in found.skipped] == [str(broken)]
+    assert [row.split()[0] for row in found.table().splitlines()[1:]] == [str(e.place) for e in found.chosen]
+    assert all("no cell found" in row for row in found.table().splitlines()[1:])
+    assert found.chosen[0].thumbnail.shape == (64, 64, 3)
     first = found.as_dict()["suggestions"][0]
     assert first["uncertainty"] == 0.5
     assert first["novelty"] > 0
@@ -170,6 +178,60 @@ def test_the_right_images_are_named(images: list[Path]) -> None:
 
 def test_nothing_left_to_annotate_is_said(images: list[Path]) -> None:
     with pytest.raises(InputError, match="annotated already"):
-        drained(suggest([], images[:2], new_model("tiny"), nothing))
+        drained(suggest(of_files([], images[:2]), new_model("tiny"), nothing))
     with pytest.raises(InputError, match="can be read"):
-        drained(suggest(images[4:], images[:2], new_model("tiny"), nothing))
+        drained(suggest(of_files(images[4:], images[:2]), new_model("tiny"), nothing))
+
+
+def test_cells_are_found_in_the_places_that_differ_most(images: list[Path]) -> None:
+    stripes, again, disk, noise, _ = images
+    looked: list[np.ndarray] = []
+
+    def detect(image: np.ndarray) -> Found:
+        looked.append(image)
+        return nothing(image)
+
+    steps = suggest(of_files([again, disk, noise], [stripes]), new_model("tiny"), detect, most=2)
+    found = drained(steps)
+    assert {each.place.candidate.name for each in found.chosen} == {str(disk), str(noise)}
+    assert found.candidates == 3
+    assert len(looked) == 4
+
+
+def test_fields_of_a_large_image_are_rated_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 50, (1100, 2100)).astype(np.uint8)
+    pixels[:, 1000:] = 250 * (np.arange(1100) // 20 % 2)[:, None]
+    slide = Candidate(
+        "slide", lambda: CellImage.from_array(pixels, "YX", name="slide"), True, ((10, 20, 30, 40),)
+    )
+    shapes: set[tuple[int, ...]] = set()
+
+    def detect(image: np.ndarray) -> Found:
+        shapes.add(image.shape)
+        return nothing(image)
+
+    found = drained(suggest([slide], new_model("tiny"), detect, count=9))
+    assert fields_in((1100, 2100))[0] == (0, 0, 550, 700)
+    assert found.labelled == 1
+    assert found.candidates == len(found.chosen) == 5
+    assert shapes == {(550, 700, 3)}
+    assert found.chosen[0].place.field is not None
+    assert found.chosen[0].place.field[1] >= 700, "noise is what is annotated already"
+    assert str(found.chosen[0].place).startswith("slide [rows")
+    assert "unlike the images annotated so far" in found.chosen[0].reason
+
+
+def test_images_of_a_project_are_candidates(images: list[Path], tmp_path: Path) -> None:
+    with Project.create(tmp_path / "work") as project:
+        for path in (images[0], images[2], images[3]):
+            project.add(path)
+        cells = project.cells("stripes")
+        cells.apply(place(cells, np.ones((9, 9), bool), (2, 3)))
+        found = list(of_project(project))
+        assert [(each.name, each.is_annotated, each.annotated) for each in found] == [
+            ("stripes", True, ((2, 3, 11, 12),)),
+            ("disk", False, ()),
+            ("noise", False, ()),
+        ]
+        assert found[2].read().plane_shape == (64, 64)

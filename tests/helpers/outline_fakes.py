@@ -42,7 +42,7 @@ class OutliningEngine:
         self.go = threading.Event()  # clear it to keep everyone waiting
         self.go.set()
         self.dies = False
-        self.is_closed = False
+        self.is_closed = self.is_busy = False
         self._queue: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
     def start(self) -> None: ...

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from window_fields import field_of_discs
 
 from napari_cupre.events import Event, RunState, StateChanged
+from napari_cupre.service.client import EngineBusy
 from napari_cupre.service.protocol import Request, Stop
 
 napari = pytest.importorskip("napari", reason="the widgets need napari")
@@ -68,18 +69,24 @@ class ScriptedEngine:
         self.requests: list[Request] = []
         self.sent: list[Request] = []
         self.stopped = threading.Event()
-        self.is_closed = False
+        self.is_closed = self.is_busy = False
 
     def start(self) -> None:
         """Nothing needs to be started."""
 
-    def events(self, request: Request) -> Iterator[Event | None]:
+    def events(self, request: Request) -> Generator[Event | None, None, None]:
+        if self.is_busy:
+            raise EngineBusy("The engine is busy.")
+        self.is_busy = True
         self.requests.append(request)
         self.stopped.clear()
-        yield StateChanged(RunState.PREPARING, "Loading the network")
-        for event in self.script(request):
-            yield event
-            yield None
+        try:
+            yield StateChanged(RunState.PREPARING, "Loading the network")
+            for event in self.script(request):
+                yield event
+                yield None
+        finally:
+            self.is_busy = False
 
     def stop(self) -> None:
         self.stopped.set()

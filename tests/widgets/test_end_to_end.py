@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,40 @@ def stop_resume_and_close(viewer: Any, train: TrainWidget, models: Path, qtbot: 
     viewer.close()
     qtbot.waitUntil(lambda: state.stat().st_mtime_ns > before, timeout=PATIENCE)
     qtbot.waitUntil(lambda: not exchange.exists(), timeout=PATIENCE)
+
+
+def write_small_model(path: Path) -> None:
+    """Random weights, written by another process: this one shows a window and never imports torch."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from napari_cupre.model.checkpoint import new_model, save_model\n"
+        "save_model(new_model('tiny'), Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_cells_are_found_while_a_model_is_trained(
+    viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
+) -> None:
+    from napari_cupre.io.samples import load_sample
+
+    annotate, train, _ = widgets
+    write_small_model(own_models / "small.safetensors")
+    train.session.model_added("small")
+    train.start_from.value = "small"
+    paint_by_hand(annotate, load_sample(SAMPLE).truth)
+    train.minutes.setValue(60)
+    train.button.click()
+    qtbot.waitUntil(lambda: train.job.curve.steps[-1:] >= [1], timeout=PATIENCE)
+    annotate.find_row.button.click()
+    prediction = annotate.session.prediction
+    qtbot.waitUntil(lambda: prediction.status.state.is_over, timeout=PATIENCE)
+    assert prediction.status.state is RunState.DONE, prediction.status
+    assert train.job.status.state is RunState.RUNNING
+    steps = train.job.curve.steps[-1]
+    qtbot.waitUntil(lambda: train.job.curve.steps[-1] > steps, timeout=PATIENCE)
+    train.button.click()
+    qtbot.waitUntil(lambda: train.job.status.state.is_over, timeout=PATIENCE)
+    assert train.job.status.state is RunState.STOPPED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +17,25 @@ from napari_cupre.cli.options import (
     positive_number,
     report,
 )
+from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_cupre.evaluation.places import Candidate
     from napari_cupre.evaluation.suggestions import Suggestions
 
 DETAILS = """
-Runs the model on every image and lists those that are most worth annotating, best first:
-images in which it is uncertain (medium scores, or other cells in the mirror image), and
-that differ from each other and from the images that are already annotated.
+Runs the model on every image and lists those that are most worth annotating, best first, each
+with the reason: images in which it is uncertain (doubtful cells, or other cells in the mirror
+image), and that differ from each other and from the images that are already annotated.
 
---labelled names the folder of the annotated images or of their label files, or a project: images of
-IMAGES with the same stem are left out, and what looks like them is not suggested.
+IMAGES may name a project: what is annotated in it is left out, and its best round is the model
+unless --model names another. --labelled names the folder of the annotated images or of their label
+files, or a project: images of IMAGES with the same stem are left out, and what looks like them is
+not suggested.
 
-A file with several images counts as that many; --series selects one. Only the first plane
-of a stack is used, and only the centre of planes larger than 2048 px a side. The exit code is 2 if images
-could not be read; each is named.
+A file with several images counts as that many; --series selects one. Planes of more than 1536 px a
+side are rated field by field, 24 fields at most. Of stacks only the first plane is used. The exit
+code is 2 if images could not be read; each is named.
 """
 
 
@@ -42,11 +47,12 @@ def add_suggest(subparsers: Any) -> None:
         _run,
         "suggest which images to annotate next",
         DETAILS,
-        "napari-cupre suggest images/ --model nuclei.safetensors --labelled labels/ -k 5",
+        "napari-cupre suggest work.cupre -k 5",
     )
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="folders, globs or files")
     parser.add_argument(
-        "--model", default="cupre", help="model that you want to train, by name or path (default: cupre)"
+        "--model",
+        help="model that you want to train, by name or path (default: the project's best round, else cupre)",
     )
     parser.add_argument("--labelled", metavar="DIR", help="the annotated images or label files")
     parser.add_argument(
@@ -67,18 +73,55 @@ def add_suggest(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from napari_cupre.cli.projects import with_projects
-    from napari_cupre.io.inputs import find_inputs
+    from napari_cupre.project.place import is_project
 
-    inputs = find_inputs(with_projects(args.images), args.series)
-    for notice in inputs.notices:
-        print(notice, file=sys.stderr)
-    candidates, labelled = split_labelled(inputs.paths, args.labelled)
-    found = _look(args, candidates, labelled)
+    projects = [path for path in args.images if is_project(path)]
+    files = [path for path in args.images if path not in projects]
+    candidates = _of_projects(projects, files, args.model)
+    model = args.model or candidates.model
+    found = _look(args, model, candidates.all + _of_files(files, args.series, args.labelled))
     for sentence in (*found.notices, *(f"left out: {reason}" for _, reason in found.skipped)):
         print(sentence, file=sys.stderr)
     report(args, found.table(), found.as_dict())
     return EXIT_UNUSABLE if found.skipped else EXIT_DONE
+
+
+@dataclass
+class _InProjects:
+    """Images of projects, and the model that the projects suggest."""
+
+    all: list[Candidate]
+    model: str = "cupre"
+
+
+def _of_projects(folders: list[str], files: list[str], model: str | None) -> _InProjects:
+    """The images of projects; of a single one, without other files, the best round as well."""
+    from napari_cupre.evaluation.places import of_project
+    from napari_cupre.project.project import Project
+    from napari_cupre.project.rounds import start_from
+
+    found = _InProjects([])
+    for folder in folders:
+        project = Project.open(folder, look_only=True)
+        if not project.images:
+            raise InputError(f'The project "{folder}" contains no image: add one first.')
+        found.all += of_project(project)
+        if len(folders) == 1 and not files and model is None:
+            found.model = start_from(project)[1]
+    return found
+
+
+def _of_files(given: list[str], series: str | None, labelled: str | None) -> list[Candidate]:
+    """Image files as candidates, and those that are annotated already."""
+    from napari_cupre.evaluation.places import of_files
+    from napari_cupre.io.inputs import find_inputs
+
+    if not given:
+        return of_files(*split_labelled([], labelled))
+    inputs = find_inputs(given, series)
+    for notice in inputs.notices:
+        print(notice, file=sys.stderr)
+    return of_files(*split_labelled(inputs.paths, labelled))
 
 
 def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], list[Path]]:
@@ -113,7 +156,7 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
     return [path for path in images if image_stem(path) not in stems], labelled + elsewhere
 
 
-def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]) -> Suggestions:
+def _look(args: argparse.Namespace, name: str, candidates: list[Candidate]) -> Suggestions:
     """Rate all images with the model, with a progress bar."""
     from napari_cupre.cli.listen import drain, make_listener
     from napari_cupre.evaluation.suggestions import LEAST_SCORE, suggest
@@ -121,11 +164,10 @@ def _look(args: argparse.Namespace, candidates: list[Path], labelled: list[Path]
     from napari_cupre.prediction.detector import Detector
     from napari_cupre.prediction.plane import predict_plane
 
-    model = open_model(args.model, args.device, args.seed)
+    model = open_model(name, args.device, args.seed)
     detector = Detector(model)
     run = suggest(
         candidates,
-        labelled,
         model,
         lambda plane: predict_plane(detector, plane, diameter=args.diameter, score=LEAST_SCORE),
         count=args.count,

@@ -80,10 +80,7 @@ def extract_features(
     InputError
         If no image can be read.
     """
-    channels = model.network.backbone.channels
-    width = sum(channels[1:])
-    generator = torch.Generator().manual_seed(seed)
-    projection = (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
+    projection = projection_for(model, seed)
     found = ImageFeatures([], np.zeros((0, _LENGTH), np.float32))
     raw: list[np.ndarray] = []
     stacks: list[str] = []
@@ -97,18 +94,25 @@ def extract_features(
             found.paths.append(path)
             found.notices += image.notices
             stacks += [image.name] if math.prod(image.result_shape[:-2]) > 1 else []
-            found.thumbnails.append(_thumbnail(small))
-            raw.append(_look(small, model, projection))
+            found.thumbnails.append(thumbnail_of(small))
+            raw.append(look_of(small, model, projection))
         yield Progress(number, len(paths), "images")
-    found.notices += [_stacks_notice(stacks)] if stacks else []
+    found.notices += [stacks_notice(stacks)] if stacks else []
     if not raw:
         first = f", the first being {paths[0]}" if paths else ""
         raise InputError(f"None of the {len(paths)} images can be read{first}; give other images.")
-    found.vectors = _centred(np.stack(raw))
+    found.vectors = centred(np.stack(raw))
     return found
 
 
-def _stacks_notice(names: Sequence[str]) -> str:
+def projection_for(model: Model, seed: int = 0) -> torch.Tensor:
+    """The random projection of the channels of a model's backbone; for `look_of`."""
+    width = sum(model.network.backbone.channels[1:])
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
+
+
+def stacks_notice(names: Sequence[str]) -> str:
     """One sentence on images of which one plane stands for all."""
     if len(names) == 1:
         return f'"{names[0]}" has several planes: only the first is used.'
@@ -119,21 +123,45 @@ def _small(image: CellImage) -> np.ndarray:
     """The first plane, normalised and shrunk: float32 (3, Y, X)."""
     plane = image.lazy_plane()
     # Decimate before reading: only the pixels that are kept are computed for a slide.
-    step = max(1, max(plane.shape[:2]) // (2 * _SIDE))
-    pixels = torch.from_numpy(image.stretch()(np.asarray(plane[::step, ::step]))).permute(2, 0, 1)
+    step = step_for(plane.shape[:2])
+    return shrunk(image.stretch()(np.asarray(plane[::step, ::step])))
+
+
+def step_for(shape: tuple[int, ...]) -> int:
+    """Of which rows and columns every so manieth is enough to see how a plane looks."""
+    return max(1, max(shape) // (2 * _SIDE))
+
+
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """A normalised image (Y, X, 3) at the size at which looks are compared: float32 (3, Y, X)."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)
     factor = min(1.0, _SIDE / max(pixels.shape[1:]))
     size = [max(32, round(length * factor)) for length in pixels.shape[1:]]
     return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].numpy()
 
 
-def _thumbnail(image: np.ndarray, side: int = 64) -> np.ndarray:
+def thumbnail_of(image: np.ndarray, side: int = 64) -> np.ndarray:
+    """A small square picture of a shrunk image: uint8 (side, side, 3)."""
     small = F.interpolate(torch.from_numpy(image)[None], (side, side), mode="area")[0]
     return (small.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
 
 
 @torch.inference_mode()
-def _look(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.ndarray:
-    """Mean of the three coarser maps of the backbone, each of the same weight, projected."""
+def look_of(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.ndarray:
+    """How a shrunk image looks to the backbone: the mean of its three coarser maps, projected.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        float32 (3, Y, X), see `shrunk`.
+    projection : torch.Tensor
+        See `projection_for`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (256,); only after `centred` do the angles between two mean something.
+    """
     model.network.eval()
     pixels = torch.from_numpy(image)[None].to(model.device)
     pixels = F.pad(pixels, (0, -pixels.shape[3] % 32, 0, -pixels.shape[2] % 32), mode="replicate")
@@ -142,7 +170,7 @@ def _look(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.ndarr
     return (pooled @ projection)[0].cpu().numpy()
 
 
-def _centred(raw: np.ndarray) -> np.ndarray:
+def centred(raw: np.ndarray) -> np.ndarray:
     """Subtract the mean look: raw features of a network all point in nearly the same direction."""
     if len(raw) > 2:
         raw = raw - raw.mean(axis=0)

@@ -13,21 +13,29 @@ The function that finds cells is an argument, so that this module does not depen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.data.normalise import middle
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.image_features import extract_features
+from napari_cupre.evaluation.image_features import (
+    centred,
+    look_of,
+    projection_for,
+    shrunk,
+    stacks_notice,
+    step_for,
+    thumbnail_of,
+)
 from napari_cupre.evaluation.matching import match_instances
+from napari_cupre.evaluation.places import Candidate, Looker, Place, fields_in
 from napari_cupre.events import Progress
-from napari_cupre.io.images import read_image
 from napari_cupre.model.checkpoint import Model
+from napari_cupre.words import counted
 
 #: Least score of a detection that counts as a cell; lower ones only add to the doubt.
 CELL_SCORE = 0.5
@@ -35,11 +43,16 @@ CELL_SCORE = 0.5
 #: Least score of the detections to compute.
 LEAST_SCORE = 0.1
 
+#: Detections with a score between these are named as doubtful cells.
+DOUBTFUL = (0.25, 0.75)
+
 #: Least weight of an image, so that its looks count even if the model is certain.
 LEAST_WEIGHT = 0.05
 
-#: Only the centre of larger planes is used, px a side.
-LARGEST_SIDE = 2048
+#: Distances to the nearest annotated image from which on an image is unlike it, and up to which it is alike.
+UNLIKE, ALIKE = 0.7, 0.3
+
+NONE_LEFT = "There is no image left to suggest: all of them are annotated already."
 
 
 class Seen(Protocol):
@@ -66,35 +79,79 @@ class Uncertainty:
         scores of 0.5. Where nothing was found at all it is 1: the plane may be empty, or the model blind.
     disagreement : float
         1 - F1 at IoU 0.5 between the cells of the plane and those of its mirror image, 0..1.
+    doubtful : int
+        Detections with a middling score.
+    unsteady : int
+        Cells that were found in the plane or in its mirror image alone: missing or invented in one of them.
     """
 
     cells: int
     doubt: float
     disagreement: float
+    doubtful: int = 0
+    unsteady: int = 0
 
     @property
     def value(self) -> float:
         """The mean of both parts."""
         return (self.doubt + self.disagreement) / 2
 
+    def in_words(self) -> str:
+        """What a person would find there.
+
+        Examples
+        --------
+        >>> Uncertainty(40, 0.3, 0.1, doubtful=12, unsteady=1).in_words()
+        '12 doubtful cells, 1 found in only one of two looks'
+        >>> Uncertainty(0, 1.0, 0.0).in_words()
+        'no cell found'
+        """
+        parts = []
+        if self.doubtful:
+            parts.append(counted(self.doubtful, "doubtful cell"))
+        if self.unsteady:
+            number = str(self.unsteady) if self.doubtful else counted(self.unsteady, "cell")
+            parts.append(f"{number} found in only one of two looks")
+        if parts:
+            return ", ".join(parts)
+        if not self.cells:
+            return "no cell found"
+        return f"{counted(self.cells, 'cell')}, none of them doubtful"
+
 
 @dataclass(frozen=True)
 class Suggestion:
-    """An image to annotate.
+    """A place to annotate.
 
     Attributes
     ----------
-    path : Path
-        The image.
+    place : Place
+        An image, or a field of one.
     uncertainty : Uncertainty
         Of the model.
     novelty : float
         Distance (1 - cosine, 0..2) to the nearest image that is annotated or suggested before it.
+    unlike : float
+        Distance to the nearest that is annotated; NaN where none is.
+    thumbnail : numpy.ndarray
+        uint8 (64, 64, 3).
     """
 
-    path: Path
+    place: Place
     uncertainty: Uncertainty
     novelty: float
+    unlike: float
+    thumbnail: np.ndarray = field(compare=False)
+
+    @property
+    def reason(self) -> str:
+        """Why it would teach something, in words: what is in doubt there, and how it looks."""
+        said = self.uncertainty.in_words()
+        if self.unlike >= UNLIKE:
+            return f"{said}, unlike the images annotated so far"
+        if self.unlike <= ALIKE:
+            return f"{said}, much like an annotated image"
+        return said
 
 
 @dataclass
@@ -104,13 +161,13 @@ class Suggestions:
     Attributes
     ----------
     chosen : list of Suggestion
-        The suggested images.
+        The suggested places.
     candidates : int
-        Number of images that were looked at and are not annotated yet.
+        Number of places that were looked at and are not annotated yet.
     labelled : int
-        Number of images that are.
-    skipped : list of tuple of (Path, str)
-        Images that could not be read, with the reason.
+        Number of places that are.
+    skipped : list of tuple of (str, str)
+        Names of images that could not be read, with the reason.
     notices : list of str
         What of the images was not looked at, one sentence each.
     """
@@ -118,7 +175,7 @@ class Suggestions:
     chosen: list[Suggestion]
     candidates: int
     labelled: int
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,7 +183,9 @@ class Suggestions:
         return {
             "suggestions": [
                 {
-                    "image": str(each.path),
+                    "image": each.place.candidate.name,
+                    "field": each.place.field,
+                    "reason": each.reason,
                     "uncertainty": each.uncertainty.value,
                     **asdict(each.uncertainty),
                     "novelty": each.novelty,
@@ -135,46 +194,47 @@ class Suggestions:
             ],
             "candidates": self.candidates,
             "labelled": self.labelled,
-            "skipped": [str(path) for path, _ in self.skipped],
+            "skipped": [name for name, _ in self.skipped],
         }
 
     def table(self) -> str:
-        """A row of text per suggested image."""
-        rows: list[tuple[str, ...]] = [("image", "uncertainty", "doubt", "disagreement", "novelty", "cells")]
+        """A row of text per suggested place."""
+        rows: list[tuple[str, ...]] = [("image", "uncertainty", "novelty", "cells", "why")]
         for each in self.chosen:
             unsure = each.uncertainty
-            figures = (unsure.value, unsure.doubt, unsure.disagreement, each.novelty)
-            rows.append((str(each.path), *(f"{figure:.2f}" for figure in figures), str(unsure.cells)))
+            figures = (f"{unsure.value:.2f}", f"{each.novelty:.2f}", str(unsure.cells))
+            rows.append((str(each.place), *figures, each.reason))
         widths = [max(map(len, column)) for column in zip(*rows)]
         return "\n".join(
-            "  ".join([name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(figures, widths[1:]))])
-            for name, *figures in rows
+            "  ".join([name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(figures, widths[1:])), why])
+            for name, *figures, why in rows
         )
 
 
 def suggest(
-    candidates: Sequence[Path],
-    labelled: Sequence[Path],
+    candidates: Sequence[Candidate],
     model: Model,
     detect: Detect,
     *,
     count: int = 5,
+    most: int | None = None,
     seed: int = 0,
 ) -> Generator[Progress, None, Suggestions]:
-    """Rate images and choose those that are most worth annotating; yields the progress.
+    """Rate images and fields of large ones, and choose those most worth annotating; yields the progress.
 
     Parameters
     ----------
-    candidates : sequence of Path
-        Images that are not annotated yet; what cannot be read is skipped and named in the result.
-    labelled : sequence of Path
-        Images that are annotated already: what looks like them is not suggested.
+    candidates : sequence of Candidate
+        Images, annotated or not; what cannot be read is skipped and named in the result. What looks like an
+        annotated one is not suggested.
     model : Model
         Its backbone compares the images.
     detect : Detect
         The same model's cells of a plane.
     count : int, optional
         Number of suggestions; fewer if there are fewer candidates.
+    most : int or None, optional
+        Find cells in so many places at most, those that differ most; in all by default.
     seed : int, optional
         Seed of the projection of the features.
 
@@ -183,27 +243,71 @@ def suggest(
     InputError
         If there is no candidate, or none can be read.
     """
-    if not candidates:
-        raise InputError("There is no image left to suggest: all of them are annotated already.")
-    features = yield from extract_features([*candidates, *labelled], model, seed=seed)
-    known = set(labelled)
-    is_labelled = np.array([path in known for path in features.paths], bool)
-    numbers = np.flatnonzero(~is_labelled)
+    if all(each.is_annotated and not each.annotated for each in candidates):
+        raise InputError(NONE_LEFT)
+    looks = yield from _compare(candidates, model, seed)
+    is_done = np.array([place.is_annotated for place in looks.places], bool)
+    numbers = np.flatnonzero(~is_done)
     if len(numbers) == 0:
+        if is_done.any() and not looks.skipped:
+            raise InputError(NONE_LEFT)
         raise InputError("None of the images without annotation can be read: give other images.")
-    unsure = []
+    vectors = centred(np.stack(looks.raw))
+    known = vectors[is_done]
+    open_places = len(numbers)
+    if most is not None and most < open_places:
+        numbers = numbers[weighted_k_center(vectors[numbers], np.ones(open_places), known, most)[0]]
+    unsure, looker = [], Looker()
     for done, number in enumerate(numbers, start=1):
-        unsure.append(measure_uncertainty(_middle(read_image(features.paths[number])), detect))
+        unsure.append(measure_uncertainty(looker.pixels(looks.places[number]), detect))
         yield Progress(done, len(numbers), "images segmented")
     weights = np.array([max(LEAST_WEIGHT, each.value) for each in unsure])
-    order, novelty = weighted_k_center(
-        features.vectors[numbers], weights, features.vectors[is_labelled], count
-    )
-    chosen = [
-        Suggestion(features.paths[numbers[row]], unsure[row], distance)
-        for row, distance in zip(order, novelty)
-    ]
-    return Suggestions(chosen, len(numbers), int(is_labelled.sum()), features.skipped, features.notices)
+    order, novelty = weighted_k_center(vectors[numbers], weights, known, count)
+    unlike = (1 - vectors[numbers] @ known.T).min(axis=1) if len(known) else np.full(len(numbers), np.nan)
+    chosen = []
+    for row, distance in zip(order, novelty):
+        place, picture = looks.places[numbers[row]], looks.thumbnails[numbers[row]]
+        chosen.append(Suggestion(place, unsure[row], distance, float(unlike[row]), picture))
+    return Suggestions(chosen, open_places, int(is_done.sum()), looks.skipped, looks.notices)
+
+
+@dataclass
+class _Looks:
+    """Places that could be read, with how they look to the backbone."""
+
+    places: list[Place] = field(default_factory=list)
+    raw: list[np.ndarray] = field(default_factory=list)
+    thumbnails: list[np.ndarray] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def _compare(candidates: Sequence[Candidate], model: Model, seed: int) -> Generator[Progress, None, _Looks]:
+    projection = projection_for(model, seed)
+    looker, found = Looker(), _Looks()
+    stacks: list[str] = []
+    for done, candidate in enumerate(candidates, start=1):
+        try:
+            image = looker.image(candidate)
+            places = [Place(candidate, part) for part in fields_in(image.plane_shape)]
+            smalls = [_small(looker, place, image) for place in places]
+        except InputError as error:
+            found.skipped.append((candidate.name, str(error)))
+        else:
+            found.notices += image.notices
+            stacks += [image.name] if math.prod(image.result_shape[:-2]) > 1 else []
+            found.places += places
+            found.raw += [look_of(small, model, projection) for small in smalls]
+            found.thumbnails += [thumbnail_of(small) for small in smalls]
+        yield Progress(done, len(candidates), "images compared")
+    if stacks:
+        found.notices.append(stacks_notice(stacks))
+    return found
+
+
+def _small(looker: Looker, place: Place, image: CellImage) -> np.ndarray:
+    top, left, bottom, right = place.field or (0, 0, *image.plane_shape)
+    return shrunk(looker.pixels(place, step_for((bottom - top, right - left))))
 
 
 def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
@@ -218,12 +322,19 @@ def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
     """
     seen = detect(plane)
     mirrored = detect(np.ascontiguousarray(plane[:, ::-1]))
-    scores = np.concatenate([seen.scores, mirrored.scores]).astype(np.float64)
+    own = np.asarray(seen.scores, np.float64)
+    scores = np.concatenate([own, mirrored.scores])
     doubt = float((4 * scores * (1 - scores)).mean()) if len(scores) else 1.0
     found = match_instances(_sure(seen), _sure(mirrored)[:, ::-1])
     both, only_mirrored, only_seen = found.counts(0.5)
     cells = 2 * both + only_mirrored + only_seen
-    return Uncertainty(len(found.truth_ids), doubt, 1 - 2 * both / cells if cells else 0.0)
+    return Uncertainty(
+        len(found.truth_ids),
+        doubt,
+        1 - 2 * both / cells if cells else 0.0,
+        int(((own >= DOUBTFUL[0]) & (own < DOUBTFUL[1])).sum()),
+        only_mirrored + only_seen,
+    )
 
 
 def weighted_k_center(
@@ -266,8 +377,3 @@ def _sure(seen: Seen) -> np.ndarray:
     """The labels of what counts as a cell."""
     kept = np.concatenate([[False], np.asarray(seen.scores) >= CELL_SCORE])
     return np.where(kept[seen.labels], seen.labels, 0)
-
-
-def _middle(image: CellImage) -> np.ndarray:
-    """The first plane, or of a large one its middle, normalised: float32 (Y, X, 3)."""
-    return image.stretch()(np.asarray(middle(image.lazy_plane(), LARGEST_SIDE)))

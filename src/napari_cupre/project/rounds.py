@@ -135,6 +135,13 @@ def start_from(project: Project) -> tuple[str, str]:
     return (best.name, str(file)) if best is not None and file is not None else (BUNDLED, BUNDLED)
 
 
+def origin(project: Project) -> str:
+    """The model that the first round started from, which saw nothing of the project."""
+    first = min(project.document.rounds, key=lambda entry: entry.number, default=None)
+    is_known = first is not None and not (first.parent[:1] == "v" and first.parent[1:].isdecimal())
+    return first.parent if first is not None and is_known else BUNDLED
+
+
 def delete_round(project: Project, number: int) -> None:
     """Delete a round and its model; its number is never used again. Save the project afterwards.
 

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from napari_cupre.service.protocol import URGENT, Failed, JobEnded, Quit, Reques
 HEARTBEAT_S = 0.1
 LOG_NAME = "engine.log"
 LOG_TAIL = 4000  # characters of the log that a failure quotes
+
+
+class EngineBusy(InputError):
+    """Another job runs in the process; nothing was sent."""
 
 
 class EngineProcess:
@@ -74,7 +79,7 @@ class EngineProcess:
         """
         self._started()
 
-    def events(self, request: Request) -> Iterator[Event | None]:
+    def events(self, request: Request) -> Generator[Event | None, None, None]:
         """Have a job done and yield what it reports; None whenever nothing came for a tenth of a second.
 
         The Nones let the reader give up: closing the iterator stops the job. A job that fails, or a process
@@ -82,14 +87,14 @@ class EngineProcess:
 
         Raises
         ------
-        InputError
+        EngineBusy
             If another job is running.
         EnvironmentFault
             If the process cannot be started.
         """
         with self._lock:
             if self._busy:
-                raise InputError("The engine is busy: stop what is running, or wait until it ends.")
+                raise EngineBusy("The engine is busy: stop what is running, or wait until it ends.")
             self._busy = True
         try:
             child = self._started()
@@ -143,6 +148,54 @@ class EngineProcess:
         while not isinstance(child.next_event(), JobEnded):
             pass
         self._busy = False
+
+
+class Turn:
+    """One user's turns at processes that others use as well: it stops nothing but its own job.
+
+    Parameters
+    ----------
+    patience : float, optional
+        Seconds to wait for a process that does something else.
+    """
+
+    def __init__(self, patience: float = 0.0) -> None:
+        self._patience = patience
+        self._engine: EngineProcess | None = None
+        self._is_stopped = False
+
+    def begin(self) -> None:
+        """Forget that the last job was stopped."""
+        self._is_stopped = False
+
+    def events(self, engine: EngineProcess, request: Request) -> Iterator[Event | None]:
+        """As `EngineProcess.events`.
+
+        Raises
+        ------
+        EngineBusy
+            Somebody else was faster.
+        """
+        until = time.monotonic() + self._patience
+        while engine.is_busy and time.monotonic() < until and not self._is_stopped:
+            time.sleep(HEARTBEAT_S)
+            yield None
+        with contextlib.closing(engine.events(request)) as events:
+            try:
+                for event in events:
+                    if self._engine is None:
+                        self._engine = engine
+                        if self._is_stopped:
+                            engine.stop()
+                    yield event
+            finally:
+                self._engine = None
+
+    def stop(self) -> None:
+        """Ask the own job to end soon, also if it is just about to begin."""
+        self._is_stopped = True
+        if self._engine is not None:
+            self._engine.stop()
 
 
 @dataclass

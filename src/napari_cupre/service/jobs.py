@@ -12,6 +12,8 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
+from napari_cupre.service.beside import LessonRequest, RateRequest
+from napari_cupre.service.lesson_job import LessonJob
 from napari_cupre.service.outlining import LatestDetector, Outlining, requested_image
 from napari_cupre.service.protocol import (
     FinetuneRequest,
@@ -23,6 +25,7 @@ from napari_cupre.service.protocol import (
     Request,
     SlideGrown,
 )
+from napari_cupre.service.rating import Rating
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
@@ -66,6 +69,10 @@ def job_for(request: Request, detectors: LatestDetector | None = None) -> Engine
         return Prediction(request)
     if isinstance(request, OutlineRequest):
         return Outlining(request, detectors)
+    if isinstance(request, RateRequest):
+        return Rating(request)
+    if isinstance(request, LessonRequest):
+        return LessonJob(request)
     raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
 
 

@@ -22,6 +22,7 @@ from typing import IO
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
+from napari_cupre.service.beside import LessonRequest, RateRequest
 from napari_cupre.service.jobs import EngineJob, job_for
 from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
 from napari_cupre.service.protocol import (
@@ -43,6 +44,7 @@ from napari_cupre.service.protocol import (
     encode,
 )
 
+JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest, LessonRequest)
 NICENESS = 5  # a third of the window's weight; much more would starve the engine on a shared machine
 
 
@@ -107,7 +109,7 @@ class Server:
     def _refuse(self, line: str, error: Exception) -> None:
         """Say that a request was not understood; the window waits for the end of one that asked for a job."""
         reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
-        if any(job.__name__ in line for job in (FinetuneRequest, PredictRequest, OutlineRequest)):
+        if any(job.__name__ in line for job in JOBS):
             self._send(Failed(f"The engine could not start this ({reason})."))
             self._send(JobEnded())
         else:

@@ -37,6 +37,7 @@ from napari_cupre.widgets.save_line import SaveLine
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.shortcuts import key_of, with_key
+from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
@@ -92,8 +93,10 @@ class AnnotateWidget(SessionWidget):
 
     def _lay_out(self) -> None:
         column = self.column
-        self.queue_row = QueueRow(self)
+        self.suggestions = SuggestionList(self)
+        self.queue_row = QueueRow(self, self.suggestions.button)
         column.addLayout(beside_help(self, self.queue_row))
+        column.addWidget(self.suggestions)
         self.image = ImageChooser(self)
         column.addWidget(self.image)
         self.scenes = SceneNote(self)

@@ -18,10 +18,10 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.shots import is_annotated, known_of, taught_labels
-from napari_cupre.service.client import EngineProcess
+from napari_cupre.service.client import EngineProcess, Turn
 from napari_cupre.service.protocol import Failed
 from napari_cupre.widgets.background import Job
-from napari_cupre.widgets.predicting import predicted
+from napari_cupre.widgets.predicting import PATIENCE_S, predicted
 from napari_cupre.widgets.stored_images import found_in, stored_image
 from napari_cupre.words import counted
 
@@ -130,7 +130,8 @@ class ComparisonJob(Job):
     """Finds the cells of each image with each model and compares them; yields `ImageCompared` events."""
 
     def __init__(self, engine: EngineProcess) -> None:
-        super().__init__("Comparing", engine.stop)
+        self._turn = Turn(PATIENCE_S)  # what is measured beside the window gives way
+        super().__init__("Comparing", self._turn.stop)
         self._engine = engine
         self.plan: ComparisonPlan | None = None
         self.rows: list[Compared] = []
@@ -145,6 +146,8 @@ class ComparisonJob(Job):
         InputError
             If a comparison is running.
         """
+        if not self.status.is_active:
+            self._turn.begin()
         self.start(self._stream, plan)
         self.plan, self.rows, self.parts = plan, [], {}
 
@@ -195,7 +198,7 @@ class ComparisonJob(Job):
 
     def _predicted(self, rival: Rival, task: _Task, device: str) -> Generator[Event | None, None, np.ndarray]:
         events: list[Event] = []
-        for event in predicted(self._engine, rival.model, task.image, task.file, device):
+        for event in predicted(self._engine, rival.model, task.image, task.file, device, turn=self._turn):
             match event:
                 case Failed(message=message):
                     raise InputError(message)

@@ -104,6 +104,7 @@ class SessionWidget(DockedWidget):
         """Watch the window that the dock is in."""
         super().showEvent(event)
         self.session.watch_window(self)
+        self.updateGeometry()  # what is as wide as its text is known only now
         if self.needs_engine:
             self.session.warm_up()
 
@@ -132,6 +133,20 @@ class JobBar(QProgressBar):
         self.setVisible(is_shown)
         self.setValue(int(status.fraction * self.STEPS))
         self.setFormat(text or "%p %")
+
+
+class DockPart(QWidget):
+    """A part of a dock, on whose message line its errors appear.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._owner, self._session = owner, owner.session
 
 
 class MessageLine(QWidget):

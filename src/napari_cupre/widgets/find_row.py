@@ -7,14 +7,14 @@ from typing import Any
 
 from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout
 
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.controls import JobBar, SessionWidget, labelled, primary_button
+from napari_cupre.widgets.controls import DockPart, JobBar, SessionWidget, labelled, primary_button
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.predicting import PredictionPlan
@@ -26,18 +26,11 @@ FOUND_FROM = 0.2
 USUAL = 50
 
 
-class FindRow(QWidget):
-    """A button that renews the guesses of the chosen image's plane on show, and a slider that hides some.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        The dock on whose message line errors appear.
-    """
+class FindRow(DockPart):
+    """A button that renews the guesses of the chosen image's plane on show, and a slider that hides some."""
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._owner, self._session = owner, owner.session
+        super().__init__(owner)
         self._job = self._session.prediction
         self._is_mine = False
         self.button = primary_button("Find cells", "Guess where the cells are; what you marked stays")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from napari.layers import Image
 from napari.viewer import Viewer
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.project.boxes import Box, clipped
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import current_plane
+from napari_cupre.widgets.rubber import canvas_of
 
 SMALLEST, COMFORTABLE = 24, 60
 """A cell of fewer px on the canvas is enlarged to this many when somebody goes to it."""
@@ -84,3 +87,35 @@ def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
     size = max(stop - start for start, stop in box[-2:]) * float(np.min(np.abs(cells.layer.scale[-2:])))
     if size * camera.zoom < SMALLEST:
         camera.zoom = COMFORTABLE / size
+
+
+def show_field(viewer: Viewer, layer: Image, image: CellImage, field: tuple[int, int, int, int]) -> None:
+    """Show a part of an image's plane as large as the canvas takes it.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Shows the layer.
+    layer : napari.layers.Image
+        The layer of the image.
+    image : CellImage
+        How it is read.
+    field : tuple of int
+        Top, left, bottom, right in px.
+    """
+    axes = image.axes.replace("S", "")
+    middle = np.zeros(layer.ndim)
+    sides = {"Y": (field[0], field[2]), "X": (field[1], field[3])}
+    for axis, (start, stop) in sides.items():
+        middle[axes.index(axis)] = (start + stop - 1) / 2
+    world = layer.data_to_world(middle)
+    where = [world[axes.index(axis) - layer.ndim] for axis in "YX"]
+    camera = camera_of(viewer)
+    camera.center = (*camera.center[:-2], *where)
+    canvas = canvas_of(viewer)
+    if canvas is not None:
+        lengths = [
+            (stop - start) * abs(float(layer.scale[axes.index(axis)]))
+            for axis, (start, stop) in sides.items()
+        ]
+        camera.zoom = min(canvas.height() / lengths[0], canvas.width() / lengths[1])

@@ -29,10 +29,10 @@ class NextSteps(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(6)
         self.find_again = self._button("Find again", "Guess the cells of this image with the new model")
-        self.go_on = self._button("Next image", "Show the next image of the queue")
+        self.go_on = self._button("Next image", "Show the image that would teach most, or the next one")
         self.back = self._button("Back", "Go on from the round before; the new one stays in the list")
         self.find_again.clicked.connect(lambda: owner.attempt(self._find))
-        self.go_on.clicked.connect(lambda: owner.attempt(lambda: self._session.queue.go(1)))
+        self.go_on.clicked.connect(lambda: owner.attempt(self._session.what_next.go_on))
         self.back.clicked.connect(lambda: owner.attempt(self._go_back))
         for button in (self.find_again, self.go_on, self.back):
             row.addWidget(button)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.limits import is_big
-from napari_cupre.service.client import EngineProcess
+from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
 from napari_cupre.service.protocol import (
     Failed,
     PlaneDone,
@@ -29,6 +30,7 @@ from napari_cupre.words import counted
 
 FINE = 1000  # parts in which the progress of one image is counted
 SLAB_BYTES = 64 * 2**20
+PATIENCE_S = 3.0
 TICK_S = 0.02
 
 
@@ -98,6 +100,11 @@ class ImageFinished(Event):
 
 
 @dataclass(frozen=True)
+class SecondWanted(Event):
+    """The process that outlines cells is to find some for once."""
+
+
+@dataclass(frozen=True)
 class ImageLeft(Event):
     """Nothing more comes of an image, however it ended; `taken` is set when all that came is taken up."""
 
@@ -121,12 +128,39 @@ class Sink(Protocol):
         """Take up nothing more."""
 
 
-class PredictionJob(Job):
-    """Predicts in the engine's process; the planes come as `PlaneDone` events."""
+class Lender(Protocol):
+    """Who uses the second process and lends it; called in the GUI thread."""
 
-    def __init__(self, engine: EngineProcess) -> None:
-        super().__init__("Finding cells", engine.stop)
-        self._engine = engine
+    engine: EngineProcess
+
+    def lend(self) -> None:
+        """Use the process no more until it is given back."""
+
+    def take_back(self) -> None:
+        """The process is free again."""
+
+
+class PredictionJob(Job):
+    """Predicts in the engine's process, or while that trains in the one that outlines cells.
+
+    The planes come as `PlaneDone` events.
+
+    Parameters
+    ----------
+    engine : EngineProcess
+        Trains as well.
+    training : Job or None, optional
+        What the engine is left to while it runs or waits to run.
+    """
+
+    lender: Lender | None = None
+    """Who has a second process; without one a prediction waits until the first is free."""
+
+    def __init__(self, engine: EngineProcess, training: Job | None = None) -> None:
+        self._turn = Turn()
+        super().__init__("Finding cells", self._turn.stop)
+        self._engine, self._training = engine, training
+        self._is_lent = threading.Event()
         self._sinks: tuple[Sink, ...] = ()
         self._sink: Sink | None = None
         self.received.connect(self._pass_on)
@@ -144,11 +178,25 @@ class PredictionJob(Job):
         InputError
             If a prediction is running.
         """
+        if not self.status.is_active:
+            self._turn.begin()
         self.start(self._stream, plan)
         self._sinks = tuple(sinks)
 
+    def _finish(self) -> None:
+        self._give_back()
+        super()._finish()
+
+    def _give_back(self) -> None:
+        if self._is_lent.is_set() and self.lender is not None:
+            self._is_lent.clear()
+            self.lender.take_back()
+
     def _pass_on(self, event: Event) -> None:
         match event:
+            case SecondWanted() if self.lender is not None:
+                self.lender.lend()
+                self._is_lent.set()
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
             case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
@@ -163,6 +211,7 @@ class PredictionJob(Job):
 
     def abandon(self) -> None:
         """Stop listening for good: the window is going."""
+        self._give_back()
         for sink in self._sinks:
             sink.close()
         super().abandon()
@@ -205,7 +254,33 @@ class PredictionJob(Job):
             yield Failed(f"{given.name} is larger than memory: show it, and find its cells by itself.")
             return
         options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
-        yield from predicted(self._engine, plan.model, image, file, plan.device, options)
+        while (engine := (yield from self._free_engine())) is not None:
+            try:
+                yield from predicted(engine, plan.model, image, file, plan.device, options, self._turn)
+                return
+            except EngineBusy:  # something else was faster
+                yield None
+
+    def _free_engine(self) -> Generator[Event | None, None, EngineProcess | None]:
+        """The process that trains while it does not, else the one that outlines, once it is lent.
+
+        None once the prediction is to stop.
+        """
+        is_said, patient_until = False, time.monotonic() + PATIENCE_S
+        while self.status.state is not RunState.STOPPING:
+            is_training = self._training is not None and self._training.status.is_active
+            if not (is_training or self._engine.is_busy):
+                return self._engine
+            if not (is_training or self._is_lent.is_set()) and time.monotonic() < patient_until:
+                time.sleep(HEARTBEAT_S)  # what is measured beside the window gives way
+            elif self._is_lent.wait(HEARTBEAT_S):
+                if self.lender is not None and not self.lender.engine.is_busy:
+                    return self.lender.engine
+            elif not is_said:
+                is_said = True
+                yield SecondWanted()
+            yield None
+        return None
 
 
 def predicted(
@@ -215,6 +290,7 @@ def predicted(
     file: Path | None,
     device: str = "auto",
     options: dict[str, Any] | None = None,
+    turn: Turn | None = None,
 ) -> Iterator[Event | None]:
     """Have the cells of one image found, in a worker thread, and tell what the engine tells.
 
@@ -232,6 +308,13 @@ def predicted(
         "auto", "cpu", "cuda" or "mps".
     options : dict of str to Any or None, optional
         Keyword arguments of `prediction.predict_options.PredictOptions`.
+    turn : Turn or None, optional
+        Whose turn it is at the process.
+
+    Raises
+    ------
+    EngineBusy
+        The process does something else.
     """
     file = source_file(file, image)
     path = file or engine.folder / f"{uuid.uuid4().hex}.npy"
@@ -252,7 +335,12 @@ def predicted(
         is_copy=file is None,
         to_disk=is_big(image),
     )
-    yield from engine.events(request)
+    try:
+        yield from (turn or Turn()).events(engine, request)
+    except EngineBusy:
+        if file is None:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _until_taken(position: int) -> Iterator[Event | None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_cupre.model.zoo import list_models
+
 PLUGIN = "napari-cupre"
 
 
@@ -54,3 +56,10 @@ def read_preferences() -> Preferences:
         str(chosen.model),
         str(chosen.formats),
     )
+
+
+def preferred_model() -> str:
+    """The model to begin with: the one the user named, if it is in the list, else the first."""
+    models = [entry.name for entry in list_models()]
+    preferred = read_preferences().model
+    return preferred if preferred in models else models[0]

@@ -93,7 +93,7 @@ class Prompter:
         self._aimed: tuple[float, float] | None = None
         self._took = dict(FIRST_GUESS)
         self._began = self._view_began = 0.0
-        self._was_started = False
+        self._was_started = self._is_lent = False
         self._links: list[Any] = []
         self.error = ""
         self._settled, self._aiming = QTimer(), QTimer()
@@ -148,6 +148,19 @@ class Prompter:
         if self._is_ready and not self._aiming.isActive():
             self._aiming.start()
 
+    def lend(self) -> None:
+        """Let the process find cells; what is pointed at meanwhile is answered afterwards."""
+        self._is_lent, self._is_ready = True, False
+        if self._worker is not None:
+            self.engine.stop()
+        self.changed.emit()
+
+    def take_back(self) -> None:
+        """Be ready again for what is on show, if it is followed."""
+        self._is_lent = False
+        self.refresh(next(iter(self._waiting.values()), None))
+        self.changed.emit()
+
     def close(self) -> None:
         """End the process; nothing is answered any more."""
         self._disconnect()
@@ -179,6 +192,8 @@ class Prompter:
     def status(self) -> str:
         """What is being waited for, in a sentence with how long it takes; "" if for nothing."""
         now = time.perf_counter()
+        if self._is_lent:
+            return "Your click is answered when the cells are found." if self._waiting else ""
         if self._worker is not None and not self._is_ready:
             left = self._took["plane" if self._was_started else "start"] - (now - self._began)
             what = "Getting this image ready" if self._was_started else "Loading the network"
@@ -194,7 +209,7 @@ class Prompter:
 
     def refresh(self, prompt: Prompt | None = None) -> None:
         """Have the engine hold what is on show, or what a prompt needs."""
-        if self._layer is None:
+        if self._layer is None or self._is_lent:
             return
         if self._layer not in self._session.viewer.layers:
             self._layer = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout
 
 from napari_cupre.io.files import COMPANION, IMAGE_SUFFIXES
 from napari_cupre.project.place import ENDING
-from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.queueing import Item
 from napari_cupre.widgets.shortcuts import with_key
 from napari_cupre.widgets.theme import set_role
@@ -18,18 +18,20 @@ STEP_WIDTH = 28
 MOST_IN_MENU = 40
 
 
-class QueueRow(QWidget):
+class QueueRow(DockPart):
     """Steps through the images of the project; a press on the name lists them.
 
     Parameters
     ----------
     owner : SessionWidget
         The dock.
+    others : QPushButton
+        Further buttons of the row.
     """
 
-    def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._owner, self._queue = owner, owner.session.queue
+    def __init__(self, owner: SessionWidget, *others: QPushButton) -> None:
+        super().__init__(owner)
+        self._queue = owner.session.queue
         self.back = self._step("<", "Previous image", -1)
         self.forth = self._step(">", "Next image", 1)
         self.name = QPushButton()
@@ -47,8 +49,10 @@ class QueueRow(QWidget):
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        for widget in (self.back, self.name, self.forth, self.more):
+        for widget in (self.back, self.name, self.forth, *others, self.more):
             row.addWidget(widget, int(widget is self.name))
+        for button in others:
+            button.setFixedWidth(STEP_WIDTH)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)

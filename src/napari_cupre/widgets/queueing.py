@@ -83,6 +83,8 @@ class ImageQueue:
         self._states: dict[str, QueueEntry] = {}
         self._wanted: str | None = None
         self._step = 1
+        self.order: dict[str, int] | None = None
+        """Places of images that go first, by name; None for the order of their names."""
         self.status = self.error = ""
         self.gui_seconds: list[float] = []
         """How long each image held the window when it came, for the benchmark."""
@@ -99,14 +101,16 @@ class ImageQueue:
     # --- what there is ----------------------------------------------------------------------------
 
     def items(self) -> list[Item]:
-        """All images, in the natural order of their names; the project's own first."""
+        """All images, in the natural order of their names, the project's own first; or as `order` says."""
         project, keeper = self._keeper.project, self._keeper
         images = [] if project is None else project.images
         known = sorted((image.stem for image in images), key=lambda stem: natural_key(Path(stem)))
         layers = {keeper.stem_of(layer): layer for layer in self._session.images()}
         found = [Item(stem, stem, layers.get(stem)) for stem in known]
         others = [layer for layer in self._session.images() if keeper.stem_of(layer) is None]
-        return found + [Item(layer.name, None, layer) for layer in others]
+        found += [Item(layer.name, None, layer) for layer in others]
+        order = self.order
+        return found if order is None else sorted(found, key=lambda item: order.get(item.name, len(order)))
 
     def position(self, items: list[Item] | None = None) -> int:
         """Which of them is on show; -1 for none."""
@@ -144,9 +148,10 @@ class ImageQueue:
 
     def not_annotated(self) -> list[Item]:
         """Images in which nothing teaches yet."""
-        return [item for item in self.items() if not self._teaches(item)]
+        return [item for item in self.items() if not self.teaches(item)]
 
-    def _teaches(self, item: Item) -> bool:
+    def teaches(self, item: Item) -> bool:
+        """Whether something of an image is learned from: checked or edited cells, or a region."""
         cells = None if item.layer is None else self._session.cells_of(item.layer)
         if cells is not None:
             return is_annotated(cells.cells)

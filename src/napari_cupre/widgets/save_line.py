@@ -6,30 +6,24 @@ import time
 from pathlib import Path
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
 from napari_cupre.project.place import ENDING
 from napari_cupre.project.recovery import Recoverable
 from napari_cupre.widgets.asking import QuestionLine
-from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.theme import set_role
 
 TICK_MS = 1000
 FILTER = f"napari-cupre projects (*{ENDING})"
 
 
-class SaveLine(QWidget):
-    """Says "Saved 4 s ago"; asks what becomes of lost work, conflicts and errors.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        The dock.
-    """
+class SaveLine(DockPart):
+    """Says "Saved 4 s ago"; asks what becomes of lost work, conflicts and errors."""
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._owner, self._keeper = owner, owner.session.keeper
+        super().__init__(owner)
+        self._keeper = owner.session.keeper
         self.line = QLabel()
         self.line.setWordWrap(True)
         self.line.setAccessibleName("When the work was saved")

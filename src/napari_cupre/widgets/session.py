@@ -15,7 +15,6 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
-from napari_cupre.model.zoo import list_models
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.service.client import EngineProcess
@@ -24,12 +23,13 @@ from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.comparing import ComparisonJob
+from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.measuring import MeasuringJob
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
-from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.preferences import preferred_model
 from napari_cupre.widgets.queueing import ImageQueue
 from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
@@ -41,6 +41,7 @@ from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
 from napari_cupre.widgets.training_rounds import TrainingRounds
+from napari_cupre.widgets.what_next import WhatNext
 
 __all__ = ["METADATA_KEY", "Session"]
 
@@ -71,16 +72,13 @@ class Session:
         self._viewer = weakref.ref(viewer)
         self.engine = engine or EngineProcess()
         self.training = TrainingJob(self.engine)
-        self.prediction = PredictionJob(self.engine)
+        self.prediction = PredictionJob(self.engine, self.training)
         self.comparison = ComparisonJob(self.engine)
         self.measuring = MeasuringJob()
         self.saving = Job("Saving results")
         self.importing = Job("Reading annotations")
-        images = [layer for layer in viewer.layers if isinstance(layer, Image)]
-        self._image: Image | None = images[-1] if images else None
-        models = [entry.name for entry in list_models()]
-        preferred = read_preferences().model
-        self._model = preferred if preferred in models else models[0]
+        self._image: Image | None = next((x for x in reversed(viewer.layers) if isinstance(x, Image)), None)
+        self._model = preferred_model()
         self._axes: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._annotations: dict[Image, Annotation] = {}
         self._cells: dict[Image, CellsLayer] = {}
@@ -99,8 +97,10 @@ class Session:
         self.keeper = Keeper(self)
         self.queue = ImageQueue(self)
         self.rounds = TrainingRounds(self)
-        # a process of its own, so that cells can be outlined while a model is trained
+        self.what_next = WhatNext(self)
         self.tools = Tools(self, EngineProcess(is_urgent=True))
+        self.prediction.lender = self.tools.prompter
+        self.idling = IdleLessons(self)
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
 
@@ -436,7 +436,8 @@ class Session:
         self.keeper.close()  # what is not on disk first
         self.engine.close()
         jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
-        for end in (self.tools.close, self.queue.close, *(job.abandon for job in jobs)):
+        parts = (self.tools, self.queue, self.idling, self.what_next)
+        for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()
         self._annotations.clear()

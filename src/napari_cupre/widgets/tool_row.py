@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
-from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.shortcuts import key_of, with_key
 from napari_cupre.widgets.sizing import SizeRow
 from napari_cupre.widgets.theme import set_role
@@ -21,18 +21,12 @@ TOOLTIPS = {
 }
 
 
-class ToolRow(QWidget):
-    """One button for each tool, and a line below them.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        The dock.
-    """
+class ToolRow(DockPart):
+    """One button for each tool, and a line below them."""
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._owner, self._tools = owner, owner.session.tools
+        super().__init__(owner)
+        self._tools = owner.session.tools
         self.buttons = {tool: self._button(tool) for tool in Tool}
         self.line = QLabel()
         self.line.setWordWrap(True)

@@ -37,6 +37,7 @@ from napari_cupre.widgets.controls import (
     primary_button,
 )
 from napari_cupre.widgets.curve import CurveView
+from napari_cupre.widgets.enough_section import EnoughSection
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.next_steps import NextSteps
@@ -161,6 +162,8 @@ class TrainWidget(SessionWidget):
         column.addWidget(self.live)
         column.addWidget(self.curve)
         column.addWidget(self.notice)
+        self.enough = EnoughSection(self)
+        column.addWidget(self.enough)
         column.addStretch(1)
 
     # --- what the buttons do --------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Finished, Notice, Preview, RunState, StateChanged, StepDone, Validated
 from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, run_path
 from napari_cupre.model.zoo import SUFFIX, user_folder
-from napari_cupre.service.client import EngineProcess
+from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
 from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.snapshot import Snapshot
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from napari_cupre.project.project import Project
 
 SMOOTHING = 0.9
+
+WAITING = "Waiting for the image that is being searched"
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class TrainingJob(Job):
     """A `View` and the int32 labels (Y, X) that the model in training gives there."""
 
     def __init__(self, engine: EngineProcess) -> None:
-        super().__init__("Training", engine.stop)
+        self._turn = Turn()
+        super().__init__("Training", self._turn.stop)
         self._engine = engine
         self._lock = threading.Lock()
         self._wanted: View | None = None
@@ -168,6 +171,8 @@ class TrainingJob(Job):
         InputError
             If one is running.
         """
+        if not self.status.is_active:
+            self._turn.begin()
         self.start(self._stream, plan)
         self.plan, self.outcome = plan, ""
         self._wanted = self._asked = self._began = None
@@ -183,15 +188,26 @@ class TrainingJob(Job):
         """In the worker thread: write the training set, then read what the engine says."""
         try:
             request = yield from self._request(plan)
-            if self.status.state is not RunState.STOPPING:
-                for event in self._engine.events(request):
-                    if (fault := self._send_view()) is not None:
-                        yield fault
-                    yield event
+            yield from self._asking(request)
         except CupreError:
             discard_unstarted(plan.out)
             raise
         discard_unstarted(plan.out)
+
+    def _asking(self, request: FinetuneRequest) -> Iterator[Event | None]:
+        """Have the engine train, once it has ended what it does now."""
+        while self.status.state is not RunState.STOPPING:
+            try:
+                for event in self._turn.events(self._engine, request):
+                    if (fault := self._send_view()) is not None:
+                        yield fault
+                    yield event
+                return
+            except EngineBusy:
+                if self.status.message != WAITING:
+                    yield StateChanged(RunState.PREPARING, WAITING)
+                time.sleep(HEARTBEAT_S)
+                yield None
 
     def _request(self, plan: TrainingPlan) -> Generator[Event | None, None, FinetuneRequest]:
         """Read the annotation, and write it where a new training keeps it."""

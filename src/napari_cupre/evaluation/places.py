@@ -1,0 +1,201 @@
+"""Places that somebody could annotate next: images, and fields of large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_cupre.data.image import CellImage
+from napari_cupre.data.normalise import Stretch
+from napari_cupre.io.images import read_image
+from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.project import Project
+from napari_cupre.project.shots import is_annotated
+
+Field = tuple[int, int, int, int]
+"""Top, left, bottom and right in px, ends exclusive."""
+
+SIDE = 1024
+"""Longest side of a field, px."""
+
+WHOLE = 1536
+"""Planes of up to so many px a side are no larger than one looks at as a whole."""
+
+MOST_FIELDS = 24
+"""So many fields of one image at most, spread evenly."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image that may be suggested, or that is annotated already.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls it.
+    read : callable
+        Reads it; raises `InputError` if it cannot be read.
+    is_annotated : bool
+        Something is annotated in it.
+    annotated : tuple of Field
+        Where; of a large image only the fields that hold some of it count as annotated. Empty for everywhere.
+    channels : tuple of int or None
+        Up to three channels to look at; None for the first three.
+    """
+
+    name: str
+    read: Callable[[], CellImage] = field(compare=False)
+    is_annotated: bool = False
+    annotated: tuple[Field, ...] = ()
+    channels: tuple[int, ...] | None = None
+
+    def called(self, name: str) -> Candidate:
+        """The same image by another name."""
+        return replace(self, name=name)
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image, or a field of one.
+
+    Attributes
+    ----------
+    candidate : Candidate
+        The image.
+    field : Field or None
+        None for all of it.
+    """
+
+    candidate: Candidate
+    field: Field | None = None
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether somebody annotated something here."""
+        there = self.candidate.annotated
+        if self.field is None or not there:
+            return self.candidate.is_annotated
+        top, left, bottom, right = self.field
+        return any(y0 < bottom and top < y1 and x0 < right and left < x1 for y0, x0, y1, x1 in there)
+
+    def __str__(self) -> str:
+        """The name of the image, and where in it."""
+        if self.field is None:
+            return self.candidate.name
+        top, left, bottom, right = self.field
+        return f"{self.candidate.name} [rows {top} to {bottom}, columns {left} to {right}]"
+
+
+class Looker:
+    """Reads places; the image read last is kept, since its fields come one after the other."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[Candidate, CellImage, Any, Stretch] | None = None
+
+    def image(self, candidate: Candidate) -> CellImage:
+        """The image of a candidate.
+
+        Raises
+        ------
+        InputError
+            It cannot be read.
+        """
+        return self._opened(candidate)[0]
+
+    def pixels(self, place: Place, step: int = 1) -> np.ndarray:
+        """The first plane there, normalised with the contrast of the whole plane: float32 (Y, X, 3).
+
+        Parameters
+        ----------
+        place : Place
+            Image or field.
+        step : int, optional
+            Only every so manieth row and column is read.
+        """
+        _, plane, stretch = self._opened(place.candidate)
+        top, left, bottom, right = place.field or (0, 0, *plane.shape[:2])
+        return stretch(np.asarray(plane[top:bottom:step, left:right:step]))
+
+    def _opened(self, candidate: Candidate) -> tuple[CellImage, Any, Stretch]:
+        if self._latest is None or self._latest[0] is not candidate:
+            self._latest = None
+            image = candidate.read()
+            channels = candidate.channels
+            self._latest = candidate, image, image.lazy_plane(None, channels), image.stretch(None, channels)
+        return self._latest[1:]
+
+
+def fields_in(shape: tuple[int, int]) -> list[Field | None]:
+    """Fields of a plane of a size; [None] where it is looked at as a whole.
+
+    Parameters
+    ----------
+    shape : tuple of (int, int)
+        Rows and columns.
+
+    Examples
+    --------
+    >>> fields_in((512, 700))
+    [None]
+    >>> fields_in((1000, 2000))
+    [(0, 0, 1000, 1000), (0, 1000, 1000, 2000)]
+    """
+    if max(shape) <= WHOLE:
+        return [None]
+    parts = [ceil(length / SIDE) for length in shape]
+    edges = [np.linspace(0, length, count + 1).astype(int).tolist() for length, count in zip(shape, parts)]
+    found: list[Field | None] = [
+        (top, left, bottom, right)
+        for top, bottom in zip(edges[0], edges[0][1:])
+        for left, right in zip(edges[1], edges[1][1:])
+    ]
+    chosen = np.unique(np.linspace(0, len(found) - 1, min(MOST_FIELDS, len(found))).round().astype(int))
+    return [found[number] for number in chosen]
+
+
+def of_files(paths: Sequence[Path], annotated: Sequence[Path] = ()) -> list[Candidate]:
+    """Image files as candidates, by their paths.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        That are not annotated.
+    annotated : sequence of Path, optional
+        That are.
+    """
+    return [
+        Candidate(str(path), partial(read_image, path), is_done)
+        for files, is_done in ((paths, False), (annotated, True))
+        for path in files
+    ]
+
+
+def of_project(project: Project, folders: Sequence[Path] = ()) -> Iterator[Candidate]:
+    """The images of a project as candidates, by their stems.
+
+    Parameters
+    ----------
+    folders : sequence of Path, optional
+        Where to look for images that were moved.
+    """
+    for entry, cells in project.all_cells():
+        boxes = [cell.box[-2:] for _, cell in cells if cell.state.teaches]
+        corners = [np.array(region)[:, -2:] for region in cells.regions]
+        boxes += [tuple(zip(each.min(0).astype(int), each.max(0).astype(int) + 1)) for each in corners]
+        yield Candidate(
+            entry.stem,
+            partial(_pixels, project, entry, tuple(folders)),
+            is_annotated(cells),
+            tuple((int(y0), int(x0), int(y1), int(x1)) for (y0, y1), (x0, x1) in boxes),
+            entry.channels,
+        )
+
+
+def _pixels(project: Project, entry: ProjectImage, folders: tuple[Path, ...]) -> CellImage:
+    return project.pixels(entry, folders)

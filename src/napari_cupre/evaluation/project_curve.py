@@ -1,0 +1,108 @@
+"""The learning curve of a project: from its rounds, and from trainings on parts of its annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_cupre.evaluation.enough import MORE, CurvePoint, EnoughVerdict, Gain, fit_curve, is_enough
+from napari_cupre.project.document import Round
+from napari_cupre.project.lessons import LessonResult, of_latest, read_lessons
+
+BAND_POINTS = 12
+
+
+@dataclass(frozen=True)
+class ProjectCurve:
+    """What is known about the number of cells in a project.
+
+    Attributes
+    ----------
+    verdict : EnoughVerdict
+        Whether more would help.
+    points : list of CurvePoint
+        What that follows from, by the number of cells.
+    band : list of tuple of (float, Gain)
+        Numbers of cells up to `MORE` from now, each with the value there; empty for fewer than two points.
+    """
+
+    verdict: EnoughVerdict
+    points: list[CurvePoint]
+    band: list[tuple[float, Gain]]
+
+
+def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") -> ProjectCurve:
+    """Read what was measured in a project and say whether more cells would help.
+
+    Parameters
+    ----------
+    folder : Path
+        The project; only `lessons.FILE` is read.
+    rounds : sequence of Round
+        Its rounds.
+    cells : int
+        Annotated so far.
+    like : str, optional
+        The image that would teach most.
+    """
+    measured = of_latest(read_lessons(folder))
+    points = [*points_of_parts(measured), *points_of_rounds(rounds)]
+    points.sort(key=lambda point: point.cells)
+    verdict = is_enough(points, cells, longer_of(measured), like)
+    band: list[tuple[float, Gain]] = []
+    if len(points) > 1:
+        curve = fit_curve(points)
+        numbers = np.geomspace(max(1.0, points[0].cells), cells + MORE, BAND_POINTS)
+        band = [(float(number), curve.at(number)) for number in numbers]
+    return ProjectCurve(verdict, points, band)
+
+
+def points_of_parts(measured: Sequence[LessonResult]) -> list[CurvePoint]:
+    """A point for each share of the annotation, all after the same number of steps, over all folds."""
+    steps = min((each.steps for each in measured), default=0)
+    shares = sorted({each.share for each in measured})
+    rows = ([each for each in measured if (each.share, each.steps) == (share, steps)] for share in shares)
+    return [_pooled(row) for row in rows if row]
+
+
+def longer_of(measured: Sequence[LessonResult]) -> tuple[CurvePoint, CurvePoint] | None:
+    """The same cells learned from for a short and for a long time; None where that was not measured."""
+    steps = sorted({each.steps for each in measured})
+    if len(steps) < 2:
+        return None
+    short, long = (
+        {each.fold: each for each in measured if each.share == 1 and each.steps == length}
+        for length in (steps[0], steps[-1])
+    )
+    folds = sorted(short.keys() & long.keys())
+    if not folds:
+        return None
+    return _pooled([short[fold] for fold in folds]), _pooled([long[fold] for fold in folds])
+
+
+def points_of_rounds(rounds: Sequence[Round]) -> list[CurvePoint]:
+    """A point for each round that was judged on held-out cells."""
+    found = []
+    for each in rounds:
+        after = (each.verdict.get("decision") or {}).get("after") or {}
+        judged = int(after.get("cells", 0))
+        if judged and each.cells > judged:
+            found.append(
+                CurvePoint(
+                    each.cells - judged, int(after["found"]), judged, int(after["invented"]), is_round=True
+                )
+            )
+    return found
+
+
+def _pooled(row: Sequence[LessonResult]) -> CurvePoint:
+    return CurvePoint(
+        sum(each.cells for each in row) / len(row),
+        sum(each.found for each in row),
+        sum(each.judged for each in row),
+        sum(each.invented for each in row),
+        row[0].steps,
+    )

@@ -1,0 +1,173 @@
+"""Trainings on parts of the annotation, each judged on cells it did not see: points of a learning curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_cupre.data.annotation import cells_with_rim, default_rim
+from napari_cupre.data.shot import Shot
+from napari_cupre.errors import InputError
+from napari_cupre.evaluation.decision import Finds, tally
+from napari_cupre.evaluation.enough import CurvePoint
+from napari_cupre.events import Event, Progress, StepDone
+from napari_cupre.finetuning.crops import scale_shot
+from napari_cupre.finetuning.finetune_run import FinetuneRun
+from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+from napari_cupre.finetuning.judge import Judge
+from napari_cupre.finetuning.split import count_cells
+from napari_cupre.model.checkpoint import Model
+
+FOLDS = 3
+"""Each cell judges once and teaches in the other trainings."""
+
+IMAGES_AS_FOLDS = 6
+"""From so many annotated images on whole images judge, else single cells."""
+
+MOST_WINDOWS = 60
+LEAST_CELLS = 3
+JUDGED_RIM = 1.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One training on a part of the annotation.
+
+    Attributes
+    ----------
+    fold : int
+        Which cells judge, 0 to `FOLDS` - 1.
+    share : float
+        Share of the other cells that it learns from, above 0, at most 1.
+    steps : int
+        How long it is trained.
+    """
+
+    fold: int
+    share: float
+    steps: int
+
+
+def parts_to_train(steps: int) -> list[Lesson]:
+    """All parts for a learning curve, those that say most first: the ends of the curve before its middle.
+
+    Parameters
+    ----------
+    steps : int
+        Of each; one more of each fold is trained for twice as many.
+    """
+    rows = [(1.0, steps), (0.25, steps), (0.5, steps), (1.0, 2 * steps)]
+    return [Lesson(fold, share, length) for fold in range(FOLDS) for share, length in rows]
+
+
+def divide(shots: Sequence[Shot], part: Lesson, seed: int = 0) -> tuple[list[Shot], list[Shot]]:
+    """What teaches and what judges in one training. What is in neither is unknown.
+
+    Parameters
+    ----------
+    shots : sequence of Shot
+        All that is annotated.
+    seed : int, optional
+        Smaller shares are parts of larger ones with the same seed.
+
+    Returns
+    -------
+    teaching, judging : list of Shot
+    """
+    cells = [(number, int(label)) for number, shot in enumerate(shots) for label in _labels(shot)]
+    folds = _folds(shots, cells, seed)
+    others = [cell for cell in cells if folds[cell] != part.fold]
+    order = np.random.default_rng([seed, part.fold]).permutation(len(others))
+    taught = {others[row] for row in order[: max(1, round(part.share * len(others)))]}
+    judging = {cell for cell in cells if folds[cell] == part.fold}
+    return _with_only(shots, taught, None), _with_only(shots, judging, JUDGED_RIM)
+
+
+def _labels(shot: Shot) -> np.ndarray:
+    found: np.ndarray = np.unique(shot.labels[shot.labels > 0])
+    return found
+
+
+def _folds(shots: Sequence[Shot], cells: Sequence[tuple[int, int]], seed: int) -> dict[tuple[int, int], int]:
+    """The fold of each cell: that of its image where there are enough, so that no fold is empty."""
+    rng = np.random.default_rng(seed)
+    images = sorted({number for number, _ in cells})
+    if len(images) >= IMAGES_AS_FOLDS:
+        of_image = dict(zip((images[row] for row in rng.permutation(len(images))), _dealt(len(images))))
+        return {cell: of_image[cell[0]] for cell in cells}
+    return dict(zip((cells[row] for row in rng.permutation(len(cells))), _dealt(len(cells))))
+
+
+def _dealt(count: int) -> list[int]:
+    return [number % FOLDS for number in range(count)]
+
+
+def _with_only(shots: Sequence[Shot], kept: set[tuple[int, int]], rim: float | None) -> list[Shot]:
+    """Shots with some of their cells; the others, with a rim as wide, are unknown."""
+    found = []
+    for number, shot in enumerate(shots):
+        labels = [label for image, label in kept if image == number]
+        here = np.where(np.isin(shot.labels, labels), shot.labels, 0).astype(np.int32)
+        dropped = (shot.labels > 0) & (here == 0)
+        width = default_rim(shot.labels) if rim is None else rim
+        known = shot.known & (~cells_with_rim(dropped, width) | (here > 0))
+        if here.any() or (not shot.labels.any() and known.any()):
+            found.append(replace(shot, labels=here, known=known))
+    return found
+
+
+def train_part(
+    start: Model,
+    shots: Sequence[Shot],
+    part: Lesson,
+    settings: FinetuneSettings,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Generator[Event, None, CurvePoint | None]:
+    """Train on a part of the annotation and judge on the rest; yields the progress.
+
+    Parameters
+    ----------
+    start : Model
+        A model that saw none of the cells; it is not changed.
+    shots : sequence of Shot
+        All that is annotated.
+    part : Lesson
+        Which of it teaches, which judges, and how long.
+    settings : FinetuneSettings
+        Seed and device; its limit does not count.
+    should_stop : callable, optional
+        Asked after each step.
+
+    Returns
+    -------
+    CurvePoint or None
+        None if it was stopped.
+
+    Raises
+    ------
+    InputError
+        Too few cells for a part.
+    """
+    teaching, judging = divide(shots, part, settings.seed)
+    cells = sum(count_cells(shot.labels) for shot in teaching)
+    if cells < LEAST_CELLS or not any(shot.labels.any() for shot in judging):
+        raise InputError(f"A part of the annotation has only {cells} cells: annotate more.")
+    wanted = replace(settings, minutes=None, steps=part.steps, held_out=0.0)
+    run = FinetuneRun(start, teaching, wanted)
+    for event in run.events():
+        if should_stop():
+            run.stop()
+        if isinstance(event, StepDone):
+            yield Progress(event.step, part.steps, f"training on {cells} cells")
+    if run.step < part.steps or run.result is None:
+        return None
+    diameter = start.network.config.diameter
+    scaled = [
+        scale_shot(shot, diameter / run.teaching.scaling.of(shot)) for shot in judging if shot.labels.any()
+    ]
+    judge = Judge(scaled, settings.seed, MOST_WINDOWS)
+    network = run.result.network.to(run.device)
+    counts = tally([Finds.of(match) for match in judge.matches(network, run.dtype)])
+    return CurvePoint(cells, counts.found, counts.cells, counts.invented, part.steps)

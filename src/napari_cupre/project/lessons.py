@@ -1,0 +1,74 @@
+"""What was measured about the number of annotated cells: trainings on parts of a project's annotation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from napari_cupre.io.files import atomic_write
+
+FILE = "curve.json"
+
+
+@dataclass(frozen=True)
+class LessonResult:
+    """One training on a part of the annotation, judged on cells that it did not see.
+
+    Attributes
+    ----------
+    annotation : str
+        Hash of all that was annotated, see `rounds.annotation_hash`.
+    start : str
+        Model that it started from.
+    annotated : int
+        Cells that were annotated in all.
+    fold, share, steps : int, float, int
+        Which cells judged, what share of the others taught, and how long it was trained.
+    cells, found, judged, invented : int
+        It learned from `cells`; of `judged` others it found some, and invented others.
+    """
+
+    annotation: str
+    start: str
+    annotated: int
+    fold: int
+    share: float
+    steps: int
+    cells: int
+    found: int
+    judged: int
+    invented: int
+
+
+def read_lessons(folder: Path) -> list[LessonResult]:
+    """All measurements of a project; none where the file is missing or damaged: they can be made again."""
+    try:
+        entries = json.loads((folder / FILE).read_text(encoding="utf-8"))["measurements"]
+        return [LessonResult(**entry) for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def add_lesson(folder: Path, new: LessonResult, most: int = 200) -> None:
+    """Write one more measurement of a project; the oldest are dropped beyond `most`.
+
+    Raises
+    ------
+    OSError
+        The project is gone or cannot be written.
+    """
+    kept = [*read_lessons(folder), new][-most:]
+    with atomic_write(folder / FILE) as path:
+        path.write_text(
+            json.dumps({"measurements": [asdict(each) for each in kept]}, indent=1) + "\n", encoding="utf-8"
+        )
+
+
+def of_latest(measured: Sequence[LessonResult]) -> list[LessonResult]:
+    """Those of the annotation and the start that were measured last."""
+    if not measured:
+        return []
+    last = measured[-1]
+    return [each for each in measured if (each.annotation, each.start) == (last.annotation, last.start)]

@@ -1,0 +1,79 @@
+"""Messages about what the child does beside a person's work: rating images, measuring a learning curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from napari_cupre import events
+from napari_cupre.service.protocol import Request
+
+
+@dataclass(frozen=True)
+class RateRequest(Request):
+    """Rate images by what they would teach; answered by `Rated`.
+
+    Attributes
+    ----------
+    model : str
+        Name or path.
+    project : str
+        Folder of the project whose images are rated, as they are on disk; "" for none.
+    files : dict[str, str]
+        Other images by name: their files.
+    most : int
+        Cells are looked for in so many images and fields at most.
+    """
+
+    model: str
+    project: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    device: str = "auto"
+    most: int = 24
+
+
+@dataclass(frozen=True)
+class LessonRequest(Request):
+    """Measure one more point of a project's learning curve; `Finished` says how many are "left".
+
+    Attributes
+    ----------
+    project : str
+        Folder of the project.
+    start : str
+        Model to start from, which saw nothing of the project.
+    steps : int
+        How long a part is trained.
+    """
+
+    project: str
+    start: str
+    steps: int
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Rated(events.Event):
+    """Images and fields of large ones, those that would teach most first.
+
+    Attributes
+    ----------
+    names : Sequence[str]
+        Stems in the project, or names of the request's files.
+    fields : Sequence[Sequence[int] or None]
+        Top, left, bottom, right of each in px; None for all of an image.
+    reasons : Sequence[str]
+        Why, in words.
+    pictures : numpy.ndarray
+        uint8 (N, 64, 64, 3).
+    notice : str
+        What was left out, and why.
+    """
+
+    names: Sequence[str]
+    fields: Sequence[Sequence[int] | None]
+    reasons: Sequence[str]
+    pictures: np.ndarray
+    notice: str = ""

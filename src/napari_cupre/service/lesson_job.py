@@ -1,0 +1,102 @@
+"""One more point of a project's learning curve, measured while nobody needs the machine: a job."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps
+from napari_cupre.project.lessons import LessonResult, add_lesson, read_lessons
+from napari_cupre.service.beside import LessonRequest
+from napari_cupre.service.protocol import PreviewRequest
+
+if TYPE_CHECKING:
+    from napari_cupre.finetuning.subsets import Lesson
+    from napari_cupre.project.project import Project
+
+GROWN = 1.3
+"""Only so many times more cells are worth to be measured anew."""
+
+
+class LessonJob:
+    """Trains on one part of a project's annotation that was not measured yet.
+
+    Parameters
+    ----------
+    request : LessonRequest
+        Which project.
+    """
+
+    def __init__(self, request: LessonRequest) -> None:
+        self._request = request
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End after the present step; what was trained is lost."""
+        self._stopped.set()
+
+    def preview(self, request: PreviewRequest) -> None:
+        """There is nothing to show."""
+
+    def events(self) -> Iterator[Event]:
+        """Train one part; `Finished` says how many are left."""
+        from napari_cupre.project.project import Project
+
+        with Project.open(self._request.project, look_only=True) as project:
+            seen, cells, left = self._left(project)
+            if not left:
+                yield Finished("", {"left": 0})
+                return
+            yield from self._train(project, left[0], seen, cells)
+        yield Finished("", {"left": len(left) - 1})
+
+    def _left(self, project: Project) -> tuple[str, int, list[Lesson]]:
+        """What is annotated, how many cells that is, and the parts that are not measured yet."""
+        from napari_cupre.finetuning.subsets import parts_to_train
+        from napari_cupre.project.rounds import annotation_hash
+
+        seen, counts = annotation_hash(project)
+        start = self._request.start
+        measured = [each for each in read_lessons(project.folder) if each.start == start]
+        steps = self._request.steps
+        if measured and measured[-1].annotated <= counts["cells"] < GROWN * measured[-1].annotated:
+            seen = measured[-1].annotation  # a few cells more go on with what was begun
+            steps = min(each.steps for each in measured if each.annotation == seen)
+        done = {(each.fold, each.share, each.steps) for each in measured if each.annotation == seen}
+        left = [part for part in parts_to_train(steps) if (part.fold, part.share, part.steps) not in done]
+        return seen, counts["cells"], left
+
+    def _train(self, project: Project, part: Lesson, seen: str, cells: int) -> Iterator[Event]:
+        from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+        from napari_cupre.finetuning.subsets import train_part
+        from napari_cupre.model.device import check_torchvision
+        from napari_cupre.model.zoo import open_model
+        from napari_cupre.project.shots import project_shots
+
+        check_torchvision()
+        request = self._request
+        shots = list(project_shots(project))
+        settings = FinetuneSettings(minutes=None, steps=part.steps, device=request.device)
+        start = open_model(request.start, request.device, settings.seed)
+        yield StateChanged(RunState.RUNNING)
+        steps = Steps(train_part(start, shots, part, settings, self._stopped.is_set))
+        yield from steps
+        point = steps.result
+        if point is None or self._stopped.is_set():
+            yield StateChanged(RunState.STOPPED)
+            return
+        new = LessonResult(
+            seen,
+            request.start,
+            cells,
+            part.fold,
+            part.share,
+            part.steps,
+            int(point.cells),
+            point.found,
+            point.judged,
+            point.invented,
+        )
+        add_lesson(Path(request.project), new)

@@ -1,0 +1,151 @@
+"""Is it enough? A sentence and a learning curve, at the end of the Train dock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_cupre.evaluation.enough import Enough
+from napari_cupre.evaluation.project_curve import ProjectCurve
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.plot_view import PlotView
+from napari_cupre.widgets.theme import Palette, set_role
+from napari_cupre.words import counted
+
+if TYPE_CHECKING:
+    from pyqtgraph import PlotWidget
+
+HEIGHT = 130
+SHADE = 60  # opacity of what is likely, of 255
+NOTHING = "Not measured yet: train a model first. The rest is done while the machine is idle."
+
+
+class EnoughSection(QWidget):
+    """Closed at first; a press on its title opens it.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._measuring = owner.session.idling
+        self.button = QPushButton("Is it enough?")
+        self.button.setCheckable(True)
+        self.button.setToolTip("Show whether more annotated cells would help")
+        self.button.toggled.connect(lambda on: self.refresh())
+        self.sentence = QLabel()
+        self.sentence.setWordWrap(True)
+        self.sentence.setTextFormat(Qt.TextFormat.PlainText)
+        self.state = QLabel()
+        self.state.setWordWrap(True)
+        set_role(self.state, "plain")
+        self.idle = QCheckBox("Measure when the machine is idle")
+        self.idle.setToolTip(
+            "Train on parts of your cells while nobody trains, finds or annotates; low priority"
+        )
+        self.idle.setChecked(self._measuring.is_wanted)
+        self.idle.toggled.connect(self._measuring.want)
+        self.plot = LearningCurveView(owner)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(4)
+        for widget in (self.button, self.sentence, self.plot, self.state, self.idle):
+            self._column.addWidget(widget)
+        owner.listen(self._measuring.changed, self.refresh)
+        owner.listen(self._measuring.job.status.events, self.refresh)
+        self.refresh()
+
+    def refresh(self, event: Any = None) -> None:
+        """Show the answer, and what is being measured."""
+        found, is_open = self._measuring.found, self.button.isChecked()
+        verdict = None if found is None else found.verdict
+        self.sentence.setText(NOTHING if verdict is None else verdict.sentence)
+        outcome = Enough.UNKNOWN if verdict is None else verdict.outcome
+        set_role(
+            self.sentence, "plain" if outcome is Enough.UNKNOWN else "notice" if _helps(outcome) else "good"
+        )
+        self.state.setText(self._progress())
+        self.state.setVisible(is_open and bool(self.state.text()))
+        for widget in (self.sentence, self.idle):
+            widget.setVisible(is_open)
+        has_curve = found is not None and len(found.points) > 1
+        self.plot.setVisible(is_open and has_curve)
+        if found is not None and has_curve and is_open:
+            self.plot.show_curve(found)
+
+    def _progress(self) -> str:
+        status, left = self._measuring.job.status, self._measuring.left
+        if status.is_active:
+            return f"Measuring: {status.message or 'starting'} ({status.fraction:.0%})"
+        if left:
+            return (
+                f"{counted(left, 'more training', 'more trainings')} on parts of your cells will tell more."
+            )
+        return ""
+
+
+class LearningCurveView(PlotView):
+    """Cells that are right by the number of cells learned from, with what is likely between and beyond.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        Whose viewer's theme gives the colours.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__(owner, "Learning curve", (HEIGHT, HEIGHT))
+        self._legend.setToolTip(
+            "How many of 100 found or invented cells are right. Each training is judged on other cells"
+        )
+        self._wear_theme()
+
+    def show_curve(self, found: ProjectCurve) -> None:
+        """Draw what was measured."""
+        if self._plot is None:
+            self._made_plot()
+            self._wear_theme()
+        numbers = [number for number, _ in found.band]
+        for line, side in ((self._low, "low"), (self._high, "high"), (self._middle, "middle")):
+            line.setData(numbers, [100 * getattr(each, side) for _, each in found.band])
+        for marks, is_round in ((self._parts, False), (self._rounds, True)):
+            points = [point for point in found.points if point.is_round == is_round]
+            marks.setData([point.cells for point in points], [100 * point.value for point in points])
+
+    def _add_curves(self, plot: PlotWidget) -> None:
+        import pyqtgraph
+
+        plot.setToolTip("Right ones of 100 cells, by the number of cells learned from")
+        plot.setLabel("bottom", "cells")
+        self._low, self._high = pyqtgraph.PlotDataItem(), pyqtgraph.PlotDataItem()
+        self._shade = pyqtgraph.FillBetweenItem(self._low, self._high)
+        plot.addItem(self._shade)
+        self._middle = plot.plot()
+        self._parts = plot.plot(pen=None, symbol="o", symbolSize=7)
+        self._rounds = plot.plot(pen=None, symbol="d", symbolSize=9, symbolBrush=None)
+
+    def _colour_curves(self, palette: Palette) -> None:
+        self._legend.setText(
+            f'<span style="color:{palette.validation}">●</span> part of the cells &nbsp; '
+            f'<span style="color:{palette.validation}">◇</span> round'
+        )
+        if self._plot is None:
+            return
+        import pyqtgraph
+
+        shade = pyqtgraph.mkColor(palette.training)
+        shade.setAlpha(SHADE)
+        self._shade.setBrush(shade)
+        self._middle.setPen(pyqtgraph.mkPen(palette.training, width=2))
+        self._parts.setSymbolPen(palette.validation)
+        self._parts.setSymbolBrush(palette.validation)
+        self._rounds.setSymbolPen(palette.validation)
+
+
+def _helps(outcome: Enough) -> bool:
+    return outcome in (Enough.HELPS, Enough.LONGER)

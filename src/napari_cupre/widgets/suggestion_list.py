@@ -1,0 +1,146 @@
+"""A list below the queue: what to annotate next, with a picture and the reason of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.theme import set_role
+from napari_cupre.widgets.what_next import Advice
+
+PICTURE = 44
+ROWS = 3
+EMPTY = "Not rated yet. Press Rate, or train a model: then the images are rated by themselves."
+
+
+class SuggestionList(QWidget):
+    """The list, and a button that shows and hides it; the button is hidden while there is but one image.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock on whose message line errors appear.
+
+    Attributes
+    ----------
+    button : QPushButton
+        Its place is in the row of the queue.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._owner, self._next = owner, owner.session.what_next
+        self._queue = owner.session.queue
+        self.button = QPushButton("★")
+        self.button.setCheckable(True)
+        self.button.setToolTip("What next? Show which images would teach the model most, and why")
+        self.button.setAccessibleName("What next?")
+        self.button.toggled.connect(lambda on: self.refresh())
+        self.rate = QPushButton("Rate")
+        self.rate.setToolTip(
+            "Rate the images of the queue by the model in use; after a training it is done for you"
+        )
+        self.rate.clicked.connect(lambda: owner.attempt(self._pressed))
+        self.line = QLabel()
+        self.line.setWordWrap(True)
+        set_role(self.line, "plain")
+        self.list = QListWidget()
+        self.list.setAccessibleName("Images to annotate next")
+        self.list.setToolTip("Those that would teach most come first; press one to show it")
+        self.list.setIconSize(QSize(PICTURE, PICTURE))
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setFixedHeight(ROWS * (PICTURE + 10))
+        self.list.itemClicked.connect(self._chosen)
+        self.list.itemActivated.connect(self._chosen)
+        self.order = QCheckBox("Queue in this order")
+        self.order.setToolTip("Images that would teach most come first; else they come by their names")
+        self.order.toggled.connect(self._order_chosen)
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        row.addWidget(self.order, 1)
+        row.addWidget(self.rate)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        for widget in (self.line, self.list):
+            column.addWidget(widget)
+        column.addLayout(row)
+        owner.listen(self._next.changed, self._fill)
+        owner.listen(self._next.job.status.events, self.refresh)
+        owner.listen(self._queue.changed, self.refresh)
+        for signal in ("inserted", "removed"):
+            owner.listen(getattr(owner.session.viewer.layers.events, signal), self.refresh)
+        self._fill()
+
+    def refresh(self, event: Any = None) -> None:
+        """Show how far the rating is, and as much of the list as is wanted."""
+        status, is_open = self._next.job.status, self.button.isChecked()
+        self.button.setVisible(self._next.has_choice)
+        self.setVisible(self._next.has_choice and (is_open or status.is_active))
+        self.rate.setText("Stop" if status.is_active else "Rate")
+        self.line.setText(self._sentence())
+        self.line.setVisible(bool(self.line.text()))
+        self.list.setVisible(is_open and bool(self._next.advice))
+        self.order.setVisible(is_open and bool(self._next.advice))
+        self.rate.setVisible(is_open)
+        if self.order.isChecked() != self._next.orders:
+            self.order.setChecked(self._next.orders)
+
+    def _sentence(self) -> str:
+        status = self._next.job.status
+        if status.is_active:
+            return f"Rating the images: {status.message or 'starting'} ({status.fraction:.0%})"
+        return status.error or self._next.notice or ("" if self._next.advice else EMPTY)
+
+    def _fill(self) -> None:
+        self.list.clear()
+        for place, advice in enumerate(self._next.advice, start=1):
+            item = QListWidgetItem(_icon(advice.picture), f"{place}  {_title(advice)}: {advice.reason}")
+            item.setToolTip(f"{_title(advice)}\n{advice.reason}")
+            self.list.addItem(item)
+        self.refresh()
+
+    def _pressed(self) -> None:
+        if self._next.job.status.is_active:
+            self._next.job.stop()
+        else:
+            self._next.rate()
+
+    def _chosen(self, item: QListWidgetItem) -> None:
+        row = self.list.row(item)
+        if 0 <= row < len(self._next.advice):
+            self._owner.attempt(lambda: self._next.go_to(self._next.advice[row]))
+
+    def _order_chosen(self, on: bool) -> None:
+        if on != self._next.orders:
+            self._next.orders = on
+
+
+def _title(advice: Advice) -> str:
+    if advice.field is None:
+        return advice.name
+    top, left, bottom, right = advice.field
+    return f"{advice.name}, around {(top + bottom) // 2}, {(left + right) // 2}"
+
+
+def _icon(picture: np.ndarray) -> QIcon:
+    pixels = np.ascontiguousarray(picture)
+    height, width = pixels.shape[:2]
+    image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+    return QIcon(QPixmap.fromImage(image.copy()))

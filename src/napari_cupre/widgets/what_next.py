@@ -1,0 +1,257 @@
+"""Which image of the queue to annotate next: rated beside the window after each round, and when asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+from qtpy.QtCore import QTimer
+
+from napari_cupre.errors import InputError
+from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.service.beside import Rated, RateRequest
+from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, Turn
+from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.looking import show_field
+from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.queueing import Item
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.session import Session
+
+WAITING = "Waiting for what runs now"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A place that would teach something.
+
+    Attributes
+    ----------
+    name : str
+        The image, as the queue calls it.
+    field : tuple of int or None
+        Top, left, bottom, right in px; None for all of the image.
+    reason : str
+        Why, in words.
+    picture : numpy.ndarray
+        uint8 (64, 64, 3).
+    """
+
+    name: str
+    field: tuple[int, int, int, int] | None
+    reason: str
+    picture: np.ndarray
+
+
+class WhatNext:
+    """What images would teach, by the model that is in use.
+
+    The process that trains rates them, at the same low priority; a training that is started ends that.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    """
+
+    changed = Signal()
+    """There is other advice."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._turn = session, Turn()
+        self.job = Job("Rating images", self._turn.stop)
+        self.job.received.connect(self._take)
+        self.advice: list[Advice] = []
+        self.notice = ""
+        self._goal: Advice | None = None
+        self._visited: list[Advice] = []
+        self._arriving = QTimer()  # the view is reset after the image is on show, and then it is our turn
+        self._arriving.setSingleShot(True)
+        self._arriving.setInterval(0)
+        self._arriving.timeout.connect(self._arrived)
+        self._has_trained = False
+        session.comparison.status.events.state.connect(self._comparison_changed)
+        session.training.received.connect(self._trained)
+        session.training.status.events.state.connect(self._training_changed)
+        session.keeper.opened.connect(lambda project: self.forget())
+        session.queue.changed.connect(lambda: self._arriving.start())
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one image."""
+        project = self._session.keeper.project
+        return (project is not None and len(project.images) > 1) or len(self._session.images()) > 1
+
+    # --- rating -----------------------------------------------------------------------------------
+
+    def rate(self) -> None:
+        """Rate the images of the queue.
+
+        Raises
+        ------
+        InputError
+            There are fewer than two images, a model is being trained, or images are being rated.
+        """
+        session = self._session
+        if not self.has_choice:
+            raise InputError("There is no other image to compare with: add some with +.")
+        if session.training.status.is_active:
+            raise InputError("A model is being trained: the images are rated when it is done.")
+        if self.job.status.is_active:
+            raise InputError("The images are being rated: wait a moment.")
+        self._turn.begin()
+        session.keeper.when_saved(self._begin)
+
+    def _begin(self) -> None:
+        session, project = self._session, self._session.keeper.project
+        if self.job.status.is_active or session.training.status.is_active:
+            return
+        files = {
+            item.name: str(path)
+            for item in session.queue.items()
+            if item.stem is None and item.layer is not None and (path := source_path(item.layer)) is not None
+        }
+        folder = "" if project is None else str(project.folder)
+        self.job.start(self._stream, RateRequest(session.model, folder, files, read_preferences().device))
+
+    def _stream(self, request: RateRequest) -> Iterator[Event | None]:
+        """In the worker thread: wait for the process, then read what it says."""
+        is_said = False
+        while self.job.status.state is not RunState.STOPPING:
+            try:
+                yield from self._turn.events(self._session.engine, request)
+                return
+            except EngineBusy:
+                if not is_said:
+                    yield StateChanged(RunState.PREPARING, WAITING)
+                is_said = True
+                time.sleep(HEARTBEAT_S)
+                yield None
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Rated):
+            self.notice = event.notice
+            self.advice = [
+                Advice(name, _box(part), reason, picture)
+                for name, part, reason, picture in zip(
+                    event.names, event.fields, event.reasons, event.pictures
+                )
+            ]
+            self._visited = []
+            self._order()
+            self.changed.emit()
+
+    def _comparison_changed(self, state: RunState) -> None:
+        """What a person waits for comes first."""
+        if state is RunState.PREPARING:
+            self.job.stop()
+
+    def _trained(self, event: Event) -> None:
+        self._has_trained |= isinstance(event, Finished)
+
+    def _training_changed(self, state: RunState) -> None:
+        """A training comes first; when it is done, its model rates the images."""
+        if state is RunState.PREPARING:
+            self._has_trained = False
+            self.job.stop()
+        elif state.is_over and self._has_trained and self.has_choice:
+            self._turn.begin()
+            self._session.keeper.when_saved(self._begin)
+
+    def forget(self) -> None:
+        """Another project is open."""
+        self.job.stop()
+        self.advice, self.notice, self._goal, self._visited = [], "", None, []
+        self._order()
+        self.changed.emit()
+
+    # --- following it -----------------------------------------------------------------------------
+
+    @property
+    def orders(self) -> bool:
+        """Whether the queue is in this order."""
+        return self._session.queue.order is not None
+
+    @orders.setter
+    def orders(self, on: bool) -> None:
+        self._session.queue.order = {} if on else None
+        self._order()
+
+    def _order(self) -> None:
+        queue = self._session.queue
+        if queue.order is not None:
+            ranks: dict[str, int] = {}
+            for place, advice in enumerate(self.advice):
+                ranks.setdefault(advice.name, place)
+            queue.order = ranks
+        queue.changed.emit()
+
+    def best(self) -> Advice | None:
+        """The first advice about another image in which nobody has annotated anything meanwhile."""
+        queue = self._session.queue
+        items = {item.name: item for item in queue.items()}
+        at = queue.position()
+        shown = queue.items()[at].name if at >= 0 else ""
+        for advice in self.advice:
+            item = items.get(advice.name)
+            if item is None or any(advice is each for each in self._visited):
+                continue
+            if advice.field is not None or not (advice.name == shown or queue.teaches(item)):
+                return advice
+        return None
+
+    def go_on(self) -> None:
+        """Show what would teach most, or without advice the next image of the queue."""
+        advice = self.best()
+        if advice is None:
+            self._session.queue.go(1)
+        else:
+            self.go_to(advice)
+
+    def go_to(self, advice: Advice) -> None:
+        """Show an image, and the field in it that is meant.
+
+        Raises
+        ------
+        InputError
+            It is in the queue no more.
+        """
+        item = self._item(advice)
+        if item is None:
+            raise InputError(f'"{advice.name}" is not in the queue any more: rate the images again.')
+        self._goal = advice
+        self._visited.append(advice)
+        self._session.queue.show(item)
+        self._arriving.start()
+
+    def _item(self, advice: Advice) -> Item | None:
+        return next((item for item in self._session.queue.items() if item.name == advice.name), None)
+
+    def close(self) -> None:
+        """Rate nothing more."""
+        self._arriving.stop()
+        self.job.abandon()
+
+    def _arrived(self) -> None:
+        """Once the image is on show: look at the field."""
+        advice, image = self._goal, self._session.image
+        if advice is None or image is None or self._session.queue.is_busy:
+            return
+        item = self._item(advice)
+        if item is not None and item.layer is image:
+            self._goal = None
+            if advice.field is not None:
+                show_field(self._session.viewer, image, self._session.cell_image(image), advice.field)
+
+
+def _box(field: Sequence[int] | None) -> tuple[int, int, int, int] | None:
+    if field is None:
+        return None
+    top, left, bottom, right = map(int, field)
+    return top, left, bottom, right

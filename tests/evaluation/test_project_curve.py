@@ -1,0 +1,69 @@
+"""The learning curve of a project, from files and rounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from napari_cupre.evaluation.enough import Enough
+from napari_cupre.evaluation.project_curve import curve_of, longer_of, points_of_parts, points_of_rounds
+from napari_cupre.project.document import Round
+from napari_cupre.project.lessons import FILE, LessonResult, add_lesson, of_latest, read_lessons
+
+ONE = LessonResult("a", "cupre", 90, 0, 1.0, 40, cells=60, found=24, judged=30, invented=0)
+QUARTER = replace(ONE, share=0.25, cells=15, found=12)
+LONG = replace(ONE, steps=80, found=27)
+
+
+def test_measurements_are_kept_and_damage_costs_nothing_else(tmp_path: Path) -> None:
+    assert read_lessons(tmp_path) == []
+    add_lesson(tmp_path, ONE)
+    add_lesson(tmp_path, QUARTER)
+    assert read_lessons(tmp_path) == [ONE, QUARTER]
+    add_lesson(tmp_path, LONG, most=2)
+    assert read_lessons(tmp_path) == [QUARTER, LONG]
+    (tmp_path / FILE).write_text('{"measurements": [{"fold": 1}]}')
+    assert read_lessons(tmp_path) == []
+
+
+def test_only_the_latest_annotation_counts() -> None:
+    newer = replace(ONE, annotation="b")
+    assert of_latest([ONE, QUARTER, newer]) == [newer]
+    assert of_latest([ONE, replace(ONE, start="mine")]) == [replace(ONE, start="mine")]
+
+
+def test_folds_are_pooled_and_longer_trainings_stand_beside() -> None:
+    second = replace(ONE, fold=1, cells=62, found=26, judged=28)
+    measured = [ONE, QUARTER, LONG, second]
+    first, last = points_of_parts(measured)
+    assert (first.cells, first.found) == (15, 12)
+    assert (last.cells, last.found, last.judged, last.steps) == (61, 50, 58, 40)
+    short, long = longer_of(measured)
+    assert (short.found, long.found) == (24, 27), "only the fold that both have"
+    assert longer_of([ONE, QUARTER]) is None
+
+
+def test_rounds_count_where_they_were_judged() -> None:
+    after = {"cells": 22, "found": 18, "invented": 3, "outline": 0.8}
+    judged = Round(1, "m", "cupre", "a", 100, 3, 0, "", {"decision": {"after": after}})
+    (point,) = points_of_rounds(
+        [judged, replace(judged, verdict={}), replace(judged, verdict={"decision": None})]
+    )
+    assert (point.cells, point.found, point.judged, point.invented, point.is_round) == (78, 18, 22, 3, True)
+
+
+def test_a_project_without_measurements_cannot_tell(tmp_path: Path) -> None:
+    found = curve_of(tmp_path, [], 60)
+    assert found.verdict.outcome is Enough.UNKNOWN
+    assert found.band == []
+    for fold in range(3):
+        for share, cells, hits in ((0.25, 15, 180), (0.5, 30, 181), (1.0, 60, 182)):
+            add_lesson(
+                tmp_path,
+                replace(ONE, fold=fold, share=share, cells=cells, found=hits, judged=200),
+            )
+    found = curve_of(tmp_path, [], 90)
+    assert found.verdict.outcome is Enough.HARDLY
+    assert [point.cells for point in found.points] == [15, 30, 60]
+    assert (found.band[0][0], round(found.band[-1][0])) == (15, 110)
+    assert all(each.low <= each.middle <= each.high for _, each in found.band)

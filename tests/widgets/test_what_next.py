@@ -1,0 +1,165 @@
+"""What to annotate next: rated beside the window, shown with reasons, followed by a press."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged, StepDone
+from napari_cupre.project.gestures import draw
+from napari_cupre.project.project import Project
+from napari_cupre.project.queue import add_files
+from napari_cupre.service.beside import Rated, RateRequest
+from napari_cupre.service.protocol import FinetuneRequest, Request
+from napari_cupre.widgets.looking import camera_of
+
+WAIT = 60_000
+SQUARE = np.array([(10, 10), (10, 24), (24, 24), (24, 10)])
+REASON = "12 doubtful cells, unlike the images annotated so far"
+
+
+class Rater:
+    """A script: rates the third image first and then a field of the second; may wait in between."""
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+        self.may_end = threading.Event()
+        self.may_end.set()
+
+    def __call__(self, request: Request) -> Iterator[Event]:
+        yield StateChanged(RunState.RUNNING)
+        if isinstance(request, FinetuneRequest):
+            yield StepDone(1, 0.5, 1.0, {"total": 1.0})
+            yield Finished("Trained.")
+            yield StateChanged(RunState.DONE)
+            return
+        assert isinstance(request, RateRequest)
+        while not self.may_end.wait(0.02):
+            yield Progress(1, 3, "images segmented")
+            if self.engine.stopped.is_set():
+                yield StateChanged(RunState.STOPPED)
+                return
+        yield Rated(
+            ["well_3", "well_2"],
+            [None, [100, 0, 192, 64]],
+            [REASON, "no cell found"],
+            np.full((2, 64, 64, 3), 90, np.uint8),
+            "broken.tif cannot be read.",
+        )
+        yield Finished("")
+
+
+@pytest.fixture
+def rater(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> Rater:
+    script = Rater()
+    script.engine = scripted_engine(script)
+    engines = iter([script.engine])
+    monkeypatch.setattr(
+        "napari_cupre.widgets.session.EngineProcess",
+        lambda *_, **__: next(engines, None) or scripted_engine(script),
+    )
+    return script
+
+
+@pytest.fixture
+def session(rater: Rater, workbench: Any, tmp_path: Path, discs: Any, qtbot: Any) -> Any:
+    """A project of three images with a cell in the first, which is on show."""
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        pixels = np.roll(discs[0], 3 * number, axis=1)[:, : 192 - 4 * number]  # none as wide as another
+        tifffile.imwrite(folder / f"well_{number}.tif", pixels)
+    with Project.create(tmp_path / "work") as project:
+        add_files(project, folder)
+        project.cells("well_1").apply(draw(project.cells("well_1"), SQUARE))
+        project.save()
+    session = workbench.annotate.session
+    session.keeper.open(project.folder)
+    shown(session, qtbot, "well_1")
+    return session
+
+
+def shown(session: Any, qtbot: Any, name: str) -> None:
+    qtbot.waitUntil(
+        lambda: session.image is not None and session.image.name == name and not session.queue.is_busy,
+        timeout=WAIT,
+    )
+
+
+def names(session: Any) -> list[str]:
+    return [item.name for item in session.queue.items()]
+
+
+def test_images_are_rated_when_asked_and_shown_by_a_press(
+    session: Any, rater: Rater, workbench: Any, qtbot: Any
+) -> None:
+    rows = workbench.annotate.suggestions
+    assert rows.button.isVisibleTo(workbench.annotate)
+    assert not rows.isVisibleTo(workbench.annotate)
+    rows.button.click()
+    rows.rate.click()
+    qtbot.waitUntil(lambda: rows.list.count() == 2, timeout=WAIT)
+    (request,) = rater.engine.requests
+    assert request.project == str(session.keeper.project.folder)
+    assert request.model == session.model
+    assert REASON in rows.list.item(0).text()
+    assert not rows.list.item(0).icon().isNull()
+    assert "broken.tif" in rows.line.text()
+
+    rows.order.setChecked(True)
+    assert names(session) == ["well_3", "well_2", "well_1"]
+    press(rows.list, 0)
+    shown(session, qtbot, "well_3")
+    press(rows.list, 1)
+    shown(session, qtbot, "well_2")
+    qtbot.waitUntil(lambda: np.allclose(camera_of(workbench.viewer).center[-2:], (145.5, 31.5)), timeout=WAIT)
+    rows.order.setChecked(False)
+    assert names(session) == ["well_1", "well_2", "well_3"]
+
+
+def press(rows: Any, row: int) -> None:
+    place = rows.visualItemRect(rows.item(row)).center()
+    QTest.mouseClick(rows.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
+
+
+def test_after_a_training_images_are_rated_and_next_image_follows(
+    session: Any, rater: Rater, workbench: Any, qtbot: Any
+) -> None:
+    workbench.train.button.click()
+    qtbot.waitUntil(lambda: bool(session.what_next.advice), timeout=WAIT)
+    assert [type(each) for each in rater.engine.requests] == [FinetuneRequest, RateRequest]
+    workbench.train.next_steps.go_on.click()
+    shown(session, qtbot, "well_3")
+    session.make_cells(session.image).do(lambda now: draw(now, SQUARE))
+    workbench.train.next_steps.go_on.click()
+    shown(session, qtbot, "well_2")
+
+
+def test_a_training_ends_the_rating(session: Any, rater: Rater, workbench: Any, qtbot: Any) -> None:
+    rater.may_end.clear()
+    rows = workbench.annotate.suggestions
+    rows.rate.click()
+    qtbot.waitUntil(lambda: rows.isVisibleTo(workbench.annotate), timeout=WAIT)
+    qtbot.waitUntil(lambda: "images segmented (33%)" in rows.line.text(), timeout=WAIT)
+    workbench.train.button.click()
+    qtbot.waitUntil(lambda: workbench.train.job.status.state is RunState.DONE, timeout=WAIT)
+    rater.may_end.set()
+    qtbot.waitUntil(lambda: bool(session.what_next.advice), timeout=WAIT)
+    assert [type(each) for each in rater.engine.requests] == [RateRequest, FinetuneRequest, RateRequest]
+
+
+def test_another_project_has_no_advice(session: Any, workbench: Any, tmp_path: Path, qtbot: Any) -> None:
+    workbench.annotate.suggestions.rate.click()
+    qtbot.waitUntil(lambda: bool(session.what_next.advice), timeout=WAIT)
+    Project.create(tmp_path / "other").close()
+    session.keeper.open(tmp_path / "other.cupre")
+    qtbot.waitUntil(lambda: not session.what_next.advice, timeout=WAIT)
+    assert workbench.annotate.suggestions.list.count() == 0
