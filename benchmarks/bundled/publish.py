@@ -16,9 +16,6 @@ PARENTS = {
     "cupre": "cupre-1, supervised on the source from ImageNet weights",
     "cells": "cells-3, supervised on the same labelled sets from cupre",
 }
-    "cupre": "cupre-1, supervised on the source from ImageNet weights",
-    "cells": "cells-3, supervised on the same labelled sets from cupre",
-}
 LICENCE = "BSD-3-Clause; the backbone began at ImageNet weights under Apache-2.0; see weights/LICENSE.txt"
 
 
