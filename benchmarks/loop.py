@@ -127,14 +127,14 @@ class Loop:
     def _choose(self) -> str:
         if str(self.case["arm"]).startswith("random"):
             return self.left[0]  # they were shuffled
+        from napari_cupre.evaluation.places import of_files
         from napari_cupre.evaluation.suggestions import LEAST_SCORE, suggest
         from napari_cupre.events import Steps
         from napari_cupre.prediction.plane import predict_plane
 
         run = Steps(
             suggest(
-                [self._path(stem) for stem in self.left],
-                [self._path(stem) for stem in self.done],
+                of_files(list(map(self._path, self.left)), list(map(self._path, self.done))),
                 self.model,
                 lambda plane: predict_plane(self.model, plane, score=LEAST_SCORE),
                 count=1,
@@ -143,7 +143,7 @@ class Loop:
         )
         for _ in run:
             pass
-        return str(run.result.chosen[0].path.stem)
+        return Path(run.result.chosen[0].place.candidate.name).stem
 
     def _path(self, stem: str) -> Path:
         folder = data_folder() / (f"labelled/{self.kind}" if self.kind in LABELLED else "bbbc038")

@@ -90,10 +90,12 @@ class Gestures:
         settle(0.5)
 
     def finding(self) -> None:
+        from napari_cupre.widgets.annotate_widget import AnnotateWidget
         from napari_cupre.widgets.docking import docked
         from napari_cupre.widgets.workbench import STEPS
 
         dock = docked(self.session, STEPS[0][0])
+        assert isinstance(dock, AnnotateWidget)
         job = self.session.prediction
 
         def find() -> None:

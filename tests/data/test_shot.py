@@ -34,3 +34,20 @@ def test_what_was_accepted_is_kept_on_disk(shot: Shot, tmp_path) -> None:
     assert shot_digest(shot) != shot_digest(drawn)
     save_shots(tmp_path, [shot, drawn])
     assert [each.accepted for each in load_shots(tmp_path)] == [(7,), ()]
+
+
+def test_what_is_held_out_is_kept_on_disk_and_parts_an_image(shot: Shot, tmp_path) -> None:
+    shot.held = "1:15"
+    save_shots(tmp_path, [shot])
+    (again,) = load_shots(tmp_path)
+    teaching, judging = again.parted()
+    assert teaching is not None
+    assert judging is not None
+    assert np.unique(teaching.labels).tolist() == [0, 1]
+    assert np.unique(judging.labels).tolist() == [0, 7]
+
+
+@pytest.mark.parametrize("held", [None, "", "1:0", "1:30"])
+def test_what_is_not_held_out_teaches(shot: Shot, held: str | None) -> None:
+    shot.held = held
+    assert shot.parted() == (shot, None)

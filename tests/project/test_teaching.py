@@ -10,11 +10,13 @@ import pytest
 import tifffile
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
+from napari_cupre.finetuning.split import hold_out
 from napari_cupre.project import gestures, rounds
 from napari_cupre.project.boxes import measured
 from napari_cupre.project.cells import Cells, State
-from napari_cupre.project.heldout import assign_held_out, fold_of, split_shots
+from napari_cupre.project.heldout import Annotated, settled
 from napari_cupre.project.project import Project
 from napari_cupre.project.questions import Kind, about_axes, questions
 from napari_cupre.project.queue import add_fields, add_files, add_planes, drafts_of, queue
@@ -135,27 +137,34 @@ def test_planes_of_a_stack_keep_their_own_doubts(project: Project) -> None:
 # --- held out -------------------------------------------------------------------------------------
 
 
+def settle(project: Project) -> dict[str, str]:
+    """What `settled` says, kept as a round does."""
+    new = settled([Annotated.of(*each) for each in project.all_cells()], project.document.id)
+    for stem, held in new.items():
+        project.image(stem).held = held
+    return new
+
+
+def numbers(shots: list[Shot]) -> set[int]:
+    return {int(number) for shot in shots for number in np.unique(shot.labels)} - {0}
+
+
 def test_a_strip_stays_held_out_when_cells_are_added(project: Project) -> None:
     cells = add(project, "a", row_of_cells(12))
-    assign_held_out(project)
-    held = project.image("a").held
-    split = split_shots(project)
-    assert split.how == "strips"
-    assert split.held_out[0].labels.any()
-    taught = {int(n) for n in np.unique(split.teaching[0].labels)} - {0}
-    judged = {int(n) for n in np.unique(split.held_out[0].labels)} - {0}
+    (held,) = settle(project).values()
+    taught, judged = (numbers(part) for part in hold_out(list(project_shots(project)), 0.2, 0))
     assert not taught & judged
     assert len(judged) == 2
     cells.apply(gestures.draw(cells, np.array([[22, 110], [22, 118], [28, 118], [28, 110]], float)))
-    assign_held_out(project)
+    assert settle(project) == {}
     assert project.image("a").held == held
-    assert len(np.unique(split_shots(project).held_out[0].labels)) == 4
+    assert len(numbers(hold_out(list(project_shots(project)), 0.2, 0)[1])) == 3
 
 
 def test_whole_images_are_held_out_and_one_that_taught_never_judges(project: Project) -> None:
     for number in range(10):
         add(project, f"i{number}", row_of_cells(2))
-    assign_held_out(project)
+    settle(project)
     held = {image.stem for image in project.images if image.held == "all"}
     assert len(held) == 2
     project.save()
@@ -163,23 +172,27 @@ def test_whole_images_are_held_out_and_one_that_taught_never_judges(project: Pro
     with Project.open(project.folder) as again:
         for number in range(10, 15):
             add(again, f"i{number}", row_of_cells(2) + 0)
-        assign_held_out(again)
+        settle(again)
         now = {image.stem for image in again.images if image.held == "all"}
         assert held < now
         assert not {f"i{number}" for number in range(10)} & (now - held)
-        split = split_shots(again)
-        assert split.how == "images"
-        assert len(split.held_out) == 3
-        assert len(split.teaching) == 12
+        teaching, held_out = hold_out(list(project_shots(again)), 0.2, 0)
+        assert (len(teaching), len(held_out)) == (12, 3)
 
 
-def test_few_cells_are_judged_in_folds_that_stay(project: Project) -> None:
+def test_of_few_cells_none_is_held_out(project: Project) -> None:
     add(project, "a", row_of_cells(4))
-    assign_held_out(project)
+    assert settle(project) == {}
     assert project.image("a").held is None
-    assert split_shots(project).how == "folds"
-    assert [fold_of(project, "a", n) for n in range(9)] == [fold_of(project, "a", n) for n in range(9)]
-    assert len({fold_of(project, "a", n) for n in range(50)}) == 5
+
+
+def test_all_teach_where_a_strip_left_nothing_else(project: Project) -> None:
+    cells = add(project, "a", row_of_cells(12))
+    settle(project)
+    cells.apply(gestures.delete(cells, range(1, 11)))
+    teaching, held_out = hold_out(list(project_shots(project)), 0.2, 0, enough=1)
+    assert numbers(teaching) == {11, 12}
+    assert not held_out
 
 
 # --- rounds ---------------------------------------------------------------------------------------

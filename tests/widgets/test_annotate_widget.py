@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mouse import Mouse
 from napari.layers import Labels, Shapes
+from qtpy.QtCore import Qt
 
 from napari_cupre.events import RunState
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
@@ -117,16 +119,19 @@ def test_background_has_a_layer_of_its_own_and_is_no_cell(
 
 
 def test_the_key_takes_the_next_cell_also_when_the_widget_is_gone(
-    viewer: Any, widget: AnnotateWidget
+    workbench: Any, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
 ) -> None:
+    viewer, widget = workbench.viewer, workbench.annotate
+    viewer.add_image(discs[0], name="field")
     widget.next_cell.click()
     cells = viewer.layers["field cells"]
     cells.data = np.full_like(cells.data, 4)
     viewer.window.remove_dock_widget(widget)
     widget.deleteLater()
     viewer.layers.selection.active = viewer.layers["field"]
-    (press,) = [f for key, f in viewer.keymap.items() if str(key).lower() == "n"]
-    press(viewer)
+    mouse = Mouse(viewer)
+    qtbot.waitUntil(lambda: mouse.canvas.isVisible(), timeout=WAIT)
+    mouse.key(Qt.Key.Key_N)
     assert cells.selected_label == 5
     assert viewer.layers.selection.active.name == "field cells"
 

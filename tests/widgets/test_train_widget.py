@@ -328,6 +328,25 @@ def test_trainings_of_a_project_are_rounds_that_follow_the_best(
     assert [entry.parent for entry in project.document.rounds] == ["cupre", "v1"]
 
 
+def test_what_a_round_held_out_never_teaches_in_later_ones(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    for at in (140, 152, 164, 176):
+        draw_cell(viewer, qtbot, at)
+    press_and_wait(widget, qtbot)
+    (shot,) = training.shots
+    assert shot.held is None  # nine cells are too few
+    draw_cell(viewer, qtbot, at=128)
+    press_and_wait(widget, qtbot)
+    (first,) = training.shots
+    (entry,) = widget.session.keeper.project.images
+    assert first.held
+    assert first.held == entry.held
+    draw_cell(viewer, qtbot, at=116)
+    press_and_wait(widget, qtbot)
+    assert [shot.held for shot in training.shots] == [first.held]
+
+
 def test_a_resumed_round_remembers_where_it_started(
     viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
 ) -> None:

@@ -27,6 +27,9 @@ class Shot:
         What to call it in messages.
     accepted : tuple of int
         Numbers of the cells that a person accepted as a network had drawn them; see `for_judging`.
+    held : str or None
+        What of it judges and never teaches: "" nothing, "all", or "axis:from" for a strip, such as "1:400"
+        for columns from 400 on; None while that is not settled.
 
     Raises
     ------
@@ -39,6 +42,7 @@ class Shot:
     known: np.ndarray
     name: str = ""
     accepted: tuple[int, ...] = ()
+    held: str | None = None
 
     def __post_init__(self) -> None:
         check_same_shape(self.image.shape[:2], self.labels.shape, self.name)
@@ -76,6 +80,18 @@ class Shot:
         divided = (labels > 0) & np.isin(labels, np.unique(self.labels[beyond]))
         labels[divided], known[divided] = 0, False
         return replace(self, image=self.image[part], labels=labels, known=known)
+
+    def parted(self) -> tuple[Shot | None, Shot | None]:
+        """What teaches and what judges, as `held` says; None where that is nothing."""
+        if self.held == "all":
+            return None, self
+        if not self.held:
+            return self, None
+        axis, at = map(int, self.held.split(":"))
+        if not 0 < at < self.labels.shape[axis]:
+            return self, None
+        teaching, judging = self.halves(axis, at)
+        return teaching, judging if judging.labels.any() else None
 
     def halves(self, axis: int, at: int) -> tuple[Shot, Shot]:
         """What lies before and behind a row (axis 0) or column (axis 1), see `cut`."""

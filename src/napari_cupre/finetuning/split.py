@@ -21,7 +21,8 @@ def hold_out(
 ) -> tuple[list[Shot], list[Shot]]:
     """Teaching and held-out shots; no pixel is in both.
 
-    With few images a strip of each is held out. A cell that the cut divides becomes unknown on both sides.
+    What is settled already (`Shot.held`, by earlier rounds of a project) stays as it is. Otherwise, with few
+    images a strip of each is held out. A cell that the cut divides becomes unknown on both sides.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ def hold_out(
     counts = [count_cells(shot.labels) for shot in shots]
     if share <= 0 or sum(counts) < enough:
         return list(shots), []
+    if any(shot.held is not None for shot in shots):
+        return _as_settled(shots)
     annotated = sum(count > 0 for count in counts)
     if annotated >= ENOUGH_IMAGES:
         return _split_images(shots, counts, share, seed)
@@ -48,6 +51,15 @@ def hold_out(
     if not held_out and annotated >= 2:  # many images with a few cells each: none can be cut
         return _split_images(shots, counts, share, seed)
     return [teaching for teaching, _ in parts], held_out
+
+
+def _as_settled(shots: list[Shot]) -> tuple[list[Shot], list[Shot]]:
+    """Teaching and held-out shots as a project settled it; all teach where no cell were left to."""
+    parts = [shot.parted() for shot in shots]
+    teaching = [taught for taught, _ in parts if taught is not None]
+    if not any(shot.labels.any() for shot in teaching):
+        return list(shots), []
+    return teaching, [held for _, held in parts if held is not None]
 
 
 def count_cells(labels: np.ndarray) -> int:

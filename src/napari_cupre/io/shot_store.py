@@ -12,6 +12,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ class ShotWriter:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._entries: list[dict[str, str]] = []
+        self._entries: list[dict[str, str | None]] = []
 
     def add(self, shot: Shot) -> None:
         """Write an annotated image, unless the folder has it already.
@@ -56,7 +57,7 @@ class ShotWriter:
                     known=shot.known,
                     accepted=np.array(shot.accepted, np.int64),
                 )
-        self._entries.append({"file": file.name, "name": shot.name})
+        self._entries.append({"file": file.name, "name": shot.name, "held": shot.held})
 
     def stage(self) -> Path:
         """List what was added, beside the folder's own set; returns the list, which `load_shots` reads."""
@@ -109,7 +110,8 @@ def load_shots(place: str | Path) -> list[Shot]:
     folder = listing.parent
     try:
         index = json.loads(listing.read_text(encoding="utf-8"))
-        version, entries = index["format"], [(entry["file"], entry["name"]) for entry in index["shots"]]
+        version = index["format"]
+        entries = [(entry["file"], entry["name"], entry.get("held")) for entry in index["shots"]]
     except FileNotFoundError as error:
         raise InputError(
             f'The folder "{folder}" contains no training set: choose one with a {_INDEX}.'
@@ -120,7 +122,10 @@ def load_shots(place: str | Path) -> list[Shot]:
         raise InputError(
             f'The training set "{folder}" has format {version}, this version reads {_FORMAT}: update.'
         )
-    return [_load_shot(folder / Path(str(file)).name, str(name)) for file, name in entries]
+    return [
+        replace(_load_shot(folder / Path(str(file)).name, str(name)), held=held)
+        for file, name, held in entries
+    ]
 
 
 def _load_shot(file: Path, name: str) -> Shot:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from napari_cupre.data.shot import Shot
-from napari_cupre.project.cells import Cells, State
+from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
-from napari_cupre.project.project import Project
-from napari_cupre.project.shots import shots_of
 
 SHARE = 0.2
 """Share of the images or cells that is held out."""
@@ -20,57 +16,70 @@ ENOUGH_IMAGES = 10
 """With at least this many annotated images, new images are held out as a whole."""
 
 ENOUGH_CELLS = 10
-"""With fewer cells in all, none is held out: they are judged by folds."""
+"""With fewer cells in all, none is held out yet."""
 
 LEAST_FOR_A_STRIP = 4
-FOLDS = 5
 
 
-@dataclass
-class Split:
-    """What teaches and what judges.
+@dataclass(frozen=True)
+class Annotated:
+    """What of an annotated image matters here, so that its cells need not stay in memory.
 
     Attributes
     ----------
-    teaching, held_out : list[Shot]
-        No pixel is in both. The second is empty where the cells are too few.
-    how : str
-        "images", "strips" or "folds".
+    stem : str
+        Of the image in its project.
+    place : str
+        What makes it this image, whatever it is called.
+    held : str or None
+        What was settled, see `ProjectImage.held`.
+    cells : int
+        Checked and edited ones.
+    strip : str or None
+        The strip to hold out, if one is to be; None if none can be cut.
     """
 
-    teaching: list[Shot]
-    held_out: list[Shot]
-    how: str
+    stem: str
+    place: str
+    held: str | None
+    cells: int
+    strip: str | None
+
+    @classmethod
+    def of(cls, entry: ProjectImage, cells: Cells) -> Annotated:
+        """What matters of an image with these cells."""
+        taught = sum(cell.state.teaches for _, cell in cells)
+        strip = _strip(cells) if taught >= LEAST_FOR_A_STRIP else None
+        return cls(entry.stem, str(entry.place), entry.held, taught, strip)
 
 
-def assign_held_out(project: Project) -> None:
+def settled(images: Iterable[Annotated], project: str) -> dict[str, str]:
     """Decide for every annotated image what is held out; earlier decisions stay.
 
-    Call it when a round starts, and save the project: an image that taught once never judges later.
+    Call it when a round starts: an image that taught once never judges later.
+
+    Parameters
+    ----------
+    images : iterable of Annotated
+        All that take part in the round.
+    project : str
+        Its identity, from which whole images are drawn, and from nothing else.
+
+    Returns
+    -------
+    dict of str to str
+        Stems of the images that were not settled before, and what of them is held out.
     """
-    counts = {}
-    shapes: dict[str, Cells] = {}
-    for entry, cells in project.all_cells():
-        taught = cells.count(State.CHECKED, State.EDITED)
-        if taught:
-            counts[entry.stem] = taught
-            shapes[entry.stem] = cells
-    fresh = [entry for entry in project.images if entry.stem in counts and entry.held is None]
-    if len(counts) >= ENOUGH_IMAGES:
-        _hold_images(project, fresh, len(counts))
-    elif sum(counts.values()) >= ENOUGH_CELLS:
-        for entry in fresh:
-            if counts[entry.stem] >= LEAST_FOR_A_STRIP:
-                entry.held = _strip(shapes[entry.stem])
-
-
-def _hold_images(project: Project, fresh: Sequence[ProjectImage], annotated: int) -> None:
-    """Hold out as many of the new images as the share asks for, chosen by content and nothing else."""
-    held = sum(entry.held == "all" for entry in project.images)
-    wanted = max(0, round(SHARE * annotated) - held)
-    order = sorted(fresh, key=lambda entry: _draw(project, str(entry.place)))
-    for rank, entry in enumerate(order):
-        entry.held = "all" if rank < wanted else ""
+    annotated = [image for image in images if image.cells]
+    fresh = [image for image in annotated if image.held is None]
+    if len(annotated) >= ENOUGH_IMAGES:
+        held = sum(image.held == "all" for image in annotated)
+        wanted = max(0, round(SHARE * len(annotated)) - held)
+        order = sorted(fresh, key=lambda image: _draw(project, image.place))
+        return {image.stem: "all" if rank < wanted else "" for rank, image in enumerate(order)}
+    if sum(image.cells for image in annotated) < ENOUGH_CELLS:
+        return {}
+    return {image.stem: image.strip for image in fresh if image.strip is not None}
 
 
 def _strip(cells: Cells) -> str | None:
@@ -83,42 +92,5 @@ def _strip(cells: Cells) -> str | None:
     return f"{axis}:{cut}" if before else None
 
 
-def fold_of(project: Project, stem: str, number: int, folds: int = FOLDS) -> int:
-    """In which fold a cell judges, 0 to `folds` - 1; the same in every round."""
-    return _draw(project, f"{stem}/{number}") % folds
-
-
-def _draw(project: Project, what: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{project.document.id}/{what}".encode()).digest()[:8], "big")
-
-
-def split_shots(project: Project, folders: Sequence[Path] = ()) -> Split:
-    """The annotation of a project as what teaches and what judges, as `assign_held_out` settled it.
-
-    A cell that a strip's edge divides does neither.
-
-    Raises
-    ------
-    InputError
-        An annotated image is gone or cannot be read.
-    """
-    teaching: list[Shot] = []
-    held_out: list[Shot] = []
-    ways = set()
-    for entry, cells in project.all_cells():
-        if not (cells.regions or cells.count(State.CHECKED, State.EDITED)):
-            continue
-        shots = shots_of(project.pixels(entry, tuple(folders)), cells, entry)
-        if entry.held == "all":
-            held_out += shots
-            ways.add("images")
-        elif entry.held and ":" in entry.held:
-            axis, cut = map(int, entry.held.split(":"))
-            parts = [shot.halves(axis, cut) for shot in shots]
-            teaching += [before for before, _ in parts]
-            held_out += [after for _, after in parts if after.labels.any()]
-            ways.add("strips")
-        else:
-            teaching += shots
-    how = "images" if "images" in ways else "strips" if ways else "folds"
-    return Split(teaching, held_out, how)
+def _draw(project: str, what: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{project}/{what}".encode()).digest()[:8], "big")

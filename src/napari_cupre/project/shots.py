@@ -88,6 +88,7 @@ def shots_of(
                 certain |= background.reshape(image.result_shape)[position]
             shot.known &= certain
         shot.accepted = tuple(np.intersect1d(accepted, shot.labels).tolist())
+        shot.held = entry.held
         yield shot
 
 

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
-from napari_cupre.events import Event, Finished, RunState, Saved, StepDone, Validated
+from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, StepDone, Validated
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.controls import (
@@ -377,6 +377,9 @@ class TrainWidget(SessionWidget):
         if isinstance(event, StepDone | Validated):
             self._show_curve()
             self.preview.ask()
+        elif isinstance(event, StateChanged) and event.state is RunState.RUNNING:
+            if self.job.plan is not None and not self.job.plan.resume:
+                self.session.rounds.settle(self.job.plan.settled)
         elif isinstance(event, Saved) and event.kind == "final":
             plan = self.job.plan
             if plan is not None and not self.session.rounds.is_round(plan.out):

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +68,8 @@ class TrainingPlan:
     project: Path | None = None
     stems: tuple[str, ...] = ()
     others: tuple[CellImage | str, ...] = ()
+    settled: dict[str, str] = field(default_factory=dict)
+    """What of images that no round used before is held out from now on; filled by `shots`."""
 
     def shots(self) -> Iterator[Shot]:
         """All annotated images; to be read in a worker thread.
@@ -77,15 +79,29 @@ class TrainingPlan:
         InputError
             An annotation that does not fit its image, or an image that cannot be read.
         """
-        for snapshot in self.snapshots:
-            yield from snapshot.shots()
-        if self.project is not None and self.stems:
-            from napari_cupre.project.project import Project
-            from napari_cupre.project.shots import image_shots
+        from napari_cupre.project.project import Project
+        from napari_cupre.project.shots import image_shots
 
-            with Project.open(self.project, look_only=True) as project:
+        with ExitStack() as stack:
+            project = None
+            if self.project is not None:
+                project = stack.enter_context(Project.open(self.project, look_only=True))
+                self.settled.update(self._settle(project))
+            for snapshot in self.snapshots:
+                for shot in snapshot.shots():
+                    yield replace(shot, held=self.settled.get(snapshot.entry.stem, shot.held))
+            if project is not None:
                 for stem in self.stems:
-                    yield from image_shots(project, stem)
+                    for shot in image_shots(project, stem):
+                        yield replace(shot, held=self.settled.get(stem, shot.held))
+
+    def _settle(self, project: Project) -> dict[str, str]:
+        """What is held out of images that no round of the project used yet."""
+        from napari_cupre.project.heldout import Annotated, settled
+
+        used = [Annotated.of(snapshot.entry, snapshot.cells) for snapshot in self.snapshots]
+        used += [Annotated.of(project.image(stem), project.cells(stem)) for stem in self.stems]
+        return settled(used, project.document.id)
 
     def unlabelled(self, refused: Callable[[str], None]) -> Iterator[Shot]:
         """A place of each image without annotation; to be read in a worker thread.

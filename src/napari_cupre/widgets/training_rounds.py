@@ -117,6 +117,15 @@ class TrainingRounds:
         project = self._project
         return project is not None and out.parent == project.folder / MODELS
 
+    def settle(self, held: dict[str, str]) -> None:
+        """Keep what is held out of images from now on, by their stems: it never teaches in a later round."""
+        project = self._project
+        if project is None or not held:
+            return
+        for entry in project.images:
+            entry.held = held.get(entry.stem, entry.held)
+        self._session.keeper.touch()
+
     def enter(self, out: Path, start: str, verdict: dict[str, Any]) -> Round | None:
         """A training wrote its model: it is a round from now on; None if it belongs to no open project.
 
