@@ -188,7 +188,7 @@ def in_words(
     trained = f"Trained {counted(steps, 'step')}"
     if best_step is None or not history:
         return (
-            f"{trained}. Too few cells were annotated to hold some out, "
+            f"{trained}. Too few cells were drawn or changed by hand to judge it by, "
             "so check the result by eye, or annotate more."
         )
     if scratch:
