@@ -140,3 +140,12 @@ def test_nothing_is_measured_beside_a_person_or_before_a_training(
     session.keeper.project.document.rounds.clear()
     measuring.tick()
     assert trainer.engine.requests == []
+
+
+def test_a_window_that_went_without_a_word_is_left_alone(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.idling, "_viewer", lambda: None)
+    monkeypatch.setattr(session, "_viewer", lambda: None)
+    session.idling.tick()
+    assert not session.idling._timer.isActive()

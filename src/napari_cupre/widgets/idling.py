@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ class IdleLessons:
 
     def __init__(self, session: Session) -> None:
         self._session, self._turn, self._errands = session, Turn(), Errands()
+        self._viewer = weakref.ref(session.viewer)
         self.job = Job("Measuring how much more cells would help", self._turn.stop)
         self.job.received.connect(self._take)
         self.job.status.events.state.connect(self._ended)
@@ -83,6 +85,9 @@ class IdleLessons:
 
     def tick(self) -> None:
         """Measure one more part if nobody needs the machine."""
+        if self._viewer() is None:  # the window went without a word
+            self.close()
+            return
         project, is_free = self._session.keeper.project, _machine_is_free()
         if project is not None and is_free and self._is_idle() and self._lacks(project):
             self._turn.begin()
