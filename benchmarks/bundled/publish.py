@@ -29,7 +29,7 @@ def main() -> None:
     model = read_model(options.model, "cpu")
     # Where the run lay says nothing to others.
     training = dict(model.info.training)
-    training["source"] = [Path(source).name for source in training["source"]]
+    training["source"] = [Path(source).name.replace("_but_dev", "") for source in training["source"]]
     training["parent"] = PARENTS[options.name]
     config = replace(model.info.config, preset="compact")
     model.network.config = config

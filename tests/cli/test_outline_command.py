@@ -104,4 +104,4 @@ def test_what_cannot_be_used_is_one_sentence_and_no_file(
 def test_a_plane_is_an_axis_and_a_number(plane: str, command: Command, image: Path) -> None:
     ran = command("outline", "cupre", image, "p.csv", "--out", "o.tif", "--plane", plane)
     assert ran.code == 2
-    assert "no plane such as" in ran.err
+    assert "is not a plane such as" in ran.err

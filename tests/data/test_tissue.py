@@ -92,3 +92,11 @@ def test_a_plane_of_nothing_but_debris_or_padding_is_stretched_all_the_same():
     plane[10:14, 10:14] = 900
     assert fit_stretch(plane).high[0] == 900
     assert not normalise(np.full((64, 64), 255, np.uint8)).any()
+
+
+@pytest.mark.parametrize("far", [3.5e38, 6e82, -1.7e308])
+def test_values_beyond_float32_are_debris_like_any_other(far):
+    plane = np.random.default_rng(0).normal(100, 5, (64, 64))
+    expected = normalise(plane)
+    plane[5, 7] = far
+    assert np.abs(normalise(plane) - expected)[10:].max() < 0.5

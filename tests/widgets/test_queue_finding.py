@@ -113,7 +113,8 @@ def test_an_image_that_is_opened_meanwhile_shows_what_was_found(
     qtbot.waitUntil(lambda: not widget._errands.is_busy and not session.queue.is_busy, timeout=WAIT)
     image = session.keeper.image_of("well_5")
     assert image is not None
-    assert session.cells_of(image).cells.count(State.GUESS) == 2
+    cells = session.cells_of(image).cells
+    qtbot.waitUntil(lambda: cells.count(State.GUESS) == 2, timeout=WAIT)
 
 
 def test_a_file_that_is_gone_costs_only_itself(widget: PredictWidget, project: Path, qtbot: Any) -> None:

@@ -149,6 +149,7 @@ def _directed(ends: tuple[float, float], sign: int) -> tuple[float, float]:
     return ends if sign > 0 else (-ends[1], -ends[0])
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def shows_cells(part: np.ndarray, end: float, sign: int) -> bool:
     """Whether things below (`sign` 1) or above (-1) a grey value fill more than what lies beyond it.
 
@@ -159,7 +160,8 @@ def shows_cells(part: np.ndarray, end: float, sign: int) -> bool:
     end : float
         Beyond it lies the debris.
     """
-    grey = part.astype(np.float32).mean(axis=2)
+    # Values near the end of float64 are debris whatever the arithmetic makes of them.
+    grey = part.astype(np.float64 if part.dtype.itemsize > 4 else np.float32).mean(axis=2)
     is_beyond = (grey - end) * sign > 0
     kept = ~ndimage.binary_dilation(is_beyond, iterations=2 * HALO)
     steps = np.abs(np.diff(grey, axis=1))[kept[:, 1:] & kept[:, :-1]]
