@@ -146,6 +146,5 @@ def test_a_window_that_went_without_a_word_is_left_alone(
     session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session.idling, "_viewer", lambda: None)
-    monkeypatch.setattr(session, "_viewer", lambda: None)
     session.idling.tick()
     assert not session.idling._timer.isActive()

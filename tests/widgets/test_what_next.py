@@ -112,7 +112,7 @@ def test_images_are_rated_when_asked_and_shown_by_a_press(
     assert request.model == session.model
     assert REASON in rows.list.item(0).text()
     assert not rows.list.item(0).icon().isNull()
-    assert "broken.tif" in rows.line.text()
+    qtbot.waitUntil(lambda: "broken.tif" in rows.line.text(), timeout=WAIT)
 
     rows.order.setChecked(True)
     assert names(session) == ["well_3", "well_2", "well_1"]
