@@ -71,7 +71,7 @@ class Shortcuts:
         self._actions: dict[str, Callable[[], object]] = {}
         for name, gesture in GESTURES.items():
             _register(name, gesture, find)
-        action_manager.events.shortcut_changed.connect(self._changed)
+        _key_chosen().connect(self._changed)
 
     def offer(self, name: str, action: Callable[[], object]) -> None:
         """Say what a key does."""
@@ -87,12 +87,18 @@ class Shortcuts:
 
     def close(self) -> None:
         """The window goes."""
-        action_manager.events.shortcut_changed.disconnect(self._changed)
+        _key_chosen().disconnect(self._changed)
         self._actions.clear()
 
     def _changed(self, event: Any) -> None:
         if str(event.name).startswith(f"{PREFIX}:"):
             self.changed.emit()
+
+
+def _key_chosen() -> Any:
+    """Napari's event that a person chose another key; up to 0.8 its name lacks a letter."""
+    events = action_manager.events
+    return getattr(events, "shortcut_changed", None) or events.shorcut_changed
 
 
 def has_key(name: str, key: str) -> bool:
