@@ -42,3 +42,10 @@ def test_all_teach_where_all_were_accepted(shot: Shot) -> None:
     assert teaching.judge is None
     assert teaching.in_words().startswith("40 cells of 1 image, too few to hold any out")
     assert len(label_boxes(teaching.sampler.samples[0].labels)[0]) == 40
+
+
+def test_what_a_project_holds_out_does_not_teach_even_where_nothing_of_it_can_judge_yet(shot: Shot) -> None:
+    held = replace(shot, accepted=tuple(range(1, 41)), held="1:360")
+    teaching = Teaching([held], SETTINGS, 24.0, scratch=False)
+    assert teaching.judge is None
+    assert len(label_boxes(teaching.sampler.samples[0].labels)[0]) == 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,15 @@ def test_what_a_round_held_out_never_teaches_in_later_ones(
     draw_cell(viewer, qtbot, at=116)
     press_and_wait(widget, qtbot)
     assert [shot.held for shot in training.shots] == [first.held]
+
+
+def test_images_of_the_window_teach_also_when_the_project_is_gone(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    draw_cell(viewer, qtbot, at=160)
+    plan = widget._plan("cupre", Path("new.safetensors"))
+    shutil.rmtree(plan.project)
+    assert [shot.labels.max() > 0 for shot in plan.shots()] == [True]
 
 
 def test_a_resumed_round_remembers_where_it_started(

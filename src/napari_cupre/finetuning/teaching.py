@@ -63,8 +63,8 @@ class Teaching:
         self._taught, self._held_out = hold_out(shots, settings.held_out, settings.seed, enough)
         judging = [(shot.for_judging(), self.scaling.of(shot)) for shot in self._held_out]
         judged = [scale_shot(shot, diameter / own) for shot, own in judging if shot.labels.any()]
-        if not judged:
-            self._taught, self._held_out = list(shots), []
+        if not judged and all(shot.held is None for shot in shots):
+            self._taught, self._held_out = list(shots), []  # what a project holds out may judge later
         self.judge = Judge(judged, settings.seed) if judged else None
         self._scales = [diameter / self.scaling.of(shot) for shot in self._taught]
         rehearse = 0.0 if scratch else settings.rehearse

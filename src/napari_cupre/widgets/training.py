@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -82,10 +82,13 @@ class TrainingPlan:
         from napari_cupre.project.project import Project
         from napari_cupre.project.shots import image_shots
 
+        project: Project | None = None
         with ExitStack() as stack:
-            project = None
             if self.project is not None:
-                project = stack.enter_context(Project.open(self.project, look_only=True))
+                # without a project, as when somebody deleted it, the images of the window still teach
+                with suppress(*(() if self.stems else (CupreError,))):
+                    project = stack.enter_context(Project.open(self.project, look_only=True))
+            if project is not None:
                 self.settled.update(self._settle(project))
             for snapshot in self.snapshots:
                 for shot in snapshot.shots():
