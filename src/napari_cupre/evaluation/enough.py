@@ -19,18 +19,18 @@ from napari_cupre.evaluation.decision import CLUSTERED, ENOUGH_CELLS
 from napari_cupre.words import counted
 
 MORE = 20
-"""The question is what so many more cells would bring."""
+"""How many more cells the question is about."""
 
 WORTH = 0.02
-"""Two more of 100 cells right are worth the annotation if at least one is sure; surely less is hardly any."""
+"""Two more of 100 cells right are worth annotating for, if at least one of them is sure."""
 
 LEVEL = 0.9
 DRAWS = 30_000
 EXPONENTS = (0.1, 1.5)
 
 SUBSET_NOISE, ROUND_NOISE = 0.03, 0.08
-"""Two trainings on as many other cells differ by so much. Rounds start from each other and see other images
-and more steps, so they say less about the number of cells."""
+"""How much two trainings on equally many cells differ. Rounds start from each other and see other images and
+more steps, so they say less about the number of cells."""
 
 LEAST_POINTS, LEAST_RANGE = 3, 2.5
 """Points, and how many times more cells the last has than the first, from which on a curve is a curve."""
@@ -43,9 +43,10 @@ class CurvePoint:
     Attributes
     ----------
     cells : float
-        It learned from so many.
+        How many it learned from.
     found, judged, invented : int
-        Of so many `judged` cells that it did not learn from it found some, and invented others.
+        It was judged on cells that it did not learn from: how many it found, how many there were, and how
+        many it invented.
     steps : int
         It was trained for; 0 where that does not matter.
     is_round : bool
@@ -104,7 +105,7 @@ class LearningCurve:
         return self._summary(self._values(cells + more) - self._values(cells))
 
     def at(self, cells: float) -> Gain:
-        """The value after learning from so many cells, with its interval."""
+        """The value after learning from a number of cells, with its interval."""
         return self._summary(self._values(cells))
 
     def _values(self, cells: float) -> np.ndarray:
@@ -218,7 +219,7 @@ def is_enough(
 
 
 def _lacking(cells: int) -> int:
-    """So many more make the curve longer by half, in tens."""
+    """How many more cells make the curve longer by half, in tens."""
     return max(10, round(cells / 20) * 10)
 
 

@@ -128,7 +128,7 @@ def _small(image: CellImage) -> np.ndarray:
 
 
 def step_for(shape: tuple[int, ...]) -> int:
-    """Of which rows and columns every so manieth is enough to see how a plane looks."""
+    """The step between rows and columns that is fine enough to see how a plane looks."""
     return max(1, max(shape) // (2 * _SIDE))
 
 

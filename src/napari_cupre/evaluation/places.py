@@ -25,10 +25,10 @@ SIDE = 1024
 """Longest side of a field, px."""
 
 WHOLE = 1536
-"""Planes of up to so many px a side are no larger than one looks at as a whole."""
+"""Planes with sides of up to this many px are rated as a whole."""
 
 MOST_FIELDS = 24
-"""So many fields of one image at most, spread evenly."""
+"""Most fields of one image that are rated, spread evenly."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Candidate:
     is_annotated : bool
         Something is annotated in it.
     annotated : tuple of Field
-        Where; of a large image only the fields that hold some of it count as annotated. Empty for everywhere.
+        Where; only the fields of a large image that hold some of it count as annotated. Empty for everywhere.
     channels : tuple of int or None
         Up to three channels to look at; None for the first three.
     """
@@ -116,7 +116,7 @@ class Looker:
         place : Place
             Image or field.
         step : int, optional
-            Only every so manieth row and column is read.
+            Step between the rows and columns that are read.
         """
         _, plane, stretch = self._opened(place.candidate)
         top, left, bottom, right = place.field or (0, 0, *plane.shape[:2])

@@ -234,7 +234,7 @@ def suggest(
     count : int, optional
         Number of suggestions; fewer if there are fewer candidates.
     most : int or None, optional
-        Find cells in so many places at most, those that differ most; in all by default.
+        Find cells in no more than this many places, those that differ most; in all by default.
     seed : int, optional
         Seed of the projection of the features.
 

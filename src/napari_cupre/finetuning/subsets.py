@@ -24,7 +24,7 @@ FOLDS = 3
 """Each cell judges once and teaches in the other trainings."""
 
 IMAGES_AS_FOLDS = 6
-"""From so many annotated images on whole images judge, else single cells."""
+"""With at least this many annotated images, whole images judge; with fewer, single cells."""
 
 MOST_WINDOWS = 60
 LEAST_CELLS = 3

@@ -16,7 +16,7 @@ from napari_cupre.io.images import read_image
 from napari_cupre.io.inputs import find_inputs
 
 MOST, SIDE = 48, 2048
-"""So many images take part, each by a place of so many px a side: more would not be seen in the time."""
+"""Most images that take part, and the side in px of the place used of each: there is no time for more."""
 
 Source = tuple[str, Callable[[], CellImage], Sequence[int] | None]
 """What to call an image, how to read it, and which of its channels to look at."""
@@ -53,9 +53,7 @@ def places(sources: Sequence[Source], seed: int, refused: Callable[[str], None])
         name, read, channels = sources[number]
         try:
             yield place_of(read(), rng, channels, name)
-        except (
-            Exception
-        ) as error:  # decoders raise anything on a damaged file, and one must not end a training
+        except Exception as error:  # decoders raise anything, and one damaged file must not end a training
             refused(f"{name} is not learned from: {' '.join(str(error).split())}")
 
 
@@ -83,7 +81,7 @@ def unannotated(
     found = [path for path in find_inputs(paths).paths if image_stem(path) not in known]
     if not found:
         raise InputError(
-            "All images of --unlabelled are annotated already: give a folder with others, or leave it out."
+            "All of the images without annotation are annotated already: give others, or leave them out."
         )
     return list(places([(str(path), _reader(path), None) for path in found], seed, refused))
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from napari_cupre.errors import InputError, ModelFileError, reason_of, unwritable
+from napari_cupre.errors import InputError, ModelFileError, reason_of, writing
 from napari_cupre.io.files import atomic_write, check_name
 from napari_cupre.model.runs import is_training, run_path, size_of
 from napari_cupre.model.zoo import SHIPPED, SUFFIX, SYNONYMS, find_model, user_path
@@ -148,12 +148,10 @@ def rename_model(name: str, wanted: str) -> Path:
         raise InputError(f"There is a model {wanted!r} already: choose another name.")
     if is_training(run_path(old)):
         raise InputError(f"{name!r} is being trained: stop that first.")
-    try:
+    with writing(new):
         if run_path(old).is_dir():
             run_path(old).rename(run_path(new))
         old.rename(new)
-    except OSError as error:
-        raise unwritable(new, error) from error
     return new
 
 

@@ -18,7 +18,7 @@ BAND = 32
 
 
 CANONICAL = (224.0, 2)
-"""A RoI of so many px a side is pooled from that level, one of half the side from the level below."""
+"""Side in px of a RoI, and the level it is pooled from; half the side means the level below."""
 
 
 class RoiPool(nn.Module):

@@ -206,7 +206,7 @@ def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
 def _found_again(
     cells: Cells, old: set[int], kept: Mapping[int, tuple[Box, np.ndarray]], window: Box
 ) -> dict[int, int]:
-    """Of each label with the same pixels as an old guess its number: it stays the guess that it was."""
+    """For each label with the same pixels as an old guess, the number of that guess, which it keeps."""
     same = {}
     for label, (at, mask) in kept.items():
         box = tuple((start + first, stop + first) for (start, stop), (first, _) in zip(at, window))

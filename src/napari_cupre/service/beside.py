@@ -24,7 +24,7 @@ class RateRequest(Request):
     files : dict[str, str]
         Other images by name: their files.
     most : int
-        Cells are looked for in so many images and fields at most.
+        Most images and fields that are searched for cells.
     """
 
     model: str

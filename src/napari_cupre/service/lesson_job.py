@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_cupre.project.project import Project
 
 GROWN = 1.3
-"""Only so many times more cells are worth to be measured anew."""
+"""The curve is measured again once there are this many times more cells."""
 
 
 class LessonJob:

@@ -21,6 +21,7 @@ from napari_cupre.widgets.controls import (
     MessageLine,
     SessionWidget,
     follow_layers,
+    job_words,
     labelled,
     primary_button,
 )
@@ -288,10 +289,7 @@ class CompareWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        words = "Evaluate" if not self.second.value else "Compare"
-        self.button.setText(
-            "Finishing …" if status.state is RunState.STOPPING else "Cancel" if status.is_active else words
-        )
+        self.button.setText(job_words(status, "Compare" if self.second.value else "Evaluate"))
         self.button.setEnabled(status.state is not RunState.STOPPING)
         self.bar.follow(status, status.message, status.is_active)
         if status.error:

@@ -218,7 +218,7 @@ def _loose_task(plan: ComparisonPlan) -> _Task:
     if plan.image is None:
         raise InputError("There is no image to compare on: open one first.")
     if len(plan.rivals) == 1:
-        raise InputError("Nobody checked a cell of this image yet: choose a second model to compare with.")
+        raise InputError("No cell of this image is checked yet: choose a second model to compare with.")
     return _Task(_small(plan.image), plan.file)
 
 

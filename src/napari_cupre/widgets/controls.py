@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cupre.errors import CupreError
+from napari_cupre.events import RunState
 from napari_cupre.widgets.background import RunStatus
 from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.session import Session
@@ -133,6 +134,21 @@ class JobBar(QProgressBar):
         self.setVisible(is_shown)
         self.setValue(int(status.fraction * self.STEPS))
         self.setFormat(text or "%p %")
+
+
+def job_words(status: RunStatus, start: str, stop: str = "Cancel") -> str:
+    """What the button of a job says.
+
+    Parameters
+    ----------
+    status : RunStatus
+        Of the job.
+    start, stop : str
+        While nothing runs, and while something does.
+    """
+    if status.state is RunState.STOPPING:
+        return "Finishing …"
+    return stop if status.is_active else start
 
 
 class DockPart(QWidget):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TICK_MS, LOOK_MS = 5000, 1000
 QUIET_S = 60.0
-"""Nobody has trained, found or annotated anything for so long."""
+"""How long nobody may have trained, found or annotated anything."""
 
 BUSY_PERCENT = 50.0
 """With more of the processor in use somebody else needs it."""

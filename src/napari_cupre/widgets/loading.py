@@ -17,7 +17,7 @@ from napari_cupre.project.tables import read_cells
 from napari_cupre.widgets.state_colours import StateColormap
 
 IN_MEMORY = 512 * 2**20
-"""Images of up to so many bytes are read whole; larger ones where they lie."""
+"""Images of up to this many bytes are read whole; larger ones are read where they are stored."""
 
 SAMPLE = 512
 """So many rows and columns are looked at for the contrast."""

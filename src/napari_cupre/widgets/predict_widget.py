@@ -27,6 +27,7 @@ from napari_cupre.widgets.controls import (
     SessionWidget,
     follow_layers,
     heading,
+    job_words,
     labelled,
     primary_button,
 )
@@ -258,7 +259,7 @@ class PredictWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        self.button.setText(_button_text(status.state, status.is_active))
+        self.button.setText(job_words(status, "Find cells"))
         self.button.setEnabled(status.state is not RunState.STOPPING)
         self.bar.follow(status, status.message, status.is_active)
         if status.error:
@@ -275,9 +276,3 @@ def _file_of(item: Item, image: CellImage | StoredImage) -> Path | None:
     if isinstance(image, StoredImage):
         return image.file
     return None if item.layer is None else source_path(item.layer)
-
-
-def _button_text(state: RunState, is_active: bool) -> str:
-    if state is RunState.STOPPING:
-        return "Finishing …"
-    return "Cancel" if is_active else "Find cells"

@@ -41,7 +41,7 @@ MOST_READ = 3
 AHEAD_MS = 200
 
 FIELD_CELLS, FIELD_SIDE = 30, 1024
-"""A field of a slide is so many cells wide, or so many px where their size is not known."""
+"""Width of a field of a slide: in cells, or in px where their size is not known."""
 
 
 @dataclass(frozen=True)

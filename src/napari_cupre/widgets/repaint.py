@@ -17,7 +17,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
 AT_ONCE = 24
-"""Up to so many parts are sent as they are."""
+"""Most parts that are sent as they are."""
 
 FEW_PIXELS = 200_000
 """Parts of no more px together are sent as they are."""
@@ -29,7 +29,7 @@ REACH = 2
 """An edge depends on the next pixel, and the second line of an edge on that edge."""
 
 BUDGET_S = 0.008
-"""After so long the window has its turn."""
+"""Longest time before the window has its turn again."""
 
 Flat = tuple[slice, slice]
 Part = tuple[slice, ...]

@@ -13,7 +13,14 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import RunState
 from napari_cupre.project.measurements import IMAGE, JOINT, measured_columns, write_tables
-from napari_cupre.widgets.controls import JobBar, MessageLine, SessionWidget, labelled, primary_button
+from napari_cupre.widgets.controls import (
+    JobBar,
+    MessageLine,
+    SessionWidget,
+    job_words,
+    labelled,
+    primary_button,
+)
 from napari_cupre.widgets.distribution import DistributionView
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.figure_table import FigureTable
@@ -145,12 +152,8 @@ class ResultsWidget(SessionWidget):
 
     def _show_button(self) -> None:
         status = self.job.status
-        words = f"Measure all {self._count} images" if self._count > 1 else "Measure"
-        if status.state is RunState.STOPPING:
-            words = "Finishing …"
-        elif status.is_active:
-            words = "Cancel"
-        self.button.setText(words)
+        start = f"Measure all {self._count} images" if self._count > 1 else "Measure"
+        self.button.setText(job_words(status, start))
         self.button.setEnabled(
             status.state is not RunState.STOPPING and (status.is_active or self._count > 0)
         )

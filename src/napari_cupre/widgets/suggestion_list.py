@@ -24,7 +24,7 @@ from napari_cupre.widgets.what_next import Advice
 
 PICTURE = 44
 ROWS = 3
-EMPTY = "Not rated yet. Press Rate, or train a model: then the images are rated by themselves."
+EMPTY = "Not rated yet. Press Rate, or train a model: then the images are rated automatically."
 
 
 class SuggestionList(QWidget):

@@ -33,6 +33,7 @@ from napari_cupre.widgets.controls import (
     SessionWidget,
     follow_layers,
     heading,
+    job_words,
     labelled,
     primary_button,
 )
@@ -52,7 +53,7 @@ LISTED_ROWS, ROW_HEIGHT = 4, 22
 OTHERS_SHARE = 0.2  # of the time of a training is spent on images without annotation
 OTHERS_TIP = (
     "Images in which nothing is annotated take part: the model gets used to how they look, and learns from\n"
-    "what it is sure of in them. Off at first: in our tests it did not help in the mean; it may on yours"
+    "what it is sure of in them. Off by default: on average it did not help in our tests, but it may here"
 )
 EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 
@@ -349,7 +350,7 @@ class TrainWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        self.button.setText(_button_text(status.state, status.is_active))
+        self.button.setText(job_words(status, "Train", "Stop"))
         self.button.setEnabled(status.state is not RunState.STOPPING)
         self._show_resumable()
         text = _bar_text(status.state, status.remaining, status.message)
@@ -423,12 +424,6 @@ def _use_text(cells: int, images: int, regions: int) -> str:
         return "Nothing is annotated yet: find cells in Annotate and accept some, or draw a few."
     text = f"Uses {counted(cells, 'cell')} in {counted(images, 'image')}"
     return text + (f", {counted(regions, 'region')}" if regions else "")
-
-
-def _button_text(state: RunState, is_active: bool) -> str:
-    if state is RunState.STOPPING:
-        return "Finishing …"
-    return "Stop" if is_active else "Train"
 
 
 def _bar_text(state: RunState, remaining: float | None, message: str) -> str:

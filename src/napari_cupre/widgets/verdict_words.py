@@ -101,7 +101,7 @@ def verdict_words(images: Sequence[Compared], names: Sequence[str]) -> tuple[str
         )
         return (
             f"Both find {counted(both, 'cell')}; {names[0]} alone {first}, {names[1]} alone {second}.",
-            "Nobody checked a cell of these images, so nobody knows which is right: check some to be told.",
+            "No cell of these images is checked, so nobody knows which is right: check some to find out.",
             "plain",
         )
     basis = _basis(judged, images)
@@ -151,6 +151,6 @@ def _basis(judged: Sequence[Compared], images: Sequence[Compared]) -> str:
     count = counted(len(judged), "image")
     if all(image.is_new for image in judged):
         left = len(images) - len(judged)
-        rest = f"; {left} others count in the table alone" if left else ""
+        rest = f"; the other {left} appear in the table only" if left else ""
         return f"Judged on {count} that no round compared here learned from{rest}."
     return f"Judged on {count} that a round may have learned from: new images tell more."
