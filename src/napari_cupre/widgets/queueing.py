@@ -15,11 +15,10 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import CupreError, InputError
-from napari_cupre.io.files import natural_key
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
-from napari_cupre.project.queue import QueueEntry, drafts_of, fields_of, planes_of, queue
+from napari_cupre.project.queue import QueueEntry, drafts_of, fields_of, in_natural_order, planes_of, queue
 from napari_cupre.project.recovery import new_scratch
 from napari_cupre.project.shots import is_annotated
 from napari_cupre.widgets.errands import Errands
@@ -104,7 +103,7 @@ class ImageQueue:
         """All images, in the natural order of their names, the project's own first; or as `order` says."""
         project, keeper = self._keeper.project, self._keeper
         images = [] if project is None else project.images
-        known = sorted((image.stem for image in images), key=lambda stem: natural_key(Path(stem)))
+        known = in_natural_order(tuple(image.stem for image in images))
         layers = {keeper.stem_of(layer): layer for layer in self._session.images()}
         found = [Item(stem, stem, layers.get(stem)) for stem in known]
         others = [layer for layer in self._session.images() if keeper.stem_of(layer) is None]
