@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -53,7 +52,6 @@ class IdleLessons:
 
     def __init__(self, session: Session) -> None:
         self._session, self._turn, self._errands = session, Turn(), Errands()
-        self._viewer = weakref.ref(session.viewer)
         self.job = Job("Measuring how much more cells would help", self._turn.stop)
         self.job.received.connect(self._take)
         self.job.status.events.state.connect(self._ended)
@@ -85,8 +83,8 @@ class IdleLessons:
 
     def tick(self) -> None:
         """Measure one more part if nobody needs the machine."""
-        if self._viewer() is None:  # the window went without a word
-            self.close()
+        if not self._session.is_open:  # the window went without a word
+            self._session.close()
             return
         project, is_free = self._session.keeper.project, _machine_is_free()
         if project is not None and is_free and self._is_idle() and self._lacks(project):
@@ -175,7 +173,7 @@ class IdleLessons:
     def look(self) -> None:
         """Read what was measured, and say what follows."""
         project = self._session.keeper.project
-        if project is None:
+        if project is None or not self._session.is_open:
             return
         advice, self._looked_for = self._session.what_next.advice, self.cells()
         like = advice[0].name if advice else ""

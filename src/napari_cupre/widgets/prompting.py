@@ -211,7 +211,7 @@ class Prompter:
         """Have the engine hold what is on show, or what a prompt needs."""
         if self._layer is None or self._is_lent:
             return
-        if self._layer not in self._session.viewer.layers:
+        if self._layer not in self._session.images():
             self._layer = None
             self.engine.stop()
             return

@@ -302,6 +302,8 @@ class ImageQueue:
 
     def _read_ahead(self) -> None:
         """While the person looks at an image: read the next one, and let go of old ones."""
+        if not self._session.is_open:
+            return
         self._forget_old()
         project = self._keeper.project
         if project is None:

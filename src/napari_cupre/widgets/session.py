@@ -143,9 +143,15 @@ class Session:
             self._image = layer
             self.image_changed.emit(layer)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the viewer is still there: what a clock calls may come after its end."""
+        return self._viewer() is not None
+
     def images(self) -> list[Image]:
-        """All image layers of the viewer."""
-        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+        """All image layers of the viewer; none once it was closed."""
+        viewer = self._viewer()
+        return [] if viewer is None else [layer for layer in viewer.layers if isinstance(layer, Image)]
 
     def cell_image(self, layer: Image) -> CellImage:
         """The image of a layer, its axes read as the user said."""

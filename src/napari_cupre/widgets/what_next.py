@@ -241,7 +241,7 @@ class WhatNext:
     def _arrived(self) -> None:
         """Once the image is on show: look at the field."""
         advice, image = self._goal, self._session.image
-        if advice is None or image is None or self._session.queue.is_busy:
+        if not self._session.is_open or advice is None or image is None or self._session.queue.is_busy:
             return
         item = self._item(advice)
         if item is not None and item.layer is image:
