@@ -402,7 +402,7 @@ def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finish
     if failures or odd:
         yield Notice(" ".join([failure.message for failure in failures] + odd))
     cells = sum(verdict.result["cells"] for verdict in verdicts)
-    yield Finished(f"{counted(cells, 'cell')} in {counted(len(verdicts), 'image')}.", {"cells": cells})
+    yield Finished(f"Found {counted(cells, 'cell')} in {counted(len(verdicts), 'image')}.", {"cells": cells})
     yield StateChanged(RunState.DONE)
 
 
