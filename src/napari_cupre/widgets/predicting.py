@@ -26,6 +26,7 @@ from napari_cupre.service.protocol import (
 )
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_file
+from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.words import counted
 
 FINE = 1000  # parts in which the progress of one image is counted
@@ -334,6 +335,7 @@ def predicted(
         options or {},
         is_copy=file is None,
         to_disk=is_big(image),
+        keep_bytes=int(1e9 * read_preferences().slides_gb),
     )
     try:
         yield from (turn or Turn()).events(engine, request)
