@@ -85,7 +85,7 @@ def test_stopping_keeps_what_is_done() -> None:
 
 
 def test_a_network_in_training_stays_in_training() -> None:
-    model = new_model("tiny")
+    info = new_model("tiny").info
     model.network.train()
     predict_plane(model, np.zeros((40, 40, 3), np.float32), diameter=20)
     assert model.network.training
