@@ -2,9 +2,9 @@
 
     python tools/export_graphs.py          # needs the package onnx, beside the project's own
 
-Run it after a change of the network, and commit what it writes. A graph is the structure alone: `model.graph_file`
-puts the weights of any model file of the preset into it. `PRESET.json` lists the names and shapes of those
-weights, so that tests notice a change of the network without onnx.
+Run it after a change of the network, and commit what it writes. A graph is the structure alone:
+`model.graph_file` puts the weights of any model file of the preset into it. `PRESET.json` lists the names and
+shapes of those weights, so that tests notice a change of the network without onnx.
 """
 
 from __future__ import annotations

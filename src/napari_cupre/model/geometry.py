@@ -52,7 +52,7 @@ def stride(level: int) -> int:
 
 
 def anchor_shapes(sizes: tuple[int, ...], ratios: tuple[float, ...]) -> np.ndarray:
-    """Anchors of all sizes and ratios (height to width) around 0, whole px, float32 (A, 4): by ratio, then size."""
+    """Anchors float32 (A, 4) around 0 in whole px, by ratio (height to width), then size."""
     stretch = np.sqrt(np.array(ratios, dtype=np.float32))[:, None]
     side = np.array(sizes, dtype=np.float32)[None]
     width, height = (side / stretch).reshape(-1), (side * stretch).reshape(-1)

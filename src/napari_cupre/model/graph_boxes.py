@@ -1,4 +1,4 @@
-"""Boxes and regions in NumPy, for prediction without torch: what `rpn`, `box_math` and `pool` compute in it."""
+"""Boxes and regions in NumPy: what `rpn`, `box_math` and `pool` compute in torch."""
 
 from __future__ import annotations
 

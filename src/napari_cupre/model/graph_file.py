@@ -1,8 +1,8 @@
 """The graphs that ship for prediction without torch, and the weights of a model file put into them.
 
-A graph is a network's structure as ONNX, a protocol-buffers message, without weights; `tools/export_graphs.py`
-makes it. Two such messages written one after the other are read as one, with the lists of both:
-so weights are appended as a message of their own, and no ONNX library is needed to write it.
+A graph is a network's structure as ONNX, a protocol-buffers message, without weights; it is made by
+`tools/export_graphs.py`. Two such messages written one after the other are read as one, with the lists of
+both: so weights are appended as a message of their own, and no ONNX library is needed to write it.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Seen(NamedTuple):
 
 
 class DetectedCells(NamedTuple):
-    """Cells of one image, best first: boxes (N, 4) in network px, scores (N,), classes (N,), masks (N, S, S)."""
+    """Cells of one image, best first: boxes (N, 4) in network px, scores, classes and masks (N, S, S)."""
 
     boxes: np.ndarray
     scores: np.ndarray

@@ -9,7 +9,6 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-
 _OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",

@@ -33,7 +33,7 @@ VARIABLE = "NAPARI_CUPRE_ENGINE"
 """Environment variable that names one of them, or nothing to let this module choose."""
 
 SMALL_JOB = 4.0
-"""Megapixels at the network's scale up to which no processor is so fast in bfloat16 that importing torch pays."""
+"""Network megapixels up to which importing torch does not pay, however fast it is in bfloat16."""
 
 LOOKS = 2.0
 """An image whose cell size is estimated costs about so many passes."""
@@ -111,7 +111,7 @@ def may_serve_without_torch() -> bool:
 
 
 def check_engine(engine: Engine, device: str) -> None:
-    """Raise what would else be an error of every file: torch that does not work, a device that is not there."""
+    """Raise what would be an error of every file: torch that does not work, a device that is not there."""
     if engine.name == TORCH:
         from napari_cupre.model.device import check_torchvision, choose_device
 
@@ -161,13 +161,18 @@ def _hindrance(model: str, device: str) -> str:
 
 def _better_with_torch(device: str, megapixels: float) -> str:
     """Why torch is the better choice; "" if it is not."""
-    if "torch" in sys.modules:
+    if is_torch_loaded():
         return "it is loaded already"
     if device == "auto" and may_have_gpu():
         return "this computer may have a GPU"
     if megapixels > SMALL_JOB and gains_from_bf16() is not False:
         return f"the job has {megapixels:.0f} megapixels, and the processor may be fast in bfloat16"
     return ""
+
+
+def is_torch_loaded() -> bool:
+    """Whether this process has paid for torch already."""
+    return "torch" in sys.modules
 
 
 def _has_own_graphs(path: Path) -> bool:

@@ -110,7 +110,7 @@ class GraphDetector(CellFinder):
 
 
 def stretched(image: np.ndarray, factor: float) -> np.ndarray:
-    """An image (Y, X, C) stretched by exactly `factor` as torch's detector does it (see `detector.resized`)."""
+    """An image (Y, X, C) stretched by exactly `factor`, as `detector.resized` does it."""
     if factor == 1:
         return image
     size, lack = stretched_size((image.shape[0], image.shape[1]), factor)

@@ -1,4 +1,4 @@
-"""The jobs that the child can do: a training, a prediction, outlines. torch is imported when one that needs it runs."""
+"""The jobs that the child can do: training, prediction, outlines. What one needs is imported when it runs."""
 
 from __future__ import annotations
 
