@@ -26,17 +26,23 @@ from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.zoo import bundled_path, open_model
 from napari_cupre.prediction import engine_choice
 from napari_cupre.prediction.detector import Detector, resized
-from napari_cupre.prediction.engine_choice import ONNX, TORCH, Engine, choose_engine, finder_by, job_size
+from napari_cupre.prediction.engine_choice import (
+    ONNX,
+    TORCH,
+    EngineChoice,
+    choose_engine,
+    finder_by,
+    job_size,
+)
 from napari_cupre.prediction.fingerprint import labels_depend_on
+from napari_cupre.prediction.graph_detector import GraphDetector, stretched
 from napari_cupre.prediction.plane import predict_plane
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import PlaneReader
 from napari_cupre.prediction.tiles import Window
 from napari_cupre.synthetic import draw_field
 
-graph_detector = pytest.importorskip("napari_cupre.prediction.graph_detector")
 pytest.importorskip("onnxruntime")
-GraphDetector, stretched = graph_detector.GraphDetector, graph_detector.stretched
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +216,7 @@ def test_without_onnxruntime_torch_computes(
 ) -> None:
     plain_computer.setitem(sys.modules, "onnxruntime", None)
     assert choose_engine("cells", "cpu", 1).name == TORCH
-    assert isinstance(finder_by(Engine(ONNX, ""), "cells", "cpu"), Detector)
+    assert isinstance(finder_by(EngineChoice(ONNX, ""), "cells", "cpu"), Detector)
     assert "cannot be used" in caplog.text
 
 
@@ -251,7 +257,7 @@ def test_the_commands_import_no_torch(tmp_path: Path) -> None:
     iio.imwrite(tmp_path / "a.png", picture)
     run = run_child(PREDICTING, "predict", "cells", tmp_path / "a.png", "--out", tmp_path / "out")
     assert run.splitlines()[-1] == "[]"
-    wanted = predict_plane(finder_by(Engine(TORCH, ""), "cells", "cpu"), normalise(picture)).labels
+    wanted = predict_plane(finder_by(EngineChoice(TORCH, ""), "cells", "cpu"), normalise(picture)).labels
     labels = iio.imread(tmp_path / "out" / "a.tif")
     assert evaluate_labels([labels], [wanted]).f1 >= 0.99
     (tmp_path / "points.csv").write_text("y,x\n64,64\n")
@@ -261,4 +267,4 @@ def test_the_commands_import_no_torch(tmp_path: Path) -> None:
 
 
 def test_the_urgent_child_of_the_window_imports_no_torch() -> None:
-    assert run_child(OPENING, engine="").strip() == "[]"
+    assert run_child(OPENING).strip() == "[]"

@@ -207,7 +207,7 @@ def test_a_single_cell_may_be_larger_than_trained_for(tile: int | None) -> None:
 def test_many_doubtful_cells_of_another_size_change_nothing() -> None:
     """Noise looks like cells of any size, but like none that the network is sure of."""
     detector = Unsure()
-    detector.model = detector.model.copy(diameter=100.0)
+    detector.info = replace(detector.info, diameter=100.0)
     detector.level = 0.8
     image = np.zeros((600, 1200, 3), np.float32)
     assert choose(detector, [image], None, None) == Choice(100.0, 0.5)  # type: ignore[arg-type]

@@ -61,7 +61,7 @@ def cut_to(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(boxes, 0, np.array([size[1], size[0]] * 2, dtype=np.float32))
 
 
-def is_large(boxes: np.ndarray) -> np.ndarray:
+def covers_a_pixel(boxes: np.ndarray) -> np.ndarray:
     """Whether each of boxes (N, 4) is at least 1 px long along both axes."""
     return ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(axis=1)
 

@@ -58,7 +58,7 @@ def has_graphs(config: ModelConfig) -> bool:
     return replace(config, classes=shipped.classes, diameter=shipped.diameter) == shipped
 
 
-def read_weights(path: Path, config: ModelConfig) -> dict[str, np.ndarray]:
+def read_tensors(path: Path, config: ModelConfig) -> dict[str, np.ndarray]:
     """The tensors of a model file by name: float32, or whole numbers as they are.
 
     Raises

@@ -17,7 +17,7 @@ from napari_cupre.model.geometry import (
     anchor_shapes,
     candidate_counts,
 )
-from napari_cupre.model.graph_boxes import cut_to, decoded, is_large, likely_boxes, pooled
+from napari_cupre.model.graph_boxes import covers_a_pixel, cut_to, decoded, likely_boxes, pooled
 from napari_cupre.model.graph_file import BOX, MASK, SUPPRESSION, TRUNK, Weights, filled_graph, graph_path
 from napari_cupre.model.hardware import thread_count
 from napari_cupre.model.suppress import suppress
@@ -26,7 +26,7 @@ BOX_SIDE, BOX_SAMPLES = 7, 2
 MASK_SIDE, MASK_SAMPLES = 14, 1
 
 
-class Seen(NamedTuple):
+class FirstStage(NamedTuple):
     """What the first stage makes of an image.
 
     Attributes
@@ -61,7 +61,7 @@ class GraphNetwork:
     config : ModelConfig
         One for which graphs ship (see `graph_file.has_graphs`).
     weights : Weights
-        See `graph_file.read_weights`; not needed afterwards.
+        See `graph_file.read_tensors`; not needed afterwards.
 
     Raises
     ------
@@ -80,11 +80,11 @@ class GraphNetwork:
     def _anchors(self) -> list[np.ndarray]:
         return [anchor_shapes(sizes, self.config.aspect_ratios) for sizes in self.config.anchor_sizes]
 
-    def maps(self, image: np.ndarray) -> Seen:
+    def maps(self, image: np.ndarray) -> FirstStage:
         """Run the first stage on an image float32 (Y, X, 3)."""
         found = self._trunk.run(None, {"image": np.ascontiguousarray(image, dtype=np.float32)[None]})
         parts, levels = [part[0] for part in found], len(self._anchors)
-        return Seen(parts[:levels], parts[levels : 2 * levels], parts[2 * levels :])
+        return FirstStage(parts[:levels], parts[levels : 2 * levels], parts[2 * levels :])
 
     def detect(self, image: np.ndarray, score: float, max_detections: int) -> DetectedCells:
         """Cells of an image float32 (Y, X, 3); those below `score` are left out."""
@@ -117,14 +117,14 @@ class GraphNetwork:
             masks[rows] = self._mask.run(None, {"rois": rois})[0]
         return masks
 
-    def _proposals(self, seen: Seen, size: tuple[int, int]) -> np.ndarray:
+    def _proposals(self, seen: FirstStage, size: tuple[int, int]) -> np.ndarray:
         """Boxes (N, 4) that may be cells, best first; see `rpn.ProposalNetwork.propose`."""
         most, after = candidate_counts(self.config.detect_candidates, size)
         boxes, logits = [], []
         for level, (peaks, offsets) in enumerate(zip(seen.peaks, seen.offsets, strict=True)):
             found, logit = likely_boxes(level, peaks, offsets, self._anchors[level], most)
             found = cut_to(found, size)
-            large = is_large(found)
+            large = covers_a_pixel(found)
             found, logit = found[large], logit[large]
             rows = self._suppressed(found, logit, self.config.rpn_nms)
             boxes.append(found[rows])
@@ -149,7 +149,7 @@ class GraphNetwork:
         kind = values[:, 1:].argmax(axis=1)
         best = values[np.arange(len(values)), kind + 1]
         boxes = cut_to(boxes, size)
-        good = np.flatnonzero((best >= threshold) & is_large(boxes))
+        good = np.flatnonzero((best >= threshold) & covers_a_pixel(boxes))
         rows = good[self._suppressed(boxes[good], best[good], self.config.box_nms)][:limit]
         return boxes[rows], best[rows], kind[rows] + 1
 

@@ -41,14 +41,14 @@ LOOKS = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Engine(NamedTuple):
+class EngineChoice(NamedTuple):
     """One of `TORCH` and `ONNX`, and why."""
 
     name: str
     reason: str
 
 
-def choose_engine(model: str, device: str, megapixels: float) -> Engine:
+def choose_engine(model: str, device: str, megapixels: float) -> EngineChoice:
     """Who computes best with a model by name or path; imports neither, and logs the choice.
 
     Parameters
@@ -85,7 +85,7 @@ def make_finder(model: str, device: str, seed: int = 0, megapixels: float = math
     return finder_by(choose_engine(model, device, megapixels), model, device, seed)
 
 
-def finder_by(engine: Engine, model: str, device: str, seed: int = 0) -> CellFinder:
+def finder_by(engine: EngineChoice, model: str, device: str, seed: int = 0) -> CellFinder:
     """A model by name or path made ready by `engine`; by torch where ONNX Runtime turns out not to work."""
     path = find_model(model).path
     if engine.name == ONNX and path is not None:
@@ -105,12 +105,13 @@ def finder_by(engine: Engine, model: str, device: str, seed: int = 0) -> CellFin
 
 def may_serve_without_torch() -> bool:
     """Whether small jobs with a model that has graphs are done without torch on this computer."""
-    if os.environ.get(VARIABLE, "").strip().lower() == TORCH or find_spec("onnxruntime") is None:
+    asked = _asked()
+    if asked == TORCH or find_spec("onnxruntime") is None:
         return False
-    return not may_have_gpu()
+    return asked == ONNX or not may_have_gpu()
 
 
-def check_engine(engine: Engine, device: str) -> None:
+def check_engine(engine: EngineChoice, device: str) -> None:
     """Raise what would be an error of every file: torch that does not work, a device that is not there."""
     if engine.name == TORCH:
         from napari_cupre.model.device import check_torchvision, choose_device
@@ -127,20 +128,29 @@ def job_size(image: CellImage, info: ModelInfo, options: PredictOptions) -> floa
     return pixels * factor * factor * passes / 1e6
 
 
-def _chosen(model: str, device: str, megapixels: float) -> Engine:
+def _chosen(model: str, device: str, megapixels: float) -> EngineChoice:
     """See `choose_engine`."""
-    asked = os.environ.get(VARIABLE, "").strip().lower()
+    asked = _asked()
     if asked not in ("", TORCH, ONNX):
         raise InputError(f"{VARIABLE}={asked} is no engine: choose {TORCH} or {ONNX}, or leave it empty.")
     if asked == TORCH:
-        return Engine(TORCH, f"{VARIABLE} asks for it")
+        return EngineChoice(TORCH, f"{VARIABLE} asks for it")
     hindrance = _hindrance(model, device)
     if asked == ONNX:
         if hindrance:
             raise InputError(f"{VARIABLE}={ONNX} cannot be had: {hindrance}. Leave it empty.")
-        return Engine(ONNX, f"{VARIABLE} asks for it")
+        return EngineChoice(ONNX, f"{VARIABLE} asks for it")
     reason = hindrance or _better_with_torch(device, megapixels)
-    return Engine(TORCH, reason) if reason else Engine(ONNX, "the job is small, or float32 is as fast here")
+    return (
+        EngineChoice(TORCH, reason)
+        if reason
+        else EngineChoice(ONNX, "the job is small, or float32 is as fast here")
+    )
+
+
+def _asked() -> str:
+    """What the environment names."""
+    return os.environ.get(VARIABLE, "").strip().lower()
 
 
 def _hindrance(model: str, device: str) -> str:

@@ -16,7 +16,7 @@ from napari_cupre.io.writers.coco_writer import CocoWriter, journal_of
 from napari_cupre.io.writers.writing import PREDICTIONS
 from napari_cupre.model.zoo import describe
 from napari_cupre.prediction.donelog import DoneLog
-from napari_cupre.prediction.engine_choice import TORCH, Engine, check_engine, choose_engine, job_size
+from napari_cupre.prediction.engine_choice import TORCH, EngineChoice, check_engine, choose_engine, job_size
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, big_output, output_paths
 from napari_cupre.prediction.runners import Cluster, News, Processes, Runner, in_this_process
 
@@ -92,8 +92,7 @@ def predict_files(
     classes, log = describe(job.model).classes, DoneLog(job)
     todo, notices = _todo(job, names, log)
     _check_outputs(job, names, todo)
-    if todo:
-        job = _with_engine(job, todo, workers if scheduler is None else None)
+    job = _with_engine(job, todo, workers if scheduler is None else None)
     _make_folder(Path(job.out))
     result = FilesResult(skipped=len(names) - len(todo))
     yield from _opening(result, len(names), notices)
@@ -116,8 +115,10 @@ def _with_engine(job: FileJob, todo: list[str], workers: int | None) -> FileJob:
 
     The machines of a cluster (no `workers`) choose for themselves.
     """
+    if not todo:
+        return job
     if workers is None:
-        check_engine(Engine(TORCH, "a cluster computes"), job.device)
+        check_engine(EngineChoice(TORCH, "a cluster computes"), job.device)
         return job
     try:
         first = read_image(todo[0], job.axes, partial=True)

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array, eye_array
 
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.geometry import stretched_size
-from napari_cupre.model.graph_file import read_weights
+from napari_cupre.model.graph_file import read_tensors
 from napari_cupre.model.graph_network import GraphNetwork
 from napari_cupre.model.hardware import is_out_of_memory
 from napari_cupre.model.memory import trim
@@ -45,12 +45,12 @@ class GraphDetector(CellFinder):
     def __init__(self, path: Path) -> None:
         self.info = read_info(path)
         self._path = path
-        self._network = GraphNetwork(self.info.config, read_weights(path, self.info.config))
+        self._network = GraphNetwork(self.info.config, read_tensors(path, self.info.config))
         self._pixels = 0
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
         """The tensors, as torch's detector gives them."""
-        for name, value in sorted(read_weights(self._path, self.info.config).items()):
+        for name, value in sorted(read_tensors(self._path, self.info.config).items()):
             yield name, value.tobytes()
 
     def batch_size(self, shape: tuple[int, int], factor: float) -> int:

@@ -25,7 +25,7 @@ from napari_cupre.model.zoo import find_model
 from napari_cupre.prediction.big import predict_big
 from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.detecting import CellFinder
-from napari_cupre.prediction.engine_choice import Engine, finder_by, make_finder
+from napari_cupre.prediction.engine_choice import EngineChoice, finder_by, make_finder
 from napari_cupre.prediction.fingerprint import file_state
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.prediction.predict_options import PredictOptions
@@ -170,7 +170,7 @@ def ready_detector(job: FileJob) -> CellFinder:
 @lru_cache(maxsize=1)
 def _ready_detector(model: str, device: str, seed: int, engine: str, state: tuple[int, ...]) -> CellFinder:
     if engine:
-        return finder_by(Engine(engine, "it suits the whole job"), model, device, seed)
+        return finder_by(EngineChoice(engine, "it suits the whole job"), model, device, seed)
     return make_finder(model, device, seed)
 
 
