@@ -3,8 +3,8 @@
 Run: python benchmarks/engines.py [--images 20] [--model cells]
 
 On images of the part of BBBC038 that may be trained on (`few_shot.parts(kind, "dev", ...)`), with the cell
-size estimated. torch computes as it does on this machine, in bfloat16 where that is faster, and in float32, as
-ONNX Runtime does.
+size estimated. torch computes as it does on this machine, in bfloat16 where that is faster, and in float32,
+as ONNX Runtime does.
 """
 
 from __future__ import annotations

@@ -88,7 +88,6 @@ def predict_files(
         If the scheduler does not answer, or the disk is full; what is done is kept.
     """
     names = [str(Path(path).absolute()) for path in paths]
-    _check_names(job, names)
     classes, log = describe(job.model).classes, DoneLog(job)
     todo, notices = _todo(job, names, log)
     _check_outputs(job, names, todo)
@@ -230,6 +229,7 @@ def _make_folder(folder: Path) -> None:
 
 def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:
     """Refuse, before anything is computed, runs that would replace an image or what a person made."""
+    _check_names(job, names)
     outputs = [path for name in todo for path in output_paths(job, name)]
     if todo and _wants_coco(job):
         outputs.append(Path(job.out) / PREDICTIONS)
