@@ -34,6 +34,14 @@ def own_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(autouse=True)
+def own_slides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for what is found in large images; the same."""
+    folder = tmp_path_factory.mktemp("slides") / "slides"
+    monkeypatch.setenv("NAPARI_CUPRE_SLIDES", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
 def own_projects(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for projects without a place, so that no test sees those of whoever runs it."""
     folder = tmp_path_factory.mktemp("projects")
