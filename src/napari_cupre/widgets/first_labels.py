@@ -6,10 +6,11 @@ import contextlib
 import importlib
 
 import numpy as np
-from napari.layers import Labels
+from napari.utils.colormaps import label_colormap
 from qtpy.QtCore import QTimer
 
 from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.state_colours import HUES
 
 WAIT_MS = 1000
 """The docks open first."""
@@ -36,7 +37,11 @@ class FirstLabels:
 
 
 def load_for_labels() -> None:
-    """Make a layer that nobody sees, and the dashes that its overlays are drawn with."""
-    Labels(np.zeros((2, 2), np.int32))
+    """Map two labels to colours, which compiles what does it, and work out the dashes of overlays.
+
+    No layer is made: the units of a layer come from a registry that two threads must not begin to fill at once.
+    """
+    with contextlib.suppress(ImportError, AttributeError):  # another napari
+        label_colormap(HUES)._data_to_texture(np.zeros((2, 2), np.int32))
     with contextlib.suppress(ImportError, AttributeError):  # another vispy
         importlib.import_module("vispy.visuals.line.dash_atlas").DashAtlas()
