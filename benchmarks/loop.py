@@ -1,7 +1,8 @@
 """A simulated user: AP against cells annotated and against seconds of a hand, round after round.
 
-    python benchmarks/loop.py --kinds fluorescence histology --rounds 3 --minutes 0.5 --seeds 0 \
+    python benchmarks/loop.py --kinds fluorescence histology --rounds 3 --minutes 0.5 --seeds 0 1 2 \
         --out benchmarks/results/loop.csv
+    python benchmarks/loop.py --table --out benchmarks/results/loop.csv
 
 In each round the user takes a new image of the pool, annotates --cells cells of a field of it, and the best
 model so far is trained on all that is annotated. Arms:
@@ -15,36 +16,52 @@ with the cell is 0.75 or more, clicks on a cell that was missed and keeps what t
 rule, and draws what is left. So what is kept is as wrong as the model drew it. The seconds are a model, that
 of `annotate.py`: 1.1 s to point, 0.2 s to press, 0.017 s for each screen px steered along, cells 60 px on the
 screen, and 0.5 s to look at a guess or a cell. Training time, in which a person may go on annotating, is not
-counted. Pool and test images do not overlap. Rows that --out holds already are not run again; a sequence that
-was broken off begins again.
+counted. Pool and test images do not overlap. A training's own figures stand beside those of the model that
+the next round starts from, so that the rows also tell how often its verdict was right. Rows that --out holds
+already are not run again; a sequence that was broken off begins again.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from few_shot import parts, read
-from folder import read_rows, tested
-from split import LABELLED, TEST_SIZES, data_folder
+from folder import interval, tested
+from rows import Row, append_row, read_rows, simulation_parser
+from split import LABELLED, data_folder
 
 POINT_S, PRESS_S, STEER_S, LOOK_S = 1.1, 0.2, 0.017, 0.5
 SCREEN_PX = 60
 GOOD_IOU = 0.75
 ARMS = ("suggested+correct", "random+correct", "random+draw")
 KEY = ("model", "part", "kind", "arm", "seed", "minutes", "cells_a_round", "round")
-FIELDS = [*KEY, "image", "cells", "seconds", "outlines", "ap50", "ap", "outcome"]
-Row = dict[str, Any]
+FIELDS = [
+    *KEY,
+    "image",
+    "cells",
+    "seconds",
+    "outlines",
+    "ap50",
+    "ap",
+    "outcome",
+    "trained_ap50",
+    "trained_ap",
+]
+SAME_AP = 0.005
 
 
 def main() -> None:
     options = parse()
+    if options.table:
+        print(table(read_rows(options.out)))
+        return
     import torch
 
     torch.set_num_threads(options.threads)
@@ -55,27 +72,20 @@ def main() -> None:
             continue
         for row in Loop(case, options).rounds():
             if row["round"] >= len(done):
-                append(options.out, row)
+                append_row(options.out, row, FIELDS)
             print(row, flush=True)
     print(table(read_rows(options.out)))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="cupre")
-    parser.add_argument("--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED])
+    parser = simulation_parser(__doc__)
     parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=10, help="annotated in a round")
     parser.add_argument("--pool", type=int, default=8, help="images that may be annotated")
     parser.add_argument("--minutes", type=float, default=0.5, help="of CPU time, in each round")
-    parser.add_argument("--part", default="dev", choices=["test", "dev"])
     parser.add_argument("--tests", type=int, default=4, help="images that are tested on")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--table", action="store_true", help="only print what --out says")
     return parser.parse_args()
 
 
@@ -90,6 +100,7 @@ class Loop:
         self.rng = np.random.default_rng(case["seed"])
         self.left = [str(x) for x in self.rng.permutation(pool)[: options.pool]]
         self.model = open_model(options.model, "cpu")
+        self.figures = tested(self.model, self.kind, self.tests)
         self.done: list[str] = []
         self.shots: list[Any] = []
         self.cells, self.seconds = 0, 0.0
@@ -97,7 +108,7 @@ class Loop:
 
     def rounds(self) -> Iterator[Row]:
         """The start, and then every round."""
-        yield self._row(0, "", "")
+        yield self._row(0, "", "", self.figures)
         for number in range(1, self.options.rounds + 1):
             if not self.left:
                 return
@@ -105,11 +116,13 @@ class Loop:
             self.left.remove(chosen)
             self.done.append(chosen)
             self._annotate(chosen)
-            outcome = self._train()
-            yield self._row(number, chosen, outcome)
+            trained, outcome = self._train()
+            mine = tested(trained, self.kind, self.tests)
+            if outcome != "worse":  # the next round starts from the best one
+                self.model, self.figures = trained, mine
+            yield self._row(number, chosen, outcome, mine)
 
-    def _row(self, number: int, image: str, outcome: str) -> Row:
-        figures = tested(self.model, self.kind, self.tests)
+    def _row(self, number: int, image: str, outcome: str, mine: Row) -> Row:
         drawn = f"{np.mean(self.outlines):.3f}" if self.outlines else ""
         return self.case | {
             "round": number,
@@ -117,9 +130,11 @@ class Loop:
             "cells": self.cells,
             "seconds": round(self.seconds),
             "outlines": drawn,
-            "ap50": figures["ap50"],
-            "ap": figures["ap"],
+            "ap50": self.figures["ap50"],
+            "ap": self.figures["ap"],
             "outcome": outcome,
+            "trained_ap50": mine["ap50"],
+            "trained_ap": mine["ap"],
         }
 
     # --- which image ------------------------------------------------------------------------------
@@ -210,7 +225,7 @@ class Loop:
 
     # --- the training -----------------------------------------------------------------------------
 
-    def _train(self) -> str:
+    def _train(self) -> tuple[Any, str]:
         from napari_cupre.events import Finished
         from napari_cupre.finetuning.finetune_run import FinetuneRun
         from napari_cupre.finetuning.finetune_settings import FinetuneSettings
@@ -223,9 +238,7 @@ class Loop:
                 outcome = (event.result.get("decision") or {}).get("outcome", "")
         if training.result is None:
             raise RuntimeError("the training gave no model")
-        if outcome != "worse":  # the next round starts from the best one
-            self.model = training.result
-        return outcome
+        return training.result, outcome
 
 
 def field_of(truth: np.ndarray, cells: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -271,18 +284,8 @@ def _reader(image: np.ndarray) -> Any:
     return PlaneReader(CellImage.from_array(bytes_, "YXS"), {})
 
 
-def append(path: Path, row: Row) -> None:
-    is_new = not path.is_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def table(rows: list[dict[str, str]]) -> str:
-    """AP50, cells and seconds after each round, means over kinds and seeds."""
+    """AP50, cells and seconds after each round, means over kinds and seeds; differences; verdicts."""
     lines = ["| arm | round | sequences | cells | seconds | AP50 |", "|---|---|---|---|---|---|"]
     groups: dict[tuple[str, int], list[dict[str, str]]] = {}
     for row in rows:
@@ -292,7 +295,40 @@ def table(rows: list[dict[str, str]]) -> str:
         lines.append(
             f"| {arm} | {number} | {len(members)} | {means[0]:.0f} | {means[1]:.0f} | {means[2]:.3f} |"
         )
-    return "\n".join(lines)
+    compared = (("suggested+correct", "random+correct"), ("random+correct", "random+draw"))
+    lines += [difference(rows, *pair) for pair in compared]
+    return "\n".join([*lines, verdicts(rows)])
+
+
+def difference(rows: list[dict[str, str]], first: str, second: str) -> str:
+    """What one arm is ahead of another after the last round, paired by kind and seed; 95 % intervals."""
+    last = max(int(row["round"]) for row in rows)
+    ends = {(r["arm"], r["kind"], r["seed"]): r for r in rows if int(r["round"]) == last}
+    cases = [key[1:] for key in ends if key[0] == first and (second, *key[1:]) in ends]
+    if not cases:
+        return ""
+    said = []
+    for name in ("ap50", "cells", "seconds"):
+        both = ((float(ends[(arm, *case)][name]) for arm in (first, second)) for case in cases)
+        gains = np.array([mine - theirs for mine, theirs in both])
+        low, high = interval(gains)
+        said.append(f"{name} {gains.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+    return f"{first} - {second} over {len(cases)} pairs after round {last}: {', '.join(said)}"
+
+
+def verdicts(rows: list[dict[str, str]]) -> str:
+    """How often "better" and "worse" were right of the test images, by AP."""
+    counts: Counter[str] = Counter()
+    before = {tuple(row[key] for key in KEY): float(row["ap"]) for row in rows}
+    for row in rows:
+        if not row["outcome"]:
+            continue
+        gain = (
+            float(row["trained_ap"]) - before[(*(row[key] for key in KEY[:-1]), str(int(row["round"]) - 1))]
+        )
+        signed = {"better": gain, "worse": -gain}.get(row["outcome"])
+        counts["undecided" if signed is None else "right" if signed > SAME_AP else "wrong"] += 1
+    return f"verdicts of {sum(counts.values())} trainings: {dict(counts)}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,14 @@ settings.register_profile("new", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+WINDOWS = Path(__file__).parent / "widgets"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that open windows come last, in whatever order the others are."""
+    items.sort(key=lambda item: item.path.is_relative_to(WINDOWS))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images, which is not part of the repository; tests without it are skipped."""
@@ -30,6 +38,14 @@ def own_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """An empty folder of models, so that no test sees or changes those of whoever runs it."""
     folder = tmp_path_factory.mktemp("models")
     monkeypatch.setenv("NAPARI_CUPRE_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_slides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for what is found in large images; the same."""
+    folder = tmp_path_factory.mktemp("slides") / "slides"
+    monkeypatch.setenv("NAPARI_CUPRE_SLIDES", str(folder))
     return folder
 
 

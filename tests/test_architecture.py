@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "pretraining": {"project", "model", "synthetic", "io", "data", "evaluation"},
     "api": ENGINE,
     "service": ENGINE | {"api"},
-    "cli": ENGINE | {"api"},
+    "cli": ENGINE | {"api", "service"},
     "widgets": ENGINE | {"api", "service"},
     "__init__": {"api"},
 }

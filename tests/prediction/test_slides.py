@@ -14,7 +14,7 @@ from predict_oracle import disc_labels, scattered_discs, seeing_model
 from napari_cupre.events import Event, Finished, Notice
 from napari_cupre.service.jobs import Prediction
 from napari_cupre.service.protocol import PredictRequest, SlideGrown
-from napari_cupre.service.slides import slide_path
+from napari_cupre.service.slides import is_slide_in_use, slide_path
 
 SHAPE = (500, 540)
 DISCS = scattered_discs(11, SHAPE, (9, 14), 120, 3.0)
@@ -115,3 +115,25 @@ def test_any_name_makes_a_path(name: str, slides: Path, slide: Path) -> None:
     path = slide_path(image, slide, False, "scratch", OPTIONS)
     assert path.parent == slides
     assert len(path.name) < 100
+
+
+def test_older_results_go_beyond_the_limit_and_the_one_being_made_stays(slide: Path, slides: Path) -> None:
+    (first,) = {event.path for event in grown(predict(slide))}
+    (again,) = {event.path for event in grown(predict(slide, keep_bytes=0))}
+    assert again == first, "it continues what is there"
+    (other,) = {
+        event.path for event in grown(predict(slide, options={**OPTIONS, "score": 0.4}, keep_bytes=0))
+    }
+    assert not Path(first).exists()
+    assert Path(other).exists()
+
+
+def test_a_result_is_in_use_while_it_is_made(slide: Path, slides: Path) -> None:
+    request = PredictRequest("scratch", str(slide), "YX", "my slide", "cpu", OPTIONS, False, True)
+    job = Prediction(request)
+    events = job.events()
+    path = next(Path(event.path) for event in events if isinstance(event, SlideGrown))
+    assert is_slide_in_use(path)
+    job.stop()
+    list(events)
+    assert not is_slide_in_use(path)

@@ -17,6 +17,7 @@ from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
 from napari_cupre.project.recent import remember_project
 from napari_cupre.project.rounds import add_round, next_model
+from napari_cupre.service.slides import hold_slide
 from napari_cupre.widgets.models_widget import ModelsWidget
 
 WAIT = 60_000
@@ -82,6 +83,30 @@ def test_rounds_of_all_projects_your_models_and_the_shipped_ones(widget: ModelsW
     assert "started from: v1" in card
     assert "verdict: better" in card
     assert "MB" in card
+
+
+def test_the_disk_space_of_large_results_is_told_and_freed(
+    widget: ModelsWidget, own_slides: Path, qtbot: Any
+) -> None:
+    row = widget.slides
+    qtbot.waitUntil(lambda: not row._errands.is_busy, timeout=WAIT)
+    assert row.isHidden(), "there are none"
+    paths = [own_slides / f"{name}-0123456789ab.zarr" for name in ("shown", "old")]
+    for path in paths:
+        path.mkdir(parents=True)
+        (path / "0.0").write_bytes(b"x" * 3_000_000)
+    held = hold_slide(paths[0])
+    widget.session.models_changed.emit()
+    qtbot.waitUntil(row.isVisible, timeout=WAIT)
+    assert row.words.text() == "2 results of large images: 6.0 MB."
+    for kept in (True, False):
+        row.delete.click()
+        assert "(6.0 MB)" in widget.question.text
+        widget.question.press("Keep" if kept else "Delete")
+    qtbot.waitUntil(lambda: row.words.text() == "1 result of large images: 3.0 MB.", timeout=WAIT)
+    assert [path.exists() for path in paths] == [True, False]
+    assert widget.done.text == "3.0 MB are free again."
+    held.release()
 
 
 def test_a_model_is_used_renamed_and_deleted(widget: ModelsWidget, own_models: Path, qtbot: Any) -> None:

@@ -23,6 +23,7 @@ from napari_cupre.service.protocol import (
     PredictRequest,
     SlideGrown,
 )
+from napari_cupre.service.slides import is_slide_in_use
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
 from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.predict_widget import PredictWidget
@@ -251,6 +252,7 @@ def test_a_slide_is_shown_from_disk_while_it_grows_and_saved_by_copying(
     assert layer.get_value((52, 2), world=True)[1] == 2
     assert list(layer.features["score"]) == pytest.approx([0.9, 0.8])
     assert "2 cells in slide.zarr" in widget.notice.text
+    assert is_slide_in_use(store.path), "nobody deletes what is shown"
     out = tmp_path / "saved"
     out.mkdir()
     widget.saver.save(out)

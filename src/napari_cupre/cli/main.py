@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_cupre import __version__
+from napari_cupre.cli.cache import add_cache
 from napari_cupre.cli.demo import add_demo
 from napari_cupre.cli.diversity import add_diversity
 from napari_cupre.cli.evaluate import add_evaluate
@@ -31,7 +32,7 @@ def build_parser() -> Parser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     for add in (
         *(add_finetune, add_predict, add_outline, add_evaluate, add_suggest),
-        *(add_diversity, add_models, add_demo, add_import),
+        *(add_diversity, add_models, add_cache, add_demo, add_import),
     ):
         add(subparsers)
     return parser

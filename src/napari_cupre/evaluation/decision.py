@@ -169,7 +169,8 @@ def too_few(cells: int) -> str:
     """What to say where the held-out cells decide nothing."""
     return (
         f"Only {counted(cells, 'cell is', 'cells are')} held out to judge, "
-        f"{ENOUGH_CELLS} are needed: look at the result yourself, or annotate more."
+        f"{ENOUGH_CELLS} are needed, and accepted guesses do not count: "
+        "look at the result yourself, or annotate more."
     )
 
 

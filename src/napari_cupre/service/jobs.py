@@ -159,17 +159,23 @@ class Prediction:
         """The events of `predict_big`, in terms that the window knows."""
         from napari_cupre.prediction.big import predict_big
         from napari_cupre.prediction.predict_options import PredictOptions
-        from napari_cupre.service.slides import slide_path
+        from napari_cupre.service.slides import clear_slides, hold_slide, slide_path
 
         request = self._request
         out = slide_path(image, Path(request.image), request.is_copy, request.model, request.options)
-        for event in predict_big(model, image, out, PredictOptions(**request.options), self._stopped.is_set):
-            if isinstance(event, TileDone):
-                yield SlideGrown(str(out), event.index)
-                continue
-            if isinstance(event, Finished):
-                yield SlideGrown(str(out), {})  # a slide that was finished before has grown no more
-            yield event
+        options, held = PredictOptions(**request.options), hold_slide(out)
+        try:
+            if request.keep_bytes is not None:
+                clear_slides(request.keep_bytes)
+            for event in predict_big(model, image, out, options, self._stopped.is_set):
+                if isinstance(event, TileDone):
+                    yield SlideGrown(str(out), event.index)
+                    continue
+                if isinstance(event, Finished):
+                    yield SlideGrown(str(out), {})  # a slide that was finished before has grown no more
+                yield event
+        finally:
+            held.release()
 
     def stop(self) -> None:
         """End after the current tile."""

@@ -78,6 +78,8 @@ class PredictRequest(Request):
         any kind that `data.io.read_image` reads.
     to_disk : bool
         Write the labels to an OME-Zarr, tile by tile (see `SlideGrown`), or continue it.
+    keep_bytes : int or None
+        Disk space for such results: beyond it the oldest are deleted. None keeps all.
     """
 
     model: str
@@ -88,6 +90,7 @@ class PredictRequest(Request):
     options: dict[str, Any] = field(default_factory=dict)
     is_copy: bool = True
     to_disk: bool = False
+    keep_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,46 @@
-"""Where the window keeps predictions of images larger than memory, so that repeating one continues it."""
+"""Where the window keeps predictions of images larger than memory, so that repeating one continues it.
+
+They can be made again, so the oldest are deleted once they take more than a limit; those in use are not.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.errors import unwritable, writing
+from napari_cupre.model.runs import size_of
 from napari_cupre.prediction.fingerprint import request_digest
+
+STORE, USERS = ".zarr", ".users"
+
+
+@dataclass(frozen=True)
+class KeptSlide:
+    """The prediction of one large image on disk.
+
+    Attributes
+    ----------
+    path : Path
+        The OME-Zarr.
+    size : int
+        Its size with all that belongs to it, bytes.
+    used : float
+        When it was last opened or written, seconds since 1970.
+    """
+
+    path: Path
+    size: int
+    used: float
 
 
 def slides_folder() -> Path:
@@ -43,4 +74,95 @@ def slide_path(image: CellImage, file: Path, is_copy: bool, model: str, options:
         In `slides_folder`.
     """
     stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(image.name).stem)[:40] or "slide"
-    return slides_folder() / f"{stem}-{request_digest(image, file, is_copy, model, options)[:12]}.zarr"
+    return slides_folder() / f"{stem}-{request_digest(image, file, is_copy, model, options)[:12]}{STORE}"
+
+
+def kept_slides() -> list[KeptSlide]:
+    """All predictions of large images, the one used last first."""
+    found = []
+    for path in slides_folder().glob(f"*{STORE}"):
+        sizes = [size_of(part) for part in _parts(path)]
+        users = path.with_name(path.name + USERS)
+        used = max(part.stat().st_mtime for part in (path, users) if part.exists())
+        found.append(KeptSlide(path, sum(sizes), used))
+    return sorted(found, key=lambda each: each.used, reverse=True)
+
+
+def hold_slide(path: Path) -> FileLock:
+    """Keep the prediction of a large image from being deleted, until the lock is released or forgotten.
+
+    The operating system releases it when the process ends, however it ends.
+
+    Raises
+    ------
+    EnvironmentFault
+        The folder cannot be written.
+    """
+    users = path.with_name(path.name + USERS)
+    lock = FileLock(users / f"{uuid.uuid4().hex}.lock", thread_local=False)
+    with writing(users):
+        users.mkdir(parents=True, exist_ok=True)
+        os.utime(users)
+    with contextlib.suppress(
+        OSError, NotImplementedError
+    ):  # some disks know no locks; there nothing is deleted
+        lock.acquire(blocking=False)
+    return lock
+
+
+def clear_slides(limit: int = 0) -> int:
+    """Delete predictions of large images that nobody uses, those used longest ago first.
+
+    Parameters
+    ----------
+    limit : int, optional
+        Bytes that may stay; what is in use stays in any case.
+
+    Returns
+    -------
+    int
+        Freed bytes.
+
+    Raises
+    ------
+    EnvironmentFault
+        One cannot be deleted.
+    """
+    kept = kept_slides()
+    total, freed = sum(each.size for each in kept), 0
+    for each in reversed(kept):
+        if total - freed <= limit:
+            break
+        if not is_slide_in_use(each.path):
+            _delete(each.path)
+            freed += each.size
+    return freed
+
+
+def is_slide_in_use(path: Path) -> bool:
+    """Whether a process holds the prediction of a large image; forgets holders that are gone."""
+    for file in path.with_name(path.name + USERS).glob("*.lock"):
+        lock = FileLock(file, thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, OSError, NotImplementedError):
+            return True
+        lock.release()
+        file.unlink(missing_ok=True)
+    return False
+
+
+def _parts(path: Path) -> list[Path]:
+    """The OME-Zarr and what was written beside it under its name."""
+    return [part for dot in ("", ".") for part in sorted(path.parent.glob(f"{dot}{path.stem}[._]*"))]
+
+
+def _delete(path: Path) -> None:
+    # under another name first, so that a deletion which is cut short leaves no half of a result
+    try:
+        gone = path.rename(path.with_name(f".{path.name}.deleted"))
+        shutil.rmtree(gone)
+        for part in _parts(path):
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+    except OSError as error:
+        raise unwritable(error.filename or path, error) from error

@@ -259,8 +259,8 @@ class AnnotateWidget(SessionWidget):
             self.message.clear()
         self._fault = fault
         self.status.setText(status_text(cells, session.all_cells()))
-        annotated = [(each.cells, session.has_background(each.image)) for each in session.all_cells()]
-        ready, advice = enough(annotated)
+        every = [(each.cells, session.annotation(each.image).background) for each in session.all_cells()]
+        ready, advice = enough([(cells, brush is not None) for cells, brush in every])
         (self.advice.show_good if ready else self.advice.show_notice)(advice)
 
     def _show_import(self, event: Any) -> None:

@@ -30,6 +30,7 @@ from napari_cupre.widgets.controls import MessageLine, SessionWidget, labelled, 
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.model_gathering import ListedModel, gathered, megabytes, total_words
+from napari_cupre.widgets.slides_row import SlidesRow
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.widgets.theme import set_role
 
@@ -84,6 +85,7 @@ class ModelsWidget(SessionWidget):
         self.naming.hide()
         self.question = QuestionLine()
         self.done = MessageLine()
+        self.slides = SlidesRow(self.question, self.done)
 
     def _button(self, text: str, tooltip: str, action: Callable[[], Any]) -> QPushButton:
         button = QPushButton(text)
@@ -105,6 +107,7 @@ class ModelsWidget(SessionWidget):
         grid.addWidget(self.open, 2, 0, 1, 2)
         column.addWidget(self.list)
         column.addWidget(self.total)
+        column.addWidget(self.slides)
         column.addWidget(self.use)
         column.addLayout(grid)
         for widget in (self.naming, self.question, self.message, self.done, self.card):
@@ -122,6 +125,7 @@ class ModelsWidget(SessionWidget):
 
     def refresh(self) -> None:
         """Read the list again, beside the window."""
+        self.slides.refresh()
         project = self.session.keeper.project
         folder, best, entries = None, None, []
         if project is not None:

@@ -26,6 +26,7 @@ from napari_cupre.service.protocol import (
 )
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_file
+from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.words import counted
 
 FINE = 1000  # parts in which the progress of one image is counted
@@ -334,6 +335,7 @@ def predicted(
         options or {},
         is_copy=file is None,
         to_disk=is_big(image),
+        keep_bytes=int(1e9 * read_preferences().slides_gb),
     )
     try:
         yield from (turn or Turn()).events(engine, request)
@@ -402,7 +404,7 @@ def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finish
     if failures or odd:
         yield Notice(" ".join([failure.message for failure in failures] + odd))
     cells = sum(verdict.result["cells"] for verdict in verdicts)
-    yield Finished(f"{counted(cells, 'cell')} in {counted(len(verdicts), 'image')}.", {"cells": cells})
+    yield Finished(f"Found {counted(cells, 'cell')} in {counted(len(verdicts), 'image')}.", {"cells": cells})
     yield StateChanged(RunState.DONE)
 
 

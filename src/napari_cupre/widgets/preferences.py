@@ -25,6 +25,8 @@ class Preferences:
         Name of the model that the widgets start with; another one is taken if there is none of that name.
     formats : str
         Names of the formats that are ticked at first, with commas between them.
+    slides_gb : float
+        Disk space for what is found in images larger than memory, gigabytes; the oldest results go first.
     """
 
     minutes: float = 2.0
@@ -32,6 +34,7 @@ class Preferences:
     certainty: int = 0
     model: str = "cupre"
     formats: str = "tif, roi, csv"
+    slides_gb: float = 20.0
 
     @property
     def ticked(self) -> set[str]:
@@ -55,6 +58,7 @@ def read_preferences() -> Preferences:
         int(chosen.certainty),
         str(chosen.model),
         str(chosen.formats),
+        float(chosen.slides_gb),
     )
 
 

@@ -13,6 +13,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event
 from napari_cupre.prediction.labelstore import cells_table
 from napari_cupre.service.protocol import SlideGrown
+from napari_cupre.service.slides import hold_slide
 from napari_cupre.widgets.layers import METADATA_KEY, result_placement
 from napari_cupre.widgets.predicting import ImageFinished
 from napari_cupre.widgets.session import Session
@@ -71,6 +72,7 @@ class SlideSink:
 
     def _show(self, path: Path) -> Labels:
         """The layer of the last prediction with new data, or a new one."""
+        held = hold_slide(path)  # nobody deletes it while it is shown
         name, data = f"{self._source.name} {SUFFIX}", stored_levels(path)
         axes = self._image.result_axes
         metadata = {METADATA_KEY: {"model": self._model, "axes": axes, "slide": str(path)}}
@@ -83,8 +85,10 @@ class SlideSink:
             old.metadata = old.metadata | metadata
             for key, value in placement.items():
                 setattr(old, key, value)
+            self._session.held_slides[old] = held
             return old
         layer = Labels(data, multiscale=True, name=name, opacity=0.6, metadata=metadata, **placement)
+        self._session.held_slides[layer] = held
         self._session.slides[self._source] = layer  # before those who follow the layers look for it
         self._session.viewer.add_layer(layer)
         return layer

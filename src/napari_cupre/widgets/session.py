@@ -6,11 +6,12 @@ import contextlib
 import weakref
 from typing import Any
 
+from filelock import FileLock
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
 from psygnal import Signal
 from qtpy.QtCore import QCoreApplication
-from qtpy.QtWidgets import QMainWindow, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
@@ -36,7 +37,7 @@ from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.shortcuts import Shortcuts
 from napari_cupre.widgets.sizing import Sizes
 from napari_cupre.widgets.state_colours import StateColormap
-from napari_cupre.widgets.tab_key import TabKey
+from napari_cupre.widgets.tab_key import TabKey, window_around
 from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
@@ -51,10 +52,7 @@ _sessions: weakref.WeakKeyDictionary[Viewer, Session] = weakref.WeakKeyDictionar
 
 
 class Session:
-    """State shared by the widgets of one viewer; `Session.of` finds it.
-
-    Signals are emitted in the GUI thread.
-    """
+    """State shared by the widgets of one viewer, found by `Session.of`; it signals in the GUI thread."""
 
     image_changed = Signal(object)
     """Another image layer (or None) was chosen, or its axes are read differently."""
@@ -86,6 +84,8 @@ class Session:
         self._taking: set[Image] = set()
         self.slides: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
         """What was found in images that are larger than memory."""
+        self.held_slides: weakref.WeakKeyDictionary[Labels, FileLock] = weakref.WeakKeyDictionary()
+        """What keeps these results on disk: as long as a layer shows one, nobody deletes it."""
         self._owners: weakref.WeakKeyDictionary[Layer, weakref.ref[Image]] = weakref.WeakKeyDictionary()
         self._is_watching = False
         self.shortcuts = Shortcuts(lambda viewer: getattr(_sessions.get(viewer), "shortcuts", None))
@@ -347,10 +347,6 @@ class Session:
         cells.follow_regions(annotation.regions)
         return annotation.regions
 
-    def has_background(self, image: Image) -> bool:
-        """Whether somebody has taken the background brush in an image."""
-        return self.annotation(image).background is not None
-
     def make_background_layer(self, image: Image) -> Labels:
         """Give an image the layer in which background is painted, where it has none yet."""
         annotation = self.annotation(image)
@@ -404,11 +400,10 @@ class Session:
     @model.setter
     def model(self, name: str) -> None:
         if name != self._model:
-            self._model = name
-            self.models_changed.emit()
+            self.model_added(name)
 
     def model_added(self, name: str) -> None:
-        """A new model was trained: it is the one to predict with."""
+        """Predict with a model that was just trained."""
         self._model = name
         self.models_changed.emit()
 
@@ -425,14 +420,12 @@ class Session:
         """End everything when the window goes that `widget` is docked in."""
         if self._is_watching:
             return
-        parent: QWidget | None = widget
-        while parent is not None and not isinstance(parent, QMainWindow):
-            parent = parent.parentWidget()
-        if parent is None:
+        window = window_around(widget)
+        if window is None:
             return
-        self._is_watching = True  # and no reference to the window, which would keep it alive
-        TabKey(parent, self.gestures.step)
-        parent.destroyed.connect(self.close)
+        self._is_watching = True  # no reference to the window, which would keep it alive
+        TabKey(window, self.gestures.step)
+        window.destroyed.connect(self.close)
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.close)

@@ -41,3 +41,11 @@ class TabKey(QObject):
         if step is None or keys != Qt.KeyboardModifier.NoModifier or not has_key(*NAMES[step]):
             return False
         return self._step(step)
+
+
+def window_around(widget: QWidget) -> QMainWindow | None:
+    """The main window that a widget is in; None as long as it is in none."""
+    parent: QWidget | None = widget
+    while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parentWidget()
+    return parent

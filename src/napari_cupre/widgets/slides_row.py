@@ -1,0 +1,77 @@
+"""What was found in large images takes disk space: how much, and a button that frees it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+
+from napari_cupre.service.slides import KeptSlide, clear_slides, kept_slides
+from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.controls import MessageLine
+from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.model_gathering import megabytes
+from napari_cupre.widgets.sources import sentence_of
+from napari_cupre.widgets.theme import set_role
+from napari_cupre.words import counted
+
+
+class SlidesRow(QWidget):
+    """One line about the results of large images; hidden where there are none.
+
+    Parameters
+    ----------
+    question, message : QuestionLine, MessageLine
+        Where to ask and to tell.
+    """
+
+    def __init__(self, question: QuestionLine, message: MessageLine) -> None:
+        super().__init__()
+        self._question, self._message, self._errands = question, message, Errands()
+        self._kept: list[KeptSlide] = []
+        self.words = QLabel()
+        self.words.setWordWrap(True)
+        self.words.setToolTip(
+            "Cells found in images larger than memory are kept, so that they are there at once the next time"
+        )
+        set_role(self.words, "plain")
+        self.delete = QPushButton("Delete")
+        self.delete.setToolTip("Free the disk space of the results that no window shows; asks first")
+        self.delete.clicked.connect(self._ask)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.words, 1)
+        row.addWidget(self.delete)
+        self.hide()
+
+    def refresh(self) -> None:
+        """Look again, beside the window."""
+        self._errands.do(kept_slides, self._show, self._failed)
+
+    def _show(self, kept: list[KeptSlide]) -> None:
+        self._kept = kept
+        size = megabytes(sum(each.size for each in kept))
+        self.words.setText(f"{counted(len(kept), 'result')} of large images: {size}.")
+        self.setVisible(bool(kept))
+
+    def _ask(self) -> None:
+        size = megabytes(sum(each.size for each in self._kept))
+        keep = ("Keep", "Delete nothing", self._question.clear)
+        self._question.ask(
+            f"Delete what was found in large images ({size})? It can be found again. What a window shows "
+            "stays, and so does what you saved elsewhere.",
+            [("Delete", "Delete these results", self._delete), keep],
+        )
+
+    def _delete(self) -> None:
+        self._question.clear()
+        self._errands.do(partial(clear_slides, 0), self._deleted, self._failed)
+
+    def _deleted(self, freed: int) -> None:
+        said = f"{megabytes(freed)} are free again." if freed else "All results are in use: none was deleted."
+        self._message.show_good(said) if freed else self._message.show_plain(said)
+        self.refresh()
+
+    def _failed(self, error: Exception) -> None:
+        self._message.show_error(sentence_of(error))
+        self.setVisible(bool(self._kept))
