@@ -13,23 +13,19 @@ that was to be found or was invented. Rows that --out holds already are not run 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import astuple
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from few_shot import parts, read
-from folder import read_rows
 from loop import field_of
-from split import LABELLED, TEST_SIZES
+from rows import Row, append_row, read_rows, simulation_parser
 
 KEY = ("model", "part", "kind", "seed", "steps", "annotated")
 FIELDS = [*KEY, "cells", "more", "points", "outcome", "predicted", "low", "high", "real", "start"]
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -42,25 +38,17 @@ def main() -> None:
         if any(all(str(row[key]) == str(case[key]) for key in KEY) for row in read_rows(options.out)):
             continue
         row = case | run(case, options)
-        append(options.out, row)
+        append_row(options.out, row, FIELDS)
         print(row, flush=True)
     print(summary(read_rows(options.out)))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="cupre")
-    parser.add_argument("--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser = simulation_parser(__doc__)
     parser.add_argument("--steps", type=int, default=40, help="of each training")
     parser.add_argument("--cells", type=int, default=40, help="annotated at first, in fields of about 10")
     parser.add_argument("--folds", type=int, default=2, help="of three; the window measures all")
-    parser.add_argument("--part", default="dev", choices=["test", "dev"])
     parser.add_argument("--tests", type=int, default=8, help="images that are tested on")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
 
@@ -171,16 +159,6 @@ def value_of(model: Any, kind: str, tests: list[str]) -> float:
         found, invented, missed = match_instances(truth, predict_plane(model, image).labels).counts(0.5)
         right, wrong = right + found, wrong + invented + missed
     return right / max(1, right + wrong)
-
-
-def append(path: Path, row: Row) -> None:
-    is_new = not path.is_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS, restval="")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def summary(rows: list[dict[str, str]]) -> str:

@@ -17,18 +17,16 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from few_shot import annotate, parts, read
-from split import LABELLED, TEST_SIZES
+from rows import Row, append_row, read_rows, simulation_parser
 
 WAYS = ("plain", "contrast", "teacher", "both")
 KEY = ("model", "part", "kind", "shots", "seed", "minutes", "way")
@@ -37,7 +35,6 @@ FIELDS = [
     *("steps", "cells", "unlabelled", "ap50", "ap", "f1"),
     *("held_out", "start_held_out", "outcome", "start_ap50", "start_ap"),
 ]
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -53,27 +50,19 @@ def main() -> None:
         if any(all(str(row[key]) == str(case[key]) for key in KEY) for row in rows):
             continue
         for row in run(case, options):
-            append(options.out, row)
+            append_row(options.out, row, FIELDS)
             print(row, flush=True)
     print(table(read_rows(options.out)))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="cupre")
-    parser.add_argument("--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED])
+    parser = simulation_parser(__doc__)
     parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 5])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--minutes", type=float, default=1.0, help="of CPU time")
-    parser.add_argument("--part", default="dev", choices=["test", "dev"])
     parser.add_argument("--tests", type=int, default=8, help="images that are tested on")
     parser.add_argument("--unlabelled", type=int, default=16, help="images without annotation")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--verdicts", action="store_true", help="count right and wrong verdicts in --out")
-    parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
 
@@ -168,23 +157,6 @@ def tested(model: Any, kind: str, tests: list[str]) -> Row:
         [labels for _, labels in pairs], [predict_plane(model, image).labels for image, _ in pairs]
     )
     return {name: round(float(getattr(report, name)), 4) for name in ("ap50", "ap", "f1")}
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def append(path: Path, row: Row) -> None:
-    is_new = not path.is_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def table(rows: list[dict[str, str]]) -> str:

@@ -66,6 +66,8 @@ def one_death(folder: Path, seconds: float, pause: float = 0.5) -> tuple[int, in
         if line.startswith("drawn "):
             drawn = int(line.split()[1])
     child.wait()
+    if not drawn:
+        raise RuntimeError("The window ended before a cell was drawn: start it by --child to see why.")
     os.environ["NAPARI_CUPRE_PROJECTS"] = environment["NAPARI_CUPRE_PROJECTS"]
     from napari_cupre.project.project import Project
     from napari_cupre.project.recovery import recoverable

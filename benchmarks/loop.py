@@ -24,7 +24,6 @@ already are not run again; a sequence that was broken off begins again.
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import time
 from collections import Counter
@@ -34,8 +33,9 @@ from typing import Any
 
 import numpy as np
 from few_shot import parts, read
-from folder import interval, read_rows, tested
-from split import LABELLED, TEST_SIZES, data_folder
+from folder import interval, tested
+from rows import Row, append_row, read_rows, simulation_parser
+from split import LABELLED, data_folder
 
 POINT_S, PRESS_S, STEER_S, LOOK_S = 1.1, 0.2, 0.017, 0.5
 SCREEN_PX = 60
@@ -55,7 +55,6 @@ FIELDS = [
     "trained_ap",
 ]
 SAME_AP = 0.005
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -73,28 +72,20 @@ def main() -> None:
             continue
         for row in Loop(case, options).rounds():
             if row["round"] >= len(done):
-                append(options.out, row)
+                append_row(options.out, row, FIELDS)
             print(row, flush=True)
     print(table(read_rows(options.out)))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="cupre")
-    parser.add_argument("--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED])
+    parser = simulation_parser(__doc__)
     parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=10, help="annotated in a round")
     parser.add_argument("--pool", type=int, default=8, help="images that may be annotated")
     parser.add_argument("--minutes", type=float, default=0.5, help="of CPU time, in each round")
-    parser.add_argument("--part", default="dev", choices=["test", "dev"])
     parser.add_argument("--tests", type=int, default=4, help="images that are tested on")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="only print what --out says")
-    parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
 
@@ -291,16 +282,6 @@ def _reader(image: np.ndarray) -> Any:
 
     bytes_ = (np.clip(image, 0, 1) * 255).astype(np.uint8)
     return PlaneReader(CellImage.from_array(bytes_, "YXS"), {})
-
-
-def append(path: Path, row: Row) -> None:
-    is_new = not path.is_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def table(rows: list[dict[str, str]]) -> str:

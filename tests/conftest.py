@@ -16,6 +16,14 @@ settings.register_profile("new", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+WINDOWS = Path(__file__).parent / "widgets"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that open windows come last, in whatever order the others are."""
+    items.sort(key=lambda item: item.path.is_relative_to(WINDOWS))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images, which is not part of the repository; tests without it are skipped."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from few_shot_fields import discs, settings, shot
+from finding_network import FindsBoxes
 
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
@@ -16,7 +17,6 @@ from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.folder_contrast import CONTEXT, FolderContrast
 from napari_cupre.finetuning.teacher import LEAST_RIGHT, MeanTeacher, Trust, taught_by, trusted
 from napari_cupre.io.shot_store import digests
-from napari_cupre.model.heads import Detections
 
 
 def unlabelled(seed: int) -> Shot:
@@ -26,22 +26,6 @@ def unlabelled(seed: int) -> Shot:
 def large(seed: int) -> np.ndarray:
     """Discs over and over, as many places as a queue needs."""
     return np.tile(discs(seed)[0], (9, 9, 1))[: 7 * CONTEXT, : 7 * CONTEXT]
-
-
-class Seer(torch.nn.Module):
-    """Finds given boxes, as full masks, with given scores."""
-
-    def __init__(self, found: list[tuple[tuple[int, int, int, int], float]]) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.found = found
-
-    def detect(self, images: torch.Tensor, *, score: float) -> list[Detections]:
-        kept = [entry for entry in self.found if entry[1] >= score]
-        boxes = torch.tensor([box for box, _ in kept], dtype=torch.float32).reshape(-1, 4)
-        scores = torch.tensor([score for _, score in kept])
-        classes = torch.ones(len(kept), dtype=torch.int64)
-        return [Detections(boxes, scores, classes, torch.ones(len(kept), 28, 28))] * len(images)
 
 
 BOXES = [(left, top, left + 8, top + 8) for top in (4, 24, 44) for left in (4, 24, 44)]
@@ -108,8 +92,8 @@ def test_what_is_sure_teaches_and_what_is_doubtful_does_not() -> None:
 
 def test_a_teacher_looks_at_window_after_window_once_it_is_trusted() -> None:
     teacher = MeanTeacher([np.zeros((64, 64, 3), np.float32)] * 2, [annotated()], np.random.default_rng(0))
-    assert teacher.look(Seer([]), None, 1) == []
-    seer = Seer([(box, 0.9) for box in BOXES])
+    assert teacher.look(FindsBoxes([]), None, 1) == []
+    seer = FindsBoxes([(box, 0.9) for box in BOXES])
     assert len(teacher.look(seer, None, 1)) == 1
     samples = teacher.look(seer, None, 1)
     assert [len(np.unique(sample.labels)) - 1 for sample in samples] == [len(BOXES)] * 2

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
+from finding_network import FindsBoxes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import are_equal, copied
 
 from napari_cupre.data.sample import Sample
 from napari_cupre.finetuning.pseudo import DOUBT, MARGIN, WINDOW, PseudoBackground
-from napari_cupre.model.heads import Detections
-
-
-class Teacher(torch.nn.Module):
-    """Finds given boxes, as full masks, with given scores."""
-
-    def __init__(self, found: list[tuple[tuple[int, int, int, int], float]]) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.found = found
-
-    def detect(self, images: torch.Tensor, *, score: float) -> list[Detections]:
-        kept = [entry for entry in self.found if entry[1] >= score]
-        boxes = torch.tensor([box for box, _ in kept], dtype=torch.float32).reshape(-1, 4)
-        scores = torch.tensor([score for _, score in kept])
-        masks = torch.ones(len(kept), 28, 28)
-        return [Detections(boxes, scores, torch.ones(len(kept), dtype=torch.int64), masks)] * len(images)
 
 
 def field(size: int = 64) -> Sample:
@@ -42,7 +25,7 @@ ANNOTATED = ((8, 8, 16, 16), 0.95)
 
 
 def look(sample: Sample, *found: tuple[tuple[int, int, int, int], float]) -> list[Sample] | None:
-    return PseudoBackground([sample], [1.0], np.random.default_rng(0)).look(Teacher(list(found)), None, 12)
+    return PseudoBackground([sample], [1.0], np.random.default_rng(0)).look(FindsBoxes(list(found)), None, 12)
 
 
 def test_what_may_be_a_cell_stays_unknown_and_the_rest_is_background() -> None:
@@ -106,9 +89,9 @@ def test_windows_are_looked_at_in_turn_and_the_latest_look_counts() -> None:
     unknown = PseudoBackground([whole], [1.0], np.random.default_rng(0))
     shares = []
     for _ in range(3):
-        results = unknown.look(Teacher([ANNOTATED]), None, 1)
+        results = unknown.look(FindsBoxes([ANNOTATED]), None, 1)
         assert results is not None
         shares.append(results[0].known.mean())
     assert shares[0] < shares[1] == shares[2]
-    blind = unknown.look(Teacher([]), None, 2)
+    blind = unknown.look(FindsBoxes([]), None, 2)
     assert blind is None

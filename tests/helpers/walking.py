@@ -46,7 +46,7 @@ class Walker:
         self.session, self.image = self.annotate.session, image
         self.mouse = Mouse(self.viewer)
         self.cells: CellsLayer = self.session.make_cells(image)
-        self.cells.show(Cells.empty(self.cells.cells.shape))  # a window's layers are not removed without need
+        self.begin()
         self.cells.certainty = 0.0
         self.viewer.layers.selection.active = self.cells.layer
         self.cells.layer.mode = "pan_zoom"
@@ -54,6 +54,10 @@ class Walker:
         self.at = 0
         self.cells.changed.connect(self._changed)
         self._is_walking_back = False
+
+    def begin(self) -> None:
+        """Start without cells: a window's layers are not removed without need."""
+        self.cells.show(Cells.empty(self.cells.cells.shape))
 
     def _changed(self, change: Any) -> None:
         if change and not self._is_walking_back:

@@ -28,6 +28,9 @@ def consistent(cells: Cells) -> None:
     assert set(found) == set(cells.rows)
     assert all((cells.rows[n].box, cells.rows[n].area) == each for n, each in found.items())
     assert cells.labels.dtype == np.int32
+    states = [cell.state for cell in cells.rows.values()]
+    assert [cells.count(state) for state in State] == [states.count(state) for state in State]
+    assert cells.count() == cells.count(*State) == len(states)
 
 
 def done(cells: Cells, change) -> Cells:

@@ -29,6 +29,7 @@ from napari_cupre.project.history import History
 from napari_cupre.project.lock import ProjectLocked
 from napari_cupre.project.project import Project
 from napari_cupre.project.strokes import renew_guesses
+from napari_cupre.project.unsaved import CopyRoom
 
 SHAPE = (40, 50)
 
@@ -477,6 +478,29 @@ def test_any_walk_keeps_states_labels_and_disk_in_step(
             pass
         if "undo" not in names:
             assert cells == last
+
+
+def test_the_memory_of_a_copy_is_used_again_and_never_by_two() -> None:
+    room = CopyRoom()
+    assert room.take(SHAPE) is None
+    room.reserve(SHAPE)
+    room.reserve(SHAPE)  # one is there already
+    first = room.take(SHAPE)
+    assert first is not None
+    assert (first.shape, first.dtype) == (SHAPE, np.int32)
+    assert room.take(SHAPE) is None
+    room.give(first)
+    assert room.take((3, 4)) is None
+    assert room.take(SHAPE) is first
+    for _ in range(5):
+        room.give(np.empty(SHAPE, np.int32))
+    assert sum(room.take(SHAPE) is not None for _ in range(5)) == CopyRoom.MOST
+
+
+def test_a_slide_gets_no_memory_before_it_is_copied() -> None:
+    room = CopyRoom()
+    room.reserve((10**6, 10**6))
+    assert room.take((10**6, 10**6)) is None
 
 
 # --- recovery -------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import os
 import sys
 import threading
@@ -38,6 +40,11 @@ def hold_none() -> None:
 NONE = ctypes.py_object(None)
 if os.environ.get("QT_API", "").lower() == "pyside6" and sys.version_info < (3, 12):
     hold_none()
+
+
+# The LLVM in triton, which torch's optimisers load, crashes once Mesa's software renderer has loaded its own.
+with contextlib.suppress(ImportError):
+    importlib.import_module("triton")
 
 
 @pytest.hookimpl(trylast=True)
@@ -113,6 +120,24 @@ def scripted_engine(tmp_path: Path) -> Callable[[Script], ScriptedEngine]:
     folder = tmp_path / "exchange"
     folder.mkdir()
     return lambda script: ScriptedEngine(script, folder)
+
+
+@pytest.fixture
+def training_engine(
+    scripted_engine: Callable[[Script], ScriptedEngine], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Script], ScriptedEngine]:
+    """Has the next window's training process play a script; returns it. Its other processes do the same."""
+
+    def play(script: Script) -> ScriptedEngine:
+        first = scripted_engine(script)
+        engines = iter([first])
+        monkeypatch.setattr(
+            "napari_cupre.widgets.session.EngineProcess",
+            lambda *_, **__: next(engines, None) or scripted_engine(script),
+        )
+        return first
+
+    return play
 
 
 @pytest.fixture

@@ -51,14 +51,9 @@ class Trainer:
 
 
 @pytest.fixture
-def trainer(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+def trainer(training_engine: Any, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     script = Trainer()
-    script.engine = scripted_engine(script)
-    engines = iter([script.engine])
-    monkeypatch.setattr(
-        "napari_cupre.widgets.session.EngineProcess",
-        lambda *_, **__: next(engines, None) or scripted_engine(script),
-    )
+    script.engine = training_engine(script)
     monkeypatch.setattr(idling, "_machine_is_free", lambda: True)
     monkeypatch.setattr(idling, "QUIET_S", 0.0)
     monkeypatch.setattr(idling, "TICK_MS", 10**8)
@@ -145,6 +140,6 @@ def test_nothing_is_measured_beside_a_person_or_before_a_training(
 def test_a_window_that_went_without_a_word_is_left_alone(
     session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session.idling, "_viewer", lambda: None)
+    monkeypatch.setattr(type(session), "is_open", False)
     session.idling.tick()
     assert not session.idling._timer.isActive()

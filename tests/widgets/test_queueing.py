@@ -243,3 +243,54 @@ def test_a_script_without_a_window_reads_a_project_as_layers(project: Path) -> N
     image, labels = reader(str(project / "project.json"))
     assert image[2] == "image"
     assert labels[0].shape == (192, 192)
+
+
+def test_what_another_project_showed_leaves_with_it(
+    workbench: Any, session: Any, project: Path, tmp_path: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project)
+    first = shown(session, qtbot, "well_5")
+    mine = workbench.viewer.add_image(np.zeros((40, 40), np.uint8), name="mine")
+    with Project.create(tmp_path / "other") as other:
+        add_files(other, tmp_path / "plate" / "well_1.tif")
+        other.save()
+    session.keeper.open(other.folder)
+    shown(session, qtbot, "well_1")
+    assert first not in workbench.viewer.layers
+    assert [layer.name for layer in session.images()] == ["mine", "well_1"]
+    assert mine in workbench.viewer.layers
+    session.keeper.open(project)
+    again = shown(session, qtbot, "well_5")
+    assert len(session.queue.items()) == 12 + 1
+    assert session.cells_of(again).cells.count() == 36
+
+
+def test_cells_that_could_not_be_saved_stay_when_another_project_opens(
+    session: Any, project: Path, tmp_path: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project, look_only=True)
+    image = shown(session, qtbot, "well_5")
+    cells = session.cells_of(image)
+    cells.do(lambda now: accept(now, [3]))
+    opened = []
+    session.keeper.opened.connect(opened.append)
+    with Project.create(tmp_path / "other") as other:
+        pass
+    session.keeper.open(other.folder)
+    qtbot.waitUntil(lambda: bool(opened), timeout=WAIT)
+    assert session.cells_of(image) is cells
+    assert cells.cells.rows[3].state.teaches
+
+
+def test_a_project_that_is_open_here_is_not_said_to_be_open_elsewhere(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project)
+    image = shown(session, qtbot, "well_5")
+    for again in (project, project / "project.json"):
+        session.keeper.notice = ""
+        session.keeper.open(again)
+        assert session.keeper.notice == "This project is open here already."
+    assert session.keeper.locked is None
+    assert session.keeper.error == ""
+    assert session.image is image

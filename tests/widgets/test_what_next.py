@@ -58,14 +58,9 @@ class Rater:
 
 
 @pytest.fixture
-def rater(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> Rater:
+def rater(training_engine: Any) -> Rater:
     script = Rater()
-    script.engine = scripted_engine(script)
-    engines = iter([script.engine])
-    monkeypatch.setattr(
-        "napari_cupre.widgets.session.EngineProcess",
-        lambda *_, **__: next(engines, None) or scripted_engine(script),
-    )
+    script.engine = training_engine(script)
     return script
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from napari_cupre.errors import ModelFileError, reason_of
+from napari_cupre.errors import ModelFileError, reason_of, system_reason
 from napari_cupre.model.config import ModelConfig
 
 FORMAT_VERSION = 1
@@ -112,6 +112,10 @@ def _metadata(path: Path) -> dict[str, str]:
         raise ModelFileError(
             f"There is no model file {path}: check the name, or see `napari-cupre models list`."
         )
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {system_reason(error)}.") from error
     try:
         with safe_open(path, framework="np") as file:
             return file.metadata() or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -198,6 +199,7 @@ class Cells:
         self.rows: dict[int, Cell] = dict(rows or {})
         self.regions: tuple[Region, ...] = tuple(regions)
         self.revision = 0
+        self._counted: tuple[int, Counter[State]] = (-1, Counter())
 
     @classmethod
     def empty(cls, shape: Sequence[int]) -> Cells:
@@ -254,7 +256,11 @@ class Cells:
 
     def count(self, *states: State) -> int:
         """How many cells are in one of the states; all cells without one."""
-        return sum(not states or cell.state in states for cell in self.rows.values())
+        if not states:
+            return len(self.rows)
+        if self._counted[0] != self.revision:  # docks ask many times after each change
+            self._counted = self.revision, Counter(cell.state for cell in self.rows.values())
+        return sum(self._counted[1][state] for state in set(states))
 
     def free_numbers(self, count: int = 1) -> list[int]:
         """Numbers for new cells: above all there are or, when int32 is used up, the lowest gaps.

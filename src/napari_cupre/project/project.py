@@ -23,7 +23,7 @@ from napari_cupre.project.lock import Lock
 from napari_cupre.project.parts import file_name_of, part_of, read_entry
 from napari_cupre.project.place import ENDING, project_folder
 from napari_cupre.project.tables import files_of, read_cells
-from napari_cupre.project.unsaved import SaveReport, UnsavedWork, planned
+from napari_cupre.project.unsaved import CopyRoom, SaveReport, UnsavedWork, planned
 
 MOST_LOADED = 4
 """So many images keep their cells in memory; those with unsaved changes stay beyond it."""
@@ -62,8 +62,7 @@ class Project:
         self._held: set[str] = set()
         self._stamps: dict[str, Stamp | None] = {}
         self._saved_document = ""
-        # Memory for copies, kept because the system takes longer to give it than we to fill it.
-        self._spare: dict[str, np.ndarray] = {}
+        self.room = CopyRoom()
         self._writing = threading.Lock()
         self._journal = Journal(folder)
 
@@ -298,7 +297,7 @@ class Project:
                 )
             self._cells[stem] = cells
             self._saved[stem] = cells.revision
-            self._spare[stem] = cells.labels.copy()
+            self.room.reserve(cells.shape)
             self._unload(stem)
         else:
             self._cells[stem] = self._cells.pop(stem)  # the latest is last
@@ -325,7 +324,6 @@ class Project:
                 self._stamps.setdefault(name, Stamp.of(self.folder / name))
             self._cells[stem] = cells
             self._saved[stem] = cells.revision if is_saved else -1
-            self._spare.pop(stem, None)
         self._held.add(stem)
 
     def note(self, stem: str, change: Change) -> bool:
@@ -355,7 +353,6 @@ class Project:
         for stem in clean[: max(0, len(self._cells) - MOST_LOADED)]:
             self._sync(stem)
             del self._cells[stem]
-            self._spare.pop(stem, None)
 
     def _is_dirty(self, stem: str) -> bool:
         return self._cells[stem].revision != self._saved.get(stem, 0)
@@ -374,7 +371,8 @@ class Project:
         """A copy of what is not saved yet; for `write`."""
         for stem in self._cells:
             self._sync(stem)
-        cells = {stem: self._cells[stem].copy(self._spare.pop(stem, None)) for stem in self.unsaved}
+        changed = {stem: self._cells[stem] for stem in self.unsaved}
+        cells = {stem: each.copy(self.room.take(each.shape)) for stem, each in changed.items()}
         axes = {stem: "TZYX"[-len(each.shape) :] for stem, each in cells.items()}
         return UnsavedWork(self.document.text(), cells, axes, self._journal.turn())
 
@@ -399,7 +397,8 @@ class Project:
                     self._stamps[name] = Stamp.of(self.folder / name)
             self._saved |= {stem: cells.revision for stem, cells in snapshot.cells.items()}
             self._saved_document = snapshot.document
-            self._spare |= {stem: cells.labels for stem, cells in snapshot.cells.items()}
+            for cells in snapshot.cells.values():
+                self.room.give(cells.labels)
             self._journal.forget(snapshot.notes)
         return SaveReport(tuple(files), tuple(conflicts))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -100,6 +100,12 @@ def _rows(project: Project, stem: str) -> Iterator[tuple[State, float]]:
             yield from ((state, score) for state, score, _, _ in read_table(table)[0].values())
         except InputError:
             yield from ((cell.state, cell.score) for _, cell in project.cells(stem))
+
+
+def last_changed(project: Project, stems: Sequence[str]) -> str:
+    """The image whose cells were saved last; the first one if none has cells."""
+    tables = {stem: project.folder / "cells" / f"{stem}.csv" for stem in stems}
+    return max(stems, key=lambda stem: tables[stem].stat().st_mtime if tables[stem].is_file() else 0.0)
 
 
 def add_files(project: Project, paths: str | Path | Iterable[str | Path]) -> list[Added]:

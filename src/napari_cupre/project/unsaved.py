@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,43 @@ class UnsavedWork:
     cells: dict[str, Cells]
     axes: dict[str, str]
     notes: int = 0
+
+
+class CopyRoom:
+    """Memory for copies, kept because the system takes longer to give it than we to fill it.
+
+    Threads may use it together.
+    """
+
+    MOST = 2
+
+    LARGEST = 512 * 2**20
+    """Copies of more bytes get their memory when they are made."""
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+        self._lock = threading.Lock()
+
+    def reserve(self, shape: tuple[int, ...]) -> None:
+        """Have the system give memory for a label image of this shape, unless some is there: in a thread."""
+        size = int(np.prod(shape)) * np.dtype(np.int32).itemsize
+        if size <= self.LARGEST and not any(each.shape == shape for each in self._free):
+            memory = np.empty(shape, np.int32)
+            memory.fill(0)  # only now is it ours
+            self.give(memory)
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Memory for a label image of this shape; None if there is none at hand."""
+        with self._lock:
+            for at, each in enumerate(self._free):
+                if each.shape == shape:
+                    return self._free.pop(at)
+        return None
+
+    def give(self, memory: np.ndarray) -> None:
+        """Give back what is no longer needed; the latest are kept."""
+        with self._lock:
+            self._free = [*self._free, memory][-self.MOST :]
 
 
 @dataclass(frozen=True)

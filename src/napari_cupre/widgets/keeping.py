@@ -25,7 +25,7 @@ from napari_cupre.project.recent import remember_project
 from napari_cupre.project.unsaved import SaveReport
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.layers import source_path
-from napari_cupre.widgets.sources import Source, leave, prepared, sentence_of, written
+from napari_cupre.widgets.sources import Source, is_open_here, leave, prepared, sentence_of, written
 from napari_cupre.widgets.state_colours import StateColormap
 
 if TYPE_CHECKING:
@@ -317,8 +317,11 @@ class Keeper:
     # --- projects ---------------------------------------------------------------------------------
 
     def open(self, folder: Path, *, look_only: bool = False) -> None:
-        """Open a project in place of the present one, which is saved first."""
+        """Open a project in place of the present one, which is saved first; the present one stays open."""
         self.locked = None
+        if is_open_here(self.project, folder):
+            self.tell("This project is open here already.")
+            return
 
         def start() -> None:
             self._errands.do(

@@ -1,4 +1,4 @@
-"""An image of a project, read beside the window and made into a layer in it."""
+"""The images of a queue: one of a project is read beside the window and made into a layer in it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,25 @@ IN_MEMORY = 512 * 2**20
 
 SAMPLE = 512
 """So many rows and columns are looked at for the contrast."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of the queue.
+
+    Attributes
+    ----------
+    name : str
+        What the user calls it.
+    stem : str or None
+        Its name in the project; None for a layer that is in no project yet.
+    layer : Image or None
+        What shows it; None while nothing does.
+    """
+
+    name: str
+    stem: str | None = None
+    layer: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,7 @@ def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
     if image.is_lazy and size <= IN_MEMORY:
         image = replace(image, data=np.asarray(image.data))
     limits = None if image.is_rgb else _limits(image)
+    project.room.reserve(tuple(entry.shape))
     cells, notices = (None, []) if has_cells else read_cells(project.folder, entry.stem, entry.regions)
     colours = None
     if cells is None and not has_cells:

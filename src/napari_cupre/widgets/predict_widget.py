@@ -35,11 +35,11 @@ from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan, StoredImage
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.queue_finding import StoredSink
-from napari_cupre.widgets.queueing import Item
 from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote

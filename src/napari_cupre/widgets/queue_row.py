@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton,
 from napari_cupre.io.files import COMPANION, IMAGE_SUFFIXES
 from napari_cupre.project.place import ENDING
 from napari_cupre.widgets.controls import DockPart, SessionWidget
-from napari_cupre.widgets.queueing import Item
+from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.shortcuts import with_key
 from napari_cupre.widgets.theme import set_role
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +19,21 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
-from napari_cupre.project.queue import QueueEntry, drafts_of, fields_of, in_natural_order, planes_of, queue
+from napari_cupre.project.queue import (
+    QueueEntry,
+    drafts_of,
+    fields_of,
+    in_natural_order,
+    last_changed,
+    planes_of,
+    queue,
+)
 from napari_cupre.project.recovery import new_scratch
 from napari_cupre.project.shots import is_annotated
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
-from napari_cupre.widgets.loading import Loaded, drafted, layer_of, load
+from napari_cupre.widgets.loading import Item, Loaded, drafted, layer_of, load
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.words import counted
 
@@ -41,25 +50,6 @@ AHEAD_MS = 200
 
 FIELD_CELLS, FIELD_SIDE = 30, 1024
 """Width of a field of a slide: in cells, or in px where their size is not known."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image of the queue.
-
-    Attributes
-    ----------
-    name : str
-        What the user calls it.
-    stem : str or None
-        Its name in the project; None for a layer that is in no project yet.
-    layer : Image or None
-        What shows it; None while nothing does.
-    """
-
-    name: str
-    stem: str | None = None
-    layer: Image | None = None
 
 
 class ImageQueue:
@@ -79,6 +69,7 @@ class ImageQueue:
         self._errands = Errands()
         self._read: dict[str, Loaded] = {}
         self._shown: list[Image] = []
+        self._made: weakref.WeakSet[Image] = weakref.WeakSet()
         self._states: dict[str, QueueEntry] = {}
         self._wanted: str | None = None
         self._step = 1
@@ -244,6 +235,7 @@ class ImageQueue:
                 return layer
             layer = layer_of(loaded)
             session.viewer.add_layer(layer)
+            self._made.add(layer)
             if layer.ndim > 2:
                 session.set_axes(layer, loaded.image.axes)
             self._keeper.attach(layer, entry.stem, cells, None, loaded.colours)
@@ -327,8 +319,7 @@ class ImageQueue:
             path = source_path(image)
             if path is None and image is not session.image:  # what a person opened stays
                 self._states.pop(self._keeper.stem_of(image) or "", None)
-                for layer in self._layers_of(image):
-                    session.viewer.layers.remove(layer)
+                self._remove(image)
         self._refresh_states()
 
     def _refresh_states(self) -> None:
@@ -426,21 +417,27 @@ class ImageQueue:
         self._read.clear()
         self._states.clear()
         self._wanted = None
+        self._remove_former()
         self._refresh_states()
         items = [item for item in self.items() if item.stem is not None]
         if not items:
             self.changed.emit()
             return
-        latest = max(items, key=lambda item: _time_of(project, item.stem or ""))
-        self.show(latest)
+        latest = last_changed(project, [item.stem or "" for item in items])
+        self.show(next(item for item in items if item.stem == latest))
+
+    def _remove_former(self) -> None:
+        """Images that another project showed leave with it, unless their cells could not be saved there."""
+        former = [x for x in self._session.images() if x in self._made and self._keeper.stem_of(x) is None]
+        for image in () if self._keeper.is_dirty else former:
+            self._remove(image)
+
+    def _remove(self, image: Image) -> None:
+        for layer in self._layers_of(image):
+            self._session.viewer.layers.remove(layer)
 
     def close(self) -> None:
         """Read nothing more."""
         self._ahead.stop()
         self._errands.close()
         self._read.clear()
-
-
-def _time_of(project: Project, stem: str) -> float:
-    table = project.folder / "cells" / f"{stem}.csv"
-    return table.stat().st_mtime if table.is_file() else 0.0

@@ -13,8 +13,8 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.controls import SessionWidget, follow_layers
 from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.preferences import read_preferences
-from napari_cupre.widgets.queueing import Item
 from napari_cupre.widgets.saving import FORMAT_CHOICES, SavableStored, has_cells, savable, save_results
 
 

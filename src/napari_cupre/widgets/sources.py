@@ -40,6 +40,7 @@ def prepared(
     for source in sources:
         try:
             drafts.append(draft_of(project, source))
+            project.room.reserve(source.image.result_shape)
         except CupreError as error:
             drafts.append(error)
     return project, drafts
@@ -73,6 +74,13 @@ def written(project: Project, snapshot: UnsavedWork) -> tuple[SaveReport, float]
     """In the thread: save a snapshot, and how long it took."""
     began = time.perf_counter()
     return project.write(snapshot), time.perf_counter() - began
+
+
+def is_open_here(project: Project | None, folder: Path) -> bool:
+    """Whether the project in a folder, or of a `project.json`, is the one that this window saves."""
+    if project is None or project.read_only:
+        return False
+    return project.folder in (folder.resolve(), folder.resolve().parent)
 
 
 def leave(project: Project, is_scratch: bool) -> None:

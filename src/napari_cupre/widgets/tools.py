@@ -17,6 +17,7 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project import gestures
 from napari_cupre.project.cells import State
 from napari_cupre.service.client import EngineProcess
+from napari_cupre.widgets.first_labels import FirstLabels
 from napari_cupre.widgets.prompting import Prompter
 from napari_cupre.widgets.prompts import Answer, Plane
 from napari_cupre.widgets.readings import Reading, Readings
@@ -81,6 +82,7 @@ class Tools:
         self._again: dict[int, int] = {}
         self._is_cancelled = False
         self._zoomers: list[Any] = []
+        self._first_labels = FirstLabels()
         self.gui_seconds: list[float] = []
         """How long each gesture held the window, for the benchmark."""
         for tool in Tool:
@@ -151,6 +153,7 @@ class Tools:
         """End the process and forget everything."""
         with contextlib.suppress(Exception):  # the window may be half gone
             self.put_down()
+            self._first_labels.close()
         self.prompter.close()
         self._readings.forget()
 

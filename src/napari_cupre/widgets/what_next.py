@@ -17,9 +17,9 @@ from napari_cupre.service.beside import Rated, RateRequest
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.looking import show_field
 from napari_cupre.widgets.preferences import read_preferences
-from napari_cupre.widgets.queueing import Item
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session

@@ -1,0 +1,46 @@
+"""Results as rows of a CSV file, and the options that simulations share."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from split import LABELLED, TEST_SIZES
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """All rows of a file; none where there is none yet."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def append_row(path: Path, row: Row, fields: Sequence[str]) -> None:
+    """Write one more row."""
+    is_new = not path.is_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, fields, restval="")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def simulation_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser of what every simulation asks for: model, kinds, seeds, part, threads and file."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="cupre")
+    parser.add_argument("--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--part", default="dev", choices=["test", "dev"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser

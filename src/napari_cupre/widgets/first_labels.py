@@ -1,0 +1,47 @@
+"""What napari loads for the first layer of labels in a process, loaded in a thread while nobody waits."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+
+import numpy as np
+from napari.utils.colormaps import label_colormap
+from qtpy.QtCore import QTimer
+
+from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.state_colours import HUES
+
+WAIT_MS = 1000
+"""The docks open first."""
+
+
+class FirstLabels:
+    """Spares the first tool a second or two: it makes a layer, for which napari loads its compiler."""
+
+    def __init__(self) -> None:
+        self._errands = Errands()
+        self._timer = QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(WAIT_MS)
+        self._timer.timeout.connect(self._begin)
+        self._timer.start()
+
+    def _begin(self) -> None:
+        self._errands.do(load_for_labels, lambda _: None, lambda error: None)
+
+    def close(self) -> None:
+        """Load nothing more."""
+        self._timer.stop()
+        self._errands.close()
+
+
+def load_for_labels() -> None:
+    """Map two labels to colours, which compiles what does it, and work out the dashes of overlays.
+
+    No layer is made: units of layers come from a registry that two threads must not begin to fill at once.
+    """
+    with contextlib.suppress(ImportError, AttributeError):  # another napari
+        label_colormap(HUES)._data_to_texture(np.zeros((2, 2), np.int32))
+    with contextlib.suppress(ImportError, AttributeError):  # another vispy
+        importlib.import_module("vispy.visuals.line.dash_atlas").DashAtlas()

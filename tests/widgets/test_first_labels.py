@@ -1,0 +1,40 @@
+"""What napari needs for its first layer of labels is there before a person takes a tool."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from qtpy.QtTest import QTest
+
+from napari_cupre.widgets import first_labels
+from napari_cupre.widgets.first_labels import FirstLabels, load_for_labels
+
+
+def test_a_window_loads_it_in_a_thread(monkeypatch: pytest.MonkeyPatch, qtbot: Any) -> None:
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(first_labels, "load_for_labels", lambda: threads.append(threading.current_thread()))
+    first = FirstLabels()
+    qtbot.waitUntil(lambda: bool(threads), timeout=20_000)
+    assert threads[0] is not threading.main_thread()
+    first.close()
+
+
+def test_a_window_that_closed_loads_nothing(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[int] = []
+    monkeypatch.setattr(first_labels, "load_for_labels", lambda: loaded.append(1))
+    monkeypatch.setattr(first_labels, "WAIT_MS", 10)
+    FirstLabels().close()
+    QTest.qWait(100)  # type: ignore[call-arg, arg-type, unused-ignore]
+    assert not loaded
+
+
+def test_the_dashes_of_overlays_are_worked_out_once() -> None:
+    load_for_labels()
+    atlas = pytest.importorskip("vispy.visuals.line.dash_atlas")
+    if not hasattr(atlas, "_make_pattern"):
+        pytest.skip("another vispy")
+    before = atlas._make_pattern.cache_info().misses
+    atlas.DashAtlas()
+    assert atlas._make_pattern.cache_info().misses == before
