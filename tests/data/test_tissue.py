@@ -37,6 +37,16 @@ def test_a_bright_piece_of_debris_leaves_the_cells_as_bright_as_they_were(times,
     assert off(fit_stretch(glow), fit_stretch(plane)) < 0.35
 
 
+@pytest.mark.parametrize("side", [15, 25, 35])
+@pytest.mark.parametrize("name", [info.name for info in SAMPLES if "nuclei" in info.name])
+def test_cells_that_look_flat_beside_debris_are_no_padding(name, side):
+    """A saturated piece makes the range so wide that everything else differs by next to nothing."""
+    plane = np.asarray(load_sample(name).image.data)[:200, :260].astype(np.uint16) * 20
+    dirty = plane.copy()
+    dirty[90 : 90 + side, 120 : 120 + side] = 65535
+    assert off(fit_stretch(dirty), fit_stretch(plane)) < 0.5
+
+
 def test_a_dark_piece_of_dirt_on_bright_field_does_not_count_either():
     plane = (2000 - field()).astype(np.uint16)
     dirty = plane.copy()

@@ -67,16 +67,28 @@ def tissue(
     finely : Callable[[], numpy.ndarray]
         Gives a part of the plane that is not subsampled, (n, m, C).
     """
-    counted = _beside_padding(plane, percentiles)
+    # Beside a bright piece of debris the cells themselves look flat, which would make them padding.
+    rest = None
+    for sign in (1, -1):
+        without = _beside_debris(plane, rest, percentiles, finely, sign)
+        rest = rest if without is None else without
+    counted = _beside_padding(plane, percentiles, rest)
+    if rest is not None and counted is None:
+        return rest
     for sign in (1, -1):
         without = _beside_debris(plane, counted, percentiles, finely, sign)
         counted = counted if without is None else without
     return counted
 
 
-def _beside_padding(plane: np.ndarray, percentiles: Percentiles) -> np.ndarray | None:
-    """What is left without large flat areas that are far from the grey values of the rest."""
-    bottom, top = percentiles(plane)
+def _beside_padding(
+    plane: np.ndarray, percentiles: Percentiles, rest: np.ndarray | None
+) -> np.ndarray | None:
+    """What is left without large flat areas that are far from the grey values of the rest.
+
+    `rest` is the plane without debris, None where there is none.
+    """
+    bottom, top = percentiles(plane if rest is None else plane[rest])
     blocks = _blocks(plane)
     if not bottom < top or blocks is None:
         return None
