@@ -148,7 +148,8 @@ class Walk:
         layer.mode, layer.selected_label = "fill", 0
         self.drag([(0, row, column)])
         check(not (layer.data[0] == label).any(), "a click removes a cell")
-        layer.mode, layer.brush_size = "paint", 12
+        self.annotate.next_cell.click()
+        layer.brush_size = 12
         self.drag([(0, row, column), (0, row + 3, column + 3)])
         check(layer.data[0, int(row), int(column)] > 0, "a stroke adds one")
         layer.mode = "pan_zoom"

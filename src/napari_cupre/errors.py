@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class CupreError(Exception):
@@ -103,7 +104,8 @@ def reason_of(error: BaseException) -> str:
     Returns
     -------
     str
-        `system_reason` for errors of the system; for others the first line, without a full stop.
+        `system_reason` for errors of the system; for others the first line, without a full stop. What a
+        `KeyError` did not find is called missing.
 
     Examples
     --------
@@ -112,6 +114,8 @@ def reason_of(error: BaseException) -> str:
     """
     if isinstance(error, OSError) and error.errno is not None:
         return system_reason(error)
+    if isinstance(error, KeyError) and error.args:
+        return f'"{error.args[0]}" is missing'
     lines = str(error).strip().splitlines()
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
@@ -149,6 +153,8 @@ def unwritable(path: str | os.PathLike[str], error: OSError) -> EnvironmentFault
     Returns
     -------
     EnvironmentFault
-        Its message names the path.
+        Its message names the path, or the folder above it that is at fault.
     """
-    return EnvironmentFault(f'"{os.fspath(path)}" could not be written: {system_reason(error)}.')
+    above = map(os.fspath, Path(path).parents)
+    blamed = error.filename if isinstance(error.filename, str) and error.filename in above else path
+    return EnvironmentFault(f'"{os.fspath(blamed)}" could not be written: {system_reason(error)}.')

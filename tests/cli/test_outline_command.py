@@ -57,7 +57,7 @@ def test_points_and_planes_of_a_stack(command: Command, tiny_model: Path, tmp_pa
     assert ran.code == 2
     assert "--plane Z=0" in ran.err
     ran = command("outline", tiny_model, *options, "--plane", "z=1", "--json")
-    assert ran.code == 0, ran.err
+    assert ran.code == (2 if ran.figures["empty"] else 0), ran.err  # nothing found is no success
     labels = tifffile.imread(tmp_path / "o.tif")
     assert labels.shape == (3, 64, 80)
     assert not labels[[0, 2]].any()

@@ -268,7 +268,7 @@ def test_suffixes_alone_do_not_tell_images_apart(tmp_path):
     annotations = [{"image_id": number, "segmentation": [SQUARE]} for number in (1, 2)]
     content = document(annotations, [image(1, "a.png"), image(2, "a.tif")])
     (tmp_path / "set.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match='two annotations of the image "a"'):
+    with pytest.raises(InputError, match='two images called "a"'):
         import_annotations(tmp_path / "set.json")
 
 

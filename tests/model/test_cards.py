@@ -91,3 +91,19 @@ def test_cards_are_read_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_a_model_that_cannot_be_opened_is_not_called_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cupre.model.checkpoint import read_info
+
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"x")
+
+    def refuse(self: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ModelFileError, match="cannot be read: access is denied"):
+        read_info(path)

@@ -116,8 +116,9 @@ class _Pairs:
     """Label images and their predictions, and what had to be left out."""
 
     def __init__(self, labels: str, predictions: str, args: argparse.Namespace) -> None:
-        from napari_cupre.io.annotated import label_scenes
-        from napari_cupre.io.images import image_stem, list_images, pair_by_stem, read_labels
+        from napari_cupre.io.annotated import label_scenes, warn_of_scattered
+        from napari_cupre.io.images import image_stem, list_images, read_labels
+        from napari_cupre.io.importers.suspects import check_not_a_picture
         from napari_cupre.project.place import is_project
 
         self.names: list[str] = []
@@ -129,20 +130,23 @@ class _Pairs:
             self._take_project(labels, predictions)
             return
         files = label_scenes(list_images(labels), args.series)
-        pairs = pair_by_stem(files, label_scenes(list_images(predictions), args.series))
+        pairs = _pair(files, label_scenes(list_images(predictions), args.series), predictions)
         paired = {label for label, _ in pairs}
         for path in files:
             if path not in paired:
                 self._leave_out(path, f'"{path}" has no prediction in {predictions}.')
         for label, prediction in pairs:
             try:
-                truth, predicted = read_labels(label, args.axes), read_labels(prediction)
+                truth, found = read_labels(label, args.axes), read_labels(prediction)
+                for path, values in ((label, truth), (prediction, found)):
+                    check_not_a_picture(values, path.name)
+                    warn_of_scattered(path, values)
             except InputError as error:
                 self._leave_out(label, str(error))
                 continue
             self.names.append(image_stem(label))
             self.truth.append(truth)
-            self.predicted.append(predicted)
+            self.predicted.append(found)
             self.known.append(None)
 
     def _take_project(self, project: str, predictions: str) -> None:
@@ -163,6 +167,19 @@ class _Pairs:
     def _leave_out(self, path: Path, reason: str) -> None:
         print(f"left out: {reason}", file=sys.stderr)
         self.left_out.append(str(path))
+
+
+def _pair(files: list[Path], predicted: list[Path], called: str) -> list[tuple[Path, Path]]:
+    from napari_cupre.io.images import pair_by_stem
+
+    try:
+        return pair_by_stem(files, predicted)
+    except InputError:
+        if set(predicted) <= set(files):
+            raise InputError(
+                f'"{called}" is both the truth and the prediction: give what a model predicted.'
+            ) from None
+        raise
 
 
 def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:

@@ -20,6 +20,7 @@ from napari_cupre.cli.options import (
     report,
 )
 from napari_cupre.errors import InputError
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage, PlaneIndex
@@ -85,10 +86,11 @@ def _run(args: argparse.Namespace) -> int:
     from napari_cupre.io.prompt_files import read_prompts
 
     chosen = _format(args.out)
-    check_replaces(args, [args.out], [args.image, args.prompts])
+    _check_inputs(args)
+    check_replaces(args, [args.out], [args.image])
     prompts = read_prompts(args.prompts)
     image = read_image(args.image, args.axes, series=_one(args.series), partial=True)
-    for notice in (*image.notices, *filter(None, [image.lacks])):
+    for notice in filter(None, [image.guess, *image.notices, image.lacks]):
         print(notice, file=sys.stderr)
     _check_size(chosen, image)
     index = _index(image, args.plane)
@@ -99,12 +101,26 @@ def _run(args: argparse.Namespace) -> int:
         found = outliner.points(prompts.points)
     _write(args.out, chosen, outliner.instances(found), image, index, outliner.classes)
     nothing = [row for row, outline in enumerate(found, start=1) if not outline.mask.any()]
-    text = f"{len(found) - len(nothing)} outlines are in {args.out}."
+    drawn = len(found) - len(nothing)
+    text = f"{counted(drawn, 'outline is', 'outlines are')} in {args.out}."
     if nothing:
         text += f"\nNo cell was found for row {', '.join(map(str, nothing))}: draw a box there."
     figures = {"out": args.out, "outlines": len(found), "empty": nothing}
     report(args, text, figures | {"scores": [round(outline.score, 4) for outline in found]})
-    return EXIT_UNUSABLE if image.lacks else EXIT_DONE
+    return EXIT_UNUSABLE if image.lacks or not drawn else EXIT_DONE
+
+
+def _check_inputs(args: argparse.Namespace) -> None:
+    """Refuse what is neither one image nor one file of prompts, or would be replaced by the result."""
+    from napari_cupre.io.files import is_zarr
+
+    image = Path(args.image)
+    if image.is_dir() and not is_zarr(image):
+        raise InputError(f'"{image}" is a folder: give one image, because prompts belong to one.')
+    if args.prompts.is_dir():
+        raise InputError(f'"{args.prompts}" is a folder: give a CSV file with boxes or points.')
+    if args.out.exists() and args.prompts.exists() and args.out.samefile(args.prompts):
+        raise InputError(f'"{args.out}" contains the prompts: choose another --out.')
 
 
 def _one(series: str | None) -> str | None:

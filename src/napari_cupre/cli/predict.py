@@ -21,6 +21,7 @@ from napari_cupre.cli.options import (
     report,
     share,
 )
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     from napari_cupre.prediction.onefile import FileJob
@@ -113,10 +114,11 @@ def _run(args: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     result = last.result if isinstance(last, Finished) else {}
     failed = [f"  {reason}" for _, reason in result["failed"]]
-    lines = [f"The results are in {args.out}."]
+    lines = [f"The results are in {args.out}."] if result["done"] or result["skipped"] else []
     partial = [f"  {path}" for path in result["partial"]]
-    lines += [f"{len(partial)} of {len(paths)} results are partial:", *partial] if partial else []
-    lines += [f"{len(failed)} of {len(paths)} files failed:", *failed] if failed else []
+    files = counted(len(paths), "image")
+    lines += [f"{len(partial)} of {files} only in part:", *partial] if partial else []
+    lines += [f"{len(failed)} of {files} failed:", *failed] if failed else []
     report(args, "\n".join(lines), {"out": args.out, **result})
     return EXIT_UNUSABLE if result["failed"] or result["partial"] else EXIT_DONE
 

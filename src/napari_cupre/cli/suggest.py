@@ -136,7 +136,7 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
     from napari_cupre.io.files import image_stem, list_images
     from napari_cupre.io.importers.folders import label_stem
     from napari_cupre.io.inputs import expand
-    from napari_cupre.io.pairing import label_core
+    from napari_cupre.io.pairing import label_core, without_labels
     from napari_cupre.project.place import is_project
 
     if folder is None:
@@ -147,7 +147,11 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
             [path for path in images if path.resolve() not in done],
             [path for path in images if path.resolve() in done],
         )
-    files = expand(list_images(folder)).paths
+    beside, marked = without_labels(list_images(folder))
+    if marked:  # a folder of images of which some have labels
+        cores = {label_core(path) for path in marked}
+        beside = [path for path in beside if image_stem(path) in cores or label_core(path) is not None]
+    files = expand([*beside, *marked]).paths
     stems = {label_core(path) or label_stem(path) for path in files} | {image_stem(path) for path in files}
     labelled = [path for path in images if image_stem(path) in stems]
     shown = {image_stem(path) for path in labelled}

@@ -20,6 +20,7 @@ from napari_cupre.data.axes import (
 )
 from napari_cupre.data.normalise import Stretch, fit_stretch, normalise
 from napari_cupre.errors import CupreError, InputError, reason_of
+from napari_cupre.words import counted
 
 __all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise"]
 
@@ -104,6 +105,21 @@ class CellImage:
         if self.path is not None:
             return f'The image "{self.path}"'
         return f'The image "{self.name}"' if self.name else "The image"
+
+    @property
+    def guess(self) -> str:
+        """One sentence on planes whose meaning the file does not say; "" where nothing was guessed."""
+        words = {"T": "frame", "Z": "slice", "C": "channel"}
+        extra = [axis for axis in self.axes if axis in words and self.sizes[axis] > 1]
+        if not self.guessed or not extra:
+            return ""
+        read = " of ".join(counted(self.sizes[axis], words[axis]) for axis in extra)
+        other = "ZYX" if extra[0] == "C" else "TYX"
+        example = f", such as {other}" if len(extra) == 1 and self.data.ndim == 3 else ""
+        return (
+            f'"{self.name}" does not say what its planes are; they are read as {read} ({self.axes}): --axes '
+            f"names other axes{example}."
+        )
 
     # --- making one -------------------------------------------------------------------------------
 

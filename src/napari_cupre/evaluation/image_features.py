@@ -99,8 +99,8 @@ def extract_features(
         yield Progress(number, len(paths), "images")
     found.notices += [stacks_notice(stacks)] if stacks else []
     if not raw:
-        first = f", the first being {paths[0]}" if paths else ""
-        raise InputError(f"None of the {len(paths)} images can be read{first}; give other images.")
+        first = found.skipped[0][1] if found.skipped else "give other images."
+        raise InputError(f"None of the {len(paths)} images can be read: {first}")
     found.vectors = centred(np.stack(raw))
     return found
 

@@ -251,7 +251,8 @@ def suggest(
     if len(numbers) == 0:
         if is_done.any() and not looks.skipped:
             raise InputError(NONE_LEFT)
-        raise InputError("None of the images without annotation can be read: give other images.")
+        first = looks.skipped[0][1] if looks.skipped else "give other images."
+        raise InputError(f"None of the images without annotation can be read: {first}")
     vectors = centred(np.stack(looks.raw))
     known = vectors[is_done]
     open_places = len(numbers)

@@ -16,7 +16,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import scattered_parts
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import TIFF_SUFFIXES, split_scene
+from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff, split_scene
 from napari_cupre.io.images import (
     image_stem,
     is_image_file,
@@ -27,8 +27,10 @@ from napari_cupre.io.images import (
     read_labels,
     scenes,
 )
+from napari_cupre.io.importers.suspects import check_not_a_picture
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.region_files import Regions, read_regions
+from napari_cupre.io.scenes import choose_scenes
 from napari_cupre.words import counted
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def collect_shots(
     for path, read in pairs:
         loaded = _read(path, read, collected, axes, single=len(pairs) == 1)
         if loaded is not None:
-            _warn_of_scattered(path, loaded[1][0])
+            warn_of_scattered(path, loaded[1][0])
             area = regions.get(image_stem(path))
             collected.shots += _shots(path, *loaded, area, complete)
     if not collected.shots and collected.left_out:
@@ -126,8 +128,23 @@ def pair_up(
     """
     if Path(labels).suffix.lower() == ".json":
         return _pair_with_coco(images, Path(labels), keep_empty, series)
-    pairs = pair_scenes(list_images(images), list_images(labels), series)
+    image_files, label_files = list_images(images), list_images(labels)
+    pairs = pair_scenes(image_files, label_files, series)
+    used = {split_scene(label)[0] for _, label in pairs} | set(image_files)
+    _say_unused([path for path in label_files if path not in used and split_scene(path)[0] not in used])
     return [(image, functools.partial(_read_file, label, axes)) for image, label in pairs]
+
+
+def _say_unused(labels: Sequence[Path]) -> None:
+    """Name the label files whose image is not there, on stderr."""
+    if labels:
+        some = ", ".join(path.name for path in labels[:5]) + (", ..." if len(labels) > 5 else "")
+        files = counted(len(labels), "label file belongs", "label files belong")
+        print(
+            f"{files} to none of the images and will not be used: {some}. Names such as a.tif and "
+            f"a_mask.tif belong together.",
+            file=sys.stderr,
+        )
 
 
 def pair_scenes(
@@ -152,10 +169,25 @@ def pair_scenes(
     try:
         return pair_by_stem(found, marked)
     except InputError:
+        if series is not None:
+            _check_series(images, series)
         joined = expand(images, series).paths
         if joined == found:
             raise
         return pair_by_stem(joined, marked)
+
+
+def _check_series(images: Sequence[Path], series: str | int) -> None:
+    """Say that none of some files has an image of this name, if that is so."""
+    reasons = []
+    for path in images:
+        try:
+            choose_scenes(scenes(path), series, path.name)
+            return
+        except InputError as error:
+            reasons.append(error)
+    if reasons:
+        raise reasons[0]
 
 
 def label_scenes(labels: Sequence[Path], series: str | int | None = None) -> list[Path]:
@@ -212,12 +244,19 @@ def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
 
 
 def _read_file(path: Path, axes: str | None = None) -> Truth:
-    return read_labels(path, axes), None
+    labels = read_labels(path, axes)
+    check_not_a_picture(labels, path.name)
+    return labels, None
 
 
 def _read_coco(index: CocoIndex, number: int, image: Path) -> Truth:
     size = None if index.images[number].has_size else read_image(image).plane_shape
     painted = index.paint(number, size)
+    if not painted.classes and painted.outside:
+        raise InputError(
+            f'"{index.path}": all annotations of "{index.images[number].file_name}" lie outside it, so they '
+            f"may belong to another image."
+        )
     return painted.labels, None if painted.known.all() else painted.known
 
 
@@ -262,6 +301,9 @@ def _image_for(path: Path, axes: str | None, shape: tuple[int, ...]) -> CellImag
         if not _is_in_set(path):
             raise
         return read_image(path, axes, alone=True)
+    if not _fits(image, shape) and image.axes == "YXS" and is_tiff(path):
+        planes = read_image(path, "ZYX")  # what tifffile wrote as the samples of a colour picture
+        image = planes if _fits(planes, shape) else image
     if not _fits(image, shape) and _is_in_set(path):
         alone = fitted(read_image(path, axes, alone=True), shape)
         return alone if _fits(alone, shape) else image
@@ -305,8 +347,16 @@ def _axes_in_front(count: int) -> list[str]:
     return plain + [f"{rest[:at]}C{rest[at:]}" for rest in below for at in range(len(rest) + 1)]
 
 
-def _warn_of_scattered(path: Path, labels: np.ndarray) -> None:
-    """Say on stderr that numbers are carried by parts that do not touch."""
+def warn_of_scattered(path: Path, labels: np.ndarray) -> None:
+    """Say on stderr that numbers are carried by parts that do not touch.
+
+    Parameters
+    ----------
+    path : Path
+        What the sentence calls them.
+    labels : numpy.ndarray
+        int32 (..., Y, X).
+    """
     planes = labels.reshape(-1, *labels.shape[-2:])
     parts = [counts for plane in planes for counts in scattered_parts(plane).values()]
     if parts:

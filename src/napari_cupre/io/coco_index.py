@@ -142,6 +142,7 @@ class CocoIndex:
         self._unknown_areas: Counter[Problem] = Counter()
         self._repeated = 0
         self._unknown_keys: set[str] = set()
+        self._spoilt: set[int] = set()
         document = parse(self.path)
         self._listed: list[CocoImage] = []
         images = self._index_images(document.get("images"))
@@ -271,6 +272,8 @@ class CocoIndex:
             problem, unknown = self._judge(annotation, images, numbers if named else None)
             if problem:
                 self.problems[problem] += 1
+                if problem is not _NO_ANNOTATION and problem is not _NO_IMAGE:
+                    self._spoilt.add(images[_identity(annotation["image_id"])])
                 continue
             identity = _identity(annotation.get("category_id", 0))
             if not named and identity not in numbers:
@@ -323,8 +326,9 @@ class CocoIndex:
         order = np.argsort(image, kind="stable")
         # An image with nothing but unknown area has nothing to teach.
         used = np.unique(image[~np.array(rows.unknown, bool)])
-        if self.keep_empty:
-            used = np.array(sorted(images), np.int64)
+        if self.keep_empty:  # an image with annotations that cannot be used is not known to be empty
+            spoilt = self._spoilt - set(used.tolist())
+            used = np.array(sorted(images - spoilt), np.int64)
         order = order[np.isin(image[order], used)]
         self._start = np.array(rows.start, np.int64)[order]
         self._end = np.array(rows.end, np.int64)[order]

@@ -29,7 +29,7 @@ IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ZARR_SUFFIX)
 
 _LABEL_WORDS = ("masks", "mask", "labels", "label", "seg")
 LABEL_ENDINGS = (
-    *("_cp_masks", "_cp_mask", "_segmentation", "_instances", "_gt"),
+    *("_cp_masks", "_cp_mask", "_segmentation", "_instances", "_gt", "_object identities"),
     *(f"{mark}{word}" for mark in "_-." for word in _LABEL_WORDS),
 )
 """What label files append to the stem of their image."""
@@ -41,6 +41,8 @@ _JUNK = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"),
     *("$recycle.bin", "system volume information", "lost+found"),
 }
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURE_MARKS = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
@@ -111,7 +113,12 @@ def lines_of(path: Path) -> list[Any]:
 
 def is_of_another_file(error: OSError, *paths: Path) -> bool:
     """Whether an error tells of a file other than `paths`, or is a library's own and not the system's."""
-    return error.errno is None or (error.filename is not None and Path(error.filename) not in paths)
+    if error.errno is None or error.filename is None:
+        return error.errno is None
+    file = Path(error.filename)
+    # What is hidden beside a file is the temporary one that is to become it.
+    is_temporary = file.name.startswith(".") and file.parent in {path.parent for path in paths}
+    return file not in paths and not is_temporary
 
 
 def check_name(path: Path) -> None:
@@ -138,8 +145,19 @@ def is_junk(path: Path) -> bool:
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr hierarchy, which counts as one image."""
     return os.path.isdir(path) and (
-        path.suffix.lower() == ZARR_SUFFIX or any((path / mark).exists() for mark in _ZARR_MARKS)
+        path.suffix.lower() == ZARR_SUFFIX or any(os.path.exists(path / mark) for mark in _ZARR_MARKS)
     )
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file is TIFF: by what it begins with, since its name may be wrong, else by its name."""
+    is_named = path.suffix.lower() in TIFF_SUFFIXES
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(4)
+    except OSError:
+        return is_named
+    return head in _TIFF_MARKS or (is_named and not head.startswith(_PICTURE_MARKS))
 
 
 def is_companion(path: Path) -> bool:
@@ -180,7 +198,7 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
     (file, scene) : scene is "" where the path is that of a whole file.
     """
     path = Path(path)
-    if path.parent.suffix.lower() in TIFF_SUFFIXES and path.parent.is_file():
+    if path.parent.suffix.lower() in (*TIFF_SUFFIXES, *PICTURE_SUFFIXES) and path.parent.is_file():
         return path.parent, path.name
     inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
     if not inside and not path.suffix:
@@ -255,7 +273,9 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
         return _described(path)
     elif os.path.exists(path):
         if not is_image_file(path):
-            raise InputError(f'"{path}" is not an image that can be read: give PNG, JPEG, TIFF or OME-Zarr.')
+            packed = path.suffix.lower() in (".zip", ".ozx", ".gz", ".tar", ".tgz", ".7z", ".rar")
+            what = "unpack it first" if packed else "give PNG, JPEG, TIFF or OME-Zarr"
+            raise InputError(f'"{path}" is not an image that can be read: {what}.')
         images = [path]
     elif os.path.exists(split_scene(path)[0]):
         images = [path]

@@ -16,16 +16,16 @@ from PIL import Image, UnidentifiedImageError
 from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import as_labels
-from napari_cupre.errors import CupreError, InputError
+from napari_cupre.errors import CupreError, InputError, reason_of
 from napari_cupre.io.files import (
     IMAGE_SUFFIXES,
-    TIFF_SUFFIXES,
     atomic_write,
     image_name,
     image_stem,
     is_companion,
     is_image_file,
     is_junk,
+    is_tiff,
     is_zarr,
     list_images,
     natural_key,
@@ -128,7 +128,7 @@ def _scenes(path: Path) -> list[Scene]:
         from napari_cupre.io.omezarr import zarr_scenes
 
         return zarr_scenes(path)
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    if is_tiff(path):
         return tiff_scenes(path)
     with Image.open(path) as picture:
         return [Scene("0", 0, "YX", (picture.height, picture.width))]
@@ -178,7 +178,7 @@ def read_labels(
     """
     path = Path(path)
     file, scene = _located(path)
-    values = _guarded(file, lambda file: _read_label_values(file, scene or series))
+    values = _guarded(file, lambda file: _read_label_values(file, scene or series, axes))
     labels = as_labels(_in_order(values, axes), path.name)
     leading = tuple(axis for axis, size in enumerate(labels.shape[:-2]) if size == 1)
     return labels.squeeze(leading)
@@ -215,14 +215,9 @@ def _guarded(path: Path, read: Any) -> Any:
     # Decoders raise anything from IndexError to their own types on a damaged file.
     except Exception as error:
         raise InputError(
-            f'"{path}" cannot be read ({_first_line(error)}): '
+            f'"{path}" cannot be read ({reason_of(error)}): '
             f"it is truncated, damaged or not an image; copy it again."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
 
 def _read(path: Path, axes: str | None, series: str | int | None, partial: bool, alone: bool) -> CellImage:
@@ -231,7 +226,7 @@ def _read(path: Path, axes: str | None, series: str | int | None, partial: bool,
         from napari_cupre.io.omezarr import read_zarr
 
         return read_zarr(path, axes, series=series)
-    if path.suffix.lower() in TIFF_SUFFIXES:
+    if is_tiff(path):
         return read_tiff(path, axes, series=series, partial=partial, alone=alone)
     pixels, notices = _read_picture(path, palette_as_colours=True)
     choose_scenes(_scenes(path), series, path.name)
@@ -242,18 +237,21 @@ def _read(path: Path, axes: str | None, series: str | int | None, partial: bool,
     return image
 
 
-def _read_label_values(path: Path, series: str | int | None) -> np.ndarray:
+def _read_label_values(path: Path, series: str | int | None, axes: str | None) -> np.ndarray:
     if path.is_dir():
         from napari_cupre.io.omezarr import read_zarr_labels
 
         values: np.ndarray = np.asarray(read_zarr_labels(path, series).data)
-    elif path.suffix.lower() in TIFF_SUFFIXES:
+    elif is_tiff(path):
         found = choose_scenes(tiff_scenes(path), None, path.name)
         if len(found) > 1 and series is None:
             raise InputError(
                 f'"{path}" has {len(found)} label images ({list_names(found)}): choose one with --series.'
             )
         chosen = series if len(found) > 1 else None
+        scene = choose_scenes(found, chosen, path.name)[0]
+        if scene.axes == "SYX":
+            return _planes_of_labels(path, chosen, axes)
         values = np.asarray(read_tiff(path, series=chosen, palette_as_colours=False).data)
     else:
         values, _ = _read_picture(path, palette_as_colours=False)
@@ -263,6 +261,16 @@ def _read_label_values(path: Path, series: str | int | None) -> np.ndarray:
             raise InputError(f'"{path}" is a colour image, not a label image: give one label per cell.')
         values = colours[..., 0]
     return values
+
+
+def _planes_of_labels(path: Path, series: str | int | None, axes: str | None) -> np.ndarray:
+    """Three or four planes of labels, which tifffile writes as the samples of a colour picture.
+
+    Planes that are all alike are one label image as grey colours, unless the axes say otherwise.
+    """
+    planes = np.asarray(read_tiff(path, "ZYX", series=series, palette_as_colours=False).data)
+    is_grey = axes is None and bool((planes == planes[:1]).all())
+    return planes[0] if is_grey else planes
 
 
 def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, tuple[str, ...]]:

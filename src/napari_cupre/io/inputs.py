@@ -147,8 +147,20 @@ def _images_of(
         notices.append(
             f'"{place.name}" contains {len(main)} images, which are all read: {list_names(main)} {CHOOSE}'
         )
-    alone = len(found) == 1 or (len(main) == 1 and kept == main)
-    return [file] * len(kept) if alone else [file / each.name for each in kept]
+    absent = _absent(place) if series is None else []
+    alone = not absent and (len(found) == 1 or (len(main) == 1 and kept == main))
+    paths = [file] * len(kept) if alone else [file / each.name for each in kept]
+    return paths + absent
+
+
+def _absent(place: Path) -> list[Path]:
+    """What a plate lists and does not have, so that reading it says so."""
+    if not place.is_dir():
+        return []
+    # Zarr takes long to import, and most users never need it.
+    from napari_cupre.io.omezarr import absent_images
+
+    return [place / name for name in absent_images(place)]
 
 
 def _of_one(file: Path, series: str | int) -> list[Path]:

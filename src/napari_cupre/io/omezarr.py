@@ -60,7 +60,7 @@ def read_zarr(path: Path, axes: str | None = None, *, series: str | int | None =
         A plate or group without an image, no such series, or metadata that do not fit.
     """
     folder = path if path.exists() else split_scene(path)[0]
-    node: Any = zarr.open(str(folder), mode="r")
+    node = _opened(folder)
     found = _images(node, folder)
     scenes = _scenes(found)
     scene = choose_scenes(scenes, series, path.name)[0]
@@ -78,7 +78,33 @@ def zarr_scenes(path: Path) -> list[Scene]:
     InputError
         A plate or group without an image.
     """
-    return _scenes(_images(zarr.open(str(path), mode="r"), path))
+    return _scenes(_images(_opened(path), path))
+
+
+def absent_images(path: Path) -> list[str]:
+    """The images that a plate, a well or a collection lists though they are not there.
+
+    Parameters
+    ----------
+    path : Path
+        A Zarr folder.
+    """
+    node = _opened(path)
+    if isinstance(node, zarr.Array):
+        return []
+    attributes = _ome_attributes(node)
+    if attributes.get("multiscales") or not {"plate", "well", "bioformats2raw.layout"} & set(attributes):
+        return []
+    return [key for key in _image_keys(node, attributes) if key not in node]
+
+
+def _opened(folder: Path) -> Any:
+    try:
+        return zarr.open(str(folder), mode="r")
+    except FileNotFoundError as error:  # zarr's own words are about its stores
+        raise InputError(
+            f'"{folder}" contains no OME-Zarr image, as its metadata are missing: copy it again.'
+        ) from error
 
 
 def _scenes(found: Sequence[tuple[str, _Image]]) -> list[Scene]:
@@ -136,10 +162,13 @@ def _image_keys(node: Any, attributes: Mapping[str, Any]) -> list[str]:
     if "plate" in attributes:
         wells = [well["path"] for well in attributes["plate"].get("wells", ())]
         return [
-            f"{well}/{field}"
+            key
             for well in wells
-            if well in node
-            for field in _image_keys(node[well], _ome_attributes(node[well]))
+            for key in (
+                [f"{well}/{field}" for field in _image_keys(node[well], _ome_attributes(node[well]))]
+                if well in node
+                else [str(well)]
+            )
         ]
     if "well" in attributes:
         return [str(field["path"]) for field in attributes["well"].get("images", ())]
@@ -163,7 +192,7 @@ def read_zarr_labels(path: Path, series: str | int | None = None) -> CellImage:
         There are several, and none of them is chosen.
     """
     folder = path if path.exists() else split_scene(path)[0]
-    node: Any = zarr.open(str(folder), mode="r")
+    node = _opened(folder)
     if not (isinstance(node, zarr.Group) and "labels" in node):
         return read_zarr(path, series=series)
     group: Any = node["labels"]

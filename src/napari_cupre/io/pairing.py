@@ -11,9 +11,13 @@ from napari_cupre.io.files import LABEL_ENDINGS, image_stem, split_scene
 
 LABEL_WORDS = ("mask", "label", "seg", "instances", "gt")
 """One of these is in the name of every file that is named like labels."""
-_LABEL_BEGINNINGS = ("mask_", "masks_", "label_", "labels_", "seg_", "gt_")
+_LABEL_BEGINNINGS = tuple(
+    f"{word}{mark}" for word in ("masks", "mask", "labels", "label", "seg", "gt") for mark in "_-"
+)
 _IMAGE_ENDINGS = ("_img", "_image", "_images", "_raw", "_im", "-img", "-image", "-raw")
-_IMAGE_BEGINNINGS = ("img_", "image_", "images_", "raw_", "im_")
+_IMAGE_BEGINNINGS = tuple(
+    f"{word}{mark}" for word in ("images", "image", "img", "raw", "im") for mark in "_-"
+)
 
 
 def pair_by_stem(
@@ -45,7 +49,7 @@ def pair_by_stem(
     image_paths = [Path(image) for image in images]
     shared = set(label_paths) & set(image_paths)
     image_paths = [path for path in image_paths if path not in shared or label_core(path) is None]
-    label_paths = [path for path in label_paths if path not in shared or label_core(path) is not None]
+    label_paths = [path for path in label_paths if path not in shared or _is_label_file(path)]
     if len(image_paths) == len(label_paths) == 1:
         return [(image_paths[0], label_paths[0])]
     by_name: dict[tuple[int, str], list[Path]] = {}
@@ -66,6 +70,11 @@ def pair_by_stem(
             f"(images: {_listed(image_paths)}; labels: {_listed(label_paths)})."
         )
     return pairs
+
+
+def _is_label_file(path: Path) -> bool:
+    """Whether a file that may be image or labels is labels: by its name, or as it has its own in it."""
+    return label_core(path) is not None or (path / "labels").is_dir()
 
 
 def label_core(path: Path) -> str | None:
@@ -143,11 +152,16 @@ def _core(path: Path, endings: Sequence[str], beginnings: Sequence[str]) -> str 
     lower = stem.lower()
     core = next((stem[: -len(end)] for end in endings if lower.endswith(end) and len(stem) > len(end)), None)
     if core is None:
-        begin = next(
-            (begin for begin in beginnings if lower.startswith(begin) and len(stem) > len(begin)), None
-        )
-        core = None if begin is None else stem[len(begin) :]
+        core = next((stem[length:] for begin in beginnings if (length := _begins(lower, begin))), None)
     return core if core is None or not scene else f"{core}_{scene.replace('/', '_')}"
+
+
+def _begins(stem: str, beginning: str) -> int:
+    """How much of a stem a beginning takes up; in front of a number it need not end in a mark ("mask7")."""
+    word = beginning.rstrip("_-")
+    if stem.startswith(beginning) and len(stem) > len(beginning):
+        return len(beginning)
+    return len(word) if stem.startswith(word) and stem[len(word) : len(word) + 1].isdecimal() else 0
 
 
 def _listed(paths: Sequence[Path], limit: int = 5) -> str:

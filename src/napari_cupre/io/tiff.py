@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from napari_cupre.data.axes import AXIS_LETTERS, guess_axes
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.io.colours import to_grey_or_rgb
+from napari_cupre.io.damages import imagej_planes, listening, what_is_lost
 from napari_cupre.io.ome import (
     OmeImage,
     document_of,
@@ -149,6 +148,8 @@ def _without_levels(
 
 
 def _is_level_of(small: Any, large: Any) -> bool:
+    if not {"Y", "X"} <= set(small.axes):
+        return False
     if small.axes != large.axes or small.dtype != large.dtype or len(small.shape) != len(large.shape):
         return False
     sides = {axis: (few, many) for axis, few, many in zip(small.axes, small.shape, large.shape)}
@@ -182,7 +183,7 @@ def tiff_scenes(path: Path) -> list[Scene]:
     Exception
         What tifffile raises for a damaged file.
     """
-    with _listening(path, []), open_tiff(path) as opened:
+    with listening(path, []), open_tiff(path) as opened:
         return opened.scenes
 
 
@@ -226,20 +227,21 @@ def read_tiff(
         tifffile raises for damaged pixels passes through; `read_image` names the file.
     """
     notices: list[str] = []
-    with _listening(path, notices) as damages, open_tiff(path, alone=alone) as opened:
+    with listening(path, notices) as damages, open_tiff(path, alone=alone) as opened:
         scene = choose_scenes(opened.scenes, series, path.name)[0]
         chosen = opened.series[scene.index]
         data, lost = _pixels(path, chosen, partial)
         data, letters = _meaningful(data, chosen, axes, palette_as_colours, bool(opened.file.is_imagej))
+        letters, cut = _as_imagej_tells(opened, chosen, letters)
         told = _told(path, opened, scene, series, alone)
     lacks = (
         what_is_missing(path, told.missing, told.files)
         if told.missing
-        else _what_is_lost(path, lost, damages)
+        else cut or what_is_lost(path, lost, damages)
     )
     if lacks and not partial:
         raise InputError(lacks)
-    odd = told.oddities if told.missing else [*told.oddities, *notices]
+    odd = told.oddities if told.missing or cut else [*told.oddities, *notices]
     image = _as_image(path, data, letters, axes, told.scales)
     return replace(image, notices=tuple(odd), lacks=lacks)
 
@@ -261,6 +263,18 @@ def _as_image(path: Path, data: Any, letters: str, axes: str | None, scales: Sca
     if axes is not None and "S" in letters and len(axes) == data.ndim - 1:
         axes += "S"  # what the user calls rows and columns is a picture by its palette
     return image if axes is None else image.with_axes(axes)
+
+
+def _as_imagej_tells(opened: OpenTiff, series: Any, letters: str) -> tuple[str, str]:
+    """Axes of an ImageJ stack that its own metadata name wrongly, and what it lacks.
+
+    tifffile then takes the planes for pages without a meaning.
+    """
+    if not opened.file.is_imagej or series.kind != "generic":
+        return letters, ""
+    there = series.size // max(1, series.keyframe.size)
+    letter, cut = imagej_planes(opened.file.imagej_metadata or {}, there, opened.path)
+    return (letters.replace("I", letter) if letter not in letters else letters), cut
 
 
 class _Told(NamedTuple):
@@ -360,46 +374,6 @@ def _read_page(page: Any, into: np.ndarray) -> bool:
     except Exception:
         return False
     return True
-
-
-def _what_is_lost(path: Path, lost: list[int], damages: list[str]) -> str:
-    """One sentence on a damaged stack; "" on a sound one."""
-    if lost:
-        which = ", ".join(str(number + 1) for number in lost[:5]) + (", ..." if len(lost) > 5 else "")
-        return f'"{path.name}" is damaged: its pages {which} cannot be read; copy it again.'
-    if any("offset" in damage for damage in damages):
-        return f'"{path.name}" is truncated: pages beyond its end are lost; copy it again.'
-    if damages:
-        return (
-            f'"{path.name}" contains fewer planes than its metadata say; the others are empty: copy it again.'
-        )
-    return ""
-
-
-@contextmanager
-def _listening(path: Path, notices: list[str]) -> Iterator[list[str]]:
-    """Collect what tifffile merely logs: it returns the pages before a cut as if they were all.
-
-    Yields the list of damages, which fills as the file is read.
-    """
-    reader = threading.get_ident()
-    damages: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == reader:
-                message = record.getMessage()
-                is_damage = any(word in message for word in ("offset", "zeroed", "out of range"))
-                (damages if is_damage else notices).append(message)
-
-    listener = Listener(logging.WARNING)
-    log = logging.getLogger("tifffile")
-    log.addHandler(listener)
-    try:
-        yield damages
-    finally:
-        log.removeHandler(listener)
-    notices[:] = [f'"{path.name}" is unusual TIFF: {notice}' for notice in notices]
 
 
 def _open_lazily(series: Any) -> Any:

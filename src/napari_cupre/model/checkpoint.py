@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from napari_cupre.errors import InputError, ModelFileError, reason_of
+from napari_cupre.errors import InputError, ModelFileError, reason_of, system_reason
 from napari_cupre.io.files import atomic_write
 from napari_cupre.model.config import ModelConfig, preset
 from napari_cupre.model.device import choose_device, prediction_dtype
@@ -253,6 +253,10 @@ def _metadata(path: Path) -> dict[str, str]:
         raise ModelFileError(
             f"There is no model file {path}: check the name, or see `napari-cupre models list`."
         )
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {system_reason(error)}.") from error
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from napari_cupre.errors import EnvironmentFault, InputError, writing
 from napari_cupre.events import Event, Finished, Notice, Progress
-from napari_cupre.io.files import image_stem
+from napari_cupre.io.files import image_name, image_stem
 from napari_cupre.io.ownership import may_write, reason_against
 from napari_cupre.io.writers import choose_formats
 from napari_cupre.io.writers.coco_writer import CocoWriter, journal_of
@@ -17,6 +19,7 @@ from napari_cupre.model.zoo import describe
 from napari_cupre.prediction.donelog import DoneLog
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, big_output, output_paths
 from napari_cupre.prediction.runners import Cluster, News, Processes, Runner, in_this_process
+from napari_cupre.words import counted
 
 
 @dataclass
@@ -90,7 +93,7 @@ def predict_files(
     classes, log = describe(job.model).classes, DoneLog(job)
     todo, notices = _todo(job, names, log)
     _check_outputs(job, names, todo)
-    _make_folder(Path(job.out))
+    _make_folder(Path(job.out), bool(todo))
     result = FilesResult(skipped=len(names) - len(todo))
     yield from _opening(result, len(names), notices)
     coco = _coco_writer(job, classes, bool(todo))
@@ -110,7 +113,7 @@ def predict_files(
 def _opening(result: FilesResult, total: int, notices: Iterable[str]) -> Iterator[Event]:
     """What is known before the first file."""
     if result.skipped:
-        yield Notice(f"{result.skipped} of {total} files are already done.")
+        yield Notice(f"{result.skipped} of {counted(total, 'file')} already done.")
     yield from map(Notice, notices)
     yield Progress(result.skipped, total)
 
@@ -143,7 +146,7 @@ def _collect(
         else:
             _take_in(outcome, log, coco, result)
         seen = result.skipped + result.done + len(result.failed)
-        yield Progress(seen, total, Path(outcome.path).name)
+        yield Progress(seen, total, image_name(outcome.path))
         if seen < total and stop():
             result.complete = False
             return
@@ -200,9 +203,11 @@ def _coco_writer(job: FileJob, classes: Sequence[str], has_work: bool) -> CocoWr
     return CocoWriter(predictions, classes)
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, is_needed: bool) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        if is_needed and not os.access(folder, os.W_OK):  # once here, instead of as an error of every file
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:
@@ -233,9 +238,9 @@ def _check_names(job: FileJob, names: list[str]) -> None:
 
 
 def _finished(result: FilesResult) -> Finished:
-    parts = [f"{result.cells} cells in {result.done} files"]
+    parts = [f"{counted(result.cells, 'cell')} in {counted(result.done, 'file')}"]
     if result.skipped:
-        parts.append(f"{result.skipped} files done before")
+        parts.append(f"{counted(result.skipped, 'file')} done before")
     if result.partial:
         parts.append(f"{len(result.partial)} of them partial ({_some(result.partial)})")
     if result.failed:
@@ -247,5 +252,5 @@ def _finished(result: FilesResult) -> Finished:
 
 def _some(paths: list[str], most: int = 5) -> str:
     """The names of some files."""
-    names = [Path(path).name for path in paths]
+    names = [image_name(path) for path in paths]
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

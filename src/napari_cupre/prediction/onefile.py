@@ -180,7 +180,7 @@ def big_output(job: FileJob, path: str) -> Path:
 
 def _small(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that fits into memory: all formats."""
-    notices = list(image.notices)
+    notices = [*filter(None, [image.guess]), *image.notices]
     result = yield from _heard(predict_image(detector, image, job.options), image, notices)
     names = detector.model.info.classes
     stem = image_stem(image.path or image.name)
@@ -226,7 +226,7 @@ def _check_unchanged(job: FileJob, outputs: list[Path]) -> None:
 def _big(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that goes to an OME-Zarr tile by tile."""
     out = big_output(job, str(image.path or image.name))
-    notices = [f"{image.name} is large: its labels are written as OME-Zarr."]
+    notices = [f"{image.name} is large: its labels are written as OME-Zarr.", *filter(None, [image.guess])]
     result = yield from _heard(
         predict_big(detector, image, out, job.options, overwrite=job.overwrite), image, notices
     )

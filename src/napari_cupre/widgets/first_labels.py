@@ -17,7 +17,7 @@ WAIT_MS = 1000
 
 
 class FirstLabels:
-    """Spares the first tool in hand a second: it makes a layer, for which napari loads its compiler."""
+    """Spares the first tool a second or two: it makes a layer, for which napari loads its compiler."""
 
     def __init__(self) -> None:
         self._errands = Errands()
@@ -39,7 +39,7 @@ class FirstLabels:
 def load_for_labels() -> None:
     """Map two labels to colours, which compiles what does it, and work out the dashes of overlays.
 
-    No layer is made: its units come from a registry that two threads must not begin to fill at once.
+    No layer is made: units of layers come from a registry that two threads must not begin to fill at once.
     """
     with contextlib.suppress(ImportError, AttributeError):  # another napari
         label_colormap(HUES)._data_to_texture(np.zeros((2, 2), np.int32))

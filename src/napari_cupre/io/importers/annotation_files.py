@@ -218,9 +218,7 @@ def _read_all(
     for sheet, key, find_frame in _pair(sheets, shape, listeners):
         try:
             if key in seen:
-                raise InputError(
-                    f'"{path}" contains two annotations of the image "{key}": remove "{sheet.file}".'
-                )
+                raise InputError(_twice(path, sheet, key))
             result = sheet.read(find_frame(), listeners)
         except InputError as error:
             if len(sheets) == 1 and not is_folder:
@@ -238,6 +236,15 @@ def _read_all(
             if is_folder
             else f'Nothing of "{path}" could be read: {skipped[-1] if skipped else "it is empty"}'
         )
+
+
+def _twice(path: Path, sheet: Sheet, key: str) -> str:
+    if sheet.file == path:
+        return (
+            f'"{path}" contains two images called "{key}", whose labels would have the same name: '
+            f"rename one of them in it."
+        )
+    return f'"{path}" contains two annotations of the image "{key}": remove "{sheet.file}".'
 
 
 FindFrame = Callable[[], "Frame | None"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from napari_cupre.errors import InputError
 from napari_cupre.io.coco_index import CocoIndex
 from napari_cupre.io.file_names import unique_stems
 from napari_cupre.io.importers.accounts import BOX, CROWD, HIDDEN, OUTSIDE, Account
@@ -38,5 +39,7 @@ def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listene
     account = Account(index.path.name, len(painted.classes) + sum(lost.values()), things=things)
     for reason, count in lost.items():
         account.leave_out(reason, count)
+    if account.total and not account.cells:
+        raise InputError(account.sentence())
     account.tell(*listeners)
     return Result(painted.labels, frame or Frame(painted.labels.shape))

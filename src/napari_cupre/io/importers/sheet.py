@@ -93,9 +93,10 @@ class Sheet:
         labels = result.labels
         if labels.size != np.prod(frame.shape) or labels.shape[-2:] != frame.shape[-2:]:
             of = f' "{frame.path.name}"' if frame.path is not None else ""
+            axes = ", or give the axes of the image" if labels.ndim > len(frame.shape) else ""
             raise InputError(
                 f'the annotation "{self.names[0]}" of "{self.file}" has shape {labels.shape}, but its '
                 f"image{of} "
-                f"has {frame.shape}: choose the annotation of this image."
+                f"has {frame.shape}: choose the annotation of this image{axes}."
             )
         return Result(labels.reshape(frame.shape).astype(np.int32, copy=False), frame)

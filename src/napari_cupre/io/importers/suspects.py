@@ -12,6 +12,8 @@ _FEW_VALUES = 16
 """Fewer grey values than these may be classes of pixels."""
 _LOWEST_SHARE = 0.5
 """In a label image most pixels have the value of the pixel beside them; in a picture few have."""
+_MOST_PARTS = 5.0
+"""In a picture a grey value is in many places; a label in one, or a few where cells are cut."""
 _LARGEST_SAMPLE = 1024
 _CRUMB = 0.1
 
@@ -29,7 +31,7 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
     Raises
     ------
     InputError
-        If the labelled pixels have many values that change from pixel to pixel.
+        If the labelled pixels have many values that change from pixel to pixel, or are all over the image.
     """
     plane = labels.reshape(-1, *labels.shape[-2:])
     plane = plane[int(np.argmax((plane > 0).sum(axis=(1, 2))))][:_LARGEST_SAMPLE, :_LARGEST_SAMPLE]
@@ -37,11 +39,20 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
     pairs = [(plane[:, :-1], plane[:, 1:]), (plane[:-1], plane[1:])]
     marked = sum(int(((one > 0) & (other > 0)).sum()) for one, other in pairs)
     alike = sum(int(((one > 0) & (one == other)).sum()) for one, other in pairs)
-    if len(values) >= _FEW_VALUES and marked and alike < _LOWEST_SHARE * marked:
+    if len(values) < _FEW_VALUES or not marked:
+        return
+    if alike < _LOWEST_SHARE * marked or _parts(plane) > _MOST_PARTS * len(values):
         raise InputError(
             f'"{name}" is a picture, not a label image: its {len(values)} grey values change from pixel to '
             f"pixel; give an image with one label per cell."
         )
+
+
+def _parts(plane: np.ndarray) -> int:
+    """How many parts of one value that do not touch a plane (Y, X) consists of."""
+    from skimage.measure import label
+
+    return int(label(plane, background=0, connectivity=2, return_num=True)[1])
 
 
 def scattered_note(labels: np.ndarray) -> str | None:
