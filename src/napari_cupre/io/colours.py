@@ -21,6 +21,33 @@ _UNUSABLE = {
 }
 
 
+_STORED = {
+    _P.SEPARATED: "ink (CMYK)",
+    _P.CIELAB: "L*a*b* colours",
+    _P.ICCLAB: "L*a*b* colours",
+    _P.ITULAB: "L*a*b* colours",
+    _P.MINISWHITE: "inverted grey",
+}
+
+
+def stored_as(page: Any, *, is_imagej: bool) -> str:
+    """What the stored values of a TIFF page are where they are not light, in words; else "".
+
+    Parameters
+    ----------
+    page : Any
+        The page.
+    is_imagej : bool
+        See `to_grey_or_rgb`.
+    """
+    meaning = int(page.photometric)
+    if meaning == _P.PALETTE and page.colormap is not None:
+        return "" if is_imagej and _is_grey_scale(page.colormap) else "a palette"
+    if meaning == _P.YCBCR and int(page.compression) in _PLAIN_CODINGS:
+        return "YCbCr colours"
+    return {int(each): words for each, words in _STORED.items()}.get(meaning, "")
+
+
 def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tuple[Any, str]:
     """Light instead of ink, and colours as RGB.
 

@@ -14,7 +14,7 @@ import tifffile
 from napari_cupre.data.axes import AXIS_LETTERS, guess_axes
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.io.colours import to_grey_or_rgb
+from napari_cupre.io.colours import stored_as, to_grey_or_rgb
 from napari_cupre.io.damages import imagej_planes, listening, what_is_lost
 from napari_cupre.io.ome import (
     OmeImage,
@@ -185,6 +185,42 @@ def tiff_scenes(path: Path) -> list[Scene]:
     """
     with listening(path, []), open_tiff(path) as opened:
         return opened.scenes
+
+
+class TiffOverview(NamedTuple):
+    """What the metadata of a file say.
+
+    Attributes
+    ----------
+    scenes : list of Scene
+        See `tiff_scenes`.
+    lacks : str
+        One sentence on what is missing, or "".
+    colours : str
+        What the pixels of its first image are where they are not light, or "".
+    """
+
+    scenes: list[Scene]
+    lacks: str
+    colours: str
+
+
+def tiff_overview(path: Path) -> TiffOverview:
+    """What a TIFF file holds, by its metadata; no pixels are read.
+
+    Raises
+    ------
+    Exception
+        What tifffile raises for a damaged file.
+    """
+    with listening(path, []), open_tiff(path) as opened:
+        scene = choose_scenes(opened.scenes, None, path.name)[0]
+        series = opened.series[scene.index]
+        told = _told(path, opened, scene, None, alone=False)
+        lacks = what_is_missing(path, told.missing, told.files) if told.missing else ""
+        _, cut = _as_imagej_tells(opened, series, series.axes)
+        colours = stored_as(series.keyframe, is_imagej=bool(opened.file.is_imagej))
+        return TiffOverview(opened.scenes, lacks or cut, colours)
 
 
 def read_tiff(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from napari.layers import Image
 
 from napari_cupre.data.axes import AXIS_LETTERS, axes_from_labels
-from napari_cupre.io.files import TIFF_SUFFIXES
-from napari_cupre.io.images import scenes
+from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff
 from napari_cupre.io.scenes import Scene
+from napari_cupre.io.tiff import tiff_overview
 from napari_cupre.widgets.layers import source_path
 
 
@@ -25,10 +25,22 @@ class Origin:
         One letter per dimension of the layer's data; None where the file does not say.
     others : tuple[Scene, ...]
         Images of the file that the layer does not show.
+    is_other : bool
+        The layer shows none of the file's images: a thumbnail, or planes in another order.
+    shown : str
+        Name of the image that it shows.
+    lacks : str
+        One sentence on what is missing of the file, or "".
+    colours : str
+        What its values are where they are not light, as napari shows them, or "".
     """
 
     axes: str | None = None
     others: tuple[Scene, ...] = ()
+    is_other: bool = False
+    shown: str = ""
+    lacks: str = ""
+    colours: str = ""
 
 
 _origins: weakref.WeakKeyDictionary[Image, tuple[tuple[int, ...], Origin]] = weakref.WeakKeyDictionary()
@@ -46,19 +58,30 @@ def origin_of(layer: Image) -> Origin:
 
 def _read(layer: Image, shape: tuple[int, ...]) -> Origin:
     path = source_path(layer)
-    if path is None or path.suffix.lower() not in TIFF_SUFFIXES:
+    if path is None or path.suffix.lower() not in TIFF_SUFFIXES or not is_tiff(path):
         return Origin()
     try:
-        found = scenes(path)
+        stored = tiff_overview(path)
     except Exception:  # readers raise anything; the pixels are there all the same
         return Origin()
+    found = stored.scenes
     fitting = [(scene, axes) for scene in found if (axes := _axes(scene, shape, layer.rgb)) is not None]
     if not fitting:
-        return Origin(None, ())
+        main = [scene for scene in found if not scene.is_extra]
+        is_other = not any(_is_alike(scene, shape) for scene in found)
+        return Origin(None, tuple(main) if is_other else (), is_other, lacks=stored.lacks)
     shown, axes = fitting[0]
     is_named = axes_from_labels(layer.axis_labels) is not None
     others = tuple(x for x in found if x is not shown and not x.is_extra)
-    return Origin(None if is_named or set(axes) - set(AXIS_LETTERS) else axes, others)
+    known = None if is_named or set(axes) - set(AXIS_LETTERS) else axes
+    return Origin(known, others, False, shown.name, stored.lacks, stored.colours)
+
+
+def _is_alike(scene: Scene, shape: Sequence[int]) -> bool:
+    """Whether a layer shows a scene in some order of its axes, as other readers may, or one channel of it."""
+    sizes = sorted(size for size in shape if size > 1)
+    plain = [size for axis, size in zip(scene.axes, scene.shape) if axis not in "CS"]
+    return sizes in [sorted(size for size in each if size > 1) for each in (scene.shape, plain)]
 
 
 def _axes(scene: Scene, shape: Sequence[int], rgb: bool) -> str | None:

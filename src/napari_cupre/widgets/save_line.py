@@ -112,7 +112,7 @@ class SaveLine(DockPart):
             return
         back = ("Restore", "Go on with this work", lambda: keeper.restore(lost))
         away = ("Discard …", "Delete it, after one more question", lambda: self._doubt(lost))
-        sentence = f"Work from a session that did not end normally: {lost.text}."
+        sentence = f"Work that was not saved as a project yet: {lost.text}."
         self.question.ask(sentence, [back, away], key=lost.folder)
 
     def _doubt(self, lost: Recoverable | None) -> None:

@@ -13,7 +13,7 @@ from napari.qt.threading import create_worker
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError
 from napari_cupre.io.images import read_image
-from napari_cupre.io.scenes import list_names
+from napari_cupre.io.scenes import Scene, list_names
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.layers import source_path
@@ -23,8 +23,13 @@ from napari_cupre.words import counted
 MOST_BUTTONS = 2
 
 
+Answers = list[tuple[str, str, Callable[[], None]]]
+
+
 class SceneNote(QuestionLine):
-    """Offers the other images of a file, of which napari's own reader opens one and says no word of the rest.
+    """Says what napari's own reader does not: other images of a file, files it lacks, ink shown as light.
+
+    It offers to open what the file describes.
 
     Parameters
     ----------
@@ -42,19 +47,45 @@ class SceneNote(QuestionLine):
         """Ask about the file of the chosen image."""
         image = self._session.image
         path = None if image is None else source_path(image)
-        others = () if image is None else origin_of(image).others
-        if image is None or path is None or not others:
+        if image is None or path is None:
             self.clear()
             return
+        origin = origin_of(image)
+        sentences = [origin.lacks] if origin.lacks else []
+        answers: Answers = []
+        if origin.is_other:
+            sentences.append(self._unlike(image, path, origin.others[0]))
+            answers = [("Open it", "Open it as the file describes it", self._opener(path, origin.others))]
+        elif origin.others:
+            sentence, answers = self._more(path, origin.others)
+            sentences.append(sentence)
+        elif origin.colours:
+            sentences.append(f'"{path.name}" stores {origin.colours}, which napari shows as light.')
+            opener = partial(self._open, path, [origin.shown])
+            answers = [("Open its colours", "Open it as a layer in its own colours", opener)]
+        if sentences:
+            self.ask(" ".join(sentences), answers, key=(id(image), path))
+        else:
+            self.clear()
+
+    def _unlike(self, image: Any, path: Path, scene: Scene) -> str:
+        data = image.data[0] if image.multiscale else image.data
+        shown, told = (" × ".join(map(str, shape)) for shape in (data.shape, scene.shape))
+        return f'napari shows {shown} of "{path.name}"; by its metadata it is {told} ({scene.axes}).'
+
+    def _opener(self, path: Path, scenes: tuple[Scene, ...]) -> Callable[[], None]:
+        return partial(self._open, path, [scene.name for scene in scenes])
+
+    def _more(self, path: Path, others: tuple[Scene, ...]) -> tuple[str, Answers]:
         count = counted(len(others), "more image")
         names = [scene.name for scene in others]
-        answers: list[tuple[str, str, Callable[[], None]]] = [
+        answers: Answers = [
             (f"Open {name}", "Open it as a layer", partial(self._open, path, [name]))
             for name in names[:MOST_BUTTONS]
         ]
         if len(names) > 1:
             answers.append(("Open all", "Open each as a layer", partial(self._open, path, names)))
-        self.ask(f'"{path.name}" contains {count}: {list_names(others)}.', answers, key=(id(image), path))
+        return f'"{path.name}" contains {count}: {list_names(others)}.', answers
 
     def _open(self, path: Path, names: list[str]) -> None:
         worker = create_worker(_read_all, path, names, _start_thread=False)
@@ -83,7 +114,7 @@ def _read_all(path: Path, names: list[str]) -> list[CellImage] | str:
     try:
         found = []
         for name in names:
-            image = read_image(path, series=name)
+            image = read_image(path, series=name, partial=True)
             image.name = f"{path.stem} {name}"
             found.append(image)
         return found
