@@ -324,3 +324,11 @@ def test_a_change_that_comes_too_late_is_refused() -> None:
     cells.apply(gestures.delete(cells, [8]))
     with pytest.raises(InputError, match="changed in the meantime"):
         cells.apply(late)
+
+
+def test_guesses_across_the_sides_of_a_window_can_be_kept() -> None:
+    cells = two_cells()
+    window = ((0, 20), (0, 20))  # through the guess
+    nothing = np.zeros((20, 20), np.int32)
+    assert 8 in done(cells, renew_guesses(cells, nothing, window=window, keeps_cut=True)).rows
+    assert 8 not in done(cells, renew_guesses(cells, nothing, window=window)).rows

@@ -134,6 +134,8 @@ def renew_guesses(
     found: np.ndarray,
     scores: Sequence[float] | np.ndarray | Mapping[int, float] = (),
     window: Box | None = None,
+    *,
+    keeps_cut: bool = False,
 ) -> Change:
     """Replace the guesses by what the network finds now.
 
@@ -148,6 +150,8 @@ def renew_guesses(
         Scores of label 1, 2, ..., or by label.
     window : Box or None, optional
         Where was looked; None for the whole image.
+    keeps_cut : bool, optional
+        Whether old guesses that reach beyond the window stay.
 
     Raises
     ------
@@ -163,6 +167,8 @@ def renew_guesses(
         )
     found = found.reshape(shape)
     old = [n for n, cell in cells if cell.state is State.GUESS and _touches(cells, n, window)]
+    if keeps_cut:
+        old = [n for n in old if _lies_in(cells.rows[n].box, window)]
     box = box_around([window, *(cells.rows[n].box for n in old)])
     after = cells.labels[slices(box)].copy()
     after[np.isin(after, old)] = 0
@@ -215,6 +221,10 @@ def _found_again(
         if number in old and cells.rows[number].box == box and np.array_equal(under == number, mask):
             same[label] = number
     return same
+
+
+def _lies_in(box: Box, window: Box) -> bool:
+    return all(first <= start and stop <= last for (start, stop), (first, last) in zip(box, window))
 
 
 def _touches(cells: Cells, number: int, window: Box) -> bool:

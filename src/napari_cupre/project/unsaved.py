@@ -47,7 +47,7 @@ class CopyRoom:
 
     MOST = 2
 
-    LARGEST = 512 * 2**20
+    LARGEST = 2**30
     """Copies of more bytes get their memory when they are made."""
 
     def __init__(self) -> None:

@@ -10,11 +10,16 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.errors import InputError
+from napari_cupre.project.cells import Cells
 from napari_cupre.widgets.layers import layer_axes, result_placement, to_layer
 
 CELLS, REGIONS, BACKGROUND = "cells", "regions", "background"
 BACKGROUND_COLOR = "#3b6ea5"
 REGION_COLOR = "#f5c542"
+
+MOST_PIXELS = 2**28
+"""Planes of more px are annotated by fields: the labels of so many take 1 GB, and a copy to save as much."""
 
 
 @dataclass(eq=False)
@@ -78,6 +83,22 @@ class Annotation:
         labels = np.zeros(image.result_shape, np.int32) if labels is None else labels
         placement = result_placement(self.image, image)
         return Labels(to_layer(labels, image), name=f"{self.image.name} {role}", opacity=opacity, **placement)
+
+
+def no_cells(name: str, image: CellImage) -> Cells:
+    """The cells of an image that nobody has annotated yet.
+
+    Raises
+    ------
+    InputError
+        Its planes are too large for a layer of labels in memory.
+    """
+    height, width = image.plane_shape
+    if height * width > MOST_PIXELS:
+        raise InputError(
+            f'"{name}" is too large to be annotated whole: press +, and choose "Fields of this slide".'
+        )
+    return Cells.empty(image.result_shape)
 
 
 def region_style(image: CellImage) -> dict[str, Any]:

@@ -6,19 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 from napari.layers import Image
+from napari.viewer import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout
 
 from napari_cupre.data.image import CellImage, PlaneIndex
-from napari_cupre.errors import InputError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
+from napari_cupre.project.boxes import Box
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import DockPart, JobBar, SessionWidget, labelled, primary_button
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.layers import source_path
+from napari_cupre.widgets.looking import seen_box
 from napari_cupre.widgets.predicting import PredictionPlan
 from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.prompts import LARGE, grown
 
 FOUND_FROM = 0.2
 """Less certain detections are no guesses; the slider hides and shows what lies above."""
@@ -60,12 +64,12 @@ class FindRow(DockPart):
     # --- what is done -----------------------------------------------------------------------------
 
     def find_cells(self) -> None:
-        """Renew the guesses of the plane on show.
+        """Renew the guesses of the plane on show; of a slide, of what can be seen.
 
         Raises
         ------
         InputError
-            There is no image or no model, the image is a slide, or a prediction runs.
+            There is no image or no model, too much of a slide can be seen, or a prediction runs.
         """
         session, image = self._session, self._session.image
         if image is None:
@@ -75,13 +79,16 @@ class FindRow(DockPart):
         index = session.plane_on_show(image)
         whole = session.cell_image(image)
         reading = plane_of(whole, index)
+        window = None
         if is_big(reading):
-            raise InputError(f'"{image.name}" is too large to be annotated whole: find its cells in Predict.')
+            session.make_cells(image)  # says why, where it is too large for that
+            window = _view(session.viewer, image, whole)
+            reading = part_of(reading, window)
         file = source_path(image) if reading is whole else None
         diameter, device = session.sizes.said(image), read_preferences().device
         plan = PredictionPlan(session.model, (reading,), (file,), diameter, FOUND_FROM, device=device)
         certainty = self.slider.value() / 100
-        sink = GuessSink(session, image, whole, session.model, certainty, index)
+        sink = GuessSink(session, image, whole, session.model, certainty, index, window)
         self._is_mine = True
         self._job.predict(plan, [sink])
 
@@ -110,16 +117,53 @@ class FindRow(DockPart):
             self.slider.setValue(round(cells.certainty * 100))
         self.figure.setText(f"{self.slider.value()} %")
         self.button.setEnabled(self._session.image is not None)
+        if not self._job.status.is_active:
+            self.button.setText(self._offer())
+
+    def _offer(self) -> str:
+        """What the button says: of a slide, it searches what can be seen."""
+        image = self._session.image
+        try:
+            is_slide = image is not None and is_big(
+                plane_of(self._session.cell_image(image), self._session.plane_on_show(image))
+            )
+        except CupreError:  # axes that nobody could guess
+            is_slide = False
+        return "Find cells in view" if is_slide else "Find cells"
 
     def _show_status(self, event: Any = None) -> None:
         status = self._job.status
-        self.button.setText("Cancel" if status.is_active else "Find cells")
+        self.button.setText("Cancel" if status.is_active else self._offer())
         self.button.setEnabled(self._session.image is not None and status.state is not RunState.STOPPING)
         self.bar.follow(status, status.message, status.is_active)
         if self._is_mine and status.state.is_over:
             self._is_mine = False
             if status.error:
                 self._owner.message.show_error(status.error, status.details)
+
+
+def _view(viewer: Viewer, layer: Image, image: CellImage) -> Box:
+    """Rows and columns of a slide that are searched: what can be seen, and a margin.
+
+    Raises
+    ------
+    InputError
+        More can be seen than is searched at once.
+    """
+    shown = seen_box(viewer, layer, image, max(image.plane_shape))
+    if max(shown[2] - shown[0], shown[3] - shown[1]) > LARGE:
+        raise InputError(
+            f'"{layer.name}" is too large to be searched whole here: zoom in until {LARGE:,} px or fewer '
+            "can be seen, or find all of its cells in Predict."
+        )
+    top, left, bottom, right = grown(shown, image.plane_shape)
+    return (top, bottom), (left, right)
+
+
+def part_of(image: CellImage, window: Box) -> CellImage:
+    """Some rows and columns of an image as an image of its own; nothing is read."""
+    sides = {axis: slice(*side) for axis, side in zip("YX", window)}
+    return replace(image, data=image.data[tuple(sides.get(axis, slice(None)) for axis in image.axes)])
 
 
 def plane_of(image: CellImage, index: PlaneIndex) -> CellImage:

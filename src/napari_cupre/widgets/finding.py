@@ -12,6 +12,7 @@ from napari.layers import Image
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event
+from napari_cupre.project.boxes import Box
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.errands import Errands
@@ -54,6 +55,8 @@ class GuessSink:
         Guesses with a lower score are found but hidden; None leaves that as it is.
     plane : PlaneIndex or None, optional
         The plane that is searched alone; None for all of the image.
+    window : Box or None, optional
+        Rows and columns of it that are searched alone, as start and stop; None for all of them.
 
     Raises
     ------
@@ -69,11 +72,12 @@ class GuessSink:
         model: str,
         certainty: float | None = None,
         plane: PlaneIndex | None = None,
+        window: Box | None = None,
     ) -> None:
         self._session, self._source, self._image, self._model = session, layer, image, model
         self._certainty = certainty
         self._cells: CellsLayer | None = None
-        self._found = FoundLabels(image, plane or {})
+        self._found = FoundLabels(image, plane or {}, window)
         self._step: Change | None = None
         self._errands = Errands()
         self._line: list[Event] = []
@@ -181,6 +185,8 @@ class GuessSink:
         return found if found is self._cells else None
 
     def _finish(self, cells: CellsLayer, summary: Summary) -> None:
+        if self._found.window is not None:  # a part says nothing about the rest of its plane
+            return
         cells.name_classes(summary.classes)
         cells.searched |= {tuple(plane["index"].values()) for plane in summary.planes}
         before = cells.layer.metadata.get(METADATA_KEY, {}).get("planes", ())

@@ -46,11 +46,16 @@ class FoundLabels:
         What is searched.
     plane : PlaneIndex
         The plane that is searched alone; empty for all of the image.
+    window : Box or None, optional
+        Rows and columns that are searched alone, as start and stop: events count from their first pixel.
+        Cells that its sides cut are left out, and old guesses across them stay. None for whole planes.
     """
 
-    def __init__(self, image: CellImage, plane: PlaneIndex) -> None:
-        self._plane = plane
-        self._labels = np.zeros(image.result_shape, np.int32)
+    def __init__(self, image: CellImage, plane: PlaneIndex, window: Box | None = None) -> None:
+        self._plane, self.window = plane, window
+        self._size = image.plane_shape
+        shape = image.result_shape[:-2] + (self._size if window is None else _size_of(window))
+        self._labels = np.zeros(shape, np.int32)
         self._boxes: dict[Place, dict[int, Box]] = {}
         self._scores: dict[int, float] = {}
         self._kept: list[dict[str, Any]] = []
@@ -90,7 +95,12 @@ class FoundLabels:
     def next_change(self, cells: Cells) -> tuple[Place, Change]:
         """How the guesses of one plane change by what was found in it since."""
         place, box = next(iter(self._due.items()))
-        return place, renew_guesses(cells, self._labels[slices(box)], self._scores, box)
+        if self.window is None:
+            return place, renew_guesses(cells, self._labels[slices(box)], self._scores, box)
+        labels = self._labels[place]
+        found = np.where(np.isin(labels, _cut(labels, self.window, self._size)), 0, labels)
+        full = (*box[:-2], *self.window)
+        return place, renew_guesses(cells, found, self._scores, full, keeps_cut=True)
 
     def settled(self, place: Place) -> None:
         """The change was made."""
@@ -109,7 +119,9 @@ class FoundLabels:
         self._due[place] = box_around([full, self._due.get(place, full)])
 
     def summary(self, cells: Cells) -> Summary:
-        """What is to be kept, with the numbers that the cells have."""
+        """What is to be kept, with the numbers that the cells have; nothing of a part of a plane."""
+        if self.window is not None:
+            return Summary([], {})
         planes = [self._numbered(plane, cells) for plane in self._kept]
         return Summary(planes, _classes(planes))
 
@@ -126,6 +138,28 @@ class FoundLabels:
             "ids": np.array(numbers, np.int32),
             "areas": np.array([areas.get(number, 0) for number in numbers], np.int64),
         }
+
+
+def _size_of(window: Box) -> tuple[int, int]:
+    (top, bottom), (left, right) = window
+    return bottom - top, right - left
+
+
+def _cut(labels: np.ndarray, window: Box, size: tuple[int, int]) -> np.ndarray:
+    """Labels at the sides of a window; the sides of the image cut nothing that is there."""
+    (top, bottom), (left, right) = window
+    sides = [
+        labels[rows, columns]
+        for rows, columns, is_inside in (
+            (0, slice(None), top > 0),
+            (-1, slice(None), bottom < size[0]),
+            (slice(None), 0, left > 0),
+            (slice(None), -1, right < size[1]),
+        )
+        if is_inside
+    ]
+    numbers = np.unique(np.concatenate(sides)) if sides else np.zeros(0, labels.dtype)
+    return numbers[numbers > 0]
 
 
 def _classes(planes: list[dict[str, Any]]) -> dict[int, str]:

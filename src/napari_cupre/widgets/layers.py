@@ -283,15 +283,25 @@ def current_plane(layer: Image, image: CellImage, point: Sequence[float], units:
     return {axis: int(np.clip(position[axis], 0, image.sizes[axis] - 1)) for axis in image.result_axes[:-2]}
 
 
-def visible_box(layer: Image, image: CellImage, largest: int) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right in px of what the canvas shows, at most `largest` px on a side."""
+def visible_box(
+    layer: Image, image: CellImage, largest: int, corners: np.ndarray | None = None
+) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right in px of what the canvas shows, at most `largest` px on a side.
+
+    Parameters
+    ----------
+    corners : numpy.ndarray or None, optional
+        (2, d), first and last px of what is seen; None takes those of the layer, which reads a pyramid by
+        whole chunks.
+    """
     height, width = image.plane_shape
-    corners = np.asarray(layer.corner_pixels)
     rows, columns = image.axes.index("Y"), image.axes.index("X")
-    if layer.multiscale:
-        # corner_pixels counts in the level on show
-        shape = layer.level_shapes[layer.data_level]
-        corners = corners * np.array([image.data.shape[i] / shape[i] for i in range(corners.shape[1])])
+    if corners is None:
+        corners = np.asarray(layer.corner_pixels)
+        if layer.multiscale:
+            # corner_pixels counts in the level on show
+            shape = layer.level_shapes[layer.data_level]
+            corners = corners * np.array([image.data.shape[i] / shape[i] for i in range(corners.shape[1])])
     top, bottom = _span(corners[:, rows], height, largest)
     left, right = _span(corners[:, columns], width, largest)
     return top, left, bottom, right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.project.boxes import Box, clipped
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.layers import current_plane
+from napari_cupre.widgets.layers import current_plane, in_units, visible_box
 from napari_cupre.widgets.rubber import canvas_of
 
 SMALLEST, COMFORTABLE = 24, 60
@@ -37,6 +38,21 @@ def view_of(viewer: Viewer, cells: CellsLayer) -> Box:
     low, high = np.asarray(cells.layer.corner_pixels, float)
     flat = [(low[cells.axes.index(axis)], high[cells.axes.index(axis)] + 1) for axis in "YX"]
     return clipped([*plane, *flat], cells.cells.shape)
+
+
+def seen_box(viewer: Viewer, layer: Image, image: CellImage, largest: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right in px of what can be seen of an image, at most `largest` px on a side."""
+    canvas, dims = canvas_of(viewer), viewer.dims
+    if not layer.multiscale or canvas is None or dims.ndisplay != 2:
+        return visible_box(layer, image, largest)
+    camera = camera_of(viewer)
+    half = np.array([canvas.height(), canvas.width()]) / camera.zoom / 2
+    found = []
+    for signs in product((-1, 1), repeat=2):
+        corner = np.array(dims.point, float)
+        corner[list(dims.displayed)] = np.asarray(camera.center[-2:]) + half * signs
+        found.append(layer.world_to_data(in_units(corner, getattr(dims, "units", None), layer.units)))
+    return visible_box(layer, image, largest, np.array([np.min(found, axis=0), np.max(found, axis=0)]))
 
 
 def guesses_on_show(viewer: Viewer, cells: CellsLayer, *, whole_plane: bool = False) -> list[int]:

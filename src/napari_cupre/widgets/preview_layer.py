@@ -8,7 +8,8 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_cupre.errors import CupreError
-from napari_cupre.widgets.layers import crop_placement, layer_axes, visible_box
+from napari_cupre.widgets.layers import crop_placement, layer_axes
+from napari_cupre.widgets.looking import seen_box
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.training import View
 
@@ -35,7 +36,9 @@ class PreviewLayer:
         except CupreError:  # the widget of the image says so
             return
         index = self._session.plane_on_show(image)
-        self._session.training.look_at(View(cell, index, visible_box(image, cell, LARGEST_VIEW)))
+        self._session.training.look_at(
+            View(cell, index, seen_box(self._session.viewer, image, cell, LARGEST_VIEW))
+        )
 
     def show(self, view: View, labels: np.ndarray) -> None:
         """Put a preview where its view lies; does nothing if the image is gone."""

@@ -30,7 +30,8 @@ from napari_cupre.service.protocol import (
     WindowRequest,
 )
 from napari_cupre.widgets.background import guarded
-from napari_cupre.widgets.layers import source_file, source_path, visible_box
+from napari_cupre.widgets.layers import source_file, source_path
+from napari_cupre.widgets.looking import seen_box
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.prompts import (
     LARGE,
@@ -237,7 +238,7 @@ class Prompter:
         assert layer is not None
         image = session.cell_image(layer)
         height, width = image.plane_shape
-        box = visible_box(layer, image, LARGE) if height * width > LARGE**2 else None
+        box = seen_box(session.viewer, layer, image, LARGE) if height * width > LARGE**2 else None
         return Plane(
             layer,
             image,
@@ -254,7 +255,8 @@ class Prompter:
             return True
         if prompt is not None:
             return holds(self._handed, span_of(prompt))
-        return holds(self._handed, visible_box(self._held.layer, self._held.image, LARGE))
+        held = self._held
+        return holds(self._handed, seen_box(self._session.viewer, held.layer, held.image, LARGE))
 
     def _start(self, plane: Plane) -> None:
         self._held, self._handed, self._is_ready = plane, None, False
@@ -326,7 +328,7 @@ class Prompter:
 
     def _show(self, plane: Plane) -> None:
         """Have the features of what is on show computed."""
-        shown = visible_box(plane.layer, plane.image, LARGE)
+        shown = seen_box(self._session.viewer, plane.layer, plane.image, LARGE)
         if not self._is_ready or shown == self._shown:
             return
         self._shown, self._view_is_ready, self._view_began = shown, False, time.perf_counter()

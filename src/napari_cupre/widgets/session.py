@@ -19,7 +19,7 @@ from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.widgets.annotation_layers import Annotation, adopt
+from napari_cupre.widgets.annotation_layers import Annotation, adopt, no_cells
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer
@@ -293,7 +293,7 @@ class Session:
             raise InputError(self.fault_of(image))
         if found is None:
             reading = self.cell_image(image)
-            given = Cells.empty(reading.result_shape) if stored is None else stored
+            given = no_cells(image.name, reading) if stored is None else stored
             layer = annotation.new_cells(reading, given.labels)
             found = CellsLayer(image, reading, layer, entry, given, colours)
             annotation.cells = found.layer
