@@ -35,7 +35,10 @@ TITLES = {
     "field_estimated": "the same, diameter estimated",
     "field_float32": "the same, diameter given, in float32 on every processor",
     "step": "a training step of four crops of 192 px",
-    "command": "`napari-cupre predict` of one 512 px image, from process start to files",
+    "command": "`napari-cupre predict` of one 512 px image, from process start to files, without torch",
+    "command_torch": "the same with torch (`NAPARI_CUPRE_ENGINE=torch`)",
+    "command_field": "`napari-cupre predict` of the field of 1,024 px, diameter estimated, without torch",
+    "command_field_torch": "the same with torch",
 }
 
 Row = dict[str, str]
@@ -113,7 +116,7 @@ def in_process(name: str, runs: int, threads: int) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def of_command(runs: int, threads: int) -> dict[str, float]:
+def of_command(name: str, runs: int, threads: int) -> dict[str, float]:
     """The command as a whole process; the first run, which fills the system's file cache, does not count."""
     import imageio.v3 as iio
     from measure import fluorescence_field
@@ -121,13 +124,17 @@ def of_command(runs: int, threads: int) -> dict[str, float]:
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "one.png"
-        iio.imwrite(image, fluorescence_field()[0][:512, :512])
+        side = 1024 if "field" in name else 512
+        iio.imwrite(image, fluorescence_field()[0][:side, :side])
+        engine = {"NAPARI_CUPRE_ENGINE": "torch" if name.endswith("torch") else "onnx"}
         for number in range(runs + 1):
             command = ["predict", "cupre", str(image), "--out", f"{folder}/{number}"]
             code = "import sys; from napari_cupre.cli.main import main; sys.exit(main(sys.argv[1:]))"
             start = time.perf_counter()
             process = subprocess.Popen(
-                [sys.executable, "-c", code, *command], stdout=subprocess.DEVNULL, env=environment(threads)
+                [sys.executable, "-c", code, *command],
+                stdout=subprocess.DEVNULL,
+                env=environment(threads) | engine,
             )
             _, status, used = os.wait4(process.pid, 0)
             if status:
@@ -195,7 +202,7 @@ def main() -> None:
     for name in [] if args.docs else args.only:
         from measure import machine
 
-        measure = of_command if name == "command" else functools.partial(in_process, name)
+        measure = functools.partial(of_command if name.startswith("command") else in_process, name)
         figures = {key: f"{value:.3f}" for key, value in measure(args.runs, args.threads).items()}
         where = f"{machine().rpartition(', Python')[0]}, {args.threads} thread{'s' * (args.threads > 1)}"
         row = {"measure": name, "runs": str(args.runs), "machine": where}

@@ -54,7 +54,7 @@ def main() -> None:
             PredictOptions(diameter=diameter),
             device="cpu",
         )
-        ready_detector(job.model, job.device, job.seed)
+        ready_detector(job)
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in predict_files(job, paths):
             pass

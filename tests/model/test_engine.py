@@ -19,9 +19,9 @@ from napari_cupre.model.checkpoint import Model, new_model, read_model, save_mod
 from napari_cupre.model.config import preset
 from napari_cupre.model.convert import FIELDS, calibration_images
 from napari_cupre.model.engine import TorchEngine
+from napari_cupre.model.geometry import DETECT_OBJECTNESS
 from napari_cupre.model.network import CellRCNN, Detections
 from napari_cupre.model.openvino import OpenVinoEngine, convert
-from napari_cupre.model.rpn import DETECT_OBJECTNESS
 from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction.detector import Detector
 

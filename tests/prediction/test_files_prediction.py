@@ -214,10 +214,11 @@ def test_partial_results_say_so(model_file: str, tmp_path: Path, lost: bool) -> 
 @pytest.mark.timeout(900)  # new processes import torch, which a busy machine takes minutes for
 def test_a_model_trained_anew_is_read_anew(tmp_path: Path) -> None:
     path = save_model(new_model("tiny"), tmp_path / "mine.safetensors")
-    first = onefile.ready_detector(str(path), "cpu", 0)
-    assert onefile.ready_detector(str(path), "cpu", 0) is first
+    job = job_of(str(path), tmp_path / "out")
+    first = onefile.ready_detector(job)
+    assert onefile.ready_detector(job) is first
     save_model(new_model("tiny", seed=3), path)
-    assert onefile.ready_detector(str(path), "cpu", 0) is not first
+    assert onefile.ready_detector(job) is not first
 
 
 def test_threads_of_one_process_take_turns(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -120,7 +122,7 @@ class ClumpSeer:
 class Unsure(ClumpSeer):
     """Gives every cell the same score."""
 
-    model = new_model("tiny")
+    info = new_model("tiny").info
     level = 0.95
 
     def __call__(self, pieces: list[np.ndarray], factor: float, score: float) -> list[Found]:
@@ -205,7 +207,7 @@ def test_a_single_cell_may_be_larger_than_trained_for(tile: int | None) -> None:
 def test_many_doubtful_cells_of_another_size_change_nothing() -> None:
     """Noise looks like cells of any size, but like none that the network is sure of."""
     detector = Unsure()
-    detector.model = detector.model.copy(diameter=100.0)
+    detector.info = replace(detector.info, diameter=100.0)
     detector.level = 0.8
     image = np.zeros((600, 1200, 3), np.float32)
     assert choose(detector, [image], None, None) == Choice(100.0, 0.5)  # type: ignore[arg-type]
@@ -268,7 +270,7 @@ def test_the_score_is_what_was_asked_for_else_follows_how_sure_the_network_is() 
     assert choose(detector, [image], None, None).score == pytest.approx(0.6)  # type: ignore[arg-type]
     detector.level = 0.6  # nothing that it is sure of: it may be noise
     assert choose(detector, [image], None, None).score == pytest.approx(0.7)  # type: ignore[arg-type]
-    detector.model = detector.model.copy(diameter=17.0)
+    detector.info = replace(detector.info, diameter=17.0)
     assert choose(detector, None, None, None) == Choice(17.0, 0.5, doubt=True)  # type: ignore[arg-type]
     assert choose(detector, [], None, None) == Choice(17.0, 0.5)  # type: ignore[arg-type]
     assert choose(detector, [image], None, None) == Choice(17.0, 0.5)  # type: ignore[arg-type]

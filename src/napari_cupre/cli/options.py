@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import sys
 import traceback
@@ -61,7 +62,9 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         help="where the network runs (default: auto, the fastest available)",
     )
     group.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
-    group.add_argument("--debug", action="store_true", help="show the traceback if an error occurs")
+    group.add_argument(
+        "--debug", action="store_true", help="say what is chosen, and show the traceback if an error occurs"
+    )
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
@@ -200,6 +203,9 @@ def run_guarded(args: argparse.Namespace, prog: str) -> int:
     """Run a parsed command; turn an error into one sentence and an exit code."""
     if not args.debug:
         warnings.simplefilter("ignore")  # from libraries; our own warnings are events
+    else:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("napari_cupre").setLevel(logging.INFO)
     try:
         return args.run(args)
     except KeyboardInterrupt:

@@ -167,14 +167,13 @@ def _index(image: CellImage, plane: PlaneIndex) -> PlaneIndex:
 
 
 def _outliner(args: argparse.Namespace, image: CellImage, index: PlaneIndex) -> Outliner:
-    from napari_cupre.model.device import check_torchvision
-    from napari_cupre.model.zoo import open_model
+    from napari_cupre.prediction.engine_choice import make_finder
     from napari_cupre.prediction.outliner import Outliner
     from napari_cupre.prediction.reader import PlaneReader
 
-    check_torchvision()
-    model = open_model(args.model, args.device, args.seed)
-    return Outliner(model, PlaneReader(image, index, args.channels), args.diameter)
+    # Only the surroundings of prompts are looked at: that is little work.
+    finder = make_finder(args.model, args.device, args.seed, megapixels=0)
+    return Outliner(finder, PlaneReader(image, index, args.channels), args.diameter)
 
 
 def _write(

@@ -125,13 +125,10 @@ def _run(args: argparse.Namespace) -> int:
 
 def _job(args: argparse.Namespace) -> FileJob:
     from napari_cupre.io.writers import choose_formats
-    from napari_cupre.model.device import check_torchvision, choose_device
     from napari_cupre.model.zoo import find_model
     from napari_cupre.prediction.onefile import FileJob
     from napari_cupre.prediction.predict_options import PredictOptions
 
-    check_torchvision()
-    choose_device(args.device)  # once here, instead of as an error of every file
     entry = find_model(args.model)
     options = PredictOptions(
         diameter=args.diameter,

@@ -45,7 +45,8 @@ from napari_cupre.finetuning.split import count_cells
 from napari_cupre.finetuning.teaching import Teaching
 from napari_cupre.model.average import WeightAverage
 from napari_cupre.model.checkpoint import Model
-from napari_cupre.model.device import autocast, choose_device, is_out_of_memory, memory_format, training_dtype
+from napari_cupre.model.device import autocast, choose_device, memory_format, training_dtype
+from napari_cupre.model.hardware import is_out_of_memory
 from napari_cupre.model.runs import training_in
 from napari_cupre.model.targets import target_from_labels
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from napari_cupre.errors import InputError
 from napari_cupre.model.efficientnet import LITE, SEEN, EfficientNetLite
-
-STRIDES = (4, 8, 16, 32)
+from napari_cupre.model.geometry import STRIDES
 
 
 class Backbone(nn.Module):

@@ -9,14 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from math import log
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-LARGEST_LOG = log(1000 / 16)
-"""Boxes are never stretched by more than the exponential of this."""
+from napari_cupre.model.geometry import LARGEST_LOG
 
 _LIBRARIES = ("_C_stable.*", "_C.*")
 

@@ -1,14 +1,14 @@
-"""Choose the device and the precision, and recognise errors of the hardware."""
+"""Choose the device and the precision."""
 
 from __future__ import annotations
 
-import itertools
 import platform
 from contextlib import AbstractContextManager
 
 import torch
 
 from napari_cupre.errors import EnvironmentFault, InputError
+from napari_cupre.model.hardware import processor_lines
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -63,12 +63,8 @@ def cpu_predicts_in_bf16() -> bool:
 
 def _processor() -> str:
     """The processor's maker and name, as far as the system tells."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            lines = list(itertools.islice(stream, 30))
-        return "".join(line for line in lines if line.startswith(("vendor_id", "model name")))
-    except OSError:  # only Linux has it
-        return platform.processor()
+    named = [line for line in processor_lines() if not line.startswith("flags")]
+    return "".join(named) or platform.processor()
 
 
 def prediction_dtype(device: torch.device) -> torch.dtype | None:
@@ -98,16 +94,6 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[None]:
     """`torch.autocast` for `dtype`, which does nothing if `dtype` is None."""
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` means that there was not enough memory, on any device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
 
 
 def check_torchvision() -> None:

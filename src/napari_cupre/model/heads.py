@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from napari_cupre.model.box_math import BoxCoder, box_iou, clip_boxes, nms
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.engine import HeadEngine
+from napari_cupre.model.geometry import BOXES_AT_ONCE, MASK_SIZE, MASKS_AT_ONCE, MASKS_IN_HEAD, REFINING
 from napari_cupre.model.loose import boxes_around_clicks, drawn_boxes
 from napari_cupre.model.pool import RoiPool
 from napari_cupre.model.pyramid import conv_block
@@ -19,16 +20,8 @@ from napari_cupre.model.rpn import KNOWN_SHARE
 from napari_cupre.model.suppress import suppress
 from napari_cupre.model.targets import Target, known_fraction, mask_targets
 
-MASK_SIZE = 28
 # Pairs of proposal and instance that are compared at once; bounds memory in dense fields.
 PAIRS_AT_ONCE = 4_000_000
-# Proposals that are scored at once while detecting.
-BOXES_AT_ONCE = 1024
-# RoIs that are pooled at once for their masks while detecting.
-MASKS_AT_ONCE = 256
-# RoIs whose masks are computed at once: what 64 need stays in the allocator's hands. With 256, buffers of
-# 50 MB went back to the system each time, and the page faults took a third of the mask head's time.
-MASKS_IN_HEAD = 64
 
 
 @dataclass
@@ -131,7 +124,7 @@ class InstanceHeads(nn.Module):
         self.mask_pool = RoiPool(14, samples=1)
         self.box = BoxHead(config)
         self.mask = MaskHead(config)
-        self.coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+        self.coder = BoxCoder(REFINING)
 
     # -- training ---------------------------------------------------------------------------
 

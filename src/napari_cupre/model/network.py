@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from napari_cupre.errors import InputError
-from napari_cupre.model.backbone import STRIDES, Backbone
+from napari_cupre.model.backbone import Backbone
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.engine import MEAN, STD, Engine, Maps, feature_pyramid
+from napari_cupre.model.geometry import STRIDES
 from napari_cupre.model.heads import Detections, InstanceHeads
 from napari_cupre.model.pyramid import FeaturePyramid
 from napari_cupre.model.rpn import ProposalNetwork

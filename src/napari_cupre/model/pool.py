@@ -6,19 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_cupre.model.backbone import STRIDES
 from napari_cupre.model.box_math import box_area
-
-ROIS_AT_ONCE = 512
-"""RoIs whose sample positions are in memory at once, about 20 MB."""
-
-
-BAND = 32
-"""Height of the bands in which RoIs are processed from left to right, px."""
-
-
-CANONICAL = (224.0, 2)
-"""Side in px of a RoI, and the level it is pooled from; half the side means the level below."""
+from napari_cupre.model.geometry import BAND, CANONICAL, ROIS_AT_ONCE, STRIDES
 
 
 class RoiPool(nn.Module):

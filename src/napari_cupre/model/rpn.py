@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from math import log
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_cupre.model.backbone import STRIDES
 from napari_cupre.model.box_math import BoxCoder, clip_boxes, level_nms
 from napari_cupre.model.config import ModelConfig
+from napari_cupre.model.geometry import LEAST_LOGIT, anchor_shapes, candidate_counts, stride
 from napari_cupre.model.pyramid import conv_block
 from napari_cupre.model.targets import Target, known_fraction
 
@@ -19,11 +17,6 @@ KNOWN_SHARE = 0.7
 # Anchors further than this many grid cells from an instance's centre cannot reach the negative
 # threshold of IoU with it (the anchors of a level are at most 5 grid cells wide).
 WINDOW = 4
-# Proposals with a lower objectness are dropped during detection.
-DETECT_OBJECTNESS = 0.1
-# Side in px of the field for which the configuration sets the number of candidates during detection;
-# larger fields get proportionally more.
-CANDIDATE_FIELD = 1024
 
 
 class Anchors:
@@ -41,7 +34,9 @@ class Anchors:
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        self.shapes = [_shapes(sizes, config.aspect_ratios) for sizes in config.anchor_sizes]
+        self.shapes = [
+            torch.from_numpy(anchor_shapes(sizes, config.aspect_ratios)) for sizes in config.anchor_sizes
+        ]
 
     def __call__(self, features: list[Tensor]) -> Tensor:
         """All anchors of the levels, float (N, 4): by level, row, column, then shape."""
@@ -49,26 +44,13 @@ class Anchors:
         for level, feature in enumerate(features):
             rows, columns = feature.shape[-2:]
             y, x = torch.meshgrid(
-                torch.arange(rows, device=feature.device) * _stride(level),
-                torch.arange(columns, device=feature.device) * _stride(level),
+                torch.arange(rows, device=feature.device) * stride(level),
+                torch.arange(columns, device=feature.device) * stride(level),
                 indexing="ij",
             )
             corner = torch.stack([x, y, x, y], dim=-1).reshape(-1, 1, 4)
             parts.append((corner + self.shapes[level].to(feature)).reshape(-1, 4))
         return torch.cat(parts)
-
-
-def _shapes(sizes: tuple[int, ...], ratios: tuple[float, ...]) -> Tensor:
-    """Anchors of all sizes and ratios (height to width) around 0, whole px: by ratio, then size."""
-    stretch = torch.tensor(ratios).sqrt()[:, None]
-    side = torch.tensor(sizes, dtype=torch.float32)[None]
-    width, height = (side / stretch).reshape(-1), (side * stretch).reshape(-1)
-    return (torch.stack([-width, -height, width, height], dim=1) / 2).round()
-
-
-def _stride(level: int) -> int:
-    """Stride of a map in px; each level doubles that of the one before."""
-    return STRIDES[0] * 2**level
 
 
 class ProposalHead(nn.Module):
@@ -181,17 +163,17 @@ class ProposalNetwork(nn.Module):
         """Flat anchor index, instance row and IoU of all near pairs of one level."""
         rows, columns = self._grids[level]
         cell = self.anchors.shapes[level].to(boxes.device)
-        stride = _stride(level)
+        step = stride(level)
         offset = sum(r * c for r, c in self._grids[:level]) * len(cell)
         around = torch.arange(-WINDOW, WINDOW + 1, device=boxes.device)
-        centre_x = ((boxes[:, 0] + boxes[:, 2]) / 2 / stride).round().long()
-        centre_y = ((boxes[:, 1] + boxes[:, 3]) / 2 / stride).round().long()
+        centre_x = ((boxes[:, 0] + boxes[:, 2]) / 2 / step).round().long()
+        centre_y = ((boxes[:, 1] + boxes[:, 3]) / 2 / step).round().long()
         grid_x = (centre_x[:, None, None] + around[None, None, :]).expand(-1, len(around), -1).flatten(1)
         grid_y = (centre_y[:, None, None] + around[None, :, None]).expand(-1, -1, len(around)).flatten(1)
         inside = (grid_x >= 0) & (grid_x < columns) & (grid_y >= 0) & (grid_y < rows)
         instance, place = torch.nonzero(inside, as_tuple=True)
         grid_x, grid_y = grid_x[instance, place], grid_y[instance, place]
-        shift = torch.stack([grid_x * stride, grid_y * stride] * 2, dim=1).to(boxes.dtype)
+        shift = torch.stack([grid_x * step, grid_y * step] * 2, dim=1).to(boxes.dtype)
         iou = _paired_iou(shift[:, None, :] + cell[None], boxes[instance][:, None, :])
         first = offset + (grid_y * columns + grid_x) * len(cell)
         index = first[:, None] + torch.arange(len(cell), device=boxes.device)
@@ -268,8 +250,7 @@ class ProposalNetwork(nn.Module):
         size : tuple of int
             (Y, X) of the image, to which boxes are cut.
         """
-        share = max(1.0, size[0] * size[1] / CANDIDATE_FIELD**2)
-        most, after = (int(share * count) for count in self.config.detect_candidates)
+        most, after = candidate_counts(self.config.detect_candidates, size)
         result = []
         for image in range(len(scores[0])):
             parts = [
@@ -290,14 +271,12 @@ class ProposalNetwork(nn.Module):
         cell would depend on what else is in the image or tile.
         """
         kinds, rows, columns = scores.shape
-        is_peak = scores == F.max_pool2d(scores, 3, 1, 1)
-        is_likely = scores > log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS))
         flat = scores.reshape(-1)
-        chosen = torch.nonzero((is_peak & is_likely).reshape(-1))[:, 0]
+        chosen = torch.nonzero((is_peak(scores) & (scores > LEAST_LOGIT)).reshape(-1))[:, 0]
         if len(chosen) > most:  # on a flat background every place equals its neighbours
             chosen = chosen[flat[chosen].topk(most).indices]
         kind, y, x = chosen // (rows * columns), chosen // columns % rows, chosen % columns
-        corner = torch.stack([x, y] * 2, dim=1) * _stride(level)
+        corner = torch.stack([x, y] * 2, dim=1) * stride(level)
         shapes = self.anchors.shapes[level].to(scores)
         shift = offsets.view(kinds, 4, rows, columns)[kind, :, y, x]
         boxes = self.coder.decode(shift, shapes[kind] + corner)
@@ -312,6 +291,11 @@ class ProposalNetwork(nn.Module):
         boxes, score, level = boxes[large], score[large], level[large]
         keep = level_nms(boxes, score, level, len(self.anchors.shapes), self.config.rpn_nms)[:most]
         return boxes[keep], score[keep]
+
+
+def is_peak(scores: Tensor) -> Tensor:
+    """Where no neighbour of the same anchor scores higher, bool of the shape of logits (..., Y, X)."""
+    return scores == F.max_pool2d(scores, 3, 1, 1)
 
 
 def _by_anchor(maps: list[Tensor], kinds: int) -> Tensor:

@@ -19,7 +19,8 @@ from napari_cupre.model.config import preset
 from napari_cupre.model.runs import delete_run, list_runs
 
 if TYPE_CHECKING:
-    from napari_cupre.model.checkpoint import Model, ModelInfo
+    from napari_cupre.model.checkpoint import Model
+    from napari_cupre.model.model_info import ModelInfo
 
 BUNDLED = "cupre"
 SCRATCH = "scratch"
@@ -173,6 +174,6 @@ def describe(name: str | os.PathLike[str]) -> ModelInfo:
         from napari_cupre.model.checkpoint import new_model
 
         return new_model(_random_preset(entry.name)).info
-    from napari_cupre.model.checkpoint import read_info
+    from napari_cupre.model.model_info import read_info
 
     return read_info(entry.path)

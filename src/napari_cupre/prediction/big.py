@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +13,11 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError, writing
 from napari_cupre.events import Event, Notice, Steps
 from napari_cupre.io.ownership import may_write
-from napari_cupre.model.checkpoint import Model
 from napari_cupre.prediction import bigfiles
 from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.celltable import keep_table, restore_copy, write_cell_table
 from napari_cupre.prediction.choice import check_score
-from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.detecting import CellFinder, as_finder
 from napari_cupre.prediction.filling import Filling
 from napari_cupre.prediction.fingerprint import labels_depend_on, result_digest
 from napari_cupre.prediction.labelstore import LabelStore, cells_table, read_notes
@@ -27,6 +27,9 @@ from napari_cupre.prediction.linker import count_linked, find_tables, write_link
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ImageSource
 from napari_cupre.prediction.stack import finished
+
+if TYPE_CHECKING:
+    from napari_cupre.model.checkpoint import Model
 
 Tables = list[np.ndarray]
 
@@ -57,7 +60,7 @@ class BigResult:
 
 
 def predict_big(
-    model: Model | Detector,
+    model: Model | CellFinder,
     image: CellImage,
     out: Path,
     options: PredictOptions | None = None,
@@ -71,8 +74,8 @@ def predict_big(
 
     Parameters
     ----------
-    model : Model or Detector
-        A `Detector` saves making the model ready again for every image.
+    model : Model or CellFinder
+        A `CellFinder` saves making the model ready again for every image.
     image : CellImage
         Lazy, as `read_image` gives large files; planes along T and Z are done one after the other.
     out : Path
@@ -107,12 +110,12 @@ def predict_big(
     """
     options = options or PredictOptions()
     check_score(options.score)
-    detector = model if isinstance(model, Detector) else Detector(model)
+    detector = as_finder(model)
     for notice in (*image.notices, *filter(None, [image.lacks])):
         yield Notice(notice)
     job = _Job(detector, image, out, options, should_stop or (lambda: False))
     result = yield from job.events(overwrite)
-    trained = detector.model.info.diameter if options.diameter is None else None
+    trained = detector.info.diameter if options.diameter is None else None
     hint = "" if image.lacks else ", run the same again to complete it"
     yield finished(result, trained, f" in {result.path.name}", hint, path=str(result.path))
     return result
@@ -123,7 +126,7 @@ class _Job:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: CellFinder,
         image: CellImage,
         out: Path,
         options: PredictOptions,
@@ -131,7 +134,7 @@ class _Job:
     ) -> None:
         self._detector, self._image, self._options, self._stop = detector, image, options, stop
         self._out, self._table = out, cells_table(out)
-        self._settings = labels_depend_on(detector.model, image, options)
+        self._settings = labels_depend_on(detector, image, options)
         self._origin = result_digest(self._settings, image, options)
 
     def events(self, overwrite: bool) -> Generator[Event, None, BigResult]:
@@ -218,7 +221,7 @@ class _Job:
         if any(links) and not filling.stopped:
             tables = yield from self._linked(store, links)
             complete &= tables is not None
-        count = write_cell_table(self._table, ledger, indices, self._detector.model.info.classes, tables)
+        count = write_cell_table(self._table, ledger, indices, self._detector.info.classes, tables)
         if tables is not None:
             count = count_linked(tables, indices, links)
             store = LabelStore(self._out, self._image)

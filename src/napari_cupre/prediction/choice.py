@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_cupre.data.image import PlaneIndex
 from napari_cupre.errors import InputError
-from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.detecting import CellFinder
 from napari_cupre.prediction.diameter import ScaleTrial, another, estimate, fits, look, summary
 from napari_cupre.prediction.plan import plan_plane
 from napari_cupre.prediction.predict_options import PredictOptions
@@ -45,7 +45,7 @@ class Choice(NamedTuple):
 
 
 def choose_for(
-    detector: Detector, source: PlaneSource, options: PredictOptions, largest_tile: int
+    detector: CellFinder, source: PlaneSource, options: PredictOptions, largest_tile: int
 ) -> tuple[Choice, Found | None]:
     """Choose by what an image is predicted; views of it are read only where they are needed.
 
@@ -55,7 +55,7 @@ def choose_for(
 
     Parameters
     ----------
-    detector : Detector
+    detector : CellFinder
         The network that will see the image.
     source : PlaneSource
         The planes of the image.
@@ -76,7 +76,7 @@ def choose_for(
     InputError
         If an option is out of its range, or a single piece cannot be read.
     """
-    known, asked = detector.model.info.diameter, options.diameter
+    known, asked = detector.info.diameter, options.diameter
     indices = list(source.plane_indices())
     if asked is not None:
         return choose(detector, None, asked, options.score), None
@@ -101,7 +101,7 @@ def _views(source: PlaneSource, indices: Sequence[PlaneIndex]) -> list[np.ndarra
 
 
 def _confirmed(
-    detector: Detector, piece: np.ndarray, choice: Choice, factor: float, score: float | None
+    detector: CellFinder, piece: np.ndarray, choice: Choice, factor: float, score: float | None
 ) -> tuple[Choice, Found | None]:
     """A choice in doubt with what is found by it, if that fits; else the choice that the piece suggests."""
     found = detector([piece], factor, choice.score)[0]
@@ -114,7 +114,7 @@ def _confirmed(
 
 
 def choose(
-    detector: Detector, pieces: list[np.ndarray] | None, diameter: float | None, score: float | None
+    detector: CellFinder, pieces: list[np.ndarray] | None, diameter: float | None, score: float | None
 ) -> Choice:
     """The diameter as asked for, else as trained for unless another is seen in `pieces`, else as seen.
 
@@ -132,7 +132,7 @@ def choose(
     asked = DEFAULT_SCORE if score is None else score
     if diameter is not None:
         return Choice(float(diameter), asked)
-    known = detector.model.info.diameter
+    known = detector.info.diameter
     if known is None:
         seen = estimate(detector, pieces) if pieces else None
         return Choice(detector.diameter, asked) if seen is None else _as_seen(seen, score)

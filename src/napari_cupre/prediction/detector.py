@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import ceil
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,47 +11,28 @@ from torch import Tensor
 
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.checkpoint import Model
-from napari_cupre.model.device import autocast, is_out_of_memory, training_dtype
+from napari_cupre.model.device import autocast, training_dtype
 from napari_cupre.model.engine import Engine
+from napari_cupre.model.geometry import stretched_size
+from napari_cupre.model.hardware import is_out_of_memory
 from napari_cupre.model.heads import InstanceHeads
 from napari_cupre.model.memory import keep_large_blocks, trim
 from napari_cupre.model.network import Detections
+from napari_cupre.prediction.detecting import (
+    MAX_DETECTIONS,
+    PIXELS_BETWEEN_TRIMS,
+    CellFinder,
+    Features,
+    in_px,
+    too_large,
+)
 from napari_cupre.prediction.stitch import Found
-
-MAX_DETECTIONS = 3000
-"""Per piece; a packed field of 1024 network px with the smallest usual diameter holds about 2,300."""
 
 PIXELS_AT_ONCE = {"cpu": 1 << 20, "mps": 1 << 22, "cuda": 1 << 23}
 """Network pixels of one batch: on a processor larger batches cost memory and gain nothing."""
 
-PIXELS_BETWEEN_TRIMS = 1 << 24
-"""Network pixels on a processor after which unused memory goes back to the system: some twenty tiles."""
 
-
-class Features(NamedTuple):
-    """What the network makes of one piece of an image; its heads read cells off it.
-
-    Attributes
-    ----------
-    maps : dict of str to torch.Tensor
-        (1, C, Y, X) of each pyramid level, finest first, on the model's device.
-    size : tuple[int, int]
-        (Y, X) of the piece in network px.
-    factor : float
-        Network px per px of the piece.
-    """
-
-    maps: dict[str, Tensor]
-    size: tuple[int, int]
-    factor: float
-
-    @property
-    def bytes(self) -> int:
-        """Memory that the feature maps take."""
-        return sum(level.numel() * level.element_size() for level in self.maps.values())
-
-
-class Detector:
+class Detector(CellFinder):
     """A model made ready for prediction.
 
     Parameters
@@ -65,6 +44,7 @@ class Detector:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.info = model.info
         self.device = model.device
         self._dtype = training_dtype(self.device)
         self.engine = model.engine()
@@ -77,35 +57,23 @@ class Detector:
         """The cell diameter in network px that the network was trained for."""
         return self.model.network.config.diameter
 
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """The tensors, then the graphs."""
+        for name, tensor in sorted(self.model.network.state_dict().items()):
+            yield name, tensor.detach().cpu().contiguous().numpy().tobytes()
+        yield from sorted(self.model.valid_graphs.items())
+
     def batch_size(self, shape: tuple[int, int], factor: float) -> int:
         """How many pieces of `shape` (Y, X) image px go through the network together."""
         pixels = max(1.0, shape[0] * shape[1] * factor * factor)
         return max(1, int(PIXELS_AT_ONCE.get(self.device.type, 1 << 20) // pixels))
 
     def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
-        """Cells of one piece as `__call__` finds them, in float32.
-
-        Scale and score of a whole image follow from what is seen: they must not hang on a mask's last digit.
-        """
+        """Cells of one piece, in float32; see `CellFinder`."""
         return self._found([piece], factor, score, self.model.engine(exact=True))[0]
 
     def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
-        """Cells of each piece, in the piece's own px.
-
-        Parameters
-        ----------
-        pieces : sequence of numpy.ndarray
-            float32 (Y, X, 3) each, normalised, all of one shape.
-        factor : float
-            Network px per image px.
-        score : float
-            Cells below it are left out.
-
-        Raises
-        ------
-        EnvironmentFault
-            If a single piece is too large for the device's memory.
-        """
+        """Cells of each piece, in the piece's own px; see `CellFinder`."""
         return self._found(pieces, factor, score, self.engine)
 
     def _found(
@@ -129,20 +97,7 @@ class Detector:
         ]
 
     def features(self, piece: np.ndarray, factor: float) -> Features:
-        """What the network makes of one piece, to read cells off it with `mended` and `outlined`.
-
-        Parameters
-        ----------
-        piece : numpy.ndarray
-            float32 (Y, X, 3), normalised.
-        factor : float
-            Network px per image px.
-
-        Raises
-        ------
-        EnvironmentFault
-            If the piece is too large for the device's memory.
-        """
+        """What the network makes of one piece; see `CellFinder`."""
         batch = torch.from_numpy(np.ascontiguousarray(piece))[None]
         try:
             images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
@@ -158,12 +113,7 @@ class Detector:
         return Features(maps, (images.shape[2], images.shape[3]), factor)
 
     def mended(self, features: Features, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the box head makes of boxes (N, 4) in px of the piece.
-
-        Returns
-        -------
-        Boxes float32 (N, 4), scores float32 (N,) of the boxes as they were, and classes int64 (N,), 1-based.
-        """
+        """What the box head makes of boxes (N, 4) in px of the piece; see `CellFinder`."""
         with torch.inference_mode(), autocast(self.device, self._dtype):
             given = self._in_network(features, boxes)
             found = self._heads.mend(features.maps, given, features.size, self.engine or self._heads)
@@ -187,10 +137,7 @@ class Detector:
         return torch.from_numpy(scaled).to(self.device)
 
     def _too_large(self, piece: np.ndarray) -> EnvironmentFault:
-        return EnvironmentFault(
-            f"A piece of {piece.shape[0]} x {piece.shape[1]} px does not fit into the memory of "
-            f"{self.device}: choose a smaller tile."
-        )
+        return EnvironmentFault(too_large(piece, str(self.device)))
 
     def _run(
         self, pieces: Sequence[np.ndarray], factor: float, score: float, engine: Engine | None
@@ -221,9 +168,7 @@ def resized(images: Tensor, factor: float) -> Tensor:
     """
     if factor == 1:
         return images
-    size = [max(1, ceil(side * factor - 1e-6)) for side in images.shape[-2:]]
-    needed = [ceil(side / factor - 1e-6) for side in size]
-    lack = [max(0, want - side) for want, side in zip(needed, images.shape[-2:])]
+    size, lack = stretched_size((images.shape[-2], images.shape[-1]), factor)
     if any(lack):
         images = F.pad(images, (0, lack[1], 0, lack[0]), mode="replicate")
     # The factor is given, not the size: that would stretch by the ratio of two rounded numbers.
@@ -240,9 +185,8 @@ def resized(images: Tensor, factor: float) -> Tensor:
 
 def _in_image(detections: Detections, factor: float, size: tuple[int, int]) -> Found:
     """Detections with boxes in the px of the piece, of `size` (Y, X), before it was stretched."""
-    limit = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
     return Found(
-        np.minimum(detections.boxes.numpy() / np.float32(factor), limit),
+        in_px(detections.boxes.numpy(), factor, size),
         detections.scores.numpy(),
         detections.classes.numpy(),
         detections.masks.numpy(),

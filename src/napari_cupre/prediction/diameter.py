@@ -15,7 +15,7 @@ from napari_cupre.data.normalise import middle
 from napari_cupre.model.paint import THRESHOLD
 
 if TYPE_CHECKING:
-    from napari_cupre.prediction.detector import Detector
+    from napari_cupre.prediction.detecting import CellFinder
     from napari_cupre.prediction.stitch import Found
 
 WORKING_SIDE = 384
@@ -124,7 +124,7 @@ class ScaleTrial:
         return float(np.interp(self.sure, SURE_SHARE, CERTAINTY))
 
 
-def estimate(detector: Detector, pieces: list[np.ndarray]) -> ScaleTrial | None:
+def estimate(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | None:
     """How large the cells are that the network sees, and how sure it is of them.
 
     The network finds cells from about half to twice the size that it was trained for. It looks at
@@ -134,7 +134,7 @@ def estimate(detector: Detector, pieces: list[np.ndarray]) -> ScaleTrial | None:
 
     Parameters
     ----------
-    detector : Detector
+    detector : CellFinder
         Its network has a diameter of its own, in network px.
     pieces : list of numpy.ndarray
         float32 (Y, X, 3) each, normalised; one image, or a few crops of a large one.
@@ -163,7 +163,7 @@ def fits(view: ScaleTrial, diameter: float) -> bool:
 
 
 def another(
-    detector: Detector, pieces: list[np.ndarray], diameter: float, own: ScaleTrial
+    detector: CellFinder, pieces: list[np.ndarray], diameter: float, own: ScaleTrial
 ) -> ScaleTrial | None:
     """The view at another scale than that of a model's own `diameter`, where the image clearly asks for it.
 
@@ -173,7 +173,7 @@ def another(
 
     Parameters
     ----------
-    detector, pieces : Detector and list of numpy.ndarray
+    detector, pieces : CellFinder and list of numpy.ndarray
         See `estimate`.
     diameter : float
         In image px, for which the model was trained.
@@ -198,7 +198,7 @@ def _near(found: float | np.ndarray, diameter: float) -> bool | np.ndarray:
     return (found >= diameter / OFF) & (found <= diameter * OFF)
 
 
-def _first(detector: Detector, pieces: list[np.ndarray]) -> ScaleTrial:
+def _first(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial:
     """The first scale that shows enough cells, else the one that shows most."""
     start = min(1.0, WORKING_SIDE / max(max(piece.shape[:2]) for piece in pieces))
     best = _look(detector, pieces, start * STEPS[0])
@@ -209,7 +209,7 @@ def _first(detector: Detector, pieces: list[np.ndarray]) -> ScaleTrial:
     return best
 
 
-def _settled(detector: Detector, pieces: list[np.ndarray], view: ScaleTrial) -> ScaleTrial:
+def _settled(detector: CellFinder, pieces: list[np.ndarray], view: ScaleTrial) -> ScaleTrial:
     """The view at the scale that a first one asks for, if that is another one and shows cells."""
     wanted = detector.diameter / view.diameter
     if max(wanted / view.factor, view.factor / wanted) <= SETTLED:
@@ -218,7 +218,7 @@ def _settled(detector: Detector, pieces: list[np.ndarray], view: ScaleTrial) -> 
     return again if again.weight > 0 else view
 
 
-def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> ScaleTrial:
+def _look(detector: CellFinder, pieces: list[np.ndarray], factor: float) -> ScaleTrial:
     """What is seen in the middle of each piece at a scale."""
     side = max(1, int(WORKING_SIDE / factor))
     views = [middle(piece, side) for piece in pieces]
@@ -226,7 +226,7 @@ def _look(detector: Detector, pieces: list[np.ndarray], factor: float) -> ScaleT
     return summary(found, factor, float(sum(view.shape[0] * view.shape[1] for view in views)))
 
 
-def look(detector: Detector, pieces: list[np.ndarray], diameter: float) -> ScaleTrial:
+def look(detector: CellFinder, pieces: list[np.ndarray], diameter: float) -> ScaleTrial:
     """What is seen in the middle of each piece if its cells are taken to have a `diameter` in image px."""
     return _look(detector, pieces, detector.diameter / diameter)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from napari_cupre.prediction.detector import Detector, Features
+from napari_cupre.prediction.detecting import CellFinder, Features
 from napari_cupre.prediction.plan import MAX_FACTOR, aligned
 from napari_cupre.prediction.tiles import Window
 
@@ -82,7 +82,7 @@ class FeatureMaps:
 
     Parameters
     ----------
-    detector : Detector
+    detector : CellFinder
         Makes the features.
     read : Read
         Gives windows of the plane.
@@ -96,7 +96,7 @@ class FeatureMaps:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: CellFinder,
         read: Read,
         shape: tuple[int, int],
         diameter: float | None = None,

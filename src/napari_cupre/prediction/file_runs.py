@@ -5,18 +5,20 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from napari_cupre.errors import EnvironmentFault, InputError, writing
 from napari_cupre.events import Event, Finished, Notice, Progress
 from napari_cupre.io.files import image_name, image_stem
+from napari_cupre.io.images import read_image
 from napari_cupre.io.ownership import may_write, reason_against
 from napari_cupre.io.writers import choose_formats
 from napari_cupre.io.writers.coco_writer import CocoWriter, journal_of
 from napari_cupre.io.writers.writing import PREDICTIONS
 from napari_cupre.model.zoo import describe
 from napari_cupre.prediction.donelog import DoneLog
+from napari_cupre.prediction.engine_choice import TORCH, EngineChoice, check_engine, choose_engine, job_size
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, big_output, output_paths
 from napari_cupre.prediction.runners import Cluster, News, Processes, Runner, in_this_process
 from napari_cupre.words import counted
@@ -89,10 +91,10 @@ def predict_files(
         If the scheduler does not answer, or the disk is full; what is done is kept.
     """
     names = [str(Path(path).absolute()) for path in paths]
-    _check_names(job, names)
     classes, log = describe(job.model).classes, DoneLog(job)
     todo, notices = _todo(job, names, log)
     _check_outputs(job, names, todo)
+    job = _with_engine(job, todo, workers if scheduler is None else None)
     _make_folder(Path(job.out), bool(todo))
     result = FilesResult(skipped=len(names) - len(todo))
     yield from _opening(result, len(names), notices)
@@ -108,6 +110,26 @@ def predict_files(
             coco.close()
     yield _finished(result)
     return result
+
+
+def _with_engine(job: FileJob, todo: list[str], workers: int | None) -> FileJob:
+    """The job with the engine that suits all of it, going by the size of its first image.
+
+    The machines of a cluster (no `workers`) choose for themselves.
+    """
+    if not todo:
+        return job
+    if workers is None:
+        check_engine(EngineChoice(TORCH, "a cluster computes"), job.device)
+        return job
+    try:
+        first = read_image(todo[0], job.axes, partial=True)
+        share = job_size(first, describe(job.model), job.options) * len(todo) / max(1, workers)
+    except Exception:  # what is wrong with it is told when its turn comes
+        share = float(len(todo))
+    engine = choose_engine(job.model, job.device, share)
+    check_engine(engine, job.device)
+    return replace(job, engine=engine.name)
 
 
 def _opening(result: FilesResult, total: int, notices: Iterable[str]) -> Iterator[Event]:
@@ -212,6 +234,7 @@ def _make_folder(folder: Path, is_needed: bool) -> None:
 
 def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:
     """Refuse, before anything is computed, runs that would replace an image or what a person made."""
+    _check_names(job, names)
     outputs = [path for name in todo for path in output_paths(job, name)]
     if todo and _wants_coco(job):
         outputs.append(Path(job.out) / PREDICTIONS)

@@ -13,7 +13,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Notice, Progress, TileDone
 from napari_cupre.prediction.canvas import Canvas, LabelArray
 from napari_cupre.prediction.choice import Choice, choose_for
-from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.detecting import CellFinder
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.ledger import Ledger
 from napari_cupre.prediction.plan import Plan, plan_plane
@@ -52,7 +52,7 @@ class Filling:
 
     Parameters
     ----------
-    detector : Detector
+    detector : CellFinder
         The network, made ready.
     source : PlaneSource
         The planes of the image; they are read one at a time, and tile by tile.
@@ -87,7 +87,7 @@ class Filling:
 
     def __init__(
         self,
-        detector: Detector,
+        detector: CellFinder,
         source: PlaneSource,
         options: PredictOptions,
         canvas: Canvas,
@@ -245,7 +245,7 @@ def stitcher_for(plan: Plan, canvas: LabelArray, *, keep_masks: bool = True) -> 
 
 
 def run_tiles(
-    detector: Detector,
+    detector: CellFinder,
     plan: Plan,
     stitcher: Stitcher,
     read: Callable[[Window], np.ndarray],
@@ -256,7 +256,7 @@ def run_tiles(
 
     Parameters
     ----------
-    detector : Detector
+    detector : CellFinder
         The network.
     plan : Plan
         Gives the scale.

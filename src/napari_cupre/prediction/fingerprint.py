@@ -14,7 +14,7 @@ from napari_cupre.model.zoo import find_model
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
-    from napari_cupre.model.checkpoint import Model
+    from napari_cupre.prediction.detecting import CellFinder
     from napari_cupre.prediction.predict_options import PredictOptions
 
 LAYOUT = 4
@@ -38,13 +38,13 @@ def file_state(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def labels_depend_on(model: Model, image: CellImage, options: PredictOptions) -> dict[str, Any]:
+def labels_depend_on(finder: CellFinder, image: CellImage, options: PredictOptions) -> dict[str, Any]:
     """What the labels of an image's planes depend on, by name; how planes are linked is left out.
 
     Parameters
     ----------
-    model : Model
-        Its tensors count, whatever its name and file.
+    finder : CellFinder
+        The tensors of its model count, whatever its name and file, and whoever computes with them.
     image : CellImage
         Its size and axes count; see `result_digest` for its pixels.
     options : PredictOptions
@@ -56,9 +56,7 @@ def labels_depend_on(model: Model, image: CellImage, options: PredictOptions) ->
         The names are words for the user.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.network.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    for name, content in sorted(model.valid_graphs.items()):
+    for name, content in finder.contents():
         digest.update(name.encode() + content)
     chosen = asdict(options)
     del chosen["link_z"], chosen["link_t"]

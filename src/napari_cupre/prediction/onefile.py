@@ -20,11 +20,12 @@ from napari_cupre.io.ownership import reason_against
 from napari_cupre.io.writers import choose_formats, write
 from napari_cupre.io.writers.coco_writer import coco_records
 from napari_cupre.io.writers.output_cells import collect
-from napari_cupre.model.device import is_out_of_memory
-from napari_cupre.model.zoo import find_model, open_model
+from napari_cupre.model.hardware import is_out_of_memory
+from napari_cupre.model.zoo import find_model
 from napari_cupre.prediction.big import predict_big
 from napari_cupre.prediction.bigfiles import ledger_path
-from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.detecting import CellFinder
+from napari_cupre.prediction.engine_choice import EngineChoice, finder_by, make_finder
 from napari_cupre.prediction.fingerprint import file_state
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.prediction.predict_options import PredictOptions
@@ -55,6 +56,8 @@ class FileJob:
         Of the random weights of the model "scratch".
     overwrite : bool
         Replace also results that a person made or changed.
+    engine : str
+        Who computes (see `engine_choice`); "" lets each process choose as for a large job.
     """
 
     model: str
@@ -65,6 +68,7 @@ class FileJob:
     device: str = "auto"
     seed: int = 0
     overwrite: bool = False
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]
     """`predict_file` as a generator of its progress in tiles and planes; returns the outcome."""
     start = time.perf_counter()
     try:
-        detector = ready_detector(job.model, job.device, job.seed)
+        detector = ready_detector(job)
         image = read_image(path, job.axes, partial=True)
         one = _big if is_big(image) else _small
         outcome = yield from one(job, detector, image)
@@ -156,15 +160,18 @@ def _in_words(error: BaseException, path: str) -> str:
     return f'"{path}" failed ({reason}): this looks like a bug in napari-cupre, please report it.'
 
 
-def ready_detector(model: str, device: str, seed: int) -> Detector:
+def ready_detector(job: FileJob) -> CellFinder:
     """The model made ready, once per process and state of its file."""
-    path = find_model(model).path
-    return _ready_detector(model, device, seed, () if path is None else tuple(file_state(path)))
+    path = find_model(job.model).path
+    state = () if path is None else tuple(file_state(path))
+    return _ready_detector(job.model, job.device, job.seed, job.engine, state)
 
 
 @lru_cache(maxsize=1)
-def _ready_detector(model: str, device: str, seed: int, state: tuple[int, ...]) -> Detector:
-    return Detector(open_model(model, device, seed))
+def _ready_detector(model: str, device: str, seed: int, engine: str, state: tuple[int, ...]) -> CellFinder:
+    if engine:
+        return finder_by(EngineChoice(engine, "it suits the whole job"), model, device, seed)
+    return make_finder(model, device, seed)
 
 
 def output_paths(job: FileJob, path: str) -> list[Path]:
@@ -178,11 +185,11 @@ def big_output(job: FileJob, path: str) -> Path:
     return Path(job.out) / f"{image_stem(path)}.zarr"
 
 
-def _small(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
+def _small(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that fits into memory: all formats."""
     notices = [*filter(None, [image.guess]), *image.notices]
     result = yield from _heard(predict_image(detector, image, job.options), image, notices)
-    names = detector.model.info.classes
+    names = detector.info.classes
     stem = image_stem(image.path or image.name)
     chosen = [each.name for each in choose_formats(job.formats)]
     outputs: list[Path] = []
@@ -223,7 +230,7 @@ def _check_unchanged(job: FileJob, outputs: list[Path]) -> None:
         raise InputError(f"{reason}: choose another --out folder, or add --overwrite to replace it.")
 
 
-def _big(job: FileJob, detector: Detector, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
+def _big(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that goes to an OME-Zarr tile by tile."""
     out = big_output(job, str(image.path or image.name))
     notices = [f"{image.name} is large: its labels are written as OME-Zarr.", *filter(None, [image.guess])]

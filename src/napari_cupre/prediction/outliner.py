@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.paint import THRESHOLD
 from napari_cupre.prediction.choice import choose
-from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.detecting import CellFinder, as_finder
 from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn_mask, nothing_at
 from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, FeatureWindow, Scale
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.prompt_checks import check_boxes, check_points
 from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
 from napari_cupre.prediction.tiles import Window
+
+if TYPE_CHECKING:
+    from napari_cupre.model.checkpoint import Model
 
 CLICK_SIZES = 2.0 ** np.arange(-1.5, 1.75, 0.5)
 """Sides of the boxes that are tried around a click, in diameters."""
@@ -62,8 +64,8 @@ class Outliner:
 
     Parameters
     ----------
-    model : Model or Detector
-        Or a `Detector`, which saves making it ready again for every plane.
+    model : Model or CellFinder
+        Or a `CellFinder`, which saves making it ready again for every plane.
     image : numpy.ndarray or PlaneReader
         float32 (Y, X, 3), normalised, or a `PlaneReader`, of which only the surroundings of prompts are read.
     diameter : float, optional
@@ -80,7 +82,7 @@ class Outliner:
 
     def __init__(
         self,
-        model: Model | Detector,
+        model: Model | CellFinder,
         image: np.ndarray | PlaneReader,
         diameter: float | None = None,
         memory: int = MEMORY,
@@ -88,7 +90,7 @@ class Outliner:
         reader: Reader = ArrayReader(image) if isinstance(image, np.ndarray) else image
         if diameter is not None and not (np.isfinite(diameter) and diameter > 0):
             raise InputError(f"A cell diameter of {diameter} px cannot be used: give one above 0.")
-        self._detector = model if isinstance(model, Detector) else Detector(model)
+        self._detector = as_finder(model)
         self._reader = reader
         self._diameter = diameter
         self.shape = reader.shape
@@ -97,7 +99,7 @@ class Outliner:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the model's classes."""
-        return self._detector.model.info.classes
+        return self._detector.info.classes
 
     @property
     def diameter(self) -> float:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from napari_cupre.errors import InputError
-from napari_cupre.model.backbone import STRIDES
+from napari_cupre.model.geometry import STRIDES
 from napari_cupre.prediction.tiles import Tile, plan_tiles
 
 DEFAULT_TILE = 1024

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_cupre.events import TileDone
-from napari_cupre.model.checkpoint import Model
 from napari_cupre.prediction.canvas import ArrayCanvas
-from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.detecting import CellFinder, as_finder
 from napari_cupre.prediction.filling import Filling
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ArraySource
 
+if TYPE_CHECKING:
+    from napari_cupre.model.checkpoint import Model
+
 
 def predict_plane(
-    model: Model | Detector,
+    model: Model | CellFinder,
     image: np.ndarray,
     *,
     diameter: float | None = None,
@@ -30,8 +33,8 @@ def predict_plane(
 
     Parameters
     ----------
-    model : Model or Detector
-        A `Detector` saves making the model ready again for every plane.
+    model : Model or CellFinder
+        A `CellFinder` saves making the model ready again for every plane.
     image : ndarray of float32, shape (Y, X, 3)
         Normalised (see `napari_cupre.data.image.normalise`).
     diameter, score, tile : float, float and int, optional
@@ -53,7 +56,7 @@ def predict_plane(
         If the image is not a plane of three channels, or an option is out of its range.
     """
     source = ArraySource(image)
-    detector = model if isinstance(model, Detector) else Detector(model)
+    detector = as_finder(model)
     options = PredictOptions(diameter, score, tile)
     filling = Filling(detector, source, options, ArrayCanvas(source.plane_shape), should_stop=should_stop)
     for event in filling.events():

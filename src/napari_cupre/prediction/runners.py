@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import sys
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -141,10 +142,10 @@ def _outcome_of(future: Future[FileOutcome], path: str) -> FileOutcome:
 
 
 def _start_worker(threads: int) -> None:
-    """Give each process its share of the processors."""
-    import torch
-
-    torch.set_num_threads(threads)
+    """Give each process its share of the processors, whichever library computes there."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:  # it has read the variable by now
+        sys.modules["torch"].set_num_threads(threads)
 
 
 class Cluster:

@@ -10,9 +10,8 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.events import Event, Finished, Notice, Steps
-from napari_cupre.model.checkpoint import Model
 from napari_cupre.prediction.canvas import ArrayCanvas
-from napari_cupre.prediction.detector import Detector
+from napari_cupre.prediction.detecting import CellFinder, as_finder
 from napari_cupre.prediction.filling import Filling
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.link import Links
@@ -22,6 +21,7 @@ from napari_cupre.prediction.reader import ImageSource
 from napari_cupre.words import counted
 
 if TYPE_CHECKING:
+    from napari_cupre.model.checkpoint import Model
     from napari_cupre.prediction.big import BigResult
 
 
@@ -55,7 +55,7 @@ class ImageResult:
 
 
 def predict_image(
-    model: Model | Detector,
+    model: Model | CellFinder,
     image: CellImage,
     options: PredictOptions | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -64,8 +64,8 @@ def predict_image(
 
     Parameters
     ----------
-    model : Model or Detector
-        A `Detector` saves making the model ready again for every image.
+    model : Model or CellFinder
+        A `CellFinder` saves making the model ready again for every image.
     image : CellImage
         Any axes; planes are read one at a time, and tile by tile.
     options : PredictOptions, optional
@@ -91,7 +91,7 @@ def predict_image(
         If no plane can be read, or an option is out of its range.
     """
     options = options or PredictOptions()
-    detector = model if isinstance(model, Detector) else Detector(model)
+    detector = as_finder(model)
     if image.lacks:
         yield Notice(image.lacks)
     canvas = ArrayCanvas(image.result_shape)
@@ -106,7 +106,7 @@ def predict_image(
     result.ids = [np.arange(1, len(instances) + 1, dtype=np.int32) for _, instances in result.planes]
     if any(links := options.links(image.result_axes)):
         _link(result, canvas, source.plane_indices(), links)
-    trained = detector.model.info.diameter if options.diameter is None else None
+    trained = detector.info.diameter if options.diameter is None else None
     planes = f" in {len(result.planes)} planes" if len(result.planes) > 1 else ""
     yield finished(result, trained, planes, planes=len(result.planes))
     return result

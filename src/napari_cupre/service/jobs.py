@@ -1,4 +1,4 @@
-"""The jobs that the child can do: a training, a prediction, outlines. torch is imported when one runs."""
+"""The jobs that the child can do: training, prediction, outlines. What one needs is imported when it runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from napari_cupre.service.rating import Rating
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
     from napari_cupre.finetuning.finetune_run import FinetuneRun
-    from napari_cupre.model.checkpoint import Model
+    from napari_cupre.prediction.detecting import CellFinder
     from napari_cupre.prediction.filling import PlaneFound
     from napari_cupre.prediction.instances import Masks
 
@@ -141,21 +141,22 @@ class Prediction:
 
     def events(self) -> Iterator[Event]:
         """Predict, and tell what happens."""
-        from napari_cupre.model.device import check_torchvision
-        from napari_cupre.model.zoo import open_model
+        from napari_cupre.model.zoo import describe
+        from napari_cupre.prediction.engine_choice import job_size, make_finder
+        from napari_cupre.prediction.predict_options import PredictOptions
 
-        check_torchvision()
         request = self._request
         try:
             image = requested_image(request)
-            model = open_model(request.model, request.device)
+            size = job_size(image, describe(request.model), PredictOptions(**request.options))
+            finder = make_finder(request.model, request.device, megapixels=size)
             yield StateChanged(RunState.RUNNING)
-            yield from self._slide(model, image) if request.to_disk else self._planes(model, image)
+            yield from self._slide(finder, image) if request.to_disk else self._planes(finder, image)
         finally:
             if request.is_copy:
                 Path(request.image).unlink(missing_ok=True)
 
-    def _slide(self, model: Model, image: CellImage) -> Iterator[Event]:
+    def _slide(self, finder: CellFinder, image: CellImage) -> Iterator[Event]:
         """The events of `predict_big`, in terms that the window knows."""
         from napari_cupre.prediction.big import predict_big
         from napari_cupre.prediction.predict_options import PredictOptions
@@ -167,7 +168,7 @@ class Prediction:
         try:
             if request.keep_bytes is not None:
                 clear_slides(request.keep_bytes)
-            for event in predict_big(model, image, out, options, self._stopped.is_set):
+            for event in predict_big(finder, image, out, options, self._stopped.is_set):
                 if isinstance(event, TileDone):
                     yield SlideGrown(str(out), event.index)
                     continue
@@ -184,19 +185,19 @@ class Prediction:
     def preview(self, request: PreviewRequest) -> None:
         """A prediction shows its planes as they are done."""
 
-    def _planes(self, model: Model, image: CellImage) -> Iterator[Event]:
+    def _planes(self, finder: CellFinder, image: CellImage) -> Iterator[Event]:
         """The events of `predict_image`, in terms that the window knows without torch."""
         from napari_cupre.prediction.filling import PlaneFound
         from napari_cupre.prediction.predict_options import PredictOptions
         from napari_cupre.prediction.stack import predict_image
 
         options = PredictOptions(**self._request.options)
-        steps = Steps(predict_image(model, image, options, self._stopped.is_set))
+        steps = Steps(predict_image(finder, image, options, self._stopped.is_set))
         first = 0
         last: Event | None = None
         for event in steps:
             if isinstance(event, PlaneFound):
-                yield _plane_done(event, first, model.info.classes)
+                yield _plane_done(event, first, finder.info.classes)
                 first += len(event.instances)
             elif isinstance(event, TileDone):
                 if event.labels.shape != image.plane_shape:  # else `PlaneFound` tells the same

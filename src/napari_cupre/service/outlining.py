@@ -29,7 +29,7 @@ from napari_cupre.service.protocol import (
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
-    from napari_cupre.prediction.detector import Detector
+    from napari_cupre.prediction.detecting import CellFinder
     from napari_cupre.prediction.drawn import Outline
     from napari_cupre.prediction.outliner import Outliner
 
@@ -51,18 +51,18 @@ class LatestDetector:
     """The detector of the model that was asked for last, so that the next plane need not read it again."""
 
     def __init__(self) -> None:
-        self._known: tuple[object, Detector] | None = None
+        self._known: tuple[object, CellFinder] | None = None
 
-    def of(self, model: str, device: str) -> Detector:
+    def of(self, model: str, device: str) -> CellFinder:
         """The detector of a model by name or path; a file that changed since is read again."""
-        from napari_cupre.model.zoo import find_model, open_model
-        from napari_cupre.prediction.detector import Detector
+        from napari_cupre.model.zoo import find_model
+        from napari_cupre.prediction.engine_choice import make_finder
 
         path = find_model(model).path
         key = (str(path), None if path is None else path.stat().st_mtime_ns, device)
         if self._known is None or self._known[0] != key:
             self._known = None  # two of them would need twice the memory
-            self._known = key, Detector(open_model(model, device))
+            self._known = key, make_finder(model, device, megapixels=0)  # windows are small
         return self._known[1]
 
 
@@ -128,11 +128,9 @@ class Outlining:
         yield from self._refusals()
 
     def _outliner(self) -> Outliner:
-        from napari_cupre.model.device import check_torchvision
         from napari_cupre.prediction.outliner import Outliner
         from napari_cupre.prediction.reader import PlaneReader
 
-        check_torchvision()
         request = self._request
         channels = None if request.channels is None else tuple(request.channels)
         reader = PlaneReader(requested_image(request), request.index, channels)

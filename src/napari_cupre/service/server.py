@@ -22,6 +22,7 @@ from typing import IO
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
+from napari_cupre.prediction.engine_choice import may_serve_without_torch
 from napari_cupre.service.beside import LessonRequest, RateRequest
 from napari_cupre.service.jobs import EngineJob, job_for
 from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
@@ -152,13 +153,29 @@ class Server:
             self._replies.flush()
 
 
-LIBRARIES = (
+PREDICTION = (
     "napari_cupre.prediction.stack",
     "napari_cupre.prediction.outliner",
+    "napari_cupre.prediction.engine_choice",
+)
+"""What finding and outlining need."""
+
+TRAINING = (
     "napari_cupre.finetuning.finetune_run",
     "torch._dynamo",  # torch's optimisers import it when the first one is made, for over a second
 )
-"""What the jobs need, that of the quickest first."""
+"""What training needs beside."""
+
+
+def libraries(is_urgent: bool) -> tuple[str, ...]:
+    """What a child imports while it waits, that of the quickest job first.
+
+    The urgent one never trains: where its work needs no torch, it saves 600 MB by not importing it.
+    """
+    if may_serve_without_torch():
+        light = (*PREDICTION, "napari_cupre.prediction.graph_detector", "onnxruntime")
+        return light if is_urgent else (*light, *TRAINING)
+    return (*PREDICTION, "napari_cupre.prediction.detector", *TRAINING)
 
 
 def lower_priority() -> None:
@@ -189,8 +206,9 @@ def _claim_stdout() -> IO[str]:
 def run_child(argv: list[str]) -> int:
     """Serve the window that started this process; `argv` holds the exchange folder, and perhaps `URGENT`."""
     replies = _claim_stdout()
-    if URGENT not in argv:
+    is_urgent = URGENT in argv
+    if not is_urgent:
         lower_priority()
     requests = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as the process
-    Server(requests, replies, Path(argv[0])).serve(LIBRARIES)
+    Server(requests, replies, Path(argv[0])).serve(libraries(is_urgent))
     return 0

@@ -1,0 +1,76 @@
+"""Where and how large: what the network in PyTorch and its graphs without it both go by."""
+
+from __future__ import annotations
+
+from math import ceil, log
+
+import numpy as np
+
+STRIDES = (4, 8, 16, 32)
+"""Of the backbone's maps, px."""
+
+DETECT_OBJECTNESS = 0.1
+"""Proposals with a lower objectness are dropped during detection."""
+
+LEAST_LOGIT = log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS))
+
+CANDIDATE_FIELD = 1024
+"""Side in px of the field for which a configuration sets the number of candidates during detection; larger
+fields get proportionally more."""
+
+LARGEST_LOG = log(1000 / 16)
+"""Boxes are never stretched by more than the exponential of this."""
+
+REFINING = (10.0, 10.0, 5.0, 5.0)
+"""Factors of the box head's offsets."""
+
+MASK_SIZE = 28
+
+BOXES_AT_ONCE = 1024
+"""Proposals that are scored at once while detecting."""
+
+MASKS_AT_ONCE = 256
+"""RoIs that are pooled at once for their masks while detecting."""
+
+MASKS_IN_HEAD = 64
+"""RoIs whose masks are computed at once: what 64 need stays in the allocator's hands. With 256, buffers of
+50 MB went back to the system each time, and the page faults took a third of the mask head's time."""
+
+CANONICAL = (224.0, 2)
+"""Side in px of a RoI, and the level it is pooled from; half the side means the level below."""
+
+ROIS_AT_ONCE = 512
+"""RoIs whose sample positions are in memory at once, about 20 MB."""
+
+BAND = 32
+"""Height of the bands in which RoIs are processed from left to right, px."""
+
+
+def stride(level: int) -> int:
+    """Stride of a map in px; each level doubles that of the one before."""
+    return STRIDES[0] * 2**level
+
+
+def anchor_shapes(sizes: tuple[int, ...], ratios: tuple[float, ...]) -> np.ndarray:
+    """Anchors float32 (A, 4) around 0 in whole px, by ratio (height to width), then size."""
+    stretch = np.sqrt(np.array(ratios, dtype=np.float32))[:, None]
+    side = np.array(sizes, dtype=np.float32)[None]
+    width, height = (side / stretch).reshape(-1), (side * stretch).reshape(-1)
+    return (np.stack([-width, -height, width, height], axis=1) / 2).round()
+
+
+def candidate_counts(counts: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """How many candidates a field of `size` (Y, X) px has per level, and after suppression."""
+    share = max(1.0, size[0] * size[1] / CANDIDATE_FIELD**2)
+    return int(share * counts[0]), int(share * counts[1])
+
+
+def stretched_size(shape: tuple[int, int], factor: float) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Size (Y, X) of an image stretched by exactly `factor`, and how many px it lacks at its ends for that.
+
+    The size covers all of the image and is at least 1 px a side.
+    """
+    size = [max(1, ceil(side * factor - 1e-6)) for side in shape]
+    needed = [ceil(side / factor - 1e-6) for side in size]
+    lack = [max(0, want - side) for want, side in zip(needed, shape)]
+    return (size[0], size[1]), (lack[0], lack[1])
