@@ -118,10 +118,8 @@ def _random_preset(name: str) -> str:
 def free_name(wanted: str) -> str:
     """`wanted` as a file stem that no model and no training has, numbered where one has."""
     stem = re.sub(r"[^\w.-]+", "-", wanted).strip("-.") or "model"
-    reserved = {*SHIPPED, *SYNONYMS}
-    taken = (
-        reserved | {entry.name for entry in list_models()} | {run.name for run in list_runs(user_folder())}
-    )
+    models, runs = list_models(), list_runs(user_folder())
+    taken = {*SHIPPED, *(entry.name for entry in models), *(run.name for run in runs)}
     if stem not in taken:
         return stem
     number = 2
