@@ -73,6 +73,7 @@ def test_rounds_of_all_projects_your_models_and_the_shipped_ones(widget: ModelsW
         ("there_work", "v1 (best)"),
         ("Your models", "mine"),
         ("Come with napari-cupre", "cupre"),
+        ("Come with napari-cupre", "nuclei"),
         ("Come with napari-cupre", "cells"),
     ]
     assert "1 model of yours" in widget.total.text()

@@ -12,7 +12,7 @@ from typing import Any
 from napari_cupre.errors import InputError, ModelFileError, reason_of, writing
 from napari_cupre.io.files import atomic_write, check_name
 from napari_cupre.model.runs import is_training, run_path, size_of
-from napari_cupre.model.zoo import SHIPPED, SUFFIX, SYNONYMS, find_model, user_path
+from napari_cupre.model.zoo import SHIPPED, SUFFIX, find_model, user_path
 from napari_cupre.words import counted
 
 _HEADER = "napari_cupre"
@@ -144,7 +144,7 @@ def rename_model(name: str, wanted: str) -> Path:
     check_name(new)
     if wanted == name:
         return old
-    if wanted in SHIPPED or wanted in SYNONYMS or _is_taken(wanted) or run_path(new).exists():
+    if wanted in SHIPPED or _is_taken(wanted) or run_path(new).exists():
         raise InputError(f"There is a model {wanted!r} already: choose another name.")
     if is_training(run_path(old)):
         raise InputError(f"{name!r} is being trained: stop that first.")

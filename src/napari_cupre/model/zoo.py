@@ -28,12 +28,10 @@ SUFFIX = ".safetensors"
 
 SHIPPED = {
     BUNDLED: "ships with napari-cupre, pretrained by AMT2, has seen no label of a cell",
+    "nuclei": "ships with napari-cupre, trained from cells on labelled nuclei, fluorescent and stained",
     "cells": "ships with napari-cupre, trained from cupre on labelled nuclei, cells, embryos and particles",
 }
 """What comes with the package, by name, and what it is."""
-
-SYNONYMS = {"nuclei": "cells"}
-"""Names that a shipped model answers to beside its own."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,8 @@ def find_model(name: str | os.PathLike[str]) -> ZooEntry:
         preset(_random_preset(text))
         return ZooEntry(text, None, "random weights")
     by_name = {entry.name: entry for entry in reversed(entries)}
-    for known in (text, SYNONYMS.get(text)):
-        if known in by_name:
-            return by_name[known]
+    if text in by_name:
+        return by_name[text]
     path = Path(text).expanduser()
     if path.is_file():
         return ZooEntry(path.stem, path, "a model file")
@@ -121,10 +118,8 @@ def _random_preset(name: str) -> str:
 def free_name(wanted: str) -> str:
     """`wanted` as a file stem that no model and no training has, numbered where one has."""
     stem = re.sub(r"[^\w.-]+", "-", wanted).strip("-.") or "model"
-    reserved = {*SHIPPED, *SYNONYMS}
-    taken = (
-        reserved | {entry.name for entry in list_models()} | {run.name for run in list_runs(user_folder())}
-    )
+    models, runs = list_models(), list_runs(user_folder())
+    taken = {*SHIPPED, *(entry.name for entry in models), *(run.name for run in runs)}
     if stem not in taken:
         return stem
     number = 2
