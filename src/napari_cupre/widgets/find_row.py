@@ -83,7 +83,7 @@ class FindRow(DockPart):
         if is_big(reading):
             session.make_cells(image)  # says why, where it is too large for that
             window = _view(session.viewer, image, whole)
-            reading = part_of(reading, window)
+            reading = cut_out(reading, window)
         file = source_path(image) if reading is whole else None
         diameter, device = session.sizes.said(image), read_preferences().device
         plan = PredictionPlan(session.model, (reading,), (file,), diameter, FOUND_FROM, device=device)
@@ -160,7 +160,7 @@ def _view(viewer: Viewer, layer: Image, image: CellImage) -> Box:
     return (top, bottom), (left, right)
 
 
-def part_of(image: CellImage, window: Box) -> CellImage:
+def cut_out(image: CellImage, window: Box) -> CellImage:
     """Some rows and columns of an image as an image of its own; nothing is read."""
     sides = {axis: slice(*side) for axis, side in zip("YX", window)}
     return replace(image, data=image.data[tuple(sides.get(axis, slice(None)) for axis in image.axes)])
