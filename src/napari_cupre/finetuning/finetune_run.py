@@ -30,6 +30,7 @@ from napari_cupre.events import (
 from napari_cupre.finetuning.finetune_folder import RunFolder, annotation_of, difference
 from napari_cupre.finetuning.finetune_optimiser import FAMILIAR, make_optimiser, set_rates
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
+from napari_cupre.finetuning.halfway import CLEARLY, KEPT, judged_halfway
 from napari_cupre.finetuning.judge import (
     Judgement,
     decision,
@@ -108,15 +109,13 @@ class FinetuneRun:
         self.folder = RunFolder(out) if out is not None else None
         self.state = RunState.IDLE
         self.result: Model | None = None
-        self.step = 0
-        self.elapsed = 0.0
+        self.step, self.elapsed = 0, 0.0
         self.history: list[dict[str, Any]] = []
         self.batch, self.crop = self.settings.batch, self.settings.crop
         self._stop = threading.Event()
         self._preview: np.ndarray | None = None
         self._best: tuple[Judgement, dict[str, torch.Tensor], int] | None = None
-        self._is_resumed = False
-        self._unlike = ""
+        self._is_resumed, self._unlike = False, ""
 
     # -- what other threads may call ------------------------------------------------------------
 
@@ -352,14 +351,10 @@ class FinetuneRun:
         if self.folder is not None:
             self._save_state()
             yield Saved(str(self.folder.state_path), "run", self.step)
-        if (
-            self.judge is not None
-            and self.step
-            and self.history[-1:]
-            and self.history[-1]["step"] != self.step
-        ):
+        if self.judge and self.step and self.history and self.history[-1]["step"] != self.step:
             yield self._judge_now("average")
         averaged = self.average.network.state_dict()
+        yield from self._try_halfway(averaged)
         tensors, at = (self._best[1], self._best[2]) if self._best else (averaged, self.step)
         self.result = self._as_model(tensors, at)
         if self.folder is not None:
@@ -381,6 +376,19 @@ class FinetuneRun:
             },
         )
 
+    def _try_halfway(self, averaged: dict[str, torch.Tensor]) -> Iterator[Event]:
+        """Keep the mean of the start's and the trained weights where the held-out cells prefer it."""
+        best = self._best
+        if self.judge is None or self.scratch or not self.step:
+            return
+        is_trained = best is not None and best[2] > 0
+        trained, at = (best[1], best[2]) if best is not None and is_trained else (averaged, self.step)
+        judgement, mean = judged_halfway(self.start.network, trained, self.judge, self.dtype)
+        if best is None or judgement.score > best[0].score - (CLEARLY if is_trained else 0.0):
+            self._best = (judgement, mean, at)
+            self.history.append({"step": at, "which": "halfway", **asdict(judgement)})
+            yield Notice(KEPT)
+
     def _as_model(self, tensors: dict[str, torch.Tensor], step: int) -> Model:
         name = self.out.stem if self.out is not None else "finetuned"
         training = {
@@ -395,7 +403,7 @@ class FinetuneRun:
             "seed": self.settings.seed,
             "code": __version__,
         }
-        metrics = {"held_out": [figures(entry) for entry in self.history if entry["step"] == step]}
+        metrics = {"held_out": [figures(entry) for entry in self.history if entry["step"] == step][-1:]}
         model = self.model.copy(name=name, training=training, metrics=metrics)
         model.network.load_state_dict(tensors)
         model.network.eval()
