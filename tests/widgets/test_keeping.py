@@ -18,6 +18,7 @@ from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
 from napari_cupre.project.recovery import cells_on_disk, new_scratch, recoverable
 from napari_cupre.widgets import keeping
+from napari_cupre.widgets.tools import Tool
 
 WAIT = 60_000
 
@@ -69,6 +70,25 @@ def test_a_gesture_is_on_disk_soon_after(session: Any, workbench: Any, file: Pat
     assert not (file.parent / "field.cupre").exists(), "nothing lies beside a person's files"
     cells.undo()
     qtbot.waitUntil(lambda: not on_disk(project.folder, "field").any(), timeout=WAIT)
+
+
+@pytest.mark.parametrize("tool", ["draw", "brush"])
+def test_an_image_is_known_before_the_first_stroke_and_leaves_nothing_if_none_comes(
+    session: Any, workbench: Any, file: Path, qtbot: Any, tool: str
+) -> None:
+    """What is not known to a project is not noted, and would be lost with the window."""
+    session.image = workbench.viewer.open(str(file))[0]
+    workbench.annotate.next_cell.click() if tool == "brush" else session.tools.take(Tool.DRAW)
+    project = saved(session, qtbot)
+    assert [image.stem for image in project.images] == ["field"]
+    assert session.keeper.is_scratch
+    assert not recoverable(), "there is nothing to get back"
+    add(session, (10, 10))
+    assert cells_on_disk(project.folder) == 1, "noted at once"
+    session.cells_of(session.image).undo()
+    saved(session, qtbot)
+    session.close()
+    assert not project.folder.exists()
 
 
 def test_the_end_saves_even_if_a_part_of_qt_is_gone(

@@ -326,6 +326,7 @@ def next_cell(session: Session) -> None:
         There is no image, or its cells cannot be painted.
     """
     cells = session.make_cells(_chosen_image(session))
+    session.keeper.expect(cells)
     cells.settle()
     cells.layer.selected_label = cells.cells.free_numbers()[0]
     _take(session, cells.layer, "paint")

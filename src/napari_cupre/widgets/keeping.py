@@ -24,8 +24,7 @@ from napari_cupre.project.project import Project
 from napari_cupre.project.recent import remember_project
 from napari_cupre.project.unsaved import SaveReport
 from napari_cupre.widgets.errands import Errands
-from napari_cupre.widgets.layers import source_path
-from napari_cupre.widgets.sources import Source, is_open_here, leave, prepared, sentence_of, written
+from napari_cupre.widgets.sources import is_open_here, leave, prepared, sentence_of, source_of, written
 from napari_cupre.widgets.state_colours import StateColormap
 
 if TYPE_CHECKING:
@@ -65,8 +64,7 @@ class Keeper:
         self.notice = ""
         self.conflicts: list[str] = []
         self.saved_at: float | None = None
-        self.gui_seconds: list[float] = []
-        """How long each save held the window, for the benchmark."""
+        self.gui_seconds: list[float] = []  # how long each save held the window, for the benchmark
         self._errands = Errands()
         self._stems: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._refused: weakref.WeakSet[Image] = weakref.WeakSet()
@@ -137,6 +135,14 @@ class Keeper:
             self._is_pending = True
             self._timer.start(SAVE_MS)
 
+    def expect(self, cells: CellsLayer) -> None:
+        """Have a scratch project know an image before a person draws: until then a crash loses gestures."""
+        is_known = cells.image in self._stems or cells.image in self._refused
+        if not is_known and (self.project is None or self.is_scratch):
+            self._touched.setdefault(cells.image, cells)
+            self._is_pending = True
+            self.save()
+
     # --- saving -----------------------------------------------------------------------------------
 
     def save(self) -> None:
@@ -152,20 +158,14 @@ class Keeper:
         self._is_saving = True
         new = self._new_images()
         if new or self.project is None:
-            sources = [self._source(cells) for cells in new]
-            self._errands.do(
-                partial(prepared, self.project, sources), partial(self._enter, new), self._failed
-            )
+            work = partial(prepared, self.project, [source_of(cells) for cells in new])
+            self._errands.do(work, partial(self._enter, new), self._failed)
         else:
             self._write()
 
     def _new_images(self) -> list[CellsLayer]:
         is_known = {*self._stems, *self._refused}
         return [cells for image, cells in self._touched.items() if image not in is_known]
-
-    @staticmethod
-    def _source(cells: CellsLayer) -> Source:
-        return Source(cells.reading, source_path(cells.image))
 
     def _enter(
         self, images: list[CellsLayer], found: tuple[Project, list[ProjectImage | CupreError]]
@@ -441,7 +441,7 @@ class Keeper:
             new = self._new_images()
             if self._is_pending or self._is_saving:
                 if new:
-                    self._enter(new, prepared(self.project, [self._source(cells) for cells in new]))
+                    self._enter(new, prepared(self.project, [source_of(cells) for cells in new]))
                 if self.project is not None and not self.project.read_only:
                     self.project.save()
         except (CupreError, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, system_reason
@@ -13,6 +14,10 @@ from napari_cupre.project.copies import keep_copy
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.unsaved import SaveReport, UnsavedWork
+from napari_cupre.widgets.layers import source_path
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.cells_layer import CellsLayer
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class Source:
 
     image: CellImage
     path: Path | None
+
+
+def source_of(cells: CellsLayer) -> Source:
+    """Where the image of some cells comes from."""
+    return Source(cells.reading, source_path(cells.image))
 
 
 def prepared(

@@ -126,6 +126,7 @@ class Tools:
         self.put_down()
         self._tool, self._cells, self._layer = tool, cells, cells.layer
         session.viewer.layers.selection.active = cells.layer
+        session.keeper.expect(cells)
         self._arm(cells.layer)
         if tool.asks:
             self.prompter.follow(image)
