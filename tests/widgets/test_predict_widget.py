@@ -249,7 +249,8 @@ def test_a_slide_is_shown_from_disk_while_it_grows_and_saved_by_copying(
     assert layer.multiscale
     assert [level.shape for level in layer.data] == [(1500, 1100), (750, 550)]
     np.testing.assert_allclose(layer.scale, (0.5, 0.5))
-    assert layer.get_value((52, 2), world=True)[1] == 2
+    viewer.camera.zoom, viewer.camera.center = 20, (52, 2)  # so near that the finest level is shown
+    qtbot.waitUntil(lambda: layer.get_value((52, 2), world=True)[1] == 2, timeout=WAIT)
     assert list(layer.features["score"]) == pytest.approx([0.9, 0.8])
     assert "2 cells in slide.zarr" in widget.notice.text
     assert is_slide_in_use(store.path), "nobody deletes what is shown"
