@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,19 @@ def test_the_disk_space_of_large_results_is_told_and_freed(
     assert [path.exists() for path in paths] == [True, False]
     assert widget.done.text == "3.0 MB are free again."
     held.release()
+
+
+def test_a_dock_that_goes_while_it_reads_hears_no_more_of_it(
+    workbench: Any, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    """An exception in a slot fails the test by itself."""
+    may_end = threading.Event()
+    monkeypatch.setattr("napari_cupre.widgets.models_widget.gathered", lambda *_: may_end.wait(60) and [])
+    _, widget = workbench.viewer.window.add_plugin_dock_widget("napari-cupre", "Models")
+    with qtbot.waitSignal(widget.destroyed, timeout=WAIT):
+        widget.deleteLater()  # as Qt does with all that is in a window when it goes
+    may_end.set()
+    qtbot.wait(500)
 
 
 def test_a_model_is_used_renamed_and_deleted(widget: ModelsWidget, own_models: Path, qtbot: Any) -> None:

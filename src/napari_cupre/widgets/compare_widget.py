@@ -26,7 +26,6 @@ from napari_cupre.widgets.controls import (
     primary_button,
 )
 from napari_cupre.widgets.difference_layers import COLOURS, DifferenceLayers
-from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.figure_table import FigureTable
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.layers import source_path
@@ -51,7 +50,6 @@ class CompareWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job = self.session.comparison
-        self._errands = Errands()
         self._shown = ""
         self.differences = DifferenceLayers(self.session)
         self._make_choices()

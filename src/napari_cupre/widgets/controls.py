@@ -27,6 +27,7 @@ from napari_cupre.errors import CupreError
 from napari_cupre.events import RunState
 from napari_cupre.widgets.background import RunStatus
 from napari_cupre.widgets.docking import DockedWidget
+from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.theme import palette_of, set_role, style_sheet
 from napari_cupre.words import counted
@@ -65,8 +66,9 @@ class SessionWidget(DockedWidget):
         self.message = MessageLine()
         self._links: list[tuple[Any, Callable[..., Any]]] = []
         # a closure over the list and not a method: at that time nothing of this widget may be touched
-        links = self._links
+        links, self._errands = self._links, Errands()
         self.destroyed.connect(lambda: _disconnect(links))
+        self.destroyed.connect(self._errands.close)
         self.wear_theme()
         self.listen(self.session.viewer.events.theme, self.wear_theme)
 

@@ -27,7 +27,6 @@ from napari_cupre.model.zoo import BUNDLED, SUFFIX, free_name, remove_model, use
 from napari_cupre.project import rounds
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import MessageLine, SessionWidget, labelled, primary_button
-from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.model_gathering import ListedModel, gathered, megabytes, total_words
 from napari_cupre.widgets.slides_row import SlidesRow
@@ -47,7 +46,6 @@ class ModelsWidget(SessionWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self._errands = Errands()
         self._models: list[ListedModel] = []
         self._wanted = ""
         self._make_controls()
@@ -85,7 +83,7 @@ class ModelsWidget(SessionWidget):
         self.naming.hide()
         self.question = QuestionLine()
         self.done = MessageLine()
-        self.slides = SlidesRow(self.question, self.done)
+        self.slides = SlidesRow(self._errands, self.question, self.done)
 
     def _button(self, text: str, tooltip: str, action: Callable[[], Any]) -> QPushButton:
         button = QPushButton(text)

@@ -31,7 +31,6 @@ from napari_cupre.widgets.controls import (
     labelled,
     primary_button,
 )
-from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.layers import source_path
@@ -60,7 +59,6 @@ class PredictWidget(SessionWidget):
         super().__init__(napari_viewer)
         self.job = self.session.prediction
         self._results: list[ResultSink] = []
-        self._errands = Errands()
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()

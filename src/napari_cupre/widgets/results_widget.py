@@ -22,7 +22,6 @@ from napari_cupre.widgets.controls import (
     primary_button,
 )
 from napari_cupre.widgets.distribution import DistributionView
-from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.figure_table import FigureTable
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.measuring import MeasuringPlan
@@ -46,7 +45,6 @@ class ResultsWidget(SessionWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.job = self.session.measuring
-        self._errands = Errands()
         self._is_stale = False
         self._make_controls()
         self._lay_out()

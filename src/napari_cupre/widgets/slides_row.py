@@ -21,13 +21,15 @@ class SlidesRow(QWidget):
 
     Parameters
     ----------
+    errands : Errands
+        Of the dock.
     question, message : QuestionLine, MessageLine
         Where to ask and to tell.
     """
 
-    def __init__(self, question: QuestionLine, message: MessageLine) -> None:
+    def __init__(self, errands: Errands, question: QuestionLine, message: MessageLine) -> None:
         super().__init__()
-        self._question, self._message, self._errands = question, message, Errands()
+        self._errands, self._question, self._message = errands, question, message
         self._kept: list[KeptSlide] = []
         self.words = QLabel()
         self.words.setWordWrap(True)
