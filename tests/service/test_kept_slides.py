@@ -96,3 +96,11 @@ def test_a_folder_that_cannot_be_written_is_told(folder: Path, monkeypatch: pyte
     with pytest.raises(EnvironmentFault, match="could not be written"):
         clear_slides()
     assert path.exists()
+
+
+def test_a_deletion_that_was_cut_short_is_finished_the_next_time(folder: Path) -> None:
+    rest = folder / ".a-0123456789ab.zarr.deleted"
+    rest.mkdir(parents=True)
+    (rest / "0.0").write_bytes(b"x")
+    assert clear_slides(1000) == 0
+    assert not rest.exists()

@@ -21,7 +21,7 @@ from napari_cupre.errors import unwritable, writing
 from napari_cupre.model.runs import size_of
 from napari_cupre.prediction.fingerprint import request_digest
 
-STORE, USERS = ".zarr", ".users"
+STORE, USERS, DELETED = ".zarr", ".users", ".deleted"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class KeptSlide:
 
 
 def slides_folder() -> Path:
-    """Folder of the label images, which stay until the user deletes them.
+    """Folder of the label images.
 
     The environment variable NAPARI_CUPRE_SLIDES overrides it.
     """
@@ -103,9 +103,8 @@ def hold_slide(path: Path) -> FileLock:
     with writing(users):
         users.mkdir(parents=True, exist_ok=True)
         os.utime(users)
-    with contextlib.suppress(
-        OSError, NotImplementedError
-    ):  # some disks know no locks; there nothing is deleted
+    # some disks know no locks; there it counts as in use for ever
+    with contextlib.suppress(OSError, NotImplementedError):
         lock.acquire(blocking=False)
     return lock
 
@@ -128,6 +127,7 @@ def clear_slides(limit: int = 0) -> int:
     EnvironmentFault
         One cannot be deleted.
     """
+    _finish_deleting()
     kept = kept_slides()
     total, freed = sum(each.size for each in kept), 0
     for each in reversed(kept):
@@ -160,9 +160,14 @@ def _parts(path: Path) -> list[Path]:
 def _delete(path: Path) -> None:
     # under another name first, so that a deletion which is cut short leaves no half of a result
     try:
-        gone = path.rename(path.with_name(f".{path.name}.deleted"))
-        shutil.rmtree(gone)
+        path.rename(path.with_name(f".{path.name}{DELETED}"))
         for part in _parts(path):
             shutil.rmtree(part) if part.is_dir() else part.unlink()
     except OSError as error:
         raise unwritable(error.filename or path, error) from error
+
+
+def _finish_deleting() -> None:
+    """Delete what a process that died in the middle of it has left."""
+    for rest in slides_folder().glob(f".*{STORE}{DELETED}"):
+        shutil.rmtree(rest, ignore_errors=True)
