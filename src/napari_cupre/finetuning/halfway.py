@@ -17,8 +17,8 @@ from napari_cupre.model.average import approach
 from napari_cupre.model.network import CellRCNN
 
 KEPT = (
-    "The weights halfway between the start and the training do as well or better on the held-out cells, and "
-    "forget less: these are kept."
+    "A mix of the new model and the one it started from does as well on the held-out cells, and forgets "
+    "less: the mix is kept."
 )
 
 CLEARLY = 0.01

@@ -25,14 +25,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
     is_of_runtime = type(error).__module__.startswith("onnxruntime")
     return (isinstance(error, RuntimeError) or is_of_runtime) and any(
-        words in text
-        for words in (
-            "out of memory",
-            "can't allocate memory",
-            "not enough memory",
-            "failed to allocate memory",
-            "bad allocation",
-        )
+        words in text for words in _OUT_OF_MEMORY
     )
 
 
