@@ -144,8 +144,10 @@ def megabytes(size: int) -> str:
 
     Examples
     --------
-    >>> megabytes(11_560_000), megabytes(300_000)
-    ('12 MB', '0.3 MB')
+    >>> megabytes(11_560_000), megabytes(300_000), megabytes(3_241_000_000)
+    ('12 MB', '0.3 MB', '3.2 GB')
     """
     amount = size / 1e6
+    if amount >= 1000:
+        return f"{amount / 1000:.1f} GB"
     return f"{amount:.0f} MB" if amount >= 10 else f"{amount:.1f} MB"

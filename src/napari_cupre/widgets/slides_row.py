@@ -37,7 +37,7 @@ class SlidesRow(QWidget):
             "Cells found in images larger than memory are kept, so that they are there at once the next time"
         )
         set_role(self.words, "plain")
-        self.delete = QPushButton("Delete")
+        self.delete = QPushButton("Clear")
         self.delete.setToolTip("Free the disk space of the results that no window shows; asks first")
         self.delete.clicked.connect(self._ask)
         row = QHBoxLayout(self)
