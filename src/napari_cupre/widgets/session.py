@@ -435,7 +435,7 @@ class Session:
         self.keeper.close()  # what is not on disk first
         self.engine.close()
         jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
-        parts = (self.tools, self.queue, self.idling, self.what_next)
+        parts = (self.tools, self.queue, self.idling, self.what_next, self.rounds.trials)
         for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()
