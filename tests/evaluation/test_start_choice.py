@@ -68,6 +68,8 @@ def test_where_hardly_anything_is_found_nothing_is_proposed(count: int) -> None:
     assert advice.best == ""
     assert "No model" in advice.sentence
     assert advise_start({}).sentence == ""
+    found = {name: search(PLACES[:20]) for name in ("cells", "nuclei")}
+    assert "any of your 8 cells" in advise_start(found, drawn(PLACES[30:38])).sentence
 
 
 def test_a_cell_that_others_hide_is_not_counted() -> None:

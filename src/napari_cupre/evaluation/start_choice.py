@@ -111,7 +111,8 @@ class StartAdvice:
         if not self.standings:
             return ""
         if not self.best:
-            return "No model is sure of any cell here: any start may do."
+            what = f"finds any of your {self.annotated} cells" if self.annotated else "is sure of any cell"
+            return f"No model {what} here: any start may do."
         first, *others = self.standings
         rest = ", ".join(f"“{each.model}” {self._figures(each, first)}" for each in others)
         if self.annotated:
