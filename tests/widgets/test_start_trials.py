@@ -162,7 +162,7 @@ def test_a_training_ends_a_trial_and_a_round_any_proposal(
     requests = [type(each) for each in trier.engine.requests]
     assert requests.index(FinetuneRequest) == 1
     trier.may_end.set()  # it is tried again when nothing runs
-    qtbot.waitUntil(lambda: bool(train.session.rounds.trials.advice), timeout=WAIT)
+    qtbot.waitUntil(lambda: bool(train.session.trials.advice), timeout=WAIT)
 
 
 def test_a_search_that_fails_says_nothing_and_is_given_up(

@@ -33,7 +33,7 @@ class StartLine(DockPart):
 
     def __init__(self, owner: SessionWidget, chooser: ModelChooser) -> None:
         super().__init__(owner)
-        self._trials, self._chooser = self._session.rounds.trials, chooser
+        self._trials, self._chooser = self._session.trials, chooser
         self.label = QLabel()
         self.label.setWordWrap(True)
         self.label.setTextFormat(Qt.TextFormat.PlainText)

@@ -11,7 +11,6 @@ from napari_cupre.model.runs import run_path
 from napari_cupre.project import rounds
 from napari_cupre.project.document import Round
 from napari_cupre.project.project import Project
-from napari_cupre.widgets.start_trials import StartTrials
 from napari_cupre.words import counted
 
 if TYPE_CHECKING:
@@ -52,8 +51,6 @@ class TrainingRounds:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._folder: Path | None = None
-        self.trials = StartTrials(session)
-        """Where to start while there is no round."""
         session.keeper.changed.connect(self._follow_project)
 
     def _follow_project(self) -> None:
