@@ -28,16 +28,14 @@ if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.env
 
 
 def hold_none() -> None:
-    """Take a million references to None and never give them back.
+    """Take more references to None than anybody can give back.
 
     PySide6 6.12 gives back some that it never took, e.g. one per `QObject.property` of an absent name. Before
     3.12, Python counts them and aborts once none is left: after some windows, or when it ends.
     """
-    for _ in range(1_000_000):
-        ctypes.pythonapi.Py_IncRef(NONE)
+    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40  # where CPython keeps the count
 
 
-NONE = ctypes.py_object(None)
 if os.environ.get("QT_API", "").lower() == "pyside6" and sys.version_info < (3, 12):
     hold_none()
 
@@ -45,6 +43,29 @@ if os.environ.get("QT_API", "").lower() == "pyside6" and sys.version_info < (3, 
 # The LLVM in triton, which torch's optimisers load, crashes once Mesa's software renderer has loaded its own.
 with contextlib.suppress(ImportError):
     importlib.import_module("triton")
+
+
+def draw_in_own_context() -> None:
+    """Have vispy talk to a canvas's own OpenGL context whenever it talks to one.
+
+    napari 0.9 deletes a removed layer's shaders outside of painting, while the context of the whole window is
+    current. Mesa's software renderer may then crash at the canvas's next drawing.
+    """
+    context = importlib.import_module("vispy.gloo.context").GLContext
+    current = importlib.import_module("qtpy.QtGui").QOpenGLContext.currentContext
+    flush = context.flush_commands
+
+    def flush_in_own_context(self: Any, event: object = None) -> None:
+        with contextlib.suppress(AttributeError, RuntimeError):  # no widget, or one that Qt has deleted
+            widget = self.shared.ref
+            if widget.isValid() and current() != widget.context():
+                widget.makeCurrent()
+        flush(self, event)
+
+    context.flush_commands = flush_in_own_context
+
+
+draw_in_own_context()
 
 
 @pytest.hookimpl(trylast=True)
