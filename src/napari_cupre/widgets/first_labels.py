@@ -37,10 +37,11 @@ class FirstLabels:
 
 
 def load_for_labels() -> None:
-    """Map two labels to colours, which compiles what does it, and work out the dashes of overlays.
+    """Map two labels to colours, which compiles what does it; the dashes of overlays; the table of features.
 
     No layer is made: units of layers come from a registry that two threads must not begin to fill at once.
     """
+    importlib.import_module("pandas")
     with contextlib.suppress(ImportError, AttributeError):  # another napari
         label_colormap(HUES)._data_to_texture(np.zeros((2, 2), np.int32))
     with contextlib.suppress(ImportError, AttributeError):  # another vispy
