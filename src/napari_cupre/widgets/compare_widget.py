@@ -9,17 +9,19 @@ from typing import Any
 
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QButtonGroup, QFileDialog, QHBoxLayout, QLabel, QPushButton, QRadioButton
+from qtpy.QtWidgets import QFileDialog, QPushButton, QRadioButton
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.evaluation.side_by_side import Difference
 from napari_cupre.events import Event, RunState
 from napari_cupre.io.files import atomic_write
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.comparing import ComparisonPlan, ImageCompared, PackedDifference, Rival
 from napari_cupre.widgets.controls import (
     JobBar,
     MessageLine,
     SessionWidget,
+    choice_row,
     follow_layers,
     job_words,
     labelled,
@@ -31,7 +33,6 @@ from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.rival_chooser import RivalChooser
-from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.verdict_words import columns_for, joint_row, row_of, verdict_words
 
 EMPTY = (
@@ -78,22 +79,15 @@ class CompareWidget(SessionWidget):
         self.one_image.setToolTip("Compare on the image on show")
         self.annotated = QRadioButton("images with checked cells")
         self.annotated.setToolTip("Compare on every image of the project that has checked or edited cells")
-        self.one_image.setChecked(True)
-        group = QButtonGroup(self)
-        group.addButton(self.one_image)
-        group.addButton(self.annotated)
         self.button = primary_button("Compare", "Find the cells with both, and show where they differ")
-        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
+        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.compare))
         self.bar = JobBar()
 
     def _make_results(self) -> None:
-        self.empty = QLabel(EMPTY)
-        self.empty.setWordWrap(True)
-        set_role(self.empty, "plain")
+        self.empty = caption(EMPTY, "plain")
         self.verdict = MessageLine()
         self.basis = MessageLine()
-        self.legend = QLabel()
-        self.legend.setWordWrap(True)
+        self.legend = caption()
         self.legend.setToolTip("Outlines on the image on show; each kind is a layer that can be hidden")
         self.table = FigureTable("Comparison by image", "A row for each image; press one to show it")
         self.table.chosen.connect(lambda name: self.attempt(lambda: self._show_image(name)))
@@ -107,11 +101,7 @@ class CompareWidget(SessionWidget):
         column.addLayout(beside_help(self, self.empty))
         column.addLayout(labelled("Compare", self.first))
         column.addLayout(labelled("with", self.second))
-        scope = QHBoxLayout()
-        scope.addWidget(self.one_image)
-        scope.addWidget(self.annotated)
-        scope.addStretch(1)
-        column.addLayout(scope)
+        column.addLayout(choice_row(self.one_image, self.annotated))
         for widget in (
             *(self.button, self.bar, self.message, self.verdict, self.basis, self.legend),
             *(self.table, self.save_button, self.notice),
@@ -127,12 +117,6 @@ class CompareWidget(SessionWidget):
         self.annotated.setChecked(bool(self._annotated_stems()))
 
     # --- what the button does -------------------------------------------------------------------------
-
-    def _button_pressed(self) -> None:
-        if self.job.status.is_active:
-            self.job.stop()
-        else:
-            self.compare()
 
     def compare(self) -> None:
         """Compare what is chosen.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
-
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.plot_view import PlotView
 from napari_cupre.widgets.theme import Palette
+from napari_cupre.widgets.timers import single_timer
 from napari_cupre.widgets.training import Curve
 
 if TYPE_CHECKING:
@@ -39,10 +38,7 @@ class CurveView(PlotView):
         )
         self._curve = Curve()
         self.points = (0, 0)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REDRAW_MS)
-        self._timer.timeout.connect(self._redraw)
+        self._timer = single_timer(self._redraw, REDRAW_MS, parent=self)
         self._wear_theme()
 
     def show_curve(self, curve: Curve) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
 
 from napari_cupre.evaluation.enough import Enough
 from napari_cupre.evaluation.project_curve import ProjectCurve
-from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.captions import caption
+from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.plot_view import PlotView
 from napari_cupre.widgets.theme import Palette, set_role
 from napari_cupre.words import counted
@@ -22,28 +23,19 @@ SHADE = 60  # opacity of what is likely, of 255
 NOTHING = "Not measured yet: train a model first. The rest is done while the machine is idle."
 
 
-class EnoughSection(QWidget):
-    """Closed at first; a press on its title opens it.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        The dock.
-    """
+class EnoughSection(DockPart):
+    """Closed at first; a press on its title opens it."""
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._measuring = owner.session.idling
+        super().__init__(owner)
+        self._measuring = self._session.idling
         self.button = QPushButton("Is it enough?")
         self.button.setCheckable(True)
         self.button.setToolTip("Show whether more annotated cells would help")
         self.button.toggled.connect(lambda on: self.refresh())
-        self.sentence = QLabel()
-        self.sentence.setWordWrap(True)
+        self.sentence = caption()
         self.sentence.setTextFormat(Qt.TextFormat.PlainText)
-        self.state = QLabel()
-        self.state.setWordWrap(True)
-        set_role(self.state, "plain")
+        self.state = caption(role="plain")
         self.idle = QCheckBox("Measure when the machine is idle")
         self.idle.setToolTip(
             "Train on parts of your cells while nobody trains, finds or annotates; low priority"

@@ -7,11 +7,8 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QCheckBox,
     QDoubleSpinBox,
-    QHBoxLayout,
-    QLabel,
     QRadioButton,
     QSpinBox,
 )
@@ -20,11 +17,13 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
     ImageChooser,
     JobBar,
     MessageLine,
     SessionWidget,
+    choice_row,
     follow_layers,
     heading,
     job_words,
@@ -43,7 +42,6 @@ from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.stored_images import stored_image
-from napari_cupre.widgets.theme import set_role
 
 EMPTY = "Open an image first: drag a file into the window, or File > Open Sample."
 ResultSink = GuessSink | StoredSink | SlideSink
@@ -64,9 +62,7 @@ class PredictWidget(SessionWidget):
         self._make_links()
         self._make_controls()
         self.saver = SaveRow(self, self._chosen_items)
-        self.first = QLabel()
-        self.first.setWordWrap(True)
-        set_role(self.first, "plain")
+        self.first = caption(role="plain")
         self.result = MessageLine()
         self.notice = MessageLine()
         self._lay_out()
@@ -94,10 +90,6 @@ class PredictWidget(SessionWidget):
             "Find the cells of all images of the project and of the window, one after the other; "
             "what you checked or edited stays"
         )
-        self.one_image.setChecked(True)
-        group = QButtonGroup(self)
-        group.addButton(self.one_image)
-        group.addButton(self.all_images)
         self.diameter = QDoubleSpinBox()
         self.diameter.setRange(0, 2000)
         self.diameter.setDecimals(1)
@@ -127,7 +119,7 @@ class PredictWidget(SessionWidget):
         self.button = primary_button(
             "Find cells", "Guess where the cells are; what you checked or edited stays"
         )
-        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
+        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.predict))
         self.bar = JobBar()
 
     def _lay_out(self) -> None:
@@ -138,11 +130,7 @@ class PredictWidget(SessionWidget):
         column.addWidget(self.image)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
-        scope = QHBoxLayout()
-        scope.addWidget(self.one_image)
-        scope.addWidget(self.all_images)
-        scope.addStretch(1)
-        column.addLayout(scope)
+        column.addLayout(choice_row(self.one_image, self.all_images))
         column.addWidget(heading("How"))
         column.addLayout(labelled("Cell width", self.diameter))
         column.addLayout(labelled("Certainty", self.score))
@@ -156,12 +144,6 @@ class PredictWidget(SessionWidget):
         column.addStretch(1)
 
     # --- what the button does -------------------------------------------------------------------------
-
-    def _button_pressed(self) -> None:
-        if self.job.status.is_active:
-            self.job.stop()
-        else:
-            self.predict()
 
     def predict(self) -> None:
         """Segment the chosen image, or all.

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import RunState
 from napari_cupre.project.measurements import IMAGE, JOINT, measured_columns, write_tables
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
     JobBar,
     MessageLine,
@@ -27,7 +28,6 @@ from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.measuring import MeasuringPlan
 from napari_cupre.widgets.saving import Savable, has_cells, savable
 from napari_cupre.widgets.sources import sentence_of
-from napari_cupre.widgets.theme import set_role
 
 EMPTY = (
     "All cells of all images in one table: how many, how large, how bright. Find or draw cells first, then "
@@ -57,13 +57,11 @@ class ResultsWidget(SessionWidget):
         self._show_status()
 
     def _make_controls(self) -> None:
-        self.empty = QLabel(EMPTY)
-        self.empty.setWordWrap(True)
-        set_role(self.empty, "plain")
+        self.empty = caption(EMPTY, "plain")
         self.button = primary_button(
             "Measure", "Measure the cells of all images, checked ones and guesses on show"
         )
-        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
+        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.measure))
         self.bar = JobBar()
         self.result = MessageLine()
         self.table = FigureTable(
@@ -91,12 +89,6 @@ class ResultsWidget(SessionWidget):
         column.addStretch(1)
 
     # --- what the buttons do --------------------------------------------------------------------------
-
-    def _button_pressed(self) -> None:
-        if self.job.status.is_active:
-            self.job.stop()
-        else:
-            self.measure()
 
     def measure(self) -> None:
         """Measure all images, once what is in the window is on disk."""
