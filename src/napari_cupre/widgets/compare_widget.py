@@ -18,18 +18,15 @@ from napari_cupre.io.files import atomic_write
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.comparing import ComparisonPlan, ImageCompared, PackedDifference, Rival
 from napari_cupre.widgets.controls import (
-    JobBar,
     MessageLine,
-    SessionWidget,
     choice_row,
     follow_layers,
-    job_words,
     labelled,
-    primary_button,
 )
 from napari_cupre.widgets.difference_layers import COLOURS, DifferenceLayers
 from napari_cupre.widgets.figure_table import FigureTable
 from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.rival_chooser import RivalChooser
@@ -42,7 +39,7 @@ EMPTY = (
 NEXT = "Press a row to show its image; < and > in Annotate do the same."
 
 
-class CompareWidget(SessionWidget):
+class CompareWidget(JobDock):
     """Says which of two models is better, and shows where they differ."""
 
     title = "Compare"
@@ -79,9 +76,9 @@ class CompareWidget(SessionWidget):
         self.one_image.setToolTip("Compare on the image on show")
         self.annotated = QRadioButton("images with checked cells")
         self.annotated.setToolTip("Compare on every image of the project that has checked or edited cells")
-        self.button = primary_button("Compare", "Find the cells with both, and show where they differ")
-        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.compare))
-        self.bar = JobBar()
+        self._make_button(
+            self.job, "Compare", "Find the cells with both, and show where they differ", self.compare
+        )
 
     def _make_results(self) -> None:
         self.empty = caption(EMPTY, "plain")
@@ -94,7 +91,6 @@ class CompareWidget(SessionWidget):
         self.save_button = QPushButton("Save table …")
         self.save_button.setToolTip("Write the table to a CSV file")
         self.save_button.clicked.connect(lambda: self.attempt(self._ask_and_save))
-        self.notice = MessageLine()
 
     def _lay_out(self) -> None:
         column = self.column
@@ -270,15 +266,8 @@ class CompareWidget(SessionWidget):
         self.legend.show()
 
     def _show_status(self, event: Any = None) -> None:
-        status = self.job.status
-        self.button.setText(job_words(status, "Compare" if self.second.value else "Evaluate"))
-        self.button.setEnabled(status.state is not RunState.STOPPING)
-        self.bar.follow(status, status.message, status.is_active)
-        if status.error:
-            self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
-        elif status.state is RunState.PREPARING:
+        self._show_job(self.job, "Compare" if self.second.value else "Evaluate")
+        if self.job.status.state is RunState.PREPARING:
             self.notice.clear()
 
     # --- saving ---------------------------------------------------------------------------------------

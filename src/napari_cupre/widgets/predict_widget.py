@@ -20,18 +20,15 @@ from napari_cupre.prediction.limits import is_big
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
     ImageChooser,
-    JobBar,
     MessageLine,
-    SessionWidget,
     choice_row,
     follow_layers,
     heading,
-    job_words,
     labelled,
-    primary_button,
 )
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.model_list import ModelChooser
@@ -47,7 +44,7 @@ EMPTY = "Open an image first: drag a file into the window, or File > Open Sample
 ResultSink = GuessSink | StoredSink | SlideSink
 
 
-class PredictWidget(SessionWidget):
+class PredictWidget(JobDock):
     """Finds cells with a model; they become the guesses of each image."""
 
     title = "Predict"
@@ -60,11 +57,11 @@ class PredictWidget(SessionWidget):
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
-        self._make_controls()
+        tooltip = "Guess where the cells are; what you checked or edited stays"
+        self._make_button(self.job, "Find cells", tooltip, self.predict)
         self.saver = SaveRow(self, self._chosen_items)
         self.first = caption(role="plain")
         self.result = MessageLine()
-        self.notice = MessageLine()
         self._lay_out()
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.job.status.events, self._show_status)
@@ -114,13 +111,6 @@ class PredictWidget(SessionWidget):
         self.link_z.setToolTip("Overlapping cells in neighbouring planes get the same label")
         self.link_t = QCheckBox("Follow cells through time")
         self.link_t.setToolTip("A cell keeps its label through time")
-
-    def _make_controls(self) -> None:
-        self.button = primary_button(
-            "Find cells", "Guess where the cells are; what you checked or edited stays"
-        )
-        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.predict))
-        self.bar = JobBar()
 
     def _lay_out(self) -> None:
         column = self.column
@@ -239,13 +229,7 @@ class PredictWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        self.button.setText(job_words(status, "Find cells"))
-        self.button.setEnabled(status.state is not RunState.STOPPING)
-        self.bar.follow(status, status.message, status.is_active)
-        if status.error:
-            self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
+        self._show_job(self.job, "Find cells")
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:

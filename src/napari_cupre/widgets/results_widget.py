@@ -15,16 +15,14 @@ from napari_cupre.events import RunState
 from napari_cupre.project.measurements import IMAGE, JOINT, measured_columns, write_tables
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
-    JobBar,
     MessageLine,
-    SessionWidget,
     job_words,
     labelled,
-    primary_button,
 )
 from napari_cupre.widgets.distribution import DistributionView
 from napari_cupre.widgets.figure_table import FigureTable
 from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.measuring import MeasuringPlan
 from napari_cupre.widgets.saving import Savable, has_cells, savable
 from napari_cupre.widgets.sources import sentence_of
@@ -37,7 +35,7 @@ NEXT = "Press a row to show its image, and its cells in the plot."
 WORDS = {"um2": "µm²", "um": "µm", "px": "px", "rad": "rad"}
 
 
-class ResultsWidget(SessionWidget):
+class ResultsWidget(JobDock):
     """Measures every image of the project and of the window."""
 
     title = "Results"
@@ -58,11 +56,8 @@ class ResultsWidget(SessionWidget):
 
     def _make_controls(self) -> None:
         self.empty = caption(EMPTY, "plain")
-        self.button = primary_button(
-            "Measure", "Measure the cells of all images, checked ones and guesses on show"
-        )
-        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.measure))
-        self.bar = JobBar()
+        tooltip = "Measure the cells of all images, checked ones and guesses on show"
+        self._make_button(self.job, "Measure", tooltip, self.measure)
         self.result = MessageLine()
         self.table = FigureTable(
             "Results by image", "All together on top, then a row for each image; press one to show it"
@@ -75,7 +70,6 @@ class ResultsWidget(SessionWidget):
         self.save_button = QPushButton("Save tables …")
         self.save_button.setToolTip("Write two CSV files: a row for each cell, and a row for each image")
         self.save_button.clicked.connect(lambda: self.attempt(self._ask_and_save))
-        self.notice = MessageLine()
 
     def _lay_out(self) -> None:
         column = self.column
@@ -212,12 +206,8 @@ class ResultsWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
+        self._show_job(self.job, "Measure")
         self._show_button()
-        self.bar.follow(status, status.message, status.is_active)
-        if status.error:
-            self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
         if status.state is RunState.PREPARING:
             self.result.clear()
         if status.state is RunState.DONE:
