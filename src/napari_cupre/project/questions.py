@@ -10,7 +10,6 @@ import numpy as np
 from scipy import ndimage
 
 from napari_cupre.data.annotation import region_mask
-from napari_cupre.data.image import CellImage
 from napari_cupre.project.boxes import slices
 from napari_cupre.project.cells import By, Cell, Cells, Change, State
 from napari_cupre.project.document import ProjectImage
@@ -34,7 +33,6 @@ class Kind(StrEnum):
     HOLES = "holes"
     OUTSIZE = "outsize"
     UNMARKED = "unmarked"
-    AXES = "axes"
 
 
 Remedy = Callable[[Cells], Change]
@@ -56,8 +54,6 @@ class Question:
         Numbers of the cells it is about.
     remedies : dict[str, Remedy]
         What repairs it, by the word on the button: a function of the cells that returns a change.
-    axes : dict[str, str]
-        For `Kind.AXES`, the letters that may be meant, by the word on the button.
     """
 
     kind: Kind
@@ -65,7 +61,6 @@ class Question:
     key: str
     cells: tuple[int, ...] = ()
     remedies: dict[str, Remedy] = field(default_factory=dict)
-    axes: dict[str, str] = field(default_factory=dict)
 
 
 def questions(cells: Cells, entry: ProjectImage | None = None) -> list[Question]:
@@ -195,21 +190,3 @@ def _filled(mask: np.ndarray) -> np.ndarray:
     """The mask without its holes, plane by plane."""
     planes = mask.reshape(-1, *mask.shape[-2:])
     return np.stack([ndimage.binary_fill_holes(plane) for plane in planes]).reshape(mask.shape)
-
-
-def about_axes(image: CellImage) -> Question | None:
-    """Whether the planes of a file that does not say are time, depth or channels; None where it is clear."""
-    extra = [axis for axis in image.axes if axis in "TZC"]
-    if not image.guessed or len(extra) != 1 or image.sizes[extra[0]] < 2:
-        return None
-    meant = {
-        word: image.axes.replace(extra[0], letter)
-        for word, letter in (("Time", "T"), ("Depth", "Z"), ("Channels", "C"))
-    }
-    count = image.sizes[extra[0]]
-    return Question(
-        Kind.AXES,
-        f'"{image.name}" has {count} planes and does not say what they are: time, depth or channels?',
-        f"{Kind.AXES}:{image.axes}:{count}",
-        axes=meant,
-    )

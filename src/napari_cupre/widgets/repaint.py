@@ -122,12 +122,6 @@ def held_back(layer: Labels) -> Iterator[None]:
     layer.refresh()
 
 
-def _clipped(flat: Flat, shape: Any) -> Flat:
-    """The part of some rows and columns that an array has."""
-    rows, columns = (slice(part.start, min(part.stop, size)) for part, size in zip(flat, shape))
-    return rows, columns
-
-
 def _area(flat: Flat) -> int:
     return int((flat[0].stop - flat[0].start) * (flat[1].stop - flat[1].start))
 
