@@ -6,7 +6,8 @@ INSTALLED := $(VENV)/.installed
 SCREEN := $(if $(shell command -v xvfb-run),xvfb-run -a -s "-screen 0 1600x1000x24")
 
 # One process for each core: torch in two threads of two processes is slower than in one of each.
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+# A process that crashes ends the run: pytest-xdist may wait for its replacement for ever.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage test-oldest explore bench install docs clean

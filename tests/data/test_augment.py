@@ -14,6 +14,7 @@ from napari_cupre.data.augment import (
     MIN_KEPT,
     Photometry,
     is_grey,
+    jpeg_artefacts,
     photometric,
     random_crop,
     random_turn,
@@ -148,6 +149,31 @@ def test_photometry_is_sound_and_keeps_grey_grey(seed: int, look: str) -> None:
     assert changed.max() <= 1.5
     assert is_grey(changed) == is_grey(image)
     assert np.array_equal(changed, photometric(np.random.default_rng(seed), image))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    quality=st.integers(1, 95),
+    exposure=st.floats(0.05, 1),
+    look=st.sampled_from(["fluorescence", "histology"]),
+)
+def test_a_jpeg_file_keeps_grey_grey_and_the_range(quality: int, exposure: float, look: str) -> None:
+    image = draw_field(np.random.default_rng(3), 50, look, 14).image
+    read = jpeg_artefacts(image, quality, exposure)
+    assert read.shape == image.shape
+    assert read.dtype == np.float32
+    assert read.min() >= -0.5
+    assert read.max() <= 1.5
+    assert is_grey(read) == is_grey(image)
+
+
+def test_jpeg_damage_grows_with_darkness_and_lower_quality() -> None:
+    image = draw_field(np.random.default_rng(3), 96, "fluorescence", 14).image
+    damage = [
+        float(np.abs(jpeg_artefacts(image, *how) - image).mean()) for how in [(95, 1.0), (50, 1.0), (50, 0.2)]
+    ]
+    assert damage == sorted(damage)
+    assert damage[0] < 0.02
 
 
 def test_no_strength_changes_nothing() -> None:

@@ -78,6 +78,19 @@ def test_cells_of_any_size_come_at_the_networks_own(diameter: int) -> None:
     assert max(largest) < 24 * 1.6 * 1.2
 
 
+def test_a_share_of_the_images_comes_as_from_jpeg_files() -> None:
+    files = CocoFields(_Disks(24), np.arange(1), 128, 24.0, jpeg=1.0)
+    plain = CocoFields(_Disks(24), np.arange(1), 128, 24.0)
+    grain = [
+        [
+            float(np.abs(np.diff(fields.draw(np.random.default_rng(seed), []).image, axis=1)).mean())
+            for seed in range(6)
+        ]
+        for fields in (files, plain)
+    ]
+    assert grain[0] != grain[1]
+
+
 def test_classes_follow_their_instances_through_jitter_and_pasting(coco: CocoSource) -> None:
     fields = CocoFields(coco, np.arange(3), 96)
     pasted = 0

@@ -47,6 +47,29 @@ with contextlib.suppress(ImportError):
     importlib.import_module("triton")
 
 
+def draw_in_own_context() -> None:
+    """Have vispy talk to a canvas's own OpenGL context whenever it talks to one.
+
+    napari 0.9 deletes a removed layer's shaders outside of painting, while the context of the whole window is
+    current. Mesa's software renderer may then crash at the canvas's next drawing.
+    """
+    context = importlib.import_module("vispy.gloo.context").GLContext
+    current = importlib.import_module("qtpy.QtGui").QOpenGLContext.currentContext
+    flush = context.flush_commands
+
+    def flush_in_own_context(self: Any, event: object = None) -> None:
+        with contextlib.suppress(AttributeError, RuntimeError):  # no widget, or one that Qt has deleted
+            widget = self.shared.ref
+            if widget.isValid() and current() != widget.context():
+                widget.makeCurrent()
+        flush(self, event)
+
+    context.flush_commands = flush_in_own_context
+
+
+draw_in_own_context()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Leave out what PySide6 does when Python ends: after so many windows it may crash there."""

@@ -6,10 +6,12 @@ cells is in `data.paste`.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage, sparse
 
 from napari_cupre.data.labels import label_areas
@@ -229,6 +231,32 @@ def photometric(
         value = value + spread * rng.standard_normal(value.shape, dtype=np.float32)
     value = np.clip(value, *CLIP).astype(np.float32, copy=False)
     return np.repeat(value, 3, axis=2) if grey else np.ascontiguousarray(value)
+
+
+def jpeg_artefacts(image: np.ndarray, quality: int, exposure: float = 1.0) -> np.ndarray:
+    """An image as it comes back from a JPEG file.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        float32 (Y, X, 3), normalised; a grey image is written as one.
+    quality : int
+        Pillow's, 1 to 95.
+    exposure : float
+        Share of the eight bits that the image fills, (0, 1]. The darker a file, the coarser its blocks of
+        8 px become once it is stretched.
+
+    Returns
+    -------
+    float32 (Y, X, 3) within `data.normalise.CLIP`.
+    """
+    low, high = CLIP
+    step = (high - low) / (255 * exposure)
+    bits = np.rint((np.clip(image, low, high) - low) / step).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(bits[..., 0] if is_grey(image) else bits).save(file, "JPEG", quality=quality)
+    read = np.asarray(Image.open(file).convert("RGB"), dtype=np.float32)
+    return np.clip(read * np.float32(step) + np.float32(low), low, high)
 
 
 def _log_between(rng: np.random.Generator, limit: float) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from napari_cupre.data.augment import photometric, random_crop, random_turn
+from napari_cupre.data.augment import jpeg_artefacts, photometric, random_crop, random_turn
 from napari_cupre.data.labels import median_diameter
 from napari_cupre.data.paste import copy_paste, cut_cells
 from napari_cupre.data.sample import Sample
@@ -32,6 +32,9 @@ SCALED_JITTER = (0.5, 1.6)
 #: Copy-paste: how often, at most how many instances of another image, and the largest share of a field's area
 #: of one.
 _PASTE_PROBABILITY, _PASTED, _PASTE_AREA = 0.5, 8, 0.15
+
+#: Quality and, as a share of the eight bits, darkest exposure of an image that comes as from a JPEG file.
+_QUALITY, _DARKEST = (25, 95), 0.1
 
 #: Images in a row that may be unreadable.
 _TRIES = 20
@@ -144,15 +147,23 @@ class CocoFields:
         Of a field, px.
     diameter : float, optional
         That the median instance of an image is scaled to, px, before the jitter; None keeps its size.
+    jpeg : float
+        Share of the images that come as from a JPEG file.
     """
 
     def __init__(
-        self, source: CocoSource, numbers: np.ndarray, side: int, diameter: float | None = None
+        self,
+        source: CocoSource,
+        numbers: np.ndarray,
+        side: int,
+        diameter: float | None = None,
+        jpeg: float = 0.0,
     ) -> None:
         self.source = source
         self.numbers = numbers
         self.side = side
         self.diameter = diameter
+        self.jpeg = jpeg
         self.name = str(source.index.path)
         self.classes = tuple(source.categories)
 
@@ -178,6 +189,10 @@ class CocoFields:
             except (InputError, OSError) as error:
                 skipped.append((f"{self.name}#{number}", str(error)))
                 continue
+            if self.jpeg and rng.random() < self.jpeg:  # where it is 0, a seed draws what it always drew
+                exposure = float(np.exp(rng.uniform(np.log(_DARKEST), 0)))
+                image = jpeg_artefacts(read.image, int(rng.integers(*_QUALITY)), exposure)
+                read = replace(read, image=image)
             return random_turn(rng, random_crop(rng, read, self.side, self._range(read.labels)))
         raise InputError(
             f"{_TRIES} images of {self.name} in a row could not be read, the last because: {skipped[-1][1]}"

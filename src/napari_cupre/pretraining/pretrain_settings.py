@@ -52,6 +52,8 @@ class SourceSpec:
     scaled : bool
         Scale each image by the median of its instances, from half to 1.6 times the network's cell diameter,
         in place of a jitter about its own size: for images of cells, whose size says nothing.
+    jpeg : float
+        Share of its images that are drawn as if they came from a JPEG file, of any quality and exposure.
     """
 
     # Its values are checked wherever a run's settings are, however it was made.
@@ -61,6 +63,7 @@ class SourceSpec:
     images: str
     weight: Positive = 1.0
     scaled: bool = False
+    jpeg: Share = 0.0
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
         sources.notices += coco.notices
         trained, held = split_numbers(len(coco), stream_seed(settings.seed, "held out"))
         wanted = diameter if spec.scaled else None
-        sources.mixed.append((CocoFields(coco, trained, settings.crop, wanted), spec.weight))
+        sources.mixed.append((CocoFields(coco, trained, settings.crop, wanted, spec.jpeg), spec.weight))
         sources.held_out.append((CocoFields(coco, held, settings.crop, wanted), spec.weight))
     if settings.synthetic > 0:
         seeds = [stream_seed(settings.seed, name) for name in ("synthetic", "held-out synthetic")]
