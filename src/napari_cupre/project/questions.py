@@ -84,22 +84,20 @@ def _shapes(cells: Cells) -> Iterator[Question]:
         _, mask = cells.pixels(number)
         parts = (pieces(mask)[1] >= CRUMBS * cell.area).sum()
         if parts > 1:
-            yield Question(
-                Kind.PIECES,
-                f"Cell {number} has {parts} parts that do not touch: are they {parts} cells?",
-                f"{Kind.PIECES}:{number}:{cell.area}",
-                (number,),
-                {"Split": lambda now, n=number: split_pieces(now, n)},  # type: ignore[misc]
-            )
+            said = f"has {parts} parts that do not touch: are they {parts} cells?"
+            yield _about_cell(number, cell, Kind.PIECES, said, "Split", split_pieces)
         hole = int((_filled(mask) & ~mask).sum())
         if hole >= max(CRUMBS * cell.area, 4):
-            yield Question(
-                Kind.HOLES,
-                f"Cell {number} has a hole of {hole} px: does it belong to the cell?",
-                f"{Kind.HOLES}:{number}:{cell.area}",
-                (number,),
-                {"Fill": lambda now, n=number: fill_holes(now, n)},  # type: ignore[misc]
-            )
+            said = f"has a hole of {hole} px: does it belong to the cell?"
+            yield _about_cell(number, cell, Kind.HOLES, said, "Fill", fill_holes)
+
+
+def _about_cell(
+    number: int, cell: Cell, kind: Kind, said: str, word: str, mend: Callable[[Cells, int], Change]
+) -> Question:
+    """A question about one cell, which is asked again when its area changes."""
+    remedies: dict[str, Remedy] = {word: lambda now: mend(now, number)}
+    return Question(kind, f"Cell {number} {said}", f"{kind}:{number}:{cell.area}", (number,), remedies)
 
 
 def _sizes(cells: Cells) -> Iterator[Question]:
@@ -109,13 +107,8 @@ def _sizes(cells: Cells) -> Iterator[Question]:
     usual = float(np.median([cell.area for cell in taught.values()]))
     for number, cell in taught.items():
         if cell.area > OUTSIZE * usual:
-            yield Question(
-                Kind.OUTSIZE,
-                f"Cell {number} is {cell.area / usual:.0f} times as large as the others: is it one cell?",
-                f"{Kind.OUTSIZE}:{number}:{cell.area}",
-                (number,),
-                {"Delete": lambda now, n=number: delete(now, [n])},  # type: ignore[misc]
-            )
+            said = f"is {cell.area / usual:.0f} times as large as the others: is it one cell?"
+            yield _about_cell(number, cell, Kind.OUTSIZE, said, "Delete", lambda now, n: delete(now, [n]))
 
 
 def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
