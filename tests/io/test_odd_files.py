@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,14 @@ def test_what_a_file_does_not_say_is_named_as_a_guess(tmp_path: Path, plane: np.
 def test_one_row_of_numbers_is_no_image(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.arange(50, dtype=np.uint8))
     with pytest.raises(InputError, match="Y and X are needed"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("pages", [0, 1])
+def test_a_tiff_without_a_picture_is_told_in_words(pages: int, tmp_path: Path) -> None:
+    first = 8 if pages else 0
+    (tmp_path / "a.tif").write_bytes(b"II*\x00" + struct.pack("<IHI", first, 0, 0))
+    with pytest.raises(InputError, match=r"a\.tif.*damaged or not an image"):
         read_image(tmp_path / "a.tif")
 
 

@@ -28,16 +28,14 @@ if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.env
 
 
 def hold_none() -> None:
-    """Take a million references to None and never give them back.
+    """Take more references to None than anybody can give back.
 
     PySide6 6.12 gives back some that it never took, e.g. one per `QObject.property` of an absent name. Before
     3.12, Python counts them and aborts once none is left: after some windows, or when it ends.
     """
-    for _ in range(1_000_000):
-        ctypes.pythonapi.Py_IncRef(NONE)
+    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40  # where CPython keeps the count
 
 
-NONE = ctypes.py_object(None)
 if os.environ.get("QT_API", "").lower() == "pyside6" and sys.version_info < (3, 12):
     hold_none()
 

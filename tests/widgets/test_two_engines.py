@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged, StepDone
 from napari_cupre.project.gestures import draw
 from napari_cupre.service.protocol import (
@@ -19,6 +20,7 @@ from napari_cupre.service.protocol import (
     PredictRequest,
     Request,
 )
+from napari_cupre.widgets.comparing import ComparisonPlan, Rival
 from napari_cupre.widgets.tools import Tool
 
 WAIT = 60_000
@@ -117,6 +119,40 @@ def test_cells_are_found_while_a_training_goes_on(
     assert training.status.state is RunState.RUNNING
     end(training, qtbot)
     assert training.status.state is RunState.STOPPED
+
+
+def test_models_are_compared_while_a_training_goes_on(
+    session: Any, parts: list[Part], workbench: Any, discs: Any, qtbot: Any
+) -> None:
+    training = begin_training(workbench, qtbot)
+    comparison, rivals = session.comparison, (Rival("one", "cupre"), Rival("two", "nuclei"))
+    comparison.compare(ComparisonPlan(rivals, image=CellImage(discs[0], "YX", name="first")))
+    qtbot.waitUntil(lambda: comparison.status.state is RunState.DONE, timeout=WAIT)
+    assert [asked(part) for part in parts] == [["FinetuneRequest"], ["PredictRequest"] * 2]
+    assert len(comparison.rows) == 1
+    assert training.status.state is RunState.RUNNING
+    end(training, qtbot)
+
+
+def test_a_process_lent_to_two_comes_back_from_the_last(
+    session: Any, parts: list[Part], workbench: Any, discs: Any, qtbot: Any
+) -> None:
+    session.tools.take(Tool.BOX)
+    prompter = session.tools.prompter
+    qtbot.waitUntil(lambda: prompter.is_ready, timeout=WAIT)
+    training = begin_training(workbench, qtbot)
+    parts[1].may_find.clear()
+    comparison, rivals = session.comparison, (Rival("one", "cupre"), Rival("two", "nuclei"))
+    comparison.compare(ComparisonPlan(rivals, image=CellImage(discs[0], "YX", name="first")))
+    qtbot.waitUntil(lambda: asked(parts[1])[-1] == "PredictRequest", timeout=WAIT)
+    workbench.annotate.find_row.button.click()
+    qtbot.wait(100)
+    parts[1].may_find.set()
+    for job in (comparison, session.prediction):
+        qtbot.waitUntil(lambda job=job: job.status.state is RunState.DONE, timeout=WAIT)
+    qtbot.waitUntil(lambda: prompter.is_ready, timeout=WAIT)
+    assert asked(parts[1]) == ["OutlineRequest", *["PredictRequest"] * 3, "OutlineRequest"]
+    end(training, qtbot)
 
 
 def test_without_a_training_the_process_that_outlines_is_left_alone(

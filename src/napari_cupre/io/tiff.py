@@ -101,6 +101,8 @@ def _has_ome(file: tifffile.TiffFile) -> bool:
 
 def _opened(path: Path, file: tifffile.TiffFile, no_metadata: str) -> OpenTiff:
     every = [series.levels[0] for series in file.series]
+    if all(series.size == 0 or not series.shape for series in every):
+        raise tifffile.TiffFileError("there is no picture in it")
     described, uuid = ome_images(file.ome_metadata or "") if _has_ome(file) else ([], None)
     images: list[OmeImage | None] = list(_matched(every, described)) if described else [None] * len(every)
     if any(series.kind == "ome" for series in every):

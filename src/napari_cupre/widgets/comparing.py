@@ -18,10 +18,11 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.shots import is_annotated, known_of, taught_labels
-from napari_cupre.service.client import EngineProcess, Turn
+from napari_cupre.service.client import EngineBusy, EngineProcess, Turn
 from napari_cupre.service.protocol import Failed
 from napari_cupre.widgets.background import Job
-from napari_cupre.widgets.predicting import PATIENCE_S, predicted
+from napari_cupre.widgets.free_engine import FreeEngine
+from napari_cupre.widgets.predicting import predicted
 from napari_cupre.widgets.stored_images import found_in, stored_image
 from napari_cupre.words import counted
 
@@ -127,12 +128,20 @@ class _Task:
 
 
 class ComparisonJob(Job):
-    """Finds the cells of each image with each model and compares them; yields `ImageCompared` events."""
+    """Finds the cells of each image with each model and compares them; yields `ImageCompared` events.
 
-    def __init__(self, engine: EngineProcess) -> None:
-        self._turn = Turn(PATIENCE_S)  # what is measured beside the window gives way
+    Parameters
+    ----------
+    engine : EngineProcess
+        Trains as well.
+    training : Job or None, optional
+        What the engine is left to while it runs or waits to run.
+    """
+
+    def __init__(self, engine: EngineProcess, training: Job | None = None) -> None:
+        self._turn = Turn()
         super().__init__("Comparing", self._turn.stop)
-        self._engine = engine
+        self.free = FreeEngine(self, engine, training)
         self.plan: ComparisonPlan | None = None
         self.rows: list[Compared] = []
         self.parts: dict[str, PackedDifference] = {}
@@ -150,6 +159,15 @@ class ComparisonJob(Job):
             self._turn.begin()
         self.start(self._stream, plan)
         self.plan, self.rows, self.parts = plan, [], {}
+
+    def _finish(self) -> None:
+        self.free.give_back()
+        super()._finish()
+
+    def abandon(self) -> None:
+        """Stop listening for good: the window is going."""
+        self.free.give_back()
+        super().abandon()
 
     def _keep(self, event: Event) -> None:
         if isinstance(event, ImageCompared):
@@ -198,16 +216,22 @@ class ComparisonJob(Job):
 
     def _predicted(self, rival: Rival, task: _Task, device: str) -> Generator[Event | None, None, np.ndarray]:
         events: list[Event] = []
-        for event in predicted(self._engine, rival.model, task.image, task.file, device, turn=self._turn):
-            match event:
-                case Failed(message=message):
-                    raise InputError(message)
-                case None:
-                    yield None
-                case StateChanged(message=message) if message:
-                    yield StateChanged(RunState.RUNNING, f"{task.image.name}, {rival.name}: {message}")
-                case _:
-                    events.append(event)
+        while (engine := (yield from self.free.wait())) is not None:
+            try:
+                for event in predicted(engine, rival.model, task.image, task.file, device, turn=self._turn):
+                    match event:
+                        case Failed(message=message):
+                            raise InputError(message)
+                        case None:
+                            yield None
+                        case StateChanged(message=message) if message:
+                            told = f"{task.image.name}, {rival.name}: {message}"
+                            yield StateChanged(RunState.RUNNING, told)
+                        case _:
+                            events.append(event)
+                break
+            except EngineBusy:  # something else was faster
+                yield None
         if self.status.state is RunState.STOPPING:
             raise InputError("Stopped.")  # a part of the cells says nothing
         return found_in(task.image.result_shape, events)[0]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.limits import is_big
-from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
+from napari_cupre.service.client import EngineBusy, EngineProcess, Turn
 from napari_cupre.service.protocol import (
     Failed,
     PlaneDone,
@@ -25,13 +24,13 @@ from napari_cupre.service.protocol import (
     SlideGrown,
 )
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.free_engine import FreeEngine
 from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.words import counted
 
 FINE = 1000  # parts in which the progress of one image is counted
 SLAB_BYTES = 64 * 2**20
-PATIENCE_S = 3.0
 TICK_S = 0.02
 
 
@@ -101,11 +100,6 @@ class ImageFinished(Event):
 
 
 @dataclass(frozen=True)
-class SecondWanted(Event):
-    """The process that outlines cells is to find some for once."""
-
-
-@dataclass(frozen=True)
 class ImageLeft(Event):
     """Nothing more comes of an image, however it ended; `taken` is set when all that came is taken up."""
 
@@ -129,18 +123,6 @@ class Sink(Protocol):
         """Take up nothing more."""
 
 
-class Lender(Protocol):
-    """Who uses the second process and lends it; called in the GUI thread."""
-
-    engine: EngineProcess
-
-    def lend(self) -> None:
-        """Use the process no more until it is given back."""
-
-    def take_back(self) -> None:
-        """The process is free again."""
-
-
 class PredictionJob(Job):
     """Predicts in the engine's process, or while that trains in the one that outlines cells.
 
@@ -154,14 +136,10 @@ class PredictionJob(Job):
         What the engine is left to while it runs or waits to run.
     """
 
-    lender: Lender | None = None
-    """Who has a second process; without one a prediction waits until the first is free."""
-
     def __init__(self, engine: EngineProcess, training: Job | None = None) -> None:
         self._turn = Turn()
         super().__init__("Finding cells", self._turn.stop)
-        self._engine, self._training = engine, training
-        self._is_lent = threading.Event()
+        self.free = FreeEngine(self, engine, training)
         self._sinks: tuple[Sink, ...] = ()
         self._sink: Sink | None = None
         self.received.connect(self._pass_on)
@@ -185,19 +163,11 @@ class PredictionJob(Job):
         self._sinks = tuple(sinks)
 
     def _finish(self) -> None:
-        self._give_back()
+        self.free.give_back()
         super()._finish()
-
-    def _give_back(self) -> None:
-        if self._is_lent.is_set() and self.lender is not None:
-            self._is_lent.clear()
-            self.lender.take_back()
 
     def _pass_on(self, event: Event) -> None:
         match event:
-            case SecondWanted() if self.lender is not None:
-                self.lender.lend()
-                self._is_lent.set()
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
             case TileDone() | PlaneDone() | PlaneRelabelled() | SlideGrown() | ImageFinished():
@@ -212,7 +182,7 @@ class PredictionJob(Job):
 
     def abandon(self) -> None:
         """Stop listening for good: the window is going."""
-        self._give_back()
+        self.free.give_back()
         for sink in self._sinks:
             sink.close()
         super().abandon()
@@ -255,33 +225,12 @@ class PredictionJob(Job):
             yield Failed(f"{given.name} is larger than memory: show it, and find its cells by itself.")
             return
         options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
-        while (engine := (yield from self._free_engine())) is not None:
+        while (engine := (yield from self.free.wait())) is not None:
             try:
                 yield from predicted(engine, plan.model, image, file, plan.device, options, self._turn)
                 return
             except EngineBusy:  # something else was faster
                 yield None
-
-    def _free_engine(self) -> Generator[Event | None, None, EngineProcess | None]:
-        """The process that trains while it does not, else the one that outlines, once it is lent.
-
-        None once the prediction is to stop.
-        """
-        is_said, patient_until = False, time.monotonic() + PATIENCE_S
-        while self.status.state is not RunState.STOPPING:
-            is_training = self._training is not None and self._training.status.is_active
-            if not (is_training or self._engine.is_busy):
-                return self._engine
-            if not (is_training or self._is_lent.is_set()) and time.monotonic() < patient_until:
-                time.sleep(HEARTBEAT_S)  # what is measured beside the window gives way
-            elif self._is_lent.wait(HEARTBEAT_S):
-                if self.lender is not None and not self.lender.engine.is_busy:
-                    return self.lender.engine
-            elif not is_said:
-                is_said = True
-                yield SecondWanted()
-            yield None
-        return None
 
 
 def predicted(

@@ -96,7 +96,7 @@ class Prompter(SessionPart):
         self._aimed: tuple[float, float] | None = None
         self._took = dict(FIRST_GUESS)
         self._began = self._view_began = 0.0
-        self._was_started = self._is_lent = False
+        self._was_started, self._borrowers = False, 0
         self._links: list[Any] = []
         self.error = ""
         self._settled = single_timer(self.refresh, SETTLED_MS)
@@ -147,14 +147,17 @@ class Prompter(SessionPart):
 
     def lend(self) -> None:
         """Let the process find cells; what is pointed at meanwhile is answered afterwards."""
-        self._is_lent, self._is_ready = True, False
+        self._borrowers += 1
+        self._is_ready = False
         if self._worker is not None:
             self.engine.stop()
         self.changed.emit()
 
     def take_back(self) -> None:
-        """Be ready again for what is on show, if it is followed."""
-        self._is_lent = False
+        """Be ready again for what is on show, if it is followed and nobody else has the process."""
+        self._borrowers -= 1
+        if self._borrowers:
+            return
         self.refresh(next(iter(self._waiting.values()), None))
         self.changed.emit()
 
@@ -189,7 +192,7 @@ class Prompter(SessionPart):
     def status(self) -> str:
         """What is being waited for, in a sentence with how long it takes; "" if for nothing."""
         now = time.perf_counter()
-        if self._is_lent:
+        if self._borrowers:
             return "Your click is answered when the cells are found." if self._waiting else ""
         if self._worker is not None and not self._is_ready:
             left = self._took["plane" if self._was_started else "start"] - (now - self._began)
@@ -206,7 +209,7 @@ class Prompter(SessionPart):
 
     def refresh(self, prompt: Prompt | None = None) -> None:
         """Have the engine hold what is on show, or what a prompt needs."""
-        if self._layer is None or self._is_lent:
+        if self._layer is None or self._borrowers:
             return
         if self._layer not in self._session.images():
             self._layer = None

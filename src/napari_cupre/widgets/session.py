@@ -71,7 +71,7 @@ class Session:
         self.engine = engine or EngineProcess()
         self.training = TrainingJob(self.engine)
         self.prediction = PredictionJob(self.engine, self.training)
-        self.comparison = ComparisonJob(self.engine)
+        self.comparison = ComparisonJob(self.engine, self.training)
         self.measuring = MeasuringJob()
         self.saving = Job("Saving results")
         self.importing = Job("Reading annotations")
@@ -99,7 +99,7 @@ class Session:
         self.rounds = TrainingRounds(self)
         self.what_next = WhatNext(self)
         self.tools = Tools(self, EngineProcess(is_urgent=True))
-        self.prediction.lender = self.tools.prompter
+        self.prediction.free.lender = self.comparison.free.lender = self.tools.prompter
         self.idling = IdleLessons(self)
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)

@@ -1,0 +1,84 @@
+"""Which of a window's two processes finds cells now: a training has the first one to itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from napari_cupre.events import Event, RunState
+from napari_cupre.service.client import HEARTBEAT_S, EngineProcess
+from napari_cupre.widgets.background import Job
+
+PATIENCE_S = 3.0
+"""What is measured beside the window gives way within this time."""
+
+
+@dataclass(frozen=True)
+class SecondWanted(Event):
+    """The process that outlines cells is to find some for once."""
+
+
+class Lender(Protocol):
+    """Who uses the second process and lends it; called in the GUI thread."""
+
+    engine: EngineProcess
+
+    def lend(self) -> None:
+        """Use the process no more until it is given back."""
+
+    def take_back(self) -> None:
+        """One who borrowed the process does so no longer."""
+
+
+class FreeEngine:
+    """Finds a process for a job: the one that trains while it does not, else the one that outlines.
+
+    Parameters
+    ----------
+    job : Job
+        What needs it; it passes `SecondWanted` on to the window.
+    first : EngineProcess
+        Trains as well.
+    training : Job or None, optional
+        What the first process is left to while it runs or waits to run.
+    """
+
+    lender: Lender | None = None
+    """Who has a second process; without one a job waits until the first is free."""
+
+    def __init__(self, job: Job, first: EngineProcess, training: Job | None = None) -> None:
+        self._job, self._first, self._training = job, first, training
+        self._is_lent = threading.Event()
+        job.received.connect(self._hear)
+
+    def _hear(self, event: Event | None) -> None:
+        if isinstance(event, SecondWanted) and self.lender is not None:
+            self.lender.lend()
+            self._is_lent.set()
+
+    def give_back(self) -> None:
+        """The job is over; in the GUI thread."""
+        if self._is_lent.is_set() and self.lender is not None:
+            self._is_lent.clear()
+            self.lender.take_back()
+
+    def wait(self) -> Generator[Event | None, None, EngineProcess | None]:
+        """Wait for a process, in the job's thread; None once the job is to stop."""
+        is_said, patient_until = False, time.monotonic() + PATIENCE_S
+        while self._job.status.state is not RunState.STOPPING:
+            is_training = self._training is not None and self._training.status.is_active
+            if not (is_training or self._first.is_busy):
+                return self._first
+            if not (is_training or self._is_lent.is_set()) and time.monotonic() < patient_until:
+                time.sleep(HEARTBEAT_S)
+            elif self._is_lent.wait(HEARTBEAT_S):
+                if self.lender is not None and not self.lender.engine.is_busy:
+                    return self.lender.engine
+            elif not is_said:
+                is_said = True
+                yield SecondWanted()
+            yield None
+        return None
