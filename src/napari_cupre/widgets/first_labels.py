@@ -7,10 +7,10 @@ import importlib
 
 import numpy as np
 from napari.utils.colormaps import label_colormap
-from qtpy.QtCore import QTimer
 
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.state_colours import HUES
+from napari_cupre.widgets.timers import single_timer
 
 WAIT_MS = 1000
 """The docks open first."""
@@ -21,10 +21,7 @@ class FirstLabels:
 
     def __init__(self) -> None:
         self._errands = Errands()
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(WAIT_MS)
-        self._timer.timeout.connect(self._begin)
+        self._timer = single_timer(self._begin, WAIT_MS)
         self._timer.start()
 
     def _begin(self) -> None:

@@ -140,7 +140,7 @@ def set_role(widget: Any, role: str) -> None:
     widget : QWidget
         The label or button.
     role : str
-        str "primary", "heading", "error", "notice", "good" or "plain".
+        "primary", "heading", "error", "notice", "good" or "plain".
     """
     widget.setProperty("role", role)
     # Qt reads properties only when it dresses a widget
