@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from window import settle, wait_for
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
@@ -31,7 +32,6 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 POINT_S, PRESS_S, STEER_S = 1.1, 0.2, 0.017
 WINDOW = (1280, 720)
 KINDS = ("brush", "draw", "box", "click")
-PATIENCE = 300.0
 
 
 def main() -> None:
@@ -282,24 +282,6 @@ def trained(
         "ap50_most": max(each),
         "ap": float(np.mean([report.ap for report in reports])),
     }
-
-
-def settle(seconds: float) -> None:
-    """Let the window work."""
-    end = time.monotonic() + seconds
-    wait_for(lambda: time.monotonic() >= end)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Run the window until something is so."""
-    from qtpy.QtWidgets import QApplication
-
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("The window did not get there; is the machine very busy?")
-        QApplication.processEvents()
-        time.sleep(0.002)
 
 
 if __name__ == "__main__":

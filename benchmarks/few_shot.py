@@ -16,7 +16,6 @@ use it with --threads 1.
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import platform
 import time
@@ -24,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from rows import Row, read_rows, write_rows
 from split import LABELLED, TEST_SIZES, bbbc038_split, labelled_split, read_labelled
 
 FIELDS = [
@@ -48,13 +48,14 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     print(f"{platform.platform()}, torch {torch.__version__}, {options.threads} threads")
-    rows = read_rows(options.out)
+    rows: list[Row] = [] if options.out is None else [*read_rows(options.out)]
     for case in cases(options):
         if any(all(str(row[key]) == str(value) for key, value in case.items()) for row in rows):
             continue
         row = case | run(case, options)
         rows.append(row)
-        write_rows(options.out, rows)
+        if options.out is not None:
+            write_rows(options.out, rows, FIELDS)
         print({key: row[key] for key in FIELDS}, flush=True)
     print(table(rows))
 
@@ -168,22 +169,6 @@ def annotate(kind: str, identifier: str, marked: float, seed: int):
     cells = np.unique(labels[labels > 0])
     kept = np.random.default_rng(seed).permutation(cells)[: max(1, round(marked * len(cells)))]
     return make_shot(image, np.where(np.isin(labels, kept), labels, 0), name=identifier)
-
-
-def read_rows(path: Path | None) -> list[dict[str, object]]:
-    if path is None or not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def write_rows(path: Path | None, rows: list[dict[str, object]]) -> None:
-    if path is None:
-        return
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def table(rows: list[dict[str, object]]) -> str:

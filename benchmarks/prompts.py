@@ -13,13 +13,13 @@ machine does changes nothing; `features` is what the first prompt of an image wa
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from measure import machine
+from rows import read_rows, write_rows
 from scipy.ndimage import distance_transform_edt
 from split import bbbc038_split, data_folder
 
@@ -53,7 +53,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     print(machine())
-    rows = read_rows(options.out)
+    rows = [] if options.out is None else read_rows(options.out)
     for name in options.models:
         model = None
         for kind in options.kinds:
@@ -63,7 +63,9 @@ def main() -> None:
             model = model or open_model(name, "cpu")
             row = case | measured(model, list(held_out(kind, options.images)), options.cells)
             rows.append({key: str(value) for key, value in row.items()})
-            write_rows(options.out, rows)
+            print(rows[-1], flush=True)
+            if options.out is not None:
+                write_rows(options.out, rows, FIELDS)
     print(table(rows))
 
 
@@ -167,23 +169,6 @@ def overlap(outline, labels: np.ndarray, number: int) -> float:
     x0, y0, x1, y1 = outline.box
     shared = int((outline.mask & (labels[y0:y1, x0:x1] == number)).sum())
     return shared / (int((labels == number).sum()) + outline.area - shared)
-
-
-def read_rows(path: Path | None) -> list[dict[str, str]]:
-    if path is None or not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def write_rows(path: Path | None, rows: list[dict[str, str]]) -> None:
-    print(rows[-1], flush=True)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, FIELDS)
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 def table(rows: list[dict[str, str]]) -> str:

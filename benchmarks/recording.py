@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from annotate import ROOT, best_iou, cells_of, settle, wait_for
+from annotate import ROOT, best_iou, cells_of
+from window import settle, wait_for
 
 WINDOW = (1000, 600)
 WIDTH, HEIGHT = 800, 480

@@ -21,6 +21,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def write_rows(path: Path, rows: Sequence[Row], fields: Sequence[str]) -> None:
+    """Write all rows anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fields)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def append_row(path: Path, row: Row, fields: Sequence[str]) -> None:
     """Write one more row."""
     is_new = not path.is_file()

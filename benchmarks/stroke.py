@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from window import settle, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
@@ -304,24 +305,6 @@ def discs(side: int) -> np.ndarray:
     for number, (y, x) in enumerate(((y, x) for y in centres for x in centres), start=1):
         labels[y - radius : y + radius + 1, x - radius : x + radius + 1][disc] = number
     return labels
-
-
-def settle(seconds: float) -> None:
-    """Let the window work."""
-    end = time.monotonic() + seconds
-    wait_for(lambda: time.monotonic() >= end)
-
-
-def wait_for(condition: Callable[[], bool], patience: float = 300.0) -> None:
-    """Run the window until something is so."""
-    from qtpy.QtWidgets import QApplication
-
-    end = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("The window did not get there; is the machine very busy?")
-        QApplication.processEvents()
-        time.sleep(0.001)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from walk import check, raise_dock, settle, wait_for
+from walk import check, raise_dock
+from window import settle, wait_for
 
 WINDOW = (1280, 720)
 COLOURS = 200

@@ -14,18 +14,16 @@ import argparse
 import hashlib
 import os
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from window import settle, wait_for
 
 WINDOW = (1280, 720)
 SAMPLE = "nuclei_large"
 FRAMES = 5
-PATIENCE = 900.0  # s
 
 
 def main() -> None:
@@ -239,25 +237,6 @@ def check(holds: bool, what: str) -> None:
     """Stop the walk where something was lost."""
     if not holds:
         raise AssertionError(what)
-
-
-def wait_for(done: Callable[[], bool]) -> None:
-    """Let the window live until something is so."""
-    end = time.monotonic() + PATIENCE
-    while not done():
-        if time.monotonic() > end:
-            raise TimeoutError("the window did not get there")
-        settle(0.05)
-
-
-def settle(seconds: float) -> None:
-    """Let the window process its events for a while."""
-    from qtpy.QtWidgets import QApplication
-
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        QApplication.processEvents()
-        time.sleep(0.005)
 
 
 if __name__ == "__main__":

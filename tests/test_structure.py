@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
+
+from scripts import load_script
 
 ROOT = Path(__file__).parents[1]
 
 
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("structure", ROOT / "tools" / "structure.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/structure.py")
 
 
 def test_functions_fit_a_screen_and_a_name_means_one_thing() -> None:

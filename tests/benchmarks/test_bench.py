@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from scripts import load_script
 
-_PATH = Path(__file__).parents[2] / "benchmarks" / "bench.py"
-_SPEC = importlib.util.spec_from_file_location("benchmark_speed", _PATH)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-bench = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(bench)
+bench = load_script("benchmarks/bench.py")
 
 
 def test_the_page_shows_what_the_file_holds() -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
+from scripts import load_script
 
-_PATH = Path(__file__).parents[2] / "benchmarks" / "split.py"
-_SPEC = importlib.util.spec_from_file_location("benchmark_split", _PATH)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-split = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(split)
+split = load_script("benchmarks/split.py")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from export_fakes import FakeMasks
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -27,14 +28,6 @@ def field(seed: int, cells: int, size: int = 160) -> np.ndarray:
         radius, cy, cx = rng.uniform(2, 24), *rng.uniform(0, size, 2)
         labels[((y - cy) ** 2 + (x - cx) ** 2 < radius**2) & (labels == 0)] = number
     return labels
-
-
-@dataclass
-class FakeMasks:
-    rles: list
-
-    def rle(self):
-        return self.rles
 
 
 @dataclass

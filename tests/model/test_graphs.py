@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from scripts import load_script
 
 from napari_cupre.model.box_math import nms
 from napari_cupre.model.config import preset
@@ -31,13 +30,7 @@ REMEDY = "the network has changed: run tools/export_graphs.py and commit what it
 
 
 def tool() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "export_graphs.py"
-    spec = importlib.util.spec_from_file_location("export_graphs", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/export_graphs.py")
 
 
 @pytest.mark.parametrize("name", GRAPHED)

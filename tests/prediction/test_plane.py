@@ -142,12 +142,29 @@ def test_noise_that_looks_like_many_cells_from_near_is_no_clump_taken_apart() ->
     class NoiseSeer(ClumpSeer):
         def __call__(self, pieces: list[np.ndarray], factor: float, score: float) -> list[Found]:
             found = super().__call__(pieces, factor, score)[0]
-            found.scores[:] = 0.95 if factor < 0.9 else 0.5
+            found.scores[:] = 0.8 if factor < 0.9 else 0.5
+            if factor < 0.9:
+                found.scores[::5] = 0.95
             return [found]
 
     seen = estimate(NoiseSeer(), [np.zeros((600, 1200, 3), np.float32)])  # type: ignore[arg-type]
     assert seen is not None
     assert seen.diameter == pytest.approx(2 * np.sqrt(1600 / np.pi), rel=0.01)
+
+
+@pytest.mark.parametrize(("level", "looks"), [(0.95, 2), (0.85, 4)])
+def test_cells_that_are_sure_are_not_looked_at_twice_as_close(level: float, looks: int) -> None:
+    class Counting(Unsure):
+        count = 0
+
+        def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
+            self.count += 1
+            return super().look(piece, factor, score)
+
+    seer = Counting()
+    seer.level = level
+    assert estimate(seer, [np.zeros((600, 1200, 3), np.float32)]) is not None
+    assert seer.count == looks  # else a third, closer look, and one more at the scale of what it shows
 
 
 @pytest.mark.parametrize("tile", [None, 256])

@@ -62,6 +62,13 @@ def in_memory(image: CellImage, options: PredictOptions) -> ImageResult:
     return drained(predict_image(seeing_model(), image, options))[1]
 
 
+def goes_on_to_the_end(image: CellImage, out: Path) -> None:
+    """What was interrupted is completed, and equals what links in memory."""
+    _, result = on_disk(image, out, BOTH)
+    assert result.complete
+    assert same_identities(stored(out), in_memory(image, BOTH).labels)
+
+
 def same_identities(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two label images differ in nothing but the numbers, in all planes together."""
     pairs = np.unique(np.stack([first.reshape(-1), second.reshape(-1)]), axis=1)
@@ -124,9 +131,7 @@ def test_a_job_killed_while_it_links_goes_on(
         patch.setattr(StoredPlane, "__setitem__", crash)
         with pytest.raises(KeyboardInterrupt):
             on_disk(image, out, BOTH)
-    _, result = on_disk(image, out, BOTH)
-    assert result.complete
-    assert same_identities(stored(out), in_memory(image, BOTH).labels)
+    goes_on_to_the_end(image, out)
 
 
 @pytest.mark.parametrize("stop_after", range(1, 60, 4))
@@ -135,9 +140,7 @@ def test_a_stop_at_any_time_loses_nothing_and_links_may_change(tmp_path: Path, s
     on_disk(image, out, replace(PLAIN, link_t=True), should_stop=Countdown(stop_after))
     assert ledger_path(out).exists()
     on_disk(image, out, BOTH, should_stop=Countdown(3))
-    _, result = on_disk(image, out, BOTH)
-    assert result.complete
-    assert same_identities(stored(out), in_memory(image, BOTH).labels)
+    goes_on_to_the_end(image, out)
 
 
 @pytest.mark.parametrize("crash_at", ["first move", "second move", "end", "last deletion"])
@@ -171,9 +174,7 @@ def test_a_job_killed_while_linked_labels_take_their_place_goes_on(
         patch.setattr(bigfiles, "remove", killed_remove)
         with pytest.raises(KeyboardInterrupt):
             on_disk(image, out, BOTH)
-    _, result = on_disk(image, out, BOTH)
-    assert result.complete
-    assert same_identities(stored(out), in_memory(image, BOTH).labels)
+    goes_on_to_the_end(image, out)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [out.name]
 
 

@@ -147,14 +147,6 @@ def test_drawing_outside_or_over_accepted_cells_alone_does_nothing() -> None:
     assert gestures.draw(two_cells(), inside - [0, 7])  # half outside: what is inside counts
 
 
-def test_redrawing_replaces_the_pixels_and_keeps_the_number() -> None:
-    cells = done(two_cells(), gestures.redraw(two_cells(), 3, SQUARE, by=BY))
-    assert cells.numbers() == [3, 8]
-    assert cells.rows[3].state is State.EDITED
-    assert cells.labels[11, 11] == 0
-    assert cells.labels[2, 2] == 3
-
-
 def test_another_reading_replaces_the_first() -> None:
     cells = two_cells()
     first = gestures.place(cells, np.ones((3, 3), bool), (-1, -1), score=0.9)
@@ -287,12 +279,10 @@ def test_a_small_guess_over_a_large_cell_and_a_large_guess_over_a_small_one_are_
     assert not done(two_cells(), renew_guesses(cells, found, [1])).numbers(State.GUESS)
 
 
-def test_certainty_hides_and_sorts_without_a_prediction() -> None:
+def test_certainty_hides_without_a_prediction() -> None:
     labels = np.array([[1, 0, 2, 0, 3]], np.int32)
     cells = guesses_of(labels, [0.9, 0.2, 0.6])
     assert gestures.hidden(cells, 0.5) == [2]
-    assert gestures.least_certain(cells) == [2, 3, 1]
-    assert gestures.least_certain(cells, certainty=0.5) == [3, 1]
 
 
 def test_regions_are_undone_too() -> None:

@@ -414,7 +414,6 @@ OPERATIONS = (
     "region",
     "undo",
     "redo",
-    "redraw",
 )
 
 
@@ -444,7 +443,6 @@ def step(cells: Cells, history: History, name: str, numbers: random.Random) -> N
             "delete": lambda: gestures.delete(cells, [chosen, other]),
             "merge": lambda: gestures.merge(cells, chosen, other),
             "accept": lambda: gestures.accept(cells, [chosen, other]),
-            "redraw": lambda: gestures.redraw(cells, chosen, square(top, left, side)),
         }[name]
         history.do(cells, change())
 

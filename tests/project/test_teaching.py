@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_cupre.data.image import CellImage
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
 from napari_cupre.finetuning.split import hold_out
@@ -18,7 +17,7 @@ from napari_cupre.project.boxes import measured
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.heldout import Annotated, settled
 from napari_cupre.project.project import Project
-from napari_cupre.project.questions import Kind, about_axes, questions
+from napari_cupre.project.questions import Kind, questions
 from napari_cupre.project.queue import add_fields, add_files, add_planes, drafts_of, queue
 from napari_cupre.project.shots import enough, project_shots, shots_of
 
@@ -362,12 +361,3 @@ def test_an_answered_question_is_not_asked_again(project: Project) -> None:
     (question,) = questions(cells, entry)
     entry.answered = (question.key,)
     assert not questions(cells, entry)
-
-
-def test_planes_without_a_name_are_asked_about() -> None:
-    image = CellImage.from_array(np.zeros((7, 20, 20)), name="s.tif")
-    question = about_axes(image)
-    assert question is not None
-    assert question.axes == {"Time": "TYX", "Depth": "ZYX", "Channels": "CYX"}
-    assert about_axes(image.with_axes("ZYX")) is None
-    assert about_axes(CellImage.from_array(np.zeros((20, 20)))) is None

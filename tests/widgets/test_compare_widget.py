@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 from finding_script import FindingScript
+from plates import write_plate
 
 from napari_cupre.evaluation.side_by_side import compare_image
 from napari_cupre.project.cells import By, Cells, State
@@ -29,10 +29,7 @@ TRUE = [(y, x) for y in range(4, 180, 40) for x in (4, 44, 84)]
 @pytest.fixture
 def project(tmp_path: Path, discs: Any) -> Path:
     """Three images; in two of them every cell is checked and marked as all there are."""
-    folder = tmp_path / "plate"
-    folder.mkdir()
-    for number in (1, 2, 3):
-        tifffile.imwrite(folder / f"well_{number}.tif", np.roll(discs[0], 3 * number, axis=1))
+    folder = write_plate(tmp_path / "plate", discs[0], 3)
     labels = np.zeros(discs[0].shape, np.int32)
     for number, (row, column) in enumerate(TRUE, start=1):
         labels[row : row + 11, column : column + 10] = number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from held_script import HeldScript
 
-from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged, StepDone
+from napari_cupre.events import Event, Finished, Progress, RunState
 from napari_cupre.project.gestures import draw
 from napari_cupre.project.lessons import LessonResult, add_lesson
 from napari_cupre.project.project import Project
@@ -25,26 +25,13 @@ WAIT = 60_000
 ONE = LessonResult("a", "cupre", 30, 0, 1.0, 40, cells=60, found=180, judged=200, invented=0)
 
 
-class Trainer:
-    """A script: measures what it is told to, and may take long."""
+class Trainer(HeldScript):
+    """Measures what it is told to."""
 
-    def __init__(self) -> None:
-        self.engine: Any = None
-        self.may_end = threading.Event()
-        self.may_end.set()
+    progress = Progress(1, 2, "training on 15 cells")
 
-    def __call__(self, request: Request) -> Iterator[Event]:
-        yield StateChanged(RunState.RUNNING)
-        if isinstance(request, FinetuneRequest):
-            yield StepDone(1, 0.5, 1.0, {"total": 1.0})
-            yield Finished("Trained.")
-            yield StateChanged(RunState.DONE)
-        elif isinstance(request, LessonRequest):
-            while not self.may_end.wait(0.02):
-                yield Progress(1, 2, "training on 15 cells")
-                if self.engine.stopped.is_set():
-                    yield StateChanged(RunState.STOPPED)
-                    return
+    def answer(self, request: Request) -> Iterator[Event]:
+        if isinstance(request, LessonRequest):
             for share, cells in ((0.25, 15), (0.5, 30), (1.0, 60)):
                 add_lesson(Path(request.project), replace(ONE, share=share, cells=cells))
             yield Finished("", {"left": 0})

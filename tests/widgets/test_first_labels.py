@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -28,6 +30,15 @@ def test_a_window_that_closed_loads_nothing(qtbot: Any, monkeypatch: pytest.Monk
     FirstLabels().close()
     QTest.qWait(100)  # type: ignore[call-arg, arg-type, unused-ignore]
     assert not loaded
+
+
+def test_the_table_of_features_is_loaded_with_it() -> None:
+    code = (
+        "import sys; from napari_cupre.widgets.first_labels import load_for_labels\n"
+        "was = 'pandas' in sys.modules; load_for_labels(); print(was, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert done.stdout.split() == ["False", "True"], done.stderr
 
 
 def test_the_dashes_of_overlays_are_worked_out_once() -> None:

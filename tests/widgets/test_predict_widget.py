@@ -103,6 +103,15 @@ def run(widget: PredictWidget, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
 
 
+def wait_in_a_stack(widget: PredictWidget, prediction: Prediction, name: str, qtbot: Any) -> None:
+    """Find the cells of a stack, as far as a plane that waits."""
+    widget.session.viewer.add_image(np.ones((9, 20, 20)), name=name)
+    prediction.waits_for_stop = True
+    widget.session.image = widget.session.images()[-1]
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.job.status.fraction > 0.2, timeout=WAIT)
+
+
 def test_one_image(viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any) -> None:
     widget.diameter.setValue(12.5)
     widget.score.setValue(40)
@@ -291,12 +300,8 @@ def test_a_failure_is_one_sentence(widget: PredictWidget, prediction: Prediction
 def test_cancel_keeps_what_was_found(
     viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
 ) -> None:
-    viewer.add_image(np.ones((9, 20, 20)), name="long")
-    prediction.waits_for_stop = True
-    widget.session.image = widget.session.images()[-1]
-    widget.button.click()
+    wait_in_a_stack(widget, prediction, "long", qtbot)
     assert widget.button.text() == "Cancel"
-    qtbot.waitUntil(lambda: widget.job.status.fraction > 0.2, timeout=WAIT)
     widget.button.click()
     qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
     assert widget.job.status.state is RunState.STOPPED
@@ -353,12 +358,8 @@ def test_corrections_stay_when_cells_are_found_again(viewer: Any, widget: Predic
 def test_what_is_painted_while_cells_are_found_stays(
     viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
 ) -> None:
-    viewer.add_image(np.ones((9, 20, 20)), name="stack")
-    prediction.waits_for_stop = True
-    widget.session.image = widget.session.images()[-1]
     widget.link_z.setChecked(True)
-    widget.button.click()
-    qtbot.waitUntil(lambda: widget.job.status.fraction > 0.2, timeout=WAIT)
+    wait_in_a_stack(widget, prediction, "stack", qtbot)
     layer = viewer.layers["stack cells"]
     layer.data_setitem((np.array([1]), np.array([18]), np.array([18])), 7)
     widget.button.click()

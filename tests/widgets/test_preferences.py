@@ -36,6 +36,27 @@ def test_the_widgets_start_with_what_was_chosen(viewer: Any, chosen: Any) -> Non
     assert predict.preferences.device == "cpu"
 
 
+@pytest.mark.skipif(
+    not hasattr(settings, "get_plugin_settings"), reason="this napari has no preferences of plugins (0.9 has)"
+)
+def test_the_plugins_of_the_computer_are_not_searched_again(
+    request: pytest.FixtureRequest, viewer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes longer the more plugins there are, and the first dock would wait for it."""
+    request.getfixturevalue("plugin_settings")
+    manager, searches = request.getfixturevalue("npe2pm"), []
+    monkeypatch.setattr(type(manager), "discover", lambda *_, **__: searches.append(1))
+    read_preferences()
+    assert searches  # napari does not know the plugin yet
+    manager.register(str(files("napari_cupre") / "napari.yaml"))
+    searches.clear()
+    assert read_preferences() == Preferences()
+    assert settings.get_plugin_settings(PLUGIN).defaults.minutes == Preferences().minutes
+    assert not searches
+    manager.discover()
+    assert searches  # and later it may search
+
+
 def test_the_manifest_offers_what_the_widgets_take() -> None:
     manifest = yaml.safe_load((files("napari_cupre") / "napari.yaml").read_text(encoding="utf-8"))
     properties = manifest["contributions"]["configurations"]["defaults"]["properties"]

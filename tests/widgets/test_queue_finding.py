@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 from finding_script import FindingScript
+from plates import write_plate
 
 from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import draw
@@ -24,10 +24,7 @@ SQUARE = np.array([(4, 4), (4, 14), (14, 14), (14, 4)])
 @pytest.fixture
 def project(tmp_path: Path, discs: Any) -> Path:
     """A project of five images; in one a cell is drawn where the network will find one."""
-    folder = tmp_path / "plate"
-    folder.mkdir()
-    for number in range(1, 6):
-        tifffile.imwrite(folder / f"well_{number}.tif", np.roll(discs[0], 3 * number, axis=1))
+    folder = write_plate(tmp_path / "plate", discs[0], 5)
     with Project.create(tmp_path / "work") as project:
         add_files(project, folder)
         project.cells("well_3").apply(draw(project.cells("well_3"), SQUARE))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from mouse import Mouse
+from plates import write_plate
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
@@ -25,11 +26,7 @@ SQUARE = np.array([(10, 10), (10, 24), (24, 24), (24, 10)])
 @pytest.fixture
 def folder(tmp_path: Path, discs: Any) -> Path:
     """A folder of twelve images that differ."""
-    folder = tmp_path / "plate"
-    folder.mkdir()
-    for number in range(1, 13):
-        tifffile.imwrite(folder / f"well_{number}.tif", np.roll(discs[0], 3 * number, axis=1))
-    return folder
+    return write_plate(tmp_path / "plate", discs[0], 12)
 
 
 @pytest.fixture

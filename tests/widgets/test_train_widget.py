@@ -104,6 +104,13 @@ def is_over(widget: TrainWidget) -> bool:
     return widget.job.status.state.is_over
 
 
+def wait_in_a_training(widget: TrainWidget, training: Training, qtbot: Any) -> None:
+    """Train until the first loss on held-out cells; only a stop ends it."""
+    training.waits_for_stop = True
+    widget.button.click()
+    qtbot.waitUntil(lambda: len(widget.job.curve.validation) == 1, timeout=WAIT)
+
+
 def test_a_training_from_press_to_verdict(
     viewer: Any, widget: TrainWidget, training: Training, own_models: Path, qtbot: Any
 ) -> None:
@@ -141,9 +148,7 @@ def test_stop_ends_the_run_and_resume_goes_on(
     viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
 ) -> None:
     assert not widget.resume_button.isEnabled()
-    training.waits_for_stop = True
-    widget.button.click()
-    qtbot.waitUntil(lambda: len(widget.job.curve.validation) == 1, timeout=WAIT)
+    wait_in_a_training(widget, training, qtbot)
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     assert widget.job.status.state is RunState.STOPPED
@@ -262,9 +267,7 @@ def test_unticked_images_are_left_out(
 def test_a_widget_opened_in_the_middle_shows_the_run(
     viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
 ) -> None:
-    training.waits_for_stop = True
-    widget.button.click()
-    qtbot.waitUntil(lambda: len(widget.job.curve.validation) == 1, timeout=WAIT)
+    wait_in_a_training(widget, training, qtbot)
     viewer.window.remove_dock_widget(widget)
     widget.deleteLater()
     again = TrainWidget(viewer)
@@ -279,9 +282,7 @@ def test_a_widget_opened_in_the_middle_shows_the_run(
 def test_closing_the_window_stops_the_run_and_the_engine(
     viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
 ) -> None:
-    training.waits_for_stop = True
-    widget.button.click()
-    qtbot.waitUntil(lambda: len(widget.job.curve.validation) == 1, timeout=WAIT)
+    wait_in_a_training(widget, training, qtbot)
     viewer.close()
     qtbot.waitUntil(lambda: training.engine.is_closed, timeout=WAIT)
     assert training.engine.stopped.is_set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from held_script import HeldScript
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged, StepDone
+from napari_cupre.events import Event, Finished, Progress, RunState
 from napari_cupre.project.gestures import draw
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
@@ -26,27 +26,13 @@ SQUARE = np.array([(10, 10), (10, 24), (24, 24), (24, 10)])
 REASON = "12 doubtful cells, unlike the images annotated so far"
 
 
-class Rater:
-    """A script: rates the third image first and then a field of the second; may wait in between."""
+class Rater(HeldScript):
+    """Rates the third image first and then a field of the second."""
 
-    def __init__(self) -> None:
-        self.engine: Any = None
-        self.may_end = threading.Event()
-        self.may_end.set()
+    progress = Progress(1, 3, "images segmented")
 
-    def __call__(self, request: Request) -> Iterator[Event]:
-        yield StateChanged(RunState.RUNNING)
-        if isinstance(request, FinetuneRequest):
-            yield StepDone(1, 0.5, 1.0, {"total": 1.0})
-            yield Finished("Trained.")
-            yield StateChanged(RunState.DONE)
-            return
+    def answer(self, request: Request) -> Iterator[Event]:
         assert isinstance(request, RateRequest)
-        while not self.may_end.wait(0.02):
-            yield Progress(1, 3, "images segmented")
-            if self.engine.stopped.is_set():
-                yield StateChanged(RunState.STOPPED)
-                return
         yield Rated(
             ["well_3", "well_2"],
             [None, [100, 0, 192, 64]],

@@ -38,6 +38,13 @@ def shots(workbench: Any) -> list:
     return list(Snapshot.of(cells_of(workbench), session.annotation(session.image).background).shots())
 
 
+def begun(workbench: Any, image: np.ndarray) -> tuple[Any, Labels]:
+    """The Annotate dock, and an empty layer of cells of the image."""
+    workbench.viewer.add_image(image, name="field")
+    workbench.annotate.next_cell.click()
+    return workbench.annotate, workbench.viewer.layers["field cells"]
+
+
 def find(workbench: Any, labels: np.ndarray) -> CellsLayer:
     """Guesses as Find cells leaves them."""
     cells = cells_of(workbench)
@@ -49,10 +56,7 @@ def find(workbench: Any, labels: np.ndarray) -> CellsLayer:
 def test_all_are_marked_asks_about_the_cells_that_are_not(
     workbench: Any, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
 ) -> None:
-    workbench.viewer.add_image(discs[0], name="field")
-    annotate = workbench.annotate
-    annotate.next_cell.click()
-    layer = workbench.viewer.layers["field cells"]
+    annotate, layer = begun(workbench, discs[0])
     layer.data_setitem(np.nonzero(discs[1] == 9), 1)
     annotate.all_marked.click()
     (shot,) = shots(workbench)
@@ -85,10 +89,7 @@ def test_all_are_marked_asks_about_the_cells_that_are_not(
 def test_two_blobs_of_one_number_are_two_cells_and_holes_are_asked_about(
     workbench: Any, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
 ) -> None:
-    workbench.viewer.add_image(discs[0], name="field")
-    annotate = workbench.annotate
-    annotate.next_cell.click()
-    layer = workbench.viewer.layers["field cells"]
+    annotate, layer = begun(workbench, discs[0])
     layer.data_setitem(np.nonzero(np.isin(discs[1], [3, 17])), 5)
     assert "<b>2</b> cells" in annotate.status.text()
     assert len(np.unique(layer.data)) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,30 @@ def shipped_configs() -> dict[str, Path]:
     """The settings files of the package by name, e.g. "paper-amt2"."""
     folder = Path(str(files("napari_cupre"))) / "configs"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def add_settings_options(parser: argparse._ActionsContainer, shipped: str) -> None:
+    """Add the options that give settings by file and by name.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of the command, or a group of its options.
+    shipped : str
+        A sentence about the files of the package.
+    """
+    parser.add_argument(
+        "--config",
+        metavar="FILE.yaml",
+        help=f"settings file; options on the command line override it. {shipped}",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        dest="assignments",
+        help="any other setting, e.g. --set batch=8; repeatable",
+    )
 
 
 def read_config(given: str) -> dict[str, Any]:

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cupre.cli.configs import add_settings_options, assignments, read_config
 from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     Parser,
     add_command,
+    add_diameter,
     add_reading_options,
     positive_count,
     positive_number,
@@ -80,7 +82,7 @@ def add_finetune(subparsers: Any) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue the stopped training of --out")
     _add_data_options(parser)
-    _add_settings_options(parser)
+    add_settings_options(parser, "The shipped one: paper-finetune")
 
 
 def _add_data_options(parser: Parser) -> None:
@@ -90,12 +92,7 @@ def _add_data_options(parser: Parser) -> None:
         "--regions", type=Path, metavar="FILE.json", help="regions in which every cell is annotated"
     )
     known.add_argument("--partial", action="store_true", help="only some of the cells are annotated")
-    parser.add_argument(
-        "--diameter",
-        type=positive_number,
-        metavar="PX",
-        help="cell diameter in image px (default: median of the annotated cells)",
-    )
+    add_diameter(parser, "cell diameter in image px (default: median of the annotated cells)")
     parser.add_argument(
         "--limit", type=positive_count, metavar="N", help="use only N of the images, drawn with --seed"
     )
@@ -110,23 +107,6 @@ def _add_data_options(parser: Parser) -> None:
     add_reading_options(parser)
     parser.add_argument(
         "--keep-empty", action="store_true", help="treat images without annotation in a COCO JSON as empty"
-    )
-
-
-def _add_settings_options(parser: Parser) -> None:
-    """Settings by file and by name."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE.yaml",
-        help="settings file; options on the command line override it. The shipped one: paper-finetune",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        dest="assignments",
-        help="any other setting, e.g. --set batch=8; repeatable",
     )
 
 
@@ -208,12 +188,10 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     InputError
         If a file cannot be read.
     """
-    from napari_cupre.cli.configs import assignments, read_config
-
     values: dict[str, Any] = {}
     if args.config is not None:
         values |= read_config(args.config)
-    values |= assignments(args.assignments)
+    values |= assignments(args.assignments or [])
     if args.diameter is not None:
         values["diameter"] = args.diameter
     if args.minutes is not None or args.steps is not None:

@@ -74,6 +74,19 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_diameter(parser: argparse.ArgumentParser, explanation: str) -> None:
+    """Add the size of a cell.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of the command.
+    explanation : str
+        The text of the help, with what counts if it is not given.
+    """
+    parser.add_argument("--diameter", type=positive_number, metavar="PX", help=explanation)
+
+
 def add_channels(parser: argparse.ArgumentParser) -> None:
     """Add the option that chooses what a model sees of an image of several channels."""
     parser.add_argument(

@@ -12,11 +12,11 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_channels,
     add_command,
+    add_diameter,
     add_model_argument,
     add_overwrite,
     add_reading_options,
     check_replaces,
-    positive_number,
     report,
 )
 from napari_cupre.errors import InputError
@@ -53,11 +53,8 @@ def add_outline(subparsers: Any) -> None:
     parser.add_argument("image", metavar="IMAGE", type=Path, help="one image")
     parser.add_argument("prompts", metavar="PROMPTS.csv", type=Path, help="boxes or points, one per row")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file for the outlines")
-    parser.add_argument(
-        "--diameter",
-        type=positive_number,
-        metavar="PX",
-        help="cell diameter in px, for points (default: the model's, or estimated from the image)",
+    add_diameter(
+        parser, "cell diameter in px, for points (default: the model's, or estimated from the image)"
     )
     add_reading_options(parser)
     add_overwrite(parser)

@@ -13,11 +13,11 @@ from napari_cupre.cli.options import (
     EXIT_UNUSABLE,
     add_channels,
     add_command,
+    add_diameter,
     add_model_argument,
     add_overwrite,
     add_reading_options,
     positive_count,
-    positive_number,
     report,
     share,
 )
@@ -59,12 +59,7 @@ def add_predict(subparsers: Any) -> None:
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="folders, globs or files")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--format", default="tif", metavar="LIST", help=f"{FORMATS} (default: tif)")
-    parser.add_argument(
-        "--diameter",
-        type=positive_number,
-        metavar="PX",
-        help="cell diameter in px (default: the model's, unless the image clearly shows another)",
-    )
+    add_diameter(parser, "cell diameter in px (default: the model's, unless the image clearly shows another)")
     parser.add_argument(
         "--score",
         type=share,

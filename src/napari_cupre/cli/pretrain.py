@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cupre.cli.configs import assignments, read_config
+from napari_cupre.cli.configs import add_settings_options, assignments, read_config
 from napari_cupre.cli.interrupt import stopping
 from napari_cupre.cli.options import (
     EXIT_DONE,
@@ -102,18 +102,8 @@ def _add_run_options(parser: Parser) -> None:
     )
     run.add_argument("--iterations", type=positive_count, metavar="N", help="budget in iterations")
     run.add_argument("--minutes", type=positive_number, metavar="M", help="budget in minutes of computing")
-    run.add_argument(
-        "--config",
-        metavar="FILE.yaml",
-        help="settings file; options on the command line override it. Shipped files go by name: "
-        "paper-start, paper-amt2, paper-moco, paper-supervised",
-    )
-    run.add_argument(
-        "--set",
-        action="append",
-        metavar="NAME=VALUE",
-        dest="assignments",
-        help="any other setting, e.g. --set batch=8; repeatable",
+    add_settings_options(
+        run, "Shipped files go by name: paper-start, paper-amt2, paper-moco, paper-supervised"
     )
 
 

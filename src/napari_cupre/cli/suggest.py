@@ -12,9 +12,9 @@ from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_UNUSABLE,
     add_command,
+    add_diameter,
     add_series,
     positive_count,
-    positive_number,
     report,
 )
 from napari_cupre.errors import InputError
@@ -63,12 +63,7 @@ def add_suggest(subparsers: Any) -> None:
         dest="count",
         help="number of suggestions (default: 5)",
     )
-    parser.add_argument(
-        "--diameter",
-        type=positive_number,
-        metavar="PX",
-        help="cell diameter in px (default: the model's, or estimated from each image)",
-    )
+    add_diameter(parser, "cell diameter in px (default: the model's, or estimated from each image)")
     add_series(parser)
 
 

@@ -7,12 +7,15 @@ pixel are kept, so that fields of thousands of cells cost little more than readi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from napari_cupre.data.labels import as_labels
 from napari_cupre.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 #: IoU thresholds of the COCO and Cellpose averages, .5:.05:.95. Quotients of integers, so that
 #: an exact IoU such as 3/5 compares equal to its threshold.
@@ -131,6 +134,8 @@ def _overlaps(
     truth_rows: np.ndarray, predicted_rows: np.ndarray, truths: int, predictions: int
 ) -> sparse.csr_matrix:
     """Sparse (T + 1, P + 1) table of shared pixels; row and column 0 are background."""
+    from scipy import sparse  # the window imports this module long before it compares anything
+
     ones = np.ones(truth_rows.size, np.int64)
     shape = (truths + 1, predictions + 1)
     return sparse.coo_matrix((ones, (truth_rows, predicted_rows)), shape=shape).tocsr()

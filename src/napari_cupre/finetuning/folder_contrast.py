@@ -62,7 +62,6 @@ class FolderContrast:
         self, network: CellRCNN, images: Sequence[np.ndarray], seed: int, rate: float, holds_norm: bool
     ) -> None:
         self._backbone, self._images, self._seed = network.backbone, images, seed
-        self._holds_norm = holds_norm
         places = sum(max(1, h // CONTEXT) * max(1, w // CONTEXT) for h, w, _ in (i.shape for i in images))
         length, _ = queue_length(places, BATCH, oldest=oldest_sound_key(MOMENTUM, UPDATES))
         settings = ContrastSettings(length, momentum=MOMENTUM, bn_splits=1 if holds_norm else 2)

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage
@@ -35,6 +34,9 @@ from napari_cupre.io.ome import file_of
 from napari_cupre.io.pairing import pair_by_stem
 from napari_cupre.io.scenes import Scene, choose_scenes, list_names
 from napari_cupre.io.tiff import read_tiff, tiff_scenes, write_labels
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -130,6 +132,8 @@ def _scenes(path: Path) -> list[Scene]:
         return zarr_scenes(path)
     if is_tiff(path):
         return tiff_scenes(path)
+    from PIL import Image
+
     with Image.open(path) as picture:
         return [Scene("0", 0, "YX", (picture.height, picture.width))]
 
@@ -275,6 +279,8 @@ def _planes_of_labels(path: Path, series: str | int | None, axes: str | None) ->
 
 def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, tuple[str, ...]]:
     """Pixels of a PNG, JPEG or BMP file, (Y, X) or (Y, X, 3 or 4), and what is odd about it."""
+    from PIL import Image, UnidentifiedImageError
+
     content = path.read_bytes()
     if _is_deep_colour_png(content):
         # Pillow reduces 16-bit colours to 8 bits.

@@ -294,32 +294,33 @@ class DenseCL(MoCoV2):
         return Contrasted((loss + dense_loss) / 2, accuracy, [ranks.gather(key), ranks.gather(mean_key)])
 
 
-class GlobalHead(nn.Module):
-    """Mean over the map, then a two-layer perceptron: (B, C, H, W) -> unit vectors (B, dim), float32."""
+class _Perceptron(nn.Module):
+    """Two layers that turn features (..., channels) into unit vectors (..., dim), float32."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """One unit vector for each vector of features."""
+        return F.normalize(self.out(F.relu(self.hidden(features))).float(), dim=-1)
+
+
+class GlobalHead(_Perceptron):
+    """Mean over the map, then a perceptron: (B, C, H, W) -> unit vectors (B, dim), float32."""
 
     def forward(self, features: Tensor) -> Tensor:
         """One unit vector per image, (B, dim)."""
-        pooled = features.mean((2, 3))
-        return F.normalize(self.out(F.relu(self.hidden(pooled))).float(), dim=1)
+        return super().forward(features.mean((2, 3)))
 
 
-class DenseHead(nn.Module):
+class DenseHead(_Perceptron):
     """A perceptron at every place of the map: (B, C, H, W) -> unit vectors (B, H * W, dim), float32."""
-
-    def __init__(self, channels: int, dim: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(channels, channels)
-        self.out = nn.Linear(channels, dim)
 
     def forward(self, features: Tensor) -> Tensor:
         """One unit vector per place of the feature map, (B, places, dim)."""
-        places = features.flatten(2).transpose(1, 2)
-        return F.normalize(self.out(F.relu(self.hidden(places))).float(), dim=2)
+        return super().forward(features.flatten(2).transpose(1, 2))
 
 
 class BothHeads(nn.Module):

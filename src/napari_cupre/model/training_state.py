@@ -24,7 +24,6 @@ from napari_cupre.io.files import atomic_write
 
 Groups = Mapping[str, Mapping[str, Tensor]]
 
-_UNREADABLE = (SafetensorError, OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from napari_cupre.errors import EnvironmentFault
+from napari_cupre.model.memory import trim
+
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model
     from napari_cupre.model.model_info import ModelInfo
@@ -53,6 +56,7 @@ class CellFinder(ABC):
     """
 
     info: ModelInfo
+    _untrimmed = 0
 
     @property
     def diameter(self) -> float:
@@ -123,6 +127,19 @@ class CellFinder(ABC):
     def outlined(self, features: Features, boxes: np.ndarray) -> np.ndarray:
         """The mask of the cell in each box (N, 4) in px of the piece: probabilities float32 (N, S, S)."""
 
+    def _tidy(self, pixels: int) -> None:
+        """Now and then, give back the gaps that blocks of changing size leave in the processor's heap.
+
+        Parameters
+        ----------
+        pixels : int
+            Network px that were computed since the last call.
+        """
+        self._untrimmed += pixels
+        if self._untrimmed >= PIXELS_BETWEEN_TRIMS:
+            self._untrimmed = 0
+            trim()
+
 
 def as_finder(model: Model | CellFinder) -> CellFinder:
     """`model` made ready, if it is not yet."""
@@ -139,9 +156,9 @@ def in_px(boxes: np.ndarray, factor: float, size: tuple[int, int]) -> np.ndarray
     return np.minimum(boxes / np.float32(factor), limit)
 
 
-def too_large(piece: np.ndarray, where: str) -> str:
-    """What to say of a piece that does not fit into memory."""
-    return (
+def too_large(piece: np.ndarray, where: str) -> EnvironmentFault:
+    """What to raise for a piece that does not fit into memory."""
+    return EnvironmentFault(
         f"A piece of {piece.shape[0]} x {piece.shape[1]} px does not fit into the memory of "
         f"{where}: choose a smaller tile."
     )

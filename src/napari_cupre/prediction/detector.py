@@ -9,18 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, training_dtype
 from napari_cupre.model.engine import Engine
 from napari_cupre.model.geometry import stretched_size
 from napari_cupre.model.hardware import is_out_of_memory
 from napari_cupre.model.heads import InstanceHeads
-from napari_cupre.model.memory import keep_large_blocks, trim
+from napari_cupre.model.memory import keep_large_blocks
 from napari_cupre.model.network import Detections
 from napari_cupre.prediction.detecting import (
     MAX_DETECTIONS,
-    PIXELS_BETWEEN_TRIMS,
     CellFinder,
     Features,
     in_px,
@@ -48,7 +46,6 @@ class Detector(CellFinder):
         self.device = model.device
         self._dtype = training_dtype(self.device)
         self.engine = model.engine()
-        self._pixels = 0
         if self.device.type == "cpu":
             keep_large_blocks()
 
@@ -88,7 +85,7 @@ class Detector(CellFinder):
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if len(pieces) == 1:
-            raise self._too_large(pieces[0])
+            raise too_large(pieces[0], str(self.device))
         half = len(pieces) // 2
         return [
             found
@@ -106,8 +103,8 @@ class Detector(CellFinder):
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise self._too_large(piece) from error
-        self._tidy(images)
+            raise too_large(piece, str(self.device)) from error
+        self._tidy_after(images)
         # RoIs are pooled from channels that lie together.
         maps = {name: level.contiguous(memory_format=torch.channels_last) for name, level in maps.items()}
         return Features(maps, (images.shape[2], images.shape[3]), factor)
@@ -136,9 +133,6 @@ class Detector(CellFinder):
         scaled = np.asarray(boxes, dtype=np.float32).reshape(-1, 4) * np.float32(features.factor)
         return torch.from_numpy(scaled).to(self.device)
 
-    def _too_large(self, piece: np.ndarray) -> EnvironmentFault:
-        return EnvironmentFault(too_large(piece, str(self.device)))
-
     def _run(
         self, pieces: Sequence[np.ndarray], factor: float, score: float, engine: Engine | None
     ) -> list[Found]:
@@ -149,16 +143,13 @@ class Detector(CellFinder):
             found = self.model.network.detect(
                 images, score=score, max_detections=MAX_DETECTIONS, engine=engine
             )
-        self._tidy(images)
+        self._tidy_after(images)
         height, width = pieces[0].shape[:2]
         return [_in_image(detections, factor, (height, width)) for detections in found]
 
-    def _tidy(self, images: Tensor) -> None:
-        """Now and then, give back the gaps that blocks of changing size leave in the heap."""
-        self._pixels += images.shape[0] * images.shape[2] * images.shape[3]
-        if self.device.type == "cpu" and self._pixels >= PIXELS_BETWEEN_TRIMS:
-            self._pixels = 0
-            trim()
+    def _tidy_after(self, images: Tensor) -> None:
+        if self.device.type == "cpu":
+            self._tidy(images.shape[0] * images.shape[2] * images.shape[3])
 
 
 def resized(images: Tensor, factor: float) -> Tensor:

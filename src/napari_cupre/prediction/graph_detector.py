@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array, eye_array
 
-from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.geometry import stretched_size
 from napari_cupre.model.graph_file import read_tensors
 from napari_cupre.model.graph_network import GraphNetwork
 from napari_cupre.model.hardware import is_out_of_memory
-from napari_cupre.model.memory import trim
 from napari_cupre.model.model_info import read_info
 from napari_cupre.prediction.detecting import (
     MAX_DETECTIONS,
-    PIXELS_BETWEEN_TRIMS,
     CellFinder,
     Features,
     in_px,
@@ -46,7 +43,6 @@ class GraphDetector(CellFinder):
         self.info = read_info(path)
         self._path = path
         self._network = GraphNetwork(self.info.config, read_tensors(path, self.info.config))
-        self._pixels = 0
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
         """The tensors, as torch's detector gives them."""
@@ -71,7 +67,7 @@ class GraphDetector(CellFinder):
             cells = self._network.detect(image, score, MAX_DETECTIONS)
         except Exception as error:  # ONNX Runtime's own classes of errors have no public base
             raise self._in_words(error, piece) from error
-        self._tidy(image)
+        self._tidy(image.shape[0] * image.shape[1])
         boxes = in_px(cells.boxes, factor, (piece.shape[0], piece.shape[1]))
         return Found(boxes, cells.scores, cells.classes, cells.masks)
 
@@ -82,7 +78,7 @@ class GraphDetector(CellFinder):
             maps = self._network.maps(image).features
         except Exception as error:
             raise self._in_words(error, piece) from error
-        self._tidy(image)
+        self._tidy(image.shape[0] * image.shape[1])
         named = {str(number): level for number, level in enumerate(maps)}
         return Features(named, (image.shape[0], image.shape[1]), factor)
 
@@ -97,16 +93,7 @@ class GraphDetector(CellFinder):
         return self._network.outline([*features.maps.values()], _in_network(features, boxes))
 
     def _in_words(self, error: Exception, piece: np.ndarray) -> Exception:
-        if is_out_of_memory(error):
-            return EnvironmentFault(too_large(piece, "cpu"))
-        return error
-
-    def _tidy(self, image: np.ndarray) -> None:
-        """Now and then, give back the gaps that blocks of changing size leave in the heap."""
-        self._pixels += image.shape[0] * image.shape[1]
-        if self._pixels >= PIXELS_BETWEEN_TRIMS:
-            self._pixels = 0
-            trim()
+        return too_large(piece, "cpu") if is_out_of_memory(error) else error
 
 
 def stretched(image: np.ndarray, factor: float) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from napari_cupre.model.contrast import ContrastiveObjective
 from napari_cupre.model.device import memory_format
@@ -17,6 +19,9 @@ from napari_cupre.pretraining.pretrain_optimiser import Updater, make_updater
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.ranks import Ranks
 from napari_cupre.pretraining.view_pairs import ViewBatch
+
+_Groups = list[tuple[Iterable[Parameter], float]]
+"""Parameters, and the peak learning rate of each group."""
 
 # Names of the random streams of a step, which depend on nothing else.
 _ORDER, _SAMPLING = 1, 2
@@ -47,7 +52,20 @@ class Moment:
     fraction: float
 
 
-class ContrastiveTask:
+class _Task:
+    """What both tasks share: the run's settings and processes, and how their optimisers are made."""
+
+    def __init__(self, statistics: DomainStatistics, settings: PretrainSettings, ranks: Ranks) -> None:
+        self.statistics, self.settings, self.ranks = statistics, settings, ranks
+
+    def _updater(self, groups: _Groups, backbone: list[Parameter], warmup: int) -> Updater:
+        settings = self.settings
+        return make_updater(
+            groups, backbone, weight_decay=settings.weight_decay, warmup=warmup, clip=settings.clip
+        )
+
+
+class ContrastiveTask(_Task):
     """Momentum contrast: trains the backbone and the objective's own head on pairs of views.
 
     Parameters
@@ -68,22 +86,15 @@ class ContrastiveTask:
         settings: PretrainSettings,
         ranks: Ranks,
     ) -> None:
+        super().__init__(statistics, settings, ranks)
         self.backbone = network.backbone
         self.objective = objective
-        self.statistics = statistics
-        self.settings = settings
-        self.ranks = ranks
         backbone = list(network.backbone.parameters())
-        self.updater: Updater = make_updater(
-            [
-                (backbone, settings.contrastive_lr * settings.contrastive_weight),
-                (objective.trained(), settings.contrastive_lr),
-            ],
-            backbone,
-            weight_decay=settings.weight_decay,
-            warmup=settings.contrastive_warmup,
-            clip=settings.clip,
-        )
+        groups: _Groups = [
+            (backbone, settings.contrastive_lr * settings.contrastive_weight),
+            (objective.trained(), settings.contrastive_lr),
+        ]
+        self.updater = self._updater(groups, backbone, settings.contrastive_warmup)
 
     def step(self, moment: Moment, views: ViewBatch, done: Iteration) -> None:
         """One update on this process's share of a batch of view pairs."""
@@ -117,7 +128,7 @@ class ContrastiveTask:
         return torch.from_numpy(rng.permutation(size))
 
 
-class SupervisedTask:
+class SupervisedTask(_Task):
     """Instance segmentation on the source: trains the whole network.
 
     Parameters
@@ -129,20 +140,16 @@ class SupervisedTask:
     def __init__(
         self, network: CellRCNN, statistics: DomainStatistics, settings: PretrainSettings, ranks: Ranks
     ) -> None:
+        super().__init__(statistics, settings, ranks)
         self.network = network
-        self.statistics = statistics
-        self.settings = settings
-        self.ranks = ranks
         backbone = list(network.backbone.parameters())
         ids = {id(parameter) for parameter in backbone}
         rest = [parameter for parameter in network.parameters() if id(parameter) not in ids]
-        self.updater: Updater = make_updater(
-            [(rest, settings.lr), (backbone, settings.backbone_lr * settings.supervised_weight)],
-            backbone,
-            weight_decay=settings.weight_decay,
-            warmup=settings.warmup,
-            clip=settings.clip,
-        )
+        groups: _Groups = [
+            (rest, settings.lr),
+            (backbone, settings.backbone_lr * settings.supervised_weight),
+        ]
+        self.updater = self._updater(groups, backbone, settings.warmup)
 
     def step(self, moment: Moment, fields: FieldBatch, done: Iteration) -> None:
         """One update on this process's share of a batch of fields."""

@@ -82,12 +82,6 @@ def hidden(cells: Cells, certainty: float) -> list[int]:
     return [n for n, cell in cells if cell.state is State.GUESS and cell.score < certainty]
 
 
-def least_certain(cells: Cells, certainty: float = 0.0, view: Box | None = None) -> list[int]:
-    """Guesses on show, least certain first: where Tab goes, one after the other."""
-    shown = _guesses_in(cells, view, certainty)
-    return sorted(shown, key=lambda n: (np.nan_to_num(cells.rows[n].score, nan=-1.0), n))
-
-
 def _guesses_in(cells: Cells, view: Box | None, certainty: float) -> list[int]:
     found = []
     for number, cell in cells:
@@ -301,23 +295,10 @@ def draw(
         Under three points.
     """
     box, mask = _filled(cells, outline, plane)
-    return _drawn(cells, "Draw a cell", box, mask, by)
-
-
-def redraw(
-    cells: Cells, number: int, outline: np.ndarray, plane: Sequence[int] = (), by: By | None = None
-) -> Change:
-    """Give a cell another outline; see `draw`. On other planes of a stack its pixels go."""
-    box, mask = _filled(cells, outline, plane)
-    return _drawn(cells, "Redraw a cell", box, mask, by, number)
-
-
-def _drawn(
-    cells: Cells, verb: str, box: Box, mask: np.ndarray, by: By | None, number: int | None = None
-) -> Change:
+    verb = "Draw a cell"
     if is_empty(box):
         return Change(verb)
-    return put(cells, verb, box, mask, (State.EDITED, np.nan), by or By.now(), number)
+    return put(cells, verb, box, mask, (State.EDITED, np.nan), by or By.now())
 
 
 def place(

@@ -10,7 +10,6 @@ import numpy as np
 from scipy import ndimage
 
 from napari_cupre.data.annotation import region_mask
-from napari_cupre.data.image import CellImage
 from napari_cupre.project.boxes import slices
 from napari_cupre.project.cells import By, Cell, Cells, Change, State
 from napari_cupre.project.document import ProjectImage
@@ -34,7 +33,6 @@ class Kind(StrEnum):
     HOLES = "holes"
     OUTSIZE = "outsize"
     UNMARKED = "unmarked"
-    AXES = "axes"
 
 
 Remedy = Callable[[Cells], Change]
@@ -56,8 +54,6 @@ class Question:
         Numbers of the cells it is about.
     remedies : dict[str, Remedy]
         What repairs it, by the word on the button: a function of the cells that returns a change.
-    axes : dict[str, str]
-        For `Kind.AXES`, the letters that may be meant, by the word on the button.
     """
 
     kind: Kind
@@ -65,7 +61,6 @@ class Question:
     key: str
     cells: tuple[int, ...] = ()
     remedies: dict[str, Remedy] = field(default_factory=dict)
-    axes: dict[str, str] = field(default_factory=dict)
 
 
 def questions(cells: Cells, entry: ProjectImage | None = None) -> list[Question]:
@@ -89,22 +84,20 @@ def _shapes(cells: Cells) -> Iterator[Question]:
         _, mask = cells.pixels(number)
         parts = (pieces(mask)[1] >= CRUMBS * cell.area).sum()
         if parts > 1:
-            yield Question(
-                Kind.PIECES,
-                f"Cell {number} has {parts} parts that do not touch: are they {parts} cells?",
-                f"{Kind.PIECES}:{number}:{cell.area}",
-                (number,),
-                {"Split": lambda now, n=number: split_pieces(now, n)},  # type: ignore[misc]
-            )
+            said = f"has {parts} parts that do not touch: are they {parts} cells?"
+            yield _about_cell(number, cell, Kind.PIECES, said, "Split", split_pieces)
         hole = int((_filled(mask) & ~mask).sum())
         if hole >= max(CRUMBS * cell.area, 4):
-            yield Question(
-                Kind.HOLES,
-                f"Cell {number} has a hole of {hole} px: does it belong to the cell?",
-                f"{Kind.HOLES}:{number}:{cell.area}",
-                (number,),
-                {"Fill": lambda now, n=number: fill_holes(now, n)},  # type: ignore[misc]
-            )
+            said = f"has a hole of {hole} px: does it belong to the cell?"
+            yield _about_cell(number, cell, Kind.HOLES, said, "Fill", fill_holes)
+
+
+def _about_cell(
+    number: int, cell: Cell, kind: Kind, said: str, word: str, mend: Callable[[Cells, int], Change]
+) -> Question:
+    """A question about one cell, which is asked again when its area changes."""
+    remedies: dict[str, Remedy] = {word: lambda now: mend(now, number)}
+    return Question(kind, f"Cell {number} {said}", f"{kind}:{number}:{cell.area}", (number,), remedies)
 
 
 def _sizes(cells: Cells) -> Iterator[Question]:
@@ -114,13 +107,8 @@ def _sizes(cells: Cells) -> Iterator[Question]:
     usual = float(np.median([cell.area for cell in taught.values()]))
     for number, cell in taught.items():
         if cell.area > OUTSIZE * usual:
-            yield Question(
-                Kind.OUTSIZE,
-                f"Cell {number} is {cell.area / usual:.0f} times as large as the others: is it one cell?",
-                f"{Kind.OUTSIZE}:{number}:{cell.area}",
-                (number,),
-                {"Delete": lambda now, n=number: delete(now, [n])},  # type: ignore[misc]
-            )
+            said = f"is {cell.area / usual:.0f} times as large as the others: is it one cell?"
+            yield _about_cell(number, cell, Kind.OUTSIZE, said, "Delete", lambda now, n: delete(now, [n]))
 
 
 def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
@@ -195,21 +183,3 @@ def _filled(mask: np.ndarray) -> np.ndarray:
     """The mask without its holes, plane by plane."""
     planes = mask.reshape(-1, *mask.shape[-2:])
     return np.stack([ndimage.binary_fill_holes(plane) for plane in planes]).reshape(mask.shape)
-
-
-def about_axes(image: CellImage) -> Question | None:
-    """Whether the planes of a file that does not say are time, depth or channels; None where it is clear."""
-    extra = [axis for axis in image.axes if axis in "TZC"]
-    if not image.guessed or len(extra) != 1 or image.sizes[extra[0]] < 2:
-        return None
-    meant = {
-        word: image.axes.replace(extra[0], letter)
-        for word, letter in (("Time", "T"), ("Depth", "Z"), ("Channels", "C"))
-    }
-    count = image.sizes[extra[0]]
-    return Question(
-        Kind.AXES,
-        f'"{image.name}" has {count} planes and does not say what they are: time, depth or channels?',
-        f"{Kind.AXES}:{image.axes}:{count}",
-        axes=meant,
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +75,6 @@ def add_round(project: Project, parent: str, verdict: dict[str, Any] | None = No
     if project.document.best is None or entry.verdict.get("better"):
         project.document.best = entry.number
     return entry
-
-
-def judge_round(project: Project, number: int, verdict: dict[str, Any]) -> Round:
-    """Give a round another verdict; {"better": True} makes it the best one."""
-    old = find_round(project, number)
-    new = replace(old, verdict=dict(verdict))
-    project.document.rounds[project.document.rounds.index(old)] = new
-    if verdict.get("better"):
-        project.document.best = number
-    return new
 
 
 def find_round(project: Project, number: int) -> Round:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps
 from napari_cupre.project.lessons import LessonResult, add_lesson, read_lessons
-from napari_cupre.service.beside import LessonRequest
-from napari_cupre.service.protocol import PreviewRequest
+from napari_cupre.service.beside import BesideJob, LessonRequest
 
 if TYPE_CHECKING:
     from napari_cupre.finetuning.subsets import Lesson
@@ -20,7 +18,7 @@ GROWN = 1.3
 """The curve is measured again once there are this many times more cells."""
 
 
-class LessonJob:
+class LessonJob(BesideJob):
     """Trains on one part of a project's annotation that was not measured yet.
 
     Parameters
@@ -30,15 +28,8 @@ class LessonJob:
     """
 
     def __init__(self, request: LessonRequest) -> None:
+        super().__init__()
         self._request = request
-        self._stopped = threading.Event()
-
-    def stop(self) -> None:
-        """End after the present step; what was trained is lost."""
-        self._stopped.set()
-
-    def preview(self, request: PreviewRequest) -> None:
-        """There is nothing to show."""
 
     def events(self) -> Iterator[Event]:
         """Train one part; `Finished` says how many are left."""

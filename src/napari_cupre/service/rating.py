@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps
-from napari_cupre.service.beside import Rated, RateRequest
-from napari_cupre.service.protocol import PreviewRequest
+from napari_cupre.service.beside import BesideJob, Rated, RateRequest
 
 if TYPE_CHECKING:
     from napari_cupre.evaluation.places import Candidate
     from napari_cupre.evaluation.suggestions import Suggestions
 
 
-class Rating:
+class Rating(BesideJob):
     """Rates the images of a project, and image files beside it, by what they would teach.
 
     Parameters
@@ -29,15 +27,8 @@ class Rating:
     """
 
     def __init__(self, request: RateRequest) -> None:
+        super().__init__()
         self._request = request
-        self._stopped = threading.Event()
-
-    def stop(self) -> None:
-        """End soon, without a result."""
-        self._stopped.set()
-
-    def preview(self, request: PreviewRequest) -> None:
-        """There is nothing to show before the end."""
 
     def events(self) -> Iterator[Event]:
         """Rate, and tell how far it is; in the end `Rated`."""

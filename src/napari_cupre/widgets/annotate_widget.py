@@ -9,7 +9,7 @@ from typing import Any
 
 from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Change, State
@@ -17,6 +17,7 @@ from napari_cupre.project.gestures import hidden
 from napari_cupre.project.questions import Question
 from napari_cupre.project.shots import enough
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import (
     ImageChooser,
@@ -38,7 +39,6 @@ from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.shortcuts import key_of, with_key
 from napari_cupre.widgets.suggestion_list import SuggestionList
-from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
@@ -69,11 +69,8 @@ class AnnotateWidget(SessionWidget):
             lambda: self.attempt(self._ask_and_import),
         )
         self._imported_for: Image | None = None
-        self.status = QLabel()
-        self.status.setWordWrap(True)
-        self.hint = QLabel()
-        self.hint.setWordWrap(True)
-        set_role(self.hint, "plain")
+        self.status = caption()
+        self.hint = caption(role="plain")
         self.advice = MessageLine()
         self.question = QuestionLine()
         self.questioner = Questioner(self.session, self, self.attempt, self._ask)

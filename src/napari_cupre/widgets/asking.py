@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_cupre.widgets.theme import set_role
+from napari_cupre.widgets.captions import caption
 
 Answer = tuple[str, str, Callable[[], object]]
 """Text and tooltip of a button, and what it does."""
@@ -17,9 +17,7 @@ class QuestionLine(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.label = QLabel()
-        self.label.setWordWrap(True)
-        set_role(self.label, "notice")
+        self.label = caption(role="notice")
         self.buttons: list[QPushButton] = []
         self._key: object = None
         self._row = QHBoxLayout()
@@ -44,7 +42,7 @@ class QuestionLine(QWidget):
         answers : sequence of Answer
             The buttons, the likeliest first.
         key : object, optional
-            Object, optional What it is about: the same question asked again leaves the buttons as they are,
+            What it is about: the same question asked again leaves the buttons as they are,
             since one of them may be under the mouse.
         """
         if key is not None and key == self._key and sentence == self.text:

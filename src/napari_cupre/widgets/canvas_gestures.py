@@ -17,6 +17,7 @@ from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import accept, delete, merge, reject
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.looking import go_to, guesses_on_show, view_of
+from napari_cupre.widgets.session_part import SessionPart
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -31,17 +32,11 @@ UNDO, REDO = "Control-Z", "Control-Shift-Z"
 """napari's own, which it offers for layers of cells alone."""
 
 
-class Gestures:
-    """The gestures on the cells of a viewer's images; they work while the image or its cells are selected.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
-    """
+class Gestures(SessionPart):
+    """The gestures on the cells of a viewer's images; they work while the image or its cells are selected."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self.last = 0
         """Number of the cell that was touched last: what Alt-click merges with."""
         self._places: weakref.WeakKeyDictionary[CellsLayer, tuple[float, int]] = weakref.WeakKeyDictionary()

@@ -9,29 +9,27 @@ from typing import Any
 
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QButtonGroup, QFileDialog, QHBoxLayout, QLabel, QPushButton, QRadioButton
+from qtpy.QtWidgets import QFileDialog, QPushButton, QRadioButton
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.evaluation.side_by_side import Difference
 from napari_cupre.events import Event, RunState
 from napari_cupre.io.files import atomic_write
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.comparing import ComparisonPlan, ImageCompared, PackedDifference, Rival
 from napari_cupre.widgets.controls import (
-    JobBar,
     MessageLine,
-    SessionWidget,
+    choice_row,
     follow_layers,
-    job_words,
     labelled,
-    primary_button,
 )
 from napari_cupre.widgets.difference_layers import COLOURS, DifferenceLayers
 from napari_cupre.widgets.figure_table import FigureTable
 from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.rival_chooser import RivalChooser
-from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.verdict_words import columns_for, joint_row, row_of, verdict_words
 
 EMPTY = (
@@ -41,7 +39,7 @@ EMPTY = (
 NEXT = "Press a row to show its image; < and > in Annotate do the same."
 
 
-class CompareWidget(SessionWidget):
+class CompareWidget(JobDock):
     """Says which of two models is better, and shows where they differ."""
 
     title = "Compare"
@@ -78,40 +76,28 @@ class CompareWidget(SessionWidget):
         self.one_image.setToolTip("Compare on the image on show")
         self.annotated = QRadioButton("images with checked cells")
         self.annotated.setToolTip("Compare on every image of the project that has checked or edited cells")
-        self.one_image.setChecked(True)
-        group = QButtonGroup(self)
-        group.addButton(self.one_image)
-        group.addButton(self.annotated)
-        self.button = primary_button("Compare", "Find the cells with both, and show where they differ")
-        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
-        self.bar = JobBar()
+        self._make_button(
+            self.job, "Compare", "Find the cells with both, and show where they differ", self.compare
+        )
 
     def _make_results(self) -> None:
-        self.empty = QLabel(EMPTY)
-        self.empty.setWordWrap(True)
-        set_role(self.empty, "plain")
+        self.empty = caption(EMPTY, "plain")
         self.verdict = MessageLine()
         self.basis = MessageLine()
-        self.legend = QLabel()
-        self.legend.setWordWrap(True)
+        self.legend = caption()
         self.legend.setToolTip("Outlines on the image on show; each kind is a layer that can be hidden")
         self.table = FigureTable("Comparison by image", "A row for each image; press one to show it")
         self.table.chosen.connect(lambda name: self.attempt(lambda: self._show_image(name)))
         self.save_button = QPushButton("Save table …")
         self.save_button.setToolTip("Write the table to a CSV file")
         self.save_button.clicked.connect(lambda: self.attempt(self._ask_and_save))
-        self.notice = MessageLine()
 
     def _lay_out(self) -> None:
         column = self.column
         column.addLayout(beside_help(self, self.empty))
         column.addLayout(labelled("Compare", self.first))
         column.addLayout(labelled("with", self.second))
-        scope = QHBoxLayout()
-        scope.addWidget(self.one_image)
-        scope.addWidget(self.annotated)
-        scope.addStretch(1)
-        column.addLayout(scope)
+        column.addLayout(choice_row(self.one_image, self.annotated))
         for widget in (
             *(self.button, self.bar, self.message, self.verdict, self.basis, self.legend),
             *(self.table, self.save_button, self.notice),
@@ -127,12 +113,6 @@ class CompareWidget(SessionWidget):
         self.annotated.setChecked(bool(self._annotated_stems()))
 
     # --- what the button does -------------------------------------------------------------------------
-
-    def _button_pressed(self) -> None:
-        if self.job.status.is_active:
-            self.job.stop()
-        else:
-            self.compare()
 
     def compare(self) -> None:
         """Compare what is chosen.
@@ -286,15 +266,8 @@ class CompareWidget(SessionWidget):
         self.legend.show()
 
     def _show_status(self, event: Any = None) -> None:
-        status = self.job.status
-        self.button.setText(job_words(status, "Compare" if self.second.value else "Evaluate"))
-        self.button.setEnabled(status.state is not RunState.STOPPING)
-        self.bar.follow(status, status.message, status.is_active)
-        if status.error:
-            self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
-        elif status.state is RunState.PREPARING:
+        self._show_job(self.job, "Compare" if self.second.value else "Evaluate")
+        if self.job.status.state is RunState.PREPARING:
             self.notice.clear()
 
     # --- saving ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QElapsedTimer, QSize, Qt
 from qtpy.QtWidgets import (
     QApplication,
+    QButtonGroup,
     QComboBox,
     QFrame,
     QHBoxLayout,
@@ -19,13 +20,15 @@ from qtpy.QtWidgets import (
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
+    QRadioButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_cupre.errors import CupreError
 from napari_cupre.events import RunState
-from napari_cupre.widgets.background import RunStatus
+from napari_cupre.widgets.background import Job, RunStatus
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.session import Session
@@ -85,6 +88,10 @@ class SessionWidget(DockedWidget):
         except CupreError as err:
             self.message.show_error(str(err))
         return None
+
+    def start_or_stop(self, job: Job, start: Callable[[], Any]) -> Any:
+        """What the button of a job does: start it, or stop it while it runs."""
+        return self.attempt(job.stop if job.status.is_active else start)
 
     def wear_theme(self, event: Any = None) -> None:
         """Take the colours of napari's theme."""
@@ -173,9 +180,8 @@ class MessageLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._text = ""
-        self.label = QLabel()
+        self.label = caption()
         self.label.setTextFormat(Qt.TextFormat.PlainText)
-        self.label.setWordWrap(True)
         self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.more = QPushButton("Details")
         self.more.setToolTip("Show the technical details")
@@ -249,12 +255,11 @@ def follow_layers(widget: SessionWidget, refresh: Callable[[], None]) -> None:
         widget.listen(signal, lambda event=None: refresh())
 
 
-class ImageChooser(QWidget):
+class ImageChooser(DockPart):
     """The session's image, and how its axes are read where that is not plain."""
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._owner, self._session = owner, owner.session
+        super().__init__(owner)
         self.combo = layer_combo(
             self._session, Image, "Image to work on; drag a file into the window to open it"
         )
@@ -264,8 +269,7 @@ class ImageChooser(QWidget):
         self.axes.setToolTip(
             "One letter per dimension: T time, Z depth, C channel, Y row, X column, S colours"
         )
-        self.reading = QLabel()
-        self.reading.setWordWrap(True)
+        self.reading = caption()
         self._axes_row = QWidget()
         row = QHBoxLayout(self._axes_row)
         row.setContentsMargins(0, 0, 0, 0)
@@ -338,6 +342,17 @@ def labelled(text: str, widget: QWidget) -> QHBoxLayout:
 
 
 LABEL_WIDTH = 72
+
+
+def choice_row(*buttons: QRadioButton) -> QHBoxLayout:
+    """A choice in one row, at first of the first button."""
+    group, row = QButtonGroup(buttons[0]), QHBoxLayout()
+    for button in buttons:
+        group.addButton(button)
+        row.addWidget(button)
+    row.addStretch(1)
+    buttons[0].setChecked(True)
+    return row
 
 
 class PrimaryButton(QPushButton):

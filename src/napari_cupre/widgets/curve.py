@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QTimer
-
 from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.plot_view import PlotView
+from napari_cupre.widgets.plot_view import PlotView, veiled
 from napari_cupre.widgets.theme import Palette
+from napari_cupre.widgets.timers import single_timer
 from napari_cupre.widgets.training import Curve
 
 if TYPE_CHECKING:
@@ -20,11 +19,6 @@ FAINT = 110  # opacity of the single losses, of 255
 
 class CurveView(PlotView):
     """Training and validation loss over the steps; redrawn a few times a second, however fast they come.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        Whose viewer's theme gives the colours.
 
     Attributes
     ----------
@@ -39,18 +33,13 @@ class CurveView(PlotView):
         )
         self._curve = Curve()
         self.points = (0, 0)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REDRAW_MS)
-        self._timer.timeout.connect(self._redraw)
+        self._timer = single_timer(self._redraw, REDRAW_MS, parent=self)
         self._wear_theme()
 
     def show_curve(self, curve: Curve) -> None:
         """Draw a curve soon; it may have grown by then."""
         self._curve = curve
-        if self._plot is None:
-            self._made_plot()
-            self._wear_theme()
+        self._made_plot()
         if not self._timer.isActive():
             self._timer.start()
 
@@ -63,18 +52,16 @@ class CurveView(PlotView):
         self._smooth = plot.plot()
         self._validation = plot.plot(symbol="o", symbolSize=6, symbolPen=None)
 
-    def _colour_curves(self, palette: Palette) -> None:
-        self._legend.setText(
+    def _words(self, palette: Palette) -> str:
+        return (
             f'<span style="color:{palette.training}">━</span> training loss &nbsp; '
             f'<span style="color:{palette.validation}">●</span> loss on held-out cells'
         )
-        if self._plot is None:
-            return
+
+    def _colour_curves(self, palette: Palette) -> None:
         import pyqtgraph
 
-        faint = pyqtgraph.mkColor(palette.training)
-        faint.setAlpha(FAINT)
-        self._raw.setSymbolBrush(faint)
+        self._raw.setSymbolBrush(veiled(palette.training, FAINT))
         self._smooth.setPen(pyqtgraph.mkPen(palette.training, width=2))
         self._validation.setPen(pyqtgraph.mkPen(palette.validation, width=2))
         self._validation.setSymbolBrush(palette.validation)

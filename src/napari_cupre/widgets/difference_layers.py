@@ -12,7 +12,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari_cupre.data.image import CellImage
 from napari_cupre.evaluation.side_by_side import Difference
 from napari_cupre.widgets.layers import METADATA_KEY, result_placement, to_layer
-from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.session_part import SessionPart
 
 COLOURS = ("#c8c8c8", "#58a6ff", "#f0883e")
 """Both, only the first, only the second: told apart by all kinds of eyes, on any image."""
@@ -24,17 +24,8 @@ LINE = 2
 """Width of the outlines in px: what lies below stays visible."""
 
 
-class DifferenceLayers:
-    """The layers of a viewer; made when they are first needed and reused from then on.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
+class DifferenceLayers(SessionPart):
+    """The layers of a viewer; made when they are first needed and reused from then on."""
 
     def show(self, image: Image, reading: CellImage, parts: Difference, names: Sequence[str]) -> None:
         """Show the difference on an image.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.plot_view import PlotView
+from napari_cupre.widgets.plot_view import PlotView, veiled
 from napari_cupre.widgets.theme import Palette
 
 if TYPE_CHECKING:
@@ -21,11 +21,6 @@ TAIL = 0.5
 
 class DistributionView(PlotView):
     """Histograms in per cent of the cells, so that one image can be seen beside all.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        Whose viewer's theme gives the colours.
 
     Attributes
     ----------
@@ -75,20 +70,20 @@ class DistributionView(PlotView):
         self._wear_theme()
 
     def _colour_curves(self, palette: Palette) -> None:
-        if self._plot is None or self._drawn is None:
-            return
         import pyqtgraph
 
-        values, chosen, _, name = self._drawn
         for curve, colour in ((self._all, palette.training), (self._one, palette.validation)):
-            veil = pyqtgraph.mkColor(colour)
-            veil.setAlpha(VEILED)
             curve.setPen(pyqtgraph.mkPen(colour, width=2))
-            curve.setBrush(veil)
+            curve.setBrush(veiled(colour, VEILED))
+
+    def _words(self, palette: Palette) -> str:
+        if self._drawn is None:
+            return ""
+        values, chosen, _, name = self._drawn
         words = f'<span style="color:{palette.training}">■</span> all {len(values)} cells'
         if len(chosen):
             words += f' &nbsp; <span style="color:{palette.validation}">■</span> {name} ({len(chosen)})'
-        self._legend.setText(words)
+        return words
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, TypeVar
 
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollArea, QWidget
 
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.timers import single_timer
 
 AnyDocked = TypeVar("AnyDocked", bound="DockedWidget")
 
@@ -41,9 +41,7 @@ class DockedWidget(QScrollArea):
         self.is_settled = False
         self.opened = time.monotonic()
         # a child, which goes with the widget: PySide6 would call a widget that is gone already
-        self._settling = QTimer(self)
-        self._settling.setSingleShot(True)
-        self._settling.timeout.connect(self.settle)
+        self._settling = single_timer(self.settle, parent=self)
 
     def showEvent(self, event: Any) -> None:
         """Settle once the dock is in the window."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
 
 from napari_cupre.evaluation.enough import Enough
 from napari_cupre.evaluation.project_curve import ProjectCurve
-from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.plot_view import PlotView
+from napari_cupre.widgets.captions import caption
+from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.plot_view import PlotView, veiled
 from napari_cupre.widgets.theme import Palette, set_role
 from napari_cupre.words import counted
 
@@ -22,28 +23,19 @@ SHADE = 60  # opacity of what is likely, of 255
 NOTHING = "Not measured yet: train a model first. The rest is done while the machine is idle."
 
 
-class EnoughSection(QWidget):
-    """Closed at first; a press on its title opens it.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        The dock.
-    """
+class EnoughSection(DockPart):
+    """Closed at first; a press on its title opens it."""
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._measuring = owner.session.idling
+        super().__init__(owner)
+        self._measuring = self._session.idling
         self.button = QPushButton("Is it enough?")
         self.button.setCheckable(True)
         self.button.setToolTip("Show whether more annotated cells would help")
         self.button.toggled.connect(lambda on: self.refresh())
-        self.sentence = QLabel()
-        self.sentence.setWordWrap(True)
+        self.sentence = caption()
         self.sentence.setTextFormat(Qt.TextFormat.PlainText)
-        self.state = QLabel()
-        self.state.setWordWrap(True)
-        set_role(self.state, "plain")
+        self.state = caption(role="plain")
         self.idle = QCheckBox("Measure when the machine is idle")
         self.idle.setToolTip(
             "Train on parts of your cells while nobody trains, finds or annotates; low priority"
@@ -90,13 +82,7 @@ class EnoughSection(QWidget):
 
 
 class LearningCurveView(PlotView):
-    """Cells that are right by the number of cells learned from, with what is likely between and beyond.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        Whose viewer's theme gives the colours.
-    """
+    """Cells that are right by the number of cells learned from, with what is likely between and beyond."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner, "Learning curve", (HEIGHT, HEIGHT))
@@ -107,9 +93,7 @@ class LearningCurveView(PlotView):
 
     def show_curve(self, found: ProjectCurve) -> None:
         """Draw what was measured."""
-        if self._plot is None:
-            self._made_plot()
-            self._wear_theme()
+        self._made_plot()
         numbers = [number for number, _ in found.band]
         for line, side in ((self._low, "low"), (self._high, "high"), (self._middle, "middle")):
             line.setData(numbers, [100 * getattr(each, side) for _, each in found.band])
@@ -129,18 +113,16 @@ class LearningCurveView(PlotView):
         self._parts = plot.plot(pen=None, symbol="o", symbolSize=7)
         self._rounds = plot.plot(pen=None, symbol="d", symbolSize=9, symbolBrush=None)
 
-    def _colour_curves(self, palette: Palette) -> None:
-        self._legend.setText(
+    def _words(self, palette: Palette) -> str:
+        return (
             f'<span style="color:{palette.validation}">●</span> part of the cells &nbsp; '
             f'<span style="color:{palette.validation}">◇</span> round'
         )
-        if self._plot is None:
-            return
+
+    def _colour_curves(self, palette: Palette) -> None:
         import pyqtgraph
 
-        shade = pyqtgraph.mkColor(palette.training)
-        shade.setAlpha(SHADE)
-        self._shade.setBrush(shade)
+        self._shade.setBrush(veiled(palette.training, SHADE))
         self._middle.setPen(pyqtgraph.mkPen(palette.training, width=2))
         self._parts.setSymbolPen(palette.validation)
         self._parts.setSymbolBrush(palette.validation)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from napari_cupre.project.cells import Cells, State
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_GAPS = 10_000
 
@@ -18,6 +21,8 @@ def features_of(cells: Cells, classes: Mapping[int, str]) -> pd.DataFrame:
     napari's table takes the position of a row for a label, so unused numbers have rows too, with no state,
     unless there are very many; other parts of napari look up "index".
     """
+    import pandas as pd  # 300 modules, which `first_labels` loads before anybody waits
+
     numbers = cells.numbers()
     top = numbers[-1] if numbers else 0
     if top - len(numbers) <= MOST_GAPS:

@@ -38,7 +38,7 @@ class FindRow(DockPart):
         self._job = self._session.prediction
         self._is_mine = False
         self.button = primary_button("Find cells", "Guess where the cells are; what you marked stays")
-        self.button.clicked.connect(lambda: owner.attempt(self._pressed))
+        self.button.clicked.connect(lambda: owner.start_or_stop(self._job, self.find_cells))
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setPageStep(5)
@@ -91,12 +91,6 @@ class FindRow(DockPart):
         sink = GuessSink(session, image, whole, session.model, certainty, index, window)
         self._is_mine = True
         self._job.predict(plan, [sink])
-
-    def _pressed(self) -> None:
-        if self._job.status.is_active:
-            self._job.stop()
-        else:
-            self.find_cells()
 
     def _certainty_chosen(self, value: int) -> None:
         self.figure.setText(f"{value} %")

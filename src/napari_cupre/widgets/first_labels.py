@@ -7,10 +7,10 @@ import importlib
 
 import numpy as np
 from napari.utils.colormaps import label_colormap
-from qtpy.QtCore import QTimer
 
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.state_colours import HUES
+from napari_cupre.widgets.timers import single_timer
 
 WAIT_MS = 1000
 """The docks open first."""
@@ -21,10 +21,7 @@ class FirstLabels:
 
     def __init__(self) -> None:
         self._errands = Errands()
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(WAIT_MS)
-        self._timer.timeout.connect(self._begin)
+        self._timer = single_timer(self._begin, WAIT_MS)
         self._timer.start()
 
     def _begin(self) -> None:
@@ -37,10 +34,11 @@ class FirstLabels:
 
 
 def load_for_labels() -> None:
-    """Map two labels to colours, which compiles what does it, and work out the dashes of overlays.
+    """Map two labels to colours, which compiles what does it; the dashes of overlays; the table of features.
 
     No layer is made: units of layers come from a registry that two threads must not begin to fill at once.
     """
+    importlib.import_module("pandas")
     with contextlib.suppress(ImportError, AttributeError):  # another napari
         label_colormap(HUES)._data_to_texture(np.zeros((2, 2), np.int32))
     with contextlib.suppress(ImportError, AttributeError):  # another vispy

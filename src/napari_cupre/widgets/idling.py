@@ -22,6 +22,8 @@ from napari_cupre.service.client import EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.session_part import SessionPart
+from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -36,22 +38,18 @@ BUSY_PERCENT = 50.0
 LEAST_STEPS, MOST_STEPS, USUAL_STEPS = 20, 100, 60
 
 
-class IdleLessons:
+class IdleLessons(SessionPart):
     """Trains on parts of the annotation in the background, and says what follows from that.
 
     The process that trains does it, at the same low priority. Whatever a person starts ends it at once.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
     """
 
     changed = Signal()
     """There is another answer, or measuring begins or ends."""
 
     def __init__(self, session: Session) -> None:
-        self._session, self._turn, self._errands = session, Turn(), Errands()
+        super().__init__(session)
+        self._turn, self._errands = Turn(), Errands()
         self.job = Job("Measuring how much more cells would help", self._turn.stop)
         self.job.received.connect(self._take)
         self.job.status.events.state.connect(self._ended)
@@ -66,10 +64,7 @@ class IdleLessons:
         self._timer.setInterval(TICK_MS)
         self._timer.timeout.connect(self.tick)
         self._timer.start()
-        self._looking = QTimer()
-        self._looking.setSingleShot(True)
-        self._looking.setInterval(LOOK_MS)
-        self._looking.timeout.connect(self.look)
+        self._looking = single_timer(self.look, LOOK_MS)
         self._looked_for = -1
         self._others = (session.training, session.prediction, session.comparison, session.what_next.job)
         for job in self._others:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
@@ -24,8 +23,10 @@ from napari_cupre.project.project import Project
 from napari_cupre.project.recent import remember_project
 from napari_cupre.project.unsaved import SaveReport
 from napari_cupre.widgets.errands import Errands
+from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import is_open_here, leave, prepared, sentence_of, source_of, written
 from napari_cupre.widgets.state_colours import StateColormap
+from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.cells_layer import CellsLayer
@@ -39,14 +40,8 @@ REST = 3.0
 """A save waits this many times as long as the last one took: large images are not written all the time."""
 
 
-class Keeper:
-    """Saves what a person does in one viewer.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
-    """
+class Keeper(SessionPart):
+    """Saves what a person does in one viewer."""
 
     changed = Signal()
     """Something was saved, or cannot be; or another project is open."""
@@ -55,7 +50,7 @@ class Keeper:
     """A `Project` was opened that the person asked for."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self.project: Project | None = None
         self.is_scratch = False
         self.error = ""
@@ -73,9 +68,7 @@ class Keeper:
         self._is_saving = self._is_showing = self._is_pending = False
         self._then: list[Callable[[], None]] = []
         self._took = 0.0
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.save)
+        self._timer = single_timer(self.save)
         session.cells_changed.connect(self._cells_changed)
 
     # --- what happens in the window ---------------------------------------------------------------

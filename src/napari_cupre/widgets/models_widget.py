@@ -12,7 +12,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QGridLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
     QTreeWidget,
@@ -26,12 +25,12 @@ from napari_cupre.model.runs import delete_run
 from napari_cupre.model.zoo import BUNDLED, SUFFIX, free_name, remove_model, user_path
 from napari_cupre.project import rounds
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import MessageLine, SessionWidget, labelled, primary_button
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.model_gathering import ListedModel, gathered, megabytes, total_words
 from napari_cupre.widgets.slides_row import SlidesRow
 from napari_cupre.widgets.sources import sentence_of
-from napari_cupre.widgets.theme import set_role
 
 MODEL_ROLE = int(Qt.ItemDataRole.UserRole)
 FILTER = f"napari-cupre models (*{SUFFIX})"
@@ -61,10 +60,8 @@ class ModelsWidget(SessionWidget):
         self.list.setAccessibleName("Models")
         self.list.setToolTip("Models of your projects, your own, and those that ship; choose one")
         self.list.currentItemChanged.connect(lambda *_: self._show_card())
-        self.total = QLabel()
-        self.total.setWordWrap(True)
-        self.card = QLabel()
-        self.card.setWordWrap(True)
+        self.total = caption(role="plain")
+        self.card = caption()
         self.card.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.use = primary_button("Use this model", "Annotate and Predict find cells with it from now on")
         self.use.clicked.connect(lambda: self.attempt(self._use))
@@ -92,10 +89,7 @@ class ModelsWidget(SessionWidget):
         return button
 
     def _lay_out(self) -> None:
-        intro = QLabel(INTRO)
-        intro.setWordWrap(True)
-        set_role(intro, "plain")
-        set_role(self.total, "plain")
+        intro = caption(INTRO, "plain")
         column = self.column
         column.addLayout(beside_help(self, intro))
         grid = QGridLayout()

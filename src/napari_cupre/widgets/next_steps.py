@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton
 
 from napari_cupre.errors import InputError
-
-if TYPE_CHECKING:
-    from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.controls import DockPart, SessionWidget
 
 
-class NextSteps(QWidget):
-    """Three buttons below the verdict; hidden until a training has ended.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        The dock on whose message line errors appear.
-    """
+class NextSteps(DockPart):
+    """Three buttons below the verdict; hidden until a training has ended."""
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._session = owner.session
+        super().__init__(owner)
         self._before = ""
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_cupre.widgets.controls import SessionWidget
@@ -45,8 +46,12 @@ class PlotView(QWidget):
         """Put the curves into a new plot, still empty."""
 
     @abstractmethod
+    def _words(self, palette: Palette) -> str:
+        """What the legend says, in the colours of the curves."""
+
+    @abstractmethod
     def _colour_curves(self, palette: Palette) -> None:
-        """Give the curves their colours, and the legend its words."""
+        """Give the curves their colours."""
 
     def _made_plot(self) -> PlotWidget:
         """The plot, which is made if there is none."""
@@ -66,14 +71,24 @@ class PlotView(QWidget):
         self._add_curves(plot)
         self._column.addWidget(plot)
         self._plot = plot
+        self._wear_theme()
         return plot
 
     def _wear_theme(self, event: Any = None) -> None:
         palette = palette_of(self._viewer.theme)
-        if self._plot is not None:
-            self._plot.setBackground(palette.background)
-            for side in ("left", "bottom"):
-                axis = self._plot.getAxis(side)
-                axis.setPen(palette.faint)
-                axis.setTextPen(palette.faint)
+        self._legend.setText(self._words(palette))
+        if self._plot is None:
+            return
+        self._plot.setBackground(palette.background)
+        for side in ("left", "bottom"):
+            axis = self._plot.getAxis(side)
+            axis.setPen(palette.faint)
+            axis.setTextPen(palette.faint)
         self._colour_curves(palette)
+
+
+def veiled(colour: str, opacity: int) -> QColor:
+    """A colour through which others are seen; of 255 parts of `opacity`, 0 is invisible."""
+    veil = QColor(colour)
+    veil.setAlpha(opacity)
+    return veil

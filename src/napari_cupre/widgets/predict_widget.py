@@ -7,11 +7,8 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtWidgets import (
-    QButtonGroup,
     QCheckBox,
     QDoubleSpinBox,
-    QHBoxLayout,
-    QLabel,
     QRadioButton,
     QSpinBox,
 )
@@ -20,19 +17,18 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
     ImageChooser,
-    JobBar,
     MessageLine,
-    SessionWidget,
+    choice_row,
     follow_layers,
     heading,
-    job_words,
     labelled,
-    primary_button,
 )
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.model_list import ModelChooser
@@ -43,13 +39,12 @@ from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote
 from napari_cupre.widgets.stored_images import stored_image
-from napari_cupre.widgets.theme import set_role
 
 EMPTY = "Open an image first: drag a file into the window, or File > Open Sample."
 ResultSink = GuessSink | StoredSink | SlideSink
 
 
-class PredictWidget(SessionWidget):
+class PredictWidget(JobDock):
     """Finds cells with a model; they become the guesses of each image."""
 
     title = "Predict"
@@ -62,13 +57,11 @@ class PredictWidget(SessionWidget):
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
-        self._make_controls()
+        tooltip = "Guess where the cells are; what you checked or edited stays"
+        self._make_button(self.job, "Find cells", tooltip, self.predict)
         self.saver = SaveRow(self, self._chosen_items)
-        self.first = QLabel()
-        self.first.setWordWrap(True)
-        set_role(self.first, "plain")
+        self.first = caption(role="plain")
         self.result = MessageLine()
-        self.notice = MessageLine()
         self._lay_out()
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.job.status.events, self._show_status)
@@ -94,10 +87,6 @@ class PredictWidget(SessionWidget):
             "Find the cells of all images of the project and of the window, one after the other; "
             "what you checked or edited stays"
         )
-        self.one_image.setChecked(True)
-        group = QButtonGroup(self)
-        group.addButton(self.one_image)
-        group.addButton(self.all_images)
         self.diameter = QDoubleSpinBox()
         self.diameter.setRange(0, 2000)
         self.diameter.setDecimals(1)
@@ -123,13 +112,6 @@ class PredictWidget(SessionWidget):
         self.link_t = QCheckBox("Follow cells through time")
         self.link_t.setToolTip("A cell keeps its label through time")
 
-    def _make_controls(self) -> None:
-        self.button = primary_button(
-            "Find cells", "Guess where the cells are; what you checked or edited stays"
-        )
-        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
-        self.bar = JobBar()
-
     def _lay_out(self) -> None:
         column = self.column
         column.addLayout(beside_help(self, self.first))
@@ -138,11 +120,7 @@ class PredictWidget(SessionWidget):
         column.addWidget(self.image)
         self.scenes = SceneNote(self)
         column.addWidget(self.scenes)
-        scope = QHBoxLayout()
-        scope.addWidget(self.one_image)
-        scope.addWidget(self.all_images)
-        scope.addStretch(1)
-        column.addLayout(scope)
+        column.addLayout(choice_row(self.one_image, self.all_images))
         column.addWidget(heading("How"))
         column.addLayout(labelled("Cell width", self.diameter))
         column.addLayout(labelled("Certainty", self.score))
@@ -156,12 +134,6 @@ class PredictWidget(SessionWidget):
         column.addStretch(1)
 
     # --- what the button does -------------------------------------------------------------------------
-
-    def _button_pressed(self) -> None:
-        if self.job.status.is_active:
-            self.job.stop()
-        else:
-            self.predict()
 
     def predict(self) -> None:
         """Segment the chosen image, or all.
@@ -257,13 +229,7 @@ class PredictWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        self.button.setText(job_words(status, "Find cells"))
-        self.button.setEnabled(status.state is not RunState.STOPPING)
-        self.bar.follow(status, status.message, status.is_active)
-        if status.error:
-            self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
+        self._show_job(self.job, "Find cells")
         if status.state is RunState.DONE:
             self.result.show_good(status.message)
         elif status.state is RunState.STOPPED:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from npe2 import PluginManager
 
 from napari_cupre.model.zoo import list_models
 
@@ -49,7 +53,8 @@ def read_preferences() -> Preferences:
     except ImportError:
         return Preferences()
     try:
-        chosen = get_plugin_settings(PLUGIN).defaults
+        with _without_search():
+            chosen = get_plugin_settings(PLUGIN).defaults
     except KeyError:  # the widgets are used without the plugin being enabled
         return Preferences()
     return Preferences(
@@ -60,6 +65,24 @@ def read_preferences() -> Preferences:
         str(chosen.formats),
         float(chosen.slides_gb),
     )
+
+
+@contextlib.contextmanager
+def _without_search() -> Iterator[None]:
+    """Keep napari from reading the manifests of all installed plugins again, which holds its window.
+
+    It does so when settings of plugins are first asked for, although it knows the plugins since its start.
+    """
+    manager = PluginManager.instance()
+    if PLUGIN not in manager:  # it was not started in the usual way
+        yield
+        return
+    known = vars(manager)
+    known["discover"] = lambda *_, **__: 0
+    try:
+        yield
+    finally:
+        del known["discover"]
 
 
 def preferred_model() -> str:

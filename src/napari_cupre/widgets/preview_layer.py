@@ -11,6 +11,7 @@ from napari_cupre.errors import CupreError
 from napari_cupre.widgets.layers import crop_placement, layer_axes
 from napari_cupre.widgets.looking import seen_box
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.training import View
 
 LAYER_NAME = "cupre preview"
@@ -18,11 +19,11 @@ LARGEST_VIEW = 512  # px on a side: a preview must not hold up the training
 REST_S = 4.0  # between a preview and the next request
 
 
-class PreviewLayer:
+class PreviewLayer(SessionPart):
     """Asks for previews of the current view while it is switched on, and shows them."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._shown_at = 0.0
         self.is_on = False
 

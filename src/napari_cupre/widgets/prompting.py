@@ -13,7 +13,6 @@ import numpy as np
 from napari.layers import Image
 from napari.qt.threading import GeneratorWorker, create_worker
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event
@@ -47,6 +46,8 @@ from napari_cupre.widgets.prompts import (
     span_of,
     stamp_of,
 )
+from napari_cupre.widgets.session_part import SessionPart
+from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -60,7 +61,7 @@ FIRST_GUESS = {"start": 8.0, "plane": 2.0, "view": 2.0}
 """Seconds that something takes until it was measured here."""
 
 
-class Prompter:
+class Prompter(SessionPart):
     """Keeps a process of its own ready for what is on show, and asks it for outlines.
 
     It is not the process that trains, so that cells can be outlined meanwhile.
@@ -80,7 +81,8 @@ class Prompter:
     """`status` is another."""
 
     def __init__(self, session: Session, engine: EngineProcess) -> None:
-        self._session, self.engine = session, engine
+        super().__init__(session)
+        self.engine = engine
         self._layer: Image | None = None
         self._held: Plane | None = None
         self._handed: Box | None = None
@@ -97,14 +99,8 @@ class Prompter:
         self._was_started, self._borrowers = False, 0
         self._links: list[Any] = []
         self.error = ""
-        self._settled, self._aiming = QTimer(), QTimer()
-        for timer, wait, action in (
-            (self._settled, SETTLED_MS, self.refresh),
-            (self._aiming, AIM_MS, self._send_aim),
-        ):
-            timer.setSingleShot(True)
-            timer.setInterval(wait)
-            timer.timeout.connect(action)
+        self._settled = single_timer(self.refresh, SETTLED_MS)
+        self._aiming = single_timer(self._send_aim, AIM_MS)
 
     # --- what the window does ---------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError
@@ -22,6 +22,7 @@ from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.likely import likely_by_plane
 from napari_cupre.widgets.looking import go_to
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.timers import single_timer
 
 QUIET_MS = 400
 """A change must be over for so long before anything is looked for."""
@@ -78,10 +79,7 @@ class Questioner(QObject):
         self._session, self._attempt, self._show = session, attempt, show
         self._seen: object = None
         self._is_looking = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(QUIET_MS)
-        self._timer.timeout.connect(self._look)
+        self._timer = single_timer(self._look, QUIET_MS, parent=self)
 
     def start(self, *args: Any) -> None:
         """Something changed: look when it is quiet."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QMenu, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout
 
 from napari_cupre.io.files import COMPANION, IMAGE_SUFFIXES
 from napari_cupre.project.place import ENDING
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.shortcuts import with_key
@@ -44,8 +45,7 @@ class QueueRow(DockPart):
         self.more.setAccessibleName("Add images")
         self.more.setFixedWidth(STEP_WIDTH + 12)
         self.more.setMenu(self._sources())
-        self.line = QLabel()
-        self.line.setWordWrap(True)
+        self.line = caption()
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)

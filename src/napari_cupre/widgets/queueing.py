@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Image, Layer
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.cells import Cells
@@ -34,7 +33,9 @@ from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item, Loaded, drafted, layer_of, load
+from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import sentence_of
+from napari_cupre.widgets.timers import single_timer
 from napari_cupre.words import counted
 
 if TYPE_CHECKING:
@@ -52,20 +53,15 @@ FIELD_CELLS, FIELD_SIDE = 30, 1024
 """Width of a field of a slide: in cells, or in px where their size is not known."""
 
 
-class ImageQueue:
-    """The images of the project, and those of the window that it does not know yet.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
-    """
+class ImageQueue(SessionPart):
+    """The images of the project, and those of the window that it does not know yet."""
 
     changed = Signal()
     """There are other images, another one is on show, or something is being read."""
 
     def __init__(self, session: Session) -> None:
-        self._session, self._keeper = session, session.keeper
+        super().__init__(session)
+        self._keeper = session.keeper
         self._errands = Errands()
         self._read: dict[str, Loaded] = {}
         self._shown: list[Image] = []
@@ -78,10 +74,7 @@ class ImageQueue:
         self.status = self.error = ""
         self.gui_seconds: list[float] = []
         """How long each image held the window when it came, for the benchmark."""
-        self._ahead = QTimer()
-        self._ahead.setSingleShot(True)
-        self._ahead.setInterval(AHEAD_MS)
-        self._ahead.timeout.connect(self._read_ahead)
+        self._ahead = single_timer(self._read_ahead, AHEAD_MS)
         self._keeper.opened.connect(self._opened)
         self._keeper.changed.connect(self.changed.emit)
         session.image_changed.connect(lambda image: self.changed.emit())

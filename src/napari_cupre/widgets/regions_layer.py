@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Shapes
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Change, Region
 from napari_cupre.widgets.layers import in_units, layer_axes, regions_of
+from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.cells_layer import CellsLayer
@@ -42,10 +43,7 @@ class RegionsLayer:
         self.fault = ""
         self._is_dirty = len(shapes.data) > 0
         self._is_showing = False
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PAUSE_MS)
-        self._timer.timeout.connect(self._pause)
+        self._timer = single_timer(self._pause, PAUSE_MS)
         shapes.events.data.connect(self._edited)
         if cells.cells.regions and not self._is_dirty:
             self.show()

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QTimer
+
+from napari_cupre.widgets.timers import single_timer
 
 AT_ONCE = 24
 """Most parts that are sent as they are."""
@@ -48,10 +49,7 @@ class Repainter:
         self._layer = layer
         self._raw: Any = None
         self._pieces: dict[tuple[int, int], None] = {}
-        self._timer = QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self._go_on)
+        self._timer = single_timer(self._go_on)
 
     @property
     def is_busy(self) -> bool:
@@ -122,12 +120,6 @@ def held_back(layer: Labels) -> Iterator[None]:
     with block():
         yield
     layer.refresh()
-
-
-def _clipped(flat: Flat, shape: Any) -> Flat:
-    """The part of some rows and columns that an array has."""
-    rows, columns = (slice(part.start, min(part.stop, size)) for part, size in zip(flat, shape))
-    return rows, columns
 
 
 def _area(flat: Flat) -> int:

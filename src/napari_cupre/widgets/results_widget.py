@@ -8,26 +8,24 @@ from typing import Any
 
 import numpy as np
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import RunState
 from napari_cupre.project.measurements import IMAGE, JOINT, measured_columns, write_tables
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
-    JobBar,
     MessageLine,
-    SessionWidget,
     job_words,
     labelled,
-    primary_button,
 )
 from napari_cupre.widgets.distribution import DistributionView
 from napari_cupre.widgets.figure_table import FigureTable
 from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.measuring import MeasuringPlan
 from napari_cupre.widgets.saving import Savable, has_cells, savable
 from napari_cupre.widgets.sources import sentence_of
-from napari_cupre.widgets.theme import set_role
 
 EMPTY = (
     "All cells of all images in one table: how many, how large, how bright. Find or draw cells first, then "
@@ -37,7 +35,7 @@ NEXT = "Press a row to show its image, and its cells in the plot."
 WORDS = {"um2": "µm²", "um": "µm", "px": "px", "rad": "rad"}
 
 
-class ResultsWidget(SessionWidget):
+class ResultsWidget(JobDock):
     """Measures every image of the project and of the window."""
 
     title = "Results"
@@ -57,14 +55,9 @@ class ResultsWidget(SessionWidget):
         self._show_status()
 
     def _make_controls(self) -> None:
-        self.empty = QLabel(EMPTY)
-        self.empty.setWordWrap(True)
-        set_role(self.empty, "plain")
-        self.button = primary_button(
-            "Measure", "Measure the cells of all images, checked ones and guesses on show"
-        )
-        self.button.clicked.connect(lambda: self.attempt(self._button_pressed))
-        self.bar = JobBar()
+        self.empty = caption(EMPTY, "plain")
+        tooltip = "Measure the cells of all images, checked ones and guesses on show"
+        self._make_button(self.job, "Measure", tooltip, self.measure)
         self.result = MessageLine()
         self.table = FigureTable(
             "Results by image", "All together on top, then a row for each image; press one to show it"
@@ -77,7 +70,6 @@ class ResultsWidget(SessionWidget):
         self.save_button = QPushButton("Save tables …")
         self.save_button.setToolTip("Write two CSV files: a row for each cell, and a row for each image")
         self.save_button.clicked.connect(lambda: self.attempt(self._ask_and_save))
-        self.notice = MessageLine()
 
     def _lay_out(self) -> None:
         column = self.column
@@ -91,12 +83,6 @@ class ResultsWidget(SessionWidget):
         column.addStretch(1)
 
     # --- what the buttons do --------------------------------------------------------------------------
-
-    def _button_pressed(self) -> None:
-        if self.job.status.is_active:
-            self.job.stop()
-        else:
-            self.measure()
 
     def measure(self) -> None:
         """Measure all images, once what is in the window is on disk."""
@@ -220,12 +206,8 @@ class ResultsWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
+        self._show_job(self.job, "Measure")
         self._show_button()
-        self.bar.follow(status, status.message, status.is_active)
-        if status.error:
-            self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
         if status.state is RunState.PREPARING:
             self.result.clear()
         if status.state is RunState.DONE:

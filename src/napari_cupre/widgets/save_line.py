@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout
 
 from napari_cupre.project.place import ENDING
 from napari_cupre.project.recovery import Recoverable
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.theme import set_role
 
@@ -24,8 +25,7 @@ class SaveLine(DockPart):
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
         self._keeper = owner.session.keeper
-        self.line = QLabel()
-        self.line.setWordWrap(True)
+        self.line = caption()
         self.line.setAccessibleName("When the work was saved")
         self.name = QPushButton("Save as …")
         self.name.setToolTip("Give the project a name and a place; from then on it is saved there")

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
-from napari_cupre.widgets.controls import SessionWidget, follow_layers
+from napari_cupre.widgets.controls import DockPart, SessionWidget, follow_layers
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.saving import FORMAT_CHOICES, SavableStored, has_cells, savable, save_results
 
 
-class SaveRow(QWidget):
+class SaveRow(DockPart):
     """Writes the results of the chosen images into a folder.
 
     Parameters
@@ -30,8 +30,8 @@ class SaveRow(QWidget):
     """
 
     def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Item]]) -> None:
-        super().__init__()
-        self._owner, self._session, self._chosen = owner, owner.session, chosen
+        super().__init__(owner)
+        self._chosen = chosen
         self.button = QPushButton("Save results …")
         self.button.setToolTip("Write the cells to a folder, in the ticked formats")
         self.button.clicked.connect(lambda: owner.attempt(self._ask_and_save))

@@ -1,4 +1,4 @@
-"""How wide the cells of an image are: as a number, as a circle on the image, and as the size of the brush."""
+"""How wide the cells of an image are: what is known of it, a circle on the image, the size of the brush."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 from psygnal import Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_cupre.widgets.rubber import Rubber, canvas_of
+from napari_cupre.widgets.session_part import SessionPart
 
 if TYPE_CHECKING:
-    from napari_cupre.widgets.controls import SessionWidget
     from napari_cupre.widgets.session import Session
 
 BRUSH_SHARE = 2.5
@@ -27,20 +26,14 @@ GRIP = 8
 SMALLEST, LARGEST = 2.0, 2000.0
 
 
-class Sizes:
-    """The diameter of the cells of each image of a viewer, in image px.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
-    """
+class Sizes(SessionPart):
+    """The diameter of the cells of each image of a viewer, in image px."""
 
     changed = Signal()
     """A diameter was said, or another one is estimated."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._said: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._brushes: weakref.WeakKeyDictionary[Labels, int] = weakref.WeakKeyDictionary()
@@ -221,67 +214,3 @@ class Circle:
             moved = (at - start)[::-1] / self._session.viewer.camera.zoom
             self._middle = tuple(np.asarray(middle) + moved)
             self.draw()
-
-
-class SizeRow(QWidget):
-    """The diameter as a number that can be typed, and a button for the circle.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        The dock.
-    """
-
-    def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._session, self._sizes = owner.session, owner.session.sizes
-        self.number = QDoubleSpinBox()
-        self.number.setRange(0, LARGEST)
-        self.number.setDecimals(1)
-        self.number.setSuffix(" px")
-        self.number.setKeyboardTracking(False)
-        self.number.setAccessibleName("Cell width")
-        self.number.setToolTip("How wide a cell is in px of the image; 0 leaves it to the model")
-        self.number.valueChanged.connect(self._typed)
-        self.circle = QPushButton("Circle")
-        self.circle.setCheckable(True)
-        self.circle.setToolTip("Show a circle on the image and drag its rim to the size of a cell")
-        self.circle.setAccessibleName("Show the cell width as a circle")
-        self.circle.clicked.connect(self._circle_pressed)
-        label = QLabel("Cell width")
-        label.setBuddy(self.number)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(label)
-        row.addWidget(self.number, 1)
-        row.addWidget(self.circle)
-        owner.listen(self._sizes.changed, self.refresh)
-        owner.listen(self._session.image_changed, self._image_changed)
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Show the diameter of the chosen image."""
-        image = self._session.image
-        said, best = self._sizes.said(image), self._sizes.best(image)
-        self.circle.setEnabled(image is not None)
-        self.number.blockSignals(True)
-        self.number.setSpecialValueText("auto" if best is None else f"auto ({best:.0f} px)")
-        self.number.setValue(said or 0)
-        self.number.blockSignals(False)
-        self.circle.setChecked(self._sizes.is_shown)
-
-    def _image_changed(self, image: Image | None) -> None:
-        self._sizes.hide_circle()
-        self.refresh()
-
-    def _typed(self, value: float) -> None:
-        if self._session.image is not None:
-            self._sizes.say(self._session.image, value or None)
-
-    def _circle_pressed(self, is_on: bool) -> None:
-        image = self._session.image
-        if is_on and image is not None:
-            self._sizes.show_circle(image)
-        else:
-            self._sizes.hide_circle()
-        self.refresh()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_cupre.service.slides import KeptSlide, clear_slides, kept_slides
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import MessageLine
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.model_gathering import megabytes
 from napari_cupre.widgets.sources import sentence_of
-from napari_cupre.widgets.theme import set_role
 from napari_cupre.words import counted
 
 
@@ -31,12 +31,10 @@ class SlidesRow(QWidget):
         super().__init__()
         self._errands, self._question, self._message = errands, question, message
         self._kept: list[KeptSlide] = []
-        self.words = QLabel()
-        self.words.setWordWrap(True)
+        self.words = caption(role="plain")
         self.words.setToolTip(
             "Cells found in images larger than memory are kept, so that they are there at once the next time"
         )
-        set_role(self.words, "plain")
         self.delete = QPushButton("Clear")
         self.delete.setToolTip("Free the disk space of the results that no window shows; asks first")
         self.delete.clicked.connect(self._ask)

@@ -10,16 +10,14 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QPushButton,
     QVBoxLayout,
-    QWidget,
 )
 
-from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.theme import set_role
+from napari_cupre.widgets.captions import caption
+from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.what_next import Advice
 
 PICTURE = 44
@@ -27,13 +25,8 @@ ROWS = 3
 EMPTY = "Not rated yet. Press Rate, or train a model: then the images are rated automatically."
 
 
-class SuggestionList(QWidget):
+class SuggestionList(DockPart):
     """The list, and a button that shows and hides it; the button is hidden while there is but one image.
-
-    Parameters
-    ----------
-    owner : SessionWidget
-        The dock on whose message line errors appear.
 
     Attributes
     ----------
@@ -42,9 +35,8 @@ class SuggestionList(QWidget):
     """
 
     def __init__(self, owner: SessionWidget) -> None:
-        super().__init__()
-        self._owner, self._next = owner, owner.session.what_next
-        self._queue = owner.session.queue
+        super().__init__(owner)
+        self._next, self._queue = self._session.what_next, self._session.queue
         self.button = QPushButton("★")
         self.button.setCheckable(True)
         self.button.setToolTip("What next? Show which images would teach the model most, and why")
@@ -54,10 +46,8 @@ class SuggestionList(QWidget):
         self.rate.setToolTip(
             "Rate the images of the queue by the model in use; after a training it is done for you"
         )
-        self.rate.clicked.connect(lambda: owner.attempt(self._pressed))
-        self.line = QLabel()
-        self.line.setWordWrap(True)
-        set_role(self.line, "plain")
+        self.rate.clicked.connect(lambda: owner.start_or_stop(self._next.job, self._next.rate))
+        self.line = caption(role="plain")
         self.list = QListWidget()
         self.list.setAccessibleName("Images to annotate next")
         self.list.setToolTip("Those that would teach most come first; press one to show it")
@@ -115,12 +105,6 @@ class SuggestionList(QWidget):
             item.setToolTip(f"{_title(advice)}\n{advice.reason}")
             self.list.addItem(item)
         self.refresh()
-
-    def _pressed(self) -> None:
-        if self._next.job.status.is_active:
-            self._next.job.stop()
-        else:
-            self._next.rate()
 
     def _chosen(self, item: QListWidgetItem) -> None:
         row = self.list.row(item)

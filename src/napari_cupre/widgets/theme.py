@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from napari.utils.theme import get_theme
@@ -139,7 +140,7 @@ def set_role(widget: Any, role: str) -> None:
     widget : QWidget
         The label or button.
     role : str
-        str "primary", "heading", "error", "notice", "good" or "plain".
+        "primary", "heading", "error", "notice", "good" or "plain".
     """
     widget.setProperty("role", role)
     # Qt reads properties only when it dresses a widget
@@ -155,12 +156,15 @@ def contrast(first: RGB, second: RGB) -> float:
 
 def readable(colour: RGB, *grounds: RGB) -> RGB:
     """The colour nearest to `colour`, on the way to black or white, that reads well on all `grounds`."""
-    candidates = [
-        _mix(colour, end, step / MIX_STEPS) for step in range(MIX_STEPS + 1) for end in (WHITE, BLACK)
-    ]
-    worst = [min(contrast(candidate, ground) for ground in grounds) for candidate in candidates]
-    good = (each for each, ratio in zip(candidates, worst) if ratio >= READABLE)
-    return next(good, candidates[worst.index(max(worst))])
+    best, most = colour, 0.0
+    for step, end in product(range(MIX_STEPS + 1), (WHITE, BLACK)):
+        candidate = _mix(colour, end, step / MIX_STEPS)
+        worst = min(contrast(candidate, ground) for ground in grounds)
+        if worst >= READABLE:
+            return candidate
+        if worst > most:
+            best, most = candidate, worst
+    return best
 
 
 def _luminance(colour: RGB) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
 
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.shortcuts import key_of, with_key
-from napari_cupre.widgets.sizing import SizeRow
+from napari_cupre.widgets.size_row import SizeRow
 from napari_cupre.widgets.theme import set_role
 from napari_cupre.widgets.tools import Tool
 
@@ -28,8 +29,7 @@ class ToolRow(DockPart):
         super().__init__(owner)
         self._tools = owner.session.tools
         self.buttons = {tool: self._button(tool) for tool in Tool}
-        self.line = QLabel()
-        self.line.setWordWrap(True)
+        self.line = caption()
         self.line.setAccessibleName("What to do with the tool")
         self._told = ""
         self._clock = QTimer(self)

@@ -22,6 +22,7 @@ from napari_cupre.widgets.prompting import Prompter
 from napari_cupre.widgets.prompts import Answer, Plane
 from napari_cupre.widgets.readings import Reading, Readings
 from napari_cupre.widgets.rubber import Rubber, canvas_of
+from napari_cupre.widgets.session_part import SessionPart
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.cells_layer import CellsLayer
@@ -52,7 +53,7 @@ OCCUPIED = "There is a cell already: Ctrl-click deletes it, and draw mends it."
 DOUBLE_CLICK_ZOOM = "double_click_to_zoom"
 
 
-class Tools:
+class Tools(SessionPart):
     """The tool in hand, for one viewer.
 
     Parameters
@@ -70,7 +71,7 @@ class Tools:
     """A sentence about what was just done, "" when it no longer counts."""
 
     def __init__(self, session: Session, engine: EngineProcess) -> None:
-        self._session = session
+        super().__init__(session)
         self.prompter = Prompter(session, engine)
         self.prompter.answered.connect(self._answered)
         self.prompter.changed.connect(self.changed.emit)

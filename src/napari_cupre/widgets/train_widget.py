@@ -27,6 +27,7 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, StepDone, Validated
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
     JobBar,
     MessageLine,
@@ -119,15 +120,14 @@ class TrainWidget(SessionWidget):
         self.images.setToolTip("Annotated images to learn from; untick those to leave out")
         self.name = QLineEdit()
         self.name.setToolTip("Name of the new model in Predict; no other model is overwritten")
-        self.use = QLabel()
-        self.use.setWordWrap(True)
+        self.use = caption()
         self.others = QCheckBox()
         self.others.setAccessibleName("Learn from images without annotation")
         self.others.toggled.connect(lambda on: self._show_others())
 
     def _make_controls(self) -> None:
         self.button = primary_button("Train", "Train on the ticked images")
-        self.button.clicked.connect(self._button_pressed)
+        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.train))
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
         self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
@@ -171,9 +171,6 @@ class TrainWidget(SessionWidget):
         column.addStretch(1)
 
     # --- what the buttons do --------------------------------------------------------------------------
-
-    def _button_pressed(self) -> None:
-        self.attempt(self.job.stop if self.job.status.is_active else self.train)
 
     def train(self) -> None:
         """Start a training of the ticked images.

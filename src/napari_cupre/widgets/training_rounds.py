@@ -11,6 +11,7 @@ from napari_cupre.model.runs import run_path
 from napari_cupre.project import rounds
 from napari_cupre.project.document import Round
 from napari_cupre.project.project import Project
+from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.words import counted
 
 if TYPE_CHECKING:
@@ -39,17 +40,11 @@ class RoundEntry:
     tooltip: str
 
 
-class TrainingRounds:
-    """Rounds of the project that the window has open; without one there are none.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
-    """
+class TrainingRounds(SessionPart):
+    """Rounds of the project that the window has open; without one there are none."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._folder: Path | None = None
         session.keeper.changed.connect(self._follow_project)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
-from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
@@ -20,6 +19,8 @@ from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.looking import show_field
 from napari_cupre.widgets.preferences import read_preferences
+from napari_cupre.widgets.session_part import SessionPart
+from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -49,32 +50,26 @@ class Advice:
     picture: np.ndarray
 
 
-class WhatNext:
+class WhatNext(SessionPart):
     """What images would teach, by the model that is in use.
 
     The process that trains rates them, at the same low priority; a training that is started ends that.
-
-    Parameters
-    ----------
-    session : Session
-        Of the viewer.
     """
 
     changed = Signal()
     """There is other advice."""
 
     def __init__(self, session: Session) -> None:
-        self._session, self._turn = session, Turn()
+        super().__init__(session)
+        self._turn = Turn()
         self.job = Job("Rating images", self._turn.stop)
         self.job.received.connect(self._take)
         self.advice: list[Advice] = []
         self.notice = ""
         self._goal: Advice | None = None
         self._visited: list[Advice] = []
-        self._arriving = QTimer()  # the view is reset after the image is on show, and then it is our turn
-        self._arriving.setSingleShot(True)
-        self._arriving.setInterval(0)
-        self._arriving.timeout.connect(self._arrived)
+        # the view is reset after the image is on show, and then it is our turn
+        self._arriving = single_timer(self._arrived)
         self._has_trained = False
         session.comparison.status.events.state.connect(self._comparison_changed)
         session.training.received.connect(self._trained)
