@@ -12,9 +12,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged
+from napari_cupre.project.cells import Cells, State
 from napari_cupre.service.beside import Tried, TryRequest
 from napari_cupre.service.protocol import Failed, FinetuneRequest, Request
 from napari_cupre.widgets import start_line
+from napari_cupre.widgets.start_trials import Marks, Trial
 from napari_cupre.widgets.train_widget import TrainWidget
 from napari_cupre.widgets.workbench import WorkbenchWidget
 
@@ -150,7 +152,7 @@ def test_annotation_made_later_decides_without_another_search(
     assert len(trier.trials) == 1
 
 
-def test_a_training_ends_a_trial_and_a_round_any_proposal(
+def test_a_training_ends_a_trial_which_comes_again_later(
     train: TrainWidget, trier: Trier, discs: Any, qtbot: Any
 ) -> None:
     trier.may_end.clear()
@@ -176,3 +178,34 @@ def test_a_search_that_fails_says_nothing_and_is_given_up(
     assert not train.start_line.isVisible()
     assert train.message.text == ""
     assert train.start_from.value == "cupre"
+
+
+def test_a_project_with_a_round_needs_no_proposal(
+    train: TrainWidget, trier: Trier, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    monkeypatch.setattr(train.session.rounds, "start", lambda: "v1")
+    open_dock(train)
+    qtbot.wait(300)
+    assert not trier.trials
+    assert not train.start_line.isVisible()
+
+
+def test_annotation_is_read_where_the_models_searched() -> None:
+    """The part lies somewhere in the view, the view somewhere in a plane of a stack; rows are left out."""
+    labels = np.zeros((3, 100, 100), np.int32)
+    labels[1, 40:60, 40:60], labels[1, 70:80, 40:60], labels[2, 40:60, 70:80] = 1, 2, 3
+    here = ((1, 34, 30), (1, 34, 90), (1, 90, 90), (1, 90, 30))
+    elsewhere = ((0, 0, 0), (0, 90, 0), (0, 90, 90))
+    states = {1: State.EDITED, 2: State.GUESS, 3: State.EDITED}
+    cells = Cells.of(labels, states, regions=(here, elsewhere))
+    trial = Trial(("a", "ZYX", (1,)), None, {"Z": 1}, (20, 10, 90, 100), None)
+    part = np.zeros((30, 30), np.int32)
+    trial.found["cells"] = Tried("cells", [10, 20, 70, 80], 2, part, np.zeros(0, np.float32))
+    marks = Marks.of(cells, trial)  # rows 30 to 90 and columns 30 to 90 of the plane, every second
+    assert marks is not None
+    expected = np.zeros((30, 30), np.int32)
+    expected[5:15, 5:15] = 1
+    np.testing.assert_array_equal(marks.marked, expected)
+    assert not marks.complete[:2].any()
+    assert marks.complete[3:19].all()
+    assert not marks.complete[20:25, 5:15].any()  # nobody said what the guess is
