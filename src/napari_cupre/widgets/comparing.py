@@ -18,10 +18,10 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.shots import is_annotated, known_of, taught_labels
-from napari_cupre.service.client import EngineBusy, EngineProcess, Turn
+from napari_cupre.service.client import EngineBusy, EngineProcess
 from napari_cupre.service.protocol import Failed
 from napari_cupre.widgets.background import Job
-from napari_cupre.widgets.free_engine import FreeEngine
+from napari_cupre.widgets.free_engine import BorrowingJob
 from napari_cupre.widgets.predicting import predicted
 from napari_cupre.widgets.stored_images import found_in, stored_image
 from napari_cupre.words import counted
@@ -127,21 +127,11 @@ class _Task:
     is_new: bool = False
 
 
-class ComparisonJob(Job):
-    """Finds the cells of each image with each model and compares them; yields `ImageCompared` events.
-
-    Parameters
-    ----------
-    engine : EngineProcess
-        Trains as well.
-    training : Job or None, optional
-        What the engine is left to while it runs or waits to run.
-    """
+class ComparisonJob(BorrowingJob):
+    """Finds the cells of each image with each model and compares them; yields `ImageCompared` events."""
 
     def __init__(self, engine: EngineProcess, training: Job | None = None) -> None:
-        self._turn = Turn()
-        super().__init__("Comparing", self._turn.stop)
-        self.free = FreeEngine(self, engine, training)
+        super().__init__("Comparing", engine, training)
         self.plan: ComparisonPlan | None = None
         self.rows: list[Compared] = []
         self.parts: dict[str, PackedDifference] = {}
@@ -155,19 +145,8 @@ class ComparisonJob(Job):
         InputError
             If a comparison is running.
         """
-        if not self.status.is_active:
-            self._turn.begin()
         self.start(self._stream, plan)
         self.plan, self.rows, self.parts = plan, [], {}
-
-    def _finish(self) -> None:
-        self.free.give_back()
-        super()._finish()
-
-    def abandon(self) -> None:
-        """Stop listening for good: the window is going."""
-        self.free.give_back()
-        super().abandon()
 
     def _keep(self, event: Event) -> None:
         if isinstance(event, ImageCompared):

@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from napari_cupre.events import Event, RunState
-from napari_cupre.service.client import HEARTBEAT_S, EngineProcess
-from napari_cupre.widgets.background import Job
+from napari_cupre.service.client import HEARTBEAT_S, EngineProcess, Turn
+from napari_cupre.widgets.background import Job, Stream
 
 PATIENCE_S = 3.0
 """What is measured beside the window gives way within this time."""
@@ -82,3 +82,37 @@ class FreeEngine:
                 yield SecondWanted()
             yield None
         return None
+
+
+class BorrowingJob(Job):
+    """A job in whichever of the two processes is free; its end stops nothing else there.
+
+    Parameters
+    ----------
+    title : str
+        What the activity dock calls it.
+    engine : EngineProcess
+        Trains as well.
+    training : Job or None, optional
+        What the engine is left to while it runs or waits to run.
+    """
+
+    def __init__(self, title: str, engine: EngineProcess, training: Job | None = None) -> None:
+        self._turn = Turn()
+        super().__init__(title, self._turn.stop)
+        self.free = FreeEngine(self, engine, training)
+
+    def start(self, stream: Stream, *args: Any) -> None:
+        """As `Job.start`."""
+        if not self.status.is_active:
+            self._turn.begin()
+        super().start(stream, *args)
+
+    def _finish(self) -> None:
+        self.free.give_back()
+        super()._finish()
+
+    def abandon(self) -> None:
+        """Stop listening for good: the window is going."""
+        self.free.give_back()
+        super().abandon()

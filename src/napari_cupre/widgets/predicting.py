@@ -24,7 +24,7 @@ from napari_cupre.service.protocol import (
     SlideGrown,
 )
 from napari_cupre.widgets.background import Job
-from napari_cupre.widgets.free_engine import FreeEngine
+from napari_cupre.widgets.free_engine import BorrowingJob
 from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.words import counted
@@ -123,23 +123,14 @@ class Sink(Protocol):
         """Take up nothing more."""
 
 
-class PredictionJob(Job):
+class PredictionJob(BorrowingJob):
     """Predicts in the engine's process, or while that trains in the one that outlines cells.
 
     The planes come as `PlaneDone` events.
-
-    Parameters
-    ----------
-    engine : EngineProcess
-        Trains as well.
-    training : Job or None, optional
-        What the engine is left to while it runs or waits to run.
     """
 
     def __init__(self, engine: EngineProcess, training: Job | None = None) -> None:
-        self._turn = Turn()
-        super().__init__("Finding cells", self._turn.stop)
-        self.free = FreeEngine(self, engine, training)
+        super().__init__("Finding cells", engine, training)
         self._sinks: tuple[Sink, ...] = ()
         self._sink: Sink | None = None
         self.received.connect(self._pass_on)
@@ -157,14 +148,8 @@ class PredictionJob(Job):
         InputError
             If a prediction is running.
         """
-        if not self.status.is_active:
-            self._turn.begin()
         self.start(self._stream, plan)
         self._sinks = tuple(sinks)
-
-    def _finish(self) -> None:
-        self.free.give_back()
-        super()._finish()
 
     def _pass_on(self, event: Event) -> None:
         match event:
@@ -182,7 +167,6 @@ class PredictionJob(Job):
 
     def abandon(self) -> None:
         """Stop listening for good: the window is going."""
-        self.free.give_back()
         for sink in self._sinks:
             sink.close()
         super().abandon()
