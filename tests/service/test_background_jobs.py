@@ -14,7 +14,7 @@ from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.project.gestures import place
 from napari_cupre.project.lessons import read_lessons
 from napari_cupre.project.project import Project
-from napari_cupre.service.beside import LessonRequest, Rated, RateRequest
+from napari_cupre.service.beside import LessonRequest, Rated, RateRequest, Tried, TryRequest
 from napari_cupre.service.jobs import job_for
 from napari_cupre.service.protocol import decode, encode
 
@@ -90,3 +90,27 @@ def test_a_part_that_is_stopped_is_not_kept(project: Path, model: Path) -> None:
         if isinstance(event, Progress):
             job.stop()
     assert read_lessons(project) == []
+
+
+def test_models_are_tried_on_a_view_and_those_that_cannot_be_read_are_left_out(
+    model: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no model")
+    view, _ = discs(0, count=40)
+    names = [str(model), str(broken), "gone"]
+    (tmp_path / "pipe").mkdir()
+    request = decode(encode(TryRequest(names, view, 20.0, "cpu"), tmp_path / "pipe"), tmp_path / "pipe")
+    events = list(job_for(request).events())
+    (tried,) = [event for event in events if isinstance(event, Tried)]
+    assert tried.model == str(model)
+    assert tried.box == [0, 0, 128, 128]
+    assert tried.labels.shape == (128, 128)
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_stopped_trial_gives_nothing(model: Path) -> None:
+    view, _ = discs(0, count=40)
+    job = job_for(TryRequest([str(model)], view, 20.0, "cpu"))
+    job.stop()
+    assert list(job.events())[1:] == [StateChanged(RunState.STOPPED)]

@@ -18,6 +18,7 @@ import pytest
 from window_fields import field_of_discs
 
 from napari_cupre.events import Event, RunState, StateChanged
+from napari_cupre.service.beside import TryRequest
 from napari_cupre.service.client import EngineBusy
 from napari_cupre.service.protocol import Request, Stop
 
@@ -89,7 +90,8 @@ class ScriptedEngine:
 
     Parameters
     ----------
-    script : gives the events that answer a request.
+    script : gives the events that answer a request; one with `tries_models` is also asked which model to
+        start from, which the Train dock wants to know whenever nothing else is done.
     """
 
     def __init__(self, script: Script, folder: Path) -> None:
@@ -103,7 +105,7 @@ class ScriptedEngine:
         """Nothing needs to be started."""
 
     def events(self, request: Request) -> Generator[Event | None, None, None]:
-        if self.is_busy:
+        if self.is_busy or (isinstance(request, TryRequest) and not hasattr(self.script, "tries_models")):
             raise EngineBusy("The engine is busy.")
         self.is_busy = True
         self.requests.append(request)

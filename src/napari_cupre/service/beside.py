@@ -1,4 +1,4 @@
-"""Messages about what the child does beside a person's work: rating images, measuring a learning curve."""
+"""Messages about what the child does beside a person's work: it rates images, measures, tries models."""
 
 from __future__ import annotations
 
@@ -67,6 +67,51 @@ class BesideJob:
 
     def preview(self, request: PreviewRequest) -> None:
         """There is nothing to show before the end."""
+
+
+@dataclass(frozen=True)
+class TryRequest(Request):
+    """Let several models find cells in what is on show; answered by one `Tried` for each.
+
+    Attributes
+    ----------
+    models : Sequence[str]
+        Names or paths; one that cannot be read is left out.
+    view : numpy.ndarray
+        float32 (Y, X, 3), normalised as its plane is.
+    diameter : float or None
+        Of the cells in image px, where somebody knows.
+    """
+
+    models: Sequence[str]
+    view: np.ndarray
+    diameter: float | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Tried(events.Event):
+    """What one model found, in the part of the view that all of them searched.
+
+    Attributes
+    ----------
+    model : str
+        As in the request.
+    box : Sequence[int]
+        Top, left, bottom, right of that part, in px of the view.
+    step : int
+        Every so many-th row and column of it is kept.
+    labels : numpy.ndarray
+        int32 (Y, X) of those; label i is row i - 1 of `scores`.
+    scores : numpy.ndarray
+        float32 (N,).
+    """
+
+    model: str
+    box: Sequence[int]
+    step: int
+    labels: np.ndarray
+    scores: np.ndarray
 
 
 @dataclass(frozen=True)

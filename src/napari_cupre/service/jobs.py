@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
-from napari_cupre.service.beside import LessonRequest, RateRequest
+from napari_cupre.service.beside import LessonRequest, RateRequest, TryRequest
 from napari_cupre.service.lesson_job import LessonJob
 from napari_cupre.service.outlining import LatestDetector, Outlining, requested_image
 from napari_cupre.service.protocol import (
@@ -26,6 +26,7 @@ from napari_cupre.service.protocol import (
     SlideGrown,
 )
 from napari_cupre.service.rating import Rating
+from napari_cupre.service.trying_job import TryingJob
 
 if TYPE_CHECKING:
     from napari_cupre.data.image import CellImage
@@ -73,6 +74,8 @@ def job_for(request: Request, detectors: LatestDetector | None = None) -> Engine
         return Rating(request)
     if isinstance(request, LessonRequest):
         return LessonJob(request)
+    if isinstance(request, TryRequest):
+        return TryingJob(request)
     raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
 
 

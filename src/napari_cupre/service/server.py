@@ -23,7 +23,7 @@ from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
 from napari_cupre.prediction.engine_choice import may_serve_without_torch
-from napari_cupre.service.beside import LessonRequest, RateRequest
+from napari_cupre.service.beside import LessonRequest, RateRequest, TryRequest
 from napari_cupre.service.jobs import EngineJob, job_for
 from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
 from napari_cupre.service.protocol import (
@@ -45,7 +45,7 @@ from napari_cupre.service.protocol import (
     encode,
 )
 
-JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest, LessonRequest)
+JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest, LessonRequest, TryRequest)
 NICENESS = 5  # a third of the window's weight; much more would starve the engine on a shared machine
 
 

@@ -31,6 +31,8 @@ class ModelChooser(QWidget):
 
     changed = Signal(str)
     removed = Signal()
+    picked = Signal()
+    """A person chose a model, and no program."""
 
     def __init__(self, tooltip: str, with_scratch: bool, rounds: TrainingRounds | None = None) -> None:
         super().__init__()
@@ -65,6 +67,7 @@ class ModelChooser(QWidget):
         column.addWidget(self.question)
         self.combo.currentIndexChanged.connect(lambda _: self._choice_changed())
         self.combo.currentIndexChanged.connect(lambda _: self.changed.emit(self.value))
+        self.combo.activated.connect(lambda _: self.picked.emit())
         self.refresh()
 
     @property
@@ -132,6 +135,7 @@ class ModelChooser(QWidget):
         path, _ = QFileDialog.getOpenFileName(self, "Model file", "", f"napari-cupre models (*{SUFFIX})")
         if path:
             self.value = path
+            self.picked.emit()
 
 
 def _title(entry: ZooEntry) -> str:

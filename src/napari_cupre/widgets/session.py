@@ -36,6 +36,7 @@ from napari_cupre.widgets.reading import claim_projects
 from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.shortcuts import Shortcuts
 from napari_cupre.widgets.sizing import Sizes
+from napari_cupre.widgets.start_trials import StartTrials
 from napari_cupre.widgets.state_colours import StateColormap
 from napari_cupre.widgets.tab_key import TabKey, window_around
 from napari_cupre.widgets.taking_over import fitting_labels
@@ -100,6 +101,7 @@ class Session:
         self.what_next = WhatNext(self)
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         self.prediction.free.lender = self.comparison.free.lender = self.tools.prompter
+        self.trials = StartTrials(self)
         self.idling = IdleLessons(self)
         # the interpreter may end without the window ever being closed
         self._finalizer = weakref.finalize(self, self.engine.close)
@@ -369,8 +371,7 @@ class Session:
             self._owners[layer] = weakref.ref(annotation.image)
 
     def _add(self, layer: Any) -> Any:
-        self.viewer.add_layer(layer)
-        return layer
+        return self.viewer.add_layer(layer)
 
     def _welcome(self, event: Any) -> None:
         """The first image is the chosen one."""
@@ -435,7 +436,7 @@ class Session:
         self.keeper.close()  # what is not on disk first
         self.engine.close()
         jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
-        parts = (self.tools, self.queue, self.idling, self.what_next)
+        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials)
         for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()

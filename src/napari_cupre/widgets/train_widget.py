@@ -46,6 +46,7 @@ from napari_cupre.widgets.next_steps import NextSteps
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
 from napari_cupre.widgets.snapshot import Snapshot
+from napari_cupre.widgets.start_line import StartLine
 from napari_cupre.widgets.training import TrainingPlan, resumable
 from napari_cupre.words import counted
 
@@ -146,6 +147,8 @@ class TrainWidget(SessionWidget):
         column.addWidget(self.others)
         column.addWidget(heading("How"))
         column.addLayout(labelled("Start from", self.start_from))
+        self.start_line = StartLine(self, self.start_from)
+        column.addWidget(self.start_line)
         column.addLayout(labelled("Time", self.minutes))
         column.addLayout(labelled("Device", self.device))
         self.naming = QWidget()

@@ -1,0 +1,109 @@
+"""Several models on one part of a plane, so that what they find there can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_cupre.prediction.choice import Choice, choose
+from napari_cupre.prediction.detecting import CellFinder
+from napari_cupre.prediction.plane import predict_plane
+from napari_cupre.prediction.tiles import Window
+
+TRIED_SIDE = 512
+"""Side in network px of what the models search: some 200 cells of the usual density, half a second each."""
+
+MOST_ZOOM = 2.0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one model finds in the part that all of them search.
+
+    Attributes
+    ----------
+    model : str
+        Its name, as it was given.
+    window : Window
+        That part, the same of all models, in px of the view.
+    step : int
+        Of the part every so many-th row and column is kept: a cell stays as wide as the network sees it.
+    labels : numpy.ndarray
+        int32 (Y, X) of those, the cells that *Find cells* would show; label i is row i - 1 of `scores`.
+    scores : numpy.ndarray
+        float32 (N,), falling.
+    diameter : float
+        What it takes the cells to be wide, in image px.
+    """
+
+    model: str
+    window: Window
+    step: int
+    labels: np.ndarray
+    scores: np.ndarray
+    diameter: float
+
+
+def try_models(
+    finders: Mapping[str, CellFinder],
+    view: np.ndarray,
+    diameter: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Attempt]:
+    """Let each model find cells as it would in *Find cells*, in the middle of a view.
+
+    All search the same part, about `TRIED_SIDE` px wide at the network's scale.
+
+    Parameters
+    ----------
+    finders : mapping of str to CellFinder
+        Models by name.
+    view : numpy.ndarray
+        float32 (Y, X, 3), normalised as its plane is.
+    diameter : float or None, optional
+        Of the cells in image px, where somebody knows; else each model looks for itself.
+    should_stop : callable, optional
+        Asked between two models, and between two tiles; once it returns True nothing more comes.
+
+    Yields
+    ------
+    Attempt
+        One for each model, in their order.
+    """
+    choices: dict[str, Choice] = {}
+    for name, finder in finders.items():
+        if should_stop():
+            return
+        choices[name] = choose(finder, [view], diameter, None)
+    if not choices:
+        return
+    window = tried_window(view.shape[:2], finders, choices)
+    rows, columns = window.slices
+    step = max(1, max(window.shape) // TRIED_SIDE)
+    for name, finder in finders.items():
+        chosen = choices[name]
+        found = predict_plane(
+            finder,
+            view[rows, columns],
+            diameter=chosen.diameter,
+            score=chosen.score,
+            should_stop=should_stop,
+        )
+        if not found.complete or should_stop():
+            return
+        yield Attempt(name, window, step, found.labels[::step, ::step].copy(), found.scores, chosen.diameter)
+
+
+def tried_window(
+    shape: tuple[int, ...], finders: Mapping[str, CellFinder], choices: Mapping[str, Choice]
+) -> Window:
+    """The part of a view (Y, X) that all search: its middle, `TRIED_SIDE` px wide for most of them.
+
+    A model that takes specks for cells would see it many times larger: no more than `MOST_ZOOM` times.
+    """
+    scales = [choices[name].diameter / finders[name].diameter for name in choices]
+    side = max(1, round(TRIED_SIDE * min(float(np.median(scales)), MOST_ZOOM * min(scales))))
+    top, left = (max(0, (length - side) // 2) for length in shape[:2])
+    return Window(top, left, min(shape[0], top + side), min(shape[1], left + side))

@@ -1,0 +1,60 @@
+"""Several models tried on what is on show, for the window: a job of the child."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from napari_cupre.errors import CupreError
+from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.service.beside import Tried, TryRequest
+from napari_cupre.service.protocol import PreviewRequest
+
+if TYPE_CHECKING:
+    from napari_cupre.prediction.detecting import CellFinder
+
+
+class TryingJob:
+    """Has each model find cells in the same part of a view.
+
+    Parameters
+    ----------
+    request : TryRequest
+        Which models, which pixels.
+    """
+
+    def __init__(self, request: TryRequest) -> None:
+        self._request = request
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End soon; what comes of a part of the models is of no use."""
+        self._stopped.set()
+
+    def preview(self, request: PreviewRequest) -> None:
+        """There is nothing to show before the end."""
+
+    def events(self) -> Iterator[Event]:
+        """Search, and tell what each model found."""
+        from napari_cupre.prediction.trying import try_models
+
+        request, stopped = self._request, self._stopped.is_set
+        yield StateChanged(RunState.RUNNING)
+        finders = self._finders()
+        for each in [] if stopped() else try_models(finders, request.view, request.diameter, stopped):
+            yield Tried(each.model, list(each.window), each.step, each.labels, each.scores)
+        yield StateChanged(RunState.STOPPED) if stopped() else Finished("")
+
+    def _finders(self) -> dict[str, CellFinder]:
+        """The models that can be read, made ready."""
+        from napari_cupre.prediction.engine_choice import make_finder
+
+        found: dict[str, CellFinder] = {}
+        for name in self._request.models:
+            if self._stopped.is_set():
+                break
+            with suppress(CupreError):  # a proposal can do without a model; who chooses it is told
+                found[name] = make_finder(name, self._request.device, megapixels=0)
+        return found

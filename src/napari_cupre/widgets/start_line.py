@@ -1,0 +1,101 @@
+"""The proposal below a choice of model: which one finds most in the image in view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout
+
+from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.model_list import ModelChooser
+from napari_cupre.widgets.theme import set_role
+
+TICK_MS = 1500
+"""What is in view for so long is tried."""
+
+TRYING = "Trying which model finds most here …"
+CHOSEN = "Chosen for you: "
+
+
+class StartLine(DockPart):
+    """Says which model finds most here, and chooses it for a first training until a person chooses.
+
+    Hidden where there is nothing to say: without an image, and once a project has a round to start from.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    chooser : ModelChooser
+        The choice of the start.
+    """
+
+    def __init__(self, owner: SessionWidget, chooser: ModelChooser) -> None:
+        super().__init__(owner)
+        self._trials, self._chooser = self._session.trials, chooser
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        self.label.setToolTip(
+            "The models that come with napari-cupre were tried on the middle of what is in view.\n"
+            "A cell counts if another model finds it too; from 5 on, your annotated cells decide"
+        )
+        set_role(self.label, "plain")
+        self.button = QPushButton()
+        self.button.clicked.connect(self._take)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        column.addWidget(self.label)
+        column.addWidget(self.button)
+        self._ticking = QTimer(self)
+        self._ticking.setInterval(TICK_MS)
+        self._ticking.timeout.connect(self._tick)
+        self._ticking.start()
+        chooser.picked.connect(self._picked)
+        chooser.changed.connect(self._show)  # before `picked` says whose choice it is
+        owner.listen(self._trials.changed, self._propose)
+        owner.listen(self._session.models_changed, self._propose)
+        self._propose()
+
+    def _tick(self) -> None:
+        """Nobody who does not see the dock pays for the trial."""
+        if not self._owner.visibleRegion().isEmpty():
+            self._trials.tick()
+
+    def _picked(self) -> None:
+        """A person chose: nothing else is chosen for them any more."""
+        self._trials.is_chosen = True
+        self._show()
+
+    def _take(self) -> None:
+        """The proposal is what the person wants."""
+        advice = self._trials.advice
+        if advice is not None and advice.best:
+            self._chooser.value = advice.best
+            self._picked()
+
+    def _propose(self, *args: Any) -> None:
+        """Choose what is best here, unless a person chose; a training keeps what it started from."""
+        trials = self._trials
+        best = "" if trials.advice is None or not trials.is_needed else trials.advice.best
+        if best and not trials.is_chosen and not self._session.training.status.is_active:
+            self._chooser.value = best
+        self._show()
+
+    def _show(self, *args: Any) -> None:
+        """Say what speaks for the proposal; where it is not chosen, offer it."""
+        trials = self._trials
+        advice = trials.advice if trials.is_needed else None
+        text, best = "", "" if advice is None else advice.best
+        if advice is not None:
+            is_ours = bool(best) and best == self._chooser.value and not trials.is_chosen
+            text = f"{CHOSEN}{advice.sentence}" if is_ours else advice.sentence
+        elif trials.is_needed and trials.job.status.is_active:
+            text = TRYING
+        self.label.setText(text)
+        self.button.setText(f"Start from {best}")
+        self.button.setToolTip(f"Start the training from {best}, which finds most here")
+        self.button.setVisible(bool(best) and best != self._chooser.value)
+        self.setVisible(bool(text))
