@@ -32,13 +32,13 @@ def test_a_window_that_closed_loads_nothing(qtbot: Any, monkeypatch: pytest.Monk
     assert not loaded
 
 
-def test_the_table_of_features_is_loaded_with_it() -> None:
+def test_modules_for_later_are_loaded_with_it() -> None:
     code = (
-        "import sys; from napari_cupre.widgets.first_labels import load_for_labels\n"
-        "was = 'pandas' in sys.modules; load_for_labels(); print(was, 'pandas' in sys.modules)"
+        "import sys; from napari_cupre.widgets.first_labels import LATER, load_ahead\n"
+        "print(set(LATER) & set(sys.modules)); load_ahead(); print(set(LATER) <= set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
-    assert done.stdout.split() == ["False", "True"], done.stderr
+    assert done.stdout.splitlines() == ["set()", "True"], done.stderr
 
 
 def test_the_dashes_of_overlays_are_worked_out_once() -> None:

@@ -182,11 +182,15 @@ def test_the_preview_lies_on_the_view_and_leaves_the_brush_alone(
     training.waits_for_stop = True
     viewer.layers.selection.active = viewer.layers["field cells"]
     widget.live.setChecked(True)
+    was_there: list[bool] = []
+    widget.job.received.connect(lambda event: was_there.append("cupre preview" in viewer.layers))
     widget.button.click()
-    qtbot.waitUntil(lambda: "cupre preview" in viewer.layers, timeout=WAIT)
+    qtbot.waitUntil(lambda: bool(was_there), timeout=WAIT)
+    assert was_there[0]  # napari makes a layer for longer than a stroke may wait: the button does
     preview = viewer.layers["cupre preview"]
+    qtbot.waitUntil(lambda: preview.data.max() > 0, timeout=WAIT)
+    assert sum("preview" in layer.name for layer in viewer.layers) == 1
     np.testing.assert_allclose(preview.scale, (0.5, 0.5))
-    assert preview.data.max() > 0
     assert viewer.layers.selection.active.name == "field cells"
     widget.live.setChecked(False)
     assert "cupre preview" not in viewer.layers

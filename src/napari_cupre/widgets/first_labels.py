@@ -1,4 +1,4 @@
-"""What napari loads for the first layer of labels in a process, loaded in a thread while nobody waits."""
+"""What is loaded for the first cells and the first training, in a thread while nobody waits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from napari_cupre.widgets.timers import single_timer
 WAIT_MS = 1000
 """The docks open first."""
 
+LATER = ("pandas", "pyqtgraph")
+"""Modules for the table of cells and for the curve of a training; no dock needs them to open."""
+
 
 class FirstLabels:
     """Spares the first tool a second or two: it makes a layer, for which napari loads its compiler."""
@@ -25,7 +28,7 @@ class FirstLabels:
         self._timer.start()
 
     def _begin(self) -> None:
-        self._errands.do(load_for_labels, lambda _: None, lambda error: None)
+        self._errands.do(load_ahead, lambda _: None, lambda error: None)
 
     def close(self) -> None:
         """Load nothing more."""
@@ -33,12 +36,18 @@ class FirstLabels:
         self._errands.close()
 
 
+def load_ahead() -> None:
+    """What the first tool waits for, then the modules of `LATER`."""
+    load_for_labels()
+    for name in LATER:
+        importlib.import_module(name)
+
+
 def load_for_labels() -> None:
-    """Map two labels to colours, which compiles what does it; the dashes of overlays; the table of features.
+    """Map two labels to colours, which compiles what does it, and work out the dashes of overlays.
 
     No layer is made: units of layers come from a registry that two threads must not begin to fill at once.
     """
-    importlib.import_module("pandas")
     with contextlib.suppress(ImportError, AttributeError):  # another napari
         label_colormap(HUES)._data_to_texture(np.zeros((2, 2), np.int32))
     with contextlib.suppress(ImportError, AttributeError):  # another vispy

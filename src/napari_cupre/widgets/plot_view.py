@@ -57,7 +57,7 @@ class PlotView(QWidget):
         """The plot, which is made if there is none."""
         if self._plot is not None:
             return self._plot
-        # half a second of import that a widget which only opens must not pay
+        # half a second of import that a widget which only opens must not pay; `first_labels` loads it later
         import pyqtgraph
 
         plot = pyqtgraph.PlotWidget()

@@ -29,21 +29,37 @@ class PreviewLayer(SessionPart):
 
     def ask(self) -> None:
         """Ask for the present view, unless it was shown a moment ago."""
-        image = self._session.image
-        if not self.is_on or image is None or time.monotonic() - self._shown_at < REST_S:
+        if time.monotonic() - self._shown_at < REST_S:
             return
-        try:
-            cell = self._session.cell_image(image)
-        except CupreError:  # the widget of the image says so
-            return
-        index = self._session.plane_on_show(image)
-        self._session.training.look_at(
-            View(cell, index, seen_box(self._session.viewer, image, cell, LARGEST_VIEW))
-        )
+        view = self._view()
+        if view is not None:
+            self._session.training.look_at(view)
+
+    def prepare(self) -> None:
+        """Add the layer, still empty, at the press of a button: a stroke should not wait for napari."""
+        view = self._view() if self._find() is None else None
+        if view is not None:
+            top, left, bottom, right = view.box
+            self._put(view, np.zeros((bottom - top, right - left), np.int32))
 
     def show(self, view: View, labels: np.ndarray) -> None:
         """Put a preview where its view lies; does nothing if the image is gone."""
         self._shown_at = time.monotonic()
+        self._put(view, labels)
+
+    def _view(self) -> View | None:
+        """What is on show; None while the preview is off, and where nothing can be previewed."""
+        image = self._session.image
+        if not self.is_on or image is None:
+            return None
+        try:
+            cell = self._session.cell_image(image)
+        except CupreError:  # the widget of the image says so
+            return None
+        index = self._session.plane_on_show(image)
+        return View(cell, index, seen_box(self._session.viewer, image, cell, LARGEST_VIEW))
+
+    def _put(self, view: View, labels: np.ndarray) -> None:
         source = next((x for x in self._session.images() if x.name == view.image.name), None)
         if not self.is_on or source is None:
             return

@@ -247,10 +247,13 @@ class TrainWidget(SessionWidget):
         self.next_steps.clear()
         self.job.train(plan)
         self._show_curve()
+        self.preview.prepare()
 
     def _switch_preview(self, on: bool) -> None:
         self.preview.is_on = on
         if on:
+            if self.job.status.is_active:
+                self.preview.prepare()
             self.preview.ask()
         else:
             self.preview.remove()
