@@ -17,7 +17,7 @@ from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.model.checkpoint import new_model
 from napari_cupre.model.zoo import open_model
-from napari_cupre.prediction import detector as detector_module
+from napari_cupre.prediction import detecting as detecting_module
 from napari_cupre.prediction.choice import Choice, choose
 from napari_cupre.prediction.detector import Detector, resized
 from napari_cupre.prediction.diameter import ScaleTrial, estimate
@@ -353,8 +353,8 @@ def test_resampling_covers_the_image(factor: float, side: int) -> None:
 
 def test_gaps_in_memory_are_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     trims: list[int] = []
-    monkeypatch.setattr(detector_module, "trim", lambda: trims.append(1))
-    monkeypatch.setattr(detector_module, "PIXELS_BETWEEN_TRIMS", 3 * 64 * 64)
+    monkeypatch.setattr(detecting_module, "trim", lambda: trims.append(1))
+    monkeypatch.setattr(detecting_module, "PIXELS_BETWEEN_TRIMS", 3 * 64 * 64)
     detector = Detector(new_model("tiny", seed=0))
     for _ in range(7):
         detector([np.zeros((64, 64, 3), np.float32)], 1.0, 0.5)

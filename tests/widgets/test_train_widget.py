@@ -198,6 +198,16 @@ def test_the_preview_lies_on_the_view_and_leaves_the_brush_alone(
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
 
 
+def test_a_preview_that_never_came_leaves_no_empty_layer(
+    viewer: Any, widget: TrainWidget, training: Training, qtbot: Any
+) -> None:
+    widget.live.setChecked(True)
+    widget.button.click()
+    assert "cupre preview" in viewer.layers
+    qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
+    assert "cupre preview" not in viewer.layers
+
+
 @pytest.mark.parametrize(
     "plane",
     [np.full((20, 30), np.nan, np.float32), np.arange(600).reshape(20, 30)],

@@ -89,6 +89,12 @@ class PreviewLayer(SessionPart):
         if layer is not None:
             self._session.viewer.layers.remove(layer)
 
+    def settle(self) -> None:
+        """The training is over: an empty layer, of one that failed early, goes with it."""
+        layer = self._find()
+        if layer is not None and not layer.data.any():
+            self.remove()
+
     def _find(self) -> Labels | None:
         layers = self._session.viewer.layers
         return next((x for x in layers if isinstance(x, Labels) and x.name == LAYER_NAME), None)

@@ -358,6 +358,8 @@ class TrainWidget(SessionWidget):
         self._show_resumable()
         text = _bar_text(status.state, status.remaining, status.message)
         self.bar.follow(status, text, status.state is not RunState.IDLE)
+        if status.state.is_over:
+            self.preview.settle()
         if status.error:
             self.message.show_error(status.error, status.details)
         if status.notice:
