@@ -17,7 +17,8 @@ stage cupre-1 1-source.yaml
 stage cupre-2 2-cupre.yaml
 stage cells-3 3-cells.yaml
 stage cells 4-cells.yaml
-stage nuclei 5-nuclei.yaml
+stage nuclei-5 5-nuclei.yaml
+stage nuclei-6 6-nuclei.yaml
 python benchmarks/bundled/publish.py cupre runs/cupre-2/model.safetensors
 python benchmarks/bundled/publish.py cells runs/cells/model.safetensors
-python benchmarks/bundled/publish.py nuclei runs/nuclei/model.safetensors
+python benchmarks/bundled/publish.py nuclei runs/nuclei-6/model.safetensors

@@ -16,7 +16,7 @@ from napari_cupre.model.zoo import SHIPPED, bundled_path
 PARENTS = {
     "cupre": "cupre-1, supervised on the source from ImageNet weights",
     "cells": "cells-3, supervised on the same labelled sets from cupre",
-    "nuclei": "cells",
+    "nuclei": "nuclei-5, supervised on the same images from cells",
 }
 RESULTS = Path(__file__).parents[1] / "results" / "shipped.csv"
 LICENCE = "BSD-3-Clause; the backbone began at ImageNet weights under Apache-2.0; see weights/LICENSE.txt"
