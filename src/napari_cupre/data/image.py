@@ -22,7 +22,7 @@ from napari_cupre.data.normalise import Stretch, fit_stretch, normalise
 from napari_cupre.errors import CupreError, InputError, reason_of
 from napari_cupre.words import counted
 
-__all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise"]
+__all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise", "with_letters"]
 
 MOST_CHANNELS = 3
 """A network looks at this many channels at most."""
@@ -230,9 +230,9 @@ class CellImage:
         return replace(
             self,
             axes=letters,
-            scale=_renamed(self.scale, self.axes, letters),
-            translate=_renamed(self.translate, self.axes, letters),
-            units=_renamed(self.units, self.axes, letters),
+            scale=with_letters(self.scale, self.axes, letters),
+            translate=with_letters(self.translate, self.axes, letters),
+            units=with_letters(self.units, self.axes, letters),
             guessed=False,
         )
 
@@ -419,5 +419,6 @@ def _by_axis(axes: str, values: Sequence[Any] | None) -> dict[str, Any]:
     return dict(zip(reversed(axes), reversed(list(values))))
 
 
-def _renamed(values: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+def with_letters(values: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Values by axis letter where dimensions get other letters, both in their order."""
     return {after: values[before] for before, after in zip(old, new) if before in values}

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from napari_cupre.data.axes import AXIS_LETTERS, guess_axes, parse_axes
-from napari_cupre.data.image import CellImage
+from napari_cupre.data.image import CellImage, with_letters
 from napari_cupre.errors import InputError
 from napari_cupre.io.colours import stored_as, to_grey_or_rgb
 from napari_cupre.io.damages import damages_of, imagej_planes, listening, what_is_lost
@@ -294,9 +294,7 @@ def _as_image(path: Path, data: Any, letters: str, axes: str | None, scales: Sca
         known, guessed = parse_axes(axes, data.ndim), False
     else:
         known = found
-    scale, translate, units = (
-        {new: each[old] for old, new in zip(found, known) if old in each} for each in scales
-    )
+    scale, translate, units = (with_letters(each, found, known) for each in scales)
     return CellImage(
         data=data,
         axes=known,
