@@ -277,3 +277,22 @@ def test_corrupt_masks_among_several_are_refused(counts, tmp_path):
     masks = [rle("text"), {"size": [40, 60], "counts": counts}]
     with pytest.raises(InputError, match=r"set\.json.*a\.png"):
         read(tmp_path, document([{"image_id": 1, "segmentation": masks}]))
+
+
+@pytest.mark.parametrize("is_escaped", [True, False])
+@pytest.mark.parametrize("name", ["Zellé", "細胞", "🔬 ü"])
+def test_names_beyond_ascii_are_read_however_they_are_written(name, is_escaped, tmp_path):
+    content = document(
+        [{"image_id": name, "category_id": name, "segmentation": [SQUARE]}],
+        [image(name, f"{name}.png")],
+        categories=[{"id": name, "name": name}],
+    )
+    text = json.dumps(content, ensure_ascii=is_escaped)
+    assert list(read(tmp_path, text)[0]) == [name]
+    assert CocoIndex(tmp_path / "set.json").categories == (name,)
+
+
+def test_an_empty_mask_beside_a_box_is_a_box(tmp_path):
+    box = {"image_id": 1, "segmentation": {}, "bbox": [30, 10, 10, 10]}
+    _, lost, _ = read(tmp_path, document([{"image_id": 1, "segmentation": [SQUARE]}, box]))
+    assert lost == ['"set.json": 1 of 2 annotations of "a.png" became cells: 1 is a box without a mask.']

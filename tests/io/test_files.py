@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.io.files import atomic_write, image_stem, list_images
-from napari_cupre.io.pairing import pair_by_stem
+from napari_cupre.io.pairing import pair_by_stem, pair_notice
 
 
 @pytest.fixture
@@ -141,3 +142,55 @@ def test_disk_faults_name_the_file(tmp_path, code, sentence):
 def test_other_faults_are_not_taken_for_the_disk(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "out.bin"):
         (tmp_path / "missing").read_bytes()
+
+
+def pair_names(images, labels):
+    return [(image.name, label.name) for image, label in pair_by_stem(images, labels)]
+
+
+def test_accents_are_the_same_however_a_system_writes_them():
+    apart, together = (unicodedata.normalize(form, "Zellé_1.tif") for form in ("NFD", "NFC"))
+    assert pair_names([apart, "b.tif"], [f"x/{together}", "x/b.tif"]) == [
+        (apart, together),
+        ("b.tif", "b.tif"),
+    ]
+
+
+def test_capital_letters_tell_files_apart_only_where_they_must():
+    images, labels = ["A1.tif", "b2.tif", "c.tif", "C.tif"], ["a1.TIF", "B2_Mask.tif", "c.png", "C.png"]
+    assert pair_names(images, labels) == list(zip(images, labels))
+    assert pair_names(["a.tif", "A.tif"], ["x/a.tif"]) == [("a.tif", "a.tif")]
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("t00{}.tif", "man_seg00{}.tif"),  # Cell Tracking Challenge
+        ("w{}.tif", "w{}_Nuclei.tiff"),  # CellProfiler
+        ("w{}.tif", "Label Image w{}.tif"),
+        ("w{}.tif", "w{}.tif.png"),
+        ("a{}_input.tif", "a{}_target.tif"),
+        ("w{}.tif", "w{}-images-Object Identities.tif"),  # ilastik
+        ("w{}.tif", "w{}-lbl.tif"),  # MorphoLibJ
+    ],
+)
+def test_names_pair_by_what_differs_in_them(image, label):
+    images, labels = ([name.format(n) for n in (1, 2, 10)] for name in (image, label))
+    pairs = pair_by_stem(images, labels[:2])
+    assert [(str(one), str(other)) for one, other in pairs] == list(zip(images, labels))[:2]
+    assert ("-lbl" in label) != ("is paired with" in pair_notice(pairs))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["day2_a_x.tif", "day2_b_x.tif"],  # of another day
+        ["xa.tif", "xb.tif"],  # no words of their own
+        ["a_x.tif", "c_x.tif"],
+        ["a_x.tif", "a_x.png"],
+        ["c2_a.tif", "c2_b.tif"],
+    ],
+)
+def test_names_that_contradict_do_not_pair(labels):
+    with pytest.raises(InputError, match="No label file"):
+        pair_by_stem(["day1_a.tif", "day1_b.tif"], labels)

@@ -69,12 +69,14 @@ def test_one_file_under_two_names_is_read_once(tmp_path):
 
 def test_label_files_beside_their_images_are_no_images(tmp_path):
     touch(
-        tmp_path, "a.png", "a_mask.png", "b_img.png", "b_masks.png", "img_3.png", "mask_3.png", "x_mask.png"
+        tmp_path,
+        *("a.png", "a_mask.png", "b_img.png", "b_masks.png", "img_3.png", "mask_3.png", "x_mask.png"),
+        *("a-lbl.tif", "a_nuclei_mask.tif", "a mask.tif", "a_segm.npz.tif"),
     )
     inputs = find_inputs(tmp_path)
-    assert names(inputs.paths) == ["a.png", "b_img.png", "img_3.png", "x_mask.png"]
+    assert names(inputs.paths) == ["a.png", "a_segm.npz.tif", "b_img.png", "img_3.png", "x_mask.png"]
     assert len(inputs.notices) == 1
-    assert inputs.notices[0].startswith("3 files")
+    assert inputs.notices[0].startswith("6 files")
     assert names(find_inputs([tmp_path / "a.png", tmp_path / "a_mask.png"]).paths) == ["a.png", "a_mask.png"]
 
 

@@ -157,3 +157,11 @@ def test_points_lines_and_detections_are_no_regions(tmp_path: Path) -> None:
     assert known(tmp_path, {"type": "FeatureCollection", "features": [*others, region]}) == 45
     with pytest.raises(InputError, match="no Polygon"):
         read_regions(write(tmp_path, others), ["s"])
+
+
+def test_an_object_of_several_geometries_is_a_region_and_names_need_no_capitals(tmp_path):
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]}
+    collection = {"type": "GeometryCollection", "geometries": [square, square]}
+    feature = {"type": "Feature", "geometry": collection, "properties": {"image": "PLATE 1.TIF"}}
+    (tmp_path / "r.json").write_text(json.dumps(feature))
+    assert [len(polygons) for polygons in read_regions(tmp_path / "r.json", ["plate 1"]).values()] == [2]

@@ -118,6 +118,10 @@ class ClumpSeer:
     def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
         return self([piece], factor, score)[0]
 
+    def glance(self, piece: np.ndarray, factor: float, score: float, most: int) -> Found:
+        found = self([piece], factor, score)[0]
+        return found.take(np.arange(len(found))[:most])
+
 
 class Unsure(ClumpSeer):
     """Gives every cell the same score."""
@@ -157,14 +161,63 @@ def test_cells_that_are_sure_are_not_looked_at_twice_as_close(level: float, look
     class Counting(Unsure):
         count = 0
 
-        def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
+        def __call__(self, pieces: list[np.ndarray], factor: float, score: float) -> list[Found]:
             self.count += 1
-            return super().look(piece, factor, score)
+            return super().__call__(pieces, factor, score)
 
     seer = Counting()
     seer.level = level
     assert estimate(seer, [np.zeros((600, 1200, 3), np.float32)]) is not None
     assert seer.count == looks  # else a third, closer look, and one more at the scale of what it shows
+
+
+class Watched(Detector):
+    """Notes the scales that it glances and looks at; its glances are off, as another machine's may be."""
+
+    off = 0.0
+
+    def __init__(self) -> None:
+        super().__init__(seeing_model())
+        self.glances: list[float] = []
+        self.looks: list[float] = []
+
+    def glance(self, piece: np.ndarray, factor: float, score: float, most: int) -> Found:
+        self.glances.append(factor)
+        found = super().glance(piece, factor, score, most)
+        found.boxes[:, 2:] += self.off
+        return found
+
+    def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
+        self.looks.append(factor)
+        return super().look(piece, factor, score)
+
+
+@pytest.mark.parametrize(
+    ("side", "radius", "glances", "looks"),
+    [(500, 14, [], [0.768]), (1000, 18, [0.384], [2 ** (-5 / 8)]), (1000, 30, [0.384], [0.384])],
+    ids=["small", "large", "large with large cells, as the glance showed them"],
+)
+@pytest.mark.parametrize("off", [0.0, 0.02])
+def test_a_large_image_is_glanced_at_before_it_is_looked_at(
+    side: int, radius: float, glances: list[float], looks: list[float], off: float
+) -> None:
+    discs = scattered_discs(4, (side, side), (0.9 * radius, 1.1 * radius), 200, 4.0)
+    detector = Watched()
+    detector.off = off
+    seen = estimate(detector, [disc_image(discs, (side, side))])
+    assert seen is not None
+    assert seen.diameter == pytest.approx(2 * radius, rel=0.1)
+    assert detector.glances == pytest.approx(glances)
+    assert detector.looks == pytest.approx(looks)
+
+
+def test_a_glance_that_shows_too_little_decides_nothing() -> None:
+    detector = Watched()
+    seen = estimate(detector, [disc_image(np.array([[400.0, 500.0, 40.0]]), (1000, 1000))])
+    assert seen is not None
+    assert len(detector.glances) == 1
+    assert detector.looks[0] == detector.glances[0]
+    assert seen.diameter == pytest.approx(80, rel=0.1)
 
 
 @pytest.mark.parametrize("tile", [None, 256])

@@ -112,6 +112,7 @@ def test_contrast_is_that_of_wcag() -> None:
 def test_the_docks_follow_the_theme_as_it_changes(workbench: Any, qtbot: Any) -> None:
     train = workbench.train
     train._show_curve()
+    qtbot.waitUntil(lambda: train.curve._plot is not None)
     styles, grounds = [], []
     for theme in ("dark", "light", "dark"):
         workbench.viewer.theme = theme

@@ -119,6 +119,7 @@ class _Pairs:
         from napari_cupre.io.annotated import label_scenes, warn_of_scattered
         from napari_cupre.io.images import image_stem, list_images, read_labels
         from napari_cupre.io.importers.suspects import check_not_a_picture
+        from napari_cupre.io.pairing import pair_notice
         from napari_cupre.project.place import is_project
 
         self.names: list[str] = []
@@ -131,6 +132,8 @@ class _Pairs:
             return
         files = label_scenes(list_images(labels), args.series)
         pairs = _pair(files, label_scenes(list_images(predictions), args.series), predictions)
+        if notice := pair_notice(pairs):
+            print(notice, file=sys.stderr)
         paired = {label for label, _ in pairs}
         for path in files:
             if path not in paired:

@@ -29,6 +29,7 @@ from napari_cupre.io.images import (
 )
 from napari_cupre.io.importers.suspects import check_not_a_picture
 from napari_cupre.io.inputs import expand
+from napari_cupre.io.pairing import pair_notice
 from napari_cupre.io.region_files import Regions, read_regions
 from napari_cupre.io.scenes import choose_scenes
 from napari_cupre.words import counted
@@ -41,6 +42,9 @@ Truth = tuple[np.ndarray, np.ndarray | None]
 
 ReadTruth = Callable[[], Truth]
 
+Refuse = Callable[[str], None]
+"""Takes one sentence about annotation that is not used."""
+
 
 @dataclass
 class Collected:
@@ -48,6 +52,11 @@ class Collected:
 
     shots: list[Shot] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+
+    def refuse(self, sentence: str) -> None:
+        """Say on stderr what is not used, and keep it."""
+        print(sentence, file=sys.stderr)
+        self.left_out.append(sentence)
 
 
 def collect_shots(
@@ -89,19 +98,21 @@ def collect_shots(
     InputError
         If nothing pairs, nothing can be read, or labels and regions do not fit their image.
     """
-    every = pair_up(images, labels, keep_empty, axes=axes, series=series)
+    collected = Collected()
+    every = pair_up(images, labels, keep_empty, axes=axes, series=series, refuse=collected.refuse)
     pairs = drawn_by_seed(every, limit, seed)
     stems = [image_stem(path) for path, _ in every]
     regions: Regions = {} if regions_file is None else read_regions(regions_file, stems)
     complete = not partial and regions_file is None
-    collected = Collected()
+    any_read = False
     for path, read in pairs:
         loaded = _read(path, read, collected, axes, single=len(pairs) == 1)
         if loaded is not None:
+            any_read = True
             warn_of_scattered(path, loaded[1][0])
             area = regions.get(image_stem(path))
             collected.shots += _shots(path, *loaded, area, complete)
-    if not collected.shots and collected.left_out:
+    if not any_read:
         raise InputError(f"none of the {len(pairs)} annotated images can be read; see their names above.")
     return collected
 
@@ -113,6 +124,7 @@ def pair_up(
     *,
     axes: str | None = None,
     series: str | int | None = None,
+    refuse: Refuse | None = None,
 ) -> list[tuple[Path, ReadTruth]]:
     """Images with a function that reads the truth of each.
 
@@ -120,31 +132,36 @@ def pair_up(
     ----------
     images, labels, keep_empty, axes, series : str, str, bool, str or None, str or int or None
         See `collect_shots`.
+    refuse : Refuse or None, optional
+        Called with a sentence about what cannot be used; None says it on stderr.
 
     Raises
     ------
     InputError
         If nothing pairs.
     """
+    refuse = refuse or Collected().refuse
     if Path(labels).suffix.lower() == ".json":
-        return _pair_with_coco(images, Path(labels), keep_empty, series)
+        return _pair_with_coco(images, Path(labels), keep_empty, series, refuse)
     image_files, label_files = list_images(images), list_images(labels)
     pairs = pair_scenes(image_files, label_files, series)
+    if notice := pair_notice(pairs):
+        print(notice, file=sys.stderr)
     used = {split_scene(label)[0] for _, label in pairs} | set(image_files)
-    _say_unused([path for path in label_files if path not in used and split_scene(path)[0] not in used])
+    unused = [path for path in label_files if path not in used and split_scene(path)[0] not in used]
+    if unused:
+        refuse(_not_used(unused))
     return [(image, functools.partial(_read_file, label, axes)) for image, label in pairs]
 
 
-def _say_unused(labels: Sequence[Path]) -> None:
-    """Name the label files whose image is not there, on stderr."""
-    if labels:
-        some = ", ".join(path.name for path in labels[:5]) + (", ..." if len(labels) > 5 else "")
-        files = counted(len(labels), "label file belongs", "label files belong")
-        print(
-            f"{files} to none of the images and will not be used: {some}. Names such as a.tif and "
-            f"a_mask.tif belong together.",
-            file=sys.stderr,
-        )
+def _not_used(labels: Sequence[Path]) -> str:
+    """Name the label files whose image is not there."""
+    some = ", ".join(path.name for path in labels[:5]) + (", ..." if len(labels) > 5 else "")
+    files = counted(len(labels), "label file belongs", "label files belong")
+    return (
+        f"{files} to none of the images and will not be used: {some}. Names such as a.tif and "
+        f"a_mask.tif belong together."
+    )
 
 
 def pair_scenes(
@@ -209,7 +226,7 @@ def label_scenes(labels: Sequence[Path], series: str | int | None = None) -> lis
 
 
 def _pair_with_coco(
-    images: str, file: Path, keep_empty: bool, series: str | int | None
+    images: str, file: Path, keep_empty: bool, series: str | int | None, refuse: Refuse
 ) -> list[tuple[Path, ReadTruth]]:
     from napari_cupre.io.coco import scene_for, with_files
     from napari_cupre.io.coco_index import CocoIndex
@@ -218,7 +235,13 @@ def _pair_with_coco(
     files = _find_images(images, [image.file_name for image in index.images])
     found, missing = with_files(index, files, images)
     for notice in (*index.notices, *missing):
-        print(notice, file=sys.stderr)
+        if notice in (*index.lost, *missing):
+            refuse(notice)
+        else:
+            print(notice, file=sys.stderr)
+    if index.boxes:
+        boxes = counted(index.boxes, "box without a mask is", "boxes without masks are")
+        print(f"{boxes} taken as unknown: nothing is learned there.", file=sys.stderr)
     pairs: list[tuple[Path, ReadTruth]] = []
     for number, path in found:
         scene = scene_for(path, index.images[number], series)
@@ -229,18 +252,19 @@ def _pair_with_coco(
 def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
     """The file of each image that a COCO JSON names: in a folder also in its subfolders; else by stem."""
     from napari_cupre.io.coco import FileFinder
+    from napari_cupre.io.file_names import NameTable
 
     folder = Path(images).expanduser()
     if not folder.is_dir() or is_zarr(folder):
-        by_stem = {image_stem(path): path for path in expand(list_images(images)).paths}
-        return [by_stem.get(image_stem(name)) for name in names]
+        files = NameTable({image_stem(path): path for path in expand(list_images(images)).paths})
+        return [files.get(image_stem(name)) for name in names]
     finder = FileFinder(folder)
     direct = [path for path in folder.iterdir() if is_image_file(path)]
-    by_stem = {image_stem(path): path for path in direct}
-    found = [finder.find(name) or by_stem.get(image_stem(name)) for name in names]
+    found = [finder.find(name) for name in names]
     if None in found:  # "a_one.tif" is what results of the scene "one" of "a.ome.tif" are called
-        by_stem |= {image_stem(path): path for path in expand(direct).paths}
-    return [path or by_stem.get(image_stem(name)) for path, name in zip(found, names)]
+        files = NameTable({image_stem(path): path for path in (*expand(direct).paths, *direct)})
+        found = [path or files.get(image_stem(name)) for path, name in zip(found, names)]
+    return found
 
 
 def _read_file(path: Path, axes: str | None = None) -> Truth:

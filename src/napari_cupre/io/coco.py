@@ -10,7 +10,7 @@ from pathlib import Path
 from napari_cupre.data.sample import Sample
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco_index import CocoImage, CocoIndex
-from napari_cupre.io.file_names import parts_of
+from napari_cupre.io.file_names import NameTable, parts_of
 from napari_cupre.io.images import read_image
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.windows import image_sizes
@@ -159,18 +159,18 @@ class FileFinder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with os.scandir(folder) as entries:
-            self._direct = {entry.name for entry in entries}
+            self._direct = NameTable({entry.name: folder / entry.name for entry in entries})
 
     def find(self, file_name: str) -> Path | None:
         """Path of a file, None if it is nowhere in the folder, or if several fit the name equally well."""
         parts = parts_of(file_name)
         if not parts:
             return None
-        if len(parts) == 1 and parts[0] in self._direct:
-            return self.folder / parts[0]
+        if len(parts) == 1 and (direct := self._direct.get(parts[0])) is not None:
+            return direct
         if len(parts) > 1 and self.folder.joinpath(*parts).is_file():
             return self.folder.joinpath(*parts)
-        found = [path for path in self._by_name.get(parts[-1], ()) if path.is_file()]
+        found = [path for path in self._by_name.get(parts[-1]) or () if path.is_file()]
         depth = 1
         while len(found) > 1 and depth < len(parts):
             depth += 1
@@ -181,9 +181,9 @@ class FileFinder:
         return found[0] if len(found) == 1 else None
 
     @cached_property
-    def _by_name(self) -> dict[str, list[Path]]:
+    def _by_name(self) -> NameTable[list[Path]]:
         by_name: dict[str, list[Path]] = {}
         for folder, _, files in os.walk(self.folder):
             for file in files:
                 by_name.setdefault(file, []).append(Path(folder) / file)
-        return by_name
+        return NameTable(by_name)

@@ -55,7 +55,7 @@ def listed(entries: Any, key: str, path: str | Path = "The document") -> list[An
 def parse(path: Path) -> dict[str, Any]:
     """The document, but "annotations" as an iterator of (annotation, start, end) and its "text" beside it."""
     try:
-        # One byte is one character, so that places in the text are places in the file; `_text` repairs names.
+        # One byte is one character, so that places in the text are places in the file; see `_value`.
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise InputError(f'"{path}" is written in UTF-16: save it as UTF-8.')
@@ -74,7 +74,8 @@ def parse(path: Path) -> dict[str, Any]:
             if key == "annotations":
                 document[key], place = _spans(text, place, decoder)
             else:
-                document[key], place = decoder.raw_decode(text, place)
+                _, end = decoder.raw_decode(text, place)
+                document[key], place = _value(text, place, end), end
             place = _skip(text, place)
             if text[place] == ",":
                 place = _skip(text, place + 1)
@@ -105,7 +106,13 @@ def _spans(text: str, place: int, decoder: json.JSONDecoder) -> tuple[Iterator[t
         place = _skip(text, place)
         if text[place] == ",":
             place = _skip(text, place + 1)
-    return ((json.loads(text[a:b]), a, b) for a, b in zip(starts, ends)), place + 1
+    return ((_value(text, a, b), a, b) for a, b in zip(starts, ends)), place + 1
+
+
+def _value(text: str, start: int, end: int) -> Any:
+    """The value at a place of a text whose characters are the bytes of UTF-8."""
+    part = text[start:end]
+    return json.loads(part if part.isascii() else part.encode("latin-1").decode("utf-8", "replace"))
 
 
 def _expect(text: str, place: int, character: str) -> int:

@@ -224,7 +224,7 @@ class CocoIndex:
         shared = set()
         for entry in _objects(entries, "images", self.path):
             try:
-                image = CocoImage(_text(entry["file_name"]), *_size_of(entry))
+                image = CocoImage(str(entry["file_name"]), *_size_of(entry))
                 file, identity = parts_of(image.file_name), _identity(entry["id"])
                 if not isinstance(entry["file_name"], str) or not file:
                     raise ValueError
@@ -259,7 +259,7 @@ class CocoIndex:
         names = {}
         for entry in _objects(entries or [], "categories", self.path):
             try:
-                names[_identity(entry["id"])] = _text(entry.get("name", entry["id"]))
+                names[_identity(entry["id"])] = str(entry.get("name", entry["id"]))
             except (KeyError, TypeError, ValueError):
                 self.problems[_BAD_CATEGORY] += 1
         return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
@@ -353,6 +353,11 @@ class CocoIndex:
         return sentences
 
     @property
+    def boxes(self) -> int:
+        """How many annotations are boxes without a mask."""
+        return self._unknown_areas[_BOX]
+
+    @property
     def lost(self) -> list[str]:
         """Which entries were left out and why, one sentence each."""
         return [f"Left out: {_count(problem, count)}." for problem, count in sorted(self.problems.items())]
@@ -390,11 +395,6 @@ def _count(problem: Problem, count: int) -> str:
 
 def _objects(entries: Any, key: str, path: Path) -> Iterator[dict[str, Any]]:
     return (entry if isinstance(entry, dict) else {} for entry in listed(entries, key, path))
-
-
-def _text(value: Any) -> str:
-    """A name that was read as Latin-1 as the UTF-8 that it is."""
-    return str(value).encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _identity(value: Any) -> int | str:

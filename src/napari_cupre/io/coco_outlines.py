@@ -59,7 +59,7 @@ def tidy_segmentation(segmentation: Any) -> list[Any]:
     Some programs write the one polygon without a list around it, or points as pairs.
     """
     if isinstance(segmentation, dict):
-        return [segmentation]
+        return [segmentation] if segmentation else []
     if not isinstance(segmentation, list) or not segmentation:
         return []
     if all(isinstance(number, int | float) for number in segmentation):

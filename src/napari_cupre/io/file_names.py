@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Generic, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from napari_cupre.io.files import image_stem
@@ -33,13 +35,40 @@ def parts_of(name: str) -> tuple[str, ...]:
         name = f"{url.netloc}/{unquote(_file_in(url.query) or url.path)}"
     elif "?d=" in name:  # Label Studio's local files
         name = unquote(_file_in(name.partition("?")[2]) or name)
-    name = _DRIVE.sub("", name.replace("\\", "/"))
+    name = unicodedata.normalize("NFC", _DRIVE.sub("", name.replace("\\", "/")))
     return tuple(part for part in PurePosixPath(name).parts if part not in ("/", ".", "..") and part.strip())
 
 
 def _file_in(query: str) -> str:
     """The file that a URL's query names, "" if it names none."""
     return parse_qs(query).get("d", [""])[0]
+
+
+Thing = TypeVar("Thing")
+
+
+class NameTable(Generic[Thing]):
+    """Things by name, whose capital letters matter only where they tell things apart.
+
+    Examples
+    --------
+    >>> NameTable({"A1.tif": 1, "a2.tif": 2, "A2.tif": 3}).get("a1.TIF")
+    1
+    """
+
+    def __init__(self, things: Mapping[str, Thing]) -> None:
+        self._things = {unicodedata.normalize("NFC", name): thing for name, thing in things.items()}
+        self._folded: dict[str, list[Thing]] = {}
+        for name, thing in self._things.items():
+            self._folded.setdefault(name.casefold(), []).append(thing)
+
+    def get(self, name: str) -> Thing | None:
+        """The thing of a name, or the only one whose name differs from it in capital letters alone."""
+        name = unicodedata.normalize("NFC", name)
+        if name in self._things:
+            return self._things[name]
+        alike = self._folded.get(name.casefold(), [])
+        return alike[0] if len(alike) == 1 else None
 
 
 def safe_part(part: str) -> str:

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,10 +28,13 @@ COMPANION = ".companion.ome"
 """How the name of a metadata file ends that describes OME-TIFF files beside it."""
 IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ZARR_SUFFIX)
 
-_LABEL_WORDS = ("masks", "mask", "labels", "label", "seg")
+_LABEL_WORDS = (
+    *("masks", "mask", "labels", "label", "lbl", "seg", "segm"),
+    *("annotations", "annotation", "instances", "instance"),
+)
 LABEL_ENDINGS = (
-    *("_cp_masks", "_cp_mask", "_segmentation", "_instances", "_gt", "_object identities"),
-    *(f"{mark}{word}" for mark in "_-." for word in _LABEL_WORDS),
+    *("_cp_masks", "_cp_mask", "_segmentation", "_gt", "_object identities"),
+    *(f"{mark}{word}" for mark in "_-. " for word in _LABEL_WORDS),
 )
 """What label files append to the stem of their image."""
 
@@ -177,10 +181,11 @@ def is_image_file(path: Path) -> bool:
 def image_stem(path: str | os.PathLike[str]) -> str:
     """File name without its suffixes, "a" for "a.ome.tif" and "a.zarr"; what results are named by.
 
-    One scene of a file of several has its name appended: "a_well1" for "a.ome.tif/well1".
+    One scene of a file of several has its name appended: "a_well1" for "a.ome.tif/well1". Accents are written
+    one way, as some systems take them apart from their letters and others do not.
     """
     file, scene = split_scene(path)
-    stem = file.stem
+    stem = unicodedata.normalize("NFC", file.stem)
     stem = stem[:-4] if stem.lower().endswith(".ome") else stem
     return f"{stem}_{scene.replace('/', '_')}" if scene else stem
 

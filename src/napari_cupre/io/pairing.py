@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import LABEL_ENDINGS, image_stem, split_scene
 
-LABEL_WORDS = ("mask", "label", "seg", "instances", "gt")
+LABEL_WORDS = ("mask", "label", "lbl", "seg", "instance", "annotation", "gt", "object identities")
 """One of these is in the name of every file that is named like labels."""
 _LABEL_BEGINNINGS = tuple(
     f"{word}{mark}" for word in ("masks", "mask", "labels", "label", "seg", "gt") for mark in "_-"
@@ -28,7 +30,9 @@ def pair_by_stem(
     A label file may append one of `LABEL_ENDINGS` to the stem ("a_mask.png" belongs to "a.tif") or begin with
     one ("mask_a.png"), and both may tell what they are ("a_img.png" and "a_masks.png", "img_1.png" and
     "mask_1.png"). Both lists may come from one folder: files with a label's name are then labels, the others
-    images. A single image and a single label file belong together whatever their names.
+    images. A single image and a single label file belong together whatever their names. Where names differ
+    otherwise, capital letters do not count, and what all images or all label files share in their names does
+    not ("t001.tif" and "man_seg001.tif"); `pair_notice` says so.
 
     Parameters
     ----------
@@ -56,20 +60,86 @@ def pair_by_stem(
     for path in label_paths:
         for key in _label_keys(path):
             by_name.setdefault(key, []).append(path)
-    pairs = []
+    found = {}
     for image in image_paths:
         matches = next((by_name[key] for key in _image_keys(image) if key in by_name), [])
         if len(matches) > 1:
             raise InputError(
                 f'Two label files match the image "{image.name}": remove "{matches[0]}" or "{matches[1]}".'
             )
-        pairs += [(image, match) for match in matches]
+        if matches:
+            found[image] = matches[0]
+    found |= _pair_without_capitals(image_paths, label_paths, found)
+    found = found or _pair_by_what_differs(image_paths, label_paths)
+    pairs = [(image, found[image]) for image in image_paths if image in found]
     if not pairs:
         raise InputError(
             f"No label file matches an image: use the same names, e.g. a.tif and a_mask.png "
             f"(images: {_listed(image_paths)}; labels: {_listed(label_paths)})."
         )
     return pairs
+
+
+def pair_notice(pairs: Sequence[tuple[Path, Path]]) -> str:
+    """One sentence on pairs whose names do not say themselves that they belong together, or ""."""
+    others = [
+        (image, label) for image, label in pairs if not set(_image_keys(image)) & set(_label_keys(label))
+    ]
+    if len(pairs) < 2 or not others:
+        return ""
+    image, label = others[0]
+    return (
+        f'"{image.name}" is paired with "{label.name}" by what differs in the names'
+        f"{f', and {len(others) - 1} more likewise' if len(others) > 1 else ''}."
+    )
+
+
+def _pair_without_capitals(
+    images: Sequence[Path], labels: Sequence[Path], found: Mapping[Path, Path]
+) -> dict[Path, Path]:
+    """Pairs, beside those that were found, whose names differ in capital letters alone."""
+    by_name: dict[tuple[int, str], list[Path]] = {}
+    for label in set(labels) - set(found.values()):
+        for rank, name in _label_keys(label):
+            by_name.setdefault((rank, name.casefold()), []).append(label)
+    taken: dict[Path, list[Path]] = {}
+    for image in images:
+        keys = [(rank, name.casefold()) for rank, name in _image_keys(image)]
+        matches = next((by_name[key] for key in keys if key in by_name), [])
+        if image not in found and len(matches) == 1:
+            taken.setdefault(matches[0], []).append(image)
+    return {those[0]: label for label, those in taken.items() if len(those) == 1}
+
+
+def _pair_by_what_differs(images: Sequence[Path], labels: Sequence[Path]) -> dict[Path, Path]:
+    """Pairs by what is left of the names without what all images, and all label files, have in common.
+
+    Nothing pairs unless each label file does, or if numbers in what they have in common contradict.
+    """
+    if min(len(images), len(labels)) < 2:
+        return {}
+    image_stems, label_stems = [image_stem(path) for path in images], [image_stem(path) for path in labels]
+    (first, last), (begin, end) = _common(image_stems), _common(label_stems)
+    if re.findall(r"\d+", f"{first} {last}") != re.findall(r"\d+", f"{begin} {end}"):
+        return {}
+    by_core = {stem[len(first) : len(stem) - len(last)]: path for stem, path in zip(image_stems, images)}
+    cores = [stem[len(begin) : len(stem) - len(end)] for stem in label_stems]
+    if len(by_core) < len(images) or len(set(cores)) < len(cores) or not set(cores) <= set(by_core):
+        return {}
+    return {by_core[core]: label for core, label in zip(cores, labels)}
+
+
+def _common(stems: Sequence[str]) -> tuple[str, str]:
+    """What all names begin and end with, made of whole words and numbers."""
+    parts = [re.findall(r"\d+|[^\W\d_]+|[\W_]", stem) for stem in stems]
+    first = _beginning(parts)
+    last = _beginning([each[len(first) :][::-1] for each in parts])[::-1]
+    return "".join(first), "".join(last)
+
+
+def _beginning(parts: Sequence[Sequence[str]]) -> list[str]:
+    """What all sequences begin with."""
+    return [each[0] for each in itertools.takewhile(lambda each: len(set(each)) == 1, zip(*parts))]
 
 
 def _is_label_file(path: Path) -> bool:
@@ -94,7 +164,8 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
 
     Returns
     -------
-    (images, label files) : a file is a label if its name says so and the image is there, in the same folder.
+    (images, label files) : a file is a label if its name says so and the image is there, in the same folder;
+        "a_nuclei_mask.tif" is one of "a.tif".
     """
     cores = {
         (path.parent, key) for path in images if label_core(path) is None for _, key in _image_keys(path)
@@ -103,9 +174,17 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
     labels: list[Path] = []
     for path in images:
         core = label_core(path)
-        is_label = core is not None and (path.parent, core) in cores and path not in named
+        is_label = path not in named and any((path.parent, name) in cores for name in _shortened(core))
         (labels if is_label else kept).append(path)
     return kept, labels
+
+
+def _shortened(core: str | None) -> Iterator[str]:
+    """A stem, and what is left of it without its last words: "a" of "a_nuclei"."""
+    if core is not None:
+        yield core
+        for mark in reversed(list(re.finditer(r"[_. -]+", core))):
+            yield core[: mark.start()]
 
 
 def labels_notice(labels: Sequence[Path]) -> str:

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.file_names import parts_of
+from napari_cupre.io.file_names import NameTable, parts_of
 from napari_cupre.io.files import image_stem
 from napari_cupre.io.importers.geojson import (
     CONTAINERS,
     dict_or_empty,
+    geometry_of,
     is_geojson,
     is_ignored_object,
     object_type,
@@ -91,7 +92,7 @@ def _by_name(document: dict[str, Any], path: Path, stems: Sequence[str]) -> Iter
 def _geojson(document: Any, path: Path, stems: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
     areas = 0
     for feature in _features(document):
-        geometry = dict_or_empty(feature.get("geometry"))
+        geometry = geometry_of(feature)
         is_area = geometry.get("type") in ("Polygon", "MultiPolygon")
         if not is_area or object_type(feature) not in CONTAINERS or is_ignored_object(feature):
             continue  # points, lines and what was detected say nothing about regions
@@ -138,8 +139,9 @@ def _with_holes(exterior: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray
 def _stem(name: str, path: Path, stems: Sequence[str]) -> str:
     """The image that is called by its stem, its file name, or a path of any system."""
     file = (parts_of(name) or (name,))[-1]
-    for stem in (name, file, image_stem(file)):
-        if stem in stems:
+    known = NameTable({stem: stem for stem in stems})
+    for called in (name, file, image_stem(file)):
+        if (stem := known.get(called)) is not None:
             return stem
     raise InputError(
         f"{path} has a region for {name!r}, but there is no such image; its images are "

@@ -69,16 +69,25 @@ class Detector(CellFinder):
         """Cells of one piece, in float32; see `CellFinder`."""
         return self._found([piece], factor, score, self.model.engine(exact=True))[0]
 
+    def glance(self, piece: np.ndarray, factor: float, score: float, most: int) -> Found:
+        """The surest cells of one piece, in the arithmetic of the prediction; see `CellFinder`."""
+        return self._found([piece], factor, score, self.engine, most)[0]
+
     def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
         """Cells of each piece, in the piece's own px; see `CellFinder`."""
         return self._found(pieces, factor, score, self.engine)
 
     def _found(
-        self, pieces: Sequence[np.ndarray], factor: float, score: float, engine: Engine | None
+        self,
+        pieces: Sequence[np.ndarray],
+        factor: float,
+        score: float,
+        engine: Engine | None,
+        most: int = MAX_DETECTIONS,
     ) -> list[Found]:
         """See `__call__`; half as many pieces at once where memory does not suffice."""
         try:
-            return self._run(pieces, factor, score, engine)
+            return self._run(pieces, factor, score, engine, most)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -90,7 +99,7 @@ class Detector(CellFinder):
         return [
             found
             for part in (pieces[:half], pieces[half:])
-            for found in self._found(part, factor, score, engine)
+            for found in self._found(part, factor, score, engine, most)
         ]
 
     def features(self, piece: np.ndarray, factor: float) -> Features:
@@ -134,15 +143,13 @@ class Detector(CellFinder):
         return torch.from_numpy(scaled).to(self.device)
 
     def _run(
-        self, pieces: Sequence[np.ndarray], factor: float, score: float, engine: Engine | None
+        self, pieces: Sequence[np.ndarray], factor: float, score: float, engine: Engine | None, most: int
     ) -> list[Found]:
         batch = torch.stack([torch.from_numpy(np.ascontiguousarray(piece)) for piece in pieces])
         # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
         images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
         with torch.inference_mode(), autocast(self.device, self._dtype):
-            found = self.model.network.detect(
-                images, score=score, max_detections=MAX_DETECTIONS, engine=engine
-            )
+            found = self.model.network.detect(images, score=score, max_detections=most, engine=engine)
         self._tidy_after(images)
         height, width = pieces[0].shape[:2]
         return [_in_image(detections, factor, (height, width)) for detections in found]

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 WORKING_SIDE = 384
 """Side in network px of the views that are looked at."""
 
+GLANCE_BELOW = 0.5
+"""A first look at an image that must shrink by more than this is most often followed by a closer one, which
+decides: a glance is enough then, see `_glanced`."""
+
+GLANCED = 100
+"""Cells that a glance draws; a median needs no more."""
+
+GRID = 8
+"""Scales in an octave from which the look after a glance takes the nearest: a glance may be off by a last
+digit, on another machine by another one, and must not change what comes after it."""
+
 STEPS = (1.0, 0.5, 2.0, 0.25, 4.0)
 """Scales that are tried one after the other, as multiples of the one that shows the whole image."""
 
@@ -149,10 +160,12 @@ def estimate(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | Non
     -------
     The view at the scale that fits the cells, or None where no cell is seen at any scale.
     """
-    view = _first(detector, pieces)
-    if view.weight == 0:
-        return None
-    view = _settled(detector, pieces, view)
+    view = _glanced(detector, pieces)
+    if view is None:
+        view = _first(detector, pieces)
+        if view.weight == 0:
+            return None
+        view = _settled(detector, pieces, view)
     if view.weight >= ENOUGH and view.sure >= NO_CLUMPS:
         return view
     closer = _look(detector, pieces, 2 * detector.diameter / view.diameter)
@@ -206,9 +219,27 @@ def _near(found: float | np.ndarray, diameter: float) -> bool | np.ndarray:
     return (found >= diameter / OFF) & (found <= diameter * OFF)
 
 
+def _glanced(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | None:
+    """The view at the scale that a glance at a large image asks for.
+
+    None where the image need not shrink by much, where a glance shows too few cells, where it asks for its
+    own scale, at which an exact look has to follow, and where nothing is seen at the scale it asks for.
+    """
+    start = _start(pieces)
+    if start >= GLANCE_BELOW:
+        return None
+    found = [detector.glance(piece, start, LOW_SCORE, GLANCED) for piece in pieces]
+    glance = summary(found, start, _area(pieces))
+    if glance.weight < ENOUGH or not _asks_for_another(glance, detector.diameter / glance.diameter):
+        return None
+    wanted = 2 ** (round(np.log2(detector.diameter / glance.diameter) * GRID) / GRID)
+    view = _look(detector, pieces, wanted)
+    return view if view.weight > 0 else None
+
+
 def _first(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial:
     """The first scale that shows enough cells, else the one that shows most."""
-    start = min(1.0, WORKING_SIDE / max(max(piece.shape[:2]) for piece in pieces))
+    start = _start(pieces)
     best = _look(detector, pieces, start * STEPS[0])
     for step in STEPS[1:]:
         if best.weight >= ENOUGH:
@@ -217,10 +248,24 @@ def _first(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial:
     return best
 
 
+def _start(pieces: list[np.ndarray]) -> float:
+    """The scale that shows all of the largest piece."""
+    return min(1.0, WORKING_SIDE / max(max(piece.shape[:2]) for piece in pieces))
+
+
+def _area(views: list[np.ndarray]) -> float:
+    return float(sum(view.shape[0] * view.shape[1] for view in views))
+
+
+def _asks_for_another(view: ScaleTrial, wanted: float) -> bool:
+    """Whether its cells are worth a look at the scale `wanted`."""
+    return max(wanted / view.factor, view.factor / wanted) > SETTLED
+
+
 def _settled(detector: CellFinder, pieces: list[np.ndarray], view: ScaleTrial) -> ScaleTrial:
     """The view at the scale that a first one asks for, if that is another one and shows cells."""
     wanted = detector.diameter / view.diameter
-    if max(wanted / view.factor, view.factor / wanted) <= SETTLED:
+    if not _asks_for_another(view, wanted):
         return view
     again = _look(detector, pieces, wanted)
     return again if again.weight > 0 else view
@@ -231,7 +276,7 @@ def _look(detector: CellFinder, pieces: list[np.ndarray], factor: float) -> Scal
     side = max(1, int(WORKING_SIDE / factor))
     views = [middle(piece, side) for piece in pieces]
     found = [detector.look(view, factor, LOW_SCORE) for view in views]
-    return summary(found, factor, float(sum(view.shape[0] * view.shape[1] for view in views)))
+    return summary(found, factor, _area(views))
 
 
 def look(detector: CellFinder, pieces: list[np.ndarray], diameter: float) -> ScaleTrial:

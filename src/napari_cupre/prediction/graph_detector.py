@@ -57,14 +57,18 @@ class GraphDetector(CellFinder):
         """Cells of one piece; see `CellFinder`."""
         return self._found(piece, factor, score)
 
+    def glance(self, piece: np.ndarray, factor: float, score: float, most: int) -> Found:
+        """The surest cells of one piece; see `CellFinder`."""
+        return self._found(piece, factor, score, most)
+
     def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
         """Cells of each piece, in the piece's own px; see `CellFinder`."""
         return [self._found(piece, factor, score) for piece in pieces]
 
-    def _found(self, piece: np.ndarray, factor: float, score: float) -> Found:
+    def _found(self, piece: np.ndarray, factor: float, score: float, most: int = MAX_DETECTIONS) -> Found:
         image = stretched(piece, factor)
         try:
-            cells = self._network.detect(image, score, MAX_DETECTIONS)
+            cells = self._network.detect(image, score, most)
         except Exception as error:  # ONNX Runtime's own classes of errors have no public base
             raise self._in_words(error, piece) from error
         self._tidy(image.shape[0] * image.shape[1])

@@ -39,7 +39,6 @@ class CurveView(PlotView):
     def show_curve(self, curve: Curve) -> None:
         """Draw a curve soon; it may have grown by then."""
         self._curve = curve
-        self._made_plot()
         if not self._timer.isActive():
             self._timer.start()
 
@@ -67,6 +66,7 @@ class CurveView(PlotView):
         self._validation.setSymbolBrush(palette.validation)
 
     def _redraw(self) -> None:
+        self._made_plot()
         curve = self._curve
         self._raw.setData(curve.steps, curve.training)
         self._smooth.setData(curve.steps, curve.smooth)

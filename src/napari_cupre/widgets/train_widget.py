@@ -47,11 +47,13 @@ from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
 from napari_cupre.widgets.snapshot import Snapshot
 from napari_cupre.widgets.start_line import StartLine
+from napari_cupre.widgets.timers import single_timer
 from napari_cupre.widgets.training import TrainingPlan, resumable
 from napari_cupre.words import counted
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LISTED_ROWS, ROW_HEIGHT = 4, 22
+PREPARE_MS = 50
 OTHERS_SHARE = 0.2  # of the time of a training is spent on images without annotation
 OTHERS_TIP = (
     "Images in which nothing is annotated take part: the model gets used to how they look, and learns from\n"
@@ -77,6 +79,8 @@ class TrainWidget(SessionWidget):
         self.curve = CurveView(self)
         self.curve.hide()
         self.preview = PreviewLayer(self.session)
+        # a turn of its own: a stroke that follows the press on Train waits for one layer, not for all of it
+        self._preparing = single_timer(self._prepare_preview, PREPARE_MS, parent=self)
         self.notice = MessageLine()
         self.result = MessageLine()
         self._lay_out()
@@ -247,13 +251,16 @@ class TrainWidget(SessionWidget):
         self.next_steps.clear()
         self.job.train(plan)
         self._show_curve()
-        self.preview.prepare()
+        self._preparing.start()
+
+    def _prepare_preview(self) -> None:
+        if self.job.status.is_active:
+            self.preview.prepare()
 
     def _switch_preview(self, on: bool) -> None:
         self.preview.is_on = on
         if on:
-            if self.job.status.is_active:
-                self.preview.prepare()
+            self._prepare_preview()
             self.preview.ask()
         else:
             self.preview.remove()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
+from napari_cupre.io.file_names import NameTable
 from napari_cupre.io.files import LABEL_ENDINGS, image_stem
 from napari_cupre.io.images import read_image
 
@@ -129,6 +131,13 @@ class ImageShapes(Mapping[str, tuple[int, ...]]):
         self.paths = [path for path in listed if not _is_label_beside(path, stems)]
         self._read = read
 
+    @cached_property
+    def _by_stem(self) -> NameTable[list[Path]]:
+        by_stem: dict[str, list[Path]] = {}
+        for path in self.paths:
+            by_stem.setdefault(image_stem(path), []).append(path)
+        return NameTable(by_stem)
+
     def frame(self, path: Path) -> Frame:
         """The frame of one of the images."""
         return Frame.of(self._read(path))
@@ -148,7 +157,7 @@ class ImageShapes(Mapping[str, tuple[int, ...]]):
         """
         for name in names:
             parts = PurePosixPath(name).parts
-            found = [path for path in self.paths if image_stem(path) == parts[-1]]
+            found = self._by_stem.get(parts[-1]) or []
             found = [path for path in found if path.resolve().parts[-len(parts) : -1] == parts[:-1]]
             if len(found) > 1:
                 raise InputError(

@@ -67,11 +67,7 @@ class _Reader:
             self.found.append(_object({"geometry": document}, parent))
 
     def _feature(self, feature: dict[str, Any], parent: str | None) -> None:
-        geometry = dict_or_empty(feature.get("geometry"))
-        if geometry.get("type") == "GeometryCollection":
-            # One object in several geometries: its polygons together are its area.
-            geometry = _merged(geometry)
-        one = _object(feature | {"geometry": geometry}, parent)
+        one = _object(feature | {"geometry": geometry_of(feature)}, parent)
         children = list(_children(feature))
         one.has_children = bool(children)
         self.found.append(one)
@@ -177,6 +173,12 @@ def _object(feature: dict[str, Any], parent: str | None) -> _Found:
     if _class_name(feature).endswith("*"):
         return _Found(kind, shape, IGNORED if is_ignored_object(feature) else REGION, parent)
     return _Found(kind, shape, None, parent)
+
+
+def geometry_of(feature: dict[str, Any]) -> dict[str, Any]:
+    """The geometry of an object; the polygons of one with several geometries are together its area."""
+    geometry = dict_or_empty(feature.get("geometry"))
+    return _merged(geometry) if geometry.get("type") == "GeometryCollection" else geometry
 
 
 def _merged(collection: dict[str, Any]) -> dict[str, Any]:
