@@ -103,6 +103,7 @@ class Walk:
         areas = np.bincount(truth.ravel())[1:]
         largest = np.argsort(areas)[::-1][:6] + 1
         for label in largest:
+            self.annotate.next_cell.click()
             cells.brush_size = int(np.sqrt(areas[label - 1] / np.pi) * 1.4)
             rows, columns = np.nonzero(truth == label)
             row, column = rows.mean(), columns.mean()

@@ -12,7 +12,7 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import Qt
 
 from napari_cupre.events import RunState
-from napari_cupre.widgets.annotate_widget import AnnotateWidget, next_cell
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
 
 WAIT = 20_000
 
@@ -61,7 +61,7 @@ def test_counts_follow_the_brush_at_once(
     cells.data = np.where(discs[1] <= 6, discs[1], 0)
     assert widget.status.text() == "<b>6</b> cells: 6 edited"
     assert "you can train" in widget.advice.text
-    next_cell(widget.session)
+    widget.next_cell.click()
     assert cells.selected_label == 7
     cells.paint((100, 100), 7)
     assert "<b>7</b> cells" in widget.status.text()

@@ -14,7 +14,7 @@ from napari_cupre.evaluation import evaluate_labels
 from napari_cupre.events import RunState
 from napari_cupre.model.zoo import SCRATCH, bundled_path
 from napari_cupre.widgets import sample_data
-from napari_cupre.widgets.annotate_widget import AnnotateWidget, next_cell
+from napari_cupre.widgets.annotate_widget import AnnotateWidget
 from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.train_widget import TrainWidget
 
@@ -41,7 +41,7 @@ def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
     areas = np.bincount(truth.reshape(-1))
     largest = [label for label in np.argsort(areas)[::-1] if label != 0][:CELLS_BY_HAND]
     for label in largest:
-        next_cell(annotate.session)
+        annotate.next_cell.click()
         cells.data_setitem(np.nonzero(truth == label), cells.selected_label)
 
 

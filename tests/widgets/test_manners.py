@@ -37,6 +37,10 @@ def test_a_press_of_the_mouse_leaves_the_keys_to_the_canvas(annotate: Any, workb
     for _ in range(2):
         QTest.mouseClick(button, LEFT)
         assert window.focusWidget() is canvas, "Tab goes to the next guess, as the dock says"
+    annotate.find_row.slider.setFocus()
+    canvas.setFocus()
+    annotate.find_row.slider.sliderReleased.emit()
+    assert window.focusWidget() is canvas
     button.setFocus(Qt.FocusReason.TabFocusReason)
     QTest.keyClick(button, Qt.Key.Key_Space)
     assert annotate.session.tools.tool is Tool.DRAW
@@ -108,6 +112,9 @@ def test_the_brush_in_hand_is_seen_and_put_down_by_a_second_press(annotate: Any,
         assert (layers.selection.active.name, button.isChecked()) == (name, True)
         assert line.text().startswith(told)
         button.click()
+        if button is annotate.next_cell:
+            assert button.isChecked(), "a second press begins the next cell"
+            layers.selection.active.mode = "pan_zoom"
         assert (layers.selection.active.mode, button.isChecked(), line.text()) == ("pan_zoom", False, "")
     annotate.next_cell.click()
     layers["field cells"].mode = "erase"

@@ -45,9 +45,10 @@ from napari_cupre.words import counted
 
 MOUSE_TOLD = "Click on a guess: accept. Ctrl-click: delete. Alt-click: merge with the last one."
 HAND_TOLD = {
-    "paint": "Paint in a cell to mend it, elsewhere to make a new one.",
-    "background": "Paint where there is no cell.",
-    "region": "Drag a rectangle in which every cell is annotated.",
+    "paint": "Paint in a cell to mend it, elsewhere for a new one. Press again for one that touches the last "
+    "one. Hold Space to move the view.",
+    "background": "Paint where there is no cell. Press again to move the view.",
+    "region": "Drag a rectangle in which every cell is annotated. Press again to move the view.",
 }
 KEYS_TOLD = {
     "next_guess": "next guess",
@@ -172,11 +173,11 @@ class AnnotateWidget(SessionWidget):
     # --- what the buttons do --------------------------------------------------------------------------
 
     def _take_or_leave(self, button: QPushButton) -> None:
-        """Take what a button stands for into the hand, or put it down if it is there."""
+        """Take what a button stands for, or put it down if it is there; the brush begins the next cell."""
         (name, take), *_ = [(name, take) for name, (each, take) in self._hands.items() if each is button]
         try:
             active: Any = self.session.viewer.layers.selection.active
-            if self._in_hand() == name:
+            if name != "paint" and self._in_hand() == name:
                 active.mode = "pan_zoom"
             else:
                 take()
@@ -275,8 +276,7 @@ class AnnotateWidget(SessionWidget):
         hand = self._in_hand()
         for name, (button, _) in self._hands.items():
             button.setChecked(name == hand)
-        told = HAND_TOLD.get(hand, "")
-        self.tool_row.tell_of_brush(f"{told} Press again to move the view." if told else "")
+        self.tool_row.tell_of_brush(HAND_TOLD.get(hand, ""))
 
     def _offer_choice(self) -> None:
         """The queue lists all images; which of several that are seen at once is meant is said below it."""

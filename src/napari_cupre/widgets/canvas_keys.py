@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QCheckBox, QListWidget, QPushButton, QSlider, QWidget
 
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.rubber import canvas_of
 
 
 def leave_keys_to_canvas(dock: SessionWidget) -> None:
-    """Have Tab and the letters do what the dock says once the mouse has pressed one of its buttons.
+    """Have Tab and the letters do what the dock says once the mouse has pressed one of its controls.
 
-    Tab reaches the buttons as before, and who presses one by the keyboard keeps it there.
+    Tab reaches the controls as before, and who uses one by the keyboard keeps it there. What is typed into
+    keeps the keyboard, and so does a button with a menu while that is open.
 
     Parameters
     ----------
     dock : SessionWidget
-        With all its buttons.
+        With all its controls.
     """
-    for button in dock.findChildren(QPushButton):
-        if button.menu() is None:  # a menu takes the keys while it is open
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            button.clicked.connect(partial(_hand_on, dock, button))
+    for control in dock.findChildren(QWidget):
+        signal = _pressed(control)
+        if signal is not None:
+            control.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            signal.connect(lambda *_, control=control: _hand_on(dock, control))
 
 
-def _hand_on(dock: SessionWidget, button: QPushButton, is_on: bool = False) -> None:
+def _pressed(control: QWidget) -> Any:
+    """The signal that says that a control was used; None for those that keep the keyboard."""
+    if isinstance(control, QListWidget):
+        return control.itemClicked
+    if isinstance(control, QSlider):
+        return control.sliderReleased
+    has_menu = isinstance(control, QPushButton) and control.menu() is not None
+    return control.clicked if isinstance(control, QPushButton | QCheckBox) and not has_menu else None
+
+
+def _hand_on(dock: SessionWidget, control: QWidget) -> None:
     window, canvas = dock.window(), canvas_of(dock.session.viewer)
-    if window is not None and canvas is not None and window.focusWidget() is not button:
+    if window is not None and canvas is not None and window.focusWidget() is not control:
         canvas.setFocus()

@@ -297,6 +297,11 @@ class ImageChooser(DockPart):
     def offer_choice(self, is_offered: bool) -> None:
         """Leave the list of images out where another control says the same."""
         self._choice.setVisible(is_offered)
+        self._take_room()
+
+    def _take_room(self) -> None:
+        """None where there is nothing to choose."""
+        self.setVisible(not (self._choice.isHidden() and self._axes_row.isHidden()))
 
     def _chosen(self, layer: Image | None) -> None:
         if layer is not None:
@@ -307,6 +312,7 @@ class ImageChooser(DockPart):
             with self.combo.changed.blocked():
                 self.combo.value = layer
         self._axes_row.setVisible(layer is not None and layer.ndim > 2)
+        self._take_room()
         if layer is None or layer.ndim <= 2:
             return
         try:
