@@ -144,3 +144,20 @@ def test_another_working_directory_does_not_matter(
     ran = command("predict", "m.safetensors", "images/*.png", "--out", "here", "--diameter", 24)
     assert ran.code == 0, ran.err
     assert (tmp_path / "here" / "b.tif").is_file()
+
+
+def test_results_beside_the_images_are_no_images(predict: Command, images: Path) -> None:
+    for _ in range(2):  # the second time they are there
+        ran = predict("--out", images)
+        assert ran.code == 0, ran.err
+    assert (ran.figures["done"], ran.figures["skipped"]) == (0, 2)
+    assert "2 files are results of napari-cupre and left out, such as a.tif" in ran.err
+    assert predict("--out", images / "o", given=images / "a.tif").code == 0
+    tifffile.imwrite(images / "a.tif", np.ones((64, 80), np.int32))  # corrected, yet the result of a.png
+    assert predict("--out", images).figures["skipped"] == 2
+    for picture in images.glob("*.png"):
+        picture.unlink()
+    (images / "a.tif").unlink()
+    ran = predict("--out", images / "o")
+    assert ran.code == 2
+    assert "1 file is a result" in ran.err

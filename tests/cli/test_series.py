@@ -120,6 +120,29 @@ def test_planes_that_are_not_looked_at_are_told(command: Command, tiny_model: Pa
         assert '"z.tif" has several planes' in ran.err
 
 
+def test_channels_that_are_not_looked_at_are_told(command: Command, tiny_model: Path, tmp_path: Path) -> None:
+    planes = RNG.integers(0, 255, (5, 40, 44), np.uint8)
+    image, labels = tmp_path / "im" / "c.ome.tif", np.zeros((40, 44), np.uint8)
+    image.parent.mkdir()
+    tifffile.imwrite(image, planes, photometric="minisblack", metadata={"axes": "CYX"})
+    labels[5:20, 5:20] = 1
+    tifffile.imwrite(tmp_path / "c.tif", labels)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("y,x\n9,9\n")
+    sizes = ("--diameter", 15)
+    runs = [
+        ("predict", tiny_model, image, "--out", tmp_path / "o", *sizes),
+        ("outline", tiny_model, image, rows, "--out", tmp_path / "o.tif", *sizes),
+        ("finetune", image, tmp_path / "c.tif", "--out", tmp_path / "m.safetensors", "--steps", 1),
+        ("suggest", image, "--model", tiny_model, *sizes),
+        ("diversity", image, "--model", tiny_model),
+    ]
+    for run in runs:
+        assert "only the first three are used" in command(*run).err, run[0]
+    chosen = command(*runs[0][:-2], "--channels", "3", "--out", tmp_path / "p")
+    assert "first three" not in chosen.err
+
+
 def test_evaluate_and_import_read_one_scene(command: Command, scenes: Path, tmp_path: Path) -> None:
     labels = np.zeros((50, 44), np.int32)
     labels[4:20, 4:20] = 1

@@ -82,7 +82,7 @@ def test_unusable_arrays_are_refused():
         CellImage(np.zeros((0, 8)), "YX")
     with pytest.raises(InputError, match="2 colour samples"):
         CellImage(np.zeros((8, 8, 2)), "YXS")
-    with pytest.raises(InputError, match="both channels and RGB"):
+    with pytest.raises(InputError, match="channels of RGB colours"):
         CellImage(np.zeros((2, 8, 8, 3)), "CYXS")
 
 

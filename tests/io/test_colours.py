@@ -85,6 +85,20 @@ def test_colours_are_those_before_alpha(tmp_path, kind):
     np.testing.assert_allclose(read_image(tmp_path / "a.tif").plane().astype(int), RGB, atol=2)
 
 
+def test_an_alpha_of_nothing_hides_no_colours(tmp_path):
+    stored = np.concatenate([RGB, np.zeros((20, 30, 1), np.uint8)], -1)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").plane(), RGB)
+
+
+def test_stacks_of_colours_may_be_named_by_the_user(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([RGB, RGB]), imagej=True)  # says that these are channels
+    with pytest.raises(InputError, match="2 channels of RGB colours: name its axes, such as ZYXS"):
+        read_image(tmp_path / "a.tif")
+    image = read_image(tmp_path / "a.tif", "ZYXS")
+    assert (image.axes, image.sizes["Z"]) == ("ZYXS", 2)
+
+
 def test_lab_becomes_rgb(tmp_path):
     lab = rgb2lab(RGB, illuminant="D50")
     stored = np.concatenate([lab[..., :1] * 2.55, lab[..., 1:]], -1).round().astype(np.int16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import unicodedata
 from pathlib import Path
 
@@ -194,3 +195,10 @@ def test_names_pair_by_what_differs_in_them(image, label):
 def test_names_that_contradict_do_not_pair(labels):
     with pytest.raises(InputError, match="No label file"):
         pair_by_stem(["day1_a.tif", "day1_b.tif"], labels)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="such a system has no pipes")
+def test_a_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / "a.tif")
+    (tmp_path / "b.tif").write_bytes(b"x")
+    assert names(list_images(tmp_path)) == ["b.tif"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zipfile
 
@@ -179,6 +180,11 @@ def test_what_is_no_cell_is_counted(tmp_path):
         '"a_rois.zip": 1 of 11 shapes became cells: 1 lies outside, 1 repeats another, 2 have no area, '
         "2 are damaged, 2 are lines, 1 is a point, 1 is a picture."
     )
+
+
+def test_what_roifile_logs_is_not_printed(tmp_path):
+    import_all([box(), box(roitype=ROI_TYPE.NOROI)], tmp_path)
+    assert logging.getLogger("roifile").handlers  # without one Python prints warnings itself
 
 
 def test_what_others_hide_is_counted(tmp_path):

@@ -160,6 +160,11 @@ def test_written_labels_come_back_with_their_place(axes, steps, places, unit):
     assert image.units == source.units
 
 
+def test_a_time_step_that_nobody_knows_is_not_a_second(tmp_path):
+    write_labels(tmp_path / "a.tif", np.ones((3, 8, 9), np.int32), axes="TYX")
+    assert read_image(tmp_path / "a.tif").units["T"] == "pixel"
+
+
 def test_labels_without_any_metadata(tmp_path):
     write_labels(tmp_path / "new" / "a.tif", np.arange(12).reshape(3, 4))
     image = read_image(tmp_path / "new" / "a.tif")

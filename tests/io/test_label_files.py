@@ -7,11 +7,17 @@ from itertools import pairwise
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import tifffile
 from export_fakes import blobs, discs
 
 from napari_cupre.errors import InputError
+from napari_cupre.io.annotated import collect_shots
+from napari_cupre.io.images import read_labels
 from napari_cupre.io.importers import import_annotations, iterate_annotations
+from napari_cupre.io.importers.suspects import check_background
 from napari_cupre.io.samples import SAMPLES, load_sample
+
+RNG = np.random.default_rng(0)
 
 
 def save_outlines(path, labels):
@@ -101,3 +107,42 @@ def test_an_empty_label_image_alone_is_an_error_and_one_of_many_is_noted(tmp_pat
     notes = []
     assert len(dict(iterate_annotations(tmp_path, on_note=notes.append))) == 2
     assert notes == ['"b_mask.png" contains no cells: all of it is background.']
+
+
+def test_planes_of_a_series_that_were_written_as_colours_train_without_axes(tmp_path):
+    """tifffile writes three planes of each time as the samples of a colour picture."""
+    image, labels = RNG.integers(0, 255, (2, 3, 40, 50), np.uint8), np.zeros((2, 3, 40, 50), np.uint8)
+    for t, z in np.ndindex(2, 3):
+        labels[t, z, 5 + z : 15, 5 + t : 15] = 1
+    for name, array in (("im", image), ("lab", labels)):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "a.tif", array)
+    np.testing.assert_array_equal(read_labels(tmp_path / "lab" / "a.tif"), labels)
+    shots = collect_shots(str(tmp_path / "im"), str(tmp_path / "lab")).shots
+    assert [int(shot.labels.sum()) for shot in shots] == [100, 90, 80, 90, 81, 72]
+
+
+def test_a_channel_of_length_one_behind_the_labels_is_dropped(tmp_path):
+    labels = np.eye(20, 30, dtype=np.uint16)[..., None]
+    for number, array in enumerate((labels, labels[None])):
+        tifffile.imwrite(tmp_path / f"{number}.tif", array)
+        np.testing.assert_array_equal(read_labels(tmp_path / f"{number}.tif"), labels[..., 0])
+
+
+def test_a_background_with_a_label_is_refused(tmp_path):
+    labels = np.ones((2, 40, 50), np.uint16)
+    labels[:, 10:20, 10:20] = 2
+    (tmp_path / "im").mkdir()
+    tifffile.imwrite(tmp_path / "im" / "a.tif", RNG.integers(0, 255, (40, 50), np.uint8))
+    tifffile.imwrite(tmp_path / "a.tif", labels[0])
+    with pytest.raises(InputError, match=r'"a\.tif" has no background: its label 1 covers 95% of the image'):
+        collect_shots(str(tmp_path / "im"), str(tmp_path / "a.tif"))
+    with pytest.raises(InputError, match="has no background"):
+        import_annotations(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "labels", [np.ones((8, 9)), np.arange(1, 73).reshape(8, 9).repeat(4, 0).repeat(4, 1)]
+)
+def test_cells_that_fill_an_image_are_cells(labels):
+    check_background(labels.astype(np.int32), "a.tif")

@@ -173,6 +173,21 @@ def test_a_set_that_is_not_whole_is_partial(ome_set):
         read_image(folder / "t1.ome.tif")
 
 
+def test_an_image_of_a_set_is_whole_without_the_others(tmp_path):
+    """Two positions of one experiment, each in a file of its own that describes both."""
+    images = "".join(
+        f'<Image ID="Image:{n}" Name="p{n}"><Pixels ID="Pixels:{n}" DimensionOrder="XYZCT" Type="uint8" '
+        f'SizeX="30" SizeY="20" SizeZ="1" SizeC="1" SizeT="1"><TiffData IFD="0" PlaneCount="1">'
+        f'<UUID FileName="p{n}.ome.tif">urn:uuid:{n}</UUID></TiffData></Pixels></Image>'
+        for n in range(2)
+    )
+    array, xml = noise(20, 30), f'{HEAD}UUID="urn:uuid:1">{images}</OME>'
+    tifffile.imwrite(tmp_path / "p1.ome.tif", array, description=xml, metadata=None)
+    image = read_image(tmp_path / "p1.ome.tif")
+    np.testing.assert_array_equal(image.data, array)
+    assert (image.lacks, image.notices) == ("", ())
+
+
 def test_a_stack_of_fewer_planes_than_it_says_is_partial(tmp_path):
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, noise(3, 20, 30), ome=True, metadata={"axes": "TYX"})

@@ -87,7 +87,7 @@ def _run(args: argparse.Namespace) -> int:
     check_replaces(args, [args.out], [args.image])
     prompts = read_prompts(args.prompts)
     image = read_image(args.image, args.axes, series=_one(args.series), partial=True)
-    for notice in filter(None, [image.guess, *image.notices, image.lacks]):
+    for notice in filter(None, [image.guess, image.unseen(args.channels), *image.notices, image.lacks]):
         print(notice, file=sys.stderr)
     _check_size(chosen, image)
     index = _index(image, args.plane)

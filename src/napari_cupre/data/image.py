@@ -22,7 +22,10 @@ from napari_cupre.data.normalise import Stretch, fit_stretch, normalise
 from napari_cupre.errors import CupreError, InputError, reason_of
 from napari_cupre.words import counted
 
-__all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise"]
+__all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise", "with_letters"]
+
+MOST_CHANNELS = 3
+"""A network looks at this many channels at most."""
 
 PlaneIndex = dict[str, int]
 """Where a plane lies: position along T and Z, as far as the image has them."""
@@ -95,7 +98,11 @@ class CellImage:
             )
         if "C" in self.axes:
             if self.sizes["C"] > 1:
-                raise InputError(f"{self._called()} has both channels and RGB colours: give it one of them.")
+                raise InputError(
+                    f"{self._called()} has {self.sizes['C']} channels of RGB colours: name its axes, such as "
+                    f"{self.axes.replace('C', 'Z' if 'Z' not in self.axes else 'T')}, if they are planes, or "
+                    f"save one of them."
+                )
             position = self.axes.index("C")
             self.data = self.data[(slice(None),) * position + (0,)]
             self.axes = self.axes.replace("C", "")
@@ -119,6 +126,15 @@ class CellImage:
         return (
             f'"{self.name}" does not say what its planes are; they are read as {read} ({self.axes}): --axes '
             f"names other axes{example}."
+        )
+
+    def unseen(self, channels: Sequence[int] | None = None) -> str:
+        """One sentence on channels that nobody looks at, since none was chosen; "" where all are seen."""
+        if channels is not None or self.channel_count <= MOST_CHANNELS:
+            return ""
+        return (
+            f'"{self.name}" has {self.channel_count} channels ({self.axes}), of which only the first three '
+            f"are used."
         )
 
     # --- making one -------------------------------------------------------------------------------
@@ -214,9 +230,9 @@ class CellImage:
         return replace(
             self,
             axes=letters,
-            scale=_renamed(self.scale, self.axes, letters),
-            translate=_renamed(self.translate, self.axes, letters),
-            units=_renamed(self.units, self.axes, letters),
+            scale=with_letters(self.scale, self.axes, letters),
+            translate=with_letters(self.translate, self.axes, letters),
+            units=with_letters(self.units, self.axes, letters),
             guessed=False,
         )
 
@@ -367,9 +383,9 @@ class CellImage:
         axis = "S" if self.is_rgb else "C"
         count = min(self.sizes.get(axis, 1), 3) if self.is_rgb else self.channel_count
         if channels is None:
-            return list(range(min(count, 3)))
+            return list(range(min(count, MOST_CHANNELS)))
         chosen = [int(channel) for channel in channels]
-        if not 1 <= len(chosen) <= 3:
+        if not 1 <= len(chosen) <= MOST_CHANNELS:
             raise InputError(f"{len(chosen)} channels were chosen, but one to three can be used.")
         for channel in chosen:
             if not 0 <= channel < count:
@@ -403,5 +419,6 @@ def _by_axis(axes: str, values: Sequence[Any] | None) -> dict[str, Any]:
     return dict(zip(reversed(axes), reversed(list(values))))
 
 
-def _renamed(values: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+def with_letters(values: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Values by axis letter where dimensions get other letters, both in their order."""
     return {after: values[before] for before, after in zip(old, new) if before in values}

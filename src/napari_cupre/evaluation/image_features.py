@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def extract_features(
     projection = projection_for(model, seed)
     found = ImageFeatures([], np.zeros((0, _LENGTH), np.float32))
     raw: list[np.ndarray] = []
-    stacks: list[str] = []
+    partly: dict[str, list[str]] = {}
     for number, path in enumerate(paths, start=1):
         try:
             image = read_image(path)
@@ -93,11 +93,11 @@ def extract_features(
         else:
             found.paths.append(path)
             found.notices += image.notices
-            stacks += [image.name] if math.prod(image.result_shape[:-2]) > 1 else []
+            note_partly(image, partly)
             found.thumbnails.append(thumbnail_of(small))
             raw.append(look_of(small, model, projection))
         yield Progress(number, len(paths), "images")
-    found.notices += [stacks_notice(stacks)] if stacks else []
+    found.notices += partly_notices(partly)
     if not raw:
         first = found.skipped[0][1] if found.skipped else "give other images."
         raise InputError(f"None of the {len(paths)} images can be read: {first}")
@@ -112,11 +112,24 @@ def projection_for(model: Model, seed: int = 0) -> torch.Tensor:
     return (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
 
 
-def stacks_notice(names: Sequence[str]) -> str:
-    """One sentence on images of which one plane stands for all."""
-    if len(names) == 1:
-        return f'"{names[0]}" has several planes: only the first is used.'
-    return f'{len(names)} images have several planes, such as "{names[0]}": only the first is used.'
+def note_partly(
+    image: CellImage, partly: dict[str, list[str]], channels: Sequence[int] | None = None
+) -> None:
+    """Enter the name of an image of which only a part is looked at, by what that means."""
+    if math.prod(image.result_shape[:-2]) > 1:
+        partly.setdefault("several planes: only the first is used", []).append(image.name)
+    if image.unseen(channels):
+        partly.setdefault("many channels: only the first three are used", []).append(image.name)
+
+
+def partly_notices(partly: Mapping[str, Sequence[str]]) -> list[str]:
+    """One sentence on the images of each kind of which a part stands for all."""
+    return [
+        f'"{names[0]}" has {what}.'
+        if len(names) == 1
+        else f'{len(names)} images have {what.replace(": ", f""", such as "{names[0]}": """)}.'
+        for what, names in partly.items()
+    ]
 
 
 def _small(image: CellImage) -> np.ndarray:

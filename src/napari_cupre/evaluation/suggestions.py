@@ -13,7 +13,6 @@ The function that finds cells is an argument, so that this module does not depen
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -25,9 +24,10 @@ from napari_cupre.errors import InputError
 from napari_cupre.evaluation.image_features import (
     centred,
     look_of,
+    note_partly,
+    partly_notices,
     projection_for,
     shrunk,
-    stacks_notice,
     step_for,
     thumbnail_of,
 )
@@ -286,7 +286,7 @@ class _Looks:
 def _compare(candidates: Sequence[Candidate], model: Model, seed: int) -> Generator[Progress, None, _Looks]:
     projection = projection_for(model, seed)
     looker, found = Looker(), _Looks()
-    stacks: list[str] = []
+    partly: dict[str, list[str]] = {}
     for done, candidate in enumerate(candidates, start=1):
         try:
             image = looker.image(candidate)
@@ -296,13 +296,12 @@ def _compare(candidates: Sequence[Candidate], model: Model, seed: int) -> Genera
             found.skipped.append((candidate.name, str(error)))
         else:
             found.notices += image.notices
-            stacks += [image.name] if math.prod(image.result_shape[:-2]) > 1 else []
+            note_partly(image, partly, candidate.channels)
             found.places += places
             found.raw += [look_of(small, model, projection) for small in smalls]
             found.thumbnails += [thumbnail_of(small) for small in smalls]
         yield Progress(done, len(candidates), "images compared")
-    if stacks:
-        found.notices.append(stacks_notice(stacks))
+    found.notices += partly_notices(partly)
     return found
 
 

@@ -27,7 +27,7 @@ from napari_cupre.io.images import (
     read_labels,
     scenes,
 )
-from napari_cupre.io.importers.suspects import check_not_a_picture
+from napari_cupre.io.importers.suspects import check_background, check_not_a_picture
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.pairing import pair_notice
 from napari_cupre.io.region_files import Regions, read_regions
@@ -108,6 +108,8 @@ def collect_shots(
     for path, read in pairs:
         loaded = _read(path, read, collected, axes, single=len(pairs) == 1)
         if loaded is not None:
+            if unseen := loaded[0].unseen():
+                print(unseen, file=sys.stderr)
             any_read = True
             warn_of_scattered(path, loaded[1][0])
             area = regions.get(image_stem(path))
@@ -270,6 +272,7 @@ def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
 def _read_file(path: Path, axes: str | None = None) -> Truth:
     labels = read_labels(path, axes)
     check_not_a_picture(labels, path.name)
+    check_background(labels, path.name)
     return labels, None
 
 
@@ -325,8 +328,9 @@ def _image_for(path: Path, axes: str | None, shape: tuple[int, ...]) -> CellImag
         if not _is_in_set(path):
             raise
         return read_image(path, axes, alone=True)
-    if not _fits(image, shape) and image.axes == "YXS" and is_tiff(path):
-        planes = read_image(path, "ZYX")  # what tifffile wrote as the samples of a colour picture
+    if not _fits(image, shape) and image.axes in ("YXS", "TYXS", "ZYXS") and is_tiff(path):
+        # what tifffile wrote as the samples of a colour picture
+        planes = read_image(path, "TZYX"[-image.data.ndim :])
         image = planes if _fits(planes, shape) else image
     if not _fits(image, shape) and _is_in_set(path):
         alone = fitted(read_image(path, axes, alone=True), shape)
@@ -358,6 +362,8 @@ def fitted(image: CellImage, shape: tuple[int, ...]) -> CellImage:
     leading = len(sizes) - 2 - image.is_rgb
     tail = "YXS" if image.is_rgb else "YX"
     for letters in _axes_in_front(leading):
+        if image.is_rgb and "C" in letters:
+            continue
         guess = image.with_axes(letters + tail)
         if _fits(guess, shape):
             return guess

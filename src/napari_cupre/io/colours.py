@@ -195,7 +195,8 @@ def _without_alpha(block: np.ndarray) -> np.ndarray:
     """RGB as it was before it was multiplied by alpha; alpha is dropped."""
     top = float(np.iinfo(block.dtype).max) if block.dtype.kind in "ui" else 1.0
     alpha = block[..., 3:].astype(np.float64)
-    colours = block[..., :3] * np.divide(top, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+    # Without any alpha nothing can have been multiplied by it, whatever the file says.
+    colours = block[..., :3] * np.divide(top, alpha, out=np.ones_like(alpha), where=alpha > 0)
     return _as_dtype(np.clip(colours, 0, top), block.dtype)
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _DAMAGE_WORDS = ("offset", "zeroed", "out of range")
 _OBJECT = re.compile(r"<tifffile\.\w+[^>]*>\s*")
@@ -47,6 +48,22 @@ def listening(path: Path, notices: list[str]) -> Iterator[list[str]]:
     finally:
         log.removeHandler(listener)
     notices[:] = [f'"{path.name}" is unusual TIFF: {_OBJECT.sub("", notice)}' for notice in notices]
+
+
+def damages_of(series: Any, damages: Sequence[str]) -> list[str]:
+    """The damages of one image of a file: files of other images of its set that are not there are none.
+
+    Parameters
+    ----------
+    series : Any
+        The image, a series of tifffile.
+    damages : Sequence[str]
+        See `listening`.
+    """
+    elsewhere = [damage for damage in damages if "failed to read" in damage and "zeroed" in damage]
+    if not elsewhere or any(page is None for page in series.pages):
+        return list(damages)
+    return [damage for damage in damages if damage not in elsewhere]
 
 
 def what_is_lost(path: Path, lost: Sequence[int], damages: Sequence[str]) -> str:

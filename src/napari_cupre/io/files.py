@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import stat
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -173,9 +174,14 @@ def is_image_file(path: Path) -> bool:
     """Whether a path looks like an image that can be read, by its name (or as a Zarr folder)."""
     if is_junk(path):
         return False
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # there is no such file, or its disk does not answer
+        mode = stat.S_IFREG
+    if stat.S_ISDIR(mode):
         return is_zarr(path)
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.suffix.lower() != ZARR_SUFFIX
+    is_named = path.suffix.lower() in IMAGE_SUFFIXES and path.suffix.lower() != ZARR_SUFFIX
+    return is_named and stat.S_ISREG(mode)  # a pipe or a device could be read for ever
 
 
 def image_stem(path: str | os.PathLike[str]) -> str:

@@ -162,7 +162,7 @@ def read_labels(
     """Read a label image: int32, 0 = background, one value per instance.
 
     Palette pictures give their indices, of an OME-Zarr the image under `labels/` is read, and axes of
-    length 1 in front of rows and columns are dropped.
+    length 1 in front of rows and columns, or behind them, are dropped.
 
     Parameters
     ----------
@@ -184,6 +184,8 @@ def read_labels(
     file, scene = _located(path)
     values = _guarded(file, lambda file: _read_label_values(file, scene or series, axes))
     labels = as_labels(_in_order(values, axes), path.name)
+    if labels.ndim > 2 and labels.shape[-1] == 1 < min(labels.shape[-3:-1]):
+        labels = labels[..., 0]  # as networks keep them, with a channel behind rows and columns
     leading = tuple(axis for axis, size in enumerate(labels.shape[:-2]) if size == 1)
     return labels.squeeze(leading)
 
@@ -254,8 +256,8 @@ def _read_label_values(path: Path, series: str | int | None, axes: str | None) -
             )
         chosen = series if len(found) > 1 else None
         scene = choose_scenes(found, chosen, path.name)[0]
-        if scene.axes == "SYX":
-            return _planes_of_labels(path, chosen, axes)
+        if scene.axes.endswith("SYX") and len(scene.axes) <= 4:
+            return _planes_of_labels(path, len(scene.axes), chosen, axes)
         values = np.asarray(read_tiff(path, series=chosen, palette_as_colours=False).data)
     else:
         values, _ = _read_picture(path, palette_as_colours=False)
@@ -267,14 +269,15 @@ def _read_label_values(path: Path, series: str | int | None, axes: str | None) -
     return values
 
 
-def _planes_of_labels(path: Path, series: str | int | None, axes: str | None) -> np.ndarray:
+def _planes_of_labels(path: Path, dimensions: int, series: str | int | None, axes: str | None) -> np.ndarray:
     """Three or four planes of labels, which tifffile writes as the samples of a colour picture.
 
     Planes that are all alike are one label image as grey colours, unless the axes say otherwise.
     """
-    planes = np.asarray(read_tiff(path, "ZYX", series=series, palette_as_colours=False).data)
-    is_grey = axes is None and bool((planes == planes[:1]).all())
-    return planes[0] if is_grey else planes
+    planes = np.asarray(read_tiff(path, "TZYX"[-dimensions:], series=series, palette_as_colours=False).data)
+    first = planes[..., :1, :, :]
+    is_grey = axes is None and bool((planes == first).all())
+    return first.squeeze(-3) if is_grey else planes
 
 
 def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, tuple[str, ...]]:

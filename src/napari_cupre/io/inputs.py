@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import TIFF_SUFFIXES, list_images, split_scene
 from napari_cupre.io.images import scenes
+from napari_cupre.io.ownership import results_among
 from napari_cupre.io.pairing import labels_notice, without_labels
 from napari_cupre.io.scenes import choose_scenes, list_names
+from napari_cupre.words import counted
 
 CHOOSE = "(--series chooses one)."
 """How a notice ends that all images of a file are read; of use on the command line alone."""
@@ -41,8 +43,9 @@ def find_inputs(
 ) -> Inputs:
     """The images behind folders, globs and files, as they are to be predicted or measured.
 
-    Label files that lie beside their images are left out unless they are named one by one, a file that is
-    there under two names is read once, and each image of a file of several counts by itself.
+    Label files that lie beside their images, and what this package wrote there, are left out unless they are
+    named one by one, a file that is there under two names is read once, and each image of a file of several
+    counts by itself.
 
     Parameters
     ----------
@@ -66,12 +69,26 @@ def find_inputs(
     paths = [given] if isinstance(given, str | os.PathLike) else list(given)
     files = list_images(paths, subfolders=subfolders)
     named = [file for file in files if any(Path(path).expanduser() == file for path in paths)]
-    kept, labels = without_labels(files, named)
+    results = set(results_among(files)) - set(named)
+    kept, labels = without_labels([file for file in files if file not in results], named)
+    if not kept:
+        raise InputError(_results_notice(results))
     inputs = expand(_once(kept, notices := []), series)
     if labels:
         notices.append(labels_notice(labels))
+    if results:
+        notices.append(_results_notice(results))
     inputs.notices[:0] = notices
     return inputs
+
+
+def _results_notice(results: Collection[Path]) -> str:
+    """One sentence on results that lie among images."""
+    files = counted(len(results), "file is a result", "files are results")
+    return (
+        f"{files} of napari-cupre and left out, such as {min(results).name}; give such a file by name to "
+        f"read it."
+    )
 
 
 def _once(files: Sequence[Path], notices: list[str]) -> list[Path]:

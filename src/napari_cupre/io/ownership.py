@@ -11,12 +11,13 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from napari_cupre.errors import EnvironmentFault, reason_of, unwritable
-from napari_cupre.io.files import append_line, check_name, is_of_another_file, lines_of
+from napari_cupre.io.files import append_line, check_name, image_stem, is_of_another_file, lines_of
 
 RECORD = ".napari-cupre-written"
 """Name of the record in each folder of results."""
@@ -73,6 +74,35 @@ def reason_against(
         return None
     more = len(reasons) - 1
     return reasons[0] if not more else f"{reasons[0]} (and {more} more file{'s' * (more > 1)} like it)"
+
+
+def results_among(paths: Sequence[Path]) -> list[Path]:
+    """Those of some files that are results of this package, so that they are not taken for images.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        What folders hold.
+
+    Returns
+    -------
+    list of Path
+        Files that it wrote, as long as they are unchanged or an image of the same stem lies beside them.
+    """
+    records = _Records()
+    stems = Counter((path.parent, image_stem(path)) for path in paths)
+    found = []
+    for path in paths:
+        digests = records.digests(path)
+        if digests and (stems[path.parent, image_stem(path)] > 1 or _is_among(path, digests)):
+            found.append(path)
+    return found
+
+
+def _is_among(path: Path, digests: set[str]) -> bool:
+    with contextlib.suppress(OSError):
+        return _digest(path) in digests
+    return False
 
 
 def note_written(path: str | os.PathLike[str], content: str | os.PathLike[str] | None = None) -> None:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tifffile
 
-from napari_cupre.data.axes import AXIS_LETTERS, guess_axes
-from napari_cupre.data.image import CellImage
+from napari_cupre.data.axes import AXIS_LETTERS, guess_axes, parse_axes
+from napari_cupre.data.image import CellImage, with_letters
 from napari_cupre.errors import InputError
 from napari_cupre.io.colours import stored_as, to_grey_or_rgb
-from napari_cupre.io.damages import imagej_planes, listening, what_is_lost
+from napari_cupre.io.damages import damages_of, imagej_planes, listening, what_is_lost
 from napari_cupre.io.ome import (
     OmeImage,
     document_of,
@@ -272,6 +272,7 @@ def read_tiff(
         data, letters = _meaningful(data, chosen, axes, palette_as_colours, bool(opened.file.is_imagej))
         letters, cut = _as_imagej_tells(opened, chosen, letters)
         told = _told(path, opened, scene, series, alone)
+        damages = damages_of(chosen, damages)
     lacks = (
         what_is_missing(path, told.missing, told.files)
         if told.missing
@@ -287,10 +288,16 @@ def read_tiff(
 def _as_image(path: Path, data: Any, letters: str, axes: str | None, scales: Scales) -> CellImage:
     """Pixels with the axes of the file, or with those that overrule them."""
     found, guessed = _certain(letters, data, axes)
-    scale, translate, units = scales
-    image = CellImage(
+    if axes is not None:
+        if "S" in letters and len(axes) == data.ndim - 1:
+            axes += "S"  # what the user calls rows and columns is a picture by its palette
+        known, guessed = parse_axes(axes, data.ndim), False
+    else:
+        known = found
+    scale, translate, units = (with_letters(each, found, known) for each in scales)
+    return CellImage(
         data=data,
-        axes=found,
+        axes=known,
         scale=scale,
         translate=translate,
         units=units,
@@ -298,9 +305,6 @@ def _as_image(path: Path, data: Any, letters: str, axes: str | None, scales: Sca
         path=path,
         guessed=guessed,
     )
-    if axes is not None and "S" in letters and len(axes) == data.ndim - 1:
-        axes += "S"  # what the user calls rows and columns is a picture by its palette
-    return image if axes is None else image.with_axes(axes)
 
 
 def _as_imagej_tells(opened: OpenTiff, series: Any, letters: str) -> tuple[str, str]:

@@ -129,8 +129,10 @@ def _ome_metadata(layout: _Layout) -> dict[str, Any]:
     for axis in axes:
         unit = _OME_UNITS.get(canonical_unit(units.get(axis)), units.get(axis))
         if axis == "T":
-            metadata["TimeIncrement"] = float(scale.get("T", 1.0))
-            if unit not in (None, "pixel"):
+            step, is_known = float(scale.get("T", 1.0)), unit not in (None, "pixel")
+            if is_known or step != 1:  # OME knows no frames, so that an unknown step would be one of a second
+                metadata["TimeIncrement"] = step
+            if is_known:
                 metadata["TimeIncrementUnit"] = unit
             continue
         metadata[f"PhysicalSize{axis}"] = float(scale.get(axis, 1.0))

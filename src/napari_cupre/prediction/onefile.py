@@ -187,7 +187,7 @@ def big_output(job: FileJob, path: str) -> Path:
 
 def _small(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that fits into memory: all formats."""
-    notices = [*filter(None, [image.guess]), *image.notices]
+    notices = [*_told(image, job), *image.notices]
     result = yield from _heard(predict_image(detector, image, job.options), image, notices)
     names = detector.info.classes
     stem = image_stem(image.path or image.name)
@@ -224,6 +224,12 @@ def _small(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Pr
     }
 
 
+def _told(image: CellImage, job: FileJob) -> list[str]:
+    """What a user should know about how an image is read."""
+    unseen = image.unseen(job.options.channels).rstrip(".")
+    return list(filter(None, [image.guess, unseen and f"{unseen}: --channels names others."]))
+
+
 def _check_unchanged(job: FileJob, outputs: list[Path]) -> None:
     """Leave what a person wrote while the image was being computed."""
     if (reason := reason_against(outputs, overwrite=job.overwrite)) is not None:
@@ -233,7 +239,7 @@ def _check_unchanged(job: FileJob, outputs: list[Path]) -> None:
 def _big(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that goes to an OME-Zarr tile by tile."""
     out = big_output(job, str(image.path or image.name))
-    notices = [f"{image.name} is large: its labels are written as OME-Zarr.", *filter(None, [image.guess])]
+    notices = [f"{image.name} is large: its labels are written as OME-Zarr.", *_told(image, job)]
     result = yield from _heard(
         predict_big(detector, image, out, job.options, overwrite=job.overwrite), image, notices
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zipfile
 from collections.abc import Iterator
@@ -47,6 +48,9 @@ def read_rois(path: Path, account: Account) -> list[Shape]:
     """
     from roifile import ImagejRoi
 
+    log = logging.getLogger("roifile")
+    if not log.handlers:  # what it cannot draw is counted here, and Python would print what it logs
+        log.addHandler(logging.NullHandler())
     shapes: list[Shape] = []
     damage = ""
     for name, content in _contents(path):

@@ -31,7 +31,7 @@ from napari_cupre.io.importers.geojson import is_geojson, read_features
 from napari_cupre.io.importers.imagej import LARGEST_ZIP, data_entries, read_rois, roi_entries, zip_of_rois
 from napari_cupre.io.importers.shapes import Shape, paint_shapes
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
-from napari_cupre.io.importers.suspects import check_not_a_picture, scattered_note
+from napari_cupre.io.importers.suspects import check_background, check_not_a_picture, scattered_note
 
 _JSON = (".json", ".geojson", ".json.gz", ".geojson.gz")
 _CELLPOSE_TEXT = "_cp_outlines.txt"
@@ -211,5 +211,6 @@ def _look_at(labels: np.ndarray, path: Path, listeners: Listeners) -> None:
     if not labels.any():
         listeners.note(f'"{path.name}" contains no cells: all of it is background.')
     check_not_a_picture(labels, path.name)
+    check_background(labels, path.name)
     if labels.ndim == 2 and (note := scattered_note(labels)):
         listeners.note(f'"{path.name}": {note}')

@@ -1,4 +1,4 @@
-"""Files that are not label images: a raw picture, or cells that share a label."""
+"""Files that are not label images: a raw picture, cells that share a label, a background with a label."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _LOWEST_SHARE = 0.5
 """In a label image most pixels have the value of the pixel beside them; in a picture few have."""
 _MOST_PARTS = 5.0
 """In a picture a grey value is in many places; a label in one, or a few where cells are cut."""
+_GROUND_SHARE = 0.5
+"""A label of more than this share of an image without a zero, up to all its edges, is its background."""
 _LARGEST_SAMPLE = 1024
 _CRUMB = 0.1
 
@@ -46,6 +48,34 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
             f'"{name}" is a picture, not a label image: its {len(values)} grey values change from pixel to '
             f"pixel; give an image with one label per cell."
         )
+
+
+def check_background(labels: np.ndarray, name: str) -> None:
+    """Refuse labels in which the background has a label: it would be taught as a cell.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray
+        int32 (..., Y, X).
+    name : str
+        Name of the file.
+
+    Raises
+    ------
+    InputError
+        If a plane has no 0 and one of its labels covers most of it, up to all four edges.
+    """
+    for plane in labels.reshape(-1, *labels.shape[-2:]):
+        if plane.size == 0 or not plane.all():
+            continue
+        values, areas = label_areas(plane)
+        value, share = values[areas.argmax()], areas.max() / plane.size
+        edges = (plane[0], plane[-1], plane[:, 0], plane[:, -1])
+        if len(values) > 1 and share > _GROUND_SHARE and all((edge == value).any() for edge in edges):
+            raise InputError(
+                f'"{name}" has no background: its label {value} covers {share:.0%} of the image; use 0 for '
+                f"background and one label for each cell."
+            )
 
 
 def _parts(plane: np.ndarray) -> int:
