@@ -164,7 +164,7 @@ def test_a_jpeg_file_keeps_grey_grey_and_the_range(quality: int, exposure: float
     assert read.dtype == np.float32
     assert read.min() >= -0.5
     assert read.max() <= 1.5
-    assert is_grey(read) == is_grey(image)
+    assert is_grey(read) or not is_grey(image)  # the coarsest files lose their colours, too
 
 
 def test_jpeg_damage_grows_with_darkness_and_lower_quality() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from mouse import PLAIN
 from qtpy.QtCore import Qt
-from walking import SHAPE, SHIFT, Walker
+from walking import SHAPE, SHIFT, Walker, after_step
 
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.project import Project
@@ -87,8 +87,7 @@ class ProjectWalker(Walker):
             return
         walked = self._walked.get(self.session.keeper.stem_of(cells.image) or "")
         if change and walked is not None and walked.held is cells.cells:
-            walked.states = [*walked.states[: walked.at + 1], cells.cells.copy()]
-            walked.at += 1
+            walked.states, walked.at = after_step(walked.states, cells)
 
     # --- the tools ----------------------------------------------------------------------------------
 

@@ -27,6 +27,16 @@ SHAPE = (60, 80)
 STEP = 16
 
 
+def after_step(states: list[Cells], cells: CellsLayer) -> tuple[list[Cells], int]:
+    """The states that undo goes through, and the place of the present one.
+
+    A change may go on with the step before it: what is found in a region that was just drawn is taken back
+    with the region.
+    """
+    at = len(cells.history._done)
+    return [*states[:at], cells.cells.copy()], at
+
+
 class Walker:
     """Does what a person does, one action after the other, and checks what must hold.
 
@@ -61,8 +71,7 @@ class Walker:
 
     def _changed(self, change: Any) -> None:
         if change and not self._is_walking_back:
-            self.states = [*self.states[: self.at + 1], self.cells.cells.copy()]
-            self.at += 1
+            self.states, self.at = after_step(self.states, self.cells)
 
     def wait(self, milliseconds: int) -> None:
         """Let the window go on."""

@@ -53,6 +53,23 @@ def find(workbench: Any, labels: np.ndarray) -> CellsLayer:
     return cells
 
 
+def test_what_was_taken_back_can_be_done_again_while_likely_cells_are_looked_for(
+    workbench: Any, discs: tuple[np.ndarray, np.ndarray], qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotate, layer = begun(workbench, discs[0])
+    layer.data_setitem(np.nonzero(discs[1] == 9), 1)
+    annotate.all_marked.click()
+    layer.data_setitem(np.nonzero(discs[1] == 12), 2)
+    cells = cells_of(workbench)
+    layer.undo()
+    shown: list[Any] = []
+    monkeypatch.setattr(annotate.questioner, "_show", lambda *given: shown.append(given))
+    qtbot.waitUntil(lambda: len(shown) > 0, timeout=WAIT)
+    assert cells.cells.count(State.GUESS) == 0
+    assert cells.redo() is not None
+    qtbot.waitUntil(lambda: cells.cells.count(State.GUESS) > 0, timeout=WAIT)
+
+
 def test_all_are_marked_asks_about_the_cells_that_are_not(
     workbench: Any, discs: tuple[np.ndarray, np.ndarray], qtbot: Any
 ) -> None:

@@ -128,7 +128,9 @@ class Questioner(QObject):
         if cells is None or self._state(cells) != self._seen:
             self._timer.start()
             return
-        if found.likely or set(cells.cells.regions) - cells.estimated:
+        # what was taken back can be done again until something new is done: that is for a person to do
+        is_due = not cells.history.next_redo
+        if is_due and (found.likely or set(cells.cells.regions) - cells.estimated):
             cells.estimated |= set(cells.cells.regions)
             for place, labels in found.likely:
                 box = (*((at, at + 1) for at in place), *whole(labels.shape))
