@@ -44,6 +44,13 @@ def test_guessed_planes_are_told(command: Command, tiny_model: Path, tmp_path: P
     assert "does not say" not in ran.err
 
 
+def test_an_image_of_one_value_is_told(command: Command, tiny_model: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 50), 7, np.uint8)).save(tmp_path / "a.png")
+    ran = command("predict", tiny_model, tmp_path / "a.png", "--out", tmp_path / "o", "--score", 1)
+    assert ran.code == 0, ran.err
+    assert "All pixels of a.png have the same value" in ran.err
+
+
 def test_no_results_are_promised_where_there_are_none(
     command: Command, tiny_model: Path, tmp_path: Path
 ) -> None:
