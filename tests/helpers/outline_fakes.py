@@ -60,7 +60,7 @@ class OutliningEngine:
 
     def events(self, request: Any) -> Iterator[Event | None]:
         self.requests.append(request)
-        yield StateChanged(RunState.PREPARING, "Loading the network")
+        yield StateChanged(RunState.PREPARING, "Loading the model")
         while not self.go.wait(0.01):
             yield None
             if self.is_closed:

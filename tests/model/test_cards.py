@@ -38,6 +38,9 @@ def test_a_card_says_where_a_model_comes_from(mine: Path) -> None:
     assert lines["started from"] == "v1 ← cupre"
     assert lines["trained"] == "70 steps in 2 min"
     assert lines["figures"] == "AP50 0.81 on 9 held-out cells"
+    text = '"cells": 1}]}}'
+    save_file({"a": np.zeros(4, np.float16)}, mine, {"napari_cupre": HEADER.replace('"cells": 9}]}}', text)})
+    assert dict(read_card(mine).lines())["figures"] == "AP50 0.81 on 1 held-out cell"
     assert (card.run_size, card.fault, card.parent) == (1000, "", "v1")
 
 

@@ -50,6 +50,16 @@ def done(cells: Cells, change) -> Cells:
 SQUARE = np.array([[1, 1], [1, 9], [9, 9], [9, 1]], float)
 
 
+def test_the_certainty_that_shows_all_guesses() -> None:
+    cells = two_cells()
+    assert gestures.shown_from(cells) == pytest.approx(0.4)
+    for score, shown in ((0.508, 0.5), (0.93, 0.5), (0.358, 0.35), (0.001, 0.01), (float("nan"), 0.5)):
+        known = Cells.of(cells.labels, {3: State.CHECKED, 8: State.GUESS}, scores={8: score})
+        certainty = gestures.shown_from(known)
+        assert certainty == pytest.approx(shown)
+        assert score < 0.01 or not gestures.hidden(known, certainty)
+
+
 def test_accepting_keeps_the_score_and_names_who_and_when() -> None:
     cells = done(two_cells(), gestures.accept(two_cells(), [8, 3], BY))
     assert cells.rows[8].state is State.CHECKED

@@ -111,7 +111,7 @@ class ScriptedEngine:
         self.requests.append(request)
         self.stopped.clear()
         try:
-            yield StateChanged(RunState.PREPARING, "Loading the network")
+            yield StateChanged(RunState.PREPARING, "Loading the model")
             for event in self.script(request):
                 yield event
                 yield None

@@ -84,7 +84,7 @@ def layers(viewer: Any) -> dict[str, int]:
 def test_two_models_on_all_images_with_checked_cells(
     viewer: Any, widget: CompareWidget, script: FindingScript, tmp_path: Path, qtbot: Any
 ) -> None:
-    assert widget.annotated.text() == "2 with checked cells"
+    assert widget.annotated.text() == "2 images with checked cells"
     assert widget.annotated.isChecked()
     press(widget, qtbot)
     assert script.asked == [(m, f"well_{n}") for n in (1, 2) for m in ("one", "two")]

@@ -173,8 +173,11 @@ def test_lost_work_is_offered_and_restored(
     qtbot.addWidget(dock)
     question = dock.save_line.question
     qtbot.waitUntil(lambda: "2 cells from today" in question.text, timeout=WAIT)
-    question.press("Restore")
+    for _ in range(2):  # as a double click does, and who drops a folder twice
+        question.press("Restore")
     qtbot.waitUntil(lambda: "field" in viewer.layers, timeout=WAIT)
+    qtbot.waitUntil(lambda: not dock.session.keeper._errands.is_busy, timeout=WAIT)
+    assert (dock.session.keeper.error, dock.session.keeper.locked) == ("", None), "it is open here alone"
     cells = dock.session.cells_of(viewer.layers["field"])
     assert np.array_equal(cells.cells.labels, kept)
     assert np.array_equal(viewer.layers["field"].data, discs[0])

@@ -143,6 +143,15 @@ def test_auto_leaves_the_diameter_to_the_model(
     assert prediction.engine.requests[0].options["diameter"] is None
 
 
+def test_auto_shows_all_and_leaves_the_certainty_at_what_is_usual(widget: PredictWidget, qtbot: Any) -> None:
+    run(widget, qtbot)
+    cells = widget.session.make_cells(widget.session.image)
+    assert cells.certainty == pytest.approx(0.5), "or Find cells in Annotate would show what nobody believes"
+    widget.score.setValue(80)
+    run(widget, qtbot)
+    assert cells.certainty == pytest.approx(0.8)
+
+
 def test_a_second_prediction_renews_the_guesses_in_the_same_layer(
     viewer: Any, widget: PredictWidget, qtbot: Any
 ) -> None:

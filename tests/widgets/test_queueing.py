@@ -16,7 +16,9 @@ from qtpy.QtTest import QTest
 from napari_cupre.project.gestures import accept, draw
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
-from napari_cupre.project.strokes import guesses_of
+from napari_cupre.project.strokes import guesses_of, renew_guesses
+from napari_cupre.widgets.looking import camera_of
+from napari_cupre.widgets.rubber import canvas_of
 from napari_cupre.widgets.tools import Tool
 
 WAIT = 60_000
@@ -192,6 +194,26 @@ def test_open_layers_are_a_queue_too(workbench: Any, session: Any, discs: Any) -
     session.queue.go(-1)
     assert session.image is first
     assert (first.visible, second.visible) == (True, False)
+
+
+def test_the_image_on_show_is_seen_whole_and_is_what_the_keys_mean(
+    workbench: Any, session: Any, discs: Any
+) -> None:
+    viewer = workbench.viewer
+    large = viewer.add_image(np.tile(discs[0], (3, 3)), name="large")
+    viewer.add_image(discs[0], name="small")
+    cells = session.make_cells(large)
+    labels = np.zeros(large.data.shape, np.int32)
+    labels[: discs[1].shape[0], : discs[1].shape[1]] = discs[1]
+    cells.do(lambda now: renew_guesses(now, labels, {}))
+    viewer.layers.selection.active = cells.layer
+    session.queue.go(1)
+    assert session.image.name == "small"
+    assert not session.gestures.step(1), "the guesses of an image that nobody sees"
+    side, canvas, camera = discs[0].shape[0], canvas_of(viewer), camera_of(viewer)
+    assert tuple(camera.center[-2:]) == pytest.approx((side / 2 - 0.5,) * 2, abs=0.1)
+    room = min(canvas.height(), canvas.width())
+    assert 0.9 * room < side * camera.zoom < room, "hidden layers take no room"
 
 
 def test_planes_and_fields(workbench: Any, session: Any, tmp_path: Path, discs: Any, qtbot: Any) -> None:

@@ -175,7 +175,7 @@ def test_a_search_that_fails_says_nothing_and_is_given_up(
     qtbot.waitUntil(lambda: len(trier.trials) == 3, timeout=WAIT)
     qtbot.wait(300)
     assert len(trier.trials) == 3
-    assert not train.start_line.isVisible()
+    assert train.start_line.label.text() == ""
     assert train.message.text == ""
     assert train.start_from.value == "cupre"
 
@@ -184,6 +184,7 @@ def test_a_project_with_a_round_needs_no_proposal(
     train: TrainWidget, trier: Trier, monkeypatch: pytest.MonkeyPatch, qtbot: Any
 ) -> None:
     monkeypatch.setattr(train.session.rounds, "start", lambda: "v1")
+    train.session.models_changed.emit()
     open_dock(train)
     qtbot.wait(300)
     assert not trier.trials

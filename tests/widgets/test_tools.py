@@ -125,7 +125,7 @@ def test_what_is_clicked_before_the_engine_is_ready_is_answered_then(
     engines[-1].go.clear()
     field.tools.take(Tool.CLICK)
     line = workbench.annotate.tool_row.line
-    assert "Loading the network (about" in line.text()
+    assert "Loading the model (about" in line.text()
     for disc in (3, 4, 5):
         mouse.click(middle(disc))
     assert "answered then" in line.text()
@@ -207,7 +207,8 @@ def test_the_click_tool_leaves_drags_to_the_view(field: Any, mouse: Mouse, qtbot
 
 def test_an_outline_is_drawn_and_filled(field: Any, mouse: Mouse) -> None:
     mouse.key(Qt.Key.Key_D)
-    square = [(40, 40), (40, 60), (60, 60), (60, 41)]
+    # between pixels, so that the size of the canvas decides nothing
+    square = [(39.7, 39.7), (39.7, 60.3), (60.3, 60.3), (60.3, 40.3)]
     mouse.drag(*square)
     cells = field.cells_of(field.image)
     assert cells.cells.numbers(State.EDITED) == [1]

@@ -29,7 +29,7 @@ REASON = "12 doubtful cells, unlike the images annotated so far"
 class Rater(HeldScript):
     """Rates the third image first and then a field of the second."""
 
-    progress = Progress(1, 3, "images segmented")
+    progress = Progress(1, 3, "images searched")
 
     def answer(self, request: Request) -> Iterator[Event]:
         assert isinstance(request, RateRequest)
@@ -129,7 +129,7 @@ def test_a_training_ends_the_rating(session: Any, rater: Rater, workbench: Any, 
     rows = workbench.annotate.suggestions
     rows.rate.click()
     qtbot.waitUntil(lambda: rows.isVisibleTo(workbench.annotate), timeout=WAIT)
-    qtbot.waitUntil(lambda: "images segmented (33%)" in rows.line.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "images searched (33 %)" in rows.line.text(), timeout=WAIT)
     workbench.train.button.click()
     qtbot.waitUntil(lambda: workbench.train.job.status.state is RunState.DONE, timeout=WAIT)
     rater.may_end.set()

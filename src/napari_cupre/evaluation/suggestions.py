@@ -261,7 +261,7 @@ def suggest(
     unsure, looker = [], Looker()
     for done, number in enumerate(numbers, start=1):
         unsure.append(measure_uncertainty(looker.pixels(looks.places[number]), detect))
-        yield Progress(done, len(numbers), "images segmented")
+        yield Progress(done, len(numbers), "images searched")
     weights = np.array([max(LEAST_WEIGHT, each.value) for each in unsure])
     order, novelty = weighted_k_center(vectors[numbers], weights, known, count)
     unlike = (1 - vectors[numbers] @ known.T).min(axis=1) if len(known) else np.full(len(numbers), np.nan)

@@ -196,7 +196,7 @@ def _figure_words(metrics: dict[str, Any]) -> str:
     held = metrics.get("held_out")
     if isinstance(held, list) and held and isinstance(held[-1], dict) and "ap50" in held[-1]:
         last = held[-1]
-        return f"AP50 {last['ap50']:.2f} on {last.get('cells', '?')} held-out cells"
+        return f"AP50 {last['ap50']:.2f} on {counted(last.get('cells', '?'), 'held-out cell')}"
     if isinstance(metrics.get("held_out_ap50"), float):
         return f"AP50 {metrics['held_out_ap50']:.2f} on held-out images"
     return ""

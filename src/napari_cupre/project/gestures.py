@@ -7,6 +7,7 @@ in pixels, the centre of the first pixel being (0, 0); `plane` is the position o
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -25,6 +26,9 @@ WIDEST_GAP = 3
 
 _OVERSHOOT = 2.0
 """How many px a splitting line reaches beyond its ends: nobody starts exactly on the edge."""
+
+USUAL, LEAST = 0.5, 0.01
+"""Certainty of a guess on show where nobody chose another, and the least that can be chosen."""
 
 _SLIVER = 0.02
 """A part under this share of a cell is no half of it."""
@@ -80,6 +84,12 @@ def _with_state(cells: Cells, verb: str, numbers: Sequence[int], state: State, b
 def hidden(cells: Cells, certainty: float) -> list[int]:
     """Guesses that the certainty slider hides: those with a lower score. No prediction is needed."""
     return [n for n, cell in cells if cell.state is State.GUESS and cell.score < certainty]
+
+
+def shown_from(cells: Cells) -> float:
+    """The certainty at which no guess is hidden: what is usual, or what the least certain one has."""
+    scores = [cell.score for _, cell in cells if cell.state is State.GUESS and not math.isnan(cell.score)]
+    return max(LEAST, min(USUAL, math.floor(100 * min(scores, default=USUAL)) / 100))
 
 
 def _guesses_in(cells: Cells, view: Box | None, certainty: float) -> list[int]:

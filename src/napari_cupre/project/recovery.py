@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -19,6 +20,9 @@ from napari_cupre.project.place import ENDING, IMAGES
 from napari_cupre.project.project import Project
 from napari_cupre.project.tables import files_of, read_table
 from napari_cupre.words import counted
+
+STAMP = "%Y-%m-%d %H.%M.%S.%f"
+"""When a project was begun, as its name until it gets one."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,21 @@ def scratch_folder() -> Path:
 
 def new_scratch() -> Project:
     """A project for a person who has not chosen a place, open."""
-    stamp = datetime.now().strftime("%Y-%m-%d %H.%M.%S.%f")
-    return Project.create(scratch_folder() / f"{stamp}{ENDING}")
+    return Project.create(scratch_folder() / f"{datetime.now().strftime(STAMP)}{ENDING}")
+
+
+def project_title(folder: Path) -> str:
+    """What a person calls a project: its name, or when it was begun if nobody gave it one.
+
+    Examples
+    --------
+    >>> project_title(Path("plate 2.cupre"))
+    'plate 2'
+    """
+    if folder.parent.resolve() == scratch_folder().resolve():
+        with contextlib.suppress(ValueError):
+            return f"begun {datetime.strptime(folder.stem, STAMP):%Y-%m-%d %H:%M}"
+    return folder.stem
 
 
 def recoverable() -> list[Recoverable]:

@@ -132,7 +132,7 @@ class Server:
             self._jobs.put(self._latest)
 
     def _do(self, job: EngineJob) -> None:
-        self._send(StateChanged(RunState.PREPARING, "Loading the network"))
+        self._send(StateChanged(RunState.PREPARING, "Loading the model"))
         try:
             for event in job.events():
                 self._send(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from napari_cupre.project.gestures import hidden
 from napari_cupre.project.questions import Question
 from napari_cupre.project.shots import enough
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.canvas_keys import leave_keys_to_canvas
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import (
@@ -43,6 +44,12 @@ from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
 MOUSE_TOLD = "Click on a guess: accept. Ctrl-click: delete. Alt-click: merge with the last one."
+HAND_TOLD = {
+    "paint": "Paint in a cell to mend it, elsewhere for a new one. Press again for one that touches the last "
+    "one. Hold Space to move the view.",
+    "background": "Paint where there is no cell. Press again to move the view.",
+    "region": "Drag a rectangle in which every cell is annotated. Press again to move the view.",
+}
 KEYS_TOLD = {
     "next_guess": "next guess",
     "accept": "accept it",
@@ -76,8 +83,9 @@ class AnnotateWidget(SessionWidget):
         self.questioner = Questioner(self.session, self, self.attempt, self._ask)
         self._fault = ""
         self._followed: weakref.WeakSet[Labels] = weakref.WeakSet()
+        self._watched: weakref.WeakSet[Labels | Shapes] = weakref.WeakSet()
         self._lay_out()
-        self.session.shortcuts.offer("brush", partial(next_cell, self.session))
+        self.session.shortcuts.offer("brush", lambda: self._take_or_leave(self.next_cell))
         self.listen(self.session.shortcuts.changed, self._show_keys)
         self._show_keys()
         follow_layers(self, self._refresh)
@@ -86,7 +94,9 @@ class AnnotateWidget(SessionWidget):
         self.listen(self.session.cells_changed, self._cells_changed)
         self.listen(self.session.importing.received, self._show_import)
         self.listen(self.session.image_changed, self._refresh)
+        self.listen(self.session.viewer.layers.selection.events.active, self._show_hand)
         self._refresh()
+        leave_keys_to_canvas(self)
 
     def _lay_out(self) -> None:
         column = self.column
@@ -108,6 +118,7 @@ class AnnotateWidget(SessionWidget):
         self.tool_row = ToolRow(self)
         column.addWidget(self.tool_row)
         column.addWidget(self._tools())
+        column.addWidget(self.tool_row.line)
         column.addWidget(self.question)
         column.addWidget(self.advice)
         column.addWidget(self.message)
@@ -120,12 +131,12 @@ class AnnotateWidget(SessionWidget):
         self.next_cell = _tool(
             "Brush",
             "Paint cells: each blob is a cell, and in a cell the brush mends it",
-            lambda: self.attempt(lambda: next_cell(self.session)),
+            lambda: self.attempt(lambda: self._take_or_leave(self.next_cell)),
         )
         self.background = _tool(
             "Background brush",
             "Paint background; anything you leave out is unknown and teaches nothing",
-            lambda: self.attempt(self.paint_background),
+            lambda: self.attempt(lambda: self._take_or_leave(self.background)),
         )
         self.all_marked = _tool(
             "Everything is annotated",
@@ -135,8 +146,15 @@ class AnnotateWidget(SessionWidget):
         self.region = _tool(
             "Region",
             "Draw a rectangle in which every cell is annotated; the rest of it is background",
-            lambda: self.attempt(self.draw_region),
+            lambda: self.attempt(lambda: self._take_or_leave(self.region)),
         )
+        self._hands: dict[str, tuple[QPushButton, Callable[[], None]]] = {
+            "paint": (self.next_cell, lambda: next_cell(self.session)),
+            "background": (self.background, self.paint_background),
+            "region": (self.region, self.draw_region),
+        }
+        for button, _ in self._hands.values():
+            button.setCheckable(True)
         box = QWidget()
         grid = QGridLayout(box)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -154,6 +172,18 @@ class AnnotateWidget(SessionWidget):
 
     # --- what the buttons do --------------------------------------------------------------------------
 
+    def _take_or_leave(self, button: QPushButton) -> None:
+        """Take what a button stands for, or put it down if it is there; the brush begins the next cell."""
+        (name, take), *_ = [(name, take) for name, (each, take) in self._hands.items() if each is button]
+        try:
+            active: Any = self.session.viewer.layers.selection.active
+            if name != "paint" and self._in_hand() == name:
+                active.mode = "pan_zoom"
+            else:
+                take()
+        finally:
+            self._show_hand()  # a press checks the button, also where nothing can be taken
+
     def paint_background(self) -> None:
         """Take the background brush; its layer is made at the first use."""
         layer = self.session.make_background_layer(_chosen_image(self.session))
@@ -168,7 +198,6 @@ class AnnotateWidget(SessionWidget):
         """Say that every cell of the plane on show is annotated."""
         session, image = self.session, _chosen_image(self.session)
         cells = session.make_cells(image)
-        session.make_regions(image)
         place = plane_on_show(session.viewer, cells)
         height, width = cells.cells.shape[-2:]
         flat = [(-0.5, -0.5), (-0.5, width - 0.5), (height - 0.5, width - 0.5), (height - 0.5, -0.5)]
@@ -218,8 +247,36 @@ class AnnotateWidget(SessionWidget):
             button.setEnabled(image is not None)
         for labels in {annotation.cells for annotation in session.annotated()}:
             self._follow(labels)
+        self._show_hand()
         self._show_count()
         self.questioner.start()
+
+    def _in_hand(self) -> str:
+        """Which brush the mouse is, of `HAND_TOLD`; "" for none."""
+        session, image = self.session, self.session.image
+        active = session.viewer.layers.selection.active
+        if image is None or active is None:
+            return ""
+        layers = session.annotation(image)
+        for name, layer, mode in (
+            ("paint", layers.cells, "paint"),
+            ("background", layers.background, "paint"),
+            ("region", layers.regions, "add_rectangle"),
+        ):
+            if active is layer and str(getattr(active, "mode", "")) == mode:
+                return name
+        return ""
+
+    def _show_hand(self, event: Any = None) -> None:
+        """Mark the button of what is in the hand, and say what to do with it."""
+        active = self.session.viewer.layers.selection.active
+        if isinstance(active, Labels | Shapes) and active not in self._watched:
+            self._watched.add(active)
+            self.listen(active.events.mode, self._show_hand)
+        hand = self._in_hand()
+        for name, (button, _) in self._hands.items():
+            button.setChecked(name == hand)
+        self.tool_row.tell_of_brush(HAND_TOLD.get(hand, ""))
 
     def _offer_choice(self) -> None:
         """The queue lists all images; which of several that are seen at once is meant is said below it."""
@@ -238,8 +295,8 @@ class AnnotateWidget(SessionWidget):
     def _show_count(self, event: Any = None) -> None:
         """Counts are read off the rows, so that none is ever late or lost."""
         session, image = self.session, self.session.image
+        self.status.setVisible(image is not None)
         if image is None:
-            self.status.setText("")
             self.advice.show_notice(
                 "Open an image first: drag a file into the window, or File > Open Sample."
             )

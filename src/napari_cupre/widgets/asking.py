@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QElapsedTimer, Qt
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_cupre.widgets.captions import caption
+from napari_cupre.widgets.steady_button import SteadyButton
 
 Answer = tuple[str, str, Callable[[], object]]
 """Text and tooltip of a button, and what it does."""
@@ -18,7 +20,8 @@ class QuestionLine(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.label = caption(role="notice")
-        self.buttons: list[QPushButton] = []
+        self.buttons: list[SteadyButton] = []
+        self._clicks = QElapsedTimer()
         self._key: object = None
         self._row = QHBoxLayout()
         column = QVBoxLayout(self)
@@ -51,7 +54,8 @@ class QuestionLine(QWidget):
         self._key = key
         self.label.setText(sentence)
         for text, tooltip, action in answers:
-            button = QPushButton(text)
+            button = SteadyButton(text, self._clicks)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # it goes when it was pressed, the keys stay
             button.setToolTip(tooltip)
             button.setAccessibleName(f"{text}: {sentence}")
             button.clicked.connect(lambda _=False, action=action: action())

@@ -31,6 +31,7 @@ from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.rival_chooser import RivalChooser
 from napari_cupre.widgets.verdict_words import columns_for, joint_row, row_of, verdict_words
+from napari_cupre.words import counted
 
 EMPTY = (
     "Compare two rounds, two models, or a layer of another program: see which cells only one of them finds. "
@@ -177,7 +178,9 @@ class CompareWidget(JobDock):
 
     def _count_images(self) -> None:
         count = len(self._annotated_stems())
-        self.annotated.setText(f"{count} with checked cells" if count else "images with checked cells")
+        self.annotated.setText(
+            f"{counted(count, 'image')} with checked cells" if count else "images with checked cells"
+        )
         has_layer = self.first.is_layer or self.second.is_layer
         self.annotated.setEnabled(bool(count) and not has_layer)
         if not self.annotated.isEnabled():

@@ -8,9 +8,8 @@ from typing import Any
 from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtCore import QElapsedTimer, QSize, Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
-    QApplication,
     QButtonGroup,
     QComboBox,
     QFrame,
@@ -32,6 +31,7 @@ from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.session import Session
+from napari_cupre.widgets.steady_button import SteadyButton
 from napari_cupre.widgets.theme import palette_of, set_role, style_sheet
 from napari_cupre.words import counted
 
@@ -297,6 +297,11 @@ class ImageChooser(DockPart):
     def offer_choice(self, is_offered: bool) -> None:
         """Leave the list of images out where another control says the same."""
         self._choice.setVisible(is_offered)
+        self._take_room()
+
+    def _take_room(self) -> None:
+        """None where there is nothing to choose."""
+        self.setVisible(not (self._choice.isHidden() and self._axes_row.isHidden()))
 
     def _chosen(self, layer: Image | None) -> None:
         if layer is not None:
@@ -307,6 +312,7 @@ class ImageChooser(DockPart):
             with self.combo.changed.blocked():
                 self.combo.value = layer
         self._axes_row.setVisible(layer is not None and layer.ndim > 2)
+        self._take_room()
         if layer is None or layer.ndim <= 2:
             return
         try:
@@ -341,7 +347,7 @@ def labelled(text: str, widget: QWidget) -> QHBoxLayout:
     return row
 
 
-LABEL_WIDTH = 72
+LABEL_WIDTH = 78
 
 
 def choice_row(*buttons: QRadioButton) -> QHBoxLayout:
@@ -355,34 +361,9 @@ def choice_row(*buttons: QRadioButton) -> QHBoxLayout:
     return row
 
 
-class PrimaryButton(QPushButton):
-    """A button that starts something and then stops it, so that a double click does not do both."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._clicks = QElapsedTimer()
-
-    def mousePressEvent(self, event: Any) -> None:
-        """Ignore the second press of a double click."""
-        if self._clicks.isValid() and self._clicks.elapsed() < QApplication.doubleClickInterval():
-            event.accept()
-            return
-        super().mousePressEvent(event)
-
-    def mouseReleaseEvent(self, event: Any) -> None:
-        """Remember when the button was clicked."""
-        if self.isDown():
-            self._clicks.start()
-        super().mouseReleaseEvent(event)
-
-    def mouseDoubleClickEvent(self, event: Any) -> None:
-        """Ignore double clicks: the first click counted."""
-        event.accept()
-
-
-def primary_button(text: str, tooltip: str) -> PrimaryButton:
+def primary_button(text: str, tooltip: str) -> SteadyButton:
     """The button that the user looks for next."""
-    button = PrimaryButton(text)
+    button = SteadyButton(text)
     button.setToolTip(tooltip)
     button.setMinimumHeight(32)
     set_role(button, "primary")

@@ -15,6 +15,7 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.project.boxes import Box
+from napari_cupre.project.gestures import LEAST, USUAL
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import DockPart, JobBar, SessionWidget, labelled, primary_button
 from napari_cupre.widgets.finding import GuessSink
@@ -27,8 +28,6 @@ from napari_cupre.widgets.prompts import LARGE, grown
 FOUND_FROM = 0.2
 """Less certain detections are no guesses; the slider hides and shows what lies above."""
 
-USUAL = 50
-
 
 class FindRow(DockPart):
     """A button that renews the guesses of the chosen image's plane on show, and a slider that hides some."""
@@ -40,9 +39,9 @@ class FindRow(DockPart):
         self.button = primary_button("Find cells", "Guess where the cells are; what you marked stays")
         self.button.clicked.connect(lambda: owner.start_or_stop(self._job, self.find_cells))
         self.slider = QSlider(Qt.Orientation.Horizontal)
-        self.slider.setRange(0, 100)
+        self.slider.setRange(round(100 * LEAST), 100)
         self.slider.setPageStep(5)
-        self.slider.setValue(read_preferences().certainty or USUAL)
+        self.slider.setValue(read_preferences().certainty or round(100 * USUAL))
         self.slider.setToolTip("Hide guesses that the model is less sure of; nothing is searched again")
         self.slider.valueChanged.connect(self._certainty_chosen)
         self.figure = QLabel()
@@ -105,9 +104,9 @@ class FindRow(DockPart):
         return None if image is None else self._session.cells_of(image)
 
     def refresh(self, *args: Any) -> None:
-        """Show the certainty of the chosen image."""
+        """Show the certainty of the chosen image; where nobody chose one, it stays as it is."""
         cells = self._cells()
-        if cells is not None and cells.cells.rows:
+        if cells is not None and cells.cells.rows and cells.certainty:
             self.slider.setValue(round(cells.certainty * 100))
         self.figure.setText(f"{self.slider.value()} %")
         self.button.setEnabled(self._session.image is not None)

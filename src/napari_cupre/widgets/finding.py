@@ -14,6 +14,7 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event
 from napari_cupre.project.boxes import Box
 from napari_cupre.project.cells import Cells, Change
+from napari_cupre.project.gestures import shown_from
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.found import FoundLabels, Place, Summary
@@ -52,7 +53,7 @@ class GuessSink:
     model : str
         Name of the model, to be kept.
     certainty : float or None, optional
-        Guesses with a lower score are found but hidden; None leaves that as it is.
+        Guesses with a lower score are found but hidden; 0 shows whatever is found, None leaves that as it is.
     plane : PlaneIndex or None, optional
         The plane that is searched alone; None for all of the image.
     window : Box or None, optional
@@ -188,6 +189,8 @@ class GuessSink:
         if self._found.window is not None:  # a part says nothing about the rest of its plane
             return
         cells.name_classes(summary.classes)
+        if self._certainty == 0:
+            cells.certainty = shown_from(cells.cells)
         cells.searched |= {tuple(plane["index"].values()) for plane in summary.planes}
         before = cells.layer.metadata.get(METADATA_KEY, {}).get("planes", ())
         places = [plane["index"] for plane in summary.planes]

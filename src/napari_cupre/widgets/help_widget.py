@@ -6,7 +6,7 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import QUrl
-from qtpy.QtGui import QColor, QDesktopServices, QPalette
+from qtpy.QtGui import QColor, QDesktopServices, QTextCharFormat, QTextCursor
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QTextBrowser
 
 from napari_cupre.widgets.controls import SessionWidget
@@ -15,6 +15,7 @@ from napari_cupre.widgets.theme import palette_of
 
 LOWEST = 380
 TUTORIAL = "Tutorial"
+RIGHT, KEEP = QTextCursor.MoveOperation.Right, QTextCursor.MoveMode.KeepAnchor
 
 
 class HelpWidget(SessionWidget):
@@ -74,7 +75,7 @@ class HelpWidget(SessionWidget):
         if self.page and page != self.page:
             self._before.append(self.page)
         self.page = page
-        self.text.setMarkdown(text)
+        self._write(text)
         self._show_place()
 
     def wear_theme(self, event: Any = None) -> None:
@@ -84,14 +85,32 @@ class HelpWidget(SessionWidget):
             self._dress()
 
     def _dress(self) -> None:
-        """Links in the theme's colour: Markdown takes them from the palette."""
-        colours = self.text.palette()
-        link = QColor(palette_of(self.session.viewer.theme).focus)
-        colours.setColor(QPalette.ColorRole.Link, link)
-        colours.setColor(QPalette.ColorRole.LinkVisited, link)
-        self.text.setPalette(colours)
         if self.page:
-            self.text.setMarkdown(page_text(self.page))
+            self._write(page_text(self.page))
+
+    def _write(self, text: str) -> None:
+        """Show Markdown, with links in the theme's colour and commands broken where the dock is narrow.
+
+        Qt has neither: it takes the colour of links from the application, whatever the theme.
+        """
+        self.text.setMarkdown(text)
+        document = self.text.document()
+        if document is None:
+            return
+        link, cursor = QTextCharFormat(), QTextCursor(document)
+        link.setForeground(QColor(palette_of(self.session.viewer.theme).focus))
+        block = document.begin()
+        while block.isValid():
+            for span in [each for each in block.textFormats() if each.format.isAnchor()]:
+                cursor.setPosition(block.position() + span.start)
+                cursor.movePosition(RIGHT, KEEP, span.length)
+                cursor.mergeCharFormat(link)
+            if block.blockFormat().nonBreakableLines():
+                shape = block.blockFormat()
+                shape.setNonBreakableLines(False)
+                cursor.setPosition(block.position())
+                cursor.setBlockFormat(shape)
+            block = block.next()
 
     def _topic_chosen(self) -> None:
         page = self.topics.currentData()

@@ -15,7 +15,7 @@ class JobDock(SessionWidget):
 
     Attributes
     ----------
-    button : PrimaryButton
+    button : SteadyButton
         Starts the job.
     bar : JobBar
         How far it is.

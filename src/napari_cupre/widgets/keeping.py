@@ -336,6 +336,8 @@ class Keeper(SessionPart):
         self.opened.emit(project)
 
     def _not_opened(self, folder: Path, error: Exception) -> None:
+        if is_open_here(self.project, folder):
+            return  # it was asked for twice
         self.locked = folder if isinstance(error, ProjectLocked) else None
         self.error = sentence_of(error)
         self.changed.emit()

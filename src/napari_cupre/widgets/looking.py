@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -10,11 +12,15 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError
 from napari_cupre.project.boxes import Box, clipped
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import current_plane, in_units, visible_box
 from napari_cupre.widgets.rubber import canvas_of
+
+MARGIN = 0.025
+"""Share of an image that is left free on each side."""
 
 SMALLEST, COMFORTABLE = 24, 60
 """A cell of fewer px on the canvas is enlarged to this many when somebody goes to it."""
@@ -103,6 +109,26 @@ def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
     size = max(stop - start for start, stop in box[-2:]) * float(np.min(np.abs(cells.layer.scale[-2:])))
     if size * camera.zoom < SMALLEST:
         camera.zoom = COMFORTABLE / size
+
+
+def fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> None:
+    """Show a whole image, with a margin; napari's own reset of the view takes hidden layers for seen.
+
+    Parameters
+    ----------
+    viewer : Viewer
+        Shows the layer.
+    layer : napari.layers.Image
+        The layer of the image.
+    read : Callable
+        How its axes are read.
+    """
+    viewer.reset_view()
+    with suppress(CupreError):  # axes that nobody could guess
+        image = read(layer)
+        height, width = image.plane_shape
+        rim_y, rim_x = round(MARGIN * height), round(MARGIN * width)
+        show_field(viewer, layer, image, (-rim_y, -rim_x, height + rim_y, width + rim_x))
 
 
 def show_field(viewer: Viewer, layer: Image, image: CellImage, field: tuple[int, int, int, int]) -> None:

@@ -62,7 +62,7 @@ class ListedModel:
             parts.append(("learned from", data))
             parts.append(("started from", entry.parent))
             if words := entry.verdict.get("words"):
-                parts.append(("verdict", str(words)))
+                parts += [("verdict", str(words)), ("figures", "")]  # in counts, and only where they tell
         known = {title for title, _ in parts}
         parts += [(title, text) for title, text in self.card.lines() if title not in known]
         parts.append(("written", self.card.changed))

@@ -24,6 +24,7 @@ from napari_cupre.model.cards import copy_model, rename_model
 from napari_cupre.model.runs import delete_run
 from napari_cupre.model.zoo import BUNDLED, SUFFIX, free_name, remove_model, user_path
 from napari_cupre.project import rounds
+from napari_cupre.project.recovery import project_title
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import MessageLine, SessionWidget, labelled, primary_button
@@ -152,7 +153,8 @@ class ModelsWidget(SessionWidget):
             key = str(model.project or model.group)
             if key not in groups:
                 here = " (open)" if model.is_open else ""
-                groups[key] = QTreeWidgetItem(self.list, [f"{model.group}{here}", ""])
+                title = model.group if model.project is None else project_title(model.project)
+                groups[key] = QTreeWidgetItem(self.list, [f"{title}{here}", ""])
                 groups[key].setFlags(Qt.ItemFlag.ItemIsEnabled)
                 groups[key].setExpanded(True)
             item = QTreeWidgetItem(groups[key], [model.title, megabytes(model.card.size)])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QHBoxLayout
 
 from napari_cupre.errors import InputError
 from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.steady_button import SteadyButton
 
 
 class NextSteps(DockPart):
@@ -28,8 +29,8 @@ class NextSteps(DockPart):
         self.hide()
 
     @staticmethod
-    def _button(text: str, tooltip: str) -> QPushButton:
-        button = QPushButton(text)
+    def _button(text: str, tooltip: str) -> SteadyButton:
+        button = SteadyButton(text)
         button.setToolTip(tooltip)
         return button
 

@@ -196,7 +196,7 @@ class Prompter(SessionPart):
             return "Your click is answered when the cells are found." if self._waiting else ""
         if self._worker is not None and not self._is_ready:
             left = self._took["plane" if self._was_started else "start"] - (now - self._began)
-            what = "Getting this image ready" if self._was_started else "Loading the network"
+            what = "Getting this image ready" if self._was_started else "Loading the model"
             queued = " Your click is answered then." if self._waiting else ""
             return f"{what}{_about(left)}.{queued}"
         if self._waiting:

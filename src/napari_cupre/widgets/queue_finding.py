@@ -12,6 +12,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import Event
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.gestures import shown_from
 from napari_cupre.project.project import Project
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.project.tables import read_cells
@@ -40,7 +41,7 @@ class StoredSink:
     model : str
         Name of the model, to be kept with what a layer shows.
     certainty : float
-        Guesses with a lower score are found but hidden.
+        Guesses with a lower score are found but hidden; 0 shows whatever is found.
     errands : Errands
         Reads cells beside the window.
     live : GuessSink or None, optional
@@ -140,7 +141,7 @@ class StoredSink:
             project.let_go(self.stem)
         else:
             now.apply(change)
-        project.image(self.stem).certainty = self._certainty
+        project.image(self.stem).certainty = self._certainty or shown_from(cells if now is None else now)
         self._session.keeper.touch()
         self._session.queue.look_again()
 

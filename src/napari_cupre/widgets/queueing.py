@@ -33,6 +33,7 @@ from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item, Loaded, drafted, layer_of, load
+from napari_cupre.widgets.looking import fit
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.widgets.timers import single_timer
@@ -269,10 +270,10 @@ class ImageQueue(SessionPart):
                     layer.visible = other is image
         session.image = image
         cells = session.cells_of(image)
-        if session.tools.tool is None and cells is not None:
-            session.viewer.layers.selection.active = cells.layer
+        if session.tools.tool is None:  # the keys never mean an image that nobody sees
+            session.viewer.layers.selection.active = image if cells is None else cells.layer
         if last is None or last not in session.images() or last.data.shape != image.data.shape:
-            session.viewer.reset_view()
+            fit(session.viewer, image, session.cell_image)
         self._shown = [each for each in self._shown if each is not image] + [image]
         self._ahead.start()
         self.changed.emit()

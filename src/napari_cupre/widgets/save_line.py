@@ -70,7 +70,7 @@ class SaveLine(DockPart):
         elif keeper.saved_at is not None:
             self._say(f"Saved {_ago(keeper.saved_at)}{where}.", "plain")
         elif project is not None:
-            self._say(f"Nothing to save yet{where}.", "plain")
+            self._say(f"Nothing new to save{where}.", "plain")
         else:
             self._say("", "plain")
 
@@ -78,6 +78,7 @@ class SaveLine(DockPart):
         if (sentence, role) != (self.line.text(), self.line.property("role")):
             self.line.setText(sentence)
             set_role(self.line, role)
+        self.line.setVisible(bool(sentence))
 
     def _ask(self) -> None:
         keeper = self._keeper

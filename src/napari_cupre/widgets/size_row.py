@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from napari.layers import Image
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QDoubleSpinBox, QPushButton
 
-from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.controls import DockPart, SessionWidget, labelled
 from napari_cupre.widgets.sizing import LARGEST
 
 
@@ -20,7 +20,6 @@ class SizeRow(DockPart):
         self.number.setDecimals(1)
         self.number.setSuffix(" px")
         self.number.setKeyboardTracking(False)
-        self.number.setAccessibleName("Cell width")
         self.number.setToolTip("How wide a cell is in px of the image; 0 leaves it to the model")
         self.number.valueChanged.connect(self._typed)
         self.circle = QPushButton("Circle")
@@ -28,13 +27,9 @@ class SizeRow(DockPart):
         self.circle.setToolTip("Show a circle on the image and drag its rim to the size of a cell")
         self.circle.setAccessibleName("Show the cell width as a circle")
         self.circle.clicked.connect(self._circle_pressed)
-        label = QLabel("Cell width")
-        label.setBuddy(self.number)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(label)
-        row.addWidget(self.number, 1)
+        row = labelled("Cell width", self.number)
         row.addWidget(self.circle)
+        self.setLayout(row)
         owner.listen(self._sizes.changed, self.refresh)
         owner.listen(self._session.image_changed, self._image_changed)
         self.refresh()

@@ -14,6 +14,8 @@ from napari_cupre.widgets.theme import set_role
 TICK_MS = 1500
 """What is in view for so long is tried."""
 
+LINES = 2
+
 TRYING = "Trying which model finds most here …"
 CHOSEN = "Chosen for you: "
 
@@ -21,7 +23,8 @@ CHOSEN = "Chosen for you: "
 class StartLine(DockPart):
     """Says which model finds most here, and chooses it for a first training until a person chooses.
 
-    Hidden where there is nothing to say: without an image, and once a project has a round to start from.
+    Hidden without an image, and once a project has a round to start from. Else it has room for two lines, so
+    that nothing below moves under the mouse when there is something to say.
 
     Parameters
     ----------
@@ -42,6 +45,8 @@ class StartLine(DockPart):
             "A cell counts if another model finds it too; from 5 on, your annotated cells decide"
         )
         set_role(self.label, "plain")
+        self.label.setMinimumHeight(LINES * self.label.fontMetrics().lineSpacing())
+        self.label.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.button = QPushButton()
         self.button.clicked.connect(self._take)
         column = QVBoxLayout(self)
@@ -98,4 +103,4 @@ class StartLine(DockPart):
         self.button.setText(f"Start from {best}")
         self.button.setToolTip(f"Start the training from {best}, which finds most here")
         self.button.setVisible(bool(best) and best != self._chooser.value)
-        self.setVisible(bool(text))
+        self.setVisible(trials.is_needed)

@@ -95,7 +95,7 @@ class SuggestionList(DockPart):
     def _sentence(self) -> str:
         status = self._next.job.status
         if status.is_active:
-            return f"Rating the images: {status.message or 'starting'} ({status.fraction:.0%})"
+            return f"Rating the images: {status.message or 'starting'} ({100 * status.fraction:.0f} %)"
         return status.error or self._next.notice or ("" if self._next.advice else EMPTY)
 
     def _fill(self) -> None:

@@ -90,7 +90,7 @@ def style_sheet(palette: Palette) -> str:
     p = palette
     framed = (
         *("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QListWidget"),
-        *("QPlainTextEdit", "QCheckBox", "QRadioButton", "QScrollArea#details", "QTableWidget"),
+        *("QPlainTextEdit", "QCheckBox", "QRadioButton", "QSlider", "QTableWidget"),
     )
     inner = "QAbstractSpinBox QLineEdit, QComboBox QLineEdit"
     return f"""

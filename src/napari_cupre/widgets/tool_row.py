@@ -23,7 +23,7 @@ TOOLTIPS = {
 
 
 class ToolRow(DockPart):
-    """One button for each tool, and a line below them."""
+    """One button for each tool; `line` says what to do, and stands where its length moves no button."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -31,7 +31,7 @@ class ToolRow(DockPart):
         self.buttons = {tool: self._button(tool) for tool in Tool}
         self.line = caption()
         self.line.setAccessibleName("What to do with the tool")
-        self._told = ""
+        self._told = self._brush = ""
         self._clock = QTimer(self)
         self._clock.setInterval(TICK_MS)
         self._clock.timeout.connect(self.refresh)
@@ -45,7 +45,6 @@ class ToolRow(DockPart):
         column.setSpacing(4)
         column.addLayout(row)
         column.addWidget(self.size_row)
-        column.addWidget(self.line)
         owner.listen(owner.session.shortcuts.changed, self._show_keys)
         owner.listen(self._tools.changed, self.refresh)
         owner.listen(self._tools.told, self._tell)
@@ -75,13 +74,18 @@ class ToolRow(DockPart):
         elif asks and prompter.status and not (prompter.is_ready and self._told):
             self._say(prompter.status, "notice")
         else:
-            self._say(self._told or tools.hint, "plain")
+            self._say(self._told or tools.hint or self._brush, "plain")
         is_waiting = asks and bool(prompter.status)
         if is_waiting != self._clock.isActive():
             (self._clock.start if is_waiting else self._clock.stop)()
 
     def _tell(self, sentence: str) -> None:
         self._told = sentence
+        self.refresh()
+
+    def tell_of_brush(self, sentence: str) -> None:
+        """Say what to do where the mouse is a brush and no tool is in hand."""
+        self._brush = sentence
         self.refresh()
 
     def _say(self, sentence: str, role: str) -> None:

@@ -364,7 +364,7 @@ class TrainWidget(SessionWidget):
         self.button.setEnabled(status.state is not RunState.STOPPING)
         self._show_resumable()
         text = _bar_text(status.state, status.remaining, status.message)
-        self.bar.follow(status, text, status.state is not RunState.IDLE)
+        self.bar.follow(status, text, status.is_active)
         if status.state.is_over:
             self.preview.settle()
         if status.error:
@@ -441,5 +441,4 @@ def _use_text(cells: int, images: int, regions: int) -> str:
 def _bar_text(state: RunState, remaining: float | None, message: str) -> str:
     if state is RunState.RUNNING and remaining is not None:
         return f"{int(remaining) // 60}:{int(remaining) % 60:02d} left"
-    words = {RunState.DONE: "done", RunState.STOPPED: "stopped", RunState.FAILED: "failed"}
-    return words.get(state, message)
+    return message

@@ -1,0 +1,57 @@
+"""A button for hands that press twice, and for those that use the keyboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QElapsedTimer
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
+
+
+class SteadyButton(QPushButton):
+    """A button of which a double click is one press, and which keeps the keyboard while it is disabled.
+
+    Parameters
+    ----------
+    text : str
+        On the button.
+    clicks : QElapsedTimer or None, optional
+        Shared by buttons that take each other's place: what the first press brings up is not pressed by the
+        second.
+    """
+
+    def __init__(self, text: str, clicks: QElapsedTimer | None = None) -> None:
+        super().__init__(text)
+        self._clicks = QElapsedTimer() if clicks is None else clicks
+        self._heir: QWidget | None = None
+
+    def setEnabled(self, is_enabled: bool) -> None:
+        """Have the keyboard back that Qt hands to another control while this one is disabled."""
+        window = self.window()
+        had_keyboard = window is not None and window.focusWidget() is self
+        super().setEnabled(is_enabled)
+        if window is None:
+            return
+        if had_keyboard and not is_enabled:
+            self._heir = window.focusWidget()
+        elif is_enabled and self._heir is not None:
+            if window.focusWidget() is self._heir:
+                self.setFocus()
+            self._heir = None
+
+    def mousePressEvent(self, event: Any) -> None:
+        """Ignore the second press of a double click."""
+        if self._clicks.isValid() and self._clicks.elapsed() < QApplication.doubleClickInterval():
+            event.accept()
+            return
+        super().mousePressEvent(event)
+
+    def mouseReleaseEvent(self, event: Any) -> None:
+        """Remember when the button was clicked."""
+        if self.isDown():
+            self._clicks.start()
+        super().mouseReleaseEvent(event)
+
+    def mouseDoubleClickEvent(self, event: Any) -> None:
+        """Ignore double clicks: the first click counted."""
+        event.accept()
