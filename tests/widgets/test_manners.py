@@ -128,6 +128,20 @@ def test_the_brush_in_hand_is_seen_and_put_down_by_a_second_press(annotate: Any,
     assert not annotate.region.isChecked()
 
 
+def test_nothing_is_drawn_on_what_is_seen_in_space(annotate: Any, workbench: Any) -> None:
+    workbench.viewer.layers.clear()
+    workbench.viewer.add_image(np.zeros((4, 30, 40), np.uint8), name="stack")
+    annotate.session.set_axes(annotate.session.image, "ZYX")
+    workbench.viewer.dims.ndisplay = 3
+    buttons = (*annotate.tool_row.buttons.values(), annotate.next_cell, annotate.background, annotate.region)
+    for button in (*buttons, annotate.all_marked, annotate.tool_row.size_row.circle):
+        annotate.message.clear()
+        button.click()
+        assert "switch the window to 2D" in annotate.message.text, button.text()
+        assert not button.isChecked()
+    assert [layer.name for layer in workbench.viewer.layers] == ["stack"]
+
+
 def test_no_button_moves_while_a_tool_says_what_to_do(annotate: Any) -> None:
     buttons = (annotate.next_cell, annotate.region, *annotate.tool_row.buttons.values())
     for tool in (Tool.DRAW, Tool.SPLIT):
