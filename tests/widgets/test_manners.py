@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMainWindow
+from qtpy.QtWidgets import QApplication, QMainWindow, QTabBar
 
 from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import set_state
@@ -156,6 +156,23 @@ def test_an_empty_dock_has_no_empty_row(workbench: Any, annotate: Any) -> None:
     assert annotate.status.isVisible()
     workbench.viewer.layers.clear()
     assert not annotate.status.isVisible()
+
+
+def test_the_names_of_all_docks_can_be_read_on_their_tabs(workbench: Any, qtbot: Any) -> None:
+    window = workbench.viewer.window._qt_window
+    for name in ("Results", "Compare", "Models", "Help"):
+        workbench.viewer.window.add_plugin_dock_widget("napari-cupre", name)
+
+    def room() -> int:
+        (bar,) = [each for each in window.findChildren(QTabBar) if each.count() == 7]
+        return bar.width() - sum(bar.tabRect(place).width() for place in range(7))
+
+    qtbot.waitUntil(lambda: any(bar.count() == 7 for bar in window.findChildren(QTabBar)), timeout=30_000)
+    qtbot.waitUntil(lambda: room() >= 0, timeout=5_000)
+    (bar,) = [each for each in window.findChildren(QTabBar) if each.count() == 7]
+    for place in range(7):
+        words = bar.fontMetrics().horizontalAdvance(bar.tabText(place))
+        assert bar.tabRect(place).width() >= words, bar.tabText(place)
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
