@@ -169,3 +169,14 @@ def test_coco_truth_needs_coco_predictions(command: Command, tmp_path: Path, tru
     ran = command("evaluate", truth_json, truth, "--coco")
     assert ran.code == 2
     assert "predictions.json" in ran.err
+
+
+def test_what_is_not_scored_is_told(command: Command, tmp_path: Path, truth: Path) -> None:
+    predicted = write(tmp_path / "predicted", **{stem: squares(4) for stem in "abcd"})
+    ran = command("evaluate", truth, predicted)
+    assert ran.code == 0
+    assert "1 prediction belongs to none of the labels and will not be scored, such as d.tif" in ran.err
+    tifffile.imwrite(truth / "a.tif", squares(4) + 1)
+    ran = command("evaluate", truth, predicted)
+    assert ran.code == 2
+    assert '"a.tif" has no background' in ran.err

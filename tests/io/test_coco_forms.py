@@ -296,3 +296,24 @@ def test_an_empty_mask_beside_a_box_is_a_box(tmp_path):
     box = {"image_id": 1, "segmentation": {}, "bbox": [30, 10, 10, 10]}
     _, lost, _ = read(tmp_path, document([{"image_id": 1, "segmentation": [SQUARE]}, box]))
     assert lost == ['"set.json": 1 of 2 annotations of "a.png" became cells: 1 is a box without a mask.']
+
+
+def test_a_polygon_of_less_than_a_pixel_does_not_lie_outside(tmp_path):
+    shapes = [SQUARE, [number / 60 for number in SQUARE], [number + 500 for number in SQUARE]]
+    content = document([{"image_id": 1, "segmentation": [shape]} for shape in shapes])
+    _, lost, _ = read(tmp_path, content)
+    said = '"set.json": 1 of 3 annotations of "a.png" became cells: 1 lies outside, 1 covers no pixel.'
+    assert lost == [said]
+    (tmp_path / "im").mkdir()
+    Image.fromarray(np.eye(40, 60, dtype=np.uint8)).save(tmp_path / "im" / "a.png")
+    assert collect_shots(str(tmp_path / "im"), str(tmp_path / "set.json")).left_out == [said]
+
+
+def test_boxes_that_are_taken_as_unknown_are_told_in_training(tmp_path, capsys):
+    box = {"image_id": 1, "bbox": [30, 10, 10, 10]}
+    content = document([{"image_id": 1, "segmentation": [SQUARE]}, box])
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    Image.fromarray(np.eye(40, 60, dtype=np.uint8)).save(tmp_path / "a.png")
+    collected = collect_shots(str(tmp_path / "a.png"), str(tmp_path / "set.json"))
+    assert collected.left_out == []
+    assert "1 box without a mask is taken as unknown" in capsys.readouterr().err

@@ -202,3 +202,11 @@ def test_a_pipe_is_no_image(tmp_path):
     os.mkfifo(tmp_path / "a.tif")
     (tmp_path / "b.tif").write_bytes(b"x")
     assert names(list_images(tmp_path)) == ["b.tif"]
+
+
+def test_images_in_subfolders_are_told(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "a.tif").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"no image: choose one of its subfolders, or give "):
+        list_images(tmp_path)
+    assert names(list_images(str(tmp_path / "**" / "*"))) == ["a.tif"]

@@ -215,3 +215,60 @@ def test_names_that_an_image_may_have():
     assert label_names("a.b_rois.zip")[0] == "a.b"
     assert label_names("masks.png") == ("masks",)
     assert label_names("x.geojson.gz") == ("x",)
+
+
+@pytest.mark.parametrize("names", [["0001-0020", "0050-0060", "0003-0001-0009"], ["nucleus 1", "big", "x"]])
+def test_regions_one_by_one_in_a_folder_are_those_of_its_one_image(names, tmp_path):
+    image = save_image(tmp_path / "im" / "a.tif")
+    (tmp_path / "set").mkdir()
+    for number, name in enumerate(names):
+        roi = ImagejRoi.frompoints(np.array([(10, 10), (16, 10), (16, 16), (10, 16)]) + 20 * number)
+        roiwrite(tmp_path / "set" / f"{name}.roi", roi, mode="w")
+    assert imported(tmp_path / "set", [image], tmp_path / "o") == (["a.tif"], [], [])
+    assert len(np.unique(tifffile.imread(tmp_path / "o" / "a.tif"))) == 4
+    by_size = dict(iterate_annotations(tmp_path / "set", (60, 80)))
+    together = [3] if names[0][0] == "0" else [1, 1, 1]  # without an image nothing but such names tells
+    assert [len(np.unique(labels)) - 1 for labels in by_size.values()] == together
+
+
+def test_a_region_called_as_another_image_is_not_put_into_this_one(tmp_path):
+    image = save_image(tmp_path / "im" / "a.tif")
+    (tmp_path / "set").mkdir()
+    for name in "ab":
+        save_rois(tmp_path / "set" / f"{name}.roi")
+    written, (skipped,), _ = imported(tmp_path / "set", [image], tmp_path / "o")
+    assert written == ["a.tif"]
+    assert "b.roi" in skipped
+
+
+def test_an_overlay_inside_an_imagej_file_is_read(tmp_path):
+    rois = [ImagejRoi.frompoints(np.array(SQUARE) + shift).tobytes() for shift in ((0, 0), (40, 0))]
+    image = np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)
+    for name, kept in {"a": {"Overlays": rois}, "b": {"ROI": rois[0]}}.items():
+        metadata = {"unit": "um", **kept}
+        tifffile.imwrite(tmp_path / f"{name}.tif", image, imagej=True, metadata=metadata, resolution=(2, 2))
+    for name, count in (("a", 2), ("b", 1)):
+        path = tmp_path / f"{name}.tif"
+        written, _, (note,) = imported(path, [], tmp_path / "o")
+        assert "overlay" in note
+        labels = read_image(tmp_path / "o" / written[0])
+        assert (len(np.unique(labels.data)) - 1, labels.pixel_size_um) == (count, 0.5)
+
+
+@pytest.mark.parametrize("pattern", ["ROI {}.zip", "{}_cells.zip", "{}.rois.zip"])
+def test_annotations_pair_by_what_differs_in_the_names(pattern, tmp_path):
+    images = [save_image(tmp_path / "im" / f"w{number}.tif") for number in (1, 2, 3)]
+    (tmp_path / "rois").mkdir()
+    for number in (1, 3):
+        save_rois(tmp_path / "rois" / pattern.format(f"w{number}"))
+    written, skipped, notes = imported(tmp_path / "rois", images, tmp_path / "o")
+    assert (written, skipped) == (["w1.tif", "w3.tif"], [])
+    assert "by what differs in the names" in notes[0]
+    assert notes[1] == "No annotation belongs to the image w2.tif."
+
+
+def test_annotation_without_its_image_is_told(tmp_path):
+    images = [save_image(tmp_path / "im" / f"{name}.tif") for name in "ab"]
+    written, _, notes = imported(coco(tmp_path / "x.json", "A.TIF", "z.png"), images, tmp_path / "o")
+    assert written == ["a.tif", "z.tif"]
+    assert notes[0] == 'No image belongs to "z": such labels have no pixel size.'

@@ -146,3 +146,12 @@ def test_a_background_with_a_label_is_refused(tmp_path):
 )
 def test_cells_that_fill_an_image_are_cells(labels):
     check_background(labels.astype(np.int32), "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a_seg.npy", "a_rois.zip", "a.geojson", "a_cp_outlines.txt"])
+def test_annotation_that_must_be_imported_first_is_told_so(name, tmp_path):
+    (tmp_path / name).write_bytes(b"x")
+    tifffile.imwrite(tmp_path / "a.tif", RNG.integers(0, 255, (40, 50), np.uint8))
+    for labels in (tmp_path, tmp_path / name):
+        with pytest.raises(InputError, match=f"{name}.*napari-cupre import"):
+            collect_shots(str(tmp_path / "a.tif"), str(labels))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cupre.io.images import read_image, write_labels
+from napari_cupre.io.pixel_size import tiff_scales
 
 STACK = np.zeros((3, 8, 9), np.uint16)
 
@@ -101,3 +104,46 @@ def test_labels_of_an_imagej_file_lie_where_it_does(tmp_path_factory, axes, size
     assert labels.scale == pytest.approx(image.scale, rel=1e-4)
     expected = {"T": interval, "Z": depth, "Y": size, "X": size}
     assert image.scale == pytest.approx({axis: expected[axis] for axis in axes}, rel=1e-3)
+
+
+def test_metaseries_says_its_calibration(tmp_path):
+    said = {"spatial-calibration-x": 0.65, "spatial-calibration-y": 0.65}
+    properties = "".join(f'<prop id="{name}" type="float" value="{size}"/>' for name, size in said.items())
+    units = '<prop id="spatial-calibration-units" type="string" value="um"/>'
+    xml = f"<MetaData><PlaneInfo>{properties}{units}</PlaneInfo></MetaData>"
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], description=xml, software="MetaSeries", metadata=None)
+    assert read_image(tmp_path / "a.tif").pixel_size_um == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize(
+    ("told", "scale"),
+    [
+        (
+            {"XCalibration": 0.3, "YCalibration": 0.4, "CalibrationUnits": "um", "ZDistance": [0.0, 2, 2]},
+            {"X": 0.3, "Y": 0.4, "Z": 2},
+        ),
+        ({"XCalibration": 1.0, "YCalibration": 1.0, "CalibrationUnits": "pixel"}, {}),
+        ({}, {}),
+    ],
+)
+def test_metamorph_stacks_say_their_calibration(told, scale):
+    """tifffile writes none, so a file stands here that is one to the reader."""
+    tags = SimpleNamespace(valueof=lambda *_: None)
+    first = SimpleNamespace(tags=tags, description="")
+    kinds = dict.fromkeys(["is_lsm", "is_imagej", "is_metaseries", "is_sis"], False)
+    file = SimpleNamespace(**kinds, is_stk=True, stk_metadata=told, pages=SimpleNamespace(first=first))
+    found, _, units = tiff_scales(file)
+    assert found == scale
+    assert set(units.values()) <= {"micrometer"}
+
+
+def test_olympus_says_metres():
+    told = {"pixelsizex": 1.6e-7, "pixelsizey": 1.6e-7}
+    kinds = dict.fromkeys(["is_lsm", "is_imagej", "is_stk", "is_metaseries"], False)
+    file = SimpleNamespace(**kinds, is_sis=True, sis_metadata=told)
+    assert tiff_scales(file)[0] == pytest.approx({"Y": 0.16, "X": 0.16})
+
+
+def test_pixels_are_square_where_one_side_is_known(tmp_path):
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK[0], metadata={"axes": "YX", "PhysicalSizeX": 0.5})
+    assert read_image(tmp_path / "a.ome.tif").scale == {"Y": 0.5, "X": 0.5}

@@ -28,6 +28,13 @@ BOXES = [[1.5, 2, 30, 40], [5, 6, 70, 80]]
         "x0,y0,x1,y1\n1.5,2,30,40\n5,6,70,80\n".encode("utf-16"),
         "x0,y0,x1,y1,größe\n1.5,2,30,40,ä\n5,6,70,80,ö\n".encode("latin-1"),
         b"x0,y0,x1,y1,y,x\n1.5,2,30,40,9,9\n5,6,70,80,9,9\n",
+        b"xmin,ymin,xmax,ymax\n1.5,2,30,40\n5,6,70,80\n",
+        b"Left,Top,Right,Bottom\n1.5,2,30,40\n5,6,70,80\n",
+        b"x,y,width,height\n1.5,2,28.5,38\n5,6,65,74\n",
+        b" ,Area,X,Y,BX,BY,Width,Height\n1,9,15,20,1.5,2,28.5,38\n2,9,50,50,5,6,65,74\n",
+        b"index,shape-type,vertex-index,axis-0,axis-1\n"  # as napari saves shapes
+        b"0,rectangle,0,2,1.5\n0,rectangle,1,2,30\n0,rectangle,2,40,30\n0,rectangle,3,40,1.5\n"
+        b"1,polygon,0,6,20\n1,polygon,1,30,70\n1,polygon,2,80,5\n",
     ],
 )
 def test_boxes_in_many_spellings(content: bytes, tmp_path: Path) -> None:
@@ -39,7 +46,11 @@ def test_boxes_in_many_spellings(content: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["y,x\n3,4\n", "x;y\n4;3", "index,axis-0,axis-1\n0,3.0,4.0\n", "No,X,Y\n1,4,3\n"]
+    "content",
+    [
+        *("y,x\n3,4\n", "x;y\n4;3", "index,axis-0,axis-1\n0,3.0,4.0\n", "No,X,Y\n1,4,3\n"),
+        "index,axis-0,axis-1,axis-2,axis-3\n0,7.0,2.0,3.0,4.0\n",
+    ],
 )
 def test_points_are_y_and_x(content: str, tmp_path: Path) -> None:
     path = tmp_path / "prompts.csv"
@@ -59,6 +70,8 @@ def test_points_are_y_and_x(content: str, tmp_path: Path) -> None:
         ("y,x\n", "contains no row"),
         ("y,x\n1,2\n3,four\n", "'four' for x in row 3"),
         ("y,x\n1\n", "'' for x in row 2"),
+        ("axis-0,axis-1,axis-2\n1,2,3\n2,2,3\n", "rows on several planes"),
+        ("axis-0\n1\n", "no columns"),
     ],
 )
 def test_what_is_no_table_of_prompts_is_one_sentence(content: str, sentence: str, tmp_path: Path) -> None:

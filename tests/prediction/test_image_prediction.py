@@ -197,3 +197,13 @@ def test_large_planes_are_looked_at_by_their_liveliest_windows() -> None:
     assert views[0].std() >= views[1].std() >= views[2].std()
     small = PlaneReader(CellImage.from_array(plane[:300, :200], "YX"), {}).views()
     assert [view.shape for view in small] == [(300, 200, 3)]
+
+
+@pytest.mark.parametrize("padding", [0, 255, 90])
+def test_the_size_of_cells_is_estimated_without_the_padding(padding):
+    picture = np.random.default_rng(0).integers(60, 120, (60, 80, 3), np.uint8)
+    padded = np.pad(picture, ((0, 300), (200, 100), (0, 0)), constant_values=padding)
+    reader = PlaneReader(CellImage.from_array(padded, "YXS"), {})
+    assert [view.shape for view in reader.views()] == [(60, 80, 3)]
+    flat = PlaneReader(CellImage.from_array(np.full((30, 40), 7, np.uint8)), {})
+    assert [view.shape for view in flat.views()] == [(30, 40, 3)]

@@ -358,19 +358,19 @@ def test_the_surer_the_network_the_more_is_asked_of_a_cell(one: float, other: fl
     assert 0.35 <= less <= more <= 0.6
 
 
-_NOISIER = pytest.mark.xfail(reason="the weights of November 2026 keep 85 of 332")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("smooth", [0.0, pytest.param(0.7, marks=_NOISIER), 1.5])
+@pytest.mark.parametrize("smooth", [0.0, 0.7, 1.5])
 def test_little_is_found_in_an_empty_well(smooth: float) -> None:
     """Its noise is stretched over all grey values, and resembles hundreds of doubtful cells."""
     noise = gaussian_filter(np.random.default_rng(0).normal(size=(400, 400)), smooth)
     empty = normalise(100 + 4 * noise / noise.std())
     detector = Detector(open_model("cupre", "cpu"))
-    found, half_sure = (len(predict_plane(detector, empty, score=score)) for score in (None, 0.5))
-    assert found < 100
-    assert found <= half_sure / 4
+    assert len(predict_plane(detector, empty)) <= 2
+    known = Detector(open_model("cupre", "cpu"))
+    known.info = replace(known.info, diameter=10.0)
+    assert len(predict_plane(known, empty)) <= 2
+    assert len(predict_plane(known, empty, tile=256)) <= 5
+    assert len(predict_plane(known, empty, score=0.1)) > 2, "who asks for a score gets what it asks for"
 
 
 @given(st.floats(1 / 8, 8))

@@ -18,6 +18,7 @@ from napari_cupre.cli.options import (
     report,
 )
 from napari_cupre.errors import InputError
+from napari_cupre.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,7 @@ class _Pairs:
     def __init__(self, labels: str, predictions: str, args: argparse.Namespace) -> None:
         from napari_cupre.io.annotated import label_scenes, warn_of_scattered
         from napari_cupre.io.images import image_stem, list_images, read_labels
-        from napari_cupre.io.importers.suspects import check_not_a_picture
+        from napari_cupre.io.importers.suspects import check_background, check_not_a_picture
         from napari_cupre.io.pairing import pair_notice
         from napari_cupre.project.place import is_project
 
@@ -131,7 +132,14 @@ class _Pairs:
             self._take_project(labels, predictions)
             return
         files = label_scenes(list_images(labels), args.series)
-        pairs = _pair(files, label_scenes(list_images(predictions), args.series), predictions)
+        predicted = label_scenes(list_images(predictions), args.series)
+        pairs = _pair(files, predicted, predictions)
+        scored = {path for pair in pairs for path in pair} | set(files)
+        if alone := [path.name for path in predicted if path not in scored]:
+            count = counted(len(alone), "prediction belongs", "predictions belong")
+            print(
+                f"{count} to none of the labels and will not be scored, such as {alone[0]}.", file=sys.stderr
+            )
         if notice := pair_notice(pairs):
             print(notice, file=sys.stderr)
         paired = {label for label, _ in pairs}
@@ -143,6 +151,7 @@ class _Pairs:
                 truth, found = read_labels(label, args.axes), read_labels(prediction)
                 for path, values in ((label, truth), (prediction, found)):
                     check_not_a_picture(values, path.name)
+                    check_background(values, path.name)
                     warn_of_scattered(path, values)
             except InputError as error:
                 self._leave_out(label, str(error))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 DETAILS = """
 PROMPTS.csv names its columns in the first row, in any order: x0, y0, x1, y1 for boxes, or
 y, x for points, in image px; the first pixel goes from 0 to 1. Row i becomes label i.
+Points and shapes that napari saved, and ImageJ's BX, BY, Width, Height, are read as well.
 
 The suffix of --out sets the format: .tif (int32 labels), .zip (ImageJ ROIs), .json
 (COCO, keeps overlapping masks and scores), .geojson (QuPath) or .csv (measurements).

@@ -27,6 +27,7 @@ from napari_cupre.io.images import (
     read_labels,
     scenes,
 )
+from napari_cupre.io.importers.folders import OUTLINE_SUFFIXES
 from napari_cupre.io.importers.suspects import check_background, check_not_a_picture
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.pairing import pair_notice
@@ -145,8 +146,11 @@ def pair_up(
     refuse = refuse or Collected().refuse
     if Path(labels).suffix.lower() == ".json":
         return _pair_with_coco(images, Path(labels), keep_empty, series, refuse)
-    image_files, label_files = list_images(images), list_images(labels)
-    pairs = pair_scenes(image_files, label_files, series)
+    try:
+        image_files, label_files = list_images(images), list_images(labels)
+        pairs = pair_scenes(image_files, label_files, series)
+    except InputError as error:
+        raise _to_be_imported(labels) or error from error
     if notice := pair_notice(pairs):
         print(notice, file=sys.stderr)
     used = {split_scene(label)[0] for _, label in pairs} | set(image_files)
@@ -154,6 +158,19 @@ def pair_up(
     if unused:
         refuse(_not_used(unused))
     return [(image, functools.partial(_read_file, label, axes)) for image, label in pairs]
+
+
+def _to_be_imported(labels: str) -> InputError | None:
+    """The error for annotations of other programs in place of label images; None if these are none."""
+    path = Path(labels).expanduser()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    found = [file for file in files if file.is_file() and file.name.lower().endswith(OUTLINE_SUFFIXES)]
+    if not found:
+        return None
+    return InputError(
+        f'"{found[0]}" contains annotation of another program: make label images of it with '
+        f"'napari-cupre import'."
+    )
 
 
 def _not_used(labels: Sequence[Path]) -> str:
@@ -247,7 +264,7 @@ def _pair_with_coco(
     pairs: list[tuple[Path, ReadTruth]] = []
     for number, path in found:
         scene = scene_for(path, index.images[number], series)
-        pairs.append((scene, functools.partial(_read_coco, index, number, scene)))
+        pairs.append((scene, functools.partial(_read_coco, index, number, scene, refuse)))
     return pairs
 
 
@@ -276,14 +293,20 @@ def _read_file(path: Path, axes: str | None = None) -> Truth:
     return labels, None
 
 
-def _read_coco(index: CocoIndex, number: int, image: Path) -> Truth:
+def _read_coco(index: CocoIndex, number: int, image: Path, refuse: Refuse) -> Truth:
+    from napari_cupre.io.importers.coco_sheets import account_of
+
     size = None if index.images[number].has_size else read_image(image).plane_shape
     painted = index.paint(number, size)
-    if not painted.classes and painted.outside:
+    if not painted.classes and (painted.outside or painted.small):
+        where = "lie outside it" if painted.outside else "cover none of its pixels"
         raise InputError(
-            f'"{index.path}": all annotations of "{index.images[number].file_name}" lie outside it, so they '
+            f'"{index.path}": all annotations of "{index.images[number].file_name}" {where}, so they '
             f"may belong to another image."
         )
+    account = account_of(index, number, painted, with_unknown=False)
+    if account.is_partial:
+        refuse(account.sentence())
     return painted.labels, None if painted.known.all() else painted.known
 
 

@@ -19,7 +19,15 @@ import numpy as np
 from napari_cupre.data.rle import LARGEST_IMAGE, RLE, paint, runs
 from napari_cupre.errors import InputError
 from napari_cupre.io.coco_file import listed, parse
-from napari_cupre.io.coco_outlines import Problem, area_of, mask_of, mask_size, problem_of, tidy_segmentation
+from napari_cupre.io.coco_outlines import (
+    Problem,
+    area_of,
+    is_within,
+    mask_of,
+    mask_size,
+    problem_of,
+    tidy_segmentation,
+)
 from napari_cupre.io.file_names import parts_of
 from napari_cupre.words import counted
 
@@ -84,6 +92,8 @@ class Painted(NamedTuple):
         How many instances others cover whole, and how many lie outside the image.
     boxes, crowds : int
         How many annotations mark unknown area alone: boxes without a mask, and crowds.
+    small : int
+        How many instances lie in the image and cover no pixel.
     """
 
     labels: np.ndarray
@@ -93,6 +103,7 @@ class Painted(NamedTuple):
     outside: int = 0
     boxes: int = 0
     crowds: int = 0
+    small: int = 0
 
 
 @dataclass
@@ -190,7 +201,7 @@ class CocoIndex:
         masks: list[RLE] = []
         blanks: list[RLE] = []
         classes: dict[int, int] = {}
-        boxes = 0
+        boxes, within = 0, list[int]()
         order = first + np.argsort(self._area[first:last], kind="stable")
         try:
             with self.path.open("rb") as stream:
@@ -203,6 +214,7 @@ class CocoIndex:
                         boxes += not tidy_segmentation(annotation.get("segmentation"))
                     else:
                         masks.append(rle)
+                        within += [len(masks)] if is_within(annotation, *shape) else []
                         classes[len(masks)] = int(self._category[row])
             labels = paint(masks, shape)
             known = (paint(blanks, shape) == 0) | (labels > 0) if blanks else np.ones(shape, bool)
@@ -211,9 +223,11 @@ class CocoIndex:
         visible = {
             int(label): classes[int(label)] for label in np.flatnonzero(np.bincount(labels.ravel())) if label
         }
-        lost = [masks[label - 1] for label in classes if label not in visible]
-        outside = sum(not len(runs(mask)[0]) for mask in lost)
-        return Painted(labels, known, visible, len(lost) - outside, outside, boxes, len(blanks) - boxes)
+        lost = [label for label in classes if label not in visible]
+        empty = [label for label in lost if not len(runs(masks[label - 1])[0])]
+        small = len(set(empty) & set(within))
+        counts = (len(lost) - len(empty), len(empty) - small, boxes, len(blanks) - boxes, small)
+        return Painted(labels, known, visible, *counts)
 
     # --- building it ----------------------------------------------------------------------------------
 

@@ -90,6 +90,17 @@ def area_of(annotation: dict[str, Any]) -> float:
     return sum(_span(part) for part in _polygons(tidy_segmentation(annotation.get("segmentation"))))
 
 
+def is_within(annotation: dict[str, Any], height: int, width: int) -> bool:
+    """Whether a polygon of an annotation lies in the image, at least in part."""
+    return any(
+        all(
+            max(points[axis::2]) > 0 and min(points[axis::2]) < side
+            for axis, side in enumerate((width, height))
+        )
+        for points in _polygons(tidy_segmentation(annotation.get("segmentation")))
+    )
+
+
 def mask_of(annotation: dict[str, Any], height: int, width: int, *, box: bool) -> RLE:
     """The mask of an annotation, or of its box if that is all it has and `box` allows it.
 

@@ -277,9 +277,7 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
     if os.path.isdir(path) and not is_zarr(path):
         images = list(walk(path) if subfolders else filter(is_image_file, path.iterdir()))
         if not images:
-            raise InputError(
-                f'The folder "{path}" contains no image: choose one with PNG, JPEG, TIFF or OME-Zarr images.'
-            )
+            raise _no_image_in(path)
     elif is_companion(path) and os.path.exists(path):
         return _described(path)
     elif os.path.exists(path):
@@ -300,6 +298,14 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
     else:
         raise InputError(f'There is no file or folder "{path}": check the path.')
     return sorted(images, key=natural_key)
+
+
+def _no_image_in(folder: Path) -> InputError:
+    """The error for a folder without an image, which its subfolders may have."""
+    hint = "choose one with PNG, JPEG, TIFF or OME-Zarr images"
+    if next(walk(folder), None) is not None:
+        hint = f'choose one of its subfolders, or give "{folder / "**" / "*"}" for all of them'
+    return InputError(f'The folder "{folder}" contains no image: {hint}.')
 
 
 def _described(companion: Path) -> list[Path]:

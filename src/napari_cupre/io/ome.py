@@ -227,6 +227,9 @@ def ome_scales(pixels: ElementTree.Element) -> Scales:
         if position is not None and plane is not None:
             unit = canonical_unit(plane.get(f"Position{axis}Unit"))
             translate[axis] = float(position) * _ratio(unit, units[axis])
+    for known, other in ("XY", "YX"):
+        if known in scale and other not in scale:  # pixels are square unless both sides are given
+            scale[other], units[other] = scale[known], units[known]
     interval = positive(pixels.get("TimeIncrement"))
     if interval is not None:
         scale["T"], units["T"] = interval, canonical_unit(pixels.get("TimeIncrementUnit", "s"))

@@ -112,18 +112,41 @@ def _pair_without_capitals(
 
 
 def _pair_by_what_differs(images: Sequence[Path], labels: Sequence[Path]) -> dict[Path, Path]:
-    """Pairs by what is left of the names without what all images, and all label files, have in common.
+    """See `stems_by_what_differs`."""
+    of_image, of_label = ({image_stem(path): path for path in paths} for paths in (images, labels))
+    if len(of_image) < len(images) or len(of_label) < len(labels):
+        return {}
+    pairs = stems_by_what_differs(list(of_image), list(of_label))
+    return {of_image[image]: of_label[label] for image, label in pairs.items()}
 
-    Nothing pairs unless each label file does, or if numbers in what they have in common contradict.
+
+def stems_by_what_differs(images: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+    """Pair names by what is left of them without what all of their kind have in common.
+
+    Nothing pairs unless each label does, or if numbers in what they have in common contradict.
+
+    Parameters
+    ----------
+    images, labels : Sequence[str]
+        Stems of images, and of what belongs to them.
+
+    Returns
+    -------
+    dict of str to str
+        The stem of the label for that of its image.
+
+    Examples
+    --------
+    >>> stems_by_what_differs(["t001", "t002", "t003"], ["man_seg001", "man_seg003"])
+    {'t001': 'man_seg001', 't003': 'man_seg003'}
     """
     if min(len(images), len(labels)) < 2:
         return {}
-    image_stems, label_stems = [image_stem(path) for path in images], [image_stem(path) for path in labels]
-    (first, last), (begin, end) = _common(image_stems), _common(label_stems)
+    (first, last), (begin, end) = _common(images), _common(labels)
     if re.findall(r"\d+", f"{first} {last}") != re.findall(r"\d+", f"{begin} {end}"):
         return {}
-    by_core = {stem[len(first) : len(stem) - len(last)]: path for stem, path in zip(image_stems, images)}
-    cores = [stem[len(begin) : len(stem) - len(end)] for stem in label_stems]
+    by_core = {stem[len(first) : len(stem) - len(last)]: stem for stem in images}
+    cores = [stem[len(begin) : len(stem) - len(end)] for stem in labels]
     if len(by_core) < len(images) or len(set(cores)) < len(cores) or not set(cores) <= set(by_core):
         return {}
     return {by_core[core]: label for core, label in zip(cores, labels)}

@@ -24,8 +24,10 @@ def tiff_scales(file: tifffile.TiffFile) -> Scales:
         return _lsm_scales(file.lsm_metadata)
     if file.is_imagej and file.imagej_metadata is not None:
         return _imagej_scales(file, file.imagej_metadata)
-    described = _described(file)
-    return described if described[0] else _plain_scales(file)
+    for read in (_metamorph_scales, _olympus_scales, _described):
+        if (scales := read(file))[0]:
+            return scales
+    return _plain_scales(file)
 
 
 def _imagej_scales(file: tifffile.TiffFile, metadata: Mapping[str, Any]) -> Scales:
@@ -68,6 +70,35 @@ def _lsm_scales(metadata: Mapping[str, Any]) -> Scales:
     if interval is not None:
         scale["T"], units["T"] = interval, "second"
     return scale, {}, units
+
+
+def _metamorph_scales(file: tifffile.TiffFile) -> Scales:
+    """MetaMorph's stacks, and the single planes of MetaSeries."""
+    if file.is_stk and file.stk_metadata:
+        told = file.stk_metadata
+        names = {"X": "XCalibration", "Y": "YCalibration"}
+        unit, steps = told.get("CalibrationUnits"), np.ravel(told.get("ZDistance", ()))
+    elif file.is_metaseries and file.metaseries_metadata:
+        told = file.metaseries_metadata.get("PlaneInfo", {})
+        names = {"X": "spatial-calibration-x", "Y": "spatial-calibration-y"}
+        unit, steps = told.get("spatial-calibration-units"), np.empty(0)
+    else:
+        return {}, {}, {}
+    unit = canonical_unit(unit)
+    if micrometers_per(unit) is None:
+        return {}, {}, {}
+    scale = {axis: size for axis, name in names.items() if (size := positive(told.get(name))) is not None}
+    if scale and (steps > 0).any():
+        scale["Z"] = float(np.median(steps[steps > 0]))
+    return scale, {}, dict.fromkeys(scale, unit)
+
+
+def _olympus_scales(file: tifffile.TiffFile) -> Scales:
+    """Olympus writes metres."""
+    told = file.sis_metadata or {} if file.is_sis else {}
+    sizes = {axis: positive(told.get(f"pixelsize{axis.lower()}")) for axis in "YX"}
+    scale = {axis: size * 1e6 for axis, size in sizes.items() if size is not None}
+    return scale, {}, dict.fromkeys(scale, "micrometer")
 
 
 def _described(file: tifffile.TiffFile) -> Scales:

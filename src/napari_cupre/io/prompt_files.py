@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,18 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 
-BOXES = (("x0", "y0", "x1", "y1"), ("x1", "y1", "x2", "y2"))
-POINTS = (("y", "x"), ("axis-0", "axis-1"))
-"""Names of the columns; the last are those of napari's points."""
+BOXES = (
+    ("x0", "y0", "x1", "y1"),
+    ("x1", "y1", "x2", "y2"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("left", "top", "right", "bottom"),
+)
+SIZED_BOXES = (("bx", "by", "width", "height"), ("x", "y", "width", "height"), ("x", "y", "w", "h"))
+POINTS = ("y", "x")
+"""Names of the columns; those of the first sized boxes are ImageJ's."""
+
+_AXIS = "axis-"
+"""How napari calls its columns, with the number of the dimension."""
 
 
 class Prompts(NamedTuple):
@@ -37,30 +47,70 @@ def read_prompts(path: Path) -> Prompts:
     Parameters
     ----------
     path : Path
-        Its first row names the columns, in any order and case: x0, y0, x1, y1 (or x1, y1, x2, y2) for boxes,
-        y, x for points; other columns are left out. Commas, semicolons or tabs separate them, and beside
-        semicolons and tabs a comma may be the decimal point.
+        Its first row names the columns, in any order and case: x0, y0, x1, y1 (or x1, y1, x2, y2; xmin, ...;
+        left, top, ...; x, y, width, height; ImageJ's BX, BY, Width, Height) for boxes, y, x for points, or
+        napari's for points and shapes, of which the boxes around them are taken; other columns are left out.
+        Commas, semicolons or tabs separate them, and beside semicolons and tabs a comma may be the decimal
+        point.
 
     Raises
     ------
     InputError
-        If there is no such file, no such columns or no row, or a value is no number.
+        If there is no such file, no such columns or no row, a value is no number, or napari's points lie on
+        several planes.
     """
-    rows = _rows(path)
-    header = [name.strip().strip("\"'").lower() for name in rows[0][1]] if rows else []
-    for kinds, is_box in ((BOXES, True), (POINTS, False)):
-        for names in kinds:
-            if set(names) <= set(header):
-                places = [header.index(name) for name in names]
-                values = np.array([_numbers(path, line, row, places, names) for line, row in rows[1:]])
-                if not len(values):
-                    raise InputError(
-                        f'"{path}" names its columns but contains no row: give one for each cell.'
-                    )
-                return Prompts(values, None) if is_box else Prompts(None, values)
-    raise InputError(
-        f'"{path}" has no columns x0, y0, x1, y1 (boxes) or y, x (points): add them to its first row.'
-    )
+    table = _Table(path, _rows(path))
+    if not table.has_any():
+        raise InputError(
+            f'"{path}" has no columns x0, y0, x1, y1 (boxes) or y, x (points): add them to its first row.'
+        )
+    if len(table.rows) < 2:
+        raise InputError(f'"{path}" names its columns but contains no row: give one for each cell.')
+    for names in filter(table.has, BOXES):
+        return Prompts(table.numbers(names), None)
+    for names in filter(table.has, SIZED_BOXES):
+        values = table.numbers(names)
+        return Prompts(np.hstack([values[:, :2], values[:, :2] + values[:, 2:]]), None)
+    if table.has(POINTS):
+        return Prompts(None, table.numbers(POINTS))
+    return _of_napari(table)
+
+
+def _of_napari(table: _Table) -> Prompts:
+    """Points as napari saves them, or the boxes around its shapes; y and x are the last dimensions."""
+    *leading, rows, columns = table.axes
+    planes = table.numbers(leading)
+    if len(np.unique(planes, axis=0)) > 1:
+        raise InputError(f'"{table.path}" has rows on several planes: save those of one plane by themselves.')
+    points = table.numbers((rows, columns))
+    if not table.has(("index", "vertex-index")):
+        return Prompts(None, points)
+    shapes = table.numbers(("index",))[:, 0]
+    corners = [points[shapes == number, ::-1] for number in dict.fromkeys(shapes)]
+    return Prompts(np.array([[*each.min(axis=0), *each.max(axis=0)] for each in corners]), None)
+
+
+class _Table:
+    """The rows of a file, of which the first names the columns."""
+
+    def __init__(self, path: Path, rows: list[tuple[int, list[str]]]) -> None:
+        self.path, self.rows = path, rows
+        self.header = [name.strip().strip("\"'").lower() for name in rows[0][1]] if rows else []
+        named = [name for name in self.header if name.startswith(_AXIS) and name[len(_AXIS) :].isdecimal()]
+        self.axes = sorted(named, key=lambda name: int(name[len(_AXIS) :]))
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether it has all of some columns."""
+        return set(names) <= set(self.header)
+
+    def has_any(self) -> bool:
+        """Whether it has what makes boxes or points."""
+        return len(self.axes) > 1 or any(map(self.has, (*BOXES, *SIZED_BOXES, POINTS)))
+
+    def numbers(self, names: Sequence[str]) -> np.ndarray:
+        """The values of some columns, float64 (N, len(names))."""
+        places = [self.header.index(name) for name in names]
+        return np.array([_numbers(self.path, line, row, places, names) for line, row in self.rows[1:]])
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -91,7 +141,9 @@ def _text(path: Path) -> str:
         return content.decode("latin-1")  # any byte means something there, and the columns are plain
 
 
-def _numbers(path: Path, line: int, row: list[str], places: list[int], names: tuple[str, ...]) -> list[float]:
+def _numbers(
+    path: Path, line: int, row: list[str], places: Sequence[int], names: Sequence[str]
+) -> list[float]:
     numbers = []
     for place, name in zip(places, names):
         cell = row[place] if place < len(row) else ""

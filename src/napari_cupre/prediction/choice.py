@@ -11,6 +11,7 @@ from napari_cupre.data.image import PlaneIndex
 from napari_cupre.errors import InputError
 from napari_cupre.prediction.detecting import CellFinder
 from napari_cupre.prediction.diameter import ScaleTrial, another, estimate, fits, look, summary
+from napari_cupre.prediction.emptiness import sure_in_noise
 from napari_cupre.prediction.plan import plan_plane
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import PlaneSource
@@ -110,7 +111,7 @@ def _confirmed(
         seen = another(detector, [piece], choice.diameter, own)
         if seen is not None:
             return _as_seen(seen, score), None
-    return choice._replace(doubt=False), found
+    return choice._replace(doubt=False), found if score is not None else sure_in_noise(piece, found)
 
 
 def choose(

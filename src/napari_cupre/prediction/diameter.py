@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_cupre.data.normalise import middle
 from napari_cupre.model.paint import THRESHOLD
+from napari_cupre.prediction.emptiness import is_noise
 
 if TYPE_CHECKING:
     from napari_cupre.prediction.detecting import CellFinder
@@ -158,8 +159,10 @@ def estimate(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | Non
 
     Returns
     -------
-    The view at the scale that fits the cells, or None where no cell is seen at any scale.
+    The view at the scale that fits the cells, or None where no cell is seen at any scale, or nothing but noise.
     """
+    if all(is_noise(piece) for piece in pieces):
+        return None
     view = _glanced(detector, pieces)
     if view is None:
         view = _first(detector, pieces)

@@ -14,6 +14,7 @@ from napari_cupre.events import Event, Notice, Progress, TileDone
 from napari_cupre.prediction.canvas import Canvas, LabelArray
 from napari_cupre.prediction.choice import Choice, choose_for
 from napari_cupre.prediction.detecting import CellFinder
+from napari_cupre.prediction.emptiness import sure_in_noise
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.ledger import Ledger
 from napari_cupre.prediction.plan import Plan, plan_plane
@@ -171,7 +172,8 @@ class Filling:
         if self._found is not None:
             found, self._found = self._found, None
             return iter([(todo[0], stitcher.add(todo[0], found))])
-        return run_tiles(self._detector, self._plan, stitcher, read, self._score, todo)
+        is_asked = self._options.score is not None
+        return run_tiles(self._detector, self._plan, stitcher, read, self._score, todo, is_asked=is_asked)
 
     def _done_tile(self, number: int, tile: Tile, patch: TilePatch, stitcher: Stitcher) -> Iterator[Event]:
         """Write what a tile changes; what it replaces is kept until it is entered as done."""
@@ -251,6 +253,8 @@ def run_tiles(
     read: Callable[[Window], np.ndarray],
     score: float,
     tiles: list[Tile],
+    *,
+    is_asked: bool,
 ) -> Patches:
     """Detect and place tiles of a plan; the caller commits each patch before it asks for the next.
 
@@ -268,6 +272,8 @@ def run_tiles(
         The least of a cell.
     tiles : list of Tile
         Those that are to do.
+    is_asked : bool
+        Whether somebody asked for that score; else more is asked in noise.
 
     Yields
     ------
@@ -289,8 +295,9 @@ def run_tiles(
             except InputError as error:
                 yield tile, error
         found = detector(pieces, plan.factor, score) if pieces else []
-        for tile, cells in zip(group, found):
-            yield tile, stitcher.add(tile, _moved(cells, tile.read))
+        for tile, piece, cells in zip(group, pieces, found):
+            kept = cells if is_asked else sure_in_noise(piece, cells)
+            yield tile, stitcher.add(tile, _moved(kept, tile.read))
 
 
 def _batches(tiles: Iterable[Tile], size: int) -> Iterator[list[Tile]]:

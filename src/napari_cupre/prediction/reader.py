@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_cupre.data.image import CellImage, PlaneIndex, Stretch
+from napari_cupre.data.tissue import FLAT
 from napari_cupre.errors import InputError, reason_of
 from napari_cupre.prediction.tiles import Window
 
@@ -111,7 +112,7 @@ class PlaneReader:
         """What to estimate the diameter from: the whole plane, or the liveliest of nine windows."""
         rows, columns = self.shape
         if rows * columns <= WHOLE_PIXELS:
-            return [self(Window(0, 0, rows, columns))]
+            return [_without_margins(self(Window(0, 0, rows, columns)))]
         found: list[np.ndarray] = []
         fault: InputError | None = None
         for top in _starts(rows):
@@ -154,7 +155,7 @@ class ArrayReader:
 
     def views(self) -> list[np.ndarray]:
         """The whole plane."""
-        return [self._plane]
+        return [_without_margins(self._plane)]
 
 
 class ImageSource:
@@ -200,6 +201,16 @@ class ArraySource:
     def reader(self, index: PlaneIndex) -> ArrayReader:
         """What reads the plane."""
         return self._reader
+
+
+def _without_margins(view: np.ndarray) -> np.ndarray:
+    """A view without flat rows and columns around it: with padding it would shrink until no cell shows."""
+    rows, columns = (
+        np.flatnonzero((view.max(axis=axis) - view.min(axis=axis)).max(axis=1) > FLAT) for axis in (1, 0)
+    )
+    if not rows.size or not columns.size:
+        return view
+    return view[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _starts(length: int) -> list[int]:

@@ -17,7 +17,9 @@ from napari_cupre.io.importers.frames import Frame, ImageShapes, Shapes
 from napari_cupre.io.importers.replacing import refuse_to_replace
 from napari_cupre.io.importers.sheet import Listeners, Sheet
 from napari_cupre.io.importers.sheets import list_sheets
+from napari_cupre.io.pairing import stems_by_what_differs
 from napari_cupre.io.tiff import write_labels
+from napari_cupre.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -212,7 +214,8 @@ def _read_all(
         skipped.append(str(error))
         on_skip(str(error))
 
-    sheets = list_sheets(path, keep_empty=keep_empty, on_skip=skip, listeners=listeners)
+    only = image_stem(shape.paths[0]) if isinstance(shape, ImageShapes) and len(shape.paths) == 1 else ""
+    sheets = list_sheets(path, keep_empty=keep_empty, on_skip=skip, listeners=listeners, only_image=only)
     is_folder = path.is_dir() and not is_zarr(path)
     seen: set[str] = set()
     for sheet, key, find_frame in _pair(sheets, shape, listeners):
@@ -264,6 +267,7 @@ def _pair(
         found: list[Path | None] = [images.paths[0]]
     else:
         found = [images.find(sheet.names) for sheet in sheets]
+        found = found if any(found) else _by_what_differs(sheets, images, listeners)
         _say_unpaired(sheets, found, images, listeners)
     for sheet, path in zip(sheets, found):
         if path is not None:
@@ -273,10 +277,28 @@ def _pair(
             yield sheet, sheet.names[0], partial(sheet.without_image, images.paths)
 
 
+def _by_what_differs(sheets: Sequence[Sheet], images: ImageShapes, listeners: Listeners) -> list[Path | None]:
+    """The image of each annotation, none of which is called as an image is; None if nothing tells it."""
+    by_stem = {image_stem(path): path for path in images.paths}
+    pairs = stems_by_what_differs(list(by_stem), [sheet.names[-1] for sheet in sheets])
+    if not pairs:
+        return [None] * len(sheets)
+    of = {label: by_stem[stem] for stem, label in pairs.items()}
+    first = sheets[0].names[-1]
+    listeners.note(
+        f'"{first}" is paired with "{of[first].name}", and the others likewise, by what differs in the names.'
+    )
+    return [of[sheet.names[-1]] for sheet in sheets]
+
+
 def _say_unpaired(
     sheets: Sequence[Sheet], found: Sequence[Path | None], images: ImageShapes, listeners: Listeners
 ) -> None:
-    """Name the images without annotation; an annotation without image is told when it is read."""
+    """Name the images without annotation, and annotations that are read without their image."""
+    lonely = [each.names[0] for each, path in zip(sheets, found) if path is None and not each.needs_image]
+    if lonely and images.paths and not isinstance(images, _Shapes):
+        also = f" or {counted(len(lonely) - 1, 'other annotation')}" if len(lonely) > 1 else ""
+        listeners.note(f'No image belongs to "{lonely[0]}"{also}: such labels have no pixel size.')
     alone = [path.name for path in images.paths if path not in found]
     if alone and any(path is not None for path in found):
         listed = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")

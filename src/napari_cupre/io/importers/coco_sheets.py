@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.coco_index import CocoIndex
+from napari_cupre.io.coco_index import CocoIndex, Painted
 from napari_cupre.io.file_names import unique_stems
-from napari_cupre.io.importers.accounts import BOX, CROWD, HIDDEN, OUTSIDE, Account
+from napari_cupre.io.importers.accounts import BOX, CROWD, HIDDEN, OUTSIDE, SMALL, Account
 from napari_cupre.io.importers.frames import Frame
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 
@@ -32,13 +32,31 @@ def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[S
     ]
 
 
-def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listeners) -> Result:
-    painted = index.paint(number, None if frame is None else frame.plane_shape)
-    lost = {OUTSIDE: painted.outside, HIDDEN: painted.hidden, BOX: painted.boxes, CROWD: painted.crowds}
+def account_of(index: CocoIndex, number: int, painted: Painted, *, with_unknown: bool = True) -> Account:
+    """What became of the annotations of one image.
+
+    Parameters
+    ----------
+    index, number : CocoIndex, int
+        See `CocoIndex.paint`.
+    painted : Painted
+        What it gave.
+    with_unknown : bool, optional
+        Count boxes without masks and crowds as well.
+    """
+    lost = {OUTSIDE: painted.outside, HIDDEN: painted.hidden, SMALL: painted.small}
+    if with_unknown:
+        lost |= {BOX: painted.boxes, CROWD: painted.crowds}
     things = f'annotations of "{index.images[number].file_name}"'
     account = Account(index.path.name, len(painted.classes) + sum(lost.values()), things=things)
     for reason, count in lost.items():
         account.leave_out(reason, count)
+    return account
+
+
+def _read(index: CocoIndex, number: int, frame: Frame | None, listeners: Listeners) -> Result:
+    painted = index.paint(number, None if frame is None else frame.plane_shape)
+    account = account_of(index, number, painted)
     if account.total and not account.cells:
         raise InputError(account.sentence())
     account.tell(*listeners)

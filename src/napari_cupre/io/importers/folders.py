@@ -21,6 +21,17 @@ from napari_cupre.io.images import read_image
 
 #: Subfolders that hold the labels where images lie beside them, as in StarDist's data.
 _LABEL_FOLDERS = ("masks", "labels", "label", "mask", "gt")
+OUTLINE_SUFFIXES = (
+    ".zip",
+    ".roi",
+    ".json",
+    ".geojson",
+    ".json.gz",
+    ".geojson.gz",
+    ".npy",
+    "_cp_outlines.txt",
+)
+"""How files of annotation end that are no images."""
 #: What outline files append to the name of their image or put in front of it, here and among Fiji's users.
 _OUTLINE_ENDINGS = (
     "_cp_outlines",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import is_junk
+from napari_cupre.io.files import is_junk, is_tiff
 from napari_cupre.io.importers.accounts import (
     DAMAGED,
     LINE,
@@ -35,8 +36,12 @@ LARGEST_ROI, LARGEST_ZIP = 64 * 2**20, 2**30
 _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
 
-def read_rois(path: Path, account: Account) -> list[Shape]:
-    """The ROIs with an area of a `.roi` file or a zip of them: polygons, traces, ovals, composites.
+_DEFAULT_NAME = re.compile(r"\d+(-\d+)+")
+"""How ImageJ calls a region: by its slice and its place."""
+
+
+def read_rois(paths: Sequence[Path], account: Account) -> list[Shape]:
+    """The ROIs with an area of a zip, or of one or more `.roi` files: polygons, traces, ovals, composites.
 
     Entries are read in memory, bounded in size, and never unpacked to a path. Points, lines, texts and
     damaged ROIs are left out and counted.
@@ -44,8 +49,37 @@ def read_rois(path: Path, account: Account) -> list[Shape]:
     Raises
     ------
     InputError
-        If the file is damaged, too large, or holds something else, or every ROI in it is damaged.
+        If a file is damaged, too large, or holds something else, or every ROI in it is damaged.
     """
+    return _shapes(itertools.chain.from_iterable(map(_contents, paths)), paths[0], account)
+
+
+def read_overlay(path: Path, account: Account) -> list[Shape]:
+    """The same of the regions that ImageJ keeps in a TIFF file, see `overlay_of`."""
+    return _shapes(enumerate(overlay_of(path), start=1), path, account)
+
+
+def overlay_of(path: Path) -> list[bytes]:
+    """The overlay of an ImageJ TIFF, or its selection if it has none; empty for any other file."""
+    import tifffile
+
+    if not is_tiff(path):
+        return []
+    with tifffile.TiffFile(path) as file:
+        kept = (file.imagej_metadata or {}) if file.is_imagej else {}
+    overlay = kept.get("Overlays") or kept.get("ROI") or []
+    return [overlay] if isinstance(overlay, bytes) else list(overlay)
+
+
+def is_part_of_set(path: Path) -> bool:
+    """Whether a `.roi` file has the name that ImageJ gives to one of many regions of an image."""
+    return path.suffix.lower() == ".roi" and _DEFAULT_NAME.fullmatch(path.stem) is not None
+
+
+def _shapes(
+    contents: Iterable[tuple[object, bytes | Exception]], path: Path, account: Account
+) -> list[Shape]:
+    """The shapes of regions, each with what it is called."""
     from roifile import ImagejRoi
 
     log = logging.getLogger("roifile")
@@ -53,7 +87,7 @@ def read_rois(path: Path, account: Account) -> list[Shape]:
         log.addHandler(logging.NullHandler())
     shapes: list[Shape] = []
     damage = ""
-    for name, content in _contents(path):
+    for name, content in contents:
         account.total += 1
         reason: Reason | None
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, is_zarr
+from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, is_zarr, natural_key
 from napari_cupre.io.images import read_image, read_labels
 from napari_cupre.io.importers.accounts import Account
 from napari_cupre.io.importers.cellpose import read_cellpose
 from napari_cupre.io.importers.cellpose_outlines import read_cellpose_outlines
 from napari_cupre.io.importers.coco_sheets import coco_sheets
 from napari_cupre.io.importers.folders import (
+    OUTLINE_SUFFIXES,
     annotation_files,
     label_folder,
     label_names,
@@ -28,14 +29,22 @@ from napari_cupre.io.importers.folders import (
 )
 from napari_cupre.io.importers.frames import LARGEST_LABELS, Frame
 from napari_cupre.io.importers.geojson import is_geojson, read_features
-from napari_cupre.io.importers.imagej import LARGEST_ZIP, data_entries, read_rois, roi_entries, zip_of_rois
+from napari_cupre.io.importers.imagej import (
+    LARGEST_ZIP,
+    data_entries,
+    is_part_of_set,
+    overlay_of,
+    read_overlay,
+    read_rois,
+    roi_entries,
+    zip_of_rois,
+)
 from napari_cupre.io.importers.shapes import Shape, paint_shapes
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 from napari_cupre.io.importers.suspects import check_background, check_not_a_picture, scattered_note
 
 _JSON = (".json", ".geojson", ".json.gz", ".geojson.gz")
-_CELLPOSE_TEXT = "_cp_outlines.txt"
-SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ".zarr", ".zip", ".roi", *_JSON, ".npy", _CELLPOSE_TEXT)
+SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ".zarr", *OUTLINE_SUFFIXES)
 _DEAF = Listeners(lambda sentence: None, lambda sentence: None)
 
 ReadShapes = Callable[[Account], list[Shape]]
@@ -47,6 +56,7 @@ def list_sheets(
     keep_empty: bool = False,
     on_skip: Callable[[InputError], None] | None = None,
     listeners: Listeners = _DEAF,
+    only_image: str = "",
 ) -> list[Sheet]:
     """The annotations in a file or folder, in natural order.
 
@@ -58,6 +68,8 @@ def list_sheets(
         See `CocoIndex`.
     on_skip : Callable[[InputError], None] or None, optional
         Takes the error of each file of a folder that cannot be used; None raises the first.
+    only_image : str, optional
+        Stem of the image that all are of, unless some are called so.
 
     Raises
     ------
@@ -69,7 +81,12 @@ def list_sheets(
     sheets = [Sheet((stem,), masks, partial(_read_masks, masks)) for stem, masks in mask_folders(path)]
     if sheets:
         return sheets
-    for file in annotation_files(label_folder(path), SUFFIXES):
+    files = list(annotation_files(label_folder(path), SUFFIXES))
+    loose = _loose_rois(files, only_image)
+    if len(loose) > 1:
+        sheets.append(_outlines(path, label_names(path), partial(read_rois, loose)))
+        files = sorted(set(files) - set(loose), key=natural_key)
+    for file in files:
         try:
             sheets += _sheets_of_file(file, keep_empty, listeners)
         except InputError as error:
@@ -77,6 +94,13 @@ def list_sheets(
                 raise
             on_skip(error)
     return sheets
+
+
+def _loose_rois(files: Sequence[Path], only_image: str) -> list[Path]:
+    """The `.roi` files that are regions of one image together, as in an unpacked `RoiSet.zip`."""
+    rois = [file for file in files if file.suffix.lower() == ".roi"]
+    is_one_set = only_image and not any(only_image in label_names(file) for file in rois)
+    return [file for file in rois if is_one_set or is_part_of_set(file)]
 
 
 def _sheets_of_file(path: Path, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
@@ -88,7 +112,7 @@ def _sheets_of_file(path: Path, keep_empty: bool, listeners: Listeners) -> list[
     if name.endswith(".zip"):
         return _zip_sheets(path)
     if name.endswith(".roi"):
-        return [_outlines(path, label_names(path), partial(read_rois, path))]
+        return [_outlines(path, label_names(path), partial(read_rois, [path]))]
     if name.endswith(".txt"):
         return [_outlines(path, label_names(path), partial(read_cellpose_outlines, path))]
     if name.endswith(".npy"):
@@ -118,7 +142,7 @@ def _zip_sheets(path: Path) -> list[Sheet]:
     """ImageJ's ROIs, or what QuPath zips: GeoJSON, of one image or of several."""
     with zip_of_rois(path) as archive:
         if roi_entries(archive):
-            return [_outlines(path, label_names(path), partial(read_rois, path))]
+            return [_outlines(path, label_names(path), partial(read_rois, [path]))]
         entries = [e for e in data_entries(archive) if e.filename.lower().endswith(_JSON[:2])]
         if sum(entry.file_size for entry in entries) > LARGEST_ZIP:
             raise InputError(f'"{path}" contains over {LARGEST_ZIP >> 20} MB of outlines: split it.')
@@ -199,8 +223,14 @@ def _read_label_image(path: Path, frame: Frame | None, listeners: Listeners) -> 
     pixels = np.prod(image.result_shape, dtype=float)
     if pixels > LARGEST_LABELS:
         raise InputError(f'"{path}" has {pixels:.0f} pixels, too many for an annotation: cut it into parts.')
-    labels = read_labels(path)
-    _look_at(labels, path, listeners)
+    try:
+        labels = read_labels(path)
+        _look_at(labels, path, listeners)
+    except InputError:
+        if not overlay_of(path):
+            raise
+        listeners.note(f'"{path.name}" is a picture: the regions in its overlay are read.')
+        return _paint(path, partial(read_overlay, path), frame or Frame.of(image), listeners)
     own = Frame.of(image)
     if own.shape != labels.shape:  # planes that were taken for channels or colours
         own = Frame(labels.shape, scale=own.scale, units=own.units, translate=own.translate)

@@ -1,0 +1,127 @@
+"""Whether an image holds nothing but the camera's noise, as an empty well does.
+
+An image is stretched over the grey values that it has. One without a cell is stretched until its noise fills
+them, and a network that has learned to see faint cells sees hundreds there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from napari_cupre.data.normalise import middle
+from napari_cupre.prediction.stitch import Found
+
+NOISE_SCORE = 0.95
+"""What is asked of a cell in noise, where the networks that ship give one of a hundred detections more."""
+
+GLIMPSE = 256
+"""Side in px of the part in the middle that is asked first: most images show there that they are more."""
+
+REACH = 3
+"""Px over which noise may hang together, by the optics of a camera, interpolation or compression."""
+
+SIGMAS = (3.0, 5.0)
+"""Px; after so much smoothing, little of noise is left and most of a cell."""
+
+EXCESS = 1.75
+"""How much more variance than what hangs together over `REACH` px explains may be left after smoothing. In noise
+smoothed by up to 2 px it was 1.65 at most, see `benchmarks/empty_wells.py`."""
+
+HEIGHT = 6.5
+"""Where something rises by more than so many standard deviations from smoothed noise, it is none. Of a million
+places in noise the highest rises by 5."""
+
+_BLOCK = 16
+
+
+def is_noise(image: np.ndarray) -> bool:
+    """Whether an image shows nothing but noise: grey values that hang together over few pixels, and no object.
+
+    Uneven light is allowed for. A plane in which a single small cell stands out is no noise.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        float32 (Y, X, 3), normalised, of any size.
+    """
+    if not _is_noise(middle(image, GLIMPSE)):
+        return False
+    return max(image.shape[:2]) <= GLIMPSE or _is_noise(image)
+
+
+def sure_in_noise(image: np.ndarray, found: Found) -> Found:
+    """What was found in an image; where that is nothing but noise, what scores `NOISE_SCORE`.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        See `is_noise`.
+    found : Found
+        Its cells.
+    """
+    is_sure = found.scores >= NOISE_SCORE
+    if is_sure.all() or not is_noise(image):
+        return found
+    return found.take(np.flatnonzero(is_sure))
+
+
+def _is_noise(image: np.ndarray) -> bool:
+    grey = _levelled(image.mean(axis=2, dtype=np.float32))
+    products = _products(grey)
+    if min(grey.shape) < 4 * _BLOCK or products[0, 0] == 0:
+        return False  # too little to tell, or one grey value
+    for sigma in SIGMAS:
+        smooth = gaussian_filter(grey, sigma)
+        smooth -= np.median(smooth)
+        # the fewer the places that are independent of each other, the less is known of their variance
+        places = grey.size / (4 * np.pi * sigma**2)
+        most = EXCESS * (1 + 3 * np.sqrt(2 / places))
+        if smooth.var() > most * _explained(products, sigma):
+            return False
+        spread = 1.4826 * float(np.median(np.abs(smooth)))
+        if float(np.abs(smooth).max()) > HEIGHT * spread:
+            return False
+    return True
+
+
+def _levelled(grey: np.ndarray) -> np.ndarray:
+    """The image (Y, X) less the parabola that fits the means of its blocks best: light is uneven."""
+    rows, columns = (length // _BLOCK for length in grey.shape)
+    if min(rows, columns) < 4:
+        return grey - grey.mean()
+    inner = grey[: rows * _BLOCK, : columns * _BLOCK]
+    means = inner.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3))
+    centres = (np.mgrid[:rows, :columns].reshape(2, -1) + 0.5) * _BLOCK
+    factors, *_ = np.linalg.lstsq(_powers(centres[0], centres[1]), means.ravel(), rcond=None)
+    y, x = (np.arange(length) + 0.5 for length in grey.shape)
+    constant, by_y, by_x, by_yy, by_xx, by_yx = factors
+    light = (constant + by_y * y + by_yy * y * y)[:, None] + (by_x * x + by_xx * x * x + 0.0)[None]
+    return (grey - light - by_yx * y[:, None] * x[None]).astype(np.float32)
+
+
+def _powers(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones_like(y), y, x, y * y, x * x, y * x], axis=1)
+
+
+def _products(grey: np.ndarray) -> dict[tuple[int, int], float]:
+    """The mean product of two pixels that lie (Y, X) px apart, up to `REACH`; of each pair of opposites one."""
+    height, width = grey.shape
+    found = {}
+    for down in range(min(REACH, height - 1) + 1):
+        for right in range(-REACH if down else 0, REACH + 1):
+            if abs(right) >= width:
+                continue
+            one = grey[down:, max(0, right) : width + min(0, right)]
+            other = grey[: height - down, max(0, -right) : width - max(0, right)]
+            found[down, right] = float(np.mean(one * other))
+    return found
+
+
+def _explained(products: dict[tuple[int, int], float], sigma: float) -> float:
+    """The variance that a Gaussian of `sigma` px leaves of noise with such products and none beyond."""
+    left = sum(
+        (1 if shift == (0, 0) else 2) * product * np.exp(-(shift[0] ** 2 + shift[1] ** 2) / (4 * sigma**2))
+        for shift, product in products.items()
+    )
+    return float(max(left, 0.0) / (4 * np.pi * sigma**2))
