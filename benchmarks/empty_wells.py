@@ -2,8 +2,8 @@
 
 Run: python benchmarks/empty_wells.py [--every 1] [--models cupre nuclei cells]
 
-All real images should be told from noise, and noise of every kind recognised. The second part counts the cells
-that the shipped models find in drawn noise, with and without what noise is asked.
+All real images should be told from noise, and noise of every kind recognised. The second part counts the
+cells that the shipped models find in drawn noise, without and with more being asked there.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def main() -> None:
             if " 400" in title:
                 now = len(predict_plane(detector, normalise(image)))
                 with (
-                    mock.patch("napari_cupre.prediction.emptiness.is_noise", lambda image: False),
-                    mock.patch("napari_cupre.prediction.diameter.is_noise", lambda image: False),
+                    mock.patch("napari_cupre.prediction.emptiness.is_noise", return_value=False),
+                    mock.patch("napari_cupre.prediction.diameter.is_noise", return_value=False),
                 ):
                     before = len(predict_plane(detector, normalise(image)))
                 print(f"{name}, {title}: {before} -> {now} cells", flush=True)

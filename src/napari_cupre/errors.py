@@ -21,6 +21,10 @@ class InputError(CupreError):
     """An image, annotation, folder or option cannot be used as given."""
 
 
+class NothingToSee(InputError):
+    """An image holds no grey value at all."""
+
+
 class ModelFileError(CupreError):
     """A model file is missing, corrupt, foreign, or of another format version."""
 

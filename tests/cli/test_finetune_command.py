@@ -251,7 +251,14 @@ def test_all_truncated(finetune: Command, folders: tuple[Path, Path]) -> None:
 def test_an_image_of_nan(finetune: Command, folders: tuple[Path, Path]) -> None:
     (folders[0] / "b.png").unlink()
     tifffile.imwrite(folders[0] / "b.tif", np.full((96, 96), np.nan, np.float32))
-    one_sentence(finetune(), "b.tif", "NaN")
+    ran = finetune()
+    assert ran.code == 2
+    assert "left out" in ran.err
+    assert "b.tif" in ran.err
+    assert ran.figures["training"]["images"] == 2
+    for stem in "ac":
+        (folders[0] / f"{stem}.png").unlink()
+    one_sentence(finetune("--out", folders[0] / "new.safetensors"), "b.tif", "NaN")
 
 
 def test_a_region_without_image(finetune: Command, tmp_path: Path) -> None:

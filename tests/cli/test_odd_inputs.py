@@ -42,6 +42,19 @@ def test_guessed_planes_are_told(command: Command, tiny_model: Path, tmp_path: P
     assert "1 file." in ran.err
     ran = command("predict", tiny_model, tmp_path / "a.tif", *options, "--axes", "ZYX")
     assert "does not say" not in ran.err
+    (tmp_path / "a.geojson").write_text(
+        '{"type": "Polygon", "coordinates": [[[4, 4], [20, 4], [20, 20], [4, 20], [4, 4]]]}'
+    )
+    imported = ("import", tmp_path / "a.geojson", "--images", tmp_path / "a.tif", "--out")
+    assert "they are read as 5 channels (CYX)" in command(*imported, tmp_path / "l").err
+    assert "does not say" not in command(*imported, tmp_path / "m", "--axes", "ZYX").err
+
+
+def test_an_image_of_one_value_is_told(command: Command, tiny_model: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 50), 7, np.uint8)).save(tmp_path / "a.png")
+    ran = command("predict", tiny_model, tmp_path / "a.png", "--out", tmp_path / "o", "--score", 1)
+    assert ran.code == 0, ran.err
+    assert "All pixels of a.png have the same value" in ran.err
 
 
 def test_no_results_are_promised_where_there_are_none(

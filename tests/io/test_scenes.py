@@ -61,6 +61,18 @@ def test_a_scene_is_chosen_by_name_or_number(tmp_path, series):
     assert read_image(tmp_path / "a.ome.tif", series=series).plane_shape == (22, 28)
 
 
+def test_a_scene_is_chosen_by_the_name_that_its_program_shows(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        for name, rows in (("Pos/1", 20), ("Pos:2", 22)):
+            writer.write(noise(rows, 30), metadata={"axes": "YX", "Name": name})
+    for name, rows in (("Pos/1", 20), ("pos:2", 22), ("Pos_2", 22)):
+        (path,) = find_inputs(tmp_path, name).paths
+        assert read_image(path).plane_shape == (rows, 30)
+    (path,) = find_inputs(tmp_path, "Pos/3").paths
+    with pytest.raises(InputError, match='has no image called "Pos_3"'):
+        read_image(path)
+
+
 def test_what_is_not_read_is_told(tmp_path):
     write_scenes(tmp_path / "a.ome.tif", b=noise(20, 30), c=noise(22, 28))
     image = read_image(tmp_path / "a.ome.tif")

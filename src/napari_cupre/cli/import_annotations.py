@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import re
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.words import counted
 
 if TYPE_CHECKING:
+    from napari_cupre.data.image import CellImage
     from napari_cupre.io.importers.frames import Shapes
 
 DETAILS = """
@@ -119,4 +119,11 @@ def _shapes(args: argparse.Namespace) -> Shapes:
     inputs = find_inputs(args.images, args.series)
     for notice in inputs.notices:
         print(notice, file=sys.stderr)
-    return ImageShapes(inputs.paths, functools.partial(read_image, axes=args.axes))
+
+    def read(path: Path) -> CellImage:
+        image = read_image(path, args.axes)
+        for notice in filter(None, [image.guess, *image.notices]):
+            print(notice, file=sys.stderr)
+        return image
+
+    return ImageShapes(inputs.paths, read)

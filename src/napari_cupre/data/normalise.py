@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.data.tissue import tissue
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, NothingToSee
 
 MAX_SAMPLES = 1 << 17
 """Planes with more pixels than this have their percentiles taken from a regular subsample."""
@@ -205,7 +205,7 @@ def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> t
     if values.size == 0:
         values = _finite(whole)
     if values.size == 0:
-        raise InputError("The image contains only NaN or infinity: choose another one.")
+        raise NothingToSee("The image contains only NaN or infinity: choose another one.")
     if values.size == sample.size and min(sample.shape[:2]) > 1:
         grid = sample if sample.ndim == 3 else sample[..., None]
         counted = tissue(grid, lambda part: _percentiles(part, low, high), lambda: _quick(whole))

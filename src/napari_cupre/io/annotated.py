@@ -15,7 +15,7 @@ from napari_cupre.data.annotation import shots_from_image
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import scattered_parts
 from napari_cupre.data.shot import Shot
-from napari_cupre.errors import InputError
+from napari_cupre.errors import InputError, NothingToSee
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff, split_scene
 from napari_cupre.io.images import (
     image_stem,
@@ -27,7 +27,7 @@ from napari_cupre.io.images import (
     read_labels,
     scenes,
 )
-from napari_cupre.io.importers.folders import OUTLINE_SUFFIXES
+from napari_cupre.io.importers.folders import to_be_imported
 from napari_cupre.io.importers.suspects import check_background, check_not_a_picture
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.pairing import pair_notice
@@ -53,6 +53,11 @@ class Collected:
 
     shots: list[Shot] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+
+    def leave_out(self, path: Path, error: Exception) -> None:
+        """Say on stderr why a file is not used, and keep its path."""
+        print(f"left out: {error}", file=sys.stderr)
+        self.left_out.append(str(path))
 
     def refuse(self, sentence: str) -> None:
         """Say on stderr what is not used, and keep it."""
@@ -106,15 +111,17 @@ def collect_shots(
     regions: Regions = {} if regions_file is None else read_regions(regions_file, stems)
     complete = not partial and regions_file is None
     any_read = False
+    is_single = len(pairs) == 1
     for path, read in pairs:
-        loaded = _read(path, read, collected, axes, single=len(pairs) == 1)
-        if loaded is not None:
-            if unseen := loaded[0].unseen():
-                print(unseen, file=sys.stderr)
-            any_read = True
-            warn_of_scattered(path, loaded[1][0])
-            area = regions.get(image_stem(path))
-            collected.shots += _shots(path, *loaded, area, complete)
+        loaded = _read(path, read, collected, axes, is_single)
+        try:
+            if loaded is not None:
+                collected.shots += _shots(path, *loaded, regions.get(image_stem(path)), complete)
+                any_read = True
+        except NothingToSee as error:
+            if is_single:
+                raise
+            collected.leave_out(path, error)
     if not any_read:
         raise InputError(f"none of the {len(pairs)} annotated images can be read; see their names above.")
     return collected
@@ -150,7 +157,7 @@ def pair_up(
         image_files, label_files = list_images(images), list_images(labels)
         pairs = pair_scenes(image_files, label_files, series)
     except InputError as error:
-        raise _to_be_imported(labels) or error from error
+        raise to_be_imported(labels) or error from error
     if notice := pair_notice(pairs):
         print(notice, file=sys.stderr)
     used = {split_scene(label)[0] for _, label in pairs} | set(image_files)
@@ -158,19 +165,6 @@ def pair_up(
     if unused:
         refuse(_not_used(unused))
     return [(image, functools.partial(_read_file, label, axes)) for image, label in pairs]
-
-
-def _to_be_imported(labels: str) -> InputError | None:
-    """The error for annotations of other programs in place of label images; None if these are none."""
-    path = Path(labels).expanduser()
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    found = [file for file in files if file.is_file() and file.name.lower().endswith(OUTLINE_SUFFIXES)]
-    if not found:
-        return None
-    return InputError(
-        f'"{found[0]}" contains annotation of another program: make label images of it with '
-        f"'napari-cupre import'."
-    )
 
 
 def _not_used(labels: Sequence[Path]) -> str:
@@ -329,8 +323,7 @@ def _read(
     except InputError as error:
         if single:
             raise
-        print(f"left out: {error}", file=sys.stderr)
-        collected.left_out.append(str(path))
+        collected.leave_out(path, error)
         return None
 
 
@@ -425,6 +418,9 @@ def _shots(
     path: Path, image: CellImage, truth: Truth, regions: list[np.ndarray] | None, complete: bool
 ) -> list[Shot]:
     labels, known = truth
+    if unseen := image.unseen():
+        print(unseen, file=sys.stderr)
+    warn_of_scattered(path, labels)
     try:
         shots = list(shots_from_image(image, labels, regions=regions, complete=complete))
     except InputError as error:
@@ -432,7 +428,7 @@ def _shots(
         if "differ in size" in str(error) and image.data.ndim > 2:
             hint = f" Its axes are read as {image.axes}; --axes names others."
         name = "" if path.name in str(error) else f'"{path}": '
-        raise InputError(f"{name}{error}{hint}") from error
+        raise type(error)(f"{name}{error}{hint}") from error
     if known is not None:
         for shot in shots:
             shot.known &= known

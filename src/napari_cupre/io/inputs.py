@@ -151,7 +151,8 @@ def _images_of(
         found = scenes(place)
         chosen = choose_scenes(found, series, place.name)
     except InputError:
-        return [file] if series is None else [file / str(series)]
+        name = str(series) if place.is_dir() else str(series).replace("/", "_")
+        return [file] if series is None else [file / name]
     main = [each for each in found if not each.is_extra]
     kept = []
     for each in chosen:

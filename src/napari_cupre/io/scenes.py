@@ -106,8 +106,11 @@ def choose_scenes(scenes: Sequence[Scene], series: str | int | None, called: str
     text = str(series).strip()
     if text.lower() == ALL:
         return list(scenes)
-    matches = [scene for scene in scenes if scene.name == text] or [
-        scene for scene in scenes if scene.name.lower() == text.lower() or str(scene.index) == text
+    key = _as_key(text)  # "Pos/2", as the microscope has it
+    matches = [scene for scene in scenes if scene.name in (text, key)] or [
+        scene
+        for scene in scenes
+        if scene.name.lower() in (text.lower(), key.lower()) or str(scene.index) == text
     ]
     if not matches:
         raise InputError(f'"{called}" has no image called "{text}": choose from {list_names(scenes)}.')

@@ -159,7 +159,7 @@ def estimate(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | Non
 
     Returns
     -------
-    The view at the scale that fits the cells, or None where no cell is seen at any scale, or nothing but noise.
+    The view at the scale that fits the cells, or None where no cell is seen at any scale or all is noise.
     """
     if all(is_noise(piece) for piece in pieces):
         return None

@@ -25,18 +25,18 @@ SIGMAS = (3.0, 5.0)
 """Px; after so much smoothing, little of noise is left and most of a cell."""
 
 EXCESS = 1.75
-"""How much more variance than what hangs together over `REACH` px explains may be left after smoothing. In noise
-smoothed by up to 2 px it was 1.65 at most, see `benchmarks/empty_wells.py`."""
+"""How many times the variance that is explained by what hangs together over `REACH` px may be left after
+smoothing. In noise smoothed by up to 2 px it was 1.65 at most, see `benchmarks/empty_wells.py`."""
 
 HEIGHT = 6.5
-"""Where something rises by more than so many standard deviations from smoothed noise, it is none. Of a million
-places in noise the highest rises by 5."""
+"""What rises from smoothed noise by more than so many standard deviations is none. Of a million places in
+noise the highest rises by 5."""
 
 _BLOCK = 16
 
 
 def is_noise(image: np.ndarray) -> bool:
-    """Whether an image shows nothing but noise: grey values that hang together over few pixels, and no object.
+    """Whether an image shows nothing but noise: grey values that hang together over few pixels.
 
     Uneven light is allowed for. A plane in which a single small cell stands out is no noise.
 
@@ -96,7 +96,7 @@ def _levelled(grey: np.ndarray) -> np.ndarray:
     factors, *_ = np.linalg.lstsq(_powers(centres[0], centres[1]), means.ravel(), rcond=None)
     y, x = (np.arange(length) + 0.5 for length in grey.shape)
     constant, by_y, by_x, by_yy, by_xx, by_yx = factors
-    light = (constant + by_y * y + by_yy * y * y)[:, None] + (by_x * x + by_xx * x * x + 0.0)[None]
+    light = (constant + by_y * y + by_yy * y * y)[:, None] + (by_x * x + by_xx * x * x)[None]
     return (grey - light - by_yx * y[:, None] * x[None]).astype(np.float32)
 
 
@@ -105,7 +105,7 @@ def _powers(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _products(grey: np.ndarray) -> dict[tuple[int, int], float]:
-    """The mean product of two pixels that lie (Y, X) px apart, up to `REACH`; of each pair of opposites one."""
+    """The mean product of two pixels that lie (Y, X) px apart, up to `REACH`; of opposites, one."""
     height, width = grey.shape
     found = {}
     for down in range(min(REACH, height - 1) + 1):

@@ -189,6 +189,8 @@ def _small(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Pr
     """An image that fits into memory: all formats."""
     notices = [*_told(image, job), *image.notices]
     result = yield from _heard(predict_image(detector, image, job.options), image, notices)
+    if not result.count and not image.is_lazy and (image.data == image.data.flat[0]).all():
+        notices.append(f"All pixels of {image.name} have the same value: nothing can be seen in it.")
     names = detector.info.classes
     stem = image_stem(image.path or image.name)
     chosen = [each.name for each in choose_formats(job.formats)]

@@ -154,3 +154,16 @@ def annotation_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
         is_copy = path.name.lower().endswith(".txt") and label_stem(path) in masked - {image_stem(path)}
         if not (is_image or is_copy):
             yield path
+
+
+def to_be_imported(labels: str) -> InputError | None:
+    """The error for annotations of other programs in place of label images; None if these are none."""
+    path = Path(labels).expanduser()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    found = [file for file in files if file.is_file() and file.name.lower().endswith(OUTLINE_SUFFIXES)]
+    if not found:
+        return None
+    return InputError(
+        f'"{found[0]}" contains annotation of another program: make label images of it with '
+        f"'napari-cupre import'."
+    )
