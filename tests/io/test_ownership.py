@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from napari_cupre.errors import EnvironmentFault
-from napari_cupre.io.ownership import RECORD, may_write, next_free, note_written, owned_write, reason_against
+from napari_cupre.io.ownership import (
+    RECORD,
+    as_named,
+    may_write,
+    next_free,
+    note_written,
+    owned_write,
+    reason_against,
+)
 
 
 def ours(path: Path, text: str = "ours") -> Path:
@@ -147,3 +155,15 @@ def test_a_stem_is_free_when_all_its_files_are(tmp_path: Path) -> None:
     (tmp_path / "v1.5_rois.zip").write_text("")
     (tmp_path / "v1.5-2.tif").write_text("")
     assert next_free(tmp_path / "v1.5", (".tif", "_rois.zip")) == tmp_path / "v1.5-3"
+
+
+def test_what_a_dialog_did_not_ask_about_is_not_replaced(tmp_path: Path) -> None:
+    wanted, beside = tmp_path / "out.csv", ["_images.csv"]
+    assert as_named(tmp_path / "out", ".csv", beside) == wanted
+    assert as_named(wanted, ".csv", beside) == wanted
+    (tmp_path / "out_images.csv").touch()
+    assert as_named(wanted, ".csv", beside) == tmp_path / "out-2.csv"
+    wanted.touch()
+    assert as_named(wanted, ".csv", beside) == wanted, "the dialog asked, and both are of one kind"
+    assert as_named(tmp_path / "out", ".csv", beside) == tmp_path / "out-2.csv"
+    assert as_named(tmp_path / "v1.5", ".csv") == tmp_path / "v1.5.csv"

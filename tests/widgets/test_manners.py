@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMainWindow
+from qtpy.QtWidgets import QApplication, QMainWindow, QTabBar
 
 from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import set_state
@@ -128,6 +128,20 @@ def test_the_brush_in_hand_is_seen_and_put_down_by_a_second_press(annotate: Any,
     assert not annotate.region.isChecked()
 
 
+def test_nothing_is_drawn_on_what_is_seen_in_space(annotate: Any, workbench: Any) -> None:
+    workbench.viewer.layers.clear()
+    workbench.viewer.add_image(np.zeros((4, 30, 40), np.uint8), name="stack")
+    annotate.session.set_axes(annotate.session.image, "ZYX")
+    workbench.viewer.dims.ndisplay = 3
+    buttons = (*annotate.tool_row.buttons.values(), annotate.next_cell, annotate.background, annotate.region)
+    for button in (*buttons, annotate.all_marked, annotate.tool_row.size_row.circle):
+        annotate.message.clear()
+        button.click()
+        assert "switch the window to 2D" in annotate.message.text, button.text()
+        assert not button.isChecked()
+    assert [layer.name for layer in workbench.viewer.layers] == ["stack"]
+
+
 def test_no_button_moves_while_a_tool_says_what_to_do(annotate: Any) -> None:
     buttons = (annotate.next_cell, annotate.region, *annotate.tool_row.buttons.values())
     for tool in (Tool.DRAW, Tool.SPLIT):
@@ -142,6 +156,23 @@ def test_an_empty_dock_has_no_empty_row(workbench: Any, annotate: Any) -> None:
     assert annotate.status.isVisible()
     workbench.viewer.layers.clear()
     assert not annotate.status.isVisible()
+
+
+def test_the_names_of_all_docks_can_be_read_on_their_tabs(workbench: Any, qtbot: Any) -> None:
+    window = workbench.viewer.window._qt_window
+    for name in ("Results", "Compare", "Models", "Help"):
+        workbench.viewer.window.add_plugin_dock_widget("napari-cupre", name)
+
+    def room() -> int:
+        (bar,) = [each for each in window.findChildren(QTabBar) if each.count() == 7]
+        return bar.width() - sum(bar.tabRect(place).width() for place in range(7))
+
+    qtbot.waitUntil(lambda: any(bar.count() == 7 for bar in window.findChildren(QTabBar)), timeout=30_000)
+    qtbot.waitUntil(lambda: room() >= 0, timeout=5_000)
+    (bar,) = [each for each in window.findChildren(QTabBar) if each.count() == 7]
+    for place in range(7):
+        words = bar.fontMetrics().horizontalAdvance(bar.tabText(place))
+        assert bar.tabRect(place).width() >= words, bar.tabText(place)
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -192,6 +192,16 @@ def test_models_are_shared_as_files(
     widget.export_file(tmp_path / "shared")
     listed(widget, qtbot)
     assert (tmp_path / "shared.safetensors").read_bytes() == bundled_path("cells").read_bytes()
+    assert widget.done.text == "Written to shared.safetensors."
+    widget.choose(widget._models[1].value)
+    widget.export_file(tmp_path / "shared")
+    listed(widget, qtbot)
+    assert (tmp_path / "shared.safetensors").read_bytes() == bundled_path("cells").read_bytes(), (
+        "nobody asked"
+    )
+    assert (tmp_path / "shared-2.safetensors").is_file()
+    widget.attempt(lambda: None)
+    assert widget.done.text == "", "what was done before the last press is no news"
     for _ in range(2):
         widget.import_file(tmp_path / "shared.safetensors")
         listed(widget, qtbot)

@@ -216,6 +216,22 @@ def test_the_image_on_show_is_seen_whole_and_is_what_the_keys_mean(
     assert 0.9 * room < side * camera.zoom < room, "hidden layers take no room"
 
 
+def test_what_is_known_of_an_image_outlives_its_layers(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project)
+    cells = session.cells_of(shown(session, qtbot, "well_5"))
+    cells.do(lambda now: accept(now, [3, 4, 5]))
+    workbench.viewer.layers.clear()
+
+    def known() -> str:
+        return session.queue.state(session.queue.items()[4])
+
+    qtbot.waitUntil(lambda: known() == "36 cells, 5 checked", timeout=WAIT)
+    assert {"well_3", "well_5"} <= {entry.image.stem for entry in session.queue.taught_elsewhere()}
+    assert workbench.predict.saver.button.isEnabled(), "all images are saved, shown or not"
+
+
 def test_planes_and_fields(workbench: Any, session: Any, tmp_path: Path, discs: Any, qtbot: Any) -> None:
     path = tmp_path / "stack.tif"
     tifffile.imwrite(path, np.stack([discs[0]] * 3), metadata={"axes": "ZYX"}, ome=True)

@@ -189,6 +189,30 @@ def next_free(path: str | os.PathLike[str], endings: Sequence[str] = ("",)) -> P
     return path.with_name(name)
 
 
+def as_named(path: Path, ending: str, beside: Sequence[str] = ()) -> Path:
+    """Find where to write what a person named in a dialog, which asked about that very name and no other.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        As the dialog gave it; it may lack its ending.
+    ending : str
+        Of the file, such as ".csv".
+    beside : sequence of str, optional
+        What further files that are written beside it have behind its stem, such as "_images.csv".
+
+    Returns
+    -------
+    pathlib.Path
+        With the ending; a free name where a file would be replaced that the person was not asked about.
+    """
+    stem = path.with_suffix("") if path.suffix.lower() == ending else path
+    if stem != path and os.path.lexists(path):
+        return path  # the person was asked
+    free = next_free(stem, (ending, *beside))
+    return free.with_name(free.name + ending)
+
+
 def _split(name: str) -> tuple[str, str]:
     """Stem and suffix; ".ome.tif" is one suffix."""
     stem, suffix = os.path.splitext(name)

@@ -97,8 +97,9 @@ def read_header(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(_HEADER)
     except (SafetensorError, OSError) as error:
+        why = f" ({reason_of(error)})" if isinstance(error, OSError) else ""  # else it speaks to programmers
         raise ModelFileError(
-            f"{path.name} is not a complete model file ({reason_of(error)}): copy or download it again."
+            f"{path.name} is not a complete model file{why}: copy or download it again."
         ) from error
     try:
         found = json.loads(text or "")

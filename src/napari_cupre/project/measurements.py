@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IMAGE, JOINT = "image", "all images"
+IMAGES_ENDING = "_images.csv"
+"""What the name of the table of images has behind the stem of the other one."""
+
 PLACES = ("label", "t", "z", "class", "score", "state")
 """Columns that say which cell it is; the others are measured."""
 
@@ -117,7 +120,7 @@ def write_tables(cells: pd.DataFrame, images: pd.DataFrame, path: Path) -> tuple
     EnvironmentFault
         Full or read-only disk.
     """
-    summary = path.with_name(f"{path.stem}_images.csv")
+    summary = path.with_name(f"{path.stem}{IMAGES_ENDING}")
     for table, file in ((cells, path), (images, summary)):
         with atomic_write(file) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")

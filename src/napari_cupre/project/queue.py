@@ -67,14 +67,15 @@ def queue(project: Project, worth: Mapping[str, float] | None = None) -> list[Qu
     worth : Mapping[str, float] or None, optional
         By stem what an image would teach; the most worth comes first then, else the natural order of names.
     """
-    entries = [_entry(project, image) for image in project.images]
+    entries = [entry_of(project, image) for image in project.images]
     by_name = sorted(entries, key=lambda entry: natural_key(Path(entry.image.stem)))
     if worth is None:
         return by_name
     return sorted(by_name, key=lambda entry: -worth.get(entry.image.stem, -np.inf))
 
 
-def _entry(project: Project, image: ProjectImage) -> QueueEntry:
+def entry_of(project: Project, image: ProjectImage) -> QueueEntry:
+    """The state of one image."""
     rows = list(_rows(project, image.stem))
     guesses = [s for state, s in rows if state is State.GUESS and not s < image.certainty]
     checked = sum(state.teaches for state, _ in rows)

@@ -32,7 +32,7 @@ from napari_cupre.widgets.controls import (
 from napari_cupre.widgets.find_row import FindRow
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.importing import FILE_FILTER, Imported, read_annotations, take_over
-from napari_cupre.widgets.looking import plane_on_show
+from napari_cupre.widgets.looking import check_flat, plane_on_show
 from napari_cupre.widgets.questioner import Questioner
 from napari_cupre.widgets.queue_row import QueueRow
 from napari_cupre.widgets.save_line import SaveLine
@@ -186,17 +186,17 @@ class AnnotateWidget(SessionWidget):
 
     def paint_background(self) -> None:
         """Take the background brush; its layer is made at the first use."""
-        layer = self.session.make_background_layer(_chosen_image(self.session))
+        layer = self.session.make_background_layer(_drawn_on(self.session))
         layer.selected_label = 1
         _take(self.session, layer, "paint")
 
     def draw_region(self) -> None:
         """Draw rectangles in which every cell is annotated."""
-        _take(self.session, self.session.make_regions(_chosen_image(self.session)), "add_rectangle")
+        _take(self.session, self.session.make_regions(_drawn_on(self.session)), "add_rectangle")
 
     def mark_all_known(self) -> None:
         """Say that every cell of the plane on show is annotated."""
-        session, image = self.session, _chosen_image(self.session)
+        session, image = self.session, _drawn_on(self.session)
         cells = session.make_cells(image)
         place = plane_on_show(session.viewer, cells)
         height, width = cells.cells.shape[-2:]
@@ -371,6 +371,13 @@ def _chosen_image(session: Session) -> Image:
     return session.image
 
 
+def _drawn_on(session: Session) -> Image:
+    """The chosen image, where its plane is seen flat."""
+    image = _chosen_image(session)
+    check_flat(session.viewer)
+    return image
+
+
 def next_cell(session: Session) -> None:
     """Take the brush for the cells of the chosen image, with the next unused number.
 
@@ -379,7 +386,7 @@ def next_cell(session: Session) -> None:
     InputError
         There is no image, or its cells cannot be painted.
     """
-    cells = session.make_cells(_chosen_image(session))
+    cells = session.make_cells(_drawn_on(session))
     session.keeper.expect(cells)
     cells.settle()
     cells.layer.selected_label = cells.cells.free_numbers()[0]

@@ -15,6 +15,7 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.evaluation.side_by_side import Difference
 from napari_cupre.events import Event, RunState
 from napari_cupre.io.files import atomic_write
+from napari_cupre.io.ownership import as_named
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.comparing import ComparisonPlan, ImageCompared, PackedDifference, Rival
 from napari_cupre.widgets.controls import (
@@ -291,7 +292,7 @@ class CompareWidget(JobDock):
             Full or read-only disk.
         """
         columns, rows = self._filled()
-        path = path if path.suffix else path.with_suffix(".csv")
+        path = as_named(path, ".csv")
         with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow([title for title, _ in columns])

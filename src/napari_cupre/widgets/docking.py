@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, TypeVar
 
-from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollArea, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QScrollArea, QTabBar, QWidget
 
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.session import Session
@@ -70,6 +70,7 @@ class DockedWidget(QScrollArea):
             make_tab(window, in_window[0], mine)
             mine.raise_()
         self.is_settled = True
+        narrow_tabs(window)
 
 
 def dock_of(widget: QWidget) -> QDockWidget | None:
@@ -87,6 +88,14 @@ def make_tab(window: QMainWindow, first: QDockWidget, dock: QDockWidget) -> None
     """
     window.addDockWidget(window.dockWidgetArea(first), dock)
     window.tabifyDockWidget(first, dock)
+
+
+def narrow_tabs(window: QMainWindow) -> None:
+    """Give the tabs of our docks so little room that all their names can be read side by side."""
+    titles = {widget.title for widget in window.findChildren(DockedWidget)}
+    for bar in window.findChildren(QTabBar):
+        if bar.parent() is window and titles & {bar.tabText(place) for place in range(bar.count())}:
+            bar.setStyleSheet("QTabBar::tab { padding: 3px 2px; }")
 
 
 def docked(session: Session, kind: type[AnyDocked]) -> AnyDocked | None:

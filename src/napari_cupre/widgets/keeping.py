@@ -257,6 +257,7 @@ class Keeper(SessionPart):
             if touched is not None and touched.cells is not self.project.loaded(stem):
                 self.project.hold(stem, touched.cells)  # its layer was exchanged, and that is not saved yet
             self.project.let_go(stem)
+            self._session.queue.look_at(stem)
 
     def _write(self) -> None:
         project = self.project

@@ -12,7 +12,7 @@ from napari.layers import Image
 from napari.viewer import Viewer
 
 from napari_cupre.data.image import CellImage
-from napari_cupre.errors import CupreError
+from napari_cupre.errors import CupreError, InputError
 from napari_cupre.project.boxes import Box, clipped
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.cells_layer import CellsLayer
@@ -29,6 +29,18 @@ SMALLEST, COMFORTABLE = 24, 60
 def camera_of(viewer: Viewer) -> Any:
     """The camera; napari 0.9 moved it into the scene."""
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def check_flat(viewer: Viewer) -> None:
+    """Refuse to draw on what is seen in space.
+
+    Raises
+    ------
+    InputError
+        The window shows it in 3-D.
+    """
+    if viewer.dims.ndisplay != 2:
+        raise InputError("Cells are annotated on planes: switch the window to 2D (Ctrl-Y).")
 
 
 def plane_on_show(viewer: Viewer, cells: CellsLayer) -> tuple[int, ...]:

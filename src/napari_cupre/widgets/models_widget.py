@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cupre.errors import InputError
+from napari_cupre.io.ownership import as_named
 from napari_cupre.model.cards import copy_model, rename_model
 from napari_cupre.model.runs import delete_run
 from napari_cupre.model.zoo import BUNDLED, SUFFIX, free_name, remove_model, user_path
@@ -51,7 +52,7 @@ class ModelsWidget(SessionWidget):
         self._make_controls()
         self._lay_out()
         self.listen(self.session.models_changed, self.refresh)
-        self.listen(self.session.keeper.opened, lambda project: self.refresh())
+        self.listen(self.session.keeper.opened, self._opened)
         self.refresh()
 
     def _make_controls(self) -> None:
@@ -134,6 +135,15 @@ class ModelsWidget(SessionWidget):
             lambda error: self.message.show_error(sentence_of(error)),
         )
 
+    def attempt(self, action: Callable[[], Any]) -> Any:
+        """Run what a button does; what was done before it is no news any more."""
+        self.done.clear()
+        return super().attempt(action)
+
+    def _opened(self, project: Any) -> None:
+        self.done.clear()
+        self.refresh()
+
     def choose(self, value: str) -> None:
         """Choose the row of a model, by its name or path."""
         for group in (self.list.topLevelItem(row) for row in range(self.list.topLevelItemCount())):
@@ -156,6 +166,7 @@ class ModelsWidget(SessionWidget):
                 title = model.group if model.project is None else project_title(model.project)
                 groups[key] = QTreeWidgetItem(self.list, [f"{title}{here}", ""])
                 groups[key].setFlags(Qt.ItemFlag.ItemIsEnabled)
+                groups[key].setFirstColumnSpanned(True)
                 groups[key].setExpanded(True)
             item = QTreeWidgetItem(groups[key], [model.title, megabytes(model.card.size)])
             item.setData(0, MODEL_ROLE, model)
@@ -201,7 +212,7 @@ class ModelsWidget(SessionWidget):
         model = self._one()
         if model.project is not None:
             self.session.keeper.open(model.project)
-            self.done.show_plain(f"Opening {model.project.name} ...")
+            self.done.show_plain(f"Opening {project_title(model.project)} ...")
 
     def _ask_for_name(self) -> None:
         self.name.setText(self._one().title)
@@ -279,7 +290,7 @@ class ModelsWidget(SessionWidget):
 
     def export_file(self, path: Path) -> None:
         """Write the chosen model to a file."""
-        path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+        path = as_named(path, SUFFIX)
         self._copy(self._one().card.path, path, f"Written to {path.name}.", "")
 
     def _copy(self, source: Path, target: Path, sentence: str, wanted: str) -> None:

@@ -21,6 +21,7 @@ from napari_cupre.project.project import Project
 from napari_cupre.project.queue import (
     QueueEntry,
     drafts_of,
+    entry_of,
     fields_of,
     in_natural_order,
     last_changed,
@@ -326,6 +327,17 @@ class ImageQueue(SessionPart):
         project = self._keeper.project
         if project is not None:
             self._errands.do(partial(queue, project), self._know, lambda error: None)
+
+    def look_at(self, stem: str) -> None:
+        """An image left the window: what is known about it is from before it came."""
+        project = self._keeper.project
+        if project is not None:
+            work = partial(entry_of, project, project.image(stem))
+            self._errands.do(work, self._know_one, lambda error: None)
+
+    def _know_one(self, entry: QueueEntry) -> None:
+        self._states[entry.image.stem] = entry
+        self.changed.emit()
 
     def _know(self, entries: list[QueueEntry]) -> None:
         self._states = {entry.image.stem: entry for entry in entries}

@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import RunState
-from napari_cupre.project.measurements import IMAGE, JOINT, measured_columns, write_tables
+from napari_cupre.io.ownership import as_named
+from napari_cupre.project.measurements import IMAGE, IMAGES_ENDING, JOINT, measured_columns, write_tables
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
     MessageLine,
@@ -121,9 +122,8 @@ class ResultsWidget(JobDock):
         """Write both tables, beside the window."""
         tables = self.job.tables
         if tables is not None:
-            path = path if path.suffix else path.with_suffix(".csv")
             self._errands.do(
-                partial(write_tables, tables.cells, tables.images, path),
+                partial(write_tables, tables.cells, tables.images, as_named(path, ".csv", [IMAGES_ENDING])),
                 lambda files: self.notice.show_good(f"Saved as {files[0].name} and {files[1].name}."),
                 lambda error: self.message.show_error(sentence_of(error)),
             )

@@ -53,6 +53,7 @@ class SaveRow(DockPart):
         row.addWidget(formats, 1)
         follow_layers(owner, self._refresh)
         owner.listen(self._session.cells_changed, self._refresh)
+        owner.listen(self._session.queue.changed, self._refresh)
         owner.listen(self._session.saving.status.events, self._show_status)
         self._refresh()
 
@@ -91,8 +92,9 @@ class SaveRow(DockPart):
             self.save(Path(folder))
 
     def _refresh(self, *args: Any) -> None:
-        images = self._session.images()
-        self.button.setEnabled(any(has_cells(self._session, image) for image in images))
+        session = self._session
+        is_stored = any(item.layer is None for item in session.queue.items())  # it may have cells
+        self.button.setEnabled(is_stored or any(has_cells(session, image) for image in session.images()))
 
     def _show_status(self, event: Any = None) -> None:
         status = self._session.saving.status

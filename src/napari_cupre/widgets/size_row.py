@@ -6,6 +6,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QDoubleSpinBox, QPushButton
 
 from napari_cupre.widgets.controls import DockPart, SessionWidget, labelled
+from napari_cupre.widgets.looking import check_flat
 from napari_cupre.widgets.sizing import LARGEST
 
 
@@ -26,7 +27,7 @@ class SizeRow(DockPart):
         self.circle.setCheckable(True)
         self.circle.setToolTip("Show a circle on the image and drag its rim to the size of a cell")
         self.circle.setAccessibleName("Show the cell width as a circle")
-        self.circle.clicked.connect(self._circle_pressed)
+        self.circle.clicked.connect(lambda on: owner.attempt(lambda: self._circle_pressed(on)))
         row = labelled("Cell width", self.number)
         row.addWidget(self.circle)
         self.setLayout(row)
@@ -55,8 +56,11 @@ class SizeRow(DockPart):
 
     def _circle_pressed(self, is_on: bool) -> None:
         image = self._session.image
-        if is_on and image is not None:
-            self._sizes.show_circle(image)
-        else:
-            self._sizes.hide_circle()
-        self.refresh()
+        try:
+            if is_on and image is not None:
+                check_flat(self._session.viewer)
+                self._sizes.show_circle(image)
+            else:
+                self._sizes.hide_circle()
+        finally:
+            self.refresh()

@@ -18,6 +18,7 @@ from napari_cupre.project import gestures
 from napari_cupre.project.cells import State
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.first_labels import FirstLabels
+from napari_cupre.widgets.looking import check_flat
 from napari_cupre.widgets.prompting import Prompter
 from napari_cupre.widgets.prompts import Answer, Plane
 from napari_cupre.widgets.readings import Reading, Readings
@@ -121,8 +122,7 @@ class Tools(SessionPart):
         image = session.image
         if image is None:
             raise InputError("There is no image to annotate: open one first.")
-        if session.viewer.dims.ndisplay != 2:
-            raise InputError("Cells are annotated on planes: switch the window to 2D (Ctrl-Y).")
+        check_flat(session.viewer)
         cells = session.make_cells(image)
         self.put_down()
         self._tool, self._cells, self._layer = tool, cells, cells.layer

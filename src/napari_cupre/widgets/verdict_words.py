@@ -101,7 +101,7 @@ def verdict_words(images: Sequence[Compared], names: Sequence[str]) -> tuple[str
         )
         return (
             f"Both find {counted(both, 'cell')}; {names[0]} alone {first}, {names[1]} alone {second}.",
-            "No cell of these images is checked, so nobody knows which is right: check some to find out.",
+            "No cell is checked there, so nobody knows which is right: check some to find out.",
             "plain",
         )
     basis = _basis(judged, images)

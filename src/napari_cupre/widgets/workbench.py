@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QMenu, QPushBu
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
 from napari_cupre.widgets.compare_widget import CompareWidget
 from napari_cupre.widgets.controls import SessionWidget
-from napari_cupre.widgets.docking import dock_of, docked, make_tab
+from napari_cupre.widgets.docking import dock_of, docked, make_tab, narrow_tabs
 from napari_cupre.widgets.help_widget import HelpWidget
 from napari_cupre.widgets.models_widget import ModelsWidget
 from napari_cupre.widgets.predict_widget import PredictWidget
@@ -94,6 +94,7 @@ class WorkbenchWidget(SessionWidget):
         for dock in docks:
             dock.show()
         first.raise_()
+        narrow_tabs(window)
         self._show_front()
 
     def _menu(self) -> QMenu:
