@@ -19,6 +19,7 @@ stage cells-3 3-cells.yaml
 stage cells 4-cells.yaml
 stage nuclei-5 5-nuclei.yaml
 stage nuclei-6 6-nuclei.yaml
+stage cells-7 7-cells.yaml
 python benchmarks/bundled/publish.py cupre runs/cupre-2/model.safetensors
-python benchmarks/bundled/publish.py cells runs/cells/model.safetensors
+python benchmarks/bundled/publish.py cells runs/cells-7/model.safetensors
 python benchmarks/bundled/publish.py nuclei runs/nuclei-6/model.safetensors

