@@ -152,6 +152,23 @@ def test_no_button_moves_while_a_tool_says_what_to_do(annotate: Any) -> None:
         assert [each.mapTo(annotate, each.rect().topLeft()) for each in buttons] == before
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/data/2026-11-26 16.47.03.096202.cupre/.pending/.b504707fe92d_of_many.tif", "x" * 90, "C:\\a\\" * 20],
+)
+def test_a_long_path_in_a_message_cuts_nothing_off(annotate: Any, path: str) -> None:
+    sentence = f'"{path}" could not be written: the disk is full.'
+    narrowest = annotate.column.minimumSize().width()
+    annotate.message.show_error(sentence)
+    annotate.save_line.question.ask(sentence, [("Try again", "Save once more", lambda: None)])
+    QApplication.processEvents()
+    assert (annotate.message.label.text(), annotate.save_line.question.text) == (sentence, sentence)
+    assert annotate.column.minimumSize().width() == narrowest
+    button = annotate.import_button
+    right = button.mapTo(annotate.viewport(), button.rect().topRight()).x()
+    assert right < annotate.viewport().width()
+
+
 def test_an_empty_dock_has_no_empty_row(workbench: Any, annotate: Any) -> None:
     assert annotate.status.isVisible()
     workbench.viewer.layers.clear()
