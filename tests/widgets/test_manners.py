@@ -9,12 +9,13 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMainWindow, QTabBar
+from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QTabBar
 
 from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import set_state
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import primary_button
 from napari_cupre.widgets.help_widget import HelpWidget
 from napari_cupre.widgets.rubber import canvas_of
@@ -167,6 +168,13 @@ def test_a_long_path_in_a_message_cuts_nothing_off(annotate: Any, path: str) -> 
     button = annotate.import_button
     right = button.mapTo(annotate.viewport(), button.rect().topRight()).x()
     assert right < annotate.viewport().width()
+
+
+def test_only_long_words_without_marks_are_broken(qtbot: Any) -> None:
+    for text in ("<b>found&nbsp;by&nbsp;both&nbsp;of&nbsp;them</b> 12", "12 cells in 3 images"):
+        label = caption(text)
+        qtbot.addWidget(label)
+        assert QLabel.text(label) == label.text() == text
 
 
 def test_an_empty_dock_has_no_empty_row(workbench: Any, annotate: Any) -> None:

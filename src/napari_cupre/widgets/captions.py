@@ -14,7 +14,7 @@ LONGEST = 24
 BREAK = "\u200b"
 """A space without width."""
 
-_LONG = re.compile(rf"[^\s<>]{{{LONGEST + 1},}}")
+_LONG = re.compile(rf"\S{{{LONGEST + 1},}}")
 _PLACE = re.compile(r"(?<=[/\\_.-])(?=[^/\\_.-])")
 
 
@@ -22,8 +22,9 @@ class Caption(QLabel):
     """Breaks its lines where the dock is narrow, also within the path of a file, which has no spaces."""
 
     def setText(self, text: str | None) -> None:
-        """Show a text."""
-        super().setText(_LONG.sub(lambda found: _broken(found[0]), text or ""))
+        """Show a text; one with marks of its own, as `<b>`, breaks where it says so."""
+        plain = text or ""
+        super().setText(plain if "<" in plain else _LONG.sub(lambda found: _broken(found[0]), plain))
 
     def text(self) -> str:
         """What is shown, as it was given."""
