@@ -317,3 +317,12 @@ def test_boxes_that_are_taken_as_unknown_are_told_in_training(tmp_path, capsys):
     collected = collect_shots(str(tmp_path / "a.png"), str(tmp_path / "set.json"))
     assert collected.left_out == []
     assert "1 box without a mask is taken as unknown" in capsys.readouterr().err
+
+
+def test_an_image_of_boxes_alone_is_not_one_without_annotation(tmp_path):
+    images = [image(1, "a.png"), image(2, "b.png"), image(3, "c.png")]
+    annotations = [{"image_id": 1, "segmentation": [SQUARE]}, {"image_id": 2, "bbox": [30, 10, 10, 10]}]
+    labels, lost, notes = read(tmp_path, document(annotations, images))
+    assert list(labels) == ["a"]
+    assert lost == ['"set.json": left out: 1 image with boxes or crowds alone.']
+    assert notes == ['"set.json": left out: 1 image without annotation.']

@@ -15,6 +15,7 @@ from napari_cupre.data.labels import scattered_parts
 from napari_cupre.errors import InputError
 from napari_cupre.io.annotated import collect_shots
 from napari_cupre.io.files import atomic_write, list_images
+from napari_cupre.io.images import read_image
 from napari_cupre.io.inputs import find_inputs
 from napari_cupre.io.pairing import pair_by_stem
 
@@ -192,3 +193,15 @@ def test_labels_of_each_file_of_a_set(tmp_path):
     (tmp_path / "l" / "t1.tif").unlink()
     tifffile.imwrite(tmp_path / "l" / "t0.tif", disks(2, 20, 20), metadata={"axes": "TYX"})
     assert len(collect_shots(str(tmp_path / "i"), str(tmp_path / "l")).shots) == 2
+
+
+def test_images_of_other_formats_are_not_passed_over(tmp_path):
+    touch(tmp_path, "a.tif", "b.png")
+    for name in ("b.czi", "c.nd2", "._d.czi", "readme.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    inputs = find_inputs(tmp_path)
+    assert names(inputs.paths) == ["a.tif", "b.png", "c.nd2"]  # b was saved as something that is read
+    with pytest.raises(InputError, match=r"c\.nd2.*save it as OME-TIFF"):
+        read_image(inputs.paths[-1])
+    with pytest.raises(InputError, match=r"c\.nd2.*save it as OME-TIFF"):
+        find_inputs(tmp_path / "c.nd2")

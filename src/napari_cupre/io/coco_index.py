@@ -59,6 +59,7 @@ _BAD_IMAGE = Problem(
 _SHARED_ID = Problem("image with an id used before", "images with an id used before")
 _OTHER_SIZE = Problem("image listed again with another size", "images listed again with another size")
 _BAD_CATEGORY = Problem("category without id", "categories without id")
+_NO_OUTLINE = Problem("image with boxes or crowds alone", "images with boxes or crowds alone")
 _UNMARKED = Problem("image without annotation", "images without annotation")
 _BOX = Problem("box without a mask", "boxes without masks")
 _CROWD = Problem("crowd", "crowds")
@@ -351,7 +352,11 @@ class CocoIndex:
         self._area = np.array(rows.area, np.float32)[order]
         self._bounds = np.append(np.searchsorted(image[order], used), len(order))
         self.images = [self._listed[int(number)] for number in used]
-        self.unmarked = len(images) - len(used)
+        without = images - set(used.tolist())
+        vague = without & set(rows.image)
+        if vague and len(used):  # a file of boxes alone has its own sentence
+            self.problems[_NO_OUTLINE] += len(vague)
+        self.unmarked = len(without - vague)
 
     def _sentences(self, unknown_document_keys: set[str]) -> list[str]:
         """What is odd about the file; what was left out first, see `lost`."""

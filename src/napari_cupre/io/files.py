@@ -24,6 +24,11 @@ TIFF_SUFFIXES = (
     *(".tif", ".tiff", ".btf", ".tf8", ".tf2"),
     *(".lsm", ".stk", ".svs", ".ndpi", ".scn", ".bif", ".qptiff"),  # microscopes' own, which are TIFF
 )
+FOREIGN_SUFFIXES = (
+    *(".czi", ".zvi", ".lif", ".lof", ".nd2", ".oib", ".oif", ".oir", ".vsi"),
+    *(".ims", ".mrxs", ".dv", ".r3d", ".ics", ".c01", ".flex"),
+)
+"""Images of microscopes in formats that are not read."""
 ZARR_SUFFIX = ".zarr"
 COMPANION = ".companion.ome"
 """How the name of a metadata file ends that describes OME-TIFF files beside it."""
@@ -282,9 +287,7 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
         return _described(path)
     elif os.path.exists(path):
         if not is_image_file(path):
-            packed = path.suffix.lower() in (".zip", ".ozx", ".gz", ".tar", ".tgz", ".7z", ".rar")
-            what = "unpack it first" if packed else "give PNG, JPEG, TIFF or OME-Zarr"
-            raise InputError(f'"{path}" is not an image that can be read: {what}.')
+            raise InputError(f'"{path}" is not an image that can be read: {_way_out(path)}.')
         images = [path]
     elif os.path.exists(split_scene(path)[0]):
         images = [path]
@@ -298,6 +301,33 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
     else:
         raise InputError(f'There is no file or folder "{path}": check the path.')
     return sorted(images, key=natural_key)
+
+
+def _way_out(path: Path) -> str:
+    """What to do with a file that is no image here."""
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
+        return "save it as OME-TIFF, as Fiji does"
+    packed = path.suffix.lower() in (".zip", ".ozx", ".gz", ".tar", ".tgz", ".7z", ".rar")
+    return "unpack it first" if packed else "give PNG, JPEG, TIFF or OME-Zarr"
+
+
+def foreign_images(paths: Iterable[str | os.PathLike[str]], found: Iterable[Path]) -> list[Path]:
+    """Images in folders that nothing here can read and that lie there in no other format either.
+
+    Parameters
+    ----------
+    paths : Iterable[str | os.PathLike[str]]
+        What the user named, of which the folders count.
+    found : Iterable[Path]
+        The images that can be read.
+    """
+    known = {(image.parent, image_stem(image)) for image in found}
+    folders = [path for path in (Path(path).expanduser() for path in paths) if path.is_dir()]
+    inside = [entry for folder in folders if not is_zarr(folder) for entry in folder.iterdir()]
+    foreign = [entry for entry in inside if entry.suffix.lower() in FOREIGN_SUFFIXES and not is_junk(entry)]
+    return sorted(
+        (entry for entry in foreign if (entry.parent, image_stem(entry)) not in known), key=natural_key
+    )
 
 
 def _no_image_in(folder: Path) -> InputError:

@@ -17,6 +17,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import as_labels
 from napari_cupre.errors import CupreError, InputError, reason_of
 from napari_cupre.io.files import (
+    FOREIGN_SUFFIXES,
     IMAGE_SUFFIXES,
     atomic_write,
     image_name,
@@ -301,9 +302,9 @@ def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, 
             pixels = np.asarray(picture if mode == picture.mode else picture.convert(mode))
             return pixels, (only,) if frames > 1 else ()
     except UnidentifiedImageError as error:
-        raise InputError(
-            f'"{path}" is not an image of a known format: give PNG, JPEG, TIFF or Zarr.'
-        ) from error
+        foreign = path.suffix.lower() in FOREIGN_SUFFIXES
+        what = "save it as OME-TIFF, as Fiji does" if foreign else "give PNG, JPEG, TIFF or Zarr"
+        raise InputError(f'"{path}" is not an image of a known format: {what}.') from error
     except Image.DecompressionBombError as error:
         raise InputError(f'"{path}" is too big for its format: save it as tiled TIFF or OME-Zarr.') from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import TIFF_SUFFIXES, list_images, split_scene
+from napari_cupre.io.files import TIFF_SUFFIXES, foreign_images, list_images, split_scene
 from napari_cupre.io.images import scenes
 from napari_cupre.io.ownership import results_among
 from napari_cupre.io.pairing import labels_notice, without_labels
@@ -73,7 +73,9 @@ def find_inputs(
     kept, labels = without_labels([file for file in files if file not in results], named)
     if not kept:
         raise InputError(_results_notice(results))
+    foreign = foreign_images(paths, kept)
     inputs = expand(_once(kept, notices := []), series)
+    inputs.paths += foreign  # reading says that they cannot be read
     if labels:
         notices.append(labels_notice(labels))
     if results:
