@@ -9,12 +9,13 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMainWindow, QTabBar
+from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QTabBar
 
 from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import set_state
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import primary_button
 from napari_cupre.widgets.help_widget import HelpWidget
 from napari_cupre.widgets.rubber import canvas_of
@@ -150,6 +151,30 @@ def test_no_button_moves_while_a_tool_says_what_to_do(annotate: Any) -> None:
         QApplication.processEvents()
         assert annotate.tool_row.line.isVisible()
         assert [each.mapTo(annotate, each.rect().topLeft()) for each in buttons] == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/data/2026-11-26 16.47.03.096202.cupre/.pending/.b504707fe92d_of_many.tif", "x" * 90, "C:\\a\\" * 20],
+)
+def test_a_long_path_in_a_message_cuts_nothing_off(annotate: Any, path: str) -> None:
+    sentence = f'"{path}" could not be written: the disk is full.'
+    narrowest = annotate.column.minimumSize().width()
+    annotate.message.show_error(sentence)
+    annotate.save_line.question.ask(sentence, [("Try again", "Save once more", lambda: None)])
+    QApplication.processEvents()
+    assert (annotate.message.label.text(), annotate.save_line.question.text) == (sentence, sentence)
+    assert annotate.column.minimumSize().width() == narrowest
+    button = annotate.import_button
+    right = button.mapTo(annotate.viewport(), button.rect().topRight()).x()
+    assert right < annotate.viewport().width()
+
+
+def test_only_long_words_without_marks_are_broken(qtbot: Any) -> None:
+    for text in ("<b>found&nbsp;by&nbsp;both&nbsp;of&nbsp;them</b> 12", "12 cells in 3 images"):
+        label = caption(text)
+        qtbot.addWidget(label)
+        assert QLabel.text(label) == label.text() == text
 
 
 def test_an_empty_dock_has_no_empty_row(workbench: Any, annotate: Any) -> None:

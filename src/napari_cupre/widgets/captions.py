@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import re
+
 from qtpy.QtWidgets import QLabel
 
 from napari_cupre.widgets.theme import set_role
 
+LONGEST = 24
+"""So many characters in a row, without a place to break, are as wide as a narrow dock bears."""
 
-def caption(text: str = "", role: str = "") -> QLabel:
+BREAK = "\u200b"
+"""A space without width."""
+
+_LONG = re.compile(rf"\S{{{LONGEST + 1},}}")
+_PLACE = re.compile(r"(?<=[/\\_.-])(?=[^/\\_.-])")
+
+
+class Caption(QLabel):
+    """Breaks its lines where the dock is narrow, also within the path of a file, which has no spaces."""
+
+    def setText(self, text: str | None) -> None:
+        """Show a text; one with marks of its own, as `<b>`, breaks where it says so."""
+        plain = text or ""
+        super().setText(plain if "<" in plain else _LONG.sub(lambda found: _broken(found[0]), plain))
+
+    def text(self) -> str:
+        """What is shown, as it was given."""
+        return super().text().replace(BREAK, "")
+
+
+def caption(text: str = "", role: str = "") -> Caption:
     """A label that breaks its lines where the dock is narrow.
 
     Parameters
@@ -17,8 +41,15 @@ def caption(text: str = "", role: str = "") -> QLabel:
     role : str, optional
         Its colour, as for `set_role`; "" for that of the window.
     """
-    label = QLabel(text)
+    label = Caption()
+    label.setText(text)
     label.setWordWrap(True)
     if role:
         set_role(label, role)
     return label
+
+
+def _broken(word: str) -> str:
+    """A long word with places to break: after what parts the names in a path, else anywhere."""
+    parts = [part[at : at + LONGEST] for part in _PLACE.split(word) for at in range(0, len(part), LONGEST)]
+    return BREAK.join(parts)
