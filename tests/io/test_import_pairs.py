@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,7 +245,8 @@ def test_a_region_called_as_another_image_is_not_put_into_this_one(tmp_path):
 def test_an_overlay_inside_an_imagej_file_is_read(tmp_path):
     rois = [ImagejRoi.frompoints(np.array(SQUARE) + shift).tobytes() for shift in ((0, 0), (40, 0))]
     image = np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)
-    for name, kept in {"a": {"Overlays": rois}, "b": {"ROI": rois[0]}}.items():
+    overlays: dict[str, dict[str, Any]] = {"a": {"Overlays": rois}, "b": {"ROI": rois[0]}}
+    for name, kept in overlays.items():
         metadata = {"unit": "um", **kept}
         tifffile.imwrite(tmp_path / f"{name}.tif", image, imagej=True, metadata=metadata, resolution=(2, 2))
     for name, count in (("a", 2), ("b", 1)):
