@@ -16,6 +16,7 @@ from napari_cupre.widgets.shortcuts import with_key
 from napari_cupre.widgets.theme import set_role
 
 STEP_WIDTH = 28
+NAME_WIDTH = 110  # of the image's name, in px: the dock fits 320
 MOST_IN_MENU = 40
 
 
@@ -74,7 +75,7 @@ class QueueRow(DockPart):
         self.forth.setEnabled(-1 < at < len(items) - 1)
         self.name.setEnabled(bool(items))
         if at >= 0:
-            name = self.name.fontMetrics().elidedText(items[at].name, Qt.TextElideMode.ElideMiddle, 120)
+            name = self.name.fontMetrics().elidedText(items[at].name, Qt.TextElideMode.ElideMiddle, NAME_WIDTH)
             self.name.setText(f"{at + 1} / {len(items)}  {name}")
             self.name.setToolTip(f"{self._title(items[at])}; press to see all images")
         else:
