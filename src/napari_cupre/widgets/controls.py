@@ -244,7 +244,7 @@ def layer_combo(session: Session, kind: type, tooltip: str, nullable: bool = Fal
     )
     # a layer with a long name must not push the dock wider than the window
     combo.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.native.setMinimumContentsLength(8)
+    combo.native.setMinimumContentsLength(7)
     return combo
 
 
