@@ -75,7 +75,8 @@ class QueueRow(DockPart):
         self.forth.setEnabled(-1 < at < len(items) - 1)
         self.name.setEnabled(bool(items))
         if at >= 0:
-            name = self.name.fontMetrics().elidedText(items[at].name, Qt.TextElideMode.ElideMiddle, NAME_WIDTH)
+            middle = Qt.TextElideMode.ElideMiddle
+            name = self.name.fontMetrics().elidedText(items[at].name, middle, NAME_WIDTH)
             self.name.setText(f"{at + 1} / {len(items)}  {name}")
             self.name.setToolTip(f"{self._title(items[at])}; press to see all images")
         else:
