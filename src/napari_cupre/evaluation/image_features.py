@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,10 @@ _SIDE = 256
 #: Length of a vector: a random projection of the backbone's channels keeps their angles (Johnson-
 #: Lindenstrauss).
 _LENGTH = 256
+
+
+Partly = dict[tuple[str, str], list[str]]
+"""The images of which only a part is looked at, by what they have and what of it is used."""
 
 
 @dataclass
@@ -83,7 +87,7 @@ def extract_features(
     projection = projection_for(model, seed)
     found = ImageFeatures([], np.zeros((0, _LENGTH), np.float32))
     raw: list[np.ndarray] = []
-    partly: dict[str, list[str]] = {}
+    partly: Partly = {}
     for number, path in enumerate(paths, start=1):
         try:
             image = read_image(path)
@@ -112,24 +116,21 @@ def projection_for(model: Model, seed: int = 0) -> torch.Tensor:
     return (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
 
 
-def note_partly(
-    image: CellImage, partly: dict[str, list[str]], channels: Sequence[int] | None = None
-) -> None:
-    """Enter the name of an image of which only a part is looked at, by what that means."""
+def note_partly(image: CellImage, partly: Partly, channels: Sequence[int] | None = None) -> None:
+    """Enter the name of an image of which only a part is looked at, by what it has and what is used."""
     if math.prod(image.result_shape[:-2]) > 1:
-        partly.setdefault("several planes: only the first is used", []).append(image.name)
+        partly.setdefault(("several planes", "only the first is used"), []).append(image.name)
     if image.unseen(channels):
-        partly.setdefault("many channels: only the first three are used", []).append(image.name)
+        partly.setdefault(("many channels", "only the first three are used"), []).append(image.name)
 
 
-def partly_notices(partly: Mapping[str, Sequence[str]]) -> list[str]:
+def partly_notices(partly: Partly) -> list[str]:
     """One sentence on the images of each kind of which a part stands for all."""
-    return [
-        f'"{names[0]}" has {what}.'
-        if len(names) == 1
-        else f'{len(names)} images have {what.replace(": ", f""", such as "{names[0]}": """)}.'
-        for what, names in partly.items()
-    ]
+    notices = []
+    for (what, used), (first, *more) in partly.items():
+        whose = f'{len(more) + 1} images have {what}, such as "{first}"' if more else f'"{first}" has {what}'
+        notices.append(f"{whose}: {used}.")
+    return notices
 
 
 def _small(image: CellImage) -> np.ndarray:

@@ -22,6 +22,7 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.image_features import (
+    Partly,
     centred,
     look_of,
     note_partly,
@@ -286,7 +287,7 @@ class _Looks:
 def _compare(candidates: Sequence[Candidate], model: Model, seed: int) -> Generator[Progress, None, _Looks]:
     projection = projection_for(model, seed)
     looker, found = Looker(), _Looks()
-    partly: dict[str, list[str]] = {}
+    partly: Partly = {}
     for done, candidate in enumerate(candidates, start=1):
         try:
             image = looker.image(candidate)
