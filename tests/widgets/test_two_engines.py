@@ -146,7 +146,7 @@ def test_a_process_lent_to_two_comes_back_from_the_last(
     comparison.compare(ComparisonPlan(rivals, image=CellImage(discs[0], "YX", name="first")))
     qtbot.waitUntil(lambda: asked(parts[1])[-1] == "PredictRequest", timeout=WAIT)
     workbench.annotate.find_row.button.click()
-    qtbot.wait(100)
+    qtbot.waitUntil(lambda: prompter._borrowers == 2, timeout=WAIT)
     parts[1].may_find.set()
     for job in (comparison, session.prediction):
         qtbot.waitUntil(lambda job=job: job.status.state is RunState.DONE, timeout=WAIT)
