@@ -19,13 +19,13 @@ GLIMPSE = 256
 """Side in px of the part in the middle that is asked first: most images show there that they are more."""
 
 REACH = 3
-"""Px over which noise may hang together, by the optics of a camera, interpolation or compression."""
+"""Px over which noise may be correlated, by the optics of a camera, interpolation or compression."""
 
 SIGMAS = (3.0, 5.0)
 """Px; after so much smoothing, little of noise is left and most of a cell."""
 
 EXCESS = 1.75
-"""How many times the variance that is explained by what hangs together over `REACH` px may be left after
+"""How many times the variance that correlation over `REACH` px explains may be left after
 smoothing. In noise smoothed by up to 2 px it was 1.65 at most, see `benchmarks/empty_wells.py`."""
 
 HEIGHT = 6.5
@@ -36,7 +36,7 @@ _BLOCK = 16
 
 
 def is_noise(image: np.ndarray) -> bool:
-    """Whether an image shows nothing but noise: grey values that hang together over few pixels.
+    """Whether an image shows nothing but noise: grey values that are correlated over a few pixels only.
 
     Uneven light is allowed for. A plane in which a single small cell stands out is no noise.
 
@@ -67,10 +67,12 @@ def sure_in_noise(image: np.ndarray, found: Found) -> Found:
 
 
 def _is_noise(image: np.ndarray) -> bool:
+    if min(image.shape[:2]) < 4 * _BLOCK:
+        return False  # too little to tell
     grey = _levelled(image.mean(axis=2, dtype=np.float32))
     products = _products(grey)
-    if min(grey.shape) < 4 * _BLOCK or products[0, 0] == 0:
-        return False  # too little to tell, or one grey value
+    if products[0, 0] == 0:
+        return False  # one grey value
     for sigma in SIGMAS:
         smooth = gaussian_filter(grey, sigma)
         smooth -= np.median(smooth)
@@ -88,8 +90,6 @@ def _is_noise(image: np.ndarray) -> bool:
 def _levelled(grey: np.ndarray) -> np.ndarray:
     """The image (Y, X) less the parabola that fits the means of its blocks best: light is uneven."""
     rows, columns = (length // _BLOCK for length in grey.shape)
-    if min(rows, columns) < 4:
-        return grey - grey.mean()
     inner = grey[: rows * _BLOCK, : columns * _BLOCK]
     means = inner.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3))
     centres = (np.mgrid[:rows, :columns].reshape(2, -1) + 0.5) * _BLOCK
@@ -108,10 +108,8 @@ def _products(grey: np.ndarray) -> dict[tuple[int, int], float]:
     """The mean product of two pixels that lie (Y, X) px apart, up to `REACH`; of opposites, one."""
     height, width = grey.shape
     found = {}
-    for down in range(min(REACH, height - 1) + 1):
+    for down in range(REACH + 1):
         for right in range(-REACH if down else 0, REACH + 1):
-            if abs(right) >= width:
-                continue
             one = grey[down:, max(0, right) : width + min(0, right)]
             other = grey[: height - down, max(0, -right) : width - max(0, right)]
             found[down, right] = float(np.mean(one * other))
