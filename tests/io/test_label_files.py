@@ -14,7 +14,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.io.annotated import collect_shots
 from napari_cupre.io.images import read_labels
 from napari_cupre.io.importers import import_annotations, iterate_annotations
-from napari_cupre.io.importers.suspects import check_background
+from napari_cupre.io.importers.suspects import check_label_image
 from napari_cupre.io.samples import SAMPLES, load_sample
 
 RNG = np.random.default_rng(0)
@@ -145,7 +145,7 @@ def test_a_background_with_a_label_is_refused(tmp_path):
     "labels", [np.ones((8, 9)), np.arange(1, 73).reshape(8, 9).repeat(4, 0).repeat(4, 1)]
 )
 def test_cells_that_fill_an_image_are_cells(labels):
-    check_background(labels.astype(np.int32), "a.tif")
+    check_label_image(labels.astype(np.int32), "a.tif")
 
 
 @pytest.mark.parametrize("name", ["a_seg.npy", "a_rois.zip", "a.geojson", "a_cp_outlines.txt"])

@@ -119,7 +119,7 @@ class _Pairs:
     def __init__(self, labels: str, predictions: str, args: argparse.Namespace) -> None:
         from napari_cupre.io.annotated import label_scenes, warn_of_scattered
         from napari_cupre.io.images import image_stem, list_images, read_labels
-        from napari_cupre.io.importers.suspects import check_background, check_not_a_picture
+        from napari_cupre.io.importers.suspects import check_label_image
         from napari_cupre.io.pairing import pair_notice
         from napari_cupre.project.place import is_project
 
@@ -150,8 +150,7 @@ class _Pairs:
             try:
                 truth, found = read_labels(label, args.axes), read_labels(prediction)
                 for path, values in ((label, truth), (prediction, found)):
-                    check_not_a_picture(values, path.name)
-                    check_background(values, path.name)
+                    check_label_image(values, path.name)
                     warn_of_scattered(path, values)
             except InputError as error:
                 self._leave_out(label, str(error))

@@ -28,7 +28,7 @@ from napari_cupre.io.images import (
     scenes,
 )
 from napari_cupre.io.importers.folders import to_be_imported
-from napari_cupre.io.importers.suspects import check_background, check_not_a_picture
+from napari_cupre.io.importers.suspects import check_label_image
 from napari_cupre.io.inputs import expand
 from napari_cupre.io.pairing import pair_notice
 from napari_cupre.io.region_files import Regions, read_regions
@@ -282,8 +282,7 @@ def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
 
 def _read_file(path: Path, axes: str | None = None) -> Truth:
     labels = read_labels(path, axes)
-    check_not_a_picture(labels, path.name)
-    check_background(labels, path.name)
+    check_label_image(labels, path.name)
     return labels, None
 
 

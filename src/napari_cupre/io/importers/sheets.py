@@ -41,7 +41,7 @@ from napari_cupre.io.importers.imagej import (
 )
 from napari_cupre.io.importers.shapes import Shape, paint_shapes
 from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
-from napari_cupre.io.importers.suspects import check_background, check_not_a_picture, scattered_note
+from napari_cupre.io.importers.suspects import check_label_image, scattered_note
 
 _JSON = (".json", ".geojson", ".json.gz", ".geojson.gz")
 SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ".zarr", *OUTLINE_SUFFIXES)
@@ -240,7 +240,6 @@ def _read_label_image(path: Path, frame: Frame | None, listeners: Listeners) -> 
 def _look_at(labels: np.ndarray, path: Path, listeners: Listeners) -> None:
     if not labels.any():
         listeners.note(f'"{path.name}" contains no cells: all of it is background.')
-    check_not_a_picture(labels, path.name)
-    check_background(labels, path.name)
+    check_label_image(labels, path.name)
     if labels.ndim == 2 and (note := scattered_note(labels)):
         listeners.note(f'"{path.name}": {note}')

@@ -20,8 +20,8 @@ _LARGEST_SAMPLE = 1024
 _CRUMB = 0.1
 
 
-def check_not_a_picture(labels: np.ndarray, name: str) -> None:
-    """Refuse a picture whose grey values would be read as labels.
+def check_label_image(labels: np.ndarray, name: str) -> None:
+    """Refuse what is no label image: a picture, or labels in which the background has a label.
 
     Parameters
     ----------
@@ -33,8 +33,15 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
     Raises
     ------
     InputError
-        If the labelled pixels have many values that change from pixel to pixel, or are all over the image.
+        If the labelled pixels have many values that change from pixel to pixel, or are all over the image; or
+        if a plane has no 0 and one of its labels covers most of it, up to all four edges.
     """
+    _check_not_a_picture(labels, name)
+    _check_background(labels, name)
+
+
+def _check_not_a_picture(labels: np.ndarray, name: str) -> None:
+    """Refuse grey values that would be read as labels."""
     plane = labels.reshape(-1, *labels.shape[-2:])
     plane = plane[int(np.argmax((plane > 0).sum(axis=(1, 2))))][:_LARGEST_SAMPLE, :_LARGEST_SAMPLE]
     values, _ = label_areas(plane)
@@ -50,21 +57,8 @@ def check_not_a_picture(labels: np.ndarray, name: str) -> None:
         )
 
 
-def check_background(labels: np.ndarray, name: str) -> None:
-    """Refuse labels in which the background has a label: it would be taught as a cell.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray
-        int32 (..., Y, X).
-    name : str
-        Name of the file.
-
-    Raises
-    ------
-    InputError
-        If a plane has no 0 and one of its labels covers most of it, up to all four edges.
-    """
+def _check_background(labels: np.ndarray, name: str) -> None:
+    """Refuse a background with a label: it would be taught as a cell."""
     for plane in labels.reshape(-1, *labels.shape[-2:]):
         if plane.size == 0 or not plane.all():
             continue
