@@ -124,7 +124,7 @@ def test_the_brush_in_hand_is_seen_and_put_down_by_a_second_press(annotate: Any,
     annotate.session.tools.take(Tool.SPLIT)
     assert not annotate.next_cell.isChecked()
     layers.clear()
-    annotate.attempt(lambda: annotate._take_or_leave(annotate.region))
+    annotate.attempt(lambda: annotate._take_or_leave("region"))
     assert "no image" in annotate.message.text
     assert not annotate.region.isChecked()
 

@@ -85,7 +85,7 @@ class AnnotateWidget(SessionWidget):
         self._followed: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._watched: weakref.WeakSet[Labels | Shapes] = weakref.WeakSet()
         self._lay_out()
-        self.session.shortcuts.offer("brush", lambda: self._take_or_leave(self.next_cell))
+        self.session.shortcuts.offer("brush", lambda: self._take_or_leave("paint"))
         self.listen(self.session.shortcuts.changed, self._show_keys)
         self._show_keys()
         follow_layers(self, self._refresh)
@@ -131,12 +131,12 @@ class AnnotateWidget(SessionWidget):
         self.next_cell = _tool(
             "Brush",
             "Paint cells: each blob is a cell, and in a cell the brush mends it",
-            lambda: self.attempt(lambda: self._take_or_leave(self.next_cell)),
+            lambda: self.attempt(lambda: self._take_or_leave("paint")),
         )
         self.background = _tool(
             "Background brush",
             "Paint background; anything you leave out is unknown and teaches nothing",
-            lambda: self.attempt(lambda: self._take_or_leave(self.background)),
+            lambda: self.attempt(lambda: self._take_or_leave("background")),
         )
         self.all_marked = _tool(
             "Everything is annotated",
@@ -146,7 +146,7 @@ class AnnotateWidget(SessionWidget):
         self.region = _tool(
             "Region",
             "Draw a rectangle in which every cell is annotated; the rest of it is background",
-            lambda: self.attempt(lambda: self._take_or_leave(self.region)),
+            lambda: self.attempt(lambda: self._take_or_leave("region")),
         )
         self._hands: dict[str, tuple[QPushButton, Callable[[], None]]] = {
             "paint": (self.next_cell, lambda: next_cell(self.session)),
@@ -172,9 +172,9 @@ class AnnotateWidget(SessionWidget):
 
     # --- what the buttons do --------------------------------------------------------------------------
 
-    def _take_or_leave(self, button: QPushButton) -> None:
-        """Take what a button stands for, or put it down if it is there; the brush begins the next cell."""
-        (name, take), *_ = [(name, take) for name, (each, take) in self._hands.items() if each is button]
+    def _take_or_leave(self, name: str) -> None:
+        """Take a brush of `HAND_TOLD`, or put it down if it is in the hand; *Brush* begins the next cell."""
+        _, take = self._hands[name]
         try:
             active: Any = self.session.viewer.layers.selection.active
             if name != "paint" and self._in_hand() == name:
