@@ -131,17 +131,7 @@ class Enough(StrEnum):
 
 @dataclass(frozen=True)
 class EnoughVerdict:
-    """Whether more cells would help.
-
-    Attributes
-    ----------
-    outcome : Enough
-        What can be said.
-    sentence : str
-        The same in words.
-    gain : Gain or None
-        Of `MORE` cells; None where there is no curve.
-    """
+    """Whether more cells would help; `gain` is that of `MORE` cells, None where there is no curve."""
 
     outcome: Enough
     sentence: str

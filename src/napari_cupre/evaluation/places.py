@@ -62,15 +62,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Place:
-    """An image, or a field of one.
-
-    Attributes
-    ----------
-    candidate : Candidate
-        The image.
-    field : Field or None
-        None for all of it.
-    """
+    """An image to annotate, or a field of a large one; `field` is None for the whole image."""
 
     candidate: Candidate
     field: Field | None = None

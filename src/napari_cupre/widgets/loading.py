@@ -27,14 +27,7 @@ SAMPLE = 512
 class Item:
     """One image of the queue.
 
-    Attributes
-    ----------
-    name : str
-        What the user calls it.
-    stem : str or None
-        Its name in the project; None for a layer that is in no project yet.
-    layer : Image or None
-        What shows it; None while nothing does.
+    `stem` is its name in the project, None for a layer outside it; `layer` is None while nothing shows it.
     """
 
     name: str
