@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from annotating import in_state
 from mouse import Mouse
 from outline_fakes import OutliningEngine
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_cupre.project.cells import State
-from napari_cupre.project.gestures import set_state
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.service.protocol import AimRequest, PromptRequest, WindowRequest
 from napari_cupre.widgets.tools import Tool
@@ -169,7 +169,7 @@ def test_a_box_replaces_a_guess_but_no_cell_that_was_drawn(
     assert len(cells.cells) == count
     (made,) = cells.cells.numbers(State.CHECKED)
     assert iou(cells, made, discs[1], 9) > 0.9
-    cells.do(set_state(cells.cells, [made], State.EDITED))
+    cells.do(in_state(cells.cells, [made], State.EDITED))
     before = cells.cells.copy()
     mouse.click((y, x))
     settle(field, qtbot)

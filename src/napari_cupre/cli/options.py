@@ -97,6 +97,14 @@ def add_channels(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_finding_options(parser: argparse.ArgumentParser, diameter: str) -> None:
+    """Add the options of commands that look for cells in images; `diameter` is the help of its option."""
+    add_diameter(parser, diameter)
+    add_reading_options(parser)
+    add_channels(parser)
+    add_overwrite(parser)
+
+
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for files whose axes or images must be named."""
     parser.add_argument("--axes", metavar="TZYXC", help="one letter per dimension, if the file is wrong")
@@ -154,10 +162,7 @@ def check_replaces(
 
 def positive_number(text: str) -> float:
     """Convert the value of an option that takes a number above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not (value > 0 and math.isfinite(value)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
     return value
@@ -180,13 +185,17 @@ def channel_list(text: str) -> tuple[int, ...]:
 
 def share(text: str) -> float:
     """Convert the value of an option that takes a number between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def report(args: argparse.Namespace, text: str, figures: dict[str, Any]) -> None:

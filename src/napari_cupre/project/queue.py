@@ -20,16 +20,10 @@ from napari_cupre.project.tables import files_of, read_table
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One image of the queue.
+    """One image of the queue, and how many cells, checked cells and guesses it has.
 
-    Attributes
-    ----------
-    image : ProjectImage
-        An image of the project.
-    cells, checked, guesses : int
-        How many; edited cells count as checked, hidden guesses not at all.
-    certainty : float
-        Mean score of its guesses, NaN without any.
+    Edited cells count as checked, hidden guesses not at all. `certainty` is the mean score of its guesses,
+    NaN without any.
     """
 
     image: ProjectImage

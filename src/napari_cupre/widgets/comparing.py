@@ -34,18 +34,9 @@ CHECKED = "your checked cells"
 
 @dataclass(frozen=True)
 class Rival:
-    """One side of a comparison.
+    """One side of a comparison: a model, or the `labels` of a layer for the image on show.
 
-    Attributes
-    ----------
-    name : str
-        What the user calls it: "v2", "cupre", or the name of a layer.
-    model : str
-        Name or path of a model; "" for a layer.
-    labels : numpy.ndarray or None
-        Cells of the image on show, where it is a layer.
-    learned : str
-        UTC until which it learned from this project; "" if it is no round of it.
+    `learned` is the time (UTC) until which it learned from this project; "" if it is no round of it.
     """
 
     name: str

@@ -36,17 +36,7 @@ TICK_S = 0.02
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that no layer shows; it is read when its turn comes.
-
-    Attributes
-    ----------
-    name : str
-        For messages.
-    read : Callable[[], CellImage]
-        Called in the worker thread.
-    file : Path or None
-        The file it comes from.
-    """
+    """An image that no layer shows; the worker thread calls `read` when its turn comes."""
 
     name: str
     read: Callable[[], CellImage]

@@ -13,7 +13,6 @@ from napari_cupre.project.recovery import Recoverable
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
-from napari_cupre.widgets.theme import set_role
 
 TICK_MS = 1000
 FILTER = f"napari-cupre projects (*{ENDING})"
@@ -64,21 +63,15 @@ class SaveLine(DockPart):
         project = keeper.project
         where = f' in "{project.folder.stem}"' if project is not None and not keeper.is_scratch else ""
         if keeper.error:
-            self._say("Not saved." if project is not None else "", "error")
+            self.line.say("Not saved." if project is not None else "", "error")
         elif keeper.is_dirty and (keeper.saved_at is None or _seconds(keeper.saved_at) > 1):
-            self._say("Saving ...", "plain")
+            self.line.say("Saving ...", "plain")
         elif keeper.saved_at is not None:
-            self._say(f"Saved {_ago(keeper.saved_at)}{where}.", "plain")
+            self.line.say(f"Saved {_ago(keeper.saved_at)}{where}.", "plain")
         elif project is not None:
-            self._say(f"Nothing new to save{where}.", "plain")
+            self.line.say(f"Nothing new to save{where}.", "plain")
         else:
-            self._say("", "plain")
-
-    def _say(self, sentence: str, role: str) -> None:
-        if (sentence, role) != (self.line.text(), self.line.property("role")):
-            self.line.setText(sentence)
-            set_role(self.line, role)
-        self.line.setVisible(bool(sentence))
+            self.line.say("", "plain")
 
     def _ask(self) -> None:
         keeper = self._keeper
