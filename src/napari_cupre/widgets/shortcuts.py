@@ -41,6 +41,7 @@ GESTURES = {
     "accept": Gesture(("A",), "accept the guess that is marked"),
     "accept_all": Gesture(("Shift-A",), "accept all guesses in view"),
     "reject": Gesture(("Delete", "Backspace"), "reject the guess that is marked"),
+    "merge": Gesture(("J",), "join the cell under the mouse with the last one"),
     "next_guess": Gesture(("Tab",), "next guess, least certain first"),
     "previous_guess": Gesture(("Shift-Tab",), "previous guess"),
     "box": Gesture(("R",), "outline a cell from a box"),
