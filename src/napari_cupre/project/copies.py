@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import tifffile
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
@@ -39,6 +38,8 @@ def keep_copy(project: Project, image: CellImage) -> ProjectImage:
     while path.exists():
         number += 1
         path = path.with_name(f"{name}_{number}.tif")
+    import tifffile
+
     pixels = np.asarray(image.data)
     photometric = "rgb" if image.is_rgb else "minisblack"
     with atomic_write(path) as temporary:
