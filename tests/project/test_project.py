@@ -195,8 +195,9 @@ def test_a_fault_at_any_step_of_a_save_leaves_all_or_nothing(
         project.save()
         failed = False
     except EnvironmentFault as error:
-        failed = "could not be written" in str(error)
+        failed = "could not be written: the disk is full" in str(error)
         assert failed
+        assert PENDING not in str(error)
     monkeypatch.undo()
     assert reopened_without_lock(folder) in (before, cells)
     if failed:

@@ -103,7 +103,7 @@ def test_everything_is_annotated_leaves_the_cells_selected(annotate: Any, workbe
 def test_the_brush_in_hand_is_seen_and_put_down_by_a_second_press(annotate: Any, workbench: Any) -> None:
     layers, line = workbench.viewer.layers, annotate.tool_row.line
     for button, name, told in (
-        (annotate.next_cell, "field cells", "Paint in a cell"),
+        (annotate.next_cell, "field cells", "Paint on a cell"),
         (annotate.background, "field background", "Paint where there is no cell"),
         (annotate.region, "field regions", "Drag a rectangle"),
     ):

@@ -344,7 +344,7 @@ def test_a_project_that_is_open_here_is_not_said_to_be_open_elsewhere(
     for again in (project, project / "project.json"):
         session.keeper.notice = ""
         session.keeper.open(again)
-        assert session.keeper.notice == "This project is open here already."
+        assert session.keeper.notice == "This project is already open here."
     assert session.keeper.locked is None
     assert session.keeper.error == ""
     assert session.image is image

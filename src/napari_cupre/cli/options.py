@@ -63,7 +63,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     group.add_argument(
-        "--debug", action="store_true", help="say what is chosen, and show the traceback if an error occurs"
+        "--debug", action="store_true", help="explain what is chosen, and show the traceback of an error"
     )
 
 

@@ -180,7 +180,8 @@ def is_enough(
     counts = sorted({round(point.cells) for point in usable})
     if len(usable) < LEAST_POINTS or counts[-1] < LEAST_RANGE * counts[0]:
         return EnoughVerdict(
-            Enough.UNKNOWN, "Cannot tell yet: too little is measured. It goes on when the machine is idle."
+            Enough.UNKNOWN,
+            "Cannot tell yet: too little has been measured. Measuring continues while the computer is idle.",
         )
     gain = fit_curve(usable).gain(cells)
     time = None if longer is None else _longer(*longer)

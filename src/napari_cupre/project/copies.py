@@ -31,7 +31,7 @@ def keep_copy(project: Project, image: CellImage) -> ProjectImage:
     if size > LARGEST_COPY:
         raise InputError(
             f'"{image.name}" has no file and is too large to be copied ({size / 1e9:.0f} GB): '
-            "save it as a file and open that, or its cells are not saved automatically."
+            "save it as a file and open that; otherwise its cells are not saved automatically."
         )
     name = re.sub(r"[^\w.-]+", "_", image.name)[:60].strip("._") or "image"
     number, path = 1, project.folder / IMAGES / f"{name}.tif"

@@ -226,8 +226,8 @@ class Gestures(SessionPart):
     def _merge(self, cells: CellsLayer, number: int) -> None:
         if not number or self.last == number or self.last not in cells.cells.rows:
             key = key_of("merge")
-            other = f"point at the other and press {key}" if key else "Alt-click on the other"
-            show_info(f"Click on one cell, then {other} to merge them.")
+            other = f"point at the other and press {key}" if key else "Alt-click the other"
+            show_info(f"Click one cell, then {other} to merge them.")
             self.last = number or self.last
             return
         first = self.last

@@ -61,7 +61,7 @@ class PredictionPlan:
     score : float or None
         Cells that the model is less sure of are left out, 0..1; None leaves it to the model.
     link_z, link_t : bool
-        Join planes to 3-D cells; keep labels through time.
+        Join planes into 3-D cells; keep labels through time.
     device : str
         "auto", "cpu", "cuda" or "mps".
     """
@@ -197,7 +197,7 @@ class PredictionJob(BorrowingJob):
             yield Failed(str(error))
             return
         if is_big(image) and image is not given:
-            yield Failed(f"{given.name} is larger than memory: show it, and find its cells by itself.")
+            yield Failed(f"{given.name} is larger than memory: open it and find its cells on its own.")
             return
         options = {name: getattr(plan, name) for name in ("score", "link_z", "link_t")}
         options["diameter"] = None if plan.width is None else plan.width.on(image)

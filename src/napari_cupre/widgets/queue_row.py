@@ -77,7 +77,7 @@ class QueueRow(DockPart):
             middle = Qt.TextElideMode.ElideMiddle
             name = self.name.fontMetrics().elidedText(items[at].name, middle, NAME_WIDTH)
             self.name.setText(f"{at + 1} / {len(items)}  {name}")
-            self.name.setToolTip(f"{self._title(items[at])}; press to see all images")
+            self.name.setToolTip(f"{self._title(items[at])}; click to see all images")
         else:
             self.name.setText(f"{len(items)} images" if items else "No image")
             self.name.setToolTip("All images; choose one to show it")

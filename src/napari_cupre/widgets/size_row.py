@@ -60,7 +60,7 @@ class SizeRow(DockPart):
         self.number = WidthBox(owner, tells_best=True)
         self.circle = QPushButton("Circle")
         self.circle.setCheckable(True)
-        self.circle.setToolTip("Show a circle on the image and drag its rim to the size of a cell")
+        self.circle.setToolTip("Show a circle on the image and drag its edge to the size of a cell")
         self.circle.setAccessibleName("Show the cell width as a circle")
         self.circle.clicked.connect(lambda on: owner.attempt(lambda: self._circle_pressed(on)))
         row = labelled("Cell width", self.number)

@@ -25,7 +25,7 @@ from napari_cupre.widgets.timers import single_timer
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
-WAITING = "Waiting for what runs now"
+WAITING = "Waiting for the current job"
 
 
 @dataclass(frozen=True)
