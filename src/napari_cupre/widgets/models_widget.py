@@ -112,13 +112,13 @@ class ModelsWidget(SessionWidget):
 
     @property
     def chosen(self) -> ListedModel | None:
-        """The model whose row is chosen."""
+        """The model in the chosen row."""
         item = self.list.currentItem()
         found = None if item is None else item.data(0, MODEL_ROLE)
         return found if isinstance(found, ListedModel) else None
 
     def refresh(self) -> None:
-        """Read the list again, beside the window."""
+        """Read the list again, in the background."""
         self.slides.refresh()
         project = self.session.keeper.project
         folder, best, entries = None, None, []
