@@ -1,8 +1,8 @@
-"""Which files are ours to replace: those that this package wrote and nobody changed since.
+"""Which files may be replaced: those that this package wrote and nobody has changed since.
 
 Each folder of results has a small hidden record of what was written there: one line of JSON per file, with
 its name and a digest of its content. Lines are only ever added, so that several processes can write into one
-folder. A file that the record does not know, or whose content differs from it, is a person's.
+folder. A file that the record does not know, or whose content differs, belongs to a person.
 """
 
 from __future__ import annotations
