@@ -55,6 +55,7 @@ KEYS_TOLD = {
     "accept": "accept it",
     "reject": "reject it",
     "accept_all": "accept all in view",
+    "merge": "merge the cell under the mouse with the last one",
 }
 
 

@@ -16,8 +16,10 @@ from napari_cupre.errors import CupreError
 from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import accept, delete, merge, reject
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.looking import go_to, guesses_on_show, view_of
+from napari_cupre.widgets.looking import check_flat, go_to, guesses_on_show, view_of
+from napari_cupre.widgets.pointer import Pointer
 from napari_cupre.widgets.session_part import SessionPart
+from napari_cupre.widgets.shortcuts import key_of
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -38,13 +40,15 @@ class Gestures(SessionPart):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.last = 0
-        """Number of the cell that was touched last: what Alt-click merges with."""
+        """Number of the cell that was touched last: what another one is merged with."""
+        self._pointer = Pointer(session)
         self._places: weakref.WeakKeyDictionary[CellsLayer, tuple[float, int]] = weakref.WeakKeyDictionary()
         session.viewer.mouse_drag_callbacks.append(self._pressed)
         actions: dict[str, Callable[[], object]] = {
             "accept": self.accept,
             "accept_all": self.accept_all,
             "reject": self.reject,
+            "merge": self.merge,
             "next_guess": lambda: self.step(1),
             "previous_guess": lambda: self.step(-1),
         }
@@ -108,6 +112,21 @@ class Gestures(SessionPart):
         cells = self.cells
         if cells is not None:
             cells.do(lambda now: accept(now, guesses_on_show(self._session.viewer, cells)))
+
+    def merge(self) -> None:
+        """Merge the cell under the mouse with the one that was touched last.
+
+        Raises
+        ------
+        InputError
+            The window shows it in 3-D.
+        """
+        cells = self.cells
+        if cells is None:
+            return
+        check_flat(self._session.viewer)
+        cells.settle()
+        self._merge(cells, cells.at(self._pointer.place))
 
     def step(self, by: int) -> bool:
         """Go to the next guess of the current plane, least certain first; whether there is one."""
@@ -205,9 +224,11 @@ class Gestures(SessionPart):
         return True
 
     def _merge(self, cells: CellsLayer, number: int) -> None:
-        if self.last == number or self.last not in cells.cells.rows:
-            show_info("Click one cell, then Alt-click the other to merge them.")
-            self.last = number
+        if not number or self.last == number or self.last not in cells.cells.rows:
+            key = key_of("merge")
+            other = f"point at the other and press {key}" if key else "Alt-click the other"
+            show_info(f"Click one cell, then {other} to merge them.")
+            self.last = number or self.last
             return
         first = self.last
         cells.do(lambda now: merge(now, first, number))

@@ -84,8 +84,8 @@ class FindRow(DockPart):
             window = _view(session.viewer, image, whole)
             reading = cut_out(reading, window)
         file = source_path(image) if reading is whole else None
-        diameter, device = session.sizes.said(image), read_preferences().device
-        plan = PredictionPlan(session.model, (reading,), (file,), diameter, FOUND_FROM, device=device)
+        width, device = session.sizes.width, read_preferences().device
+        plan = PredictionPlan(session.model, (reading,), (file,), width, FOUND_FROM, device=device)
         certainty = self.slider.value() / 100
         sink = GuessSink(session, image, whole, session.model, certainty, index, window)
         self._is_mine = True
