@@ -99,7 +99,7 @@ class GraphNetwork:
         rows = suppress(boxes, values, masks, size, self.config.mask_nms)
         return DetectedCells(boxes[rows], values[rows], classes[rows], masks[rows])
 
-    def correct(
+    def mend(
         self, features: list[np.ndarray], boxes: np.ndarray, size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Better boxes for boxes (N, 4) by the box head, their scores and classes (from 1)."""

@@ -242,7 +242,7 @@ class InstanceHeads(nn.Module):
             for (box, value, kind), mask in zip(kept, masks, strict=True)
         ]
 
-    def correct(
+    def mend(
         self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Better boxes for boxes (N, 4) of one image by the box head, their scores and classes (from 1)."""
