@@ -276,7 +276,7 @@ def _reason(path: Path, inputs: _Inputs, written: _Records, overwrite: bool) -> 
     if (image := inputs.image(path)) is not None:
         return (
             f'"{path}" is an image that is in use'
-            if _same_text(path, image)
+            if _absolute(path) == _absolute(image)
             else (f'"{path}" is the same file as the image "{image}"')
         )
     if (image := inputs.above(path)) is not None:
@@ -321,10 +321,6 @@ def _on_disk(image: str | os.PathLike[str]) -> str:
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     return os.path.normcase(os.path.abspath(path))
-
-
-def _same_text(path: Path, image: str) -> bool:
-    return _absolute(path) == _absolute(image)
 
 
 def _file(path: str | os.PathLike[str]) -> tuple[int, int] | None:

@@ -47,7 +47,6 @@ class ModelsWidget(SessionWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self._models: list[ListedModel] = []
         self._wanted = ""
         self._make_controls()
         self._lay_out()
@@ -155,7 +154,7 @@ class ModelsWidget(SessionWidget):
     def _show(self, models: list[ListedModel]) -> None:
         chosen = self.chosen
         value = self._wanted or (self.session.model if chosen is None else chosen.value)
-        self._models, self._wanted = models, ""
+        self._wanted = ""
         self.list.blockSignals(True)
         self.list.clear()
         groups: dict[str, QTreeWidgetItem] = {}
