@@ -60,7 +60,7 @@ class Gestures(SessionPart):
 
     @property
     def cells(self) -> CellsLayer | None:
-        """The cells that are meant: those of the selected layer; None if it has none."""
+        """The cells of the selected layer; None if it has none."""
         active = self._session.viewer.layers.selection.active
         found = [x for x in self._session.all_cells() if active in (x.layer, x.image)]
         return found[0] if found else None
@@ -129,7 +129,7 @@ class Gestures(SessionPart):
         self._merge(cells, cells.at(self._pointer.place))
 
     def step(self, by: int) -> bool:
-        """Go to the next guess of the plane on show, least certain first; whether there is one."""
+        """Go to the next guess of the current plane, least certain first; whether there is one."""
         cells = self.cells
         if cells is None:
             return False
@@ -151,12 +151,12 @@ class Gestures(SessionPart):
         return True
 
     def undo(self) -> None:
-        """Take the last gesture back."""
+        """Undo the last gesture."""
         if (cells := self.cells or self._of_regions()) is not None:
             cells.undo()
 
     def redo(self) -> None:
-        """Make the last gesture again."""
+        """Redo the last gesture."""
         if (cells := self.cells or self._of_regions()) is not None:
             cells.redo()
 
@@ -204,7 +204,7 @@ class Gestures(SessionPart):
             event.handled = True
 
     def _clicked(self, cells: CellsLayer, number: int, keys: set[str]) -> bool:
-        """Do what a click on a cell means; whether it meant anything."""
+        """Do what a click on a cell means; returns whether it meant anything."""
         if not number:
             return False
         try:
@@ -235,9 +235,9 @@ class Gestures(SessionPart):
 
 
 def choose_number(cells: CellsLayer, position: tuple[float, ...]) -> None:
-    """Choose the number that the brush paints with, so that nobody has to.
+    """Choose the number that the brush paints with, so that the user need not.
 
-    In a cell it mends that cell; where it touches the cell that was painted last it goes on with it;
+    In a cell it corrects that cell; where it touches the cell that was painted last it goes on with it;
     elsewhere it starts a new one. The eraser stays the eraser.
     """
     layer = cells.layer

@@ -1,4 +1,4 @@
-"""How wide the cells of an image are: what is known of it, a circle on the image, the size of the brush."""
+"""How wide the cells of an image are: what is known, a circle on the image, the size of the brush."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 BRUSH_SHARE = 2.5
-"""Brushes per cell: as wide as fits in it with room to follow its edge."""
+"""Brush widths per cell: small enough to follow the edge of a cell."""
 
 ENOUGH_CELLS = 3
 GRIP = 8
-"""So many px beside the circle on the canvas it is still caught."""
+"""How many px beside the circle the mouse still grips it."""
 
 SMALLEST, LARGEST = 2.0, 2000.0
 
@@ -42,7 +42,7 @@ class Sizes(SessionPart):
     """
 
     changed = Signal()
-    """A diameter was said, or another one is estimated."""
+    """A diameter was set, or another one is estimated."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -54,7 +54,7 @@ class Sizes(SessionPart):
         session.keeper.opened.connect(lambda project: self.say(None, None))
 
     def said(self, image: Image | None) -> float | None:
-        """What a person said, in px of an image, or of that it was said for; None if nothing."""
+        """What the user set, in px of an image, or of the one it was set for; None if nothing."""
         reading = self._reading(image)
         if self.width is None or reading is None:
             return None if self.width is None else self.width.px
@@ -113,7 +113,7 @@ class Sizes(SessionPart):
         return self._circle is not None
 
     def show_circle(self, image: Image) -> None:
-        """Put a circle of the size of a cell in the middle of what is on show, to be dragged."""
+        """Put a circle of the size of a cell in the middle of the visible part, to be dragged."""
         self.hide_circle()
         canvas = canvas_of(self._session.viewer)
         if canvas is not None:

@@ -101,7 +101,7 @@ class Tools(SessionPart):
 
     @property
     def hint(self) -> str:
-        """What to do with the tool in hand; "" without one."""
+        """What to do with the current tool; "" without one."""
         if self._tool is None:
             return ""
         return {
