@@ -155,6 +155,25 @@ def test_the_command_line_opens_the_whole_workbench(
     assert deeper or docked(Session.of(viewer), AnnotateWidget).visibleRegion().isEmpty() is False, "in front"
 
 
+def test_a_window_that_the_docks_made_too_large_fits_the_screen(window: Any, qtbot: Any) -> None:
+    """So it is at the first start, for which napari knows no size yet."""
+    frame = window.window._qt_window
+    room = frame.screen().availableGeometry()
+    frame.resize(room.width() + 157, room.height() + 20)
+    window.window.add_plugin_dock_widget(PLUGIN, "Annotate")
+    qtbot.waitUntil(lambda: room.contains(frame.frameGeometry()), timeout=60_000)
+
+
+def test_a_window_that_fits_stays_as_it_is(window: Any, qtbot: Any) -> None:
+    frame = window.window._qt_window
+    frame.resize(1000, 640)
+    frame.move(-50, 30)
+    _, widget = window.window.add_plugin_dock_widget(PLUGIN, "Annotate")
+    qtbot.waitUntil(lambda: widget.is_settled, timeout=60_000)
+    qtbot.waitUntil(lambda: not widget._fitting.isActive(), timeout=60_000)
+    assert (frame.width(), frame.height(), frame.x(), frame.y()) == (1000, 640, -50, 30)
+
+
 def test_the_docks_are_tabs_below_the_strip(workbench: Any, qtbot: Any) -> None:
     docks = [dock_of(widget) for widget in (workbench.annotate, workbench.train, workbench.predict)]
     window = docks[0].parentWidget()

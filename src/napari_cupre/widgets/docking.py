@@ -11,6 +11,9 @@ from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.timers import single_timer
 
+FRAMED_MS = 300
+"""By then the system has framed a new window, and its size is known."""
+
 AnyDocked = TypeVar("AnyDocked", bound="DockedWidget")
 
 
@@ -42,6 +45,7 @@ class DockedWidget(QScrollArea):
         self.opened = time.monotonic()
         # a child, which goes with the widget: PySide6 would call a widget that is gone already
         self._settling = single_timer(self.settle, parent=self)
+        self._fitting = single_timer(self._fit, parent=self)
 
     def showEvent(self, event: Any) -> None:
         """Settle once the dock is in the window."""
@@ -69,8 +73,35 @@ class DockedWidget(QScrollArea):
         if self.is_tab and not self.is_settled and in_window:
             make_tab(window, in_window[0], mine)
             mine.raise_()
+        if not self.is_settled:
+            self._fitting.start(FRAMED_MS)
         self.is_settled = True
         narrow_tabs(window)
+
+    def _fit(self) -> None:
+        mine = dock_of(self)
+        window = None if mine is None or mine.isFloating() else mine.parentWidget()
+        if isinstance(window, QMainWindow):
+            keep_on_screen(window)
+
+
+def keep_on_screen(window: QMainWindow) -> None:
+    """Make a window fit the screen that is larger than it.
+
+    napari's canvas asks for 800 px when its window is first shown, and the docks for theirs beside it.
+    """
+    screen, frame = window.screen(), window.frameGeometry()
+    if screen is None or window.isMaximized() or window.isFullScreen():
+        return
+    room = screen.availableGeometry()
+    size = frame.size().boundedTo(room.size())
+    if size == frame.size() or screen.availableVirtualGeometry().contains(frame):
+        return
+    window.resize(window.size() - (frame.size() - size))
+    window.move(
+        max(room.left(), min(frame.left(), room.left() + room.width() - size.width())),
+        max(room.top(), min(frame.top(), room.top() + room.height() - size.height())),
+    )
 
 
 def dock_of(widget: QWidget) -> QDockWidget | None:
