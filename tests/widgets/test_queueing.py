@@ -19,7 +19,9 @@ from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.looking import camera_of
+from napari_cupre.widgets.reading import project_reader
 from napari_cupre.widgets.rubber import canvas_of
+from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.tools import Tool
 
 WAIT = 60_000
@@ -249,6 +251,50 @@ def test_the_cell_width_stays_from_image_to_image_and_goes_with_the_project(
     session.keeper.open(tmp_path / "other.cupre")
     qtbot.waitUntil(lambda: box.value() == 0, timeout=WAIT)
     assert session.sizes.width is None
+
+
+def test_the_first_image_is_seen_whole_in_a_small_window(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    """The controls of its layers take room of the canvas once it is shown."""
+    viewer = workbench.viewer
+    viewer.window.resize(853, 594)
+    session.keeper.open(project)
+    shown(session, qtbot, "well_5")
+    camera, canvas = camera_of(viewer), Mouse(viewer).canvas
+    qtbot.waitUntil(lambda: viewer.window._qt_viewer.dockLayerControls.width() > 300, timeout=WAIT)
+    qtbot.waitUntil(lambda: 192 * camera.zoom <= canvas.width(), timeout=WAIT)
+    assert 192 * camera.zoom > 0.8 * canvas.width()
+
+
+def test_a_folder_that_napari_opens_with_this_plugin_is_a_queue(
+    make_napari_viewer: Any, folder: Path, qtbot: Any
+) -> None:
+    """napari asks who is to read a folder that is dropped, and offers this plugin for any."""
+    viewer = make_napari_viewer(show=True)
+    viewer.open(str(folder), plugin="napari-cupre")
+    session = Session.of(viewer)
+    shown(session, qtbot, "well_1")
+    assert len(session.queue.items()) == 12
+    viewer.open(str(folder), plugin="napari-cupre")
+    qtbot.wait(50)
+    qtbot.waitUntil(lambda: not session.queue._errands.is_busy, timeout=WAIT)
+    assert len(session.queue.items()) == 12
+
+
+def test_a_folder_without_images_is_said(workbench: Any, session: Any, tmp_path: Path, qtbot: Any) -> None:
+    (tmp_path / "empty").mkdir()
+    workbench.viewer.open(str(tmp_path / "empty"), plugin="napari-cupre")
+    qtbot.waitUntil(lambda: "contains no image" in session.queue.error, timeout=WAIT)
+
+
+def test_a_folder_is_layers_where_there_is_no_window(folder: Path) -> None:
+    read = project_reader(str(folder))
+    assert read is not None
+    layers = read(str(folder))
+    assert [about["name"] for _, about, _ in layers][:2] == ["well_1", "well_2"]
+    assert {kind for *_, kind in layers} == {"image"}
+    assert project_reader(str(folder / "well_1.tif")) is None
 
 
 def test_planes_and_fields(workbench: Any, session: Any, tmp_path: Path, discs: Any, qtbot: Any) -> None:

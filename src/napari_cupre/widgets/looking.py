@@ -18,9 +18,13 @@ from napari_cupre.project.cells import State
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import current_plane, in_units, visible_box
 from napari_cupre.widgets.rubber import canvas_of
+from napari_cupre.widgets.timers import single_timer
 
 MARGIN = 0.025
 """Share of an image that is left free on each side."""
+
+SETTLED_MS = 100
+"""By then the docks have the room that they need for the layers that came."""
 
 SMALLEST, COMFORTABLE = 24, 60
 """A cell of fewer px on the canvas is enlarged to this many when somebody goes to it."""
@@ -126,6 +130,9 @@ def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
 def fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> None:
     """Show a whole image, with a margin; napari's own reset of the view counts hidden layers too.
 
+    The controls of the first layers take room of the canvas a moment later: it is fitted again then, unless
+    somebody has moved the view.
+
     Parameters
     ----------
     viewer : Viewer
@@ -135,6 +142,23 @@ def fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> Non
     read : Callable
         How its axes are read.
     """
+    _fit(viewer, layer, read)
+    canvas, camera = canvas_of(viewer), camera_of(viewer)
+    if canvas is None:
+        return
+    size, view = canvas.size(), (camera.center, camera.zoom)
+
+    def again() -> None:
+        is_still_shown = layer in viewer.layers and layer.visible
+        if is_still_shown and canvas.size() != size and (camera.center, camera.zoom) == view:
+            _fit(viewer, layer, read)
+
+    timer = single_timer(again, SETTLED_MS, parent=canvas)
+    timer.timeout.connect(timer.deleteLater)
+    timer.start()
+
+
+def _fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> None:
     viewer.reset_view()
     with suppress(CupreError):  # axes that nobody could guess
         image = read(layer)

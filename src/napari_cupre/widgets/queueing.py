@@ -264,7 +264,8 @@ class ImageQueue(SessionPart):
 
     def _reveal(self, image: Image) -> None:
         session = self._session
-        last = session.image
+        # a new layer is chosen as soon as it is there
+        last = next(reversed(self._shown), None) if session.image is image else session.image
         for other in session.images():
             for layer in self._layers_of(other):
                 if layer.visible != (other is image):

@@ -1,10 +1,10 @@
-"""Opening projects through napari: File > Open, drag and drop, `napari work.cupre`."""
+"""Opening projects and folders of images through napari: File > Open, drag and drop, `napari work.cupre`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
@@ -12,10 +12,14 @@ from napari.settings import get_settings
 from qtpy.QtCore import QTimer
 
 from napari_cupre.errors import InputError
+from napari_cupre.io.files import image_stem, list_images
 from napari_cupre.project.document import DOCUMENT
 from napari_cupre.project.place import ENDING, is_project
 from napari_cupre.project.project import Project
 from napari_cupre.widgets.preferences import PLUGIN
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.session import Session
 
 PATTERN = f"*{ENDING}*"
 """napari puts a separator behind the name of a folder."""
@@ -33,11 +37,27 @@ def claim_projects() -> None:
 
 
 def project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """A function that opens a project; None for anything else."""
+    """A function that opens a project, or a folder of images as a queue; None for anything else.
+
+    napari offers whoever reads folders for every folder, so that each must come to something.
+    """
     paths = [path] if isinstance(path, str) else list(path)
-    if len(paths) != 1 or not is_project(paths[0]):
-        return None
-    return open_project
+    if len(paths) == 1 and is_project(paths[0]):
+        return open_project
+    return open_folders if all(Path(each).is_dir() for each in paths) else None
+
+
+def open_folders(path: str | list[str]) -> list[LayerData]:
+    """Add the images of folders to the queue of the window that asks for it, with the Annotate dock.
+
+    Without a window, they are given as layers.
+    """
+    folders = [Path(each) for each in ([path] if isinstance(path, str) else path)]
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return [_layer_of(file) for file in list_images(folders)]
+    QTimer.singleShot(0, lambda: _session_of(viewer).queue.add_files(folders))
+    return NOTHING
 
 
 def open_project(path: str | list[str]) -> list[LayerData]:
@@ -51,15 +71,24 @@ def open_project(path: str | list[str]) -> list[LayerData]:
     if viewer is None:
         return _first_layers(folder)
     # the window is still busy with opening, and at the start it is not even shown
-    QTimer.singleShot(0, lambda: _show(viewer, folder))
+    QTimer.singleShot(0, lambda: _session_of(viewer).keeper.open(folder))
     return NOTHING
 
 
-def _show(viewer: Any, folder: Path) -> None:
+def _session_of(viewer: Any) -> Session:
+    """The session of a window, with its docks."""
     from napari_cupre.widgets.session import Session
 
     viewer.window.add_plugin_dock_widget(PLUGIN, "Workbench")
-    Session.of(viewer).keeper.open(folder)
+    return Session.of(viewer)
+
+
+def _layer_of(file: Path) -> LayerData:
+    from napari_cupre.io.images import read_image
+
+    image = read_image(file)
+    about = {"name": image_stem(file), "rgb": image.is_rgb, **image.values_for(image.axes.replace("S", ""))}
+    return image.data, about, "image"
 
 
 def _first_layers(folder: Path) -> list[LayerData]:
