@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from script import script_parser
 from window import settle, wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -36,9 +37,7 @@ KINDS = ("brush", "draw", "box", "click")
 
 def main() -> None:
     """Annotate by each kind of tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--sample", default="nuclei_field")
     parser.add_argument("--cells", type=int, default=30)
     parser.add_argument("--model", default="cupre")

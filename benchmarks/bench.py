@@ -45,14 +45,10 @@ Row = dict[str, str]
 
 
 def repeated(run: Callable[[], object], runs: int) -> tuple[float, float]:
-    """Medians of wall and processor seconds, after one run that is not counted."""
-    run()
-    walls, cpus = [], []
-    for _ in range(runs):
-        wall, cpu = time.perf_counter(), time.process_time()
-        run()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
+    """Medians of wall and processor seconds."""
+    from measure import timed
+
+    walls, cpus = timed(runs, run)
     return statistics.median(walls), statistics.median(cpus)
 
 

@@ -8,7 +8,6 @@ cells that the shipped models find in drawn noise, without and with more being a
 
 from __future__ import annotations
 
-import argparse
 import io
 from collections.abc import Iterator
 from unittest import mock
@@ -17,6 +16,7 @@ import imageio.v3 as iio
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from script import script_parser
 from split import data_folder
 
 from napari_cupre.data.image import normalise
@@ -30,9 +30,7 @@ SMOOTH = (0.0, 0.5, 0.7, 1.0, 1.5, 2.0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--every", type=int, default=1, help="take every N-th of the real images")
     parser.add_argument("--models", nargs="*", default=["cupre", "nuclei", "cells"])
     options = parser.parse_args()

@@ -9,12 +9,12 @@ as ONNX Runtime does.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 
 import numpy as np
 from few_shot import parts, read
+from script import script_parser
 
 from napari_cupre.evaluation.report import evaluate_labels
 from napari_cupre.model.device import prediction_dtype
@@ -25,9 +25,7 @@ from napari_cupre.prediction.plane import predict_plane
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--images", type=int, default=20, help="of each kind")
     parser.add_argument("--model", default="cells", help="one that ships")
     options = parser.parse_args()

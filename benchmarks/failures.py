@@ -8,7 +8,6 @@ prediction.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -16,6 +15,7 @@ import numpy as np
 from few_shot import read
 from measure import machine
 from PIL import Image, ImageDraw
+from script import script_parser
 from skimage.segmentation import find_boundaries
 from split import bbbc038_split
 
@@ -29,9 +29,7 @@ GAP = 6
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--model", default="cupre")
     parser.add_argument("--each", type=int, default=3, help="images of each kind")
     parser.add_argument("--out", type=Path, default=Path("docs/images/failures.jpg"))

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from rows import Row, read_rows, write_rows
+from script import script_parser
 from split import LABELLED, TEST_SIZES, bbbc038_split, labelled_split, read_labelled
 
 FIELDS = [
@@ -61,9 +62,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--models", nargs="+", default=["scratch"], help="names or files")
     parser.add_argument("--shots", nargs="+", type=int, default=[5], help="annotated images; 0 = none at all")
     parser.add_argument("--seeds", type=int, default=1)

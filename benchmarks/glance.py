@@ -8,7 +8,6 @@ four times as large, as no glance is taken at small ones. `F1` is that of the ce
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ import numpy as np
 from few_shot import parts, read
 from measure import fluorescence_field
 from scipy.ndimage import zoom
+from script import script_parser
 
 from napari_cupre.data.image import normalise
 from napari_cupre.evaluation.report import evaluate_labels
@@ -29,9 +29,7 @@ BELOW = {"without": 0.0, "with": diameter.GLANCE_BELOW}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--images", type=int, default=8, help="of each kind")
     parser.add_argument("--models", nargs="+", default=["cupre", "cells"], help="that ship, or files")
     options = parser.parse_args()

@@ -10,19 +10,17 @@ that of `few_shot.py`.
 
 from __future__ import annotations
 
-import argparse
 import io
 
 import numpy as np
 from few_shot import parts
 from PIL import Image
+from script import script_parser
 from split import LABELLED, read_labelled
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--models", nargs="+", default=["nuclei"], help="names or files")
     parser.add_argument("--kinds", nargs="+", default=["fluorescence"])
     parser.add_argument("--qualities", nargs="+", type=int, default=[0, 90, 75, 50, 30])

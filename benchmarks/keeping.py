@@ -9,7 +9,6 @@ in the processor's time of the window's thread, which a busy machine lengthens l
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from script import script_parser
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
@@ -26,9 +26,7 @@ sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 def main() -> None:
     """Measure both."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--images", type=int, default=8)
     options = parser.parse_args()

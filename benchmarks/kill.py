@@ -18,14 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from script import script_parser
+from window import settle
+
 CELLS_A_ROW, STEP, SIDE = 12, 40, 14
 
 
 def main() -> int:
     """Die many times."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two cells")
     parser.add_argument("--seed", type=int, default=0)
@@ -84,7 +85,6 @@ def annotate(folder: Path, pause: float) -> None:
     import napari
     import numpy as np
     import tifffile
-    from qtpy.QtWidgets import QApplication
 
     from napari_cupre.project.gestures import draw
     from napari_cupre.widgets.session import Session
@@ -101,10 +101,7 @@ def annotate(folder: Path, pause: float) -> None:
         square = np.array([(top, left), (top, left + SIDE), (top + SIDE, left + SIDE), (top + SIDE, left)])
         cells.do(lambda now, square=square: draw(now, square))
         print(f"drawn {number + 1}", flush=True)
-        end = time.monotonic() + pause
-        while time.monotonic() < end:
-            QApplication.processEvents()
-            time.sleep(0.005)
+        settle(pause)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def watched_memory(seconds: float = 0.005):
         memory.above_start, memory.peak = (highest[0] - start) / 1e6, highest[0] / 1e6
 
 
-def best_of(repeats: int, run: Callable[[], object]) -> tuple[float, float]:
-    """Least wall and processor seconds of some runs, after one that is not counted."""
+def timed(repeats: int, run: Callable[[], object]) -> tuple[list[float], list[float]]:
+    """Wall and processor seconds of each of some runs, after one that is not counted."""
     run()
     walls, cpus = [], []
     for _ in range(repeats):
@@ -56,6 +56,12 @@ def best_of(repeats: int, run: Callable[[], object]) -> tuple[float, float]:
         run()
         walls.append(time.perf_counter() - wall)
         cpus.append(time.process_time() - cpu)
+    return walls, cpus
+
+
+def best_of(repeats: int, run: Callable[[], object]) -> tuple[float, float]:
+    """Least wall and processor seconds of some runs."""
+    walls, cpus = timed(repeats, run)
     return min(walls), min(cpus)
 
 

@@ -12,7 +12,6 @@ plane for each instance, with AdamW, gradient clipping and nothing else.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import platform
 import resource
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from script import script_parser
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -186,9 +186,7 @@ def time_index(count: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--preset", default="compact")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)

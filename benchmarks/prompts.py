@@ -21,6 +21,7 @@ import numpy as np
 from measure import machine
 from rows import read_rows, write_rows
 from scipy.ndimage import distance_transform_edt
+from script import script_parser
 from split import bbbc038_split, data_folder
 
 KINDS = {
@@ -70,9 +71,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--models", nargs="+", default=["cupre"], help="names or files")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--images", type=int, default=10, help="of each kind")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from annotate import ROOT, best_iou, cells_of
+from script import script_parser
 from window import settle, wait_for
 
 WINDOW = (1000, 600)
@@ -28,9 +29,7 @@ BRIGHT = 60
 
 def main() -> None:
     """Make the recording."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "annotate.gif")
     parser.add_argument("--sample", default="nuclei_field")
     parser.add_argument("--model", default="cupre")

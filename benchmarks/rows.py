@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from script import script_parser
 from split import LABELLED, TEST_SIZES
 
 Row = dict[str, Any]
@@ -43,9 +44,7 @@ def append_row(path: Path, row: Row, fields: Sequence[str]) -> None:
 
 def simulation_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser of what every simulation asks for: model, kinds, seeds, part, threads and file."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(description)
     parser.add_argument("--model", default="cupre")
     parser.add_argument("--kinds", nargs="+", default=["fluorescence"], choices=[*TEST_SIZES, *LABELLED])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])

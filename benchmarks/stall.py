@@ -17,6 +17,7 @@ from os import cpu_count, environ
 from typing import Any
 
 import numpy as np
+from script import script_parser
 
 GOALS = {"median": 50.0, "worst": 250.0, "open": 500.0}  # ms
 SIZE = 1024
@@ -36,9 +37,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="of painting, once without and once with training"
     )

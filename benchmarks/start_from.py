@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from few_shot import parts, read
+from script import script_parser
 from split import LABELLED, TEST_SIZES
 
 MODELS = ("cells", "nuclei", "cupre")
@@ -44,9 +45,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument(
         "--kinds", nargs="+", default=[*TEST_SIZES, *LABELLED], choices=[*TEST_SIZES, *LABELLED]
     )

@@ -13,7 +13,6 @@ those of ../shared/data without every image of BBBC038 that is tested on (`split
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from script import script_parser
 from split import bbbc038_split, data_folder
 
 COCO = {"source": 1.0, "synthetic": 0.0}
@@ -59,9 +59,7 @@ GENTLER = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--only", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--out", type=Path, default=Path("runs/starts"))

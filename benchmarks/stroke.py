@@ -9,7 +9,6 @@ which the window heard nothing (median, worst). Without a graphics card this thr
 
 from __future__ import annotations
 
-import argparse
 import cProfile
 import os
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from script import script_parser
 from window import settle, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
@@ -36,9 +36,7 @@ QUIET_S = 0.4
 
 def main() -> None:
     """Do each gesture some times, and print what it takes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--side", type=int, nargs="+", default=[2048, 4096])
     parser.add_argument("--profile", type=Path, help="write where the time went, a file for each gesture")
     options = parser.parse_args()
@@ -276,9 +274,10 @@ class Finder:
 
 def project_of(folder: Path, side: int, labels: np.ndarray) -> Path:
     """A project of images with cells in all but the first."""
+    from annotating import guesses_of
+
     from napari_cupre.project.project import Project
     from napari_cupre.project.queue import add_files
-    from napari_cupre.project.strokes import guesses_of
 
     plate = folder / "plate"
     plate.mkdir()

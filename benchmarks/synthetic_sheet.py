@@ -5,11 +5,11 @@ python benchmarks/synthetic_sheet.py [--out docs/images/synthetic.png] [--look L
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from script import script_parser
 from skimage.segmentation import find_boundaries
 
 from napari_cupre.synthetic import LOOKS, SyntheticField, draw_field
@@ -41,9 +41,7 @@ def sheet(looks: list[str], size: int, seed: int, outlined: bool) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/images/synthetic.png"))
     parser.add_argument("--look", choices=list(LOOKS), help="only this look, in ten rows")
     parser.add_argument("--size", type=int, default=128, help="side of a field in px")

@@ -8,12 +8,12 @@ Processor time is measured, summed over all threads.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
 
 import numpy as np
+from script import script_parser
 
 from napari_cupre.synthetic import LOOKS, SyntheticFields
 
@@ -31,9 +31,7 @@ def milliseconds(fields: SyntheticFields, count: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--size", type=int, default=256, help="side of a field in px")
     parser.add_argument("--fields", type=int, default=100, help="fields per look")
     parser.add_argument("--json", type=Path, help="write the figures here too")

@@ -23,6 +23,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from script import script_parser
 from walk import check, raise_dock
 from window import settle, wait_for
 
@@ -36,9 +37,7 @@ ANNOTATED = 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "runs" / "tutorial")
     parser.add_argument("--minutes", type=float, default=2.0, help="of training")
     parser.add_argument("--theme", default="dark", choices=["dark", "light"])

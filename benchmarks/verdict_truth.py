@@ -18,6 +18,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 from measure import machine
+from script import script_parser
 from split import bbbc038_split, data_folder
 
 from napari_cupre.evaluation.decision import Finds, Outcome, decide
@@ -108,9 +109,7 @@ def write(path: Path, row: dict[str, object]) -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--cache", type=Path, default=Path("runs/verdict"))

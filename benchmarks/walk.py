@@ -10,7 +10,6 @@ The pictures go to runs/walk, which git ignores.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from script import script_parser
 from window import settle, wait_for
 
 WINDOW = (1280, 720)
@@ -27,9 +27,7 @@ FRAMES = 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "runs" / "walk")
     parser.add_argument("--minutes", type=float, default=0.1, help="of training")
     parser.add_argument("--themes", nargs="+", default=["dark", "light"])

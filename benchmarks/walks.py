@@ -9,21 +9,20 @@ that fails is printed, to be repeated.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from script import script_parser
+
 ROOT = Path(__file__).parents[1]
 
 
 def main() -> int:
     """Walk, and say how many walks it were and how long they took."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--walks", type=int, default=200)
     parser.add_argument("--steps", type=int, default=30, help="of the longest walk")
     parser.add_argument("--seed", type=int, default=0)

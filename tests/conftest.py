@@ -36,9 +36,7 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def own_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of models, so that no test sees or changes those of whoever runs it."""
-    folder = tmp_path_factory.mktemp("models")
-    monkeypatch.setenv("NAPARI_CUPRE_MODELS", str(folder))
-    return folder
+    return _own("models", tmp_path_factory, monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +50,10 @@ def own_slides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture(autouse=True)
 def own_projects(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for projects without a place, so that no test sees those of whoever runs it."""
-    folder = tmp_path_factory.mktemp("projects")
-    monkeypatch.setenv("NAPARI_CUPRE_PROJECTS", str(folder))
+    return _own("projects", tmp_path_factory, monkeypatch)
+
+
+def _own(what: str, factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = factory.mktemp(what)
+    monkeypatch.setenv(f"NAPARI_CUPRE_{what.upper()}", str(folder))
     return folder

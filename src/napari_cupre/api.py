@@ -281,12 +281,12 @@ def _reader(image: Any) -> PlaneReader:
             image = np.asarray(image)
         if image.ndim not in (2, 3):
             raise InputError(
-                f"A plane has two dimensions and perhaps channels, this array has shape {image.shape}."
+                f"A plane has two dimensions and possibly channels, but this array has shape {image.shape}."
             )
         colours = image.ndim == 3 and image.shape[2] in (3, 4) and image.dtype == np.uint8
         if image.ndim == 3 and image.shape[2] > 3 and not colours:
             raise InputError(
-                f"The image has {image.shape[2]} channels, but three at most can be used: choose them."
+                f"The image has {image.shape[2]} channels, but at most three can be used: choose them."
             )
         if not isinstance(image, np.ndarray) and not hasattr(image, "transpose"):
             import dask.array as da

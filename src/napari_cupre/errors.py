@@ -124,6 +124,21 @@ def reason_of(error: BaseException) -> str:
     return lines[0][:200].rstrip(".") if lines else type(error).__name__
 
 
+def naming(subject: str, error: BaseException) -> str:
+    """Put the name of an image into the sentence of an error that calls it "The image".
+
+    Examples
+    --------
+    >>> naming('The image "a"', InputError("The image contains only NaN: choose another one."))
+    'The image "a" contains only NaN: choose another one.'
+    >>> naming('"a.tif"', InputError("Two planes differ in size: choose another file."))
+    '"a.tif": Two planes differ in size: choose another file.'
+    """
+    said = str(error)
+    rest = said.removeprefix("The image ")
+    return f"{subject}: {said}" if rest == said else f"{subject} {rest}"
+
+
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn an error of the operating system in this block into one that names a path, see `unwritable`.

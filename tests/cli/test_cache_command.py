@@ -28,7 +28,7 @@ def test_results_are_listed_and_cleared(kept: Path, capsys: pytest.CaptureFixtur
     assert main(["cache", "clear", "--keep-gb", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"freed": 0, "bytes": 2_000_000}
     assert main(["cache", "clear"]) == 0
-    assert "2.0 MB are free again, 0.0 MB are left." in capsys.readouterr().out
+    assert "2.0 MB freed, 0.0 MB left." in capsys.readouterr().out
     assert not kept.exists()
     assert main(["cache", "clear"]) == 0, "a second time there is nothing to do"
 
@@ -38,5 +38,5 @@ def test_a_size_that_is_none_is_refused(kept: Path, size: str, capsys: pytest.Ca
     with pytest.raises(SystemExit) as ended:
         main(["cache", "clear", f"--keep-gb={size}"])
     assert ended.value.code == 2
-    assert "is no size in GB" in capsys.readouterr().err
+    assert "is not a size in GB" in capsys.readouterr().err
     assert kept.exists()

@@ -55,7 +55,7 @@ def test_too_little_is_no_curve(points: list[CurvePoint]) -> None:
     verdict = is_enough(points, 80)
     assert verdict.outcome is Enough.UNKNOWN
     assert verdict.gain is None
-    assert "too little is measured" in verdict.sentence
+    assert "too little has been measured" in verdict.sentence
 
 
 def test_with_few_cells_the_number_that_is_lacking_is_said() -> None:

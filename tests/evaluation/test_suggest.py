@@ -108,7 +108,7 @@ def test_other_cells_in_the_mirror_image_are_disagreement() -> None:
     unsure = measure_uncertainty(np.zeros((40, 60, 3), np.float32), lambda _: next(seen))
     assert unsure.doubt == 0
     assert unsure.disagreement == pytest.approx(1 - 4 / 6)
-    assert unsure.in_words() == "2 cells found in only one of two looks"
+    assert unsure.in_words() == "2 cells found in only one of two passes"
 
 
 def test_detections_below_a_cells_score_are_heard_for_the_doubt_alone() -> None:

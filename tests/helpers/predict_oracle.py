@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import dask.array as da
 import numpy as np
 import torch
 from skimage.measure import label, regionprops
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.model.checkpoint import Model, ModelInfo
 from napari_cupre.model.config import preset
 from napari_cupre.model.network import Detections
@@ -72,6 +76,13 @@ def scattered_discs(
         if all(np.hypot(y - a, x - b) >= r + c + gap for a, b, c in kept):
             kept.append((y, x, r))
     return np.array(kept).reshape(-1, 3)
+
+
+def slide_of_discs(shape: tuple[int, int], count: int, **more: Any) -> CellImage:
+    """Discs on a plane that is read piece by piece."""
+    discs = scattered_discs(11, shape, (9, 14), count, 3.0)
+    plane = (disc_labels(discs, shape) > 0).astype(np.uint8) * 250
+    return CellImage.from_array(da.from_array(plane, chunks=64), "YX", name="slide", **more)
 
 
 class SeeingNetwork(torch.nn.Module):

@@ -192,7 +192,7 @@ class ProjectWalker(Walker):
         before = self._walked.get(self.stem)
         if before is not None:
             assert self.cells.cells == before.states[before.at], "an image is as it was left"
-        if before is not None and before.held is self.cells.cells and self.cells.history.next_undo:
+        if before is not None and before.held is self.cells.cells and self.cells.history.last:
             self.states, self.at = before.states, before.at
         else:
             self.states, self.at = [self.cells.cells.copy()], 0

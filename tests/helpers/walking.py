@@ -222,7 +222,7 @@ class Walker:
         """Undo everything, and do it again."""
         last, now = self.at, self.cells.cells.copy()
         for _ in range(600):
-            if not self.cells.history.next_undo:
+            if not self.cells.history.last:
                 break
             self.undo()
         assert self.cells.cells == self.states[0]
@@ -238,7 +238,7 @@ class Walker:
         end = time.monotonic() + seconds
         while keeper.is_dirty and time.monotonic() < end:
             self.wait(20)
-        if not self.cells.history.next_undo:
+        if not self.cells.history.last:
             return  # nobody did anything
         assert not keeper.is_dirty
         assert keeper.error == ""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from predict_oracle import disc_labels, scattered_discs, seeing_model
+from predict_oracle import disc_labels, scattered_discs, seeing_model, slide_of_discs
 from predict_runs import drained, stored
 
 from napari_cupre.data.image import CellImage
@@ -32,15 +32,7 @@ OPTIONS = PredictOptions(diameter=24.0, tile=256)
 
 @pytest.fixture
 def image() -> CellImage:
-    discs = scattered_discs(11, SHAPE, (9, 14), 120, 3.0)
-    plane = (disc_labels(discs, SHAPE) > 0).astype(np.uint8) * 250
-    return CellImage.from_array(
-        da.from_array(plane, chunks=64),
-        "YX",
-        scale={"Y": 0.5, "X": 0.5},
-        units={"Y": "um", "X": "um"},
-        name="slide",
-    )
+    return slide_of_discs(SHAPE, 120, scale={"Y": 0.5, "X": 0.5}, units={"Y": "um", "X": "um"})
 
 
 def run(image: CellImage, out: Path, options: PredictOptions = OPTIONS, model: Model | None = None, **more):

@@ -6,12 +6,11 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from predict_oracle import disc_labels, scattered_discs, seeing_model
+from predict_oracle import seeing_model, slide_of_discs
 from predict_runs import drained, stored
 
 from napari_cupre.data.image import CellImage
@@ -28,9 +27,7 @@ OPTIONS = PredictOptions(diameter=24.0, tile=256)
 
 @pytest.fixture
 def image() -> CellImage:
-    discs = scattered_discs(11, SHAPE, (9, 14), 60, 3.0)
-    plane = (disc_labels(discs, SHAPE) > 0).astype(np.uint8) * 250
-    return CellImage.from_array(da.from_array(plane, chunks=64), "YX", name="slide")
+    return slide_of_discs(SHAPE, 60)
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from annotating import guesses_of, with_region
 
 from napari_cupre.errors import InputError
 from napari_cupre.project import gestures
 from napari_cupre.project.boxes import measured
 from napari_cupre.project.cells import LARGEST_NUMBER, By, Cells, State
 from napari_cupre.project.history import History
-from napari_cupre.project.strokes import guesses_of, painted, renew_guesses, stroke_of
+from napari_cupre.project.strokes import painted, renew_guesses, stroke_of
 
 BY = By("anna", "2026-01-01T00:00:00Z")
 
@@ -297,9 +298,8 @@ def test_certainty_hides_without_a_prediction() -> None:
 
 def test_regions_are_undone_too() -> None:
     cells = two_cells()
-    done(cells, gestures.add_region(cells, [(0, 0), (10, 10)]))
+    done(cells, with_region(cells, [(0, 0), (10, 10)]))
     assert cells.regions == (((0.0, 0.0), (10.0, 10.0)),)
-    assert done(cells, gestures.remove_region(cells, 0)).regions == ()
 
 
 def test_what_cannot_be_is_said() -> None:
@@ -309,8 +309,6 @@ def test_what_cannot_be_is_said() -> None:
         lambda: gestures.merge(cells, 3, 99),
         lambda: gestures.draw(cells, SQUARE[:2]),
         lambda: gestures.split(cells, SQUARE[:1]),
-        lambda: gestures.add_region(cells, [(50, 50), (60, 60)]),
-        lambda: gestures.remove_region(cells, 0),
         lambda: renew_guesses(cells, np.zeros((3, 3), np.int32)),
         lambda: stroke_of(cells.labels, []),
     ):

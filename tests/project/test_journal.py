@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from annotating import with_region
 
 from napari_cupre.project.cells import State
-from napari_cupre.project.gestures import accept, add_region, draw
+from napari_cupre.project.gestures import accept, draw
 from napari_cupre.project.history import History
 from napari_cupre.project.journal import FOLDER, Journal
 from napari_cupre.project.project import Project
@@ -43,7 +44,7 @@ def gestures(project: Project) -> Any:
         lambda: draw(cells, square(20, 60)),
         lambda: renew_guesses(cells, found, [0.7]),
         lambda: accept(cells, [3]),
-        lambda: add_region(cells, [(0, 0), (30, 30)]),
+        lambda: with_region(cells, [(0, 0), (30, 30)]),
         lambda: draw(cells, square(45, 5)),
     ):
         assert project.note("field", history.do(cells, make()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from annotating import in_state, with_region
 
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
@@ -52,8 +53,8 @@ def row_of_cells(count: int, gap: int = 10, height: int = 30) -> np.ndarray:
 
 def test_guesses_teach_nothing_and_leave_the_ground_under_them_open(project: Project) -> None:
     cells = add(project, "a", row_of_cells(3))
-    cells.apply(gestures.set_state(cells, [2], State.GUESS))
-    cells.apply(gestures.add_region(cells, [(0, 0), (29, 33)]))
+    cells.apply(in_state(cells, [2], State.GUESS))
+    cells.apply(with_region(cells, [(0, 0), (29, 33)]))
     (shot,) = project_shots(project)
     assert set(np.unique(shot.labels)) == {0, 1, 3}
     assert not shot.known[cells.labels == 2].any()
@@ -89,7 +90,7 @@ def test_a_hidden_guess_is_no_doubt(project: Project) -> None:
     cells = add(project, "a", row_of_cells(3), State.GUESS)
     cells.rows[2] = Cells.of(cells.labels, State.GUESS, scores={2: 0.2}).rows[2]
     cells.apply(gestures.accept(cells, [1, 3]))
-    cells.apply(gestures.add_region(cells, [(0, 0), (29, 33)]))
+    cells.apply(with_region(cells, [(0, 0), (29, 33)]))
     assert not next(iter(project_shots(project))).known.all()
     project.image("a").certainty = 0.5
     assert next(iter(project_shots(project))).known.all()
@@ -99,7 +100,7 @@ def test_a_stack_is_taught_plane_by_plane(project: Project) -> None:
     plane = np.kron(row_of_cells(6, height=64), np.ones((3, 3), np.int32))
     labels = np.stack([np.where(plane > 0, plane + 6 * number, 0) for number in range(60)])
     cells = add(project, "deep", labels.astype(np.int32))
-    cells.apply(gestures.set_state(cells, [1, 8], State.GUESS))
+    cells.apply(in_state(cells, [1, 8], State.GUESS))
     entry = project.image("deep")
     image = project.pixels(entry)
     tracemalloc.start()
@@ -115,7 +116,7 @@ def test_an_image_of_guesses_alone_gives_no_shot_and_a_complete_empty_region_doe
     add(project, "a", row_of_cells(2), State.GUESS)
     assert list(project_shots(project)) == []
     empty = add(project, "b", np.zeros((20, 20)))
-    empty.apply(gestures.add_region(empty, [(0, 0), (9, 9)]))
+    empty.apply(with_region(empty, [(0, 0), (9, 9)]))
     (shot,) = project_shots(project)
     assert shot.name.startswith("b")
     assert shot.known.sum() == 100
@@ -125,8 +126,8 @@ def test_planes_of_a_stack_keep_their_own_doubts(project: Project) -> None:
     labels = np.zeros((3, 30, 34), np.int32)
     labels[0], labels[2] = row_of_cells(3), np.where(row_of_cells(3), row_of_cells(3) + 10, 0)
     cells = add(project, "s", labels)
-    cells.apply(gestures.set_state(cells, [12], State.GUESS))
-    cells.apply(gestures.add_region(cells, [(2, 0, 0), (2, 29, 33)]))
+    cells.apply(in_state(cells, [12], State.GUESS))
+    cells.apply(with_region(cells, [(2, 0, 0), (2, 29, 33)]))
     first, last = project_shots(project)
     assert first.known[labels[0] > 0].all()
     assert not last.known[labels[2] == 12].any()
@@ -346,7 +347,7 @@ def test_an_outsize_cell_is_asked_about() -> None:
 def test_guesses_in_a_complete_region_are_asked_about(word: str, left: int) -> None:
     cells = Cells.of(row_of_cells(3), {1: State.CHECKED, 2: State.GUESS, 3: State.GUESS})
     assert not questions(cells)
-    cells.apply(gestures.add_region(cells, [(0, 0), (29, 33)]))
+    cells.apply(with_region(cells, [(0, 0), (29, 33)]))
     (question,) = questions(cells)
     assert question.kind is Kind.UNMARKED
     assert question.cells == (2, 3)

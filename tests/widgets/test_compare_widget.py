@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from docks import run_job
 from finding_script import FindingScript
 from plates import write_plate
 
@@ -68,10 +69,7 @@ def widget(
 
 
 def press(widget: CompareWidget, qtbot: Any) -> None:
-    before = widget.job.plan
-    widget.button.click()
-    qtbot.waitUntil(lambda: widget.job.plan is not before and widget.job.status.state.is_over, timeout=WAIT)
-    assert not widget.job.status.error, widget.job.status.error
+    run_job(widget, "plan", qtbot)
     qtbot.waitUntil(lambda: not widget._errands.is_busy, timeout=WAIT)
 
 

@@ -75,7 +75,7 @@ def test_an_idle_machine_measures_and_the_dock_says_what_follows(
     enough = workbench.train.enough
     assert not enough.sentence.isVisibleTo(workbench.train)
     enough.button.click()
-    qtbot.waitUntil(lambda: "too little is measured" in enough.sentence.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "too little has been measured" in enough.sentence.text(), timeout=WAIT)
     session.idling.tick()
     qtbot.waitUntil(lambda: session.idling.found.verdict.gain is not None, timeout=WAIT)
     assert enough.sentence.text() == session.idling.found.verdict.sentence

@@ -11,33 +11,36 @@ import tifffile
 WAIT = 60_000
 
 
+def opened_as_it_should_be(workbench: Any, path: Path, button: str, plane: np.ndarray, qtbot: Any) -> str:
+    """What the note says of a file that napari opens; its button opens the picture that was meant."""
+    workbench.viewer.open(path, plugin="napari")
+    note = workbench.annotate.scenes
+    text = note.text
+    note.press(button)
+    qtbot.waitUntil(lambda: len(workbench.viewer.layers) == 2, timeout=WAIT)
+    np.testing.assert_array_equal(workbench.viewer.layers[-1].data, plane)
+    return str(text)
+
+
 def test_the_slide_behind_a_thumbnail_is_offered(workbench: Any, tmp_path: Path, qtbot: Any) -> None:
     """napari shows the first picture of the file."""
     plane = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
     with tifffile.TiffWriter(tmp_path / "slide.tif") as file:
         file.write(plane[::8, ::8], subfiletype=1, photometric="rgb")
         file.write(plane, photometric="rgb", tile=(32, 32))
-    workbench.viewer.open(tmp_path / "slide.tif", plugin="napari")
-    note = workbench.annotate.scenes
-    assert 'napari shows 8 × 10 × 3 of "slide.tif"; by its metadata it is 64 × 80 × 3' in note.text
-    note.press("Open it")
-    qtbot.waitUntil(lambda: len(workbench.viewer.layers) == 2, timeout=WAIT)
-    np.testing.assert_array_equal(workbench.viewer.layers[-1].data, plane)
+    note = opened_as_it_should_be(workbench, tmp_path / "slide.tif", "Open it", plane, qtbot)
+    assert 'napari shows 8 × 10 × 3 of "slide.tif"; by its metadata it is 64 × 80 × 3' in note
 
 
 def test_colours_that_napari_shows_as_light_are_told(workbench: Any, tmp_path: Path, qtbot: Any) -> None:
     plane = np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", 255 - plane, photometric="miniswhite")
-    workbench.viewer.open(tmp_path / "a.tif", plugin="napari")
-    note = workbench.annotate.scenes
-    assert '"a.tif" stores inverted grey, which napari shows as light' in note.text
-    note.press("Open its colours")
-    qtbot.waitUntil(lambda: len(workbench.viewer.layers) == 2, timeout=WAIT)
-    np.testing.assert_array_equal(workbench.viewer.layers[-1].data, plane)
+    note = opened_as_it_should_be(workbench, tmp_path / "a.tif", "Open its colours", plane, qtbot)
+    assert '"a.tif" stores inverted grey, which napari shows as light' in note
     tifffile.imwrite(tmp_path / "b.tif", plane)
     workbench.viewer.open(tmp_path / "b.tif", plugin="napari")
     workbench.annotate.session.image = workbench.viewer.layers["b"]
-    assert note.text == ""
+    assert workbench.annotate.scenes.text == ""
 
 
 def test_missing_files_of_a_set_are_told(workbench: Any, tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ def saved(session: Any, qtbot: Any) -> Project:
     return keeper.project
 
 
+def one_cell_saved(session: Any, file: Path, qtbot: Any) -> Project:
+    """The image is opened, a cell is drawn, and the project that comes of it is saved."""
+    session.image = session.viewer.open(str(file))[0]
+    add(session, (10, 10))
+    return saved(session, qtbot)
+
+
 def on_disk(folder: Path, stem: str) -> np.ndarray:
     return np.asarray(tifffile.imread(folder / "cells" / f"{stem}.tif"))
 
@@ -95,9 +102,7 @@ def test_the_end_saves_even_if_a_part_of_qt_is_gone(
     session: Any, workbench: Any, file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a script ends with the window open: Qt takes its timers away before we hear of the end."""
-    session.image = workbench.viewer.open(str(file))[0]
-    add(session, (10, 10))
-    project = saved(session, qtbot)
+    project = one_cell_saved(session, file, qtbot)
     folder, cells = project.folder, add(session, (60, 60))
 
     class Gone:
@@ -113,9 +118,8 @@ def test_the_end_saves_even_if_a_part_of_qt_is_gone(
 def test_each_gesture_is_noted_before_it_is_saved(
     session: Any, workbench: Any, file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session.image = workbench.viewer.open(str(file))[0]
-    cells = add(session, (10, 10))
-    project = saved(session, qtbot)
+    project = one_cell_saved(session, file, qtbot)
+    cells = session.cells_of(session.image)
     monkeypatch.setattr(keeping, "SAVE_MS", 3_600_000)
     add(session, (40, 40), (80, 80))
     assert cells_on_disk(project.folder) == 3
@@ -149,10 +153,8 @@ def test_a_window_that_is_closed_saves_first(session: Any, workbench: Any, file:
 
 
 def test_a_window_without_work_leaves_nothing(session: Any, workbench: Any, file: Path, qtbot: Any) -> None:
-    session.image = workbench.viewer.open(str(file))[0]
-    cells = add(session, (10, 10))
-    folder = saved(session, qtbot).folder
-    cells.do(lambda now: delete(now, [1]))
+    folder = one_cell_saved(session, file, qtbot).folder
+    session.cells_of(session.image).do(lambda now: delete(now, [1]))
     session.close()
     assert not folder.exists()
 
@@ -209,7 +211,7 @@ def test_lost_work_is_discarded_after_a_second_question(
     question.press("Discard …")
     question.press("Delete")
     qtbot.waitUntil(lambda: sum(folder.is_dir() for folder in folders) == 1, timeout=WAIT)
-    qtbot.waitUntil(lambda: question.text.startswith("Work that was not saved as a project"), timeout=WAIT)
+    qtbot.waitUntil(lambda: question.text.startswith("Work not yet saved as a project"), timeout=WAIT)
     (left,) = [folder for folder in folders if folder.is_dir()]
     assert dock.session.keeper.lost[0].folder.resolve() == left.resolve()
 
@@ -234,9 +236,7 @@ def test_a_second_window_is_told_and_may_look(
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
 def test_a_read_only_disk_is_said(session: Any, workbench: Any, file: Path, qtbot: Any) -> None:
-    session.image = workbench.viewer.open(str(file))[0]
-    add(session, (10, 10))
-    folder = saved(session, qtbot).folder
+    folder = one_cell_saved(session, file, qtbot).folder
     folder.chmod(0o500)
     try:
         add(session, (40, 40))
@@ -249,9 +249,7 @@ def test_a_read_only_disk_is_said(session: Any, workbench: Any, file: Path, qtbo
 def test_a_full_disk_is_said_and_tried_again(
     session: Any, workbench: Any, file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session.image = workbench.viewer.open(str(file))[0]
-    add(session, (10, 10))
-    project = saved(session, qtbot)
+    project = one_cell_saved(session, file, qtbot)
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "cells/field.tif")
@@ -271,9 +269,8 @@ def test_a_full_disk_is_said_and_tried_again(
 def test_cells_that_others_changed_are_not_overwritten(
     session: Any, workbench: Any, file: Path, qtbot: Any, answer: str
 ) -> None:
-    session.image = workbench.viewer.open(str(file))[0]
-    cells = add(session, (10, 10))
-    project = saved(session, qtbot)
+    project = one_cell_saved(session, file, qtbot)
+    cells = session.cells_of(session.image)
     theirs = np.zeros_like(cells.cells.labels)
     theirs[100:120, 100:120] = 7
     tifffile.imwrite(project.folder / "cells" / "field.tif", theirs)
@@ -293,9 +290,8 @@ def test_cells_that_others_changed_are_not_overwritten(
 
 
 def test_a_project_gets_a_name(session: Any, workbench: Any, file: Path, tmp_path: Path, qtbot: Any) -> None:
-    session.image = workbench.viewer.open(str(file))[0]
-    cells = add(session, (10, 10))
-    scratch = saved(session, qtbot).folder
+    scratch = one_cell_saved(session, file, qtbot).folder
+    cells = session.cells_of(session.image)
     session.keeper.save_as(tmp_path / "mine.cupre")
     qtbot.waitUntil(lambda: session.keeper.project.folder.name == "mine.cupre", timeout=WAIT)
     saved(session, qtbot)

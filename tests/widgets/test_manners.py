@@ -11,8 +11,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLabel, QMainWindow, QTabBar
 
-from napari_cupre.project.cells import State
-from napari_cupre.project.gestures import set_state
+from napari_cupre.project.gestures import accept
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
@@ -89,7 +88,7 @@ def test_the_first_cell_leaves_the_certainty_as_it_was(annotate: Any, discs: Any
     cells.do(lambda now: renew_guesses(now, np.where(discs[1] <= 2, discs[1], 0), {1: 0.9, 2: 0.8}))
     assert row.slider.value() == 50
     row.slider.setValue(70)
-    cells.do(lambda now: set_state(now, [1], State.CHECKED))
+    cells.do(lambda now: accept(now, [1]))
     assert (row.slider.value(), cells.certainty) == (70, pytest.approx(0.7))
 
 
@@ -104,7 +103,7 @@ def test_everything_is_annotated_leaves_the_cells_selected(annotate: Any, workbe
 def test_the_brush_in_hand_is_seen_and_put_down_by_a_second_press(annotate: Any, workbench: Any) -> None:
     layers, line = workbench.viewer.layers, annotate.tool_row.line
     for button, name, told in (
-        (annotate.next_cell, "field cells", "Paint in a cell"),
+        (annotate.next_cell, "field cells", "Paint on a cell"),
         (annotate.background, "field background", "Paint where there is no cell"),
         (annotate.region, "field regions", "Drag a rectangle"),
     ):

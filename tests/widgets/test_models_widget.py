@@ -73,9 +73,9 @@ def test_rounds_of_all_projects_your_models_and_the_shipped_ones(widget: ModelsW
         ("here_work", "v1"),
         ("there_work", "v1 (best)"),
         ("Your models", "mine"),
-        ("Come with napari-cupre", "cupre"),
-        ("Come with napari-cupre", "nuclei"),
-        ("Come with napari-cupre", "cells"),
+        ("Included in napari-cupre", "cupre"),
+        ("Included in napari-cupre", "nuclei"),
+        ("Included in napari-cupre", "cells"),
     ]
     assert "1 model of yours" in widget.total.text()
     assert "3 rounds of projects" in widget.total.text()
@@ -107,7 +107,7 @@ def test_the_disk_space_of_large_results_is_told_and_freed(
         widget.question.press("Keep" if kept else "Delete")
     qtbot.waitUntil(lambda: row.words.text() == "1 result of large images: 3.0 MB.", timeout=WAIT)
     assert [path.exists() for path in paths] == [True, False]
-    assert widget.done.text == "3.0 MB are free again."
+    assert widget.done.text == "3.0 MB freed."
     held.release()
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 
 from napari_cupre.service.client import EngineProcess
+from napari_cupre.widgets import doors
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
 from napari_cupre.widgets.predict_widget import PredictWidget
 from napari_cupre.widgets.session import Session
@@ -31,6 +35,7 @@ HEAVY = (
     "zarr",
     "dask.distributed",
 )
+LATER = ("tifffile", "napari_cupre.io.images", "napari_cupre.evaluation")
 OPEN_ALL = f"""
 import sys
 import numpy as np
@@ -54,8 +59,16 @@ def test_no_widget_imports_what_only_the_engine_needs() -> None:
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_the_first_dock_imports_nothing_that_it_does_not_show() -> None:
+    code = (
+        "import sys, napari_cupre.widgets.annotate_widget\n"
+        f"print([name for name in {LATER!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_the_manifest_is_valid_and_every_command_can_be_found() -> None:
-    from importlib import import_module
     from importlib.resources import files
 
     from npe2 import PluginManifest
@@ -101,3 +114,52 @@ def test_annotating_starts_no_process(viewer: Any) -> None:
     viewer.window.add_dock_widget(widget)
     assert isinstance(widget.session.engine, EngineProcess)
     assert not widget.session.engine.is_running
+
+
+class Knot:
+    """Refers to itself, so that only a search for garbage takes it away."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_a_dock_is_imported_beside_what_napari_holds_and_not_searched_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One search of all that napari holds takes as long as the dock needs to open."""
+    apart: list[int] = []
+
+    def note(name: str) -> Any:
+        apart.append(gc.get_freeze_count())
+        return import_module(name)
+
+    monkeypatch.setattr(doors, "import_module", note)
+    assert doors.TrainWidget is TrainWidget
+    assert apart[0] > 10_000
+    assert gc.get_freeze_count() == 0
+
+
+def test_garbage_is_found_meanwhile_and_afterwards() -> None:
+    old = weakref.ref(Knot())
+    with doors.old_objects_apart():
+        new = weakref.ref(Knot())
+        gc.collect()
+        assert new() is None
+    gc.collect()
+    assert old() is None
+
+
+def test_what_somebody_else_put_apart_stays_apart() -> None:
+    gc.freeze()
+    try:
+        before = gc.get_freeze_count()
+        with doors.old_objects_apart():
+            pass
+        assert gc.get_freeze_count() == before
+    finally:
+        gc.unfreeze()
+
+
+def test_there_are_no_other_doors() -> None:
+    with pytest.raises(AttributeError, match="NoSuchWidget"):
+        _ = doors.NoSuchWidget

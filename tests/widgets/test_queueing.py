@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from annotating import guesses_of
 from mouse import Mouse
 from plates import write_plate
 from qtpy.QtCore import Qt
@@ -16,7 +17,7 @@ from qtpy.QtTest import QTest
 from napari_cupre.project.gestures import accept, draw
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
-from napari_cupre.project.strokes import guesses_of, renew_guesses
+from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.looking import camera_of
 from napari_cupre.widgets.rubber import canvas_of
 from napari_cupre.widgets.tools import Tool
@@ -325,7 +326,7 @@ def test_a_project_that_is_open_here_is_not_said_to_be_open_elsewhere(
     for again in (project, project / "project.json"):
         session.keeper.notice = ""
         session.keeper.open(again)
-        assert session.keeper.notice == "This project is open here already."
+        assert session.keeper.notice == "This project is already open here."
     assert session.keeper.locked is None
     assert session.keeper.error == ""
     assert session.image is image

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from docks import run_job
 
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.gestures import delete
@@ -47,20 +48,13 @@ def widget(viewer: Any, project: Path, qtbot: Any) -> ResultsWidget:
     return widget
 
 
-def press(widget: ResultsWidget, qtbot: Any) -> None:
-    before = widget.job.tables
-    widget.button.click()
-    qtbot.waitUntil(lambda: widget.job.tables is not before and widget.job.status.state.is_over, timeout=WAIT)
-    assert not widget.job.status.error, widget.job.status.details
-
-
 def texts(widget: ResultsWidget, column: int) -> list[str]:
     return [widget.table.item(row, column).text() for row in range(widget.table.rowCount())]
 
 
 def test_all_images_are_in_one_table_shown_or_not(widget: ResultsWidget, tmp_path: Path, qtbot: Any) -> None:
     assert widget.button.text() == "Measure all 5 images"
-    press(widget, qtbot)
+    run_job(widget, "tables", qtbot)
     assert texts(widget, 0) == ["all images", *(f"well_{number}" for number in range(1, 6))]
     assert texts(widget, 1) == ["108", "36", "36", "0", "0", "36"]
     assert texts(widget, 2) == ["72", "36", "36", "0", "0", "0"]
@@ -75,7 +69,7 @@ def test_all_images_are_in_one_table_shown_or_not(widget: ResultsWidget, tmp_pat
 
 
 def test_a_row_shows_its_image_beside_all(widget: ResultsWidget, qtbot: Any) -> None:
-    press(widget, qtbot)
+    run_job(widget, "tables", qtbot)
     session = widget.session
     widget.figure.setCurrentIndex(widget.figure.findData("intensity_mean"))
     widget.table.selectRow(5)
@@ -90,19 +84,19 @@ def test_a_row_shows_its_image_beside_all(widget: ResultsWidget, qtbot: Any) -> 
 def test_what_changes_afterwards_is_said_and_counted_when_measured_again(
     widget: ResultsWidget, qtbot: Any
 ) -> None:
-    press(widget, qtbot)
+    run_job(widget, "tables", qtbot)
     session = widget.session
     cells = session.cells_of(session.image)
     name = session.image.name
     cells.do(lambda now: delete(now, now.numbers()[:6]))
     assert "measure again" in widget.notice.text
-    press(widget, qtbot)
+    run_job(widget, "tables", qtbot)
     assert texts(widget, 1)[texts(widget, 0).index(name)] == "30"
     assert widget.notice.text == ""
 
 
 def test_the_tables_outlive_the_dock(widget: ResultsWidget, viewer: Any, qtbot: Any) -> None:
-    press(widget, qtbot)
+    run_job(widget, "tables", qtbot)
     again = ResultsWidget(viewer)
     qtbot.addWidget(again)
     assert again.table.rowCount() == 6

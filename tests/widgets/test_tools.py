@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from annotating import in_state
 from mouse import Mouse
 from outline_fakes import OutliningEngine
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_cupre.project.cells import State
-from napari_cupre.project.gestures import set_state
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.service.protocol import AimRequest, PromptRequest, WindowRequest
 from napari_cupre.widgets.tools import Tool
@@ -169,12 +169,12 @@ def test_a_box_replaces_a_guess_but_no_cell_that_was_drawn(
     assert len(cells.cells) == count
     (made,) = cells.cells.numbers(State.CHECKED)
     assert iou(cells, made, discs[1], 9) > 0.9
-    cells.do(set_state(cells.cells, [made], State.EDITED))
+    cells.do(in_state(cells.cells, [made], State.EDITED))
     before = cells.cells.copy()
     mouse.click((y, x))
     settle(field, qtbot)
     assert cells.cells == before
-    assert "There is a cell already" in workbench_line(field)
+    assert "There is already a cell" in workbench_line(field)
 
 
 def workbench_line(session: Any) -> str:
@@ -191,7 +191,7 @@ def test_nothing_there_is_said(field: Any, mouse: Mouse, qtbot: Any) -> None:
     assert not len(cells.cells)
     assert "No cell was recognised here" in workbench_line(field)
     mouse.click((-8, 40))
-    assert "beside the image" in workbench_line(field)
+    assert "outside the image" in workbench_line(field)
 
 
 def test_the_click_tool_leaves_drags_to_the_view(field: Any, mouse: Mouse, qtbot: Any) -> None:
@@ -230,7 +230,7 @@ def test_a_line_splits_a_cell(field: Any, mouse: Mouse) -> None:
     assert len(cells.cells) == 2
     mouse.drag((100, 50), (120, 50))
     assert len(cells.cells) == 2
-    assert "divides no cell" in workbench_line(field)
+    assert "does not divide a cell" in workbench_line(field)
 
 
 def test_escape_leaves_what_is_drawn_and_then_puts_the_tool_down(field: Any, mouse: Mouse) -> None:

@@ -174,7 +174,7 @@ def test_outlining_lends_its_process_and_takes_it_back(
     workbench.annotate.find_row.button.click()
     qtbot.waitUntil(lambda: asked(parts[1])[-1] == "PredictRequest", timeout=WAIT)
     prompter.ask(point=(17.0, 17.0))
-    assert "when the cells are found" in prompter.status
+    assert "once the cells are found" in prompter.status
     assert prompter.is_waiting
     parts[1].may_find.set()
     qtbot.waitUntil(lambda: prompter.is_ready, timeout=WAIT)

@@ -373,7 +373,7 @@ def test_a_model_is_deleted_with_its_training_and_only_when_asked_for(
     assert not chooser.delete_button.isEnabled(), "the bundled one stays"
     chooser.value = "mine"
     chooser.delete_button.click()
-    assert "2 MB that Resume needs" in chooser.question.text
+    assert "2 MB for Resume" in chooser.question.text
     chooser.question.press("Keep")
     assert (own_models / "mine.safetensors").exists()
     assert chooser.question.text == ""

@@ -25,8 +25,9 @@ def add_cache(subparsers: Any) -> None:
         actions,
         "clear",
         _clear,
-        "delete such results, those used longest ago first",
-        "What a window shows or writes stays. No project, annotation, model or saved result is touched.",
+        "delete these results, least recently used first",
+        "Results that a window shows or writes are kept. Projects, annotations, models and saved results\n"
+        "are not touched.",
         "napari-cupre cache clear --keep-gb 5",
     )
     clear.add_argument(
@@ -44,7 +45,7 @@ def _gigabytes(text: str) -> float:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size in GB: give a number, 0 or more.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GB: give a number, 0 or more.")
     return amount
 
 
@@ -68,6 +69,6 @@ def _clear(args: argparse.Namespace) -> int:
 
     freed = clear_slides(int(1e9 * args.keep_gb))
     left = sum(each.size for each in kept_slides())
-    said = f"{freed / 1e6:.1f} MB are free again, {left / 1e6:.1f} MB are left."
+    said = f"{freed / 1e6:.1f} MB freed, {left / 1e6:.1f} MB left."
     report(args, said, {"freed": freed, "bytes": left})
     return EXIT_DONE

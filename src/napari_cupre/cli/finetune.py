@@ -101,8 +101,8 @@ def _add_data_options(parser: Parser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="folders, globs or files of images without annotation that take part: their looks are learned "
-        "by contrast, and what the model is sure of in them is learned from",
+        help="folders, globs or files of images without annotation to learn from too: how they "
+        "look (by contrastive learning), and the cells the model is sure of",
     )
     add_reading_options(parser)
     parser.add_argument(
@@ -119,7 +119,7 @@ def _run(args: argparse.Namespace) -> int:
     with stopping(run.stop) as interruption:
         follow(run.events(), make_listener())
     if run.state is RunState.FAILED or run.result is None:
-        raise InputError(f"The training of {args.out} gave no model; see the messages above.")
+        raise InputError(f"The training of {args.out} produced no model; see the messages above.")
     figures = {
         "model": args.out,
         "steps": run.step,

@@ -63,7 +63,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--json", action="store_true", help="print the figures as JSON in the last line")
     group.add_argument(
-        "--debug", action="store_true", help="say what is chosen, and show the traceback if an error occurs"
+        "--debug", action="store_true", help="explain what is chosen, and show the traceback of an error"
     )
 
 
@@ -95,6 +95,14 @@ def add_channels(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="up to three channels to use, counted from 0, e.g. 0,2",
     )
+
+
+def add_finding_options(parser: argparse.ArgumentParser, diameter: str) -> None:
+    """Add the options of commands that look for cells in images; `diameter` is the help of its option."""
+    add_diameter(parser, diameter)
+    add_reading_options(parser)
+    add_channels(parser)
+    add_overwrite(parser)
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -154,10 +162,7 @@ def check_replaces(
 
 def positive_number(text: str) -> float:
     """Convert the value of an option that takes a number above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not (value > 0 and math.isfinite(value)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
     return value
@@ -180,13 +185,17 @@ def channel_list(text: str) -> tuple[int, ...]:
 
 def share(text: str) -> float:
     """Convert the value of an option that takes a number between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def report(args: argparse.Namespace, text: str, figures: dict[str, Any]) -> None:

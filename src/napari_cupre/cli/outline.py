@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Any
 from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_UNUSABLE,
-    add_channels,
     add_command,
-    add_diameter,
+    add_finding_options,
     add_model_argument,
-    add_overwrite,
-    add_reading_options,
     check_replaces,
     report,
 )
@@ -54,12 +51,9 @@ def add_outline(subparsers: Any) -> None:
     parser.add_argument("image", metavar="IMAGE", type=Path, help="one image")
     parser.add_argument("prompts", metavar="PROMPTS.csv", type=Path, help="boxes or points, one per row")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file for the outlines")
-    add_diameter(
+    add_finding_options(
         parser, "cell diameter in px, for points (default: the model's, or estimated from the image)"
     )
-    add_reading_options(parser)
-    add_overwrite(parser)
-    add_channels(parser)
     parser.add_argument(
         "--plane",
         type=_plane,

@@ -11,12 +11,9 @@ from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
-    add_channels,
     add_command,
-    add_diameter,
+    add_finding_options,
     add_model_argument,
-    add_overwrite,
-    add_reading_options,
     positive_count,
     report,
     share,
@@ -59,21 +56,20 @@ def add_predict(subparsers: Any) -> None:
     parser.add_argument("images", metavar="IMAGES", nargs="+", help="folders, globs or files")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--format", default="tif", metavar="LIST", help=f"{FORMATS} (default: tif)")
-    add_diameter(parser, "cell diameter in px (default: the model's, unless the image clearly shows another)")
+    add_finding_options(
+        parser, "cell diameter in px (default: the model's, unless the image clearly shows another)"
+    )
     parser.add_argument(
         "--score",
         type=share,
         metavar="S",
-        help="minimum confidence, 0 to 1 (default: 0.5, or set by the image if the cell size is estimated)",
+        help="minimum certainty, 0 to 1 (default: 0.5, or set by the image if the cell size is estimated)",
     )
     parser.add_argument(
         "--tile", type=positive_count, metavar="PX", help="side of a tile in network px (default: 1024)"
     )
-    add_reading_options(parser)
-    add_channels(parser)
     parser.add_argument("--link-z", action="store_true", help="link the planes of a stack into 3-D cells")
     parser.add_argument("--link-t", action="store_true", help="keep the same label for a cell over time")
-    add_overwrite(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers",

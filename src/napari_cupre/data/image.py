@@ -19,7 +19,7 @@ from napari_cupre.data.axes import (
     parse_axes,
 )
 from napari_cupre.data.normalise import Stretch, fit_stretch, normalise
-from napari_cupre.errors import CupreError, InputError, reason_of
+from napari_cupre.errors import CupreError, InputError, naming, reason_of
 from napari_cupre.words import counted
 
 __all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise", "with_letters"]
@@ -93,7 +93,7 @@ class CellImage:
     def _check_colour(self) -> None:
         if self.data.shape[-1] not in (3, 4):
             raise InputError(
-                f"{self._called()} has {self.data.shape[-1]} colour samples, RGB has 3 and RGBA 4: "
+                f"{self._called()} has {self.data.shape[-1]} colour samples, but RGB has 3 and RGBA 4: "
                 f"call that axis C instead of S."
             )
         if "C" in self.axes:
@@ -367,7 +367,7 @@ class CellImage:
         try:
             return fit_stretch(plane, rgb=self.is_rgb and plane.ndim == 3)
         except CupreError as error:
-            raise type(error)(f"{self._called()}{_position(index)}: {error}") from error
+            raise type(error)(naming(f"{self._called()}{_position(index)}", error)) from error
         except Exception as error:
             if not self.is_lazy:
                 raise

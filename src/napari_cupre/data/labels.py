@@ -10,6 +10,7 @@ from scipy import ndimage
 from napari_cupre.errors import InputError
 
 MANY_VALUES = 10
+LISTED_VALUES = 100_000
 SMOOTH = 0.5  # share of neighbours with one number below which numbers are grey values
 
 
@@ -110,9 +111,11 @@ def scattered_parts(labels: np.ndarray, crumbs: float = 0.1) -> dict[int, int]:
 
 def _boxes(labels: np.ndarray, values: np.ndarray) -> list[tuple[slice, slice]]:
     """Bounding box of every value."""
-    # Ranks instead of values, since find_objects makes a list as long as the largest value.
-    ranks = np.searchsorted(np.concatenate([[0], values]), labels)
-    return [box for box in ndimage.find_objects(ranks) if box is not None]
+    if values.size and values[-1] < LISTED_VALUES:
+        found = ndimage.find_objects(labels)
+    else:  # a list as long as the largest value would be too long
+        found = ndimage.find_objects(np.searchsorted(np.concatenate([[0], values]), labels))
+    return [box for box in found if box is not None]
 
 
 def check_same_shape(image: tuple[int, ...], labels: tuple[int, ...], name: str = "") -> None:

@@ -100,7 +100,7 @@ def fit_stretch(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool |
     if rgb and channels == 4:
         channels = 3
     if channels > 3:
-        raise InputError(f"The image has {channels} channels, but three at most can be used: choose them.")
+        raise InputError(f"The image has {channels} channels, but at most three can be used: choose them.")
     sample, whole = (
         part[..., None] if part.ndim == 2 else part[..., :channels] for part in _subsample(plane)
     )
@@ -138,7 +138,7 @@ def normalise(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool | N
 def _check_plane(plane: Any) -> None:
     if plane.ndim not in (2, 3):
         raise InputError(
-            f"A plane has two dimensions and perhaps channels, this array has shape {plane.shape}."
+            f"A plane has two dimensions and possibly channels, but this array has shape {plane.shape}."
         )
     if plane.dtype.kind not in "buif":
         raise InputError(f"Grey values of type {plane.dtype} cannot be used: give real numbers.")

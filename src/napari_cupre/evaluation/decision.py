@@ -37,14 +37,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Finds:
-    """What one model finds of one held-out image, and nothing more than a decision needs.
+    """What one model finds in one held-out image.
 
-    Attributes
-    ----------
-    iou : tuple of float
-        IoU of each true cell with what was found of it, 0 below 0.5; in the order of the cells' numbers.
-    invented : int
-        Objects that match no cell and lie where everything is annotated.
+    `iou` holds the IoU of each true cell, by number, with what was found of it, 0 below 0.5. `invented`
+    counts objects that match no cell and lie where everything is annotated.
     """
 
     iou: tuple[float, ...]
@@ -58,18 +54,11 @@ class Finds:
 
 @dataclass(frozen=True)
 class Tally:
-    """What a model does on the held-out cells, in counts.
+    """What a model does with the held-out cells.
 
-    Attributes
-    ----------
-    cells : int
-        Cells that a person vouched for.
-    found : int
-        Those that the model finds, at an IoU of 0.5 or more.
-    invented : int
-        Objects that are none of the cells and lie where everything is annotated.
-    outline : float
-        Mean IoU of the found cells; NaN if none was found.
+    Of `cells` that a person vouched for it finds some, at an IoU of 0.5 or more. `invented` counts objects
+    that match no cell and lie where everything is annotated; `outline` is the mean IoU of the found cells,
+    NaN if none was found.
     """
 
     cells: int

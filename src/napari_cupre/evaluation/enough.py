@@ -40,17 +40,9 @@ LEAST_POINTS, LEAST_RANGE = 3, 2.5
 class CurvePoint:
     """How a model did that learned from some cells.
 
-    Attributes
-    ----------
-    cells : float
-        How many it learned from.
-    found, judged, invented : int
-        It was judged on cells that it did not learn from: how many it found, how many there were, and how
-        many it invented.
-    steps : int
-        It was trained for; 0 where that does not matter.
-    is_round : bool
-        A round of the project, and no training that was made for the curve.
+    It was judged on cells that it did not learn from: of `judged` it `found` some, and `invented` others.
+    `steps` is how long it was trained, 0 where that does not matter; `is_round` tells a round of the
+    project from a training for the curve.
     """
 
     cells: float
@@ -131,17 +123,7 @@ class Enough(StrEnum):
 
 @dataclass(frozen=True)
 class EnoughVerdict:
-    """Whether more cells would help.
-
-    Attributes
-    ----------
-    outcome : Enough
-        What can be said.
-    sentence : str
-        The same in words.
-    gain : Gain or None
-        Of `MORE` cells; None where there is no curve.
-    """
+    """Whether more cells would help; `gain` is that of `MORE` cells, None where there is no curve."""
 
     outcome: Enough
     sentence: str
@@ -198,7 +180,8 @@ def is_enough(
     counts = sorted({round(point.cells) for point in usable})
     if len(usable) < LEAST_POINTS or counts[-1] < LEAST_RANGE * counts[0]:
         return EnoughVerdict(
-            Enough.UNKNOWN, "Cannot tell yet: too little is measured. It goes on when the machine is idle."
+            Enough.UNKNOWN,
+            "Cannot tell yet: too little has been measured. Measuring continues while the computer is idle.",
         )
     gain = fit_curve(usable).gain(cells)
     time = None if longer is None else _longer(*longer)

@@ -26,20 +26,9 @@ CONTEXT, SHOWN = 48, 160
 class Fault:
     """One cell that a prediction got wrong.
 
-    Attributes
-    ----------
-    image : int
-        Row of the image in the report.
-    kind : Kind
-        "missed" and "badly outlined" are true cells, "invented" is a predicted one.
-    label : int
-        Its value in the truth, of an invented one in the prediction.
-    partner : int
-        Value of a badly outlined cell's prediction, else 0.
-    area : int
-        In px.
-    iou : float
-        With its partner, 0 without one.
+    `image` is the row of the image in the report. `label` is a value of the truth, for an invented cell one
+    of the prediction; `partner` is the value of a badly outlined cell's prediction, else 0, and `iou` the
+    IoU with it. `area` is in px.
     """
 
     image: int

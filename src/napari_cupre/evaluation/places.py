@@ -35,18 +35,9 @@ MOST_FIELDS = 24
 class Candidate:
     """An image that may be suggested, or that is annotated already.
 
-    Attributes
-    ----------
-    name : str
-        What the user calls it.
-    read : callable
-        Reads it; raises `InputError` if it cannot be read.
-    is_annotated : bool
-        Something is annotated in it.
-    annotated : tuple of Field
-        Where; only the fields of a large image that hold some of it count as annotated. Empty for everywhere.
-    channels : tuple of int or None
-        Up to three channels to look at; None for the first three.
+    `read` opens it, and raises `InputError` if it cannot be read. Of a large image only the fields in
+    `annotated` count as annotated; empty for everywhere. `channels` are up to three to look at; None for
+    the first three.
     """
 
     name: str
@@ -62,15 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Place:
-    """An image, or a field of one.
-
-    Attributes
-    ----------
-    candidate : Candidate
-        The image.
-    field : Field or None
-        None for all of it.
-    """
+    """An image to annotate, or a field of a large one; `field` is None for the whole image."""
 
     candidate: Candidate
     field: Field | None = None

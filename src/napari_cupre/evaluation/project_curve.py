@@ -17,16 +17,9 @@ BAND_POINTS = 12
 
 @dataclass(frozen=True)
 class ProjectCurve:
-    """What is known about the number of cells in a project.
+    """Whether more cells would help, and the points that this follows from, by the number of cells.
 
-    Attributes
-    ----------
-    verdict : EnoughVerdict
-        Whether more would help.
-    points : list of CurvePoint
-        What that follows from, by the number of cells.
-    band : list of tuple of (float, Gain)
-        Numbers of cells up to `MORE` from now, each with the value there; empty for fewer than two points.
+    `band` has the expected value for numbers of cells up to `MORE` from now; empty for fewer than two points.
     """
 
     verdict: EnoughVerdict

@@ -54,16 +54,9 @@ class Search(Protocol):
 class Standing:
     """What speaks for a model and against it.
 
-    Attributes
-    ----------
-    model : str
-        Its name.
-    likely, doubtful : float
-        How many of the cells that it finds are likely to be right, and wrong.
-    shared : float
-        How many of the former another model finds too.
-    right, false : int
-        Annotated cells that it finds, and what it finds beside them where all are annotated.
+    Of the cells that it finds, how many are `likely` to be right, how many are `doubtful`, and how many of
+    the likely ones another model finds too (`shared`); how many annotated cells it gets `right`, and what
+    it finds beside them where all are annotated (`false`).
     """
 
     model: str
@@ -84,14 +77,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class StartAdvice:
-    """How models stand in an image.
+    """How models do in an image, the best first.
 
-    Attributes
-    ----------
-    standings : tuple of Standing
-        The best first.
-    annotated : int
-        Annotated cells that were looked for; 0 where too few decide anything.
+    `annotated` counts the annotated cells that were looked for; 0 where there are too few to decide.
     """
 
     standings: tuple[Standing, ...]
@@ -112,7 +100,7 @@ class StartAdvice:
             return ""
         if not self.best:
             what = f"finds any of your {self.annotated} cells" if self.annotated else "is sure of any cell"
-            return f"No model {what} here: any start may do."
+            return f"No model {what} here: any of them may do as a start."
         first, *others = self.standings
         rest = ", ".join(f"“{each.model}” {self._figures(each, first)}" for each in others)
         if self.annotated:

@@ -103,7 +103,7 @@ class Uncertainty:
         Examples
         --------
         >>> Uncertainty(40, 0.3, 0.1, doubtful=12, unsteady=1).in_words()
-        '12 doubtful cells, 1 found in only one of two looks'
+        '12 doubtful cells, 1 found in only one of two passes'
         >>> Uncertainty(0, 1.0, 0.0).in_words()
         'no cell found'
         """
@@ -112,7 +112,7 @@ class Uncertainty:
             parts.append(counted(self.doubtful, "doubtful cell"))
         if self.unsteady:
             number = str(self.unsteady) if self.doubtful else counted(self.unsteady, "cell")
-            parts.append(f"{number} found in only one of two looks")
+            parts.append(f"{number} found in only one of two passes")
         if parts:
             return ", ".join(parts)
         if not self.cells:

@@ -15,7 +15,7 @@ import numpy as np
 from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import as_labels
-from napari_cupre.errors import CupreError, InputError, reason_of
+from napari_cupre.errors import CupreError, InputError, naming, reason_of
 from napari_cupre.io.files import (
     FOREIGN_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -216,7 +216,7 @@ def _guarded(path: Path, read: Any) -> Any:
     except CupreError as error:
         if str(path) in str(error) or path.name in str(error):
             raise
-        raise type(error)(f'"{path}": {error}') from error
+        raise type(error)(naming(f'"{path}"', error)) from error
     except PermissionError as error:
         raise InputError(f'"{path}" cannot be read: check its permissions.') from error
     # Decoders raise anything from IndexError to their own types on a damaged file.

@@ -23,12 +23,8 @@ CHOOSE = "(--series chooses one)."
 class Inputs:
     """Images to read, and what the user should know about them.
 
-    Attributes
-    ----------
-    paths : list of pathlib.Path
-        Files, or scenes in them ("a.ome.tif/well1"); `read_image` takes each.
-    notices : list of str
-        One sentence each, on files of several images, sets of files, and what is left out.
+    A path may name a scene ("a.ome.tif/well1"); `read_image` takes it. Each notice is one sentence: on
+    files of several images, on sets of files, and on what is left out.
     """
 
     paths: list[Path] = field(default_factory=list)

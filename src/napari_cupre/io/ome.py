@@ -18,18 +18,10 @@ from napari_cupre.io.pixel_size import Scales, positive
 
 @dataclass(frozen=True)
 class OmeImage:
-    """One image of an OME document.
+    """One image of an OME document, and its place there.
 
-    Attributes
-    ----------
-    number : int
-        Its place in the document.
-    name : str
-        As the microscope called it; may be "".
-    pixels : ElementTree.Element
-        Xml.etree.ElementTree.Element Sizes and units.
-    files : tuple of (str, str)
-        Name and UUID of each file that holds planes of it; none if all lie in the file of the document.
+    `name` is the microscope's, and may be "". `pixels` has sizes and units. `files` are name and UUID of
+    each file that holds planes of it, none if all lie in the file of the document.
     """
 
     number: int

@@ -27,15 +27,7 @@ _AXIS = "axis-"
 
 
 class Prompts(NamedTuple):
-    """What a table holds; one of the two is None.
-
-    Attributes
-    ----------
-    boxes : numpy.ndarray or None
-        float64 (N, 4), x0, y0, x1, y1.
-    points : numpy.ndarray or None
-        float64 (N, 2), y, x.
-    """
+    """Boxes, float64 (N, 4) of x0, y0, x1, y1, or points, float64 (N, 2) of y, x; the other is None."""
 
     boxes: np.ndarray | None
     points: np.ndarray | None

@@ -21,14 +21,10 @@ THRESHOLD = 0.5
 
 
 class Foreground(NamedTuple):
-    """Some of the pixels in which masks are at least `THRESHOLD`.
+    """Pixels in which masks are at least `THRESHOLD`; both arrays are int64 (P,).
 
-    Attributes
-    ----------
-    instance : numpy.ndarray
-        int64 (P,), row of the mask that the pixel belongs to.
-    pixel : numpy.ndarray
-        int64 (P,), index into the flattened (row-major) image.
+    `instance` is the row of the mask that a pixel belongs to, `pixel` its index into the flattened (row-
+    major) image.
     """
 
     instance: np.ndarray

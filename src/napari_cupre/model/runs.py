@@ -28,21 +28,7 @@ SHOTS = "shots"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run on disk.
-
-    Attributes
-    ----------
-    name : str
-        Name of its model.
-    path : Path
-        The folder.
-    size : int
-        Size of the folder without the model, bytes.
-    can_resume : bool
-        Whether a training can resume from it.
-    is_training : bool
-        Whether a process trains in it now.
-    """
+    """A run on disk, named after its model; `size` is that of the folder without the model, in bytes."""
 
     name: str
     path: Path

@@ -27,7 +27,7 @@ SCRATCH = "scratch"
 SUFFIX = ".safetensors"
 
 SHIPPED = {
-    BUNDLED: "ships with napari-cupre, pretrained by AMT2, has seen no label of a cell",
+    BUNDLED: "ships with napari-cupre, pretrained by AMT2 without any cell label",
     "nuclei": "ships with napari-cupre, trained from cells on labelled nuclei, fluorescent and stained",
     "cells": "ships with napari-cupre, trained from cupre on labelled nuclei, cells, embryos and particles",
 }

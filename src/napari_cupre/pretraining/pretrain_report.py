@@ -38,20 +38,10 @@ _WIDTH, _HEIGHT = 300, 120
 
 @dataclass
 class Material:
-    """What a report shows.
+    """What a report shows: a summary in one line, the rows of metrics.csv, some pairs of views.
 
-    Attributes
-    ----------
-    summary : str
-        One line on how the run went.
-    settings : PretrainSettings
-        Of the run.
-    rows : list of dict
-        The rows of metrics.csv.
-    pairs : sequence of ViewPair
-        Some pairs of views.
-    fields, predicted : sequence
-        Held-out fields and their predicted label images, int32 (Y, X); empty if there were none.
+    `fields` and `predicted` are held-out fields and their predicted label images, int32 (Y, X); empty if
+    there were none.
     """
 
     summary: str

@@ -43,15 +43,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class By:
-    """Who does something, and when.
-
-    Attributes
-    ----------
-    author : str
-        The user's name; may be empty.
-    time : str
-        UTC, ISO 8601 to the second.
-    """
+    """Who does something (the name may be empty) and when (UTC, ISO 8601 to the second)."""
 
     author: str
     time: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import tifffile
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
@@ -32,13 +31,15 @@ def keep_copy(project: Project, image: CellImage) -> ProjectImage:
     if size > LARGEST_COPY:
         raise InputError(
             f'"{image.name}" has no file and is too large to be copied ({size / 1e9:.0f} GB): '
-            "save it as a file and open that, or its cells are not saved automatically."
+            "save it as a file and open that; otherwise its cells are not saved automatically."
         )
     name = re.sub(r"[^\w.-]+", "_", image.name)[:60].strip("._") or "image"
     number, path = 1, project.folder / IMAGES / f"{name}.tif"
     while path.exists():
         number += 1
         path = path.with_name(f"{name}_{number}.tif")
+    import tifffile
+
     pixels = np.asarray(image.data)
     photometric = "rgb" if image.is_rgb else "minisblack"
     with atomic_write(path) as temporary:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from napari_cupre.errors import EnvironmentFault
+from napari_cupre.errors import EnvironmentFault, unwritable, writing
 from napari_cupre.io.files import atomic_write
 
 PENDING = ".pending"
@@ -91,9 +91,11 @@ def write_together(folder: Path, files: Mapping[str, Write]) -> None:
         with atomic_write(pending / _COMMIT) as temporary:
             temporary.write_text(json.dumps(entries), encoding="utf-8")
             _to_disk(temporary)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             shutil.rmtree(pending)
+        if isinstance(error, EnvironmentFault) and isinstance(error.__cause__, OSError):
+            raise unwritable(folder, error.__cause__) from error  # nobody knows the files in `.pending`
         raise
     settle(folder)
 
@@ -114,13 +116,9 @@ def settle(folder: Path) -> None:
     for target, file in committed(folder).items():
         if file.is_file():
             place = folder / target
-            try:
+            with writing(place):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(file, place)
-            except OSError as error:
-                raise EnvironmentFault(
-                    f'"{place}" could not be written ({error.strerror}): close the program that has it open.'
-                ) from error
     with contextlib.suppress(OSError):
         (pending / _COMMIT).unlink(missing_ok=True)
         shutil.rmtree(pending)

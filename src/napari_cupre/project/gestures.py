@@ -18,7 +18,7 @@ from skimage.draw import polygon as fill_polygon
 
 from napari_cupre.errors import InputError
 from napari_cupre.project.boxes import Box, Patch, box_around, clipped, is_empty, slices
-from napari_cupre.project.cells import By, Cell, Cells, Change, Region, State
+from napari_cupre.project.cells import By, Cell, Cells, Change, State
 from napari_cupre.project.edits import as_change, pieces, put
 
 WIDEST_GAP = 3
@@ -59,18 +59,6 @@ def accept_all(cells: Cells, view: Box | None = None, certainty: float = 0.0, by
         Guesses with a lower score are hidden, and stay guesses.
     """
     return accept(cells, _guesses_in(cells, view, certainty), by)
-
-
-def set_state(cells: Cells, numbers: Iterable[int], state: State, by: By | None = None) -> Change:
-    """Say what state cells are in, as the table does.
-
-    Raises
-    ------
-    InputError
-        There is no such cell.
-    """
-    others = [n for n in numbers if cells.row(n).state is not state]
-    return _with_state(cells, f"Mark {_count(others)} as {state}", others, state, by or By.now())
 
 
 def _with_state(cells: Cells, verb: str, numbers: Sequence[int], state: State, by: By) -> Change:
@@ -361,46 +349,6 @@ def _filled(cells: Cells, outline: np.ndarray, plane: Sequence[int]) -> tuple[Bo
     mask = np.zeros(shape, bool)
     mask[rows, columns] = True
     return front + flat, mask.reshape((1,) * len(front) + shape)
-
-
-# --- regions --------------------------------------------------------------------------------------
-
-
-def add_region(cells: Cells, corners: Iterable[Sequence[float]]) -> Change:
-    """Say that every cell in an area is annotated.
-
-    Parameters
-    ----------
-    corners : Iterable[Sequence[float]]
-        (n, d) over the axes of the labels; two corners are those of a rectangle.
-
-    Raises
-    ------
-    InputError
-        No area, or none on the image.
-    """
-    points = np.asarray([tuple(corner) for corner in corners], float)
-    if points.ndim != 2 or len(points) < 2 or points.shape[1] != cells.labels.ndim:
-        raise InputError("A region needs two corners or more: draw it on the image.")
-    low, high = points.min(axis=0), points.max(axis=0)
-    if not np.isfinite(points).all() or (high < 0).any() or (low > np.array(cells.shape) - 1).any():
-        raise InputError("The region covers no pixel of the image: draw it on the image.")
-    region: Region = tuple(tuple(float(value) for value in point) for point in points)
-    return Change("Mark a region as complete", regions=(cells.regions, (*cells.regions, region)))
-
-
-def remove_region(cells: Cells, index: int) -> Change:
-    """Take back that every cell in an area is annotated.
-
-    Raises
-    ------
-    InputError
-        There is no such region.
-    """
-    if not 0 <= index < len(cells.regions):
-        raise InputError(f"There is no region {index + 1} in this image: choose another one.")
-    rest = cells.regions[:index] + cells.regions[index + 1 :]
-    return Change("Remove a region", regions=(cells.regions, rest))
 
 
 def _count(numbers: Sequence[int]) -> str:

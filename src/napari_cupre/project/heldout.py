@@ -25,18 +25,9 @@ LEAST_FOR_A_STRIP = 4
 class Annotated:
     """What of an annotated image matters here, so that its cells need not stay in memory.
 
-    Attributes
-    ----------
-    stem : str
-        Of the image in its project.
-    place : str
-        What makes it this image, whatever it is called.
-    held : str or None
-        What was settled, see `ProjectImage.held`.
-    cells : int
-        Checked and edited ones.
-    strip : str or None
-        The strip to hold out, if one is to be; None if none can be cut.
+    `place` identifies the image, whatever it is called, and `stem` is its name in the project. `held` is
+    what was settled (see `ProjectImage.held`). `cells` counts the checked and edited ones; `strip` is the
+    one to hold out, None if there is none or none can be cut.
     """
 
     stem: str

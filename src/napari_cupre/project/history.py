@@ -92,11 +92,6 @@ class History:
         self._undone.clear()
 
     @property
-    def next_undo(self) -> str:
-        """What `undo` would take back, "" if nothing."""
-        return self._done[-1].verb if self._done else ""
-
-    @property
     def next_redo(self) -> str:
         """What `redo` would do again, "" if nothing."""
         return self._undone[-1].verb if self._undone else ""

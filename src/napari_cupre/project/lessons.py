@@ -16,18 +16,9 @@ FILE = "curve.json"
 class LessonResult:
     """One training on a part of the annotation, judged on cells that it did not see.
 
-    Attributes
-    ----------
-    annotation : str
-        Hash of all that was annotated, see `rounds.annotation_hash`.
-    start : str
-        Model that it started from.
-    annotated : int
-        Cells that were annotated in all.
-    fold, share, steps : int, float, int
-        Which cells judged, what share of the others taught, and how long it was trained.
-    cells, found, judged, invented : int
-        It learned from `cells`; of `judged` others it found some, and invented others.
+    `annotation` is the hash of all that was annotated then (see `rounds.annotation_hash`), `annotated` the
+    number of those cells. `fold` says which of them judged; the model learned from `share` of the others,
+    which are `cells`. Of `judged` cells it found some, and invented others.
     """
 
     annotation: str

@@ -9,7 +9,6 @@ from typing import Any
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import image_stem
-from napari_cupre.io.images import read_image
 from napari_cupre.project.document import ProjectImage
 
 
@@ -51,6 +50,8 @@ def read_entry(path: Path, entry: ProjectImage) -> CellImage:
     InputError
         See `napari_cupre.io.images.read_image`.
     """
+    from napari_cupre.io.images import read_image
+
     options: dict[str, Any] = {} if entry.series is None else {"series": entry.series}
     return read_image(path, entry.axes or None, **options)
 

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -146,9 +145,7 @@ class Project:
     def __enter__(self) -> Project:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # --- images -----------------------------------------------------------------------------------
@@ -270,7 +267,7 @@ class Project:
         if part.result_shape != image.shape:
             raise InputError(
                 f'The image "{image.stem}" has {part.result_shape} px now, its cells were drawn on '
-                f"{image.shape}: bring the old image back, or add the new one under another name."
+                f"{image.shape}: put the old image back, or add the new one under another name."
             )
         return part
 
@@ -293,7 +290,7 @@ class Project:
             if cells.shape != image.shape:
                 raise InputError(
                     f'The cells "{files_of(stem)[0]}" have {cells.shape} px, the image {image.shape}: '
-                    f"somebody changed them; bring the old file back."
+                    f"somebody changed them; put the old file back."
                 )
             self._cells[stem] = cells
             self._saved[stem] = cells.revision

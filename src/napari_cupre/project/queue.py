@@ -11,8 +11,6 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import natural_key, split_scene
-from napari_cupre.io.images import read_image
-from napari_cupre.io.inputs import CHOOSE, find_inputs
 from napari_cupre.project.cells import State
 from napari_cupre.project.disk import current
 from napari_cupre.project.document import ProjectImage
@@ -22,16 +20,10 @@ from napari_cupre.project.tables import files_of, read_table
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One image of the queue.
+    """One image of the queue, and how many cells, checked cells and guesses it has.
 
-    Attributes
-    ----------
-    image : ProjectImage
-        An image of the project.
-    cells, checked, guesses : int
-        How many; edited cells count as checked, hidden guesses not at all.
-    certainty : float
-        Mean score of its guesses, NaN without any.
+    Edited cells count as checked, hidden guesses not at all. `certainty` is the mean score of its guesses,
+    NaN without any.
     """
 
     image: ProjectImage
@@ -133,6 +125,8 @@ def drafts_of(
     InputError
         See `find_inputs`.
     """
+    from napari_cupre.io.inputs import CHOOSE, find_inputs
+
     inputs = find_inputs(paths)
     makers: list[Callable[[], ProjectImage]] = []
     for path in inputs.paths:
@@ -153,6 +147,8 @@ def add_fields(project: Project, path: str | Path, side: int, most: int = 24) ->
 
 def planes_of(project: Project, path: str | Path, axes: str = "") -> Iterator[ProjectImage]:
     """Every plane of a stack, as entries that are not in the project yet."""
+    from napari_cupre.io.images import read_image
+
     image = read_image(path, axes or None)
     for index in image.plane_indices():
         yield project.draft(path, axes=axes, plane=index)
@@ -173,6 +169,8 @@ def fields_of(project: Project, path: str | Path, side: int, most: int = 24) -> 
     InputError
         A side of no pixel, or the file cannot be read.
     """
+    from napari_cupre.io.images import read_image
+
     if side < 1:
         raise InputError("A field needs a side of at least one pixel: give another.")
     image = read_image(path)

@@ -27,17 +27,7 @@ STAMP = "%Y-%m-%d %H.%M.%S.%f"
 
 @dataclass(frozen=True)
 class Recoverable:
-    """A project that nobody gave a place yet.
-
-    Attributes
-    ----------
-    folder : Path
-        Where it is.
-    cells : int
-        How many it contains.
-    text : str
-        "41 cells from today 14:02".
-    """
+    """A project that was never saved to a place; `text` describes it: "41 cells from today 14:02"."""
 
     folder: Path
     cells: int

@@ -262,10 +262,3 @@ def _by_label(scores: Sequence[float] | np.ndarray | Mapping[int, float]) -> Any
         return lambda label: float(scores.get(label, np.nan))
     values = np.asarray(scores, float).ravel()
     return lambda label: float(values[label - 1]) if label <= len(values) else float("nan")
-
-
-def guesses_of(found: np.ndarray, scores: Sequence[float] | np.ndarray | Mapping[int, float] = ()) -> Cells:
-    """Cells of an image that nobody looked at yet: only guesses."""
-    cells = Cells.empty(np.shape(found))
-    cells.apply(renew_guesses(cells, found, scores))
-    return cells

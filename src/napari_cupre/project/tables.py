@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.images import read_labels
 from napari_cupre.project.boxes import measured
 from napari_cupre.project.cells import Cell, Cells, Region, State
 from napari_cupre.project.disk import current
@@ -89,6 +88,8 @@ def read_cells(folder: Path, stem: str, regions: Iterable[Region] = ()) -> tuple
     InputError
         The label image is damaged; it is named.
     """
+    from napari_cupre.io.images import read_labels
+
     tif, table = (current(folder, name) for name in files_of(stem))
     if not tif.is_file():
         return None, [f'"{table.name}" has no label image: its cells are lost.'] if table.is_file() else []

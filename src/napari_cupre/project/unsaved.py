@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.io.images import write_labels
 from napari_cupre.project.cells import Cells
 from napari_cupre.project.disk import Write
 from napari_cupre.project.document import DOCUMENT
@@ -133,6 +132,8 @@ def planned(
 
 def write_cells(path: Path, labels: np.ndarray, axes: str) -> None:
     """Write the label image of an image's cells."""
+    from napari_cupre.io.images import write_labels
+
     write_labels(path, labels, axes=axes)
 
 

@@ -39,14 +39,7 @@ class RateRequest(Request):
 class LessonRequest(Request):
     """Measure one more point of a project's learning curve; `Finished` says how many are "left".
 
-    Attributes
-    ----------
-    project : str
-        Folder of the project.
-    start : str
-        Model to start from, which saw nothing of the project.
-    steps : int
-        How long a part is trained.
+    `start` is a model that has seen nothing of the project; `steps` is how long a part is trained.
     """
 
     project: str

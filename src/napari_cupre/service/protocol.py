@@ -97,10 +97,7 @@ class PredictRequest(Request):
 class PreviewRequest(Request):
     """Show the current state of a running training on part of a plane.
 
-    Attributes
-    ----------
-    image : numpy.ndarray
-        float32 (h, w, 3), what the user looks at, normalised as its plane is.
+    `image` is float32 (h, w, 3): what the user looks at, normalised as its plane is.
     """
 
     image: np.ndarray
@@ -143,10 +140,7 @@ class OutlineRequest(Request):
 class WindowRequest(Request):
     """Compute the features of what is on show ahead; the newest one counts, and prompts go first.
 
-    Attributes
-    ----------
-    box : tuple[int, int, int, int]
-        Top, left, bottom, right in image px.
+    `box` is top, left, bottom, right in image px.
     """
 
     box: tuple[int, int, int, int]
@@ -154,13 +148,7 @@ class WindowRequest(Request):
 
 @dataclass(frozen=True)
 class AimRequest(Request):
-    """Compute the features that a click at a place needs ahead: the mouse is there.
-
-    Attributes
-    ----------
-    point : tuple[float, float]
-        y, x in image px.
-    """
+    """Compute ahead the features that a click at `point` (y, x in image px) needs: the mouse is there."""
 
     point: tuple[float, float]
 
@@ -313,15 +301,7 @@ class PromptRefused(events.Event):
 
 @dataclass(frozen=True)
 class Failed(events.Event):
-    """A job ended by an error.
-
-    Attributes
-    ----------
-    message : str
-        One sentence to show.
-    details : str
-        Traceback or log for those who want it; "" where the sentence says it all.
-    """
+    """A job ended by an error: a sentence to show, and the traceback or log where that says more."""
 
     message: str
     details: str = ""

@@ -26,16 +26,10 @@ STORE, USERS, DELETED = ".zarr", ".users", ".deleted"
 
 @dataclass(frozen=True)
 class KeptSlide:
-    """The prediction of one large image on disk.
+    """The prediction of one large image on disk: the OME-Zarr.
 
-    Attributes
-    ----------
-    path : Path
-        The OME-Zarr.
-    size : int
-        Its size with all that belongs to it, bytes.
-    used : float
-        When it was last opened or written, seconds since 1970.
+    `size` counts all that belongs to it, in bytes; `used` is when it was last opened or written, in seconds
+    since 1970.
     """
 
     path: Path

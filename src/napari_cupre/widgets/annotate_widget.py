@@ -43,10 +43,10 @@ from napari_cupre.widgets.suggestion_list import SuggestionList
 from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
-MOUSE_TOLD = "Click on a guess: accept. Ctrl-click: delete. Alt-click: merge with the last one."
+MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, Alt-click to merge it with the last cell."
 HAND_TOLD = {
-    "paint": "Paint in a cell to mend it, elsewhere for a new one. Press again for one that touches the last "
-    "one. Hold Space to move the view.",
+    "paint": "Paint on a cell to correct it, elsewhere to start a new one. Press again for one that touches "
+    "the last one. Hold Space to move the view.",
     "background": "Paint where there is no cell. Press again to move the view.",
     "region": "Drag a rectangle in which every cell is annotated. Press again to move the view.",
 }
@@ -130,12 +130,12 @@ class AnnotateWidget(SessionWidget):
     def _tools(self) -> QWidget:
         self.next_cell = _tool(
             "Brush",
-            "Paint cells: each blob is a cell, and in a cell the brush mends it",
+            "Paint cells: each blob becomes a cell; on a cell, the brush corrects it",
             lambda: self.attempt(lambda: self._take_or_leave("paint")),
         )
         self.background = _tool(
             "Background brush",
-            "Paint background; anything you leave out is unknown and teaches nothing",
+            "Paint background; what you leave out is unknown, and nothing is learned from it",
             lambda: self.attempt(lambda: self._take_or_leave("background")),
         )
         self.all_marked = _tool(

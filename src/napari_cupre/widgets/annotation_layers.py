@@ -96,7 +96,7 @@ def no_cells(name: str, image: CellImage) -> Cells:
     height, width = image.plane_shape
     if height * width > MOST_PIXELS:
         raise InputError(
-            f'"{name}" is too large to be annotated whole: press +, and choose "Fields of this slide".'
+            f'"{name}" is too large to annotate as a whole: press + and choose "Fields of this slide".'
         )
     return Cells.empty(image.result_shape)
 

@@ -206,7 +206,7 @@ class Gestures(SessionPart):
 
     def _merge(self, cells: CellsLayer, number: int) -> None:
         if self.last == number or self.last not in cells.cells.rows:
-            show_info("Click on one cell, then Alt-click on the other to merge them.")
+            show_info("Click one cell, then Alt-click the other to merge them.")
             self.last = number
             return
         first = self.last

@@ -30,6 +30,13 @@ class Caption(QLabel):
         """What is shown, as it was given."""
         return super().text().replace(BREAK, "")
 
+    def say(self, sentence: str, role: str) -> None:
+        """Show a sentence in the colour of a role (see `set_role`), or nothing where there is none."""
+        if (sentence, role) != (self.text(), self.property("role")):
+            self.setText(sentence)
+            set_role(self, role)
+        self.setVisible(bool(sentence))
+
 
 def caption(text: str = "", role: str = "") -> Caption:
     """A label that breaks its lines where the dock is narrow.

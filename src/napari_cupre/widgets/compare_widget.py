@@ -35,10 +35,10 @@ from napari_cupre.widgets.verdict_words import columns_for, joint_row, row_of, v
 from napari_cupre.words import counted
 
 EMPTY = (
-    "Compare two rounds, two models, or a layer of another program: see which cells only one of them finds. "
-    "Or judge one by the cells that you checked."
+    "Compare two rounds, two models, or a layer from another program, and see which cells only one of them "
+    "finds. Or judge one by the cells you checked."
 )
-NEXT = "Press a row to show its image; < and > in Annotate do the same."
+NEXT = "Click a row to show its image; < and > in Annotate do the same."
 
 
 class CompareWidget(JobDock):
@@ -68,18 +68,18 @@ class CompareWidget(JobDock):
         self._show_status()
 
     def _make_choices(self) -> None:
-        self.first = RivalChooser(self.session, "What is compared: a round, a model or a layer of cells")
+        self.first = RivalChooser(self.session, "Compare this round, model or layer of cells")
         self.second = RivalChooser(
-            self.session, "With what: your checked cells, a round, a model or a layer", with_checked=True
+            self.session, "Compare it with your checked cells, a round, a model or a layer", with_checked=True
         )
         for chooser in (self.first, self.second):
             chooser.currentIndexChanged.connect(lambda _: self._show_scope())
         self.one_image = QRadioButton("this image")
-        self.one_image.setToolTip("Compare on the image on show")
+        self.one_image.setToolTip("Compare on the current image")
         self.annotated = QRadioButton("images with checked cells")
         self.annotated.setToolTip("Compare on every image of the project that has checked or edited cells")
         self._make_button(
-            self.job, "Compare", "Find the cells with both, and show where they differ", self.compare
+            self.job, "Compare", "Find cells with both, and show where they differ", self.compare
         )
 
     def _make_results(self) -> None:
@@ -87,8 +87,8 @@ class CompareWidget(JobDock):
         self.verdict = MessageLine()
         self.basis = MessageLine()
         self.legend = caption()
-        self.legend.setToolTip("Outlines on the image on show; each kind is a layer that can be hidden")
-        self.table = FigureTable("Comparison by image", "A row for each image; press one to show it")
+        self.legend.setToolTip("Outlines on the current image; each kind is a layer you can hide")
+        self.table = FigureTable("Comparison by image", "A row for each image; click one to show it")
         self.table.chosen.connect(lambda name: self.attempt(lambda: self._show_image(name)))
         self.save_button = QPushButton("Save table …")
         self.save_button.setToolTip("Write the table to a CSV file")
@@ -127,9 +127,9 @@ class CompareWidget(JobDock):
         first, second = self.first.rival(), self.second.rival()
         rivals = tuple(rival for rival in (first, second) if rival is not None)
         if len({(rival.model, rival.name) for rival in rivals}) < len(rivals):
-            raise InputError("Both are the same: choose two, or your checked cells.")
+            raise InputError("Both are the same: choose two different ones, or your checked cells.")
         if self.session.prediction.status.is_active:
-            raise InputError("Cells are being found: wait until that ends.")
+            raise InputError("Cells are being found: wait until that has finished.")
         # images are read from the project, which must be complete then
         self.session.keeper.when_saved(lambda: self.attempt(lambda: self._begin(rivals)))
 

@@ -6,12 +6,12 @@ import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
-from napari_cupre.evaluation.side_by_side import Compared, Difference, compare_image, tell_apart
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.project.cells import Cells
@@ -26,23 +26,17 @@ from napari_cupre.widgets.predicting import predicted
 from napari_cupre.widgets.stored_images import found_in, stored_image
 from napari_cupre.words import counted
 
+if TYPE_CHECKING:
+    from napari_cupre.evaluation.side_by_side import Compared, Difference
+
 CHECKED = "your checked cells"
 
 
 @dataclass(frozen=True)
 class Rival:
-    """One side of a comparison.
+    """One side of a comparison: a model, or the `labels` of a layer for the image on show.
 
-    Attributes
-    ----------
-    name : str
-        What the user calls it: "v2", "cupre", or the name of a layer.
-    model : str
-        Name or path of a model; "" for a layer.
-    labels : numpy.ndarray or None
-        Cells of the image on show, where it is a layer.
-    learned : str
-        UTC until which it learned from this project; "" if it is no round of it.
+    `learned` is the time (UTC) until which it learned from this project; "" if it is no round of it.
     """
 
     name: str
@@ -103,6 +97,8 @@ class PackedDifference:
 
     def unpacked(self) -> Difference:
         """The difference itself; takes some time for large images."""
+        from napari_cupre.evaluation.side_by_side import Difference
+
         return Difference(
             *(np.frombuffer(zlib.decompress(each), np.int32).reshape(self.shape) for each in self.parts)
         )
@@ -180,6 +176,8 @@ class ComparisonJob(BorrowingJob):
     def _one(
         self, plan: ComparisonPlan, project: Project | None, name: str
     ) -> Generator[Event | None, None, ImageCompared]:
+        from napari_cupre.evaluation.side_by_side import compare_image, tell_apart
+
         task = _stored_task(project, name, plan) if project is not None else _loose_task(plan)
         found = []
         for rival in plan.rivals:

@@ -29,7 +29,7 @@ class CurveView(PlotView):
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner, "Training curve", (150, 220))
         self._legend.setToolTip(
-            "Both should fall. Held-out cells are not learned from, so they show the true progress"
+            "Both should fall. The model does not learn from held-out cells, so they show its real progress"
         )
         self._curve = Curve()
         self.points = (0, 0)

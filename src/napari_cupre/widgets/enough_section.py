@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 130
 SHADE = 60  # opacity of what is likely, of 255
-NOTHING = "Not measured yet: train a model first. The rest is done while the machine is idle."
+NOTHING = "Not measured yet: train a model first. The rest happens while the computer is idle."
 
 
 class EnoughSection(DockPart):
@@ -36,9 +36,9 @@ class EnoughSection(DockPart):
         self.sentence = caption()
         self.sentence.setTextFormat(Qt.TextFormat.PlainText)
         self.state = caption(role="plain")
-        self.idle = QCheckBox("Measure when the machine is idle")
+        self.idle = QCheckBox("Measure while the computer is idle")
         self.idle.setToolTip(
-            "Train on parts of your cells while nobody trains, finds or annotates; low priority"
+            "Train on parts of your cells, at low priority, while you do not train, find cells or annotate"
         )
         self.idle.setChecked(self._measuring.is_wanted)
         self.idle.toggled.connect(self._measuring.want)
@@ -87,7 +87,7 @@ class LearningCurveView(PlotView):
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner, "Learning curve", (HEIGHT, HEIGHT))
         self._legend.setToolTip(
-            "How many of 100 found or invented cells are right. Each training is judged on other cells"
+            "How many of 100 found or invented cells are correct. Each training is judged on other cells"
         )
         self._wear_theme()
 
@@ -104,7 +104,7 @@ class LearningCurveView(PlotView):
     def _add_curves(self, plot: PlotWidget) -> None:
         import pyqtgraph
 
-        plot.setToolTip("Right ones of 100 cells, by the number of cells learned from")
+        plot.setToolTip("Correct cells out of 100, by the number of cells learned from")
         plot.setLabel("bottom", "cells")
         self._low, self._high = pyqtgraph.PlotDataItem(), pyqtgraph.PlotDataItem()
         self._shade = pyqtgraph.FillBetweenItem(self._low, self._high)

@@ -36,13 +36,13 @@ class FindRow(DockPart):
         super().__init__(owner)
         self._job = self._session.prediction
         self._is_mine = False
-        self.button = primary_button("Find cells", "Guess where the cells are; what you marked stays")
+        self.button = primary_button("Find cells", "Guess where the cells are; your own cells stay")
         self.button.clicked.connect(lambda: owner.start_or_stop(self._job, self.find_cells))
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(round(100 * LEAST), 100)
         self.slider.setPageStep(5)
         self.slider.setValue(read_preferences().certainty or round(100 * USUAL))
-        self.slider.setToolTip("Hide guesses that the model is less sure of; nothing is searched again")
+        self.slider.setToolTip("Hide guesses the model is less sure of; this does not search again")
         self.slider.valueChanged.connect(self._certainty_chosen)
         self.figure = QLabel()
         self.figure.setMinimumWidth(44)

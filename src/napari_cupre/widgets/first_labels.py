@@ -15,8 +15,8 @@ from napari_cupre.widgets.timers import single_timer
 WAIT_MS = 1000
 """The docks open first."""
 
-LATER = ("pandas", "pyqtgraph")
-"""Modules for the table of cells and for the curve of a training; no dock needs them to open."""
+LATER = ("pandas", "pyqtgraph", "napari_cupre.io.images", "napari_cupre.evaluation.project_curve")
+"""Modules for the table of cells, the curve of a training, files, and judging; no dock needs them to open."""
 
 
 class FirstLabels:

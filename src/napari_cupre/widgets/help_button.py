@@ -20,7 +20,7 @@ def help_button(owner: SessionWidget) -> QPushButton:
     button = QPushButton("?")
     button.setObjectName("help")
     button.setFixedWidth(WIDTH)
-    button.setToolTip(f"How to use {owner.title}; the page is shown in this window")
+    button.setToolTip(f"How to use {owner.title}; the page opens in this window")
     button.setAccessibleName(f"Help on {owner.title}")
     button.clicked.connect(lambda: owner.attempt(lambda: show_help(owner)))
     return button

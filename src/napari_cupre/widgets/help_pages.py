@@ -17,7 +17,7 @@ PAGES = {
     "Models": "how-to/models.md",
     "Workbench": "tutorial.md",
 }
-"""The page of each dock, by its title."""
+"""A page for each dock, by its title."""
 
 START = "tutorial.md"
 

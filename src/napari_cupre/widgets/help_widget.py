@@ -29,19 +29,19 @@ class HelpWidget(SessionWidget):
         self._before: list[str] = []
         self.topics = QComboBox()
         self.topics.setAccessibleName("Page")
-        self.topics.setToolTip("The page of each dock")
+        self.topics.setToolTip("A page for each dock")
         self.topics.addItem(TUTORIAL, START)
         for title, page in PAGES.items():
             if page != START:
                 self.topics.addItem(title, page)
         self.topics.currentIndexChanged.connect(lambda _: self.attempt(self._topic_chosen))
         self.back = QPushButton("Back")
-        self.back.setToolTip("Show the page before")
+        self.back.setToolTip("Back to the previous page")
         self.back.clicked.connect(lambda: self.attempt(self._go_back))
         self.text = QTextBrowser()
         self.text.setOpenLinks(False)
         self.text.setAccessibleName("Help page")
-        self.text.setToolTip("From the documentation that came with the package; nothing is fetched")
+        self.text.setToolTip("From the documentation in the package; nothing is downloaded")
         self.text.setMinimumHeight(LOWEST)
         self.text.anchorClicked.connect(lambda url: self.attempt(lambda: self._follow(url)))
         row = QHBoxLayout()

@@ -11,8 +11,6 @@ import psutil
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_cupre.evaluation.decision import ENOUGH_CELLS
-from napari_cupre.evaluation.project_curve import ProjectCurve, curve_of
 from napari_cupre.events import Event, Finished, RunState
 from napari_cupre.project.cells import State
 from napari_cupre.project.project import Project
@@ -26,6 +24,7 @@ from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
+    from napari_cupre.evaluation.project_curve import ProjectCurve
     from napari_cupre.widgets.session import Session
 
 TICK_MS, LOOK_MS = 5000, 1000
@@ -110,6 +109,8 @@ class IdleLessons(SessionPart):
 
     def _lacks(self, project: Project) -> bool:
         """Whether something can be measured: a person has trained, on enough cells, and a part is left."""
+        from napari_cupre.evaluation.decision import ENOUGH_CELLS
+
         cells = self.cells()
         if project.read_only or not project.document.rounds or cells < ENOUGH_CELLS:
             return False
@@ -172,6 +173,8 @@ class IdleLessons(SessionPart):
             return
         advice, self._looked_for = self._session.what_next.advice, self.cells()
         like = advice[0].name if advice else ""
+        from napari_cupre.evaluation.project_curve import curve_of
+
         work = partial(curve_of, project.folder, tuple(project.document.rounds), self._looked_for, like)
         self._errands.do(work, self._know, lambda error: None)
 

@@ -181,9 +181,7 @@ class Keeper(SessionPart):
         added = project.enter(draft)
         stem, image = added.image.stem, cells.image
         if added.notice and stem in self._stems.values():
-            raise InputError(
-                f'"{image.name}" is the same image as "{stem}": its cells are saved there alone.'
-            )
+            raise InputError(f'"{image.name}" is the same image as "{stem}": its cells are saved only there.')
         if added.notice:
             self._join(project, stem, cells)
         else:
@@ -314,7 +312,7 @@ class Keeper(SessionPart):
         """Open a project in place of the present one, which is saved first; the present one stays open."""
         self.locked = None
         if is_open_here(self.project, folder):
-            self.tell("This project is open here already.")
+            self.tell("This project is already open here.")
             return
 
         def start() -> None:

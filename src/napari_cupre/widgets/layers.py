@@ -17,7 +17,6 @@ from napari.utils.transforms import Affine
 
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import InputError
-from napari_cupre.io.images import read_image
 
 METADATA_KEY = "napari-cupre"
 """Under which layers keep what belongs to them, in `layer.metadata`."""
@@ -59,6 +58,8 @@ def source_file(path: Path | None, image: CellImage) -> Path | None:
     The engine then reads the file itself, by tile, and a damaged part of it costs that part alone. Takes as
     long as the file needs to be opened: not for the GUI thread.
     """
+    from napari_cupre.io.images import read_image
+
     if not image.is_lazy or path is None:
         return None
     try:

@@ -27,14 +27,7 @@ SAMPLE = 512
 class Item:
     """One image of the queue.
 
-    Attributes
-    ----------
-    name : str
-        What the user calls it.
-    stem : str or None
-        Its name in the project; None for a layer that is in no project yet.
-    layer : Image or None
-        What shows it; None while nothing does.
+    `stem` is its name in the project, None for a layer outside it; `layer` is None while nothing shows it.
     """
 
     name: str
@@ -44,22 +37,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An image that was read.
+    """An image that was read, with what the project knows about it (`entry`).
 
-    Attributes
-    ----------
-    entry : ProjectImage
-        What the project knows about it.
-    image : CellImage
-        Its pixels.
-    limits : tuple[float, float] or None
-        Grey values shown as black and white; None for colours.
-    cells : Cells or None
-        Those on disk, which may be none; None where they are in memory already.
-    colours : StateColormap or None
-        How those cells look; None for a stack, of which nobody knows the plane on show.
-    notices : tuple[str, ...]
-        What was odd about its files.
+    `limits` are the grey values shown as black and white, None for colours. `cells` are those on disk,
+    which may be none; None where they are in memory already. `colours` is how they look, None for a stack,
+    since nobody knows which plane will be on show. `notices` says what was odd about its files.
     """
 
     entry: ProjectImage

@@ -23,16 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeasuringPlan:
-    """What is measured.
+    """What is measured: images of a project, all of which is on disk by now, and images outside it.
 
-    Attributes
-    ----------
-    project : Path or None
-        Folder of the project; all of it is on disk by now.
-    stems : tuple of str
-        Its images.
-    loose : tuple of (CellImage, numpy.ndarray)
-        Images of the window that are in no project, with the label image of their cells.
+    `loose` holds the images of the window that are in no project, with the label image of their cells.
     """
 
     project: Path | None = None

@@ -14,7 +14,7 @@ from napari_cupre.project.document import DOCUMENT, Round, read_document
 from napari_cupre.project.recent import recent_projects
 from napari_cupre.words import counted
 
-OWN, SHIPS = "Your models", "Come with napari-cupre"
+OWN, SHIPS = "Your models", "Included in napari-cupre"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ListedModel:
         known = {title for title, _ in parts}
         parts += [(title, text) for title, text in self.card.lines() if title not in known]
         parts.append(("written", self.card.changed))
-        resume = f", and {megabytes(self.card.run_size)} that Resume needs" if self.card.run_size else ""
+        resume = f", and {megabytes(self.card.run_size)} for Resume" if self.card.run_size else ""
         parts.append(("size", megabytes(self.card.size) + resume))
         return "\n".join(f"{title}: {text}" for title, text in parts if text)
 
@@ -136,7 +136,7 @@ def total_words(models: Sequence[ListedModel]) -> str:
     kept = sum(each.card.run_size for each in (*own, *rounds))
     if kept:
         parts.append(f"what Resume needs {megabytes(kept)}")
-    return f"On disk: {'; '.join(parts)}." if parts else "No model of yours yet: train one."
+    return f"On disk: {'; '.join(parts)}." if parts else "You have no models yet: train one."
 
 
 def megabytes(size: int) -> str:

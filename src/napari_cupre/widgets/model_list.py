@@ -115,7 +115,7 @@ class ModelChooser(QWidget):
         name = self.value
         path = user_path(name)
         model, run = (size_of(each) / 1e6 for each in (path, run_path(path)))
-        trained = f", and {run:.0f} MB that Resume needs" if run >= 1 else ""
+        trained = f", and {run:.0f} MB for Resume" if run >= 1 else ""
         keep = ("Keep", "Delete nothing", self.question.clear)
         self.question.ask(
             f"Delete “{name}” ({model:.0f} MB{trained})? This cannot be undone.",

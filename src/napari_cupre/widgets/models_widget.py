@@ -37,7 +37,7 @@ from napari_cupre.widgets.sources import sentence_of
 MODEL_ROLE = int(Qt.ItemDataRole.UserRole)
 FILTER = f"napari-cupre models (*{SUFFIX})"
 ROW_HEIGHT, MOST_ROWS = 16, 11
-INTRO = "Each training of a project is a round; without a project it is a model of yours."
+INTRO = "Each training in a project is a round; without a project it becomes one of your models."
 
 
 class ModelsWidget(SessionWidget):
@@ -60,7 +60,7 @@ class ModelsWidget(SessionWidget):
         self.list.setHeaderHidden(True)
         self.list.setColumnCount(2)
         self.list.setAccessibleName("Models")
-        self.list.setToolTip("Models of your projects, your own, and those that ship; choose one")
+        self.list.setToolTip("Models from your projects, your own, and those included; choose one")
         self.list.currentItemChanged.connect(lambda *_: self._show_card())
         self.total = caption(role="plain")
         self.card = caption()
@@ -70,8 +70,8 @@ class ModelsWidget(SessionWidget):
         self.open = self._button(
             "Open its project", "Open the project that this round was trained in", self._open
         )
-        self.rename = self._button("Rename", "Give a model of yours another name", self._ask_for_name)
-        self.delete = self._button("Delete", "Delete it and what Resume needs; asks first", self._ask)
+        self.rename = self._button("Rename", "Rename one of your models", self._ask_for_name)
+        self.delete = self._button("Delete", "Delete the model and its training data; asks first", self._ask)
         self.take_in = self._button("Import …", "Copy a model file to your models", self._ask_for_file)
         self.export = self._button("Export …", "Write it to a file, to share it", self._ask_for_place)
         self.name = QLineEdit()
@@ -257,7 +257,7 @@ class ModelsWidget(SessionWidget):
     def _delete_round(self, model: ListedModel) -> None:
         project = self.session.keeper.project
         if project is None or model.round is None or project.folder != model.project:
-            raise InputError("Another project is open by now: open the one of this round first.")
+            raise InputError("Another project is open: open this round's project first.")
         if project.read_only:
             raise InputError(project.read_only)
         delete_run(model.card.path)

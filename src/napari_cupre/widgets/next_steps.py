@@ -20,7 +20,7 @@ class NextSteps(DockPart):
         row.setSpacing(6)
         self.find_again = self._button("Find again", "Guess the cells of this image with the new model")
         self.go_on = self._button("Next image", "Show the image that would teach most, or the next one")
-        self.back = self._button("Back", "Go on from the round before; the new one stays in the list")
+        self.back = self._button("Back", "Continue from the round before; the new one stays in the list")
         self.find_again.clicked.connect(lambda: owner.attempt(self._find))
         self.go_on.clicked.connect(lambda: owner.attempt(self._session.what_next.go_on))
         self.back.clicked.connect(lambda: owner.attempt(self._go_back))

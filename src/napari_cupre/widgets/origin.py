@@ -11,7 +11,6 @@ from napari.layers import Image
 from napari_cupre.data.axes import AXIS_LETTERS, axes_from_labels
 from napari_cupre.io.files import TIFF_SUFFIXES, is_tiff
 from napari_cupre.io.scenes import Scene
-from napari_cupre.io.tiff import tiff_overview
 from napari_cupre.widgets.layers import source_path
 
 
@@ -60,6 +59,8 @@ def _read(layer: Image, shape: tuple[int, ...]) -> Origin:
     path = source_path(layer)
     if path is None or path.suffix.lower() not in TIFF_SUFFIXES or not is_tiff(path):
         return Origin()
+    from napari_cupre.io.tiff import tiff_overview
+
     try:
         stored = tiff_overview(path)
     except Exception:  # readers raise anything; the pixels are there all the same

@@ -57,7 +57,7 @@ class PredictWidget(JobDock):
         self.preferences = read_preferences()
         self._make_choices()
         self._make_links()
-        tooltip = "Guess where the cells are; what you checked or edited stays"
+        tooltip = "Guess where the cells are; cells you checked or edited stay"
         self._make_button(self.job, "Find cells", tooltip, self.predict)
         self.saver = SaveRow(self, self._chosen_items)
         self.first = caption(role="plain")
@@ -84,8 +84,8 @@ class PredictWidget(JobDock):
         self.all_images = QRadioButton("all images")
         self.one_image.setToolTip("Find the cells of the image chosen above")
         self.all_images.setToolTip(
-            "Find the cells of all images of the project and of the window, one after the other; "
-            "what you checked or edited stays"
+            "Find the cells of every image of the project and the window, one after another; "
+            "cells you checked or edited stay"
         )
         self.diameter = QDoubleSpinBox()
         self.diameter.setRange(0, 2000)
@@ -107,7 +107,7 @@ class PredictWidget(JobDock):
         self.score.setValue(self.preferences.certainty)
 
     def _make_links(self) -> None:
-        self.link_z = QCheckBox("Join planes to 3-D cells")
+        self.link_z = QCheckBox("Join planes into 3-D cells")
         self.link_z.setToolTip("Overlapping cells in neighbouring planes get the same label")
         self.link_t = QCheckBox("Follow cells through time")
         self.link_t.setToolTip("A cell keeps its label through time")
@@ -173,7 +173,7 @@ class PredictWidget(JobDock):
                 StoredSink(session, item.stem, model, score, self._errands),
             )
         if layer is None:
-            raise InputError(f'"{item.name}" is in no project any more: open it again.')
+            raise InputError(f'"{item.name}" is no longer in a project: open it again.')
         image = session.cell_image(layer)
         if is_big(image):
             return image, SlideSink(session, layer, image, model)

@@ -36,17 +36,7 @@ TICK_S = 0.02
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that no layer shows; it is read when its turn comes.
-
-    Attributes
-    ----------
-    name : str
-        For messages.
-    read : Callable[[], CellImage]
-        Called in the worker thread.
-    file : Path or None
-        The file it comes from.
-    """
+    """An image that no layer shows; the worker thread calls `read` when its turn comes."""
 
     name: str
     read: Callable[[], CellImage]
@@ -70,7 +60,7 @@ class PredictionPlan:
     score : float or None
         Cells that the model is less sure of are left out, 0..1; None leaves it to the model.
     link_z, link_t : bool
-        Join planes to 3-D cells; keep labels through time.
+        Join planes into 3-D cells; keep labels through time.
     device : str
         "auto", "cpu", "cuda" or "mps".
     """
@@ -206,7 +196,7 @@ class PredictionJob(BorrowingJob):
             yield Failed(str(error))
             return
         if is_big(image) and image is not given:
-            yield Failed(f"{given.name} is larger than memory: show it, and find its cells by itself.")
+            yield Failed(f"{given.name} is larger than memory: open it and find its cells on its own.")
             return
         options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
         while (engine := (yield from self.free.wait())) is not None:

@@ -193,7 +193,7 @@ class Prompter(SessionPart):
         """What is being waited for, in a sentence with how long it takes; "" if for nothing."""
         now = time.perf_counter()
         if self._borrowers:
-            return "Your click is answered when the cells are found." if self._waiting else ""
+            return "Your click is answered once the cells are found." if self._waiting else ""
         if self._worker is not None and not self._is_ready:
             left = self._took["plane" if self._was_started else "start"] - (now - self._began)
             what = "Getting this image ready" if self._was_started else "Loading the model"
@@ -262,7 +262,7 @@ class Prompter(SessionPart):
         self._shown, self._view_is_ready = None, False
         self._began = time.perf_counter()
         for prompt in [p for p in self._waiting.values() if not p.plane.is_same_place(plane)]:
-            self._refuse(prompt, "The view moved on before the outline was there: point at the cell again.")
+            self._refuse(prompt, "The view moved before the outline was ready: point at the cell again.")
         self._worker = create_worker(guarded, self._stream, (plane,), _start_thread=False)
         self._worker.yielded.connect(self._receive)
         self._worker.finished.connect(self._finish)

@@ -66,18 +66,9 @@ class Plane:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Something that was pointed at.
+    """A box (x0, y0, x1, y1) or a point (y, x) on a plane.
 
-    Attributes
-    ----------
-    number : int
-        Its own.
-    plane : Plane
-        Where.
-    box : tuple[float, float, float, float] or None
-        x0, y0, x1, y1 in image px, pixel 0 from 0 to 1.
-    point : tuple[float, float] or None
-        y, x in image px.
+    Both in image px, where pixel 0 spans 0 to 1; `number` comes back with the answer.
     """
 
     number: int

@@ -28,8 +28,8 @@ QUIET_MS = 400
 """A change must be over for so long before anything is looked for."""
 
 TOOLTIPS = {
-    "Split": "Make each part a cell of its own",
-    "Fill": "Fill the hole with its cell",
+    "Split": "Make each part its own cell",
+    "Fill": "Make the hole part of the cell",
     "Delete": "Remove this cell",
     "Add": "Accept all of them as cells",
     "No cells": "They are background",

@@ -13,7 +13,6 @@ from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.shortcuts import with_key
-from napari_cupre.widgets.theme import set_role
 
 STEP_WIDTH = 28
 NAME_WIDTH = 110  # of the image's name, in px: the dock fits 320
@@ -78,25 +77,19 @@ class QueueRow(DockPart):
             middle = Qt.TextElideMode.ElideMiddle
             name = self.name.fontMetrics().elidedText(items[at].name, middle, NAME_WIDTH)
             self.name.setText(f"{at + 1} / {len(items)}  {name}")
-            self.name.setToolTip(f"{self._title(items[at])}; press to see all images")
+            self.name.setToolTip(f"{self._title(items[at])}; click to see all images")
         else:
             self.name.setText(f"{len(items)} images" if items else "No image")
             self.name.setToolTip("All images; choose one to show it")
         if self._queue.error:
-            self._say(self._queue.error, "error")
+            self.line.say(self._queue.error, "error")
         else:
-            self._say(self._queue.status, "plain")
+            self.line.say(self._queue.status, "plain")
 
     def _title(self, item: Item) -> str:
         """The name of an image, with what is known about it."""
         state = self._queue.state(item)
         return f"{item.name} ({state})" if state else item.name
-
-    def _say(self, sentence: str, role: str) -> None:
-        if (sentence, role) != (self.line.text(), self.line.property("role")):
-            self.line.setText(sentence)
-            set_role(self.line, role)
-        self.line.setVisible(bool(sentence))
 
     def _show_keys(self) -> None:
         """Name the keys as they are now."""

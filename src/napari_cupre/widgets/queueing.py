@@ -378,7 +378,7 @@ class ImageQueue(SessionPart):
         image = self._session.image
         path = None if image is None else source_path(image)
         if image is None or path is None:
-            raise InputError(f"The {what} of an image can be queued if it was opened from a file: open one.")
+            raise InputError(f"Only {what} of an image that was opened from a file can be queued: open one.")
         reading = self._session.cell_image(image)
         if what == "planes" and reading.result_axes == "YX":
             raise InputError(f'"{image.name}" has a single plane: choose a stack.')
@@ -403,7 +403,7 @@ class ImageQueue(SessionPart):
         added = [project.enter(draft) for draft in drafts]
         known = sum(bool(each.notice) for each in added)
         if known:
-            faults.append(f"{known} of {len(added)} images are in the project already.")
+            faults.append(f"{known} of {len(added)} images are already in the project.")
         self._keeper.tell(" ".join(faults))
         self._keeper.touch()
         self._refresh_states()

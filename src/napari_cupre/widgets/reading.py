@@ -65,7 +65,7 @@ def _show(viewer: Any, folder: Path) -> None:
 def _first_layers(folder: Path) -> list[LayerData]:
     with Project.open(folder, look_only=True) as project:
         if not project.images:
-            raise InputError(f'The project "{folder.name}" has no image yet: add some in the Annotate dock.')
+            raise InputError(f'The project "{folder.name}" has no images yet: add some in Annotate.')
         entry = project.images[0]
         image, cells = project.pixels(entry), project.cells(entry.stem)
         shown = {"name": entry.stem, "rgb": image.is_rgb, **image.values_for(image.axes.replace("S", ""))}

@@ -32,7 +32,7 @@ EMPTY = (
     "All cells of all images in one table: how many, how large, how bright. Find or draw cells first, then "
     "measure."
 )
-NEXT = "Press a row to show its image, and its cells in the plot."
+NEXT = "Click a row to show its image, and its cells in the plot."
 WORDS = {"um2": "µm²", "um": "µm", "px": "px", "rad": "rad"}
 
 
@@ -57,11 +57,11 @@ class ResultsWidget(JobDock):
 
     def _make_controls(self) -> None:
         self.empty = caption(EMPTY, "plain")
-        tooltip = "Measure the cells of all images, checked ones and guesses on show"
+        tooltip = "Measure the cells of all images: checked ones and visible guesses"
         self._make_button(self.job, "Measure", tooltip, self.measure)
         self.result = MessageLine()
         self.table = FigureTable(
-            "Results by image", "All together on top, then a row for each image; press one to show it"
+            "Results by image", "All images together on top, then a row for each; click one to show it"
         )
         self.table.chosen.connect(lambda name: self.attempt(lambda: self._show_image(name)))
         self.figure = QComboBox()
@@ -145,7 +145,7 @@ class ResultsWidget(JobDock):
     def _cells_changed(self, *args: Any) -> None:
         if self.job.tables is not None and not self._is_stale and not self.job.status.is_active:
             self._is_stale = True
-            self.notice.show_notice("Cells changed since: measure again to count them.")
+            self.notice.show_notice("Cells have changed since: measure again to include them.")
 
     def _show_tables(self) -> None:
         tables = self.job.tables
@@ -160,8 +160,8 @@ class ResultsWidget(JobDock):
             return
         figures = measured_columns(tables.cells)
         columns = [
-            (IMAGE, "Press a row to show the image"),
-            ("cells", "All cells on show"),
+            (IMAGE, "Click a row to show the image"),
+            ("cells", "All visible cells"),
             ("checked", "Cells that you checked or edited"),
             *(
                 (column_in_words(name), f"Median of {column_in_words(name)} over the cells of the image")

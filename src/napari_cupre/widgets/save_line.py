@@ -13,7 +13,6 @@ from napari_cupre.project.recovery import Recoverable
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
-from napari_cupre.widgets.theme import set_role
 
 TICK_MS = 1000
 FILTER = f"napari-cupre projects (*{ENDING})"
@@ -26,7 +25,7 @@ class SaveLine(DockPart):
         super().__init__(owner)
         self._keeper = owner.session.keeper
         self.line = caption()
-        self.line.setAccessibleName("When the work was saved")
+        self.line.setAccessibleName("When your work was last saved")
         self.name = QPushButton("Save as …")
         self.name.setToolTip("Give the project a name and a place; from then on it is saved there")
         self.name.clicked.connect(self._ask_where)
@@ -64,21 +63,15 @@ class SaveLine(DockPart):
         project = keeper.project
         where = f' in "{project.folder.stem}"' if project is not None and not keeper.is_scratch else ""
         if keeper.error:
-            self._say("Not saved." if project is not None else "", "error")
+            self.line.say("Not saved." if project is not None else "", "error")
         elif keeper.is_dirty and (keeper.saved_at is None or _seconds(keeper.saved_at) > 1):
-            self._say("Saving ...", "plain")
+            self.line.say("Saving ...", "plain")
         elif keeper.saved_at is not None:
-            self._say(f"Saved {_ago(keeper.saved_at)}{where}.", "plain")
+            self.line.say(f"Saved {_ago(keeper.saved_at)}{where}.", "plain")
         elif project is not None:
-            self._say(f"Nothing new to save{where}.", "plain")
+            self.line.say(f"Nothing new to save{where}.", "plain")
         else:
-            self._say("", "plain")
-
-    def _say(self, sentence: str, role: str) -> None:
-        if (sentence, role) != (self.line.text(), self.line.property("role")):
-            self.line.setText(sentence)
-            set_role(self.line, role)
-        self.line.setVisible(bool(sentence))
+            self.line.say("", "plain")
 
     def _ask(self) -> None:
         keeper = self._keeper
@@ -88,8 +81,8 @@ class SaveLine(DockPart):
             look = ("Look only", "Show it; nothing is saved", lambda: keeper.open(folder, look_only=True))
             self.question.ask(keeper.error, [look, ("Leave it", "Open nothing", self._leave_locked)])
         elif keeper.conflicts:
-            mine = ("Keep mine", "Save what you see; theirs stays beside it", keeper.keep_mine)
-            theirs = ("Take theirs", "Show what is on disk; yours stays beside it", keeper.take_theirs)
+            mine = ("Keep mine", "Save what you see; theirs is kept beside it", keeper.keep_mine)
+            theirs = ("Take theirs", "Show what is on disk; yours is kept beside it", keeper.take_theirs)
             self.question.ask(" ".join(keeper.conflicts), [mine, theirs])
         elif keeper.error and keeper.project is None and not keeper.is_dirty:
             self.question.ask(keeper.error, [("OK", "Dismiss this message", self._leave_locked)])
@@ -107,13 +100,13 @@ class SaveLine(DockPart):
         """What becomes of lost work; where Discard was pressed, a second press keeps it."""
         keeper = self._keeper
         if self._doubted is lost:
-            away = ("Delete", "Delete it; it cannot be brought back", lambda: keeper.discard(lost))
+            away = ("Delete", "Delete it; this cannot be undone", lambda: keeper.discard(lost))
             keep = ("Keep", "Ask again", lambda: self._doubt(None))
             self.question.ask(f"Delete {lost.text} for good?", [away, keep], key=(lost.folder, "sure"))
             return
-        back = ("Restore", "Go on with this work", lambda: keeper.restore(lost))
+        back = ("Restore", "Continue this work", lambda: keeper.restore(lost))
         away = ("Discard …", "Delete it, after one more question", lambda: self._doubt(lost))
-        sentence = f"Work that was not saved as a project yet: {lost.text}."
+        sentence = f"Work not yet saved as a project: {lost.text}."
         self.question.ask(sentence, [back, away], key=lost.folder)
 
     def _doubt(self, lost: Recoverable | None) -> None:

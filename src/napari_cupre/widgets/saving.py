@@ -39,15 +39,9 @@ FORMAT_CHOICES = (
 class Savable:
     """A result layer as plain values, for the worker thread.
 
-    Attributes
-    ----------
-    image : CellImage
-        The image that was segmented.
-    labels : numpy.ndarray
-        int32 over `image.result_axes`, as the layer holds them now.
-    planes : tuple[dict[str, Any], ...]
-        What the prediction kept of each plane; empty once the user has edited the labels, since boxes, scores
-        and masks would then tell of other cells.
+    `labels` is int32 over `image.result_axes`. `planes` is what the prediction kept of each plane; it is
+    empty once the user has edited the labels, since boxes, scores and masks would then describe other
+    cells.
     """
 
     image: CellImage

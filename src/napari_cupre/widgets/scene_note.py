@@ -12,7 +12,6 @@ from napari.qt.threading import create_worker
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError
-from napari_cupre.io.images import read_image
 from napari_cupre.io.scenes import Scene, list_names
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.controls import SessionWidget
@@ -111,6 +110,8 @@ class SceneNote(QuestionLine):
 
 def _read_all(path: Path, names: list[str]) -> list[CellImage] | str:
     """In the worker thread; an error becomes a sentence."""
+    from napari_cupre.io.images import read_image
+
     try:
         found = []
         for name in names:

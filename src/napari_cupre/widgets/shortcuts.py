@@ -38,9 +38,9 @@ class Gesture:
 
 
 GESTURES = {
-    "accept": Gesture(("A",), "accept the guess that is marked"),
+    "accept": Gesture(("A",), "accept the marked guess"),
     "accept_all": Gesture(("Shift-A",), "accept all guesses in view"),
-    "reject": Gesture(("Delete", "Backspace"), "reject the guess that is marked"),
+    "reject": Gesture(("Delete", "Backspace"), "reject the marked guess"),
     "next_guess": Gesture(("Tab",), "next guess, least certain first"),
     "previous_guess": Gesture(("Shift-Tab",), "previous guess"),
     "box": Gesture(("R",), "outline a cell from a box"),

@@ -33,10 +33,10 @@ class SlidesRow(QWidget):
         self._kept: list[KeptSlide] = []
         self.words = caption(role="plain")
         self.words.setToolTip(
-            "Cells found in images larger than memory are kept, so that they are there at once the next time"
+            "Cells found in images larger than memory are kept, so that they appear at once next time"
         )
         self.delete = QPushButton("Clear")
-        self.delete.setToolTip("Free the disk space of the results that no window shows; asks first")
+        self.delete.setToolTip("Delete results that no window shows, to free disk space; asks first")
         self.delete.clicked.connect(self._ask)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -68,7 +68,7 @@ class SlidesRow(QWidget):
         self._errands.do(partial(clear_slides, 0), self._deleted, self._failed)
 
     def _deleted(self, freed: int) -> None:
-        said = f"{megabytes(freed)} are free again." if freed else "All results are in use: none was deleted."
+        said = f"{megabytes(freed)} freed." if freed else "All results are in use: none was deleted."
         self._message.show_good(said) if freed else self._message.show_plain(said)
         self.refresh()
 

@@ -22,15 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """An image of the window that a project is to know.
-
-    Attributes
-    ----------
-    image : CellImage
-        As the window reads it.
-    path : Path or None
-        The file that napari has it from.
-    """
+    """An image of the window for a project to know, and the file that napari has it from, if any."""
 
     image: CellImage
     path: Path | None

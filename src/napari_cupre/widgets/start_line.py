@@ -41,7 +41,7 @@ class StartLine(DockPart):
         self.label.setWordWrap(True)
         self.label.setTextFormat(Qt.TextFormat.PlainText)
         self.label.setToolTip(
-            "The models that come with napari-cupre were tried on the middle of what is in view.\n"
+            "The models included in napari-cupre were tried on the middle of the current view.\n"
             "A cell counts if another model finds it too; from 5 on, your annotated cells decide"
         )
         set_role(self.label, "plain")

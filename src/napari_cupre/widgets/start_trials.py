@@ -15,7 +15,6 @@ from psygnal import Signal
 from napari_cupre.data.annotation import region_mask
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, InputError
-from napari_cupre.evaluation.start_choice import StartAdvice, advise_start
 from napari_cupre.events import Event, RunState
 from napari_cupre.model.zoo import SHIPPED, list_models
 from napari_cupre.project.cells import Cells
@@ -27,6 +26,7 @@ from napari_cupre.widgets.looking import seen_box
 from napari_cupre.widgets.preferences import read_preferences
 
 if TYPE_CHECKING:
+    from napari_cupre.evaluation.start_choice import StartAdvice
     from napari_cupre.widgets.session import Session
 
 VIEW_SIDE = 2048
@@ -281,6 +281,8 @@ class Marks:
 
 def _advice(found: dict[str, Tried], marks: Marks | None) -> StartAdvice:
     """In the thread."""
+    from napari_cupre.evaluation.start_choice import advise_start
+
     if marks is None or {each.labels.shape for each in found.values()} != {marks.labels.shape}:
         return advise_start(found)
     return advise_start(found, marks.marked, marks.complete)

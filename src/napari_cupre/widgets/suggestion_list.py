@@ -22,7 +22,7 @@ from napari_cupre.widgets.what_next import Advice
 
 PICTURE = 44
 ROWS = 3
-EMPTY = "Not rated yet. Press Rate, or train a model: then the images are rated automatically."
+EMPTY = "Not rated yet. Press Rate, or train a model: after each training the images are rated."
 
 
 class SuggestionList(DockPart):
@@ -44,13 +44,13 @@ class SuggestionList(DockPart):
         self.button.toggled.connect(lambda on: self.refresh())
         self.rate = QPushButton("Rate")
         self.rate.setToolTip(
-            "Rate the images of the queue by the model in use; after a training it is done for you"
+            "Rate the images of the queue with the current model; after a training this is done for you"
         )
         self.rate.clicked.connect(lambda: owner.start_or_stop(self._next.job, self._next.rate))
         self.line = caption(role="plain")
         self.list = QListWidget()
         self.list.setAccessibleName("Images to annotate next")
-        self.list.setToolTip("Those that would teach most come first; press one to show it")
+        self.list.setToolTip("The most useful ones come first; click one to show it")
         self.list.setIconSize(QSize(PICTURE, PICTURE))
         self.list.setWordWrap(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -58,7 +58,7 @@ class SuggestionList(DockPart):
         self.list.itemClicked.connect(self._chosen)
         self.list.itemActivated.connect(self._chosen)
         self.order = QCheckBox("Queue in this order")
-        self.order.setToolTip("Images that would teach most come first; else they come by their names")
+        self.order.setToolTip("The most useful images first; otherwise by name")
         self.order.toggled.connect(self._order_chosen)
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)

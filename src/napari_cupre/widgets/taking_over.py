@@ -43,7 +43,7 @@ def fitting_labels(layer: Labels, image: CellImage) -> np.ndarray:
     """
     if layer.multiscale:
         raise InputError(
-            f'"{layer.name}" is a pyramid, and napari cannot paint in it: '
+            f'"{layer.name}" is a pyramid, which napari cannot paint on: '
             "choose another layer or add a new one."
         )
     labels = from_layer(layer.data, image)

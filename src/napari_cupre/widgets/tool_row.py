@@ -15,10 +15,10 @@ from napari_cupre.widgets.tools import Tool
 TICK_MS = 500
 
 TOOLTIPS = {
-    Tool.BOX: "Drag a box around a cell, and its outline is drawn",
-    Tool.CLICK: "Click in a cell, and its outline is drawn; click again for a larger or smaller one",
-    Tool.DRAW: "Draw around a cell with the mouse; it is filled when you let go",
-    Tool.SPLIT: "Draw a line through a cell to make two of it",
+    Tool.BOX: "Drag a box around a cell to outline it",
+    Tool.CLICK: "Click in a cell to outline it; click again for a larger or smaller outline",
+    Tool.DRAW: "Draw around a cell; it is filled when you release the mouse",
+    Tool.SPLIT: "Draw a line through a cell to split it in two",
 }
 
 

@@ -49,7 +49,7 @@ WHEEL_KEY = "Shift"
 STILL = 4
 """A press that moved fewer px than this on the canvas is a click."""
 
-OCCUPIED = "There is a cell already: Ctrl-click deletes it, and draw mends it."
+OCCUPIED = "There is already a cell here: Ctrl-click deletes it, and drawing corrects it."
 
 DOUBLE_CLICK_ZOOM = "double_click_to_zoom"
 
@@ -106,7 +106,7 @@ class Tools(SessionPart):
         return {
             Tool.BOX: "Drag a box around a cell. A click works too.",
             Tool.CLICK: "Click in a cell. Click again, or Shift-wheel, for a larger or smaller one.",
-            Tool.DRAW: "Draw around a cell; it fills when you let go.",
+            Tool.DRAW: "Draw around a cell; it is filled when you let go.",
             Tool.SPLIT: "Draw a line through a cell, from edge to edge.",
         }[self._tool]
 
@@ -326,14 +326,14 @@ class Tools(SessionPart):
         box = (min(x0, x1) + 0.5, min(y0, y1) + 0.5, max(x0, x1) + 0.5, max(y0, y1) + 0.5)
         height, width = cells.cells.shape[-2:]
         if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
-            raise InputError("This box lies beside the image: drag it around a cell.")
+            raise InputError("This box lies outside the image: drag it around a cell.")
         self.prompter.ask(box=box)
 
     def _click(self, cells: CellsLayer, position: Sequence[float]) -> None:
         y, x = position[-2:]
         height, width = cells.cells.shape[-2:]
         if not (-0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5):
-            raise InputError("This click lies beside the image: click in a cell.")
+            raise InputError("This click lies outside the image: click in a cell.")
         number = cells.cells.at(position)
         if number and self._readings.choose(cells, number):
             self.other_reading(1)
@@ -388,13 +388,13 @@ class Tools(SessionPart):
         outline, plane = _flat(path)
         change = cells.do(lambda now: gestures.draw(now, outline, plane))
         if not change:
-            self.told.emit("Other cells cover this, or it lies beside the image: nothing was drawn.")
+            self.told.emit("Other cells cover this, or it lies outside the image: nothing was drawn.")
 
     def _split(self, cells: CellsLayer, path: list[tuple[float, ...]]) -> None:
         line, plane = _flat(path)
         change = cells.do(lambda now: gestures.split(now, line, plane))
         if not change:
-            self.told.emit("This line divides no cell: draw it through one, from edge to edge.")
+            self.told.emit("This line does not divide a cell: draw it right through one, from edge to edge.")
 
 
 def _draw(rubber: Rubber, tool: Tool | None, trail: list[tuple[float, ...]]) -> None:

@@ -56,8 +56,8 @@ LISTED_ROWS, ROW_HEIGHT = 4, 22
 PREPARE_MS = 50
 OTHERS_SHARE = 0.2  # of the time of a training is spent on images without annotation
 OTHERS_TIP = (
-    "Images in which nothing is annotated take part: the model gets used to how they look, and learns from\n"
-    "what it is sure of in them. Off by default: on average it did not help in our tests, but it may here"
+    "Images without annotation take part too: the model gets used to how they look, and learns from\n"
+    "what it is sure of in them. Off by default: it did not help on average in our tests, but it may here"
 )
 EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 

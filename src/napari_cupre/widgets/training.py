@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SMOOTHING = 0.9
 
-WAITING = "Waiting for the image that is being searched"
+WAITING = "Waiting for the image being searched"
 
 
 @dataclass(frozen=True)

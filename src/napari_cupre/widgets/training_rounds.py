@@ -23,17 +23,7 @@ MODELS = "models"
 
 @dataclass(frozen=True)
 class RoundEntry:
-    """A round in a list of models.
-
-    Attributes
-    ----------
-    title : str
-        "v3 (best)".
-    value : str
-        Path of its model.
-    tooltip : str
-        What it learned from, and what was said of it.
-    """
+    """A round in a list of models: "v3 (best)", the path of its model, and what it learned from."""
 
     title: str
     value: str

@@ -27,16 +27,16 @@ def columns_for(names: Sequence[str], with_truth: bool) -> list[Column]:
     with_truth : bool
         Somebody vouched for cells.
     """
-    found = [("image", "Press a row to show the image with the differences")]
+    found = [("image", "Click a row to show the image with the differences")]
     if with_truth:
         found.append(("cells", "Cells that you checked or edited"))
         for title, tooltip in (
             ("finds", "Your cells that {} finds, at an overlap (IoU) of 0.5 or more"),
-            ("invents", "Objects of {} that are none of your cells, where every cell is annotated"),
+            ("invents", "Objects of {} that match none of your cells, where every cell is annotated"),
         ):
             found += [(_titled(title, name, names), tooltip.format(name)) for name in names]
         found += [(_titled("AP", name, names), f"AP of {name} over IoU 0.5 to 0.95") for name in names]
-        found.append(("new", "yes: no round that is compared learned from this image"))
+        found.append(("new", "yes: neither round has learned from this image"))
     if len(names) == 2:
         found += [
             ("both", "Cells that both find"),
@@ -130,8 +130,8 @@ def own_guesses(judged: Sequence[Compared], names: Sequence[str]) -> str:
         found = iou[iou >= 0.5]
         if len(found) and np.mean(found >= SAME) >= MANY:
             return (
-                f"Many of your cells are guesses of {name} that you accepted, which flatters it: nothing is "
-                "decided. Cells that you drew or mended tell more."
+                f"Many of your cells are guesses of {name} that you accepted, which favours it: nothing is "
+                "decided. Cells you drew or corrected tell more."
             )
     return ""
 

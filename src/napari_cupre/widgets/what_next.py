@@ -25,23 +25,14 @@ from napari_cupre.widgets.timers import single_timer
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
-WAITING = "Waiting for what runs now"
+WAITING = "Waiting for the current job"
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A place that would teach something.
+    """A place worth annotating, and why.
 
-    Attributes
-    ----------
-    name : str
-        The image, as the queue calls it.
-    field : tuple of int or None
-        Top, left, bottom, right in px; None for all of the image.
-    reason : str
-        Why, in words.
-    picture : numpy.ndarray
-        uint8 (64, 64, 3).
+    `field` is its top, left, bottom and right in px, None for all of it; `picture` is uint8 (64, 64, 3).
     """
 
     name: str

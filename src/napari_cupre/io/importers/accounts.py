@@ -13,14 +13,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a shape is not a cell.
+    """Why a shape is not a cell, as said of one and of many.
 
-    Attributes
-    ----------
-    one, many : str
-        What is said of one shape and of several.
-    is_loss : bool
-        Whether the user may have meant it as a cell, so that the result is partial without it.
+    With `is_loss` the user may have meant it as a cell, so that the result is partial without it.
     """
 
     one: str

@@ -15,14 +15,9 @@ from napari_cupre.io.importers.frames import Frame
 
 
 class Listeners(NamedTuple):
-    """Who is told what became of a file.
+    """Who is told what became of a file, one sentence at a time.
 
-    Attributes
-    ----------
-    partial : Say
-        Takes one sentence about what was left out though it may have been meant as a cell.
-    note : Say
-        Takes one sentence about whatever else the user should know.
+    `partial` hears what was left out though it may have been meant as a cell, `note` everything else.
     """
 
     partial: Say

@@ -24,22 +24,10 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class SampleInfo:
-    """What is known of a sample image without reading it.
+    """What is known about a sample image without reading it.
 
-    Attributes
-    ----------
-    name : str
-        By which it is loaded.
-    title : str
-        One line for a menu.
-    source : str
-        Data set and identifier of the original image.
-    licence : str
-        Licence of image and labels.
-    file : str
-        Name of the image file.
-    regions : tuple[tuple[tuple[float, float], ...], ...]
-        Polygons (n, 2) in pixel (y, x) in which every cell is annotated.
+    `source` is the data set and the identifier of the original image, `licence` that of image and labels.
+    `regions` are polygons (n, 2) in pixel (y, x) in which every cell is annotated.
     """
 
     name: str

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 from napari_cupre.data.rle import area
@@ -104,9 +103,7 @@ class CocoWriter:
     def __enter__(self) -> CocoWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _journalled(self) -> Iterator[tuple[int, str]]:

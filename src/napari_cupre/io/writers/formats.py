@@ -14,18 +14,9 @@ Writer = Callable[[OutputCells, Path], None]
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write the cells of an image.
+    """One way to write the cells of an image, whole or not at all.
 
-    Attributes
-    ----------
-    name : str
-        What users call it.
-    ending : str
-        What the file's name has behind the image's stem.
-    title : str
-        One line for menus and help.
-    write : Writer
-        Writes a file, whole or not at all.
+    The file's name is the image's stem and `ending`; `title` is the line for menus and help.
     """
 
     name: str
