@@ -1,6 +1,6 @@
 """Where the bundled model fails with no annotation at all: its worst held-out images, as a picture.
 
-    python benchmarks/failures.py [--model cupre] [--each 3] [--out docs/images/failures.jpg]
+    python benchmarks/failures.py [--model cupre] [--each 3] [--out runs/failures.jpg]
 
 Of the test images of `split.py`, those with the lowest AP50 of each kind: the image, the annotation, the
 prediction.
@@ -32,7 +32,7 @@ def main() -> None:
     parser = script_parser(__doc__)
     parser.add_argument("--model", default="cupre")
     parser.add_argument("--each", type=int, default=3, help="images of each kind")
-    parser.add_argument("--out", type=Path, default=Path("docs/images/failures.jpg"))
+    parser.add_argument("--out", type=Path, default=Path("runs/failures.jpg"))
     options = parser.parse_args()
     detector = Detector(open_model(options.model, "cpu"))
     print(machine())

@@ -1,7 +1,7 @@
 """The package in five functions, for scripts and notebooks: `import napari_cupre as cupre`.
 
-They take arrays. For files, big images, stacks and events, use the command line or the parts they are
-made of: `napari_cupre.data`, `.finetune`, `.predict`, `.evaluate`.
+They take arrays. For files, large images, stacks and events, use the command line or the packages behind
+them: `napari_cupre.data`, `.finetuning`, `.prediction`, `.evaluation`.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def load_model(name: str | os.PathLike[str] = BUNDLED, device: str = "auto", see
     device : str, optional
         "auto", "cpu", "cuda" or "mps".
     seed : int, optional
-        Of the random weights of "scratch".
+        Seed of the random weights of "scratch".
 
     Raises
     ------
     ModelFileError
-        If there is no such model, or its file is damaged, foreign or of another format version.
+        If there is no such model, or its file is damaged, from another program, or of another format version.
     """
     return open_model(name, device, seed)
 
@@ -69,40 +69,40 @@ def finetune(
     out: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Model:
-    """Train a copy of `model` on a few annotated images, where `model` is.
+    """Train a copy of `model` on a few annotated images, on the same device.
 
     Parameters
     ----------
     model : Model
-        Where to start from; it is not changed.
+        The start; it is not changed.
     images : sequence of Image
-        (Y, X) or (Y, X, C) in any grey values, or `CellImage` (stacks and series too).
+        Arrays (Y, X) or (Y, X, C) of any grey values, or `CellImage` (stacks and time series too).
     labels : sequence of numpy.ndarray
         Whole numbers (Y, X) per image, 0 = background, one value per cell.
     minutes, steps : float and int, optional
         The budget, whichever ends first; two minutes if neither is given.
     regions : sequence of Polygons or None, optional
-        Per image None or polygons (n, 2) in pixel (y, x) in which every cell is marked. Outside them, only
-        the marked cells and a rim around each are known.
+        For each image None, or polygons (n, 2) in pixel (y, x) in which every cell is annotated. Outside
+        them, only the annotated cells and a rim around each are known.
     partial : bool, optional
-        Only some of the cells are marked. Without it and without regions, what is not marked is background.
+        Only some of the cells are annotated. Otherwise, without regions, all other pixels are background.
     diameter, seed : float and int, optional
-        Size of the cells in image px, by default that of the median marked cell; seed of all that is random.
+        Cell diameter in image px, by default that of the median annotated cell; seed of everything random.
     unlabelled : sequence of Image, str or os.PathLike, optional
-        Images without annotation, or files and folders of them: their looks and sure cells teach as well.
+        Images without annotation to learn from too, as arrays, files or folders.
     out : str or os.PathLike, optional
-        File to write the model to; its run folder beside it lets a training be resumed.
+        File to write the model to. The run folder beside it allows the training to be resumed.
     on_event : callable, optional
-        Told every event of the training (see `napari_cupre.events`).
+        Called with every event of the training (see `napari_cupre.events`).
 
     Returns
     -------
-    Model : the best weights by the held-out part; the start's, if training did not improve them.
+    Model : the best weights on the held-out cells; those of the start, if training did not improve them.
 
     Raises
     ------
     InputError
-        If sizes differ, nothing is annotated, or an option is out of its range.
+        If sizes differ, nothing is annotated, or an option is out of range.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def finetune(
 
 
 def _trained(run: FinetuneRun, on_event: Callable[[Event], None] | None) -> Model:
-    """The result of a run, whose events are told."""
+    """The result of a run; passes its events on."""
     for event in run.events():
         if on_event is not None:
             on_event(event)
@@ -141,7 +141,7 @@ def predict(
     image : Image
         (Y, X) or (Y, X, C) in any grey values, or a `CellImage` of one plane.
     diameter, score, tile : float, float and int, optional
-        Size of the cells in image px, minimum confidence from 0 to 1, and side of a tile in network px.
+        Cell diameter in image px, minimum certainty from 0 to 1, and side of a tile in network px.
         `PredictOptions` says how each is chosen if it is None.
 
     Returns
@@ -151,7 +151,7 @@ def predict(
     Raises
     ------
     InputError
-        If the image has several planes, no finite value, or an option is out of its range.
+        If the image has several planes, no finite value, or an option is out of range.
     """
     return predict_plane(model, _plane(image), diameter=diameter, score=score, tile=tile)
 
@@ -163,29 +163,28 @@ def outline(
     points: Any = None,
     diameter: float | None = None,
 ) -> Instances:
-    """Outline the cells that boxes or points show.
+    """Outline the cells at given boxes or points.
 
     Parameters
     ----------
     model : Model
         Any model; none is changed.
     image : Any
-        (Y, X) or (Y, X, C) in any grey values, numpy, dask or Zarr, or a `CellImage` of one plane. Only
-        the surroundings of the prompts are read of an image that is read by pieces.
+        (Y, X) or (Y, X, C) of any grey values, numpy, dask or Zarr, or a `CellImage` of one plane. Of a lazy
+        image, only the surroundings of the prompts are read.
     boxes : Any, optional
-        float (n, 4), x0, y0, x1, y1 in image px, ends exclusive: from 0 to 1 is the first pixel. They may be
-        drawn by hand.
+        float (n, 4), x0, y0, x1, y1 in image px; the first pixel spans 0 to 1. Hand-drawn boxes are fine.
     points : Any, optional
         float (n, 2), y, x in image px, each somewhere in a cell. Give either boxes or points.
     diameter : float, optional
-        Of the cells in image px, for points; None takes the model's, or estimates it from the image.
+        Cell diameter in image px, for points; None takes the model's, or estimates it from the image.
 
     Returns
     -------
     Instances : one row for each prompt, in their order. `.masks` is a list of bool arrays, each as large as
         its row of `.boxes` (whole px); `.scores` says how sure the network is of a cell there; label i + 1 of
-        `.labels` is prompt i. A mask is all False where nothing was found. `.labels` of a plane beyond
-        6000 x 6000 px is a dask array, painted where it is read.
+        `.labels` is prompt i. A mask is all False if nothing was found. `.labels` of a plane above
+        6000 x 6000 px is a dask array, painted when it is read.
 
     Raises
     ------
@@ -224,8 +223,8 @@ def evaluate(
     labels, predictions : sequence of numpy.ndarray
         Equally many whole-number arrays, (Y, X) or (Z, Y, X).
     known : sequence of numpy.ndarray or None, optional
-        bool arrays of the same shapes, or None where all is annotated: a prediction that lies mostly in
-        unknown pixels and matches no annotated cell is neither right nor wrong.
+        bool arrays of the same shapes, or None if everything is annotated: a prediction that lies mostly in
+        unknown pixels and matches no annotated cell counts as neither right nor wrong.
     names : sequence of str, optional
         The images' names.
 
@@ -237,7 +236,7 @@ def evaluate(
     Raises
     ------
     InputError
-        If numbers or shapes do not fit.
+        If numbers or shapes do not match.
     """
     return evaluate_labels(labels, predictions, known=known, names=names)
 

@@ -7,11 +7,13 @@ import sys
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from qtpy.QtTest import QTest
 
 from napari_cupre.widgets import first_labels
 from napari_cupre.widgets.first_labels import FirstLabels, load_for_labels
+from napari_cupre.widgets.first_text import FirstText, font_of
 
 
 def test_a_window_loads_it_in_a_thread(monkeypatch: pytest.MonkeyPatch, qtbot: Any) -> None:
@@ -49,3 +51,37 @@ def test_the_dashes_of_overlays_are_worked_out_once() -> None:
     before = atlas._make_pattern.cache_info().misses
     atlas.DashAtlas()
     assert atlas._make_pattern.cache_info().misses == before
+
+
+def test_what_regions_need_is_compiled_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first press on Everything is annotated waited for it, on a new computer for seconds."""
+    triangles = pytest.importorskip(first_labels.TRIANGLES)
+    compiled: list[int] = []
+    monkeypatch.setattr(triangles, "warmup_numba_cache", lambda: compiled.append(1))
+    load_for_labels()
+    assert compiled == [1]
+
+
+def test_letters_of_the_first_region_are_drawn_before_it(
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = viewer.__wrapped__
+    font = font_of(viewer)
+    if font is None:
+        pytest.skip("napari draws letters in another way")
+    first = FirstText(viewer)
+    qtbot.waitUntil(lambda: not first._left and not first._timer.isActive(), timeout=20_000)
+    drawn: list[str] = []
+    monkeypatch.setattr(type(font), "_load_char", lambda self, char: drawn.append(char))
+    viewer.add_image(np.zeros((20, 20)))
+    viewer.add_shapes([[[2, 2], [2, 9], [9, 9], [9, 2]]], shape_type="polygon")
+    viewer.screenshot(flash=False)
+    assert not drawn
+
+
+def test_a_window_that_closed_draws_no_letters(viewer: Any, qtbot: Any) -> None:
+    viewer = viewer.__wrapped__
+    first = FirstText(viewer)
+    first.close()
+    assert not first._timer.isActive()
+    assert font_of(None) is None

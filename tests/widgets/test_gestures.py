@@ -15,6 +15,7 @@ from napari_cupre.project.cells import State
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.looking import camera_of
+from napari_cupre.widgets.tools import Tool
 
 CTRL, ALT, SHIFT = (
     Qt.KeyboardModifier.ControlModifier,
@@ -98,6 +99,65 @@ def test_a_click_accepts_ctrl_deletes_alt_merges_and_each_is_one_undo(
     for state in states[1:]:
         mouse.key(Qt.Key.Key_Z, CTRL | SHIFT)
         assert cells == state
+
+
+def rest(mouse: Mouse, place: tuple[float, float]) -> None:
+    """Move until napari knows where the mouse is: vispy drops moves that follow others at once."""
+    for _ in range(100):
+        mouse.move(place)
+        if np.allclose(mouse.viewer.cursor.position[-2:], place, atol=0.5):
+            return
+    raise AssertionError("the mouse does not get there")
+
+
+def test_a_key_merges_the_cell_under_the_mouse_with_the_last_one(
+    workbench: Any, mouse: Mouse, guesses: CellsLayer
+) -> None:
+    """Some window managers keep Alt-click for themselves."""
+    cells = guesses.cells
+    mouse.click(middle(5))
+    before = cells.copy()
+    rest(mouse, middle(6))
+    mouse.key(Qt.Key.Key_J)
+    check(guesses)
+    assert 6 not in cells.rows
+    assert cells.rows[5].state is State.EDITED
+    merged = cells.copy()
+    rest(mouse, middle(6))
+    mouse.key(Qt.Key.Key_J)
+    assert cells == merged, "it is one cell already"
+    mouse.key(Qt.Key.Key_Z, CTRL)
+    assert cells == before
+    mouse.key(Qt.Key.Key_Z, CTRL | SHIFT)
+    assert cells == merged
+    rest(mouse, (1.0, 1.0))
+    mouse.key(Qt.Key.Key_J)
+    assert cells == merged, "beside the cells there is nothing to merge"
+
+
+def test_the_key_merges_what_came_to_lie_under_a_mouse_that_rests(
+    workbench: Any, mouse: Mouse, guesses: CellsLayer
+) -> None:
+    cells, camera = guesses.cells, camera_of(workbench.viewer)
+    mouse.click(middle(5))
+    rest(mouse, middle(5))
+    center = camera.center
+    camera.center = (*center[:-1], center[-1] + STEP)  # cell 6 is where cell 5 was
+    mouse.key(Qt.Key.Key_J)
+    assert 6 not in cells.rows
+    assert {1, 2, 5, 7} <= set(cells.rows)
+
+
+def test_the_key_merges_a_cell_that_a_tool_made(workbench: Any, mouse: Mouse, guesses: CellsLayer) -> None:
+    cells, tools = guesses.cells, workbench.annotate.session.tools
+    tools.take(Tool.DRAW)
+    mouse.drag((30, 1), (30, 8), (34, 8), (34, 1), (30, 1))
+    drawn = workbench.annotate.session.gestures.last
+    assert drawn > 12
+    rest(mouse, middle(9))
+    mouse.key(Qt.Key.Key_J)
+    assert 9 not in cells.rows
+    assert cells.labels[32, 4] == cells.labels[40, 8] == drawn
 
 
 def test_a_drag_moves_the_view_and_is_no_click(workbench: Any, mouse: Mouse, guesses: CellsLayer) -> None:

@@ -10,6 +10,8 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event, Finished, Progress, RunState, StateChanged, TileDone
@@ -414,3 +416,59 @@ def test_the_annotate_dock_finds_on_the_plane_on_show_and_hides_by_the_slider(
     assert cells.certainty == pytest.approx(0.8)
     layer.undo()
     assert [plane.any() for plane in layer.data] == [False, False, True, False]
+
+
+def typed(box: Any, text: str) -> None:
+    """Type a number and leave the box."""
+    box.selectAll()
+    QTest.keyClicks(box, text)
+    QTest.keyClick(box, Qt.Key.Key_Return)
+
+
+def test_the_cell_width_is_one_for_both_docks(
+    viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    annotate = AnnotateWidget(viewer)
+    viewer.window.add_dock_widget(annotate, name="Annotate")
+    box = annotate.tool_row.size_row.number
+    typed(widget.diameter, "12.5")
+    assert box.value() == 12.5
+    typed(box, "20")
+    assert widget.diameter.value() == 20
+    viewer.add_image(np.ones((20, 20)), name="other")
+    assert box.value() == widget.diameter.value() == 20, "what was said stays, whichever image is on show"
+    annotate.find_row.find_cells()
+    qtbot.waitUntil(lambda: widget.job.status.state.is_over, timeout=WAIT)
+    typed(widget.diameter, "0")
+    assert box.text().startswith("auto")
+    run(widget, qtbot)
+    assert [each.options["diameter"] for each in prediction.engine.requests] == [20, None]
+
+
+def test_the_cell_width_is_the_same_in_um_where_images_tell_their_pixel_size(
+    viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    session = widget.session
+    for name, size in (("fine", 0.25), ("coarse", 0.5)):
+        viewer.add_image(np.ones((20, 20)), name=name, scale=(size, size), units=("um", "um"))
+    session.image = viewer.layers["fine"]
+    typed(widget.diameter, "30")
+    session.image = viewer.layers["coarse"]
+    assert widget.diameter.value() == 15
+    session.image = viewer.layers["field"]
+    assert widget.diameter.value() == 30, "nobody knows how large its pixels are"
+    session.image = viewer.layers["fine"]
+    assert widget.diameter.value() == 30
+    widget.all_images.setChecked(True)
+    run(widget, qtbot)
+    asked = {each.name: each.options["diameter"] for each in prediction.engine.requests}
+    assert asked == {"field": 30, "fine": 30, "coarse": 15}
+
+
+def test_a_width_that_is_typed_counts_though_the_box_was_not_left(
+    widget: PredictWidget, prediction: Prediction, qtbot: Any
+) -> None:
+    widget.diameter.selectAll()
+    QTest.keyClicks(widget.diameter, "12.5")
+    run(widget, qtbot)
+    assert prediction.engine.requests[0].options["diameter"] == 12.5

@@ -233,6 +233,24 @@ def test_what_is_known_of_an_image_outlives_its_layers(
     assert workbench.predict.saver.button.isEnabled(), "all images are saved, shown or not"
 
 
+def test_the_cell_width_stays_from_image_to_image_and_goes_with_the_project(
+    workbench: Any, session: Any, project: Path, tmp_path: Path, qtbot: Any
+) -> None:
+    box = workbench.predict.diameter
+    session.keeper.open(project)
+    shown(session, qtbot, "well_5")
+    box.setValue(21)
+    for name in ("well_6", "well_7", "well_8"):
+        qtbot.wait(50)
+        session.queue.go(1)
+        shown(session, qtbot, name)
+        assert session.sizes.said(session.image) == box.value() == 21
+    Project.create(tmp_path / "other").close()
+    session.keeper.open(tmp_path / "other.cupre")
+    qtbot.waitUntil(lambda: box.value() == 0, timeout=WAIT)
+    assert session.sizes.width is None
+
+
 def test_planes_and_fields(workbench: Any, session: Any, tmp_path: Path, discs: Any, qtbot: Any) -> None:
     path = tmp_path / "stack.tif"
     tifffile.imwrite(path, np.stack([discs[0]] * 3), metadata={"axes": "ZYX"}, ome=True)

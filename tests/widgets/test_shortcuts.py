@@ -82,9 +82,9 @@ def test_another_key_works_and_is_named_in_the_dock(kept_keys: Any, qtbot: Any) 
     button = annotate.tool_row.buttons[Tool.DRAW]
     assert button.text() == "Draw (D)"
     choose("draw", "W")
-    choose("next_guess", "J")
+    choose("next_guess", "H")
     assert button.text() == "Draw (W)"
-    assert "J: next guess" in annotate.hint.text()
+    assert "H: next guess" in annotate.hint.text()
     mouse.key(Qt.Key.Key_D)
     assert session.tools.tool is None
     mouse.key(Qt.Key.Key_W)
@@ -92,7 +92,7 @@ def test_another_key_works_and_is_named_in_the_dock(kept_keys: Any, qtbot: Any) 
     mouse.key(Qt.Key.Key_W)
     mouse.key(Qt.Key.Key_Tab)
     assert cells.current == 0
-    mouse.key(Qt.Key.Key_J)
+    mouse.key(Qt.Key.Key_H)
     assert cells.current == 1
     choose("draw")
     assert button.text() == "Draw"

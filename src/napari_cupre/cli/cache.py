@@ -1,4 +1,4 @@
-"""`napari-cupre cache`: results that the window keeps, because finding them takes long."""
+"""`napari-cupre cache`: results that the window keeps, because computing them takes long."""
 
 from __future__ import annotations
 

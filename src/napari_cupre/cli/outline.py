@@ -103,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _check_inputs(args: argparse.Namespace) -> None:
-    """Refuse what is neither one image nor one file of prompts, or would be replaced by the result."""
+    """Refuse anything but one image and one file of prompts, and a result that would replace either."""
     from napari_cupre.io.files import is_zarr
 
     image = Path(args.image)

@@ -2,7 +2,7 @@
 
 An annotation is a label image plus *known* area. Inside a region (rectangle or polygon) every cell is
 annotated, so all of it is known. Elsewhere only the annotated cells, a rim around them and what was
-painted as background are known. Everything else is unknown and teaches nothing.
+painted as background are known. Everything else is unknown, and nothing is learned from it.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def known_area(
     rim: float | None = None,
     name: str = "",
 ) -> np.ndarray:
-    """Pixels that a partial annotation vouches for.
+    """Pixels that a partial annotation makes known.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def shots_by_plane(
     complete: bool = False,
     rim: float | None = None,
 ) -> Iterator[tuple[tuple[int, ...], Shot]]:
-    """Do as `shots_from_image`, and tell of each shot where its plane lies along T and Z.
+    """As `shots_from_image`, with the position of each shot's plane along T and Z.
 
     Labels and background may be lazy: whatever has `shape`, `reshape` and an index along T and Z.
     """
@@ -319,7 +319,7 @@ def check_shots(shots: Sequence[Shot]) -> None:
 
 
 def check_annotated(images: int, has_cells: bool) -> None:
-    """Refuse to train on nothing: as `check_shots`, by what was counted.
+    """Refuse to train on nothing: as `check_shots`, from counts.
 
     Raises
     ------

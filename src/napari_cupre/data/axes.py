@@ -1,4 +1,4 @@
-"""Axis letters and length units: how they are written, checked and, where nothing is said, guessed."""
+"""Axis letters and length units: how they are written, checked and, if missing, guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image that knows what its dimensions mean, and the planes that a network looks at."""
+"""An image with named dimensions, and the planes that a network sees."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class CellImage:
 
     @property
     def guess(self) -> str:
-        """One sentence on planes whose meaning the file does not say; "" where nothing was guessed."""
+        """One sentence on planes whose meaning the file does not state; "" if nothing was guessed."""
         words = {"T": "frame", "Z": "slice", "C": "channel"}
         extra = [axis for axis in self.axes if axis in words and self.sizes[axis] > 1]
         if not self.guessed or not extra:
@@ -129,7 +129,7 @@ class CellImage:
         )
 
     def unseen(self, channels: Sequence[int] | None = None) -> str:
-        """One sentence on channels that nobody looks at, since none was chosen; "" where all are seen."""
+        """One sentence on channels that are ignored because none was chosen; "" if all are used."""
         if channels is not None or self.channel_count <= MOST_CHANNELS:
             return ""
         return (
@@ -275,7 +275,7 @@ class CellImage:
 
     @property
     def pixel_size_um(self) -> float | None:
-        """Size of a pixel in µm (mean of Y and X), None where the image does not say."""
+        """Size of a pixel in µm (mean of Y and X), None if it is not known."""
         sizes = [self.scale[axis] * (micrometers_per(self.units[axis]) or np.nan) for axis in "YX"]
         return None if np.isnan(sizes).any() else float(np.mean(sizes))
 

@@ -15,7 +15,7 @@ MAX_SAMPLES = 1 << 17
 """Planes with more pixels than this have their percentiles taken from a regular subsample."""
 
 CLIP = (-0.5, 1.5)
-"""Bounds of a normalised value: what lies beyond is a hot pixel or dust."""
+"""Bounds of a normalised value: anything beyond is a hot pixel or dust."""
 
 _SMALL_SIDE = 1024
 """Lazy planes whose sides are no longer are read as a whole."""

@@ -54,7 +54,7 @@ class Shot:
 
     @classmethod
     def unlabelled(cls, image: np.ndarray, name: str = "") -> Shot:
-        """An image that nobody annotated: nothing of it is known."""
+        """An image without annotation: none of it is known."""
         return cls(image, np.zeros(image.shape[:2], np.int32), np.zeros(image.shape[:2], bool), name)
 
     @property
@@ -63,9 +63,10 @@ class Shot:
         return not self.known.any() and not self.labels.any()
 
     def for_judging(self) -> Shot:
-        """Return what may judge a network: cells that were accepted as one had drawn them become unknown.
+        """Return what may judge a network: accepted guesses become unknown.
 
-        They teach like any other, but flatter the network that drew them: it outlines them to the pixel.
+        They are learned from like any other cell, but they flatter the network that drew them, which outlines
+        them to the pixel.
         """
         drawn_by_a_network = np.isin(self.labels, self.accepted)
         labels = np.where(drawn_by_a_network, 0, self.labels).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Which pixels of a plane say how bright its cells are: not its padding, not a piece of debris."""
+"""Which pixels of a plane tell how bright its cells are: not its padding, not debris."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MORE = 1.5
 field, and what lies around them their glow."""
 
 LEAST_CELLS = 3
-"""So many things at least are seen beside the debris."""
+"""Fewest objects seen apart from the debris."""
 
 _SMOOTH, _COARSE = 5, 65
 
@@ -191,7 +191,7 @@ def shows_cells(part: np.ndarray, end: float, sign: int) -> bool:
 
 
 def _outweigh(seen: np.ndarray, debris: int) -> bool:
-    """Whether there are several things, and larger ones altogether than the debris, px."""
+    """Whether there are several objects, in total larger than the debris, px."""
     areas = np.bincount(ndimage.label(seen)[0].ravel())[1:]
     areas = areas[areas > _SMOOTH**2]
     return bool(len(areas) >= LEAST_CELLS and areas.sum() > MORE * debris)

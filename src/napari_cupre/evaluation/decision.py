@@ -155,7 +155,7 @@ class Decision:
 
 
 def too_few(cells: int) -> str:
-    """What to say where the held-out cells decide nothing."""
+    """What to say if the held-out cells decide nothing."""
     return (
         f"Only {counted(cells, 'cell is', 'cells are')} held out to judge, "
         f"{ENOUGH_CELLS} are needed, and accepted guesses do not count: "
@@ -172,7 +172,7 @@ def tally(finds: Sequence[Finds]) -> Tally:
 
 
 def decide(before: Sequence[Finds], after: Sequence[Finds], *, seed: int = 0) -> Decision:
-    """Decide between two models from what each finds of the same held-out cells.
+    """Decide between two models from what each finds among the same held-out cells.
 
     The figure is AP as `evaluate` gives it for pooled counts: true positives over true positives, false
     positives and false negatives, averaged over IoU 0.5 to 0.95. Its difference is resampled in pairs

@@ -22,7 +22,7 @@ MORE = 20
 """How many more cells the question is about."""
 
 WORTH = 0.02
-"""Two more of 100 cells right are worth annotating for, if at least one of them is sure."""
+"""Getting two more of 100 cells right is worth the annotation, if at least one of them is certain."""
 
 LEVEL = 0.9
 DRAWS = 30_000
@@ -33,7 +33,7 @@ SUBSET_NOISE, ROUND_NOISE = 0.03, 0.08
 more steps, so they say less about the number of cells."""
 
 LEAST_POINTS, LEAST_RANGE = 3, 2.5
-"""Points, and how many times more cells the last has than the first, from which on a curve is a curve."""
+"""Fewest points of a curve, and the least ratio of cells between its last and its first."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class CurvePoint:
 
     @property
     def value(self) -> float:
-        """Share of right ones in all that was to be found or was invented, 0..1."""
+        """Share of correct cells among all that were to be found or were invented, 0..1."""
         return self.found / max(1, self.judged + self.invented)
 
     @property

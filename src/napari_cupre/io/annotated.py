@@ -77,7 +77,7 @@ def collect_shots(
     axes: str | None = None,
     series: str | int | None = None,
 ) -> Collected:
-    """Read annotated images and make shots of them.
+    """Read annotated images as shots.
 
     A file that cannot be read is left out and named on stderr. Labels that do not fit their image are an
     error, because something else than the file is wrong then.
@@ -208,7 +208,7 @@ def pair_scenes(
 
 
 def _check_series(images: Sequence[Path], series: str | int) -> None:
-    """Say that none of some files has an image of this name, if that is so."""
+    """Report it if none of the files has an image of this name."""
     reasons = []
     for path in images:
         try:
@@ -393,7 +393,7 @@ def _axes_in_front(count: int) -> list[str]:
 
 
 def warn_of_scattered(path: Path, labels: np.ndarray) -> None:
-    """Say on stderr that numbers are carried by parts that do not touch.
+    """Warn on stderr of labels whose parts do not touch.
 
     Parameters
     ----------

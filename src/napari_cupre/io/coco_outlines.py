@@ -12,7 +12,7 @@ from napari_cupre.data.rle import RLE, encode_pixels, encode_polygons, paint
 
 
 class Problem(NamedTuple):
-    """What an entry lacks, for one entry and for several."""
+    """What is wrong with an entry, as said of one and of several."""
 
     one: str
     many: str

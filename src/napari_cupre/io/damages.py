@@ -1,4 +1,4 @@
-"""What is wrong with a TIFF file, in words: tifffile only logs it, and reads on."""
+"""What is wrong with a TIFF file, in words: tifffile only logs it and reads on."""
 
 from __future__ import annotations
 

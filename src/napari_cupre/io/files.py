@@ -1,4 +1,4 @@
-"""Files as users have them: listed in natural order, written whole or not at all."""
+"""Users' files: listed in natural order, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOREIGN_SUFFIXES = (
 """Images of microscopes in formats that are not read."""
 ZARR_SUFFIX = ".zarr"
 COMPANION = ".companion.ome"
-"""How the name of a metadata file ends that describes OME-TIFF files beside it."""
+"""Ending of a metadata file that describes OME-TIFF files in the same folder."""
 IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES, ZARR_SUFFIX)
 
 _LABEL_WORDS = (
@@ -45,7 +45,7 @@ LABEL_ENDINGS = (
 """What label files append to the stem of their image."""
 
 _LONGEST_NAME = 255
-"""Bytes in the name of a file, on about every disk."""
+"""Longest file name that nearly every disk takes, in bytes."""
 
 _JUNK = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"),
@@ -107,7 +107,7 @@ def append_line(path: Path, entry: Any) -> None:
 
 
 def lines_of(path: Path) -> list[Any]:
-    """The lines of a file of JSON; those that make no sense, since a process was killed, are passed over.
+    """The lines of a JSON lines file; broken ones, left by a killed process, are skipped.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def lines_of(path: Path) -> list[Any]:
 
 
 def is_of_another_file(error: OSError, *paths: Path) -> bool:
-    """Whether an error tells of a file other than `paths`, or is a library's own and not the system's."""
+    """Whether an error is about another file than `paths`, or comes from a library and not the system."""
     if error.errno is None or error.filename is None:
         return error.errno is None
     file = Path(error.filename)
@@ -132,7 +132,7 @@ def is_of_another_file(error: OSError, *paths: Path) -> bool:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that no disk takes.
+    """Refuse a name that is too long for any disk.
 
     Raises
     ------
@@ -304,7 +304,7 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
 
 
 def _way_out(path: Path) -> str:
-    """What to do with a file that is no image here."""
+    """What to do with a file that cannot be read as an image."""
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         return "save it as OME-TIFF, as Fiji does"
     packed = path.suffix.lower() in (".zip", ".ozx", ".gz", ".tar", ".tgz", ".7z", ".rar")
@@ -312,7 +312,7 @@ def _way_out(path: Path) -> str:
 
 
 def foreign_images(paths: Iterable[str | os.PathLike[str]], found: Iterable[Path]) -> list[Path]:
-    """Images in folders that nothing here can read and that lie there in no other format either.
+    """Images in folders that cannot be read and have no readable copy beside them.
 
     Parameters
     ----------

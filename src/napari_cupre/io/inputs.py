@@ -1,4 +1,4 @@
-"""What a command reads: files become the images in them, each once, and label files stay out."""
+"""What a command reads: the images in its files, each once, without label files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_cupre.io.scenes import choose_scenes, list_names
 from napari_cupre.words import counted
 
 CHOOSE = "(--series chooses one)."
-"""How a notice ends that all images of a file are read; of use on the command line alone."""
+"""End of the notice that all images of a file are read; only useful on the command line."""
 
 
 @dataclass
@@ -81,7 +81,7 @@ def find_inputs(
 
 
 def _results_notice(results: Collection[Path]) -> str:
-    """One sentence on results that lie among images."""
+    """One sentence on results among the images."""
     files = counted(len(results), "file is a result", "files are results")
     return (
         f"{files} of napari-cupre and left out, such as {min(results).name}; give such a file by name to "
@@ -90,7 +90,7 @@ def _results_notice(results: Collection[Path]) -> str:
 
 
 def _once(files: Sequence[Path], notices: list[str]) -> list[Path]:
-    """Without files that are there under two names."""
+    """The files without those that are links to another of them."""
     seen: dict[str, Path] = {}
     for file in files:
         first = seen.setdefault(os.path.realpath(file), file)

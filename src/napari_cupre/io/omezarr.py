@@ -24,7 +24,7 @@ _MAX_LISTED_CHUNKS = 1_000_000
 """To find what an array lacks its whole folder is listed; of a bigger one that would take too long."""
 
 _MAX_COMPARED = 64
-"""So many of the lacking chunks are compared with what lies beside them."""
+"""How many of the missing chunks are compared with their neighbours."""
 
 
 @dataclass(frozen=True)

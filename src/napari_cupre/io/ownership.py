@@ -1,8 +1,8 @@
-"""Which files are ours to replace: those that this package wrote and nobody changed since.
+"""Which files may be replaced: those that this package wrote and nobody has changed since.
 
 Each folder of results has a small hidden record of what was written there: one line of JSON per file, with
 its name and a digest of its content. Lines are only ever added, so that several processes can write into one
-folder. A file that the record does not know, or whose content differs from it, is a person's.
+folder. A file that the record does not know, or whose content differs, belongs to a person.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ def _reason(path: Path, inputs: _Inputs, written: _Records, overwrite: bool) -> 
     if (image := inputs.image(path)) is not None:
         return (
             f'"{path}" is an image that is in use'
-            if _same_text(path, image)
+            if _absolute(path) == _absolute(image)
             else (f'"{path}" is the same file as the image "{image}"')
         )
     if (image := inputs.above(path)) is not None:
@@ -321,10 +321,6 @@ def _on_disk(image: str | os.PathLike[str]) -> str:
 
 def _absolute(path: str | os.PathLike[str]) -> str:
     return os.path.normcase(os.path.abspath(path))
-
-
-def _same_text(path: Path, image: str) -> bool:
-    return _absolute(path) == _absolute(image)
 
 
 def _file(path: str | os.PathLike[str]) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Which label file belongs to which image, told by their names."""
+"""Which label file belongs to which image, by their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a pixel is, as ImageJ, slide scanners, LSM and plain TIFF files say it."""
+"""Pixel size, as given by ImageJ, slide scanners, LSM and plain TIFF files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that `outline` takes: boxes or points, one a row."""
+"""The table that `outline` reads: one box or point per row."""
 
 from __future__ import annotations
 

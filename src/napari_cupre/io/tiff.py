@@ -1,4 +1,4 @@
-"""TIFF as microscopes write it: OME-TIFF and its sets of files, ImageJ hyperstacks, slides with pyramids."""
+"""TIFF from microscopes: OME-TIFF and its sets of files, ImageJ hyperstacks, slides with pyramids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images without annotation, as a training takes them: one place of each, of which nothing is known."""
+"""Images without annotation for training: one place of each, all of it unknown."""
 
 from __future__ import annotations
 

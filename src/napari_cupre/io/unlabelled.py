@@ -203,7 +203,7 @@ class UnlabelledIndex:
         self.__init__(state["path"])  # type: ignore[misc]
 
     def distinct_crops(self, side: int, looked_at: int = 200) -> int:
-        """About how many crops of `side` px the images hold that do not overlap.
+        """Roughly how many non-overlapping crops of `side` px the images contain.
 
         Sizes are read from the headers of at most `looked_at` files spread over the list; each image of a
         file counts for at least one.

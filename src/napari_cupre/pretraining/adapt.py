@@ -41,7 +41,7 @@ class RealLight:
         self.share = share
 
     def on(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-        """The image, float32 (H, W, 3), as it is or in the light of a real one."""
+        """The image, float32 (H, W, 3), as it is or lit like a real one."""
         if rng.random() >= self.share:
             return image
         crop, _ = self.crops.draw(int(rng.integers(2**31)))

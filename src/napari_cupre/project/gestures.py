@@ -25,10 +25,10 @@ WIDEST_GAP = 3
 """Merging closes a gap of up to twice this many px between two cells."""
 
 _OVERSHOOT = 2.0
-"""How many px a splitting line reaches beyond its ends: nobody starts exactly on the edge."""
+"""How many px a splitting line extends beyond its ends, since nobody starts exactly on the edge."""
 
 USUAL, LEAST = 0.5, 0.01
-"""Certainty of a guess on show where nobody chose another, and the least that can be chosen."""
+"""Default certainty of visible guesses, and the lowest that can be chosen."""
 
 _SLIVER = 0.02
 """A part under this share of a cell is no half of it."""
@@ -37,7 +37,7 @@ _SLIVER = 0.02
 
 
 def accept(cells: Cells, numbers: Iterable[int], by: By | None = None) -> Change:
-    """Take guesses over as checked; cells that a person vouched for stay as they are.
+    """Accept guesses as checked; cells that a person vouched for stay as they are.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def accept(cells: Cells, numbers: Iterable[int], by: By | None = None) -> Change
 
 
 def accept_all(cells: Cells, view: Box | None = None, certainty: float = 0.0, by: By | None = None) -> Change:
-    """Take over all guesses on show.
+    """Accept all visible guesses.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Cells that judge and never teach, the same ones through all rounds."""
+"""Held-out cells: the same ones through all rounds, never used for training."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Annotated:
 
 
 def settled(images: Iterable[Annotated], project: str) -> dict[str, str]:
-    """Decide for every annotated image what is held out; earlier decisions stay.
+    """Decide for every annotated image what is held out; earlier decisions are kept.
 
-    Call it when a round starts: an image that taught once never judges later.
+    Call it when a round starts: an image once used for training is never held out later.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which image is meant, wherever it lies: by content, by relative path, under a name of its own."""
+"""Which image is meant, wherever it is: by content, by relative path, under a unique name."""
 
 from __future__ import annotations
 

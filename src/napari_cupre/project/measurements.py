@@ -33,7 +33,7 @@ def cells_to_show(cells: Cells, certainty: float) -> np.ndarray:
 
 
 def stored_cells(project: Project, stem: str) -> tuple[CellImage, np.ndarray]:
-    """An image of a project, named by its stem, and the label image of its cells on show.
+    """An image of a project, named by its stem, and the label image of its visible cells.
 
     Raises
     ------

@@ -25,7 +25,7 @@ from napari_cupre.project.tables import files_of, read_cells
 from napari_cupre.project.unsaved import CopyRoom, SaveReport, UnsavedWork, planned
 
 MOST_LOADED = 4
-"""So many images keep their cells in memory; those with unsaved changes stay beyond it."""
+"""How many images keep their cells in memory; those with unsaved changes always do."""
 
 
 @dataclass(frozen=True)

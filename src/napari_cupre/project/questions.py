@@ -1,4 +1,4 @@
-"""Questions about what would be taught wrongly, each with its remedies."""
+"""Questions about annotation that would mislead training, each with its remedies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Remedy = Callable[[Cells], Change]
 
 @dataclass(frozen=True)
 class Question:
-    """A line for the dock; unanswered it teaches nothing false and costs nothing.
+    """A line for the dock; unanswered, it does no harm.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ def questions(cells: Cells, entry: ProjectImage | None = None) -> list[Question]
     Parameters
     ----------
     entry : ProjectImage or None, optional
-        The image, for questions that were answered already and for the guesses on show.
+        The image, for questions that were answered already and for the visible guesses.
     """
     certainty = 0.0 if entry is None else entry.certainty
     answered = () if entry is None else entry.answered
@@ -93,10 +93,10 @@ def _shapes(cells: Cells) -> Iterator[Question]:
 
 
 def _about_cell(
-    number: int, cell: Cell, kind: Kind, said: str, word: str, mend: Callable[[Cells, int], Change]
+    number: int, cell: Cell, kind: Kind, said: str, word: str, correct: Callable[[Cells, int], Change]
 ) -> Question:
     """A question about one cell, which is asked again when its area changes."""
-    remedies: dict[str, Remedy] = {word: lambda now: mend(now, number)}
+    remedies: dict[str, Remedy] = {word: lambda now: correct(now, number)}
     return Question(kind, f"Cell {number} {said}", f"{kind}:{number}:{cell.area}", (number,), remedies)
 
 
@@ -112,7 +112,7 @@ def _sizes(cells: Cells) -> Iterator[Question]:
 
 
 def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
-    """Guesses on show in places where a person said that every cell is annotated."""
+    """Visible guesses in places where a person said that every cell is annotated."""
     shown = [n for n, c in cells if c.state is State.GUESS and not c.score < certainty]
     depth = cells.labels.ndim - 2
     for number, region in enumerate(cells.regions, start=1):

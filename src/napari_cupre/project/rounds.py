@@ -17,7 +17,7 @@ BUNDLED = "cupre"
 
 
 def annotation_hash(project: Project) -> tuple[str, dict[str, int]]:
-    """A hash of all that teaches, and how much it is: "cells", "images" and "regions".
+    """A hash of all annotation that is learned from, and how much it is: "cells", "images" and "regions".
 
     Guesses, names and times do not count; the same annotation has the same hash on every machine.
     """

@@ -1,4 +1,4 @@
-"""What a project teaches: checked and edited cells and complete regions, guesses never."""
+"""What training learns from a project: checked and edited cells and complete regions, never guesses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def taught_labels(cells: Cells) -> np.ndarray:
 
 
 def doubtful(cells: Cells, certainty: float = 0.0) -> np.ndarray:
-    """Pixels of guesses on show and a rim around them: nobody said yet what they are, region or not."""
+    """Pixels of visible guesses and a rim around them: unknown, even inside a region."""
     shown = _guesses_on_show(cells, certainty)
     mask = np.isin(cells.labels, shown)
     rim = _rim_of(cells.labels, shown)
@@ -59,7 +59,7 @@ def shots_of(
 ) -> Iterator[Shot]:
     """Training examples of one image of a project; none where nothing is checked, edited or complete.
 
-    Inside a complete region ground teaches that no cell is there, but not under a guess on show. One plane is
+    Inside a complete region, empty ground counts as background, but not under a visible guess. One plane is
     copied at a time.
 
     Parameters
@@ -69,7 +69,7 @@ def shots_of(
     cells : Cells
         Over `image.result_axes`.
     entry : ProjectImage
-        Its channels and the certainty of the guesses on show.
+        Its channels and the certainty of the visible guesses.
     background : numpy.ndarray or None, optional
         bool, the shape of the cells: where a person painted that there is no cell.
     """
@@ -123,7 +123,7 @@ def known_of(cells: Cells, certainty: float = 0.0) -> np.ndarray:
 
 
 def is_annotated(cells: Cells) -> bool:
-    """Whether an image teaches anything: it has a checked or edited cell, or a complete region."""
+    """Whether an image has anything to learn from: a checked or edited cell, or a complete region."""
     return bool(cells.regions) or any(cell.state.teaches for _, cell in cells)
 
 
@@ -134,7 +134,7 @@ def image_shots(project: Project, stem: str, folders: Sequence[Path] = ()) -> li
 
 
 def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Shot]:
-    """Training examples of all images of a project that teach anything.
+    """Training examples of all images of a project that have any.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Messages about what the child does beside a person's work: it rates images, measures, tries models."""
+"""Messages about what the child does in the background: rating images, measuring, trying models."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class BesideJob:
 
 @dataclass(frozen=True)
 class TryRequest(Request):
-    """Let several models find cells in what is on show; answered by one `Tried` for each.
+    """Let several models find cells in the visible part; answered by one `Tried` for each.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class EngineJob(Protocol):
-    """What the server needs of a job; `stop` and `preview` come from another thread than `events`."""
+    """What the server needs of a job; `stop` and `preview` are called from another thread than `events`."""
 
     def events(self) -> Iterator[Event]:
         """Do the job and report."""

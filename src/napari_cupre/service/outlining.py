@@ -67,7 +67,7 @@ class LatestDetector:
 
 
 class Outlining:
-    """An `Outliner` and what it is asked: prompts first, then the mouse's place, then what is on show.
+    """An `Outliner` and what it is asked: prompts first, then the mouse's place, then the visible part.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class Outlining:
                 yield from self._prepared(outliner, shown)
 
     def _pressing(self, outliner: Outliner) -> Iterator[Event]:
-        """What goes before the features of what is on show: prompts, and those where the mouse is."""
+        """What goes before the features of the visible part: prompts, and those where the mouse is."""
         yield from self._prompted(outliner)
         while self._aimed is not None and not self._stopped.is_set():
             aimed, self._aimed = self._aimed, None
@@ -166,7 +166,7 @@ class Outlining:
                 yield PromptRefused(request.number, str(error))
 
     def _prepared(self, outliner: Outliner, shown: WindowRequest) -> Iterator[Event]:
-        """Features of what is on show, window by window; given up when something else is shown."""
+        """Features of the visible part, window by window; given up when something else is shown."""
         from napari_cupre.prediction.tiles import Window
 
         top, left, bottom, right = (int(side) for side in shown.box)

@@ -138,7 +138,7 @@ class OutlineRequest(Request):
 
 @dataclass(frozen=True)
 class WindowRequest(Request):
-    """Compute the features of what is on show ahead; the newest one counts, and prompts go first.
+    """Compute the features of the visible part ahead; the newest one counts, and prompts go first.
 
     `box` is top, left, bottom, right in image px.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Rating(BesideJob):
-    """Rates the images of a project, and image files beside it, by what they would teach.
+    """Rates the images of a project, and other image files, by how much they would teach the model.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class Server:
             self._jobs.put(None)
 
     def _refuse(self, line: str, error: Exception) -> None:
-        """Say that a request was not understood; the window waits for the end of one that asked for a job."""
+        """Report a request that was not understood; if it asked for a job, the window waits for its end."""
         reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
         if any(job.__name__ in line for job in JOBS):
             self._send(Failed(f"The engine could not start this ({reason})."))

@@ -1,4 +1,4 @@
-"""Several models tried on what is on show, for the window: a job of the child."""
+"""Several models tried on the visible part, for the window: a job of the child."""
 
 from __future__ import annotations
 

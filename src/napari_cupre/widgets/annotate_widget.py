@@ -1,4 +1,4 @@
-"""The Annotate widget: guesses, tools to mend them, how much is annotated, and what must be asked."""
+"""The Annotate widget: guesses, tools to correct them, counts and questions."""
 
 from __future__ import annotations
 
@@ -55,11 +55,12 @@ KEYS_TOLD = {
     "accept": "accept it",
     "reject": "reject it",
     "accept_all": "accept all in view",
+    "merge": "merge the cell under the mouse with the last one",
 }
 
 
 class AnnotateWidget(SessionWidget):
-    """Shows guesses, puts the right tool into the hand to mend them, counts, and asks."""
+    """Shows guesses, offers the tools to correct them, counts cells, and asks questions."""
 
     title = "Annotate"
     needs_engine = True
@@ -173,7 +174,7 @@ class AnnotateWidget(SessionWidget):
     # --- what the buttons do --------------------------------------------------------------------------
 
     def _take_or_leave(self, name: str) -> None:
-        """Take a brush of `HAND_TOLD`, or put it down if it is in the hand; *Brush* begins the next cell."""
+        """Choose a brush of `HAND_TOLD`, or drop it if it is in use; *Brush* begins the next cell."""
         _, take = self._hands[name]
         try:
             active: Any = self.session.viewer.layers.selection.active
@@ -195,7 +196,7 @@ class AnnotateWidget(SessionWidget):
         _take(self.session, self.session.make_regions(_drawn_on(self.session)), "add_rectangle")
 
     def mark_all_known(self) -> None:
-        """Say that every cell of the plane on show is annotated."""
+        """Say that every cell of the current plane is annotated."""
         session, image = self.session, _drawn_on(self.session)
         cells = session.make_cells(image)
         place = plane_on_show(session.viewer, cells)
@@ -268,7 +269,7 @@ class AnnotateWidget(SessionWidget):
         return ""
 
     def _show_hand(self, event: Any = None) -> None:
-        """Mark the button of what is in the hand, and say what to do with it."""
+        """Mark the button of the current tool, and say what to do with it."""
         active = self.session.viewer.layers.selection.active
         if isinstance(active, Labels | Shapes) and active not in self._watched:
             self._watched.add(active)
@@ -283,7 +284,7 @@ class AnnotateWidget(SessionWidget):
         self.image.offer_choice(self.session.queue.leaves_a_choice)
 
     def _follow(self, labels: Labels | None) -> None:
-        """Hear when a script exchanges what is in a layer that could not be used so far."""
+        """Listen for a script that replaces the content of a layer that could not be used so far."""
         if labels is not None and labels not in self._followed:
             self._followed.add(labels)
             self.listen(labels.events.data, self._show_count)
@@ -293,7 +294,7 @@ class AnnotateWidget(SessionWidget):
         self.questioner.start()
 
     def _show_count(self, event: Any = None) -> None:
-        """Counts are read off the rows, so that none is ever late or lost."""
+        """Counts are read from the rows, so they are never out of date."""
         session, image = self.session, self.session.image
         self.status.setVisible(image is not None)
         if image is None:
@@ -331,7 +332,7 @@ class AnnotateWidget(SessionWidget):
 
 
 def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
-    """How many cells are on show, by state."""
+    """How many cells are visible, by state."""
     if cells is None or not (cells.cells.rows or cells.cells.regions):
         return "No cells yet."
     now = cells.cells
@@ -372,7 +373,7 @@ def _chosen_image(session: Session) -> Image:
 
 
 def _drawn_on(session: Session) -> Image:
-    """The chosen image, where its plane is seen flat."""
+    """The chosen image, if its plane is shown in 2D."""
     image = _chosen_image(session)
     check_flat(session.viewer)
     return image

@@ -45,11 +45,11 @@ class Annotation:
     is_chosen: bool = False
 
     def layers(self) -> Iterator[Layer]:
-        """The layers that there are."""
+        """The layers that exist."""
         yield from (layer for layer in (self.cells, self.regions, self.background) if layer is not None)
 
     def new_cells(self, image: CellImage, labels: np.ndarray | None = None) -> Labels:
-        """Make a layer for cells: an empty one, or one that shows the memory of some labels."""
+        """Make a layer for cells: an empty one, or one that shares the memory of some labels."""
         return self._new_labels(CELLS, image, opacity=0.7, labels=labels)
 
     def new_background(self, image: CellImage) -> Labels:
@@ -70,7 +70,7 @@ class Annotation:
         )
 
     def drop(self, layer: Layer) -> bool:
-        """Forget a layer that was removed; whether it was one of these."""
+        """Forget a layer that was removed; returns whether it was one of these."""
         for role in (CELLS, REGIONS, BACKGROUND):
             if getattr(self, role) is layer:
                 setattr(self, role, None)
@@ -102,7 +102,7 @@ def no_cells(name: str, image: CellImage) -> Cells:
 
 
 def region_style(image: CellImage) -> dict[str, Any]:
-    """Frames that are seen on a large image and hide nothing on a small one."""
+    """Frames that are visible on a large image and hide nothing on a small one."""
     width = max(1.0, max(image.plane_shape) / 300)
     return {"edge_color": REGION_COLOR, "face_color": "transparent", "edge_width": width}
 

@@ -1,4 +1,4 @@
-"""A question in a dock: one line with buttons; unanswered it costs nothing."""
+"""A question in a dock: one line with buttons, which may be left unanswered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer = tuple[str, str, Callable[[], object]]
 
 
 class QuestionLine(QWidget):
-    """One question at a time, with a button for each answer; takes no room when there is none."""
+    """One question at a time, with a button for each answer; takes no space when there is none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class QuestionLine(QWidget):
         return self.label.text()
 
     def ask(self, sentence: str, answers: Sequence[Answer], key: object = None) -> None:
-        """Show a question in place of the last one.
+        """Show a question instead of the last one.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class QuestionLine(QWidget):
         self.show()
 
     def clear(self) -> None:
-        """Take the question away."""
+        """Remove the question."""
         self._key = None
         self.label.setText("")
         for button in self.buttons:

@@ -179,7 +179,7 @@ class Job:
 
 
 def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
-    """Turn what goes wrong into an event: an exception in a worker would pop up as a traceback.
+    """Turn an exception into an event: napari would show it as a traceback.
 
     Qt has as many threads as there are cores, and these streams wait for another process for minutes: they
     lend their thread, or two of them would keep two cores from ever saving anything.

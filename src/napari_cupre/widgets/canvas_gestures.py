@@ -16,8 +16,10 @@ from napari_cupre.errors import CupreError
 from napari_cupre.project.cells import State
 from napari_cupre.project.gestures import accept, delete, merge, reject
 from napari_cupre.widgets.cells_layer import CellsLayer
-from napari_cupre.widgets.looking import go_to, guesses_on_show, view_of
+from napari_cupre.widgets.looking import check_flat, go_to, guesses_on_show, view_of
+from napari_cupre.widgets.pointer import Pointer
 from napari_cupre.widgets.session_part import SessionPart
+from napari_cupre.widgets.shortcuts import key_of
 
 if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
@@ -38,13 +40,15 @@ class Gestures(SessionPart):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.last = 0
-        """Number of the cell that was touched last: what Alt-click merges with."""
+        """Number of the cell that was touched last: what another one is merged with."""
+        self._pointer = Pointer(session)
         self._places: weakref.WeakKeyDictionary[CellsLayer, tuple[float, int]] = weakref.WeakKeyDictionary()
         session.viewer.mouse_drag_callbacks.append(self._pressed)
         actions: dict[str, Callable[[], object]] = {
             "accept": self.accept,
             "accept_all": self.accept_all,
             "reject": self.reject,
+            "merge": self.merge,
             "next_guess": lambda: self.step(1),
             "previous_guess": lambda: self.step(-1),
         }
@@ -56,7 +60,7 @@ class Gestures(SessionPart):
 
     @property
     def cells(self) -> CellsLayer | None:
-        """The cells that are meant: those of the selected layer; None if it has none."""
+        """The cells of the selected layer; None if it has none."""
         active = self._session.viewer.layers.selection.active
         found = [x for x in self._session.all_cells() if active in (x.layer, x.image)]
         return found[0] if found else None
@@ -109,8 +113,23 @@ class Gestures(SessionPart):
         if cells is not None:
             cells.do(lambda now: accept(now, guesses_on_show(self._session.viewer, cells)))
 
+    def merge(self) -> None:
+        """Merge the cell under the mouse with the one that was touched last.
+
+        Raises
+        ------
+        InputError
+            The window shows it in 3-D.
+        """
+        cells = self.cells
+        if cells is None:
+            return
+        check_flat(self._session.viewer)
+        cells.settle()
+        self._merge(cells, cells.at(self._pointer.place))
+
     def step(self, by: int) -> bool:
-        """Go to the next guess of the plane on show, least certain first; whether there is one."""
+        """Go to the next guess of the current plane, least certain first; whether there is one."""
         cells = self.cells
         if cells is None:
             return False
@@ -132,12 +151,12 @@ class Gestures(SessionPart):
         return True
 
     def undo(self) -> None:
-        """Take the last gesture back."""
+        """Undo the last gesture."""
         if (cells := self.cells or self._of_regions()) is not None:
             cells.undo()
 
     def redo(self) -> None:
-        """Make the last gesture again."""
+        """Redo the last gesture."""
         if (cells := self.cells or self._of_regions()) is not None:
             cells.redo()
 
@@ -185,7 +204,7 @@ class Gestures(SessionPart):
             event.handled = True
 
     def _clicked(self, cells: CellsLayer, number: int, keys: set[str]) -> bool:
-        """Do what a click on a cell means; whether it meant anything."""
+        """Do what a click on a cell means; returns whether it meant anything."""
         if not number:
             return False
         try:
@@ -205,18 +224,20 @@ class Gestures(SessionPart):
         return True
 
     def _merge(self, cells: CellsLayer, number: int) -> None:
-        if self.last == number or self.last not in cells.cells.rows:
-            show_info("Click one cell, then Alt-click the other to merge them.")
-            self.last = number
+        if not number or self.last == number or self.last not in cells.cells.rows:
+            key = key_of("merge")
+            other = f"point at the other and press {key}" if key else "Alt-click the other"
+            show_info(f"Click one cell, then {other} to merge them.")
+            self.last = number or self.last
             return
         first = self.last
         cells.do(lambda now: merge(now, first, number))
 
 
 def choose_number(cells: CellsLayer, position: tuple[float, ...]) -> None:
-    """Choose the number that the brush paints with, so that nobody has to.
+    """Choose the number that the brush paints with, so that the user need not.
 
-    In a cell it mends that cell; where it touches the cell that was painted last it goes on with it;
+    In a cell it corrects that cell; where it touches the cell that was painted last it goes on with it;
     elsewhere it starts a new one. The eraser stays the eraser.
     """
     layer = cells.layer

@@ -1,4 +1,4 @@
-"""A press of the mouse in a dock leaves the keyboard to the canvas, where the keys of gestures are meant."""
+"""A mouse press in a dock leaves the keyboard focus on the canvas, where the keys of gestures work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_cupre.widgets.rubber import canvas_of
 
 
 def leave_keys_to_canvas(dock: SessionWidget) -> None:
-    """Have Tab and the letters do what the dock says once the mouse has pressed one of its controls.
+    """Keep Tab and letter keys working as the dock says after the mouse has pressed one of its controls.
 
     Tab reaches the controls as before, and who uses one by the keyboard keeps it there. What is typed into
     keeps the keyboard, and so does a button with a menu while that is open.

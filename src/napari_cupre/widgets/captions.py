@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QLabel
 from napari_cupre.widgets.theme import set_role
 
 LONGEST = 24
-"""So many characters in a row, without a place to break, are as wide as a narrow dock bears."""
+"""Longest run of characters without a break that fits into a narrow dock."""
 
 BREAK = "\u200b"
 """A space without width."""
@@ -19,7 +19,7 @@ _PLACE = re.compile(r"(?<=[/\\_.-])(?=[^/\\_.-])")
 
 
 class Caption(QLabel):
-    """Breaks its lines where the dock is narrow, also within the path of a file, which has no spaces."""
+    """Wraps its lines in a narrow dock, even within the path of a file, which has no spaces."""
 
     def setText(self, text: str | None) -> None:
         """Show a text; one with marks of its own, as `<b>`, breaks where it says so."""
@@ -39,7 +39,7 @@ class Caption(QLabel):
 
 
 def caption(text: str = "", role: str = "") -> Caption:
-    """A label that breaks its lines where the dock is narrow.
+    """A label that wraps its lines in a narrow dock.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ class CellsLayer:
     """
 
     changed = Signal(object)
-    """A `Change` was made, taken back or made again; the layer shows it already."""
+    """A `Change` was made, undone or redone; the layer shows it already."""
 
     selected = Signal()
     """The layer's chosen label is another one, as after a click on a row of napari's table of features."""
@@ -135,18 +135,18 @@ class CellsLayer:
         return self.made(change(self.cells) if callable(change) else change, onto)
 
     def made(self, change: Change, onto: Change | None = None) -> Change:
-        """Make a change without asking whether a stroke has ended: for who takes up one."""
+        """Make a change without checking whether a stroke has ended; for code that takes up strokes."""
         step = self.history.do(self.cells, change, onto)
         self._show_change(change)
         return step
 
     def undo(self) -> Change | None:
-        """Take the last gesture back, whoever made it; None if there is none."""
+        """Undo the last gesture, whoever made it; None if there is none."""
         self.settle()
         return self._show_change(self.history.undo(self.cells))
 
     def redo(self) -> Change | None:
-        """Make the last gesture again that was taken back; None if there is none."""
+        """Redo the gesture that was undone last; None if there is none."""
         self.settle()
         return self._show_change(self.history.redo(self.cells))
 
@@ -236,7 +236,7 @@ class CellsLayer:
             self.layer.selected_label = number
 
     def name_classes(self, classes: Mapping[int, str]) -> None:
-        """Say of which class cells are, where a model knows several."""
+        """Set the class of cells, if the model knows several."""
         if classes or self._classes:
             self._classes = dict(classes)
             self._show_features()
@@ -293,7 +293,7 @@ class CellsLayer:
 
     @property
     def is_bound(self) -> bool:
-        """Whether the layer shows these cells, and nothing that another tool put there and does not fit."""
+        """Whether the layer shows these cells, not labels of another size that another tool put there."""
         return np.shares_memory(self.layer.data, self.cells.labels)
 
     @property
@@ -316,7 +316,7 @@ class CellsLayer:
             self.regions.take_up()
 
     def reconcile(self) -> None:
-        """Read the rows from the pixels again, where a script set pixels and told nobody.
+        """Read the rows from the pixels again, after a script set pixels silently.
 
         What was done before cannot be taken back then. Looks at every pixel: not for each gesture.
         """

@@ -188,7 +188,7 @@ class CompareWidget(JobDock):
             self.one_image.setChecked(True)
 
     def _show_scope(self) -> None:
-        """A layer is of one image alone."""
+        """A layer belongs to one image only."""
         self._count_images()
         if not self.job.status.is_active:
             self.button.setText("Compare" if self.second.value else "Evaluate")
@@ -234,7 +234,7 @@ class CompareWidget(JobDock):
                 self.session.queue.show(item)
 
     def _show_difference(self) -> None:
-        """Put the outlines on the image on show, once they are unpacked."""
+        """Put the outlines on the current image, once they are unpacked."""
         image = self.session.image
         name = "" if image is None else self.session.keeper.stem_of(image) or image.name
         packed = self.job.parts.get(name)
@@ -254,7 +254,7 @@ class CompareWidget(JobDock):
     def _show_parts(self, image: Image, packed: PackedDifference, parts: Difference) -> None:
         plan, session = self.job.plan, self.session
         if plan is None or session.image is not image or packed not in self.job.parts.values():
-            return  # another image is on show by now, or another comparison
+            return  # another image is shown by now, or another comparison
         try:
             self.differences.show(image, session.cell_image(image), parts, plan.layer_names)
         except CupreError as error:

@@ -34,7 +34,7 @@ CHECKED = "your checked cells"
 
 @dataclass(frozen=True)
 class Rival:
-    """One side of a comparison: a model, or the `labels` of a layer for the image on show.
+    """One side of a comparison: a model, or the `labels` of a layer for the current image.
 
     `learned` is the time (UTC) until which it learned from this project; "" if it is no round of it.
     """
@@ -74,7 +74,7 @@ class ComparisonPlan:
 
     @property
     def layer_names(self) -> tuple[str, str, str]:
-        """What the layers of the difference are called."""
+        """Names of the difference layers."""
         first = self.rivals[0].name
         if len(self.rivals) == 1:
             return f"found by {first}", f"invented by {first}", f"missed by {first}"

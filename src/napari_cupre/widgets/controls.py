@@ -1,4 +1,4 @@
-"""What every widget here is made of: its link to the session, the line of messages, the choice of image."""
+"""What every widget here shares: its link to the session, the message line, the choice of image."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class SessionWidget(DockedWidget):
         self._links.append((signal, callback))
 
     def attempt(self, action: Callable[[], Any]) -> Any:
-        """Run what a button does; an error of the user's becomes a sentence on the widget."""
+        """Run what a button does; a user's error becomes a sentence on the widget."""
         self.message.clear()
         try:
             return action()
@@ -102,7 +102,7 @@ class SessionWidget(DockedWidget):
         return QSize(max(DOCK_WIDTH, self._narrowest()), min(self.column.sizeHint().height(), 800))
 
     def minimumSizeHint(self) -> QSize:
-        """Nothing is cut off at the side, also not in a large font; what does not fit below is scrolled."""
+        """Nothing is cut off at the side, even in a large font; what does not fit below scrolls."""
         return QSize(self._narrowest(), min(self.column.sizeHint().height(), LOWEST))
 
     def _narrowest(self) -> int:
@@ -129,7 +129,7 @@ def _disconnect(links: list[tuple[Any, Callable[..., Any]]]) -> None:
 
 
 class JobBar(QProgressBar):
-    """How far a job is, and what it does."""
+    """How far a job has got, and what it is doing."""
 
     STEPS = 1000
 
@@ -201,7 +201,7 @@ class MessageLine(QWidget):
 
     @property
     def text(self) -> str:
-        """The sentence on show."""
+        """The sentence shown."""
         return self._text
 
     def clear(self) -> None:
@@ -256,7 +256,7 @@ def follow_layers(widget: SessionWidget, refresh: Callable[[], None]) -> None:
 
 
 class ImageChooser(DockPart):
-    """The session's image, and how its axes are read where that is not plain."""
+    """The session's image, and how its axes are read where that is unclear."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -295,7 +295,7 @@ class ImageChooser(DockPart):
         self._show_image(self._session.image)
 
     def offer_choice(self, is_offered: bool) -> None:
-        """Leave the list of images out where another control says the same."""
+        """Hide the list of images where another control shows the same."""
         self._choice.setVisible(is_offered)
         self._take_room()
 

@@ -37,7 +37,7 @@ class CurveView(PlotView):
         self._wear_theme()
 
     def show_curve(self, curve: Curve) -> None:
-        """Draw a curve soon; it may have grown by then."""
+        """Draw a curve soon; more points may have come by then."""
         self._curve = curve
         if not self._timer.isActive():
             self._timer.start()

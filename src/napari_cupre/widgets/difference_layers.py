@@ -1,4 +1,4 @@
-"""Three layers that say which cells two models share: found by both, only by one, only by the other."""
+"""Three layers that show which cells two models share: found by both, only by one, only by the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_cupre.widgets.layers import METADATA_KEY, result_placement, to_layer
 from napari_cupre.widgets.session_part import SessionPart
 
 COLOURS = ("#c8c8c8", "#58a6ff", "#f0883e")
-"""Both, only the first, only the second: told apart by all kinds of eyes, on any image."""
+"""Both, only the first, only the second: distinguishable with any colour vision, on any image."""
 
 PART = "difference"
 """In a layer's metadata: which of the three it is."""
@@ -57,7 +57,7 @@ class DifferenceLayers(SessionPart):
             self._make(part, data, name, placement)
 
     def hide(self) -> None:
-        """Another image is on show, of which nothing is compared."""
+        """Another image is shown, which is not compared."""
         for layer in self._present():
             layer.visible = False
 

@@ -1,4 +1,4 @@
-"""One plot of how a figure of the cells is distributed: in all images, and in the chosen one."""
+"""A plot of the distribution of one measurement: in all images, and in the chosen one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAIL = 0.5
 
 
 class DistributionView(PlotView):
-    """Histograms in per cent of the cells, so that one image can be seen beside all.
+    """Histograms in per cent of the cells, so that one image can be compared with all.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class DistributionView(PlotView):
         self._legend.setToolTip("Share of the cells; choose a row of the table to see its image beside all")
 
     def show_values(self, values: np.ndarray, chosen: np.ndarray, title: str, name: str) -> None:
-        """Draw the distribution of a figure.
+        """Draw the distribution of a measurement.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Where our docks go in napari's window: as tabs of each other, and each of them once."""
+"""Where our docks go in napari's window: as tabs of each other, and each only once."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def make_tab(window: QMainWindow, first: QDockWidget, dock: QDockWidget) -> None
 
 
 def narrow_tabs(window: QMainWindow) -> None:
-    """Give the tabs of our docks so little room that all their names can be read side by side."""
+    """Make the tabs of our docks narrow enough for all their names to be readable side by side."""
     titles = {widget.title for widget in window.findChildren(DockedWidget)}
     for bar in window.findChildren(QTabBar):
         if bar.parent() is window and titles & {bar.tabText(place) for place in range(bar.count())}:
@@ -109,7 +109,7 @@ def docked(session: Session, kind: type[AnyDocked]) -> AnyDocked | None:
 
 
 def _replace(older: DockedWidget, newer: DockedWidget, window: QMainWindow) -> None:
-    """Put a widget where an older one of its kind is, with what was chosen there."""
+    """Put a widget where an older one of its kind is, with the same choices."""
     _carry_over(older, newer)
     old, new = dock_of(older), dock_of(newer)
     if old is not None and new is not None:

@@ -1,4 +1,4 @@
-"""Small things that are done beside the window, one after the other: reading and writing files."""
+"""Short jobs in the background, one after the other: reading and writing files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Errands:
-    """A line of functions that run in a thread, each with what is done in the window when it has ended."""
+    """A queue of functions that run in a thread, each with what to do in the window when it has ended."""
 
     def __init__(self) -> None:
         self._line: deque[tuple[Callable[[], Any], Callable[[Any], None], Callable[[Exception], None]]] = (
@@ -30,7 +30,7 @@ class Errands:
     def do(
         self, work: Callable[[], T], then: Callable[[T], None], failed: Callable[[Exception], None]
     ) -> None:
-        """Do some work in the thread, and then something with its result in the window.
+        """Do work in the thread, then use its result in the window.
 
         Parameters
         ----------
@@ -45,7 +45,7 @@ class Errands:
         self._next()
 
     def close(self) -> None:
-        """Do nothing more; what runs now ends by itself, and nobody hears of it."""
+        """Start nothing more; what runs now ends unheard."""
         self._is_closed = True
         self._line.clear()
         if self._worker is not None:

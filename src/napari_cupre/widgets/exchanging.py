@@ -1,4 +1,4 @@
-"""Another image of a project in the layers of one that was shown long ago.
+"""Shows another image of a project in the layers of one that was shown long ago.
 
 napari takes half a second to make the two layers of an image and a quarter to take one away, however small
 they are; to exchange what is in them costs little more than to send it to the graphics card.

@@ -1,4 +1,4 @@
-"""Find cells in the image that is annotated, and how certain a guess must be to be shown."""
+"""Finding cells in the current image, and how certain a guess must be to be shown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FOUND_FROM = 0.2
 
 
 class FindRow(DockPart):
-    """A button that renews the guesses of the chosen image's plane on show, and a slider that hides some."""
+    """A button that renews the guesses of the chosen image's current plane, and a slider that hides some."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -63,7 +63,7 @@ class FindRow(DockPart):
     # --- what is done -----------------------------------------------------------------------------
 
     def find_cells(self) -> None:
-        """Renew the guesses of the plane on show; of a slide, of what can be seen.
+        """Renew the guesses of the current plane; of a slide, of what can be seen.
 
         Raises
         ------
@@ -84,8 +84,8 @@ class FindRow(DockPart):
             window = _view(session.viewer, image, whole)
             reading = cut_out(reading, window)
         file = source_path(image) if reading is whole else None
-        diameter, device = session.sizes.said(image), read_preferences().device
-        plan = PredictionPlan(session.model, (reading,), (file,), diameter, FOUND_FROM, device=device)
+        width, device = session.sizes.width, read_preferences().device
+        plan = PredictionPlan(session.model, (reading,), (file,), width, FOUND_FROM, device=device)
         certainty = self.slider.value() / 100
         sink = GuessSink(session, image, whole, session.model, certainty, index, window)
         self._is_mine = True

@@ -19,6 +19,9 @@ LATER = ("pandas", "pyqtgraph", "napari_cupre.io.images", "napari_cupre.evaluati
 """Modules for the table of cells, the curve of a training, files, and judging; no dock needs them to open."""
 
 
+TRIANGLES = "napari.layers.shapes._accelerated_triangulate_dispatch"
+
+
 class FirstLabels:
     """Spares the first tool a second or two: it makes a layer, for which napari loads its compiler."""
 
@@ -52,3 +55,5 @@ def load_for_labels() -> None:
         label_colormap(HUES)._data_to_texture(np.zeros((2, 2), np.int32))
     with contextlib.suppress(ImportError, AttributeError):  # another vispy
         importlib.import_module("vispy.visuals.line.dash_atlas").DashAtlas()
+    with contextlib.suppress(ImportError, AttributeError):  # another napari; compiles what regions need
+        importlib.import_module(TRIANGLES).warmup_numba_cache()

@@ -13,7 +13,7 @@ from napari_cupre.service.client import HEARTBEAT_S, EngineProcess, Turn
 from napari_cupre.widgets.background import Job, Stream
 
 PATIENCE_S = 3.0
-"""What is measured beside the window gives way within this time."""
+"""What is measured in the background gives way within this time."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How much more cells would help, measured while nobody needs the machine."""
+"""How much more cells would help, measured while the computer is idle."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 TICK_MS, LOOK_MS = 5000, 1000
 QUIET_S = 60.0
-"""How long nobody may have trained, found or annotated anything."""
+"""For how long nobody may have trained, found cells or annotated."""
 
 BUSY_PERCENT = 50.0
-"""With more of the processor in use somebody else needs it."""
+"""If more of the processor is in use, others need it."""
 
 LEAST_STEPS, MOST_STEPS, USUAL_STEPS = 20, 100, 60
 
 
 class IdleLessons(SessionPart):
-    """Trains on parts of the annotation in the background, and says what follows from that.
+    """Trains on parts of the annotation in the background, and reports the result.
 
     The process that trains does it, at the same low priority. Whatever a person starts ends it at once.
     """
@@ -76,7 +76,7 @@ class IdleLessons(SessionPart):
     # --- when -------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Measure one more part if nobody needs the machine."""
+        """Measure one more part if the computer is idle."""
         if not self._session.is_open:  # the window went without a word
             self._session.close()
             return
@@ -198,7 +198,7 @@ class IdleLessons(SessionPart):
 
 
 def _machine_is_free() -> bool:
-    """Whether others leave the processor alone, and a cable feeds it."""
+    """Whether other programs leave the processor alone, and the computer is plugged in."""
     battery: Any = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     on_battery = battery is not None and battery.power_plugged is False
     return not on_battery and psutil.cpu_percent(None) < BUSY_PERCENT

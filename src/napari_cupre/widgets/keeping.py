@@ -1,4 +1,4 @@
-"""The project of a window: found for each image that is annotated, and saved by itself beside the window."""
+"""The project of a window: found for each annotated image, and saved automatically in the background."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Keeper(SessionPart):
     # --- saving -----------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Save what is not on disk yet, beside the window."""
+        """Save what is not on disk yet, in the background."""
         self._timer.stop()
         if self._is_saving:
             return  # `_saved` sees that something is pending

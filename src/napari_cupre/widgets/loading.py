@@ -1,4 +1,4 @@
-"""The images of a queue: one of a project is read beside the window and made into a layer in it."""
+"""Loads images of a project: read in the background, then made into layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_MEMORY = 512 * 2**20
 """Images of up to this many bytes are read whole; larger ones are read where they are stored."""
 
 SAMPLE = 512
-"""So many rows and columns are looked at for the contrast."""
+"""Number of rows and columns sampled for the contrast."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
 
 
 def layer_of(loaded: Loaded) -> Image:
-    """The layer that shows what was read."""
+    """A layer for what was read."""
     image = loaded.image
     axes = image.axes.replace("S", "")
     options = {} if loaded.limits is None else {"contrast_limits": loaded.limits}

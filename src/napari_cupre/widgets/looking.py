@@ -1,4 +1,4 @@
-"""Where the viewer looks: what of an image's cells is on show, and how to go to one of them."""
+"""Where the viewer looks: which cells of an image are visible, and how to go to one of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def camera_of(viewer: Viewer) -> Any:
 
 
 def check_flat(viewer: Viewer) -> None:
-    """Refuse to draw on what is seen in space.
+    """Refuse to draw in a 3D view.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def seen_box(viewer: Viewer, layer: Image, image: CellImage, largest: int) -> tu
 
 
 def guesses_on_show(viewer: Viewer, cells: CellsLayer, *, whole_plane: bool = False) -> list[int]:
-    """Guesses that can be seen: on the plane on show, with their centre on the canvas, and not hidden.
+    """Guesses that can be seen: on the current plane, with their centre on the canvas, and not hidden.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
 
 
 def fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> None:
-    """Show a whole image, with a margin; napari's own reset of the view takes hidden layers for seen.
+    """Show a whole image, with a margin; napari's own reset of the view counts hidden layers too.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> Non
 
 
 def show_field(viewer: Viewer, layer: Image, image: CellImage, field: tuple[int, int, int, int]) -> None:
-    """Show a part of an image's plane as large as the canvas takes it.
+    """Show a part of an image's plane as large as it fits the canvas.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Measuring the cells of all images, one after the other, beside the window."""
+"""Measuring the cells of all images, one after the other, in the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All models that a person may ask for: rounds of projects, their own, those that ship. Read in a thread."""
+"""All models a user may choose: rounds of projects, their own, those included. Read in a thread."""
 
 from __future__ import annotations
 

@@ -47,7 +47,6 @@ class ModelsWidget(SessionWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
-        self._models: list[ListedModel] = []
         self._wanted = ""
         self._make_controls()
         self._lay_out()
@@ -112,13 +111,13 @@ class ModelsWidget(SessionWidget):
 
     @property
     def chosen(self) -> ListedModel | None:
-        """The model whose row is chosen."""
+        """The model in the chosen row."""
         item = self.list.currentItem()
         found = None if item is None else item.data(0, MODEL_ROLE)
         return found if isinstance(found, ListedModel) else None
 
     def refresh(self) -> None:
-        """Read the list again, beside the window."""
+        """Read the list again, in the background."""
         self.slides.refresh()
         project = self.session.keeper.project
         folder, best, entries = None, None, []
@@ -155,7 +154,7 @@ class ModelsWidget(SessionWidget):
     def _show(self, models: list[ListedModel]) -> None:
         chosen = self.chosen
         value = self._wanted or (self.session.model if chosen is None else chosen.value)
-        self._models, self._wanted = models, ""
+        self._wanted = ""
         self.list.blockSignals(True)
         self.list.clear()
         groups: dict[str, QTreeWidgetItem] = {}

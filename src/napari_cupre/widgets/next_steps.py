@@ -1,4 +1,4 @@
-"""What a person may want to do after a training: look again, go on, or go back."""
+"""What a user may do after a training: find cells again, go on, or go back."""
 
 from __future__ import annotations
 

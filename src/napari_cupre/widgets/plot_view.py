@@ -1,4 +1,4 @@
-"""What the plots of the docks have in common."""
+"""What the plots in docks have in common."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from typing import Any
 from napari.viewer import Viewer
 from qtpy.QtWidgets import (
     QCheckBox,
-    QDoubleSpinBox,
     QRadioButton,
     QSpinBox,
 )
@@ -38,6 +37,7 @@ from napari_cupre.widgets.queue_finding import StoredSink
 from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote
+from napari_cupre.widgets.size_row import WidthBox
 from napari_cupre.widgets.stored_images import stored_image
 
 EMPTY = "Open an image first: drag a file into the window, or File > Open Sample."
@@ -87,14 +87,7 @@ class PredictWidget(JobDock):
             "Find the cells of every image of the project and the window, one after another; "
             "cells you checked or edited stay"
         )
-        self.diameter = QDoubleSpinBox()
-        self.diameter.setRange(0, 2000)
-        self.diameter.setDecimals(1)
-        self.diameter.setSuffix(" px")
-        self.diameter.setSpecialValueText("auto")
-        self.diameter.setToolTip(
-            "Typical cell width; auto uses the model's, unless the image clearly shows another size"
-        )
+        self.diameter = WidthBox(self)
         self.score = QSpinBox()
         self.score.setRange(0, 95)
         self.score.setSingleStep(5)
@@ -143,6 +136,7 @@ class PredictWidget(JobDock):
         InputError
             If there is no image, its axes cannot be read, or a prediction runs.
         """
+        self.diameter.interpretText()  # a button may be pressed before the box notices what was typed
         model = self.model.value
         items = self._chosen_items()
         if not model:
@@ -152,7 +146,7 @@ class PredictWidget(JobDock):
             model,
             images,
             tuple(_file_of(item, image) for item, image in zip(items, images)),
-            self.diameter.value() or None,
+            self.session.sizes.width,
             self.score.value() / 100 or None,
             self.link_z.isChecked(),
             self.link_t.isChecked(),

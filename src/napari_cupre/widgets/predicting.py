@@ -24,6 +24,7 @@ from napari_cupre.service.protocol import (
     SlideGrown,
 )
 from napari_cupre.widgets.background import Job
+from napari_cupre.widgets.cell_width import CellWidth
 from napari_cupre.widgets.free_engine import BorrowingJob
 from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.preferences import read_preferences
@@ -55,8 +56,8 @@ class PredictionPlan:
         One after the other; `ImageStarted` names them by their position here.
     files : tuple[Path | None, ...]
         For each image the file that napari read it from, None if there is none.
-    diameter : float or None
-        Diameter of a cell in px; None leaves it to the model.
+    width : CellWidth or None
+        Of a cell; None leaves it to the model.
     score : float or None
         Cells that the model is less sure of are left out, 0..1; None leaves it to the model.
     link_z, link_t : bool
@@ -68,7 +69,7 @@ class PredictionPlan:
     model: str
     images: tuple[CellImage | StoredImage, ...]
     files: tuple[Path | None, ...]
-    diameter: float | None
+    width: CellWidth | None
     score: float | None
     link_z: bool = False
     link_t: bool = False
@@ -198,7 +199,8 @@ class PredictionJob(BorrowingJob):
         if is_big(image) and image is not given:
             yield Failed(f"{given.name} is larger than memory: open it and find its cells on its own.")
             return
-        options = {name: getattr(plan, name) for name in ("diameter", "score", "link_z", "link_t")}
+        options = {name: getattr(plan, name) for name in ("score", "link_z", "link_t")}
+        options["diameter"] = None if plan.width is None else plan.width.on(image)
         while (engine := (yield from self.free.wait())) is not None:
             try:
                 yield from predicted(engine, plan.model, image, file, plan.device, options, self._turn)

@@ -1,4 +1,4 @@
-"""The window's talk with the process that outlines cells: what it holds, and what it is asked."""
+"""The window's side of the process that outlines cells: what it holds, and what it is asked."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 SETTLED_MS = 150
-"""The view has stopped moving when it stood still for so long."""
+"""The view counts as still after this time, ms."""
 
 AIM_MS = 60
 
@@ -62,7 +62,7 @@ FIRST_GUESS = {"start": 8.0, "plane": 2.0, "view": 2.0}
 
 
 class Prompter(SessionPart):
-    """Keeps a process of its own ready for what is on show, and asks it for outlines.
+    """Keeps a separate process ready for the visible part, and asks it for outlines.
 
     It is not the process that trains, so that cells can be outlined meanwhile.
 
@@ -105,14 +105,14 @@ class Prompter(SessionPart):
     # --- what the window does ---------------------------------------------------------------------
 
     def follow(self, layer: Image) -> None:
-        """Be ready for what is on show of an image, from now on and wherever the view moves."""
+        """Be ready for the visible part of an image, from now on and wherever the view moves."""
         self._layer = layer
         self._connect()
         self.error = ""
         self.refresh()
 
     def rest(self) -> None:
-        """Follow the view no more; what is ready stays so."""
+        """Stop following the view; what is ready stays ready."""
         self._disconnect()
 
     def ask(
@@ -121,7 +121,7 @@ class Prompter(SessionPart):
         box: tuple[float, float, float, float] | None = None,
         point: tuple[float, float] | None = None,
     ) -> int:
-        """Ask for the cell in a box or at a point of what is on show; `answered` brings what comes of it.
+        """Ask for the cell in a box or at a point of the visible part; `answered` brings what comes of it.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class Prompter(SessionPart):
         self.changed.emit()
 
     def take_back(self) -> None:
-        """Be ready again for what is on show, if it is followed and nobody else has the process."""
+        """Be ready again for the visible part, if it is followed and nobody else has the process."""
         self._borrowers -= 1
         if self._borrowers:
             return
@@ -208,7 +208,7 @@ class Prompter(SessionPart):
     # --- what the engine holds --------------------------------------------------------------------
 
     def refresh(self, prompt: Prompt | None = None) -> None:
-        """Have the engine hold what is on show, or what a prompt needs."""
+        """Have the engine hold the visible part, or what a prompt needs."""
         if self._layer is None or self._borrowers:
             return
         if self._layer not in self._session.images():
@@ -249,7 +249,7 @@ class Prompter(SessionPart):
         )
 
     def _covers(self, prompt: Prompt | None) -> bool:
-        """Whether the pixels that were handed over hold what is on show, or what a prompt is about."""
+        """Whether the pixels that were handed over hold the visible part, or what a prompt is about."""
         if self._handed is None or self._held is None:
             return True
         if prompt is not None:
@@ -326,7 +326,7 @@ class Prompter(SessionPart):
         self.refresh()
 
     def _show(self, plane: Plane) -> None:
-        """Have the features of what is on show computed."""
+        """Have the features of the visible part computed."""
         shown = seen_box(self._session.viewer, plane.layer, plane.image, LARGE)
         if not self._is_ready or shown == self._shown:
             return

@@ -15,7 +15,7 @@ from napari_cupre.events import Event
 from napari_cupre.model.zoo import find_model
 
 LARGE = 4096
-"""Of planes of more pixels than a square of this side only what is on show is handed over, unless they lie
+"""Of planes of more pixels than a square of this side only the visible part is handed over, unless they lie
 in a file that the engine reads by itself."""
 
 Box = tuple[int, int, int, int]
@@ -38,7 +38,7 @@ class Plane:
     diameter : float or None
         Of the cells in image px, where the user said so.
     box : tuple[int, int, int, int] or None
-        Top, left, bottom and right of what is on show, where the plane is too large to be handed over whole.
+        Top, left, bottom and right of the visible part, where the plane is too large to be handed over whole.
     """
 
     layer: Image
@@ -166,7 +166,7 @@ def grown(box: Box, shape: tuple[int, int]) -> Box:
 
 
 def around(prompt: Prompt, plane: Plane) -> Box:
-    """What is handed over for a prompt: what is on show if it is there, else its surroundings."""
+    """What is handed over for a prompt: the visible part if it is there, else its surroundings."""
     assert plane.box is not None
     span = span_of(prompt)
     if holds(plane.box, span):

@@ -1,4 +1,4 @@
-"""What would be taught falsely is asked: looked for beside the window, after the last change."""
+"""Questions about annotation that would mislead training, looked for after the last change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.timers import single_timer
 
 QUIET_MS = 400
-"""A change must be over for so long before anything is looked for."""
+"""Questions are looked for only when nothing has changed for this long, ms."""
 
 TOOLTIPS = {
     "Split": "Make each part its own cell",

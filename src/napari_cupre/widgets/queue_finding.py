@@ -43,7 +43,7 @@ class StoredSink:
     certainty : float
         Guesses with a lower score are found but hidden; 0 shows whatever is found.
     errands : Errands
-        Reads cells beside the window.
+        Reads cells in the background.
     live : GuessSink or None, optional
         Of the layer that shows the image now; it may have left the window before all is found.
     """

@@ -104,7 +104,7 @@ class QueueRow(DockPart):
         return button
 
     def _fill(self) -> None:
-        """The images around the one on show, each with its state."""
+        """The images around the current one, each with its state."""
         self.list.clear()
         items = self._queue.items()
         at = max(0, self._queue.position(items))

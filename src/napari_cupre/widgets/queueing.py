@@ -1,4 +1,4 @@
-"""The images of a window in order, one on show; the next one is read ahead."""
+"""The images of a window in order, with a current one; the next one is read ahead."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 MOST_SHOWN = 3
-"""So many images of a project keep their layers; those shown longest ago leave the window."""
+"""How many images of a project keep their layers; those shown longest ago leave the window."""
 
 MOST_READ = 3
-"""So many images that were read ahead are kept."""
+"""How many images that were read ahead are kept."""
 
 AHEAD_MS = 200
 
@@ -59,7 +59,7 @@ class ImageQueue(SessionPart):
     """The images of the project, and those of the window that it does not know yet."""
 
     changed = Signal()
-    """There are other images, another one is on show, or something is being read."""
+    """The images have changed, another one is shown, or one is being read."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -98,7 +98,7 @@ class ImageQueue(SessionPart):
         return found if order is None else sorted(found, key=lambda item: order.get(item.name, len(order)))
 
     def position(self, items: list[Item] | None = None) -> int:
-        """Which of them is on show; -1 for none."""
+        """Index of the current one; -1 for none."""
         image = self._session.image
         for place, item in enumerate(self.items() if items is None else items):
             if image is not None and item.layer is image:
@@ -132,7 +132,7 @@ class ImageQueue(SessionPart):
         return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
 
     def not_annotated(self) -> list[Item]:
-        """Images in which nothing teaches yet."""
+        """Images without any annotation to learn from."""
         return [item for item in self.items() if not self.teaches(item)]
 
     def teaches(self, item: Item) -> bool:
@@ -248,7 +248,7 @@ class ImageQueue(SessionPart):
         return ours[0]
 
     def _remember(self, image: Image) -> None:
-        """Keep in mind what is known about an image that is shown no longer."""
+        """Remember what is known about an image that is no longer shown."""
         stem, cells = self._keeper.stem_of(image), self._session.cells_of(image)
         entry = self._states.get(stem or "")
         if stem is None or cells is None or entry is None:

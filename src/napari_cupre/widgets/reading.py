@@ -1,4 +1,4 @@
-"""Projects by napari's own doors: File > Open, drag and drop, `napari work.cupre`."""
+"""Opening projects through napari: File > Open, drag and drop, `napari work.cupre`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SAME = 0.9
 """Outlines with this IoU are the same to the eye."""
 
 MOST = 1000
-"""So many cells remember their readings."""
+"""How many cells remember their readings."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Readings:
         return reading
 
     def turn(self, step: int) -> Reading:
-        """Give the last cell another outline: `step` larger ones further, or smaller ones below 0.
+        """Give the last cell another outline: `step` sizes larger, or smaller if negative.
 
         Raises
         ------

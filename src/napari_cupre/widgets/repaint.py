@@ -138,7 +138,7 @@ def _in_order(layer: Labels, pieces: dict[tuple[int, int], None]) -> list[tuple[
 
 
 def _on_plane(layer: Labels, part: Part) -> Flat | None:
-    """Rows and columns of the plane on show, as displayed; None where the part lies on another plane."""
+    """Rows and columns of the current plane, as displayed; None where the part lies on another plane."""
     shown = layer._slice_input.displayed
     if len(shown) < len(part):
         point = np.round(layer.world_to_data(layer._slice.slice_input.world_slice.point)).astype(int)

@@ -119,7 +119,7 @@ class ResultsWidget(JobDock):
             self.save(Path(path))
 
     def save(self, path: Path) -> None:
-        """Write both tables, beside the window."""
+        """Write both tables, in the background."""
         tables = self.job.tables
         if tables is not None:
             self._errands.do(

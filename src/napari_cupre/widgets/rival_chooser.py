@@ -1,4 +1,4 @@
-"""The choice of what is compared: a round, a model, or a layer of cells."""
+"""The choice of what to compare: a round, a model, or a layer of cells."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class RivalChooser(QComboBox):
         Raises
         ------
         InputError
-            Nothing is chosen, or the layer does not fit the image on show.
+            Nothing is chosen, or the layer does not fit the current image.
         """
         value = self.value
         if self.is_layer:

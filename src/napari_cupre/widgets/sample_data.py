@@ -1,4 +1,4 @@
-"""The shipped sample images as napari's File > Open Sample shows them, a few cells annotated."""
+"""The included sample images for napari's File > Open Sample, with a few cells annotated."""
 
 from __future__ import annotations
 

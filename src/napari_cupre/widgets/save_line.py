@@ -1,4 +1,4 @@
-"""The last line of the Annotate dock: when the work was saved, and what is to be decided about it."""
+"""The last line of the Annotate dock: when the work was saved, and questions about saving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing what was predicted, in the formats of other programs, beside the window."""
+"""Writing results in the formats of other programs, in the background."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ GESTURES = {
     "accept": Gesture(("A",), "accept the marked guess"),
     "accept_all": Gesture(("Shift-A",), "accept all guesses in view"),
     "reject": Gesture(("Delete", "Backspace"), "reject the marked guess"),
+    "merge": Gesture(("J",), "merge the cell under the mouse with the last one"),
     "next_guess": Gesture(("Tab",), "next guess, least certain first"),
     "previous_guess": Gesture(("Shift-Tab",), "previous guess"),
     "box": Gesture(("R",), "outline a cell from a box"),

@@ -1,4 +1,4 @@
-"""The cell width of the chosen image, as a number to type and a circle to drag."""
+"""The width of cells as a number to type, the same in every dock, and as a circle to drag."""
 
 from __future__ import annotations
 
@@ -10,19 +10,54 @@ from napari_cupre.widgets.looking import check_flat
 from napari_cupre.widgets.sizing import LARGEST
 
 
+class WidthBox(QDoubleSpinBox):
+    """The width of cells in px of the chosen image; what is typed in one dock is seen in the other.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    tells_best : bool, optional
+        Say what is known where nobody said anything: the brush and the circle go by it.
+    """
+
+    def __init__(self, owner: SessionWidget, *, tells_best: bool = False) -> None:
+        super().__init__()
+        self._session, self._tells_best = owner.session, tells_best
+        self.setRange(0, LARGEST)
+        self.setDecimals(1)
+        self.setSuffix(" px")
+        self.setKeyboardTracking(False)
+        self.setToolTip(
+            "Typical cell width in px of the image, the same in Annotate and Predict and for all images; "
+            "auto leaves it to the model, unless the image clearly shows another size"
+        )
+        self.valueChanged.connect(self._typed)
+        for signal in (self._session.sizes.changed, self._session.image_changed, self._session.queue.changed):
+            owner.listen(signal, self.refresh)
+        self.refresh()
+
+    def refresh(self, *args: object) -> None:
+        """Show the width for the chosen image."""
+        image, sizes = self._session.image, self._session.sizes
+        said, best = sizes.said(image), sizes.best(image) if self._tells_best else None
+        self.blockSignals(True)
+        self.setSpecialValueText("auto" if best is None else f"auto ({best:.0f} px)")
+        self.setValue(said or 0)
+        self.blockSignals(False)
+
+    def _typed(self, value: float) -> None:
+        self._session.sizes.say(self._session.image, value or None)
+        self.refresh()  # it may be less than it can be
+
+
 class SizeRow(DockPart):
-    """The diameter as a number that can be typed, and a button for the circle."""
+    """The width as a number that can be typed, and a button for the circle."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
         self._sizes = self._session.sizes
-        self.number = QDoubleSpinBox()
-        self.number.setRange(0, LARGEST)
-        self.number.setDecimals(1)
-        self.number.setSuffix(" px")
-        self.number.setKeyboardTracking(False)
-        self.number.setToolTip("Width of a typical cell in px of the image; 0 leaves it to the model")
-        self.number.valueChanged.connect(self._typed)
+        self.number = WidthBox(owner, tells_best=True)
         self.circle = QPushButton("Circle")
         self.circle.setCheckable(True)
         self.circle.setToolTip("Show a circle on the image and drag its edge to the size of a cell")
@@ -36,23 +71,13 @@ class SizeRow(DockPart):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the diameter of the chosen image."""
-        image = self._session.image
-        said, best = self._sizes.said(image), self._sizes.best(image)
-        self.circle.setEnabled(image is not None)
-        self.number.blockSignals(True)
-        self.number.setSpecialValueText("auto" if best is None else f"auto ({best:.0f} px)")
-        self.number.setValue(said or 0)
-        self.number.blockSignals(False)
+        """Show whether there is a circle, and whether there can be one."""
+        self.circle.setEnabled(self._session.image is not None)
         self.circle.setChecked(self._sizes.is_shown)
 
     def _image_changed(self, image: Image | None) -> None:
         self._sizes.hide_circle()
         self.refresh()
-
-    def _typed(self, value: float) -> None:
-        if self._session.image is not None:
-            self._sizes.say(self._session.image, value or None)
 
     def _circle_pressed(self, is_on: bool) -> None:
         image = self._session.image

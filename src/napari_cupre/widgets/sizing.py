@@ -1,4 +1,4 @@
-"""How wide the cells of an image are: what is known of it, a circle on the image, the size of the brush."""
+"""How wide the cells of an image are: what is known, a circle on the image, the size of the brush."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 from napari.layers import Image, Labels
 from psygnal import Signal
 
+from napari_cupre.data.image import CellImage
+from napari_cupre.errors import CupreError
+from napari_cupre.widgets.cell_width import CellWidth
 from napari_cupre.widgets.rubber import Rubber, canvas_of
 from napari_cupre.widgets.session_part import SessionPart
 
@@ -17,42 +20,63 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 BRUSH_SHARE = 2.5
-"""Brushes per cell: as wide as fits in it with room to follow its edge."""
+"""Brush widths per cell: small enough to follow the edge of a cell."""
 
 ENOUGH_CELLS = 3
 GRIP = 8
-"""So many px beside the circle on the canvas it is still caught."""
+"""How many px beside the circle the mouse still grips it."""
 
 SMALLEST, LARGEST = 2.0, 2000.0
 
 
 class Sizes(SessionPart):
-    """The diameter of the cells of each image of a viewer, in image px."""
+    """The diameter of the cells of the images of a viewer, in image px.
+
+    What a person says counts for all images, and is forgotten when another project is opened; what a model
+    sees, and how wide annotated cells are, is known for each image by itself.
+
+    Attributes
+    ----------
+    width : CellWidth or None
+        What a person said.
+    """
 
     changed = Signal()
-    """A diameter was said, or another one is estimated."""
+    """A diameter was set, or another one is estimated."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._said: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
+        self.width: CellWidth | None = None
         self._seen: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._brushes: weakref.WeakKeyDictionary[Labels, int] = weakref.WeakKeyDictionary()
         self._circle: Circle | None = None
         session.viewer.layers.selection.events.active.connect(self._follow)
+        session.keeper.opened.connect(lambda project: self.say(None, None))
 
     def said(self, image: Image | None) -> float | None:
-        """What a person said; None if nothing."""
-        return None if image is None else self._said.get(image)
+        """What the user set, in px of an image, or of the one it was set for; None if nothing."""
+        reading = self._reading(image)
+        if self.width is None or reading is None:
+            return None if self.width is None else self.width.px
+        return float(np.clip(self.width.on(reading), SMALLEST, LARGEST))
 
-    def say(self, image: Image, diameter: float | None) -> None:
-        """Take the cells of an image to be this wide; None leaves it to the model."""
-        if diameter == self._said.get(image):
+    def say(self, image: Image | None, diameter: float | None) -> None:
+        """Take cells to be this wide, in px of an image, if there is one; None leaves it to the model."""
+        if diameter == self.said(image):
             return
+        reading = self._reading(image)
         if diameter is None:
-            del self._said[image]
+            self.width = None
         else:
-            self._said[image] = float(np.clip(diameter, SMALLEST, LARGEST))
+            px = float(np.clip(diameter, SMALLEST, LARGEST))
+            self.width = CellWidth(px, None if reading is None else reading.pixel_size_um)
         self.changed.emit()
+
+    def _reading(self, image: Image | None) -> CellImage | None:
+        try:
+            return None if image is None else self._session.cell_image(image)
+        except CupreError:  # axes that nobody could guess
+            return None
 
     def see(self, image: Image, diameter: float) -> None:
         """The model takes the cells of an image to be this wide."""
@@ -62,7 +86,6 @@ class Sizes(SessionPart):
 
     def forget(self, image: Image) -> None:
         """The layer shows another image from now on."""
-        self._said.pop(image, None)
         self._seen.pop(image, None)
 
     def best(self, image: Image | None) -> float | None:
@@ -70,7 +93,7 @@ class Sizes(SessionPart):
         if image is None:
             return None
         annotated = self._annotated(image)
-        return self._said.get(image) or annotated or self._seen.get(image)
+        return self.said(image) or annotated or self._seen.get(image)
 
     def _annotated(self, image: Image) -> float | None:
         cells = self._session.cells_of(image)
@@ -90,7 +113,7 @@ class Sizes(SessionPart):
         return self._circle is not None
 
     def show_circle(self, image: Image) -> None:
-        """Put a circle of the size of a cell in the middle of what is on show, to be dragged."""
+        """Put a circle of the size of a cell in the middle of the visible part, to be dragged."""
         self.hide_circle()
         canvas = canvas_of(self._session.viewer)
         if canvas is not None:

@@ -45,7 +45,7 @@ class SlidesRow(QWidget):
         self.hide()
 
     def refresh(self) -> None:
-        """Look again, beside the window."""
+        """Look again, in the background."""
         self._errands.do(kept_slides, self._show, self._failed)
 
     def _show(self, kept: list[KeptSlide]) -> None:

@@ -36,7 +36,7 @@ class Snapshot:
         As they were; of a large stack the pixels are the layer's own, and a stroke that is painted meanwhile
         teaches nothing yet.
     entry : ProjectImage
-        Channels, and the certainty of the guesses on show.
+        Channels, and the certainty of the visible guesses.
     background : numpy.ndarray or None
         bool over the axes of the cells, True where background was painted; None if nowhere.
     searched, estimated : frozenset

@@ -1,4 +1,4 @@
-"""The proposal below a choice of model: which one finds most in the image in view."""
+"""The suggestion below a choice of model: which one finds most in the current view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.theme import set_role
 
 TICK_MS = 1500
-"""What is in view for so long is tried."""
+"""A view is tried once it has been still for this long, ms."""
 
 LINES = 2
 
@@ -70,7 +70,7 @@ class StartLine(DockPart):
             self._trials.tick()
 
     def _picked(self) -> None:
-        """A person chose: nothing else is chosen for them any more."""
+        """The user chose a model: nothing is chosen automatically any more."""
         self._trials.is_chosen = True
         self._show()
 
@@ -90,7 +90,7 @@ class StartLine(DockPart):
         self._show()
 
     def _show(self, *args: Any) -> None:
-        """Say what speaks for the proposal; where it is not chosen, offer it."""
+        """Give the reason for the suggestion; offer it if it is not chosen."""
         trials = self._trials
         advice = trials.advice if trials.is_needed else None
         text, best = "", "" if advice is None else advice.best

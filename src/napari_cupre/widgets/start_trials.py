@@ -1,4 +1,4 @@
-"""Which shipped model finds most in the image in view, tried beside the window, for a first training."""
+"""Which shipped model finds most in the image in view, tried in the background, for a first training."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 VIEW_SIDE = 2048
-"""Of what is in view, at most so many px on a side are handed over."""
+"""Largest side of the view that is tried, px."""
 
 MOST_TIMES = 3
 """A view in which the process fails is not tried for ever."""
 
 KEPT = 12
-"""So many images are remembered."""
+"""How many images are remembered."""
 
 Key = tuple[object, str, tuple[int, ...]]
 

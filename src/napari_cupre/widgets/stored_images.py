@@ -1,4 +1,4 @@
-"""Images of a project that no layer shows: read beside the window, and what was found in them."""
+"""Images of a project that no layer shows: reading them in the background, and what was found in them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def found_in(shape: tuple[int, ...], events: Sequence[Event]) -> tuple[np.ndarra
 
 
 def stored_image(project: Project, stem: str) -> StoredImage:
-    """An image of a project, to be read beside the window."""
+    """An image of a project, to be read in the background."""
     entry = project.image(stem)
     whole = not entry.plane and entry.field is None and entry.series is None
     file = resolved(entry.path, project.folder) if whole else None

@@ -61,7 +61,7 @@ class ToolRow(DockPart):
             button.setToolTip(f"{TOOLTIPS[tool]}. {key}")
 
     def refresh(self) -> None:
-        """Show the tool in hand, and say what to do or to wait for."""
+        """Show the current tool, and say what to do or to wait for."""
         tools = self._tools
         has_image = self._owner.session.image is not None
         for tool, button in self.buttons.items():

@@ -18,6 +18,7 @@ from napari_cupre.project import gestures
 from napari_cupre.project.cells import State
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.first_labels import FirstLabels
+from napari_cupre.widgets.first_text import FirstText
 from napari_cupre.widgets.looking import check_flat
 from napari_cupre.widgets.prompting import Prompter
 from napari_cupre.widgets.prompts import Answer, Plane
@@ -84,7 +85,7 @@ class Tools(SessionPart):
         self._again: dict[int, int] = {}
         self._is_cancelled = False
         self._zoomers: list[Any] = []
-        self._first_labels = FirstLabels()
+        self._firsts = FirstLabels(), FirstText(session.viewer)
         self.gui_seconds: list[float] = []
         """How long each gesture held the window, for the benchmark."""
         for tool in Tool:
@@ -100,7 +101,7 @@ class Tools(SessionPart):
 
     @property
     def hint(self) -> str:
-        """What to do with the tool in hand; "" without one."""
+        """What to do with the current tool; "" without one."""
         if self._tool is None:
             return ""
         return {
@@ -155,7 +156,8 @@ class Tools(SessionPart):
         """End the process and forget everything."""
         with contextlib.suppress(Exception):  # the window may be half gone
             self.put_down()
-            self._first_labels.close()
+            for first in self._firsts:
+                first.close()
         self.prompter.close()
         self._readings.forget()
 

@@ -276,7 +276,7 @@ class TrainingJob(Job):
         return found
 
     def _send_view(self) -> Notice | None:
-        """Ask for a preview of what is on show, in the worker thread: reading a plane can take long.
+        """Ask for a preview of the visible part, in the worker thread: reading a plane can take long.
 
         An image that cannot be read does not end the training.
         """

@@ -1,4 +1,4 @@
-"""Which image of the queue to annotate next: rated beside the window after each round, and when asked."""
+"""Which image of the queue to annotate next: rated in the background after each round, and when asked."""
 
 from __future__ import annotations
 

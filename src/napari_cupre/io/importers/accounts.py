@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from napari_cupre.words import counted
 
 Say = Callable[[str], None]
-"""Takes one sentence for the user."""
+"""Called with one sentence for the user."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One way in for annotations of every kind."""
+"""Reads annotations of every kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import may write over."""
+"""What an import may overwrite."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def _check_not_a_picture(labels: np.ndarray, name: str) -> None:
 
 
 def _check_background(labels: np.ndarray, name: str) -> None:
-    """Refuse a background with a label: it would be taught as a cell."""
+    """Refuse a background with a label: it would be learned as a cell."""
     for plane in labels.reshape(-1, *labels.shape[-2:]):
         if plane.size == 0 or not plane.all():
             continue

@@ -1,4 +1,4 @@
-"""What is written of one image: the cells of its planes, from label images or from predictions."""
+"""What is written for one image: the cells of its planes, from label images or from predictions."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class PlaneCells:
 
 
 PARTIAL = "partial: parts of the image could not be read or predicted"
-"""What a file of a partial result says of itself."""
+"""Note in the file of a partial result."""
 
 
 @dataclass(frozen=True)
