@@ -28,6 +28,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,15 +176,16 @@ class Loop:
         part = (slice(top, bottom), slice(left, right))
         numbers = [n for n in np.unique(truth[part]) if n and _is_mostly_in(truth == n, part)]
         if str(self.case["arm"]).endswith("draw"):
-            drawn = {n: self._draw(truth == n) for n in numbers}
+            drawn, accepted = {n: self._draw(truth == n) for n in numbers}, []
         else:
-            drawn = self._correct(image, truth, numbers, part)
+            drawn, accepted = self._correct(image, truth, numbers, part)
         labels = np.zeros(truth.shape, np.int32)
         for number, mask in drawn.items():
             labels[mask & (labels == 0)] = number
             self.outlines.append(overlap(mask, truth == number))
         corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float)
-        self.shots.append(make_shot(image, labels, regions=[corners], name=stem))
+        shot = make_shot(image, labels, regions=[corners], name=stem)
+        self.shots.append(replace(shot, accepted=tuple(accepted)))  # as a project hands them over
         self.cells += len(drawn)
 
     def _draw(self, mask: np.ndarray) -> np.ndarray:
@@ -193,8 +195,16 @@ class Loop:
 
     def _correct(
         self, image: np.ndarray, truth: np.ndarray, numbers: list[int], part: tuple[slice, slice]
-    ) -> dict[int, np.ndarray]:
-        """Keep what is right, delete what is no cell, click on what is missed, draw the rest."""
+    ) -> tuple[dict[int, np.ndarray], list[int]]:
+        """Keep what is right, delete what is no cell, click on what is missed, draw the rest.
+
+        Returns
+        -------
+        dict of int to numpy.ndarray
+            Mask of each cell.
+        list of int
+            Those whose outline is the network's.
+        """
         from napari_cupre.prediction.outliner import Outliner
         from napari_cupre.prediction.plane import predict_plane
 
@@ -212,6 +222,7 @@ class Loop:
                 kept[number] = mask
             else:
                 self.seconds += POINT_S + PRESS_S  # deleted
+        accepted = list(kept)
         missed = [n for n in numbers if n not in kept]
         if missed:
             outliner = Outliner(self.model, _reader(image), None)
@@ -221,7 +232,9 @@ class Loop:
                 mask = found.labels == row + 1
                 good = overlap(mask, truth == number) >= GOOD_IOU
                 kept[number] = mask if good else self._draw(truth == number)
-        return kept
+                if good:
+                    accepted.append(number)
+        return kept, accepted
 
     # --- the training -----------------------------------------------------------------------------
 

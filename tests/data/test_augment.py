@@ -13,13 +13,13 @@ from samples import are_equal
 from napari_cupre.data.augment import (
     MIN_KEPT,
     Photometry,
-    is_grey,
     jpeg_artefacts,
     photometric,
     random_crop,
     random_turn,
     rescale,
 )
+from napari_cupre.data.normalise import is_grey
 from napari_cupre.data.sample import Sample
 from napari_cupre.synthetic import draw_field
 

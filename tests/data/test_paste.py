@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import are_equal, copied
 
-from napari_cupre.data.augment import is_grey
+from napari_cupre.data.normalise import is_grey
 from napari_cupre.data.paste import compose_field, copy_paste, cut_cells, measure_background
 from napari_cupre.data.sample import Sample
 from napari_cupre.synthetic import draw_field

@@ -35,11 +35,6 @@ from napari_cupre.prediction.runners import Processes
 OPTIONS = PredictOptions(diameter=20.0, score=0.0)
 
 
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_model(new_model("tiny"), tmp_path_factory.mktemp("model") / "tiny.safetensors"))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Four images and one truncated file."""

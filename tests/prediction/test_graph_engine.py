@@ -124,8 +124,10 @@ def test_boxes_are_mended_and_outlined_alike(graph: GraphDetector, reference: De
 
 @pytest.mark.parametrize("factor", [0.13, 0.5, 0.77, 0.999, 1.0, 1.01, 1.5, 2.3])
 @pytest.mark.parametrize("shape", [(37, 53), (1, 1), (5, 200)])
-def test_images_are_stretched_as_torch_does(shape: tuple[int, int], factor: float) -> None:
-    image = np.random.default_rng(0).random((*shape, 3), dtype=np.float32)
+@pytest.mark.parametrize("channels", [1, 3], ids=["grey", "colours"])
+def test_images_are_stretched_as_torch_does(shape: tuple[int, int], factor: float, channels: int) -> None:
+    image = np.random.default_rng(0).random((*shape, channels), dtype=np.float32)
+    image = np.broadcast_to(image, (*shape, 3)).copy()
     wanted = resized(torch.from_numpy(image).permute(2, 0, 1)[None], factor)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(stretched(image, factor), wanted, atol=1e-4)
 

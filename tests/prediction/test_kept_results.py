@@ -17,7 +17,6 @@ from predict_runs import drained
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Notice
 from napari_cupre.io.ownership import RECORD
-from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.prediction import onefile
 from napari_cupre.prediction.donelog import DONE_LOG
 from napari_cupre.prediction.file_runs import FilesResult, predict_files
@@ -32,11 +31,6 @@ MADE = {
     "a.csv": "csv",
     "predictions.json": "coco",
 }
-
-
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_model(new_model("tiny"), tmp_path_factory.mktemp("model") / "tiny.safetensors"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_cupre.data.augment import is_grey
+from napari_cupre.data.normalise import is_grey
 from napari_cupre.errors import InputError
 from napari_cupre.synthetic import LOOKS, SHAPES, SyntheticFields, draw_field, register_look
 from napari_cupre.synthetic import field as field_module

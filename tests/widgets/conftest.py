@@ -146,6 +146,14 @@ def scripted_engine(tmp_path: Path) -> Callable[[Script], ScriptedEngine]:
 
 
 @pytest.fixture
+def no_engine(scripted_engine: Callable[[Script], ScriptedEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that need no process that imports torch."""
+    monkeypatch.setattr(
+        "napari_cupre.widgets.session.EngineProcess", lambda **_: scripted_engine(lambda request: iter(()))
+    )
+
+
+@pytest.fixture
 def training_engine(
     scripted_engine: Callable[[Script], ScriptedEngine], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Script], ScriptedEngine]:

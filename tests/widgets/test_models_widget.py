@@ -19,7 +19,8 @@ from napari_cupre.project.queue import add_files
 from napari_cupre.project.recent import remember_project
 from napari_cupre.project.rounds import add_round, next_model
 from napari_cupre.service.slides import hold_slide
-from napari_cupre.widgets.models_widget import ModelsWidget
+from napari_cupre.widgets.model_gathering import ListedModel
+from napari_cupre.widgets.models_widget import MODEL_ROLE, ModelsWidget
 
 WAIT = 60_000
 
@@ -61,10 +62,16 @@ def widget(viewer: Any, projects: list[Path], own_models: Path, qtbot: Any) -> M
     return widget
 
 
+def models_of(widget: ModelsWidget) -> list[ListedModel]:
+    """The models as the list shows them."""
+    groups = [widget.list.topLevelItem(row) for row in range(widget.list.topLevelItemCount())]
+    return [group.child(row).data(0, MODEL_ROLE) for group in groups for row in range(group.childCount())]
+
+
 def listed(widget: ModelsWidget, qtbot: Any) -> list[tuple[str, str]]:
     """Group and title of every model."""
     qtbot.waitUntil(lambda: not widget._errands.is_busy, timeout=WAIT)
-    return [(model.group, model.title) for model in widget._models]
+    return [(model.group, model.title) for model in models_of(widget)]
 
 
 def test_rounds_of_all_projects_your_models_and_the_shipped_ones(widget: ModelsWidget, qtbot: Any) -> None:
@@ -79,7 +86,7 @@ def test_rounds_of_all_projects_your_models_and_the_shipped_ones(widget: ModelsW
     ]
     assert "1 model of yours" in widget.total.text()
     assert "3 rounds of projects" in widget.total.text()
-    widget.choose(widget._models[0].value)
+    widget.choose(models_of(widget)[0].value)
     card = widget.card.text()
     assert "learned from: 36 cells in 1 image\n" in card
     assert "started from: v1" in card
@@ -155,7 +162,7 @@ def test_a_shipped_model_and_one_of_another_project_stay(widget: ModelsWidget, q
     widget.choose(BUNDLED)
     assert not widget.delete.isEnabled()
     assert not widget.rename.isEnabled()
-    widget.choose(next(model.value for model in widget._models if model.group == "there_work"))
+    widget.choose(next(model.value for model in models_of(widget) if model.group == "there_work"))
     assert not widget.delete.isEnabled()
     assert widget.open.isEnabled()
 
@@ -177,7 +184,7 @@ def test_a_round_of_the_open_project_is_deleted_for_good(
 
 
 def test_the_project_of_a_round_is_opened(widget: ModelsWidget, projects: list[Path], qtbot: Any) -> None:
-    widget.choose(next(model.value for model in widget._models if model.group == "there_work"))
+    widget.choose(next(model.value for model in models_of(widget) if model.group == "there_work"))
     widget.open.click()
     keeper = widget.session.keeper
     qtbot.waitUntil(lambda: keeper.project is not None and keeper.project.folder == projects[1], timeout=WAIT)
@@ -188,12 +195,12 @@ def test_the_project_of_a_round_is_opened(widget: ModelsWidget, projects: list[P
 def test_models_are_shared_as_files(
     widget: ModelsWidget, own_models: Path, tmp_path: Path, qtbot: Any
 ) -> None:
-    widget.choose(widget._models[0].value)
+    widget.choose(models_of(widget)[0].value)
     widget.export_file(tmp_path / "shared")
     listed(widget, qtbot)
     assert (tmp_path / "shared.safetensors").read_bytes() == bundled_path("cells").read_bytes()
     assert widget.done.text == "Written to shared.safetensors."
-    widget.choose(widget._models[1].value)
+    widget.choose(models_of(widget)[1].value)
     widget.export_file(tmp_path / "shared")
     listed(widget, qtbot)
     assert (tmp_path / "shared.safetensors").read_bytes() == bundled_path("cells").read_bytes(), (

@@ -13,14 +13,7 @@ from qtpy.QtWidgets import QWidget
 
 WAIT = 60_000
 LEFT = Qt.MouseButton.LeftButton
-
-
-@pytest.fixture(autouse=True)
-def no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of these needs a process that imports torch."""
-    monkeypatch.setattr(
-        "napari_cupre.widgets.session.EngineProcess", lambda **_: scripted_engine(lambda request: iter(()))
-    )
+pytestmark = pytest.mark.usefixtures("no_engine")
 
 
 def canvas(viewer: Any) -> QWidget:

@@ -18,14 +18,7 @@ from napari_cupre.widgets.shortcuts import GESTURES, PREFIX, has_key
 from napari_cupre.widgets.tools import Tool
 
 WAIT = 60_000
-
-
-@pytest.fixture(autouse=True)
-def no_engine(scripted_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of these needs a process that imports torch."""
-    monkeypatch.setattr(
-        "napari_cupre.widgets.session.EngineProcess", lambda **_: scripted_engine(lambda request: iter(()))
-    )
+pytestmark = pytest.mark.usefixtures("no_engine")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def add_cache(subparsers: Any) -> None:
         actions,
         "clear",
         _clear,
-        "delete these results, least recently used first",
+        "delete results of large images, least recently used first",
         "Results that a window shows or writes are kept. Projects, annotations, models and saved results\n"
         "are not touched.",
         "napari-cupre cache clear --keep-gb 5",

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from napari_cupre.evaluation.suggestions import Suggestions
 
 DETAILS = """
-Runs the model on every image and lists those that are most worth annotating, best first, each
-with the reason: images in which it is uncertain (doubtful cells, or other cells in the mirror
-image), and that differ from each other and from the images that are already annotated.
+Runs the model on every image and lists those most worth annotating, best first, each with the
+reason: images in which it is uncertain (doubtful cells, or other cells in the mirror image) and
+which differ from each other and from the images annotated so far.
 
 IMAGES may name a project: what is annotated in it is left out, and its best round is the model
 unless --model names another. --labelled names the folder of the annotated images or of their label
@@ -34,7 +34,7 @@ files, or a project: images of IMAGES with the same stem are left out, and what 
 not suggested.
 
 A file with several images counts as that many; --series selects one. Planes of more than 1536 px a
-side are rated field by field, 24 fields at most. Of stacks only the first plane is used. The exit
+side are rated field by field, 24 fields at most. Only the first plane of a stack is used. The exit
 code is 2 if images could not be read; each is named.
 """
 

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage, sparse
 
 from napari_cupre.data.labels import label_areas
-from napari_cupre.data.normalise import CLIP
+from napari_cupre.data.normalise import CLIP, is_grey
 from napari_cupre.data.sample import Sample
 
 MIN_KEPT = 0.25
@@ -191,11 +191,6 @@ class Photometry:
     noise: float = 0.4
     max_blur: float = 1.2
     max_noise: float = 0.06
-
-
-def is_grey(image: np.ndarray) -> bool:
-    """Whether the three channels of (Y, X, 3) are exactly equal."""
-    return bool((image[..., 1:] == image[..., :1]).all())
 
 
 def photometric(

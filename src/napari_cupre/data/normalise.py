@@ -217,6 +217,11 @@ def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> t
     return bottom, top
 
 
+def is_grey(image: np.ndarray) -> bool:
+    """Whether the three channels of (Y, X, 3) are exactly equal."""
+    return all(bool((image[..., channel] == image[..., 0]).all()) for channel in (1, 2))
+
+
 def middle(plane: np.ndarray, side: int) -> np.ndarray:
     """The middle of a plane (Y, X) or (Y, X, C), lazy or not, at most `side` px long and wide."""
     top, left = (max(0, (length - side) // 2) for length in plane.shape[:2])

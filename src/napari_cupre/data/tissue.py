@@ -73,7 +73,7 @@ def tissue(
         without = _beside_debris(plane, rest, percentiles, finely, sign)
         rest = rest if without is None else without
     counted = _beside_padding(plane, percentiles, rest)
-    if rest is not None and counted is None:
+    if counted is None:
         return rest
     for sign in (1, -1):
         without = _beside_debris(plane, counted, percentiles, finely, sign)

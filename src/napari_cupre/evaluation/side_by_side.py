@@ -33,18 +33,9 @@ class Difference:
 class Compared:
     """Two models, or one, on one image.
 
-    Attributes
-    ----------
-    name : str
-        Of the image.
-    both, only_first, only_second : int
-        How many cells; against the truth: found, invented, missed.
-    scores : tuple of Score
-        Of each model against the truth; empty where nobody vouched for a cell.
-    finds : tuple of Finds
-        The same as `decide` takes it.
-    is_new : bool
-        No model learned from this image.
+    The counts are cells that both found or only one did; against the truth: found, invented, missed.
+    `scores` and `finds` are those of each model against the truth, empty if no cell is vouched for.
+    `is_new` says that no model learned from this image.
     """
 
     name: str

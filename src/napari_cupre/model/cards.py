@@ -22,18 +22,9 @@ _HEADER = "napari_cupre"
 class ModelCard:
     """One model of a list.
 
-    Attributes
-    ----------
-    path : Path
-        Its file.
-    size, run_size : int
-        Bytes of the file, and of what resuming its training needs.
-    changed : str
-        When the file was written, "2026-11-26 03:40".
-    header : dict of str to Any
-        The JSON document in the file; empty where it cannot be read.
-    fault : str
-        Why it cannot be read, "" if it can.
+    `size` is that of its file in bytes, `run_size` that of what resuming its training needs. `changed` is
+    when the file was written, "2026-11-26 03:40". `header` is the JSON document in the file; if it cannot
+    be read, it is empty and `fault` says why.
     """
 
     path: Path

@@ -13,6 +13,7 @@ from napari_cupre.model.geometry import (
     BOXES_AT_ONCE,
     MASK_SIZE,
     MASKS_IN_HEAD,
+    PROPOSALS_A_DETECTION,
     REFINING,
     anchor_shapes,
     candidate_counts,
@@ -90,7 +91,7 @@ class GraphNetwork:
         """Cells of an image float32 (Y, X, 3); those below `score` are left out."""
         size = (image.shape[0], image.shape[1])
         seen = self.maps(image)
-        boxes = self._proposals(seen, size)
+        boxes = self._proposals(seen, size)[: PROPOSALS_A_DETECTION * max_detections]
         values, offsets = self._scored(seen.features, boxes)
         boxes, values, classes = self._kept(
             decoded(offsets, boxes, REFINING), values, size, score, max_detections

@@ -16,7 +16,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.model.backbone import Backbone
 from napari_cupre.model.config import ModelConfig
 from napari_cupre.model.engine import MEAN, STD, Engine, Maps, feature_pyramid
-from napari_cupre.model.geometry import STRIDES
+from napari_cupre.model.geometry import PROPOSALS_A_DETECTION, STRIDES
 from napari_cupre.model.heads import Detections, InstanceHeads
 from napari_cupre.model.pyramid import FeaturePyramid
 from napari_cupre.model.rpn import ProposalNetwork
@@ -111,7 +111,8 @@ class CellRCNN(nn.Module):
         try:
             size = (images.shape[-2], images.shape[-1])
             maps = (engine or self).maps(images)
-            proposals = self.rpn.propose(maps.scores, maps.offsets, size)
+            most = PROPOSALS_A_DETECTION * max_detections
+            proposals = [best[:most] for best in self.rpn.propose(maps.scores, maps.offsets, size)]
             return self.heads.detect(
                 maps.features, proposals, size, score, max_detections, engine or self.heads
             )

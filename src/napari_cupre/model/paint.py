@@ -23,8 +23,8 @@ THRESHOLD = 0.5
 class Foreground(NamedTuple):
     """Pixels in which masks are at least `THRESHOLD`; both arrays are int64 (P,).
 
-    `instance` is the row of the mask that a pixel belongs to, `pixel` its index into the flattened (row-
-    major) image.
+    `instance` is the row of the mask that a pixel belongs to, `pixel` its index into the flattened
+    (row-major) image.
     """
 
     instance: np.ndarray

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_cupre.data.normalise import is_grey
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.device import autocast, training_dtype
 from napari_cupre.model.engine import Engine
@@ -104,9 +105,8 @@ class Detector(CellFinder):
 
     def features(self, piece: np.ndarray, factor: float) -> Features:
         """What the network makes of one piece; see `CellFinder`."""
-        batch = torch.from_numpy(np.ascontiguousarray(piece))[None]
         try:
-            images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
+            images = self._resized([piece], factor)
             with torch.inference_mode(), autocast(self.device, self._dtype):
                 maps = (self.engine or self.model.network).maps(images).features
         except (RuntimeError, MemoryError) as error:
@@ -145,14 +145,20 @@ class Detector(CellFinder):
     def _run(
         self, pieces: Sequence[np.ndarray], factor: float, score: float, engine: Engine | None, most: int
     ) -> list[Found]:
-        batch = torch.stack([torch.from_numpy(np.ascontiguousarray(piece)) for piece in pieces])
-        # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
-        images = resized(batch.permute(0, 3, 1, 2).to(self.device), factor)
+        images = self._resized(pieces, factor)
         with torch.inference_mode(), autocast(self.device, self._dtype):
             found = self.model.network.detect(images, score=score, max_detections=most, engine=engine)
         self._tidy_after(images)
         height, width = pieces[0].shape[:2]
         return [_in_image(detections, factor, (height, width)) for detections in found]
+
+    def _resized(self, pieces: Sequence[np.ndarray], factor: float) -> Tensor:
+        """Pieces of one shape in network px, float32 (B, 3, Y, X); of grey ones, one channel is resized."""
+        channels = 1 if factor != 1 and all(map(is_grey, pieces)) else 3
+        parts = [torch.from_numpy(np.ascontiguousarray(piece[..., :channels])) for piece in pieces]
+        # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
+        images = resized(torch.stack(parts).permute(0, 3, 1, 2).to(self.device), factor)
+        return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
     def _tidy_after(self, images: Tensor) -> None:
         if self.device.type == "cpu":

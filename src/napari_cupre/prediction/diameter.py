@@ -29,6 +29,9 @@ decides: a glance is enough then, see `_glanced`."""
 GLANCED = 100
 """Cells that a glance draws; a median needs no more."""
 
+DENSE_SIDE = 272
+"""Side in network px of the view after a glance that drew all it may: half the area holds enough."""
+
 GRID = 8
 """Scales in an octave from which the look after a glance takes the nearest: a glance may be off by a last
 digit, on another machine by another one, and must not change what comes after it."""
@@ -236,7 +239,7 @@ def _glanced(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | Non
     if glance.weight < ENOUGH or not _asks_for_another(glance, detector.diameter / glance.diameter):
         return None
     wanted = 2 ** (round(np.log2(detector.diameter / glance.diameter) * GRID) / GRID)
-    view = _look(detector, pieces, wanted)
+    view = _look(detector, pieces, wanted, DENSE_SIDE if len(glance.scores) >= GLANCED else WORKING_SIDE)
     return view if view.weight > 0 else None
 
 
@@ -274,10 +277,11 @@ def _settled(detector: CellFinder, pieces: list[np.ndarray], view: ScaleTrial) -
     return again if again.weight > 0 else view
 
 
-def _look(detector: CellFinder, pieces: list[np.ndarray], factor: float) -> ScaleTrial:
-    """What is seen in the middle of each piece at a scale."""
-    side = max(1, int(WORKING_SIDE / factor))
-    views = [middle(piece, side) for piece in pieces]
+def _look(
+    detector: CellFinder, pieces: list[np.ndarray], factor: float, side: int = WORKING_SIDE
+) -> ScaleTrial:
+    """What is seen in the middle of each piece, `side` network px wide, at a scale."""
+    views = [middle(piece, max(1, int(side / factor))) for piece in pieces]
     found = [detector.look(view, factor, LOW_SCORE) for view in views]
     return summary(found, factor, _area(views))
 

@@ -70,19 +70,22 @@ def _is_noise(image: np.ndarray) -> bool:
     if min(image.shape[:2]) < 4 * _BLOCK:
         return False  # too little to tell
     grey = _levelled(image.mean(axis=2, dtype=np.float32))
+    smoothed = []
+    for sigma in SIGMAS:  # the cheapest question first: in most images something stands out
+        smooth = gaussian_filter(grey, sigma)
+        smooth -= np.median(smooth)
+        spread = 1.4826 * float(np.median(np.abs(smooth)))
+        if float(np.abs(smooth).max()) > HEIGHT * spread:
+            return False
+        smoothed.append(smooth)
     products = _products(grey)
     if products[0, 0] == 0:
         return False  # one grey value
-    for sigma in SIGMAS:
-        smooth = gaussian_filter(grey, sigma)
-        smooth -= np.median(smooth)
+    for sigma, smooth in zip(SIGMAS, smoothed):
         # the fewer the places that are independent of each other, the less is known of their variance
         places = grey.size / (4 * np.pi * sigma**2)
         most = EXCESS * (1 + 3 * np.sqrt(2 / places))
         if smooth.var() > most * _explained(products, sigma):
-            return False
-        spread = 1.4826 * float(np.median(np.abs(smooth)))
-        if float(np.abs(smooth).max()) > HEIGHT * spread:
             return False
     return True
 

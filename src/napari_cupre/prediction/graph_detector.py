@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array, eye_array
 
+from napari_cupre.data.normalise import is_grey
 from napari_cupre.model.geometry import stretched_size
 from napari_cupre.model.graph_file import read_tensors
 from napari_cupre.model.graph_network import GraphNetwork
@@ -104,6 +105,8 @@ def stretched(image: np.ndarray, factor: float) -> np.ndarray:
     """An image (Y, X, C) stretched by exactly `factor`, as `detector.resized` does it."""
     if factor == 1:
         return image
+    if image.shape[2] == 3 and is_grey(image):
+        return np.repeat(stretched(image[..., :1], factor), 3, axis=2)
     size, lack = stretched_size((image.shape[0], image.shape[1]), factor)
     padded = np.pad(image, ((0, lack[0]), (0, lack[1]), (0, 0)), mode="edge") if any(lack) else image
     for axis in (0, 1):

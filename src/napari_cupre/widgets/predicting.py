@@ -48,22 +48,9 @@ class StoredImage:
 class PredictionPlan:
     """What to segment, and how.
 
-    Attributes
-    ----------
-    model : str
-        Name or path.
-    images : tuple[CellImage or StoredImage, ...]
-        One after the other; `ImageStarted` names them by their position here.
-    files : tuple[Path | None, ...]
-        For each image the file that napari read it from, None if there is none.
-    width : CellWidth or None
-        Of a cell; None leaves it to the model.
-    score : float or None
-        Cells that the model is less sure of are left out, 0..1; None leaves it to the model.
-    link_z, link_t : bool
-        Join planes into 3-D cells; keep labels through time.
-    device : str
-        "auto", "cpu", "cuda" or "mps".
+    `ImageStarted` names the images by their position here. `files` has the file that napari read each one
+    from, or None. `diameter` (px) and `score` (0..1) are None to leave them to the model. Planes are joined
+    to 3-D cells with `link_z`; labels are kept through time with `link_t`.
     """
 
     model: str

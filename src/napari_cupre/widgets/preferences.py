@@ -17,20 +17,10 @@ PLUGIN = "napari-cupre"
 class Preferences:
     """What widgets start with; the defaults are those of `napari.yaml`.
 
-    Attributes
-    ----------
-    minutes : float
-        Training time.
-    device : str
-        Where training and prediction run: auto, cpu, cuda or mps.
-    certainty : int
-        Score from which on a detection is shown as a cell, %; 0 leaves it to the model.
-    model : str
-        Name of the model that the widgets start with; another one is taken if there is none of that name.
-    formats : str
-        Names of the formats that are ticked at first, with commas between them.
-    slides_gb : float
-        Disk space for what is found in images larger than memory, gigabytes; the oldest results go first.
+    `certainty` is the minimum score of a cell in per cent, 0 to leave it to the model. `model` is a name;
+    if there is no such model, another one is taken. `formats` are the names of the formats ticked at first,
+    with commas between them. `slides_gb` limits the disk space for results of large images; beyond it the
+    oldest are deleted.
     """
 
     minutes: float = 2.0
