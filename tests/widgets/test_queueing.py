@@ -297,6 +297,48 @@ def test_a_folder_is_layers_where_there_is_no_window(folder: Path) -> None:
     assert project_reader(str(folder / "well_1.tif")) is None
 
 
+def test_cells_whose_layer_was_removed_come_back_with_the_next_tool(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    """napari's menu of a layer can make an image of it; the next stroke used to replace what was saved."""
+    session.keeper.open(project)
+    image = shown(session, qtbot, "well_5")
+    session.viewer.layers.remove(session.cells_of(image).layer)
+    assert session.cells_of(image) is None
+    workbench.annotate.next_cell.click()
+    cells = session.cells_of(image)
+    assert cells.cells.count() == 36
+    cells.do(lambda now: draw(now, SQUARE))
+    qtbot.waitUntil(lambda: not session.keeper.is_dirty, timeout=WAIT)
+    session.keeper.close()
+    with Project.open(project, look_only=True) as saved:
+        assert len(saved.cells("well_5")) == len(cells.cells) >= 36
+
+
+def test_cells_come_back_though_nothing_was_saved_yet(workbench: Any, session: Any, discs: Any) -> None:
+    session.image = workbench.viewer.add_image(discs[0], name="loose")
+    cells = session.make_cells(session.image)
+    cells.do(lambda now: draw(now, SQUARE))
+    assert session.keeper.is_dirty
+    session.viewer.layers.remove(cells.layer)
+    workbench.annotate.next_cell.click()
+    assert len(session.cells_of(session.image).cells) == 1
+
+
+def test_an_image_that_was_removed_is_chosen_from_the_list_again(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    session.keeper.open(project)
+    session.viewer.layers.remove(shown(session, qtbot, "well_5"))
+    annotate = workbench.annotate
+    assert "choose one at the top" in annotate.advice.text
+    annotate.queue_row.list.aboutToShow.emit()
+    actions = annotate.queue_row.list.actions()
+    assert not any(action.isChecked() for action in actions)
+    actions[4].trigger()
+    assert session.cells_of(shown(session, qtbot, "well_5")).cells.count() == 36
+
+
 def test_planes_and_fields(workbench: Any, session: Any, tmp_path: Path, discs: Any, qtbot: Any) -> None:
     path = tmp_path / "stack.tif"
     tifffile.imwrite(path, np.stack([discs[0]] * 3), metadata={"axes": "ZYX"}, ome=True)
@@ -336,9 +378,7 @@ def test_an_image_that_is_gone_or_changed_is_said(
 
 
 def test_a_script_without_a_window_reads_a_project_as_layers(project: Path) -> None:
-    from napari_cupre.widgets.reading import project_reader
-
-    assert project_reader(str(project.parent)) is None
+    assert project_reader(str(project.parent / "plate" / "well_1.tif")) is None
     reader = project_reader(str(project / "project.json"))
     image, labels = reader(str(project / "project.json"))
     assert image[2] == "image"

@@ -44,6 +44,8 @@ from napari_cupre.widgets.tool_row import ToolRow
 from napari_cupre.words import counted
 
 MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, Alt-click to merge it with the last cell."
+OPEN_IMAGE = "Open an image first: drag a file into the window, or File > Open Sample."
+CHOOSE_IMAGE = "No image is visible: choose one at the top."
 HAND_TOLD = {
     "paint": "Paint on a cell to correct it, elsewhere to start a new one. Press again for one that touches "
     "the last one. Hold Space to move the view.",
@@ -298,9 +300,7 @@ class AnnotateWidget(SessionWidget):
         session, image = self.session, self.session.image
         self.status.setVisible(image is not None)
         if image is None:
-            self.advice.show_notice(
-                "Open an image first: drag a file into the window, or File > Open Sample."
-            )
+            self.advice.show_notice(CHOOSE_IMAGE if session.queue.items() else OPEN_IMAGE)
             return
         cells = session.cells_of(image)
         fault = session.fault_of(image) or (

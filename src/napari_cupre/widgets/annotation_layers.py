@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
@@ -12,7 +12,11 @@ from napari.layers import Image, Labels, Layer, Shapes
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Cells
+from napari_cupre.project.document import ProjectImage
 from napari_cupre.widgets.layers import layer_axes, result_placement, to_layer
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.keeping import Keeper
 
 CELLS, REGIONS, BACKGROUND = "cells", "regions", "background"
 BACKGROUND_COLOR = "#3b6ea5"
@@ -99,6 +103,22 @@ def no_cells(name: str, image: CellImage) -> Cells:
             f'"{name}" is too large to annotate as a whole: press + and choose "Fields of this slide".'
         )
     return Cells.empty(image.result_shape)
+
+
+def kept_cells(keeper: Keeper, image: Image, reading: CellImage) -> tuple[Cells, ProjectImage | None]:
+    """What is there of an image whose layer of cells left the window, saved or not; else no cells.
+
+    Raises
+    ------
+    InputError
+        Its cells cannot be read, or its planes are too large for a layer of labels.
+    """
+    project, stem, unsaved = keeper.project, keeper.stem_of(image), keeper.unsaved(image)
+    if unsaved is not None and unsaved.cells.shape == reading.result_shape:
+        return unsaved.cells, unsaved.entry
+    if project is not None and stem is not None and project.image(stem).shape == reading.result_shape:
+        return project.cells(stem), project.image(stem)
+    return no_cells(image.name, reading), None
 
 
 def region_style(image: CellImage) -> dict[str, Any]:

@@ -86,6 +86,10 @@ class Keeper(SessionPart):
         """The layer that shows an image of the project; None if none does."""
         return next((image for image in self._session.images() if self._stems.get(image) == stem), None)
 
+    def unsaved(self, image: Image) -> CellsLayer | None:
+        """Cells of an image that are not on disk yet; their layer may be gone."""
+        return self._touched.get(image)
+
     def _cells_changed(self, cells: CellsLayer, change: Any) -> None:
         if self._is_showing:
             return

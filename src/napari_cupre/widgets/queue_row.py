@@ -107,14 +107,15 @@ class QueueRow(DockPart):
         """The images around the current one, each with its state."""
         self.list.clear()
         items = self._queue.items()
-        at = max(0, self._queue.position(items))
+        here = self._queue.position(items)
+        at = max(0, here)
         first = max(0, min(at - MOST_IN_MENU // 2, len(items) - MOST_IN_MENU))
         for place, item in list(enumerate(items))[first : first + MOST_IN_MENU]:
             action = self.list.addAction(f"{place + 1}  {self._title(item)}".replace("&", "&&"))
             if action is None:
                 continue
             action.setCheckable(True)
-            action.setChecked(place == at)
+            action.setChecked(place == here)
             action.triggered.connect(
                 lambda _=False, item=item: self._owner.attempt(lambda: self._queue.show(item))
             )

@@ -19,7 +19,7 @@ from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.project.cells import Cells, Change
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.widgets.annotation_layers import Annotation, adopt, no_cells
+from napari_cupre.widgets.annotation_layers import Annotation, adopt, kept_cells
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer
@@ -279,7 +279,7 @@ class Session:
         image : napari.layers.Image
             Of the viewer.
         stored : Cells or None, optional
-            What a new layer shows; it is empty without them.
+            What a new layer shows; without them, what the project has of the image.
         entry : ProjectImage or None, optional
             What the project they are from knows about the image.
         colours : StateColormap or None, optional
@@ -295,14 +295,14 @@ class Session:
             raise InputError(self.fault_of(image))
         if found is None:
             reading = self.cell_image(image)
-            given = no_cells(image.name, reading) if stored is None else stored
-            layer = annotation.new_cells(reading, given.labels)
-            found = CellsLayer(image, reading, layer, entry, given, colours)
+            if stored is None:
+                stored, entry = kept_cells(self.keeper, image, reading)
+            layer = annotation.new_cells(reading, stored.labels)
+            found = CellsLayer(image, reading, layer, entry, stored, colours)
             annotation.cells = found.layer
-            self._bind(found)
-            self._add(found.layer)
+            self._add(self._bind(found).layer)
             self._own(annotation)
-            if given.regions:
+            if stored.regions:
                 self.make_regions(image)
             self.annotations_changed.emit()
         return found
