@@ -95,7 +95,7 @@ def test_resume_needs_neither_the_model_nor_the_settings_again(
     _, marked = disks(0)
     tifffile.imwrite(folders[1] / "a_mask.tif", np.where(marked == 1, 0, marked))
     changed = command("finetune", *folders, "--out", out, "--resume", "--steps", 4)
-    assert "not the one that this training was started with" in changed.err
+    assert "The annotation has changed since this training started" in changed.err
     one_sentence(command("finetune", *folders, "--out", out, "--resume", "--diameter", 30), "diameter 20")
 
 

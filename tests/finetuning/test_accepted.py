@@ -40,7 +40,7 @@ def test_cells_that_were_drawn_judge_alone(shot: Shot) -> None:
 def test_all_teach_where_all_were_accepted(shot: Shot) -> None:
     teaching = Teaching([replace(shot, accepted=tuple(range(1, 41)))], SETTINGS, 24.0, scratch=False)
     assert teaching.judge is None
-    assert teaching.in_words().startswith("40 cells of 1 image, too few to hold any out")
+    assert teaching.in_words().startswith("40 cells of 1 image, too few to hold some out")
     assert len(label_boxes(teaching.sampler.samples[0].labels)[0]) == 40
 
 

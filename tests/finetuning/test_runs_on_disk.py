@@ -123,7 +123,7 @@ def test_resume_keeps_the_annotation_and_says_what_differs(start: Model, tmp_pat
     same = FinetuneRun.resume(out, start, settings(steps=2), digests([shot(0)]))
     assert "annotation" not in notices(list(same.events()))
     other = FinetuneRun.resume(out, start, settings(steps=3), digests([shot(1)]))
-    assert "not the one" in notices(list(other.events()))
+    assert "has changed since" in notices(list(other.events()))
 
 
 def test_what_the_window_wrote_into_the_runs_folder_is_not_written_again(

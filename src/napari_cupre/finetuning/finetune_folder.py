@@ -169,8 +169,8 @@ def difference(kept: list[Shot], now: Mapping[str, str]) -> str:
         if names
     )
     return words and (
-        f"The annotation is not the one that this training was started with ({words}): it continues with the "
-        "earlier one; start a new training to use the new one."
+        f"The annotation has changed since this training started ({words}): it continues with the earlier "
+        "annotation; start a new training to use the current one."
     )
 
 

@@ -35,7 +35,8 @@ class FinetuneSettings:
         The backbone also takes a step of momentum contrast on images without annotation, beside each
         supervised step.
     teacher : bool
-        What the averaged weights are sure of in images without annotation is learned from.
+        Also learn from images without annotation: from the cells and background that the averaged weights
+        are sure of.
     seed : int
         Seed of all randomness.
     device : str

@@ -48,7 +48,7 @@ class Trust:
 
 
 class MeanTeacher:
-    """What averaged weights are sure of in images without annotation, window by window.
+    """Confident cells and background in images without annotation, found by averaged weights.
 
     Parameters
     ----------

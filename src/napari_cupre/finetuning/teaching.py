@@ -109,7 +109,7 @@ class Teaching:
             return FolderContrast(network, images, self._seed, rates(skill)[0], holds_norm)
         except InputError:
             self.remark = (
-                "The images without annotation show too few places to learn their looks by contrast."
+                "The images without annotation are too few or too small to learn from (contrastive learning)."
             )
             return None
 
@@ -150,18 +150,18 @@ class Teaching:
         )
 
     def _look_elsewhere(self, network: CellRCNN, dtype: torch.dtype | None, windows: int) -> str:
-        """Of images without annotation, take what is sure."""
+        """Take confident cells and background from images without annotation."""
         samples = [] if self._teacher is None else self._teacher.look(network, dtype, windows)
         self.sampler.unlabelled = samples
         cells = sum(count_cells(sample.labels) for sample in samples)
         said = (
-            f"The network also learns from what it is sure of in {counted(len(samples), 'part')} of images "
-            f"without annotation: {counted(cells, 'cell')}, and background."
+            f"The network now also learns from {counted(len(samples), 'part')} of images without annotation: "
+            f"from {counted(cells, 'cell')} and the background that it is sure of."
         )
         return said if samples else ""
 
     def _look_around(self, network: CellRCNN, dtype: torch.dtype | None, windows: int) -> str:
-        """Take for background where it is sure that no other cell is beside the annotated ones."""
+        """Count areas as background where the network is sure that there is no other cell."""
         samples = None if self._unknown is None else self._unknown.look(network, dtype, windows)
         if self._unknown is None or samples is None:
             return ""
@@ -177,7 +177,7 @@ class Teaching:
         cells = sum(count_cells(shot.labels) for shot in self._taught)
         held = sum(count_cells(shot.labels) for shot in self._held_out)
         accepted = held - sum(count_cells(shot.for_judging().labels) for shot in self._held_out)
-        judged = f"{held} are held out to judge" if held else "too few to hold any out to judge"
+        judged = f"{held} are held out to judge" if held else "too few to hold some out as a check"
         if accepted:
             judged += f" ({accepted} that are accepted guesses do not count)"
         others = len(self._unlabelled)

@@ -15,7 +15,7 @@ DETECT_OBJECTNESS = 0.1
 LEAST_LOGIT = log(DETECT_OBJECTNESS / (1 - DETECT_OBJECTNESS))
 
 PROPOSALS_A_DETECTION = 4
-"""So many of the best proposals are looked at for each detection that may be returned."""
+"""Proposals, best first, that are examined for each detection that may be returned."""
 
 CANDIDATE_FIELD = 1024
 """Side in px of the field for which a configuration sets the number of candidates during detection; larger

@@ -157,26 +157,26 @@ def _hindrance(model: str, device: str) -> str:
     """Why only torch can serve; "" if nothing speaks against ONNX Runtime."""
     path = find_model(model).path
     if path is None:
-        return "the model has random weights, which torch draws"
+        return "the model has random weights, and only torch makes those"
     if device not in ("auto", "cpu"):
-        return f"the device {device} is asked for"
+        return f"the device {device} was asked for"
     if not has_graphs(read_info(path).config):
-        return "no graphs ship for this kind of network"
+        return "this kind of network has no ONNX graphs"
     if find_spec("onnxruntime") is None:
         return "the package onnxruntime is missing"
     if find_spec("openvino") is not None and _has_own_graphs(path):
-        return "the model brings its layers for OpenVINO"
+        return "the model contains OpenVINO layers"
     return ""
 
 
 def _better_with_torch(device: str, megapixels: float) -> str:
     """Why torch is the better choice; "" if it is not."""
     if is_torch_loaded():
-        return "it is loaded already"
+        return "it is already loaded"
     if device == "auto" and may_have_gpu():
         return "this computer may have a GPU"
     if megapixels > SMALL_JOB and gains_from_bf16() is not False:
-        return f"the job has {megapixels:.0f} megapixels, and the processor may be fast in bfloat16"
+        return f"the job has {megapixels:.0f} megapixels, and this processor may be fast in bfloat16"
     return ""
 
 

@@ -200,7 +200,7 @@ class Filling:
         yield from self._after(len(tiles))
 
     def _after(self, tiles: int) -> Iterator[Progress]:
-        """So many tiles more are seen; asks whether to stop where some are left."""
+        """Count more finished tiles; where some are left, ask whether to stop."""
         self._seen += tiles
         yield Progress(self._seen, self._total, self._source.name)
         if self._should_stop is not None and self._seen < self._total:

@@ -21,7 +21,7 @@ LAYOUT = 4
 """Rises when tiles or labels come to lie elsewhere: a job is done by one layout from its start to its end."""
 
 SAMPLES = 64
-"""So many rows and columns of an image without a file tell it from others."""
+"""Rows and columns of an image without a file by which it is recognised."""
 
 
 def json_digest(content: Any) -> str:

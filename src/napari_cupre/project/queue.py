@@ -162,7 +162,7 @@ def fields_of(project: Project, path: str | Path, side: int, most: int = 24) -> 
     side : int
         Side of a field in px.
     most : int, optional
-        So many fields at most.
+        Largest number of fields.
 
     Raises
     ------

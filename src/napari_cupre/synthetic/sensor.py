@@ -10,8 +10,6 @@ from napari_cupre.data.normalise import normalise
 from .looks.registry import log_uniform
 from .noise import blur
 
-_DARKEST_JPEG = 0.12  # of the eight bits, the darkest JPEG file
-
 
 def record(rng: np.random.Generator, light: np.ndarray, diameter: float, contrast: float = 1.0) -> np.ndarray:
     """The picture that a camera and a file make of the light, normalised as every image is.
@@ -94,11 +92,9 @@ def _bell(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def _digitise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Few or many grey levels, sometimes JPEG; uint8 or uint16."""
     image = np.clip(image, 0, 1)
-    if rng.random() < 0.25:
-        # The darker the file, the more its blocks stand out once the grey values are stretched.
-        exposure = log_uniform(rng, _DARKEST_JPEG, 1) if image.ndim == 2 and rng.random() < 0.5 else 1.0
-        eight = (image * np.float32(255 * exposure) + 0.5).astype(np.uint8, order="C")
-        return imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(eight, level=int(rng.integers(25, 96))))
+    if rng.random() < 0.2:
+        eight = (image * np.float32(255) + 0.5).astype(np.uint8, order="C")
+        return imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(eight, level=int(rng.integers(35, 96))))
     if image.ndim == 3 or rng.random() < 0.7:
         levels = 255.0 if image.ndim == 3 else log_uniform(rng, 25, 255)
         return (image * np.float32(levels) + 0.5).astype(np.uint8)
