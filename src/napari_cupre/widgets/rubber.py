@@ -17,7 +17,7 @@ LIGHT, DARK = QColor(255, 255, 255), QColor(0, 0, 0, 160)
 
 
 def canvas_of(viewer: Any) -> QWidget | None:
-    """The part of a window that shows the layers; None without a window, or where napari is built otherwise."""
+    """The part of a window that shows the layers; None where there is none that we know."""
     window = getattr(getattr(viewer, "window", None), "_qt_window", None)
     middle = window.centralWidget() if isinstance(window, QMainWindow) else None
     return None if middle is None else middle.findChild(QOpenGLWidget)
