@@ -139,13 +139,16 @@ def _beside_debris(
 
     None if there are none, or if there is nothing but noise beside them: then they are the cells.
     """
+    low, high = _directed(percentiles(plane if counted is None else plane[counted]), sign)
+    extreme = plane[..., 0] if plane.shape[2] == 1 else plane.max(axis=2) if sign > 0 else plane.min(axis=2)
+    signed = extreme.astype(np.float64) * sign
+    most = float(np.percentile(signed if counted is None else signed[counted], 97))
+    debris = signed > low + KNEE * (most - low)
+    if not most > low or not debris.any():
+        return None
     kept = np.ones(plane.shape[:2], bool) if counted is None else counted
-    low, high = _directed(percentiles(plane[kept]), sign)
-    extreme = plane.max(axis=2) if sign > 0 else plane.min(axis=2)
-    most = float(np.percentile(extreme[kept].astype(np.float64) * sign, 97))
-    knee = low + KNEE * (most - low)
-    debris = kept & (extreme.astype(np.float64) * sign > knee)
-    if not most > low or not 0 < debris.sum() <= MOST_DEBRIS * kept.sum():
+    debris &= kept
+    if not 0 < debris.sum() <= MOST_DEBRIS * kept.sum():
         return None
     rest = kept & ~ndimage.binary_dilation(debris, iterations=HALO)
     if rest.sum() < LEAST_REST * rest.size:
