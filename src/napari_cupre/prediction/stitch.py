@@ -145,7 +145,8 @@ class Stitcher:
         rows = alive[falling_order(self.records["score"][alive])]
         renumber = np.zeros(self._count + 1, dtype=np.int32)
         renumber[rows + 1] = np.arange(1, len(rows) + 1)
-        labels[...] = renumber[labels]
+        if not np.array_equal(renumber, np.arange(len(renumber))):
+            labels[...] = renumber[labels]
         kept = self.records[rows]
         small = [self._masks[row] for row in rows] if self._masks is not None else []
         grids = np.stack(small) if small else np.zeros((0, 28, 28), dtype=np.float32)
@@ -168,6 +169,8 @@ class Stitcher:
 
     def _block(self, before: np.ndarray, window: Window) -> _Block:
         """Count the labels of a window through, so that no table grows with the whole image."""
+        if not before.any():
+            return _Block(window, before, np.zeros(1, dtype=np.int64), np.zeros(1, RECORD))
         ids = np.flatnonzero(np.bincount(before.reshape(-1), minlength=1))
         ids = ids if len(ids) and ids[0] == 0 else np.concatenate([[0], ids])
         to_local = np.zeros(int(ids[-1]) + 1, dtype=np.int32)
@@ -248,7 +251,8 @@ class Stitcher:
         score = np.concatenate([[-np.inf], self._records["score"][ids[1:] - 1]])
         _overpaint(local, block, found, verdict, value, score)
         self._tidy(local, ids, block.window)
-        return ids[local].astype(np.int32)
+        is_same = np.array_equal(ids, np.arange(len(ids)))  # as in the first tile
+        return local if is_same else ids[local].astype(np.int32)
 
     def _tidy(self, local: np.ndarray, ids: np.ndarray, window: Window) -> None:
         """Tidy the cells that lie in the block entirely; those of which nothing is left are dead."""
@@ -266,7 +270,9 @@ class Stitcher:
 
 
 def _settled(block: _Block, verdict: Verdict) -> np.ndarray:
-    """The labels of a block without erased instances, merged ones as one."""
+    """The labels of a block without erased instances, merged ones as one; a copy."""
+    if not verdict.erased and not verdict.merged:
+        return block.local.copy()
     lasting = np.arange(len(block.ids), dtype=np.int32)
     lasting[list(verdict.erased)] = 0
     for piece, whole in verdict.merged.items():
