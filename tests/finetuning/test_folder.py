@@ -126,7 +126,7 @@ def test_a_resumed_run_keeps_them_and_does_not_call_them_changed(start, tmp_path
     run = FinetuneRun.resume(out, start, settings(steps=4), digests([shots[0]]))
     events = list(run.events())
     assert any("1 image without annotation" in notice.message for notice in _notices(events))
-    assert any("too few places" in notice.message for notice in _notices(events))
+    assert any("too few or too small" in notice.message for notice in _notices(events))
     assert not any("no longer given" in notice.message for notice in _notices(events))
 
 
