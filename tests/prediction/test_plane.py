@@ -20,7 +20,7 @@ from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction import detecting as detecting_module
 from napari_cupre.prediction.choice import Choice, choose
 from napari_cupre.prediction.detector import Detector, resized
-from napari_cupre.prediction.diameter import ScaleTrial, estimate
+from napari_cupre.prediction.diameter import DENSE_SIDE, WORKING_SIDE, ScaleTrial, estimate
 from napari_cupre.prediction.plan import aligned, plan_plane
 from napari_cupre.prediction.plane import predict_plane
 from napari_cupre.prediction.stitch import Found
@@ -68,6 +68,17 @@ def test_tiles_of_one_batch_share_a_call(monkeypatch: pytest.MonkeyPatch) -> Non
     predict_plane(model, image, tile=256, diameter=24.0)
     # Two rows of six tiles of one size and a narrower one.
     assert [call[0] for call in model.network.calls] == [4, 2, 1, 4, 2, 1]
+
+
+def test_one_channel_of_a_grey_image_is_resized_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.random.default_rng(0).random((60, 80, 1), dtype=np.float32).repeat(3, axis=2)
+    detector = Detector(new_model("tiny"))
+    found = detector.look(grey, 0.6, 0.0)
+    monkeypatch.setattr("napari_cupre.prediction.detector.is_grey", lambda piece: False)
+    as_colours = detector.look(grey, 0.6, 0.0)
+    assert len(found)
+    np.testing.assert_allclose(found.boxes, as_colours.boxes, atol=1e-4)
+    np.testing.assert_allclose(found.masks, as_colours.masks, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (33, 7), (65, 64)])
@@ -209,6 +220,22 @@ def test_a_large_image_is_glanced_at_before_it_is_looked_at(
     assert seen.diameter == pytest.approx(2 * radius, rel=0.1)
     assert detector.glances == pytest.approx(glances)
     assert detector.looks == pytest.approx(looks)
+
+
+@pytest.mark.parametrize(("side", "looked_at"), [(1200, DENSE_SIDE), (900, WORKING_SIDE)])
+def test_the_look_after_a_glance_at_many_cells_is_smaller(side: int, looked_at: int) -> None:
+    """There are 144 cells in the large image and 81 in the small one; a glance draws 100."""
+
+    class Measuring(Unsure):
+        seen: tuple[float, ...] = ()
+
+        def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
+            self.seen += (piece.shape[0] * factor,)
+            return super().look(piece, factor, score)
+
+    seer = Measuring()
+    assert estimate(seer, [np.zeros((side, side, 3), np.float32)]) is not None
+    assert seer.seen == pytest.approx((looked_at,), abs=1)
 
 
 def test_a_glance_that_shows_too_little_decides_nothing() -> None:

@@ -30,7 +30,7 @@ GLANCED = 100
 """Cells that a glance draws; a median needs no more."""
 
 DENSE_SIDE = 272
-"""Side in network px of the view after a glance that drew all it may: half the area holds enough."""
+"""Side in network px of the look after a glance that found `GLANCED` cells: half the area is enough."""
 
 GRID = 8
 """Scales in an octave from which the look after a glance takes the nearest: a glance may be off by a last

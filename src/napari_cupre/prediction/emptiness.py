@@ -61,7 +61,7 @@ def sure_in_noise(image: np.ndarray, found: Found) -> Found:
         Its cells.
     """
     is_sure = found.scores >= NOISE_SCORE
-    # In noise a few detections at most are sure: where most are, nobody need ask.
+    # In noise hardly any detection is sure, so where most are, this is no noise.
     if len(is_sure) == 0 or 2 * np.count_nonzero(is_sure) > len(is_sure) or not is_noise(image):
         return found
     return found.take(np.flatnonzero(is_sure))

@@ -207,7 +207,7 @@ def _without_margins(view: np.ndarray) -> np.ndarray:
     """A view without flat rows and columns around it: with padding it would shrink until no cell shows."""
     edges = (view[:1], view[-1:], view[:, :1], view[:, -1:])
     if all(np.ptp(edge, axis=(0, 1)).max() > FLAT for edge in edges):
-        return view  # most images: all of their rows and columns need not be read
+        return view  # as in most images, which need not be searched
     rows, columns = (np.flatnonzero(np.ptp(view, axis=axis).max(axis=1) > FLAT) for axis in (1, 0))
     if not rows.size or not columns.size:
         return view

@@ -1,4 +1,4 @@
-"""How wide a person says that cells are, for images of any pixel size."""
+"""The cell width that a person set, for images of any pixel size."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from napari_cupre.data.image import CellImage
 
 @dataclass(frozen=True)
 class CellWidth:
-    """A width, and the image that it was said for.
+    """A cell width, and the pixel size of the image it was set for.
 
     Attributes
     ----------
     px : float
         In px of that image.
     pixel_um : float or None
-        Size of its pixels in µm; None where it does not say.
+        Size of its pixels in µm; None if the image does not tell.
     """
 
     px: float

@@ -86,7 +86,7 @@ class DockedWidget(QScrollArea):
 
 
 def keep_on_screen(window: QMainWindow) -> None:
-    """Make a window fit the screen that is larger than it.
+    """Shrink a window that is larger than the screen.
 
     napari's canvas asks for 800 px when its window is first shown, and the docks for theirs beside it.
     """

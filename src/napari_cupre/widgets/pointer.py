@@ -36,7 +36,7 @@ class Pointer(SessionPart):
         viewer = self._session.viewer
         position = np.asarray(viewer.cursor.position, float)
         shown = self._shown(viewer)
-        # napari also sets it when a slider or a layer moves, and knows nothing new then
+        # napari also sets it when a slider or a layer moves; the mouse has not moved then
         if max(shown) < len(position) and not np.array_equal(position[shown], self._flat):
             self._flat = position[shown]
             self._center, self._zoom = self._camera(viewer)

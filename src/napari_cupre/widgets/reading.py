@@ -39,7 +39,7 @@ def claim_projects() -> None:
 def project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """A function that opens a project, or a folder of images as a queue; None for anything else.
 
-    napari offers whoever reads folders for every folder, so that each must come to something.
+    napari offers every reader of folders for any folder, so none may end in an error.
     """
     paths = [path] if isinstance(path, str) else list(path)
     if len(paths) == 1 and is_project(paths[0]):

@@ -18,7 +18,7 @@ class WidthBox(QDoubleSpinBox):
     owner : SessionWidget
         The dock.
     tells_best : bool, optional
-        Say what is known where nobody said anything: the brush and the circle go by it.
+        Where no width is set, show the one that the brush and the circle use.
     """
 
     def __init__(self, owner: SessionWidget, *, tells_best: bool = False) -> None:
@@ -29,8 +29,8 @@ class WidthBox(QDoubleSpinBox):
         self.setSuffix(" px")
         self.setKeyboardTracking(False)
         self.setToolTip(
-            "Typical cell width in px of the image, the same in Annotate and Predict and for all images; "
-            "auto leaves it to the model, unless the image clearly shows another size"
+            "Typical cell width in px, the same in Annotate and Predict and for all images; "
+            "auto uses the model's, unless the image clearly shows another size"
         )
         self.valueChanged.connect(self._typed)
         for signal in (self._session.sizes.changed, self._session.image_changed, self._session.queue.changed):

@@ -32,13 +32,13 @@ SMALLEST, LARGEST = 2.0, 2000.0
 class Sizes(SessionPart):
     """The diameter of the cells of the images of a viewer, in image px.
 
-    What a person says counts for all images, and is forgotten when another project is opened; what a model
-    sees, and how wide annotated cells are, is known for each image by itself.
+    A width that a person sets counts for all images, and is forgotten when another project is opened. What a
+    model sees, and how wide annotated cells are, is known for each image separately.
 
     Attributes
     ----------
     width : CellWidth or None
-        What a person said.
+        What a person set; None leaves it to the model.
     """
 
     changed = Signal()
