@@ -21,7 +21,7 @@ from napari_cupre.prediction.donelog import DoneLog
 from napari_cupre.prediction.engine_choice import TORCH, EngineChoice, check_engine, choose_engine, job_size
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, big_output, output_paths
 from napari_cupre.prediction.runners import Cluster, News, Processes, Runner, in_this_process
-from napari_cupre.words import counted
+from napari_cupre.words import counted, some_of
 
 
 @dataclass
@@ -273,7 +273,6 @@ def _finished(result: FilesResult) -> Finished:
     return Finished("; ".join(parts) + ".", asdict(result))
 
 
-def _some(paths: list[str], most: int = 5) -> str:
+def _some(paths: list[str]) -> str:
     """The names of some files."""
-    names = [image_name(path) for path in paths]
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return some_of([image_name(path) for path in paths])

@@ -274,15 +274,21 @@ class PretrainSettings:
                 "context at least as large as view."
             )
         ranks = self.devices * self.nodes
-        for name, is_used, batch, groups in (
-            ("bn_splits", self.contrastive, self.contrastive_batch, self.bn_splits),
-            ("source_groups", self.supervised, self.batch, self.source_groups),
-        ):
-            if is_used and (batch % groups or groups % ranks):
+        for name, batch, groups in self.batch_parts():
+            if batch % groups or groups % ranks:
                 raise InputError(
                     f"{name} is {groups}, which must divide its batch of {batch} and be a multiple of the "
                     f"{ranks} processes."
                 )
+
+    def batch_parts(self) -> list[tuple[str, int, int]]:
+        """Name of the setting, batch size and number of parts, for each task that the run has."""
+        parts = []
+        if self.contrastive:
+            parts.append(("bn_splits", self.contrastive_batch, self.bn_splits))
+        if self.supervised:
+            parts.append(("source_groups", self.batch, self.source_groups))
+        return parts
 
     def differences(self, other: PretrainSettings) -> list[str]:
         """Settings that must agree for `other` to be continued with these, as "name: theirs -> ours"."""

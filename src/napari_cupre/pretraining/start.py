@@ -40,6 +40,7 @@ from napari_cupre.pretraining.labelled_sources import (
 from napari_cupre.pretraining.monitor import HeldOut
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.view_pairs import ViewPairs
+from napari_cupre.words import some_of
 
 SILENT = 10.0
 """How much the score of a class without training data is lowered, in logits."""
@@ -154,11 +155,10 @@ def _load_imagenet(network: CellRCNN) -> None:
 
 def _check_groups(settings: PretrainSettings, backbone: str) -> None:
     """Check that each part has several samples, which the BatchNorm of split attention needs."""
-    for name, is_used, batch, groups in (
-        ("bn_splits", settings.contrastive, settings.contrastive_batch, settings.bn_splits),
-        ("source_groups", settings.supervised, settings.batch, settings.source_groups),
-    ):
-        if is_used and settings.norm != "frozen" and backbone.startswith("resnest") and batch < 2 * groups:
+    if settings.norm == "frozen" or not backbone.startswith("resnest"):
+        return
+    for name, batch, groups in settings.batch_parts():
+        if batch < 2 * groups:
             raise InputError(
                 f"{name} is {groups} for a batch of {batch}, but {settings.preset} needs two samples or more "
                 "in each part: make the batch larger or the parts fewer."
@@ -232,12 +232,11 @@ def excluded(settings: PretrainSettings) -> frozenset[str]:
     return frozenset(stems)
 
 
-def unmet_notice(stems: frozenset[str], shown: int = 5) -> str:
+def unmet_notice(stems: frozenset[str]) -> str:
     """Report the names in `exclude` that match no unlabelled image; they may be misspelt."""
-    named = ", ".join(sorted(stems)[:shown]) + (", ..." if len(stems) > shown else "")
     return (
-        f"{len(stems)} of the names in --exclude match no unlabelled image ({named}); give file names "
-        "without suffix."
+        f"{len(stems)} of the names in --exclude match no unlabelled image ({some_of(sorted(stems))}); give "
+        "file names without suffix."
     )
 
 

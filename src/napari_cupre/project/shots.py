@@ -139,18 +139,19 @@ def is_annotated(cells: Cells) -> bool:
 
 
 def image_shots(project: Project, stem: str, folders: Sequence[Path] = ()) -> list[Shot]:
-    """Training examples of one image; see `project_shots`."""
-    entry, cells = project.image(stem), project.cells(stem)
-    return list(shots_of(project.pixels(entry, tuple(folders)), cells, entry)) if is_annotated(cells) else []
-
-
-def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Shot]:
-    """Training examples of all images of a project that have any.
+    """Training examples of one image; see `project_shots`.
 
     Parameters
     ----------
     folders : Sequence[Path], optional
         Where to look for images that were moved.
+    """
+    entry, cells = project.image(stem), project.cells(stem)
+    return list(shots_of(project.pixels(entry, tuple(folders)), cells, entry)) if is_annotated(cells) else []
+
+
+def project_shots(project: Project) -> Iterator[Shot]:
+    """Training examples of all images of a project that have any.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Sh
         An annotated image is gone or cannot be read.
     """
     for entry in list(project.images):
-        yield from image_shots(project, entry.stem, folders)
+        yield from image_shots(project, entry.stem)
 
 
 def enough(annotated: Sequence[tuple[Cells, bool]]) -> tuple[bool, str]:

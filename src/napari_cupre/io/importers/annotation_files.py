@@ -19,7 +19,7 @@ from napari_cupre.io.importers.sheet import Listeners, Sheet
 from napari_cupre.io.importers.sheets import list_sheets
 from napari_cupre.io.pairing import stems_by_what_differs
 from napari_cupre.io.tiff import write_labels
-from napari_cupre.words import counted
+from napari_cupre.words import counted, some_of
 
 _log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def read_for_image(
     sheets = list_sheets(_existing(path))
     chosen = sheets if len(sheets) == 1 else _called(sheets, (name, image_stem(name)))
     if not chosen:
-        listed = ", ".join(sheet.names[0] for sheet in sheets[:5])
+        listed = some_of([sheet.names[0] for sheet in sheets])
         raise InputError(
             f'"{Path(path).name}" contains annotations of {len(sheets)} images ({listed}), none called '
             f'"{name}": rename the image layer.'
@@ -301,10 +301,8 @@ def _say_unpaired(
         listeners.note(f'No image belongs to "{lonely[0]}"{also}: such labels have no pixel size.')
     alone = [path.name for path in images.paths if path not in found]
     if alone and any(path is not None for path in found):
-        listed = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
-        listeners.note(
-            f"No annotation belongs to {'the image' if len(alone) == 1 else 'the images'} {listed}."
-        )
+        which = "the image" if len(alone) == 1 else "the images"
+        listeners.note(f"No annotation belongs to {which} {some_of(alone)}.")
 
 
 class _Shapes(ImageShapes):
