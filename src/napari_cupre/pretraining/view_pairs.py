@@ -14,7 +14,17 @@ from napari_cupre.model.views import ViewSettings, make_view
 
 @dataclass
 class ViewPair:
-    """Two views of one crop, float32 (3, side, side) each, and which files were unreadable on the way."""
+    """Two views of one crop.
+
+    Attributes
+    ----------
+    query, key : torch.Tensor
+        float32 (3, side, side).
+    file : int
+        The file's number in the index.
+    skipped : list of tuple of str
+        Files that could not be read, with the reason.
+    """
 
     query: Tensor
     key: Tensor
@@ -23,7 +33,15 @@ class ViewPair:
 
 
 class ViewPairs(Dataset[ViewPair]):
-    """Sample `i` of the contrastive stream: a function of the crops' seed and `i` only."""
+    """The contrastive stream: item `i` depends only on the seed of the crops and `i`.
+
+    Parameters
+    ----------
+    crops : UnlabelledCrops
+        Source of the crops.
+    settings : ViewSettings
+        Augmentation of the views.
+    """
 
     def __init__(self, crops: UnlabelledCrops, settings: ViewSettings) -> None:
         self.crops = crops
@@ -37,7 +55,17 @@ class ViewPairs(Dataset[ViewPair]):
 
 @dataclass
 class ViewBatch:
-    """Stacked view pairs: `query` and `key` float32 (B, 3, side, side)."""
+    """Several pairs of views as tensors.
+
+    Attributes
+    ----------
+    query, key : torch.Tensor
+        float32 (B, 3, side, side).
+    files : list of int
+        Number of the file of each pair in the index.
+    skipped : list of tuple of str
+        Files that could not be read, with the reason.
+    """
 
     query: Tensor
     key: Tensor
@@ -46,7 +74,7 @@ class ViewBatch:
 
 
 def collate_views(pairs: list[ViewPair]) -> ViewBatch:
-    """Join pairs of views to a batch."""
+    """Join pairs of views into a batch."""
     return ViewBatch(
         torch.stack([pair.query for pair in pairs]),
         torch.stack([pair.key for pair in pairs]),
