@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.annotation import cells_with_rim, known_area, rim_of_areas, shots_by_plane
+from napari_cupre.data.annotation import (
+    cells_with_rim,
+    known_area,
+    region_mask,
+    regions_by_plane,
+    rim_of_areas,
+    shots_by_plane,
+)
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
@@ -76,6 +83,7 @@ def shots_of(
     taught = _TaughtPlanes(cells.labels, [number for number, cell in cells if cell.state.teaches])
     accepted = [number for number, cell in cells if cell.state is State.CHECKED]
     regions = [np.array(region) for region in cells.regions]
+    of_plane = regions_by_plane(regions, image)
     shown = _guesses_on_show(cells, entry.certainty)
     rim = _rim_of(cells.labels, shown)
     for position, shot in shots_by_plane(
@@ -88,6 +96,9 @@ def shots_of(
                 certain |= background.reshape(image.result_shape)[position]
             shot.known &= certain
         shot.accepted = tuple(np.intersect1d(accepted, shot.labels).tolist())
+        if shot.accepted and position in of_plane:
+            outside = shot.labels[~region_mask(of_plane[position], shot.labels.shape)]
+            shot.surveyed = tuple(np.setdiff1d(shot.accepted, outside).tolist())
         shot.held = entry.held
         yield shot
 
