@@ -380,7 +380,7 @@ def _drawn_on(session: Session) -> Image:
 
 
 def next_cell(session: Session) -> None:
-    """Take the brush for the cells of the chosen image, with the next unused number.
+    """Start a new cell of the chosen image: take the brush, with the next unused label.
 
     Raises
     ------
