@@ -1,13 +1,21 @@
-"""How often *Is it enough?* is right: the gain it predicts of 20 more cells beside the gain that they bring.
+"""How often the cross-check and *Is it enough?* are right, which the window measures while nobody works.
 
     python benchmarks/enough_truth.py --kinds fluorescence histology --seeds 0 1 2 \
         --out benchmarks/results/enough.csv
+    python benchmarks/enough_truth.py --check --steps 30 --kinds ... --out benchmarks/results/check.csv
 
-A user has annotated fields of some images. The learning curve is measured as in the window, on parts of these
-cells (`finetuning.subsets`), and predicts what 20 more would bring. Then they are annotated, in fields of
-other images; a model that learned from all is compared with one that learned from the first cells alone,
-after equally many steps, on test images that neither saw. Both gains are of the share of right ones in all
-that was to be found or was invented. Rows that --out holds already are not run again.
+A user has annotated fields of some images. As in the window, models are trained on parts of these cells
+(`finetuning.subsets`).
+
+The cross-check says from three of them whether training is better than its start. A model that learned from
+all cells is compared with the start on test images that neither saw: "better" and "worse" are wrong if their
+AP differs the other way, or by less than 0.005. --check measures this alone.
+
+The learning curve predicts what 20 more cells would bring. They are annotated, in fields of other images, and
+a model that learned from all is compared with one that learned from the first alone, after equally many
+steps. Both gains are of the share of right ones in all that was to be found or was invented.
+
+Rows that --out holds already are not run again.
 """
 
 from __future__ import annotations
@@ -17,6 +25,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import astuple
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +34,10 @@ from loop import field_of
 from rows import Row, append_row, read_rows, simulation_parser
 
 KEY = ("model", "part", "kind", "seed", "steps", "annotated")
-FIELDS = [*KEY, "cells", "more", "points", "outcome", "predicted", "low", "high", "real", "start"]
+CHECKED = ("check", "check_ap", "check_low", "check_high", "real_ap", "start_ap")
+CURVE = ("more", "points", "outcome", "predicted", "low", "high", "real", "start")
+FIELDS = [*KEY, "cells", *CHECKED, *CURVE]
+SAME_AP = 0.005
 
 
 def main() -> None:
@@ -40,6 +52,7 @@ def main() -> None:
         row = case | run(case, options)
         append_row(options.out, row, FIELDS)
         print(row, flush=True)
+    print(checks(read_rows(options.out)))
     print(summary(read_rows(options.out)))
 
 
@@ -47,14 +60,14 @@ def parse() -> argparse.Namespace:
     parser = simulation_parser(__doc__)
     parser.add_argument("--steps", type=int, default=40, help="of each training")
     parser.add_argument("--cells", type=int, default=40, help="annotated at first, in fields of about 10")
-    parser.add_argument("--folds", type=int, default=2, help="of three; the window measures all")
+    parser.add_argument("--check", action="store_true", help="the cross-check alone")
     parser.add_argument("--tests", type=int, default=8, help="images that are tested on")
     return parser.parse_args()
 
 
 def run(case: Row, options: argparse.Namespace) -> Row:
-    """Predict the gain, and measure it."""
-    from napari_cupre.evaluation.enough import MORE, is_enough
+    """Let the window's sentences be said, and measure what they are about."""
+    from napari_cupre.evaluation.enough import MORE
     from napari_cupre.finetuning.split import count_cells
     from napari_cupre.model.zoo import open_model
 
@@ -62,28 +75,49 @@ def run(case: Row, options: argparse.Namespace) -> Row:
     pool, tests = parts(kind, options.part, options.tests)
     order = itertools.cycle([str(name) for name in rng.permutation(pool)])
     shots = until(int(case["annotated"]), order, kind, rng)
-    cells = sum(count_cells(shot.labels) for shot in shots)
     start = open_model(options.model, "cpu", case["seed"])
-    points, longer = curve(start, shots, case, options.folds)
-    said = is_enough(points, cells, longer)
+    measured = lessons(start, shots, case, options.check)
+    untrained = of_start(options.model, kind, tuple(tests))
+    before = tested_by(trained(start, shots, case), kind, tests)
+    row: Row = {"cells": sum(count_cells(shot.labels) for shot in shots)} | checked(measured)
+    row |= {"start_ap": f"{untrained[1]:.4f}", "real_ap": f"{before[1] - untrained[1]:.4f}"}
+    if options.check:
+        return row
     more = until(MORE, order, kind, rng)
-    before, after, untrained = (
-        value_of(model, kind, tests)
-        for model in (trained(start, shots, case), trained(start, shots + more, case), start)
+    after = tested_by(trained(start, shots + more, case), kind, tests)
+    return (
+        row
+        | {"more": sum(count_cells(shot.labels) for shot in more)}
+        | predicted(measured, int(row["cells"]))
+        | {"real": f"{after[0] - before[0]:.4f}", "start": f"{before[0] - untrained[0]:.4f}"}
     )
-    gain = said.gain
+
+
+def checked(measured: list[Any]) -> Row:
+    """What the cross-check says."""
+    from napari_cupre.evaluation.project_curve import cross_check
+
+    check = cross_check(measured)
+    if check is None:
+        raise RuntimeError("a fold was not measured")
+    said = check.decision
+    return dict(
+        zip(CHECKED, (str(said.outcome), f"{said.difference:.4f}", f"{said.low:.4f}", f"{said.high:.4f}"))
+    )
+
+
+def predicted(measured: list[Any], cells: int) -> Row:
+    """What the learning curve says."""
+    from napari_cupre.evaluation.enough import is_enough
+    from napari_cupre.evaluation.project_curve import longer_of, points_of_parts
+
+    points = points_of_parts(measured)
+    said = is_enough(points, cells, longer_of(measured))
+    values = ["", "", ""] if said.gain is None else [f"{value:.4f}" for value in astuple(said.gain)]
     return {
-        "cells": cells,
-        "more": sum(count_cells(shot.labels) for shot in more),
         "points": " ".join(f"{point.cells:.0f}:{point.value:.3f}" for point in points),
         "outcome": str(said.outcome),
-        **(
-            {}
-            if gain is None
-            else {n: f"{v:.4f}" for n, v in zip(("predicted", "low", "high"), astuple(gain))}
-        ),
-        "real": f"{after - before:.4f}",
-        "start": f"{before - untrained:.4f}",
+        **dict(zip(("predicted", "low", "high"), values)),
     }
 
 
@@ -110,9 +144,8 @@ def annotated(name: str, kind: str, rng: np.random.Generator) -> Any:
     return make_shot(image, labels, regions=[corners], name=name)
 
 
-def curve(start: Any, shots: list[Any], case: Row, folds: int) -> tuple[list[Any], Any]:
-    """The points of the learning curve, measured on parts of the annotation as the window does it."""
-    from napari_cupre.evaluation.project_curve import longer_of, points_of_parts
+def lessons(start: Any, shots: list[Any], case: Row, only_check: bool) -> list[Any]:
+    """Train on parts of the annotation, as the window does."""
     from napari_cupre.events import Steps
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.finetuning.subsets import parts_to_train, train_part
@@ -120,18 +153,18 @@ def curve(start: Any, shots: list[Any], case: Row, folds: int) -> tuple[list[Any
 
     measured = []
     for part in parts_to_train(int(case["steps"])):
-        if part.fold >= folds:
+        if only_check and (part.share, part.steps) != (1.0, int(case["steps"])):
             continue
         settings = FinetuneSettings(minutes=None, steps=part.steps, device="cpu", seed=int(case["seed"]))
         steps = Steps(train_part(start, shots, part, settings))
         for _ in steps:
             pass
-        point = steps.result
-        if point is None:
+        learned = steps.result
+        if learned is None:
             raise RuntimeError("a part was not trained")
         what = ("", "", 0, part.fold, part.share, part.steps)
-        measured.append(LessonResult(*what, int(point.cells), point.found, point.judged, point.invented))
-    return points_of_parts(measured), longer_of(measured)
+        measured.append(LessonResult(*what, **learned.as_dict()))
+    return measured
 
 
 def trained(start: Any, shots: list[Any], case: Row) -> Any:
@@ -148,22 +181,44 @@ def trained(start: Any, shots: list[Any], case: Row) -> Any:
     return training.result
 
 
-def value_of(model: Any, kind: str, tests: list[str]) -> float:
-    """Share of right ones in all that was to be found or was invented, over all test images."""
+@cache
+def of_start(model: str, kind: str, tests: tuple[str, ...]) -> tuple[float, float]:
+    """Figures of a start, which all seeds have in common."""
+    from napari_cupre.model.zoo import open_model
+
+    return tested_by(open_model(model, "cpu"), kind, list(tests))
+
+
+def tested_by(model: Any, kind: str, tests: list[str]) -> tuple[float, float]:
+    """Share of right ones in all that was to be found or was invented, over all tests, and their mean AP."""
     from napari_cupre.evaluation.matching import match_instances
+    from napari_cupre.evaluation.report import score_match
     from napari_cupre.prediction.plane import predict_plane
 
     right = wrong = 0
+    ap = []
     for name in tests:
         image, truth = read(name, kind)
-        found, invented, missed = match_instances(truth, predict_plane(model, image).labels).counts(0.5)
+        match = match_instances(truth, predict_plane(model, image).labels)
+        found, invented, missed = match.counts(0.5)
         right, wrong = right + found, wrong + invented + missed
-    return right / max(1, right + wrong)
+        ap.append(score_match(name, match).ap)
+    return right / max(1, right + wrong), float(np.mean(ap))
+
+
+def checks(rows: list[dict[str, str]]) -> str:
+    """How often the cross-check was right of the test images."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        gain = float(row["real_ap"])
+        real = "gain" if gain > SAME_AP else "loss" if gain < -SAME_AP else "no difference"
+        counts[f"{row['check']}: {real}"] += 1
+    return f"cross-checks of {len(rows)} trainings: {dict(sorted(counts.items()))}"
 
 
 def summary(rows: list[dict[str, str]]) -> str:
     """How often the interval held the real gain, and each answer was right of it."""
-    told = [row for row in rows if row["predicted"]]
+    told = [row for row in rows if row.get("predicted")]
     if not told:
         return "no curve"
     real, low, high, middle = (

@@ -185,7 +185,8 @@ class Loop:
             self.outlines.append(overlap(mask, truth == number))
         corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]], float)
         shot = make_shot(image, labels, regions=[corners], name=stem)
-        self.shots.append(replace(shot, accepted=tuple(accepted)))  # as a project hands them over
+        # as a project hands them over; the region is complete
+        self.shots.append(replace(shot, accepted=tuple(accepted), surveyed=tuple(accepted)))
         self.cells += len(drawn)
 
     def _draw(self, mask: np.ndarray) -> np.ndarray:

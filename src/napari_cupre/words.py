@@ -1,6 +1,8 @@
-"""Words that depend on a number, for the sentences a person reads."""
+"""Words that depend on numbers and lists, for the sentences a person reads."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def counted(count: int, one: str, many: str = "") -> str:
@@ -19,3 +21,22 @@ def counted(count: int, one: str, many: str = "") -> str:
     ('1 cell', '0 cells', '2 boxes are')
     """
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first of several names, and how many more there are.
+
+    Parameters
+    ----------
+    names : sequence of str
+        What to name.
+    most : int, optional
+        How many are named at most.
+
+    Examples
+    --------
+    >>> some_of(["a.tif", "b.tif"]), some_of("abcdefg", 3)
+    ('a.tif, b.tif', 'a, b, c and 4 more')
+    """
+    named = ", ".join(names[:most])
+    return f"{named} and {len(names) - most} more" if len(names) > most else named

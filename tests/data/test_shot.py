@@ -24,6 +24,12 @@ def test_a_guess_that_was_accepted_teaches_and_does_not_judge(shot: Shot) -> Non
     assert shot.known.all()
 
 
+def test_where_everything_is_annotated_it_judges(shot: Shot) -> None:
+    shot.surveyed = (7,)
+    assert (shot.for_judging().labels == shot.labels).all()
+    assert shot.for_judging().known.all()
+
+
 def test_parts_know_what_was_accepted(shot: Shot) -> None:
     _, right = shot.halves(1, 15)
     assert not right.for_judging().labels.any()
@@ -34,6 +40,11 @@ def test_what_was_accepted_is_kept_on_disk(shot: Shot, tmp_path) -> None:
     assert shot_digest(shot) != shot_digest(drawn)
     save_shots(tmp_path, [shot, drawn])
     assert [each.accepted for each in load_shots(tmp_path)] == [(7,), ()]
+    digest = shot_digest(shot)
+    shot.surveyed = (7,)
+    assert shot_digest(shot) != digest
+    save_shots(tmp_path, [shot])
+    assert [each.surveyed for each in load_shots(tmp_path)] == [(7,)]
 
 
 def test_what_is_held_out_is_kept_on_disk_and_parts_an_image(shot: Shot, tmp_path) -> None:

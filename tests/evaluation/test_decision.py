@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -33,6 +36,29 @@ def test_counts_are_those_that_a_person_would_count() -> None:
     assert (counted.cells, counted.found, counted.invented) == (15, 12, 2)
     assert counted.outline == 1
     assert str(counted) == "finds 12 of 15, invents 2, outlines 1.00"
+
+
+def test_outlines_that_a_network_drew_count_as_found_or_not() -> None:
+    truth, found = field(30), field(30, shift=2, lost=3, invented=2)
+    match = match_instances(truth, found)
+    numbers = range(1, 16)
+    lenient = match.counting(numbers)
+    assert lenient.counts(0.5) == match.counts(0.5), "what is found stays found"
+    assert lenient.counts(0.95)[0] == 12, "and needs no better outline"
+    finds = Finds.of(match, numbers)
+    assert finds.iou == tuple(lenient.truth_iou)
+    assert finds.copied == tuple(range(15))
+    assert tally([finds]).outline == pytest.approx(tally([Finds.of(match)]).outline), (
+        "of the drawn ones alone"
+    )
+    assert tally([finds]).found == tally([Finds.of(match)]).found
+
+
+def test_finds_of_parts_of_an_image_are_those_of_the_image() -> None:
+    both = Finds((0.5, 1.0), 2, (1,)) + Finds((0.0, 1.0), 1, (1,))
+    assert both == Finds((0.5, 1.0, 0.0, 1.0), 3, (1, 3))
+    assert Finds.from_json(json.loads(json.dumps(asdict(both)))) == both
+    assert Finds.from_json({"iou": [0.5], "invented": 0}) == Finds((0.5,), 0), "as earlier versions wrote it"
 
 
 @pytest.mark.parametrize("images", [1, 10])

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from napari_cupre.evaluation.decision import Outcome
 from napari_cupre.evaluation.enough import Enough
-from napari_cupre.evaluation.project_curve import curve_of, longer_of, points_of_parts, points_of_rounds
+from napari_cupre.evaluation.project_curve import (
+    cross_check,
+    curve_of,
+    longer_of,
+    points_of_parts,
+    points_of_rounds,
+)
 from napari_cupre.project.document import Round
-from napari_cupre.project.lessons import FILE, LessonResult, add_lesson, of_latest, read_lessons
+from napari_cupre.project.lessons import FILE, FOLDS, LessonResult, add_lesson, of_latest, read_lessons
 
 ONE = LessonResult("a", "cupre", 90, 0, 1.0, 40, cells=60, found=24, judged=30, invented=0)
 QUARTER = replace(ONE, share=0.25, cells=15, found=12)
@@ -41,6 +48,35 @@ def test_folds_are_pooled_and_longer_trainings_stand_beside() -> None:
     short, long = longer_of(measured)
     assert (short.found, long.found) == (24, 27), "only the fold that both have"
     assert longer_of([ONE, QUARTER]) is None
+
+
+def folds(before: float, after: float, cells: int = 12) -> list[LessonResult]:
+    """Three folds on two images, of whose cells the start and the models find a share."""
+
+    def side(share: float) -> dict[str, dict[str, object]]:
+        iou = [0.9] * round(share * cells) + [0.0] * (cells - round(share * cells))
+        return {name: {"iou": iou, "invented": 0} for name in ("a", "b")}
+
+    return [replace(ONE, fold=fold, before=side(before), after=side(after)) for fold in range(FOLDS)]
+
+
+def test_every_cell_judges_once_in_the_cross_check() -> None:
+    check = cross_check([QUARTER, *folds(0.5, 1.0), LONG])
+    assert check.decision.outcome is Outcome.BETTER
+    assert (check.decision.before.found, check.decision.after.found) == (36, 72)
+    assert check.decision.images == 2, "cells of one image fail together, whichever fold they judge in"
+    assert str(check) == (
+        "Cross-check on all your cells: a model that learned from the other two thirds finds 72 of 72 cells "
+        "(cupre: 36), invents 0 (0), outlines 0.90 (0.90): better."
+    )
+    assert cross_check(folds(1.0, 0.5)).decision.outcome is Outcome.WORSE
+    assert cross_check(folds(0.75, 0.75)).decision.outcome is Outcome.UNDECIDED
+
+
+def test_two_folds_are_no_cross_check() -> None:
+    assert cross_check(folds(0.5, 1.0)[:2]) is None
+    assert cross_check([ONE, replace(ONE, fold=1), replace(ONE, fold=2)]) is None, "of an earlier version"
+    assert cross_check([]) is None
 
 
 def test_rounds_count_where_they_were_judged() -> None:

@@ -8,9 +8,11 @@ from few_shot_fields import settings, shot
 
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
+from napari_cupre.evaluation.decision import tally
 from napari_cupre.events import Progress, Steps
 from napari_cupre.finetuning.split import count_cells
-from napari_cupre.finetuning.subsets import FOLDS, Lesson, divide, parts_to_train, train_part
+from napari_cupre.finetuning.subsets import Lesson, divide, parts_to_train, train_part
+from napari_cupre.project.lessons import FOLDS
 
 
 def cells_of(shots: list[Shot]) -> set[tuple[str, int]]:
@@ -56,9 +58,10 @@ def test_small_parts_lie_in_large_ones_and_the_rest_is_unknown() -> None:
         assert each.known[each.labels > 0].all()
 
 
-def test_the_ends_of_the_curve_come_first() -> None:
+def test_the_cross_check_comes_first_and_then_the_other_end_of_the_curve() -> None:
     parts = parts_to_train(40)
-    assert parts[:2] == [Lesson(0, 1.0, 40), Lesson(0, 0.25, 40)]
+    assert parts[:FOLDS] == [Lesson(fold, 1.0, 40) for fold in range(FOLDS)]
+    assert parts[FOLDS] == Lesson(0, 0.25, 40)
     assert len(set(parts)) == 4 * FOLDS
     assert {part.steps for part in parts} == {40, 80}
 
@@ -67,12 +70,20 @@ def test_a_part_is_trained_and_judged(pretrained) -> None:
     shots = named(2)
     steps = Steps(train_part(pretrained, shots, Lesson(0, 1.0, 2), settings()))
     events = list(steps)
-    point = steps.result
+    point = steps.result.point
     assert [event.done for event in events if isinstance(event, Progress)] == [1, 2]
     assert point.steps == 2
     total = sum(count_cells(each.labels) for each in shots)
     assert point.cells + point.judged == total
     assert 0 <= point.found <= point.judged
+    assert tally(list(steps.result.after.values())).found == point.found
+    assert steps.result.before.keys() == steps.result.after.keys() == {"0", "1"}
+
+
+def test_only_a_whole_fold_is_compared_with_its_start(pretrained) -> None:
+    steps = Steps(train_part(pretrained, named(2), Lesson(0, 0.5, 1), settings()))
+    list(steps)
+    assert steps.result.before == steps.result.after == {}
 
 
 def test_a_part_that_is_stopped_says_nothing(pretrained) -> None:

@@ -73,6 +73,13 @@ def test_accepted_guesses_teach_and_are_told_from_what_was_drawn(project: Projec
     assert [shot.accepted for shot in project_shots(project)] == [(1, 2, 3), ()]
 
 
+def test_accepted_guesses_inside_a_complete_region_are_told_from_those_outside(project: Project) -> None:
+    cells = add(project, "a", row_of_cells(4))
+    cells.apply(with_region(cells, [(0, 0), (29, 15)]))  # around the first cell and half of the second
+    (shot,) = project_shots(project)
+    assert (shot.accepted, shot.surveyed) == ((1, 2, 3, 4), (1,))
+
+
 def test_training_needs_one_cell_and_says_what_would_help() -> None:
     guesses, many = Cells.of(row_of_cells(1), State.GUESS), Cells.of(row_of_cells(12), State.CHECKED)
     assert not enough([])[0]

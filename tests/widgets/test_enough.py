@@ -14,7 +14,7 @@ from held_script import HeldScript
 
 from napari_cupre.events import Event, Finished, Progress, RunState
 from napari_cupre.project.gestures import draw
-from napari_cupre.project.lessons import LessonResult, add_lesson
+from napari_cupre.project.lessons import FOLDS, LessonResult, add_lesson
 from napari_cupre.project.project import Project
 from napari_cupre.project.rounds import add_round, next_model
 from napari_cupre.service.beside import LessonRequest
@@ -34,6 +34,9 @@ class Trainer(HeldScript):
         if isinstance(request, LessonRequest):
             for share, cells in ((0.25, 15), (0.5, 30), (1.0, 60)):
                 add_lesson(Path(request.project), replace(ONE, share=share, cells=cells))
+            for fold in range(FOLDS):
+                before, after = ({"field": {"iou": iou, "invented": 0}} for iou in ([0.0] * 10, [0.9] * 10))
+                add_lesson(Path(request.project), replace(ONE, fold=fold, before=before, after=after))
             yield Finished("", {"left": 0})
 
 
@@ -74,6 +77,8 @@ def test_an_idle_machine_measures_and_the_dock_says_what_follows(
 ) -> None:
     enough = workbench.train.enough
     assert not enough.sentence.isVisibleTo(workbench.train)
+    line = workbench.train.cross_check
+    assert "a cross-check on all your cells appears here" in line.text
     enough.button.click()
     qtbot.waitUntil(lambda: "too little has been measured" in enough.sentence.text(), timeout=WAIT)
     session.idling.tick()
@@ -81,6 +86,8 @@ def test_an_idle_machine_measures_and_the_dock_says_what_follows(
     assert enough.sentence.text() == session.idling.found.verdict.sentence
     assert "20 more cells would get" in enough.sentence.text(), "from three flat points nobody can tell"
     assert enough.plot.isVisibleTo(workbench.train)
+    assert "finds 30 of 30 cells (cupre: 0), invents 0 (0), outlines 0.90: better." in line.text
+    assert line.label.property("role") == "good"
     (request,) = trainer.engine.requests
     assert request == LessonRequest(str(session.keeper.project.folder), "cupre", 45)
     assert enough.sentence.property("role") == "plain"

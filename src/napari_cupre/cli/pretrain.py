@@ -1,4 +1,4 @@
-"""`napari-cupre-pretrain`: AMT2 and its two baselines, without a window and at any scale."""
+"""`napari-cupre-pretrain`: AMT2 and its two baselines, on a laptop or on many GPUs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pretrain_parser() -> Parser:
     _add_method_options(parser)
     _add_scale_options(parser)
     add_common_options(parser)
-    # An option that is not given must not hide what the settings file says.
+    # An option that was not given must not override the settings file.
     parser.set_defaults(seed=None, device=None, json=False, debug=False)
     return parser
 
@@ -147,7 +147,7 @@ def _add_scale_options(parser: Parser) -> None:
 def read_pretrain_settings(args: argparse.Namespace) -> PretrainSettings:
     """Settings from the run in --out (with --resume), the --config file, --set and the options.
 
-    Later ones override earlier ones.
+    Each overrides those before it.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the parsed command; returns the exit code."""
     settings = read_pretrain_settings(args)
     settings.check()
-    # Imports torch, so it comes after every check that does not need it.
+    # It imports torch, so it comes after every check that does without.
     from napari_cupre.pretraining.pretrain_run import PretrainRun
 
     pretraining = PretrainRun(settings, args.out, resume="resume" in args)
@@ -198,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _follow(pretraining: PretrainRun) -> bool:
-    """Run to the end and report to a listener; returns whether a signal ended it."""
+    """Run to the end and report the events; returns whether a signal stopped the run."""
     from napari_cupre.cli.listen import follow, make_listener
     from napari_cupre.events import Event, Notice
 
@@ -215,7 +215,7 @@ def _follow(pretraining: PretrainRun) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0, 1, 2 or 130)."""
     args = pretrain_parser().parse_args(arguments)
-    # Loader workers and processes on one machine would otherwise each take every core for small array work.
+    # Otherwise each loader worker would use every core for small array work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     args.run = run
     return run_guarded(args, prog=PROG)

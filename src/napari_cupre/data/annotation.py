@@ -198,11 +198,8 @@ def shots_from_image(
     image: CellImage,
     labels: Any,
     *,
-    channels: Sequence[int] | None = None,
     regions: Sequence[np.ndarray] | None = None,
-    background: np.ndarray | None = None,
     complete: bool = False,
-    rim: float | None = None,
 ) -> Iterator[Shot]:
     """Make a training example of every annotated plane of an image.
 
@@ -212,30 +209,23 @@ def shots_from_image(
         Any image; its planes along T and Z become shots of their own.
     labels : Any
         Whole numbers over `image.result_axes` (channels and colours left out).
-    channels : Sequence[int] or None, optional
-        Up to three channels to use.
     regions : Sequence[numpy.ndarray] or None, optional
         Polygons (n, 2) in pixel (y, x) for an image of one plane, else (n, d) over `image.result_axes`; a
         region belongs to the plane of its first corner.
-    background : numpy.ndarray or None, optional
-        bool, the shape of `labels`.
-    complete, rim : bool, float or None, optional
+    complete : bool, optional
         See `make_shot`.
 
     Returns
     -------
     Iterator[Shot]
-        One of each plane with a cell, a region or painted background; of each plane if `complete`.
+        One of each plane with a cell or a region; of each plane if `complete`.
 
     Raises
     ------
     InputError
         See `make_shot`; also a region that lies on no plane of the image.
     """
-    planes = shots_by_plane(
-        image, labels, channels=channels, regions=regions, background=background, complete=complete, rim=rim
-    )
-    return (shot for _, shot in planes)
+    return (shot for _, shot in shots_by_plane(image, labels, regions=regions, complete=complete))
 
 
 def shots_by_plane(
@@ -250,7 +240,15 @@ def shots_by_plane(
 ) -> Iterator[tuple[tuple[int, ...], Shot]]:
     """As `shots_from_image`, with the position of each shot's plane along T and Z.
 
-    Labels and background may be lazy: whatever has `shape`, `reshape` and an index along T and Z.
+    Parameters
+    ----------
+    labels, background : Any
+        May be lazy: whatever has `shape`, `reshape` and an index along T and Z. A plane with painted
+        background becomes a shot too.
+    channels : Sequence[int] or None, optional
+        Up to three channels to use.
+    rim : float or None, optional
+        See `make_shot`.
     """
     stack = _over_planes(labels, image)
     painted = None if background is None else _over_planes(background, image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -344,14 +345,8 @@ class CellImage:
         InputError
             Also if the file cannot be read there.
         """
-        try:
+        with self._reading(index):
             return np.asarray(self.lazy_plane(index, channels))
-        except CupreError:
-            raise
-        except Exception as error:
-            if not self.is_lazy:
-                raise
-            raise self._unreadable(index, error) from error
 
     def planes(self, channels: Sequence[int] | None = None) -> Iterator[tuple[PlaneIndex, np.ndarray]]:
         """All planes one after the other, in the source's dtype."""
@@ -364,10 +359,19 @@ class CellImage:
         `stretch(index)(part)` normalises a part of that plane as the whole would be.
         """
         plane = self.lazy_plane(index, channels)
+        with self._reading(index):
+            try:
+                return fit_stretch(plane, rgb=self.is_rgb and plane.ndim == 3)
+            except CupreError as error:
+                raise type(error)(naming(f"{self._called()}{_position(index)}", error)) from error
+
+    @contextmanager
+    def _reading(self, index: PlaneIndex | None) -> Iterator[None]:
+        """What a file that is read on demand raises becomes one sentence; our own errors pass."""
         try:
-            return fit_stretch(plane, rgb=self.is_rgb and plane.ndim == 3)
-        except CupreError as error:
-            raise type(error)(naming(f"{self._called()}{_position(index)}", error)) from error
+            yield
+        except CupreError:
+            raise
         except Exception as error:
             if not self.is_lazy:
                 raise

@@ -9,6 +9,9 @@ from scipy import ndimage
 
 from napari_cupre.errors import InputError
 
+CRUMBS = 0.1
+"""Parts under this share of their label's area are slips of the brush."""
+
 MANY_VALUES = 10
 LISTED_VALUES = 100_000
 SMOOTH = 0.5  # share of neighbours with one number below which numbers are grey values
@@ -66,28 +69,27 @@ def median_diameter(labels: np.ndarray) -> float:
     return float(np.median(2 * np.sqrt(areas / np.pi))) if areas.size else float("nan")
 
 
-def scattered_labels(labels: np.ndarray, crumbs: float = 0.1) -> list[int]:
+def scattered_labels(labels: np.ndarray) -> list[int]:
     """Values that mark parts which do not touch, most often two cells painted with one number.
 
     Parameters
     ----------
     labels : numpy.ndarray
         int32 (Y, X).
-    crumbs : float, optional
-        Parts under this share of their label's area are slips of the brush and do not count.
     """
-    return list(scattered_parts(labels, crumbs))
+    return list(scattered_parts(labels))
 
 
-def scattered_parts(labels: np.ndarray, crumbs: float = 0.1) -> dict[int, int]:
+def scattered_parts(labels: np.ndarray) -> dict[int, int]:
     """Number of the parts of each value that `scattered_labels` names, the smallest included.
 
-    A value of many parts is named however small each of them is beside all.
+    Parts under `CRUMBS` of their label's area do not count towards being scattered; a value of many parts is
+    named however small each of them is.
 
     Parameters
     ----------
-    labels, crumbs : numpy.ndarray, float
-        See `scattered_labels`.
+    labels : numpy.ndarray
+        int32 (Y, X).
 
     Returns
     -------
@@ -103,7 +105,7 @@ def scattered_parts(labels: np.ndarray, crumbs: float = 0.1) -> dict[int, int]:
     scattered = {}
     for value, area, box in zip(values, areas, _boxes(labels, values)):
         _, part_areas = label_areas(ndimage.label(labels[box] == value, np.ones((3, 3)))[0])
-        whole = part_areas >= crumbs * min(area, 2 * part_areas.max())
+        whole = part_areas >= CRUMBS * min(area, 2 * part_areas.max())
         if whole.sum() > 1:
             scattered[int(value)] = len(part_areas)
     return scattered

@@ -14,6 +14,9 @@ from napari_cupre.errors import InputError, NothingToSee
 MAX_SAMPLES = 1 << 17
 """Planes with more pixels than this have their percentiles taken from a regular subsample."""
 
+PERCENTILES = (1.0, 99.8)
+"""Of a plane's grey values: the first becomes 0, the second 1."""
+
 CLIP = (-0.5, 1.5)
 """Bounds of a normalised value: anything beyond is a hot pixel or dust."""
 
@@ -72,18 +75,18 @@ class Stretch:
         return stretched
 
 
-def fit_stretch(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool | None = None) -> Stretch:
+def fit_stretch(plane: Any, *, rgb: bool | None = None) -> Stretch:
     """Find the stretch of a plane from the percentiles of its finite grey values.
+
+    The percentiles are `PERCENTILES` of what is tissue: padding and a few pixels of debris that outshine all
+    cells do not count (see `napari_cupre.data.tissue`). Where the two coincide (few bright pixels on black,
+    or saturation) the minimum and maximum take their place.
 
     Parameters
     ----------
     plane : Any
         (Y, X) or (Y, X, C) real array, numpy or dask. Big planes are subsampled regularly, dask ones block by
         block; blocks that cannot be read are left out.
-    low, high : float, optional
-        Percentiles, 0..100, of what is tissue: padding and a few pixels of debris that outshine all cells do
-        not count (see `napari_cupre.data.tissue`). Where the two coincide (few bright pixels on black, or
-        saturation) the minimum and maximum take their place.
     rgb : bool or None, optional
         True stretches all colours jointly, which keeps the hue; False each channel by itself; None takes
         8-bit planes of three or four channels for RGB.
@@ -105,34 +108,33 @@ def fit_stretch(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool |
         part[..., None] if part.ndim == 2 else part[..., :channels] for part in _subsample(plane)
     )
     if rgb:
-        limits = [_limits(sample, whole, low, high)] * channels
+        limits = [_limits(sample, whole)] * channels
     else:
-        limits = [_limits(sample[..., i], whole[..., i], low, high) for i in range(channels)]
+        limits = [_limits(sample[..., i], whole[..., i]) for i in range(channels)]
     return Stretch(tuple(pair[0] for pair in limits), tuple(pair[1] for pair in limits))
 
 
-def normalise(plane: Any, low: float = 1.0, high: float = 99.8, *, rgb: bool | None = None) -> np.ndarray:
-    """Stretch a plane between two of its percentiles and give it three channels.
+def normalise(plane: Any, *, rgb: bool | None = None) -> np.ndarray:
+    """Stretch a plane from two of its percentiles to 0 and 1, and give it three channels.
 
     Parameters
     ----------
     plane : Any
         (Y, X) or (Y, X, C) array of any real dtype; C is 1 to 3, or 4 for RGBA (alpha is dropped).
-    low, high : float, optional
-        Percentiles that become 0 and 1.
     rgb : bool or None, optional
         See `fit_stretch`.
 
     Returns
     -------
-    float32 (Y, X, 3), about [0, 1], clipped to `CLIP`; zeros where the plane is constant.
+    numpy.ndarray
+        float32 (Y, X, 3), about [0, 1], clipped to `CLIP`; zeros where the plane is constant.
 
     Raises
     ------
     InputError
         See `fit_stretch`.
     """
-    return fit_stretch(plane, low, high, rgb=rgb)(plane)
+    return fit_stretch(plane, rgb=rgb)(plane)
 
 
 def _check_plane(plane: Any) -> None:
@@ -196,8 +198,8 @@ def _some_blocks(length: int, chunk: int, least: int) -> list[slice]:
     return [slice(start, start + side) for start in starts[chosen].tolist()]
 
 
-def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Grey values at two percentiles of what is tissue in the sample.
+def _limits(sample: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
+    """Grey values at `PERCENTILES` of what is tissue in the sample.
 
     Where the two coincide, the extremes of the whole image.
     """
@@ -208,9 +210,9 @@ def _limits(sample: np.ndarray, whole: np.ndarray, low: float, high: float) -> t
         raise NothingToSee("The image contains only NaN or infinity: choose another one.")
     if values.size == sample.size and min(sample.shape[:2]) > 1:
         grid = sample if sample.ndim == 3 else sample[..., None]
-        counted = tissue(grid, lambda part: _percentiles(part, low, high), lambda: _quick(whole))
+        counted = tissue(grid, _percentiles, lambda: _quick(whole))
         values = values if counted is None else grid[counted]
-    bottom, top = _percentiles(values, low, high)
+    bottom, top = _percentiles(values)
     if not bottom < top:
         every = _finite(whole)
         bottom, top = float(every.min()), float(every.max())
@@ -238,8 +240,8 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return values[np.isfinite(values)] if values.dtype.kind == "f" else values
 
 
-def _percentiles(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    ranks = [_rank(percentile, values.size) for percentile in (low, high)]
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    ranks = [_rank(percentile, values.size) for percentile in PERCENTILES]
     if values.dtype.kind in "ub" and values.dtype.itemsize <= 2:
         # Counting 8- and 16-bit values beats sorting them.
         cumulated = np.cumsum(np.bincount(values.ravel()))

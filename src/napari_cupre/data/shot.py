@@ -27,6 +27,8 @@ class Shot:
         What to call it in messages.
     accepted : tuple of int
         Numbers of the cells that a person accepted as a network had drawn them; see `for_judging`.
+    surveyed : tuple of int
+        Those of them that lie in regions where everything is annotated.
     held : str or None
         What of it judges and never teaches: "" nothing, "all", or "axis:from" for a strip, such as "1:400"
         for columns from 400 on; None while that is not settled.
@@ -42,6 +44,7 @@ class Shot:
     known: np.ndarray
     name: str = ""
     accepted: tuple[int, ...] = ()
+    surveyed: tuple[int, ...] = ()
     held: str | None = None
 
     def __post_init__(self) -> None:
@@ -63,14 +66,15 @@ class Shot:
         return not self.known.any() and not self.labels.any()
 
     def for_judging(self) -> Shot:
-        """Return what may judge a network: accepted guesses become unknown.
+        """Return what may judge a network: accepted guesses that are not `surveyed` become unknown.
 
-        They are learned from like any other cell, but they flatter the network that drew them, which outlines
-        them to the pixel.
+        They teach like any other cell, but they flatter the network that drew them: it finds every one. Where
+        everything is annotated, the cells that it missed are there too, so that what it finds can be counted;
+        how well it outlines them can not, see `Match.counting`.
         """
-        drawn_by_a_network = np.isin(self.labels, self.accepted)
-        labels = np.where(drawn_by_a_network, 0, self.labels).astype(np.int32)
-        return replace(self, labels=labels, known=self.known & ~drawn_by_a_network)
+        chosen = np.isin(self.labels, np.setdiff1d(self.accepted, self.surveyed))
+        labels = np.where(chosen, 0, self.labels).astype(np.int32)
+        return replace(self, labels=labels, known=self.known & ~chosen)
 
     def cut(self, rows: slice, columns: slice) -> Shot:
         """A part of it, in which the cells that its border divides are unknown; the image is not copied."""

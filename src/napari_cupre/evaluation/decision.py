@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -40,16 +40,30 @@ class Finds:
     """What one model finds in one held-out image.
 
     `iou` holds the IoU of each true cell, by number, with what was found of it, 0 below 0.5. `invented`
-    counts objects that match no cell and lie where everything is annotated.
+    counts objects that match no cell and lie where everything is annotated. `copied` holds the rows of cells
+    whose outline a network drew: they are found (1) or not (0), see `Match.counting`.
     """
 
     iou: tuple[float, ...]
     invented: int
+    copied: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, match: Match) -> Finds:
-        """The finds in a match of the truth with a prediction."""
-        return cls(tuple(map(float, match.truth_iou)), match.counts(0.5)[1])
+    def of(cls, match: Match, accepted: Sequence[int] = ()) -> Finds:
+        """The finds in a match of the truth with a prediction; `accepted` are the cells a network drew."""
+        copied = np.flatnonzero(np.isin(match.truth_ids, accepted))
+        iou = match.counting(accepted).truth_iou
+        return cls(tuple(map(float, iou)), match.counts(0.5)[1], tuple(copied.tolist()))
+
+    def __add__(self, other: Finds) -> Finds:
+        """What was found in both parts of an image; the rows of `other` come last."""
+        shifted = tuple(len(self.iou) + row for row in other.copied)
+        return Finds(self.iou + other.iou, self.invented + other.invented, self.copied + shifted)
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Finds:
+        """What `dataclasses.asdict` made, read from a file."""
+        return cls(tuple(entry["iou"]), entry["invented"], tuple(entry.get("copied", ())))
 
 
 @dataclass(frozen=True)
@@ -57,8 +71,8 @@ class Tally:
     """What a model does with the held-out cells.
 
     Of `cells` that a person vouched for it finds some, at an IoU of 0.5 or more. `invented` counts objects
-    that match no cell and lie where everything is annotated; `outline` is the mean IoU of the found cells,
-    NaN if none was found.
+    that match no cell and lie where everything is annotated; `outline` is the mean IoU of the found cells
+    that a person drew, NaN if none was found.
     """
 
     cells: int
@@ -157,8 +171,8 @@ class Decision:
 def too_few(cells: int) -> str:
     """What to say if the held-out cells decide nothing."""
     return (
-        f"Only {counted(cells, 'cell is', 'cells are')} held out to judge, "
-        f"{ENOUGH_CELLS} are needed, and accepted guesses do not count: "
+        f"Only {counted(cells, 'cell is', 'cells are')} held out to judge, {ENOUGH_CELLS} are needed, and "
+        "accepted guesses count only where everything is annotated: "
         "look at the result yourself, or annotate more."
     )
 
@@ -166,8 +180,9 @@ def too_few(cells: int) -> str:
 def tally(finds: Sequence[Finds]) -> Tally:
     """Count what a model found over several images."""
     iou = np.array([value for each in finds for value in each.iou], float)
+    drawn = np.array([row not in each.copied for each in finds for row in range(len(each.iou))], bool)
     found = iou >= 0.5
-    outline = float(iou[found].mean()) if found.any() else np.nan
+    outline = float(iou[found & drawn].mean()) if (found & drawn).any() else np.nan
     return Tally(len(iou), int(found.sum()), sum(each.invented for each in finds), outline)
 
 

@@ -92,9 +92,9 @@ class LearningCurve:
     exponent: np.ndarray
     weights: np.ndarray
 
-    def gain(self, cells: float, more: float = MORE) -> Gain:
-        """What more cells would bring."""
-        return self._summary(self._values(cells + more) - self._values(cells))
+    def gain(self, cells: float) -> Gain:
+        """What `MORE` cells would bring."""
+        return self._summary(self._values(cells + MORE) - self._values(cells))
 
     def at(self, cells: float) -> Gain:
         """The value after learning from a number of cells, with its interval."""

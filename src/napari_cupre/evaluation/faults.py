@@ -18,6 +18,8 @@ TRUTH_COLOUR = (0.1, 0.9, 0.35)
 PREDICTION_COLOUR = (1.0, 0.25, 0.9)
 #: Least IoU of an outline that does not count as a fault.
 GOOD_OUTLINE = 0.75
+#: Most cells of each kind on the page.
+MOST_FAULTS = 12
 #: Least side of the square around a cell that a picture shows, and its size on the page, px.
 CONTEXT, SHOWN = 48, 160
 
@@ -43,16 +45,14 @@ def worst_faults(
     truth: Sequence[np.ndarray],
     predicted: Sequence[np.ndarray],
     known: Sequence[np.ndarray | None] | None = None,
-    *,
-    limit: int = 12,
 ) -> dict[Kind, list[Fault]]:
-    """The largest missed and invented cells and the worst outlined ones, up to `limit` each."""
+    """The largest missed and invented cells and the worst outlined ones, up to `MOST_FAULTS` of each kind."""
     areas = known if known is not None else [None] * len(truth)
     faults = [fault for i, each in enumerate(zip(truth, predicted, areas)) for fault in _faults(i, *each)]
     chosen: dict[Kind, list[Fault]] = {}
     for kind in ("missed", "invented", "badly outlined"):
         ordered = sorted((f for f in faults if f.kind == kind), key=lambda fault: (fault.iou, -fault.area))
-        chosen[kind] = ordered[:limit]
+        chosen[kind] = ordered[:MOST_FAULTS]
     return chosen
 
 

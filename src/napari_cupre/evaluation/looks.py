@@ -198,8 +198,13 @@ def vendi_score(vectors: np.ndarray) -> float:
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
-def near_duplicates(vectors: np.ndarray, threshold: float = DUPLICATE) -> np.ndarray:
+def near_duplicates(vectors: np.ndarray) -> np.ndarray:
     """Group images that are nearly the same, directly or through others.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        float32 (N, D) of unit length; two images are nearly the same from a cosine of `DUPLICATE` on.
 
     Returns
     -------
@@ -209,7 +214,7 @@ def near_duplicates(vectors: np.ndarray, threshold: float = DUPLICATE) -> np.nda
     group = np.arange(len(vectors))
     for start in range(0, len(vectors), _CHUNK):
         stop = min(start + _CHUNK, len(vectors))
-        similar = vectors[start:stop] @ vectors[:stop].T >= threshold
+        similar = vectors[start:stop] @ vectors[:stop].T >= DUPLICATE
         group[:stop] = _join(group[:start], similar)
     return group
 

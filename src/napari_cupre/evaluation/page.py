@@ -26,7 +26,6 @@ def write_page(
     path: str | os.PathLike[str],
     *,
     known: Sequence[np.ndarray | None] | None = None,
-    limit: int = 12,
 ) -> None:
     """Write the figures and pictures of the worst cells as one HTML file that needs no other.
 
@@ -42,8 +41,6 @@ def write_page(
         The page to write.
     known : sequence of numpy.ndarray or None, optional
         The known areas that `report` was made with, bool (Y, X).
-    limit : int, optional
-        Pictures per kind of fault.
 
     Raises
     ------
@@ -64,9 +61,7 @@ def write_page(
             _row(report.pooled),
         ],
         curve=_curve(report),
-        faults=_pictures(
-            worst_faults(truth, predicted, known, limit=limit), report, images, truth, predicted
-        ),
+        faults=_pictures(worst_faults(truth, predicted, known), report, images, truth, predicted),
     )
     with owned_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

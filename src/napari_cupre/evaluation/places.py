@@ -14,7 +14,6 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.normalise import Stretch
 from napari_cupre.io.images import read_image
-from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.shots import is_annotated
 
@@ -159,26 +158,16 @@ def of_files(paths: Sequence[Path], annotated: Sequence[Path] = ()) -> list[Cand
     ]
 
 
-def of_project(project: Project, folders: Sequence[Path] = ()) -> Iterator[Candidate]:
-    """The images of a project as candidates, by their stems.
-
-    Parameters
-    ----------
-    folders : sequence of Path, optional
-        Where to look for images that were moved.
-    """
+def of_project(project: Project) -> Iterator[Candidate]:
+    """The images of a project as candidates, by their stems."""
     for entry, cells in project.all_cells():
         boxes = [cell.box[-2:] for _, cell in cells if cell.state.teaches]
         corners = [np.array(region)[:, -2:] for region in cells.regions]
         boxes += [tuple(zip(each.min(0).astype(int), each.max(0).astype(int) + 1)) for each in corners]
         yield Candidate(
             entry.stem,
-            partial(_pixels, project, entry, tuple(folders)),
+            partial(project.pixels, entry),
             is_annotated(cells),
             tuple((int(y0), int(x0), int(y1), int(x1)) for (y0, y1), (x0, x1) in boxes),
             entry.channels,
         )
-
-
-def _pixels(project: Project, entry: ProjectImage, folders: tuple[Path, ...]) -> CellImage:
-    return project.pixels(entry, folders)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_cupre.evaluation.decision import Decision, Finds, decide
 from napari_cupre.evaluation.enough import MORE, CurvePoint, EnoughVerdict, Gain, fit_curve, is_enough
 from napari_cupre.project.document import Round
-from napari_cupre.project.lessons import LessonResult, of_latest, read_lessons
+from napari_cupre.project.lessons import FOLDS, LessonResult, of_latest, read_lessons
 
 BAND_POINTS = 12
 
@@ -20,11 +21,54 @@ class ProjectCurve:
     """Whether more cells would help, and the points that this follows from, by the number of cells.
 
     `band` has the expected value for numbers of cells up to `MORE` from now; empty for fewer than two points.
+    `check` says whether training is worth it at all; None while that is not measured.
     """
 
     verdict: EnoughVerdict
     points: list[CurvePoint]
     band: list[tuple[float, Gain]]
+    check: CrossCheck | None = None
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """Training beside its start, on all annotated cells: a cross-validation.
+
+    `decision` compares models that learned from two thirds of the cells each with their `start`, on the third
+    that they did not learn from. `cells` were annotated then.
+    """
+
+    decision: Decision
+    start: str
+    cells: int
+
+    def __str__(self) -> str:
+        name = "Cross-check on all your cells: a model that learned from the other two thirds"
+        return self.decision.sentence(name, self.start)
+
+
+def cross_check(measured: Sequence[LessonResult]) -> CrossCheck | None:
+    """Pool what the folds say about training; None until all of them are measured.
+
+    Parameters
+    ----------
+    measured : sequence of LessonResult
+        Of one annotation and one start, see `of_latest`.
+    """
+    steps = min((each.steps for each in measured), default=0)
+    folds = {each.fold: each for each in measured if each.share == 1 and each.steps == steps and each.before}
+    if len(folds) < FOLDS:
+        return None
+    before: dict[str, Finds] = {}
+    after: dict[str, Finds] = {}
+    for fold in folds.values():
+        for pooled, found in ((before, fold.before), (after, fold.after)):
+            for name, entry in found.items():
+                finds = Finds.from_json(entry)
+                pooled[name] = pooled[name] + finds if name in pooled else finds
+    last = measured[-1]
+    decision = decide(list(before.values()), [after[name] for name in before])
+    return CrossCheck(decision, last.start, last.annotated)
 
 
 def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") -> ProjectCurve:
@@ -50,7 +94,7 @@ def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") 
         curve = fit_curve(points)
         numbers = np.geomspace(max(1.0, points[0].cells), cells + MORE, BAND_POINTS)
         band = [(float(number), curve.at(number)) for number in numbers]
-    return ProjectCurve(verdict, points, band)
+    return ProjectCurve(verdict, points, band, cross_check(measured))
 
 
 def points_of_parts(measured: Sequence[LessonResult]) -> list[CurvePoint]:

@@ -18,6 +18,7 @@ from napari_cupre.model.checkpoint import Model, read_model, save_model, write_b
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.runs import REQUEST, SETTINGS, SHOTS, STATE, run_path
 from napari_cupre.model.training_state import fitting, moments_of, read_state, restore_moments, write_state
+from napari_cupre.words import some_of
 
 SAVED = {"step", "elapsed", "batch", "crop", "history", "best"}
 
@@ -163,11 +164,7 @@ def difference(kept: list[Shot], now: Mapping[str, str]) -> str:
         "new": [name for name in now if name not in before],
         "no longer given": [name for name in before if name not in now],
     }
-    words = "; ".join(
-        f"{what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        for what, names in kinds.items()
-        if names
-    )
+    words = "; ".join(f"{what}: {some_of(names, 3)}" for what, names in kinds.items() if names)
     return words and (
         f"The annotation has changed since this training started ({words}): it continues with the earlier "
         "annotation; start a new training to use the current one."

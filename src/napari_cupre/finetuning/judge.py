@@ -63,7 +63,7 @@ class Judgement:
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Judgement:
         """The judgement that `asdict` wrote; other keys of `entry` do not matter."""
-        finds = tuple(Finds(tuple(each["iou"]), each["invented"]) for each in entry.get("finds", ()))
+        finds = tuple(map(Finds.from_json, entry.get("finds", ())))
         return cls(entry["ap50"], entry["ap"], entry["loss"], entry["cells"], finds)
 
 
@@ -93,16 +93,20 @@ class Judge:
         matches = self.matches(network, dtype)
         scores = [score_match("", match) for match in matches]
         ap50, ap = (float(np.mean([getattr(each, name) for each in scores])) for name in ("ap50", "ap"))
-        return Judgement(
-            ap50, ap, self._loss(network, dtype), self.cells, tuple(Finds.of(match) for match in matches)
-        )
+        return Judgement(ap50, ap, self._loss(network, dtype), self.cells, self.finds(matches))
 
     def matches(self, network: CellRCNN, dtype: torch.dtype | None) -> list[Match]:
         """Match what `network` finds in each window with its annotation."""
         return [
-            match_instances(each.labels, segment(network, each.image, dtype), each.known)
+            match_instances(each.labels, segment(network, each.image, dtype), each.known).counting(
+                each.accepted
+            )
             for each in self.windows
         ]
+
+    def finds(self, matches: list[Match]) -> tuple[Finds, ...]:
+        """What was found in each window, from its match."""
+        return tuple(Finds.of(match, window.accepted) for match, window in zip(matches, self.windows))
 
     def skill(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
         """AP50 of `network`, mean over the windows."""

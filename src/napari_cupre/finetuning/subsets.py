@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,16 +20,20 @@ from napari_cupre.finetuning.finetune_settings import FinetuneSettings
 from napari_cupre.finetuning.judge import Judge
 from napari_cupre.finetuning.split import count_cells
 from napari_cupre.model.checkpoint import Model
-
-FOLDS = 3
-"""Each cell judges once and teaches in the other trainings."""
+from napari_cupre.model.network import CellRCNN
+from napari_cupre.project.lessons import FOLDS
 
 IMAGES_AS_FOLDS = 6
 """With at least this many annotated images, whole images judge; with fewer, single cells."""
 
 MOST_WINDOWS = 60
+"""Most windows on which the held-out cells judge."""
+
 LEAST_CELLS = 3
+"""Fewer cells than this teach nothing that could be measured."""
+
 JUDGED_RIM = 1.0
+"""Width of the known rim around a cell that judges, see `make_shot`."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,37 @@ class Lesson:
     steps: int
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a training on a part of the annotation came to.
+
+    Attributes
+    ----------
+    point : CurvePoint
+        Of the learning curve.
+    before, after : dict of str to Finds
+        By image, what the start and the trained model find of the cells that judge; empty unless the model
+        learned from all other cells.
+    """
+
+    point: CurvePoint
+    before: dict[str, Finds]
+    after: dict[str, Finds]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values under the names of `LessonResult`."""
+        sides = {"before": self.before, "after": self.after}
+        return {
+            "cells": round(self.point.cells),
+            "found": self.point.found,
+            "judged": self.point.judged,
+            "invented": self.point.invented,
+            **{side: {name: asdict(finds) for name, finds in found.items()} for side, found in sides.items()},
+        }
+
+
 def parts_to_train(steps: int) -> list[Lesson]:
-    """All parts for a learning curve, those that say most first: the ends of the curve before its middle.
+    """All parts for a learning curve, those that say most first: each fold whole, then the curve's start.
 
     Parameters
     ----------
@@ -59,7 +93,7 @@ def parts_to_train(steps: int) -> list[Lesson]:
         Of each; one more of each fold is trained for twice as many.
     """
     rows = [(1.0, steps), (0.25, steps), (0.5, steps), (1.0, 2 * steps)]
-    return [Lesson(fold, share, length) for fold in range(FOLDS) for share, length in rows]
+    return [Lesson(fold, share, length) for share, length in rows for fold in range(FOLDS)]
 
 
 def divide(shots: Sequence[Shot], part: Lesson, seed: int = 0) -> tuple[list[Shot], list[Shot]]:
@@ -124,7 +158,7 @@ def train_part(
     part: Lesson,
     settings: FinetuneSettings,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Generator[Event, None, CurvePoint | None]:
+) -> Generator[Event, None, Learned | None]:
     """Train on a part of the annotation and judge on the rest; yields the progress.
 
     Parameters
@@ -142,7 +176,7 @@ def train_part(
 
     Returns
     -------
-    CurvePoint or None
+    Learned or None
         None if it was stopped.
 
     Raises
@@ -168,6 +202,17 @@ def train_part(
         scale_shot(shot, diameter / run.teaching.scaling.of(shot)) for shot in judging if shot.labels.any()
     ]
     judge = Judge(scaled, settings.seed, MOST_WINDOWS)
-    network = run.result.network.to(run.device)
-    counts = tally([Finds.of(match) for match in judge.matches(network, run.dtype)])
-    return CurvePoint(cells, counts.found, counts.cells, counts.invented, part.steps)
+    after = _found(judge, run.result.network.to(run.device), run)
+    whole = part.share == 1.0
+    before = _found(judge, start.copy().to(run.device).network.eval(), run) if whole else {}
+    counts = tally(list(after.values()))
+    point = CurvePoint(cells, counts.found, counts.cells, counts.invented, part.steps)
+    return Learned(point, before, after if whole else {})
+
+
+def _found(judge: Judge, network: CellRCNN, run: FinetuneRun) -> dict[str, Finds]:
+    """What a network finds in the windows of each image."""
+    found: dict[str, Finds] = {}
+    for window, finds in zip(judge.windows, judge.finds(judge.matches(network, run.dtype))):
+        found[window.name] = found[window.name] + finds if window.name in found else finds
+    return found

@@ -33,7 +33,7 @@ from napari_cupre.io.inputs import expand
 from napari_cupre.io.pairing import pair_notice
 from napari_cupre.io.region_files import Regions, read_regions
 from napari_cupre.io.scenes import choose_scenes
-from napari_cupre.words import counted
+from napari_cupre.words import counted, some_of
 
 if TYPE_CHECKING:
     from napari_cupre.io.coco_index import CocoIndex
@@ -169,7 +169,7 @@ def pair_up(
 
 def _not_used(labels: Sequence[Path]) -> str:
     """Name the label files whose image is not there."""
-    some = ", ".join(path.name for path in labels[:5]) + (", ..." if len(labels) > 5 else "")
+    some = some_of([path.name for path in labels])
     files = counted(len(labels), "label file belongs", "label files belong")
     return (
         f"{files} to none of the images and will not be used: {some}. Names such as a.tif and "

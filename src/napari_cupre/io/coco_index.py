@@ -29,7 +29,7 @@ from napari_cupre.io.coco_outlines import (
     tidy_segmentation,
 )
 from napari_cupre.io.file_names import parts_of
-from napari_cupre.words import counted
+from napari_cupre.words import counted, some_of
 
 _DOCUMENT_KEYS = {"info", "licenses", "images", "annotations", "categories", "type"}
 _ANNOTATION_KEYS = {
@@ -368,7 +368,7 @@ class CocoIndex:
             )
         keys = sorted(map(str, unknown_document_keys | self._unknown_keys))
         if keys:
-            sentences.append(f"Unknown keys are ignored: {', '.join(keys[:10])}.")
+            sentences.append(f"Unknown keys are ignored: {some_of(keys, 10)}.")
         return sentences
 
     @property

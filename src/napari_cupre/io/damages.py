@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from napari_cupre.words import some_of
+
 _DAMAGE_WORDS = ("offset", "zeroed", "out of range")
 _OBJECT = re.compile(r"<tifffile\.\w+[^>]*>\s*")
 """How tifffile's log names its own objects; of no use to a reader."""
@@ -79,7 +81,7 @@ def what_is_lost(path: Path, lost: Sequence[int], damages: Sequence[str]) -> str
         See `listening`.
     """
     if lost:
-        which = ", ".join(str(number + 1) for number in lost[:5]) + (", ..." if len(lost) > 5 else "")
+        which = some_of([str(number + 1) for number in lost])
         return f'"{path.name}" is damaged: its pages {which} cannot be read; copy it again.'
     if any("offset" in damage for damage in damages):
         return f'"{path.name}" is truncated: pages beyond its end are lost; copy it again.'

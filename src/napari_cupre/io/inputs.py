@@ -13,7 +13,7 @@ from napari_cupre.io.images import scenes
 from napari_cupre.io.ownership import results_among
 from napari_cupre.io.pairing import labels_notice, without_labels
 from napari_cupre.io.scenes import choose_scenes, list_names
-from napari_cupre.words import counted
+from napari_cupre.words import counted, some_of
 
 CHOOSE = "(--series chooses one)."
 """End of the notice that all images of a file are read; only useful on the command line."""
@@ -117,9 +117,9 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
     for file in files:
         inputs.paths += _images_of(file, series, sets if join_sets else {}, joined, inputs.notices)
     for first, others in joined.items():
-        some = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         inputs.notices.append(
-            f'"{first.name}" and {some} are parts of one image: it is read once, as "{first.name}".'
+            f'"{first.name}" and {some_of(others, 3)} are parts of one image: it is read once, as '
+            f'"{first.name}".'
         )
     return inputs
 

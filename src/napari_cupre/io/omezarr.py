@@ -18,6 +18,7 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import natural_key, split_scene
 from napari_cupre.io.scenes import Scene, choose_scenes, list_names, name_scenes, what_is_left
+from napari_cupre.words import some_of
 
 _CHUNK = 1024
 _MAX_LISTED_CHUNKS = 1_000_000
@@ -149,7 +150,7 @@ def _images(node: Any, path: Path) -> list[tuple[str, _Image]]:
         return usable
     kind = "is a plate without any fields" if "plate" in attributes else "contains no OME-Zarr image"
     inside = sorted(node.keys())
-    names = f" (it contains {', '.join(inside[:5])})" if inside else ""
+    names = f" (it contains {some_of(inside)})" if inside else ""
     raise InputError(f'"{path}" {kind}{names}: give the folder of one image in it.')
 
 

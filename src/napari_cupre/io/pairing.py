@@ -10,6 +10,7 @@ from pathlib import Path
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.files import LABEL_ENDINGS, image_stem, split_scene
+from napari_cupre.words import some_of
 
 LABEL_WORDS = ("mask", "label", "lbl", "seg", "instance", "annotation", "gt", "object identities")
 """One of these is in the name of every file that is named like labels."""
@@ -266,6 +267,5 @@ def _begins(stem: str, beginning: str) -> int:
     return len(word) if stem.startswith(word) and stem[len(word) : len(word) + 1].isdecimal() else 0
 
 
-def _listed(paths: Sequence[Path], limit: int = 5) -> str:
-    names = ", ".join(path.name for path in paths[:limit]) or "none"
-    return f"{names} and {len(paths) - limit} more" if len(paths) > limit else names
+def _listed(paths: Sequence[Path]) -> str:
+    return some_of([path.name for path in paths]) or "none"

@@ -31,6 +31,7 @@ from napari_cupre.io.importers.geojson import (
     object_type,
     polygons_of,
 )
+from napari_cupre.words import some_of
 
 Regions = dict[str, list[np.ndarray]]
 
@@ -144,8 +145,7 @@ def _stem(name: str, path: Path, stems: Sequence[str]) -> str:
         if (stem := known.get(called)) is not None:
             return stem
     raise InputError(
-        f"{path} has a region for {name!r}, but there is no such image; its images are "
-        f"{', '.join(stems[:5])}{' ...' if len(stems) > 5 else ''}."
+        f"{path} has a region for {name!r}, but there is no such image; its images are {some_of(stems)}."
     )
 
 

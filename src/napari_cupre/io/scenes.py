@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_cupre.errors import InputError
+from napari_cupre.words import some_of
 
 ALL = "all"
 """What `--series` calls every image of a file, those of its label and thumbnail as well."""
@@ -117,10 +118,9 @@ def choose_scenes(scenes: Sequence[Scene], series: str | int | None, called: str
     return matches[:1]
 
 
-def list_names(scenes: Sequence[Scene], limit: int = 8) -> str:
+def list_names(scenes: Sequence[Scene]) -> str:
     """The names of scenes, for a message."""
-    names = ", ".join(scene.name for scene in scenes[:limit])
-    return f"{names} and {len(scenes) - limit} more" if len(scenes) > limit else names
+    return some_of([scene.name for scene in scenes], 8)
 
 
 def what_is_left(scenes: Sequence[Scene], read: Scene, called: str) -> list[str]:

@@ -56,6 +56,7 @@ class ShotWriter:
                     labels=shot.labels,
                     known=shot.known,
                     accepted=np.array(shot.accepted, np.int64),
+                    surveyed=np.array(shot.surveyed, np.int64),
                 )
         self._entries.append({"file": file.name, "name": shot.name, "held": shot.held})
 
@@ -133,15 +134,17 @@ def _load_shot(file: Path, name: str) -> Shot:
         # opened here: numpy leaves a file open that turns out to be damaged
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             image, labels, known = arrays["image"], arrays["labels"], arrays["known"]
-            # sets of earlier versions do not have it
-            accepted = arrays["accepted"].tolist() if "accepted" in arrays else []
+            # sets of earlier versions do not have them
+            accepted, surveyed = (
+                tuple(arrays[name].tolist()) if name in arrays else () for name in ("accepted", "surveyed")
+            )
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f'The annotated image "{file}" is missing or damaged: copy it again.') from error
     fits = image.ndim == 3 and image.shape[:2] == labels.shape == known.shape
     if not fits or image.dtype != np.float32 or labels.dtype != np.int32 or known.dtype != bool:
         raise InputError(f'The file "{file}" contains no annotated image: remove it from the training set.')
     colours = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-    return Shot(colours, labels, known, name, tuple(accepted))
+    return Shot(colours, labels, known, name, accepted, surveyed)
 
 
 def _without_copies(image: np.ndarray) -> np.ndarray:
@@ -156,8 +159,9 @@ def shot_digest(shot: Shot) -> str:
     for array in (shot.image, shot.labels, shot.known):
         digest.update(f"{array.shape}{array.dtype}".encode())
         digest.update(np.ascontiguousarray(array).data)
-    if shot.accepted:
-        digest.update(repr(sorted(shot.accepted)).encode())
+    for numbers in (shot.accepted, shot.surveyed):
+        if numbers:
+            digest.update(repr(sorted(numbers)).encode())
     return digest.hexdigest()[:24]
 
 

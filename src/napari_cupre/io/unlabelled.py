@@ -34,6 +34,9 @@ _SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES)
 #: A crop whose smoothed brightness varies less than this (in units of the stretched image) contains no cell.
 FLAT_DEVIATION = 0.04
 
+#: Most files whose sizes are read to tell how much there is to crop.
+_MEASURED = 200
+
 #: How many places of an image are looked at for one that is not flat, and how many files for one that opens.
 _PLACES, _FILES = 6, 20
 
@@ -202,13 +205,13 @@ class UnlabelledIndex:
     def __setstate__(self, state: dict[str, Path]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]
 
-    def distinct_crops(self, side: int, looked_at: int = 200) -> int:
+    def distinct_crops(self, side: int) -> int:
         """Roughly how many non-overlapping crops of `side` px the images contain.
 
-        Sizes are read from the headers of at most `looked_at` files spread over the list; each image of a
+        Sizes are read from the headers of at most `_MEASURED` files spread over the list; each image of a
         file counts for at least one.
         """
-        numbers = np.unique(np.linspace(0, len(self) - 1, min(looked_at, len(self))).astype(int))
+        numbers = np.unique(np.linspace(0, len(self) - 1, min(_MEASURED, len(self))).astype(int))
         counts = []
         for number in numbers:
             try:
@@ -254,8 +257,6 @@ class UnlabelledCrops:
         (len(index),) how often each file is drawn, relative to the others; None = alike.
     zoom : float, optional
         A crop's side is `side` times a factor drawn log-uniformly from [1/zoom, zoom].
-    cache_bytes : int, optional
-        Decoded pixels kept per process.
     """
 
     def __init__(
@@ -265,14 +266,13 @@ class UnlabelledCrops:
         seed: int,
         weights: np.ndarray | None = None,
         zoom: float = 1.4,
-        cache_bytes: int = 256 * 2**20,
     ) -> None:
         self.index = index
         self.side = side
         self.seed = seed
         self.zoom = zoom
         self._cumulative = None if weights is None else np.cumsum(weights, dtype=np.float64)
-        self._cache = ImageCache(cache_bytes)
+        self._cache = ImageCache()
         self._turn = -1
         self._order = np.zeros(0, np.int64)
 
@@ -331,8 +331,9 @@ class UnlabelledCrops:
         return best
 
 
-def smooth_deviation(window: np.ndarray, block: int = 4) -> float:
-    """Standard deviation of the block means: noise averages out, cells do not."""
+def smooth_deviation(window: np.ndarray) -> float:
+    """Standard deviation of the means of 4 x 4 blocks: noise averages out, cells do not."""
+    block = 4
     grey = window.mean(axis=-1)
     height, width = (size // block * block for size in grey.shape)
     if not height or not width:

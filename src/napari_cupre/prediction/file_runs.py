@@ -22,7 +22,7 @@ from napari_cupre.prediction.engine_choice import TORCH, EngineChoice, check_eng
 from napari_cupre.prediction.one_process import in_this_process
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, big_output, output_paths
 from napari_cupre.prediction.runners import Cluster, News, Processes, Runner
-from napari_cupre.words import counted
+from napari_cupre.words import counted, some_of
 
 
 @dataclass
@@ -274,7 +274,6 @@ def _finished(result: FilesResult) -> Finished:
     return Finished("; ".join(parts) + ".", asdict(result))
 
 
-def _some(paths: list[str], most: int = 5) -> str:
+def _some(paths: list[str]) -> str:
     """The names of some files."""
-    names = [image_name(path) for path in paths]
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return some_of([image_name(path) for path in paths])

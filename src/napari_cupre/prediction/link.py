@@ -48,11 +48,11 @@ class Overlap:
         self._keys.append(keys)
         self._common.append(common)
 
-    def pairs(self, min_iou: float = MIN_IOU) -> list[tuple[int, int]]:
+    def pairs(self) -> list[tuple[int, int]]:
         """Instances that are one, (label in the first image, label in the second), best overlap first.
 
-        Each is in one pair at most. `min_iou` is the IoU that a pair needs, unless at least `MIN_SHARE` of
-        the smaller one is shared.
+        Each is in one pair at most. A pair needs an IoU of `MIN_IOU`, or shares at least `MIN_SHARE` of the
+        smaller one.
         """
         if not self._keys:
             return []
@@ -61,7 +61,7 @@ class Overlap:
         a, b = keys >> _SHIFT, keys & ((1 << _SHIFT) - 1)
         iou = common / (self.first[a] + self.second[b] - common)
         share = common / np.minimum(self.first[a], self.second[b])
-        fits = (iou >= min_iou) | (share >= MIN_SHARE)
+        fits = (iou >= MIN_IOU) | (share >= MIN_SHARE)
         order = np.flatnonzero(fits)[np.argsort(-iou[fits], kind="stable")]
         used_a, used_b = np.zeros(len(self.first), dtype=bool), np.zeros(len(self.second), dtype=bool)
         pairs: list[tuple[int, int]] = []
@@ -77,12 +77,12 @@ class Numbering:
 
     Attributes
     ----------
-    highest : label given so far.
+    highest : int
+        The highest label given so far.
     """
 
-    def __init__(self, min_iou: float = MIN_IOU) -> None:
+    def __init__(self) -> None:
         self.highest = 0
-        self._min_iou = min_iou
         self._before = np.zeros(1, dtype=np.int32)
 
     def follow(self, overlap: Overlap) -> np.ndarray:
@@ -91,7 +91,7 @@ class Numbering:
         `overlap` counts the step before as its first image and this one as its second.
         """
         table = np.zeros(len(overlap.second), dtype=np.int32)
-        for old, new in overlap.pairs(self._min_iou):
+        for old, new in overlap.pairs():
             table[new] = self._before[old]
         fresh = np.flatnonzero((overlap.second > 0) & (table == 0))
         fresh = fresh[fresh > 0]

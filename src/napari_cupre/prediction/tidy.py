@@ -12,9 +12,7 @@ HOLE_SHARE = 0.05
 """A hole is filled when it is smaller than this share of its cell (or than `MIN_AREA` pixels)."""
 
 
-def tidy_labels(
-    labels: np.ndarray, *, held: np.ndarray | None = None, min_area: int = MIN_AREA
-) -> np.ndarray:
+def tidy_labels(labels: np.ndarray, *, held: np.ndarray | None = None) -> np.ndarray:
     """Keep the largest part of each label, fill small holes, drop specks; works in place.
 
     Parameters
@@ -23,12 +21,11 @@ def tidy_labels(
         int32 (Y, X), changed in place.
     held : numpy.ndarray, optional
         Labels that must stay as they are (e.g. because they go on outside of this block).
-    min_area : int, optional
-        Labels with fewer pixels are removed.
 
     Returns
     -------
-    int64 (max + 1,): the area of each label that is left; entry 0 is the background.
+    numpy.ndarray
+        int64 (max + 1,), the area of each label that is left; entry 0 is the background.
     """
     if labels.size == 0 or not labels.any():
         return np.array([labels.size], dtype=np.int64)
@@ -42,7 +39,7 @@ def tidy_labels(
     if held is not None:
         frozen[held[held < len(area)]] = True
 
-    new_label = _largest_parts(part_label, part_area, area, frozen, min_area)
+    new_label = _largest_parts(part_label, part_area, area, frozen)
     holes = _holes(labels, parts, part_label, part_area, area)
     for hole, owner in holes:
         if not frozen[owner] and new_label[hole] == 0:
@@ -58,13 +55,13 @@ def tidy_labels(
 
 
 def _largest_parts(
-    part_label: np.ndarray, part_area: np.ndarray, area: np.ndarray, frozen: np.ndarray, min_area: int
+    part_label: np.ndarray, part_area: np.ndarray, area: np.ndarray, frozen: np.ndarray
 ) -> np.ndarray:
     """The label that each connected part keeps: 0 for all but the largest part of a label."""
     largest = np.zeros(len(area), dtype=np.int64)
     by_area = np.argsort(part_area, kind="stable")
     largest[part_label[by_area]] = by_area
-    keeps = (largest[part_label] == np.arange(len(part_label))) & (part_area >= min_area)
+    keeps = (largest[part_label] == np.arange(len(part_label))) & (part_area >= MIN_AREA)
     keeps |= frozen[part_label]
     return np.where(keeps, part_label, 0).astype(part_label.dtype)
 

@@ -1,1 +1,1 @@
-"""CUPre: pretraining on unlabelled images."""
+"""Pretraining on unlabelled images with AMT2, as in CUPre."""

@@ -1,8 +1,8 @@
-"""Synthetic fields with the light of real images: their grey values and slow changes of brightness.
+"""Give synthetic fields the light of real images: their grey values and slow changes of brightness.
 
-The slow changes are the amplitudes of low frequencies (Yang and Soatto, "FDA: Fourier Domain Adaptation",
-CVPR 2020); grey values are taken over by matching histograms. Neither moves an outline, so that the labels
-stay true, and neither needs a label of the real image.
+The slow changes are amplitudes of low frequencies (Yang and Soatto, "FDA: Fourier Domain Adaptation", CVPR
+2020); the grey values are transferred by histogram matching. Neither moves an outline, so the labels stay
+valid, and neither needs labels of the real image.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ import numpy as np
 from napari_cupre.data.normalise import normalise
 from napari_cupre.io.unlabelled import UnlabelledCrops
 
-#: Most waves over a field of what counts as slow.
+#: Highest frequency that counts as slow, in waves per field.
 SLOWEST = 3.0
 
-#: Most times that an amplitude grows: low frequencies belong to the cells, too.
+#: Largest factor on an amplitude, because low frequencies are also part of the cells.
 STRONGEST = 2.5
 
-#: Largest share of the way to the real image, of either.
+#: Upper limit of the weight of the real image, for amplitudes and for grey values.
 MOST = 0.7
 
-#: Grey values that are compared: percentiles of both images.
+#: Percentiles at which the histograms are matched.
 _LEVELS = np.linspace(0, 100, 33)
 
 
 class RealLight:
-    """Gives synthetic fields the light of unlabelled images.
+    """Gives some synthetic fields the light of unlabelled images.
 
     Parameters
     ----------
     crops : UnlabelledCrops
-        Where the light is taken from.
+        Source of the light.
     share : float
-        Of the fields that take it, 0 to 1.
+        Share of the fields that are changed, 0 to 1.
     """
 
     def __init__(self, crops: UnlabelledCrops, share: float) -> None:
@@ -41,7 +41,7 @@ class RealLight:
         self.share = share
 
     def on(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-        """The image, float32 (H, W, 3), as it is or lit like a real one."""
+        """Return an image, float32 (H, W, 3), unchanged or relit like a real one."""
         if rng.random() >= self.share:
             return image
         crop, _ = self.crops.draw(int(rng.integers(2**31)))
@@ -49,19 +49,21 @@ class RealLight:
 
 
 def relit(rng: np.random.Generator, image: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """An image that takes the light of a real one, more or less of it by chance.
+    """Relight an image like a real one, to a random degree.
 
     Parameters
     ----------
+    rng : numpy.random.Generator
+        Source of all randomness.
     image : numpy.ndarray
         float32 (H, W, 3), in about [0, 1].
     real : numpy.ndarray
-        float32 (h, w, C) of any size, C = 1 or 3.
+        float32 (h, w, C) of any size, normalised; C is 1 or 3.
 
     Returns
     -------
     numpy.ndarray
-        float32 (H, W, 3), normalised. A colour image stays as it is if the real one is grey.
+        float32 (H, W, 3), normalised. A colour image is returned unchanged if the real one is grey.
     """
     is_grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
     if is_grey:
@@ -79,9 +81,9 @@ def relit(rng: np.random.Generator, image: np.ndarray, real: np.ndarray) -> np.n
 
 
 def _slowly(layer: np.ndarray, light: np.ndarray, waves: float, weight: float) -> np.ndarray:
-    """The layer with amplitudes of up to `waves` waves moved towards those of the light."""
+    """Move the amplitudes of up to `waves` waves towards those of `light`, by `weight`."""
     ours, theirs = np.fft.rfft2(layer), np.fft.rfft2(light)
-    # Frequencies are compared by waves over the whole, whatever the sizes.
+    # Frequencies are compared in waves per image, whatever the sizes.
     reach = int(waves)
     rows = np.arange(-reach, reach + 1)
     place = np.ix_(rows, np.arange(reach + 1))
@@ -95,9 +97,9 @@ def _slowly(layer: np.ndarray, light: np.ndarray, waves: float, weight: float) -
 
 
 def _graded(layer: np.ndarray, light: np.ndarray, weight: float) -> np.ndarray:
-    """The layer with its histogram moved towards that of the light."""
+    """Move the histogram of a layer towards that of `light`, by `weight`."""
     own, wanted = np.percentile(layer[::2, ::2], _LEVELS), np.percentile(light[::2, ::2], _LEVELS)
-    # A value that many pixels have, as the ground of eight-bit images, takes the mean of what they would.
+    # A value shared by many pixels, such as the background of an 8-bit image, gets the mean of its targets.
     values, first, count = np.unique(own, return_index=True, return_counts=True)
     matched = np.interp(layer, values, np.add.reduceat(wanted, first) / count)
     return (layer + np.float32(weight) * (matched - layer)).astype(np.float32)

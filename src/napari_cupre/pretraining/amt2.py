@@ -21,7 +21,7 @@ from napari_cupre.pretraining.view_pairs import ViewBatch
 
 
 class Amt2:
-    """The network, what trains it, and one iteration of that.
+    """The network with its two tasks, and one iteration of their training.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Amt2:
     objective : ContrastiveObjective or None
         The contrastive objective, on the same device; None for the supervised baseline.
     settings : PretrainSettings
-        Of the run.
+        The settings of the run.
     ranks : Ranks
         The processes of the run.
 
@@ -39,11 +39,11 @@ class Amt2:
     statistics : DomainStatistics
         The BatchNorm statistics of both domains.
     average : DomainAverage
-        Running average of weights and statistics, which is what is saved as the model.
+        Running average of weights and statistics; it is saved as the model.
     contrastive : ContrastiveTask or None
-        ContrastiveTask or None.
+        Momentum contrast; None in the supervised baseline.
     supervised : SupervisedTask or None
-        The tasks; None for the one that a baseline leaves out.
+        Instance segmentation; None in the contrastive baseline.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Amt2:
     def iterate(
         self, step: int, fraction: float, views: Iterator[ViewBatch], fields: Iterator[FieldBatch]
     ) -> Iteration:
-        """One iteration: the contrastive steps, the supervised steps, the average.
+        """Do one iteration: the contrastive steps, the supervised steps, the average.
 
         Parameters
         ----------
@@ -75,8 +75,15 @@ class Amt2:
             Iterations done so far.
         fraction : float
             Used share of the budget, for the schedules.
-        views, fields : iterator of ViewBatch or iterator of FieldBatch
-            This process's share of the batches.
+        views : iterator of ViewBatch
+            This process's share of the contrastive batches.
+        fields : iterator of FieldBatch
+            This process's share of the supervised batches.
+
+        Returns
+        -------
+        Iteration
+            Losses and metrics, averaged over all processes.
         """
         done = Iteration()
         gradients = []
@@ -90,8 +97,8 @@ class Amt2:
             for part in range(self.settings.supervised_steps):
                 self.supervised.step(Moment(step, part, fraction), next(fields), done)
                 if self.contrastive is not None:
-                    # This step moves the query encoder too: without following it here as well, the key
-                    # encoder would lag twice as far.
+                    # This step moves the query encoder too; the key encoder follows here as well, or it would
+                    # lag twice as far behind.
                     self.contrastive.follow()
             if is_measured:
                 gradients.append(self.supervised.updater.shared_gradient())

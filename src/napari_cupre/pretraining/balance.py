@@ -1,4 +1,4 @@
-"""Draw unlabelled images evenly over looks, so that rare stains are seen as often as common ones."""
+"""Draw unlabelled images evenly over looks, so rare stains are seen as often as common ones."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from napari_cupre.io.inputs import images_in
 from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.model.checkpoint import Model
 
-#: Images to compare at most; the others get the weight of their neighbour in the list, which usually comes
-#: from the same folder and acquisition.
+#: Most files that are compared. Any other file gets the weight of its neighbour in the list, which usually
+#: comes from the same folder and acquisition.
 LOOKED_AT = 5_000
 
 
 def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -> Iterator[Event]:
-    """Compute how often each file should be drawn, and write that for `read_weights`.
+    """Compute how often each file should be drawn, and write this for `read_weights`.
 
     Parameters
     ----------
     path : Path
         The file to write, .npy.
     index : UnlabelledIndex
-        The files.
+        The unlabelled files.
     model : Model
         Its backbone compares the images.
     seed : int
@@ -44,7 +44,7 @@ def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -
     files = {image: int(number) for number in numbers for image in images_in(index[int(number)])}
     features = yield from extract_features(list(files), model, seed=seed)
     looked_at, place = np.unique([files[image] for image in features.paths], return_inverse=True)
-    # A file is drawn for all of its images, and they share its turns.
+    # Images of one file are drawn through the file, so their weights add up.
     weights = np.bincount(place, measure_diversity(features, seed=seed).weights())
     nearest = np.searchsorted((looked_at[1:] + looked_at[:-1]) / 2, np.arange(len(index)))
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
@@ -52,12 +52,12 @@ def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -
 
 
 def read_weights(path: Path, index: UnlabelledIndex) -> np.ndarray:
-    """The weights of an index's files, float32 (len(index),).
+    """Read the weights of the files of an index, float32 (len(index),).
 
     Raises
     ------
     InputError
-        If the file is damaged or of another index.
+        If the file is damaged or belongs to another index.
     """
     try:
         weights = np.load(path, allow_pickle=False)

@@ -4,17 +4,17 @@ The contrastive step shows the backbone cells, the supervised step the source. O
 would be a mixture that fits neither. Three modes:
 
 frozen
-    The statistics of the start are used and kept, in both steps (for a well-trained start).
+    Both steps use the statistics of the start and leave them unchanged (for a well-trained start).
 shared
-    One set for both, as a plain loop would have it.
+    One set for both domains, as in a plain training loop.
 dual
-    One set for each; affine weights are shared (domain-specific statistics: Chang et al., CVPR 2019, who also
-    split the affine part). Which set the finished model carries is a setting.
+    One set for each domain; affine weights are shared (domain-specific statistics: Chang et al., CVPR 2019,
+    who split the affine weights as well). A setting decides which set the finished model gets.
 
 Neck and heads see only the source and have one set in every mode.
 
-The sets are exchanged in the buffers of the BatchNorm layers themselves, so that any backbone works unchanged
-and its state dict keeps its names.
+The sets are swapped in the buffers of the BatchNorm layers themselves. So any backbone works unchanged, and
+its state dict keeps its names.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class DomainStatistics:
     network : torch.nn.Module
         The network with the BatchNorm layers; its domain is "cells" at first.
     mode : {"dual", "shared", "frozen"}
-        Frozen, shared or dual.
+        See above.
     both : torch.nn.Module, optional
-        The part of the network that both domains pass, which has two sets if dual; None = all of it.
+        The part of the network that both domains pass through, which has two sets in mode "dual"; by default
+        the whole network.
     """
 
     def __init__(self, network: nn.Module, mode: Mode, both: nn.Module | None = None) -> None:
@@ -55,7 +56,7 @@ class DomainStatistics:
 
     @contextmanager
     def training(self, domain: Domain) -> Iterator[None]:
-        """The network in training mode, its BatchNorm layers with the statistics of `domain`."""
+        """Context: the network is in training mode, with the statistics of `domain`."""
         with self.standing_in(domain):
             self._network.train()
             if self.mode == "frozen":
@@ -65,7 +66,7 @@ class DomainStatistics:
 
     @contextmanager
     def standing_in(self, domain: Domain) -> Iterator[None]:
-        """The statistics of `domain` are those in the network, inside the block."""
+        """Context: the network has the statistics of `domain`."""
         before = self.domain
         self._switch(domain)
         try:
@@ -77,22 +78,22 @@ class DomainStatistics:
         if domain != self.domain:
             for prefix, layer in self._two.items():
                 for key in [key for key, _ in layer.named_buffers(recurse=False)]:
-                    # Exchanged as objects: a backward pass still to come refers to those of its forward pass.
+                    # Tensors are swapped, not values: a pending backward pass refers to its own.
                     name = f"{prefix}.{key}"
                     layer._buffers[key], self._other[name] = self._other[name], layer._buffers[key]  # type: ignore
         self.domain = domain
 
     def state(self) -> dict[str, Tensor]:
-        """The set that is not in the network (the source's); empty unless dual."""
+        """The set that is not in the network, usually the source's; empty unless the mode is "dual"."""
         return self._other
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take the statistics of a saved run."""
+        """Take over the statistics of a saved run, as `state` returned them."""
         for name, tensor in self._other.items():
             tensor.copy_(tensors[name])
 
     def average_over(self, mean: Callable[[Tensor], Tensor]) -> None:
-        """Average the statistics over all processes; each has seen its own parts of the batches.
+        """Average the statistics over all processes; each has seen only its own parts of the batches.
 
         Parameters
         ----------
@@ -106,7 +107,7 @@ class DomainStatistics:
 
 
 def _buffers(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
-    """The statistics of layers by name."""
+    """The statistics of all layers, by name."""
     for name, layer in layers.items():
         for key, tensor in layer.named_buffers(recurse=False):
             yield f"{name}.{key}", tensor

@@ -22,21 +22,21 @@ from napari_cupre.model.targets import Target, target_from_labels
 from napari_cupre.pretraining.adapt import RealLight
 from napari_cupre.synthetic import SyntheticFields
 
-#: Large-scale jitter: a photo is resized by a factor in this range, log-uniformly, before a field is cut from
-#: it.
+#: Large-scale jitter: before a field is cut from a photo, the photo is resized by a log-uniform factor in
+#: this range.
 JITTER = (0.3, 1.6)
 
-#: The same for images of cells, about the network's cell diameter.
+#: The same for images of cells, relative to the network's cell diameter.
 SCALED_JITTER = (0.5, 1.6)
 
-#: Copy-paste: how often, at most how many instances of another image, and the largest share of a field's area
-#: of one.
+#: Copy-paste: its probability, the most instances pasted from another image, and the largest share of the
+#: field that a pasted instance may cover.
 _PASTE_PROBABILITY, _PASTED, _PASTE_AREA = 0.5, 8, 0.15
 
-#: Quality and, as a share of the eight bits, darkest exposure of an image that comes as from a JPEG file.
+#: Images with JPEG artefacts: range of the quality, and darkest exposure as a share of the 8-bit range.
 _QUALITY, _DARKEST = (25, 95), 0.1
 
-#: Images in a row that may be unreadable.
+#: After this many unreadable images in a row a source gives up.
 _TRIES = 20
 
 
@@ -45,7 +45,7 @@ Skipped = list[tuple[str, str]]
 
 
 class LabelledSource(Protocol):
-    """Something that labelled training images are drawn from."""
+    """A source of labelled training images."""
 
     @property
     def name(self) -> str:
@@ -56,9 +56,19 @@ class LabelledSource(Protocol):
         """Names of its classes."""
 
     def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
-        """Draw one augmented field; the result depends only on the generator's state.
+        """Draw one augmented field; it depends only on the state of the generator.
 
-        Images that cannot be read on the way to it are added to `skipped`.
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of all randomness.
+        skipped : list of tuple of str
+            Images that turn out to be unreadable are added, with the reason.
+
+        Returns
+        -------
+        Sample
+            A square field.
         """
 
 
@@ -68,20 +78,20 @@ class SyntheticSource:
     Parameters
     ----------
     side : int
-        Of a field, px.
+        Side of a field in px.
     seed : int
         Seed of the fields.
     diameter : float
-        The network's cell diameter; fields have from half to twice of it.
+        The network's cell diameter in px; the fields' cells have half to twice of it.
     looks : mapping of str to float, optional
-        Weight of each look; None = the looks' own.
+        Weight of each look; by default the weights with which they were registered.
     modules : sequence of str, optional
         Python modules that register further looks.
 
     Attributes
     ----------
     light : RealLight or None
-        Gives some of the fields the light of real images.
+        Gives some fields the light of real images.
 
     Raises
     ------
@@ -109,13 +119,13 @@ class SyntheticSource:
 
     def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
         """See `LabelledSource.draw`."""
-        import_looks(self.modules)  # a loader's process may have started without them
+        import_looks(self.modules)  # a loader worker may have started without them
         drawn = self.fields[int(rng.integers(2**31))]
         return drawn if self.light is None else replace(drawn, image=self.light.on(rng, drawn.image))
 
 
 def import_looks(modules: Sequence[str]) -> None:
-    """Import modules that register looks; those that are imported already cost nothing.
+    """Import modules that register looks; a module that is already imported costs nothing.
 
     Raises
     ------
@@ -144,11 +154,12 @@ class CocoFields:
     numbers : numpy.ndarray
         Which of its images to draw from.
     side : int
-        Of a field, px.
+        Side of a field in px.
     diameter : float, optional
-        That the median instance of an image is scaled to, px, before the jitter; None keeps its size.
+        Diameter in px to which the median instance of an image is scaled before the jitter; None keeps the
+        size.
     jpeg : float
-        Share of the images that come as from a JPEG file.
+        Share of the images that get JPEG artefacts.
     """
 
     def __init__(
@@ -173,7 +184,7 @@ class CocoFields:
         Raises
         ------
         InputError
-            If many images in a row cannot be read.
+            If `_TRIES` images in a row cannot be read.
         """
         sample = self._jittered(rng, skipped)
         if rng.random() < _PASTE_PROBABILITY:
@@ -181,7 +192,7 @@ class CocoFields:
         return replace(sample, image=photometric(rng, sample.image))
 
     def _jittered(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
-        """A square part of a random image at a random size, turned at random."""
+        """A square part of a random image, randomly resized and turned."""
         for _ in range(_TRIES):
             number = int(rng.choice(self.numbers))
             try:
@@ -189,7 +200,9 @@ class CocoFields:
             except (InputError, OSError) as error:
                 skipped.append((f"{self.name}#{number}", str(error)))
                 continue
-            if self.jpeg and rng.random() < self.jpeg:  # where it is 0, a seed draws what it always drew
+            if (
+                self.jpeg and rng.random() < self.jpeg
+            ):  # at 0 nothing is drawn, so a seed still gives the same fields
                 exposure = float(np.exp(rng.uniform(np.log(_DARKEST), 0)))
                 image = jpeg_artefacts(read.image, int(rng.integers(*_QUALITY)), exposure)
                 read = replace(read, image=image)
@@ -199,14 +212,14 @@ class CocoFields:
         )
 
     def _range(self, labels: np.ndarray) -> tuple[float, float]:
-        """Between which factors an image is resized."""
+        """Range of the factor by which an image is resized."""
         if self.diameter is None or not labels.any():
             return JITTER
         factor = self.diameter / median_diameter(labels)
         return SCALED_JITTER[0] * factor, SCALED_JITTER[1] * factor
 
     def _pasted(self, rng: np.random.Generator, sample: Sample, other: Sample) -> Sample:
-        """Some instances of another image pasted in, each keeping its class."""
+        """Paste in some instances of another image, with their classes."""
         classes, others = dict(sample.classes or {}), other.classes or {}
         labels = [int(label) for label in np.unique(other.labels) if label]
         rng.shuffle(labels)
@@ -229,13 +242,13 @@ class FieldBatch:
     Attributes
     ----------
     images : torch.Tensor
-        float32 (B, 3, side, side).
+        float32 (B, 3, side, side), normalised.
     targets : list of Target
         What the network should find in each.
     sources : list of str
         Name of the source of each.
     skipped : list of tuple of str
-        Images that could not be read on the way to them, with the reason.
+        Images that could not be read, with the reason.
     """
 
     images: Tensor
@@ -245,12 +258,12 @@ class FieldBatch:
 
 
 class MixedFields(Dataset[FieldBatch]):
-    """Field `i` of the supervised stream, a batch of one: a function of the seed and `i` only.
+    """The supervised stream: item `i` is a batch of one field that depends only on the seed and `i`.
 
     Parameters
     ----------
     sources : sequence of tuple of (LabelledSource, float)
-        With their weights.
+        The sources with their weights.
     classes : tuple of str
         The network's classes, in order.
     seed : int
@@ -283,7 +296,7 @@ class MixedFields(Dataset[FieldBatch]):
 
 
 def collate_fields(parts: list[FieldBatch]) -> FieldBatch:
-    """Join batches to one."""
+    """Join several batches into one."""
     return FieldBatch(
         torch.cat([part.images for part in parts]),
         [target for part in parts for target in part.targets],
@@ -292,11 +305,11 @@ def collate_fields(parts: list[FieldBatch]) -> FieldBatch:
     )
 
 
-def split_numbers(count: int, seed: int, share: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the images to train on and of those held out: a `share`, at least one and at most 200.
+def split_numbers(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the images to train on, and of those held out: 5 %, at least 1 and at most 200.
 
-    A single image is trained on and judged on.
+    A single image serves as both.
     """
     order = np.random.default_rng(seed).permutation(count)
-    held = min(max(1, round(share * count)), 200)
+    held = min(max(1, round(0.05 * count)), 200)
     return (order[held:], order[:held]) if count > 1 else (order, order)

@@ -20,14 +20,15 @@ _SCORE = 0.5
 
 @dataclass
 class HeldOutScores:
-    """The network's predictions on the held-out fields.
+    """How well the network predicts the held-out fields.
 
     Attributes
     ----------
     ap, ap50 : float
-        TP / (TP + FP + FN), pooled over the fields, classes aside.
+        TP / (TP + FP + FN) over the IoU thresholds 0.5 to 0.95, and at 0.5; pooled over the fields, ignoring
+        classes.
     by_source : dict of str to float
-        ap50 of each source alone.
+        `ap50` of each source alone.
     cells : int
         Number of true instances.
     predicted : list of numpy.ndarray
@@ -47,7 +48,9 @@ class HeldOut:
     Parameters
     ----------
     dataset : MixedFields
-        Their source; the first `count` of it are taken.
+        Source of the fields.
+    count : int
+        Number of fields; the first ones of `dataset` are taken.
     """
 
     def __init__(self, dataset: MixedFields, count: int) -> None:

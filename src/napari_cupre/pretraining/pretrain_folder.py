@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-#: Settings that every version has written: they tell the settings.yaml of a run from other files.
+#: Settings that every version has written; they distinguish the settings.yaml of a run from other files.
 _FIXED = {"objective", "unlabelled", "preset", "contrastive_steps", "supervised_steps"}
 
 
 class PretrainFolder:
-    """The files of a run in `--out`."""
+    """The files of a run.
+
+    Parameters
+    ----------
+    path : Path
+        The folder given with `--out`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,12 +40,12 @@ class PretrainFolder:
         self.report = path / "report.html"
 
     def check(self, settings: PretrainSettings, resume: bool) -> None:
-        """Refuse to overwrite another run, and to resume with other settings.
+        """Refuse to overwrite another run, or to resume a run with other settings.
 
         Raises
         ------
         InputError
-            If the folder is not usable; nothing is written then.
+            If the folder cannot be used; nothing is written then.
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; choose a folder for --out.")
@@ -55,7 +61,7 @@ class PretrainFolder:
         self._check_own()
         has_begun = bool(self.read_metrics()) or self.state.exists()
         if not resume and not has_begun:
-            return  # an earlier start failed early, e.g. because a folder does not exist
+            return  # an earlier start failed at once, for example because a folder does not exist
         if not resume:
             raise InputError(
                 f"The folder {self.path} already contains a run; continue it with --resume, or choose "
@@ -69,7 +75,7 @@ class PretrainFolder:
             )
 
     def _check_own(self) -> None:
-        """Refuse a settings.yaml that no run has written, so that other files are not overwritten."""
+        """Refuse a settings.yaml that was not written by a run: it must not be overwritten."""
         try:
             is_own = read_settings(self.settings).keys() >= _FIXED
         except InputError:
@@ -81,19 +87,19 @@ class PretrainFolder:
             )
 
     def write_settings(self, settings: PretrainSettings) -> None:
-        """Write the settings as YAML, to be read with `--config`."""
+        """Write the settings as YAML, which `--config` can read."""
         import yaml
 
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_text(self.settings, yaml.safe_dump(settings.as_dict(), sort_keys=False))
 
     def forget_images(self) -> None:
-        """Remove the list of images of an earlier start that failed: its images may be others."""
+        """Remove the list of images of an earlier start that failed; the images may have changed."""
         self.index.unlink(missing_ok=True)
         self.weights.unlink(missing_ok=True)
 
     def write_text(self, path: Path, text: str) -> None:
-        """Write a file of the run completely or not at all."""
+        """Write a text file of the run, completely or not at all."""
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
@@ -106,7 +112,7 @@ class PretrainFolder:
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv; empty fields are left out.
 
-        An incomplete last line is left out too: the process was killed while it wrote that line.
+        An incomplete last line is left out too: the process was killed while writing it.
 
         Raises
         ------
@@ -130,7 +136,7 @@ class PretrainFolder:
 
 
 def _read_row(header: str, line: str) -> dict[str, float] | None:
-    """A row of metrics.csv by column, None if it is damaged."""
+    """A row of metrics.csv as values by column; None if it is damaged."""
     names, cells = header.split(","), line.split(",")
     try:
         row = {name: float(cell) for name, cell in zip(names, cells, strict=True) if cell}
@@ -145,13 +151,13 @@ class MetricsLog:
     Parameters
     ----------
     folder : PretrainFolder
-        Of the run.
+        The folder of the run.
     columns : tuple of str
         Names of the values that may be reported.
     every : int
         Iterations per row.
     step : int
-        The run continues from this step; later rows are dropped.
+        Step at which the run continues; later rows are removed.
     """
 
     def __init__(self, folder: PretrainFolder, columns: tuple[str, ...], every: int, step: int) -> None:

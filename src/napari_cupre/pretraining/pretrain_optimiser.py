@@ -17,16 +17,20 @@ from napari_cupre.pretraining.pretrain_settings import Mode
 
 @dataclass
 class Updater:
-    """A task's optimiser with its own schedule; the two tasks share parameters but no momentum.
+    """The optimiser and schedule of one task; the two tasks share parameters, but not momentum.
 
     Attributes
     ----------
     optimiser : torch.optim.Optimizer
         Its parameter groups hold their peak learning rate as "peak".
     parameters : list of nn.Parameter
-        All that it updates.
+        Everything that it updates.
     shared : list of nn.Parameter
-        The backbone's among them, on which the tasks meet.
+        Those of the backbone, which both tasks update.
+    warmup : int
+        Iterations of linear warm-up.
+    clip : float
+        Largest gradient norm.
     """
 
     optimiser: torch.optim.Optimizer
@@ -36,7 +40,7 @@ class Updater:
     clip: float
 
     def set_rate(self, step: int, fraction: float) -> float:
-        """Set the learning rates of this step; returns that of the first group."""
+        """Set the learning rates of this step, and return that of the first group."""
         factor = learning_rate_factor(step, fraction, self.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * factor
@@ -49,12 +53,12 @@ class Updater:
     def step(self) -> Tensor:
         """Clip the gradients, update, and return the norm before clipping."""
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        if torch.isfinite(norm):  # one broken batch must not end a run of days
+        if torch.isfinite(norm):  # one bad batch must not end a run of several days
             self.optimiser.step()
         return norm
 
     def shared_gradient(self) -> Tensor:
-        """The gradient on the backbone as one vector, zeros where there is none."""
+        """The gradient of the backbone as one vector, with zeros where there is none."""
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.shared]
         return torch.cat([part.detach().flatten() for part in parts])
 
@@ -67,7 +71,21 @@ def make_updater(
     warmup: int,
     clip: float,
 ) -> Updater:
-    """AdamW over groups of (parameters, peak learning rate); vectors (biases, norms) are not decayed."""
+    """Make an updater with AdamW; biases and norm layers are not decayed.
+
+    Parameters
+    ----------
+    groups : iterable of tuple
+        Parameters, with the peak learning rate of each group.
+    shared : iterable of nn.Parameter
+        The parameters of the backbone.
+    weight_decay : float
+        Of all parameters with more than one dimension.
+    warmup : int
+        Iterations of linear warm-up.
+    clip : float
+        Largest gradient norm.
+    """
     options = []
     everything: list[nn.Parameter] = []
     for parameters, rate in groups:
@@ -90,7 +108,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 class DomainAverage(WeightAverage):
-    """Average of the weights and of the BatchNorm statistics of both domains, which becomes the model.
+    """Running average of the weights and of both domains' BatchNorm statistics; it becomes the model.
 
     Parameters
     ----------
@@ -99,7 +117,7 @@ class DomainAverage(WeightAverage):
     mode : {"dual", "shared", "frozen"}
         See `DomainStatistics`.
     decay : float
-        Weight of the past once warmed up.
+        Weight of the past after the first steps.
 
     Attributes
     ----------
@@ -112,6 +130,6 @@ class DomainAverage(WeightAverage):
         self.statistics = DomainStatistics(self.network, mode, self.network.backbone)
 
     def take_in(self, network: CellRCNN, statistics: DomainStatistics, step: int) -> None:
-        """Take in the weights and statistics after `step` steps, counted from 1."""
+        """Update the average with the weights and statistics after `step` steps, counted from 1."""
         self.update(network, step)
         approach(self.statistics.state(), statistics.state(), self.share_of(step))

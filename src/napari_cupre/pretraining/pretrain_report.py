@@ -1,4 +1,4 @@
-"""report.html: the curves, pairs of views, predictions on the source and settings of a run, in one file."""
+"""report.html: curves, pairs of views, predictions on the source and settings of a run, in one file."""
 
 from __future__ import annotations
 
@@ -29,19 +29,31 @@ _CURVES = (
     ("iterations_per_second", "iterations per second"),
 )
 
-#: Points of a curve at most; longer runs are averaged down to these.
+#: Most points of a curve; longer runs are averaged to fit.
 _POINTS = 300
 
-#: Size of a curve, px.
+#: Size of a curve in px.
 _WIDTH, _HEIGHT = 300, 120
 
 
 @dataclass
 class Material:
-    """What a report shows: a summary in one line, the rows of metrics.csv, some pairs of views.
+    """What a report shows.
 
-    `fields` and `predicted` are held-out fields and their predicted label images, int32 (Y, X); empty if
-    there were none.
+    Attributes
+    ----------
+    summary : str
+        The run in one line.
+    settings : PretrainSettings
+        The settings of the run.
+    rows : list of dict
+        The rows of metrics.csv.
+    pairs : sequence of ViewPair
+        Some pairs of views; empty without a contrastive task.
+    fields : sequence of FieldBatch
+        The held-out fields; empty if nothing was validated.
+    predicted : sequence of numpy.ndarray
+        The predicted label image of each, int32 (Y, X).
     """
 
     summary: str
@@ -53,7 +65,7 @@ class Material:
 
 
 def report_page(material: Material) -> str:
-    """The report as HTML that needs no other file."""
+    """The report as a self-contained HTML page."""
     curves = [_curve(material.rows, name, title) for name, title in _CURVES]
     fields, predicted = material.fields, material.predicted
     return render_page(
@@ -70,7 +82,7 @@ def report_page(material: Material) -> str:
 
 
 def _curve(rows: list[dict[str, float]], name: str, title: str) -> dict[str, Any] | None:
-    """One quantity over the iterations as the points of an SVG line; None if it was never reported."""
+    """One quantity over the iterations, as points of an SVG line; None if it was never reported."""
     points = np.array([(row["step"], row[name]) for row in rows if np.isfinite(row.get(name, np.nan))])
     if len(points) == 0:
         return None
@@ -94,7 +106,7 @@ def _as_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def _pair_sheet(pairs: Sequence[ViewPair]) -> np.ndarray:
-    """Queries in the upper row, their keys below."""
+    """Queries in the upper row, and their keys below."""
     return np.concatenate(
         [
             np.concatenate([_as_bytes(pair.query.numpy()) for pair in pairs], axis=1),
@@ -104,7 +116,7 @@ def _pair_sheet(pairs: Sequence[ViewPair]) -> np.ndarray:
 
 
 def _prediction_sheet(fields: Sequence[FieldBatch], predicted: Sequence[np.ndarray]) -> np.ndarray:
-    """Fields in rows of four, with the outlines of truth and prediction."""
+    """Fields in rows of four, with true outlines in green and predicted ones in magenta."""
     tiles = []
     for field, labels in zip(fields, predicted):
         tile = _as_bytes(field.images[0].numpy())

@@ -112,11 +112,17 @@ class PretrainRun:
         self._left_out = 0
 
     def stop(self) -> None:
-        """Ask the run to save and end after this iteration; safe from a signal handler or any thread."""
+        """Ask the run to save and stop after this iteration; safe in signal handlers and from any thread."""
         self._stop.set()
 
     def events(self) -> Generator[Event, None, None]:
-        """Run to the end of the budget, or until `stop`."""
+        """Run until the budget is used or `stop` is called.
+
+        Yields
+        ------
+        Event
+            States, notices, steps, validations and saved files; `Finished` comes last.
+        """
         yield self._enter(RunState.PREPARING)
         try:
             yield from self._prepare()
@@ -136,7 +142,7 @@ class PretrainRun:
         return StateChanged(state)
 
     def _prepare(self) -> Iterator[Event]:
-        """Make everything that the loop needs; starts the other processes of the run."""
+        """Make everything that the loop needs, and start the other processes of the run."""
         fabric = make_fabric(self.settings)
         fabric.launch()
         self.ranks = Ranks(fabric)
@@ -168,7 +174,7 @@ class PretrainRun:
         self._begin_streams(sources)
 
     def _index(self, network: CellRCNN) -> Generator[Event, None, UnlabelledIndex]:
-        """The unlabelled files, listed (and weighted) by the first process when the run starts."""
+        """The unlabelled files; the first process lists and weights them when the run starts."""
         settings, folder = self.settings, self.folder
         if self.is_first:
             if not self.resumed:
@@ -233,7 +239,7 @@ class PretrainRun:
                 saved = time.monotonic()
 
     def _name_left_out(self, done: Iteration) -> Iterator[Event]:
-        """Report once that an update was skipped: a single bad batch does not end a run."""
+        """Report once that an update was skipped; a single bad batch does not end a run."""
         broken = [name for name in GRADIENTS if not math.isfinite(done.metrics.get(name, 0.0))]
         if broken and not self._left_out:
             yield Notice(
@@ -266,7 +272,7 @@ class PretrainRun:
         return max(shares)
 
     def _watched(self, stream: Iterator[Any]) -> Iterator[Any]:
-        """The batches of a stream; notes files that could not be read."""
+        """Pass on the batches of a stream, and note files that could not be read."""
         for batch in stream:
             self._unnamed += batch.skipped
             yield batch

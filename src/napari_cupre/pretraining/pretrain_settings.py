@@ -50,13 +50,13 @@ class SourceSpec:
     weight : float
         How often it is drawn, relative to the other sources.
     scaled : bool
-        Scale each image by the median of its instances, from half to 1.6 times the network's cell diameter,
-        in place of a jitter about its own size: for images of cells, whose size says nothing.
+        Scale each image so that its median instance has 0.5 to 1.6 times the network's cell diameter, instead
+        of resizing it by a random factor. For images of cells, whose size in px has no meaning.
     jpeg : float
-        Share of its images that are drawn as if they came from a JPEG file, of any quality and exposure.
+        Share of the images that get JPEG artefacts, of any quality and exposure.
     """
 
-    # Its values are checked wherever a run's settings are, however it was made.
+    # Its values are checked with the settings of the run, however it was made.
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid", revalidate_instances="always")
 
     json: str
@@ -77,9 +77,9 @@ class PretrainSettings:
     synthetic : float
         Weight of the synthetic source among them; 0 leaves it out.
     looks : dict of str to float or None
-        Weight of each look of the synthetic fields; None = the looks' own weights.
+        Weight of each look of the synthetic fields; None = the weights with which they were registered.
     real_light : float
-        Share of the synthetic fields that take grey values and slow changes of brightness from an unlabelled
+        Share of the synthetic fields that get the grey values and slow changes of brightness of an unlabelled
         image (see `napari_cupre.pretraining.adapt`).
     look_modules : tuple of str
         Python modules that register more looks (see `napari_cupre.synthetic.register_look`).
@@ -90,7 +90,7 @@ class PretrainSettings:
     preset : str
         The network.
     init : str
-        Where its weights start: scratch, imagenet, coco or a checkpoint.
+        Where its weights come from: scratch, imagenet, coco or a checkpoint.
     objective : {"amt2", "moco", "supervised"}
         AMT2, or only one of its two halves.
     contrast : {"mocov2", "densecl"}
@@ -128,9 +128,9 @@ class PretrainSettings:
     queue : int or None
         Length of the queue of negatives; None = set by the number of distinct crops and the momentum.
     momentum : float
-        Of the key encoder.
+        Momentum of the key encoder.
     temperature : float
-        Of the contrastive loss.
+        Temperature of the contrastive loss.
     dim : int
         Size of an embedding.
     lr, backbone_lr, contrastive_lr : float
@@ -139,7 +139,7 @@ class PretrainSettings:
     warmup, contrastive_warmup : int
         Iterations of linear warm-up of each task.
     weight_decay : float
-        Of both optimisers.
+        Weight decay of both optimisers.
     clip : float
         Largest gradient norm of either step.
     average : float
@@ -274,15 +274,21 @@ class PretrainSettings:
                 "context at least as large as view."
             )
         ranks = self.devices * self.nodes
-        for name, is_used, batch, groups in (
-            ("bn_splits", self.contrastive, self.contrastive_batch, self.bn_splits),
-            ("source_groups", self.supervised, self.batch, self.source_groups),
-        ):
-            if is_used and (batch % groups or groups % ranks):
+        for name, batch, groups in self.batch_parts():
+            if batch % groups or groups % ranks:
                 raise InputError(
                     f"{name} is {groups}, which must divide its batch of {batch} and be a multiple of the "
                     f"{ranks} processes."
                 )
+
+    def batch_parts(self) -> list[tuple[str, int, int]]:
+        """For each task of the run: name of the setting, batch size, number of parts."""
+        parts = []
+        if self.contrastive:
+            parts.append(("bn_splits", self.contrastive_batch, self.bn_splits))
+        if self.supervised:
+            parts.append(("source_groups", self.batch, self.source_groups))
+        return parts
 
     def differences(self, other: PretrainSettings) -> list[str]:
         """Settings that must agree for `other` to be continued with these, as "name: theirs -> ours"."""

@@ -15,8 +15,20 @@ if TYPE_CHECKING:
 class Ranks:
     """The processes of a run.
 
-    Gradients are averaged by one call per step instead of by DistributedDataParallel: the two tasks update
-    overlapping parameters in turn, for which two such wrappers cannot stand side by side.
+    Gradients are averaged in one call per step instead of by DistributedDataParallel: the two tasks update
+    overlapping parameters in turn, and two such wrappers cannot share parameters.
+
+    Parameters
+    ----------
+    fabric : lightning_fabric.Fabric
+        Launched already.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0 on.
+    world : int
+        Number of processes.
     """
 
     def __init__(self, fabric: Fabric) -> None:
@@ -30,12 +42,12 @@ class Ranks:
         return self.rank == 0
 
     def part(self, size: int) -> range:
-        """The share of this process in a global batch of `size`: a contiguous range."""
+        """The share of this process in a global batch of `size`, a contiguous range."""
         each = size // self.world
         return range(self.rank * each, (self.rank + 1) * each)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Concatenate the shares (n, ...) of all processes in order of rank, without gradient."""
+        """Concatenate the tensors (n, ...) of all processes in order of rank, without gradient."""
         if self.world == 1:
             return tensor
         gathered = self.fabric.all_gather(tensor.contiguous())
@@ -58,7 +70,7 @@ class Ranks:
             return
         with_gradient = [p for p in parameters if p.requires_grad]
         for parameter in with_gradient:
-            if parameter.grad is None:  # a part that this process's batch did not touch
+            if parameter.grad is None:  # this process's batch did not use it
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in with_gradient if p.grad is not None]
         flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
@@ -66,14 +78,14 @@ class Ranks:
             gradient.copy_(part.view_as(gradient))
 
     def agree(self, flag: bool) -> bool:
-        """Whether any process raised the flag, so that all stop at the same step."""
+        """Whether any process raised the flag; so all of them stop at the same step."""
         if self.world == 1:
             return flag
         value = torch.tensor(float(flag), device=self.fabric.device)
         return float(self.mean(value)) > 0
 
     def same_number(self, value: float) -> float:
-        """The mean of a number over the processes: their clocks differ, but their schedules must not."""
+        """The mean of a number over the processes: clocks may differ, but schedules must not."""
         if self.world == 1:
             return value
         return float(self.mean(torch.tensor(value, dtype=torch.float64, device=self.fabric.device)))

@@ -40,19 +40,30 @@ from napari_cupre.pretraining.labelled_sources import (
 from napari_cupre.pretraining.monitor import HeldOut
 from napari_cupre.pretraining.pretrain_settings import PretrainSettings
 from napari_cupre.pretraining.view_pairs import ViewPairs
+from napari_cupre.words import some_of
 
 SILENT = 10.0
-"""How much the score of a class without training data is lowered, in logits."""
+"""By how many logits the score of a class without training data is lowered."""
 
 
 def stream_seed(seed: int, name: str) -> int:
-    """The seed of one random stream of a run."""
+    """The seed of a named random stream of a run."""
     return zlib.crc32(f"{seed}/{name}".encode())
 
 
 @dataclass
 class Sources:
-    """The labelled sources with their weights, the parts held out of them, and what was left out of them."""
+    """The labelled sources of a run.
+
+    Attributes
+    ----------
+    mixed : list of tuple
+        The sources to train on, with their weights.
+    held_out : list of tuple
+        The parts of them that are held out, with the same weights.
+    notices : list of str
+        What was left out of them, and why.
+    """
 
     mixed: list[tuple[LabelledSource, float]]
     held_out: list[tuple[LabelledSource, float]]
@@ -60,7 +71,7 @@ class Sources:
 
     @property
     def teach_cells(self) -> bool:
-        """Whether "cell" is learned from a source, or, without a labelled source, left as it was."""
+        """Whether a source teaches "cell"; also True without any source, as "cell" then stays as it was."""
         return not self.mixed or any("cell" in source.classes for source, _ in self.mixed)
 
     @property
@@ -71,12 +82,14 @@ class Sources:
 
 
 def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
-    """The labelled sources of a run.
+    """Open the labelled sources of a run.
 
     Parameters
     ----------
+    settings : PretrainSettings
+        The settings of the run.
     diameter : float
-        The network's cell diameter, px.
+        The network's cell diameter in px.
 
     Raises
     ------
@@ -103,7 +116,7 @@ def make_sources(settings: PretrainSettings, diameter: float) -> Sources:
 
 
 def light_fields(settings: PretrainSettings, sources: Sources, index: UnlabelledIndex) -> None:
-    """Let the synthetic fields that are trained on take the light of unlabelled images."""
+    """Give the synthetic fields for training the light of unlabelled images."""
     crops = UnlabelledCrops(index, settings.crop, stream_seed(settings.seed, "light"))
     for source, _ in sources.mixed:
         if isinstance(source, SyntheticSource):
@@ -111,12 +124,12 @@ def light_fields(settings: PretrainSettings, sources: Sources, index: Unlabelled
 
 
 def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
-    """The network with its initial weights and a score for each class of the sources, set by the seed.
+    """Make the network with its initial weights and a score for each class of the sources.
 
     Raises
     ------
     InputError, ModelFileError, EnvironmentFault
-        If the preset or the checkpoint is unknown or does not fit, or weights cannot be fetched.
+        If the preset or the checkpoint is unknown or does not fit, or weights cannot be downloaded.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(settings.seed, "weights"))
@@ -129,7 +142,7 @@ def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
     elif settings.init != "scratch":
         _load_checkpoint(network, settings.init)
     if not sources.teach_cells:
-        # Otherwise the start would have to unlearn "cell" on the source's objects first.
+        # Otherwise training would begin with unlearning "cell" on the objects of the source.
         with torch.no_grad():
             network.heads.box.score.bias[network.config.classes.index("cell") + 1] -= SILENT
     return network
@@ -144,7 +157,7 @@ def _load_imagenet(network: CellRCNN) -> None:
 
     try:
         pretrained = timm.create_model(name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4))
-    except Exception as error:  # the hub's client raises many kinds of errors
+    except Exception as error:  # the hub client raises many kinds of errors
         raise EnvironmentFault(
             f"The ImageNet weights of {name} could not be fetched ({type(error).__name__}); connect to the "
             "internet once, or use --init scratch."
@@ -154,11 +167,10 @@ def _load_imagenet(network: CellRCNN) -> None:
 
 def _check_groups(settings: PretrainSettings, backbone: str) -> None:
     """Check that each part has several samples, which the BatchNorm of split attention needs."""
-    for name, is_used, batch, groups in (
-        ("bn_splits", settings.contrastive, settings.contrastive_batch, settings.bn_splits),
-        ("source_groups", settings.supervised, settings.batch, settings.source_groups),
-    ):
-        if is_used and settings.norm != "frozen" and backbone.startswith("resnest") and batch < 2 * groups:
+    if settings.norm == "frozen" or not backbone.startswith("resnest"):
+        return
+    for name, batch, groups in settings.batch_parts():
+        if batch < 2 * groups:
             raise InputError(
                 f"{name} is {groups} for a batch of {batch}, but {settings.preset} needs two samples or more "
                 "in each part: make the batch larger or the parts fewer."
@@ -183,10 +195,11 @@ def _load_checkpoint(network: CellRCNN, name: str) -> None:
 
 @torch.no_grad()
 def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
-    """Take over the scores of background and of the classes that both networks know.
+    """Copy the scores of the background and of the classes that both networks know.
 
-    All others start with the same score and are together as likely as any class of the start. So a checkpoint
-    that knows only "cell" continues with the categories of COCO without taking their objects for background.
+    All other classes start with the same score; together they are as likely as the classes of the checkpoint.
+    So a checkpoint that knows only "cell" can go on to the categories of COCO without taking their objects
+    for background.
     """
     ours, theirs = network.heads.box.score, start.heads.box.score
     if ours.in_features != theirs.in_features:
@@ -203,21 +216,27 @@ def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
 
 
 def looking_model(settings: PretrainSettings, network: CellRCNN) -> Model:
-    """The model that compares unlabelled images: the start, or the bundled one for random weights."""
+    """The model that compares unlabelled images: the start, or the bundled one if weights are random."""
     if settings.init == "scratch" and bundled_path().is_file():
         return open_model(BUNDLED, settings.device)
     return Model(network, ModelInfo("start", network.config))
 
 
 def open_index(settings: PretrainSettings, path: Path) -> UnlabelledIndex:
-    """The run's index of unlabelled files: made once, kept when the run is resumed."""
+    """The index of unlabelled files: made once, and kept when the run is resumed."""
     if path.exists():
         return UnlabelledIndex(path)
     return UnlabelledIndex.build(path, [Path(folder) for folder in settings.unlabelled], excluded(settings))
 
 
 def excluded(settings: PretrainSettings) -> frozenset[str]:
-    """Stems to leave out: `exclude` holds stems, or text files with one on each line."""
+    """Stems to leave out.
+
+    Raises
+    ------
+    InputError
+        If a list named in `exclude` does not exist.
+    """
     stems: set[str] = set()
     for entry in settings.exclude:
         path = Path(entry)
@@ -232,29 +251,43 @@ def excluded(settings: PretrainSettings) -> frozenset[str]:
     return frozenset(stems)
 
 
-def unmet_notice(stems: frozenset[str], shown: int = 5) -> str:
+def unmet_notice(stems: frozenset[str]) -> str:
     """Report the names in `exclude` that match no unlabelled image; they may be misspelt."""
-    named = ", ".join(sorted(stems)[:shown]) + (", ..." if len(stems) > shown else "")
     return (
-        f"{len(stems)} of the names in --exclude match no unlabelled image ({named}); give file names "
-        "without suffix."
+        f"{len(stems)} of the names in --exclude match no unlabelled image ({some_of(sorted(stems))}); give "
+        "file names without suffix."
     )
 
 
 def make_contrast(
     settings: PretrainSettings, index: UnlabelledIndex, weights: np.ndarray | None, backbone: nn.Module
 ) -> tuple[ViewPairs, ContrastiveObjective, str]:
-    """The contrastive data and objective, and a remark if the queue had to be shortened.
+    """Make the data and the objective of the contrastive step.
 
     Parameters
     ----------
+    settings : PretrainSettings
+        The settings of the run.
+    index : UnlabelledIndex
+        The unlabelled files.
     weights : numpy.ndarray or None
         float (len(index),), how often each file is drawn; None = equally often.
+    backbone : torch.nn.Module
+        The query encoder.
+
+    Returns
+    -------
+    ViewPairs
+        The pairs of views.
+    ContrastiveObjective
+        With its queue.
+    str
+        A remark if the queue had to be shortened, else "".
     """
     updates = settings.contrastive_steps + (settings.supervised_steps if settings.supervised else 0)
     distinct = index.distinct_crops(settings.context)
     if weights is not None:
-        # Files that are drawn more often than others give fewer different crops at a time.
+        # If some files are drawn more often than others, there are fewer different crops.
         distinct = int(distinct * weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
     length, remark = queue_length(
         distinct,
@@ -279,12 +312,12 @@ def make_contrast(
 
 
 def make_fields(settings: PretrainSettings, sources: Sources) -> MixedFields:
-    """The data of the supervised step."""
+    """The fields of the supervised step."""
     return MixedFields(sources.mixed, sources.classes, stream_seed(settings.seed, "source"))
 
 
 def make_held_out(settings: PretrainSettings, sources: Sources) -> HeldOut | None:
-    """The held-out fields that show forgetting; None if the settings turn that off."""
+    """The held-out fields, which show forgetting; None if the settings turn validation off."""
     if not settings.supervised or settings.validate_every == 0:
         return None
     dataset = MixedFields(sources.held_out, sources.classes, stream_seed(settings.seed, "held-out fields"))

@@ -1,4 +1,4 @@
-"""What a pretraining run needs to continue exactly, gathered and put back."""
+"""Save and restore everything that a pretraining run needs to continue exactly."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Counters:
 
 
 def save_state(path: Path, learner: Amt2, counters: Counters, judgement: HeldOutScores | None = None) -> None:
-    """Write everything that the run needs to continue exactly, completely or not at all.
+    """Write everything that the run needs to continue exactly; the file appears completely or not at all.
 
     Parameters
     ----------
     path : Path
-        Of the file.
+        The file to write.
     learner : Amt2
         The networks, statistics and optimisers.
     counters : Counters
         Where the run stands.
-    judgement : Judgement, optional
-        The last one, which the report and the model's metrics show.
+    judgement : HeldOutScores, optional
+        The latest scores, for the report and the model's metrics.
 
     Raises
     ------
@@ -60,7 +60,21 @@ def save_state(path: Path, learner: Amt2, counters: Counters, judgement: HeldOut
 
 
 def load_state(path: Path, learner: Amt2) -> tuple[Counters, HeldOutScores | None]:
-    """Inverse of `save_state`, into a learner made with the same settings.
+    """Restore what `save_state` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file to read.
+    learner : Amt2
+        Made with the same settings; it is changed in place.
+
+    Returns
+    -------
+    Counters
+        Where the run stands.
+    HeldOutScores or None
+        The latest scores, if there were any.
 
     Raises
     ------

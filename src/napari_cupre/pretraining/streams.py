@@ -1,8 +1,8 @@
 """Endless batches from loader workers, in an order that depends only on the seed and the step.
 
-Sample `i` is a function of its index, and step `s` takes the samples s * B to (s + 1) * B - 1. So a run
-continues exactly by starting at a later index, any number of workers gives the same batches, and each process
-takes its own part.
+Sample `i` depends only on its index, and step `s` takes the samples s * B to (s + 1) * B - 1. So a run can
+continue exactly at a later index, any number of workers gives the same batches, and each process takes its
+own part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class _Shares(Sampler[list[int]]):
-    """Indices of one process's share of each global batch, from batch `first` on, without end."""
+    """Endless indices of one process's share of each global batch, from batch `first` on."""
 
     def __init__(self, first: int, batch: int, share: range) -> None:
         self.first = first
@@ -38,12 +38,12 @@ def batches(
     share: range,
     workers: int,
 ) -> Iterator[Any]:
-    """Batches without end.
+    """Load batches without end.
 
     Parameters
     ----------
     dataset : Dataset
-        Its item `i` is a function of `i`.
+        Its item `i` depends only on `i`.
     collate : callable
         Makes a batch from a list of items.
     first : int
@@ -53,7 +53,12 @@ def batches(
     share : range
         This process's places in it.
     workers : int
-        Loader processes; 0 draws in this process.
+        Loader processes; 0 loads in this process.
+
+    Yields
+    ------
+    Any
+        What `collate` returns.
     """
     loader: DataLoader[Any] = DataLoader(
         dataset,
@@ -68,7 +73,7 @@ def batches(
 
 
 def _outlive_signals(_: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach every process; the workers go when the run has saved."""
+    """Ignore Ctrl-C and SIGTERM, which reach every process: the run needs its workers until it has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""The two tasks of AMT2, each with its optimiser: momentum contrast of cells, instances of the source."""
+"""The two tasks of AMT2: momentum contrast on cells, and instance segmentation on the source."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from napari_cupre.pretraining.ranks import Ranks
 from napari_cupre.pretraining.view_pairs import ViewBatch
 
 _Groups = list[tuple[Iterable[Parameter], float]]
-"""Parameters, and the peak learning rate of each group."""
+"""Parameters of each group with their peak learning rate."""
 
-# Names of the random streams of a step, which depend on nothing else.
+# Numbers of the random streams of a step.
 _ORDER, _SAMPLING = 1, 2
 
 
@@ -34,9 +34,9 @@ class Iteration:
     Attributes
     ----------
     losses : dict of str to float
-        Of both tasks, by name; means over steps, groups and processes.
+        Losses of both tasks by name, averaged over steps, groups and processes.
     metrics : dict of str to float
-        Contrastive accuracy, learning rates, gradient norms, now and then the cosine of the gradients.
+        Contrastive accuracy, learning rates, gradient norms and, now and then, the cosine of the gradients.
     """
 
     losses: dict[str, float] = field(default_factory=dict)
@@ -45,7 +45,17 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a step stands: the iteration, the step of its task within it, the used share of the budget."""
+    """Where a step stands in the run.
+
+    Attributes
+    ----------
+    iteration : int
+        Number of the iteration, from 0 on.
+    part : int
+        Number of the task's step within the iteration, from 0 on.
+    fraction : float
+        Used share of the budget, 0 to 1.
+    """
 
     iteration: int
     part: int
@@ -53,7 +63,7 @@ class Moment:
 
 
 class _Task:
-    """What both tasks share: the run's settings and processes, and how their optimisers are made."""
+    """What both tasks share: settings, processes, and how their optimisers are made."""
 
     def __init__(self, statistics: DomainStatistics, settings: PretrainSettings, ranks: Ranks) -> None:
         self.statistics, self.settings, self.ranks = statistics, settings, ranks
@@ -66,7 +76,7 @@ class _Task:
 
 
 class ContrastiveTask(_Task):
-    """Momentum contrast: trains the backbone and the objective's own head on pairs of views.
+    """Momentum contrast: trains the backbone and the heads of the objective on pairs of views.
 
     Parameters
     ----------
@@ -97,7 +107,7 @@ class ContrastiveTask(_Task):
         self.updater = self._updater(groups, backbone, settings.contrastive_warmup)
 
     def step(self, moment: Moment, views: ViewBatch, done: Iteration) -> None:
-        """One update on this process's share of a batch of view pairs."""
+        """Make one update on this process's share of a batch of view pairs."""
         rate = self.updater.set_rate(moment.iteration, moment.fraction)
         device = self.ranks.fabric.device
         query, key = (_standardised(images, device) for images in (views.query, views.key))
@@ -123,7 +133,7 @@ class ContrastiveTask(_Task):
         self.objective.follow(self.backbone)
 
     def _permutation(self, moment: Moment, size: int) -> Tensor:
-        """The order of the global batch of keys, the same in all processes."""
+        """The order of the keys in the global batch, the same in all processes."""
         rng = np.random.default_rng([self.settings.seed, moment.iteration, moment.part, _ORDER])
         return torch.from_numpy(rng.permutation(size))
 
@@ -152,7 +162,7 @@ class SupervisedTask(_Task):
         self.updater = self._updater(groups, backbone, settings.warmup)
 
     def step(self, moment: Moment, fields: FieldBatch, done: Iteration) -> None:
-        """One update on this process's share of a batch of fields."""
+        """Make one update on this process's share of a batch of fields."""
         rate = self.updater.set_rate(moment.iteration, moment.fraction)
         groups = self.settings.source_groups // self.ranks.world
         size = len(fields.images) // groups
@@ -178,7 +188,7 @@ class SupervisedTask(_Task):
             return self.network(images, targets)
 
     def _seed(self, moment: Moment, group: int) -> int:
-        """Seed of a group's sampling of anchors and RoIs, the same whichever process has the group."""
+        """Seed for the sampling of anchors and RoIs in a group, whichever process has the group."""
         words = [self.settings.seed, moment.iteration, moment.part, _SAMPLING, group]
         return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 
@@ -188,6 +198,6 @@ def _add(values: dict[str, float], name: str, value: float) -> None:
 
 
 def _standardised(images: Tensor, device: torch.device) -> Tensor:
-    """As the network standardises images for its backbone."""
+    """Standardise images as the network does for its backbone."""
     standard = (images.to(device, non_blocking=True) - MEAN) / STD
     return standard.contiguous(memory_format=memory_format(device))

@@ -14,16 +14,31 @@ from napari_cupre.model.views import ViewSettings, make_view
 
 @dataclass
 class ViewPair:
-    """Two views of one crop, float32 (3, side, side) each, and which files were unreadable on the way."""
+    """Two views of one crop.
+
+    Attributes
+    ----------
+    query, key : torch.Tensor
+        float32 (3, side, side).
+    skipped : list of tuple of str
+        Files that could not be read, with the reason.
+    """
 
     query: Tensor
     key: Tensor
-    file: int
     skipped: list[tuple[str, str]]
 
 
 class ViewPairs(Dataset[ViewPair]):
-    """Sample `i` of the contrastive stream: a function of the crops' seed and `i` only."""
+    """The contrastive stream: item `i` depends only on the seed of the crops and `i`.
+
+    Parameters
+    ----------
+    crops : UnlabelledCrops
+        Source of the crops.
+    settings : ViewSettings
+        Augmentation of the views.
+    """
 
     def __init__(self, crops: UnlabelledCrops, settings: ViewSettings) -> None:
         self.crops = crops
@@ -32,24 +47,30 @@ class ViewPairs(Dataset[ViewPair]):
     def __getitem__(self, number: int) -> ViewPair:
         crop, rng = self.crops.draw(number)
         query, key = (make_view(crop.image, rng, self.settings) for _ in range(2))
-        return ViewPair(query, key, crop.number, crop.skipped)
+        return ViewPair(query, key, crop.skipped)
 
 
 @dataclass
 class ViewBatch:
-    """Stacked view pairs: `query` and `key` float32 (B, 3, side, side)."""
+    """Several pairs of views as tensors.
+
+    Attributes
+    ----------
+    query, key : torch.Tensor
+        float32 (B, 3, side, side).
+    skipped : list of tuple of str
+        Files that could not be read, with the reason.
+    """
 
     query: Tensor
     key: Tensor
-    files: list[int]
     skipped: list[tuple[str, str]]
 
 
 def collate_views(pairs: list[ViewPair]) -> ViewBatch:
-    """Join pairs of views to a batch."""
+    """Join pairs of views into a batch."""
     return ViewBatch(
         torch.stack([pair.query for pair in pairs]),
         torch.stack([pair.key for pair in pairs]),
-        [pair.file for pair in pairs],
         [skip for pair in pairs for skip in pair.skipped],
     )

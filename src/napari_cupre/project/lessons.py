@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from napari_cupre.io.files import atomic_write
 
 FILE = "curve.json"
+
+FOLDS = 3
+"""Each cell judges once and teaches in the other trainings."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,9 @@ class LessonResult:
 
     `annotation` is the hash of all that was annotated then (see `rounds.annotation_hash`), `annotated` the
     number of those cells. `fold` says which of them judged; the model learned from `share` of the others,
-    which are `cells`. Of `judged` cells it found some, and invented others.
+    which are `cells`. Of `judged` cells it found some, and invented others. `before` and `after` hold, by
+    image, what the start and the model found of them, as a `Finds` in plain values; empty where `share` is
+    below 1.
     """
 
     annotation: str
@@ -31,6 +37,8 @@ class LessonResult:
     found: int
     judged: int
     invented: int
+    before: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    after: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read_lessons(folder: Path) -> list[LessonResult]:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_cupre.data.annotation import cells_with_rim, known_area, rim_of_areas, shots_by_plane
+from napari_cupre.data.annotation import (
+    cells_with_rim,
+    known_area,
+    region_mask,
+    regions_by_plane,
+    rim_of_areas,
+    shots_by_plane,
+)
 from napari_cupre.data.image import CellImage
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
@@ -76,6 +83,7 @@ def shots_of(
     taught = _TaughtPlanes(cells.labels, [number for number, cell in cells if cell.state.teaches])
     accepted = [number for number, cell in cells if cell.state is State.CHECKED]
     regions = [np.array(region) for region in cells.regions]
+    of_plane = regions_by_plane(regions, image)
     shown = _guesses_on_show(cells, entry.certainty)
     rim = _rim_of(cells.labels, shown)
     for position, shot in shots_by_plane(
@@ -88,6 +96,9 @@ def shots_of(
                 certain |= background.reshape(image.result_shape)[position]
             shot.known &= certain
         shot.accepted = tuple(np.intersect1d(accepted, shot.labels).tolist())
+        if shot.accepted and position in of_plane:
+            outside = shot.labels[~region_mask(of_plane[position], shot.labels.shape)]
+            shot.surveyed = tuple(np.setdiff1d(shot.accepted, outside).tolist())
         shot.held = entry.held
         yield shot
 
@@ -128,18 +139,19 @@ def is_annotated(cells: Cells) -> bool:
 
 
 def image_shots(project: Project, stem: str, folders: Sequence[Path] = ()) -> list[Shot]:
-    """Training examples of one image; see `project_shots`."""
-    entry, cells = project.image(stem), project.cells(stem)
-    return list(shots_of(project.pixels(entry, tuple(folders)), cells, entry)) if is_annotated(cells) else []
-
-
-def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Shot]:
-    """Training examples of all images of a project that have any.
+    """Training examples of one image; see `project_shots`.
 
     Parameters
     ----------
     folders : Sequence[Path], optional
         Where to look for images that were moved.
+    """
+    entry, cells = project.image(stem), project.cells(stem)
+    return list(shots_of(project.pixels(entry, tuple(folders)), cells, entry)) if is_annotated(cells) else []
+
+
+def project_shots(project: Project) -> Iterator[Shot]:
+    """Training examples of all images of a project that have any.
 
     Raises
     ------
@@ -147,7 +159,7 @@ def project_shots(project: Project, folders: Sequence[Path] = ()) -> Iterator[Sh
         An annotated image is gone or cannot be read.
     """
     for entry in list(project.images):
-        yield from image_shots(project, entry.stem, folders)
+        yield from image_shots(project, entry.stem)
 
 
 def enough(annotated: Sequence[tuple[Cells, bool]]) -> tuple[bool, str]:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -151,16 +150,9 @@ class EngineProcess:
 
 
 class Turn:
-    """One user's turns at processes that others use as well: it stops nothing but its own job.
+    """One user's turns at processes that others use as well: it stops nothing but its own job."""
 
-    Parameters
-    ----------
-    patience : float, optional
-        Seconds to wait for a process that does something else.
-    """
-
-    def __init__(self, patience: float = 0.0) -> None:
-        self._patience = patience
+    def __init__(self) -> None:
         self._engine: EngineProcess | None = None
         self._is_stopped = False
 
@@ -176,10 +168,6 @@ class Turn:
         EngineBusy
             Somebody else was faster.
         """
-        until = time.monotonic() + self._patience
-        while engine.is_busy and time.monotonic() < until and not self._is_stopped:
-            time.sleep(HEARTBEAT_S)
-            yield None
         with contextlib.closing(engine.events(request)) as events:
             try:
                 for event in events:

@@ -74,20 +74,10 @@ class LessonJob(BesideJob):
         yield StateChanged(RunState.RUNNING)
         steps = Steps(train_part(start, shots, part, settings, self._stopped.is_set))
         yield from steps
-        point = steps.result
-        if point is None or self._stopped.is_set():
+        learned = steps.result
+        if learned is None or self._stopped.is_set():
             yield StateChanged(RunState.STOPPED)
             return
-        new = LessonResult(
-            seen,
-            request.start,
-            cells,
-            part.fold,
-            part.share,
-            part.steps,
-            int(point.cells),
-            point.found,
-            point.judged,
-            point.invented,
-        )
+        what = (seen, request.start, cells, part.fold, part.share, part.steps)
+        new = LessonResult(*what, **learned.as_dict())
         add_lesson(Path(request.project), new)

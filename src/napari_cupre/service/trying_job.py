@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
-from napari_cupre.service.beside import Tried, TryRequest
-from napari_cupre.service.protocol import PreviewRequest
+from napari_cupre.service.beside import BesideJob, Tried, TryRequest
 
 if TYPE_CHECKING:
     from napari_cupre.prediction.detecting import CellFinder
 
 
-class TryingJob:
+class TryingJob(BesideJob):
     """Has each model find cells in the same part of a view.
 
     Parameters
@@ -26,15 +24,8 @@ class TryingJob:
     """
 
     def __init__(self, request: TryRequest) -> None:
+        super().__init__()
         self._request = request
-        self._stopped = threading.Event()
-
-    def stop(self) -> None:
-        """End soon; what comes of a part of the models is of no use."""
-        self._stopped.set()
-
-    def preview(self, request: PreviewRequest) -> None:
-        """There is nothing to show before the end."""
 
     def events(self) -> Iterator[Event]:
         """Search, and tell what each model found."""

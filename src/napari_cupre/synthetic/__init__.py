@@ -1,4 +1,4 @@
-"""Synthetic fields: cell-like instances with exact masks, drawn on the fly under many microscopes.
+"""Synthetic fields: images of cell-like instances with exact masks, drawn on the fly in many looks.
 
 `SyntheticFields` is the source that pretraining reads; `draw_field` draws one field;
 `register_look` and `register_shape` extend both. docs/synthetic.md explains and shows them.

@@ -1,10 +1,10 @@
-"""Outlines of cell-like instances, many at once, in a registry.
+"""A registry of cell shapes; each draws many random outlines at once.
 
-An outline is a radius over the angle (so star-shaped about its centre) and a bend, the
-parabola that its long axis follows. Bending keeps the area and turns rods into bananas
-and ellipses into crescents, which no radius over the angle could describe.
+An outline is a radius for each angle, so it is star-shaped about its centre, and a bend: a parabola
+along which the long axis is curved. Bending preserves the area. It turns rods into bananas and
+ellipses into crescents, which radii alone could not describe.
 
-A new shape is one function that returns radii of any size; the area is normalised after it::
+To add a shape, write a function that returns radii of any size; their area is normalised afterwards::
 
     @register_shape("egg")
     def egg(rng, n):
@@ -32,19 +32,30 @@ class Outlines:
     radii : numpy.ndarray
         float (n, SAMPLES), the radius at each of `ANGLES`.
     bend : numpy.ndarray
-        float (n,), y is displaced by bend * x**2, both in units of the equal-area radius.
+        float (n,); y is displaced by bend * x**2, with x and y in units of the equal-area radius.
     """
 
     radii: np.ndarray
     bend: np.ndarray
 
     def normalised(self) -> Outlines:
-        """The same outlines scaled to the area of a circle of radius 1, as float32."""
+        """The same outlines as float32, scaled to the area of a circle of radius 1."""
         area = np.mean(self.radii**2, axis=1, keepdims=True)
         return Outlines((self.radii / np.sqrt(area)).astype(np.float32), self.bend.astype(np.float32))
 
     def extent(self, angle: np.ndarray) -> np.ndarray:
-        """Bounding boxes after rotation by `angle` (n,): float (n, 4) as y0, x0, y1, x1."""
+        """Bounding boxes after a rotation.
+
+        Parameters
+        ----------
+        angle : numpy.ndarray
+            float (n,), in radians.
+
+        Returns
+        -------
+        numpy.ndarray
+            float (n, 4), y0, x0, y1, x1 in units of the equal-area radius.
+        """
         x = self.radii * np.cos(ANGLES)
         y = self.radii * np.sin(ANGLES) + self.bend[:, None] * x**2
         cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
@@ -58,7 +69,18 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(_SHAPES)
 
 
 def register_shape(name: str) -> Callable[[Shape], Shape]:
-    """Decorator: make a function `(rng, n) -> Outlines` available under `name`."""
+    """Register a function `(rng, n) -> Outlines` as a shape.
+
+    Parameters
+    ----------
+    name : str
+        Name of the shape, as in `Style.shapes`.
+
+    Returns
+    -------
+    callable
+        The decorator; it returns the function unchanged.
+    """
 
     def register(function: Shape) -> Shape:
         _SHAPES[name] = function
@@ -68,14 +90,14 @@ def register_shape(name: str) -> Callable[[Shape], Shape]:
 
 
 def draw_outlines(rng: np.random.Generator, n: int, name: str) -> Outlines:
-    """`n` outlines of one registered shape, normalised to unit equal-area radius."""
+    """Draw `n` outlines of a registered shape, normalised to an equal-area radius of 1."""
     return SHAPES[name](rng, n).normalised()
 
 
 def _wobble(
     rng: np.random.Generator, n: int, strength: np.ndarray, fall: float, order: int = 8
 ) -> np.ndarray:
-    """Log-radius of smooth random outlines: Fourier terms 2..order whose strength falls as k**-fall."""
+    """Log-radius of smooth random outlines: Fourier terms 2..order with amplitudes that decay as k**-fall."""
     k = np.arange(2, order + 1)
     waves = np.concatenate([np.cos(k[:, None] * ANGLES), np.sin(k[:, None] * ANGLES)])
     amplitude = rng.standard_normal((n, 2 * k.size)) * np.tile(k**-fall / np.sqrt(2), 2)
@@ -89,7 +111,7 @@ def _ellipse(aspect: np.ndarray) -> np.ndarray:
 
 @register_shape("ellipse")
 def ellipse(rng: np.random.Generator, n: int) -> Outlines:
-    """Nearly regular ellipses, round to twice as long as wide."""
+    """Almost regular ellipses, from round to twice as long as wide."""
     aspect = np.exp(rng.uniform(0, rng.uniform(0.15, 0.75), n))
     radii = _ellipse(aspect) * np.exp(_wobble(rng, n, np.full(n, rng.uniform(0.0, 0.12)), 1.3))
     return Outlines(radii, rng.normal(0, 0.06, n))
@@ -106,7 +128,7 @@ def spindle(rng: np.random.Generator, n: int) -> Outlines:
 
 @register_shape("blob")
 def blob(rng: np.random.Generator, n: int) -> Outlines:
-    """Smooth irregular outlines: beans, drops, lobes."""
+    """Smooth, irregular outlines: beans, drops, lobes."""
     aspect = np.exp(np.abs(rng.normal(0, 0.3, n)))
     strength = rng.uniform(0.1, 0.55, n)
     radii = _ellipse(aspect) * np.exp(_wobble(rng, n, strength, rng.uniform(1.1, 1.7)))
@@ -115,7 +137,7 @@ def blob(rng: np.random.Generator, n: int) -> Outlines:
 
 @register_shape("ragged")
 def ragged(rng: np.random.Generator, n: int) -> Outlines:
-    """Rough outlines as of degraded nuclei and shrunken cells."""
+    """Rough outlines, as in degraded nuclei and shrunken cells."""
     aspect = np.exp(np.abs(rng.normal(0, 0.3, n)))
     radii = _ellipse(aspect) * np.exp(_wobble(rng, n, rng.uniform(0.1, 0.4, n), 1.0, order=12))
     return Outlines(radii, np.zeros(n))
@@ -123,7 +145,7 @@ def ragged(rng: np.random.Generator, n: int) -> Outlines:
 
 @register_shape("rod")
 def rod(rng: np.random.Generator, n: int) -> Outlines:
-    """Stadiums as of bacteria, straight or bent."""
+    """Rods with round ends, straight or bent, as in bacteria."""
     length = np.exp(rng.uniform(-0.5, rng.uniform(0.6, 1.8), n))[:, None]  # half the straight part, width 2
     cosine, sine = np.abs(np.cos(ANGLES)), np.abs(np.sin(ANGLES))
     side = 1 / np.maximum(sine, 1e-6)
@@ -142,10 +164,10 @@ def crescent(rng: np.random.Generator, n: int) -> Outlines:
 
 @register_shape("star")
 def star(rng: np.random.Generator, n: int) -> Outlines:
-    """Bodies with two to five unequal tapering processes, as of adherent cells and glia."""
+    """Bodies with two to five unequal, tapering processes, as in adherent cells and glia."""
     radii = _ellipse(np.exp(rng.uniform(0, 0.7, n))) * np.exp(_wobble(rng, n, np.full(n, 0.3), 1.2))
     count = rng.integers(2, 6, n)
-    start = rng.normal(0, 0.3, n)  # the first one about along the body
+    start = rng.normal(0, 0.3, n)  # the first process roughly continues the long axis
     for j in range(5):
         angle = start + 2 * np.pi * (j + rng.normal(0, 0.2, n)) / count
         height = np.where(j < count, rng.exponential(0.8, n), 0.0).clip(0, 2.5)
@@ -156,7 +178,7 @@ def star(rng: np.random.Generator, n: int) -> Outlines:
 
 @register_shape("polygon")
 def polygon(rng: np.random.Generator, n: int) -> Outlines:
-    """Rounded polygons of four to seven sides, as of epithelia and squames."""
+    """Rounded polygons with four to seven sides, as in epithelia and squames."""
     sides = rng.integers(4, 8, n)
     start = rng.uniform(0, 2 * np.pi, n)
     reach = np.zeros((n, SAMPLES))

@@ -1,4 +1,4 @@
-"""Whole fields from geometry, look and sensor, and an endless seeded source of them."""
+"""Complete fields from geometry, look and sensor, and an endless, seeded source of them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from .sensor import record
 DIAMETERS = (10.0, 60.0)
 
 ENLARGED = 0.3
-"""Share of the fields that are drawn small and then enlarged, as images of small cells are for prediction."""
+"""Share of the fields that are drawn small and then enlarged, as prediction enlarges small cells."""
 MOST_ENLARGED = 2.6  # times
-LEAST_DIAMETER = 7.0  # px of what is enlarged
+LEAST_DIAMETER = 7.0  # px, before enlargement
 
 SPARSE = 0.05
-"""Share of the fields with at most three faint cells, in which noise fills much of the intensity range: a
-network that has never seen an empty well mistakes its noise for cells."""
+"""Share of the fields with at most three faint cells, where noise fills much of the intensity range.
+
+A network that has never seen an empty well takes its noise for cells."""
 
 
 @dataclass
 class SyntheticField(Sample):
-    """A synthetic image with its truth: a sample of which all is known, labels 1..n.
+    """A synthetic image with its ground truth: a sample without unknown pixels, with labels 1..n.
 
     Attributes
     ----------
     look : str
         Name of the look.
     diameter : float
-        Median over the cells of 2 * sqrt(area / pi), px, each cell whole.
+        Median over the cells of 2 * sqrt(area / pi) in px, counting their hidden and cut-off parts.
     """
 
     look: str = ""
@@ -61,10 +62,15 @@ def draw_field(
     diameter : float, optional
         Median cell diameter in px; by default log-uniform in `DIAMETERS`.
 
+    Returns
+    -------
+    SyntheticField
+        The normalised image, float32 (size, size, 3), with its labels.
+
     Raises
     ------
     InputError
-        An unknown look.
+        If the look is unknown.
     """
     if look is None:
         look = _choose(rng, {name: entry.weight for name, entry in LOOKS.items()})
@@ -90,7 +96,7 @@ def draw_field(
 
 
 def _side(rng: np.random.Generator, size: int, diameter: float) -> int:
-    """Side of the field as it is drawn, px: `size`, or less if it is to be enlarged."""
+    """Side in px at which the field is drawn: `size`, or less if it will be enlarged."""
     most = min(MOST_ENLARGED, diameter / LEAST_DIAMETER, size / 32)
     if rng.random() >= ENLARGED or most <= 1.2:
         return size
@@ -104,23 +110,23 @@ def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 class SyntheticFields:
-    """An endless seeded source of fields: item i is always the same.
+    """An endless, seeded source of fields; item i is always the same field.
 
     Parameters
     ----------
     size : int, optional
         Side in px.
     seed : int, optional
-        With the index, fixes every field.
+        Determines each field, together with its index.
     looks : mapping of str to float, optional
-        Weight of each look; by default the looks' own.
+        Weight of each look; by default the weights with which they were registered.
     diameter : tuple of float, optional
         Range of the median diameter in px, drawn log-uniformly.
 
     Raises
     ------
     InputError
-        An unknown look, no positive weight, or an impossible range.
+        If a look is unknown, no weight is positive, or the range is impossible.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Where cells lie and which pixels they cover: placement, rasterising, occlusion."""
+"""Where cells lie and which pixels they cover: placement, rasterisation, occlusion."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Style:
     shapes : mapping of str to float
         Weight of each registered shape.
     coverage : tuple of float
-        Range of the share of the field that is covered with cells, drawn log-uniformly.
+        Range of the share of the field that cells cover, drawn log-uniformly.
     pile : float
-        Probability that cells may cover each other, instead of abutting where they meet.
+        Probability that cells may overlap; otherwise they share a border where they meet.
     aligned : float
-        Probability that long axes point one way.
+        Probability that the long axes are aligned.
     spread : tuple of float
-        Range of the log standard deviation of the diameters.
+        Range of the standard deviation of the log diameters.
     """
 
     shapes: Mapping[str, float] = field(
@@ -52,14 +52,14 @@ class Style:
 
 @dataclass
 class Bodies:
-    """The pixels that bodies cover, one entry per body and pixel, flat and ordered by body.
+    """The pixels of several bodies as flat arrays: one entry per pixel of each body, ordered by body.
 
     Attributes
     ----------
     pixel : numpy.ndarray
         intp (P,), flat index into the field.
     body : numpy.ndarray
-        intp (P,), which body.
+        intp (P,), number of the body.
     depth : numpy.ndarray
         float32 (P,), 0 at the body's centre, 1 on its outline.
     """
@@ -82,14 +82,21 @@ def rasterise(
     ----------
     size : int
         Side of the field in px.
-    centres, radii, angles, outlines : numpy.ndarray, numpy.ndarray, numpy.ndarray, Outlines
-        See `Arrangement`.
+    centres, radii, angles : numpy.ndarray
+        As in `Arrangement`.
+    outlines : Outlines
+        The n normalised outlines.
+
+    Returns
+    -------
+    Bodies
+        Body i is outline i.
     """
     box = outlines.extent(angles) * radii[:, None] + np.tile(centres, 2)
     top_left = np.clip(np.floor(box[:, :2]), 0, size).astype(np.intp)
     height, width = (np.clip(np.ceil(box[:, 2:]) + 1, 0, size).astype(np.intp) - top_left).clip(0).T
 
-    # Rows of all boxes, one after the other; u and v are positions in the frame and radius of each body.
+    # The rows of all boxes, one after the other; u and v run along the axes of each body, in its radii.
     body, line = _expand(np.arange(len(radii)), height)
     dy = (top_left[body, 0] + line - centres[body, 0]).astype(np.float32)
     dx = (top_left[body, 1] - centres[body, 1]).astype(np.float32)
@@ -134,7 +141,20 @@ def _expand(items: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def topmost(bodies: Bodies, size: int, pile: bool) -> np.ndarray:
     """Indices of the visible entries, one per covered pixel.
 
-    Piled bodies hide those of lower number; abutting ones share the ground between them by depth.
+    Parameters
+    ----------
+    bodies : Bodies
+        Bodies of a field.
+    size : int
+        Side of the field in px.
+    pile : bool
+        If True, each body hides those before it. If False, a shared pixel goes to the body in which its depth
+        is smallest.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 (V,), in order of the pixels.
     """
     entry = np.arange(bodies.pixel.size)
     owner = np.full(size * size, -1, np.int64)
@@ -150,7 +170,7 @@ def topmost(bodies: Bodies, size: int, pile: bool) -> np.ndarray:
 
 @dataclass
 class Arrangement:
-    """Cells of one field before any look: geometry only.
+    """The cells of one field as geometry, before any look is applied.
 
     Attributes
     ----------
@@ -159,15 +179,15 @@ class Arrangement:
     radii : numpy.ndarray
         float (n,), equal-area radii in px.
     angles : numpy.ndarray
-        float (n,), rotation of the long axis.
+        float (n,), rotation of the long axis in radians.
     outlines : Outlines
-        N normalised outlines.
+        The n normalised outlines.
     bodies : Bodies
         The pixels of all cells.
     top : numpy.ndarray
-        (P,), indices of the entries of `bodies` that show.
+        int64 (V,), indices of the visible entries of `bodies`.
     pile : bool
-        Whether cells may cover each other.
+        Whether cells may overlap.
     """
 
     centres: np.ndarray
@@ -180,7 +200,24 @@ class Arrangement:
 
 
 def arrange(rng: np.random.Generator, size: int, diameter: float, style: Style) -> Arrangement:
-    """Draw cells of about `diameter` px (median) and lay them out as `style` asks."""
+    """Draw cells and lay them out.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of all randomness.
+    size : int
+        Side of the field in px.
+    diameter : float
+        Median cell diameter in px, approximately.
+    style : Style
+        Shapes, density and order of the cells.
+
+    Returns
+    -------
+    Arrangement
+        Without cells that are mostly hidden or outside the field.
+    """
     pile = rng.random() < style.pile
     radii = _radii(rng, size, diameter, style)
     outlines = _outlines(rng, radii.size, style)
@@ -198,7 +235,7 @@ def arrange(rng: np.random.Generator, size: int, diameter: float, style: Style) 
 
 
 def _without_hidden(cells: Arrangement, size: int) -> Arrangement:
-    """The arrangement without cells that are mostly hidden or outside the field."""
+    """Leave out cells that are mostly hidden or outside the field."""
     n = cells.radii.size
     area = np.bincount(cells.bodies.body, minlength=n)
     visible = np.bincount(cells.bodies.body[cells.top], minlength=n)
@@ -207,7 +244,7 @@ def _without_hidden(cells: Arrangement, size: int) -> Arrangement:
 
 
 def thinned(rng: np.random.Generator, cells: Arrangement, count: int, size: int) -> Arrangement:
-    """At most `count` of the cells, chosen at random, in a field of `size` px."""
+    """Keep at most `count` cells, chosen at random, in a field of `size` px."""
     keep = np.zeros(cells.radii.size, bool)
     keep[rng.permutation(cells.radii.size)[:count]] = True
     return _only(cells, keep, size)
@@ -224,16 +261,16 @@ def _only(cells: Arrangement, keep: np.ndarray, size: int) -> Arrangement:
 
 
 def _turns(rng: np.random.Generator, size: int, centres: np.ndarray) -> np.ndarray:
-    """Angles of n aligned cells relative to the field's direction: a smooth part and a random part."""
+    """Angles of aligned cells relative to the main direction, float (n,): a smooth and a random part."""
     turn = rng.uniform(0, 1) * smooth_noise(rng, size, size / rng.uniform(1, 3))
     place = np.clip(centres, 0, size - 1).astype(int)
     return turn[place[:, 0], place[:, 1]] + rng.normal(0, rng.uniform(0.05, 0.5), len(centres))
 
 
 def _radii(rng: np.random.Generator, size: int, diameter: float, style: Style) -> np.ndarray:
-    """Equal-area radii in px: one population, or two of different size."""
+    """Equal-area radii in px, of one population or of two that differ in size."""
     coverage = np.exp(rng.uniform(*np.log(style.coverage)))
-    # Cells also lie in a margin around the field, so that its border cuts some.
+    # Cells also lie in a margin around the field, so its border cuts some of them.
     side = size + 2 * diameter
     density = min(coverage / (np.pi / 4 * diameter**2), MAX_DENSITY)
     n = max(1, round(density * side**2))
@@ -245,7 +282,7 @@ def _radii(rng: np.random.Generator, size: int, diameter: float, style: Style) -
 
 
 def _outlines(rng: np.random.Generator, n: int, style: Style) -> Outlines:
-    """Mostly one kind of shape per field, sometimes two."""
+    """Draw outlines: usually of one shape per field, sometimes of two."""
     names = list(style.shapes)
     weights = np.array([style.shapes[name] for name in names], float)
     kinds = rng.choice(len(names), size=2, p=weights / weights.sum())
@@ -266,7 +303,7 @@ def _elongation(outlines: Outlines) -> np.ndarray:
 
 
 def _scatter(rng: np.random.Generator, size: int, radii: np.ndarray) -> np.ndarray:
-    """Centres before they are pushed apart: uniform, in clumps, or in parts of the field."""
+    """Centres before overlapping cells are pushed apart: uniform, in clumps, or in parts of the field."""
     n, margin = radii.size, float(np.median(radii))
     centres = rng.uniform(-margin, size + margin, (n, 2))
     kind = rng.random()
@@ -287,9 +324,9 @@ def _scatter(rng: np.random.Generator, size: int, radii: np.ndarray) -> np.ndarr
 def _push_apart(
     centres: np.ndarray, reach: np.ndarray, steps: int, direction: float, stretch: float
 ) -> np.ndarray:
-    """Push overlapping bodies of radius `reach` apart for some steps.
+    """Push overlapping bodies of radius `reach` apart, in a number of steps.
 
-    With `stretch` above 1 bodies are that much longer along `direction`.
+    A `stretch` above 1 means that bodies are that much longer along `direction`.
     """
     n = centres.shape[0]
     # Columns: across and along, as seen from y, x.
@@ -307,5 +344,5 @@ def _push_apart(
         contacts = np.bincount(i[touching], minlength=n) + np.bincount(j[touching], minlength=n)
         for k in range(2):
             push = np.bincount(i, move[:, k], n) - np.bincount(j, move[:, k], n)
-            place[:, k] += push / np.sqrt(np.maximum(contacts, 1))  # else a dense clump would explode
+            place[:, k] += push / np.sqrt(np.maximum(contacts, 1))  # or a dense clump would fly apart
     return place / squeeze @ axis.T

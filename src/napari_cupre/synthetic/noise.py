@@ -1,10 +1,10 @@
-"""Smooth random maps and blur as products of small matrices.
+"""Smooth random maps and blur, computed as products of small matrices.
 
-A smooth map of n x n pixels is a coarse grid of random numbers between two interpolation
-matrices. A narrow Gaussian blur is a band matrix, the same for every strip of the image; a wide one is a
-narrow one on a coarser grid. All is float32, several times faster than resizing or filtering,
-and in blocks so small that BLAS starts no threads: loader workers that each keep all
-cores spinning would stall each other and the training.
+A smooth map is a coarse grid of random numbers, multiplied by an interpolation matrix on either side. A
+narrow Gaussian blur is a band matrix, the same for every strip of the image; a wide blur is a narrow one on a
+coarser grid. In float32 this is several times faster than resizing or filtering. The products are small
+enough that BLAS starts no threads: otherwise each loader worker would occupy all cores and stall the
+training.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 
 Map = np.ndarray  # float32 (H, W)
 
-_SERIAL = 1 << 18  # multiply-adds of a matrix product up to which OpenBLAS stays on one thread
+_SERIAL = 1 << 18  # multiply-adds up to which OpenBLAS computes a matrix product in one thread
 _FINE_SCALE = 4.0  # px; finer noise than this is blurred white noise
-_WIDE_SIGMA = 4.0  # from here on a blurred map is computed on a coarser grid, px
-_STRIP = 16  # rows that one product blurs at a time
+_WIDE_SIGMA = 4.0  # px; from this sigma on, blur is computed on a coarser grid
+_STRIP = 16  # rows that one product blurs
 
 
 def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Left @ right, a few rows at a time."""
+    """Compute `left @ right`, a few rows at a time."""
     rows = max(1, _SERIAL // right.size)
     out = np.empty((left.shape[0], right.shape[1]), np.float32)
     for start in range(0, left.shape[0], rows):
@@ -29,7 +29,7 @@ def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _spline(distance: np.ndarray) -> np.ndarray:
-    """The cubic B-spline at a distance from its knot, in units of the knots' spacing; float32."""
+    """The cubic B-spline at a distance from its knot, in knot spacings; float32."""
     d = np.abs(distance)
     near = (4 - 6 * d**2 + 3 * d**3) / 6
     far = np.clip(2 - d, 0, None) ** 3 / 6
@@ -37,7 +37,7 @@ def _spline(distance: np.ndarray) -> np.ndarray:
 
 
 def _spline_basis(n: int, scale: float, phase: float) -> np.ndarray:
-    """Interpolation matrix, float32 (n, knots), from knots `scale` px apart to n pixels."""
+    """The matrix that interpolates n pixels between knots `scale` px apart, float32 (n, knots)."""
     position = np.arange(n) / scale + phase
     first = position.astype(np.intp)
     knots = first[:, None] + np.arange(4)
@@ -47,7 +47,7 @@ def _spline_basis(n: int, scale: float, phase: float) -> np.ndarray:
 
 
 def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> Map:
-    """Noise of about zero mean and unit spread whose grains are `scale` px wide.
+    """Smooth noise with grains `scale` px wide, a mean of about 0 and a standard deviation of about 1.
 
     Parameters
     ----------
@@ -56,31 +56,47 @@ def smooth_noise(rng: np.random.Generator, size: int, scale: float) -> Map:
     size : int
         Side of the map in px.
     scale : float
-        Distance of random knots between which a cubic spline runs, px; at or below 1 the noise is white.
+        Distance in px between the random knots of a cubic spline; 1 or less gives white noise.
 
     Returns
     -------
-    float32 (size, size).
+    numpy.ndarray
+        float32 (size, size).
     """
     if scale < _FINE_SCALE:
-        # The spline's own width; the factor brings the spread of blurred white noise back to one.
+        # As wide as the spline; the factor restores the standard deviation of the blurred white noise.
         sigma = scale / np.sqrt(3) if scale > 1 else 0.0
         return blur(_uniform(rng, size), sigma) * np.float32(max(1.0, 2 * np.sqrt(np.pi) * sigma))
     basis = _spline_basis(size, scale, rng.random())
-    # The spline's averaging leaves 0.48 of the knots' spread.
+    # Interpolation leaves 0.48 of the knots' standard deviation.
     knots = _uniform(rng, basis.shape[1]) / np.float32(0.48)
     return _product(_product(basis, knots), basis.T)
 
 
 def _uniform(rng: np.random.Generator, size: int) -> Map:
-    """Uniform white noise of zero mean and unit spread, (size, size)."""
+    """Uniform white noise, float32 (size, size), with mean 0 and standard deviation 1."""
     return (rng.random((size, size), dtype=np.float32) - np.float32(0.5)) * np.float32(np.sqrt(12))
 
 
-def octaves(rng: np.random.Generator, size: int, scale: float, count: int = 3, gain: float = 0.6) -> Map:
-    """Sum of `count` smooth noises, each half as wide and `gain` times as strong as the one before."""
+def octaves(rng: np.random.Generator, size: int, scale: float, count: int = 3) -> Map:
+    """Sum of `count` smooth noises, each half as wide and 0.6 times as strong as the one before.
+
+    Parameters
+    ----------
+    rng, size
+        As in `smooth_noise`.
+    scale : float
+        Grain width of the first noise in px, see `smooth_noise`.
+    count : int, optional
+        Number of noises.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (size, size), with a mean of about 0 and a standard deviation of about 1.
+    """
     total = np.zeros((size, size), np.float32)
-    strengths = gain ** np.arange(count, dtype=np.float32)
+    strengths = 0.6 ** np.arange(count, dtype=np.float32)
     strengths /= np.sqrt(np.sum(strengths**2))
     for k, strength in enumerate(strengths):
         total += strength * smooth_noise(rng, size, scale / 2**k)
@@ -88,7 +104,22 @@ def octaves(rng: np.random.Generator, size: int, scale: float, count: int = 3, g
 
 
 def fibres(rng: np.random.Generator, size: int, width: float, waviness: float = 1.0) -> Map:
-    """Wavy strands about `width` px wide that run in one direction, float32, about zero mean, spread 0.6."""
+    """Wavy strands that run in one direction.
+
+    Parameters
+    ----------
+    rng, size
+        As in `smooth_noise`.
+    width : float
+        Width of a strand in px, approximately.
+    waviness : float, optional
+        How much the strands meander; 0 makes them straight.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (size, size), with a mean of about 0 and a standard deviation of about 0.6.
+    """
     angle = rng.uniform(0, np.pi)
     along = np.arange(size, dtype=np.float32) / np.float32(width)
     position = along[None, :] * np.float32(np.cos(angle)) + along[:, None] * np.float32(np.sin(angle))
@@ -105,7 +136,20 @@ def fibres(rng: np.random.Generator, size: int, width: float, waviness: float = 
 
 
 def blur(image: Map, sigma: float) -> Map:
-    """Gaussian blur of a float32 (H, W) map with its edges repeated; sigma in px, none at or below 0.2."""
+    """Apply a Gaussian blur.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        float32 (H, W); its edge pixels are repeated beyond the border.
+    sigma : float
+        Standard deviation in px; at 0.2 or less the image is returned as it is.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (H, W).
+    """
     if sigma <= 0.2:
         return image
     for _ in range(2):
@@ -117,8 +161,8 @@ def _blur_down(image: Map, sigma: float) -> Map:
     """Blur along the first axis."""
     if sigma < _WIDE_SIGMA:
         return _blur_narrow(image, sigma)
-    # Means of `step` rows, a blur of one to four of those, and interpolation back. The means and the
-    # interpolating spline blur too, by these variances in units of the step.
+    # Average `step` rows, blur the averages, and interpolate back. Averaging and interpolation blur as well,
+    # with the two variances that are subtracted, in units of the step.
     step = 1 << int(np.log2(sigma / 2))
     rest = np.sqrt((sigma / step) ** 2 - (1 - 1 / step**2) / 12 - 1 / 3)
     length, width = image.shape
@@ -132,7 +176,7 @@ def _blur_down(image: Map, sigma: float) -> Map:
 
 
 def _blur_narrow(image: Map, sigma: float) -> Map:
-    """Blur along the first axis in overlapping strips, all by one small band matrix."""
+    """Blur along the first axis, in overlapping strips that share one small band matrix."""
     length, width = image.shape
     reach = int(np.ceil(3.5 * sigma))
     strip = _STRIP

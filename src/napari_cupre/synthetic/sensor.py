@@ -1,4 +1,4 @@
-"""From light to file: optics, noise, exposure, compression, and the stretch that reading applies."""
+"""From light to file: optics, exposure, noise, compression, and the normalisation of every image."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from .noise import blur
 
 
 def record(rng: np.random.Generator, light: np.ndarray, diameter: float, contrast: float = 1.0) -> np.ndarray:
-    """The picture that a camera and a file make of the light, normalised as every image is.
+    """Simulate how a camera records light and a file stores it, and normalise the result.
 
     Parameters
     ----------
+    rng : numpy.random.Generator
+        Source of all randomness.
     light : numpy.ndarray
         float32 (H, W) or (H, W, 3), 0 to about 1.
     diameter : float
-        Typical cell diameter in px, to which the blur is bounded.
+        Typical cell diameter in px; it limits the blur.
     contrast : float, optional
-        Share of the sensor's range that a grey image takes; the less, the more noise is stretched.
+        Share of the sensor's range that a grey image uses. The smaller it is, the more the normalisation
+        amplifies the noise.
 
     Returns
     -------
-    float32 (H, W, 3), percentiles 1 and 99.8 at 0 and 1; grey replicated.
+    numpy.ndarray
+        float32 (H, W, 3), with percentiles 1 and 99.8 at 0 and 1; grey is repeated three times.
     """
     is_grey = light.ndim == 2
     image = _optics(rng, light, diameter)
@@ -44,9 +48,9 @@ def record(rng: np.random.Generator, light: np.ndarray, diameter: float, contras
 
 
 def _optics(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.ndarray:
-    """Blur grey images by the point spread function, at most what leaves cells countable.
+    """Blur grey images like a point spread function, but keep the cells countable.
 
-    Colour looks blur their few dyes themselves, which is cheaper than three colours.
+    Looks in colour blur their dyes themselves, which is cheaper than blurring three colours.
     """
     if light.ndim == 3:
         return light
@@ -54,7 +58,7 @@ def _optics(rng: np.random.Generator, light: np.ndarray, diameter: float) -> np.
 
 
 def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Scale to the sensor's range, often over- or underexposed, sometimes with a gamma curve; 0 to 1."""
+    """Scale to the sensor's range, 0 to 1: often over- or underexposed, sometimes with a gamma curve."""
     if image.ndim == 2:
         low, high = np.percentile(image[::3, ::3], [0.2, 99.8])
         image = (image - low) / max(high - low, 1e-6)
@@ -66,7 +70,7 @@ def _exposure(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Shot noise that grows with the light, and read noise that does not; often weak, sometimes strong."""
+    """Add shot noise, which grows with the light, and read noise, which does not; usually weak."""
     is_dim = rng.random() < 0.2
     photons = log_uniform(rng, 15, 300) if is_dim else log_uniform(rng, 200, 50000)
     read = log_uniform(rng, 0.005, 0.06) if is_dim else log_uniform(rng, 0.0005, 0.01)
@@ -76,13 +80,13 @@ def _noise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     grain = _bell(rng, image.shape[:2])
     if rng.random() < 0.4:  # resampled, demosaicked and denoised images have coarser noise
         grain = blur(grain, 0.6) * np.float32(2.0)
-    if image.ndim == 3:  # one draw, shifted for each colour, saves two thirds of the time
+    if image.ndim == 3:  # one draw, shifted for each colour, takes a third of the time
         grain = np.moveaxis(np.stack([np.roll(grain, 37 * c, axis=0) for c in range(3)]), 0, -1)
     return image + spread * grain
 
 
 def _bell(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """About normally distributed noise of unit spread: the sum of four random bytes, many times faster."""
+    """Roughly Gaussian noise, standard deviation 1: sums of four random bytes, many times faster to draw."""
     count = int(np.prod(shape))
     total = np.frombuffer(rng.bytes(4 * count), np.uint8).reshape(4, count).sum(axis=0, dtype=np.uint16)
     spread = np.float32(np.sqrt(4 * (256**2 - 1) / 12))
@@ -90,7 +94,7 @@ def _bell(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _digitise(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Few or many grey levels, sometimes JPEG; uint8 or uint16."""
+    """Quantise to uint8 or uint16, with few or many grey levels, sometimes as JPEG."""
     image = np.clip(image, 0, 1)
     if rng.random() < 0.2:
         eight = (image * np.float32(255) + 0.5).astype(np.uint8, order="C")

@@ -116,6 +116,12 @@ class IdleLessons(SessionPart):
             return False
         return self.left != 0 or cells > self._left_for
 
+    @property
+    def is_coming(self) -> bool:
+        """Whether something will be measured as soon as the computer is idle."""
+        project = self._session.keeper.project
+        return self.is_wanted and project is not None and self._lacks(project)
+
     def cells(self) -> int:
         """Checked and edited cells of the project."""
         session = self._session
@@ -146,6 +152,7 @@ class IdleLessons(SessionPart):
         self.is_wanted = on
         if not on:
             self.job.stop()
+        self.changed.emit()
 
     # --- what is found ----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from napari_cupre.io.ownership import next_free
 from napari_cupre.prediction.labelstore import cells_table
 from napari_cupre.project.project import Project
 from napari_cupre.widgets.session import METADATA_KEY, Session
+from napari_cupre.words import some_of
 
 if TYPE_CHECKING:
     from napari_cupre.io.writers.output_cells import PredictedInstances
@@ -188,8 +189,7 @@ def save_results(
         )
     if not names:
         raise InputError("None of these images has cells yet: find or draw some first.")
-    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    yield Finished(f"Saved as {listed} in {folder}.")
+    yield Finished(f"Saved as {some_of(names)} in {folder}.")
     yield StateChanged(RunState.DONE)
 
 

@@ -38,6 +38,7 @@ from napari_cupre.widgets.controls import (
     labelled,
     primary_button,
 )
+from napari_cupre.widgets.cross_check_line import CrossCheckLine
 from napari_cupre.widgets.curve import CurveView
 from napari_cupre.widgets.enough_section import EnoughSection
 from napari_cupre.widgets.help_button import beside_help
@@ -142,6 +143,7 @@ class TrainWidget(SessionWidget):
         )
         self.live.toggled.connect(self._switch_preview)
         self.next_steps = NextSteps(self)
+        self.cross_check = CrossCheckLine(self)
 
     def _lay_out(self) -> None:
         column = self.column
@@ -165,7 +167,7 @@ class TrainWidget(SessionWidget):
         column.addLayout(buttons)
         column.addWidget(self.bar)
         # above the curve, so that nobody has to scroll for the verdict
-        for line in (self.message, self.result, self.next_steps):
+        for line in (self.message, self.result, self.next_steps, self.cross_check):
             column.addWidget(line)
         column.addWidget(self.live)
         column.addWidget(self.curve)

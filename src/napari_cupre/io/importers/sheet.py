@@ -12,6 +12,7 @@ import numpy as np
 from napari_cupre.errors import InputError
 from napari_cupre.io.importers.accounts import Say
 from napari_cupre.io.importers.frames import Frame
+from napari_cupre.words import some_of
 
 
 class Listeners(NamedTuple):
@@ -77,8 +78,7 @@ class Sheet:
         """
         if not self.needs_image:
             return
-        listed = ", ".join(path.name for path in images[:5])
-        listed += f" and {len(images) - 5} more" if len(images) > 5 else ""
+        listed = some_of([path.name for path in images])
         raise InputError(
             f'"{self.file}" does not say the size of its image, and none of the images is called '
             f'"{self.names[0]}" ({listed}): give them the same name.'

@@ -1,4 +1,4 @@
-"""Looks: how cells appear under one kind of microscope. Importing this registers all of them."""
+"""Looks: how cells appear under different microscopes. Importing this package registers all of them."""
 
 from . import fluorescence, stained, transmitted
 from .registry import LOOKS, Look, register_look

@@ -1,4 +1,4 @@
-"""Bright on dark: nuclei, whole cells, membranes."""
+"""Bright cells on a dark background: nuclei, whole cells, membranes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .registry import log_uniform, register_look
 
 
 def _brightness(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
-    """Per cell, float32 (n,): similar, or very different, or with a few far brighter ones."""
+    """Brightness of each cell, float32 (n,): similar, very different, or with a few much brighter cells."""
     values = np.exp(rng.normal(0, rng.choice([0.1, 0.25, 0.5, 0.8]), scene.count))
     if rng.random() < 0.4:  # dividing or dying nuclei
         values[rng.random(scene.count) < rng.uniform(0.02, 0.15)] *= rng.uniform(1.5, 5)
@@ -19,7 +19,7 @@ def _brightness(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
 
 
 def _chromatin(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
-    """Relative brightness inside nuclei per entry: dome or rim, grain, dark nucleoli, bright foci."""
+    """Relative brightness in nuclei, (P,): dome or rim, grain, dark nucleoli, bright foci."""
     d, depth = scene.diameter, scene.depth
     value = 1 - np.float32(rng.uniform(-0.25, 0.7)) * depth ** np.float32(rng.uniform(1.5, 5))
     value *= 1 + np.float32(rng.uniform(0, 0.3)) * scene.texture(rng, d * rng.uniform(0.05, 0.15))
@@ -35,7 +35,7 @@ def _chromatin(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator, scene: SyntheticScene, cells: Map) -> Map:
-    """Uneven ground, haze of the cells themselves, and blurred things above or below the focus."""
+    """Uneven background, haze from the cells, and blurred objects above or below the focal plane."""
     size, d = scene.size, scene.diameter
     ground = np.full((size, size), log_uniform(rng, 0.002, 0.2), np.float32)
     ground *= np.exp(np.float32(rng.uniform(0, 0.6)) * smooth_noise(rng, size, size / rng.uniform(1, 4)))
@@ -46,7 +46,7 @@ def _background(rng: np.random.Generator, scene: SyntheticScene, cells: Map) -> 
     if rng.random() < 0.25:
         strands = np.maximum(fibres(rng, size, max(2.0, d * rng.uniform(0.08, 0.3))) - 0.5, 0)
         ground += np.float32(log_uniform(rng, 0.01, 0.12)) * strands
-    if rng.random() < 0.35:  # bodies of the cells, faintly
+    if rng.random() < 0.35:  # faint cell bodies
         hulls = scene.hulls(rng, rng.uniform(1.5, 3), "blob" if rng.random() < 0.7 else "star")
         faint = rng.uniform(0.2, 1, scene.count).astype(np.float32) * np.float32(log_uniform(rng, 0.01, 0.15))
         ground += blur(scene.add(hulls, faint[hulls.body] * (1 - 0.7 * hulls.depth)), d * 0.08)
@@ -54,7 +54,7 @@ def _background(rng: np.random.Generator, scene: SyntheticScene, cells: Map) -> 
 
 
 def _specks(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Specks far smaller than a cell."""
+    """Specks much smaller than a cell."""
     high = max(2.2, 0.18 * scene.diameter)
     bodies = scene.scatter(rng, int(rng.integers(1, 40)), (1.5, high))
     strength = rng.exponential(0.4, int(bodies.body.max(initial=0)) + 1).astype(np.float32)
@@ -63,7 +63,7 @@ def _specks(rng: np.random.Generator, scene: SyntheticScene) -> Map:
 
 @register_look("fluorescence", weight=0.45)
 def fluorescence(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Stained nuclei: bright on dark, textured, some touching without any line between them."""
+    """Stained nuclei: bright on dark, textured, some touching without a line between them."""
     value = _chromatin(rng, scene) * _brightness(rng, scene)[scene.cell]
     light = scene.pile_up(value) if rng.random() < 0.7 else scene.paint(value)
     if rng.random() < 0.5:
@@ -73,7 +73,7 @@ def fluorescence(rng: np.random.Generator, scene: SyntheticScene) -> Map:
     light += _background(rng, scene, light)
     if rng.random() < 0.35:
         light += np.float32(log_uniform(rng, 0.05, 1)) * _specks(rng, scene)
-    if rng.random() < 0.3:  # uneven lighting
+    if rng.random() < 0.3:  # uneven illumination
         light *= np.exp(np.float32(rng.uniform(0.1, 0.5)) * smooth_noise(rng, scene.size, scene.size / 1.5))
     return light
 
@@ -87,7 +87,7 @@ _TISSUE = Style(
 
 @register_look("fluorescent_cells", weight=0.08, style=_TISSUE)
 def fluorescent_cells(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Whole cells: cytoplasm or membrane stain, often with the nucleus left dark."""
+    """Whole cells with a stained cytoplasm or membrane, often with a dark nucleus."""
     d, depth = scene.diameter, scene.depth
     rim = np.exp(-(((1 - depth) / np.float32(rng.uniform(0.08, 0.3))) ** 2))
     hole = 1 - np.float32(rng.uniform(0, 0.9)) / (
@@ -105,7 +105,7 @@ def fluorescent_cells(rng: np.random.Generator, scene: SyntheticScene) -> Map:
 
 @register_look("dark_field", weight=0.03)
 def dark_field(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Light scattered at edges and granules, on black."""
+    """Dark field: light scattered by edges and granules on a black background."""
     d, depth = scene.diameter, scene.depth
     rim = np.exp(-(((1 - depth) / np.float32(rng.uniform(0.06, 0.25))) ** 2))
     grain = np.maximum(scene.texture(rng, d * rng.uniform(0.04, 0.1)) - 0.5, 0)

@@ -16,7 +16,7 @@ Render = Callable[[np.random.Generator, SyntheticScene], np.ndarray]
 
 @dataclass(frozen=True)
 class Look:
-    """A way to image cells.
+    """How cells appear under one kind of microscope.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class Look:
     weight : float
         How often it is drawn, relative to the others.
     style : Style
-        How its cells lie.
+        How its cells are laid out.
     render : Render
-        `(rng, scene) -> float32 (H, W) or (H, W, 3)`, light that reaches the sensor, 0 to about 1.
+        `(rng, scene) -> light`: float32 (H, W) or (H, W, 3), what reaches the sensor, 0 to about 1.
     """
 
     name: str
@@ -41,7 +41,22 @@ LOOKS: Mapping[str, Look] = MappingProxyType(_LOOKS)
 
 
 def register_look(name: str, weight: float, style: Style | None = None) -> Callable[[Render], Render]:
-    """Decorator: make a render function available as a look of this name."""
+    """Register a render function as a look.
+
+    Parameters
+    ----------
+    name : str
+        Name of the look.
+    weight : float
+        How often it is drawn, relative to the others.
+    style : Style, optional
+        How its cells are laid out.
+
+    Returns
+    -------
+    callable
+        The decorator; it returns the function unchanged.
+    """
 
     def register(render: Render) -> Render:
         _LOOKS[name] = Look(name, weight, style or Style(), render)
@@ -51,5 +66,5 @@ def register_look(name: str, weight: float, style: Style | None = None) -> Calla
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number between `low` and `high` whose logarithm is uniform."""
+    """Draw a number between `low` and `high` whose logarithm is uniformly distributed."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -26,7 +26,7 @@ _TISSUE = Style(
 
 
 def _dye(rng: np.random.Generator, colour: tuple[float, float, float], spread: float = 0.12) -> np.ndarray:
-    """A dye of about this colour: batches, scanners and white balances differ; float32 (3,)."""
+    """A dye of roughly this colour, float32 (3,): batches, scanners and white balances differ."""
     vector = np.clip(np.array(colour) + rng.normal(0, spread, 3), 0.01, None)
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
@@ -38,12 +38,12 @@ def _nuclear_dye(rng: np.random.Generator) -> np.ndarray:
 
 
 def _softness(rng: np.random.Generator, diameter: float) -> float:
-    """Blur of the optics, px: half a pixel at least, at most what leaves cells countable."""
+    """Sigma of the optical blur in px: at least half a pixel, and little enough to count the cells."""
     return log_uniform(rng, max(0.5, 0.02 * diameter), max(0.9, 0.075 * diameter))
 
 
 def _nuclei(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Nuclear dye of the field: where nuclei overlap it adds up, where they touch a line may part them."""
+    """Nuclear dye: it adds up where nuclei overlap, and a line may separate nuclei that touch."""
     density = _nuclear_density(rng, scene)
     nuclei = scene.pile_up(density) if rng.random() < 0.6 else scene.paint(density)
     if rng.random() < 0.7:
@@ -55,7 +55,7 @@ def _nuclei(rng: np.random.Generator, scene: SyntheticScene) -> Map:
 
 
 def _expose(rng: np.random.Generator, densities: list[tuple[Map, np.ndarray]], size: int) -> np.ndarray:
-    """RGB light (size, size, 3) behind the given dyes, under a lamp of some colour and evenness."""
+    """Light that passes the dyes, float32 (size, size, 3); colour and evenness of the lamp vary."""
     light = np.zeros((3, size * size), np.float32)
     for amount, dye in densities:
         light -= (dye * np.float32(np.log(10)))[:, None] * amount.ravel()
@@ -64,12 +64,12 @@ def _expose(rng: np.random.Generator, densities: list[tuple[Map, np.ndarray]], s
     light *= lamp.astype(np.float32)[:, None]
     if rng.random() < 0.4:
         light *= 1 + np.float32(rng.uniform(0.02, 0.12)) * smooth_noise(rng, size, size / 1.5).ravel()
-    # Stays colour by colour in memory, which is the faster order for all that follows.
+    # Memory stays ordered by colour, which makes all later steps faster.
     return np.moveaxis(light.reshape(3, size, size), 0, -1)
 
 
 def _nuclear_density(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
-    """Dye in nuclei per entry: pale and vesicular with a dark membrane, or dense and even."""
+    """Dye in nuclei, (P,): pale and vesicular with a dark membrane, or dense and even."""
     d, depth = scene.diameter, scene.depth
     strength = np.exp(rng.normal(0, rng.uniform(0.1, 0.5), scene.count)).astype(np.float32)
     value = np.ones_like(depth)
@@ -83,7 +83,7 @@ def _nuclear_density(rng: np.random.Generator, scene: SyntheticScene) -> np.ndar
 
 
 def _stroma(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Ground substance: cloudy, fibrous or both, about 0 to 1."""
+    """Ground substance, 0 to about 1: cloudy, fibrous or both."""
     size, d = scene.size, scene.diameter
     ground = 0.5 + np.float32(rng.uniform(0.05, 0.3)) * octaves(rng, size, d * rng.uniform(0.6, 3), 4)
     if rng.random() < 0.6:
@@ -99,7 +99,7 @@ def _stroma(rng: np.random.Generator, scene: SyntheticScene) -> Map:
 
 @register_look("histology", weight=0.16, style=_TISSUE)
 def histology(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
-    """Sections: blue to purple nuclei in pink, violet or brown tissue."""
+    """Tissue sections: blue to purple nuclei in pink, violet or brown tissue."""
     d = scene.diameter
     nuclear = _nuclei(rng, scene)
     tissue = _stroma(rng, scene)
@@ -108,7 +108,7 @@ def histology(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
         tissue += np.float32(rng.uniform(0.1, 0.7)) * blur(
             np.minimum(scene.add(hulls, np.ones(hulls.pixel.size)), 1), 0.06 * d
         )
-    if rng.random() < 0.15:  # red blood cells take the counterstain and are no nuclei
+    if rng.random() < 0.15:  # red blood cells take up the counterstain but are not nuclei
         discs = scene.scatter(rng, int(rng.integers(3, 40)), (0.8 * d, 1.3 * d), "ellipse")
         tissue += np.float32(rng.uniform(0.5, 1.5)) * blur(
             scene.add(discs, np.ones(discs.pixel.size)), 0.05 * d
@@ -138,7 +138,7 @@ _LOOSE = Style(
 
 @register_look("stained_nuclei", weight=0.12, style=_LOOSE)
 def stained_nuclei(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
-    """Dark nuclei on an almost white ground with pale ghosts, as in marrow and imprints."""
+    """Dark nuclei on an almost white background with pale ghosts, as in bone marrow and imprints."""
     d, size = scene.diameter, scene.size
     nuclear = _nuclei(rng, scene)
     hulls = scene.hulls(rng, rng.uniform(1.2, 1.9), "blob", rng.random(scene.count) < rng.random())
@@ -168,7 +168,7 @@ _SMEAR = Style(
 
 @register_look("blood_smear", weight=0.07, style=_SMEAR)
 def blood_smear(rng: np.random.Generator, scene: SyntheticScene) -> np.ndarray:
-    """Romanowsky-stained smears: pink discs with pale centres, cells with purple nuclei; each a label."""
+    """Romanowsky-stained smears: pink discs with pale centres and cells with purple nuclei, all labelled."""
     d, depth, cell = scene.diameter, scene.depth, scene.cell
     white = rng.random(scene.count) < rng.choice([0.0, 0.04, 0.3])
     pallor = rng.uniform(0.1, 1.2) * rng.uniform(0.6, 1.0, scene.count)
@@ -201,7 +201,7 @@ _SPARSE = Style(
 
 @register_look("grey_stained", weight=0.06, style=_SPARSE)
 def grey_stained(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Dark nuclei in large translucent bodies with folds, in grey: squames and cytology."""
+    """Grey images of dark nuclei in large, translucent, folded cells: squames and cytology."""
     d, size = scene.diameter, scene.size
     hulls = scene.hulls(rng, log_uniform(rng, 2, 6), "polygon", rng.random(scene.count) < 0.9)
     body = np.exp(rng.normal(0, 0.4, scene.count)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Transmitted light without stain: bright field, phase contrast, oblique light."""
+"""Unstained cells in transmitted light: bright field, phase contrast, oblique illumination."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CULTURE = Style(
 
 
 def _thickness(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Height of the cells, about 1 in their middle: flat or domed, with granules and a nucleus."""
+    """Thickness of the cells, about 1 at their centre: flat or domed, with granules and a nucleus."""
     d, depth = scene.diameter, scene.depth
     dome = (1 - depth**2) ** np.float32(log_uniform(rng, 0.15, 1.0))
     grain = scene.texture(rng, max(1.5, d * rng.uniform(0.04, 0.12)))
@@ -32,7 +32,7 @@ def _thickness(rng: np.random.Generator, scene: SyntheticScene) -> Map:
 
 
 def _ground(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Uneven light and rings of dust out of focus, about zero mean."""
+    """Uneven illumination, and rings from dust out of focus; mean about 0."""
     size = scene.size
     ground = np.float32(rng.uniform(0.02, 0.25)) * smooth_noise(rng, size, size / rng.uniform(1, 2.5))
     ground += np.float32(rng.uniform(0, 0.04)) * octaves(rng, size, max(4.0, scene.diameter / 2))
@@ -50,7 +50,7 @@ def _ground(rng: np.random.Generator, scene: SyntheticScene) -> Map:
 
 @register_look("phase_contrast", weight=0.13, style=_CULTURE)
 def phase_contrast(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Zernike phase contrast: cells dark or bright in a halo of the other sign, fine structure kept."""
+    """Zernike phase contrast: dark cells with a bright halo, or the reverse, with fine structure."""
     d = scene.diameter
     phase = blur(_thickness(rng, scene), rng.uniform(0.02, 0.06) * d)
     halo = blur(phase, d * log_uniform(rng, 0.12, 0.6))
@@ -68,7 +68,7 @@ def phase_contrast(rng: np.random.Generator, scene: SyntheticScene) -> Map:
 
 @register_look("bright_field", weight=0.09, style=_CULTURE)
 def bright_field(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Unstained cells near focus: edges bend light (Laplacian of the thickness), the body may absorb."""
+    """Bright field near focus: edges refract light (Laplacian of the thickness), the body may absorb it."""
     d = scene.diameter
     thickness = blur(_thickness(rng, scene), rng.uniform(0.02, 0.05) * d)
     width = d * log_uniform(rng, 0.04, 0.2)
@@ -82,7 +82,7 @@ def bright_field(rng: np.random.Generator, scene: SyntheticScene) -> Map:
 
 @register_look("oblique", weight=0.04, style=_CULTURE)
 def oblique(rng: np.random.Generator, scene: SyntheticScene) -> Map:
-    """Differential interference or oblique light: cells as a relief lit from one side."""
+    """Differential interference contrast or oblique illumination: a relief lit from one side."""
     phase = blur(_thickness(rng, scene), rng.uniform(0.03, 0.08) * scene.diameter)
     dy, dx = np.gradient(phase)
     angle = rng.uniform(0, 2 * np.pi)

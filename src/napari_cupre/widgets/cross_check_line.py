@@ -1,0 +1,45 @@
+"""Whether training is worth it, from all annotated cells: below the verdict of the Train dock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_cupre.evaluation.decision import Outcome
+from napari_cupre.widgets.controls import MessageLine, SessionWidget
+
+COMING = (
+    "While the computer is idle, models are trained on two thirds of your cells and checked on the rest: "
+    "then a cross-check on all your cells appears here."
+)
+
+
+class CrossCheckLine(MessageLine):
+    """One sentence, green or red where it is decided; empty before the first training.
+
+    Parameters
+    ----------
+    owner : SessionWidget
+        The dock.
+    """
+
+    def __init__(self, owner: SessionWidget) -> None:
+        super().__init__()
+        self._measuring = owner.session.idling
+        self.label.setToolTip(
+            "Each cell judges a model that did not learn from it, so even few cells tell something"
+        )
+        owner.listen(self._measuring.changed, self.refresh)
+        owner.listen(self._measuring.job.status.events, self.refresh)
+        self.refresh()
+
+    def refresh(self, event: Any = None) -> None:
+        """Show what was measured last, or that it will be."""
+        found = self._measuring.found
+        check = None if found is None else found.check
+        if check is not None:
+            show = {Outcome.BETTER: self.show_good, Outcome.WORSE: self.show_error}
+            show.get(check.decision.outcome, self.show_plain)(str(check))
+        elif self._measuring.is_coming:
+            self.show_plain(COMING)
+        else:
+            self.clear()
