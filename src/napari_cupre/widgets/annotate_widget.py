@@ -46,6 +46,7 @@ from napari_cupre.words import counted
 
 MOUSE_TOLD = "Click a guess to accept it, Ctrl-click to delete it, Alt-click to merge it with the last cell."
 OPEN_IMAGE = "Open an image first: drag a file into the window, or File > Open Sample."
+NO_CELLS = "No cells yet."
 CHOOSE_IMAGE = "No image is visible: choose one at the top."
 HAND_TOLD = {
     "paint": "Paint on a cell to correct it, elsewhere to start a new one. Press again for one that touches "
@@ -314,10 +315,20 @@ class AnnotateWidget(SessionWidget):
         ):  # other messages are not this one's to take away
             self.message.clear()
         self._fault = fault
-        self.status.setText(status_text(cells, session.all_cells()))
+        self.status.setText(status_text(cells, session.all_cells()) or self._stored_text())
         every = [(each.cells, session.annotation(each.image).background) for each in session.all_cells()]
         ready, advice = enough([(cells, brush is not None) for cells, brush in every])
         (self.advice.show_good if ready else self.advice.show_notice)(advice)
+
+    def _stored_text(self) -> str:
+        """What the project has of an image whose layer of cells was removed."""
+        queue = self.session.queue
+        items = queue.items()
+        place = queue.position(items)
+        stored = queue.state(items[place]) if place >= 0 else ""
+        if not stored[:1].isdigit():
+            return NO_CELLS
+        return f"{stored}. Their layer was removed: choose any tool to show them again."
 
     def _show_import(self, event: Any) -> None:
         image = self._imported_for
@@ -333,9 +344,9 @@ class AnnotateWidget(SessionWidget):
 
 
 def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
-    """How many cells are visible, by state."""
+    """How many cells are visible, by state; "" without a layer of cells."""
     if cells is None or not (cells.cells.rows or cells.cells.regions):
-        return "No cells yet."
+        return "" if cells is None else NO_CELLS
     now = cells.cells
     unseen = len(hidden(now, cells.certainty))
     total = len(now) - unseen

@@ -41,6 +41,7 @@ from napari_cupre.widgets.timers import single_timer
 from napari_cupre.words import counted
 
 if TYPE_CHECKING:
+    from napari_cupre.widgets.cells_layer import CellsLayer
     from napari_cupre.widgets.session import Session
 
 MOST_SHOWN = 3
@@ -128,7 +129,7 @@ class ImageQueue(SessionPart):
 
     def taught_elsewhere(self) -> list[QueueEntry]:
         """Images of the project with checked or edited cells that no layer shows."""
-        shown = {self._keeper.stem_of(layer) for layer in self._session.images()}
+        shown = {self._keeper.stem_of(cells.image) for cells in self._session.all_cells()}
         return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
 
     def not_annotated(self) -> list[Item]:
@@ -141,7 +142,7 @@ class ImageQueue(SessionPart):
         if cells is not None:
             return is_annotated(cells.cells)
         entry = self._states.get(item.stem or "")
-        return item.layer is None and entry is not None and bool(entry.checked or entry.image.regions)
+        return entry is not None and bool(entry.checked or entry.image.regions)
 
     # --- showing ----------------------------------------------------------------------------------
 
@@ -244,18 +245,17 @@ class ImageQueue(SessionPart):
         ours = [x for x in self._shown if x in images and self._keeper.stem_of(x) is not None]
         if len(ours) < MOST_SHOWN or not can_take(self._session, ours[0], loaded):
             return None
-        self._remember(ours[0])
+        self.remember(ours[0], self._session.cells_of(ours[0]))
         return ours[0]
 
-    def _remember(self, image: Image) -> None:
-        """Remember what is known about an image that is no longer shown."""
-        stem, cells = self._keeper.stem_of(image), self._session.cells_of(image)
-        entry = self._states.get(stem or "")
-        if stem is None or cells is None or entry is None:
+    def remember(self, image: Image, cells: CellsLayer | None) -> None:
+        """Remember what is known about an image whose cells are no longer shown."""
+        entry = self._states.get(self._keeper.stem_of(image) or "")
+        if cells is None or entry is None:
             return
-        rows = cells.cells.rows.values()
-        checked = sum(row.state.teaches for row in rows)
-        self._states[stem] = replace(entry, cells=len(rows), checked=checked, guesses=len(rows) - checked)
+        rows = cells.cells.rows
+        total, checked = len(rows), sum(row.state.teaches for row in rows.values())
+        self._states[entry.image.stem] = replace(entry, cells=total, checked=checked, guesses=total - checked)
 
     @property
     def is_busy(self) -> bool:

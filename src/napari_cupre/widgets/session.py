@@ -287,7 +287,7 @@ class Session:
             layer = annotation.new_cells(reading, stored.cells.labels)
             found = CellsLayer(image, reading, layer, stored)
             annotation.cells = found.layer
-            self._add(self._bind(found).layer)
+            self.viewer.add_layer(self._bind(found).layer)
             self._own(annotation)
             if stored.cells.regions:
                 self.make_regions(image)
@@ -330,7 +330,7 @@ class Session:
         """
         cells, annotation = self.make_cells(image), self.annotation(image)
         if annotation.regions is None:
-            annotation.regions = self._add(annotation.new_regions(cells.reading))
+            annotation.regions = self.viewer.add_layer(annotation.new_regions(cells.reading))
             self._own(annotation)
             self.annotations_changed.emit()
         cells.follow_regions(annotation.regions)
@@ -340,7 +340,7 @@ class Session:
         """Give an image the layer in which background is painted, where it has none yet."""
         annotation = self.annotation(image)
         if annotation.background is None:
-            annotation.background = self._add(annotation.new_background(self.cell_image(image)))
+            annotation.background = self.viewer.add_layer(annotation.new_background(self.cell_image(image)))
             self._own(annotation)
             self.annotations_changed.emit()
         return annotation.background
@@ -357,9 +357,6 @@ class Session:
         for layer in annotation.layers():
             self._owners[layer] = weakref.ref(annotation.image)
 
-    def _add(self, layer: Any) -> Any:
-        return self.viewer.add_layer(layer)
-
     def _welcome(self, event: Any) -> None:
         """The first image is the chosen one."""
         if self._image is None and isinstance(event.value, Image):
@@ -375,7 +372,8 @@ class Session:
             self._faults.pop(layer, None)
             if layer is self._image:
                 self.image = next(reversed(self.images()), None)
-        if any([annotation.drop(layer) for annotation in self._annotations.values()]):
+        for image in [each.image for each in self._annotations.values() if each.drop(layer)]:
+            self.queue.remember(image, self._cells.get(image))
             self.annotations_changed.emit()
 
     # --- the model ------------------------------------------------------------------------------------
