@@ -90,6 +90,7 @@ def test_training_needs_one_cell_and_says_what_would_help() -> None:
     assert ready
     assert advice.startswith("1 cell annotated; you can train.")
     assert "background" in enough([(many, False)])[1]
+    assert enough([], 12, is_known_elsewhere=True) == enough([(many, True)])
     assert enough([(many, True)])[1].startswith("12 cells annotated, enough to train.")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from qtpy.QtCore import QThreadPool
 
+from napari_cupre.events import Event, Finished, Notice
+from napari_cupre.service.protocol import Failed
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.errands import Errands
 
@@ -43,3 +45,15 @@ def test_jobs_that_wait_leave_a_thread_for_a_save(one_thread: QThreadPool, qtbot
         end.set()
         qtbot.waitUntil(lambda: not any(job.status.is_active for job in jobs), timeout=WAIT)
     assert one_thread.maxThreadCount() == 1
+
+
+@pytest.mark.parametrize("last", [Finished("better"), Failed("The file is gone.", "a traceback")])
+def test_who_follows_a_job_sees_nothing_of_the_run_before(last: Event, qtbot: Any) -> None:
+    job = Job("Training")
+    status, seen = job.status, []
+    status.events.connect(lambda event: seen.append((status.message, status.notice, status.error)))
+    for _ in range(2):
+        seen.clear()
+        job.start(lambda: iter([Notice("Mind this."), last]))
+        assert seen == [("", "", "")], "one change: it prepares"
+        qtbot.waitUntil(lambda: status.state.is_over, timeout=WAIT)

@@ -14,6 +14,7 @@ from plates import write_plate
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_cupre.project.cells import Change
 from napari_cupre.project.gestures import accept, draw
 from napari_cupre.project.project import Project
 from napari_cupre.project.queue import add_files
@@ -225,6 +226,10 @@ def test_what_is_known_of_an_image_outlives_its_layers(
     session.keeper.open(project)
     cells = session.cells_of(shown(session, qtbot, "well_5"))
     cells.do(lambda now: accept(now, [3, 4, 5]))
+    annotate = workbench.annotate
+    total = "In total: <b>6</b> checked or edited in 2 images"
+    qtbot.waitUntil(lambda: total in annotate.status.text(), timeout=WAIT)
+    assert annotate.advice.text.startswith("6 cells annotated"), "also those of images that no layer shows"
     workbench.viewer.layers.clear()
 
     def known() -> str:
@@ -233,6 +238,23 @@ def test_what_is_known_of_an_image_outlives_its_layers(
     qtbot.waitUntil(lambda: known() == "36 cells, 5 checked", timeout=WAIT)
     assert {"well_3", "well_5"} <= {entry.image.stem for entry in session.queue.taught_elsewhere()}
     assert workbench.predict.saver.button.isEnabled(), "all images are saved, shown or not"
+
+
+def test_an_image_with_nothing_but_a_region_teaches_though_no_layer_shows_it(
+    workbench: Any, session: Any, project: Path, qtbot: Any
+) -> None:
+    with Project.open(project) as before:
+        cells = before.cells("well_7")
+        cells.apply(
+            Change("Everything is annotated", regions=((), (tuple((float(y), float(x)) for y, x in SQUARE),)))
+        )
+        before.save()
+    session.keeper.open(project)
+    shown(session, qtbot, "well_7")
+    workbench.viewer.layers.clear()
+    text = "Uses 3 cells in 3 images, 1 region"
+    qtbot.waitUntil(lambda: workbench.train.use.text() == text, timeout=WAIT)
+    assert "well_7" in workbench.train._stems()
 
 
 def test_the_cell_width_stays_from_image_to_image_and_goes_with_the_project(

@@ -26,7 +26,7 @@ from napari_cupre.events import (
     Validated,
 )
 from napari_cupre.io.shot_store import load_shots
-from napari_cupre.model.runs import REQUEST
+from napari_cupre.model.runs import REQUEST, run_path
 from napari_cupre.project import gestures
 from napari_cupre.service.protocol import Failed, FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.session import Session
@@ -160,6 +160,9 @@ def test_stop_ends_the_run_and_resume_goes_on(
     widget.button.click()
     qtbot.waitUntil(lambda: is_over(widget), timeout=WAIT)
     first, second = training.engine.requests
+    shutil.rmtree(run_path(first.out))
+    widget.session.models_changed.emit()
+    assert not widget.resume_button.isEnabled(), "the model was deleted, or another project is open"
     assert second.resume
     assert second.out == first.out
     assert len(widget.job.curve.steps) == 2 * STEPS, "the curve goes on"

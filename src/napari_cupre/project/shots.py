@@ -162,15 +162,21 @@ def project_shots(project: Project) -> Iterator[Shot]:
         yield from image_shots(project, entry.stem)
 
 
-def enough(annotated: Sequence[tuple[Cells, bool]]) -> tuple[bool, str]:
+def enough(
+    annotated: Sequence[tuple[Cells, bool]], elsewhere: int = 0, *, is_known_elsewhere: bool = False
+) -> tuple[bool, str]:
     """Whether training can start, and one sentence that says what would help most; from the rows alone.
 
     Parameters
     ----------
     annotated : Sequence[tuple[Cells, bool]]
         Cells of images, and whether background was painted there.
+    elsewhere : int, optional
+        Cells that teach in other images.
+    is_known_elsewhere : bool, optional
+        Whether there are regions in other images.
     """
-    taught = sum(cells.count(State.CHECKED, State.EDITED) for cells, _ in annotated)
+    taught = elsewhere + sum(cells.count(State.CHECKED, State.EDITED) for cells, _ in annotated)
     if not taught:
         guesses = sum(cells.count(State.GUESS) for cells, _ in annotated)
         return False, (
@@ -181,7 +187,7 @@ def enough(annotated: Sequence[tuple[Cells, bool]]) -> tuple[bool, str]:
     said = f"{counted(taught, 'cell')} annotated"
     if taught < GOOD_CELL_COUNT // 2:
         return True, f"{said}; you can train. {GOOD_CELL_COUNT // 2} to {GOOD_CELL_COUNT} work far better."
-    if not any(cells.regions or painted for cells, painted in annotated):
+    if not (is_known_elsewhere or any(cells.regions or painted for cells, painted in annotated)):
         return True, f"{said}; you can train. Known background (a region) would help."
     if taught < GOOD_CELL_COUNT:
         return True, f"{said}; you can train. A few more that look different would help."

@@ -96,6 +96,7 @@ class AnnotateWidget(SessionWidget):
         follow_layers(self, self._refresh)
         self.listen(self.session.annotations_changed, self._refresh)
         self.listen(self.session.queue.changed, self._offer_choice)
+        self.listen(self.session.queue.changed, self._show_count)
         self.listen(self.session.cells_changed, self._cells_changed)
         self.listen(self.session.importing.received, self._show_import)
         self.listen(self.session.image_changed, self._refresh)
@@ -315,10 +316,22 @@ class AnnotateWidget(SessionWidget):
         ):  # other messages are not this one's to take away
             self.message.clear()
         self._fault = fault
-        self.status.setText(status_text(cells, session.all_cells()) or self._stored_text())
+        self.status.setText(status_text(cells, *self._taught()) or self._stored_text())
         every = [(each.cells, session.annotation(each.image).background) for each in session.all_cells()]
-        ready, advice = enough([(cells, brush is not None) for cells, brush in every])
+        others = session.queue.taught_elsewhere()
+        ready, advice = enough(
+            [(cells, brush is not None) for cells, brush in every],
+            sum(entry.checked for entry in others),
+            is_known_elsewhere=any(entry.image.regions for entry in others),
+        )
         (self.advice.show_good if ready else self.advice.show_notice)(advice)
+
+    def _taught(self) -> tuple[int, int]:
+        """Checked and edited cells of all images, and in how many images they are."""
+        session = self.session
+        counts = [each.cells.count(State.CHECKED, State.EDITED) for each in session.all_cells()]
+        counts += [entry.checked for entry in session.queue.taught_elsewhere()]
+        return sum(counts), sum(count > 0 for count in counts)
 
     def _stored_text(self) -> str:
         """What the project has of an image whose layer of cells was removed."""
@@ -343,8 +356,8 @@ class AnnotateWidget(SessionWidget):
             self.session.choose_cells(self.session.image, labels)
 
 
-def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
-    """How many cells are visible, by state; "" without a layer of cells."""
+def status_text(cells: CellsLayer | None, taught: int, images: int) -> str:
+    """How many cells are visible, by state, and how many teach in all images; "" without a layer of cells."""
     if cells is None or not (cells.cells.rows or cells.cells.regions):
         return "" if cells is None else NO_CELLS
     now = cells.cells
@@ -364,10 +377,8 @@ def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
         text += f" ({counted(unseen, 'less certain one is', 'less certain are')} hidden)"
     if now.regions:
         text += f"; {counted(len(now.regions), 'region')}"
-    taught = [each.cells.count(State.CHECKED, State.EDITED) for each in everywhere]
-    images = sum(count > 0 for count in taught)
     if images > 1:
-        text += f"<br>In total: <b>{sum(taught)}</b> checked or edited in {images} images"
+        text += f"<br>In total: <b>{taught}</b> checked or edited in {images} images"
     return text
 
 

@@ -52,9 +52,9 @@ class RunStatus:
 
     def begin(self) -> None:
         """Forget the last run."""
-        # the error first: each change is shown at once, with all other fields as they then are
-        self.error = self.details = self.notice = self.message = ""
-        self.fraction, self.remaining = 0.0, None
+        with self.events.blocked():  # each change would be shown at once, beside what is left of the last run
+            self.error = self.details = self.notice = self.message = ""
+            self.fraction, self.remaining = 0.0, None
         self.state = RunState.PREPARING
 
     @property

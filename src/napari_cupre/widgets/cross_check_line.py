@@ -29,6 +29,7 @@ class CrossCheckLine(MessageLine):
             "Each cell judges a model that did not learn from it, so even few cells tell something"
         )
         owner.listen(self._measuring.changed, self.refresh)
+        owner.listen(owner.session.models_changed, self.refresh)  # the round may be deleted
         owner.listen(self._measuring.job.status.events, self.refresh)
         self.refresh()
 

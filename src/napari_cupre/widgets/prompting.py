@@ -198,11 +198,11 @@ class Prompter(SessionPart):
             left = self._took["plane" if self._was_started else "start"] - (now - self._began)
             what = "Getting this image ready" if self._was_started else "Loading the model"
             queued = " Your click is answered then." if self._waiting else ""
-            return f"{what}{_about(left)}.{queued}"
+            return f"{what}{_about(left)}{queued}"
         if self._waiting:
             return "Outlining ..."
         if self._is_ready and not self._view_is_ready and self._shown is not None:
-            return f"Looking at this view{_about(self._took['view'] - (now - self._view_began))}."
+            return f"Looking at this view{_about(self._took['view'] - (now - self._view_began))}"
         return ""
 
     # --- what the engine holds --------------------------------------------------------------------
@@ -413,4 +413,5 @@ class Prompter(SessionPart):
 
 
 def _about(seconds: float) -> str:
-    return f" (about {max(1, round(seconds))} s)" if seconds > 0.5 else " ..."
+    """How a sentence about waiting ends."""
+    return f" (about {max(1, round(seconds))} s)." if seconds > 0.5 else " ..."

@@ -128,9 +128,9 @@ class ImageQueue(SessionPart):
         return f"{counted(total, 'cell')}, {checked} checked"
 
     def taught_elsewhere(self) -> list[QueueEntry]:
-        """Images of the project with checked or edited cells that no layer shows."""
+        """Images of the project that no layer shows, with checked or edited cells or a region."""
         shown = {self._keeper.stem_of(cells.image) for cells in self._session.all_cells()}
-        return [entry for stem, entry in self._states.items() if stem not in shown and entry.checked]
+        return [x for stem, x in self._states.items() if stem not in shown and (x.checked or x.image.regions)]
 
     def not_annotated(self) -> list[Item]:
         """Images without any annotation to learn from."""

@@ -310,6 +310,7 @@ class TrainWidget(SessionWidget):
         for entry in self.session.queue.taught_elsewhere():
             if entry.image.stem in ticked:
                 cells, images = cells + entry.checked, images + 1
+                regions += len(entry.image.regions)
         self.use.setText(_use_text(cells, images, regions) if self.session.queue.items() else EMPTY)
         self._show_budget()
 
@@ -336,6 +337,7 @@ class TrainWidget(SessionWidget):
         if start != self._best:  # another choice of the person stays until the best round is another one
             self._best = start
             self.start_from.value = start or BUNDLED
+        self._show_resumable()
         self.naming.setVisible(self.session.keeper.project is None)
 
     def _items(self) -> list[QListWidgetItem]:
