@@ -148,7 +148,8 @@ def read_for_image(
 
     Returns
     -------
-    int32, of the frame's shape
+    numpy.ndarray
+        int32, of the frame's shape.
 
     Raises
     ------
