@@ -25,6 +25,10 @@ def in_this_process(job: FileJob, paths: list[str]) -> Generator[FileOutcome | P
         behind = _Behind(writing)
         try:
             for work in _Ahead(job, paths, reading):
+                if (
+                    not work.is_light
+                ):  # whoever stops the run after the last file finds nothing begun of this one
+                    yield from behind.told()
                 for event in work.find():
                     yield from behind.told()
                     yield event
