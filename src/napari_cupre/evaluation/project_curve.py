@@ -36,7 +36,7 @@ class ProjectCurve:
 
 @dataclass(frozen=True)
 class CrossCheck:
-    """Training beside its start, on all annotated cells: a cross-validation.
+    """Training beside its start, on all cells that may judge: a cross-validation.
 
     `decision` compares models that learned from two thirds of the cells each with their `start`, on the third
     that they did not learn from. `cells` were annotated then.
@@ -47,12 +47,14 @@ class CrossCheck:
     cells: int
 
     def __str__(self) -> str:
-        if (able := self.decision.after.cells) < ENOUGH_CELLS:
+        able, every = self.decision.after.cells, counted(self.cells, "cell")
+        if able < ENOUGH_CELLS:
             return (
-                f"Cross-check: only {able} of your {counted(self.cells, 'cell')} can judge, {ENOUGH_CELLS} "
-                "are needed. Accepted guesses judge only inside regions where everything is annotated."
+                f"Cross-check: only {able} of your {every} can judge, {ENOUGH_CELLS} are needed. "
+                "Accepted guesses judge only inside regions where everything is annotated."
             )
-        name = "Cross-check on all your cells: a model that learned from the other two thirds"
+        where = "all your cells" if able >= self.cells else f"{able} of your {every}"
+        name = f"Cross-check on {where}: a model that learned from the other two thirds"
         return self.decision.sentence(name, self.start)
 
 
