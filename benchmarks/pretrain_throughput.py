@@ -69,9 +69,7 @@ def view_batch(size: int = 32) -> ViewBatch:
     for number in range(size):
         rng = np.random.default_rng(number)
         crop = source.draw(rng, []).image
-        pairs.append(
-            ViewPair(make_view(crop, rng, ViewSettings()), make_view(crop, rng, ViewSettings()), number, [])
-        )
+        pairs.append(ViewPair(make_view(crop, rng, ViewSettings()), make_view(crop, rng, ViewSettings()), []))
     return collate_views(pairs)
 
 

@@ -20,8 +20,9 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from split import bbbc038_split, data_folder
 
+from napari_cupre.errors import InputError
 from napari_cupre.io.files import list_images
-from napari_cupre.io.images import read_many
+from napari_cupre.io.images import read_image
 
 CROP = 384
 UNLABELLED_QUALITY, COCO_QUALITY = 85, 75
@@ -73,10 +74,12 @@ def pack_unlabelled(out: Path, rng: np.random.Generator, budget: int) -> int:
             paths += [path for path in sorted(folder.rglob("*")) if path.is_file()]
     order = [paths[number] for number in rng.permutation(len(paths))]
     kept, bytes_written = 0, 0
-    for _, image in read_many(order):
+    for path in order:
         if bytes_written > budget:
             break
-        if isinstance(image, Exception):
+        try:
+            image = read_image(path)
+        except InputError:
             continue
         plane = image.normalised(next(image.plane_indices()))
         top, left = (int(rng.integers(0, max(1, side - CROP + 1))) for side in plane.shape[:2])

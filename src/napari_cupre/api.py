@@ -91,13 +91,14 @@ def finetune(
     unlabelled : sequence of Image, str or os.PathLike, optional
         Images without annotation to learn from too, as arrays, files or folders.
     out : str or os.PathLike, optional
-        File to write the model to. The run folder beside it allows the training to be resumed.
+        File to write the model to, beside the run's folder, from which the training can be resumed.
     on_event : callable, optional
         Called with every event of the training (see `napari_cupre.events`).
 
     Returns
     -------
-    Model : the best weights on the held-out cells; those of the start, if training did not improve them.
+    Model
+        The best weights on the held-out cells; those of the start, if training did not improve them.
 
     Raises
     ------
@@ -106,7 +107,6 @@ def finetune(
 
     Examples
     --------
-    >>> import napari_cupre as cupre
     >>> model = cupre.finetune(cupre.load_model(), images, labels, minutes=2)  # doctest: +SKIP
     """
     limit, device = 2.0 if minutes is None and steps is None else minutes, str(model.device)
@@ -146,7 +146,8 @@ def predict(
 
     Returns
     -------
-    Instances : `.labels` int32 (Y, X), `.boxes`, `.scores`, and the overlapping `.masks`.
+    Instances
+        `.labels` int32 (Y, X), `.boxes`, `.scores`, and the overlapping `.masks`.
 
     Raises
     ------
@@ -181,8 +182,9 @@ def outline(
 
     Returns
     -------
-    Instances : one row for each prompt, in their order. `.masks` is a list of bool arrays, each as large as
-        its row of `.boxes` (whole px); `.scores` says how sure the network is of a cell there; label i + 1 of
+    Instances
+        One row for each prompt, in their order. `.masks` is a list of bool arrays, each as large as its row
+        of `.boxes` (whole px); `.scores` says how sure the network is of a cell there; label i + 1 of
         `.labels` is prompt i. A mask is all False if nothing was found. `.labels` of a plane above
         6000 x 6000 px is a dask array, painted when it is read.
 
@@ -230,8 +232,9 @@ def evaluate(
 
     Returns
     -------
-    Report : `.ap` (IoU .5:.05:.95), `.ap50`, `.ap75`, `.f1` and more as means over the images,
-        `.pooled` over all cells, `.images` one by one.
+    Report
+        `.ap` (IoU .5:.05:.95), `.ap50`, `.ap75`, `.f1` and more as means over the images, `.pooled` over all
+        cells, `.images` one by one.
 
     Raises
     ------

@@ -94,16 +94,16 @@ def test_axes_and_stacks(predict: Command, images: Path, tmp_path: Path) -> None
 
 
 def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_cupre.prediction import runners
+    from napari_cupre.prediction import onefile
 
-    real = runners.iter_file
+    real = onefile.predict_image
 
-    def interrupted(job: Any, path: str) -> Any:
-        if path.endswith("b.png"):
+    def interrupted(finder: Any, image: Any, *options: Any, **more: Any) -> Any:
+        if image.name == "b.png":
             raise KeyboardInterrupt
-        return (yield from real(job, path))
+        return (yield from real(finder, image, *options, **more))
 
-    monkeypatch.setattr(runners, "iter_file", interrupted)
+    monkeypatch.setattr(onefile, "predict_image", interrupted)
     ran = predict()
     assert ran.code == 130
     assert "repeat the command to continue" in ran.err

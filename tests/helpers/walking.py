@@ -15,7 +15,7 @@ from napari_cupre.project.boxes import measured
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.project import Project
 from napari_cupre.project.strokes import renew_guesses
-from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.cells_layer import CellsLayer, StoredCells
 from napari_cupre.widgets.looking import camera_of
 
 CTRL, ALT, SHIFT = (
@@ -67,7 +67,7 @@ class Walker:
 
     def begin(self) -> None:
         """Start without cells: a window's layers are not removed without need."""
-        self.cells.show(Cells.empty(self.cells.cells.shape))
+        self.cells.show(StoredCells(Cells.empty(self.cells.cells.shape)))
 
     def _changed(self, change: Any) -> None:
         if change and not self._is_walking_back:

@@ -15,7 +15,7 @@ from napari_cupre.io.annotated import collect_shots
 from napari_cupre.io.coco import CocoSource, FileFinder
 from napari_cupre.io.coco_index import CocoIndex
 from napari_cupre.io.file_names import parts_of, unique_stems
-from napari_cupre.io.importers import import_annotations, iterate_annotations
+from napari_cupre.io.importers import import_annotations
 
 SQUARE = [10, 10, 20, 10, 20, 20, 10, 20]
 OTHER = [30, 10, 40, 10, 40, 20, 30, 20]
@@ -33,8 +33,8 @@ def read(folder, content, encoding="utf-8"):
     path = folder / "set.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding=encoding)
     lost, notes = [], []
-    steps = iterate_annotations(path, on_partial=lost.append, on_note=notes.append)
-    return dict(steps), lost, notes
+    found = import_annotations(path, on_partial=lost.append, on_note=notes.append)
+    return found, lost, notes
 
 
 @pytest.mark.parametrize("first", [1, "1", 1.0, "img-1"])

@@ -12,7 +12,7 @@ from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi, roiwrite
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
-from napari_cupre.io.importers import Frame, import_annotations, iterate_annotations
+from napari_cupre.io.importers import Frame, import_annotations
 
 SHAPE = (100, 120)
 SQUARE = np.array([(10, 20), (30, 20), (30, 50), (10, 50)])
@@ -53,8 +53,8 @@ def import_all(rois, folder, shape=SHAPE):
             content = roi if isinstance(roi, bytes) else roi.tobytes()
             archive.writestr(f"{number}.roi", content)
     lost, notes = [], []
-    steps = iterate_annotations(folder / "a_rois.zip", shape, on_partial=lost.append, on_note=notes.append)
-    (labels,) = dict(steps).values()
+    found = import_annotations(folder / "a_rois.zip", shape, on_partial=lost.append, on_note=notes.append)
+    (labels,) = found.values()
     return labels, lost, notes
 
 
@@ -219,8 +219,8 @@ def test_junk_in_a_zip_is_no_data(junk, tmp_path):
         archive.writestr("set/a.roi", box().tobytes())
         archive.writestr(junk, b"junk")
     said = []
-    steps = iterate_annotations(tmp_path / "a.zip", SHAPE, on_partial=said.append, on_note=said.append)
-    assert (dict(steps)["a"] > 0).sum() == 600
+    found = import_annotations(tmp_path / "a.zip", SHAPE, on_partial=said.append, on_note=said.append)
+    assert (found["a"] > 0).sum() == 600
     assert not said
 
 
@@ -233,7 +233,7 @@ def test_an_entry_that_cannot_be_unpacked_does_not_take_the_others_with_it(tmp_p
     content[place : place + 8] = b"\xff" * 8
     (tmp_path / "a.zip").write_bytes(bytes(content))
     said = []
-    labels = dict(iterate_annotations(tmp_path / "a.zip", SHAPE, on_partial=said.append))["a"]
+    labels = import_annotations(tmp_path / "a.zip", SHAPE, on_partial=said.append)["a"]
     assert (labels > 0).sum() == 600
     assert said == ['"a.zip": 1 of 2 shapes became cells: 1 is damaged.']
 

@@ -13,7 +13,7 @@ from roifile import ImagejRoi, roiwrite
 
 from napari_cupre.errors import InputError
 from napari_cupre.io.images import read_image
-from napari_cupre.io.importers import ImageShapes, import_to_folder, iterate_annotations, read_for_image
+from napari_cupre.io.importers import ImageShapes, import_annotations, import_to_folder, read_for_image
 from napari_cupre.io.importers.folders import label_names
 from napari_cupre.io.importers.frames import Frame
 
@@ -182,7 +182,7 @@ def test_images_and_other_labels_are_not_written_over(tmp_path):
     ],
 )
 def test_names_of_other_systems(name, tmp_path):
-    assert list(dict(iterate_annotations(coco(tmp_path / "a.json", name, "q.png")))) == ["p", "q"]
+    assert list(import_annotations(coco(tmp_path / "a.json", name, "q.png"))) == ["p", "q"]
 
 
 def test_two_plates_with_equal_names(tmp_path):
@@ -227,7 +227,7 @@ def test_regions_one_by_one_in_a_folder_are_those_of_its_one_image(names, tmp_pa
         roiwrite(tmp_path / "set" / f"{name}.roi", roi, mode="w")
     assert imported(tmp_path / "set", [image], tmp_path / "o") == (["a.tif"], [], [])
     assert len(np.unique(tifffile.imread(tmp_path / "o" / "a.tif"))) == 4
-    by_size = dict(iterate_annotations(tmp_path / "set", (60, 80)))
+    by_size = import_annotations(tmp_path / "set", (60, 80))
     together = [3] if names[0][0] == "0" else [1, 1, 1]  # without an image nothing but such names tells
     assert [len(np.unique(labels)) - 1 for labels in by_size.values()] == together
 

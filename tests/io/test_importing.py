@@ -12,7 +12,7 @@ from export_fakes import discs
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.importers import import_annotations, iterate_annotations
+from napari_cupre.io.importers import import_annotations
 
 
 def save_seg(path, **more):
@@ -203,7 +203,7 @@ def test_bad_files_of_a_folder_are_named_and_the_rest_goes_on(tmp_path):
     (tmp_path / "b_masks.tif").write_bytes(b"II*\0 cut")
     (tmp_path / "c_seg.npy").write_bytes(b"")
     said: list[str] = []
-    labels = dict(iterate_annotations(tmp_path, on_skip=said.append))
+    labels = import_annotations(tmp_path, on_skip=said.append)
     assert list(labels) == ["a"]
     assert len(said) == 2
     assert all(any(name in sentence for sentence in said) for name in ("b_masks.tif", "c_seg.npy"))

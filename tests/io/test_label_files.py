@@ -13,7 +13,7 @@ from export_fakes import blobs, discs
 from napari_cupre.errors import InputError
 from napari_cupre.io.annotated import collect_shots
 from napari_cupre.io.images import read_labels
-from napari_cupre.io.importers import import_annotations, iterate_annotations
+from napari_cupre.io.importers import import_annotations
 from napari_cupre.io.importers.suspects import check_label_image
 from napari_cupre.io.samples import SAMPLES, load_sample
 
@@ -51,7 +51,7 @@ def test_lines_that_are_no_outline_are_counted(tmp_path):
     path = tmp_path / "a_cp_outlines.txt"
     path.write_text("10,10,20,10,20,20,10,20\n\n1,2,3\nx,y\n5,5\n")
     said = []
-    labels = dict(iterate_annotations(path, (40, 40), on_partial=said.append))["a"]
+    labels = import_annotations(path, (40, 40), on_partial=said.append)["a"]
     assert (labels == 1).sum() == 121
     assert (labels == 2).sum() == 1
     assert said == ['"a_cp_outlines.txt": 2 of 5 shapes became cells: 1 covers no pixel, 2 are damaged.']
@@ -93,7 +93,7 @@ def test_label_images_are_no_pictures(labels, tmp_path):
 def test_a_number_of_many_parts_is_noted(tmp_path):
     iio.imwrite(tmp_path / "a_mask.png", (discs() > 0).astype(np.uint8) * 255)
     notes = []
-    assert dict(iterate_annotations(tmp_path / "a_mask.png", on_note=notes.append))
+    assert import_annotations(tmp_path / "a_mask.png", on_note=notes.append)
     assert len(notes) == 1
     assert '"a_mask.png": the label 255 is shared by 12' in notes[0]
 
@@ -105,7 +105,7 @@ def test_an_empty_label_image_alone_is_an_error_and_one_of_many_is_noted(tmp_pat
     with pytest.raises(InputError, match="contains no cells"):
         import_annotations(tmp_path / "b_mask.png")
     notes = []
-    assert len(dict(iterate_annotations(tmp_path, on_note=notes.append))) == 2
+    assert len(import_annotations(tmp_path, on_note=notes.append)) == 2
     assert notes == ['"b_mask.png" contains no cells: all of it is background.']
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.importers import import_annotations, iterate_annotations
+from napari_cupre.io.importers import import_annotations
 
 SHAPE = (100, 120)
 
@@ -39,8 +39,8 @@ def areas_and_words(document, folder, name="a.geojson"):
     path = folder / name
     path.write_text(json.dumps(document))
     lost, notes = [], []
-    steps = iterate_annotations(path, SHAPE, on_partial=lost.append, on_note=notes.append)
-    (labels,) = dict(steps).values()
+    found = import_annotations(path, SHAPE, on_partial=lost.append, on_note=notes.append)
+    (labels,) = found.values()
     return sorted(np.bincount(labels.ravel())[1:].tolist()), lost, notes
 
 

@@ -6,8 +6,10 @@ import errno
 import json
 import os
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -29,7 +31,7 @@ from napari_cupre.prediction.donelog import DONE_LOG
 from napari_cupre.prediction.file_runs import predict_files
 from napari_cupre.prediction.onefile import FileJob
 from napari_cupre.prediction.predict_options import PredictOptions
-from napari_cupre.prediction.runners import Processes
+from napari_cupre.prediction.runners import SHARED, Processes, way_to_start
 
 # Random weights are sure of nothing; at score 0 they still give cells, the same each time.
 OPTIONS = PredictOptions(diameter=20.0, score=0.0)
@@ -259,6 +261,17 @@ def test_a_process_that_dies_costs_one_file_only(
     assert list(one) == list(two) == [f"field{number}" for number in range(4)]
     for name, labels in one.items():
         np.testing.assert_array_equal(labels, two[name])
+
+
+def test_only_processes_with_torch_share_what_they_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SHARED:
+        assert find_spec(name), name
+    ways = {"linux": "forkserver", "darwin": "spawn", "win32": "spawn"}
+    for platform, way in ways.items():
+        if way == "spawn" or platform == sys.platform:
+            monkeypatch.setattr("napari_cupre.prediction.runners.sys.platform", platform)
+            assert way_to_start("torch").get_start_method() == way
+            assert way_to_start("onnx").get_start_method() == "spawn"
 
 
 @pytest.mark.timeout(900)

@@ -38,7 +38,7 @@ def slide(tmp_path: Path) -> Path:
 
 
 def predict(path: Path, stop_after: int | None = None, **changes: Any) -> list[Any]:
-    request = PredictRequest("scratch", str(path), "YX", "my slide", "cpu", OPTIONS, False, True)
+    request = PredictRequest("scratch", str(path), "YX", "my slide", "cpu", False, OPTIONS, True)
     job = Prediction(PredictRequest(**{**vars(request), **changes}))
     events = []
     for event in job.events():
@@ -129,7 +129,7 @@ def test_older_results_go_beyond_the_limit_and_the_one_being_made_stays(slide: P
 
 
 def test_a_result_is_in_use_while_it_is_made(slide: Path, slides: Path) -> None:
-    request = PredictRequest("scratch", str(slide), "YX", "my slide", "cpu", OPTIONS, False, True)
+    request = PredictRequest("scratch", str(slide), "YX", "my slide", "cpu", False, OPTIONS, True)
     job = Prediction(request)
     events = job.events()
     path = next(Path(event.path) for event in events if isinstance(event, SlideGrown))

@@ -81,4 +81,3 @@ def test_samples_depend_on_seed_and_number_alone(unlabelled: Path, tmp_path: Pat
     assert not torch.equal(one[17].query, one[17].key)
     batch = collate_views([one[number] for number in range(3)])
     assert batch.query.shape == batch.key.shape == (3, 3, 32, 32)
-    assert len(batch.files) == 3

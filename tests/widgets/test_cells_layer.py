@@ -15,7 +15,7 @@ from napari_cupre.project.cells import Cells, Change, State
 from napari_cupre.project.gestures import accept, delete
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.annotation_layers import Annotation
-from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.cells_layer import CellsLayer, StoredCells
 from napari_cupre.widgets.layers import cell_image
 from napari_cupre.widgets.state_colours import HUES, StateColormap
 
@@ -25,7 +25,7 @@ def cells_of(shape: tuple[int, ...], axes: str | None = None, **placed: Any) -> 
     reading = cell_image(image, axes)
     empty = Cells.empty(reading.result_shape)
     layer = Annotation(image).new_cells(reading, empty.labels)
-    return CellsLayer(image, reading, layer, cells=empty)
+    return CellsLayer(image, reading, layer, StoredCells(empty))
 
 
 def check(cells: CellsLayer) -> None:
@@ -197,7 +197,7 @@ def test_states_look_different_and_stay_so_when_the_colours_are_shuffled() -> No
     for column in (1, 11, 21):
         cells.cells.labels[5:12, column : column + 7] = column + 1
     states = {2: State.GUESS, 12: State.CHECKED, 22: State.EDITED}
-    cells.show(Cells.of(cells.cells.labels, states))
+    cells.show(StoredCells(Cells.of(cells.cells.labels, states)))
     for _ in range(2):
         colours = cells.layer.colormap
         assert isinstance(colours, StateColormap)

@@ -82,7 +82,8 @@ def region_mask(regions: Sequence[np.ndarray], shape: tuple[int, int], name: str
 
     Returns
     -------
-    bool (Y, X)
+    numpy.ndarray
+        bool (Y, X).
 
     Raises
     ------
@@ -130,7 +131,8 @@ def known_area(
 
     Returns
     -------
-    bool (Y, X)
+    numpy.ndarray
+        bool (Y, X).
     """
     cells = labels > 0
     known = cells.copy()

@@ -141,8 +141,10 @@ def _linear_weights(length: int, start: float, factor: float, size: int) -> tupl
 
     Returns
     -------
-    matrix, cut : sparse.csr_matrix, slice
-        float32, sparse (size, n) for the n source pixels in the slice.
+    matrix : scipy.sparse.csr_matrix
+        float32 (size, n), for the n source pixels in `cut`.
+    cut : slice
+        The source pixels.
     """
     reach = max(1.0, 1 / factor)
     centre = start + (np.arange(size) + 0.5) / factor - 0.5
@@ -205,7 +207,8 @@ def photometric(
 
     Returns
     -------
-    float32 (Y, X, 3) within `data.normalise.CLIP`; a grey image stays exactly grey.
+    numpy.ndarray
+        float32 (Y, X, 3) within `data.normalise.CLIP`; a grey image stays exactly grey.
     """
     s = strength or Photometry()
     grey = is_grey(image)
@@ -243,7 +246,8 @@ def jpeg_artefacts(image: np.ndarray, quality: int, exposure: float = 1.0) -> np
 
     Returns
     -------
-    float32 (Y, X, 3) within `data.normalise.CLIP`.
+    numpy.ndarray
+        float32 (Y, X, 3) within `data.normalise.CLIP`.
     """
     low, high = CLIP
     step = (high - low) / (255 * exposure)

@@ -308,8 +308,9 @@ class CellImage:
 
         Returns
         -------
-        (Y, X), or (Y, X, C) with C <= 3 if the image has several channels or colours, in the source's dtype;
-        alpha is dropped.
+        array
+            (Y, X), or (Y, X, C) with C <= 3 if the image has several channels or colours, in the source's
+            dtype; alpha is dropped. NumPy or dask, as `data`.
 
         Raises
         ------

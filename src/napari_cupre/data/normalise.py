@@ -60,8 +60,9 @@ class Stretch:
 
         Returns
         -------
-        float32 (Y, X, 3), clipped to `CLIP`. Grey is repeated three times; the third channel of a
-        two-channel plane is the mean of both. NaN becomes the low end, infinities the ends they point to.
+        numpy.ndarray
+            float32 (Y, X, 3), clipped to `CLIP`. Grey is repeated three times; the third channel of a
+            two-channel plane is the mean of both. NaN becomes the low end, infinities the ends they point to.
         """
         array = np.asarray(plane)
         array = array[..., None] if array.ndim == 2 else array[..., : len(self.low)]

@@ -143,7 +143,8 @@ def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[CutCel
 
     Returns
     -------
-    Sample with the old labels and new, higher ones.
+    Sample
+        With the old labels and new, higher ones.
     """
     result = Sample(sample.image.copy(), sample.labels.copy(), sample.known.copy(), sample.classes)
     if donors:
@@ -234,7 +235,8 @@ def compose_field(
 
     Returns
     -------
-    Sample of (size, size), labels 1..n.
+    Sample
+        (size, size), labels 1..n.
     """
     sample = Sample.complete(_draw_background(rng, background, size), np.zeros((size, size), np.int32))
     if n is None:

@@ -100,7 +100,7 @@ def _beside_padding(
     padding = flat & (np.abs(least - level) <= FLAT * (top - bottom))
     # Compression and resampling blur the edge of the padding, a block wide at most.
     near = ndimage.binary_dilation(padding, np.ones((3, 3)))
-    counted = ~np.kron(near, np.ones((BLOCK, BLOCK), bool))
+    counted = ~near.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
     counted = np.pad(counted, [(0, n - m) for n, m in zip(plane.shape, counted.shape)], mode="edge")
     if counted.mean() < LEAST_REST:
         return None

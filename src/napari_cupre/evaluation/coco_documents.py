@@ -148,7 +148,8 @@ def unmatched_images(truth: Any, predictions: Any) -> tuple[list[str], list[str]
 
     Returns
     -------
-    predicted images that the truth does not list, and true images that were not predicted
+    tuple of list of str
+        Predicted images that the truth does not list, and true images that were not predicted.
     """
     if not (isinstance(truth, dict) and isinstance(predictions, dict)):
         return [], []

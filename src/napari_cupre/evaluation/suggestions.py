@@ -356,8 +356,10 @@ def weighted_k_center(
 
     Returns
     -------
-    rows : the chosen points, in the order of choice; without any center the first is that of most weight.
-    distances : of each to the nearest center before it, 1 - cosine; 1 where there was none.
+    rows : list of int
+        The chosen points, in the order of choice; without any center the first is that of most weight.
+    distances : list of float
+        Of each to the nearest center before it, 1 - cosine; 1 where there was none.
     """
     # 1 is the distance of images that have nothing in common.
     nearest = (1 - vectors @ labelled.T).min(axis=1) if len(labelled) else np.ones(len(vectors))

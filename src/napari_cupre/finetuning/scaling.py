@@ -9,13 +9,15 @@ import numpy as np
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
 
-# Images whose median cells differ by more than this factor were not taken at one magnification: each is
-# scaled by its own cells, and the model estimates the diameter of every image that it predicts.
 VARIED = 1.6
-# With at least this many cells, an image's median is trusted to tell that. Single cells differ by chance,
-# so images with fewer must differ by more.
+"""Images whose median cells differ by more than this factor were not taken at one magnification: each is
+scaled by its own cells, and the model estimates the diameter of every image that it predicts."""
+
 ENOUGH_CELLS = 3
+"""With at least this many cells, an image's median is trusted to tell that."""
+
 VARIED_BY_CHANCE = 2.2
+"""The same factor for images with fewer cells, because single cells differ by chance."""
 
 
 @dataclass(frozen=True)

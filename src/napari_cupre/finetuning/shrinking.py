@@ -21,7 +21,10 @@ def smaller(batch: int, crop: int, least: int, error: BaseException) -> tuple[in
 
     Returns
     -------
-    (batch, crop, said) : what to go on with, and a sentence that says so.
+    batch, crop : int
+        What to go on with.
+    said : str
+        A sentence that says so.
 
     Raises
     ------

@@ -27,8 +27,13 @@ IMAGES_AS_FOLDS = 6
 """With at least this many annotated images, whole images judge; with fewer, single cells."""
 
 MOST_WINDOWS = 60
+"""Most windows on which the held-out cells judge."""
+
 LEAST_CELLS = 3
+"""Fewer cells than this teach nothing that could be measured."""
+
 JUDGED_RIM = 1.0
+"""Width of the known rim around a cell that judges, see `make_shot`."""
 
 
 @dataclass(frozen=True)

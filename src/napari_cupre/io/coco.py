@@ -97,7 +97,10 @@ def with_files(
 
     Returns
     -------
-    numbers in `index.images` with their files, and at most one sentence
+    found : list of tuple
+        Numbers in `index.images` with their files.
+    notices : list of str
+        At most one sentence about the others.
 
     Raises
     ------

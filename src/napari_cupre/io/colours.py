@@ -64,7 +64,10 @@ def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tu
 
     Returns
     -------
-    (data, letters) : grey values, RGB or RGBA as "S", anything else as channels "C".
+    data : array
+        Grey values, RGB or RGBA.
+    letters : str
+        Its axes: RGB or RGBA as "S", anything else as channels "C".
 
     Raises
     ------

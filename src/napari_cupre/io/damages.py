@@ -106,8 +106,10 @@ def imagej_planes(told: dict[str, object], there: int, path: Path) -> tuple[str,
 
     Returns
     -------
-    (letter, sentence) : "T", "Z" or "C", "" where several of them have more than one plane; what is lost,
-        "" if nothing is.
+    letter : str
+        "T", "Z" or "C"; "" where several of them have more than one plane.
+    sentence : str
+        What is lost; "" if nothing is.
 
     Examples
     --------

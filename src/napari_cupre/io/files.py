@@ -211,7 +211,10 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
 
     Returns
     -------
-    (file, scene) : scene is "" where the path is that of a whole file.
+    file : Path
+        The file.
+    scene : str
+        "" where the path is that of a whole file.
     """
     path = Path(path)
     if path.parent.suffix.lower() in (*TIFF_SUFFIXES, *PICTURE_SUFFIXES) and path.parent.is_file():
@@ -255,8 +258,9 @@ def list_images(
 
     Returns
     -------
-    list of Path : without junk and repetitions, also where links lead to a folder twice; each folder and
-        glob in natural order.
+    list of Path
+        Without junk and repetitions, also where links lead to a folder twice; each folder and glob in natural
+        order.
 
     Raises
     ------

@@ -6,7 +6,6 @@ Listing, pairing and writing files live in `files.py`, label TIFFs in `tiff.py`;
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,6 @@ __all__ = [
     "pair_by_stem",
     "read_image",
     "read_labels",
-    "read_many",
     "scenes",
     "write_labels",
 ]
@@ -144,17 +142,6 @@ def _located(path: Path) -> tuple[Path, str]:
     if not os.path.exists(path):
         return split_scene(path)
     return (file_of(path) if is_companion(path) else path), ""
-
-
-def read_many(
-    paths: Iterable[str | os.PathLike[str]], axes: str | None = None
-) -> Iterator[tuple[Path, CellImage | InputError]]:
-    """Read images one after the other; of one that cannot be read, yield the error and go on."""
-    for path in map(Path, paths):
-        try:
-            yield path, read_image(path, axes)
-        except InputError as error:
-            yield path, error
 
 
 def read_labels(

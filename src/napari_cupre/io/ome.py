@@ -68,9 +68,10 @@ def document_of(path: Path, xml: str) -> tuple[str | None, str]:
 
     Returns
     -------
-    (document, missing)
-        The document to use instead of the file's own, None to use that; and the name of the metadata file
-        that is not there, or "".
+    document : str or None
+        The document to use instead of the file's own; None to use that.
+    missing : str
+        Name of the metadata file that is not there, or "".
     """
     root = _parsed(xml)
     if root is None:

@@ -54,7 +54,8 @@ def draw_cells(
 
     Returns
     -------
-    uint8 (Y', X', 3), magnified by a whole number so that small images can be seen.
+    numpy.ndarray
+        uint8 (Y', X', 3), magnified by a whole number so that small images can be seen.
     """
     factor = max(1, round(SHORT_SIDE / min(image.shape[:2])))
     picture = np.clip(image, 0, 1).repeat(factor, axis=0).repeat(factor, axis=1)

@@ -42,8 +42,8 @@ def pair_by_stem(
 
     Returns
     -------
-    list of (image, label file)
-        In the order of the images; images and labels without partner are left out.
+    list of tuple of Path
+        Images with their label files, in the order of the images; those without partner are left out.
 
     Raises
     ------
@@ -188,8 +188,9 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
 
     Returns
     -------
-    (images, label files) : a file is a label if its name says so and the image is there, in the same folder;
-        "a_nuclei_mask.tif" is one of "a.tif".
+    images, label_files : list of Path
+        A file is a label if its name says so and the image is there, in the same folder; "a_nuclei_mask.tif"
+        is one of "a.tif".
     """
     cores = {
         (path.parent, key) for path in images if label_core(path) is None for _, key in _image_keys(path)

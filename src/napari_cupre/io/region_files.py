@@ -52,9 +52,9 @@ def read_regions(path: Path, stems: Sequence[str]) -> Regions:
 
     Returns
     -------
-    dict of str to list of float64 (n, 2)
-        Corners y, x, where the centre of the first pixel is (0, 0). A polygon with holes walks around them,
-        too, so that what is inside by the even-odd rule is known.
+    dict of str to list of numpy.ndarray
+        Corners y, x, float64 (n, 2), where the centre of the first pixel is (0, 0). A polygon with holes
+        walks around them, too, so that what is inside by the even-odd rule is known.
 
     Raises
     ------

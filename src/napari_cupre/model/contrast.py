@@ -146,8 +146,10 @@ def queue_length(
 
     Returns
     -------
-    length, remark
-        The remark is empty unless the queue is shorter than wanted, or was asked to be longer than is sound.
+    int
+        The length.
+    str
+        A remark if the queue is shorter than wanted, or was asked to be longer than is sound; else "".
 
     Raises
     ------

@@ -105,7 +105,7 @@ class TorchEngine:
 
     BatchNorm is folded into the convolutions before it, split attention keeps to one layout, and all is
     in channels-last. In bfloat16 what takes time is halved where the processor multiplies it as such; the
-    last layers, which decide what is a cell, and the features that regions are pooled from stay in float32.
+    last layers, which decide what is a cell, and the features that RoIs are pooled from stay in float32.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Boxes and regions in NumPy: what `rpn`, `box_math` and `pool` compute in torch."""
+"""Boxes and RoIs in NumPy: what `rpn`, `box_math` and `pool` compute in torch."""
 
 from __future__ import annotations
 

@@ -33,7 +33,6 @@ class RunInfo:
     name: str
     path: Path
     size: int
-    can_resume: bool
     is_training: bool
 
 
@@ -59,8 +58,7 @@ def list_runs(folder: Path) -> list[RunInfo]:
 
 def run_info(path: Path) -> RunInfo:
     """Describe the run in a folder."""
-    can_resume = (path / SETTINGS).is_file()
-    return RunInfo(path.stem, path, size_of(path), can_resume, is_training(path))
+    return RunInfo(path.stem, path, size_of(path), is_training(path))
 
 
 def size_of(path: str | os.PathLike[str]) -> int:

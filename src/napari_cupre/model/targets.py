@@ -145,7 +145,8 @@ def mask_targets(target: Target, rois: Tensor, matched: Tensor, size: int) -> tu
 
     Returns
     -------
-    masks, weights : float32 (R, size, size) each, of zeros and ones.
+    masks, weights : torch.Tensor
+        float32 (R, size, size) each, of zeros and ones.
     """
     height, width = target.instances.shape
     steps = (torch.arange(2 * size, device=rois.device, dtype=torch.float32) + 0.5) / (2 * size)

@@ -72,7 +72,8 @@ def validated(kind: type[Settings], values: Mapping[str, Any], task: str) -> Set
 
     Returns
     -------
-    kind
+    object
+        An instance of `kind`.
 
     Raises
     ------

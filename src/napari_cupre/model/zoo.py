@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ class ZooEntry:
 
 def bundled_path(name: str = BUNDLED) -> Path:
     """Where a checkpoint that ships with the package lies."""
-    return Path(str(files("napari_cupre"))) / "weights" / f"{name}{SUFFIX}"
+    return Path(__file__).parents[1] / "weights" / f"{name}{SUFFIX}"
 
 
 def user_folder() -> Path:

@@ -127,7 +127,8 @@ class CellFinder(ABC):
 
         Returns
         -------
-        Boxes float32 (N, 4), scores float32 (N,) of the boxes as they were, and classes int64 (N,), 1-based.
+        tuple of numpy.ndarray
+            Boxes float32 (N, 4), scores float32 (N,) of the boxes as they were, classes int64 (N,), 1-based.
         """
 
     @abstractmethod

@@ -134,7 +134,8 @@ def union_mask(masks: list[np.ndarray], boxes: list[np.ndarray], box: np.ndarray
 
     Returns
     -------
-    float32 (S, S).
+    numpy.ndarray
+        float32 (S, S).
     """
     side = masks[0].shape[-1]
     centres = (np.arange(side) + 0.5) / side

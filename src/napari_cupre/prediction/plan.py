@@ -19,8 +19,10 @@ MAX_FACTOR = 8.0
 """Images are never stretched or shrunk more than this."""
 
 HALO_DIAMETERS = 2.0
+"""Width of what a tile reads around its core, in cell diameters."""
+
 MIN_HALO = 64.0
-"""Least width in network px of what a tile reads around its core."""
+"""Least width of it, in network px."""
 
 MAX_RESCALED = 0.005
 """Share by which the scale may be off so that tiles fit the network's grid."""

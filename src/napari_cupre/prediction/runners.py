@@ -1,4 +1,4 @@
-"""Who predicts the files of a run: this process, several processes, or a dask.distributed cluster."""
+"""Who predicts the files of a run besides this process: several processes, or a dask.distributed cluster."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ import sys
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.events import Notice, Progress
-from napari_cupre.prediction.onefile import FileJob, FileOutcome, iter_file, predict_file
+from napari_cupre.prediction.engine_choice import TORCH
+from napari_cupre.prediction.onefile import FileJob, FileOutcome, predict_file
 
 ATTEMPTS = 3
 """A file whose worker on a cluster dies is tried so often before it counts as failed."""
 
 ATTEMPTS_ALONE = 2
 """And one whose process on this machine dies, with nothing else running."""
+
+SHARED = (
+    "napari_cupre.prediction.onefile",
+    "napari_cupre.prediction.detector",
+    "napari_cupre.model.checkpoint",
+)
+"""What processes for torch import once for all of them."""
 
 SECONDS_TO_ANSWER = 10
 """How long a scheduler may take to answer."""
@@ -37,13 +46,6 @@ class Runner(Protocol):
 
         Between them come the progress of the file in work and what the user should know.
         """
-
-
-def in_this_process(job: FileJob, paths: list[str]) -> News:
-    """One file after the other."""
-    for path in paths:
-        outcome = yield from iter_file(job, path)
-        yield outcome
 
 
 class Processes:
@@ -73,7 +75,7 @@ class Processes:
         files that were in work, to be tried one by one.
         """
         running: dict[Future[FileOutcome], str] = {}
-        pool = self._pool(self.workers)
+        pool = self._pool(self.workers, job.engine)
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * self.workers:
@@ -94,7 +96,7 @@ class Processes:
         pool: ProcessPoolExecutor | None = None
         for path in paths:
             for _ in range(ATTEMPTS_ALONE):
-                pool = pool or self._single()
+                pool = pool or self._single(job.engine)
                 future = pool.submit(predict_file, job, path)
                 wait([future])
                 if not isinstance(future.exception(), BrokenProcessPool):
@@ -111,9 +113,9 @@ class Processes:
         if pool is not None:
             pool.shutdown()
 
-    def _single(self) -> ProcessPoolExecutor:
+    def _single(self, engine: str) -> ProcessPoolExecutor:
         """A pool of one process, which has shown that it can start."""
-        pool = self._pool(1)
+        pool = self._pool(1, engine)
         try:
             pool.submit(abs, 0).result()
         except BrokenProcessPool as error:
@@ -128,9 +130,22 @@ class Processes:
         """How many threads each process may use."""
         return max(1, (os.cpu_count() or 1) // self.workers)
 
-    def _pool(self, workers: int) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(workers, context, _start_worker, (self.threads,))
+    def _pool(self, workers: int, engine: str) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(workers, way_to_start(engine), _start_worker, (self.threads,))
+
+
+def way_to_start(engine: str) -> BaseContext:
+    """How processes that compute with `engine` are started.
+
+    On Linux those for torch are copies of a process that has imported it, and share that memory. Other
+    systems cannot copy processes safely. ONNX Runtime starts threads when it is imported, which copies would
+    lack, and there is little to share.
+    """
+    if engine != TORCH or sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(SHARED))
+    return context
 
 
 def _outcome_of(future: Future[FileOutcome], path: str) -> FileOutcome:

@@ -16,6 +16,7 @@ TRIED_SIDE = 512
 """Side in network px of what the models search: some 200 cells of the usual density, half a second each."""
 
 MOST_ZOOM = 2.0
+"""How much larger than at the smallest scale the cells may be searched."""
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,12 @@ class ViewPair:
     ----------
     query, key : torch.Tensor
         float32 (3, side, side).
-    file : int
-        The file's number in the index.
     skipped : list of tuple of str
         Files that could not be read, with the reason.
     """
 
     query: Tensor
     key: Tensor
-    file: int
     skipped: list[tuple[str, str]]
 
 
@@ -50,7 +47,7 @@ class ViewPairs(Dataset[ViewPair]):
     def __getitem__(self, number: int) -> ViewPair:
         crop, rng = self.crops.draw(number)
         query, key = (make_view(crop.image, rng, self.settings) for _ in range(2))
-        return ViewPair(query, key, crop.number, crop.skipped)
+        return ViewPair(query, key, crop.skipped)
 
 
 @dataclass
@@ -61,15 +58,12 @@ class ViewBatch:
     ----------
     query, key : torch.Tensor
         float32 (B, 3, side, side).
-    files : list of int
-        Number of the file of each pair in the index.
     skipped : list of tuple of str
         Files that could not be read, with the reason.
     """
 
     query: Tensor
     key: Tensor
-    files: list[int]
     skipped: list[tuple[str, str]]
 
 
@@ -78,6 +72,5 @@ def collate_views(pairs: list[ViewPair]) -> ViewBatch:
     return ViewBatch(
         torch.stack([pair.query for pair in pairs]),
         torch.stack([pair.key for pair in pairs]),
-        [pair.file for pair in pairs],
         [skip for pair in pairs for skip in pair.skipped],
     )

@@ -118,7 +118,10 @@ def drafts_of(
 
     Returns
     -------
-    (makers, notices) : functions that read an image and make its entry; what was left out, one sentence each.
+    makers : list of callable
+        Each reads an image and makes its entry.
+    notices : list of str
+        What was left out, one sentence each.
 
     Raises
     ------

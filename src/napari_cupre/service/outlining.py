@@ -16,10 +16,10 @@ from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
 from napari_cupre.service.protocol import (
     AimRequest,
+    ImageRequest,
     Outlined,
     OutlineRequest,
     OutlinesReady,
-    PredictRequest,
     PreviewRequest,
     PromptRefused,
     PromptRequest,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NO_PLANE = "The image is not ready for outlining yet: wait a moment, then click again."
 
 
-def requested_image(request: PredictRequest | OutlineRequest) -> CellImage:
+def requested_image(request: ImageRequest) -> CellImage:
     """The image that a request names."""
     from napari_cupre.data.image import CellImage
     from napari_cupre.io.images import read_image
@@ -132,8 +132,7 @@ class Outlining:
         from napari_cupre.prediction.reader import PlaneReader
 
         request = self._request
-        channels = None if request.channels is None else tuple(request.channels)
-        reader = PlaneReader(requested_image(request), request.index, channels)
+        reader = PlaneReader(requested_image(request), request.index)
         return Outliner(self._detectors.of(request.model, request.device), reader, request.diameter)
 
     def _answers(self, outliner: Outliner) -> Iterator[Event]:

@@ -60,8 +60,8 @@ class FinetuneRequest(Request):
 
 
 @dataclass(frozen=True)
-class PredictRequest(Request):
-    """Segment one image, plane by plane.
+class ImageRequest(Request):
+    """Base of what is asked of a model about an image.
 
     Attributes
     ----------
@@ -71,15 +71,13 @@ class PredictRequest(Request):
         File of the whole array.
     axes : str
         One letter per dimension of the array, as in `data.image.CellImage`.
-    options : dict[str, Any]
-        Keyword arguments of `prediction.predict_options.PredictOptions`.
+    name : str
+        Name of the image, for messages.
+    device : str
+        Where to compute: auto, cpu, cuda or mps.
     is_copy : bool
         The file is an `.npy`, to be read by memory map and removed afterwards; else it is the user's own, of
-        any kind that `data.io.read_image` reads.
-    to_disk : bool
-        Write the labels to an OME-Zarr, tile by tile (see `SlideGrown`), or continue it.
-    keep_bytes : int or None
-        Disk space for such results: beyond it the oldest are deleted. None keeps all.
+        any kind that `io.images.read_image` reads.
     """
 
     model: str
@@ -87,8 +85,24 @@ class PredictRequest(Request):
     axes: str
     name: str = ""
     device: str = "auto"
-    options: dict[str, Any] = field(default_factory=dict)
     is_copy: bool = True
+
+
+@dataclass(frozen=True)
+class PredictRequest(ImageRequest):
+    """Segment one image, plane by plane.
+
+    Attributes
+    ----------
+    options : dict[str, Any]
+        Keyword arguments of `prediction.predict_options.PredictOptions`.
+    to_disk : bool
+        Write the labels to an OME-Zarr, tile by tile (see `SlideGrown`), or continue it.
+    keep_bytes : int or None
+        Disk space for such results: beyond it the oldest are deleted. None keeps all.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
     to_disk: bool = False
     keep_bytes: int | None = None
 
@@ -104,36 +118,19 @@ class PreviewRequest(Request):
 
 
 @dataclass(frozen=True)
-class OutlineRequest(Request):
+class OutlineRequest(ImageRequest):
     """Be ready to outline cells of one plane, until `Stop`; `OutlinesReady` says from when on.
 
     Attributes
     ----------
-    model : str
-        Name or path.
-    image : str
-        File of the whole array, as in `PredictRequest`.
-    axes : str
-        One letter per dimension of the array.
     index : dict[str, int]
         Position of the plane along T and Z.
-    channels : Sequence[int] or None
-        Up to three channels to look at; None takes the first three.
     diameter : float or None
         Diameter of the cells in image px; None takes the model's, or estimates it from the plane.
-    is_copy : bool
-        The file is an `.npy`, to be read by memory map and removed afterwards.
     """
 
-    model: str
-    image: str
-    axes: str
-    name: str = ""
-    device: str = "auto"
     index: dict[str, int] = field(default_factory=dict)
-    channels: Sequence[int] | None = None
     diameter: float | None = None
-    is_copy: bool = True
 
 
 @dataclass(frozen=True)

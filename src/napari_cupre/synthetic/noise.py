@@ -83,10 +83,8 @@ def octaves(rng: np.random.Generator, size: int, scale: float, count: int = 3) -
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Source of all randomness.
-    size : int
-        Side of the map in px.
+    rng, size
+        As in `smooth_noise`.
     scale : float
         Grain width of the first noise in px, see `smooth_noise`.
     count : int, optional
@@ -110,10 +108,8 @@ def fibres(rng: np.random.Generator, size: int, width: float, waviness: float = 
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Source of all randomness.
-    size : int
-        Side of the map in px.
+    rng, size
+        As in `smooth_noise`.
     width : float
         Width of a strand in px, approximately.
     waviness : float, optional

@@ -28,6 +28,7 @@ from napari_cupre.widgets.controls import (
     heading,
     labelled,
     layer_combo,
+    push_button,
 )
 from napari_cupre.widgets.find_row import FindRow
 from napari_cupre.widgets.help_button import beside_help
@@ -74,7 +75,7 @@ class AnnotateWidget(SessionWidget):
             self.session, Labels, "The Labels layer with the cells of this image", nullable=True
         )
         self.cells.changed.connect(self._cells_chosen)
-        self.import_button = _tool(
+        self.import_button = push_button(
             "Import …",
             "Read cells from another program: label images, ImageJ ROIs, GeoJSON, COCO, Cellpose",
             lambda: self.attempt(self._ask_and_import),
@@ -132,22 +133,22 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.save_line)
 
     def _tools(self) -> QWidget:
-        self.next_cell = _tool(
+        self.next_cell = push_button(
             "Brush",
             "Paint cells: each blob becomes a cell; on a cell, the brush corrects it",
             lambda: self.attempt(lambda: self._take_or_leave("paint")),
         )
-        self.background = _tool(
+        self.background = push_button(
             "Background brush",
             "Paint background; what you leave out is unknown, and nothing is learned from it",
             lambda: self.attempt(lambda: self._take_or_leave("background")),
         )
-        self.all_marked = _tool(
+        self.all_marked = push_button(
             "Everything is annotated",
             "Every cell of this plane is annotated; the rest is background",
             lambda: self.attempt(self.mark_all_known),
         )
-        self.region = _tool(
+        self.region = push_button(
             "Region",
             "Draw a rectangle in which every cell is annotated; the rest of it is background",
             lambda: self.attempt(lambda: self._take_or_leave("region")),
@@ -370,13 +371,6 @@ def status_text(cells: CellsLayer | None, everywhere: list[CellsLayer]) -> str:
     return text
 
 
-def _tool(text: str, tooltip: str, action: Any) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    button.clicked.connect(lambda: action())
-    return button
-
-
 def _chosen_image(session: Session) -> Image:
     if session.image is None:
         raise InputError("There is no image to annotate: open one first.")
@@ -391,7 +385,7 @@ def _drawn_on(session: Session) -> Image:
 
 
 def next_cell(session: Session) -> None:
-    """Take the brush for the cells of the chosen image, with the next unused number.
+    """Start a new cell of the chosen image: take the brush, with the next unused label.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Cells
-from napari_cupre.project.document import ProjectImage
+from napari_cupre.widgets.cells_layer import StoredCells
 from napari_cupre.widgets.layers import layer_axes, result_placement, to_layer
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def no_cells(name: str, image: CellImage) -> Cells:
     return Cells.empty(image.result_shape)
 
 
-def kept_cells(keeper: Keeper, image: Image, reading: CellImage) -> tuple[Cells, ProjectImage | None]:
+def kept_cells(keeper: Keeper, image: Image, reading: CellImage) -> StoredCells:
     """What is there of an image whose layer of cells left the window, saved or not; else no cells.
 
     Raises
@@ -115,10 +115,10 @@ def kept_cells(keeper: Keeper, image: Image, reading: CellImage) -> tuple[Cells,
     """
     project, stem, unsaved = keeper.project, keeper.stem_of(image), keeper.unsaved(image)
     if unsaved is not None and unsaved.cells.shape == reading.result_shape:
-        return unsaved.cells, unsaved.entry
+        return StoredCells(unsaved.cells, unsaved.entry)
     if project is not None and stem is not None and project.image(stem).shape == reading.result_shape:
-        return project.cells(stem), project.image(stem)
-    return no_cells(image.name, reading), None
+        return StoredCells(project.cells(stem), project.image(stem))
+    return StoredCells(no_cells(image.name, reading))
 
 
 def region_style(image: CellImage) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -29,6 +30,25 @@ from napari_cupre.widgets.taking_over import cells_in, exchanged, fitting_labels
 Gesture = Callable[[Cells], Change]
 
 
+@dataclass(frozen=True)
+class StoredCells:
+    """Cells to show in a layer.
+
+    Attributes
+    ----------
+    cells : Cells
+        The cells of one image.
+    entry : ProjectImage or None
+        What the project that they are from knows about the image.
+    colours : StateColormap or None
+        How they look, if that was worked out already.
+    """
+
+    cells: Cells
+    entry: ProjectImage | None = None
+    colours: StateColormap | None = None
+
+
 class CellsLayer:
     """The cells of an image as a person sees and changes them.
 
@@ -43,13 +63,9 @@ class CellsLayer:
         How its axes are read.
     layer : napari.layers.Labels
         Holds the labels; its data become int32 if they are not.
-    entry : ProjectImage or None, optional
-        What a project knows about the image; a draft of its own without one.
-    cells : Cells or None, optional
-        What the layer is to show; None takes what it contains, in the states that its features tell. Without
-        them cells are a person's, unless the layer is a result of ours.
-    colours : StateColormap or None, optional
-        How the cells look, if that was worked out already.
+    stored : StoredCells or None, optional
+        What to show; by default what the layer contains, in the states that its features tell. Cells without
+        features are a person's, unless the layer is a result of ours.
 
     Attributes
     ----------
@@ -71,18 +87,13 @@ class CellsLayer:
     """The layer's chosen label is another one, as after a click on a row of napari's table of features."""
 
     def __init__(
-        self,
-        image: Image,
-        reading: CellImage,
-        layer: Labels,
-        entry: ProjectImage | None = None,
-        cells: Cells | None = None,
-        colours: StateColormap | None = None,
+        self, image: Image, reading: CellImage, layer: Labels, stored: StoredCells | None = None
     ) -> None:
         self.image, self.reading, self.layer = image, reading, layer
         self.history = History()
-        self.cells = cells_in(layer, reading) if cells is None else cells
-        self.entry = entry or ProjectImage(image.name, "", "", self.cells.shape)
+        stored = stored or StoredCells(cells_in(layer, reading))
+        self.cells = stored.cells
+        self.entry = stored.entry or ProjectImage(image.name, "", "", self.cells.shape)
         self.regions: RegionsLayer | None = None
         self._current = 0
         self._classes: dict[int, str] = {}
@@ -90,7 +101,7 @@ class CellsLayer:
         """Planes in which a model looked for cells."""
         self.estimated: set[Region] = set()
         """Regions in which likely cells were looked for by their brightness."""
-        self._colours = colours or StateColormap.like(layer.colormap)
+        self._colours = stored.colours or StateColormap.like(layer.colormap)
         self._repainter = Repainter(layer)
         self._show_all()
         for name in ("undo", "redo"):  # what napari's Ctrl-Z calls
@@ -150,36 +161,27 @@ class CellsLayer:
         self.settle()
         return self._show_change(self.history.redo(self.cells))
 
-    def show(
-        self,
-        cells: Cells,
-        entry: ProjectImage | None = None,
-        reading: CellImage | None = None,
-        colours: StateColormap | None = None,
-    ) -> None:
-        """Show other cells, as those that a project has; what was done is forgotten.
+    def show(self, stored: StoredCells, reading: CellImage | None = None) -> None:
+        """Show other cells, such as those that a project has; what was done is forgotten.
 
         Parameters
         ----------
-        cells : Cells
-            Of the same image, or of another one of the same size.
-        entry : ProjectImage or None, optional
-            What the project knows about the image; None if it is the same.
+        stored : StoredCells
+            Cells of the same image, or of another one of the same size.
         reading : CellImage or None, optional
             How the axes of the other image are read; None if it is the same.
-        colours : StateColormap or None, optional
-            How the cells look, if that was worked out already.
 
         Raises
         ------
         InputError
             They have another size.
         """
+        cells = stored.cells
         if cells.shape != self.cells.shape:
             raise InputError(f'The cells {cells.shape} do not fit "{self.image.name}" {self.cells.shape}.')
         self.settle()
-        self.cells, self.entry, self.reading = cells, entry or self.entry, reading or self.reading
-        self._colours = colours or self._colours
+        self.cells, self.entry, self.reading = cells, stored.entry or self.entry, reading or self.reading
+        self._colours = stored.colours or self._colours
         self.history.clear()
         self._classes, self._current = {}, 0
         self.searched = set()

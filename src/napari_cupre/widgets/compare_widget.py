@@ -9,7 +9,7 @@ from typing import Any
 
 from napari.layers import Image
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QFileDialog, QPushButton, QRadioButton
+from qtpy.QtWidgets import QFileDialog, QRadioButton
 
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.evaluation.side_by_side import Difference
@@ -23,6 +23,7 @@ from napari_cupre.widgets.controls import (
     choice_row,
     follow_layers,
     labelled,
+    push_button,
 )
 from napari_cupre.widgets.difference_layers import COLOURS, DifferenceLayers
 from napari_cupre.widgets.figure_table import FigureTable
@@ -90,9 +91,9 @@ class CompareWidget(JobDock):
         self.legend.setToolTip("Outlines on the current image; each kind is a layer you can hide")
         self.table = FigureTable("Comparison by image", "A row for each image; click one to show it")
         self.table.chosen.connect(lambda name: self.attempt(lambda: self._show_image(name)))
-        self.save_button = QPushButton("Save table …")
-        self.save_button.setToolTip("Write the table to a CSV file")
-        self.save_button.clicked.connect(lambda: self.attempt(self._ask_and_save))
+        self.save_button = push_button(
+            "Save table …", "Write the table to a CSV file", lambda: self.attempt(self._ask_and_save)
+        )
 
     def _lay_out(self) -> None:
         column = self.column

@@ -370,6 +370,14 @@ def primary_button(text: str, tooltip: str) -> SteadyButton:
     return button
 
 
+def push_button(text: str, tooltip: str, action: Callable[[], object]) -> QPushButton:
+    """A button for any other action."""
+    button = QPushButton(text)
+    button.setToolTip(tooltip)
+    button.clicked.connect(lambda: action())
+    return button
+
+
 def heading(text: str) -> QLabel:
     """A small title above a group of controls."""
     label = QLabel(text.upper())

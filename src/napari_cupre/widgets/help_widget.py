@@ -7,9 +7,9 @@ from typing import Any
 from napari.viewer import Viewer
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QColor, QDesktopServices, QTextCharFormat, QTextCursor
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QTextBrowser
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QTextBrowser
 
-from napari_cupre.widgets.controls import SessionWidget
+from napari_cupre.widgets.controls import SessionWidget, push_button
 from napari_cupre.widgets.help_pages import PAGES, START, linked_page, page_text
 from napari_cupre.widgets.theme import palette_of
 
@@ -35,9 +35,7 @@ class HelpWidget(SessionWidget):
             if page != START:
                 self.topics.addItem(title, page)
         self.topics.currentIndexChanged.connect(lambda _: self.attempt(self._topic_chosen))
-        self.back = QPushButton("Back")
-        self.back.setToolTip("Back to the previous page")
-        self.back.clicked.connect(lambda: self.attempt(self._go_back))
+        self.back = push_button("Back", "Back to the previous page", lambda: self.attempt(self._go_back))
         self.text = QTextBrowser()
         self.text.setOpenLinks(False)
         self.text.setAccessibleName("Help page")

@@ -22,6 +22,7 @@ from napari_cupre.project.lock import ProjectLocked
 from napari_cupre.project.project import Project
 from napari_cupre.project.recent import remember_project
 from napari_cupre.project.unsaved import SaveReport
+from napari_cupre.widgets.cells_layer import StoredCells
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import is_open_here, leave, prepared, sentence_of, source_of, written
@@ -214,7 +215,7 @@ class Keeper(SessionPart):
     def _show(self, cells: CellsLayer, stored: Cells, entry: ProjectImage) -> None:
         self._is_showing = True
         try:
-            cells.show(stored, entry)
+            cells.show(StoredCells(stored, entry))
         finally:
             self._is_showing = False
 
@@ -243,9 +244,10 @@ class Keeper(SessionPart):
         entry.seen = True
         self._is_showing = True
         try:
-            shown = self._session.make_cells(image, cells, entry, colours)
+            stored = StoredCells(cells, entry, colours)
+            shown = self._session.make_cells(image, stored)
             if shown.cells is not cells:  # it has a layer of them already
-                shown.show(cells, entry, reading, colours)
+                shown.show(stored, reading)
         finally:
             self._is_showing = False
         project.hold(stem, cells, is_saved=True)

@@ -213,8 +213,9 @@ def regions_of(shapes: Shapes, labels: Labels, image: CellImage | None = None) -
 
     Returns
     -------
-    float (n, d) each, d being the result dimensions of the image, or 2 for shapes that were drawn flat over a
-    stack.
+    list of numpy.ndarray
+        float (n, d) each, d being the result dimensions of the image, or 2 for shapes that were drawn flat
+        over a stack.
 
     Raises
     ------

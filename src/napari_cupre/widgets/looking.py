@@ -172,10 +172,8 @@ def show_field(viewer: Viewer, layer: Image, image: CellImage, field: tuple[int,
 
     Parameters
     ----------
-    viewer : Viewer
-        Shows the layer.
-    layer : napari.layers.Image
-        The layer of the image.
+    viewer, layer
+        As in `fit`.
     image : CellImage
         How it is read.
     field : tuple of int

@@ -28,7 +28,7 @@ from napari_cupre.project import rounds
 from napari_cupre.project.recovery import project_title
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
-from napari_cupre.widgets.controls import MessageLine, SessionWidget, labelled, primary_button
+from napari_cupre.widgets.controls import MessageLine, SessionWidget, labelled, primary_button, push_button
 from napari_cupre.widgets.help_button import beside_help
 from napari_cupre.widgets.model_gathering import ListedModel, gathered, megabytes, total_words
 from napari_cupre.widgets.slides_row import SlidesRow
@@ -84,10 +84,7 @@ class ModelsWidget(SessionWidget):
         self.slides = SlidesRow(self._errands, self.question, self.done)
 
     def _button(self, text: str, tooltip: str, action: Callable[[], Any]) -> QPushButton:
-        button = QPushButton(text)
-        button.setToolTip(tooltip)
-        button.clicked.connect(lambda: self.attempt(action))
-        return button
+        return push_button(text, tooltip, lambda: self.attempt(action))
 
     def _lay_out(self) -> None:
         intro = caption(INTRO, "plain")

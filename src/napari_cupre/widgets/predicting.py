@@ -244,8 +244,8 @@ def predicted(
         image.axes,
         image.name,
         device,
-        options or {},
         is_copy=file is None,
+        options=options or {},
         to_disk=is_big(image),
         keep_bytes=int(1e9 * read_preferences().slides_gb),
     )

@@ -276,9 +276,8 @@ class Prompter(SessionPart):
             plane.image.axes,
             plane.image.name,
             read_preferences().device,
-            plane.index,
-            None,
-            plane.diameter,
+            index=plane.index,
+            diameter=plane.diameter,
         )
         file = source_file(source_path(plane.layer), plane.image)
         if file is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from napari.viewer import Viewer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton
+from qtpy.QtWidgets import QComboBox, QFileDialog
 
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import RunState
@@ -19,6 +19,7 @@ from napari_cupre.widgets.controls import (
     MessageLine,
     job_words,
     labelled,
+    push_button,
 )
 from napari_cupre.widgets.distribution import DistributionView
 from napari_cupre.widgets.figure_table import FigureTable
@@ -68,9 +69,11 @@ class ResultsWidget(JobDock):
         self.figure.setToolTip("What the plot shows")
         self.figure.currentIndexChanged.connect(lambda _: self._draw())
         self.plot = DistributionView(self)
-        self.save_button = QPushButton("Save tables …")
-        self.save_button.setToolTip("Write two CSV files: a row for each cell, and a row for each image")
-        self.save_button.clicked.connect(lambda: self.attempt(self._ask_and_save))
+        self.save_button = push_button(
+            "Save tables …",
+            "Write two CSV files: a row for each cell, and a row for each image",
+            lambda: self.attempt(self._ask_and_save),
+        )
 
     def _lay_out(self) -> None:
         column = self.column

@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout
 
 from napari_cupre.project.place import ENDING
 from napari_cupre.project.recovery import Recoverable
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
-from napari_cupre.widgets.controls import DockPart, SessionWidget
+from napari_cupre.widgets.controls import DockPart, SessionWidget, push_button
 
 TICK_MS = 1000
 FILTER = f"napari-cupre projects (*{ENDING})"
@@ -26,9 +26,11 @@ class SaveLine(DockPart):
         self._keeper = owner.session.keeper
         self.line = caption()
         self.line.setAccessibleName("When your work was last saved")
-        self.name = QPushButton("Save as …")
-        self.name.setToolTip("Give the project a name and a place; from then on it is saved there")
-        self.name.clicked.connect(self._ask_where)
+        self.name = push_button(
+            "Save as …",
+            "Give the project a name and a place; from then on it is saved there",
+            self._ask_where,
+        )
         self.question = QuestionLine()
         self._doubted: Recoverable | None = None
         row = QHBoxLayout()

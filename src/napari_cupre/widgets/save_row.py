@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import RunState
-from napari_cupre.widgets.controls import DockPart, SessionWidget, follow_layers
+from napari_cupre.widgets.controls import DockPart, SessionWidget, follow_layers, push_button
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.preferences import read_preferences
@@ -32,9 +32,11 @@ class SaveRow(DockPart):
     def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Item]]) -> None:
         super().__init__(owner)
         self._chosen = chosen
-        self.button = QPushButton("Save results …")
-        self.button.setToolTip("Write the cells to a folder, in the ticked formats")
-        self.button.clicked.connect(lambda: owner.attempt(self._ask_and_save))
+        self.button = push_button(
+            "Save results …",
+            "Write the cells to a folder, in the ticked formats",
+            lambda: owner.attempt(self._ask_and_save),
+        )
         menu = QMenu(self)
         self.formats = {}
         ticked = read_preferences().ticked

@@ -17,12 +17,11 @@ from napari_cupre.data.axes import parse_axes
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, EnvironmentFault, InputError
 from napari_cupre.project.cells import Cells, Change
-from napari_cupre.project.document import ProjectImage
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.widgets.annotation_layers import Annotation, adopt, kept_cells
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
-from napari_cupre.widgets.cells_layer import CellsLayer
+from napari_cupre.widgets.cells_layer import CellsLayer, StoredCells
 from napari_cupre.widgets.comparing import ComparisonJob
 from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
@@ -37,7 +36,6 @@ from napari_cupre.widgets.rereading import carry_over
 from napari_cupre.widgets.shortcuts import Shortcuts
 from napari_cupre.widgets.sizing import Sizes
 from napari_cupre.widgets.start_trials import StartTrials
-from napari_cupre.widgets.state_colours import StateColormap
 from napari_cupre.widgets.tab_key import TabKey, window_around
 from napari_cupre.widgets.taking_over import fitting_labels
 from napari_cupre.widgets.tools import Tools
@@ -199,7 +197,7 @@ class Session:
             reading = self.cell_image(image)
             labels = fitting_labels(layer, reading)
             kept = Cells.of(labels, states, scores=scores)
-            self._bind(CellsLayer(image, reading, layer, cells.entry, kept))
+            self._bind(CellsLayer(image, reading, layer, StoredCells(kept, cells.entry)))
         except InputError as error:
             self._faults[image] = id(layer.data), str(error)
         finally:
@@ -265,25 +263,15 @@ class Session:
         """Why the layer that is meant for the cells of an image cannot be used, "" if it can."""
         return "" if self.cells_of(image) else self._faults.get(image, (0, ""))[1]
 
-    def make_cells(
-        self,
-        image: Image,
-        stored: Cells | None = None,
-        entry: ProjectImage | None = None,
-        colours: StateColormap | None = None,
-    ) -> CellsLayer:
+    def make_cells(self, image: Image, stored: StoredCells | None = None) -> CellsLayer:
         """The cells of an image, in a new layer where there is none.
 
         Parameters
         ----------
         image : napari.layers.Image
             Of the viewer.
-        stored : Cells or None, optional
+        stored : StoredCells or None, optional
             What a new layer shows; without them, what the project has of the image.
-        entry : ProjectImage or None, optional
-            What the project they are from knows about the image.
-        colours : StateColormap or None, optional
-            How those cells look, if that was worked out already.
 
         Raises
         ------
@@ -295,14 +283,13 @@ class Session:
             raise InputError(self.fault_of(image))
         if found is None:
             reading = self.cell_image(image)
-            if stored is None:
-                stored, entry = kept_cells(self.keeper, image, reading)
-            layer = annotation.new_cells(reading, stored.labels)
-            found = CellsLayer(image, reading, layer, entry, stored, colours)
+            stored = stored or kept_cells(self.keeper, image, reading)
+            layer = annotation.new_cells(reading, stored.cells.labels)
+            found = CellsLayer(image, reading, layer, stored)
             annotation.cells = found.layer
             self.viewer.add_layer(self._bind(found).layer)
             self._own(annotation)
-            if stored.regions:
+            if stored.cells.regions:
                 self.make_regions(image)
             self.annotations_changed.emit()
         return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_cupre.service.slides import KeptSlide, clear_slides, kept_slides
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
-from napari_cupre.widgets.controls import MessageLine
+from napari_cupre.widgets.controls import MessageLine, push_button
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.model_gathering import megabytes
 from napari_cupre.widgets.sources import sentence_of
@@ -35,9 +35,9 @@ class SlidesRow(QWidget):
         self.words.setToolTip(
             "Cells found in images larger than memory are kept, so that they appear at once next time"
         )
-        self.delete = QPushButton("Clear")
-        self.delete.setToolTip("Delete results that no window shows, to free disk space; asks first")
-        self.delete.clicked.connect(self._ask)
+        self.delete = push_button(
+            "Clear", "Delete results that no window shows, to free disk space; asks first", self._ask
+        )
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.words, 1)

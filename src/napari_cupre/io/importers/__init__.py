@@ -3,7 +3,6 @@
 from napari_cupre.io.importers.annotation_files import (
     import_annotations,
     import_to_folder,
-    iterate_annotations,
     read_for_image,
 )
 from napari_cupre.io.importers.frames import Frame, ImageShapes
@@ -13,6 +12,5 @@ __all__ = [
     "ImageShapes",
     "import_annotations",
     "import_to_folder",
-    "iterate_annotations",
     "read_for_image",
 ]

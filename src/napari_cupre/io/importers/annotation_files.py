@@ -23,13 +23,16 @@ from napari_cupre.words import counted, some_of
 
 _log = logging.getLogger(__name__)
 
-Labelled = tuple[str, np.ndarray]
 
-
-def import_annotations(path: str | os.PathLike[str], shape: Shapes = None) -> dict[str, np.ndarray]:
+def import_annotations(
+    path: str | os.PathLike[str],
+    shape: Shapes = None,
+    *,
+    on_skip: Say | None = None,
+    on_partial: Say = _log.warning,
+    on_note: Say = _log.info,
+) -> dict[str, np.ndarray]:
     """Read annotations of any known kind as label images.
-
-    What cannot become a cell is left out and logged as a warning; `iterate_annotations` tells it.
 
     Parameters
     ----------
@@ -45,37 +48,6 @@ def import_annotations(path: str | os.PathLike[str], shape: Shapes = None) -> di
         That of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed
         for outlines, which do not say the size of their image. A single annotation and a single image belong
         together whatever their names.
-
-    Returns
-    -------
-    int32 label images by the stem of their image; where cells overlap, the smaller one is on top. Where a
-    COCO JSON has images of one name in several folders, these are in front ("plate1/a")
-
-    Raises
-    ------
-    InputError
-        If nothing is there, or a file is damaged, of another kind or hostile, or none of its regions is a
-        cell; the file is named. Also if there are two annotations of one image.
-    """
-    return dict(iterate_annotations(path, shape))
-
-
-def iterate_annotations(
-    path: str | os.PathLike[str],
-    shape: Shapes = None,
-    *,
-    keep_empty: bool = False,
-    on_skip: Say | None = None,
-    on_partial: Say = _log.warning,
-    on_note: Say = _log.info,
-) -> Iterator[Labelled]:
-    """As `import_annotations`, one after the other, for sets that do not fit memory.
-
-    Parameters
-    ----------
-    keep_empty : bool, optional
-        Images that a COCO JSON lists without annotation are known to hold no cell and get an empty label
-        image; by default they are left out.
     on_skip : Say or None, optional
         Called with one sentence about each file of a folder that cannot be used; without it the first such
         file is an error.
@@ -84,9 +56,21 @@ def iterate_annotations(
         cell.
     on_note : Say, optional
         Called with one sentence about whatever else the user should know.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        int32 label images by the stem of their image; where cells overlap, the smaller one is on top. Where a
+        COCO JSON has images of one name in several folders, these are in front ("plate1/a").
+
+    Raises
+    ------
+    InputError
+        If nothing is there, or a file is damaged, of another kind or hostile, or none of its regions is a
+        cell; the file is named. Also if there are two annotations of one image.
     """
-    for key, labels, _ in _read_all(path, shape, keep_empty, on_skip, Listeners(on_partial, on_note)):
-        yield key, labels
+    read = _read_all(path, shape, False, on_skip, Listeners(on_partial, on_note))
+    return {key: labels for key, labels, _ in read}
 
 
 def import_to_folder(
@@ -105,9 +89,13 @@ def import_to_folder(
 
     Parameters
     ----------
-    path, shape, keep_empty, on_skip, on_partial, on_note : see `iterate_annotations`
+    path, shape, on_skip, on_partial, on_note
+        As in `import_annotations`.
     out : str or os.PathLike[str]
         Folder, made if need be.
+    keep_empty : bool, optional
+        Images that a COCO JSON lists without annotation are known to hold no cell and get an empty label
+        image; by default they are left out.
 
     Raises
     ------
@@ -160,7 +148,8 @@ def read_for_image(
 
     Returns
     -------
-    int32, of the frame's shape
+    numpy.ndarray
+        int32, of the frame's shape.
 
     Raises
     ------

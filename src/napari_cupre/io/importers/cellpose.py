@@ -29,7 +29,8 @@ def read_cellpose(path: Path) -> np.ndarray:
 
     Returns
     -------
-    int32 (Y, X) or (Z, Y, X)
+    numpy.ndarray
+        int32 (Y, X) or (Z, Y, X).
 
     Raises
     ------

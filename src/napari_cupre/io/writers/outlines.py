@@ -55,7 +55,8 @@ def trace(labels: np.ndarray) -> dict[int, list[Part]]:
 
     Returns
     -------
-    the parts of each cell by its label value, the largest part first; values rise
+    dict of int to list of Part
+        The parts of each cell by its label value, the largest part first; values rise.
     """
     rings: dict[int, list[np.ndarray]] = {}
     for value, ring in _rings(np.asarray(labels)):

@@ -51,7 +51,8 @@ def write(
 
     Returns
     -------
-    the files written
+    list of Path
+        The files written.
 
     Raises
     ------
