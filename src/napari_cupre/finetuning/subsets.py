@@ -214,9 +214,8 @@ def train_part(
     windows = Judge(scaled, settings.seed, MOST_WINDOWS).windows
     after = _segmented(windows, run.result.network.to(run.device), run, should_stop)
     whole = part.share == 1.0
-    before = (
-        _segmented(windows, start.copy().to(run.device).network.eval(), run, should_stop) if whole else []
-    )
+    untrained = start.copy().to(run.device).network.eval()
+    before = _segmented(windows, untrained, run, should_stop) if whole else []
     if should_stop():
         return None
     counts = tally(list(_found(windows, after).values()))
