@@ -65,12 +65,34 @@ def test_every_cell_judges_once_in_the_cross_check() -> None:
     assert check.decision.outcome is Outcome.BETTER
     assert (check.decision.before.found, check.decision.after.found) == (36, 72)
     assert check.decision.images == 2, "cells of one image fail together, whichever fold they judge in"
-    assert str(check) == (
+    assert str(replace(check, cells=72)) == (
         "Cross-check on all your cells: a model that learned from the other two thirds finds 72 of 72 cells "
         "(cupre: 36), invents 0 (0), outlines 0.90 (0.90): better."
     )
+    assert str(check).startswith("Cross-check on 72 of your 90 cells: a model that learned from")
     assert cross_check(folds(1.0, 0.5)).decision.outcome is Outcome.WORSE
     assert cross_check(folds(0.75, 0.75)).decision.outcome is Outcome.UNDECIDED
+
+
+def test_what_is_invented_is_counted_once_though_each_fold_sees_the_same_background() -> None:
+    each_invents_two = [
+        replace(fold, **{side: {n: entry | {"invented": 2} for n, entry in getattr(fold, side).items()}})
+        for fold in folds(0.5, 1.0)
+        for side in ["before"]
+    ]
+    check = cross_check(each_invents_two)
+    assert (check.decision.before.invented, check.decision.after.invented) == (4, 0), "two in each image"
+    assert check.decision.before.cells == 72
+
+
+def test_a_cross_check_on_too_few_cells_says_what_is_missing() -> None:
+    check = cross_check(folds(0.5, 1.0, cells=2))
+    assert check.decision.outcome is Outcome.UNDECIDED
+    assert str(check).startswith("Cross-check: only 12 of your 90 cells can judge, 20 are needed.")
+
+
+def test_a_training_that_was_repeated_counts_once() -> None:
+    assert of_latest([ONE, QUARTER, replace(ONE, found=27)]) == [replace(ONE, found=27), QUARTER]
 
 
 def test_two_folds_are_no_cross_check() -> None:

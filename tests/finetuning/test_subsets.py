@@ -10,6 +10,7 @@ from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.decision import tally
 from napari_cupre.events import Progress, Steps
+from napari_cupre.finetuning.judge import segment
 from napari_cupre.finetuning.split import count_cells
 from napari_cupre.finetuning.subsets import Lesson, divide, parts_to_train, train_part
 from napari_cupre.project.lessons import FOLDS
@@ -42,6 +43,27 @@ def test_whole_images_judge_where_there_are_enough() -> None:
     teaching, judging = divide(named(6), Lesson(0, 1.0, 1))
     assert not {each.name for each in teaching} & {each.name for each in judging}
     assert len(judging) == 2
+
+
+@pytest.mark.parametrize("images", [2, 6])
+def test_what_may_judge_is_dealt_evenly(images: int) -> None:
+    shots = named(images)
+    for each in shots[: images // 2]:
+        each.accepted = tuple(np.unique(each.labels[each.labels > 0]).tolist())
+    for fold in range(FOLDS):
+        _, judging = divide(shots, Lesson(fold, 1.0, 1))
+        share = cells_of([each.for_judging() for each in judging])
+        assert len(share) >= len(cells_of(shots[images // 2 :])) // (FOLDS + 1)
+
+
+def test_accepted_guesses_outside_complete_regions_are_not_compared_with_the_start(pretrained) -> None:
+    """The start drew them, so it finds every one: no training could come out better."""
+    guesses, drawn = shots = named(2)
+    guesses.accepted = tuple(np.unique(guesses.labels[guesses.labels > 0]).tolist())
+    steps = Steps(train_part(pretrained, shots, Lesson(0, 1.0, 1), settings()))
+    list(steps)
+    assert steps.result.before.keys() == steps.result.after.keys() == {drawn.name}
+    assert tally(list(steps.result.after.values())).cells < steps.result.point.judged, "the curve counts all"
 
 
 def test_small_parts_lie_in_large_ones_and_the_rest_is_unknown() -> None:
@@ -90,6 +112,21 @@ def test_a_part_that_is_stopped_says_nothing(pretrained) -> None:
     steps = Steps(train_part(pretrained, named(2), Lesson(0, 1.0, 50), settings(), lambda: True))
     list(steps)
     assert steps.result is None
+
+
+def test_it_stops_while_it_judges_too(pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that somebody waits for begins only then."""
+    seen: list[int] = []
+
+    def noted(*inputs: object, **more: object) -> np.ndarray:
+        seen.append(1)
+        return segment(*inputs, **more)
+
+    monkeypatch.setattr("napari_cupre.finetuning.subsets.segment", noted)
+    steps = Steps(train_part(pretrained, named(2), Lesson(0, 1.0, 1), settings(), lambda: bool(seen)))
+    list(steps)
+    assert steps.result is None
+    assert len(seen) == 1
 
 
 def test_too_few_cells_are_refused(pretrained) -> None:

@@ -121,6 +121,26 @@ def test_large_files_wait_for_their_turn(
     assert order.index(before) < len(order) - 1 - order[::-1].index(after)
 
 
+def test_a_large_image_is_not_begun_before_the_last_file_is_told(
+    job: FileJob, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stops the run after a file finds nothing begun of a slide."""
+    iio.imwrite(paths[1], np.zeros((64, 64), np.uint8))
+    monkeypatch.setattr(onefile, "LIGHT_BYTES", 2000)
+    begun: list[str] = []
+    find = onefile.predict_image
+
+    def noted(finder: Any, image: Any, *more: Any, **options: Any) -> Any:
+        begun.append(image.name)
+        return find(finder, image, *more, **options)
+
+    monkeypatch.setattr(onefile, "predict_image", noted)
+    events = in_this_process(job, paths)
+    assert any(isinstance(each, FileOutcome) for each in events)
+    assert begun == ["field0.png"]
+    assert len([each for each in events if isinstance(each, FileOutcome)]) == 3
+
+
 def test_a_run_that_is_closed_leaves_whole_files(job: FileJob, paths: list[str], tmp_path: Path) -> None:
     events = in_this_process(job, paths)
     assert isinstance(next(events), Progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from few_shot_fields import discs
 from napari_cupre.events import Finished, Notice, Progress, RunState, StateChanged
 from napari_cupre.model.checkpoint import new_model, save_model
 from napari_cupre.project.gestures import place
-from napari_cupre.project.lessons import read_lessons
+from napari_cupre.project.lessons import FILE, add_lesson, read_lessons
 from napari_cupre.project.project import Project
 from napari_cupre.service.beside import LessonRequest, Rated, RateRequest, Tried, TryRequest
 from napari_cupre.service.jobs import job_for
@@ -78,10 +79,27 @@ def test_parts_are_measured_one_by_one_and_kept(project: Path, model: Path) -> N
         assert any(isinstance(event, Progress) for event in events)
         assert not any(isinstance(event, Notice) for event in events)
     first, second = read_lessons(project)
-    assert (first.share, second.share) == (1.0, 0.25)
+    assert [(each.fold, each.share) for each in (first, second)] == [(0, 1.0), (1, 1.0)]
     assert first.annotated == first.cells + first.judged
     assert first.start == str(model)
     assert first.annotation == second.annotation
+
+
+def test_what_an_earlier_version_did_not_compare_with_the_start_is_measured_again(
+    project: Path, model: Path
+) -> None:
+    request = LessonRequest(str(project), str(model), 1, "cpu")
+    list(job_for(request).events())
+    (found,) = read_lessons(project)
+    assert found.before is not None
+    (project / FILE).unlink()
+    for fold in range(2):
+        add_lesson(project, replace(found, fold=fold, before=None, after=None))
+    add_lesson(project, replace(found, share=0.25, before=None, after=None))
+    *_, last = job_for(request).events()
+    assert last == Finished("", {"left": 10}), "two whole folds are made again, a quarter is not"
+    assert read_lessons(project)[-1].fold == 0
+    assert read_lessons(project)[-1].before is not None
 
 
 def test_a_part_that_is_stopped_is_not_kept(project: Path, model: Path) -> None:

@@ -35,7 +35,7 @@ HEAVY = (
     "zarr",
     "dask.distributed",
 )
-LATER = ("tifffile", "napari_cupre.io.images", "napari_cupre.evaluation")
+LATER = ("filelock", "tifffile", "napari_cupre.io.images", "napari_cupre.evaluation")
 OPEN_ALL = f"""
 import sys
 import numpy as np

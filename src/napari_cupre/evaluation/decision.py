@@ -180,7 +180,8 @@ def too_few(cells: int) -> str:
 def tally(finds: Sequence[Finds]) -> Tally:
     """Count what a model found over several images."""
     iou = np.array([value for each in finds for value in each.iou], float)
-    drawn = np.array([row not in each.copied for each in finds for row in range(len(each.iou))], bool)
+    copied = [np.isin(np.arange(len(each.iou)), each.copied) for each in finds]
+    drawn = ~np.concatenate([np.zeros(0, bool), *copied])
     found = iou >= 0.5
     outline = float(iou[found & drawn].mean()) if (found & drawn).any() else np.nan
     return Tally(len(iou), int(found.sum()), sum(each.invented for each in finds), outline)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from napari_cupre.evaluation.decision import Decision, Finds, decide
+from napari_cupre.evaluation.decision import ENOUGH_CELLS, Decision, Finds, decide
 from napari_cupre.evaluation.enough import MORE, CurvePoint, EnoughVerdict, Gain, fit_curve, is_enough
 from napari_cupre.project.document import Round
 from napari_cupre.project.lessons import FOLDS, LessonResult, of_latest, read_lessons
+from napari_cupre.words import counted
 
 BAND_POINTS = 12
 
@@ -32,7 +36,7 @@ class ProjectCurve:
 
 @dataclass(frozen=True)
 class CrossCheck:
-    """Training beside its start, on all annotated cells: a cross-validation.
+    """Training beside its start, on all cells that may judge: a cross-validation.
 
     `decision` compares models that learned from two thirds of the cells each with their `start`, on the third
     that they did not learn from. `cells` were annotated then.
@@ -43,7 +47,14 @@ class CrossCheck:
     cells: int
 
     def __str__(self) -> str:
-        name = "Cross-check on all your cells: a model that learned from the other two thirds"
+        able, every = self.decision.after.cells, counted(self.cells, "cell")
+        if able < ENOUGH_CELLS:
+            return (
+                f"Cross-check: only {able} of your {every} can judge, {ENOUGH_CELLS} are needed. "
+                "Accepted guesses judge only inside regions where everything is annotated."
+            )
+        where = "all your cells" if able >= self.cells else f"{able} of your {every}"
+        name = f"Cross-check on {where}: a model that learned from the other two thirds"
         return self.decision.sentence(name, self.start)
 
 
@@ -56,19 +67,35 @@ def cross_check(measured: Sequence[LessonResult]) -> CrossCheck | None:
         Of one annotation and one start, see `of_latest`.
     """
     steps = min((each.steps for each in measured), default=0)
-    folds = {each.fold: each for each in measured if each.share == 1 and each.steps == steps and each.before}
+    folds = {
+        each.fold: (each.before, each.after)
+        for each in measured
+        if each.share == 1 and each.steps == steps and each.before is not None and each.after is not None
+    }
     if len(folds) < FOLDS:
         return None
-    before: dict[str, Finds] = {}
-    after: dict[str, Finds] = {}
-    for fold in folds.values():
-        for pooled, found in ((before, fold.before), (after, fold.after)):
-            for name, entry in found.items():
-                finds = Finds.from_json(entry)
-                pooled[name] = pooled[name] + finds if name in pooled else finds
+    before, after = (_by_image(side) for side in zip(*folds.values()))
     last = measured[-1]
     decision = decide(list(before.values()), [after[name] for name in before])
     return CrossCheck(decision, last.start, last.annotated)
+
+
+def _by_image(folds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Finds]:
+    """What was found in each image over the folds.
+
+    Every cell judges in one fold, but the background around it in each fold that has cells of the image, so
+    what is invented there is a mean.
+    """
+    found: dict[str, list[Finds]] = {}
+    for fold in folds:
+        for name, entry in fold.items():
+            found.setdefault(name, []).append(Finds.from_json(entry))
+    return {name: _of_folds(parts) for name, parts in found.items()}
+
+
+def _of_folds(parts: Sequence[Finds]) -> Finds:
+    invented = round(sum(part.invented for part in parts) / len(parts))
+    return replace(reduce(add, parts), invented=invented)
 
 
 def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") -> ProjectCurve:

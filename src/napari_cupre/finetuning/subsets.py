@@ -13,15 +13,17 @@ from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.decision import Finds, tally
 from napari_cupre.evaluation.enough import CurvePoint
+from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.events import Event, Progress, StepDone
 from napari_cupre.finetuning.crops import scale_shot
 from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
-from napari_cupre.finetuning.judge import Judge
+from napari_cupre.finetuning.judge import Judge, segment
 from napari_cupre.finetuning.split import count_cells
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.project.lessons import FOLDS
+from napari_cupre.words import counted
 
 IMAGES_AS_FOLDS = 6
 """With at least this many annotated images, whole images judge; with fewer, single cells."""
@@ -64,8 +66,8 @@ class Learned:
     point : CurvePoint
         Of the learning curve.
     before, after : dict of str to Finds
-        By image, what the start and the trained model find of the cells that judge; empty unless the model
-        learned from all other cells.
+        By image, what the start and the trained model find of the cells that may judge a training (see
+        `Shot.for_judging`); empty unless the model learned from all other cells.
     """
 
     point: CurvePoint
@@ -125,13 +127,21 @@ def _labels(shot: Shot) -> np.ndarray:
 
 
 def _folds(shots: Sequence[Shot], cells: Sequence[tuple[int, int]], seed: int) -> dict[tuple[int, int], int]:
-    """The fold of each cell: that of its image where there are enough, so that no fold is empty."""
+    """The fold of each cell: that of its image where there are enough, so that no fold is empty.
+
+    What may judge (see `Shot.for_judging`) is dealt first, so that each fold has its part of it.
+    """
     rng = np.random.default_rng(seed)
+    judges = [set(_labels(shot.for_judging()).tolist()) for shot in shots]
     images = sorted({number for number, _ in cells})
     if len(images) >= IMAGES_AS_FOLDS:
-        of_image = dict(zip((images[row] for row in rng.permutation(len(images))), _dealt(len(images))))
+        shuffled = [images[row] for row in rng.permutation(len(images))]
+        shuffled.sort(key=lambda image: not judges[image])
+        of_image = dict(zip(shuffled, _dealt(len(images))))
         return {cell: of_image[cell[0]] for cell in cells}
-    return dict(zip((cells[row] for row in rng.permutation(len(cells))), _dealt(len(cells))))
+    order = [cells[row] for row in rng.permutation(len(cells))]
+    order.sort(key=lambda cell: cell[1] not in judges[cell[0]])
+    return dict(zip(order, _dealt(len(cells))))
 
 
 def _dealt(count: int) -> list[int]:
@@ -172,7 +182,7 @@ def train_part(
     settings : FinetuneSettings
         Seed and device; its limit does not count.
     should_stop : callable, optional
-        Asked after each step.
+        Asked after each step, and after each window that is judged on.
 
     Returns
     -------
@@ -187,7 +197,7 @@ def train_part(
     teaching, judging = divide(shots, part, settings.seed)
     cells = sum(count_cells(shot.labels) for shot in teaching)
     if cells < LEAST_CELLS or not any(shot.labels.any() for shot in judging):
-        raise InputError(f"A part of the annotation has only {cells} cells: annotate more.")
+        raise InputError(f"A part of the annotation has only {counted(cells, 'cell')}: annotate more.")
     wanted = replace(settings, minutes=None, steps=part.steps, held_out=0.0)
     run = FinetuneRun(start, teaching, wanted)
     for event in run.events():
@@ -201,18 +211,36 @@ def train_part(
     scaled = [
         scale_shot(shot, diameter / run.teaching.scaling.of(shot)) for shot in judging if shot.labels.any()
     ]
-    judge = Judge(scaled, settings.seed, MOST_WINDOWS)
-    after = _found(judge, run.result.network.to(run.device), run)
+    windows = Judge(scaled, settings.seed, MOST_WINDOWS).windows
+    after = _segmented(windows, run.result.network.to(run.device), run, should_stop)
     whole = part.share == 1.0
-    before = _found(judge, start.copy().to(run.device).network.eval(), run) if whole else {}
-    counts = tally(list(after.values()))
+    untrained = start.copy().to(run.device).network.eval()
+    before = _segmented(windows, untrained, run, should_stop) if whole else []
+    if should_stop():
+        return None
+    counts = tally(list(_found(windows, after).values()))
     point = CurvePoint(cells, counts.found, counts.cells, counts.invented, part.steps)
-    return Learned(point, before, after if whole else {})
+    judges = [window.for_judging() for window in windows]
+    return Learned(point, _found(judges, before), _found(judges, after) if whole else {})
 
 
-def _found(judge: Judge, network: CellRCNN, run: FinetuneRun) -> dict[str, Finds]:
-    """What a network finds in the windows of each image."""
+def _segmented(
+    windows: Sequence[Shot], network: CellRCNN, run: FinetuneRun, should_stop: Callable[[], bool]
+) -> list[np.ndarray]:
+    """The label image of each window, until it is stopped."""
+    labels: list[np.ndarray] = []
+    for window in windows:
+        if should_stop():
+            break
+        labels.append(segment(network, window.image, run.dtype))
+    return labels
+
+
+def _found(windows: Sequence[Shot], segmented: Sequence[np.ndarray]) -> dict[str, Finds]:
+    """What was found in the windows of each image that has a cell to find."""
     found: dict[str, Finds] = {}
-    for window, finds in zip(judge.windows, judge.finds(judge.matches(network, run.dtype))):
-        found[window.name] = found[window.name] + finds if window.name in found else finds
+    for window, labels in zip(windows, segmented):
+        if window.labels.any():
+            finds = Finds.of(match_instances(window.labels, labels, window.known), window.accepted)
+            found[window.name] = found[window.name] + finds if window.name in found else finds
     return found

@@ -179,8 +179,8 @@ class Teaching:
         accepted = held - sum(count_cells(shot.for_judging().labels) for shot in self._held_out)
         judged = f"{held} are held out to judge" if held else "too few to hold some out as a check"
         if accepted:
-            many = counted(accepted, "accepted guess does", "accepted guesses do")
-            judged += f" ({many} not count where not everything is annotated)"
+            guesses = counted(accepted, "accepted guess does", "accepted guesses do")
+            judged += f" ({guesses} not count where not everything is annotated)"
         others = len(self._unlabelled)
         beside = f", beside {counted(others, 'image')} without annotation" if others else ""
         taught = f"{counted(cells, 'cell')} of {counted(len(self._taught), 'image')}"

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from napari_cupre.errors import InputError, unwritable, writing
 
 SUFFIX = ".run"
@@ -91,6 +89,8 @@ def training_in(path: Path) -> Iterator[None]:
     EnvironmentFault
         If the folder cannot be created.
     """
+    from filelock import FileLock, Timeout  # 30 modules, which the first dock does not wait for
+
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / LOCK, thread_local=False)
@@ -113,6 +113,8 @@ def is_training(path: Path) -> bool:
     """Whether a process trains in the folder of a run."""
     if not (path / LOCK).is_file():
         return False
+    from filelock import FileLock, Timeout  # 30 modules, which the first dock does not wait for
+
     lock = FileLock(path / LOCK, thread_local=False)
     try:
         lock.acquire(blocking=False)

@@ -25,6 +25,8 @@ def in_this_process(job: FileJob, paths: list[str]) -> Generator[FileOutcome | P
         behind = _Behind(writing)
         try:
             for work in _Ahead(job, paths, reading):
+                if not work.is_light:  # a run that is stopped now has not begun it
+                    yield from behind.told()
                 for event in work.find():
                     yield from behind.told()
                     yield event

@@ -200,9 +200,8 @@ class CocoFields:
             except (InputError, OSError) as error:
                 skipped.append((f"{self.name}#{number}", str(error)))
                 continue
-            if (
-                self.jpeg and rng.random() < self.jpeg
-            ):  # at 0 nothing is drawn, so a seed still gives the same fields
+            # At 0 no random number is drawn, so that a seed gives the same fields as without this setting.
+            if self.jpeg and rng.random() < self.jpeg:
                 exposure = float(np.exp(rng.uniform(np.log(_DARKEST), 0)))
                 image = jpeg_artefacts(read.image, int(rng.integers(*_QUALITY)), exposure)
                 read = replace(read, image=image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ class LessonResult:
     `annotation` is the hash of all that was annotated then (see `rounds.annotation_hash`), `annotated` the
     number of those cells. `fold` says which of them judged; the model learned from `share` of the others,
     which are `cells`. Of `judged` cells it found some, and invented others. `before` and `after` hold, by
-    image, what the start and the model found of them, as a `Finds` in plain values; empty where `share` is
-    below 1.
+    image, what the start and the model found of those that may judge a training, as a `Finds` in plain
+    values; empty where `share` is below 1, None if an earlier version measured.
     """
 
     annotation: str
@@ -37,8 +37,8 @@ class LessonResult:
     found: int
     judged: int
     invented: int
-    before: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    after: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    before: Mapping[str, Mapping[str, Any]] | None = None
+    after: Mapping[str, Mapping[str, Any]] | None = None
 
 
 def read_lessons(folder: Path) -> list[LessonResult]:
@@ -66,8 +66,9 @@ def add_lesson(folder: Path, new: LessonResult, most: int = 200) -> None:
 
 
 def of_latest(measured: Sequence[LessonResult]) -> list[LessonResult]:
-    """Those of the annotation and the start that were measured last."""
+    """Those of the annotation and the start that were measured last; of each training the last result."""
     if not measured:
         return []
     last = measured[-1]
-    return [each for each in measured if (each.annotation, each.start) == (last.annotation, last.start)]
+    chosen = [each for each in measured if (each.annotation, each.start) == (last.annotation, last.start)]
+    return list({(each.fold, each.share, each.steps): each for each in chosen}.values())

@@ -8,8 +8,6 @@ import os
 import socket
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from napari_cupre.errors import CupreError
 from napari_cupre.project.cells import By
 
@@ -34,6 +32,8 @@ class Lock:
     """
 
     def __init__(self, folder: Path) -> None:
+        from filelock import FileLock, Timeout  # 30 modules, which the first dock does not wait for
+
         self._holder = folder / _HOLDER
         # Whichever thread opened the project, any may let it go.
         self._lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)

@@ -55,7 +55,11 @@ class LessonJob(BesideJob):
         if measured and measured[-1].annotated <= counts["cells"] < GROWN * measured[-1].annotated:
             seen = measured[-1].annotation  # a few cells more go on with what was begun
             steps = min(each.steps for each in measured if each.annotation == seen)
-        done = {(each.fold, each.share, each.steps) for each in measured if each.annotation == seen}
+        done = {
+            (each.fold, each.share, each.steps)
+            for each in measured
+            if each.annotation == seen and (each.before is not None or each.share < 1 or each.steps != steps)
+        }  # earlier versions did not compare with the start
         left = [part for part in parts_to_train(steps) if (part.fold, part.share, part.steps) not in done]
         return seen, counts["cells"], left
 

@@ -35,7 +35,12 @@ from napari_cupre.widgets.steady_button import SteadyButton
 from napari_cupre.widgets.theme import palette_of, set_role, style_sheet
 from napari_cupre.words import counted
 
-DOCK_WIDTH, LOWEST = 310, 80
+DOCK_WIDTH, NARROWEST, LOWEST = 326, 290, 80
+"""What a dock asks for, and the least that it takes, px.
+
+It asks for what *Annotate* needs in napari's own font: a dock that grows once it is shown makes napari draw
+its canvas a second time.
+"""
 
 
 class SessionWidget(DockedWidget):
@@ -108,7 +113,7 @@ class SessionWidget(DockedWidget):
     def _narrowest(self) -> int:
         bar = self.verticalScrollBar()
         reserved = 0 if bar is None else bar.sizeHint().width()  # it would lie over the controls
-        return max(DOCK_WIDTH - 20, self.column.minimumSize().width() + reserved)
+        return max(NARROWEST, self.column.minimumSize().width() + reserved)
 
     def showEvent(self, event: Any) -> None:
         """Watch the window that the dock is in."""

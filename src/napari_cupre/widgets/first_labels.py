@@ -15,8 +15,11 @@ from napari_cupre.widgets.timers import single_timer
 WAIT_MS = 1000
 """The docks open first."""
 
-LATER = ("pandas", "pyqtgraph", "napari_cupre.io.images", "napari_cupre.evaluation.project_curve")
-"""Modules for the table of cells, the curve of a training, files, and judging; no dock needs them to open."""
+LATER = ("filelock", "pandas", "pyqtgraph", "napari_cupre.io.images", "napari_cupre.evaluation.project_curve")
+"""Modules for saving, the table of cells, the curve of a training, files, and judging.
+
+No dock needs them to open.
+"""
 
 
 TRIANGLES = "napari.layers.shapes._accelerated_triangulate_dispatch"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.viewer import Viewer
 from psygnal import Signal
@@ -42,6 +41,9 @@ from napari_cupre.widgets.tools import Tools
 from napari_cupre.widgets.training import TrainingJob
 from napari_cupre.widgets.training_rounds import TrainingRounds
 from napari_cupre.widgets.what_next import WhatNext
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = ["METADATA_KEY", "Session"]
 
