@@ -338,6 +338,11 @@ def test_an_image_that_moved_is_found_by_its_content(folder: Path, tmp_path: Pat
             project.pixels(project.image("a"))
         assert project.pixels(project.image("a"), (tmp_path / "new",)).plane_shape == SHAPE
         assert project.image("a").path.endswith("new/renamed.tif")
+    with Project.open(folder) as project:
+        added = project.add(tmp_path / "new" / "renamed.tif")
+        assert added.image is project.image("a")
+        assert "is found again" in added.notice
+        assert project.pixels(project.image("a")).plane_shape == SHAPE
 
 
 def test_project_and_images_move_together(folder: Path, tmp_path: Path) -> None:

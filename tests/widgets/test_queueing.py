@@ -397,6 +397,12 @@ def test_an_image_that_is_gone_or_changed_is_said(
     row = workbench.annotate.queue_row
     qtbot.waitUntil(lambda: "is missing" in row.line.text(), timeout=WAIT)
     assert session.image.name == "well_5"
+    session.queue.go(-1)
+    shown(session, qtbot, "well_3")
+    session.queue.go(1)
+    qtbot.waitUntil(lambda: "is missing" in row.line.text(), timeout=WAIT)
+    session.queue.go(1)
+    shown(session, qtbot, "well_5")
     tifffile.imwrite(folder / "well_6.tif", np.zeros((50, 50), np.uint8))
     session.queue._read.clear()
     session.queue.go(1)

@@ -210,11 +210,15 @@ class Project:
         return replace(draft, shape=part_of(read_entry(path, draft), draft).result_shape)
 
     def enter(self, draft: ProjectImage) -> Added:
-        """Put a draft into the project, unless its pixels are there already."""
+        """Put a draft into the project, unless its pixels are there; a missing file is found again."""
         path = resolved(draft.path, self.folder)
         for known in self.images:
             if known.place == draft.place:
-                same = resolved(known.path, self.folder) == path
+                home = resolved(known.path, self.folder)
+                if not home.exists():
+                    known.path = relative_to(path, self.folder)
+                    return Added(known, f'"{known.stem}" was missing, and is found again in "{path.parent}".')
+                same = home == path
                 what = "is already in the project" if same else f'has the pixels of "{known.stem}"'
                 return Added(known, f'"{path.name}" {what}: it is not added twice.')
         image = replace(draft, stem=new_stem(file_name_of(path, draft), self._taken_stems()))
@@ -251,7 +255,7 @@ class Project:
         homes = dict.fromkeys(resolved(each.path, self.folder).parent for each in self.images)
         found = find_moved(image.path, image.content, [*folders, self.folder.parent, self.folder, *homes])
         if found is None:
-            raise InputError(f'The image "{path}" is missing: choose the folder that it was moved to.')
+            raise InputError(f'The image "{path}" is missing: put it back, or add its new folder with +.')
         image.path = relative_to(found, self.folder)
         self.notices.append(f'"{found.name}" was moved, and found in "{found.parent}".')
         return found

@@ -71,6 +71,7 @@ class ImageQueue(SessionPart):
         self._made: weakref.WeakSet[Image] = weakref.WeakSet()
         self._states: dict[str, QueueEntry] = {}
         self._wanted: str | None = None
+        self._unread: str | None = None  # the keys lead on past what could not be read
         self._step = 1
         self.order: dict[str, int] | None = None
         """Places of images that go first, by name; None for the order of their names."""
@@ -93,8 +94,7 @@ class ImageQueue(SessionPart):
         known = in_natural_order(tuple(image.stem for image in images))
         layers = {keeper.stem_of(layer): layer for layer in self._session.images()}
         found = [Item(stem, stem, layers.get(stem)) for stem in known]
-        others = [layer for layer in self._session.images() if keeper.stem_of(layer) is None]
-        found += [Item(layer.name, None, layer) for layer in others]
+        found += [Item(x.name, None, x) for x in self._session.images() if keeper.stem_of(x) is None]
         order = self.order
         return found if order is None else sorted(found, key=lambda item: order.get(item.name, len(order)))
 
@@ -149,14 +149,15 @@ class ImageQueue(SessionPart):
     def go(self, step: int) -> None:
         """Show the next image, or with -1 the one before; beyond the ends nothing happens."""
         items = self.items()
-        at = self.position(items) + step
+        unread = [n for n, item in enumerate(items) if item.stem and item.stem == self._unread]
+        at = (unread or [self.position(items)])[0] + step
         if 0 <= at < len(items):
             self._step = step
             self.show(items[at])
 
     def show(self, item: Item) -> None:
         """Show an image and hide the others; it is read first if it is in no layer."""
-        self.error = ""
+        self.error, self._unread = "", None
         if item.layer is not None:
             self._reveal(item.layer)
             return
@@ -192,7 +193,7 @@ class ImageQueue(SessionPart):
 
     def _not_loaded(self, stem: str, error: Exception) -> None:
         if self._wanted == stem:
-            self._wanted, self.status = None, ""
+            self._wanted, self.status, self._unread = None, "", stem
             self.error = sentence_of(error)
             self.changed.emit()
 
@@ -312,8 +313,7 @@ class ImageQueue(SessionPart):
         if self._keeper.is_dirty:
             return
         for image in ours[:-MOST_SHOWN]:
-            path = source_path(image)
-            if path is None and image is not session.image:  # what a person opened stays
+            if source_path(image) is None and image is not session.image:  # what a person opened stays
                 self._states.pop(self._keeper.stem_of(image) or "", None)
                 self._remove(image)
         self._refresh_states()
