@@ -197,6 +197,19 @@ def test_the_strip_leads_to_each_dock_and_opens_a_closed_one_again(workbench: An
     wait_for_docks(workbench.viewer, qtbot, [WorkbenchWidget, *KINDS.values()])
 
 
+def test_a_dock_that_is_opened_again_is_a_tab_of_the_others(workbench: Any, qtbot: Any) -> None:
+    session = workbench.annotate.session
+    train = dock_of(workbench.train)
+    train.raise_()
+    qtbot.waitUntil(lambda: not workbench.train.visibleRegion().isEmpty(), timeout=60_000)
+    workbench.viewer.window.remove_dock_widget(train)
+    workbench.train.deleteLater()
+    docked(session, WorkbenchWidget).buttons[TrainWidget].click()
+    wait_for_docks(workbench.viewer, qtbot, [WorkbenchWidget, *KINDS.values()])
+    beside = dock_of(workbench.annotate)
+    assert dock_of(docked(session, TrainWidget)) in beside.parentWidget().tabifiedDockWidgets(beside)
+
+
 def test_the_strip_leads_one_level_deeper_and_doubles_nothing(workbench: Any, qtbot: Any) -> None:
     session = workbench.annotate.session
     actions = {action.text(): action for action in docked(session, WorkbenchWidget).more.menu().actions()}

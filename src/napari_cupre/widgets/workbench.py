@@ -123,12 +123,24 @@ class WorkbenchWidget(SessionWidget):
         dock = None if widget is None else dock_of(widget)
         if widget is None or dock is None:
             return None
+        if self.is_settled and not widget.is_settled:
+            self._put_behind(dock)
         widget.is_settled = True
         dock.setWindowTitle(kind.title)
         if dock not in self._followed:
             self._followed.add(dock)
             dock.visibilityChanged.connect(self._show_front)
         return dock
+
+    def _put_behind(self, dock: QDockWidget) -> None:
+        """Make a dock that was opened again a tab of the others; napari makes it one of this strip."""
+        window = dock.parentWidget()
+        for kind in self.buttons:
+            widget = docked(self.session, kind)
+            other = None if widget is None else dock_of(widget)
+            if other not in (None, dock) and not other.isFloating() and isinstance(window, QMainWindow):
+                make_tab(window, other, dock)
+                return
 
     def _show_front(self, event: Any = None) -> None:
         """Mark the buttons of the docks that can be seen."""
