@@ -20,6 +20,9 @@ stage cells 4-cells.yaml
 stage nuclei-5 5-nuclei.yaml
 stage nuclei-6 6-nuclei.yaml
 stage cells-7 7-cells.yaml
-python benchmarks/bundled/publish.py cupre runs/cupre-2/model.safetensors
+[ -f runs/sources/pseudo.json ] || python benchmarks/bundled/pseudo.py runs/cupre-2/model.safetensors \
+    runs/sources/pseudo.json --exclude runs/sources/kept_back.txt --images 642
+stage cupre-8 8-cupre.yaml
+python benchmarks/bundled/publish.py cupre runs/cupre-8/model.safetensors
 python benchmarks/bundled/publish.py cells runs/cells-7/model.safetensors
 python benchmarks/bundled/publish.py nuclei runs/nuclei-6/model.safetensors

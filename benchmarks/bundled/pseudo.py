@@ -31,8 +31,8 @@ from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.plane import predict_plane
 
 FOLDERS = ("unlabelled", "bbbc038/images")
-MOST = {"images": 400}
-MOST_OF_OTHERS = 50
+MOST = {"images": 700}
+MOST_OF_OTHERS = 80
 """Images of each folder."""
 
 WINDOW = 480

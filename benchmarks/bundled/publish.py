@@ -15,7 +15,7 @@ from napari_cupre.model.checkpoint import read_model, save_model
 from napari_cupre.model.zoo import SHIPPED, bundled_path
 
 PARENTS = {
-    "cupre": "cupre-1, supervised on the source from ImageNet weights",
+    "cupre": "cupre-2, AMT2 from cupre-1, which was supervised on the source from ImageNet weights",
     "cells": "cells-4, supervised on the same labelled sets from cells-3",
     "nuclei": "nuclei-5, supervised on the same images from cells",
 }
