@@ -1,6 +1,6 @@
 """How long a dock takes to open in a window that has an image and 100 cells.
 
-Run: python benchmarks/docks.py
+Run: python benchmarks/dock_times.py
 
 Compare processor time: other programs and the virtual screen lengthen the clock's. Python's compiled files
 must be there, as pip leaves them (`python -m compileall src`).
