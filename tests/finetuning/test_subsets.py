@@ -98,7 +98,9 @@ def test_a_part_is_trained_and_judged(pretrained) -> None:
     total = sum(count_cells(each.labels) for each in shots)
     assert point.cells + point.judged == total
     assert 0 <= point.found <= point.judged
-    assert tally(list(steps.result.after.values())).found == point.found
+    after = tally(list(steps.result.after.values()))
+    assert after.found == point.found
+    assert point.invented == after.invented / FOLDS, "the same background judges in each fold"
     assert steps.result.before.keys() == steps.result.after.keys() == {"0", "1"}
 
 

@@ -48,7 +48,7 @@ def test_a_worse_model_is_not_kept_and_that_is_said() -> None:
 def test_few_held_out_cells_give_no_figure() -> None:
     history = [entry(0, 2, cells=12), entry(10, 12, cells=12)]
     said = in_words(history, 10, 10, scratch=False)
-    assert said.startswith("Only 12 cells are held out to judge, 20 are needed, and accepted guesses")
+    assert said.startswith("Only 12 cells are held out to judge, and 20 are needed: look")
     assert "Only 12 cells" in in_words(history, 10, 10, scratch=True)
 
 

@@ -29,6 +29,7 @@ from napari_cupre.project.disk import PENDING
 from napari_cupre.project.history import History
 from napari_cupre.project.lock import ProjectLocked
 from napari_cupre.project.project import Project
+from napari_cupre.project.queue import what_was_there
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.project.unsaved import CopyRoom
 
@@ -129,6 +130,7 @@ import numpy as np
 from annotating import in_state, with_region
 from napari_cupre.project.cells import Change
 from napari_cupre.project.project import Project
+from napari_cupre.project.queue import what_was_there
 from napari_cupre.project import gestures
 project = Project.open(sys.argv[1])
 cells = project.cells("a")
@@ -342,6 +344,9 @@ def test_an_image_that_moved_is_found_by_its_content(folder: Path, tmp_path: Pat
         added = project.add(tmp_path / "new" / "renamed.tif")
         assert added.image is project.image("a")
         assert "is found again" in added.notice
+        assert what_was_there([added]) == ["1 missing image found again."]
+        twice = [added, project.add(tmp_path / "new" / "renamed.tif")]
+        assert what_was_there(twice)[0] == "1 of 2 images already in the project."
         assert project.pixels(project.image("a")).plane_shape == SHAPE
 
 

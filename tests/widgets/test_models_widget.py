@@ -192,6 +192,23 @@ def test_the_project_of_a_round_is_opened(widget: ModelsWidget, projects: list[P
     assert ("here_work", "v2 (best)") in listed(widget, qtbot), "the way back"
 
 
+@pytest.mark.parametrize(("is_scratch", "name"), [(False, "there_work-v1"), (True, "v1")])
+def test_a_round_is_offered_under_a_name_that_a_person_gave(
+    widget: ModelsWidget, projects: list[Path], monkeypatch: pytest.MonkeyPatch, is_scratch: bool, name: str
+) -> None:
+    asked: list[str] = []
+
+    def ask(parent: Any, title: str, offered: str, kinds: str) -> tuple[str, str]:
+        asked.append(offered)
+        return "", ""
+
+    monkeypatch.setattr("napari_cupre.widgets.models_widget.QFileDialog.getSaveFileName", ask)
+    monkeypatch.setattr(widget.session.keeper, "is_scratch", is_scratch)
+    widget.choose(next(model.value for model in models_of(widget) if model.group == "there_work"))
+    widget._ask_for_place()
+    assert asked == [f"{name}.safetensors"]
+
+
 def test_models_are_shared_as_files(
     widget: ModelsWidget, own_models: Path, tmp_path: Path, qtbot: Any
 ) -> None:

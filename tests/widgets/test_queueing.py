@@ -365,6 +365,16 @@ def test_an_image_that_was_removed_is_chosen_from_the_list_again(
     assert session.cells_of(shown(session, qtbot, "well_5")).cells.count() == 36
 
 
+def test_a_dim_first_channel_is_seen(session: Any, tmp_path: Path, qtbot: Any) -> None:
+    """It opened black: the contrast was that of all channels."""
+    dim = np.random.default_rng(0).integers(10, 60, (64, 64))
+    pair = np.stack([dim, 100 * dim]).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "pair.tif", pair, metadata={"axes": "CYX"}, ome=True)
+    session.queue.add_files([tmp_path / "pair.tif"])
+    low, high = shown(session, qtbot, "pair").contrast_limits
+    assert 0 < low < high < 100
+
+
 def test_planes_and_fields(workbench: Any, session: Any, tmp_path: Path, discs: Any, qtbot: Any) -> None:
     path = tmp_path / "stack.tif"
     tifffile.imwrite(path, np.stack([discs[0]] * 3), metadata={"axes": "ZYX"}, ome=True)

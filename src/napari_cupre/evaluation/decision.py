@@ -171,8 +171,7 @@ class Decision:
 def too_few(cells: int) -> str:
     """What to say if the held-out cells decide nothing."""
     return (
-        f"Only {counted(cells, 'cell is', 'cells are')} held out to judge, {ENOUGH_CELLS} are needed, and "
-        "accepted guesses count only where everything is annotated: "
+        f"Only {counted(cells, 'cell is', 'cells are')} held out to judge, and {ENOUGH_CELLS} are needed: "
         "look at the result yourself, or annotate more."
     )
 

@@ -40,7 +40,8 @@ LEAST_POINTS, LEAST_RANGE = 3, 2.5
 class CurvePoint:
     """How a model did that learned from some cells.
 
-    It was judged on cells that it did not learn from: of `judged` it `found` some, and `invented` others.
+    It was judged on cells that it did not learn from: of `judged` it `found` some, and `invented` others;
+    where the same background judges several models, each has its share of what they invented.
     `steps` is how long it was trained, 0 where that does not matter; `is_round` tells a round of the
     project from a training for the curve.
     """
@@ -48,7 +49,7 @@ class CurvePoint:
     cells: float
     found: int
     judged: int
-    invented: int
+    invented: float
     steps: int = 0
     is_round: bool = False
 

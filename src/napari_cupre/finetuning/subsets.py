@@ -134,7 +134,7 @@ def _folds(shots: Sequence[Shot], cells: Sequence[tuple[int, int]], seed: int) -
     rng = np.random.default_rng(seed)
     judges = [set(_labels(shot.for_judging()).tolist()) for shot in shots]
     images = sorted({number for number, _ in cells})
-    if len(images) >= IMAGES_AS_FOLDS:
+    if _folds_of_background(shots) == 1:
         shuffled = [images[row] for row in rng.permutation(len(images))]
         shuffled.sort(key=lambda image: not judges[image])
         of_image = dict(zip(shuffled, _dealt(len(images))))
@@ -142,6 +142,12 @@ def _folds(shots: Sequence[Shot], cells: Sequence[tuple[int, int]], seed: int) -
     order = [cells[row] for row in rng.permutation(len(cells))]
     order.sort(key=lambda cell: cell[1] not in judges[cell[0]])
     return dict(zip(order, _dealt(len(cells))))
+
+
+def _folds_of_background(shots: Sequence[Shot]) -> int:
+    """In how many folds the background of an image judges: in one where whole images judge, else in all."""
+    images = sum(bool(shot.labels.any()) for shot in shots)
+    return 1 if images >= IMAGES_AS_FOLDS else FOLDS
 
 
 def _dealt(count: int) -> list[int]:
@@ -198,8 +204,7 @@ def train_part(
     cells = sum(count_cells(shot.labels) for shot in teaching)
     if cells < LEAST_CELLS or not any(shot.labels.any() for shot in judging):
         raise InputError(f"A part of the annotation has only {counted(cells, 'cell')}: annotate more.")
-    wanted = replace(settings, minutes=None, steps=part.steps, held_out=0.0)
-    run = FinetuneRun(start, teaching, wanted)
+    run = FinetuneRun(start, teaching, replace(settings, minutes=None, steps=part.steps, held_out=0.0))
     for event in run.events():
         if should_stop():
             run.stop()
@@ -219,9 +224,10 @@ def train_part(
     if should_stop():
         return None
     counts = tally(list(_found(windows, after).values()))
-    point = CurvePoint(cells, counts.found, counts.cells, counts.invented, part.steps)
-    judges = [window.for_judging() for window in windows]
-    return Learned(point, _found(judges, before), _found(judges, after) if whole else {})
+    invented = counts.invented / _folds_of_background(shots)
+    point = CurvePoint(cells, counts.found, counts.cells, invented, part.steps)
+    fair = [window.for_judging() for window in windows]
+    return Learned(point, _found(fair, before), _found(fair, after) if whole else {})
 
 
 def _segmented(

@@ -131,7 +131,7 @@ def rename_model(name: str, wanted: str) -> Path:
     if not old.is_file():
         raise InputError(f"{name!r} is not one of your models: only those can be renamed.")
     if not wanted or Path(wanted).name != wanted or "\\" in wanted or wanted.startswith("."):
-        raise InputError(f"{wanted!r} cannot be the name of a model: use letters, digits, - and _.")
+        raise InputError(f"{wanted!r} cannot be the name of a model: use letters, digits, spaces, - and _.")
     new = user_path(wanted)
     check_name(new)
     if wanted == name:

@@ -75,8 +75,9 @@ def _is_noise(image: np.ndarray) -> bool:
     for sigma in SIGMAS:  # the cheapest question first: in most images something stands out
         smooth = gaussian_filter(grey, sigma)
         smooth -= np.median(smooth)
-        spread = 1.4826 * float(np.median(np.abs(smooth)))
-        if float(np.abs(smooth).max()) > HEIGHT * spread:
+        even = smooth / _edges(smooth.shape, sigma)
+        spread = 1.4826 * float(np.median(np.abs(even)))
+        if float(np.abs(even).max()) > HEIGHT * spread:
             return False
         smoothed.append(smooth)
     products = _products(grey)
@@ -106,6 +107,16 @@ def _levelled(grey: np.ndarray) -> np.ndarray:
 
 def _powers(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(y), y, x, y * y, x * x, y * x], axis=1)
+
+
+def _edges(shape: tuple[int, ...], sigma: float) -> np.ndarray:
+    """How much more smoothed noise varies near an edge, which the filter reflects, than inside; (Y, X)."""
+    factors = []
+    for length in shape:
+        place = np.arange(length) + 0.5
+        near = np.exp(-((place / sigma) ** 2)) + np.exp(-(((length - place) / sigma) ** 2))
+        factors.append(np.sqrt(1 + near).astype(np.float32))
+    return np.outer(*factors)
 
 
 def _products(grey: np.ndarray) -> dict[tuple[int, int], float]:

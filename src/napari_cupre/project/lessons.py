@@ -36,7 +36,7 @@ class LessonResult:
     cells: int
     found: int
     judged: int
-    invented: int
+    invented: float
     before: Mapping[str, Mapping[str, Any]] | None = None
     after: Mapping[str, Mapping[str, Any]] | None = None
 

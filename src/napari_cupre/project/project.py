@@ -30,10 +30,14 @@ MOST_LOADED = 4
 
 @dataclass(frozen=True)
 class Added:
-    """An image that was added, or was there already; `notice` says so in a sentence, else it is ""."""
+    """An image that was added, or was there already; `notice` says so in a sentence, else it is "".
+
+    `was_missing`: its file could not be found until now.
+    """
 
     image: ProjectImage
     notice: str = ""
+    was_missing: bool = False
 
 
 class Project:
@@ -217,7 +221,8 @@ class Project:
                 home = resolved(known.path, self.folder)
                 if not home.exists():
                     known.path = relative_to(path, self.folder)
-                    return Added(known, f'"{known.stem}" was missing, and is found again in "{path.parent}".')
+                    said = f'"{known.stem}" was missing, and is found again in "{path.parent}".'
+                    return Added(known, said, was_missing=True)
                 same = home == path
                 what = "is already in the project" if same else f'has the pixels of "{known.stem}"'
                 return Added(known, f'"{path.name}" {what}: it is not added twice.')

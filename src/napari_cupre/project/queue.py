@@ -16,6 +16,7 @@ from napari_cupre.project.disk import current
 from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Added, Project
 from napari_cupre.project.tables import files_of, read_table
+from napari_cupre.words import counted
 
 
 @dataclass(frozen=True)
@@ -186,3 +187,14 @@ def fields_of(project: Project, path: str | Path, side: int, most: int = 24) -> 
         top, left = corners[number]
         field = (top, left, min(top + side, height), min(left + side, width))
         yield project.draft(path, plane=plane, field=field)
+
+
+def what_was_there(added: Sequence[Added]) -> list[str]:
+    """What is to be said of images that were in the project already, in sentences."""
+    again = sum(each.was_missing for each in added)
+    known = sum(bool(each.notice) for each in added) - again
+    said = (
+        (known, f"{known} of {counted(len(added), 'image')} already in the project."),
+        (again, f"{counted(again, 'missing image')} found again."),
+    )
+    return [sentence for count, sentence in said if count]

@@ -91,8 +91,8 @@ def layer_of(loaded: Loaded) -> Image:
 
 
 def _limits(image: CellImage) -> tuple[float, float] | None:
-    """Contrast that a few very bright spots do not spoil."""
-    plane = image.lazy_plane(next(iter(image.plane_indices())))
+    """Contrast that a few very bright spots do not spoil; of several channels, that of the first on show."""
+    plane = image.lazy_plane(next(iter(image.plane_indices())), [0])
     steps = [max(1, size // SAMPLE) for size in plane.shape[:2]]
     sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
     low, high = np.nanpercentile(sample, (0.1, 99.8))

@@ -279,7 +279,10 @@ class ModelsWidget(SessionWidget):
 
     def _ask_for_place(self) -> None:
         model = self._one()
-        stem = model.value if model.round is None else f"{model.group}-{model.round.name}"
+        stem = model.value
+        if model.round is not None:  # a project that nobody named has a time for a name
+            named = "" if self.session.keeper.is_scratch else f"{model.group}-"
+            stem = f"{named}{model.round.name}"
         path, _ = QFileDialog.getSaveFileName(self, "File to write", f"{stem}{SUFFIX}", FILTER)
         if path:
             self.export_file(Path(path))

@@ -27,6 +27,7 @@ from napari_cupre.project.queue import (
     last_changed,
     planes_of,
     queue,
+    what_was_there,
 )
 from napari_cupre.project.recovery import new_scratch
 from napari_cupre.project.shots import is_annotated
@@ -402,10 +403,7 @@ class ImageQueue(SessionPart):
             self._keeper.take_scratch(project)
         self.status = ""
         added = [project.enter(draft) for draft in drafts]
-        known = sum(bool(each.notice) for each in added)
-        if known:
-            faults.append(f"{known} of {len(added)} images are already in the project.")
-        self._keeper.tell(" ".join(faults))
+        self._keeper.tell(" ".join(faults + what_was_there(added)))
         self._keeper.touch()
         self._refresh_states()
         self.changed.emit()
