@@ -94,16 +94,16 @@ def test_axes_and_stacks(predict: Command, images: Path, tmp_path: Path) -> None
 
 
 def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_cupre.prediction import onefile
+    from napari_cupre.prediction import runners
 
-    real = onefile.predict_image
+    real = runners.iter_file
 
-    def interrupted(finder: Any, image: Any, *options: Any, **more: Any) -> Any:
-        if image.name == "b.png":
+    def interrupted(job: Any, path: str) -> Any:
+        if path.endswith("b.png"):
             raise KeyboardInterrupt
-        return (yield from real(finder, image, *options, **more))
+        return (yield from real(job, path))
 
-    monkeypatch.setattr(onefile, "predict_image", interrupted)
+    monkeypatch.setattr(runners, "iter_file", interrupted)
     ran = predict()
     assert ran.code == 130
     assert "repeat the command to continue" in ran.err

@@ -134,9 +134,9 @@ def test_a_result_that_was_changed_while_it_was_computed_is_kept(
     made = Path(job.out) / "a.tif"
     predict = onefile.predict_image
 
-    def slow(*arguments: object, **more: object):
+    def slow(*arguments: object):
         made.write_text("by hand, meanwhile")
-        return (yield from predict(*arguments, **more))
+        return (yield from predict(*arguments))
 
     monkeypatch.setattr(onefile, "predict_image", slow)
     _, result = run(job, image)

@@ -19,9 +19,8 @@ from napari_cupre.io.writers.writing import PREDICTIONS
 from napari_cupre.model.zoo import describe
 from napari_cupre.prediction.donelog import DoneLog
 from napari_cupre.prediction.engine_choice import TORCH, EngineChoice, check_engine, choose_engine, job_size
-from napari_cupre.prediction.one_process import in_this_process
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, big_output, output_paths
-from napari_cupre.prediction.runners import Cluster, News, Processes, Runner
+from napari_cupre.prediction.runners import Cluster, News, Processes, Runner, in_this_process
 from napari_cupre.words import counted, some_of
 
 

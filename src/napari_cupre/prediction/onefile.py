@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -31,13 +29,9 @@ from napari_cupre.prediction.engine_choice import EngineChoice, finder_by, make_
 from napari_cupre.prediction.fingerprint import file_state
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.prediction.predict_options import PredictOptions
-from napari_cupre.prediction.reader import ImageSource
-from napari_cupre.prediction.stack import ImageResult, is_of_other_size, predict_image
+from napari_cupre.prediction.stack import is_of_other_size, predict_image
 
 Result = TypeVar("Result")
-
-LIGHT_BYTES = 1 << 26
-"""An image of more pixels' bytes is not kept in memory beside the next one."""
 
 
 @dataclass(frozen=True)
@@ -128,85 +122,18 @@ def predict_file(job: FileJob, path: str) -> FileOutcome:
 
 def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]:
     """`predict_file` as a generator of its progress in tiles and planes; returns the outcome."""
-    work = FileWork(job, path)
-    work.read()
-    yield from work.find()
-    return work.finish()
-
-
-class FileWork:
-    """The work on one file in three steps, which may be taken by three threads, one after the other.
-
-    What goes wrong is kept: the steps after it do nothing, and `finish` tells it.
-
-    Parameters
-    ----------
-    job : FileJob
-        What all files have in common.
-    path : str
-        The file.
-    """
-
-    def __init__(self, job: FileJob, path: str) -> None:
-        self._job, self._path = job, path
-        self._image: CellImage | None = None
-        self._source: ImageSource | None = None
-        self._finish: Finish | None = None
-        self._fault: FileOutcome | None = None
-        self._seconds = 0.0
-
-    @property
-    def is_light(self) -> bool:
-        """Whether the next file may be begun while this one, found, waits to be written."""
-        image = self._image
-        return image is None or (not image.is_lazy and image.data.nbytes <= LIGHT_BYTES)
-
-    def read(self) -> None:
-        """Read the file, and of a small image the range of grey values in its first plane."""
-        with self._kept():
-            self._image = image = read_image(self._path, self._job.axes, partial=True)
-            if not is_big(image):
-                self._source = _begun(ImageSource(image, self._job.options.channels))
-
-    def find(self) -> Generator[Progress, None, None]:
-        """Find the cells; yields the progress in tiles and planes."""
-        if self._image is None:
-            return
-        with self._kept():
-            detector = ready_detector(self._job)
-            if self._source is None:
-                self._finish = yield from _big(self._job, detector, self._image)
-            else:
-                self._finish = yield from _small(self._job, detector, self._image, self._source)
-
-    def finish(self) -> FileOutcome:
-        """Write the results, and say what became of the file."""
-        outcome: dict[str, Any] = {}
-        if self._finish is not None:
-            with self._kept():
-                outcome = self._finish()
-        return self._fault or FileOutcome(**outcome, path=self._path, seconds=self._seconds)
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        """Keep what goes wrong in a step, and how long it takes."""
-        start = time.perf_counter()
-        path = self._path
-        try:
-            yield
-        except CupreError as error:
-            self._fault = FileOutcome(path, fault=_named(str(error), path), fatal=_meets_all(error))
-        except (Exception, SystemExit) as error:
-            # One file must not end a run of thousands, whatever it makes of our code or of a library.
-            self._fault = FileOutcome(path, fault=_in_words(error, path))
-        self._seconds += time.perf_counter() - start
-
-
-def _begun(source: ImageSource) -> ImageSource:
-    """A source that has looked at its first plane; one that cannot be read is told when its turn comes."""
-    with contextlib.suppress(InputError):
-        source.reader(source.plane_indices()[0])
-    return source
+    start = time.perf_counter()
+    try:
+        detector = ready_detector(job)
+        image = read_image(path, job.axes, partial=True)
+        one = _big if is_big(image) else _small
+        outcome = yield from one(job, detector, image)
+    except CupreError as error:
+        return FileOutcome(path, fault=_named(str(error), path), fatal=_meets_all(error))
+    except (Exception, SystemExit) as error:
+        # One file must not end a run of thousands, whatever it makes of our code or of a library.
+        return FileOutcome(path, fault=_in_words(error, path))
+    return FileOutcome(**outcome, path=path, seconds=time.perf_counter() - start)
 
 
 def _meets_all(error: CupreError) -> bool:
@@ -258,26 +185,13 @@ def big_output(job: FileJob, path: str) -> Path:
     return Path(job.out) / f"{image_stem(path)}.zarr"
 
 
-Finish = Callable[[], dict[str, Any]]
-"""Writes what was found; returns fields of a `FileOutcome`."""
-
-
-def _small(
-    job: FileJob, detector: CellFinder, image: CellImage, source: ImageSource
-) -> Generator[Progress, None, Finish]:
+def _small(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that fits into memory: all formats."""
     notices = [*_told(image, job), *image.notices]
-    run = predict_image(detector, image, job.options, source=source)
-    result = yield from _heard(run, image, notices)
+    result = yield from _heard(predict_image(detector, image, job.options), image, notices)
     if not result.count and not image.is_lazy and (image.data == image.data.flat[0]).all():
         notices.append(f"All pixels of {image.name} have the same value: nothing can be seen in it.")
-    return lambda: _written(job, image, result, detector.info.classes, notices)
-
-
-def _written(
-    job: FileJob, image: CellImage, result: ImageResult, names: Sequence[str], notices: list[str]
-) -> dict[str, Any]:
-    """Write a small image's cells in all formats."""
+    names = detector.info.classes
     stem = image_stem(image.path or image.name)
     chosen = [each.name for each in choose_formats(job.formats)]
     outputs: list[Path] = []
@@ -324,7 +238,7 @@ def _check_unchanged(job: FileJob, outputs: list[Path]) -> None:
         raise InputError(f"{reason}: choose another --out folder, or add --overwrite to replace it.")
 
 
-def _big(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, Finish]:
+def _big(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
     """An image that goes to an OME-Zarr tile by tile."""
     out = big_output(job, str(image.path or image.name))
     notices = [f"{image.name} is large: its labels are written as OME-Zarr.", *_told(image, job)]
@@ -332,8 +246,12 @@ def _big(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Prog
         predict_big(detector, image, out, job.options, overwrite=job.overwrite), image, notices
     )
     outputs = (str(out), str(result.table)) if not ledger_path(out).exists() else ()
-    made = {"cells": result.count, "complete": result.complete, "outputs": outputs}
-    return lambda: made | {"notices": tuple(notices)}
+    return {
+        "cells": result.count,
+        "complete": result.complete,
+        "outputs": outputs,
+        "notices": tuple(notices),
+    }
 
 
 def _heard(

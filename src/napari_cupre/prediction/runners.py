@@ -1,4 +1,4 @@
-"""Who predicts the files of a run besides this process: several processes, or a dask.distributed cluster."""
+"""Who predicts the files of a run: this process, several processes, or a dask.distributed cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.events import Notice, Progress
 from napari_cupre.prediction.engine_choice import TORCH
-from napari_cupre.prediction.onefile import FileJob, FileOutcome, predict_file
+from napari_cupre.prediction.onefile import FileJob, FileOutcome, iter_file, predict_file
 
 ATTEMPTS = 3
 """A file whose worker on a cluster dies is tried so often before it counts as failed."""
@@ -46,6 +46,17 @@ class Runner(Protocol):
 
         Between them come the progress of the file in work and what the user should know.
         """
+
+
+def in_this_process(job: FileJob, paths: list[str]) -> News:
+    """One file after the other.
+
+    Reading the next file and writing the last one in threads beside the network was slower on two cores
+    (docs/performance.md): the network needs both.
+    """
+    for path in paths:
+        outcome = yield from iter_file(job, path)
+        yield outcome
 
 
 class Processes:

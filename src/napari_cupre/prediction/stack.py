@@ -59,7 +59,6 @@ def predict_image(
     image: CellImage,
     options: PredictOptions | None = None,
     should_stop: Callable[[], bool] | None = None,
-    source: ImageSource | None = None,
 ) -> Generator[Event, None, ImageResult]:
     """Find every cell of every plane of an image.
 
@@ -73,8 +72,6 @@ def predict_image(
         What to look for, and how.
     should_stop : callable, optional
         Asked at the start and after every tile; returns bool.
-    source : ImageSource, optional
-        The planes of `image`, where somebody has begun to read them.
 
     Yields
     ------
@@ -98,7 +95,7 @@ def predict_image(
     if image.lacks:
         yield Notice(image.lacks)
     canvas = ArrayCanvas(image.result_shape)
-    source = source or ImageSource(image, options.channels)
+    source = ImageSource(image, options.channels)
     filling = Filling(detector, source, options, canvas, should_stop=should_stop)
     stopped = should_stop is not None and should_stop()
     if not stopped:
