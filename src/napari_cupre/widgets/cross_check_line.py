@@ -9,7 +9,7 @@ from napari_cupre.widgets.controls import MessageLine, SessionWidget
 
 COMING = (
     "While the computer is idle, models are trained on two thirds of your cells and checked on the rest: "
-    "then a cross-check on all your cells appears here."
+    "then a cross-check appears here."
 )
 
 
