@@ -149,11 +149,11 @@ def tested_start(name: str, diameter: float | None, kind: str, tests: tuple[str,
 
 def tested(model: Any, kind: str, tests: list[str]) -> Row:
     """Figures on images that nothing was learned from but their pixels."""
-    from napari_cupre.evaluation import evaluate_labels
+    from napari_cupre.evaluation import evaluate
     from napari_cupre.prediction.plane import predict_plane
 
     pairs = [read(identifier, kind) for identifier in tests]
-    report = evaluate_labels(
+    report = evaluate(
         [labels for _, labels in pairs], [predict_plane(model, image).labels for image, _ in pairs]
     )
     return {name: round(float(getattr(report, name)), 4) for name in ("ap50", "ap", "f1")}

@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
 def run(case: Row, interpreter: str, tests: int) -> Row:
     """Train and test one case."""
     from napari_cupre.data.labels import median_diameter
-    from napari_cupre.evaluation import evaluate_labels
+    from napari_cupre.evaluation import evaluate
 
     kind = str(case["kind"])
     pool, tested = parts(kind, "test", tests)
@@ -85,7 +85,7 @@ def run(case: Row, interpreter: str, tests: int) -> Row:
         with np.load(found_file) as found:
             steps = int(found["steps"])
             labels = [scaled_labels(found[f"found_{n}"], truth[n].shape) for n in range(len(truth))]
-    report = evaluate_labels(truth, labels)
+    report = evaluate(truth, labels)
     return {
         "steps": steps,
         "seconds": round(60 * case["minutes"]),

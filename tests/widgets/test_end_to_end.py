@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_cupre.evaluation import evaluate_labels
+from napari_cupre.evaluation import evaluate
 from napari_cupre.events import RunState
 from napari_cupre.model.zoo import SCRATCH, bundled_path
 from napari_cupre.widgets import sample_data
@@ -80,7 +80,7 @@ def test_from_brush_to_every_cell(
         result = viewer.layers[f"{SAMPLE} cells"]
         np.testing.assert_allclose(result.scale, SCALE)
         assert result.data.dtype == np.int32
-        assert evaluate_labels([truth], [np.asarray(result.data)]).ap50 > 0.5
+        assert evaluate([truth], [np.asarray(result.data)]).ap50 > 0.5
 
     stop_resume_and_close(viewer, train, models, qtbot)
 

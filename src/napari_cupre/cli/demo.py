@@ -124,7 +124,7 @@ def _look(model: Model, sample: SampleImage) -> _Outcome:
     """Predict the sample and score the cells that nobody annotated."""
     import numpy as np
 
-    from napari_cupre.evaluation.report import evaluate_labels
+    from napari_cupre.evaluation.report import evaluate
     from napari_cupre.prediction.plane import predict_plane
 
     began = time.perf_counter()
@@ -135,7 +135,7 @@ def _look(model: Model, sample: SampleImage) -> _Outcome:
         raise RuntimeError("the demo needs a sample in which every cell is outlined")
     taught = np.unique(truth[sample.annotations > 0])
     unseen = np.where(np.isin(truth, taught), 0, truth)
-    judged = evaluate_labels([unseen], [found], known=[~shot.known], names=[sample.info.name])
+    judged = evaluate([unseen], [found], known=[~shot.known], names=[sample.info.name])
     return _Outcome(found, judged, seconds)
 
 

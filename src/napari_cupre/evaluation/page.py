@@ -32,7 +32,7 @@ def write_page(
     Parameters
     ----------
     report : Report
-        What `evaluate_labels` returned for these images.
+        What `evaluate` returned for these images.
     images : sequence of numpy.ndarray
         Planes (Y, X) or (Y, X, C) in grey values of any type.
     truth, predicted : sequence of numpy.ndarray

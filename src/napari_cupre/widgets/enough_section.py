@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QCheckBox, QPushButton
 
 from napari_cupre.evaluation.enough import Enough
 from napari_cupre.evaluation.project_curve import ProjectCurve
+from napari_cupre.widgets.boxes import in_column
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.plot_view import PlotView, veiled
@@ -43,11 +44,8 @@ class EnoughSection(DockPart):
         self.idle.setChecked(self._measuring.is_wanted)
         self.idle.toggled.connect(self._measuring.want)
         self.plot = LearningCurveView(owner)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(4)
-        for widget in (self.button, self.sentence, self.plot, self.state, self.idle):
-            self._column.addWidget(widget)
+        parts = (self.button, self.sentence, self.plot, self.state, self.idle)
+        self._column = in_column(*parts, within=self, spacing=4)
         owner.listen(self._measuring.changed, self.refresh)
         owner.listen(self._measuring.job.status.events, self.refresh)
         self.refresh()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_cupre.widgets.boxes import in_column
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.theme import Palette, palette_of
 
@@ -35,10 +36,7 @@ class PlotView(QWidget):
         self._name, self._heights = name, heights
         self._plot: PlotWidget | None = None
         self._legend = QLabel()
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(2)
-        self._column.addWidget(self._legend)
+        self._column = in_column(self._legend, within=self, spacing=2)
         owner.listen(self._viewer.events.theme, self._wear_theme)
 
     @abstractmethod
