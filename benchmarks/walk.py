@@ -10,6 +10,7 @@ The pictures go to runs/walk, which git ignores.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import tempfile
@@ -27,9 +28,7 @@ FRAMES = 5
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "runs" / "walk")
-    parser.add_argument("--minutes", type=float, default=0.1, help="of training")
+    parser = walk_parser(__doc__, "walk", minutes=0.1)
     parser.add_argument("--themes", nargs="+", default=["dark", "light"])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -37,6 +36,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["NAPARI_CUPRE_MODELS"] = str(Path(folder, "models"))
             Walk(theme, Path(folder, "data"), options.out).go(options.minutes)
+
+
+def walk_parser(text: str | None, name: str, minutes: float) -> argparse.ArgumentParser:
+    """A parser of what each walk asks for: a folder for its pictures, and how long it trains."""
+    parser = script_parser(text)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "runs" / name)
+    parser.add_argument("--minutes", type=float, default=minutes, help="of training")
+    return parser
 
 
 class Walk:

@@ -211,7 +211,8 @@ def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
             f"{args.images} has no image of {missing[0]!r}; --images needs one for each label file."
         )
     planes = [read_image(found[name]).plane() for name in pairs.names]
-    write_page(scored, planes, pairs.truth, pairs.predicted, args.out / "report.html")
+    page = args.out / "report.html"
+    write_page(scored, planes, pairs.truth, pairs.predicted, page, known=pairs.known)
 
 
 def _coco(args: argparse.Namespace) -> int:
