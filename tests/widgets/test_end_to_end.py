@@ -12,6 +12,7 @@ import pytest
 
 from napari_cupre.evaluation import evaluate
 from napari_cupre.events import RunState
+from napari_cupre.io.samples import load_sample
 from napari_cupre.model.zoo import SCRATCH, bundled_path
 from napari_cupre.widgets import sample_data
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
@@ -50,8 +51,6 @@ def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
 def test_from_brush_to_every_cell(
     viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
 ) -> None:
-    from napari_cupre.io.samples import load_sample
-
     annotate, train, predict = widgets
     truth = load_sample(SAMPLE).truth
     assert truth is not None
@@ -123,8 +122,6 @@ def write_small_model(path: Path) -> None:
 def test_cells_are_found_while_a_model_is_trained(
     viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
 ) -> None:
-    from napari_cupre.io.samples import load_sample
-
     annotate, train, _ = widgets
     write_small_model(own_models / "small.safetensors")
     train.session.model_added("small")

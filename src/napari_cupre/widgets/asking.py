@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from qtpy.QtCore import QElapsedTimer, Qt
 from qtpy.QtWidgets import QWidget
 
-from napari_cupre.widgets.boxes import in_column, in_row
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.steady_button import SteadyButton
 

@@ -26,8 +26,8 @@ from qtpy.QtWidgets import (
 
 from napari_cupre.errors import CupreError
 from napari_cupre.events import RunState
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.background import Job, RunStatus
-from napari_cupre.widgets.boxes import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.docking import DockedWidget
 from napari_cupre.widgets.errands import Errands

@@ -16,7 +16,7 @@ from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.project.boxes import Box
 from napari_cupre.project.gestures import LEAST, USUAL
-from napari_cupre.widgets.boxes import in_column
+from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import DockPart, JobBar, SessionWidget, labelled, primary_button
 from napari_cupre.widgets.finding import GuessSink

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from napari_cupre.widgets.boxes import in_row
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.docking import dock_of, docked
 from napari_cupre.widgets.preferences import PLUGIN
 

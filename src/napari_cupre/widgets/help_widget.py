@@ -9,7 +9,7 @@ from qtpy.QtCore import QUrl
 from qtpy.QtGui import QColor, QDesktopServices, QTextCharFormat, QTextCursor
 from qtpy.QtWidgets import QComboBox, QTextBrowser
 
-from napari_cupre.widgets.boxes import in_row
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.controls import SessionWidget, push_button
 from napari_cupre.widgets.help_pages import PAGES, START, linked_page, page_text
 from napari_cupre.widgets.theme import palette_of

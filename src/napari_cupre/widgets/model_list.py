@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
 from napari_cupre.errors import CupreError
 from napari_cupre.model.runs import run_path, size_of
 from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, list_models, remove_model, user_path
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.asking import QuestionLine
-from napari_cupre.widgets.boxes import in_column, in_row
 from napari_cupre.widgets.training_rounds import TrainingRounds
 
 BUTTON_WIDTH = 24

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_cupre.errors import InputError
-from napari_cupre.widgets.boxes import in_row
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.steady_button import SteadyButton
 

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_cupre.io.files import COMPANION, IMAGE_SUFFIXES
 from napari_cupre.project.place import ENDING
-from napari_cupre.widgets.boxes import in_column, in_row
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.loading import Item

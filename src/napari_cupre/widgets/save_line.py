@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_cupre.project.place import ENDING
 from napari_cupre.project.recovery import Recoverable
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.asking import QuestionLine
-from napari_cupre.widgets.boxes import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget, push_button
 

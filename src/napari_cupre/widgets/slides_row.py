@@ -7,8 +7,8 @@ from functools import partial
 from qtpy.QtWidgets import QWidget
 
 from napari_cupre.service.slides import KeptSlide, clear_slides, kept_slides
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.asking import QuestionLine
-from napari_cupre.widgets.boxes import in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import MessageLine, push_button
 from napari_cupre.widgets.errands import Errands

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QPushButton
 
-from napari_cupre.widgets.boxes import in_column
+from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.theme import set_role

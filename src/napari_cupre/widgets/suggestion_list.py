@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
-from napari_cupre.widgets.boxes import in_column, in_row
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.what_next import Advice

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QPushButton
 
-from napari_cupre.widgets.boxes import in_column, in_row
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.shortcuts import key_of, with_key

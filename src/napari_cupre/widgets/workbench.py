@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QMenu, QPushButton
 
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
-from napari_cupre.widgets.boxes import in_row
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.compare_widget import CompareWidget
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.docking import dock_of, docked, make_tab, narrow_tabs
