@@ -181,7 +181,7 @@ def test_numbers_never_overflow() -> None:
 # --- strokes --------------------------------------------------------------------------------------
 
 
-def stroke(cells: Cells, where: tuple[slice, slice], value: int) -> Cells:
+def stroke(cells: Cells, where: tuple[slice, ...], value: int) -> Cells:
     """Paint as napari does, in place and told afterwards; undo must bring the cells back all the same."""
     before = cells.copy()
     indices = tuple(axis.ravel() for axis in np.mgrid[where])
@@ -374,3 +374,16 @@ def test_renewing_one_plane_leaves_guesses_in_the_others() -> None:
     done(cells, renew_guesses(cells, np.zeros((20, 30), np.int32), window=plane))
     assert cells.numbers() == [1, 2]
     assert not cells.labels[2].any()
+
+
+@pytest.mark.parametrize("by", ["outline", "brush"])
+def test_a_cell_over_a_guess_of_several_planes_takes_one_plane_of_it(by: str) -> None:
+    cells = guesses_of(linked_stack(), [0.9, 0.8])
+    if by == "outline":
+        done(cells, gestures.draw(cells, np.array([[3, 3], [3, 8], [8, 8], [8, 3]], float), (2,)))
+    else:
+        stroke(cells, (slice(2, 3), slice(3, 8), slice(3, 8)), 7)
+    (drawn,) = cells.numbers(State.EDITED)
+    assert set(np.unique(cells.labels[2, :9])) == {0, drawn}, "no crumb of the guess is left"
+    assert cells.labels[:, 4, 4].tolist() == [1, 1, drawn, 1, 1]
+    assert (cells.rows[1].area, cells.rows[1].state) == (144, State.GUESS)

@@ -86,7 +86,7 @@ def painted(cells: Cells, box: Box, before: np.ndarray, by: By | None = None) ->
     for number in sorted((lost | gained) - set(trimmed)):
         numbers = _separate(cells, after, old, number, used)
         states |= dict.fromkeys(numbers, (State.EDITED, np.nan))
-    trim_guesses(cells, after, trimmed)
+    trim_guesses(old, after, trimmed)
     return as_change(cells, verb, larger, after, states, by, before=old)
 
 
