@@ -213,16 +213,28 @@ def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
 def _found_again(
     cells: Cells, old: set[int], kept: Mapping[int, tuple[Box, np.ndarray]], window: Box
 ) -> dict[int, int]:
-    """For each label with the same pixels as an old guess, the number of that guess, which it keeps."""
+    """For each label that is an old guess, found again, the number of that guess, which it keeps.
+
+    It has the same pixels; where the guess reaches into other planes, more than half of what both cover is
+    enough, so that planes that were linked stay so.
+    """
     same = {}
     for label, (at, mask) in kept.items():
         box = tuple((start + first, stop + first) for (start, stop), (first, _) in zip(at, window))
         under = cells.labels[slices(box)]
-        number = int(under[np.unravel_index(int(mask.argmax()), mask.shape)])
-        if number in old and np.array_equal(under == number, mask):
-            here = cells.labels[slices(_in_planes(cells.rows[number].box, window))]
-            if np.count_nonzero(here == number) == np.count_nonzero(mask):
-                same[label] = number
+        values, counts = np.unique(under[mask], return_counts=True)
+        number, shared = int(values[counts.argmax()]), int(counts.max())
+        if number not in old:
+            continue
+        row, size = cells.rows[number], int(np.count_nonzero(mask))
+        here = _in_planes(row.box, window)
+        if here == row.box:
+            is_same = shared == size == row.area
+        else:
+            area = int(np.count_nonzero(cells.labels[slices(here)] == number))
+            is_same = 2 * shared > size + area - shared
+        if is_same:
+            same[label] = number
     return same
 
 
