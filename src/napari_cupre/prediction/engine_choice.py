@@ -132,7 +132,7 @@ def _chosen(model: str, device: str, megapixels: float) -> EngineChoice:
     """See `choose_engine`."""
     asked = _asked()
     if asked not in ("", TORCH, ONNX):
-        raise InputError(f"{VARIABLE}={asked} is no engine: choose {TORCH} or {ONNX}, or leave it empty.")
+        raise InputError(f"{VARIABLE}={asked} is not an engine: choose {TORCH} or {ONNX}, or leave it empty.")
     if asked == TORCH:
         return EngineChoice(TORCH, f"{VARIABLE} asks for it")
     hindrance = _hindrance(model, device)

@@ -49,7 +49,7 @@ def job_for(request: Request, detectors: LatestDetector | None = None) -> Engine
     Raises
     ------
     InputError
-        For a request that is no job.
+        For a request that is not a job.
     """
     if isinstance(request, OutlineRequest):
         return Outlining(request, detectors)

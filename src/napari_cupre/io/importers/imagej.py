@@ -31,7 +31,7 @@ from napari_cupre.io.importers.shapes import Shape
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-#: An ROI of more bytes, or a zip of more in total once unpacked, is no annotation.
+#: An ROI of more bytes, or a zip of more in total once unpacked, is not an annotation.
 LARGEST_ROI, LARGEST_ZIP = 64 * 2**20, 2**30
 _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
