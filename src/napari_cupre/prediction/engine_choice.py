@@ -138,7 +138,7 @@ def _chosen(model: str, device: str, megapixels: float) -> EngineChoice:
     hindrance = _hindrance(model, device)
     if asked == ONNX:
         if hindrance:
-            raise InputError(f"{VARIABLE}={ONNX} cannot be had: {hindrance}. Leave it empty.")
+            raise InputError(f"{VARIABLE}={ONNX} cannot be used: {hindrance}. Leave it empty.")
         return EngineChoice(ONNX, f"{VARIABLE} asks for it")
     reason = hindrance or _better_with_torch(device, megapixels)
     return (

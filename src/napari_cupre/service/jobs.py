@@ -84,7 +84,7 @@ class Training(EngineJob[FinetuneRequest]):
         yield from run.events()
 
     def stop(self) -> None:
-        """End after the current step; what was learnt is kept."""
+        """End after the current step; what was learned is kept."""
         super().stop()
         if self._run is not None:
             self._run.stop()

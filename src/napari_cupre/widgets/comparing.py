@@ -134,13 +134,7 @@ class ComparisonJob(BorrowingJob):
         self.received.connect(self._keep)
 
     def compare(self, plan: ComparisonPlan) -> None:
-        """Start.
-
-        Raises
-        ------
-        InputError
-            If a comparison is running.
-        """
+        """Start, as `Job.start` does."""
         self.start(self._stream, plan)
         self.plan, self.rows, self.parts = plan, [], {}
 

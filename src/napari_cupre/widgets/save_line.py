@@ -83,7 +83,7 @@ class SaveLine(DockPart):
         elif keeper.error and keeper.project is None and not keeper.is_dirty:
             self.question.ask(keeper.error, [("OK", "Dismiss this message", self._leave_locked)])
         elif keeper.error:
-            again = ("Try again", "Save once more", keeper.save)
+            again = ("Try again", "Save again", keeper.save)
             self.question.ask(keeper.error, [again, elsewhere])
         elif keeper.notice:
             self.question.ask(keeper.notice, [("OK", "Dismiss this message", self._leave_notice)])
