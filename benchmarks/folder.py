@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from few_shot import annotate, parts, read
-from rows import Row, append_row, read_rows, simulation_parser
+from rows import Row, append_row, read_rows, rows_of, simulation_parser
 
 WAYS = ("plain", "contrast", "teacher", "both")
 KEY = ("model", "part", "kind", "shots", "seed", "minutes", "way")
@@ -46,8 +46,7 @@ def main() -> None:
         print(verdicts(read_rows(options.out)))
         return
     for case in cases(options):
-        rows = read_rows(options.out)
-        if any(all(str(row[key]) == str(case[key]) for key in KEY) for row in rows):
+        if rows_of(options.out, case):
             continue
         for row in run(case, options):
             append_row(options.out, row, FIELDS)

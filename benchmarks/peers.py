@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from few_shot import FIELDS, parts, read
-from rows import Row, append_row, read_rows
+from rows import Row, append_row, rows_of
 from script import script_parser
 from split import LABELLED, TEST_SIZES
 
@@ -36,7 +36,7 @@ def main() -> None:
     for seed, shots, kind, peer in every:
         name, interpreter = peer.split("=")
         case: Row = {"model": name, "kind": kind, "shots": shots, "seed": seed, "minutes": options.minutes}
-        if any(all(str(row[key]) == str(case[key]) for key in case) for row in read_rows(options.out)):
+        if rows_of(options.out, case):
             continue
         row = case | {"marked": 1.0} | run(case, interpreter, options.tests)
         append_row(options.out, row, FIELDS)

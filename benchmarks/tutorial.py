@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import numpy as np
 from walk import check, raise_dock, walk_parser
-from window import settle, wait_for
+from window import drag, on_canvas, settle, wait_for
 
 WINDOW = (1280, 720)
 COLOURS = 200
@@ -144,7 +144,7 @@ class Tutorial:
         if missing:
             self.press(Qt.Key.Key_D)
         for number in missing:
-            self.drag(outline_of(truth, number))
+            drag(self.viewer, self.session.image, outline_of(truth, number), pause=0.02)
         if missing:
             self.press(Qt.Key.Key_D)
         drawn = len(cells.cells) - before
@@ -230,35 +230,14 @@ class Tutorial:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        native, at = self.viewer.window._qt_viewer.canvas.native, self.on_canvas(place)
+        native, at = (
+            self.viewer.window._qt_viewer.canvas.native,
+            on_canvas(self.viewer, self.session.image, place),
+        )
         QTest.mouseMove(native, at)
         settle(0.1)
         QTest.mouseClick(native, Qt.MouseButton.LeftButton, modifier, at)
         settle(0.2)
-
-    def drag(self, places: list[tuple[float, float]]) -> None:
-        """Press, move and release the mouse at pixels of the image."""
-        from qtpy.QtCore import Qt
-        from qtpy.QtTest import QTest
-
-        native = self.viewer.window._qt_viewer.canvas.native
-        points = [self.on_canvas(place) for place in places]
-        QTest.mouseMove(native, points[0])
-        QTest.mousePress(native, Qt.MouseButton.LeftButton, pos=points[0])
-        for point in points[1:]:
-            QTest.mouseMove(native, point)
-            settle(0.02)
-        QTest.mouseRelease(native, Qt.MouseButton.LeftButton, pos=points[-1])
-        settle(0.3)
-
-    def on_canvas(self, place: tuple[float, float]) -> Any:
-        """Where a pixel of the image is on the canvas."""
-        from qtpy.QtCore import QPoint
-
-        world = self.session.image.data_to_world(place)
-        transform = self.viewer.window._qt_viewer.canvas.view.scene.transform
-        x, y = transform.map([world[-1], world[-2]])[:2]
-        return QPoint(round(float(x)), round(float(y)))
 
     def is_shown(self) -> bool:
         """Whether the image on show is complete."""

@@ -24,9 +24,11 @@ SCALE = (0.65, 0.65)
 PATIENCE = 280_000  # ms; torch is imported in the child, perhaps on a busy machine
 CELLS_BY_HAND = 6
 
+Docks = tuple[AnnotateWidget, TrainWidget, PredictWidget]
+
 
 @pytest.fixture
-def widgets(viewer: Any) -> tuple[AnnotateWidget, TrainWidget, PredictWidget]:
+def widgets(viewer: Any) -> Docks:
     (data, kwargs, _), *_ = sample_data.open_sample(SAMPLE)
     viewer.add_image(data, **kwargs | {"scale": SCALE})
     made = AnnotateWidget(viewer), TrainWidget(viewer), PredictWidget(viewer)
@@ -48,9 +50,7 @@ def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_from_brush_to_every_cell(
-    viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
-) -> None:
+def test_from_brush_to_every_cell(viewer: Any, widgets: Docks, own_models: Path, qtbot: Any) -> None:
     annotate, train, predict = widgets
     truth = load_sample(SAMPLE).truth
     assert truth is not None
@@ -120,7 +120,7 @@ def write_small_model(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_cells_are_found_while_a_model_is_trained(
-    viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
+    viewer: Any, widgets: Docks, own_models: Path, qtbot: Any
 ) -> None:
     annotate, train, _ = widgets
     write_small_model(own_models / "small.safetensors")

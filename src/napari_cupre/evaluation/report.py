@@ -142,12 +142,12 @@ class Report:
     def table(self) -> str:
         """A text table: a row per image, then the mean over images and the pooled row."""
         header = ["image", "cells", "found", *FIGURES]
-        rows = [_row(image) for image in self.images]
+        rows = [score_row(image) for image in self.images]
         cells = np.mean([image.truth_count for image in self.images])
         found = np.mean([image.predicted_count for image in self.images])
-        means = [_number(figure, self.mean(figure)) for figure in FIGURES]
+        means = [figure_text(figure, self.mean(figure)) for figure in FIGURES]
         rows.append(["mean over images", f"{cells:.1f}", f"{found:.1f}", *means])
-        rows.append(_row(self.pooled))
+        rows.append(score_row(self.pooled))
         return _align([header, *rows])
 
 
@@ -216,12 +216,14 @@ def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else 1.0
 
 
-def _number(figure: str, value: float) -> str:
+def figure_text(figure: str, value: float) -> str:
+    """One of `FIGURES` as a person reads it."""
     return f"{value:.1f}" if figure == "count_error" else f"{value:.3f}"
 
 
-def _row(score: Score) -> list[str]:
-    figures = [_number(figure, getattr(score, figure)) for figure in FIGURES]
+def score_row(score: Score) -> list[str]:
+    """The line of a table: name, cells, found, and `FIGURES`."""
+    figures = [figure_text(figure, getattr(score, figure)) for figure in FIGURES]
     return [score.name, str(score.truth_count), str(score.predicted_count), *figures]
 
 

@@ -188,7 +188,7 @@ def in_words(
         Name of the model the training started from.
     """
     if steps == 0:
-        return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
+        return "Stopped before the first step: the model is the same as the start, and nothing was learned."
     trained = f"Trained {counted(steps, 'step')}"
     if best_step is None or not history:
         return (

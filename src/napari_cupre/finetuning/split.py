@@ -8,7 +8,7 @@ from napari_cupre.data.shot import Shot
 from napari_cupre.model.targets import label_boxes
 from napari_cupre.project.heldout import HELD_FROM_CELLS, HELD_FROM_IMAGES, LEAST_FOR_A_STRIP
 
-# Random weights are no start that a training could make worse, so there every one of few cells teaches.
+# Training cannot make random weights worse, so there every one of few cells teaches.
 ENOUGH_FROM_SCRATCH = 40
 
 

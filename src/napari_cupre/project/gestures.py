@@ -31,7 +31,7 @@ USUAL, LEAST = 0.5, 0.01
 """Default certainty of visible guesses, and the lowest that can be chosen."""
 
 _SLIVER = 0.02
-"""A part under this share of a cell is no half of it."""
+"""A part under this share of a cell does not count as half of it."""
 
 # --- states ---------------------------------------------------------------------------------------
 

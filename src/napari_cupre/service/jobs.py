@@ -49,7 +49,7 @@ def job_for(request: Request, detectors: LatestDetector | None = None) -> Engine
     Raises
     ------
     InputError
-        For a request that is no job.
+        For a request that is not a job.
     """
     if isinstance(request, OutlineRequest):
         return Outlining(request, detectors)
@@ -84,7 +84,7 @@ class Training(EngineJob[FinetuneRequest]):
         yield from run.events()
 
     def stop(self) -> None:
-        """End after the current step; what was learnt is kept."""
+        """End after the current step; what was learned is kept."""
         super().stop()
         if self._run is not None:
             self._run.stop()

@@ -27,7 +27,7 @@ from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.prompts import LARGE, grown
 
 FOUND_FROM = 0.2
-"""Less certain detections are no guesses; the slider hides and shows what lies above."""
+"""Less certain detections do not become guesses; the slider hides and shows what lies above."""
 
 
 class FindRow(DockPart):

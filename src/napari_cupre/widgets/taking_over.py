@@ -61,7 +61,7 @@ def fitting_labels(layer: Labels, image: CellImage) -> np.ndarray:
     return labels
 
 
-def exchanged(cells: Cells, labels: np.ndarray, verb: str = "Exchange the labels") -> Change:
+def exchanged(cells: Cells, labels: np.ndarray, verb: str = "Replace the labels") -> Change:
     """The change from cells to a label image that another tool gives; what it changed is edited."""
     differs = labels != cells.labels
     touched = np.union1d(labels[differs], cells.labels[differs])

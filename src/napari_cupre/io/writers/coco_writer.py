@@ -49,7 +49,7 @@ class CocoWriter:
     Raises
     ------
     InputError
-        A file of that name is there and is no COCO document.
+        A file of that name is there and is not a COCO document.
     """
 
     def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] = ("cell",)) -> None:
