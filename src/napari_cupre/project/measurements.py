@@ -79,7 +79,7 @@ def measured_columns(table: pd.DataFrame) -> list[str]:
     return sorted(names, key=rank)
 
 
-def count_cells(table: pd.DataFrame) -> int:
+def distinct_cells(table: pd.DataFrame) -> int:
     """How many cells some rows of `measure_cells` are of: one of several planes has a row in each."""
     return len(table.drop_duplicates([IMAGE, "label"]))
 
@@ -109,9 +109,9 @@ def by_image(table: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name in [*images, JOINT]:
         its = table if name == JOINT else table[table[IMAGE] == name]
-        row: dict[str, object] = {IMAGE: name, "cells": count_cells(its)}
+        row: dict[str, object] = {IMAGE: name, "cells": distinct_cells(its)}
         if "state" in its:
-            row["checked"] = count_cells(its[its["state"].isin(["checked", "edited"])])
+            row["checked"] = distinct_cells(its[its["state"].isin(["checked", "edited"])])
         row |= {f"median_{figure}": its[figure].median() for figure in figures}
         if area is not None:
             row |= {f"mean_{area}": its[area].mean(), f"sd_{area}": its[area].std()}

@@ -17,7 +17,7 @@ from napari_cupre.project.measurements import (
     IMAGE,
     IMAGES_ENDING,
     JOINT,
-    count_cells,
+    distinct_cells,
     measured_columns,
     write_tables,
 )
@@ -203,7 +203,7 @@ class ResultsWidget(JobDock):
         name = self.table.selected
         values = tables.cells[figure].to_numpy(float)
         is_its = (tables.cells[IMAGE] == name).to_numpy()
-        noun = "cells" if count_cells(tables.cells) == len(values) else "outlines"
+        noun = "cells" if distinct_cells(tables.cells) == len(values) else "outlines"
         self.plot.show_values(
             values, values[is_its] if name != JOINT else np.zeros(0), column_in_words(figure), name, noun
         )
