@@ -143,7 +143,7 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
             [path for path in images if path.resolve() in done],
         )
     beside, marked = without_labels(list_images(folder))
-    if marked:  # a folder of images of which some have labels
+    if marked:  # a folder of images, some of them with labels
         cores = {label_core(path) for path in marked}
         beside = [path for path in beside if image_stem(path) in cores or label_core(path) is not None]
     files = expand([*beside, *marked]).paths

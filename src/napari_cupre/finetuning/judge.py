@@ -1,4 +1,4 @@
-"""Judging a network on held-out annotation, of which only the known part counts."""
+"""Judging a network on held-out annotation; only its known part counts."""
 
 from __future__ import annotations
 

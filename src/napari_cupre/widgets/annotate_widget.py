@@ -258,7 +258,7 @@ class AnnotateWidget(SessionWidget):
         self.questioner.start()
 
     def _in_hand(self) -> str:
-        """Which brush the mouse is, of `HAND_TOLD`; "" for none."""
+        """Which brush of `HAND_TOLD` is in use; "" for none."""
         session, image = self.session, self.session.image
         active = session.viewer.layers.selection.active
         if image is None or active is None:

@@ -250,7 +250,7 @@ class Session:
         if layer is None or image in self._taking or self._faults.get(image, (0, ""))[0] == id(layer.data):
             return None
         self._faults.pop(image, None)
-        self._taking.add(image)  # its layer tells of new data meanwhile, and who hears it asks for the cells
+        self._taking.add(image)  # its layer reports new data meanwhile, and listeners ask for the cells
         try:
             if known is not None and known.layer is layer:  # kept, in case that what fits comes back
                 fitting_labels(layer, known.reading)
