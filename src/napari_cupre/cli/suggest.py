@@ -17,7 +17,6 @@ from napari_cupre.cli.options import (
     positive_count,
     report,
 )
-from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
     from napari_cupre.evaluation.places import Candidate
@@ -91,15 +90,13 @@ class _InProjects:
 
 def _of_projects(folders: list[str], files: list[str], model: str | None) -> _InProjects:
     """The images of projects; of a single one, without other files, the best round as well."""
+    from napari_cupre.cli.projects import project_with_images
     from napari_cupre.evaluation.places import of_project
-    from napari_cupre.project.project import Project
     from napari_cupre.project.rounds import start_from
 
     found = _InProjects([])
     for folder in folders:
-        project = Project.open(folder, look_only=True)
-        if not project.images:
-            raise InputError(f'The project "{folder}" contains no image: add one first.')
+        project = project_with_images(folder)
         found.all += of_project(project)
         if len(folders) == 1 and not files and model is None:
             found.model = start_from(project)[1]

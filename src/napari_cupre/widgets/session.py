@@ -145,6 +145,12 @@ class Session:
             self._image = layer
             self.image_changed.emit(layer)
 
+    def image_to(self, what: str) -> Image:
+        """The image layer that the user works on; without one, `InputError` says `what` needs it."""
+        if self._image is None:
+            raise InputError(f"There is no image to {what}: open one first.")
+        return self._image
+
     @property
     def is_open(self) -> bool:
         """Whether the viewer is still there: what a clock calls may come after its end."""
