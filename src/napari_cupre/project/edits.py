@@ -143,7 +143,7 @@ def put(
     mask = mask & ((after == 0) | np.isin(after, guesses))
     parts, areas = pieces(mask)
     order = [int(i) for i in np.argsort(-areas, kind="stable")]
-    # The smallest cell there is may be a crumb; beside a larger blob it is a slip.
+    # The smallest cell may be a crumb; next to a larger blob it is a slip of the hand.
     order = [i for rank, i in enumerate(order) if rank == 0 or areas[i] >= CRUMB]
     if not order:
         return Change(verb)

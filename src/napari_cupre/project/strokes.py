@@ -190,7 +190,7 @@ def renew_guesses(
 
 
 def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
-    """Add guesses where there is room beside all cells that there are; their scores are not known.
+    """Add guesses where the present cells leave room; their scores are not known.
 
     Parameters
     ----------

@@ -183,9 +183,7 @@ class PredictWidget(JobDock):
         items = session.queue.items()
         if self.all_images.isChecked() and items:
             return items
-        image = session.image
-        if image is None:
-            raise InputError("There is no image to find cells in: open one first.")
+        image = session.image_to("find cells in")
         return [Item(image.name, session.keeper.stem_of(image), image)]
 
     # --- what is shown --------------------------------------------------------------------------------

@@ -149,6 +149,12 @@ class Session:
             self._image = layer
             self.image_changed.emit(layer)
 
+    def image_to(self, what: str) -> Image:
+        """The image layer that the user works on; without one, `InputError` says `what` needs it."""
+        if self._image is None:
+            raise InputError(f"There is no image to {what}: open one first.")
+        return self._image
+
     @property
     def is_open(self) -> bool:
         """Whether the viewer is still there: what a clock calls may come after its end."""
@@ -254,7 +260,7 @@ class Session:
         if layer is None or image in self._taking or self._faults.get(image, (0, ""))[0] == id(layer.data):
             return None
         self._faults.pop(image, None)
-        self._taking.add(image)  # its layer tells of new data meanwhile, and who hears it asks for the cells
+        self._taking.add(image)  # its layer reports new data meanwhile, and listeners ask for the cells
         try:
             if known is not None and known.layer is layer:  # kept, in case that what fits comes back
                 fitting_labels(layer, known.reading)
