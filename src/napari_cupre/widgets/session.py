@@ -22,6 +22,7 @@ from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer, StoredCells
 from napari_cupre.widgets.comparing import ComparisonJob
+from napari_cupre.widgets.frame_width import FrameWidth
 from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
@@ -101,7 +102,7 @@ class Session:
         self.sizes = Sizes(self)
         self.queue = ImageQueue(self)
         self.rounds = TrainingRounds(self)
-        self.model_watch = ModelWatch(self)
+        self.model_watch, self.frames = ModelWatch(self), FrameWidth(self)
         self.what_next = WhatNext(self)
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         self.prediction.free.lender = self.comparison.free.lender = self.tools.prompter
@@ -433,7 +434,8 @@ class Session:
         self.keeper.close()  # what is not on disk first
         self.engine.close()
         jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
-        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, self.model_watch)
+        watching = (self.model_watch, self.frames)
+        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, *watching)
         for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()
