@@ -35,7 +35,7 @@ from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item, Loaded, drafted, layer_of, load
-from napari_cupre.widgets.looking import fit
+from napari_cupre.widgets.looking import fit, in_other_units, lie_alike
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.widgets.timers import single_timer
@@ -212,6 +212,8 @@ class ImageQueue(SessionPart):
         if loaded.notices:
             self._keeper.tell(" ".join(loaded.notices))
         self._reveal(layer)
+        if any(in_other_units(image, layer) for image in self._shown):
+            self._forget_old()  # before napari draws, which warns of it
         if loaded.colours is not None:
             loaded.colours.work_anew()
         if tool is not None and not self.error:
@@ -276,7 +278,7 @@ class ImageQueue(SessionPart):
         cells = session.cells_of(image)
         if session.tools.tool is None:  # the keys never mean an image that nobody sees
             session.viewer.layers.selection.active = image if cells is None else cells.layer
-        if last is None or last not in session.images() or last.data.shape != image.data.shape:
+        if last is None or last not in session.images() or not lie_alike(last, image):
             fit(session.viewer, image, session.cell_image)
         self._shown = [each for each in self._shown if each is not image] + [image]
         self._ahead.start()
@@ -313,7 +315,7 @@ class ImageQueue(SessionPart):
         ours = [image for image in self._shown if self._keeper.stem_of(image) is not None]
         if self._keeper.is_dirty:
             return
-        for image in ours[:-MOST_SHOWN]:
+        for image in [x for x in ours if x in ours[:-MOST_SHOWN] or in_other_units(x, session.image)]:
             if source_path(image) is None and image is not session.image:  # what a person opened stays
                 self._states.pop(self._keeper.stem_of(image) or "", None)
                 self._remove(image)
