@@ -126,7 +126,7 @@ def is_of_another_file(error: OSError, *paths: Path) -> bool:
     if error.errno is None or error.filename is None:
         return error.errno is None
     file = Path(error.filename)
-    # What is hidden beside a file is the temporary one that is to become it.
+    # A hidden file beside it is the temporary one that will replace it.
     is_temporary = file.name.startswith(".") and file.parent in {path.parent for path in paths}
     return file not in paths and not is_temporary
 
@@ -160,7 +160,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file is TIFF: by what it begins with, since its name may be wrong, else by its name."""
+    """Whether a file is TIFF: by its first bytes, since its name may be wrong, else by its name."""
     is_named = path.suffix.lower() in TIFF_SUFFIXES
     try:
         with path.open("rb") as stream:
@@ -388,7 +388,7 @@ def _matches(pattern: Path) -> Iterator[Path]:
 
 
 def _fits(parts: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Whether the parts of a path fit those of a glob, of which "**" fits any number."""
+    """Whether the parts of a path fit those of a glob; "**" fits any number of parts."""
     if not patterns:
         return not parts
     if patterns[0] == "**":

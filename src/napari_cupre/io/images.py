@@ -193,7 +193,7 @@ def _in_order(values: np.ndarray, axes: str | None) -> np.ndarray:
 
 
 def _guarded(path: Path, read: Any) -> Any:
-    """Call `read(path)` and turn whatever a damaged file makes of it into one sentence."""
+    """Call `read(path)` and turn any error of a damaged file into one sentence."""
     if not path.exists():
         raise InputError(f'There is no file "{path}": check the path.')
     if path.is_file() and path.stat().st_size == 0:

@@ -222,7 +222,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 class _Inputs:
-    """Tells whether a path is one of some images, by whatever way it is written."""
+    """Tells whether a path is one of some images, however it is written."""
 
     def __init__(self, images: Iterable[str | os.PathLike[str]]) -> None:
         self._names: dict[str, str] = {}
