@@ -127,6 +127,7 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.question)
         column.addWidget(self.advice)
         column.addWidget(self.message)
+        self.listen(self.session.model_watch.lost, self.message.show_notice)
         column.addWidget(self.hint)
         column.addStretch(1)
         self.save_line = SaveLine(self)

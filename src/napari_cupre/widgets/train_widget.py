@@ -38,7 +38,8 @@ from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.next_steps import NextSteps
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
-from napari_cupre.widgets.snapshot import Snapshot
+from napari_cupre.widgets.remembering import remember
+from napari_cupre.widgets.snapshot import Snapshot, teaching_images
 from napari_cupre.widgets.start_line import StartLine
 from napari_cupre.widgets.timers import single_timer
 from napari_cupre.widgets.training import TrainingPlan, resumable
@@ -74,6 +75,7 @@ class TrainWidget(JobDock):
         self.preview = PreviewLayer(self.session)
         # a turn of its own: a stroke that follows the press on Train waits for one layer, not for all of it
         self._preparing = single_timer(self._prepare_preview, PREPARE_MS, parent=self)
+        remember(self, minutes=self.minutes, device=self.device, others=self.others, live=self.live)
         self.result = MessageLine()
         self._lay_out()
         follow_layers(self, self._list_images)
@@ -83,8 +85,8 @@ class TrainWidget(JobDock):
         self.listen(self.session.queue.changed, self._list_images)
         self.listen(self.session.cells_changed, self._cells_changed)
         self.start_from.removed.connect(self.session.models_changed.emit)
-        for signal in (self.session.annotations_changed, self.session.image_changed):
-            self.listen(signal, self._forget_refusal)
+        self.listen(self.session.annotations_changed, self._forget_refusal)
+        self.listen(self.session.image_changed, self._forget_refusal)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.job.received, self._show_event)
         self.listen(self.job.previewed, self.preview.show)
@@ -261,8 +263,8 @@ class TrainWidget(JobDock):
     def _list_images(self, event: Any = None) -> None:
         left_out = {item.data(LAYER_ROLE) for item in self._items() if item.checkState() != CHECKED}
         self.images.clear()
-        for annotation in self.session.annotated():
-            self._list(annotation.image.name, annotation.image, left_out)
+        for image in teaching_images(self.session):
+            self._list(image.name, image, left_out)
         for entry in self.session.queue.taught_elsewhere():
             self._list(entry.image.stem, entry.image.stem, left_out)
         rows = max(1, self.images.count())
@@ -281,7 +283,8 @@ class TrainWidget(JobDock):
         self.images.addItem(item)
 
     def _cells_changed(self, *args: Any) -> None:
-        if self.session.annotated() and self._items()[0].data(LAYER_ROLE) is None:
+        listed = [value for item in self._items() if isinstance(value := item.data(LAYER_ROLE), Image)]
+        if listed != teaching_images(self.session):
             self._list_images()
         else:
             self._show_use()
@@ -295,9 +298,8 @@ class TrainWidget(JobDock):
                 taught = found.cells.count(State.CHECKED, State.EDITED)
                 cells, regions = cells + taught, regions + len(found.cells.regions)
                 images += bool(taught or found.cells.regions)
-        ticked = self._stems()
         for entry in self.session.queue.taught_elsewhere():
-            if entry.image.stem in ticked:
+            if entry.image.stem in self._stems():
                 cells, images = cells + entry.checked, images + 1
                 regions += len(entry.image.regions)
         self.use.setText(_use_text(cells, images, regions) if self.session.queue.items() else EMPTY)
