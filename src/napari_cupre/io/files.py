@@ -225,7 +225,9 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
     path = Path(path)
     if path.parent.suffix.lower() in (*TIFF_SUFFIXES, *PICTURE_SUFFIXES) and path.parent.is_file():
         return path.parent, path.name
-    inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
+    inside = []
+    if ZARR_SUFFIX in str(path).lower():  # looking at every folder takes longer than reading a small image
+        inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
     if not inside and not path.suffix:
         inside = list(itertools.takewhile(is_zarr, path.parents))
     return (inside[-1], path.relative_to(inside[-1]).as_posix()) if inside else (path, "")
