@@ -147,6 +147,12 @@ def check_name(path: Path) -> None:
         )
 
 
+def refuse_empty(path: Path) -> None:
+    """Raise `InputError` if a file has no bytes, as a broken copy leaves it."""
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
+
+
 def is_junk(path: Path) -> bool:
     """Whether a file is the system's own (`Thumbs.db`, `.DS_Store`, `._x`, hidden files) and never data."""
     return path.name.startswith(".") or path.name.lower() in _JUNK
