@@ -17,8 +17,8 @@ from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn_ma
 from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, FeatureWindow, Scale
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.prompt_checks import check_boxes, check_points
+from napari_cupre.prediction.prompt_masks import finer_mask, pair_iou
 from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
-from napari_cupre.prediction.sharpen import pair_iou, sharpened
 from napari_cupre.prediction.tiles import Window
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class Outliner:
         self, grids: Grids, row: int, point: np.ndarray | None = None, drawn_box: np.ndarray | None = None
     ) -> Outline:
         """One mask in image px, sharpened, unless that loses the cell or the point (y, x) that it held."""
-        probabilities = sharpened(
+        probabilities = finer_mask(
             grids.probabilities[row], grids.boxes[row], self._reader, self.shape, drawn_box
         )
         one = Grids(*(part[row : row + 1] for part in grids))
