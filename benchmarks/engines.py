@@ -16,7 +16,7 @@ import numpy as np
 from few_shot import parts, read
 from script import script_parser
 
-from napari_cupre.evaluation.report import evaluate_labels
+from napari_cupre.evaluation.report import evaluate
 from napari_cupre.model.device import prediction_dtype
 from napari_cupre.model.zoo import bundled_path, open_model
 from napari_cupre.prediction.detector import Detector
@@ -47,9 +47,9 @@ def main() -> None:
                 seconds[name] += time.process_time() - start
         row = [f"{kind}, {len(truths)} images"]
         for name, labels in found.items():
-            same = evaluate_labels(labels, found["onnx"])
+            same = evaluate(labels, found["onnx"])
             row.append(
-                f"{name}: AP50 {evaluate_labels(truths, labels).ap50:.4f}, {seconds[name]:.1f} CPU s, "
+                f"{name}: AP50 {evaluate(truths, labels).ap50:.4f}, {seconds[name]:.1f} CPU s, "
                 f"F1 with onnx {same.pooled.f1:.4f}, least {min(image.f1 for image in same.images):.3f}"
             )
         print("; ".join(row), flush=True)

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from few_shot import parts, read
 from loop import field_of
-from rows import Row, append_row, read_rows, simulation_parser
+from rows import Row, append_row, read_rows, rows_of, simulation_parser
 
 KEY = ("model", "part", "kind", "seed", "steps", "annotated")
 CHECKED = ("check", "check_ap", "check_low", "check_high", "real_ap", "start_ap")
@@ -47,7 +47,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for seed, kind in itertools.product(options.seeds, options.kinds):
         case = dict(zip(KEY, (options.model, options.part, kind, seed, options.steps, options.cells)))
-        if any(all(str(row[key]) == str(case[key]) for key in KEY) for row in read_rows(options.out)):
+        if rows_of(options.out, case):
             continue
         row = case | run(case, options)
         append_row(options.out, row, FIELDS)

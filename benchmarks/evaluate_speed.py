@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from napari_cupre.evaluation import evaluate_labels
+from napari_cupre.evaluation import evaluate
 from napari_cupre.evaluation.coco_ap import LIVECELL, coco_evaluate
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     start = time.perf_counter()
     coco = coco_evaluate(truth, predicted, settings=LIVECELL)
     middle = time.perf_counter()
-    report = evaluate_labels(truth, predicted)
+    report = evaluate(truth, predicted)
     end = time.perf_counter()
     figures = {
         "images": options.images,

@@ -19,7 +19,7 @@ from script import script_parser
 from skimage.segmentation import find_boundaries
 from split import bbbc038_split
 
-from napari_cupre.evaluation import evaluate_labels
+from napari_cupre.evaluation import evaluate
 from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction.detector import Detector
 from napari_cupre.prediction.plane import predict_plane
@@ -42,7 +42,7 @@ def main() -> None:
         for identifier in bbbc038_split(seed=0)[f"test_{kind}"]:
             image, truth = read(identifier)
             found = predict_plane(detector, image).labels
-            scored.append((evaluate_labels([truth], [found]).ap50, identifier, image, truth, found))
+            scored.append((evaluate([truth], [found]).ap50, identifier, image, truth, found))
         scored.sort(key=lambda entry: entry[0])
         values = np.array([entry[0] for entry in scored])
         quartiles = np.quantile(values, [0.25, 0.5, 0.75])

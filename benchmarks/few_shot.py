@@ -110,7 +110,7 @@ def parts(kind: str, part: str, tests: int) -> tuple[list[str], list[str]]:
 
 def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, object]:
     """Train and test one case."""
-    from napari_cupre.evaluation import evaluate_labels
+    from napari_cupre.evaluation import evaluate
     from napari_cupre.finetuning.finetune_run import FinetuneRun
     from napari_cupre.finetuning.finetune_settings import FinetuneSettings
     from napari_cupre.model.zoo import open_model
@@ -139,7 +139,7 @@ def run(case: dict[str, object], options: argparse.Namespace) -> dict[str, objec
         image, labels = read(identifier, kind)
         truth.append(labels)
         found.append(predict_plane(model, image).labels)
-    report = evaluate_labels(truth, found)
+    report = evaluate(truth, found)
     return {
         "steps": steps,
         "seconds": round(seconds),

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from few_shot import annotate, parts, read
-from rows import Row, append_row, read_rows, simulation_parser
+from rows import Row, append_row, read_rows, rows_of, simulation_parser
 
 WAYS = ("plain", "contrast", "teacher", "both")
 KEY = ("model", "part", "kind", "shots", "seed", "minutes", "way")
@@ -46,8 +46,7 @@ def main() -> None:
         print(verdicts(read_rows(options.out)))
         return
     for case in cases(options):
-        rows = read_rows(options.out)
-        if any(all(str(row[key]) == str(case[key]) for key in KEY) for row in rows):
+        if rows_of(options.out, case):
             continue
         for row in run(case, options):
             append_row(options.out, row, FIELDS)
@@ -149,11 +148,11 @@ def tested_start(name: str, diameter: float | None, kind: str, tests: tuple[str,
 
 def tested(model: Any, kind: str, tests: list[str]) -> Row:
     """Figures on images that nothing was learned from but their pixels."""
-    from napari_cupre.evaluation import evaluate_labels
+    from napari_cupre.evaluation import evaluate
     from napari_cupre.prediction.plane import predict_plane
 
     pairs = [read(identifier, kind) for identifier in tests]
-    report = evaluate_labels(
+    report = evaluate(
         [labels for _, labels in pairs], [predict_plane(model, image).labels for image, _ in pairs]
     )
     return {name: round(float(getattr(report, name)), 4) for name in ("ap50", "ap", "f1")}

@@ -18,7 +18,7 @@ from scipy.ndimage import zoom
 from script import script_parser
 
 from napari_cupre.data.image import normalise
-from napari_cupre.evaluation.report import evaluate_labels
+from napari_cupre.evaluation.report import evaluate
 from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction import diameter
 from napari_cupre.prediction.detector import Detector
@@ -63,8 +63,8 @@ def compare(title: str, detector: Detector, pairs: list[tuple[np.ndarray, np.nda
         start = time.process_time()
         found[way] = [predict_plane(detector, image).labels for image, _ in pairs]
         seconds = time.process_time() - start
-        text.append(f"{way} AP50 {evaluate_labels(truths, found[way]).ap50:.3f} in {seconds:.1f} CPU s")
-    same = evaluate_labels(found["with"], found["without"])
+        text.append(f"{way} AP50 {evaluate(truths, found[way]).ap50:.3f} in {seconds:.1f} CPU s")
+    same = evaluate(found["with"], found["without"])
     least = min(image.f1 for image in same.images)
     print(f"{title}, {len(pairs)}: {'; '.join(text)}; F1 {same.pooled.f1:.3f}, least {least:.3f}", flush=True)
 

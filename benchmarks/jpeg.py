@@ -45,7 +45,7 @@ def row(
 ) -> str:
     """One line of the table."""
     from napari_cupre.data.image import normalise
-    from napari_cupre.evaluation import evaluate_labels
+    from napari_cupre.evaluation import evaluate
     from napari_cupre.model.zoo import open_model
     from napari_cupre.prediction.plane import predict_plane
 
@@ -54,7 +54,7 @@ def row(
     found = [
         predict_plane(network, normalise(as_jpeg(image, quality, exposure))).labels for image, _ in images
     ]
-    report = evaluate_labels(truth, found)
+    report = evaluate(truth, found)
     counts = [(len(np.unique(f)) - 1, len(np.unique(t)) - 1) for f, t in zip(found, truth)]
     most = max(f - t for f, t in counts)
     share = sum(f for f, _ in counts) / sum(t for _, t in counts)

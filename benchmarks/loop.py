@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from few_shot import parts, read
 from folder import interval, tested
-from rows import Row, append_row, read_rows, simulation_parser
+from rows import Row, append_row, read_rows, rows_of, simulation_parser
 from split import LABELLED, data_folder
 
 POINT_S, PRESS_S, STEER_S, LOOK_S = 1.1, 0.2, 0.017, 0.5
@@ -68,7 +68,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for seed, kind, arm in itertools.product(options.seeds, options.kinds, options.arms):
         case = dict(zip(KEY, (options.model, options.part, kind, arm, seed, options.minutes, options.cells)))
-        done = [r for r in read_rows(options.out) if all(r[k] == str(v) for k, v in case.items())]
+        done = rows_of(options.out, case)
         if len(done) > options.rounds:
             continue
         for row in Loop(case, options).rounds():

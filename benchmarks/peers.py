@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from few_shot import FIELDS, parts, read
-from rows import Row, append_row, read_rows
+from rows import Row, append_row, rows_of
 from script import script_parser
 from split import LABELLED, TEST_SIZES
 
@@ -36,7 +36,7 @@ def main() -> None:
     for seed, shots, kind, peer in every:
         name, interpreter = peer.split("=")
         case: Row = {"model": name, "kind": kind, "shots": shots, "seed": seed, "minutes": options.minutes}
-        if any(all(str(row[key]) == str(case[key]) for key in case) for row in read_rows(options.out)):
+        if rows_of(options.out, case):
             continue
         row = case | {"marked": 1.0} | run(case, interpreter, options.tests)
         append_row(options.out, row, FIELDS)
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
 def run(case: Row, interpreter: str, tests: int) -> Row:
     """Train and test one case."""
     from napari_cupre.data.labels import median_diameter
-    from napari_cupre.evaluation import evaluate_labels
+    from napari_cupre.evaluation import evaluate
 
     kind = str(case["kind"])
     pool, tested = parts(kind, "test", tests)
@@ -85,7 +85,7 @@ def run(case: Row, interpreter: str, tests: int) -> Row:
         with np.load(found_file) as found:
             steps = int(found["steps"])
             labels = [scaled_labels(found[f"found_{n}"], truth[n].shape) for n in range(len(truth))]
-    report = evaluate_labels(truth, labels)
+    report = evaluate(truth, labels)
     return {
         "steps": steps,
         "seconds": round(60 * case["minutes"]),

@@ -28,7 +28,7 @@ import torch
 from measure import best_of, fluorescence_field, machine, watched_memory
 
 from napari_cupre.data.image import normalise
-from napari_cupre.evaluation import evaluate_labels
+from napari_cupre.evaluation import evaluate
 from napari_cupre.model.engine import Engine
 from napari_cupre.model.zoo import open_model
 from napari_cupre.prediction.detector import Detector
@@ -150,7 +150,7 @@ def main() -> None:
     with watched_memory() as memory:
         wall, cpu = best_of(3, lambda: predict_plane(detector, normalise(image), diameter=given))
     cells = predict_plane(detector, normalise(image), diameter=given)
-    score = evaluate_labels([truth], [cells.labels])
+    score = evaluate([truth], [cells.labels])
     count = len(np.unique(truth)) - 1
     print(f"{count} nuclei of {diameter:.0f} px, {len(cells)} found, AP@.5 {score.ap50:.2f}")
     print(f"{wall:.2f} s wall, {cpu:.2f} s cpu")

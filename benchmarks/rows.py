@@ -42,6 +42,11 @@ def append_row(path: Path, row: Row, fields: Sequence[str]) -> None:
         writer.writerow(row)
 
 
+def rows_of(path: Path, case: Row) -> list[dict[str, str]]:
+    """The rows of a file that say of one case."""
+    return [row for row in read_rows(path) if all(row[key] == str(value) for key, value in case.items())]
+
+
 def simulation_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser of what every simulation asks for: model, kinds, seeds, part, threads and file."""
     parser = script_parser(description)

@@ -16,16 +16,14 @@ import csv
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from script import script_parser
-from walk import check, raise_dock
-from window import settle, wait_for
+from walk import check, raise_dock, walk_parser
+from window import drag, on_canvas, settle, wait_for
 
 WINDOW = (1280, 720)
 COLOURS = 200
@@ -37,9 +35,7 @@ ANNOTATED = 2
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "runs" / "tutorial")
-    parser.add_argument("--minutes", type=float, default=2.0, help="of training")
+    parser = walk_parser(__doc__, "tutorial", minutes=2.0)
     parser.add_argument("--theme", default="dark", choices=["dark", "light"])
     parser.add_argument("--urgent", action="store_true")
     options = parser.parse_args()
@@ -69,35 +65,16 @@ class Tutorial:
 
     def go(self) -> None:
         """The whole walk."""
-        with self.step("open napari and the workbench"):
-            self.open_workbench()
-        self.picture("start")
-        with self.step("add a folder of twelve images"):
-            self.add_folder()
-        self.picture("folder")
-        for number in range(ANNOTATED):
-            with self.step(f"find cells in image {number + 1}"):
-                self.find_here()
-            if number == 0:
-                self.picture("guesses")
-            with self.step(f"check them in image {number + 1}"):
-                self.check_cells()
-            if number == 0:
-                self.picture("checked")
-            with self.step("go to the next image"):
-                self.next_image()
-        with self.step(f"train for {self.options.minutes:g} min"):
-            self.learn()
-        self.picture("trained")
-        with self.step("find the cells of all images"):
-            self.find_everywhere()
-        self.picture("found")
-        with self.step("measure all images and save the tables"):
-            self.measure()
-        self.picture("results")
-        with self.step("compare the round with its start"):
-            self.compare()
-        self.picture("compared")
+        self.step("open napari and the workbench", self.open_workbench, "start")
+        self.step("add a folder of twelve images", self.add_folder, "folder")
+        for number in range(1, ANNOTATED + 1):
+            self.step(f"find cells in image {number}", self.find_here, "guesses" if number == 1 else "")
+            self.step(f"check them in image {number}", self.check_cells, "checked" if number == 1 else "")
+            self.step("go to the next image", self.next_image)
+        self.step(f"train for {self.options.minutes:g} min", self.learn, "trained")
+        self.step("find the cells of all images", self.find_everywhere, "found")
+        self.step("measure all images and save the tables", self.measure, "results")
+        self.step("compare the round with its start", self.compare, "compared")
         self.write_times()
         self.viewer.close()
         settle(0.5)
@@ -167,7 +144,7 @@ class Tutorial:
         if missing:
             self.press(Qt.Key.Key_D)
         for number in missing:
-            self.drag(outline_of(truth, number))
+            drag(self.viewer, self.session.image, outline_of(truth, number), pause=0.02)
         if missing:
             self.press(Qt.Key.Key_D)
         drawn = len(cells.cells) - before
@@ -253,35 +230,14 @@ class Tutorial:
         from qtpy.QtCore import Qt
         from qtpy.QtTest import QTest
 
-        native, at = self.viewer.window._qt_viewer.canvas.native, self.on_canvas(place)
+        native, at = (
+            self.viewer.window._qt_viewer.canvas.native,
+            on_canvas(self.viewer, self.session.image, place),
+        )
         QTest.mouseMove(native, at)
         settle(0.1)
         QTest.mouseClick(native, Qt.MouseButton.LeftButton, modifier, at)
         settle(0.2)
-
-    def drag(self, places: list[tuple[float, float]]) -> None:
-        """Press, move and release the mouse at pixels of the image."""
-        from qtpy.QtCore import Qt
-        from qtpy.QtTest import QTest
-
-        native = self.viewer.window._qt_viewer.canvas.native
-        points = [self.on_canvas(place) for place in places]
-        QTest.mouseMove(native, points[0])
-        QTest.mousePress(native, Qt.MouseButton.LeftButton, pos=points[0])
-        for point in points[1:]:
-            QTest.mouseMove(native, point)
-            settle(0.02)
-        QTest.mouseRelease(native, Qt.MouseButton.LeftButton, pos=points[-1])
-        settle(0.3)
-
-    def on_canvas(self, place: tuple[float, float]) -> Any:
-        """Where a pixel of the image is on the canvas."""
-        from qtpy.QtCore import QPoint
-
-        world = self.session.image.data_to_world(place)
-        transform = self.viewer.window._qt_viewer.canvas.view.scene.transform
-        x, y = transform.map([world[-1], world[-2]])[:2]
-        return QPoint(round(float(x)), round(float(y)))
 
     def is_shown(self) -> bool:
         """Whether the image on show is complete."""
@@ -303,13 +259,14 @@ class Tutorial:
 
     # --- what is kept ---------------------------------------------------------------------------------
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Take the time of a step."""
+    def step(self, name: str, action: Callable[[], None], picture: str = "") -> None:
+        """Do a step, take its time, then a picture if it has a name."""
         began = time.monotonic()
-        yield
+        action()
         self.times.append((name, time.monotonic() - began))
         print(f"{self.times[-1][1]:7.1f} s  {name}", flush=True)
+        if picture:
+            self.picture(picture)
 
     def picture(self, name: str) -> None:
         """What the window shows, in few colours."""

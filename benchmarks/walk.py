@@ -10,6 +10,7 @@ The pictures go to runs/walk, which git ignores.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import tempfile
@@ -19,7 +20,7 @@ from unittest.mock import patch
 
 import numpy as np
 from script import script_parser
-from window import settle, wait_for
+from window import drag, settle, wait_for
 
 WINDOW = (1280, 720)
 SAMPLE = "nuclei_large"
@@ -27,9 +28,7 @@ FRAMES = 5
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "runs" / "walk")
-    parser.add_argument("--minutes", type=float, default=0.1, help="of training")
+    parser = walk_parser(__doc__, "walk", minutes=0.1)
     parser.add_argument("--themes", nargs="+", default=["dark", "light"])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -37,6 +36,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["NAPARI_CUPRE_MODELS"] = str(Path(folder, "models"))
             Walk(theme, Path(folder, "data"), options.out).go(options.minutes)
+
+
+def walk_parser(text: str | None, name: str, minutes: float) -> argparse.ArgumentParser:
+    """A parser of what each walk asks for: a folder for its pictures, and how long it trains."""
+    parser = script_parser(text)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "runs" / name)
+    parser.add_argument("--minutes", type=float, default=minutes, help="of training")
+    return parser
 
 
 class Walk:
@@ -105,7 +112,7 @@ class Walk:
             cells.brush_size = int(np.sqrt(areas[label - 1] / np.pi) * 1.4)
             rows, columns = np.nonzero(truth == label)
             row, column = rows.mean(), columns.mean()
-            self.drag([(0, row - 2, column), (0, row + 2, column + 2)])
+            drag(self.viewer, self.session.image, [(0, row - 2, column), (0, row + 2, column + 2)])
         wait_for(lambda: f"<b>{len(largest)}</b> cells" in self.annotate.status.text())
         check(len(np.unique(cells.data[0])) - 1 == len(largest), "each stroke is a cell")
         check(not cells.data[1:].any(), "on the frame that was on show")
@@ -142,17 +149,17 @@ class Walk:
         label = int(np.argmax(np.bincount(plane.ravel())[1:]) + 1)
         row, column = np.argwhere(plane == label)[len(np.argwhere(plane == label)) // 2]
         layer.mode, layer.selected_label = "fill", 0
-        self.drag([(0, row, column)])
+        drag(self.viewer, self.session.image, [(0, row, column)])
         check(not (layer.data[0] == label).any(), "a click removes a cell")
         self.annotate.next_cell.click()
         layer.brush_size = 12
-        self.drag([(0, row, column), (0, row + 3, column + 3)])
+        drag(self.viewer, self.session.image, [(0, row, column), (0, row + 3, column + 3)])
         check(layer.data[0, int(row), int(column)] > 0, "a stroke adds one")
         layer.mode = "pan_zoom"
         guess = next(n for n, cell in cells.cells if cell.state == "guess" and cell.box[0][0] == 0)
         (_, (top, bottom), (left, right)) = cells.cells.rows[guess].box
         inside = np.argwhere(layer.data[0, top:bottom, left:right] == guess) + (top, left)
-        self.drag([(0, *inside[len(inside) // 2])])
+        drag(self.viewer, self.session.image, [(0, *inside[len(inside) // 2])])
         check(cells.cells.rows[guess].state == "checked", "a click accepts a guess")
         self.picture("corrected")
         return {n: cells.cells.labels == n for n, cell in cells.cells if cell.state.teaches}
@@ -167,28 +174,6 @@ class Walk:
         check(hashlib.sha256(path.read_bytes()).hexdigest() == raw, "the raw image is untouched")
         names = sorted(file.name for file in path.parent.iterdir())
         check({"series_labels.tif", "series_labels-2.tif"} <= set(names), f"both results are there: {names}")
-
-    def drag(self, points: list[tuple[float, ...]]) -> None:
-        """Press, move and release the mouse at points in pixels of the image."""
-        from qtpy.QtCore import QPoint, Qt
-        from qtpy.QtTest import QTest
-
-        canvas = self.viewer.window._qt_viewer.canvas
-        native, image = canvas.native, self.session.image
-        transform = canvas.view.scene.transform
-        settle(0.1)
-        at = []
-        for point in points:
-            world = image.data_to_world(point)
-            x, y = transform.map([world[-1], world[-2]])[:2]
-            at.append(QPoint(round(float(x)), round(float(y))))
-        QTest.mouseMove(native, at[0])
-        QTest.mousePress(native, Qt.MouseButton.LeftButton, pos=at[0])
-        for position in at[1:]:
-            QTest.mouseMove(native, position)
-            settle(0.05)
-        QTest.mouseRelease(native, Qt.MouseButton.LeftButton, pos=at[-1])
-        settle(0.2)
 
     def picture(self, name: str) -> None:
         """Save what the window shows."""

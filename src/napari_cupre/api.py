@@ -18,7 +18,7 @@ from napari_cupre.data.annotation import make_shot, shots_from_image
 from napari_cupre.data.image import CellImage, PlaneIndex, normalise
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation.report import Report, evaluate_labels
+from napari_cupre.evaluation.report import evaluate as evaluate
 from napari_cupre.events import Event
 from napari_cupre.finetuning.finetune_run import FinetuneRun
 from napari_cupre.finetuning.finetune_settings import FinetuneSettings
@@ -209,39 +209,6 @@ def outline(
     outliner = Outliner(model, _reader(image), diameter)
     found = outliner.boxes(boxes) if points is None else outliner.points(points)
     return outliner.instances(found)
-
-
-def evaluate(
-    labels: Sequence[np.ndarray],
-    predictions: Sequence[np.ndarray],
-    *,
-    known: Sequence[np.ndarray | None] | None = None,
-    names: Sequence[str] | None = None,
-) -> Report:
-    """Compare predicted label images with the true ones.
-
-    Parameters
-    ----------
-    labels, predictions : sequence of numpy.ndarray
-        Equally many whole-number arrays, (Y, X) or (Z, Y, X).
-    known : sequence of numpy.ndarray or None, optional
-        bool arrays of the same shapes, or None if everything is annotated: a prediction that lies mostly in
-        unknown pixels and matches no annotated cell counts as neither right nor wrong.
-    names : sequence of str, optional
-        The images' names.
-
-    Returns
-    -------
-    Report
-        `.ap` (IoU .5:.05:.95), `.ap50`, `.ap75`, `.f1` and more as means over the images, `.pooled` over all
-        cells, `.images` one by one.
-
-    Raises
-    ------
-    InputError
-        If numbers or shapes do not match.
-    """
-    return evaluate_labels(labels, predictions, known=known, names=names)
 
 
 def _shots(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pictures import write_pictures
 from PIL import Image
 
 Command = Callable[..., Any]
@@ -14,14 +15,11 @@ Command = Callable[..., Any]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three copies of one picture, and two others."""
-    folder = tmp_path / "plates"
-    folder.mkdir()
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:64, :64]
     first = rng.integers(0, 255, (64, 64))
-    for stem, picture in {"a": first, "b": first, "c": first, "d": x * 3, "e": (y // 8 % 2) * 200}.items():
-        Image.fromarray(picture.astype(np.uint8)).save(folder / f"{stem}.png")
-    return folder
+    pictures = {"a": first, "b": first, "c": first, "d": x * 3, "e": (y // 8 % 2) * 200}
+    return write_pictures(tmp_path / "plates", pictures)
 
 
 def test_copies_are_found(command: Command, folder: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -7,18 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from pictures import write_pictures
 
 Command = Callable[..., Any]
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
-    folder.mkdir()
     rng = np.random.default_rng(0)
-    for stem in ("a", "b"):
-        Image.fromarray(rng.integers(0, 255, (64, 80), np.uint8)).save(folder / f"{stem}.png")
+    folder = write_pictures(tmp_path / "images", {stem: rng.integers(0, 255, (64, 80)) for stem in "ab"})
     (folder / "Thumbs.db").write_bytes(b"junk")
     (folder / "._a.png").write_bytes(b"junk")
     return folder

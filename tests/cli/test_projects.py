@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -82,11 +83,11 @@ def test_predictions_are_judged_where_a_project_knows(
     found[2:11, 2:11], found[20:29, 20:29] = 1, 2  # the second is a guess that nobody answered
     (tmp_path / "out").mkdir()
     tifffile.imwrite(tmp_path / "out" / "a.tif", found)
-    assert main(["evaluate", str(project), str(tmp_path / "out"), "--json"]) == 0
-    import json
-
+    page = ["--out", str(tmp_path / "judged"), "--images", str(tmp_path / "*.tif")]
+    assert main(["evaluate", str(project), str(tmp_path / "out"), "--json", *page]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["pooled"]["ap"] == 1.0
+    assert "data:image/png" not in (tmp_path / "judged" / "report.html").read_text()  # no fault to show
 
 
 def test_what_a_project_says_itself_is_not_said_twice(project: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pictures import write_pictures
 from PIL import Image
 
 from napari_cupre.cli.suggest import split_labelled
@@ -28,14 +29,11 @@ def options(model: Path) -> list[object]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two pictures of stripes, one of noise, one of a ramp."""
-    folder = tmp_path / "images"
-    folder.mkdir()
     y, x = np.mgrid[:64, :64]
     noise = np.random.default_rng(0).integers(0, 255, (64, 64))
     stripes = (y // 8 % 2) * 200
-    for stem, picture in {"a": stripes, "b": stripes, "c": noise, "d": x * 3}.items():
-        Image.fromarray(picture.astype(np.uint8)).save(folder / f"{stem}.png")
-    return folder
+    pictures = {"a": stripes, "b": stripes, "c": noise, "d": x * 3}
+    return write_pictures(tmp_path / "images", pictures)
 
 
 def test_what_is_annotated_is_left_out(

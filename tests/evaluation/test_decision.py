@@ -97,11 +97,11 @@ def test_too_few_cells_decide_nothing() -> None:
 
 
 def test_the_difference_is_that_of_the_pooled_ap() -> None:
-    from napari_cupre.evaluation import evaluate_labels
+    from napari_cupre.evaluation import evaluate
 
     truth = [field(30), field(20)]
     first, second = [field(30, lost=9, shift=1), field(20)], [field(30, invented=4), field(20, shift=1)]
-    reports = [evaluate_labels(truth, found) for found in (first, second)]
+    reports = [evaluate(truth, found) for found in (first, second)]
     verdict = decide(*([finds(t, f) for t, f in zip(truth, x)] for x in (first, second)))
 
     def pooled(found: list[np.ndarray]) -> float:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation import evaluate_labels, match_instances
+from napari_cupre.evaluation import evaluate, match_instances
 from napari_cupre.evaluation.matching import THRESHOLDS
 
 SHAPE = (6, 7)
@@ -42,7 +42,7 @@ def test_counts_equal_brute_force(truth, predicted):
 @given(LABELS)
 @settings(deadline=None)
 def test_identity_scores_one(labels):
-    report = evaluate_labels([labels], [labels])
+    report = evaluate([labels], [labels])
     for figure in ("ap", "ap50", "ap75", "f1", "precision", "recall", "panoptic_quality"):
         assert getattr(report, figure) == 1
     assert report.count_error == 0
@@ -52,13 +52,13 @@ def test_identity_scores_one(labels):
 @settings(deadline=None)
 def test_label_values_do_not_matter(truth, predicted, order, factor):
     renamed = np.array([0, *order], np.int32)[predicted] * factor
-    assert evaluate_labels([truth], [predicted]).as_dict() == evaluate_labels([truth], [renamed]).as_dict()
+    assert evaluate([truth], [predicted]).as_dict() == evaluate([truth], [renamed]).as_dict()
 
 
 @given(LABELS, LABELS)
 @settings(deadline=None)
 def test_f1_and_quality_are_symmetric(truth, predicted):
-    there, back = evaluate_labels([truth], [predicted]), evaluate_labels([predicted], [truth])
+    there, back = evaluate([truth], [predicted]), evaluate([predicted], [truth])
     assert there.f1 == back.f1
     assert there.ap == back.ap
     assert there.panoptic_quality == pytest.approx(back.panoptic_quality)
@@ -91,7 +91,7 @@ def squares(shape, *corners, side=4):
 def test_figures_of_a_worked_example():
     truth = squares((10, 30), (0, 0), (0, 10), (0, 20))
     predicted = squares((10, 30), (0, 0), (0, 11), (5, 20))  # exact; IoU 12/20; beside
-    report = evaluate_labels([truth], [predicted])
+    report = evaluate([truth], [predicted])
     assert report.ap50 == pytest.approx(2 / 4)
     assert report.ap75 == pytest.approx(1 / 5)
     assert report.ap == pytest.approx((3 * 2 / 4 + 7 * 1 / 5) / 10)
@@ -102,7 +102,7 @@ def test_figures_of_a_worked_example():
 
 def test_mean_and_pooled_differ_where_images_do():
     few, many = squares((10, 30), (0, 0)), squares((10, 30), (0, 0), (0, 10), (0, 20))
-    report = evaluate_labels([few, many], [few, np.zeros_like(many)])
+    report = evaluate([few, many], [few, np.zeros_like(many)])
     assert report.ap50 == report.f1 == 0.5
     assert report.pooled.ap50 == pytest.approx(1 / 4)
     assert report.pooled.f1 == pytest.approx(2 / 5)
@@ -112,10 +112,10 @@ def test_mean_and_pooled_differ_where_images_do():
 
 def test_nothing_there_and_nothing_found_is_right():
     empty, cell = np.zeros((5, 5), int), squares((5, 5), (0, 0))
-    assert evaluate_labels([empty], [empty]).ap == 1
-    wrong = evaluate_labels([empty], [cell])
+    assert evaluate([empty], [empty]).ap == 1
+    wrong = evaluate([empty], [cell])
     assert wrong.ap == wrong.precision == wrong.recall == wrong.f1 == wrong.panoptic_quality == 0
-    missed = evaluate_labels([cell], [empty])
+    missed = evaluate([cell], [empty])
     assert missed.ap == missed.precision == missed.recall == 0
 
 
@@ -124,18 +124,18 @@ def test_predictions_in_unknown_area_are_ignored_unless_they_match():
     predicted = squares((10, 30), (0, 0), (0, 10), (0, 20))
     known = np.zeros((10, 30), bool)
     known[:, 20:] = True
-    report = evaluate_labels([truth], [predicted], known=[known])
+    report = evaluate([truth], [predicted], known=[known])
     score = report.images[0]
     assert (score.true[0], score.false[0], score.missed[0], score.ignored) == (1, 1, 0, 1)
     known[:, 20:22] = False  # exactly half of the third is unknown: it still counts
-    assert evaluate_labels([truth], [predicted], known=[known]).images[0].false[0] == 1
+    assert evaluate([truth], [predicted], known=[known]).images[0].false[0] == 1
     known[:, 20:23] = False
-    assert evaluate_labels([truth], [predicted], known=[known]).images[0].false[0] == 0
+    assert evaluate([truth], [predicted], known=[known]).images[0].false[0] == 0
 
 
 def test_stacks_are_matched_as_solids():
     stack = np.stack([squares((8, 8), (0, 0)), squares((8, 8), (1, 1))])
-    assert evaluate_labels([stack], [stack]).ap == 1
+    assert evaluate([stack], [stack]).ap == 1
 
 
 @pytest.mark.parametrize(
@@ -148,21 +148,21 @@ def test_stacks_are_matched_as_solids():
 )
 def test_unusable_labels_are_named(truth, predicted, words):
     with pytest.raises(InputError) as caught:
-        evaluate_labels([truth], [predicted], names=["night"])
+        evaluate([truth], [predicted], names=["night"])
     assert all(word in str(caught.value) for word in words)
 
 
 def test_unequal_numbers_and_no_image_are_refused():
     labels = np.zeros((4, 4), int)
     with pytest.raises(InputError, match="1 true images but 2 predicted"):
-        evaluate_labels([labels], [labels, labels])
+        evaluate([labels], [labels, labels])
     with pytest.raises(InputError, match="no image"):
-        evaluate_labels([], [])
+        evaluate([], [])
 
 
 def test_report_is_plain_and_readable():
     labels = squares((10, 30), (0, 0), (0, 10))
-    report = evaluate_labels([labels, labels], [labels, labels], names=["a", "long name"])
+    report = evaluate([labels, labels], [labels, labels], names=["a", "long name"])
     assert json.loads(json.dumps(report.as_dict()))["images"][1]["name"] == "long name"
     lines = report.table().splitlines()
     assert len(lines) == 5

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from napari_cupre.errors import InputError
-from napari_cupre.evaluation import evaluate_labels
+from napari_cupre.evaluation import evaluate
 from napari_cupre.evaluation.faults import worst_faults
 from napari_cupre.evaluation.page import write_page
 from napari_cupre.evaluation.report_files import write_report_csv, write_report_json
@@ -27,7 +27,7 @@ def case():
     truth[70:80, 5:25] = 3
     predicted[60:80, 60:90] = 6
     image = np.random.default_rng(0).integers(0, 4000, truth.shape).astype(np.uint16)
-    return evaluate_labels([truth], [predicted], names=["a<b>.tif"]), [image], [truth], [predicted]
+    return evaluate([truth], [predicted], names=["a<b>.tif"]), [image], [truth], [predicted]
 
 
 def test_json_and_csv_hold_the_figures(case, tmp_path):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from napari_cupre.data.shot import Shot
 from napari_cupre.finetuning.judge import Judge
-from napari_cupre.finetuning.split import ENOUGH_IMAGES, ENOUGH_TO_HOLD_OUT, count_cells, hold_out
+from napari_cupre.finetuning.split import count_cells, hold_out
+from napari_cupre.project.heldout import HELD_FROM_CELLS, HELD_FROM_IMAGES
 
 
 def make_shot(count: int, seed: int, size: int = 60) -> Shot:
@@ -38,9 +39,9 @@ def test_no_cell_teaches_and_judges(counts: list[int], seed: int, share: float) 
     judged = sum(count_cells(s.labels) for s in held)
     assert taught >= 1
     assert taught + judged <= cells
-    if cells < ENOUGH_TO_HOLD_OUT:
+    if cells < HELD_FROM_CELLS:
         assert held == []
-    elif sum(count_cells(s.labels) > 0 for s in shots) >= ENOUGH_IMAGES:
+    elif sum(count_cells(s.labels) > 0 for s in shots) >= HELD_FROM_IMAGES:
         assert judged >= 1
         assert taught + judged == cells
     elif sum(count_cells(s.labels) > 0 for s in shots) >= 2:

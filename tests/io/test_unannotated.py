@@ -32,7 +32,7 @@ def test_annotated_images_and_damaged_files_are_left_out(tmp_path: Path) -> None
 
 def test_a_folder_of_annotated_images_alone_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.png")
-    with pytest.raises(InputError, match="annotated already"):
+    with pytest.raises(InputError, match="given as not annotated"):
         unannotated([tmp_path], 0, {"a.png"}, print)
 
 

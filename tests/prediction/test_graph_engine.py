@@ -16,7 +16,7 @@ import torch
 
 from napari_cupre.data.image import CellImage, normalise
 from napari_cupre.errors import InputError, ModelFileError
-from napari_cupre.evaluation.report import evaluate_labels
+from napari_cupre.evaluation.report import evaluate
 from napari_cupre.io.samples import SAMPLES, load_sample
 from napari_cupre.model import checkpoint
 from napari_cupre.model.checkpoint import Model, new_model, save_model
@@ -97,7 +97,7 @@ def test_a_plane_of_several_tiles_is_the_same(graph: GraphDetector, reference: D
     image = drawn((260, 300), 4)
     found, wanted = (predict_plane(each, image, diameter=24.0, tile=tile) for each in (graph, reference))
     assert len(wanted) > 10
-    assert evaluate_labels([found.labels], [wanted.labels]).f1 >= 0.99
+    assert evaluate([found.labels], [wanted.labels]).f1 >= 0.99
 
 
 @pytest.mark.parametrize("name", [info.name for info in SAMPLES][:3])
@@ -106,7 +106,7 @@ def test_shipped_samples_are_the_same(graph: GraphDetector, reference: Detector,
     found, wanted = (predict_plane(each, image, diameter=20.0) for each in (graph, reference))
     assert len(wanted) > 2
     assert len(found) == len(wanted)
-    assert evaluate_labels([found.labels], [wanted.labels]).f1 >= 0.99
+    assert evaluate([found.labels], [wanted.labels]).f1 >= 0.99
 
 
 def test_boxes_are_mended_and_outlined_alike(graph: GraphDetector, reference: Detector) -> None:
@@ -261,7 +261,7 @@ def test_the_commands_import_no_torch(tmp_path: Path) -> None:
     assert run.splitlines()[-1] == "[]"
     wanted = predict_plane(finder_by(EngineChoice(TORCH, ""), "cells", "cpu"), normalise(picture)).labels
     labels = iio.imread(tmp_path / "out" / "a.tif")
-    assert evaluate_labels([labels], [wanted]).f1 >= 0.99
+    assert evaluate([labels], [wanted]).f1 >= 0.99
     (tmp_path / "points.csv").write_text("y,x\n64,64\n")
     prompts = (tmp_path / "points.csv", "--out", tmp_path / "o.tif", "--diameter", "24")
     run = run_child(PREDICTING, "outline", "cells", tmp_path / "a.png", *prompts)

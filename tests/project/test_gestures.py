@@ -116,7 +116,7 @@ def test_a_line_that_divides_nothing_does_nothing(line: list[list[float]]) -> No
 
 def test_a_diagonal_line_that_stops_at_the_edges_divides() -> None:
     cells = two_cells()
-    change = gestures.split(cells, np.array([[5, 4], [11, 11]], float), number=3)
+    change = gestures.split(cells, np.array([[5, 4], [11, 11]], float))
     assert done(cells, change).count() == 3
 
 

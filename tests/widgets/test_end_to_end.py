@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_cupre.evaluation import evaluate_labels
+from napari_cupre.evaluation import evaluate
 from napari_cupre.events import RunState
+from napari_cupre.io.samples import load_sample
 from napari_cupre.model.zoo import SCRATCH, bundled_path
 from napari_cupre.widgets import sample_data
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
@@ -23,9 +24,11 @@ SCALE = (0.65, 0.65)
 PATIENCE = 280_000  # ms; torch is imported in the child, perhaps on a busy machine
 CELLS_BY_HAND = 6
 
+Docks = tuple[AnnotateWidget, TrainWidget, PredictWidget]
+
 
 @pytest.fixture
-def widgets(viewer: Any) -> tuple[AnnotateWidget, TrainWidget, PredictWidget]:
+def widgets(viewer: Any) -> Docks:
     (data, kwargs, _), *_ = sample_data.open_sample(SAMPLE)
     viewer.add_image(data, **kwargs | {"scale": SCALE})
     made = AnnotateWidget(viewer), TrainWidget(viewer), PredictWidget(viewer)
@@ -47,11 +50,7 @@ def paint_by_hand(annotate: AnnotateWidget, truth: np.ndarray) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_from_brush_to_every_cell(
-    viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
-) -> None:
-    from napari_cupre.io.samples import load_sample
-
+def test_from_brush_to_every_cell(viewer: Any, widgets: Docks, own_models: Path, qtbot: Any) -> None:
     annotate, train, predict = widgets
     truth = load_sample(SAMPLE).truth
     assert truth is not None
@@ -80,7 +79,7 @@ def test_from_brush_to_every_cell(
         result = viewer.layers[f"{SAMPLE} cells"]
         np.testing.assert_allclose(result.scale, SCALE)
         assert result.data.dtype == np.int32
-        assert evaluate_labels([truth], [np.asarray(result.data)]).ap50 > 0.5
+        assert evaluate([truth], [np.asarray(result.data)]).ap50 > 0.5
 
     stop_resume_and_close(viewer, train, models, qtbot)
 
@@ -121,10 +120,8 @@ def write_small_model(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_cells_are_found_while_a_model_is_trained(
-    viewer: Any, widgets: tuple[AnnotateWidget, TrainWidget, PredictWidget], own_models: Path, qtbot: Any
+    viewer: Any, widgets: Docks, own_models: Path, qtbot: Any
 ) -> None:
-    from napari_cupre.io.samples import load_sample
-
     annotate, train, _ = widgets
     write_small_model(own_models / "small.safetensors")
     train.session.model_added("small")

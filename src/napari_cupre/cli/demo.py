@@ -69,7 +69,7 @@ def add_demo(subparsers: Any) -> None:
 
 
 @dataclass
-class _Outcome:
+class _Judged:
     """What the model finds in the sample image, before or after training."""
 
     labels: np.ndarray
@@ -120,11 +120,11 @@ def _starting_model(args: argparse.Namespace) -> tuple[Model, str]:
     ), "random weights, because this package contains no bundled model"
 
 
-def _look(model: Model, sample: SampleImage) -> _Outcome:
+def _look(model: Model, sample: SampleImage) -> _Judged:
     """Predict the sample and score the cells that nobody annotated."""
     import numpy as np
 
-    from napari_cupre.evaluation.report import evaluate_labels
+    from napari_cupre.evaluation.report import evaluate
     from napari_cupre.prediction.plane import predict_plane
 
     began = time.perf_counter()
@@ -135,12 +135,12 @@ def _look(model: Model, sample: SampleImage) -> _Outcome:
         raise RuntimeError("the demo needs a sample in which every cell is outlined")
     taught = np.unique(truth[sample.annotations > 0])
     unseen = np.where(np.isin(truth, taught), 0, truth)
-    judged = evaluate_labels([unseen], [found], known=[~shot.known], names=[sample.info.name])
-    return _Outcome(found, judged, seconds)
+    judged = evaluate([unseen], [found], known=[~shot.known], names=[sample.info.name])
+    return _Judged(found, judged, seconds)
 
 
 def _figures(
-    sample: SampleImage, words: str, run: FinetuneRun, before: _Outcome, after: _Outcome
+    sample: SampleImage, words: str, run: FinetuneRun, before: _Judged, after: _Judged
 ) -> dict[str, Any]:
     """The content of report.json."""
     import torch
@@ -168,9 +168,7 @@ def _figures(
     }
 
 
-def _write(
-    out: Path, sample: SampleImage, before: _Outcome, after: _Outcome, figures: dict[str, Any]
-) -> None:
+def _write(out: Path, sample: SampleImage, before: _Judged, after: _Judged, figures: dict[str, Any]) -> None:
     import json
 
     from napari_cupre.io.overlay import draw_cells, write_panels
@@ -195,17 +193,17 @@ def _write(
         temporary.write_text(json.dumps(plain(figures), indent=1), encoding="utf-8")
 
 
-def _drawn(image: np.ndarray, outcome: _Outcome) -> np.ndarray:
+def _drawn(image: np.ndarray, outcome: _Judged) -> np.ndarray:
     from napari_cupre.io.overlay import draw_cells
 
     return draw_cells(image, outcome.labels)
 
 
-def _caption(when: str, outcome: _Outcome) -> str:
+def _caption(when: str, outcome: _Judged) -> str:
     return f"{when}: {outcome.labels.max()} cells, AP@.5 {outcome.report.ap50:.2f}"
 
 
-def _summary(out: Path, before: _Outcome, after: _Outcome) -> str:
+def _summary(out: Path, before: _Judged, after: _Judged) -> str:
     return (
         f"AP@.5 on the cells that were not annotated: {before.report.ap50:.2f} before, "
         f"{after.report.ap50:.2f} after training.\n"
@@ -222,7 +220,7 @@ def _has_window() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _show(sample: SampleImage, before: _Outcome, after: _Outcome) -> None:
+def _show(sample: SampleImage, before: _Judged, after: _Judged) -> None:
     import napari
 
     viewer = napari.Viewer(title="napari-cupre: before and after training on a few cells")

@@ -77,19 +77,19 @@ def add_evaluate(subparsers: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.coco or args.livecell:
         return _coco(args)
-    from napari_cupre.evaluation.report import evaluate_labels
+    from napari_cupre.evaluation.report import evaluate
 
     if args.out is not None:
         check_replaces(args, [args.out / name for name in REPORTS])
     pairs = _Pairs(args.labels, args.predictions, args)
-    scored = evaluate_labels(pairs.truth, pairs.predicted, known=pairs.known, names=pairs.names)
+    scored = evaluate(pairs.truth, pairs.predicted, known=pairs.known, names=pairs.names)
     text, figures = scored.table(), scored.as_dict()
     left_out = pairs.left_out
     if args.against is not None:
         from napari_cupre.evaluation.comparison import compare
 
         other = _Pairs(args.labels, args.against, args)
-        rival = evaluate_labels(other.truth, other.predicted, known=other.known, names=other.names)
+        rival = evaluate(other.truth, other.predicted, known=other.known, names=other.names)
         names = distinct_names(args.predictions, args.against)
         comparisons = [compare(scored, rival, figure=f, names=names, seed=args.seed) for f in ("ap", "ap50")]
         text = "\n\n".join(
@@ -211,7 +211,8 @@ def _write(args: argparse.Namespace, scored: Report, pairs: _Pairs) -> None:
             f"{args.images} has no image of {missing[0]!r}; --images needs one for each label file."
         )
     planes = [read_image(found[name]).plane() for name in pairs.names]
-    write_page(scored, planes, pairs.truth, pairs.predicted, args.out / "report.html")
+    page = args.out / "report.html"
+    write_page(scored, planes, pairs.truth, pairs.predicted, page, known=pairs.known)
 
 
 def _coco(args: argparse.Namespace) -> int:

@@ -238,7 +238,6 @@ def shots_by_plane(
     regions: Sequence[np.ndarray] | None = None,
     background: Any | None = None,
     complete: bool = False,
-    rim: float | None = None,
 ) -> Iterator[tuple[tuple[int, ...], Shot]]:
     """As `shots_from_image`, with the position of each shot's plane along T and Z.
 
@@ -249,8 +248,6 @@ def shots_by_plane(
         background becomes a shot too.
     channels : Sequence[int] or None, optional
         Up to three channels to use.
-    rim : float or None, optional
-        See `make_shot`.
     """
     stack = _over_planes(labels, image)
     painted = None if background is None else _over_planes(background, image)
@@ -270,7 +267,6 @@ def shots_by_plane(
             regions=plane_regions,
             background=ground,
             complete=complete,
-            rim=rim,
             name=plane_name(image.name, index),
             rgb=image.is_rgb and plane.ndim == 3,
         )

@@ -83,7 +83,7 @@ def canonical_unit(unit: object) -> str:
 
 
 def micrometers_per(unit: str) -> float | None:
-    """Length of one `unit` in µm; None if `unit` is no length ("pixel", "second")."""
+    """Length of one `unit` in µm; None if `unit` is not a length ("pixel", "second")."""
     return _MICROMETERS.get(canonical_unit(unit))
 
 

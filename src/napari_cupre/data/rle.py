@@ -82,7 +82,7 @@ def encode_polygons(polygons: Sequence[Sequence[float]], shape: tuple[int, int])
     Raises
     ------
     InputError
-        If one of them is no polygon.
+        If one of them is not a polygon.
     """
     # Far-off corners would make pycocotools trace, and hold, the whole way there.
     reach = 2 * max(shape)

@@ -28,7 +28,7 @@ MOSTLY, INSIDE = 0.5, 0.1
 far from its ends: cells have a background at one of them."""
 
 MOST_DEBRIS = 0.03
-"""What fills a larger share of a plane is no debris."""
+"""What fills a larger share of a plane is not debris."""
 
 KNEE = 3.0
 """Debris differs from the background this many times as much as 97 % of the plane do."""

@@ -2,6 +2,6 @@
 
 from napari_cupre.evaluation.comparison import Comparison, compare
 from napari_cupre.evaluation.matching import Match, match_instances
-from napari_cupre.evaluation.report import Report, Score, evaluate_labels
+from napari_cupre.evaluation.report import Report, Score, evaluate
 
-__all__ = ["Comparison", "Match", "Report", "Score", "compare", "evaluate_labels", "match_instances"]
+__all__ = ["Comparison", "Match", "Report", "Score", "compare", "evaluate", "match_instances"]

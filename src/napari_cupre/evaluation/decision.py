@@ -227,8 +227,8 @@ def decide(before: Sequence[Finds], after: Sequence[Finds], *, seed: int = 0) ->
 def _units(before: Finds, after: Finds) -> np.ndarray:
     """Int (n, 4): hits before, all before, hits after, all after of each cell and each invented object.
 
-    Both are summed over the thresholds. An object that is no hit at a threshold is a false positive there and
-    its cell a false negative, so a found cell adds two to "all" where its outline is not good enough.
+    Both are summed over the thresholds. An object that does not match at a threshold is a false positive
+    there and its cell a false negative: a found cell adds two to "all" where its outline is not good enough.
     """
     sides = []
     steps = np.asarray(THRESHOLDS)

@@ -154,9 +154,9 @@ def shrunk(image: np.ndarray) -> np.ndarray:
     return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0].numpy()
 
 
-def thumbnail_of(image: np.ndarray, side: int = 64) -> np.ndarray:
-    """A small square picture of a shrunk image: uint8 (side, side, 3)."""
-    small = F.interpolate(torch.from_numpy(image)[None], (side, side), mode="area")[0]
+def thumbnail_of(image: np.ndarray) -> np.ndarray:
+    """A small square picture of a shrunk image: uint8 (64, 64, 3)."""
+    small = F.interpolate(torch.from_numpy(image)[None], (64, 64), mode="area")[0]
     return (small.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
 
 

@@ -13,7 +13,7 @@ from napari_cupre.data.normalise import normalise
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.faults import SHOWN, Fault, Kind, thumbnail, worst_faults
 from napari_cupre.evaluation.matching import THRESHOLDS
-from napari_cupre.evaluation.report import FIGURES, Report, Score
+from napari_cupre.evaluation.report import FIGURES, Report, figure_text, score_row
 from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.pages import png_source, render_page
 
@@ -32,7 +32,7 @@ def write_page(
     Parameters
     ----------
     report : Report
-        What `evaluate_labels` returned for these images.
+        What `evaluate` returned for these images.
     images : sequence of numpy.ndarray
         Planes (Y, X) or (Y, X, C) in grey values of any type.
     truth, predicted : sequence of numpy.ndarray
@@ -55,10 +55,10 @@ def write_page(
         title=f"Evaluation of {len(images)} images",
         picture_side=SHOWN,
         header=("image", "cells", "found", *FIGURES),
-        rows=[_row(score) for score in report.images],
+        rows=[score_row(score) for score in report.images],
         sums=[
-            ["mean over images", "", "", *(f"{report.mean(figure):.3f}" for figure in FIGURES)],
-            _row(report.pooled),
+            ["mean over images", "", "", *(figure_text(figure, report.mean(figure)) for figure in FIGURES)],
+            score_row(report.pooled),
         ],
         curve=_curve(report),
         faults=_pictures(worst_faults(truth, predicted, known), report, images, truth, predicted),
@@ -82,11 +82,6 @@ def _check_inputs(
                 f"{score.name}: the image has shape {image.shape} and the truth {labels.shape}; "
                 "a page needs planes (Y, X) of the same size."
             )
-
-
-def _row(score: Score) -> list[str]:
-    figures = [f"{getattr(score, figure):.3f}" for figure in FIGURES]
-    return [score.name, str(score.truth_count), str(score.predicted_count), *figures]
 
 
 def _curve(report: Report, width: int = 420, height: int = 180) -> dict[str, Any]:

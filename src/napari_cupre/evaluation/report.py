@@ -123,50 +123,13 @@ class Report:
             raise InputError("There is no image to evaluate; give at least one truth and prediction.")
         self.images: list[Score] = list(images)
         self.pooled: Score = _pool(self.images)
+        self.ap, self.ap50, self.ap75 = map(self.mean, ("ap", "ap50", "ap75"))
+        self.f1, self.precision, self.recall = map(self.mean, ("f1", "precision", "recall"))
+        self.panoptic_quality, self.count_error = map(self.mean, ("panoptic_quality", "count_error"))
 
     def mean(self, figure: str) -> float:
         """Mean over the images of one of `FIGURES`."""
         return float(np.mean([getattr(image, figure) for image in self.images]))
-
-    @property
-    def ap(self) -> float:
-        """Mean over the images of AP, averaged over IoU 0.5 to 0.95."""
-        return self.mean("ap")
-
-    @property
-    def ap50(self) -> float:
-        """Mean over the images of AP at IoU 0.5."""
-        return self.mean("ap50")
-
-    @property
-    def ap75(self) -> float:
-        """Mean over the images of AP at IoU 0.75."""
-        return self.mean("ap75")
-
-    @property
-    def f1(self) -> float:
-        """Mean F1 at IoU 0.5."""
-        return self.mean("f1")
-
-    @property
-    def precision(self) -> float:
-        """Mean precision at IoU 0.5."""
-        return self.mean("precision")
-
-    @property
-    def recall(self) -> float:
-        """Mean recall at IoU 0.5."""
-        return self.mean("recall")
-
-    @property
-    def panoptic_quality(self) -> float:
-        """Mean panoptic quality at IoU 0.5."""
-        return self.mean("panoptic_quality")
-
-    @property
-    def count_error(self) -> float:
-        """Mean error of the number of cells."""
-        return self.mean("count_error")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON: keys "mean", "pooled" and "images"."""
@@ -179,18 +142,18 @@ class Report:
     def table(self) -> str:
         """A text table: a row per image, then the mean over images and the pooled row."""
         header = ["image", "cells", "found", *FIGURES]
-        rows = [_row(image) for image in self.images]
+        rows = [score_row(image) for image in self.images]
         cells = np.mean([image.truth_count for image in self.images])
         found = np.mean([image.predicted_count for image in self.images])
-        means = [_number(figure, self.mean(figure)) for figure in FIGURES]
+        means = [figure_text(figure, self.mean(figure)) for figure in FIGURES]
         rows.append(["mean over images", f"{cells:.1f}", f"{found:.1f}", *means])
-        rows.append(_row(self.pooled))
+        rows.append(score_row(self.pooled))
         return _align([header, *rows])
 
 
-def evaluate_labels(
-    truth: Sequence[np.ndarray],
-    predicted: Sequence[np.ndarray],
+def evaluate(
+    labels: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
     *,
     known: Sequence[np.ndarray | None] | None = None,
     names: Sequence[str] | None = None,
@@ -199,25 +162,31 @@ def evaluate_labels(
 
     Parameters
     ----------
-    truth, predicted : sequence of numpy.ndarray
-        The same number of integer arrays, (Y, X) or (Z, Y, X); 0 is background.
+    labels, predictions : sequence of numpy.ndarray
+        Equally many whole-number arrays, (Y, X) or (Z, Y, X); 0 is background.
     known : sequence of numpy.ndarray or None, optional
-        bool arrays of the same shapes, or None for a completely annotated image. A prediction with more than
-        half of its pixels unknown counts only if it matches an annotated cell.
+        bool arrays of the same shapes, or None if everything is annotated: a prediction that lies mostly in
+        unknown pixels and matches no annotated cell counts as neither right nor wrong.
     names : sequence of str, optional
         The images' names, for messages and tables.
+
+    Returns
+    -------
+    Report
+        `.ap` (IoU .5:.05:.95), `.ap50`, `.ap75`, `.f1` and more as means over the images, `.pooled` over all
+        cells, `.images` one by one.
 
     Raises
     ------
     InputError
         If numbers of images or shapes do not match, or there is no image.
     """
-    names = list(names) if names is not None else [f"image {i}" for i in range(1, len(truth) + 1)]
-    areas = list(known) if known is not None else [None] * len(truth)
-    for what, given in (("predicted images", predicted), ("known areas", areas), ("names", names)):
-        if len(given) != len(truth):
-            raise InputError(f"{len(truth)} true images but {len(given)} {what}; give one for each image.")
-    return Report([_score_named(*each) for each in zip(names, truth, predicted, areas)])
+    names = list(names) if names is not None else [f"image {i}" for i in range(1, len(labels) + 1)]
+    areas = list(known) if known is not None else [None] * len(labels)
+    for what, given in (("predicted images", predictions), ("known areas", areas), ("names", names)):
+        if len(given) != len(labels):
+            raise InputError(f"{len(labels)} true images but {len(given)} {what}; give one for each image.")
+    return Report([_score_named(*each) for each in zip(names, labels, predictions, areas)])
 
 
 def score_match(name: str, match: Match) -> Score:
@@ -247,12 +216,14 @@ def _ratio(part: float, whole: float) -> float:
     return float(part / whole) if whole else 1.0
 
 
-def _number(figure: str, value: float) -> str:
+def figure_text(figure: str, value: float) -> str:
+    """One of `FIGURES` as a person reads it."""
     return f"{value:.1f}" if figure == "count_error" else f"{value:.3f}"
 
 
-def _row(score: Score) -> list[str]:
-    figures = [_number(figure, getattr(score, figure)) for figure in FIGURES]
+def score_row(score: Score) -> list[str]:
+    """The line of a table: name, cells, found, and `FIGURES`."""
+    figures = [figure_text(figure, getattr(score, figure)) for figure in FIGURES]
     return [score.name, str(score.truth_count), str(score.predicted_count), *figures]
 
 

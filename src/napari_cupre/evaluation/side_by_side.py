@@ -145,15 +145,15 @@ def judged_on(images: Sequence[Compared], enough: int) -> list[Compared]:
     return new if sum(image.scores[0].truth_count for image in new) >= enough else with_truth
 
 
-def verdict_on(images: Sequence[Compared], seed: int = 0) -> Decision | None:
+def verdict_on(images: Sequence[Compared]) -> Decision | None:
     """Decide between two models, paired image by image; None where nothing can be compared."""
     pairs = [image.finds for image in images if len(image.finds) == 2]
-    return decide([pair[0] for pair in pairs], [pair[1] for pair in pairs], seed=seed) if pairs else None
+    return decide([pair[0] for pair in pairs], [pair[1] for pair in pairs]) if pairs else None
 
 
-def tally_of(images: Sequence[Compared], side: int = 0) -> Tally:
-    """What one model finds and invents, over several images."""
-    return tally([image.finds[side] for image in images if image.finds])
+def tally_of(images: Sequence[Compared]) -> Tally:
+    """What the first model finds and invents, over several images."""
+    return tally([image.finds[0] for image in images if image.finds])
 
 
 def report_of(images: Sequence[Compared], side: int = 0) -> Report | None:

@@ -100,7 +100,7 @@ class StartAdvice:
             return ""
         if not self.best:
             what = f"finds any of your {self.annotated} cells" if self.annotated else "is sure of any cell"
-            return f"No model {what} here: any of them may do as a start."
+            return f"No model {what} here: any of them may serve as a start."
         first, *others = self.standings
         rest = ", ".join(f"“{each.model}” {self._figures(each, first)}" for each in others)
         if self.annotated:

@@ -14,7 +14,7 @@ from napari_cupre.data.shot import Shot
 from napari_cupre.model.targets import label_boxes
 from napari_cupre.synthetic import draw_field
 
-# Network px per px at the network's diameter: a cell of another size in the next image is no surprise.
+# Network px per px at the network's diameter: cells may have another size in the next image.
 SCALES = (0.75, 1.33)
 PHOTOMETRY = Photometry(gamma=1.4, contrast=1.35, brightness=0.08, invert=0.0)
 PASTE_SHARE = 0.5  # crops into which annotated cells are pasted

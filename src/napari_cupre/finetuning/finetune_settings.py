@@ -67,7 +67,7 @@ class FinetuneSettings:
         Raises
         ------
         InputError
-            If a name is no setting or a value is of the wrong type or out of range.
+            If a name is not a setting or a value is of the wrong type or out of range.
         """
         return validated(cls, values, "fine-tuning")
 

@@ -188,7 +188,7 @@ def in_words(
         Name of the model the training started from.
     """
     if steps == 0:
-        return "Stopped before the first step: the model is the same as the start, and nothing was learnt."
+        return "Stopped before the first step: the model is the same as the start, and nothing was learned."
     trained = f"Trained {counted(steps, 'step')}"
     if best_step is None or not history:
         return (
@@ -239,13 +239,11 @@ def to_batch(images: list[np.ndarray], device: torch.device) -> Tensor:
     return batch.to(device).contiguous(memory_format=memory_format(device))
 
 
-def segment(
-    network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None, score: float = 0.5
-) -> np.ndarray:
+def segment(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None) -> np.ndarray:
     """Label image int32 (Y, X) of one window (Y, X, 3) at network scale."""
     device = next(network.parameters()).device
     with autocast(device, dtype):
-        found = network.detect(to_batch([image], device), score=score)[0]
+        found = network.detect(to_batch([image], device), score=0.5)[0]
     return paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
 
 

@@ -23,7 +23,7 @@ from napari_cupre.model.device import autocast
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
 
-DOUBT = 0.1  # from this score on, what is found may be a cell: it is no background
+DOUBT = 0.1  # from this score on, what is found may be a cell, so it does not count as background
 MARGIN = 2.0  # network px around what may be a cell that stay unknown
 TRUSTED = 0.9  # share of the annotated cells' pixels that the teacher must find before it is listened to
 WINDOW = 384  # side of what is looked at in one go, network px

@@ -9,15 +9,10 @@ import numpy as np
 from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
 
-VARIED = 1.6
-"""Images whose median cells differ by more than this factor were not taken at one magnification: each is
-scaled by its own cells, and the model estimates the diameter of every image that it predicts."""
-
-ENOUGH_CELLS = 3
-"""With at least this many cells, an image's median is trusted to tell that."""
-
-VARIED_BY_CHANCE = 2.2
-"""The same factor for images with fewer cells, because single cells differ by chance."""
+VARIED = {3: 1.6, 1: 2.2}
+"""Images with at least so many cells whose medians differ by more than this factor were not taken at one
+magnification (single cells differ by chance): each is scaled by its own cells, and the model estimates the
+diameter of every image that it predicts."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ def choose_scaling(shots: list[Shot], diameter: float | None) -> Scaling:
         return Scaling(diameter, diameter)
     by_shot = [_diameters(shot) for shot in shots]
     typical = float(np.median(np.concatenate(by_shot)))
-    varied = _spread(by_shot, ENOUGH_CELLS) > VARIED or _spread(by_shot, 1) > VARIED_BY_CHANCE
+    varied = any(_spread(by_shot, least) > factor for least, factor in VARIED.items())
     return Scaling(typical, None if varied else typical)
 
 

@@ -6,18 +6,14 @@ import numpy as np
 
 from napari_cupre.data.shot import Shot
 from napari_cupre.model.targets import label_boxes
+from napari_cupre.project.heldout import HELD_FROM_CELLS, HELD_FROM_IMAGES, LEAST_FOR_A_STRIP
 
-# With fewer annotated cells than this, all of them teach: a verdict on one or two says nothing.
-ENOUGH_TO_HOLD_OUT = 10
-# Random weights are no start that a training could make worse, so there every one of few cells teaches.
+# Training cannot make random weights worse, so there every one of few cells teaches.
 ENOUGH_FROM_SCRATCH = 40
-# From this many images on, whole images are held out: the question is how the model does on a new one. With
-# fewer, one held-out image says more about itself than about the model, and what it shows is not learned.
-ENOUGH_IMAGES = 10
 
 
 def hold_out(
-    shots: list[Shot], share: float, seed: int, enough: int = ENOUGH_TO_HOLD_OUT
+    shots: list[Shot], share: float, seed: int, enough: int = HELD_FROM_CELLS
 ) -> tuple[list[Shot], list[Shot]]:
     """Teaching and held-out shots; no pixel is in both.
 
@@ -44,9 +40,12 @@ def hold_out(
     if any(shot.held is not None for shot in shots):
         return _as_settled(shots)
     annotated = sum(count > 0 for count in counts)
-    if annotated >= ENOUGH_IMAGES:
+    if annotated >= HELD_FROM_IMAGES:
         return _split_images(shots, counts, share, seed)
-    parts = [_split_strip(shot, share) if count >= 4 else (shot, None) for shot, count in zip(shots, counts)]
+    parts = [
+        _split_strip(shot, share) if count >= LEAST_FOR_A_STRIP else (shot, None)
+        for shot, count in zip(shots, counts)
+    ]
     held_out = [held for _, held in parts if held is not None]
     if not held_out and annotated >= 2:  # many images with a few cells each: none can be cut
         return _split_images(shots, counts, share, seed)

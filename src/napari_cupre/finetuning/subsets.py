@@ -31,7 +31,7 @@ IMAGES_AS_FOLDS = 6
 MOST_WINDOWS = 60
 """Most windows on which the held-out cells judge."""
 
-LEAST_CELLS = 3
+LEAST_TAUGHT = 3
 """Fewer cells than this teach nothing that could be measured."""
 
 JUDGED_RIM = 1.0
@@ -202,7 +202,7 @@ def train_part(
     """
     teaching, judging = divide(shots, part, settings.seed)
     cells = sum(count_cells(shot.labels) for shot in teaching)
-    if cells < LEAST_CELLS or not any(shot.labels.any() for shot in judging):
+    if cells < LEAST_TAUGHT or not any(shot.labels.any() for shot in judging):
         raise InputError(f"A part of the annotation has only {counted(cells, 'cell')}: annotate more.")
     run = FinetuneRun(start, teaching, replace(settings, minutes=None, steps=part.steps, held_out=0.0))
     for event in run.events():

@@ -28,7 +28,7 @@ SURE = (0.5, 0.6, 0.7, 0.8, 0.9)  # scores from which on an instance may be take
 PRECISE = 0.9  # share of the instances of such a score that must be annotated cells
 LEAST_RIGHT = 5  # annotated cells among them, fewer prove nothing
 CHECKED_WINDOWS = 2  # of annotation at a look
-SMALLEST_SURE = 16  # px; a smaller instance is no cell to learn from
+SMALLEST_SURE = 16  # px; a smaller instance is not a cell to learn from
 
 
 @dataclass(frozen=True)

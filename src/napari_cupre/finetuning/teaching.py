@@ -18,9 +18,10 @@ from napari_cupre.finetuning.folder_contrast import FolderContrast
 from napari_cupre.finetuning.judge import Judge
 from napari_cupre.finetuning.pseudo import PseudoBackground
 from napari_cupre.finetuning.scaling import choose_scaling
-from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, ENOUGH_TO_HOLD_OUT, count_cells, hold_out
+from napari_cupre.finetuning.split import ENOUGH_FROM_SCRATCH, count_cells, hold_out
 from napari_cupre.finetuning.teacher import MeanTeacher
 from napari_cupre.model.network import CellRCNN
+from napari_cupre.project.heldout import HELD_FROM_CELLS
 from napari_cupre.words import counted
 
 MOSTLY_KNOWN = 0.95  # so much is known of the images that looking at the rest is not worth the time
@@ -59,7 +60,7 @@ class Teaching:
         self._unlabelled = [shot for shot in shots if shot.is_unlabelled]
         shots = [shot for shot in shots if not shot.is_unlabelled]
         self.scaling = choose_scaling(shots, settings.diameter)
-        enough = ENOUGH_FROM_SCRATCH if scratch else ENOUGH_TO_HOLD_OUT
+        enough = ENOUGH_FROM_SCRATCH if scratch else HELD_FROM_CELLS
         self._taught, self._held_out = hold_out(shots, settings.held_out, settings.seed, enough)
         judging = [(shot.for_judging(), self.scaling.of(shot)) for shot in self._held_out]
         judged = [scale_shot(shot, diameter / own) for shot, own in judging if shot.labels.any()]

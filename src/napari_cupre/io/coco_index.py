@@ -108,7 +108,7 @@ class Painted(NamedTuple):
 
 
 @dataclass
-class _Rows:
+class _Columns:
     """What is kept of each annotation, one list per column."""
 
     image: list[int]
@@ -279,8 +279,8 @@ class CocoIndex:
                 self.problems[_BAD_CATEGORY] += 1
         return dict(sorted(names.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
-    def _index_annotations(self, text: str, spans: Any, images: dict[Any, int]) -> _Rows:
-        rows = _Rows([], [], [], [], [], [])
+    def _index_annotations(self, text: str, spans: Any, images: dict[Any, int]) -> _Columns:
+        rows = _Columns([], [], [], [], [], [])
         named = bool(self._names)
         numbers = {identity: number for number, identity in enumerate(self._names, start=1)}
         for annotation, start, end in spans if spans is not None else ():
@@ -335,7 +335,7 @@ class CocoIndex:
             image = self._listed[number] = CocoImage(image.file_name, *size)
         return image
 
-    def _keep(self, images: set[int], rows: _Rows) -> None:
+    def _keep(self, images: set[int], rows: _Columns) -> None:
         """Sort the annotations by image and number the images that have one again."""
         image = np.array(rows.image, np.int64)
         order = np.argsort(image, kind="stable")
@@ -397,7 +397,7 @@ def _size_of(entry: dict[str, Any]) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If they are no sizes.
+        If they are not sizes.
     """
     said = [entry.get(side) for side in ("height", "width")]
     if any(side in (None, "", 0, "0") for side in said):

@@ -74,8 +74,8 @@ def read_image(
     axes : str or None, optional
         One letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
     series : str or int or None, optional
-        Name or number of the image in a file of several (see `scenes`); None takes the first that is no label
-        or thumbnail, and the image's `notices` say what else there is.
+        Name or number of the image in a file of several (see `scenes`); None takes the first that is neither
+        label nor thumbnail, and the image's `notices` say what else there is.
     partial : bool, optional
         From a TIFF stack with damaged pages, or an OME-TIFF set with missing files, take what is
         there; the image's `lacks` names the rest.

@@ -125,7 +125,7 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
 
 
 def images_in(file: Path) -> list[Path]:
-    """The images of one file: itself, or each scene that is no label or thumbnail.
+    """The images of one file: itself, or each scene that is neither label nor thumbnail.
 
     Parameters
     ----------

@@ -230,6 +230,6 @@ def ome_scales(pixels: ElementTree.Element) -> Scales:
 
 
 def _ratio(unit: str, other: str) -> float:
-    """How many of `other` one `unit` is; 1 where one of them is no length."""
+    """How many of `other` one `unit` is; 1 where one of them is not a length."""
     first, second = micrometers_per(unit), micrometers_per(other)
     return first / second if first and second else 1.0

@@ -19,7 +19,7 @@ LARGEST_PLAIN_PIXEL = 20.0
 
 
 def tiff_scales(file: tifffile.TiffFile) -> Scales:
-    """Scale, origin and units of a TIFF file that is no OME-TIFF."""
+    """Scale, origin and units of a TIFF file that is not an OME-TIFF."""
     if file.is_lsm and file.lsm_metadata:
         return _lsm_scales(file.lsm_metadata)
     if file.is_imagej and file.imagej_metadata is not None:

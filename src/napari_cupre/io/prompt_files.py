@@ -48,7 +48,7 @@ def read_prompts(path: Path) -> Prompts:
     Raises
     ------
     InputError
-        If there is no such file, no such columns or no row, a value is no number, or napari's points lie on
+        If the file, its columns or its rows are missing, a value is not a number, or napari's points lie on
         several planes.
     """
     table = _Table(path, _rows(path))

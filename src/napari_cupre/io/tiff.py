@@ -244,7 +244,7 @@ def read_tiff(
         Letters that overrule what the file says. With "S" they name the dimensions as they are returned,
         colour samples last; without it as they lie in the file, where samples may come first.
     series : str or int or None, optional
-        Name or number of the image; None takes the first that is no thumbnail.
+        Name or number of the image; None takes the first that is not a thumbnail.
     palette_as_colours : bool, optional
         False returns the values as they are stored, as label images need.
     partial : bool, optional

@@ -81,7 +81,7 @@ def unannotated(
     found = [path for path in find_inputs(paths).paths if image_stem(path) not in known]
     if not found:
         raise InputError(
-            "All of the images without annotation are annotated already: give others, or leave them out."
+            "All images that were given as not annotated are annotated: give others, or leave them out."
         )
     return list(places([(str(path), _reader(path), None) for path in found], seed, refused))
 

@@ -65,7 +65,7 @@ def _images_of(path: Path) -> Iterator[str]:
     Raises
     ------
     InputError
-        If a single file is no image.
+        If a single file is not an image.
     """
     if path.is_dir() and not is_zarr(path):
         return walk_images(path)

@@ -71,7 +71,7 @@ def _from_timm(name: str) -> tuple[nn.Module, tuple[int, ...], str]:
     if any("Same" in type(layer).__name__ for layer in body.modules()):
         raise InputError(
             f"The backbone {name!r} pads by the size of its image, which shifts what it sees against its "
-            "boxes: choose one that pads alike at every size, e.g. efficientnet_lite0."
+            "boxes: choose one that pads in the same way at every size, e.g. efficientnet_lite0."
         )
     finest = maps.module_name()[0]
     flat = finest.replace(".", "_")  # timm may lay a network's stages out side by side

@@ -107,7 +107,7 @@ def copy_model(source: Path, target: Path) -> Path:
     Raises
     ------
     ModelFileError
-        If it is no model.
+        If it is not a model.
     EnvironmentFault
         Full or read-only disk.
     """
@@ -123,7 +123,7 @@ def rename_model(name: str, wanted: str) -> Path:
     Raises
     ------
     InputError
-        It is no model of the user's or is being trained, or the name is taken or no name for a file.
+        It is not a model of the user's or is being trained, or the name is taken or cannot be a file name.
     EnvironmentFault
         If it cannot be renamed.
     """

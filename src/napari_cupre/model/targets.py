@@ -62,7 +62,7 @@ def target_from_labels(
     classes : dict of int to int, optional
         Class (from 1) of each label; 1 if None.
     min_side : int, optional
-        An instance with a shorter box is no target: its pixels become unknown.
+        An instance with a shorter box is not a target: its pixels become unknown.
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     known = np.ones(labels.shape, bool) if known is None else np.array(known, dtype=bool)

@@ -78,7 +78,7 @@ def validated(kind: type[Settings], values: Mapping[str, Any], task: str) -> Set
     Raises
     ------
     InputError
-        If a name is no field or a value is of the wrong type or out of range; one sentence.
+        If a name is not a field or a value is of the wrong type or out of range; one sentence.
     """
     adapters = _adapters(kind)  # type: ignore[arg-type]
     if unknown := sorted(set(values) - set(adapters)):

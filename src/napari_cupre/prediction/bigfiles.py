@@ -74,13 +74,7 @@ def show_unlinked(out: Path) -> bool:
 
 
 def forget(out: Path) -> None:
-    """Delete labels of ours and what says how far they are.
-
-    Raises
-    ------
-    EnvironmentFault
-        If they cannot be deleted.
-    """
+    """Delete labels of ours and what says how far they are; see `remove`."""
     with writing(out):
         ledger_path(out).unlink(missing_ok=True)
     for path in (linking_path(out), unlinked_path(out), out):

@@ -76,9 +76,9 @@ CLUMPS = 6.0
 at least this many times denser (16 times in a real field of 10 px nuclei)."""
 
 NO_CLUMPS = 0.3
-"""Where at least so large a share of many cells is sure, they are no clumps, and nobody looks twice as close.
-In ten images in which that look changed the scale (nuclei shrunk to 4 to 10 px) no cell was sure; in 56 real
-ones of all kinds it changed nothing."""
+"""Where at least this share of many cells is sure, they are not clumps, and no search at twice the scale
+follows. In ten images in which that search changed the scale (nuclei shrunk to 4 to 10 px) no cell was sure;
+in 56 real ones of all kinds it changed nothing."""
 
 AS_SURE = 0.5
 """From so near noise may look like many cells too, but like none that the network is sure of: the share of

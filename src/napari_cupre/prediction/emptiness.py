@@ -38,7 +38,7 @@ _BLOCK = 16
 def is_noise(image: np.ndarray) -> bool:
     """Whether an image shows nothing but noise: grey values that are correlated over a few pixels only.
 
-    Uneven light is allowed for. A plane in which a single small cell stands out is no noise.
+    Uneven light is allowed for. A plane in which a single small cell stands out is not noise.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def sure_in_noise(image: np.ndarray, found: Found) -> Found:
         Its cells.
     """
     is_sure = found.scores >= NOISE_SCORE
-    # In noise hardly any detection is sure, so where most are, this is no noise.
+    # In noise hardly any detection is sure, so where most are, this is not noise.
     if len(is_sure) == 0 or 2 * np.count_nonzero(is_sure) > len(is_sure) or not is_noise(image):
         return found
     return found.take(np.flatnonzero(is_sure))

@@ -132,13 +132,13 @@ def _chosen(model: str, device: str, megapixels: float) -> EngineChoice:
     """See `choose_engine`."""
     asked = _asked()
     if asked not in ("", TORCH, ONNX):
-        raise InputError(f"{VARIABLE}={asked} is no engine: choose {TORCH} or {ONNX}, or leave it empty.")
+        raise InputError(f"{VARIABLE}={asked} is not an engine: choose {TORCH} or {ONNX}, or leave it empty.")
     if asked == TORCH:
         return EngineChoice(TORCH, f"{VARIABLE} asks for it")
     hindrance = _hindrance(model, device)
     if asked == ONNX:
         if hindrance:
-            raise InputError(f"{VARIABLE}={ONNX} cannot be had: {hindrance}. Leave it empty.")
+            raise InputError(f"{VARIABLE}={ONNX} cannot be used: {hindrance}. Leave it empty.")
         return EngineChoice(ONNX, f"{VARIABLE} asks for it")
     reason = hindrance or _better_with_torch(device, megapixels)
     return (

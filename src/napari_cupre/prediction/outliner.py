@@ -43,7 +43,7 @@ SAME = 0.7
 """Readings of a click whose boxes have at least this IoU are one."""
 
 DOUBTFUL = 0.25
-"""Readings are no alternative if their quality is below this share of the best one's."""
+"""Readings are not offered as alternatives if their quality is below this share of the best one's."""
 
 CLICKS_AT_ONCE = 64
 """Clicks whose candidates are held at once."""

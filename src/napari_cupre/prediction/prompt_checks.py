@@ -61,7 +61,7 @@ def check_points(points: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _rows(values: Any, length: int, what: str, order: str) -> np.ndarray:
-    """Numbers as float64 (N, length); an empty list is no row."""
+    """Numbers as float64 (N, length); an empty list is not a row."""
     try:
         given = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

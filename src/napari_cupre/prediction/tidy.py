@@ -6,7 +6,7 @@ import numpy as np
 from skimage.measure import label as connected_parts
 
 MIN_AREA = 6
-"""Labels with fewer visible pixels than this are no cells."""
+"""Labels with fewer visible pixels than this are removed."""
 
 HOLE_SHARE = 0.05
 """A hole is filled when it is smaller than this share of its cell (or than `MIN_AREA` pixels)."""

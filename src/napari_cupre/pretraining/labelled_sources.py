@@ -142,6 +142,7 @@ def import_looks(modules: Sequence[str]) -> None:
             ) from error
 
 
+@dataclass(eq=False)
 class CocoFields:
     """Fields from a COCO-format source, with large-scale jitter and copy-paste.
 
@@ -162,21 +163,21 @@ class CocoFields:
         Share of the images that get JPEG artefacts.
     """
 
-    def __init__(
-        self,
-        source: CocoSource,
-        numbers: np.ndarray,
-        side: int,
-        diameter: float | None = None,
-        jpeg: float = 0.0,
-    ) -> None:
-        self.source = source
-        self.numbers = numbers
-        self.side = side
-        self.diameter = diameter
-        self.jpeg = jpeg
-        self.name = str(source.index.path)
-        self.classes = tuple(source.categories)
+    source: CocoSource
+    numbers: np.ndarray
+    side: int
+    diameter: float | None = None
+    jpeg: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The annotation file."""
+        return str(self.source.index.path)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the source, in order."""
+        return tuple(self.source.categories)
 
     def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
         """See `LabelledSource.draw`.

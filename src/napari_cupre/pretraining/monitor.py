@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from napari_cupre.evaluation.report import Report, evaluate_labels
+from napari_cupre.evaluation.report import Report, evaluate
 from napari_cupre.model.device import memory_format
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
@@ -80,4 +80,4 @@ class HeldOut:
 def _report(fields: Sequence[FieldBatch], predicted: Sequence[np.ndarray]) -> Report:
     truth = [one.targets[0].instances.numpy() for one in fields]
     known = [one.targets[0].known.numpy() for one in fields]
-    return evaluate_labels(truth, predicted, known=known)
+    return evaluate(truth, predicted, known=known)

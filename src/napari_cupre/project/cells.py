@@ -92,7 +92,7 @@ class Cell:
     time: str = ""
 
     def __eq__(self, other: object) -> bool:
-        # NaN is no score, and no score equals no score.
+        # NaN means "no score", and two such scores are equal.
         return isinstance(other, Cell) and self._values() == other._values()
 
     def __hash__(self) -> int:

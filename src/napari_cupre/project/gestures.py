@@ -31,7 +31,7 @@ USUAL, LEAST = 0.5, 0.01
 """Default certainty of visible guesses, and the lowest that can be chosen."""
 
 _SLIVER = 0.02
-"""A part under this share of a cell is no half of it."""
+"""A part under this share of a cell does not count as half of it."""
 
 # --- states ---------------------------------------------------------------------------------------
 
@@ -177,10 +177,11 @@ def split(
     cells: Cells,
     line: np.ndarray,
     plane: Sequence[int] = (),
-    number: int | None = None,
     by: By | None = None,
 ) -> Change:
     """Divide a cell along a drawn line; the largest part keeps the number.
+
+    It is the cell that the line crosses farthest, of those that it divides.
 
     Parameters
     ----------
@@ -188,8 +189,6 @@ def split(
         (n, 2), its points.
     plane : Sequence[int], optional
         Where it was drawn. A cell of several planes is divided in all of them.
-    number : int or None, optional
-        The cell; None takes the one that the line crosses farthest, of those that it divides.
 
     Returns
     -------
@@ -199,16 +198,13 @@ def split(
     Raises
     ------
     InputError
-        Under two points, or there is no such cell.
+        Under two points.
     """
     verb = "Split a cell"
     rows, columns = _pixels_of(line)
     on_line = cells.labels[tuple(plane)][_within(rows, columns, cells.shape)]
     values, lengths = np.unique(on_line[on_line > 0], return_counts=True)
     crossed = [int(values[i]) for i in np.argsort(-lengths, kind="stable")]
-    if number is not None:
-        cells.row(number)
-        crossed = [number] if number in crossed else []
     for candidate in crossed:
         box, mask = cells.pixels(candidate)
         parts = _divided(mask, rows - box[-2][0], columns - box[-1][0])

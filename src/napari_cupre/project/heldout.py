@@ -12,13 +12,15 @@ from napari_cupre.project.document import ProjectImage
 SHARE = 0.2
 """Share of the images or cells that is held out."""
 
-ENOUGH_IMAGES = 10
-"""With at least this many annotated images, new images are held out as a whole."""
+HELD_FROM_IMAGES = 10
+"""With at least this many annotated images, new images are held out as a whole: the question is how the model
+does on a new one. With fewer, one held-out image says more about itself, and what it shows is not learned."""
 
-ENOUGH_CELLS = 10
-"""With fewer cells in all, none is held out yet."""
+HELD_FROM_CELLS = 10
+"""With fewer cells in all, none is held out: a verdict on one or two says nothing."""
 
 LEAST_FOR_A_STRIP = 4
+"""An image with fewer cells is not cut into a part that teaches and a strip that judges."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ def settled(images: Iterable[Annotated], project: str) -> dict[str, str]:
     """
     annotated = [image for image in images if image.cells]
     fresh = [image for image in annotated if image.held is None]
-    if len(annotated) >= ENOUGH_IMAGES:
+    if len(annotated) >= HELD_FROM_IMAGES:
         held = sum(image.held == "all" for image in annotated)
         wanted = max(0, round(SHARE * len(annotated)) - held)
         order = sorted(fresh, key=lambda image: _draw(project, image.place))
         return {image.stem: "all" if rank < wanted else "" for rank, image in enumerate(order)}
-    if sum(image.cells for image in annotated) < ENOUGH_CELLS:
+    if sum(image.cells for image in annotated) < HELD_FROM_CELLS:
         return {}
     return {image.stem: image.strip for image in fresh if image.strip is not None}
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from napari_cupre import events
-from napari_cupre.service.protocol import PreviewRequest, Request
+from napari_cupre.service.protocol import Request
 
 
 @dataclass(frozen=True)
@@ -46,20 +45,6 @@ class LessonRequest(Request):
     start: str
     steps: int
     device: str = "auto"
-
-
-class BesideJob:
-    """Base of the jobs that answer these requests: they end when they are told to, and have no preview."""
-
-    def __init__(self) -> None:
-        self._stopped = threading.Event()
-
-    def stop(self) -> None:
-        """End soon; what was computed is lost."""
-        self._stopped.set()
-
-    def preview(self, request: PreviewRequest) -> None:
-        """There is nothing to show before the end."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps, TileDone
 from napari_cupre.service.beside import LessonRequest, RateRequest, TryRequest
+from napari_cupre.service.engine_job import EngineJob
 from napari_cupre.service.lesson_job import LessonJob
 from napari_cupre.service.outlining import LatestDetector, Outlining, requested_image
 from napari_cupre.service.protocol import (
@@ -36,20 +36,7 @@ if TYPE_CHECKING:
     from napari_cupre.prediction.instances import Masks
 
 
-class EngineJob(Protocol):
-    """What the server needs of a job; `stop` and `preview` are called from another thread than `events`."""
-
-    def events(self) -> Iterator[Event]:
-        """Do the job and report."""
-
-    def stop(self) -> None:
-        """End soon; may come before `events` has begun."""
-
-    def preview(self, request: PreviewRequest) -> None:
-        """Show the present state on an image, where the job has one to show."""
-
-
-def job_for(request: Request, detectors: LatestDetector | None = None) -> EngineJob:
+def job_for(request: Request, detectors: LatestDetector | None = None) -> EngineJob[Any]:
     """The job that a request asks for.
 
     Parameters
@@ -62,29 +49,27 @@ def job_for(request: Request, detectors: LatestDetector | None = None) -> Engine
     Raises
     ------
     InputError
-        For a request that is no job.
+        For a request that is not a job.
     """
-    if isinstance(request, FinetuneRequest):
-        return Training(request)
-    if isinstance(request, PredictRequest):
-        return Prediction(request)
     if isinstance(request, OutlineRequest):
         return Outlining(request, detectors)
-    if isinstance(request, RateRequest):
-        return Rating(request)
-    if isinstance(request, LessonRequest):
-        return LessonJob(request)
-    if isinstance(request, TryRequest):
-        return TryingJob(request)
-    raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
+    jobs: dict[type[Request], type[EngineJob[Any]]] = {
+        FinetuneRequest: Training,
+        PredictRequest: Prediction,
+        RateRequest: Rating,
+        LessonRequest: LessonJob,
+        TryRequest: TryingJob,
+    }
+    if type(request) not in jobs:
+        raise InputError(f"The engine process cannot handle the request {type(request).__name__}.")
+    return jobs[type(request)](request)
 
 
-class Training:
+class Training(EngineJob[FinetuneRequest]):
     """A `FinetuneRun`, new or resumed."""
 
     def __init__(self, request: FinetuneRequest) -> None:
-        self._request = request
-        self._stopped = threading.Event()
+        super().__init__(request)
         self._run: FinetuneRun | None = None
 
     def events(self) -> Iterator[Event]:
@@ -99,8 +84,8 @@ class Training:
         yield from run.events()
 
     def stop(self) -> None:
-        """End after the current step; what was learnt is kept."""
-        self._stopped.set()
+        """End after the current step; what was learned is kept."""
+        super().stop()
         if self._run is not None:
             self._run.stop()
 
@@ -135,12 +120,8 @@ class Training:
         return FinetuneRun.resume(folder.out, start, settings, request.annotation)
 
 
-class Prediction:
+class Prediction(EngineJob[PredictRequest]):
     """`predict_image` on an array that lies in a file, or `predict_big` on one that is larger than memory."""
-
-    def __init__(self, request: PredictRequest) -> None:
-        self._request = request
-        self._stopped = threading.Event()
 
     def events(self) -> Iterator[Event]:
         """Predict, and tell what happens."""
@@ -180,13 +161,6 @@ class Prediction:
                 yield event
         finally:
             held.release()
-
-    def stop(self) -> None:
-        """End after the current tile."""
-        self._stopped.set()
-
-    def preview(self, request: PreviewRequest) -> None:
-        """A prediction shows its planes as they are done."""
 
     def _planes(self, finder: CellFinder, image: CellImage) -> Iterator[Event]:
         """The events of `predict_image`, in terms that the window knows without torch."""

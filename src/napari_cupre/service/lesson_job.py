@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps
 from napari_cupre.project.lessons import LessonResult, add_lesson, read_lessons
-from napari_cupre.service.beside import BesideJob, LessonRequest
+from napari_cupre.service.beside import LessonRequest
+from napari_cupre.service.engine_job import EngineJob
 
 if TYPE_CHECKING:
     from napari_cupre.finetuning.subsets import Lesson
@@ -18,18 +19,8 @@ GROWN = 1.3
 """The curve is measured again once there are this many times more cells."""
 
 
-class LessonJob(BesideJob):
-    """Trains on one part of a project's annotation that was not measured yet.
-
-    Parameters
-    ----------
-    request : LessonRequest
-        Which project.
-    """
-
-    def __init__(self, request: LessonRequest) -> None:
-        super().__init__()
-        self._request = request
+class LessonJob(EngineJob[LessonRequest]):
+    """Trains on one part of a project's annotation that was not measured yet."""
 
     def events(self) -> Iterator[Event]:
         """Train one part; `Finished` says how many are left."""

@@ -14,13 +14,13 @@ import numpy as np
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
+from napari_cupre.service.engine_job import EngineJob
 from napari_cupre.service.protocol import (
     AimRequest,
     ImageRequest,
     Outlined,
     OutlineRequest,
     OutlinesReady,
-    PreviewRequest,
     PromptRefused,
     PromptRequest,
     WindowReady,
@@ -66,7 +66,7 @@ class LatestDetector:
         return self._known[1]
 
 
-class Outlining:
+class Outlining(EngineJob[OutlineRequest]):
     """An `Outliner` and what it is asked: prompts first, then the mouse's place, then the visible part.
 
     Parameters
@@ -78,13 +78,12 @@ class Outlining:
     """
 
     def __init__(self, request: OutlineRequest, detectors: LatestDetector | None = None) -> None:
-        self._request = request
+        super().__init__(request)
         self._detectors = detectors or LatestDetector()
         self._aimed: AimRequest | None = None
         self._prompts: queue.SimpleQueue[PromptRequest] = queue.SimpleQueue()
         self._shown: WindowRequest | None = None
         self._news = threading.Event()
-        self._stopped = threading.Event()
         self._hearing = threading.Lock()
         self._is_deaf = False
 
@@ -104,11 +103,8 @@ class Outlining:
 
     def stop(self) -> None:
         """End soon; prompts that were heard before are refused."""
-        self._stopped.set()
+        super().stop()
         self._news.set()
-
-    def preview(self, request: PreviewRequest) -> None:
-        """Outlines have no state to show."""
 
     def events(self) -> Iterator[Event]:
         """Be ready, then answer until `stop`."""

@@ -10,25 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cupre.events import Event, Finished, RunState, StateChanged, Steps
-from napari_cupre.service.beside import BesideJob, Rated, RateRequest
+from napari_cupre.service.beside import Rated, RateRequest
+from napari_cupre.service.engine_job import EngineJob
 
 if TYPE_CHECKING:
     from napari_cupre.evaluation.places import Candidate
     from napari_cupre.evaluation.suggestions import Suggestions
 
 
-class Rating(BesideJob):
-    """Rates the images of a project, and other image files, by how much they would teach the model.
-
-    Parameters
-    ----------
-    request : RateRequest
-        Which images, which model.
-    """
-
-    def __init__(self, request: RateRequest) -> None:
-        super().__init__()
-        self._request = request
+class Rating(EngineJob[RateRequest]):
+    """Rates the images of a project, and other image files, by how much they would teach the model."""
 
     def events(self) -> Iterator[Event]:
         """Rate, and tell how far it is; in the end `Rated`."""

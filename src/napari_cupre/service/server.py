@@ -17,14 +17,15 @@ import traceback
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Notice, RunState, StateChanged
 from napari_cupre.model.memory import trim
 from napari_cupre.prediction.engine_choice import may_serve_without_torch
 from napari_cupre.service.beside import LessonRequest, RateRequest, TryRequest
-from napari_cupre.service.jobs import EngineJob, job_for
+from napari_cupre.service.engine_job import EngineJob
+from napari_cupre.service.jobs import job_for
 from napari_cupre.service.outlining import NO_PLANE, LatestDetector, Outlining
 from napari_cupre.service.protocol import (
     URGENT,
@@ -67,8 +68,8 @@ class Server:
         self._replies = replies
         self._folder = folder
         self._write_lock = threading.Lock()
-        self._jobs: queue.SimpleQueue[EngineJob | None] = queue.SimpleQueue()
-        self._latest: EngineJob | None = None
+        self._jobs: queue.SimpleQueue[EngineJob[Any] | None] = queue.SimpleQueue()
+        self._latest: EngineJob[Any] | None = None
         self._detectors = LatestDetector()
 
     def serve(self, libraries: Iterable[str] = ()) -> None:
@@ -131,7 +132,7 @@ class Server:
             self._latest = job_for(request, self._detectors)
             self._jobs.put(self._latest)
 
-    def _do(self, job: EngineJob) -> None:
+    def _do(self, job: EngineJob[Any]) -> None:
         self._send(StateChanged(RunState.PREPARING, "Loading the model"))
         try:
             for event in job.events():

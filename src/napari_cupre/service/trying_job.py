@@ -8,24 +8,15 @@ from typing import TYPE_CHECKING
 
 from napari_cupre.errors import CupreError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
-from napari_cupre.service.beside import BesideJob, Tried, TryRequest
+from napari_cupre.service.beside import Tried, TryRequest
+from napari_cupre.service.engine_job import EngineJob
 
 if TYPE_CHECKING:
     from napari_cupre.prediction.detecting import CellFinder
 
 
-class TryingJob(BesideJob):
-    """Has each model find cells in the same part of a view.
-
-    Parameters
-    ----------
-    request : TryRequest
-        Which models, which pixels.
-    """
-
-    def __init__(self, request: TryRequest) -> None:
-        super().__init__()
-        self._request = request
+class TryingJob(EngineJob[TryRequest]):
+    """Has each model find cells in the same part of a view."""
 
     def events(self) -> Iterator[Event]:
         """Search, and tell what each model found."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from qtpy.QtCore import QElapsedTimer, Qt
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.steady_button import SteadyButton
 
@@ -23,11 +24,8 @@ class QuestionLine(QWidget):
         self.buttons: list[SteadyButton] = []
         self._clicks = QElapsedTimer()
         self._key: object = None
-        self._row = QHBoxLayout()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.label)
-        column.addLayout(self._row)
+        self._row = in_row()
+        in_column(self.label, self._row, within=self)
         self.clear()
 
     @property

@@ -57,6 +57,6 @@ def caption(text: str = "", role: str = "") -> Caption:
 
 
 def _broken(word: str) -> str:
-    """A long word with places to break: after what parts the names in a path, else anywhere."""
+    """A long word with places to break: after the separators of a path, else anywhere."""
     parts = [part[at : at + LONGEST] for part in _PLACE.split(word) for at in range(0, len(part), LONGEST)]
     return BREAK.join(parts)

@@ -244,7 +244,7 @@ class CellsLayer:
             self._show_features()
 
     def check_regions(self) -> None:
-        """Refuse shapes that are no regions.
+        """Refuse shapes that are not regions.
 
         Raises
         ------

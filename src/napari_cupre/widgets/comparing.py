@@ -36,7 +36,7 @@ CHECKED = "your checked cells"
 class Rival:
     """One side of a comparison: a model, or the `labels` of a layer for the current image.
 
-    `learned` is the time (UTC) until which it learned from this project; "" if it is no round of it.
+    `learned` is the time (UTC) until which it learned from this project; "" if it is not a round of it.
     """
 
     name: str
@@ -113,7 +113,7 @@ class ImageCompared(Event):
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Read:
     """One image, read in the worker thread."""
 
     image: CellImage
@@ -134,13 +134,7 @@ class ComparisonJob(BorrowingJob):
         self.received.connect(self._keep)
 
     def compare(self, plan: ComparisonPlan) -> None:
-        """Start.
-
-        Raises
-        ------
-        InputError
-            If a comparison is running.
-        """
+        """Start, as `Job.start` does."""
         self.start(self._stream, plan)
         self.plan, self.rows, self.parts = plan, [], {}
 
@@ -191,7 +185,7 @@ class ComparisonJob(BorrowingJob):
         parts = tell_apart(found[0], other, task.known if len(found) == 1 else None)
         return ImageCompared(row, PackedDifference.of(parts))
 
-    def _predicted(self, rival: Rival, task: _Task, device: str) -> Generator[Event | None, None, np.ndarray]:
+    def _predicted(self, rival: Rival, task: _Read, device: str) -> Generator[Event | None, None, np.ndarray]:
         events: list[Event] = []
         while (engine := (yield from self.free.wait())) is not None:
             try:
@@ -214,24 +208,24 @@ class ComparisonJob(BorrowingJob):
         return found_in(task.image.result_shape, events)[0]
 
 
-def _loose_task(plan: ComparisonPlan) -> _Task:
+def _loose_task(plan: ComparisonPlan) -> _Read:
     """The image that is in no project: nobody vouched for a cell of it."""
     if plan.image is None:
         raise InputError("There is no image to compare on: open one first.")
     if len(plan.rivals) == 1:
         raise InputError("No cell of this image is checked yet: choose a second model to compare with.")
-    return _Task(_small(plan.image), plan.file)
+    return _Read(_small(plan.image), plan.file)
 
 
-def _stored_task(project: Project, stem: str, plan: ComparisonPlan) -> _Task:
+def _stored_task(project: Project, stem: str, plan: ComparisonPlan) -> _Read:
     entry, cells, stored = project.image(stem), project.cells(stem), stored_image(project, stem)
     image = _small(stored.read())
     if not is_annotated(cells):
         if len(plan.rivals) == 1:
             raise InputError(f'"{stem}" has no checked cell to judge by: check some, or choose other images.')
-        return _Task(image, stored.file)
+        return _Read(image, stored.file)
     is_new = all(is_unseen(entry, cells, rival.learned) for rival in plan.rivals)
-    return _Task(image, stored.file, taught_labels(cells), known_of(cells, entry.certainty), is_new)
+    return _Read(image, stored.file, taught_labels(cells), known_of(cells, entry.certainty), is_new)
 
 
 def _small(image: CellImage) -> CellImage:

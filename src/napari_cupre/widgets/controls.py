@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_cupre.errors import CupreError
 from napari_cupre.events import RunState
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.background import Job, RunStatus
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.docking import DockedWidget
@@ -197,11 +198,8 @@ class MessageLine(QWidget):
         self.details.setMinimumHeight(140)
         self.details.setAccessibleName("Details of the message")
         self.details.setToolTip("Technical details; copy them into a bug report")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.label)
-        column.addWidget(self.more, 0, Qt.AlignmentFlag.AlignLeft)
-        column.addWidget(self.details)
+        column = in_column(self.label, self.more, self.details, within=self)
+        column.setAlignment(self.more, Qt.AlignmentFlag.AlignLeft)
         self.clear()
 
     @property
@@ -276,17 +274,10 @@ class ImageChooser(DockPart):
         )
         self.reading = caption()
         self._axes_row = QWidget()
-        row = QHBoxLayout(self._axes_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel("Axes"))
-        row.addWidget(self.axes)
-        row.addWidget(self.reading, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        in_row(QLabel("Axes"), self.axes, self.reading, within=self._axes_row, wide=self.reading)
         self._choice = QWidget()
         self._choice.setLayout(labelled("Image", self.combo.native))
-        column.addWidget(self._choice)
-        column.addWidget(self._axes_row)
+        in_column(self._choice, self._axes_row, within=self)
         self.combo.changed.connect(self._chosen)
         self.axes.editingFinished.connect(self._axes_edited)
         follow_layers(owner, self.refresh)
@@ -345,11 +336,7 @@ def labelled(text: str, widget: QWidget) -> QHBoxLayout:
     label.setBuddy(widget)
     label.setToolTip(widget.toolTip())
     widget.setAccessibleName(text)
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.addWidget(label)
-    row.addWidget(widget, 1)
-    return row
+    return in_row(label, widget, wide=widget)
 
 
 LABEL_WIDTH = 78
@@ -357,10 +344,9 @@ LABEL_WIDTH = 78
 
 def choice_row(*buttons: QRadioButton) -> QHBoxLayout:
     """A choice in one row, at first of the first button."""
-    group, row = QButtonGroup(buttons[0]), QHBoxLayout()
+    group, row = QButtonGroup(buttons[0]), in_row(*buttons)
     for button in buttons:
         group.addButton(button)
-        row.addWidget(button)
     row.addStretch(1)
     buttons[0].setChecked(True)
     return row

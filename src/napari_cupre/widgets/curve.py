@@ -51,18 +51,14 @@ class CurveView(PlotView):
         self._smooth = plot.plot()
         self._validation = plot.plot(symbol="o", symbolSize=6, symbolPen=None)
 
-    def _words(self, palette: Palette) -> str:
-        return (
-            f'<span style="color:{palette.training}">━</span> training loss &nbsp; '
-            f'<span style="color:{palette.validation}">●</span> loss on held-out cells'
-        )
+    def _entries(self, palette: Palette) -> list[tuple[str, str, str]]:
+        held_out = (palette.validation, "●", "loss on held-out cells")
+        return [(palette.training, "━", "training loss"), held_out]
 
     def _colour_curves(self, palette: Palette) -> None:
-        import pyqtgraph
-
         self._raw.setSymbolBrush(veiled(palette.training, FAINT))
-        self._smooth.setPen(pyqtgraph.mkPen(palette.training, width=2))
-        self._validation.setPen(pyqtgraph.mkPen(palette.validation, width=2))
+        self._smooth.setPen(palette.training, width=2)
+        self._validation.setPen(palette.validation, width=2)
         self._validation.setSymbolBrush(palette.validation)
 
     def _redraw(self) -> None:

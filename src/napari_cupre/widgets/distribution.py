@@ -70,20 +70,18 @@ class DistributionView(PlotView):
         self._wear_theme()
 
     def _colour_curves(self, palette: Palette) -> None:
-        import pyqtgraph
-
         for curve, colour in ((self._all, palette.training), (self._one, palette.validation)):
-            curve.setPen(pyqtgraph.mkPen(colour, width=2))
+            curve.setPen(colour, width=2)
             curve.setBrush(veiled(colour, VEILED))
 
-    def _words(self, palette: Palette) -> str:
+    def _entries(self, palette: Palette) -> list[tuple[str, str, str]]:
         if self._drawn is None:
-            return ""
+            return []
         values, chosen, _, name = self._drawn
-        words = f'<span style="color:{palette.training}">■</span> all {len(values)} cells'
+        entries = [(palette.training, "■", f"all {len(values)} cells")]
         if len(chosen):
-            words += f' &nbsp; <span style="color:{palette.validation}">■</span> {name} ({len(chosen)})'
-        return words
+            entries.append((palette.validation, "■", f"{name} ({len(chosen)})"))
+        return entries
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:

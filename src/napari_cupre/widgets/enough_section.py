@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QCheckBox, QPushButton
 
 from napari_cupre.evaluation.enough import Enough
 from napari_cupre.evaluation.project_curve import ProjectCurve
+from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.plot_view import PlotView, veiled
@@ -43,11 +44,8 @@ class EnoughSection(DockPart):
         self.idle.setChecked(self._measuring.is_wanted)
         self.idle.toggled.connect(self._measuring.want)
         self.plot = LearningCurveView(owner)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(4)
-        for widget in (self.button, self.sentence, self.plot, self.state, self.idle):
-            self._column.addWidget(widget)
+        parts = (self.button, self.sentence, self.plot, self.state, self.idle)
+        self._column = in_column(*parts, within=self, spacing=4)
         owner.listen(self._measuring.changed, self.refresh)
         owner.listen(self._measuring.job.status.events, self.refresh)
         self.refresh()
@@ -113,17 +111,12 @@ class LearningCurveView(PlotView):
         self._parts = plot.plot(pen=None, symbol="o", symbolSize=7)
         self._rounds = plot.plot(pen=None, symbol="d", symbolSize=9, symbolBrush=None)
 
-    def _words(self, palette: Palette) -> str:
-        return (
-            f'<span style="color:{palette.validation}">●</span> part of the cells &nbsp; '
-            f'<span style="color:{palette.validation}">◇</span> round'
-        )
+    def _entries(self, palette: Palette) -> list[tuple[str, str, str]]:
+        return [(palette.validation, "●", "part of the cells"), (palette.validation, "◇", "round")]
 
     def _colour_curves(self, palette: Palette) -> None:
-        import pyqtgraph
-
         self._shade.setBrush(veiled(palette.training, SHADE))
-        self._middle.setPen(pyqtgraph.mkPen(palette.training, width=2))
+        self._middle.setPen(palette.training, width=2)
         self._parts.setSymbolPen(palette.validation)
         self._parts.setSymbolBrush(palette.validation)
         self._rounds.setSymbolPen(palette.validation)

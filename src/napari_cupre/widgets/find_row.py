@@ -8,7 +8,7 @@ from typing import Any
 from napari.layers import Image
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout
+from qtpy.QtWidgets import QLabel, QSlider
 
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import CupreError, InputError
@@ -16,6 +16,7 @@ from napari_cupre.events import RunState
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.project.boxes import Box
 from napari_cupre.project.gestures import LEAST, USUAL
+from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.controls import DockPart, JobBar, SessionWidget, labelled, primary_button
 from napari_cupre.widgets.finding import GuessSink
@@ -26,7 +27,7 @@ from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.prompts import LARGE, grown
 
 FOUND_FROM = 0.2
-"""Less certain detections are no guesses; the slider hides and shows what lies above."""
+"""Less certain detections do not become guesses; the slider hides and shows what lies above."""
 
 
 class FindRow(DockPart):
@@ -47,13 +48,9 @@ class FindRow(DockPart):
         self.figure = QLabel()
         self.figure.setMinimumWidth(44)
         self.bar = JobBar()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.button)
-        column.addWidget(self.bar)
-        row: QHBoxLayout = labelled("Certainty", self.slider)
+        row = labelled("Certainty", self.slider)
         row.addWidget(self.figure)
-        column.addLayout(row)
+        in_column(self.button, self.bar, row, within=self)
         owner.listen(self._job.status.events, self._show_status)
         owner.listen(self._session.image_changed, self.refresh)
         owner.listen(self._session.cells_changed, self.refresh)

@@ -89,7 +89,7 @@ class FoundLabels:
 
     @property
     def is_due(self) -> bool:
-        """Whether something was found that is no guess yet."""
+        """Whether something was found that is not a guess yet."""
         return bool(self._due)
 
     def next_change(self, cells: Cells) -> tuple[Place, Change]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.docking import dock_of, docked
 from napari_cupre.widgets.preferences import PLUGIN
 
@@ -28,12 +29,7 @@ def help_button(owner: SessionWidget) -> QPushButton:
 
 def beside_help(owner: SessionWidget, widget: QWidget) -> QHBoxLayout:
     """The first row of a dock with its `?` at the end."""
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(4)
-    row.addWidget(widget, 1)
-    row.addWidget(help_button(owner))
-    return row
+    return in_row(widget, help_button(owner), spacing=4, wide=widget)
 
 
 def show_help(owner: SessionWidget) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from napari.viewer import Viewer
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QColor, QDesktopServices, QTextCharFormat, QTextCursor
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QTextBrowser
+from qtpy.QtWidgets import QComboBox, QTextBrowser
 
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.controls import SessionWidget, push_button
 from napari_cupre.widgets.help_pages import PAGES, START, linked_page, page_text
 from napari_cupre.widgets.theme import palette_of
@@ -42,10 +43,7 @@ class HelpWidget(SessionWidget):
         self.text.setToolTip("From the documentation in the package; nothing is downloaded")
         self.text.setMinimumHeight(LOWEST)
         self.text.anchorClicked.connect(lambda url: self.attempt(lambda: self._follow(url)))
-        row = QHBoxLayout()
-        row.addWidget(self.topics, 1)
-        row.addWidget(self.back)
-        self.column.addLayout(row)
+        self.column.addLayout(in_row(self.topics, self.back, wide=self.topics))
         self.column.addWidget(self.message)
         self.column.addWidget(self.text, 1)
         self._dress()

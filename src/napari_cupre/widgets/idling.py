@@ -157,7 +157,7 @@ class IdleLessons(SessionPart):
     # --- what is found ----------------------------------------------------------------------------
 
     def _stream(self, request: LessonRequest) -> Iterator[Event | None]:
-        """In the worker thread; where the process has something to do, it is no time to measure."""
+        """In the worker thread; only measures while the process has nothing else to do."""
         try:
             yield from self._turn.events(self._session.engine, request)
         except EngineBusy:

@@ -1,4 +1,4 @@
-"""What the docks with one job have in common: a button that starts and stops it, and how it is told of."""
+"""What the docks with one job have in common: a button that starts and stops it, a bar and a message."""
 
 from __future__ import annotations
 

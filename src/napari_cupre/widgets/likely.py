@@ -47,7 +47,7 @@ def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> n
     grey = ndimage.gaussian_filter(
         np.nan_to_num(plane.astype(np.float32)).reshape(*marked.shape, -1).mean(-1), 1
     )
-    # most of a region may be cells that are not annotated, so that its median is no background
+    # most of a region may be cells that are not annotated, so that its median is not the background
     low, high = np.percentile(grey[rest], [10, 90])
     level = float(np.median(grey[cells]))
     ground = low if abs(level - low) > abs(level - high) else high

@@ -50,13 +50,7 @@ class MeasuringJob(Job):
         self.received.connect(self._keep)
 
     def measure(self, plan: MeasuringPlan) -> None:
-        """Start.
-
-        Raises
-        ------
-        InputError
-            If cells are being measured.
-        """
+        """Start, as `Job.start` does."""
         self.start(self._stream, plan)
 
     def _keep(self, event: Event) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
 
 from napari_cupre.errors import CupreError
 from napari_cupre.model.runs import run_path, size_of
 from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, list_models, remove_model, user_path
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.training_rounds import TrainingRounds
 
@@ -56,15 +57,8 @@ class ModelChooser(QWidget):
         self.delete_button.setFixedWidth(BUTTON_WIDTH)
         self.delete_button.clicked.connect(self._ask_to_delete)
         self.question = QuestionLine()
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        row.addWidget(self.combo, 1)
-        row.addWidget(browse)
-        row.addWidget(self.delete_button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(row)
-        column.addWidget(self.question)
+        row = in_row(self.combo, browse, self.delete_button, spacing=4, wide=self.combo)
+        in_column(row, self.question, within=self)
         self.combo.currentIndexChanged.connect(lambda _: self._choice_changed())
         self.combo.currentIndexChanged.connect(lambda _: self.changed.emit(self.value))
         self.combo.activated.connect(lambda _: self.picked.emit())

@@ -132,7 +132,7 @@ class ModelsWidget(SessionWidget):
         )
 
     def attempt(self, action: Callable[[], Any]) -> Any:
-        """Run what a button does; what was done before it is no news any more."""
+        """Run what a button does; what was said before it is cleared."""
         self.done.clear()
         return super().attempt(action)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout
-
 from napari_cupre.errors import InputError
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.steady_button import SteadyButton
 
@@ -15,17 +14,13 @@ class NextSteps(DockPart):
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
         self._before = ""
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
         self.find_again = self._button("Find again", "Guess the cells of this image with the new model")
         self.go_on = self._button("Next image", "Show the image that would teach most, or the next one")
         self.back = self._button("Back", "Continue from the round before; the new one stays in the list")
         self.find_again.clicked.connect(lambda: owner.attempt(self._find))
         self.go_on.clicked.connect(lambda: owner.attempt(self._session.what_next.go_on))
         self.back.clicked.connect(lambda: owner.attempt(self._go_back))
-        for button in (self.find_again, self.go_on, self.back):
-            row.addWidget(button)
+        in_row(self.find_again, self.go_on, self.back, within=self, spacing=6)
         self.hide()
 
     @staticmethod

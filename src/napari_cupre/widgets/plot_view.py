@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.theme import Palette, palette_of
 
@@ -35,10 +37,7 @@ class PlotView(QWidget):
         self._name, self._heights = name, heights
         self._plot: PlotWidget | None = None
         self._legend = QLabel()
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.setSpacing(2)
-        self._column.addWidget(self._legend)
+        self._column = in_column(self._legend, within=self, spacing=2)
         owner.listen(self._viewer.events.theme, self._wear_theme)
 
     @abstractmethod
@@ -46,8 +45,8 @@ class PlotView(QWidget):
         """Put the curves into a new plot, still empty."""
 
     @abstractmethod
-    def _words(self, palette: Palette) -> str:
-        """What the legend says, in the colours of the curves."""
+    def _entries(self, palette: Palette) -> list[tuple[str, str, str]]:
+        """The legend: colour, mark and words of each curve."""
 
     @abstractmethod
     def _colour_curves(self, palette: Palette) -> None:
@@ -76,7 +75,11 @@ class PlotView(QWidget):
 
     def _wear_theme(self, event: Any = None) -> None:
         palette = palette_of(self._viewer.theme)
-        self._legend.setText(self._words(palette))
+        entries = (
+            f'<span style="color:{colour}">{mark}</span> {escape(words)}'
+            for colour, mark, words in self._entries(palette)
+        )
+        self._legend.setText(" &nbsp; ".join(entries))
         if self._plot is None:
             return
         self._plot.setBackground(palette.background)

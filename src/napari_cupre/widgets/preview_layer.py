@@ -80,7 +80,7 @@ class PreviewLayer(SessionPart):
         layer = Labels(data, name=LAYER_NAME, opacity=0.5, **placement)
         layer.editable = False
         self._session.viewer.add_layer(layer)
-        # a preview that takes the brush away from a half-drawn cell would be no help
+        # a preview that takes the brush away from a half-drawn cell would not help
         self._session.viewer.layers.selection.active = active
 
     def remove(self) -> None:

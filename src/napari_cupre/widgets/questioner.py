@@ -48,7 +48,7 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Likely:
     questions: list[Question]
     likely: list[tuple[tuple[int, ...], np.ndarray]]
 
@@ -122,7 +122,7 @@ class Questioner(QObject):
         worker.returned.connect(self._found)
         worker.start()
 
-    def _found(self, found: _Found) -> None:
+    def _found(self, found: _Likely) -> None:
         self._is_looking = False
         cells = self._cells()
         if cells is None or self._state(cells) != self._seen:
@@ -162,10 +162,10 @@ class Questioner(QObject):
         self.start()
 
 
-def _find(work: _Work) -> _Found:
+def _find(work: _Work) -> _Likely:
     """In the worker thread: a change meanwhile may make nonsense of it, and it is looked for again then."""
     try:
         likely = list(likely_by_plane(work.image, work.cells, work.searched, work.estimated))
-        return _Found(questions(work.cells, work.entry), [each for each in likely if each[1].any()])
+        return _Likely(questions(work.cells, work.entry), [each for each in likely if each[1].any()])
     except (CupreError, KeyError, IndexError, ValueError):
-        return _Found([], [])
+        return _Likely([], [])

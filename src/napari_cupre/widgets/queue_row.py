@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton
 
 from napari_cupre.io.files import COMPANION, IMAGE_SUFFIXES
 from napari_cupre.project.place import ENDING
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.loading import Item
@@ -46,18 +47,10 @@ class QueueRow(DockPart):
         self.more.setFixedWidth(STEP_WIDTH + 12)
         self.more.setMenu(self._sources())
         self.line = caption()
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        for widget in (self.back, self.name, self.forth, *others, self.more):
-            row.addWidget(widget, int(widget is self.name))
+        row = in_row(self.back, self.name, self.forth, *others, self.more, spacing=4, wide=self.name)
         for button in others:
             button.setFixedWidth(STEP_WIDTH)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(row)
-        column.addWidget(self.line)
+        in_column(row, self.line, within=self, spacing=2)
         self._show_keys()
         owner.listen(owner.session.shortcuts.changed, self._show_keys)
         owner.listen(self._queue.changed, self.refresh)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.cells_layer import CellsLayer
 
 TAKEN = 0.5
-"""An outline of which others have this share already is no new cell."""
+"""An outline of which others have this share already is not a new cell."""
 
 SAME = 0.9
 """Outlines with this IoU are the same to the eye."""

@@ -35,7 +35,7 @@ class RegionsLayer:
     Attributes
     ----------
     fault : str
-        Why a shape is no region, "" if all are.
+        Why a shape is not a region, "" if all are.
     """
 
     def __init__(self, cells: CellsLayer, shapes: Shapes) -> None:

@@ -60,7 +60,7 @@ class RivalChooser(QComboBox):
         Parameters
         ----------
         left_out : set of str
-            Names of layers that are no choice.
+            Names of layers to leave out.
         """
         chosen = self.value
         self.blockSignals(True)

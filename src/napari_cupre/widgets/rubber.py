@@ -1,4 +1,4 @@
-"""What is drawn over the canvas while the mouse moves: a box, a line, a circle. It is no layer."""
+"""Drawn over the canvas while the mouse moves, without a layer: a box, a line, a circle."""
 
 from __future__ import annotations
 

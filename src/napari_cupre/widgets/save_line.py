@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog
 
 from napari_cupre.project.place import ENDING
 from napari_cupre.project.recovery import Recoverable
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget, push_button
@@ -33,15 +34,8 @@ class SaveLine(DockPart):
         )
         self.question = QuestionLine()
         self._doubted: Recoverable | None = None
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.line, 1)
-        row.addWidget(self.name)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.question)
-        column.addLayout(row)
+        row = in_row(self.line, self.name, wide=self.line)
+        in_column(self.question, row, within=self, spacing=4)
         self._clock = QTimer(self)
         self._clock.setInterval(TICK_MS)
         self._clock.timeout.connect(self._show_time)
@@ -89,7 +83,7 @@ class SaveLine(DockPart):
         elif keeper.error and keeper.project is None and not keeper.is_dirty:
             self.question.ask(keeper.error, [("OK", "Dismiss this message", self._leave_locked)])
         elif keeper.error:
-            again = ("Try again", "Save once more", keeper.save)
+            again = ("Try again", "Save again", keeper.save)
             self.question.ask(keeper.error, [again, elsewhere])
         elif keeper.notice:
             self.question.ask(keeper.notice, [("OK", "Dismiss this message", self._leave_notice)])

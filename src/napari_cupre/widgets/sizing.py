@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BRUSH_SHARE = 2.5
 """Brush widths per cell: small enough to follow the edge of a cell."""
 
-ENOUGH_CELLS = 3
+MEASURED_CELLS = 3
 GRIP = 8
 """How many px beside the circle the mouse still grips it."""
 
@@ -101,7 +101,7 @@ class Sizes(SessionPart):
             return None
         areas = [row.area for _, row in cells.cells if row.state.teaches]
         flat = len(cells.cells.shape) == 2
-        if len(areas) < ENOUGH_CELLS or not flat:
+        if len(areas) < MEASURED_CELLS or not flat:
             return None
         return float(2 * np.sqrt(np.median(areas) / np.pi))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from qtpy.QtWidgets import QHBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_cupre.service.slides import KeptSlide, clear_slides, kept_slides
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import MessageLine, push_button
@@ -38,10 +39,7 @@ class SlidesRow(QWidget):
         self.delete = push_button(
             "Clear", "Delete results that no window shows, to free disk space; asks first", self._ask
         )
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.words, 1)
-        row.addWidget(self.delete)
+        in_row(self.words, self.delete, within=self, wide=self.words)
         self.hide()
 
     def refresh(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QLabel, QPushButton
 
+from napari_cupre.widgets.arranging import in_column
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.theme import set_role
@@ -49,11 +50,7 @@ class StartLine(DockPart):
         self.label.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.button = QPushButton()
         self.button.clicked.connect(self._take)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addWidget(self.label)
-        column.addWidget(self.button)
+        in_column(self.label, self.button, within=self, spacing=4)
         self._ticking = QTimer(self)
         self._ticking.setInterval(TICK_MS)
         self._ticking.timeout.connect(self._tick)

@@ -9,13 +9,12 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
-    QHBoxLayout,
     QListWidget,
     QListWidgetItem,
     QPushButton,
-    QVBoxLayout,
 )
 
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.what_next import Advice
@@ -60,17 +59,8 @@ class SuggestionList(DockPart):
         self.order = QCheckBox("Queue in this order")
         self.order.setToolTip("The most useful images first; otherwise by name")
         self.order.toggled.connect(self._order_chosen)
-        row = QHBoxLayout()
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self.order, 1)
-        row.addWidget(self.rate)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        for widget in (self.line, self.list):
-            column.addWidget(widget)
-        column.addLayout(row)
+        row = in_row(self.order, self.rate, spacing=4, wide=self.order)
+        in_column(self.line, self.list, row, within=self, spacing=2)
         owner.listen(self._next.changed, self._fill)
         owner.listen(self._next.job.status.events, self.refresh)
         owner.listen(self._queue.changed, self.refresh)

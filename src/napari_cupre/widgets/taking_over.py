@@ -61,14 +61,12 @@ def fitting_labels(layer: Labels, image: CellImage) -> np.ndarray:
     return labels
 
 
-def exchanged(
-    cells: Cells, labels: np.ndarray, by: By | None = None, verb: str = "Exchange the labels"
-) -> Change:
+def exchanged(cells: Cells, labels: np.ndarray, verb: str = "Replace the labels") -> Change:
     """The change from cells to a label image that another tool gives; what it changed is edited."""
     differs = labels != cells.labels
     touched = np.union1d(labels[differs], cells.labels[differs])
     states = {int(n): (State.EDITED, np.nan) for n in np.intersect1d(touched, labels) if n}
-    return as_change(cells, verb, whole(cells.shape), labels, states, by or By.now())
+    return as_change(cells, verb, whole(cells.shape), labels, states, By.now())
 
 
 def painted_pixels(item: Iterable[Any]) -> Iterator[tuple[tuple[np.ndarray, ...], Any]]:

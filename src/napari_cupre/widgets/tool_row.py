@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QPushButton
 
+from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import DockPart, SessionWidget
 from napari_cupre.widgets.shortcuts import key_of, with_key
@@ -35,16 +36,8 @@ class ToolRow(DockPart):
         self._clock = QTimer(self)
         self._clock.setInterval(TICK_MS)
         self._clock.timeout.connect(self.refresh)
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        for button in self.buttons.values():
-            row.addWidget(button)
         self.size_row = SizeRow(owner)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        column.addLayout(row)
-        column.addWidget(self.size_row)
+        in_column(in_row(*self.buttons.values(), spacing=4), self.size_row, within=self, spacing=4)
         owner.listen(owner.session.shortcuts.changed, self._show_keys)
         owner.listen(self._tools.changed, self.refresh)
         owner.listen(self._tools.told, self._tell)

@@ -146,7 +146,7 @@ class TrainingRounds(SessionPart):
         Raises
         ------
         InputError
-            It is no round of this project, or its model is gone.
+            It is not a round of this project, or its model is gone.
         """
         project = self._project
         found = None

@@ -7,9 +7,10 @@ from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QMenu, QPushButton
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QMenu, QPushButton
 
 from napari_cupre.widgets.annotate_widget import AnnotateWidget
+from napari_cupre.widgets.arranging import in_row
 from napari_cupre.widgets.compare_widget import CompareWidget
 from napari_cupre.widgets.controls import SessionWidget
 from napari_cupre.widgets.docking import dock_of, docked, make_tab, narrow_tabs
@@ -53,16 +54,11 @@ class WorkbenchWidget(SessionWidget):
         super().__init__(napari_viewer)
         self._followed: weakref.WeakSet[QDockWidget] = weakref.WeakSet()
         self.buttons = {kind: self._button(kind, tooltip) for kind, tooltip in STEPS}
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        for button in self.buttons.values():
-            row.addWidget(button)
         self.more = QPushButton("More")
         self.more.setToolTip("Results of all images, comparison of models, list of models, help")
         self.more.setMenu(self._menu())
-        row.addWidget(self.more)
         self.column.setContentsMargins(8, 4, 8, 4)
-        self.column.addLayout(row)
+        self.column.addLayout(in_row(*self.buttons.values(), self.more, spacing=4))
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for kind in self.buttons:
             self._open(kind)

@@ -91,7 +91,7 @@ def _segmented_image(shape: tuple[int, ...], data: Any, meta: dict[str, Any]) ->
 
 
 def _place(labels: np.ndarray, meta: dict[str, Any], axes: str | None) -> CellImage | None:
-    """Pixel size, units and axes that the layer has itself; None for labels that are no stack of planes."""
+    """Pixel size, units and axes that the layer has itself; None for labels without planes."""
     if not 2 <= labels.ndim <= 4:
         return None
     named = axes_from_labels(meta.get("axis_labels", ())) or ""

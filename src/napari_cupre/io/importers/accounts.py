@@ -59,7 +59,7 @@ class Account:
     total : int
         Shapes in the file, whatever became of them.
     reasons : dict[Reason, int]
-        How many are no cell, by the reason.
+        How many are not cells, by reason.
     notes : list[str]
         What else is odd about those that became cells, one sentence each.
     things : str

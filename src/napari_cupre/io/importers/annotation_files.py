@@ -66,7 +66,7 @@ def import_annotations(
     Raises
     ------
     InputError
-        If nothing is there, or a file is damaged, of another kind or hostile, or none of its regions is a
+        If nothing is there, or a file is damaged, of another kind or hostile, or none of its shapes is a
         cell; the file is named. Also if there are two annotations of one image.
     """
     read = _read_all(path, shape, False, on_skip, Listeners(on_partial, on_note))

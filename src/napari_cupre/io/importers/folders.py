@@ -31,7 +31,7 @@ OUTLINE_SUFFIXES = (
     ".npy",
     "_cp_outlines.txt",
 )
-"""How files of annotation end that are no images."""
+"""Endings of annotation files that are not images."""
 #: What outline files append to the name of their image or put in front of it, here and among Fiji's users.
 _OUTLINE_ENDINGS = (
     "_cp_outlines",

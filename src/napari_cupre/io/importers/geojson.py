@@ -25,7 +25,7 @@ from napari_cupre.io.importers.shapes import Shape
 _POLYGONS = ("Polygon", "MultiPolygon")
 _GEOMETRIES = ("GeometryCollection", *_POLYGONS, "Point", "MultiPoint", "LineString", "MultiLineString")
 _NO_AREAS = {"Point": POINT, "MultiPoint": POINT, "LineString": LINE, "MultiLineString": LINE}
-#: QuPath's objects that are no cells once they hold some; "" stands for an object of no stated type.
+#: QuPath's objects that are not cells once they hold some; "" stands for an object of no stated type.
 CONTAINERS = ("annotation", "root", "tmacore", "tile", "")
 _NEVER_CELLS = ("root", "tmacore")
 

@@ -31,13 +31,13 @@ from napari_cupre.io.importers.shapes import Shape
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-#: An ROI of more bytes, or a zip of more in total once unpacked, is no annotation.
+#: An ROI of more bytes, or a zip of more in total once unpacked, is not an annotation.
 LARGEST_ROI, LARGEST_ZIP = 64 * 2**20, 2**30
 _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
 
 _DEFAULT_NAME = re.compile(r"\d+(-\d+)+")
-"""How ImageJ calls a region: by its slice and its place."""
+"""The name that ImageJ gives to an ROI: its slice and its place."""
 
 
 def read_rois(paths: Sequence[Path], account: Account) -> list[Shape]:
@@ -55,7 +55,7 @@ def read_rois(paths: Sequence[Path], account: Account) -> list[Shape]:
 
 
 def read_overlay(path: Path, account: Account) -> list[Shape]:
-    """The same of the regions that ImageJ keeps in a TIFF file, see `overlay_of`."""
+    """The same of the ROIs that ImageJ keeps in a TIFF file, see `overlay_of`."""
     return _shapes(enumerate(overlay_of(path), start=1), path, account)
 
 
@@ -72,14 +72,14 @@ def overlay_of(path: Path) -> list[bytes]:
 
 
 def is_part_of_set(path: Path) -> bool:
-    """Whether a `.roi` file has the name that ImageJ gives to one of many regions of an image."""
+    """Whether a `.roi` file has the name that ImageJ gives to one of many ROIs of an image."""
     return path.suffix.lower() == ".roi" and _DEFAULT_NAME.fullmatch(path.stem) is not None
 
 
 def _shapes(
     contents: Iterable[tuple[object, bytes | Exception]], path: Path, account: Account
 ) -> list[Shape]:
-    """The shapes of regions, each with what it is called."""
+    """The shapes of ROIs, each with its name."""
     from roifile import ImagejRoi
 
     log = logging.getLogger("roifile")

@@ -1,4 +1,4 @@
-"""Outlines of ImageJ's regions as ImageJ fills them."""
+"""Outlines of ImageJ's ROIs as ImageJ fills them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POINTS = {_MOVE: 1, _LINE: 1, 2: 2, 3: 3, _CLOSE: 0}
 
 
 def rings_of(roi: ImagejRoi) -> list[np.ndarray]:
-    """The rings of a region with an area, float (n, 2), corners x, y; to be filled by the even-odd rule.
+    """The rings of an ROI with an area, float (n, 2), corners x, y; to be filled by the even-odd rule.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def rings_of(roi: ImagejRoi) -> list[np.ndarray]:
 
 
 def _corners(roi: ImagejRoi) -> np.ndarray | None:
-    """Corners x, y of a polygon or freehand region; None of one that has no list of them."""
+    """Corners x, y of a polygon or freehand ROI; None of one that has no list of them."""
     if roi.subpixel_coordinates is not None and len(roi.subpixel_coordinates):
         return np.asarray(roi.subpixel_coordinates, float)
     if roi.integer_coordinates is not None and len(roi.integer_coordinates):
@@ -60,7 +60,7 @@ def _spline(corners: np.ndarray) -> np.ndarray:
     It is a closed cubic spline over the square roots of the distances between neighbours, with a point for
     each two pixels of the polygon's length, but at least 100.
     """
-    # It takes long to import, and few regions are splines.
+    # It takes long to import, and few ROIs are splines.
     from scipy.interpolate import CubicSpline
 
     if len(corners) < 3:
@@ -74,7 +74,7 @@ def _spline(corners: np.ndarray) -> np.ndarray:
 
 
 def _rings_of_path(path: np.ndarray) -> list[np.ndarray]:
-    """The rings of a composite region; curves become short straight pieces."""
+    """The rings of a composite ROI; curves become short straight pieces."""
     rings: list[np.ndarray] = []
     ring: list[np.ndarray] = []
     place = 0
@@ -103,12 +103,12 @@ def _curve(controls: np.ndarray) -> Sequence[np.ndarray]:
 
 
 def _from_spans(roi: ImagejRoi, inset: Callable[[int, int], np.ndarray]) -> list[np.ndarray]:
-    """The outline, along pixel edges, of a region that is symmetric in its box.
+    """The outline, along pixel edges, of an ROI that is symmetric in its box.
 
     Parameters
     ----------
     inset : Callable[[int, int], numpy.ndarray]
-        Gives, for the height and width of the box, how far the region's left edge lies within the box at the
+        Gives, for the height and width of the box, how far the ROI's left edge lies within the box at the
         centre line of each row; NaN where the row has nothing of it.
     """
     height, width = int(roi.bottom) - int(roi.top), int(roi.right) - int(roi.left)
@@ -147,7 +147,7 @@ def _from_axis(roi: ImagejRoi) -> list[np.ndarray]:
     along = (end - start) / 2
     across = np.array([-along[1], along[0]])
     length = 2 * float(np.hypot(*along))
-    # One float, which roifile reads as the fields that other regions have there.
+    # One float, which roifile reads as the fields that other ROIs have there.
     fields = roi.arrow_style_or_aspect_ratio, roi.arrow_head_size, roi.rounded_rect_arc_size
     (ratio,) = struct.unpack(">f", struct.pack(">BBh", *fields))
     if not length or not ratio > 0:

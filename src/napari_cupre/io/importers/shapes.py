@@ -22,7 +22,7 @@ from napari_cupre.io.importers.frames import Frame
 from napari_cupre.io.writers.outlines import fill
 from napari_cupre.words import counted
 
-#: Corners further out than this are no place in an image.
+#: Corners further out than this cannot lie in an image.
 _FARTHEST = 1e7
 
 Pixels = tuple[np.ndarray, np.ndarray]

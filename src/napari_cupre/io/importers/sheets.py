@@ -97,7 +97,7 @@ def list_sheets(
 
 
 def _loose_rois(files: Sequence[Path], only_image: str) -> list[Path]:
-    """The `.roi` files that are regions of one image together, as in an unpacked `RoiSet.zip`."""
+    """The `.roi` files that are ROIs of one image together, as in an unpacked `RoiSet.zip`."""
     rois = [file for file in files if file.suffix.lower() == ".roi"]
     is_one_set = only_image and not any(only_image in label_names(file) for file in rois)
     return [file for file in rois if is_one_set or is_part_of_set(file)]
@@ -229,7 +229,7 @@ def _read_label_image(path: Path, frame: Frame | None, listeners: Listeners) -> 
     except InputError:
         if not overlay_of(path):
             raise
-        listeners.note(f'"{path.name}" is a picture: the regions in its overlay are read.')
+        listeners.note(f'"{path.name}" is a picture: the ROIs in its overlay are read.')
         return _paint(path, partial(read_overlay, path), frame or Frame.of(image), listeners)
     own = Frame.of(image)
     if own.shape != labels.shape:  # planes that were taken for channels or colours

@@ -21,7 +21,7 @@ _CRUMB = 0.1
 
 
 def check_label_image(labels: np.ndarray, name: str) -> None:
-    """Refuse what is no label image: a picture, or labels in which the background has a label.
+    """Refuse what is not a label image: a picture, or labels in which the background has a label.
 
     Parameters
     ----------

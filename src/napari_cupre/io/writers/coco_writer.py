@@ -22,13 +22,7 @@ Record = dict[str, Any]
 
 @register_format("coco", ".json", "COCO JSON with overlapping masks and scores")
 def write_coco(cells: OutputCells, path: Path) -> None:
-    """Write one image as a COCO document; see `CocoWriter` for many.
-
-    Raises
-    ------
-    EnvironmentFault
-        Full or read-only disk.
-    """
+    """Write one image as a COCO document; see `CocoWriter` for many."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         _write_document(stream, coco_records(cells), cells.class_names)
 
@@ -55,7 +49,7 @@ class CocoWriter:
     Raises
     ------
     InputError
-        A file of that name is there and is no COCO document.
+        A file of that name is there and is not a COCO document.
     """
 
     def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] = ("cell",)) -> None:

@@ -35,13 +35,7 @@ _COLOURS = ("red", "green", "blue")
 
 @register_format("csv", ".csv", "Measurements per cell (area, shape, intensity)")
 def write_csv(cells: OutputCells, path: Path) -> None:
-    """Write a row per cell and plane; see `measure`.
-
-    Raises
-    ------
-    EnvironmentFault
-        Full or read-only disk.
-    """
+    """Write a row per cell and plane; see `measure`."""
     table = measure(cells)
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")

@@ -30,7 +30,10 @@ FORMATS: dict[str, Format] = {}
 
 
 def register_format(name: str, ending: str, title: str) -> Callable[[Writer], Writer]:
-    """Make a function (cells, path) known as the writer of a format."""
+    """Make a function (cells, path) known as the writer of a format.
+
+    It writes a whole file or none, and raises `EnvironmentFault` on a full or read-only disk.
+    """
 
     def register(write: Writer) -> Writer:
         FORMATS[name] = Format(name, ending, title, write)

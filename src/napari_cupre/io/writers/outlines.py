@@ -171,7 +171,7 @@ class _Edges:
     def _link(
         self, padded: np.ndarray, starts: np.ndarray, directions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Turn right if the cell ends ahead, left if it bends around; a corner contact is no passage."""
+        """Turn right if the cell ends ahead, left if it bends around; a corner contact cannot be passed."""
         keys = _edge_keys(directions, starts, padded.shape)  # rising, as the edges were collected
         right, left = (np.array(side)[directions] for side in zip(*_SIDES))
         # Seen from an edge's end, the offsets that were beside it one step further back lie ahead.

@@ -10,13 +10,7 @@ from napari_cupre.io.writers.output_cells import PARTIAL, OutputCells
 
 @register_format("tif", ".tif", "Label image, int32 OME-TIFF with scale")
 def write_label_tiff(cells: OutputCells, path: Path) -> None:
-    """Write the label image of all planes with scale, origin and units.
-
-    Raises
-    ------
-    EnvironmentFault
-        Full or read-only disk.
-    """
+    """Write the label image of all planes with scale, origin and units."""
     from napari_cupre.io.tiff import write_labels
 
     image = cells.image

@@ -1,0 +1,40 @@
+"""What the child process can be asked to do, seen from the server."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from napari_cupre.events import Event
+from napari_cupre.service.protocol import PreviewRequest, Request
+
+Asked = TypeVar("Asked", bound=Request)
+
+
+class EngineJob(ABC, Generic[Asked]):
+    """A request, and the events of doing it.
+
+    `stop` and `preview` are called from another thread than `events`.
+
+    Parameters
+    ----------
+    request : Asked
+        What is to be done.
+    """
+
+    def __init__(self, request: Asked) -> None:
+        self._request = request
+        self._stopped = threading.Event()
+
+    @abstractmethod
+    def events(self) -> Iterator[Event]:
+        """Do the job and report."""
+
+    def stop(self) -> None:
+        """End soon; may come before `events` has begun."""
+        self._stopped.set()
+
+    def preview(self, request: PreviewRequest) -> None:
+        """Show the present state on an image, where the job has one to show."""
