@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_cupre.model.sharpen import sharpened
 from napari_cupre.prediction.prompt_masks import FINER, finer_mask
-from napari_cupre.prediction.sharpen import sharpened
 from napari_cupre.prediction.tiles import Window
 
 SHAPE = (120, 140)

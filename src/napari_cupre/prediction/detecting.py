@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.memory import trim
-from napari_cupre.prediction.sharpen import sharpened
+from napari_cupre.model.sharpen import sharpened
 
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_cupre.data.normalise import is_grey
-from napari_cupre.prediction.sharpen import (
+from napari_cupre.model.sharpen import (
     MARGIN,
     NEAR,
     Surroundings,
