@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -16,6 +17,7 @@ from napari_cupre.cli.pretrain import pretrain_parser
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOTATION = ROOT / "docs" / "architecture.md"  # its blocks sketch types, they are not code
+REFERENCE = ROOT / "docs" / "reference" / "python.md"
 PARSERS = {"napari-cupre": build_parser, "napari-cupre-pretrain": pretrain_parser}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -56,6 +58,13 @@ def test_commands_and_code_are_understood(page: Path) -> None:
     for language, content in blocks(page):
         if language == "python" and page != NOTATION:
             ast.parse(content)
+
+
+def test_what_the_reference_shows_is_there() -> None:
+    named = re.findall(r"^::: (\S+)", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(named) > 10
+    for name in named:
+        resolve_name(name)
 
 
 def test_the_search_for_commands_finds_them() -> None:

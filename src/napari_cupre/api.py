@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.data.annotation import make_shot, shots_from_image
-from napari_cupre.data.image import CellImage, PlaneIndex, normalise
+from napari_cupre.data.image import CellImage, PlaneIndex
+from napari_cupre.data.normalise import check_plane, normalise
 from napari_cupre.data.shot import Shot
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.report import evaluate as evaluate
@@ -248,10 +249,7 @@ def _reader(image: Any) -> PlaneReader:
     if not isinstance(image, CellImage):
         if not hasattr(image, "dtype"):
             image = np.asarray(image)
-        if image.ndim not in (2, 3):
-            raise InputError(
-                f"A plane has two dimensions and possibly channels, but this array has shape {image.shape}."
-            )
+        check_plane(image)
         colours = image.ndim == 3 and image.shape[2] in (3, 4) and image.dtype == np.uint8
         if image.ndim == 3 and image.shape[2] > 3 and not colours:
             raise InputError(

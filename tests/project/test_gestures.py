@@ -181,7 +181,7 @@ def test_numbers_never_overflow() -> None:
 # --- strokes --------------------------------------------------------------------------------------
 
 
-def stroke(cells: Cells, where: tuple[slice, slice], value: int) -> Cells:
+def stroke(cells: Cells, where: tuple[slice, ...], value: int) -> Cells:
     """Paint as napari does, in place and told afterwards; undo must bring the cells back all the same."""
     before = cells.copy()
     indices = tuple(axis.ravel() for axis in np.mgrid[where])
@@ -330,3 +330,60 @@ def test_guesses_across_the_sides_of_a_window_can_be_kept() -> None:
     nothing = np.zeros((20, 20), np.int32)
     assert 8 in done(cells, renew_guesses(cells, nothing, window=window, keeps_cut=True)).rows
     assert 8 not in done(cells, renew_guesses(cells, nothing, window=window)).rows
+
+
+def linked_stack() -> np.ndarray:
+    """Two cells through five planes."""
+    found = np.zeros((5, 20, 30), np.int32)
+    found[:, 2:8, 2:8], found[:, 10:16, 20:26] = 1, 2
+    return found
+
+
+def test_a_guess_of_several_planes_gives_way_only_where_a_cell_is_accepted() -> None:
+    labels = np.zeros((5, 20, 30), np.int32)
+    labels[2, 2:8, 2:8], labels[3, 15:19, 20:26] = 5, 6  # on the first; touches the second
+    cells = Cells.of(labels.copy())
+    done(cells, renew_guesses(cells, linked_stack(), [0.9, 0.8]))
+    first, second = cells.numbers(State.GUESS)
+    assert [bool((plane == first).any()) for plane in cells.labels] == [True, True, False, True, True]
+    assert [int((plane == second).sum()) for plane in cells.labels] == [36, 36, 36, 30, 36]
+    assert np.array_equal(np.where(np.isin(cells.labels, [5, 6]), cells.labels, 0), labels)
+    again = renew_guesses(cells, linked_stack(), [0.9, 0.8])
+    assert not again, "found again, they are the same guesses"
+
+
+def test_an_accepted_cell_of_several_planes_is_not_found_once_more_in_one_of_them() -> None:
+    cells = Cells.of(linked_stack())
+    found = linked_stack()[2:3]
+    assert not renew_guesses(cells, found, [0.9, 0.8], ((2, 3), (0, 20), (0, 30)))
+
+
+def test_renewing_one_plane_leaves_guesses_in_the_others() -> None:
+    cells = guesses_of(linked_stack(), [0.9, 0.8])
+    plane = ((2, 3), (0, 20), (0, 30))
+    found = np.zeros((20, 30), np.int32)
+    found[2:8, 3:9], found[13:19, 20:26] = 1, 2  # the first is much the same, the second is not
+    done(cells, renew_guesses(cells, found, [0.7, 0.6], plane))
+    assert (cells.labels[:, 4, 4] == 1).all(), "still one cell through all planes"
+    assert cells.labels[:, 14, 22].tolist() == [2, 2, 3, 2, 2]
+    assert {n: (row.area, row.box[0]) for n, row in cells} == {
+        1: (180, (0, 5)),
+        2: (144, (0, 5)),
+        3: (36, (2, 3)),
+    }
+    done(cells, renew_guesses(cells, np.zeros((20, 30), np.int32), window=plane))
+    assert cells.numbers() == [1, 2]
+    assert not cells.labels[2].any()
+
+
+@pytest.mark.parametrize("by", ["outline", "brush"])
+def test_a_cell_over_a_guess_of_several_planes_takes_one_plane_of_it(by: str) -> None:
+    cells = guesses_of(linked_stack(), [0.9, 0.8])
+    if by == "outline":
+        done(cells, gestures.draw(cells, np.array([[3, 3], [3, 8], [8, 8], [8, 3]], float), (2,)))
+    else:
+        stroke(cells, (slice(2, 3), slice(3, 8), slice(3, 8)), 7)
+    (drawn,) = cells.numbers(State.EDITED)
+    assert set(np.unique(cells.labels[2, :9])) == {0, drawn}, "no crumb of the guess is left"
+    assert cells.labels[:, 4, 4].tolist() == [1, 1, drawn, 1, 1]
+    assert (cells.rows[1].area, cells.rows[1].state) == (144, State.GUESS)

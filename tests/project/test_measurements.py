@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from napari_cupre.data.image import CellImage
 from napari_cupre.project.cells import Cells, State
 from napari_cupre.project.measurements import (
     by_image,
@@ -67,6 +68,17 @@ def test_images_and_all_together(project: Path, tmp_path: Path) -> None:
     assert len(pd.read_csv(cells)) == 2
     assert list(pd.read_csv(summary)["cells"]) == [2, 0, 2]
     assert summary.name == "results_images.csv"
+
+
+def test_a_cell_of_several_planes_is_one_cell() -> None:
+    labels = np.zeros((4, 20, 30), np.int32)
+    labels[:3, 2:8, 2:8], labels[2:, 10:16, 10:16] = 1, 2
+    image = CellImage(np.ones((4, 20, 30), np.uint8), "ZYX", name="stack")
+    table = measure_cells(image, labels, Cells.of(labels, {1: State.CHECKED, 2: State.GUESS}))
+    assert len(table) == 5, "an outline in each plane"
+    images = by_image(table, ["stack"])
+    assert list(images["cells"]) == [2, 2]
+    assert list(images["checked"]) == [1, 1]
 
 
 def test_projects_are_remembered_the_latest_first(project: Path, tmp_path: Path, own_projects: Path) -> None:

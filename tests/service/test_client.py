@@ -12,7 +12,7 @@ import pytest
 
 from napari_cupre.errors import EnvironmentFault, InputError
 from napari_cupre.events import Finished, StepDone
-from napari_cupre.service import client as client_module
+from napari_cupre.service import child as child_module
 from napari_cupre.service.client import EngineProcess
 from napari_cupre.service.protocol import Failed, FinetuneRequest
 
@@ -172,8 +172,8 @@ def test_an_idle_process_ends_with_its_window(engine_of) -> None:
 def test_the_child_does_not_keep_processors_busy_with_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
         monkeypatch.delenv(name, raising=False)
-    assert client_module._child_environment().items() >= client_module.SHORT_WAITS.items()
+    assert child_module._child_environment().items() >= child_module.SHORT_WAITS.items()
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    assert client_module._child_environment()["GOMP_SPINCOUNT"] == "7"
+    assert child_module._child_environment()["GOMP_SPINCOUNT"] == "7"
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    assert "KMP_BLOCKTIME" not in client_module._child_environment()
+    assert "KMP_BLOCKTIME" not in child_module._child_environment()

@@ -35,7 +35,13 @@ HEAVY = (
     "zarr",
     "dask.distributed",
 )
-LATER = ("filelock", "tifffile", "napari_cupre.io.images", "napari_cupre.evaluation")
+LATER = (
+    "napari_cupre.service.protocol",
+    "filelock",
+    "tifffile",
+    "napari_cupre.io.images",
+    "napari_cupre.evaluation",
+)
 OPEN_ALL = f"""
 import sys
 import numpy as np

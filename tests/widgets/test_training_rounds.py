@@ -114,3 +114,16 @@ def test_a_project_that_gets_a_place_takes_its_models_along(keeper: Keeper, tmp_
     keeper.changed.emit()
     assert window.model == str(keeper.project.folder / "models" / "v1.safetensors")
     assert rounds.start() == window.model
+
+
+def test_a_project_that_is_opened_brings_its_best_round(keeper: Keeper, rounds: TrainingRounds) -> None:
+    best = train(rounds)
+    train(rounds)
+    again = Window(keeper)
+    opened = TrainingRounds(again)
+    keeper.changed.emit()
+    assert again.model == str(best)
+    again.model = "nuclei"
+    keeper.changed.emit()
+    assert again.model == "nuclei", "a choice stays while the project does"
+    assert opened.start() == str(best)

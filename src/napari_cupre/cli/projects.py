@@ -25,18 +25,25 @@ def with_projects(given: Iterable[str]) -> list[str]:
         If a project has no image, or an image cannot be found.
     """
     from napari_cupre.project.place import is_project
-    from napari_cupre.project.project import Project
 
     paths: dict[str, None] = {}
     for path in given:
         if not is_project(path):
             paths[path] = None
             continue
-        project = Project.open(path, look_only=True)
-        if not project.images:
-            raise InputError(f'The project "{path}" contains no image: add one first.')
+        project = project_with_images(path)
         paths.update(dict.fromkeys(str(_path_of(project, image)) for image in project.images))
     return list(paths)
+
+
+def project_with_images(folder: str) -> Project:
+    """A project, opened to look at; it must contain images."""
+    from napari_cupre.project.project import Project
+
+    project = Project.open(folder, look_only=True)
+    if not project.images:
+        raise InputError(f'The project "{folder}" contains no image: add one first.')
+    return project
 
 
 def collect_project(folder: str, images: str, limit: int | None, seed: int) -> Collected:

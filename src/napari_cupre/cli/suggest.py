@@ -17,7 +17,6 @@ from napari_cupre.cli.options import (
     positive_count,
     report,
 )
-from napari_cupre.errors import InputError
 
 if TYPE_CHECKING:
     from napari_cupre.evaluation.places import Candidate
@@ -91,15 +90,13 @@ class _InProjects:
 
 def _of_projects(folders: list[str], files: list[str], model: str | None) -> _InProjects:
     """The images of projects; of a single one, without other files, the best round as well."""
+    from napari_cupre.cli.projects import project_with_images
     from napari_cupre.evaluation.places import of_project
-    from napari_cupre.project.project import Project
     from napari_cupre.project.rounds import start_from
 
     found = _InProjects([])
     for folder in folders:
-        project = Project.open(folder, look_only=True)
-        if not project.images:
-            raise InputError(f'The project "{folder}" contains no image: add one first.')
+        project = project_with_images(folder)
         found.all += of_project(project)
         if len(folders) == 1 and not files and model is None:
             found.model = start_from(project)[1]
@@ -143,7 +140,7 @@ def split_labelled(images: list[Path], folder: str | None) -> tuple[list[Path], 
             [path for path in images if path.resolve() in done],
         )
     beside, marked = without_labels(list_images(folder))
-    if marked:  # a folder of images of which some have labels
+    if marked:  # a folder of images, some of them with labels
         cores = {label_core(path) for path in marked}
         beside = [path for path in beside if image_stem(path) in cores or label_core(path) is not None]
     files = expand([*beside, *marked]).paths

@@ -97,7 +97,7 @@ def fit_stretch(plane: Any, *, rgb: bool | None = None) -> Stretch:
     InputError
         No finite value, more than three channels, no pixel, or not a plane of real numbers.
     """
-    _check_plane(plane)
+    check_plane(plane)
     channels = plane.shape[2] if plane.ndim == 3 else 1
     if rgb is None:
         rgb = channels in (3, 4) and plane.dtype == np.uint8
@@ -138,7 +138,8 @@ def normalise(plane: Any, *, rgb: bool | None = None) -> np.ndarray:
     return fit_stretch(plane, rgb=rgb)(plane)
 
 
-def _check_plane(plane: Any) -> None:
+def check_plane(plane: Any) -> None:
+    """Raise `InputError` if an array is not a plane, with or without channels, of real numbers."""
     if plane.ndim not in (2, 3):
         raise InputError(
             f"A plane has two dimensions and possibly channels, but this array has shape {plane.shape}."

@@ -117,7 +117,7 @@ def projection_for(model: Model, seed: int = 0) -> torch.Tensor:
 
 
 def note_partly(image: CellImage, partly: Partly, channels: Sequence[int] | None = None) -> None:
-    """Enter the name of an image of which only a part is looked at, by what it has and what is used."""
+    """Note an image that is used only in part: what it has, and what is used."""
     if math.prod(image.result_shape[:-2]) > 1:
         partly.setdefault(("several planes", "only the first is used"), []).append(image.name)
     if image.unseen(channels):
@@ -125,7 +125,7 @@ def note_partly(image: CellImage, partly: Partly, channels: Sequence[int] | None
 
 
 def partly_notices(partly: Partly) -> list[str]:
-    """One sentence on the images of each kind of which a part stands for all."""
+    """One sentence on each kind of images that are used only in part."""
     notices = []
     for (what, used), (first, *more) in partly.items():
         whose = f'{len(more) + 1} images have {what}, such as "{first}"' if more else f'"{first}" has {what}'

@@ -60,7 +60,7 @@ class CropSampler:
         self.unlabelled: list[Sample] = []
 
     def learn_from(self, samples: list[Sample]) -> None:
-        """Draw crops of these samples from now on: the same images, of which more is known."""
+        """Draw crops of these samples from now on: the same images with more known area."""
         self.samples = samples
         self.compose = _composed_share(samples)
 

@@ -37,7 +37,7 @@ class RunFolder:
         self.settings_path = self.path / SETTINGS
 
     def create(self, shots: list[Shot], settings: FinetuneSettings, start: str | None = None) -> None:
-        """Write the training set, the settings and what the start is called, before the first step.
+        """Write the training set, the settings and the name of the start, before the first step.
 
         Images that the window already wrote into the folder are not written again. Nothing of an earlier run
         is left, so that its weights are never resumed with this annotation.

@@ -1,8 +1,9 @@
-"""Judging a network on held-out annotation, of which only the known part counts."""
+"""Judging a network on held-out annotation; only its known part counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,19 +212,16 @@ def in_words(
     return f"{sentence} The weights of {start} are kept." if best_step == 0 else sentence
 
 
-class losses_without_learning:
-    """Context in which a network gives losses, but its BatchNorm statistics stay as they are."""
-
-    def __init__(self, network: CellRCNN) -> None:
-        self.network = network
-
-    def __enter__(self) -> None:
-        self.modes = {module: module.training for module in self.network.modules()}
-        self.network.train()
-        hold_batchnorm(self.network)
-
-    def __exit__(self, *_: object) -> None:
-        for module, mode in self.modes.items():
+@contextmanager
+def losses_without_learning(network: CellRCNN) -> Iterator[None]:
+    """Let a network give losses, while its BatchNorm statistics stay as they are."""
+    modes = {module: module.training for module in network.modules()}
+    network.train()
+    hold_batchnorm(network)
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
             module.training = mode
 
 

@@ -45,7 +45,7 @@ def preview(
     """What the network finds in a view; see `preview_labels`. What cannot be looked at is reported."""
     try:
         labels = preview_labels(network, image, scale, dtype)
-    except Exception as error:  # a look must not end a training, whatever it meets
+    except Exception as error:  # a preview must not end a training, whatever goes wrong
         reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
         yield Notice(f"This view cannot be previewed; the training continues ({reason.rstrip('.')}).")
         labels = np.zeros(image.shape[:2], np.int32)

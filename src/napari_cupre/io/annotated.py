@@ -274,7 +274,7 @@ def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
     finder = FileFinder(folder)
     direct = [path for path in folder.iterdir() if is_image_file(path)]
     found = [finder.find(name) for name in names]
-    if None in found:  # "a_one.tif" is what results of the scene "one" of "a.ome.tif" are called
+    if None in found:  # results of the scene "one" of "a.ome.tif" are named "a_one.tif"
         files = NameTable({image_stem(path): path for path in (*expand(direct).paths, *direct)})
         found = [path or files.get(image_stem(name)) for path, name in zip(found, names)]
     return found

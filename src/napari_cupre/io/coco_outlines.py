@@ -73,7 +73,7 @@ def is_crowd(annotation: dict[str, Any]) -> bool:
 
 
 def polygon_of_box(box: Any) -> list[float] | None:
-    """Corners of a COCO box [x, y, width, height], None if it is none."""
+    """Corners of a COCO box [x, y, width, height]; None for anything else."""
     try:
         x, y, width, height = (float(side) for side in box)
     except (TypeError, ValueError):

@@ -53,7 +53,7 @@ def listening(path: Path, notices: list[str]) -> Iterator[list[str]]:
 
 
 def damages_of(series: Any, damages: Sequence[str]) -> list[str]:
-    """The damages of one image of a file: files of other images of its set that are not there are none.
+    """The damages of one image of a file: missing files of other images of its set do not count.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ def is_of_another_file(error: OSError, *paths: Path) -> bool:
     if error.errno is None or error.filename is None:
         return error.errno is None
     file = Path(error.filename)
-    # What is hidden beside a file is the temporary one that is to become it.
+    # A hidden file beside it is the temporary one that will replace it.
     is_temporary = file.name.startswith(".") and file.parent in {path.parent for path in paths}
     return file not in paths and not is_temporary
 
@@ -147,6 +147,12 @@ def check_name(path: Path) -> None:
         )
 
 
+def refuse_empty(path: Path) -> None:
+    """Raise `InputError` if a file has no bytes, as a broken copy leaves it."""
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
+
+
 def is_junk(path: Path) -> bool:
     """Whether a file is the system's own (`Thumbs.db`, `.DS_Store`, `._x`, hidden files) and never data."""
     return path.name.startswith(".") or path.name.lower() in _JUNK
@@ -160,7 +166,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file is TIFF: by what it begins with, since its name may be wrong, else by its name."""
+    """Whether a file is TIFF: by its first bytes, since its name may be wrong, else by its name."""
     is_named = path.suffix.lower() in TIFF_SUFFIXES
     try:
         with path.open("rb") as stream:
@@ -219,7 +225,9 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
     path = Path(path)
     if path.parent.suffix.lower() in (*TIFF_SUFFIXES, *PICTURE_SUFFIXES) and path.parent.is_file():
         return path.parent, path.name
-    inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
+    inside = []
+    if ZARR_SUFFIX in str(path).lower():  # looking at every folder takes longer than reading a small image
+        inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
     if not inside and not path.suffix:
         inside = list(itertools.takewhile(is_zarr, path.parents))
     return (inside[-1], path.relative_to(inside[-1]).as_posix()) if inside else (path, "")
@@ -386,7 +394,7 @@ def _matches(pattern: Path) -> Iterator[Path]:
 
 
 def _fits(parts: Sequence[str], patterns: Sequence[str]) -> bool:
-    """Whether the parts of a path fit those of a glob, of which "**" fits any number."""
+    """Whether the parts of a path fit those of a glob; "**" fits any number of parts."""
     if not patterns:
         return not parts
     if patterns[0] == "**":

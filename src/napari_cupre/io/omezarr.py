@@ -72,7 +72,7 @@ def read_zarr(path: Path, axes: str | None = None, *, series: str | int | None =
 
 
 def zarr_scenes(path: Path) -> list[Scene]:
-    """The images of a Zarr folder; resolution levels are none.
+    """The images of a Zarr folder, without their lower resolution levels.
 
     Raises
     ------
@@ -114,12 +114,12 @@ def _scenes(found: Sequence[tuple[str, _Image]]) -> list[Scene]:
         array, letters, title = _array_of(image)
         scenes.append(Scene(title, number, letters, tuple(array.shape)))
         titles.append(key)
-    # What lies in a folder of its own goes by that folder, labels and overviews by what they are called.
+    # What lies in a folder of its own goes by that folder, labels and overviews by their names.
     return [replace(scene, name=key or scene.name) for scene, key in zip(name_scenes(scenes), titles)]
 
 
 def _array_of(image: _Image) -> tuple[Any, str, str]:
-    """The finest level, its axes as far as they are known, and what the image is called."""
+    """The finest level, its axes as far as they are known, and the name of the image."""
     if isinstance(image.node, zarr.Array):
         return image.node, "I" * (image.node.ndim - 2) + "YX", ""
     multiscale = _ome_attributes(image.node)["multiscales"][image.number]
@@ -217,7 +217,7 @@ def _ome_attributes(node: Any) -> Mapping[str, Any]:
 
 
 def _read_one(image: _Image, folder: Path, path: Path, axes: str | None) -> CellImage:
-    """The finest level of an image; `path` is what it is called, `folder` where the hierarchy lies."""
+    """The finest level of an image; `path` is its name, `folder` where the hierarchy lies."""
     if isinstance(image.node, zarr.Array):
         lacking = _found_lacking(image.node, folder)
         return CellImage.from_array(_lazy(image.node), axes, name=path.name, path=path, **lacking)

@@ -83,7 +83,7 @@ def _of_napari(table: _Table) -> Prompts:
 
 
 class _Table:
-    """The rows of a file, of which the first names the columns."""
+    """The rows of a file; the first names the columns."""
 
     def __init__(self, path: Path, rows: list[tuple[int, list[str]]]) -> None:
         self.path, self.rows = path, rows

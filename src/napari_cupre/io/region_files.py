@@ -138,7 +138,7 @@ def _with_holes(exterior: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray
 
 
 def _stem(name: str, path: Path, stems: Sequence[str]) -> str:
-    """The image that is called by its stem, its file name, or a path of any system."""
+    """The image with this stem, file name, or path of any system."""
     file = (parts_of(name) or (name,))[-1]
     known = NameTable({stem: stem for stem in stems})
     for called in (name, file, image_stem(file)):

@@ -178,7 +178,7 @@ def _is_marked(series: Any) -> bool:
 
 
 def tiff_scenes(path: Path) -> list[Scene]:
-    """The images of a TIFF file; levels of pyramids are none.
+    """The images of a TIFF file, without the lower levels of pyramids.
 
     Raises
     ------

@@ -109,7 +109,7 @@ class _Layout(NamedTuple):
 
 
 def _header(name: str, layout: _Layout) -> dict[str, Any]:
-    """What tifffile is told of a label image besides its pixels."""
+    """What tifffile gets of a label image besides its pixels."""
     metadata = _ome_metadata(layout) | {"Name": name}
     header = {"ome": True, "photometric": "minisblack", "compression": "zlib", "metadata": metadata}
     per_centimeter = [

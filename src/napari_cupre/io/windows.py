@@ -21,7 +21,7 @@ from napari_cupre.io.inputs import images_in
 
 @dataclass
 class ReadablePlane:
-    """One plane of an image, of which windows can be read.
+    """One plane of an image, to be read window by window.
 
     Attributes
     ----------

@@ -23,12 +23,12 @@ NORMALISATION = "percentiles 1-99.8 to 0-1"
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known about a model beside its weights; the JSON document in its file.
+    """What is known about a model besides its weights; the JSON document in its file.
 
     Attributes
     ----------
     name : str
-        How the model is called in lists.
+        Its name in lists.
     config : ModelConfig
         Settings of the network.
     diameter : float or None

@@ -62,7 +62,7 @@ def write_cell_table(
 
 
 def _lasting(cells: Iterator[RecordedCell], tables: Sequence[np.ndarray]) -> Iterator[RecordedCell]:
-    """Cells with their lasting labels, without those of which overlaps left no px."""
+    """Cells with their lasting labels, without those that overlaps hide whole."""
     for cell in cells:
         table = tables[cell.plane]
         if cell.label < len(table) and table[cell.label]:

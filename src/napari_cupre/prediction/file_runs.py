@@ -125,7 +125,7 @@ def _with_engine(job: FileJob, todo: list[str], workers: int | None) -> FileJob:
     try:
         first = read_image(todo[0], job.axes, partial=True)
         share = job_size(first, describe(job.model), job.options) * len(todo) / max(1, workers)
-    except Exception:  # what is wrong with it is told when its turn comes
+    except Exception:  # its error is reported when its turn comes
         share = float(len(todo))
     engine = choose_engine(job.model, job.device, share)
     check_engine(engine, job.device)
@@ -247,7 +247,7 @@ def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:
 
 
 def _check_names(job: FileJob, names: list[str]) -> None:
-    """Refuse runs in which files would overwrite each other, or an OME-Zarr of which they are made."""
+    """Refuse runs in which files would overwrite each other, or the OME-Zarr that they are made of."""
     by_stem: dict[str, str] = {}
     for name in names:
         other = by_stem.setdefault(image_stem(name), name)

@@ -131,7 +131,7 @@ def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]
     except CupreError as error:
         return FileOutcome(path, fault=_named(str(error), path), fatal=_meets_all(error))
     except (Exception, SystemExit) as error:
-        # One file must not end a run of thousands, whatever it makes of our code or of a library.
+        # One file must not end a run of thousands, whatever error it causes in our code or in a library.
         return FileOutcome(path, fault=_in_words(error, path))
     return FileOutcome(**outcome, path=path, seconds=time.perf_counter() - start)
 

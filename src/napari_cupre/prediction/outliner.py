@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cupre.errors import InputError
 from napari_cupre.model.paint import THRESHOLD
 from napari_cupre.prediction.choice import choose
 from napari_cupre.prediction.detecting import CellFinder, as_finder
 from napari_cupre.prediction.drawn import Grids, Outline, as_instances, drawn_mask, nothing_at
 from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, FeatureWindow, Scale
 from napari_cupre.prediction.instances import Instances
+from napari_cupre.prediction.predict_options import check_diameter
 from napari_cupre.prediction.prompt_checks import check_boxes, check_points
 from napari_cupre.prediction.prompt_masks import finer_mask, pair_iou
 from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
@@ -89,8 +89,8 @@ class Outliner:
         memory: int = MEMORY,
     ) -> None:
         reader: Reader = ArrayReader(image) if isinstance(image, np.ndarray) else image
-        if diameter is not None and not (np.isfinite(diameter) and diameter > 0):
-            raise InputError(f"A cell diameter of {diameter} px cannot be used: give one above 0.")
+        if diameter is not None:
+            check_diameter(diameter)
         self._detector = as_finder(model)
         self._reader = reader
         self._diameter = diameter

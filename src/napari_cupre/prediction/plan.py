@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from napari_cupre.errors import InputError
 from napari_cupre.model.geometry import STRIDES
+from napari_cupre.prediction.predict_options import check_diameter
 from napari_cupre.prediction.tiles import Tile, plan_tiles
 
 DEFAULT_TILE = 1024
@@ -80,8 +81,7 @@ def plan_plane(
     InputError
         If the diameter or the tile is not positive.
     """
-    if not (math.isfinite(diameter) and diameter > 0):
-        raise InputError(f"A cell diameter of {diameter} px cannot be used: give one above 0.")
+    check_diameter(diameter)
     if tile is not None and tile < 1:
         raise InputError(f"A tile of {tile} px cannot be used: give 256 or more.")
     factor, step = aligned(min(max(network_diameter / diameter, 1 / MAX_FACTOR), MAX_FACTOR))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from napari_cupre.errors import InputError
 from napari_cupre.prediction.link import Links
 
 
@@ -39,3 +41,9 @@ class PredictOptions:
     def links(self, axes: str) -> Links:
         """Along which of an image's axes its planes are linked."""
         return Links(self.link_z and "Z" in axes, self.link_t and "T" in axes)
+
+
+def check_diameter(diameter: float) -> None:
+    """Raise `InputError` if a cell diameter, px, is not above 0."""
+    if not (math.isfinite(diameter) and diameter > 0):
+        raise InputError(f"A cell diameter of {diameter} px cannot be used: give one above 0.")

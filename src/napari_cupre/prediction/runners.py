@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any, Protocol
 
@@ -59,17 +60,11 @@ def in_this_process(job: FileJob, paths: list[str]) -> News:
         yield outcome
 
 
+@dataclass(frozen=True)
 class Processes:
-    """Several processes of this machine, which share its processors.
+    """A number of processes of this machine, which share its processors."""
 
-    Parameters
-    ----------
-    workers : int
-        Number of processes.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    workers: int
 
     def __call__(self, job: FileJob, paths: list[str]) -> News:
         """Run the files in several processes and report each."""

@@ -255,7 +255,7 @@ class Stitcher:
         return local if is_same else ids[local].astype(np.int32)
 
     def _tidy(self, local: np.ndarray, ids: np.ndarray, window: Window) -> None:
-        """Tidy the cells that lie in the block entirely; those of which nothing is left are dead."""
+        """Tidy the cells that lie entirely in the block; those without a pixel left are dead."""
         box = self._records["box"][ids[1:] - 1]
         outside = (box[:, 0] < window.x0) & (window.x0 > 0)
         outside |= (box[:, 1] < window.y0) & (window.y0 > 0)

@@ -7,6 +7,8 @@ valid, and neither needs labels of the real image.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from napari_cupre.data.normalise import normalise
@@ -25,20 +27,12 @@ MOST = 0.7
 _LEVELS = np.linspace(0, 100, 33)
 
 
+@dataclass(frozen=True)
 class RealLight:
-    """Gives some synthetic fields the light of unlabelled images.
+    """Gives a share of the synthetic fields, 0 to 1, the light of unlabelled crops."""
 
-    Parameters
-    ----------
-    crops : UnlabelledCrops
-        Source of the light.
-    share : float
-        Share of the fields that are changed, 0 to 1.
-    """
-
-    def __init__(self, crops: UnlabelledCrops, share: float) -> None:
-        self.crops = crops
-        self.share = share
+    crops: UnlabelledCrops
+    share: float
 
     def on(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         """Return an image, float32 (H, W, 3), unchanged or relit like a real one."""

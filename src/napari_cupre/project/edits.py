@@ -143,7 +143,7 @@ def put(
     mask = mask & ((after == 0) | np.isin(after, guesses))
     parts, areas = pieces(mask)
     order = [int(i) for i in np.argsort(-areas, kind="stable")]
-    # The smallest cell there is may be a crumb; beside a larger blob it is a slip.
+    # The smallest cell may be a crumb; next to a larger blob it is a slip of the hand.
     order = [i for rank, i in enumerate(order) if rank == 0 or areas[i] >= CRUMB]
     if not order:
         return Change(verb)
@@ -153,7 +153,7 @@ def put(
     table[[i + 1 for i in order]] = numbers[: len(order)]
     taken = table[parts]
     after[taken > 0] = taken[taken > 0]
-    trim_guesses(cells, after, guesses)
+    trim_guesses(cells.labels[slices(box)], after, guesses)
     return as_change(cells, verb, box, after, dict.fromkeys(numbers[: len(order)], vouched), by)
 
 
@@ -167,19 +167,22 @@ def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.nd
     return larger, grown
 
 
-def trim_guesses(cells: Cells, after: np.ndarray, guesses: Iterable[int]) -> None:
-    """Keep one piece of guesses that lost pixels, and nothing if less than half is left; in place.
+def trim_guesses(before: np.ndarray, after: np.ndarray, guesses: Iterable[int]) -> None:
+    """Keep one piece of guesses that lost pixels, and nothing where less than half is left; in place.
+
+    Planes are judged one by one: where a guess lost nothing, it stays.
 
     Parameters
     ----------
-    after : numpy.ndarray
-        New pixels of a box that holds the guesses whole.
+    before, after : numpy.ndarray
+        Old and new pixels of a box that holds the guesses whole.
     """
     for number in guesses:
-        left = after == number
-        if not left.any():
-            continue
-        kept = largest_piece(left)
-        if 2 * int(kept.sum()) < cells.rows[number].area:
-            kept = np.zeros_like(left)
-        after[left & ~kept] = 0
+        was, left = before == number, after == number
+        for plane in np.ndindex(left.shape[:-2]):
+            if np.array_equal(was[plane], left[plane]):
+                continue
+            kept = largest_piece(left[plane])
+            if 2 * int(kept.sum()) < int(was[plane].sum()):
+                kept = np.zeros_like(kept)
+            after[plane][left[plane] & ~kept] = 0

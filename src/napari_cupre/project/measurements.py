@@ -79,8 +79,15 @@ def measured_columns(table: pd.DataFrame) -> list[str]:
     return sorted(names, key=rank)
 
 
+def distinct_cells(table: pd.DataFrame) -> int:
+    """How many cells some rows of `measure_cells` are of: one of several planes has a row in each."""
+    return len(table.drop_duplicates([IMAGE, "label"]))
+
+
 def by_image(table: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
     """A row for each image and one for all together: how many cells, and the median of each figure.
+
+    A cell of several planes counts once, and its outline in each plane is measured.
 
     Parameters
     ----------
@@ -102,9 +109,9 @@ def by_image(table: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name in [*images, JOINT]:
         its = table if name == JOINT else table[table[IMAGE] == name]
-        row: dict[str, object] = {IMAGE: name, "cells": len(its)}
+        row: dict[str, object] = {IMAGE: name, "cells": distinct_cells(its)}
         if "state" in its:
-            row["checked"] = int(its["state"].isin(["checked", "edited"]).sum())
+            row["checked"] = distinct_cells(its[its["state"].isin(["checked", "edited"])])
         row |= {f"median_{figure}": its[figure].median() for figure in figures}
         if area is not None:
             row |= {f"mean_{area}": its[area].mean(), f"sd_{area}": its[area].std()}

@@ -135,7 +135,7 @@ def known_of(cells: Cells, certainty: float = 0.0) -> np.ndarray:
 
 def is_annotated(cells: Cells) -> bool:
     """Whether an image has anything to learn from: a checked or edited cell, or a complete region."""
-    return bool(cells.regions) or any(cell.state.teaches for _, cell in cells)
+    return bool(cells.regions or cells.count(State.CHECKED, State.EDITED))
 
 
 def image_shots(project: Project, stem: str, folders: Sequence[Path] = ()) -> list[Shot]:

@@ -86,7 +86,7 @@ def painted(cells: Cells, box: Box, before: np.ndarray, by: By | None = None) ->
     for number in sorted((lost | gained) - set(trimmed)):
         numbers = _separate(cells, after, old, number, used)
         states |= dict.fromkeys(numbers, (State.EDITED, np.nan))
-    trim_guesses(cells, after, trimmed)
+    trim_guesses(old, after, trimmed)
     return as_change(cells, verb, larger, after, states, by, before=old)
 
 
@@ -139,8 +139,9 @@ def renew_guesses(
 ) -> Change:
     """Replace the guesses by what the network finds now.
 
-    Old guesses in the window go. Cells that a person vouched for are never touched; a guess over one is
-    dropped, and one that merely touches it is trimmed.
+    Old guesses in the window go; of one that reaches into other planes, what lies there stays. Cells that a
+    person vouched for are never touched: plane by plane, a guess over one is dropped, and one that merely
+    touches it is trimmed.
 
     Parameters
     ----------
@@ -168,15 +169,15 @@ def renew_guesses(
     found = found.reshape(shape)
     old = [n for n, cell in cells if cell.state is State.GUESS and _touches(cells, n, window)]
     if keeps_cut:
-        old = [n for n in old if _lies_in(cells.rows[n].box, window)]
-    box = box_around([window, *(cells.rows[n].box for n in old)])
+        old = [n for n in old if _lies_in(_in_planes(cells.rows[n].box, window), window)]
+    box = box_around([window, *(_in_planes(cells.rows[n].box, window) for n in old)])
     after = cells.labels[slices(box)].copy()
     after[np.isin(after, old)] = 0
     inner = tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(window, box))
     kept = _fitting(cells, after[inner], found)
-    gone = set(old)
+    gone = {n for n in old if _in_planes(cells.rows[n].box, window) == cells.rows[n].box}
     remaining = Cells(after, {n: c for n, c in cells.rows.items() if n not in gone})
-    same = _found_again(cells, gone, kept, window)
+    same = _found_again(cells, set(old), kept, window)
     taken = set(same.values())
     free = (n for n in remaining.free_numbers(len(kept) + len(taken)) if n not in taken)
     numbers = [same[label] if label in same else next(free) for label in kept]
@@ -189,7 +190,7 @@ def renew_guesses(
 
 
 def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
-    """Add guesses where there is room beside all cells that there are; their scores are not known.
+    """Add guesses where the present cells leave room; their scores are not known.
 
     Parameters
     ----------
@@ -212,15 +213,35 @@ def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
 def _found_again(
     cells: Cells, old: set[int], kept: Mapping[int, tuple[Box, np.ndarray]], window: Box
 ) -> dict[int, int]:
-    """For each label with the same pixels as an old guess, the number of that guess, which it keeps."""
+    """For each label that is an old guess, found again, the number of that guess, which it keeps.
+
+    It has the same pixels; where the guess reaches into other planes, more than half of what both cover is
+    enough, so that planes that were linked stay so.
+    """
     same = {}
     for label, (at, mask) in kept.items():
         box = tuple((start + first, stop + first) for (start, stop), (first, _) in zip(at, window))
         under = cells.labels[slices(box)]
-        number = int(under[np.unravel_index(int(mask.argmax()), mask.shape)])
-        if number in old and cells.rows[number].box == box and np.array_equal(under == number, mask):
+        values, counts = np.unique(under[mask], return_counts=True)
+        number, shared = int(values[counts.argmax()]), int(counts.max())
+        if number not in old:
+            continue
+        row, size = cells.rows[number], int(np.count_nonzero(mask))
+        here = _in_planes(row.box, window)
+        if here == row.box:
+            is_same = shared == size == row.area
+        else:
+            area = int(np.count_nonzero(cells.labels[slices(here)] == number))
+            is_same = 2 * shared > size + area - shared
+        if is_same:
             same[label] = number
     return same
+
+
+def _in_planes(box: Box, window: Box) -> Box:
+    """The part of a box in the planes of a window, over all their rows and columns."""
+    front = [(max(a, first), min(b, last)) for (a, b), (first, last) in zip(box[:-2], window)]
+    return (*front, *box[-2:])
 
 
 def _lies_in(box: Box, window: Box) -> bool:
@@ -236,25 +257,38 @@ def _touches(cells: Cells, number: int, window: Box) -> bool:
 
 
 def _fitting(cells: Cells, ground: np.ndarray, found: np.ndarray) -> dict[int, tuple[Box, np.ndarray]]:
-    """Box and pixels of each found cell that has room beside the cells of `ground`."""
+    """Box and pixels of each found cell, in those planes where it has room beside the cells of `ground`."""
     kept = {}
-    for label, (box, area) in measured(found.astype(np.int32, copy=False)).items():
+    for label, (box, _) in measured(found.astype(np.int32, copy=False)).items():
         mask = found[slices(box)] == label
-        under = ground[slices(box)][mask]
-        taken = int(np.count_nonzero(under))
-        if taken >= OVER * area or (taken and _covers(cells, under)):
-            continue
-        if taken:
-            mask = largest_piece(mask & (ground[slices(box)] == 0))
+        for place in np.ndindex(mask.shape[:-2]):
+            plane = tuple(at + first for at, (first, _) in zip(place, box))
+            mask[place] = _with_room(cells, mask[place], ground[plane], box[-2:])
         if mask.any():
             kept[label] = (box, mask)
     return kept
 
 
-def _covers(cells: Cells, under: np.ndarray) -> bool:
-    """Whether half of an accepted cell lies under a guess."""
-    values, counts = np.unique(under[under > 0], return_counts=True)
-    return any(2 * int(count) >= cells.rows[int(value)].area for value, count in zip(values, counts))
+def _with_room(cells: Cells, mask: np.ndarray, ground: np.ndarray, box: Box) -> np.ndarray:
+    """What of a found cell fits into a plane: no pixel where it lies on accepted cells, or on half of one."""
+    under = ground[slices(box)]
+    values, counts = np.unique(under[mask & (under > 0)], return_counts=True)
+    taken = int(counts.sum())
+    if not taken:
+        return mask
+    covers = any(2 * count >= _area(cells, value, ground) for value, count in zip(values, counts))
+    if covers or taken >= OVER * np.count_nonzero(mask):
+        return np.zeros_like(mask)
+    return largest_piece(mask & (under == 0))
+
+
+def _area(cells: Cells, number: int, ground: np.ndarray) -> int:
+    """Area of a cell in a plane; 0 for one that is drawn while a thread works, and is in no table yet."""
+    row = cells.rows.get(int(number))
+    if row is None:
+        return 0
+    is_flat = all(stop - start == 1 for start, stop in row.box[:-2])
+    return row.area if is_flat else int(np.count_nonzero(ground == number))
 
 
 def _by_label(scores: Sequence[float] | np.ndarray | Mapping[int, float]) -> Any:

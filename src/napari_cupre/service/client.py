@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import queue
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import weakref
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import napari_cupre
-from napari_cupre.errors import CupreError, EnvironmentFault, InputError, reason_of
+from napari_cupre.errors import InputError
 from napari_cupre.events import Event
-from napari_cupre.service.protocol import URGENT, Failed, JobEnded, Quit, Request, Stop, decode, encode
+
+if TYPE_CHECKING:
+    from napari_cupre.service.child import Child
+    from napari_cupre.service.protocol import Request
 
 HEARTBEAT_S = 0.1
-LOG_NAME = "engine.log"
-LOG_TAIL = 4000  # characters of the log that a failure quotes
 
 
 class EngineBusy(InputError):
@@ -48,8 +42,8 @@ class EngineProcess:
     def __init__(self, command: list[str] | None = None, *, is_urgent: bool = False) -> None:
         # -P: a torch.py in the user's current folder must not shadow the real one
         self._command = command or [sys.executable, "-P", "-m", "napari_cupre.service"]
-        self._arguments = [URGENT] if is_urgent else []
-        self._child: _Child | None = None
+        self._is_urgent = is_urgent
+        self._child: Child | None = None
         self._lock = threading.Lock()
         self._busy = False
 
@@ -104,21 +98,21 @@ class EngineProcess:
         ended = False
         try:
             while not ended:
-                event = child.next_event()
-                ended = isinstance(event, JobEnded)
+                event = child.next_event(HEARTBEAT_S)
+                ended = child.is_last(event)
                 if not ended:
                     yield event
         finally:
             if ended:
                 self._busy = False
             else:
-                child.send(Stop())
+                child.stop()
                 threading.Thread(target=self._drain, args=(child,), name="cupre-drain", daemon=True).start()
 
     def stop(self) -> None:
         """Ask the running job to end soon; its last events still come."""
-        if self._busy:
-            self.send(Stop())
+        if self._busy and self._child is not None:
+            self._child.stop()
 
     def send(self, request: Request) -> None:
         """Send what has no answer of its own, such as a preview; lost if no process runs."""
@@ -129,22 +123,24 @@ class EngineProcess:
         """Stop the job and let the process leave once it has saved; wait up to `wait` seconds for that."""
         child, self._child = self._child, None
         if child is not None:
-            _hang_up(child)
+            child.hang_up()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if wait:
                     child.process.wait(wait)
 
-    def _started(self) -> _Child:
+    def _started(self) -> Child:
+        from napari_cupre.service.child import start_child  # with all messages, which no dock needs to open
+
         with self._lock:
             if self._child is None or not self._child.is_alive:
-                self._child = _start_child(self._command, self._arguments)
+                self._child = start_child(self._command, self._is_urgent)
                 # runs at interpreter exit too; the child then sees its stdin close, saves and leaves
-                weakref.finalize(self, _hang_up, self._child)
+                weakref.finalize(self, self._child.hang_up)
             return self._child
 
-    def _drain(self, child: _Child) -> None:
+    def _drain(self, child: Child) -> None:
         """After an iterator was given up: read the job's last events, so that the next job starts clean."""
-        while not isinstance(child.next_event(), JobEnded):
+        while not child.is_last(child.next_event(HEARTBEAT_S)):
             pass
         self._busy = False
 
@@ -184,134 +180,3 @@ class Turn:
         self._is_stopped = True
         if self._engine is not None:
             self._engine.stop()
-
-
-@dataclass
-class _Child:
-    """One process, its exchange folder and the events it has sent."""
-
-    process: subprocess.Popen[str]
-    folder: Path
-    received: queue.SimpleQueue[Event] = field(default_factory=queue.SimpleQueue)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    was_asked: bool = False
-
-    @property
-    def is_alive(self) -> bool:
-        return self.process.poll() is None
-
-    def send(self, request: Request) -> None:
-        """Write one request; a process that is gone is reported by the stream of events, not here."""
-        self.was_asked = True
-        with self.lock, contextlib.suppress(OSError, ValueError):
-            print(json.dumps(encode(request, self.folder)), file=self.process.stdin, flush=True)
-
-    def next_event(self) -> Event | None:
-        try:
-            return self.received.get(timeout=HEARTBEAT_S)
-        except queue.Empty:
-            # an iterator that comes late to a dead process must not wait for ever
-            return None if self.reader_lives() else JobEnded()
-
-    def reader_lives(self) -> bool:
-        return self.is_alive or self.folder.exists()
-
-    def read(self) -> None:
-        """Runs in its own thread until the process has closed its stdout, then says why it is gone."""
-        with contextlib.suppress(ValueError, OSError):
-            for line in self.process.stdout or ():
-                self.received.put(self._decode(line))
-        self.received.put(self._obituary())
-        self.received.put(JobEnded())
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with self.lock, contextlib.suppress(OSError, ValueError):
-                    pipe.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _decode(self, line: str) -> Event:
-        try:
-            return decode(json.loads(line), self.folder)
-        except (CupreError, ValueError, OSError) as err:
-            return Failed(f"The engine process sent something unreadable ({err}).", line[:LOG_TAIL])
-
-    def _obituary(self) -> Failed:
-        code = self.process.wait()
-        log = self.folder / LOG_NAME
-        tail = log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:] if log.is_file() else ""
-        if code == -9:
-            why = "was killed by the system, most likely because memory ran out"
-        else:
-            why = f"ended unexpectedly (exit code {code})"
-        advice = "Resume continues a training from its last checkpoint; finding cells again continues a slide"
-        return Failed(f"The engine process {why}; {advice}.", tail)
-
-
-def _start_child(command: list[str], arguments: list[str]) -> _Child:
-    folder = Path(tempfile.mkdtemp(prefix="napari-cupre-"))
-    try:
-        with (folder / LOG_NAME).open("w") as log:
-            process = subprocess.Popen(
-                [*command, str(folder), *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                encoding="utf-8",
-                env=_child_environment(),
-                **_own_group(),
-            )
-    except OSError as err:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise EnvironmentFault(
-            f"The engine process could not be started ({reason_of(err)}): check the Python at {command[0]}."
-        ) from err
-    child = _Child(process, folder)
-    threading.Thread(target=child.read, name="cupre-events", daemon=True).start()
-    return child
-
-
-def _hang_up(child: _Child) -> None:
-    """Close the process's stdin, which tells it to save and leave; never waits.
-
-    A process that was asked for nothing has nothing to save: it is ended at once, since it may still be
-    importing its libraries and would notice much later.
-    """
-    process = child.process
-    if not child.was_asked:
-        with contextlib.suppress(OSError):
-            process.kill()
-    if process.stdin is not None and not process.stdin.closed:
-        with contextlib.suppress(OSError, ValueError):
-            print(json.dumps({"type": Quit.__name__}), file=process.stdin, flush=True)
-        with contextlib.suppress(OSError, ValueError):
-            process.stdin.close()
-
-
-SHORT_WAITS = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
-"""How long a thread of the arithmetic waits for others before it sleeps, by GNU's and by Intel's OpenMP.
-
-By default some milliseconds, on a processor that another program, or the thread it waits for, could use. With
-dozens of programs at work a training step took over 10 s of processor time, and without the waiting 1.0 s.
-"""
-
-
-def _child_environment() -> dict[str, str]:
-    """The child finds the same package, also where the window got it from an altered `sys.path`.
-
-    It is also told not to keep processors busy with waiting, unless the user says how to wait.
-    """
-    root = str(Path(napari_cupre.__file__).parents[1])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    waits = {} if "OMP_WAIT_POLICY" in os.environ else SHORT_WAITS
-    return {**waits, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _own_group() -> dict[str, Any]:
-    """Ctrl-C in the terminal is the window's to handle; the child leaves in order when the window does.
-
-    On POSIX a process group and not a session: the scheduler's autogroups follow sessions, and would weigh a
-    training in a session of its own like the whole desktop, whatever its nice value.
-    """
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"process_group": 0}

@@ -171,7 +171,7 @@ class Outlining(EngineJob[OutlineRequest]):
                 if self._stopped.is_set() or self._shown is not None:
                     return
         except InputError:
-            return  # the prompt that needs that part of the image is told
+            return  # the prompt that needs that part of the image reports it
         yield WindowReady((top, left, bottom, right))
 
     def _refusals(self) -> Iterator[Event]:

@@ -37,6 +37,6 @@ class TryingJob(EngineJob[TryRequest]):
         for name in self._request.models:
             if self._stopped.is_set():
                 break
-            with suppress(CupreError):  # a proposal can do without a model; who chooses it is told
+            with suppress(CupreError):  # a proposal can do without; choosing that model reports the error
                 found[name] = make_finder(name, self._request.device, megapixels=0)
         return found

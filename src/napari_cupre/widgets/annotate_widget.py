@@ -11,7 +11,6 @@ from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
 
-from napari_cupre.errors import InputError
 from napari_cupre.project.cells import Change, State
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.questions import Question
@@ -128,6 +127,7 @@ class AnnotateWidget(SessionWidget):
         column.addWidget(self.question)
         column.addWidget(self.advice)
         column.addWidget(self.message)
+        self.listen(self.session.model_watch.lost, self.message.show_notice)
         column.addWidget(self.hint)
         column.addStretch(1)
         self.save_line = SaveLine(self)
@@ -221,12 +221,12 @@ class AnnotateWidget(SessionWidget):
             If there is no image, or another file is being read.
         """
         session = self.session
-        image = _chosen_image(session)
+        image = session.image_to("annotate")
         self._imported_for = image
         session.importing.start(read_annotations, path, session.cell_image(image))
 
     def _ask_and_import(self) -> None:
-        _chosen_image(self.session)
+        self.session.image_to("annotate")
         path, _ = QFileDialog.getOpenFileName(self, "Annotations to read", "", FILE_FILTER)
         if path:
             self.import_file(Path(path))
@@ -258,7 +258,7 @@ class AnnotateWidget(SessionWidget):
         self.questioner.start()
 
     def _in_hand(self) -> str:
-        """Which brush the mouse is, of `HAND_TOLD`; "" for none."""
+        """Which brush of `HAND_TOLD` is in use; "" for none."""
         session, image = self.session, self.session.image
         active = session.viewer.layers.selection.active
         if image is None or active is None:
@@ -382,15 +382,9 @@ def status_text(cells: CellsLayer | None, taught: int, images: int) -> str:
     return text
 
 
-def _chosen_image(session: Session) -> Image:
-    if session.image is None:
-        raise InputError("There is no image to annotate: open one first.")
-    return session.image
-
-
 def _drawn_on(session: Session) -> Image:
     """The chosen image, if its plane is shown in 2D."""
-    image = _chosen_image(session)
+    image = session.image_to("annotate")
     check_flat(session.viewer)
     return image
 

@@ -14,7 +14,6 @@ from qtpy.QtCore import QThreadPool, QTimer
 
 from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, StepDone
-from napari_cupre.service.protocol import Failed
 
 Stream = Callable[..., Iterator[Event | None]]
 PROGRESS_STEPS = 100
@@ -124,6 +123,8 @@ class Job:
         self._request_stop()
 
     def _receive(self, event: Event | None) -> None:
+        from napari_cupre.service.protocol import Failed
+
         if event is None:  # a heartbeat
             return
         status = self.status
@@ -184,6 +185,8 @@ def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
     Qt has as many threads as there are cores, and these streams wait for another process for minutes: they
     lend their thread, or two of them would keep two cores from ever saving anything.
     """
+    from napari_cupre.service.protocol import Failed
+
     threads = QThreadPool.globalInstance()
     if threads is not None:
         threads.releaseThread()

@@ -372,7 +372,7 @@ class CellsLayer:
             return
         try:
             labels = fitting_labels(self.layer, self.reading)
-        except InputError:  # who asks for the cells of this image is told
+        except InputError:  # whoever asks for the cells of this image gets the reason
             return
         change = exchanged(self.cells, labels)
         self._show_data()

@@ -141,15 +141,14 @@ class CompareWidget(JobDock):
 
     def _plan(self, rivals: tuple[Rival, ...]) -> ComparisonPlan:
         session, device = self.session, read_preferences().device
-        project, image = session.keeper.project, session.image
+        project = session.keeper.project
         folder = None if project is None else project.folder
         if self.annotated.isChecked() and self.annotated.isEnabled():
             stems = tuple(self._annotated_stems())
             if not stems:
                 raise InputError("No image has a checked cell yet: check some in Annotate.")
             return ComparisonPlan(rivals, folder, stems, device=device)
-        if image is None:
-            raise InputError("There is no image to compare on: open one first.")
+        image = session.image_to("compare on")
         stem = session.keeper.stem_of(image)
         if stem is not None:
             return ComparisonPlan(rivals, folder, (stem,), device=device)

@@ -19,7 +19,6 @@ from napari_cupre.project.document import ProjectImage
 from napari_cupre.project.project import Project
 from napari_cupre.project.shots import is_annotated, known_of, taught_labels
 from napari_cupre.service.client import EngineBusy, EngineProcess
-from napari_cupre.service.protocol import Failed
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.free_engine import BorrowingJob
 from napari_cupre.widgets.predicting import predicted
@@ -186,6 +185,8 @@ class ComparisonJob(BorrowingJob):
         return ImageCompared(row, PackedDifference.of(parts))
 
     def _predicted(self, rival: Rival, task: _Read, device: str) -> Generator[Event | None, None, np.ndarray]:
+        from napari_cupre.service.protocol import Failed
+
         events: list[Event] = []
         while (engine := (yield from self.free.wait())) is not None:
             try:

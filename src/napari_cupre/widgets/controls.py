@@ -34,6 +34,7 @@ from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.steady_button import SteadyButton
 from napari_cupre.widgets.theme import palette_of, set_role, style_sheet
+from napari_cupre.widgets.timers import single_timer
 from napari_cupre.words import counted
 
 DOCK_WIDTH, NARROWEST, LOWEST = 326, 290, 80
@@ -42,6 +43,9 @@ DOCK_WIDTH, NARROWEST, LOWEST = 326, 290, 80
 It asks for what *Annotate* needs in napari's own font: a dock that grows once it is shown makes napari draw
 its canvas a second time.
 """
+
+DRAWN_MS = 300
+"""By then a dock that opened is drawn. What is not needed before begins then, and does not hold it up."""
 
 
 class SessionWidget(DockedWidget):
@@ -73,6 +77,7 @@ class SessionWidget(DockedWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the controls have the keyboard, and show it
         self.message = MessageLine()
+        self._warming = single_timer(self.session.warm_up, DRAWN_MS, self)
         self._links: list[tuple[Any, Callable[..., Any]]] = []
         # a closure over the list and not a method: at that time nothing of this widget may be touched
         links, self._errands = self._links, Errands()
@@ -122,7 +127,7 @@ class SessionWidget(DockedWidget):
         self.session.watch_window(self)
         self.updateGeometry()  # what is as wide as its text is known only now
         if self.needs_engine:
-            self.session.warm_up()
+            self._warming.start()
 
 
 def _disconnect(links: list[tuple[Any, Callable[..., Any]]]) -> None:

@@ -30,12 +30,14 @@ class DistributionView(PlotView):
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner, "Distribution of the cells", (130, 170))
-        self._drawn: tuple[np.ndarray, np.ndarray, str, str] | None = None
+        self._drawn: tuple[np.ndarray, np.ndarray, str, str, str] | None = None
         self.shares: tuple[np.ndarray, np.ndarray] = (np.zeros(0), np.zeros(0))
         self._legend.setWordWrap(True)
         self._legend.setToolTip("Share of the cells; choose a row of the table to see its image beside all")
 
-    def show_values(self, values: np.ndarray, chosen: np.ndarray, title: str, name: str) -> None:
+    def show_values(
+        self, values: np.ndarray, chosen: np.ndarray, title: str, name: str, noun: str = "cells"
+    ) -> None:
         """Draw the distribution of a measurement.
 
         Parameters
@@ -46,9 +48,11 @@ class DistributionView(PlotView):
             What is measured, with its unit.
         name : str
             Of the chosen image; "" for none.
+        noun : str, optional
+            What has these values: "cells", or "outlines" where a cell has one in each of its planes.
         """
         finite, its = values[np.isfinite(values)], chosen[np.isfinite(chosen)]
-        self._drawn = (finite, its, title, name)
+        self._drawn = (finite, its, title, name, noun)
         self._draw(self._made_plot())
 
     def _add_curves(self, plot: PlotWidget) -> None:
@@ -59,7 +63,7 @@ class DistributionView(PlotView):
     def _draw(self, plot: PlotWidget) -> None:
         if self._drawn is None:
             return
-        values, chosen, title, _ = self._drawn
+        values, chosen, title, *_ = self._drawn
         edges = bins_of(values)
         self.shares = share_in(values, edges), share_in(chosen, edges)
         self._all.setData(edges, self.shares[0])
@@ -77,8 +81,8 @@ class DistributionView(PlotView):
     def _entries(self, palette: Palette) -> list[tuple[str, str, str]]:
         if self._drawn is None:
             return []
-        values, chosen, _, name = self._drawn
-        entries = [(palette.training, "■", f"all {len(values)} cells")]
+        values, chosen, _, name, noun = self._drawn
+        entries = [(palette.training, "■", f"all {len(values)} {noun}")]
         if len(chosen):
             entries.append((palette.validation, "■", f"{name} ({len(chosen)})"))
         return entries

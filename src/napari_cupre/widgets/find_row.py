@@ -67,9 +67,8 @@ class FindRow(DockPart):
         InputError
             There is no image or no model, too much of a slide can be seen, or a prediction runs.
         """
-        session, image = self._session, self._session.image
-        if image is None:
-            raise InputError("There is no image to find cells in: open one first.")
+        session = self._session
+        image = session.image_to("find cells in")
         if not session.model:
             raise InputError("There is no model yet: train one first, or choose a file in Predict.")
         index = session.plane_on_show(image)

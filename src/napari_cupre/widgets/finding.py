@@ -128,7 +128,8 @@ class GuessSink:
         self._is_finished |= any(isinstance(event, ImageFinished) for event in events)
         now = Cells(cells.cells.labels, cells.cells.rows)
         self._is_working = True
-        work = partial(_outcome, self._found, events, now, cells.cells, cells.cells.revision)
+        held = cells.cells
+        work = partial(_outcome, self._found, events, now, held, held.revision, self._is_finished)
         self._errands.do(work, self._made, self._failed)
 
     def _made(self, outcome: _Outcome) -> None:
@@ -205,12 +206,15 @@ class GuessSink:
 
 
 def _outcome(
-    found: FoundLabels, events: Sequence[Event], now: Cells, cells: Cells, revision: int
+    found: FoundLabels, events: Sequence[Event], now: Cells, cells: Cells, revision: int, is_finished: bool
 ) -> _Outcome:
-    """In the thread: what comes of some events, or of the end when nothing else is left."""
+    """In the thread: what comes of some events, or of the end when nothing else is left.
+
+    Events that change no guess yet, such as the first of several linked planes, are no end.
+    """
     for event in events:
         found.take(event)
     if found.is_due:
         place, change = found.next_change(now)
         return _Outcome(cells, revision, place, change)
-    return _Outcome(cells, revision, summary=found.summary(now))
+    return _Outcome(cells, revision, summary=found.summary(now) if is_finished else None)

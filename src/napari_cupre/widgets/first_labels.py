@@ -15,8 +15,15 @@ from napari_cupre.widgets.timers import single_timer
 WAIT_MS = 1000
 """The docks open first."""
 
-LATER = ("filelock", "pandas", "pyqtgraph", "napari_cupre.io.images", "napari_cupre.evaluation.project_curve")
-"""Modules for saving, the table of cells, the curve of a training, files, and judging.
+LATER = (
+    "napari_cupre.service.beside",
+    "filelock",
+    "pandas",
+    "pyqtgraph",
+    "napari_cupre.io.images",
+    "napari_cupre.evaluation.project_curve",
+)
+"""Modules for messages to the engine, saving, the table of cells, the curve of a training, files, judging.
 
 No dock needs them to open.
 """

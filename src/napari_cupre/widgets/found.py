@@ -13,7 +13,6 @@ from napari_cupre.events import Event, TileDone
 from napari_cupre.project.boxes import Box, box_around, measured, slices, whole
 from napari_cupre.project.cells import Cells, Change, State
 from napari_cupre.project.strokes import renew_guesses
-from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
 from napari_cupre.widgets.predicting import ImageFinished
 
 KEPT = ("index", "boxes", "scores", "classes", "class_names", "masks", "diameter")
@@ -64,6 +63,8 @@ class FoundLabels:
 
     def take(self, event: Event) -> None:
         """Take up an event."""
+        from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
+
         match event:
             case TileDone(index=index, y0=y0, x0=x0, labels=labels):
                 rows, columns = labels.shape

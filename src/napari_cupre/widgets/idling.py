@@ -15,7 +15,6 @@ from napari_cupre.events import Event, Finished, RunState
 from napari_cupre.project.cells import State
 from napari_cupre.project.project import Project
 from napari_cupre.project.rounds import origin
-from napari_cupre.service.beside import LessonRequest
 from napari_cupre.service.client import EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.errands import Errands
@@ -25,6 +24,7 @@ from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
     from napari_cupre.evaluation.project_curve import ProjectCurve
+    from napari_cupre.service.beside import LessonRequest
     from napari_cupre.widgets.session import Session
 
 TICK_MS, LOOK_MS = 5000, 1000
@@ -77,6 +77,8 @@ class IdleLessons(SessionPart):
 
     def tick(self) -> None:
         """Measure one more part if the computer is idle."""
+        from napari_cupre.service.beside import LessonRequest
+
         if not self._session.is_open:  # the window went without a word
             self._session.close()
             return

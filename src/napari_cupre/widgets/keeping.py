@@ -418,7 +418,8 @@ class Keeper(SessionPart):
 
     def _found_lost(self, found: list[recovery.Recoverable]) -> None:
         self.lost = found
-        self.changed.emit()
+        if found:
+            self.changed.emit()
 
     def restore(self, lost: recovery.Recoverable) -> None:
         """Go on with work that was never given a place."""

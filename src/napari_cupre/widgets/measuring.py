@@ -12,7 +12,7 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged
-from napari_cupre.project.measurements import by_image, measure_cells, stored_cells
+from napari_cupre.project.measurements import by_image, distinct_cells, measure_cells, stored_cells
 from napari_cupre.project.project import Project
 from napari_cupre.widgets.background import Job
 from napari_cupre.words import counted
@@ -82,7 +82,9 @@ class MeasuringJob(Job):
             raise InputError("None of these images has cells yet: find or draw some first.")
         cells = pd.concat(filled, ignore_index=True)
         yield AllMeasured(cells, by_image(cells, measured))
-        yield Finished(f"{counted(len(cells), 'cell')} in {counted(len(measured), 'image')} measured.")
+        total = distinct_cells(cells)
+        outlines = "" if total == len(cells) else f", in {len(cells)} outlines plane by plane"
+        yield Finished(f"{counted(total, 'cell')} in {counted(len(measured), 'image')} measured{outlines}.")
         yield StateChanged(RunState.DONE)
 
 

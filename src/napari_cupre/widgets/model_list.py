@@ -12,6 +12,7 @@ from napari_cupre.model.runs import run_path, size_of
 from napari_cupre.model.zoo import BUNDLED, SCRATCH, SUFFIX, ZooEntry, list_models, remove_model, user_path
 from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.asking import QuestionLine
+from napari_cupre.widgets.model_watch import gone_words
 from napari_cupre.widgets.training_rounds import TrainingRounds
 
 BUTTON_WIDTH = 24
@@ -93,11 +94,30 @@ class ModelChooser(QWidget):
                 self.combo.addItem(_title(entry), entry.name)
                 self.combo.setItemData(self.combo.count() - 1, entry.description, Qt.ItemDataRole.ToolTipRole)
         for path in self._files:
-            if str(path) not in {each.value for each in rounds}:
+            if path.is_file() and str(path) not in {each.value for each in rounds}:
                 self.combo.addItem(path.name, str(path))
-        self.combo.setCurrentIndex(max(0, self.combo.findData(chosen)))
+        position = self._found_again(chosen)
+        self.combo.setCurrentIndex(max(0, position))
         self.combo.blockSignals(False)
         self._choice_changed()
+        if chosen and position < 0:
+            self.say(gone_words(chosen, self.combo.currentText()))
+
+    def _found_again(self, chosen: str) -> int:
+        """Row of the model that was chosen, also if its project was moved or closed; -1 where it is gone."""
+        position, path = self.combo.findData(chosen), Path(chosen)
+        if position < 0 and path.suffix == SUFFIX:
+            names = [Path(self.combo.itemData(row)).name for row in range(self.combo.count())]
+            if path.is_file():
+                self._files.append(path)
+                self.combo.addItem(path.name, chosen)
+                return self.combo.count() - 1
+            return names.index(path.name) if path.name in names else -1
+        return position
+
+    def say(self, sentence: str) -> None:
+        """Say something below the list, until it is dismissed or another model is chosen."""
+        self.question.ask(sentence, [("OK", "Dismiss this message", self.question.clear)])
 
     def _choice_changed(self) -> None:
         self.question.clear()
@@ -120,9 +140,10 @@ class ModelChooser(QWidget):
         try:
             remove_model(name)
         except CupreError as error:
-            self.question.ask(str(error), [("OK", "Dismiss this message", self.question.clear)])
+            self.say(str(error))
             return
         self.refresh()
+        self.question.clear()
         self.removed.emit()
 
     def _browse(self) -> None:

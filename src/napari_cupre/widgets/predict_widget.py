@@ -34,6 +34,7 @@ from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.predicting import PredictionPlan, StoredImage
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.queue_finding import StoredSink
+from napari_cupre.widgets.remembering import remember
 from napari_cupre.widgets.results import SlideSink
 from napari_cupre.widgets.save_row import SaveRow
 from napari_cupre.widgets.scene_note import SceneNote
@@ -63,6 +64,7 @@ class PredictWidget(JobDock):
         self.first = caption(role="plain")
         self.result = MessageLine()
         self._lay_out()
+        remember(self, score=self.score, all_images=self.all_images, link_z=self.link_z, link_t=self.link_t)
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.session.image_changed, self._show_links)
@@ -181,9 +183,7 @@ class PredictWidget(JobDock):
         items = session.queue.items()
         if self.all_images.isChecked() and items:
             return items
-        image = session.image
-        if image is None:
-            raise InputError("There is no image to find cells in: open one first.")
+        image = session.image_to("find cells in")
         return [Item(image.name, session.keeper.stem_of(image), image)]
 
     # --- what is shown --------------------------------------------------------------------------------
@@ -202,6 +202,7 @@ class PredictWidget(JobDock):
     def _show_models(self) -> None:
         self.model.refresh()
         self.model.value = self.session.model
+        self.session.model = self.model.value  # another one where its file is gone
 
     def _show_links(self, event: Any = None) -> None:
         """Only what the chosen image has can be linked."""

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,19 +16,15 @@ from napari_cupre.errors import CupreError, InputError, system_reason
 from napari_cupre.events import Event, Finished, Notice, Progress, RunState, StateChanged, TileDone
 from napari_cupre.prediction.limits import is_big
 from napari_cupre.service.client import EngineBusy, EngineProcess, Turn
-from napari_cupre.service.protocol import (
-    Failed,
-    PlaneDone,
-    PlaneRelabelled,
-    PredictRequest,
-    SlideGrown,
-)
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.cell_width import CellWidth
 from napari_cupre.widgets.free_engine import BorrowingJob
 from napari_cupre.widgets.layers import source_file
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.words import counted
+
+if TYPE_CHECKING:
+    from napari_cupre.service.protocol import Failed
 
 FINE = 1000  # parts in which the progress of one image is counted
 SLAB_BYTES = 64 * 2**20
@@ -130,6 +126,8 @@ class PredictionJob(BorrowingJob):
         self._sinks = tuple(sinks)
 
     def _pass_on(self, event: Event) -> None:
+        from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled, SlideGrown
+
         match event:
             case ImageStarted(position=position):
                 self._sink = self._sinks[position]
@@ -151,6 +149,8 @@ class PredictionJob(BorrowingJob):
 
     def _stream(self, plan: PredictionPlan) -> Iterator[Event | None]:
         """In the worker thread: hand over image after image; one that fails does not end the others."""
+        from napari_cupre.service.protocol import Failed
+
         failures: list[Failed] = []
         verdicts: list[Finished] = []
         for position, image in enumerate(plan.images):
@@ -178,6 +178,8 @@ class PredictionJob(BorrowingJob):
     def _one_image(
         self, plan: PredictionPlan, given: CellImage | StoredImage, file: Path | None
     ) -> Iterator[Event | None]:
+        from napari_cupre.service.protocol import Failed
+
         try:
             image = given.read() if isinstance(given, StoredImage) else given
         except CupreError as error:
@@ -229,6 +231,8 @@ def predicted(
     EngineBusy
         The process does something else.
     """
+    from napari_cupre.service.protocol import Failed, PredictRequest
+
     file = source_file(file, image)
     path = file or engine.folder / f"{uuid.uuid4().hex}.npy"
     if file is None:
@@ -239,11 +243,7 @@ def predicted(
             yield Failed(f"{image.name}: {error}")
             return
     request = PredictRequest(
-        model,
-        str(path),
-        image.axes,
-        image.name,
-        device,
+        *(model, str(path), image.axes, image.name, device),
         is_copy=file is None,
         options=options or {},
         to_disk=is_big(image),

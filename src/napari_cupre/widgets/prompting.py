@@ -17,17 +17,6 @@ from psygnal import Signal
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event
 from napari_cupre.service.client import EngineProcess
-from napari_cupre.service.protocol import (
-    AimRequest,
-    Failed,
-    Outlined,
-    OutlineRequest,
-    OutlinesReady,
-    PromptRefused,
-    PromptRequest,
-    WindowReady,
-    WindowRequest,
-)
 from napari_cupre.widgets.background import guarded
 from napari_cupre.widgets.layers import source_file, source_path
 from napari_cupre.widgets.looking import seen_box
@@ -50,6 +39,7 @@ from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
+    from napari_cupre.service.protocol import Outlined
     from napari_cupre.widgets.session import Session
 
 SETTLED_MS = 150
@@ -270,6 +260,8 @@ class Prompter(SessionPart):
 
     def _stream(self, plane: Plane) -> Iterator[Event | None]:
         """In the worker thread: hand the pixels over and pass on what the engine says."""
+        from napari_cupre.service.protocol import OutlineRequest
+
         request = OutlineRequest(
             plane.model,
             "",
@@ -294,6 +286,8 @@ class Prompter(SessionPart):
     # --- what the engine says ---------------------------------------------------------------------
 
     def _receive(self, event: Event | None) -> None:
+        from napari_cupre.service.protocol import Failed, Outlined, OutlinesReady, PromptRefused, WindowReady
+
         match event:
             case None:
                 return
@@ -326,6 +320,8 @@ class Prompter(SessionPart):
 
     def _show(self, plane: Plane) -> None:
         """Have the features of the visible part computed."""
+        from napari_cupre.service.protocol import WindowRequest
+
         shown = seen_box(self._session.viewer, plane.layer, plane.image, LARGE)
         if not self._is_ready or shown == self._shown:
             return
@@ -334,6 +330,8 @@ class Prompter(SessionPart):
         self.engine.send(WindowRequest((shown[0] - top, shown[1] - left, shown[2] - top, shown[3] - left)))
 
     def _send_waiting(self) -> None:
+        from napari_cupre.service.protocol import PromptRequest
+
         if not self._is_ready or self._held is None:
             return
         top, left = self._offset()
@@ -352,6 +350,8 @@ class Prompter(SessionPart):
                 self.engine.send(PromptRequest(prompt.number, points=points, all_readings=True))
 
     def _send_aim(self) -> None:
+        from napari_cupre.service.protocol import AimRequest
+
         if self._is_ready and self._aimed is not None:
             top, left = self._offset()
             self.engine.send(AimRequest((self._aimed[0] - top, self._aimed[1] - left)))

@@ -121,14 +121,9 @@ def pixels_of(plane: Plane) -> np.ndarray:
         lazy = lazy[top:bottom, left:right]
     try:
         return np.asarray(lazy)
-    except OSError as error:
-        reason = reason_of(error)
-        raise InputError(
-            f'"{plane.image.name}" cannot be read here ({reason}): copy the file again.'
-        ) from error
     except Exception as error:  # what is behind a lazy array raises anything
         raise InputError(
-            f'"{plane.image.name}" cannot be read here ({error}): copy the file again.'
+            f'"{plane.image.name}" cannot be read here ({reason_of(error)}): copy the file again.'
         ) from error
 
 

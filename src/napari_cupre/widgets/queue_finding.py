@@ -16,7 +16,6 @@ from napari_cupre.project.gestures import shown_from
 from napari_cupre.project.project import Project
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.project.tables import read_cells
-from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
 from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.finding import GuessSink
 from napari_cupre.widgets.predicting import ImageFinished
@@ -64,6 +63,8 @@ class StoredSink:
 
     def __call__(self, event: Event) -> None:
         """Take up an event of this image's prediction."""
+        from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
+
         if self._live is not None:
             self._live(event)
         match event:

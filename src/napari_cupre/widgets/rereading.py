@@ -1,4 +1,4 @@
-"""What becomes of an image's annotation when its axes are read in another way: it is carried over."""
+"""Carries an image's annotation over when its axes are read in another way."""
 
 from __future__ import annotations
 

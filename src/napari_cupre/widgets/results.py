@@ -12,7 +12,6 @@ from napari.layers import Image, Labels
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event
 from napari_cupre.prediction.labelstore import cells_table
-from napari_cupre.service.protocol import SlideGrown
 from napari_cupre.service.slides import hold_slide
 from napari_cupre.widgets.layers import METADATA_KEY, result_placement
 from napari_cupre.widgets.predicting import ImageFinished
@@ -49,6 +48,8 @@ class SlideSink:
 
     def __call__(self, event: Event) -> None:
         """Take up an event of this image's prediction."""
+        from napari_cupre.service.protocol import SlideGrown
+
         match event:
             case SlideGrown(path=path):
                 if self._labels is None:

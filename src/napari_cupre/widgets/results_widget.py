@@ -13,7 +13,14 @@ from qtpy.QtWidgets import QComboBox, QFileDialog
 from napari_cupre.data.image import CellImage
 from napari_cupre.events import RunState
 from napari_cupre.io.ownership import as_named
-from napari_cupre.project.measurements import IMAGE, IMAGES_ENDING, JOINT, measured_columns, write_tables
+from napari_cupre.project.measurements import (
+    IMAGE,
+    IMAGES_ENDING,
+    JOINT,
+    distinct_cells,
+    measured_columns,
+    write_tables,
+)
 from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.controls import (
     MessageLine,
@@ -164,7 +171,7 @@ class ResultsWidget(JobDock):
         figures = measured_columns(tables.cells)
         columns = [
             (IMAGE, "Click a row to show the image"),
-            ("cells", "All visible cells"),
+            ("cells", "All visible cells; one of several planes counts once"),
             ("checked", "Cells that you checked or edited"),
             *(
                 (column_in_words(name), f"Median of {column_in_words(name)} over the cells of the image")
@@ -196,8 +203,9 @@ class ResultsWidget(JobDock):
         name = self.table.selected
         values = tables.cells[figure].to_numpy(float)
         is_its = (tables.cells[IMAGE] == name).to_numpy()
+        noun = "cells" if distinct_cells(tables.cells) == len(values) else "outlines"
         self.plot.show_values(
-            values, values[is_its] if name != JOINT else np.zeros(0), column_in_words(figure), name
+            values, values[is_its] if name != JOINT else np.zeros(0), column_in_words(figure), name, noun
         )
 
     def _show_image(self, name: str) -> None:

@@ -13,7 +13,8 @@ from napari_cupre.project.recovery import Recoverable
 from napari_cupre.widgets.arranging import in_column, in_row
 from napari_cupre.widgets.asking import QuestionLine
 from napari_cupre.widgets.captions import caption
-from napari_cupre.widgets.controls import DockPart, SessionWidget, push_button
+from napari_cupre.widgets.controls import DRAWN_MS, DockPart, SessionWidget, push_button
+from napari_cupre.widgets.timers import single_timer
 
 TICK_MS = 1000
 FILTER = f"napari-cupre projects (*{ENDING})"
@@ -42,7 +43,8 @@ class SaveLine(DockPart):
         owner.listen(self._keeper.changed, self.refresh)
         owner.listen(owner.session.cells_changed, lambda *_: self._show_time())
         self.refresh()
-        self._keeper.look_for_lost()
+        self._looking = single_timer(self._keeper.look_for_lost, DRAWN_MS, self)
+        self._looking.start()
 
     def refresh(self) -> None:
         """Show what is saved, and what is to be decided."""

@@ -76,14 +76,14 @@ class SaveRow(DockPart):
         )
 
     def _write(self, items: list[Item], folder: Path, formats: list[str]) -> None:
-        """Now that all is on disk, from where the images are read that no layer shows."""
+        """Write the results; images without a layer are read from disk, where all of them are by now."""
         session, project = self._session, self._session.keeper.project
         layers = [item.layer for item in items if item.layer is not None]
         shown = [layer for layer in layers if has_cells(session, layer)]
         unseen = [item.stem for item in items if item.layer is None and item.stem is not None]
         stored = [] if project is None else [SavableStored(stem, project.folder) for stem in unseen]
         if not stored and not shown:
-            shown = layers  # who is asked for the cells of an image without any says so
+            shown = layers  # `savable` says so for an image without cells
         results = [*(savable(session, layer) for layer in shown), *stored]
         paths = [path for image in session.images() if (path := source_path(image)) is not None]
         session.saving.start(save_results, results, folder, formats, paths)

@@ -26,6 +26,7 @@ from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
 from napari_cupre.widgets.measuring import MeasuringJob
+from napari_cupre.widgets.model_watch import ModelWatch
 from napari_cupre.widgets.origin import origin_of
 from napari_cupre.widgets.predicting import PredictionJob
 from napari_cupre.widgets.preferences import preferred_model
@@ -88,6 +89,8 @@ class Session:
         self.held_slides: weakref.WeakKeyDictionary[Labels, FileLock] = weakref.WeakKeyDictionary()
         """What keeps these results on disk: as long as a layer shows one, nobody deletes it."""
         self._owners: weakref.WeakKeyDictionary[Layer, weakref.ref[Image]] = weakref.WeakKeyDictionary()
+        self.choices: dict[str, Any] = {}
+        """What was set in the docks, by dock and control: see `remembering.remember`."""
         self._is_watching = False
         self.shortcuts = Shortcuts(lambda viewer: getattr(_sessions.get(viewer), "shortcuts", None))
         self.gestures = Gestures(self)
@@ -98,6 +101,7 @@ class Session:
         self.sizes = Sizes(self)
         self.queue = ImageQueue(self)
         self.rounds = TrainingRounds(self)
+        self.model_watch = ModelWatch(self)
         self.what_next = WhatNext(self)
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         self.prediction.free.lender = self.comparison.free.lender = self.tools.prompter
@@ -144,6 +148,12 @@ class Session:
         if layer is not self._image:
             self._image = layer
             self.image_changed.emit(layer)
+
+    def image_to(self, what: str) -> Image:
+        """The image layer that the user works on; without one, `InputError` says `what` needs it."""
+        if self._image is None:
+            raise InputError(f"There is no image to {what}: open one first.")
+        return self._image
 
     @property
     def is_open(self) -> bool:
@@ -250,7 +260,7 @@ class Session:
         if layer is None or image in self._taking or self._faults.get(image, (0, ""))[0] == id(layer.data):
             return None
         self._faults.pop(image, None)
-        self._taking.add(image)  # its layer tells of new data meanwhile, and who hears it asks for the cells
+        self._taking.add(image)  # its layer reports new data meanwhile, and listeners ask for the cells
         try:
             if known is not None and known.layer is layer:  # kept, in case that what fits comes back
                 fitting_labels(layer, known.reading)
@@ -423,7 +433,7 @@ class Session:
         self.keeper.close()  # what is not on disk first
         self.engine.close()
         jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
-        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials)
+        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, self.model_watch)
         for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
             with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
                 end()

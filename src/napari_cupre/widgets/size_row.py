@@ -48,7 +48,7 @@ class WidthBox(QDoubleSpinBox):
 
     def _typed(self, value: float) -> None:
         self._session.sizes.say(self._session.image, value or None)
-        self.refresh()  # it may be less than it can be
+        self.refresh()  # a value out of range was clipped
 
 
 class SizeRow(DockPart):

@@ -11,14 +11,16 @@ import numpy as np
 from napari_cupre.data.image import CellImage
 from napari_cupre.project.cells import Cells, Region
 from napari_cupre.project.document import ProjectImage
+from napari_cupre.project.shots import is_annotated, shots_of
 from napari_cupre.widgets.cells_layer import CellsLayer
 from napari_cupre.widgets.layers import from_layer
 from napari_cupre.widgets.likely import unlooked_at
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
 
     from napari_cupre.data.shot import Shot
+    from napari_cupre.widgets.session import Session
 
 COPIED_BYTES = 2**28
 """Labels up to this size are copied; to copy a larger stack would stop the window."""
@@ -88,11 +90,19 @@ class Snapshot:
         InputError
             An annotation that does not fit its image.
         """
-        from napari_cupre.project.shots import shots_of
-
         doubtful = unlooked_at(self.image, self.cells, self.searched, self.estimated)
         for shot in shots_of(self.image, self.cells, self.entry, self.background):
             likely = doubtful.get(shot.name)
             if likely is not None:
                 shot.known &= ~likely
             yield shot
+
+
+def teaching_images(session: Session) -> list[Image]:
+    """Images of a window with anything to learn from; and those whose cells cannot be used, to say so."""
+    found = [(each, session.cells_of(each.image)) for each in session.annotated()]
+    return [
+        each.image
+        for each, cells in found
+        if cells is None or each.background is not None or is_annotated(cells.cells)
+    ]

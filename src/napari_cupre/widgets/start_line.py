@@ -62,7 +62,7 @@ class StartLine(DockPart):
         self._propose()
 
     def _tick(self) -> None:
-        """Nobody who does not see the dock pays for the trial."""
+        """Try the models, but only while the dock is visible."""
         if not self._owner.visibleRegion().isEmpty():
             self._trials.tick()
 

@@ -18,7 +18,6 @@ from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, RunState
 from napari_cupre.model.zoo import SHIPPED, list_models
 from napari_cupre.project.cells import Cells
-from napari_cupre.service.beside import Tried, TryRequest
 from napari_cupre.service.client import EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.errands import Errands
@@ -27,6 +26,7 @@ from napari_cupre.widgets.preferences import read_preferences
 
 if TYPE_CHECKING:
     from napari_cupre.evaluation.start_choice import StartAdvice
+    from napari_cupre.service.beside import Tried
     from napari_cupre.widgets.session import Session
 
 VIEW_SIDE = 2048
@@ -165,6 +165,7 @@ class StartTrials:
         """In the worker thread; where the process has something to do, it is tried later."""
         from napari_cupre.prediction.reader import PlaneReader
         from napari_cupre.prediction.tiles import Window
+        from napari_cupre.service.beside import TryRequest
 
         assert trial.image is not None
         view = PlaneReader(trial.image, trial.index)(Window(*trial.box))
@@ -176,6 +177,8 @@ class StartTrials:
             yield None
 
     def _take(self, event: Event) -> None:
+        from napari_cupre.service.beside import Tried
+
         if isinstance(event, Tried) and self._now is not None:
             self._now.found[event.model] = event
 

@@ -10,7 +10,6 @@ from napari_cupre.data.image import CellImage
 from napari_cupre.events import Event
 from napari_cupre.project.identity import resolved
 from napari_cupre.project.project import Project
-from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
 from napari_cupre.widgets.predicting import StoredImage
 
 
@@ -24,6 +23,8 @@ def found_in(shape: tuple[int, ...], events: Sequence[Event]) -> tuple[np.ndarra
     events : sequence of Event
         `PlaneDone` and `PlaneRelabelled` of all planes.
     """
+    from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
+
     found = np.zeros(shape, np.int32)
     scores: dict[int, float] = {}
     ids: dict[tuple[int, ...], np.ndarray] = {}

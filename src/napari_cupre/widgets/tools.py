@@ -120,9 +120,7 @@ class Tools(SessionPart):
             There is no image, its cells cannot be annotated, or the window shows it in 3-D.
         """
         session = self._session
-        image = session.image
-        if image is None:
-            raise InputError("There is no image to annotate: open one first.")
+        image = session.image_to("annotate")
         check_flat(session.viewer)
         cells = session.make_cells(image)
         self.put_down()

@@ -28,25 +28,18 @@ from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, 
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.captions import caption
-from napari_cupre.widgets.controls import (
-    JobBar,
-    MessageLine,
-    SessionWidget,
-    follow_layers,
-    heading,
-    job_words,
-    labelled,
-    primary_button,
-)
+from napari_cupre.widgets.controls import MessageLine, follow_layers, heading, labelled
 from napari_cupre.widgets.cross_check_line import CrossCheckLine
 from napari_cupre.widgets.curve import CurveView
 from napari_cupre.widgets.enough_section import EnoughSection
 from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.next_steps import NextSteps
 from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.preview_layer import PreviewLayer
-from napari_cupre.widgets.snapshot import Snapshot
+from napari_cupre.widgets.remembering import remember
+from napari_cupre.widgets.snapshot import Snapshot, teaching_images
 from napari_cupre.widgets.start_line import StartLine
 from napari_cupre.widgets.timers import single_timer
 from napari_cupre.widgets.training import TrainingPlan, resumable
@@ -63,7 +56,7 @@ OTHERS_TIP = (
 EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 
 
-class TrainWidget(SessionWidget):
+class TrainWidget(JobDock):
     """Starts, shows, stops and resumes the training of a viewer's annotated images."""
 
     title = "Train"
@@ -82,7 +75,7 @@ class TrainWidget(SessionWidget):
         self.preview = PreviewLayer(self.session)
         # a turn of its own: a stroke that follows the press on Train waits for one layer, not for all of it
         self._preparing = single_timer(self._prepare_preview, PREPARE_MS, parent=self)
-        self.notice = MessageLine()
+        remember(self, minutes=self.minutes, device=self.device, others=self.others, live=self.live)
         self.result = MessageLine()
         self._lay_out()
         follow_layers(self, self._list_images)
@@ -92,8 +85,8 @@ class TrainWidget(SessionWidget):
         self.listen(self.session.queue.changed, self._list_images)
         self.listen(self.session.cells_changed, self._cells_changed)
         self.start_from.removed.connect(self.session.models_changed.emit)
-        for signal in (self.session.annotations_changed, self.session.image_changed):
-            self.listen(signal, self._forget_refusal)
+        self.listen(self.session.annotations_changed, self._forget_refusal)
+        self.listen(self.session.image_changed, self._forget_refusal)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.job.received, self._show_event)
         self.listen(self.job.previewed, self.preview.show)
@@ -131,12 +124,10 @@ class TrainWidget(SessionWidget):
         self.others.toggled.connect(lambda on: self._show_others())
 
     def _make_controls(self) -> None:
-        self.button = primary_button("Train", "Train on the ticked images")
-        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.train))
+        self._make_button(self.job, "Train", "Train on the ticked images", self.train)
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
         self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
-        self.bar = JobBar()
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
             "Show every few seconds what the model finds in the current view; slows training a little"
@@ -272,8 +263,8 @@ class TrainWidget(SessionWidget):
     def _list_images(self, event: Any = None) -> None:
         left_out = {item.data(LAYER_ROLE) for item in self._items() if item.checkState() != CHECKED}
         self.images.clear()
-        for annotation in self.session.annotated():
-            self._list(annotation.image.name, annotation.image, left_out)
+        for image in teaching_images(self.session):
+            self._list(image.name, image, left_out)
         for entry in self.session.queue.taught_elsewhere():
             self._list(entry.image.stem, entry.image.stem, left_out)
         rows = max(1, self.images.count())
@@ -292,7 +283,8 @@ class TrainWidget(SessionWidget):
         self.images.addItem(item)
 
     def _cells_changed(self, *args: Any) -> None:
-        if self.session.annotated() and self._items()[0].data(LAYER_ROLE) is None:
+        listed = [value for item in self._items() if isinstance(value := item.data(LAYER_ROLE), Image)]
+        if listed != teaching_images(self.session):
             self._list_images()
         else:
             self._show_use()
@@ -306,9 +298,8 @@ class TrainWidget(SessionWidget):
                 taught = found.cells.count(State.CHECKED, State.EDITED)
                 cells, regions = cells + taught, regions + len(found.cells.regions)
                 images += bool(taught or found.cells.regions)
-        ticked = self._stems()
         for entry in self.session.queue.taught_elsewhere():
-            if entry.image.stem in ticked:
+            if entry.image.stem in self._stems():
                 cells, images = cells + entry.checked, images + 1
                 regions += len(entry.image.regions)
         self.use.setText(_use_text(cells, images, regions) if self.session.queue.items() else EMPTY)
@@ -364,17 +355,11 @@ class TrainWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        self.button.setText(job_words(status, "Train", "Stop"))
-        self.button.setEnabled(status.state is not RunState.STOPPING)
         self._show_resumable()
-        text = _bar_text(status.state, status.remaining, status.message)
-        self.bar.follow(status, text, status.is_active)
         if status.state.is_over:
             self.preview.settle()
-        if status.error:
-            self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
+        doing = _bar_text(status.state, status.remaining, status.message)
+        self._show_job(self.job, "Train", "Stop", doing)
         if status.state in (RunState.DONE, RunState.STOPPED) and status.message:
             show = {"better": self.result.show_good, "worse": self.result.show_error}
             show.get(self.job.outcome, self.result.show_notice)(status.message)

@@ -20,7 +20,6 @@ from napari_cupre.events import Event, Finished, Notice, Preview, RunState, Stat
 from napari_cupre.model.runs import REQUEST, SHOTS, discard_unstarted, run_path
 from napari_cupre.model.zoo import SUFFIX, user_folder
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, EngineProcess, Turn
-from napari_cupre.service.protocol import FinetuneRequest, PreviewRequest
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.snapshot import Snapshot
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from napari_cupre.data.shot import Shot
     from napari_cupre.io.unannotated import Source
     from napari_cupre.project.project import Project
+    from napari_cupre.service.protocol import FinetuneRequest
 
 SMOOTHING = 0.9
 
@@ -230,6 +230,8 @@ class TrainingJob(Job):
 
     def _request(self, plan: TrainingPlan) -> Generator[Event | None, None, FinetuneRequest]:
         """Read the annotation, and write it where a new training keeps it."""
+        from napari_cupre.service.protocol import FinetuneRequest
+
         staged, annotation = "", None
         if plan.snapshots or plan.stems or not plan.resume:
             yield StateChanged(RunState.PREPARING, "Reading the annotation")
@@ -280,6 +282,8 @@ class TrainingJob(Job):
 
         An image that cannot be read does not end the training.
         """
+        from napari_cupre.service.protocol import PreviewRequest
+
         with self._lock:
             if self._wanted is None or self._asked is not None or self.status.state is not RunState.RUNNING:
                 return None

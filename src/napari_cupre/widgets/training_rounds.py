@@ -45,10 +45,11 @@ class TrainingRounds(SessionPart):
         if old == self._folder:
             return
         chosen = Path(self._session.model)
-        if project is not None and old is not None and chosen.parent == old / MODELS:
-            moved = project.folder / MODELS / chosen.name
-            if moved.is_file():
-                self._session.model = str(moved)
+        moved = None if project is None else project.folder / MODELS / chosen.name
+        if moved is not None and old is not None and chosen.parent == old / MODELS and moved.is_file():
+            self._session.model = str(moved)
+        elif (best := self.start()) is not None:  # what its last training made finds its cells
+            self._session.model = best
         self._session.models_changed.emit()
 
     @property

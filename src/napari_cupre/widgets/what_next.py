@@ -12,7 +12,6 @@ from psygnal import Signal
 
 from napari_cupre.errors import InputError
 from napari_cupre.events import Event, Finished, RunState, StateChanged
-from napari_cupre.service.beside import Rated, RateRequest
 from napari_cupre.service.client import HEARTBEAT_S, EngineBusy, Turn
 from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.layers import source_path
@@ -23,6 +22,7 @@ from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.timers import single_timer
 
 if TYPE_CHECKING:
+    from napari_cupre.service.beside import RateRequest
     from napari_cupre.widgets.session import Session
 
 WAITING = "Waiting for the current job"
@@ -95,6 +95,8 @@ class WhatNext(SessionPart):
         session.keeper.when_saved(self._begin)
 
     def _begin(self) -> None:
+        from napari_cupre.service.beside import RateRequest
+
         session, project = self._session, self._session.keeper.project
         if self.job.status.is_active or session.training.status.is_active:
             return
@@ -121,6 +123,8 @@ class WhatNext(SessionPart):
                 yield None
 
     def _take(self, event: Event) -> None:
+        from napari_cupre.service.beside import Rated
+
         if isinstance(event, Rated):
             self.notice = event.notice
             self.advice = [

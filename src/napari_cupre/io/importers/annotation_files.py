@@ -267,7 +267,7 @@ def _pair(
 
 
 def _by_what_differs(sheets: Sequence[Sheet], images: ImageShapes, listeners: Listeners) -> list[Path | None]:
-    """The image of each annotation, none of which is called as an image is; None if nothing tells it."""
+    """The image of each annotation where no two names agree; None if nothing tells which."""
     by_stem = {image_stem(path): path for path in images.paths}
     pairs = stems_by_what_differs(list(by_stem), [sheet.names[-1] for sheet in sheets])
     if not pairs:

@@ -100,7 +100,7 @@ def _array(dtype: str, shape: tuple[int, ...], fortran: bool, content: bytes) ->
 
 
 class _Array:
-    """Stands for a numpy array: keeps the state that would be given to one."""
+    """Stand-in for a numpy array: keeps the state that would be given to one."""
 
     def __init__(self, *_: Any) -> None:
         self.state: tuple[Any, ...] = ()
@@ -130,7 +130,7 @@ class _BufferArray(_Array):
 
 
 class _DType:
-    """Stands for a numpy dtype: keeps its code and byte order."""
+    """Stand-in for a numpy dtype: keeps its code and byte order."""
 
     def __init__(self, code: Any = "", *_: Any) -> None:
         self.code, self.order = str(code), "="
@@ -141,7 +141,7 @@ class _DType:
 
 
 class _Ignored:
-    """Stands for everything else that a Cellpose file may hold: single numbers and paths."""
+    """Stand-in for everything else that a Cellpose file may hold: single numbers and paths."""
 
     def __init__(self, *_: Any) -> None:
         pass

@@ -80,7 +80,7 @@ def _without(stem: str) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    """A name without the suffix of an image, as where outlines are called "a.tif.geojson"."""
+    """A name without the suffix of an image, as in "a.tif.geojson"."""
     is_file = name.lower().endswith((*IMAGE_SUFFIXES, ".ome"))
     return image_stem(name) if is_file and image_stem(name) else name
 
@@ -157,7 +157,7 @@ def annotation_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 
 def to_be_imported(labels: str) -> InputError | None:
-    """The error for annotations of other programs in place of label images; None if these are none."""
+    """The error for annotations of other programs in place of label images; None if there are none."""
     path = Path(labels).expanduser()
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     found = [file for file in files if file.is_file() and file.name.lower().endswith(OUTLINE_SUFFIXES)]

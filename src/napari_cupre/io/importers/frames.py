@@ -143,7 +143,7 @@ class ImageShapes(Mapping[str, tuple[int, ...]]):
         return Frame.of(self._read(path))
 
     def find(self, names: Sequence[str]) -> Path | None:
-        """The image that is called one of `names`, the best one first.
+        """The image with one of `names`, the best one first.
 
         Parameters
         ----------

@@ -158,7 +158,7 @@ def _object(feature: dict[str, Any], parent: str | None) -> _Found:
     kind = object_type(feature)
     geometry = dict_or_empty(feature.get("geometry"))
     if geometry.get("type") not in _POLYGONS and kind == "cell":
-        geometry = _nucleus(feature) or geometry  # a cell of which QuPath knows the nucleus alone
+        geometry = _nucleus(feature) or geometry  # QuPath knows only the nucleus of this cell
     reason = _NO_AREAS.get(str(geometry.get("type")))
     if reason is None and geometry.get("type") not in _POLYGONS:
         reason = NO_AREA if not geometry or geometry.get("type") in _GEOMETRIES else DAMAGED

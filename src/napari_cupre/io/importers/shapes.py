@@ -96,7 +96,7 @@ def paint_shapes(shapes: Sequence[Shape], frame: Frame, account: Account) -> np.
 
 
 def nothing_usable(account: Account) -> InputError:
-    """The error for a file of which no shape became a cell."""
+    """The error for a file without a shape that became a cell."""
     if not account.total:
         return InputError(
             f'"{account.name}" contains no outline of an area: draw polygons, or choose another file.'
@@ -170,7 +170,7 @@ def _values(painted: Sequence[_Painted]) -> list[int]:
 def _count_hidden(
     painted: Sequence[_Painted], values: Sequence[int], labels: np.ndarray, account: Account
 ) -> None:
-    """Count the cells of which no pixel is left."""
+    """Count the cells without a pixel left."""
     seen: set[tuple[tuple[int, ...], bytes]] | None = None
     for each, value in zip(painted, values):
         if (labels[each.position][each.pixels] == value).any():

@@ -111,7 +111,7 @@ class CocoWriter:
                 place += len(line)
 
     def _in_order(self, latest: dict[str, Record | int]) -> Iterator[Record]:
-        """The records, of which those in the journal are read one by one: a screen does not fit memory."""
+        """The records; those in the journal are read one by one: a screen does not fit into memory."""
         with self.journal.open("rb") as stream:
             for entry in latest.values():
                 if isinstance(entry, int):

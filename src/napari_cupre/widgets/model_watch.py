@@ -1,0 +1,100 @@
+"""Notices model files that come and go while a window is open, whoever moves or deletes them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+from qtpy.QtCore import QFileSystemWatcher
+
+from napari_cupre.errors import CupreError
+from napari_cupre.model.zoo import BUNDLED, SUFFIX, find_model, user_folder
+from napari_cupre.widgets.session_part import SessionPart
+from napari_cupre.widgets.timers import single_timer
+
+if TYPE_CHECKING:
+    from napari_cupre.widgets.session import Session
+
+SETTLED_MS = 300
+"""A folder is read again once nothing has changed in it for this long."""
+
+
+class ModelWatch(SessionPart):
+    """Watches the folders of the models that can be chosen."""
+
+    lost = Signal(str)
+    """The chosen model is gone: a sentence that names it and what is chosen instead."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._watcher = QFileSystemWatcher()
+        self._timer = single_timer(self.look, SETTLED_MS)
+        self._watcher.directoryChanged.connect(lambda _: self._timer.start())
+        self._known = self._files()
+        session.models_changed.connect(self._follow)
+        self._follow()
+
+    def look(self) -> None:
+        """Read the folders again; whatever lists models hears of a change."""
+        session = self._session
+        if not session.is_open or self._files() == self._known:
+            return
+        old = session.model
+        if is_there(old):
+            session.models_changed.emit()
+            return
+        session.model = session.rounds.start() or BUNDLED  # tells everybody
+        self.lost.emit(gone_words(old, session.rounds.name_of(session.model)))
+
+    def close(self) -> None:
+        """Watch nothing more."""
+        self._timer.stop()
+        if folders := self._watcher.directories():
+            self._watcher.removePaths(folders)
+
+    def _folders(self) -> list[Path]:
+        chosen, rounds = Path(self._session.model), self._session.rounds.folder
+        folders = {user_folder(), *([] if rounds is None else [rounds])}
+        folders |= {chosen.parent} if chosen.suffix == SUFFIX else set()
+        return sorted(folder for folder in folders if folder.is_dir())
+
+    def _files(self) -> set[Path]:
+        found: set[Path] = set()
+        for folder in self._folders():
+            with suppress(OSError):  # it went away in between
+                found.update(folder.glob(f"*{SUFFIX}"))
+        return found
+
+    def _follow(self) -> None:
+        """Other folders may matter by now."""
+        self._known = self._files()
+        watched, wanted = set(self._watcher.directories()), {str(each) for each in self._folders()}
+        for paths, change in (
+            (watched - wanted, self._watcher.removePaths),
+            (wanted - watched, self._watcher.addPaths),
+        ):
+            if paths:
+                change(sorted(paths))
+
+
+def is_there(model: str) -> bool:
+    """Whether a model that was chosen by name or path can still be read."""
+    try:
+        find_model(model)
+    except CupreError:
+        return False
+    return True
+
+
+def gone_words(model: str, instead: str) -> str:
+    """What is said of a chosen model whose file is gone.
+
+    Examples
+    --------
+    >>> gone_words("/home/me/models/mine.safetensors", "cupre")
+    'The file of “mine” is gone: “cupre” is chosen instead.'
+    """
+    names = (Path(each).stem if each.endswith(SUFFIX) else each for each in (model, instead))
+    return "The file of “{}” is gone: “{}” is chosen instead.".format(*names)

@@ -1,0 +1,126 @@
+"""What the docks remember and list: choices of a person, images that teach, models whose files are gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_cupre.model.cards import rename_model
+from napari_cupre.model.zoo import bundled_path
+from napari_cupre.project import gestures
+from napari_cupre.project.strokes import renew_guesses
+from napari_cupre.widgets.train_widget import LAYER_ROLE
+
+WAIT = 20_000
+SQUARE = np.array([[5, 5], [5, 15], [15, 15], [15, 5]], float)
+
+
+@pytest.fixture(autouse=True)
+def _no_process(no_engine: None) -> None:
+    """None of these trains."""
+
+
+def listed(train: Any) -> list[str]:
+    """What can be ticked under *Learn from*."""
+    return [item.text() for item in train._items() if item.data(LAYER_ROLE) is not None]
+
+
+def test_only_images_with_something_to_learn_from_can_be_ticked(workbench: Any) -> None:
+    train, session = workbench.train, workbench.annotate.session
+    image = workbench.viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    workbench.viewer.add_image(np.zeros((60, 60), np.uint8), name="other")
+    cells = session.make_cells(image)
+    assert listed(train) == [], "a layer without a cell is no annotation"
+    cells.do(lambda now: renew_guesses(now, np.pad(np.ones((9, 9), int), (5, 46)), [0.9]))
+    assert listed(train) == [], "nor is a guess"
+    cells.do(lambda now: gestures.draw(now, SQUARE + 30))
+    assert listed(train) == ["field"]
+    cells.undo()
+    assert listed(train) == []
+    session.make_background_layer(image)
+    assert listed(train) == ["field"]
+
+
+def test_cells_that_cannot_be_used_stay_in_the_list(workbench: Any) -> None:
+    workbench.viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    workbench.viewer.add_labels(np.ones((20, 20), int), name="field cells")
+    assert listed(workbench.train) == ["field"], "a press on Train says what is wrong"
+
+
+def test_a_dock_that_was_closed_comes_back_as_it_was_set(workbench: Any, qtbot: Any) -> None:
+    viewer, train, predict = workbench.viewer, workbench.train, workbench.predict
+    train.minutes.setValue(7.5)
+    train.device.setCurrentText("cpu")
+    train.live.setChecked(True)
+    predict.score.setValue(35)
+    predict.link_t.setChecked(True)
+    predict.all_images.setChecked(True)
+    for dock in (train, predict):
+        viewer.window.remove_dock_widget(dock)
+        dock.deleteLater()
+    qtbot.wait(50)
+    again = {
+        name: viewer.window.add_plugin_dock_widget("napari-cupre", name)[1] for name in ("Train", "Predict")
+    }
+    assert again["Train"] is not train
+    assert again["Train"].minutes.value() == 7.5
+    assert again["Train"].device.currentText() == "cpu"
+    assert again["Train"].live.isChecked()
+    assert again["Predict"].score.value() == 35
+    assert again["Predict"].link_t.isChecked()
+    assert again["Predict"].all_images.isChecked()
+    assert not again["Predict"].one_image.isChecked()
+
+
+@pytest.fixture
+def mine(workbench: Any, own_models: Path) -> Path:
+    """A model of the user's, chosen in both docks."""
+    file = own_models / "mine.safetensors"
+    file.write_bytes(bundled_path().read_bytes())
+    workbench.predict.session.models_changed.emit()
+    workbench.predict.model.value = workbench.train.start_from.value = "mine"
+    return file
+
+
+def test_a_model_that_was_deleted_elsewhere_is_missed_at_once(workbench: Any, mine: Path, qtbot: Any) -> None:
+    session = workbench.predict.session
+    assert session.model == "mine"
+    mine.unlink()
+    qtbot.waitUntil(lambda: session.model == "cupre", timeout=WAIT)
+    sentence = "The file of “mine” is gone: “cupre” is chosen instead."
+    for chooser in (workbench.predict.model, workbench.train.start_from):
+        assert chooser.value == "cupre"
+        assert chooser.question.text == sentence
+    assert workbench.annotate.message.text == sentence
+    workbench.train.start_from.value = "nuclei"
+    assert not workbench.train.start_from.question.text, "another choice was made"
+    workbench.predict.model.question.press("OK")
+    assert not workbench.predict.model.question.text
+
+
+def test_a_model_that_comes_from_elsewhere_can_be_chosen(workbench: Any, mine: Path, qtbot: Any) -> None:
+    mine.with_stem("theirs").write_bytes(mine.read_bytes())
+    qtbot.waitUntil(lambda: workbench.predict.model.combo.findData("theirs") >= 0, timeout=WAIT)
+    assert workbench.predict.model.value == "mine"
+    assert not workbench.predict.model.question.text
+
+
+def test_a_model_renamed_here_is_not_missed(workbench: Any, mine: Path) -> None:
+    session = workbench.predict.session
+    session.model = rename_model("mine", "better").stem
+    assert workbench.predict.model.value == "better"
+    assert not workbench.predict.model.question.text
+
+
+def test_a_chosen_model_of_a_project_that_was_closed_stays(workbench: Any, tmp_path: Path) -> None:
+    file = tmp_path / "v1.safetensors"
+    file.write_bytes(bundled_path().read_bytes())
+    predict = workbench.predict
+    predict.model.value = str(file)
+    predict.model._files.clear()  # it was listed as a round
+    predict.model.refresh()
+    assert predict.model.value == str(file)
+    assert not predict.model.question.text
