@@ -334,5 +334,5 @@ def test_a_folder_without_other_images_is_refused(
 ) -> None:
     ran = finetune("--unlabelled", folders[0])
     assert ran.code == 2
-    assert "annotated already" in ran.err
+    assert "given as not annotated" in ran.err
     assert not (tmp_path / "new.safetensors").exists()

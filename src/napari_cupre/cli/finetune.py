@@ -15,6 +15,7 @@ from napari_cupre.cli.options import (
     Parser,
     add_command,
     add_diameter,
+    add_keep_empty,
     add_reading_options,
     positive_count,
     positive_number,
@@ -105,9 +106,7 @@ def _add_data_options(parser: Parser) -> None:
         "look (by contrastive learning), and the cells the model is sure of",
     )
     add_reading_options(parser)
-    parser.add_argument(
-        "--keep-empty", action="store_true", help="treat images without annotation in a COCO JSON as empty"
-    )
+    add_keep_empty(parser)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from napari_cupre.cli.options import (
     EXIT_DONE,
     EXIT_UNUSABLE,
     add_command,
+    add_keep_empty,
     add_reading_options,
     report,
 )
@@ -57,9 +58,7 @@ def add_import(subparsers: Any) -> None:
     size.add_argument(
         "--shape", type=_shape, metavar="ROWSxCOLUMNS", help="size of every image, e.g. 1024x1344"
     )
-    parser.add_argument(
-        "--keep-empty", action="store_true", help="treat images without annotation in a COCO JSON as empty"
-    )
+    add_keep_empty(parser)
     add_reading_options(parser)
 
 

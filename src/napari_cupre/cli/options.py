@@ -121,6 +121,13 @@ def add_series(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_keep_empty(parser: argparse.ArgumentParser) -> None:
+    """Add `--keep-empty`."""
+    parser.add_argument(
+        "--keep-empty", action="store_true", help="treat images without annotation in a COCO JSON as empty"
+    )
+
+
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Add the option that goes with `check_replaces`."""
     parser.add_argument(

@@ -10,6 +10,9 @@ from scipy import ndimage
 Percentiles = Callable[[np.ndarray], tuple[float, float]]
 """Gives the grey values at the lower and the upper percentile of an array."""
 
+_Ends = Callable[["np.ndarray | None"], tuple[float, float]]
+"""The same of some pixels of a plane, or of all."""
+
 BLOCK = 8
 """Side in samples of the blocks in which flat areas are looked for."""
 
@@ -54,7 +57,10 @@ _SMOOTH, _COARSE = 5, 65
 
 
 def tissue(
-    plane: np.ndarray, percentiles: Percentiles, finely: Callable[[], np.ndarray]
+    plane: np.ndarray,
+    every: tuple[float, float],
+    percentiles: Percentiles,
+    finely: Callable[[], np.ndarray],
 ) -> np.ndarray | None:
     """Which pixels count, bool (n, m); None if all do, as in every ordinary image.
 
@@ -62,37 +68,42 @@ def tissue(
     ----------
     plane : numpy.ndarray
         (n, m, C) finite grey values, or a regular subsample of them.
+    every : tuple of float
+        The range that all of it would be stretched by.
     percentiles : Percentiles
         The range that a set of pixels would be stretched by.
     finely : Callable[[], numpy.ndarray]
         Gives a part of the plane that is not subsampled, (n, m, C).
     """
+
+    def ends(kept: np.ndarray | None) -> tuple[float, float]:
+        return every if kept is None else percentiles(plane[kept])
+
     # Beside a bright piece of debris the cells themselves look flat, which would make them padding.
     rest = None
     for sign in (1, -1):
-        without = _beside_debris(plane, rest, percentiles, finely, sign)
+        without = _beside_debris(plane, rest, ends, finely, sign)
         rest = rest if without is None else without
-    counted = _beside_padding(plane, percentiles, rest)
+    counted = _beside_padding(plane, ends, rest)
     if counted is None:
         return rest
     for sign in (1, -1):
-        without = _beside_debris(plane, counted, percentiles, finely, sign)
+        without = _beside_debris(plane, counted, ends, finely, sign)
         counted = counted if without is None else without
     return counted
 
 
-def _beside_padding(
-    plane: np.ndarray, percentiles: Percentiles, rest: np.ndarray | None
-) -> np.ndarray | None:
+def _beside_padding(plane: np.ndarray, ends: _Ends, rest: np.ndarray | None) -> np.ndarray | None:
     """What is left without large flat areas that are far from the grey values of the rest.
 
     `rest` is the plane without debris, None where there is none.
     """
-    bottom, top = percentiles(plane if rest is None else plane[rest])
+    bottom, top = ends(rest)
     blocks = _blocks(plane)
     if not bottom < top or blocks is None:
         return None
-    least, most = blocks.min(axis=(1, 3, 4)), blocks.max(axis=(1, 3, 4))
+    # row by row first, which is many times faster than all at once
+    least, most = blocks.min(axis=1).min(axis=(2, 3)), blocks.max(axis=1).max(axis=(2, 3))
     flat = (most.astype(np.float64) - least) <= FLAT * (top - bottom)
     if not flat.any():
         return None
@@ -104,7 +115,7 @@ def _beside_padding(
     counted = np.pad(counted, [(0, n - m) for n, m in zip(plane.shape, counted.shape)], mode="edge")
     if counted.mean() < LEAST_REST:
         return None
-    low, high = percentiles(plane[counted])
+    low, high = ends(counted)
     span = high - low
     is_outside = level > high + ABOVE * span or level < low - BELOW * span
     is_most = padding.mean() > MOSTLY and INSIDE * span < level - low < (1 - INSIDE) * span
@@ -131,7 +142,7 @@ def _blocks(plane: np.ndarray) -> np.ndarray | None:
 def _beside_debris(
     plane: np.ndarray,
     counted: np.ndarray | None,
-    percentiles: Percentiles,
+    ends: _Ends,
     finely: Callable[[], np.ndarray],
     sign: int,
 ) -> np.ndarray | None:
@@ -139,13 +150,13 @@ def _beside_debris(
 
     None if there are none, or if there is nothing but noise beside them: then they are the cells.
     """
-    low, high = _directed(percentiles(plane if counted is None else plane[counted]), sign)
+    low, high = _directed(ends(counted), sign)
     extreme = plane[..., 0] if plane.shape[2] == 1 else plane.max(axis=2) if sign > 0 else plane.min(axis=2)
-    signed = extreme.astype(np.float64) * sign
-    most = float(np.percentile(signed if counted is None else signed[counted], 97))
-    debris = signed > low + KNEE * (most - low)
-    if not most > low or not debris.any():
+    most = _percentile(extreme if counted is None else extreme[counted], 97, sign)
+    beyond = low + KNEE * (most - low)
+    if not most > low or not sign * float(extreme.max() if sign > 0 else extreme.min()) > beyond:
         return None
+    debris = extreme.astype(np.float64) * sign > beyond
     kept = np.ones(plane.shape[:2], bool) if counted is None else counted
     debris &= kept
     if not 0 < debris.sum() <= MOST_DEBRIS * kept.sum():
@@ -153,11 +164,25 @@ def _beside_debris(
     rest = kept & ~ndimage.binary_dilation(debris, iterations=HALO)
     if rest.sum() < LEAST_REST * rest.size:
         return None
-    rest_low, rest_high = _directed(percentiles(plane[rest]), sign)
+    rest_low, rest_high = _directed(ends(rest), sign)
     end = float(np.percentile(extreme[rest].astype(np.float64) * sign, 99.8)) * sign
     if high - rest_low <= OUTSHINES * (rest_high - rest_low) or not shows_cells(finely(), end, sign):
         return None
     return rest
+
+
+def _percentile(values: np.ndarray, percent: float, sign: int) -> float:
+    """`np.percentile` of the values times 1 or -1, faster for the whole numbers of most images."""
+    if values.dtype.kind not in "ub" or values.dtype.itemsize > 2 or not values.size:
+        return float(np.percentile(values.astype(np.float64) * sign, percent))
+    place = (values.size - 1) * (percent / 100)
+    lower, share = int(place), place - int(place)
+    ranks = np.minimum([lower, lower + 1], values.size - 1)
+    ranks = ranks if sign > 0 else values.size - 1 - ranks
+    cumulated = np.cumsum(np.bincount(values.ravel()))
+    first, second = (sign * float(each) for each in np.searchsorted(cumulated, ranks, side="right"))
+    # as NumPy rounds
+    return first + (second - first) * share if share < 0.5 else second - (second - first) * (1 - share)
 
 
 def _directed(ends: tuple[float, float], sign: int) -> tuple[float, float]:

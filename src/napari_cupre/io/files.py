@@ -147,6 +147,12 @@ def check_name(path: Path) -> None:
         )
 
 
+def refuse_empty(path: Path) -> None:
+    """Raise `InputError` if a file has no bytes, as a broken copy leaves it."""
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
+
+
 def is_junk(path: Path) -> bool:
     """Whether a file is the system's own (`Thumbs.db`, `.DS_Store`, `._x`, hidden files) and never data."""
     return path.name.startswith(".") or path.name.lower() in _JUNK
@@ -219,7 +225,9 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
     path = Path(path)
     if path.parent.suffix.lower() in (*TIFF_SUFFIXES, *PICTURE_SUFFIXES) and path.parent.is_file():
         return path.parent, path.name
-    inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
+    inside = []
+    if ZARR_SUFFIX in str(path).lower():  # looking at every folder takes longer than reading a small image
+        inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
     if not inside and not path.suffix:
         inside = list(itertools.takewhile(is_zarr, path.parents))
     return (inside[-1], path.relative_to(inside[-1]).as_posix()) if inside else (path, "")

@@ -28,6 +28,7 @@ from napari_cupre.io.files import (
     is_zarr,
     list_images,
     natural_key,
+    refuse_empty,
     split_scene,
 )
 from napari_cupre.io.ome import file_of
@@ -196,8 +197,7 @@ def _guarded(path: Path, read: Any) -> Any:
     """Call `read(path)` and turn any error of a damaged file into one sentence."""
     if not path.exists():
         raise InputError(f'There is no file "{path}": check the path.')
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
+    refuse_empty(path)
     try:
         return read(path)
     except CupreError as error:

@@ -227,6 +227,7 @@ class _Inputs:
     def __init__(self, images: Iterable[str | os.PathLike[str]]) -> None:
         self._names: dict[str, str] = {}
         self._files: dict[tuple[int, int], str] = {}
+        self._above: dict[Path, str | None] = {}
         for image in images:
             real = _on_disk(image)
             for path in {os.fspath(image), real}:
@@ -241,9 +242,12 @@ class _Inputs:
 
     def above(self, path: Path) -> str | None:
         """The image, a folder, in which a path lies."""
-        return next(
-            (self._names[above] for above in map(_absolute, path.parents) if above in self._names), None
-        )
+        if self._names and path.parent not in self._above:
+            names = map(_absolute, path.parents)
+            self._above[path.parent] = next(
+                (self._names[name] for name in names if name in self._names), None
+            )
+        return self._above.get(path.parent)
 
 
 class _Records:

@@ -63,11 +63,7 @@ class BoxHead(nn.Module):
         for width_in, width_out in itertools.pairwise(widths):
             layers += [nn.Linear(width_in, width_out), nn.ReLU(inplace=True)]
         self.features = nn.Sequential(*layers)
-        for module in self.features.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        _start_convolutions(self.features)
         self.score = nn.Linear(config.box_hidden, len(config.classes) + 1)
         self.offset = nn.Linear(config.box_hidden, 4)
         _start_small(self.score, 0.01)
@@ -101,11 +97,7 @@ class MaskHead(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.upsample = nn.ConvTranspose2d(width, width, 2, stride=2)
         self.logits = nn.Conv2d(width, 1, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        _start_convolutions(self)
         _start_small(self.logits, 0.01)
 
     def forward(self, rois: Tensor) -> Tensor:
@@ -310,6 +302,14 @@ class InstanceHeads(nn.Module):
                 parts.append(engine.mask(rois).sigmoid().float().cpu())
         masks = torch.cat(parts) if parts else torch.zeros(0, MASK_SIZE, MASK_SIZE)
         return list(masks.split([len(b) for b in boxes]))
+
+
+def _start_convolutions(part: nn.Module) -> None:
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def _start_small(layer: nn.Linear | nn.Conv2d, std: float) -> None:

@@ -33,6 +33,10 @@ SHIPPED = {
 """What comes with the package, by name, and what it is."""
 
 
+WEIGHTS = Path(__file__).parents[1] / "weights"
+"""Where the checkpoints that ship with the package lie."""
+
+
 @dataclass(frozen=True)
 class ZooEntry:
     """A model that can be chosen by name; `path` is None for random weights."""
@@ -44,7 +48,7 @@ class ZooEntry:
 
 def bundled_path(name: str = BUNDLED) -> Path:
     """Where a checkpoint that ships with the package lies."""
-    return Path(__file__).parents[1] / "weights" / f"{name}{SUFFIX}"
+    return WEIGHTS / f"{name}{SUFFIX}"
 
 
 def user_folder() -> Path:

@@ -29,12 +29,20 @@ class JobDock(SessionWidget):
         self.button.clicked.connect(lambda: self.start_or_stop(job, start))
         self.bar, self.notice = JobBar(), MessageLine()
 
-    def _show_job(self, job: Job, text: str) -> None:
-        """Show where the job stands; `text` is on the button while nothing runs."""
+    def _show_job(self, job: Job, start: str, stop: str = "Cancel", doing: str | None = None) -> None:
+        """Show where the job stands.
+
+        Parameters
+        ----------
+        start, stop : str
+            On the button while nothing runs, and while something does.
+        doing : str or None, optional
+            On the bar; None for the message of the job.
+        """
         status = job.status
-        self.button.setText(job_words(status, text))
+        self.button.setText(job_words(status, start, stop))
         self.button.setEnabled(status.state is not RunState.STOPPING)
-        self.bar.follow(status, status.message, status.is_active)
+        self.bar.follow(status, status.message if doing is None else doing, status.is_active)
         if status.error:
             self.message.show_error(status.error, status.details)
         if status.notice:

@@ -29,20 +29,12 @@ from napari_cupre.io.files import natural_key
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.captions import caption
-from napari_cupre.widgets.controls import (
-    JobBar,
-    MessageLine,
-    SessionWidget,
-    follow_layers,
-    heading,
-    job_words,
-    labelled,
-    primary_button,
-)
+from napari_cupre.widgets.controls import MessageLine, follow_layers, heading, labelled
 from napari_cupre.widgets.cross_check_line import CrossCheckLine
 from napari_cupre.widgets.curve import CurveView
 from napari_cupre.widgets.enough_section import EnoughSection
 from napari_cupre.widgets.help_button import beside_help
+from napari_cupre.widgets.job_dock import JobDock
 from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.next_steps import NextSteps
 from napari_cupre.widgets.preferences import read_preferences
@@ -65,7 +57,7 @@ OTHERS_TIP = (
 EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 
 
-class TrainWidget(SessionWidget):
+class TrainWidget(JobDock):
     """Starts, shows, stops and resumes the training of a viewer's annotated images."""
 
     title = "Train"
@@ -85,7 +77,6 @@ class TrainWidget(SessionWidget):
         # a turn of its own: a stroke that follows the press on Train waits for one layer, not for all of it
         self._preparing = single_timer(self._prepare_preview, PREPARE_MS, parent=self)
         remember(self, minutes=self.minutes, device=self.device, others=self.others, live=self.live)
-        self.notice = MessageLine()
         self.result = MessageLine()
         self._lay_out()
         follow_layers(self, self._list_images)
@@ -134,12 +125,10 @@ class TrainWidget(SessionWidget):
         self.others.toggled.connect(lambda on: self._show_others())
 
     def _make_controls(self) -> None:
-        self.button = primary_button("Train", "Train on the ticked images")
-        self.button.clicked.connect(lambda: self.start_or_stop(self.job, self.train))
+        self._make_button(self.job, "Train", "Train on the ticked images", self.train)
         self.resume_button = QPushButton("Resume")
         self.resume_button.setMinimumHeight(32)
         self.resume_button.clicked.connect(lambda: self.attempt(self.resume))
-        self.bar = JobBar()
         self.live = QCheckBox("Live preview on the image")
         self.live.setToolTip(
             "Show every few seconds what the model finds in the current view; slows training a little"
@@ -366,17 +355,11 @@ class TrainWidget(SessionWidget):
 
     def _show_status(self, event: Any = None) -> None:
         status = self.job.status
-        self.button.setText(job_words(status, "Train", "Stop"))
-        self.button.setEnabled(status.state is not RunState.STOPPING)
         self._show_resumable()
-        text = _bar_text(status.state, status.remaining, status.message)
-        self.bar.follow(status, text, status.is_active)
         if status.state.is_over:
             self.preview.settle()
-        if status.error:
-            self.message.show_error(status.error, status.details)
-        if status.notice:
-            self.notice.show_notice(status.notice)
+        doing = _bar_text(status.state, status.remaining, status.message)
+        self._show_job(self.job, "Train", "Stop", doing)
         if status.state in (RunState.DONE, RunState.STOPPED) and status.message:
             show = {"better": self.result.show_good, "worse": self.result.show_error}
             show.get(self.job.outcome, self.result.show_notice)(status.message)

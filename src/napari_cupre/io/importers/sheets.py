@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_cupre.errors import InputError
-from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, is_zarr, natural_key
+from napari_cupre.io.files import PICTURE_SUFFIXES, TIFF_SUFFIXES, is_zarr, natural_key, refuse_empty
 from napari_cupre.io.images import read_image, read_labels
 from napari_cupre.io.importers.accounts import Account
 from napari_cupre.io.importers.cellpose import read_cellpose
@@ -105,8 +105,7 @@ def _loose_rois(files: Sequence[Path], only_image: str) -> list[Path]:
 
 def _sheets_of_file(path: Path, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
     name = path.name.lower()
-    if path.is_file() and path.stat().st_size == 0:
-        raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
+    refuse_empty(path)
     if name.endswith(_JSON):
         return _json_sheets(path, keep_empty, listeners)
     if name.endswith(".zip"):

@@ -208,14 +208,25 @@ def collect(
 
 
 def _plane(index: PlaneIndex, labels: np.ndarray, instances: PredictedInstances | None) -> PlaneCells:
-    ids, first = np.unique(labels, return_index=True)
-    cells = ids > 0
-    ids, first = ids[cells].astype(np.int64), first[cells]
+    ids, first = _cells_of(labels)
     rows = np.full(len(ids), -1, np.int64)
     if instances is not None:
         # Read off the pixels, since linked planes carry other values than the prediction's own.
         rows = np.asarray(instances.labels).ravel()[first].astype(np.int64) - 1
     return PlaneCells(index, labels, ids, rows, instances)
+
+
+def _cells_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers above 0 in a label image, int64 and ascending, and where each comes first in it, flat."""
+    flat = labels.ravel()
+    if not flat.size or flat.dtype.kind not in "iu" or not 0 <= flat.max() <= 4 * flat.size:
+        ids, first = np.unique(labels, return_index=True)
+        return ids[ids > 0].astype(np.int64), first[ids > 0]
+    places = np.flatnonzero(flat > 0)[::-1]  # the last one that is written stays: the first of all
+    firsts = np.full(int(flat.max()) + 1, -1, np.int64)
+    firsts[flat[places]] = places
+    ids = np.flatnonzero(firsts >= 0)
+    return ids, firsts[ids]
 
 
 def _axes_and_shape(
