@@ -137,12 +137,9 @@ def lie_alike(first: Image, second: Image) -> bool:
     )
 
 
-def in_other_units(first: Image, second: Image | None) -> bool:
-    """Whether napari cannot convert the units of one image to those of the other: px and lengths."""
-    if second is None:
-        return False
-    kinds = [["pixel" in str(unit) for unit in layer.units[-2:]] for layer in (first, second)]
-    return kinds[0] != kinds[1]
+def in_other_units(layer: Image, image: CellImage) -> bool:
+    """Whether napari cannot convert the units of a layer to those of an image: px and lengths."""
+    return ("pixel" in str(layer.units[-2])) != ("Y" not in image.units or "pixel" in image.units["Y"])
 
 
 def fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> None:

@@ -208,12 +208,11 @@ class ImageQueue(SessionPart):
         if stored is not None:
             loaded = replace(loaded, cells=stored, colours=None)
         tool = session.tools.tool  # napari selects each new layer, and the tool goes with the selection
+        self._forget([x for x in self._shown if in_other_units(x, loaded.image)])  # napari warns of both
         layer = self._place(loaded)
         if loaded.notices:
             self._keeper.tell(" ".join(loaded.notices))
         self._reveal(layer)
-        if any(in_other_units(image, layer) for image in self._shown):
-            self._forget_old()  # before napari draws, which warns of it
         if loaded.colours is not None:
             loaded.colours.work_anew()
         if tool is not None and not self.error:
@@ -223,11 +222,9 @@ class ImageQueue(SessionPart):
     def _place(self, loaded: Loaded) -> Image:
         """The layer of what was read: that of an image which was shown long ago, or a new one."""
         session, entry = self._session, loaded.entry
-        cells = (
-            loaded.cells
-            if loaded.cells is not None
-            else Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
-        )
+        cells = loaded.cells
+        if cells is None:
+            cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
         layer = self._free_layer(loaded)
         try:
             if layer is not None:
@@ -310,16 +307,19 @@ class ImageQueue(SessionPart):
 
     def _forget_old(self) -> None:
         """Images of the project that were shown long ago leave the window, once they are saved."""
-        session = self._session
-        self._shown = [image for image in self._shown if image in session.images()]
+        self._shown = [image for image in self._shown if image in self._session.images()]
         ours = [image for image in self._shown if self._keeper.stem_of(image) is not None]
-        if self._keeper.is_dirty:
-            return
-        for image in [x for x in ours if x in ours[:-MOST_SHOWN] or in_other_units(x, session.image)]:
-            if source_path(image) is None and image is not session.image:  # what a person opened stays
-                self._states.pop(self._keeper.stem_of(image) or "", None)
+        self._forget([image for image in ours[:-MOST_SHOWN] if image is not self._session.image])
+        if not self._keeper.is_dirty:
+            self._refresh_states()
+
+    def _forget(self, images: list[Image]) -> None:
+        """Images of the project leave the window, once they are saved; what a person opened stays."""
+        for image in [] if self._keeper.is_dirty else images:
+            stem = self._keeper.stem_of(image)
+            if stem is not None and source_path(image) is None and image in self._session.images():
+                self._states.pop(stem, None)
                 self._remove(image)
-        self._refresh_states()
 
     def _refresh_states(self) -> None:
         project = self._keeper.project
