@@ -37,6 +37,12 @@ class TrainingRounds(SessionPart):
         super().__init__(session)
         self._folder: Path | None = None
         session.keeper.changed.connect(self._follow_project)
+        session.keeper.opened.connect(lambda project: self._take_best())
+
+    def _take_best(self) -> None:
+        """Another project was opened: what its last training made finds its cells."""
+        if (best := self.start()) is not None:
+            self._session.model = best
 
     def _follow_project(self) -> None:
         """Another project is open, or it was given a place: models moved with it."""
@@ -48,8 +54,6 @@ class TrainingRounds(SessionPart):
         moved = None if project is None else project.folder / MODELS / chosen.name
         if moved is not None and old is not None and chosen.parent == old / MODELS and moved.is_file():
             self._session.model = str(moved)
-        elif (best := self.start()) is not None:  # what its last training made finds its cells
-            self._session.model = best
         self._session.models_changed.emit()
 
     @property
