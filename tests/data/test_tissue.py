@@ -110,3 +110,13 @@ def test_values_beyond_float32_are_debris_like_any_other(far):
     expected = normalise(plane)
     plane[5, 7] = far
     assert np.abs(normalise(plane) - expected)[10:].max() < 0.5
+
+
+@pytest.mark.parametrize("value", [0, 60_000])
+@pytest.mark.parametrize("padding", [0, 60])
+def test_counting_whole_numbers_gives_what_sorting_gives(value, padding):
+    """Values of up to 16 bits are counted, all others sorted."""
+    plane = field()
+    plane[30:38, 100:108] = value
+    plane[:padding] = 2000
+    assert fit_stretch(plane) == fit_stretch(plane.astype(np.float64))

@@ -209,6 +209,12 @@ def test_a_cell_that_the_prediction_does_not_have_has_no_score():
     assert plane.scores[2] is None
 
 
+@pytest.mark.parametrize("largest", [9, 2**30])
+def test_cells_of_any_number_are_taken_in_order(largest):
+    (plane,) = collect(np.array([[0, 5, 5], [largest, 0, 2]], np.int32)).planes
+    assert plane.ids.tolist() == [2, 5, largest]
+
+
 def test_missing_planes_are_empty():
     image = CellImage(np.zeros((3, 30, 40)), "TYX")
     volume = collect([({"T": 1}, two_overlapping())], image=image).volume()

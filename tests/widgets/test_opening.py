@@ -122,6 +122,18 @@ def test_annotating_starts_no_process(viewer: Any) -> None:
     assert not widget.session.engine.is_running
 
 
+def test_the_engine_starts_once_the_dock_is_drawn(
+    viewer: Any, no_engine: None, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    """Started at once it would take a processor from what draws the dock."""
+    started: list[Session] = []
+    monkeypatch.setattr(Session, "warm_up", lambda session: started.append(session))
+    widget = AnnotateWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    assert not started
+    qtbot.waitUntil(lambda: started == [widget.session], timeout=60_000)
+
+
 class Knot:
     """Refers to itself, so that only a search for garbage takes it away."""
 

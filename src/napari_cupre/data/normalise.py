@@ -210,11 +210,12 @@ def _limits(sample: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
         values = _finite(whole)
     if values.size == 0:
         raise NothingToSee("The image contains only NaN or infinity: choose another one.")
+    bottom, top = _percentiles(values)
     if values.size == sample.size and min(sample.shape[:2]) > 1:
         grid = sample if sample.ndim == 3 else sample[..., None]
-        counted = tissue(grid, _percentiles, lambda: _quick(whole))
-        values = values if counted is None else grid[counted]
-    bottom, top = _percentiles(values)
+        counted = tissue(grid, (bottom, top), _percentiles, lambda: _quick(whole))
+        if counted is not None:
+            bottom, top = _percentiles(grid[counted])
     if not bottom < top:
         every = _finite(whole)
         bottom, top = float(every.min()), float(every.max())

@@ -57,7 +57,10 @@ _SMOOTH, _COARSE = 5, 65
 
 
 def tissue(
-    plane: np.ndarray, percentiles: Percentiles, finely: Callable[[], np.ndarray]
+    plane: np.ndarray,
+    every: tuple[float, float],
+    percentiles: Percentiles,
+    finely: Callable[[], np.ndarray],
 ) -> np.ndarray | None:
     """Which pixels count, bool (n, m); None if all do, as in every ordinary image.
 
@@ -65,12 +68,13 @@ def tissue(
     ----------
     plane : numpy.ndarray
         (n, m, C) finite grey values, or a regular subsample of them.
+    every : tuple of float
+        The range that all of it would be stretched by.
     percentiles : Percentiles
         The range that a set of pixels would be stretched by.
     finely : Callable[[], numpy.ndarray]
         Gives a part of the plane that is not subsampled, (n, m, C).
     """
-    every = percentiles(plane)
 
     def ends(kept: np.ndarray | None) -> tuple[float, float]:
         return every if kept is None else percentiles(plane[kept])

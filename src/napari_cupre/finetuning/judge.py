@@ -19,6 +19,7 @@ from napari_cupre.finetuning.split import count_cells
 from napari_cupre.model.device import autocast, memory_format
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
+from napari_cupre.model.sharpen import sharpened
 from napari_cupre.model.targets import label_boxes, target_from_labels
 from napari_cupre.words import counted
 
@@ -242,7 +243,9 @@ def segment(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None) -> 
     device = next(network.parameters()).device
     with autocast(device, dtype):
         found = network.detect(to_batch([image], device), score=0.5)[0]
-    return paint_masks(found.boxes.numpy(), found.masks.numpy(), found.scores.numpy(), image.shape[:2])
+    boxes = found.boxes.numpy()
+    masks = sharpened(image, boxes, found.masks.numpy())  # as in prediction
+    return paint_masks(boxes, masks, found.scores.numpy(), image.shape[:2])
 
 
 def _windows(shot: Shot, seed: int) -> list[Shot]:

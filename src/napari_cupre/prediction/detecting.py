@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from napari_cupre.errors import EnvironmentFault
 from napari_cupre.model.memory import trim
+from napari_cupre.model.sharpen import sharpened
 
 if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model
@@ -73,7 +75,7 @@ class CellFinder(ABC):
 
     @abstractmethod
     def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
-        """Cells of one piece as `__call__` finds them, in float32.
+        """Cells of one piece as `detected` finds them, in float32.
 
         Scale and score of a whole image follow from what is seen: they must not hang on a mask's last digit.
         """
@@ -85,9 +87,8 @@ class CellFinder(ABC):
         For what a last digit cannot change; see `look`.
         """
 
-    @abstractmethod
     def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
-        """Cells of each piece, in the piece's own px.
+        """Cells of each piece, in the piece's own px, with the edges that it shows.
 
         Parameters
         ----------
@@ -103,6 +104,15 @@ class CellFinder(ABC):
         EnvironmentFault
             If a single piece is too large for the device's memory.
         """
+        found = self.detected(pieces, factor, score)
+        return [
+            replace(each, masks=sharpened(piece, each.boxes, each.masks))
+            for piece, each in zip(pieces, found)
+        ]
+
+    @abstractmethod
+    def detected(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
+        """As `__call__`, with the edges that the network gives them."""
 
     @abstractmethod
     def features(self, piece: np.ndarray, factor: float) -> Features:

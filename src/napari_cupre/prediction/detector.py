@@ -74,7 +74,7 @@ class Detector(CellFinder):
         """The surest cells of one piece, in the arithmetic of the prediction; see `CellFinder`."""
         return self._found([piece], factor, score, self.engine, most)[0]
 
-    def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
+    def detected(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
         """Cells of each piece, in the piece's own px; see `CellFinder`."""
         return self._found(pieces, factor, score, self.engine)
 
@@ -86,7 +86,7 @@ class Detector(CellFinder):
         engine: Engine | None,
         most: int = MAX_DETECTIONS,
     ) -> list[Found]:
-        """See `__call__`; half as many pieces at once where memory does not suffice."""
+        """See `detected`; half as many pieces at once where memory does not suffice."""
         try:
             return self._run(pieces, factor, score, engine, most)
         except (RuntimeError, MemoryError) as error:

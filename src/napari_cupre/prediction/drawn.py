@@ -43,6 +43,12 @@ class Outline:
         """In image px."""
         return int(self.mask.sum())
 
+    def holds(self, point: np.ndarray) -> bool:
+        """Whether a point (y, x) in image px lies in the mask."""
+        row, column = np.floor(point).astype(np.int64) - [self.box[1], self.box[0]]
+        is_inside = 0 <= row < self.mask.shape[0] and 0 <= column < self.mask.shape[1]
+        return bool(is_inside and self.mask[row, column])
+
 
 class Grids(NamedTuple):
     """Masks as the network gives them: boxes (N, 4) in image px, probabilities (N, S, S) over them."""

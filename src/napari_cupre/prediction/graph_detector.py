@@ -62,7 +62,7 @@ class GraphDetector(CellFinder):
         """The surest cells of one piece; see `CellFinder`."""
         return self._found(piece, factor, score, most)
 
-    def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
+    def detected(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
         """Cells of each piece, in the piece's own px; see `CellFinder`."""
         return [self._found(piece, factor, score) for piece in pieces]
 

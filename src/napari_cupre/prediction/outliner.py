@@ -17,6 +17,7 @@ from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, FeatureWind
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.predict_options import check_diameter
 from napari_cupre.prediction.prompt_checks import check_boxes, check_points
+from napari_cupre.prediction.prompt_masks import finer_mask, pair_iou
 from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
 from napari_cupre.prediction.tiles import Window
 
@@ -162,7 +163,7 @@ class Outliner:
         for window, rows in self._by_window(given, sizes):
             grids = self._in_boxes(window, given[rows])
             for place, row in enumerate(rows):
-                outlines[row] = drawn_mask(grids, place, self.shape)
+                outlines[row] = self._drawn(grids, place, drawn_box=given[row])
         return [each for each in outlines if each is not None]
 
     def points(self, points: Any) -> list[Outline]:
@@ -184,9 +185,7 @@ class Outliner:
             for row, (grids, quality) in zip(rows, self._candidates(given[rows])):
                 best = int(quality.argmax())
                 is_found = bool(quality[best] > 0)
-                outlines[row] = (
-                    drawn_mask(grids, best, self.shape, given[row]) if is_found else nothing_at(given[row])
-                )
+                outlines[row] = self._drawn(grids, best, given[row]) if is_found else nothing_at(given[row])
         return [each for each in outlines if each is not None]
 
     def readings(self, point: Any) -> ClickReadings:
@@ -204,9 +203,9 @@ class Outliner:
             return ClickReadings([nothing_at(given[0])], 0)
         for row in np.argsort(-quality, kind="stable").tolist():
             is_likely = not kept or quality[row] > DOUBTFUL * quality[kept[0]]
-            if is_likely and all(_iou(grids.boxes[row], grids.boxes[other]) < SAME for other in kept):
+            if is_likely and all(pair_iou(grids.boxes[row], grids.boxes[other]) < SAME for other in kept):
                 kept.append(row)
-        likely = [drawn_mask(grids, row, self.shape, given[0]) for row in kept]
+        likely = [self._drawn(grids, row, given[0]) for row in kept]
         order = sorted(range(len(likely)), key=lambda place: likely[place].area)
         return ClickReadings([likely[place] for place in order], order.index(0))
 
@@ -240,7 +239,7 @@ class Outliner:
         """
         given = window.inside(boxes)
         mended, scores, kinds = self._detector.mended(window.features, given)
-        agreed = np.array([_iou(*pair) for pair in zip(given, mended)])
+        agreed = np.array([pair_iou(*pair) for pair in zip(given, mended)])
         growth = np.clip(AGREED - agreed, 0, MOST_GROWN)[:, None] / 2
         sides = np.tile(given[:, 2:] - given[:, :2], (1, 2))
         grown = given + growth * sides * np.array([-1, -1, 1, 1])
@@ -271,6 +270,18 @@ class Outliner:
             of_point = slice(start, start + count)
             yield Grids(*(part[of_point] for part in grids)), quality[of_point]
 
+    def _drawn(
+        self, grids: Grids, row: int, point: np.ndarray | None = None, drawn_box: np.ndarray | None = None
+    ) -> Outline:
+        """One mask in image px, sharpened, unless that loses the cell or the point (y, x) that it held."""
+        probabilities = finer_mask(
+            grids.probabilities[row], grids.boxes[row], self._reader, self.shape, drawn_box
+        )
+        one = Grids(*(part[row : row + 1] for part in grids))
+        sharp = drawn_mask(one._replace(probabilities=probabilities[None]), 0, self.shape, point)
+        is_kept = bool(sharp.area) if point is None else sharp.holds(point)
+        return sharp if is_kept else drawn_mask(one, 0, self.shape, point)
+
     def _around(self, points: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Boxes of given sides around points (y, x), cut to the image."""
         centres, halves = points[:, ::-1], sizes[:, None] / 2
@@ -285,7 +296,7 @@ class Outliner:
         again, scores, kinds = self._detector.mended(window.features, given)
         masks = self._detector.outlined(window.features, given)
         stable = (masks >= SURE).sum(axis=(1, 2)) / np.maximum(1, (masks >= UNSURE).sum(axis=(1, 2)))
-        agreed = np.array([_iou(*pair) for pair in zip(given, again)])
+        agreed = np.array([pair_iou(*pair) for pair in zip(given, again)])
         return Grids(window.outside(given), masks, scores, kinds), stable * agreed
 
 
@@ -297,11 +308,3 @@ def _holds(grids: Grids, points: np.ndarray) -> np.ndarray:
     inside = ((place >= 0) & (place < 1)).all(axis=1)
     column, row = np.clip(place * side, 0, side - 1).astype(np.int64).T
     return inside & (grids.probabilities[np.arange(len(points)), row, column] >= THRESHOLD)
-
-
-def _iou(first: np.ndarray, second: np.ndarray) -> float:
-    """IoU of two boxes."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = float(np.maximum(high - low, 0).prod())
-    union = float((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()) - shared
-    return shared / union if union > 0 else 0.0

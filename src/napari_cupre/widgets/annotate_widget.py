@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
 
+from napari_cupre.events import Finished
 from napari_cupre.project.cells import Change, State
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.questions import Question
@@ -348,6 +349,8 @@ class AnnotateWidget(SessionWidget):
         status = self.session.importing.status
         if status.error:
             self.message.show_error(status.error, status.details)
+        elif isinstance(event, Finished):
+            self.message.show_notice(event.verdict)
 
     def _cells_chosen(self, labels: Labels | None) -> None:
         if self.session.image is not None:

@@ -86,7 +86,7 @@ class Gestures(SessionPart):
         if not all(meets):
             go_to(viewer, cells, number)
 
-    # --- keys ------------------------------------------------------------------------------------
+    # --- keys -------------------------------------------------------------------------------------
 
     def accept(self) -> None:
         """Accept the guess that the last step led to, and go to the next one."""
@@ -177,7 +177,7 @@ class Gestures(SessionPart):
         if len(made) == 1:
             self.last = made[0]
 
-    # --- the mouse -------------------------------------------------------------------------------
+    # --- the mouse --------------------------------------------------------------------------------
 
     def _pressed(self, viewer: Viewer, event: Any) -> Iterator[None]:
         cells = self.cells

@@ -274,7 +274,7 @@ class CompareWidget(JobDock):
         if self.job.status.state is RunState.PREPARING:
             self.notice.clear()
 
-    # --- saving ----------------------------------------------------------------------------------
+    # --- saving ---------------------------------------------------------------------------------------
 
     def _ask_and_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(

@@ -141,7 +141,7 @@ class Keeper(SessionPart):
             self._is_pending = True
             self.save()
 
-    # --- saving ----------------------------------------------------------------------------------
+    # --- saving -----------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Save all unsaved changes in the background."""
@@ -312,7 +312,7 @@ class Keeper(SessionPart):
         else:
             action()
 
-    # --- projects --------------------------------------------------------------------------------
+    # --- projects ---------------------------------------------------------------------------------
 
     def open(self, folder: Path, *, look_only: bool = False) -> None:
         """Save the present project, then open another in its place; the present one stays if that fails."""

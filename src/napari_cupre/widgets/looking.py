@@ -127,6 +127,21 @@ def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
         camera.zoom = COMFORTABLE / size
 
 
+def lie_alike(first: Image, second: Image) -> bool:
+    """Whether two images cover the same part of the world, so that a view of one is a view of the other."""
+    return (
+        first.data.shape == second.data.shape
+        and tuple(map(str, first.units)) == tuple(map(str, second.units))
+        and np.allclose(first.scale, second.scale, rtol=1e-3)
+        and np.allclose(first.translate, second.translate, rtol=1e-3)
+    )
+
+
+def in_other_units(layer: Image, image: CellImage) -> bool:
+    """Whether napari cannot convert the units of a layer to those of an image: px and lengths."""
+    return ("pixel" in str(layer.units[-2])) != ("Y" not in image.units or "pixel" in image.units["Y"])
+
+
 def fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> None:
     """Show a whole image, with a margin; napari's own reset of the view counts hidden layers too.
 

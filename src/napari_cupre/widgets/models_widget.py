@@ -104,7 +104,7 @@ class ModelsWidget(SessionWidget):
             column.addWidget(widget)
         column.addStretch(1)
 
-    # --- the list --------------------------------------------------------------------------------
+    # --- the list -------------------------------------------------------------------------------------
 
     @property
     def chosen(self) -> ListedModel | None:

@@ -384,7 +384,7 @@ class Prompter(SessionPart):
             self.refresh(next(iter(self._waiting.values()), None))
         self.changed.emit()
 
-    # --- following the view ----------------------------------------------------------------------
+    # --- following the view -----------------------------------------------------------------------
 
     def _connect(self) -> None:
         if self._links:

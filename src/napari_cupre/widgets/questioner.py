@@ -140,7 +140,7 @@ class Questioner(QObject):
             return
         self._show(cells, found.questions)
 
-    # --- answers ---------------------------------------------------------------------------------
+    # --- answers ----------------------------------------------------------------------------------
 
     def answers(self, cells: CellsLayer, question: Question) -> list[Answer]:
         """Return the buttons of a question."""

@@ -35,7 +35,7 @@ from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item, Loaded, drafted, layer_of, load
-from napari_cupre.widgets.looking import fit
+from napari_cupre.widgets.looking import fit, in_other_units, lie_alike
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.widgets.timers import single_timer
@@ -145,7 +145,7 @@ class ImageQueue(SessionPart):
         entry = self._states.get(item.stem or "")
         return entry is not None and bool(entry.checked or entry.image.regions)
 
-    # --- showing ---------------------------------------------------------------------------------
+    # --- showing ----------------------------------------------------------------------------------
 
     def go(self, step: int) -> None:
         """Show the next image, or the previous one with -1; do nothing at the ends."""
@@ -208,6 +208,7 @@ class ImageQueue(SessionPart):
         if stored is not None:
             loaded = replace(loaded, cells=stored, colours=None)
         tool = session.tools.tool  # napari selects each new layer, which would drop the user's tool
+        self._forget([x for x in self._shown if in_other_units(x, loaded.image)])  # napari warns of both
         layer = self._place(loaded)
         if loaded.notices:
             self._keeper.tell(" ".join(loaded.notices))
@@ -221,11 +222,9 @@ class ImageQueue(SessionPart):
     def _place(self, loaded: Loaded) -> Image:
         """Return the layer for an image that was read: one of an image shown long ago, or a new one."""
         session, entry = self._session, loaded.entry
-        cells = (
-            loaded.cells
-            if loaded.cells is not None
-            else Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
-        )
+        cells = loaded.cells
+        if cells is None:
+            cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
         layer = self._free_layer(loaded)
         try:
             if layer is not None:
@@ -276,7 +275,7 @@ class ImageQueue(SessionPart):
         cells = session.cells_of(image)
         if session.tools.tool is None:  # the keys must not act on an invisible image
             session.viewer.layers.selection.active = image if cells is None else cells.layer
-        if last is None or last not in session.images() or last.data.shape != image.data.shape:
+        if last is None or last not in session.images() or not lie_alike(last, image):
             fit(session.viewer, image, session.cell_image)
         self._shown = [each for each in self._shown if each is not image] + [image]
         self._ahead.start()
@@ -288,7 +287,7 @@ class ImageQueue(SessionPart):
         layers = [image, *annotation.layers(), *([] if slide is None else [slide])]
         return [layer for layer in layers if layer in self._session.viewer.layers]
 
-    # --- memory ----------------------------------------------------------------------------------
+    # --- memory -----------------------------------------------------------------------------------
 
     def _read_ahead(self) -> None:
         """Read the next image while the user looks at the current one, and drop old ones."""
@@ -308,16 +307,19 @@ class ImageQueue(SessionPart):
 
     def _forget_old(self) -> None:
         """Remove project images shown long ago from the window, once they are saved."""
-        session = self._session
-        self._shown = [image for image in self._shown if image in session.images()]
+        self._shown = [image for image in self._shown if image in self._session.images()]
         ours = [image for image in self._shown if self._keeper.stem_of(image) is not None]
-        if self._keeper.is_dirty:
-            return
-        for image in ours[:-MOST_SHOWN]:
-            if source_path(image) is None and image is not session.image:  # keep images that the user opened
-                self._states.pop(self._keeper.stem_of(image) or "", None)
+        self._forget([image for image in ours[:-MOST_SHOWN] if image is not self._session.image])
+        if not self._keeper.is_dirty:
+            self._refresh_states()
+
+    def _forget(self, images: list[Image]) -> None:
+        """Remove project images from the window once they are saved; keep those that the user opened."""
+        for image in [] if self._keeper.is_dirty else images:
+            stem = self._keeper.stem_of(image)
+            if stem is not None and source_path(image) is None and image in self._session.images():
+                self._states.pop(stem, None)
                 self._remove(image)
-        self._refresh_states()
 
     def _refresh_states(self) -> None:
         project = self._keeper.project
@@ -415,7 +417,7 @@ class ImageQueue(SessionPart):
         self.status, self.error = "", sentence_of(error)
         self.changed.emit()
 
-    # --- the project -----------------------------------------------------------------------------
+    # --- the project ------------------------------------------------------------------------------
 
     def _opened(self, project: Project) -> None:
         """Show the image that was worked on last."""

@@ -22,6 +22,7 @@ from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer, StoredCells
 from napari_cupre.widgets.comparing import ComparisonJob
+from napari_cupre.widgets.frame_width import FrameWidth
 from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
@@ -101,7 +102,7 @@ class Session:
         self.sizes = Sizes(self)
         self.queue = ImageQueue(self)
         self.rounds = TrainingRounds(self)
-        self.model_watch = ModelWatch(self)
+        self.model_watch, self.frames = ModelWatch(self), FrameWidth(self)
         self.what_next = WhatNext(self)
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         self.prediction.free.lender = self.comparison.free.lender = self.tools.prompter
@@ -136,7 +137,7 @@ class Session:
             raise InputError("The napari window is closed: open a new one.")
         return viewer
 
-    # --- the image -------------------------------------------------------------------------------
+    # --- the image ------------------------------------------------------------------------------------
 
     @property
     def image(self) -> Image | None:
@@ -220,7 +221,7 @@ class Session:
         dims = self.viewer.dims
         return current_plane(layer, self.cell_image(layer), dims.point, getattr(dims, "units", None))
 
-    # --- its annotation --------------------------------------------------------------------------
+    # --- its annotation -------------------------------------------------------------------------------
 
     def annotation(self, image: Image) -> Annotation:
         """Return the layers that annotate an image; layers with the right names are adopted."""
@@ -388,7 +389,7 @@ class Session:
             self.queue.remember(image, self._cells.get(image))
             self.annotations_changed.emit()
 
-    # --- the model -------------------------------------------------------------------------------
+    # --- the model ------------------------------------------------------------------------------------
 
     @property
     def model(self) -> str:
@@ -405,7 +406,7 @@ class Session:
         self._model = name
         self.models_changed.emit()
 
-    # --- the engine ------------------------------------------------------------------------------
+    # --- the engine ---------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
         """Start the engine's process, so that its libraries are loaded before a button is pressed."""
@@ -433,7 +434,8 @@ class Session:
         self.keeper.close()  # save first
         self.engine.close()
         jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
-        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, self.model_watch)
+        watching = (self.model_watch, self.frames)
+        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, *watching)
         for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
             with contextlib.suppress(
                 RuntimeError

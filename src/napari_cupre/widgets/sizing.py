@@ -105,7 +105,7 @@ class Sizes(SessionPart):
             return None
         return float(2 * np.sqrt(np.median(areas) / np.pi))
 
-    # --- the circle ------------------------------------------------------------------------------
+    # --- the circle -------------------------------------------------------------------------------
 
     @property
     def is_shown(self) -> bool:
@@ -127,7 +127,7 @@ class Sizes(SessionPart):
             self._circle = None
             self.changed.emit()
 
-    # --- the brush -------------------------------------------------------------------------------
+    # --- the brush --------------------------------------------------------------------------------
 
     def _follow(self, event: Any = None) -> None:
         layer = self._session.viewer.layers.selection.active

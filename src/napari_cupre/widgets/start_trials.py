@@ -146,7 +146,7 @@ class StartTrials:
         if state is RunState.PREPARING:
             self.job.stop()
 
-    # --- trying ----------------------------------------------------------------------------------
+    # --- trying -----------------------------------------------------------------------------------
 
     def _try(self, image: Image, key: Key) -> None:
         session = self._session
@@ -196,7 +196,7 @@ class StartTrials:
             self.tick()
             self.changed.emit()
 
-    # --- comparing -------------------------------------------------------------------------------
+    # --- comparing --------------------------------------------------------------------------------
 
     def _judge(self, image: Image, trial: Trial) -> None:
         """Compare the results with the present annotation in a thread."""

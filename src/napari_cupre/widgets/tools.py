@@ -92,7 +92,7 @@ class Tools(SessionPart):
             session.shortcuts.offer(tool.value, partial(self.toggle, tool))
         session.image_changed.connect(self._image_changed)
 
-    # --- taking and putting down -----------------------------------------------------------------
+    # --- taking and putting down ------------------------------------------------------------------
 
     @property
     def tool(self) -> Tool | None:
@@ -240,7 +240,7 @@ class Tools(SessionPart):
         else:
             self.put_down()
 
-    # --- the mouse -------------------------------------------------------------------------------
+    # --- the mouse --------------------------------------------------------------------------------
 
     def _pressed(self, layer: Labels, event: Any) -> Iterator[None]:
         """Handle a press of the left button until its release; ignore other buttons and keys."""
@@ -321,7 +321,7 @@ class Tools(SessionPart):
             self._rubber = None if canvas is None else Rubber(canvas)
         return self._rubber
 
-    # --- by the network --------------------------------------------------------------------------
+    # --- by the network ---------------------------------------------------------------------------
 
     def _box(self, cells: CellsLayer, first: Sequence[float], last: Sequence[float]) -> None:
         (y0, x0), (y1, x1) = first[-2:], last[-2:]
@@ -384,7 +384,7 @@ class Tools(SessionPart):
         count = len(reading.answer.masks)
         self.told.emit(f"Outline {reading.at + 1} of {count}; click again for another." if count > 1 else "")
 
-    # --- by hand ---------------------------------------------------------------------------------
+    # --- by hand ----------------------------------------------------------------------------------
 
     def _draw(self, cells: CellsLayer, path: list[tuple[float, ...]]) -> None:
         outline, plane = _flat(path)

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, StepDone, Validated
+from napari_cupre.io.files import natural_key
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.captions import caption
@@ -85,8 +86,8 @@ class TrainWidget(JobDock):
         self.listen(self.session.queue.changed, self._list_images)
         self.listen(self.session.cells_changed, self._cells_changed)
         self.start_from.removed.connect(self.session.models_changed.emit)
-        self.listen(self.session.annotations_changed, self._forget_refusal)
-        self.listen(self.session.image_changed, self._forget_refusal)
+        for signal in (self.session.annotations_changed, self.session.image_changed):
+            self.listen(signal, self._forget_refusal)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.job.received, self._show_event)
         self.listen(self.job.previewed, self.preview.show)
@@ -263,12 +264,11 @@ class TrainWidget(JobDock):
     def _list_images(self, event: Any = None) -> None:
         left_out = {item.data(LAYER_ROLE) for item in self._items() if item.checkState() != CHECKED}
         self.images.clear()
-        for image in teaching_images(self.session):
-            self._list(image.name, image, left_out)
-        for entry in self.session.queue.taught_elsewhere():
-            self._list(entry.image.stem, entry.image.stem, left_out)
-        rows = max(1, self.images.count())
-        self.images.setFixedHeight(min(rows, LISTED_ROWS) * ROW_HEIGHT + 8)
+        found: list[tuple[str, Image | str]] = [(x.name, x) for x in teaching_images(self.session)]
+        found += [(x.image.stem, x.image.stem) for x in self.session.queue.taught_elsewhere()]
+        for name, value in sorted(found, key=lambda row: natural_key(Path(row[0]))):
+            self._list(name, value, left_out)
+        self.images.setFixedHeight(min(max(1, self.images.count()), LISTED_ROWS) * ROW_HEIGHT + 8)
         if not self.images.count():
             item = QListWidgetItem("no annotated image yet")
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a disabled row would be too pale to read
@@ -283,8 +283,8 @@ class TrainWidget(JobDock):
         self.images.addItem(item)
 
     def _cells_changed(self, *args: Any) -> None:
-        listed = [value for item in self._items() if isinstance(value := item.data(LAYER_ROLE), Image)]
-        if listed != teaching_images(self.session):
+        listed = {value for item in self._items() if isinstance(value := item.data(LAYER_ROLE), Image)}
+        if listed != set(teaching_images(self.session)):
             self._list_images()
         else:
             self._show_use()

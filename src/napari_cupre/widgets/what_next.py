@@ -74,7 +74,7 @@ class WhatNext(SessionPart):
         project = self._session.keeper.project
         return (project is not None and len(project.images) > 1) or len(self._session.images()) > 1
 
-    # --- rating ----------------------------------------------------------------------------------
+    # --- rating -----------------------------------------------------------------------------------
 
     def rate(self) -> None:
         """Rate the images of the queue.
