@@ -90,9 +90,7 @@ class RegionsLayer:
         missing = len(image.result_axes) - 2
         found: list[Region] = []
         for corners in regions_of(self.shapes, self._cells.layer, image):
-            if (
-                corners.shape[1] < missing + 2
-            ):  # drawn flat over a stack, so it applies to all planes with cells
+            if corners.shape[1] < missing + 2:  # drawn flat over a stack: it applies to planes with cells
                 places = self._cells.annotated_planes()
                 found += [
                     tuple((*map(float, at), *map(float, corner)) for corner in corners) for at in places

@@ -437,9 +437,7 @@ class Session:
         watching = (self.model_watch, self.frames)
         parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, *watching)
         for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
-            with contextlib.suppress(
-                RuntimeError
-            ):  # when the application ends, Qt may have deleted its object
+            with contextlib.suppress(RuntimeError):  # when napari ends, Qt may have deleted its object
                 end()
         self._annotations.clear()
         viewer = self._viewer()

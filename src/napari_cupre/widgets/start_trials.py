@@ -136,9 +136,7 @@ class StartTrials:
     def _key(self, image: Image) -> Key:
         session = self._session
         reading = session.cell_image(image)
-        stem = session.keeper.stem_of(
-            image
-        )  # an image is read again each time it is shown, so its pixels do not identify it
+        stem = session.keeper.stem_of(image)  # pixels are read again each time an image is shown
         which = (id(image), id(image.data)) if stem is None else stem
         return which, reading.axes, tuple(session.plane_on_show(image).values())
 

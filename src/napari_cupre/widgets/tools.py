@@ -166,9 +166,7 @@ class Tools(SessionPart):
 
     def _arm(self, layer: Labels) -> None:
         layer.mode = "pan_zoom"
-        layer.mouse_pan = (
-            self._tool is Tool.CLICK
-        )  # the click tool does not need drags, so a drag may move the view
+        layer.mouse_pan = self._tool is Tool.CLICK  # *click* needs no drags, so a drag may move the view
         layer.cursor = "cross"
         layer.mouse_drag_callbacks.append(self._pressed)
         layer.mouse_double_click_callbacks.append(self._double_clicked)
