@@ -39,8 +39,8 @@ class RunFolder:
     def create(self, shots: list[Shot], settings: FinetuneSettings, start: str | None = None) -> None:
         """Write the training set, the settings and the name of the start, before the first step.
 
-        Images that the window already wrote into the folder are not written again. All files of an earlier run
-        are removed, so that its weights are never resumed with this annotation.
+        Images that the window already wrote into the folder are not written again. All files of an earlier
+        run are removed, so that its weights are never resumed with this annotation.
         """
         with writing(self.state_path):
             self.state_path.unlink(missing_ok=True)

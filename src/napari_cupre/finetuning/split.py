@@ -17,8 +17,8 @@ def hold_out(
 ) -> tuple[list[Shot], list[Shot]]:
     """Return the shots to learn from and the held-out shots; no pixel is in both.
 
-    Decisions of earlier rounds of a project (`Shot.held`) are kept. Otherwise, with few images, a strip of each
-    is held out. A cell divided by the cut becomes unknown on both sides.
+    Decisions of earlier rounds of a project (`Shot.held`) are kept. Otherwise, with few images, a strip of
+    each is held out. A cell divided by the cut becomes unknown on both sides.
 
     Parameters
     ----------

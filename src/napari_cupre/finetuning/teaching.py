@@ -25,7 +25,7 @@ from napari_cupre.project.heldout import HELD_FROM_CELLS
 from napari_cupre.words import counted
 
 MOSTLY_KNOWN = 0.95  # if this share of the images is known, looking at the rest is not worth the time
-MOST_UNLABELLED, PLACE = 48, 768  # images without annotation to use, and side of the part used of each (network px)
+MOST_UNLABELLED, PLACE = 48, 768  # images without annotation to use, and side of the used part, network px
 SKILL_WINDOWS = 4  # windows of annotation on which the start is tried
 
 
