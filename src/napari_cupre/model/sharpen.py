@@ -31,7 +31,7 @@ WEIGHT, MOST = 0.5, 4.0
 USELESS, GOOD = 0.7, 0.9
 """Share of the sure pixels told apart, below which the discriminant has no say, and from which the whole."""
 
-NEAR = 2
+NEAR = 1
 """Mask pixels on either side of the edge within which it can move."""
 
 RIDGE = 1e-3
