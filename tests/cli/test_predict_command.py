@@ -104,6 +104,9 @@ def test_ctrl_c_keeps_what_is_done(predict: Command, tmp_path: Path, monkeypatch
     ran = predict()
     assert ran.code == 130
     assert "repeat the command to continue" in ran.err
+    assert "Those in work are done again" in ran.err
+    files = {path.name for path in (tmp_path / "results").iterdir() if not path.name.startswith(".")}
+    assert files == {"a.tif"}, "nothing is half written"
     monkeypatch.undo()
     assert (predict().figures["skipped"], predict().figures["skipped"]) == (1, 2)
 

@@ -211,6 +211,15 @@ def test_one_image_of_many_is_read_by_itself(tmp_path, monkeypatch):
         read_for_image(path, Frame((60, 80)), "w")
 
 
+@pytest.mark.parametrize(("name", "is_said"), [("x", False), ("x.png", False), ("y", True)])
+def test_annotations_of_another_image_are_read_and_it_is_said(tmp_path, name, is_said):
+    said = []
+    path = coco(tmp_path / "a.json", "x.png")
+    assert read_for_image(path, Frame((60, 80)), name, on_partial=said.append).any()
+    expected = 'They are of an image called "x", not "y": undo if these are not the same.'
+    assert said == [expected] * is_said
+
+
 def test_names_that_an_image_may_have():
     assert label_names("a_cp_masks.png") == ("a", "a_cp_masks")
     assert label_names("a.b_rois.zip")[0] == "a.b"

@@ -208,6 +208,7 @@ def test_annotations_of_another_program_are_imported_and_what_was_painted_stays(
         qtbot.waitUntil(lambda: widget.session.importing.status.state is RunState.DONE, timeout=WAIT)
         np.testing.assert_array_equal(viewer.layers[expected].data, discs[1])
         np.testing.assert_allclose(viewer.layers[expected].scale, (0.5, 0.5))
+        assert widget.message.text == "36 cells read from made elsewhere.tif."
     image = widget.session.image
     assert image is not None
     assert widget.session.annotation(image).cells.name == "field cells (imported)"

@@ -476,3 +476,51 @@ def test_a_project_that_is_open_here_is_not_said_to_be_open_elsewhere(
     assert session.keeper.locked is None
     assert session.keeper.error == ""
     assert session.image is image
+
+
+def test_an_image_of_another_pixel_size_is_shown_whole(workbench: Any, tmp_path: Path, qtbot: Any) -> None:
+    viewer, session = workbench.viewer, workbench.annotate.session
+    (tmp_path / "sizes").mkdir()
+    for name, size in (("a", 0.5), ("b", 0.5), ("c", 0.01), ("d", 20.0)):
+        tifffile.imwrite(
+            tmp_path / "sizes" / f"{name}.tif",
+            np.full((64, 80), ord(name), np.uint8),
+            imagej=True,
+            resolution=(1 / size, 1 / size),
+            metadata={"unit": "um"},
+        )
+    session.queue.add_files([tmp_path / "sizes"])
+    shown(session, qtbot, "a")
+    qtbot.wait(400)
+    camera_of(viewer).zoom *= 2
+    zoomed = camera_of(viewer).zoom
+    for name, factor in (("b", 1.0), ("c", 25.0), ("d", 0.0125)):
+        session.queue.go(1)
+        shown(session, qtbot, name)
+        qtbot.waitUntil(
+            lambda factor=factor: camera_of(viewer).zoom == pytest.approx(zoomed * factor, rel=0.1),
+            timeout=WAIT,
+        )
+
+
+def test_images_with_and_without_a_pixel_size_never_meet_in_the_window(
+    session: Any, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canvas = pytest.importorskip("napari._vispy.canvas")
+    if not hasattr(canvas, "show_warning"):
+        pytest.skip("this napari draws units as they are")
+    (tmp_path / "mixed").mkdir()
+    for name, known in (("a", {"resolution": (2, 2), "metadata": {"unit": "um"}}), ("b", {}), ("c", {})):
+        image = np.full((64, 80), ord(name), np.uint8)
+        tifffile.imwrite(tmp_path / "mixed" / f"{name}.tif", image, imagej=bool(known), **known)
+    warned: list[str] = []
+    monkeypatch.setattr(canvas, "show_warning", warned.append)
+    session.queue.add_files([tmp_path / "mixed"])
+    shown(session, qtbot, "a")
+    for name, there in (("b", {"b"}), ("c", {"b", "c"})):
+        qtbot.waitUntil(lambda: not session.keeper.is_dirty, timeout=WAIT)
+        session.queue.go(1)
+        shown(session, qtbot, name)
+        qtbot.wait(100)  # until it is drawn
+        assert not warned
+        assert {image.name for image in session.images()} == there

@@ -41,6 +41,8 @@ A file with several images (scenes, series, fields of a plate) gives one
 Label files beside their images (a_mask.png) are left out.
 """
 
+STOPPED = "Stopped. Finished files are kept; repeat the command to continue. Those in work are done again."
+
 
 def add_predict(subparsers: Any) -> None:
     """Add `predict`."""
@@ -101,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
         last = follow(events, make_listener())
     except KeyboardInterrupt:
         events.close()
-        print("Stopped. Finished files are kept; repeat the command to continue.", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return EXIT_INTERRUPTED
     result = last.result if isinstance(last, Finished) else {}
     failed = [f"  {reason}" for _, reason in result["failed"]]

@@ -16,11 +16,11 @@ from pycocotools import mask as coco_mask
 
 from napari_cupre.errors import InputError
 
-#: {"size": [height, width], "counts": str or list of int}, column by column from the top left.
 RLE = dict[str, Any]
+"""{"size": [height, width], "counts": str or list of int}, column by column from the top left."""
 
-#: Images of more pixels than this are refused: a hostile file could ask for any size.
 LARGEST_IMAGE = 2**31
+"""Larger images (pixels) are refused: a hostile file could ask for any size."""
 
 
 def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, list[RLE]]:

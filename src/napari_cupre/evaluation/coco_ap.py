@@ -35,8 +35,8 @@ class CocoSettings:
     use_categories: bool = True
 
 
-#: The evaluation of LIVECell (Edlund et al. 2021).
 LIVECELL = CocoSettings(max_detections=(100, 500, 2000), areas=(18**2, 31**2), use_categories=False)
+"""The evaluation of LIVECell (Edlund et al. 2021)."""
 
 
 @dataclass(frozen=True)

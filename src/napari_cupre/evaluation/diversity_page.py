@@ -13,8 +13,8 @@ from napari_cupre.io.files import image_name
 from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.pages import png_source, render_page
 
-#: Pictures in a row at most, and rows of near-duplicates or new images at most.
 _SHOWN, _ROWS = 14, 20
+"""Maximum number of pictures in a row, and of rows of near-duplicates or new images."""
 
 
 def write_diversity_page(

@@ -16,12 +16,14 @@ Kind = Literal["missed", "invented", "badly outlined"]
 
 TRUTH_COLOUR = (0.1, 0.9, 0.35)
 PREDICTION_COLOUR = (1.0, 0.25, 0.9)
-#: Least IoU of an outline that does not count as a fault.
 GOOD_OUTLINE = 0.75
-#: Most cells of each kind on the page.
+"""Minimum IoU of an outline that does not count as a fault."""
+
 MOST_FAULTS = 12
-#: Least side of the square around a cell that a picture shows, and its size on the page, px.
+"""Maximum number of cells of each kind on the page."""
+
 CONTEXT, SHOWN = 48, 160
+"""Minimum side of the square around a cell that a picture shows, and its size on the page, px."""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from napari_cupre.io.images import read_image
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.model.network import MEAN, STD
 
-#: Whole images are shrunk to at most this many px a side.
 _SIDE = 256
+"""Whole images are shrunk to at most this many px a side."""
 
-#: Length of a vector: a random projection of the backbone's channels keeps their angles (Johnson-
-#: Lindenstrauss).
 _LENGTH = 256
+"""Length of a vector. A random projection of the backbone's channels preserves their angles
+(Johnson-Lindenstrauss)."""
 
 
 Partly = dict[tuple[str, str], list[str]]

@@ -19,11 +19,11 @@ from napari_cupre.errors import InputError
 from napari_cupre.evaluation.image_features import ImageFeatures
 from napari_cupre.io.files import split_scene
 
-#: Least cosine of two images that count as near-duplicates.
 DUPLICATE = 0.98
+"""Minimum cosine similarity of two images that count as near-duplicates."""
 
-#: Rows of the similarity matrix in memory at a time.
 _CHUNK = 2048
+"""Rows of the similarity matrix in memory at a time."""
 
 
 @dataclass

@@ -18,9 +18,9 @@ from napari_cupre.errors import InputError
 if TYPE_CHECKING:
     from scipy import sparse
 
-#: IoU thresholds of the COCO and Cellpose averages, .5:.05:.95. Quotients of integers, so that
-#: an exact IoU such as 3/5 compares equal to its threshold.
 THRESHOLDS: tuple[float, ...] = tuple(percent / 100 for percent in range(50, 100, 5))
+"""IoU thresholds of the COCO and Cellpose averages, .5:.05:.95. Quotients of integers, so that an exact IoU
+such as 3/5 compares equal to its threshold."""
 
 
 @dataclass(frozen=True)

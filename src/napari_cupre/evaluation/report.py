@@ -11,8 +11,8 @@ import numpy as np
 from napari_cupre.errors import InputError
 from napari_cupre.evaluation.matching import THRESHOLDS, Match, match_instances
 
-#: The figures that every score has, in the order in which they are printed.
 FIGURES = ("ap", "ap50", "ap75", "f1", "precision", "recall", "panoptic_quality", "count_error")
+"""The figures of every score, in the order of printing."""
 
 
 @dataclass(frozen=True)

@@ -38,20 +38,20 @@ from napari_cupre.events import Progress
 from napari_cupre.model.checkpoint import Model
 from napari_cupre.words import counted
 
-#: Least score of a detection that counts as a cell; lower ones only add to the doubt.
 CELL_SCORE = 0.5
+"""Minimum score of a detection that counts as a cell; lower ones only add to the doubt."""
 
-#: Least score of the detections to compute.
 LEAST_SCORE = 0.1
+"""Minimum score of the detections to compute."""
 
-#: Detections with a score between these are named as doubtful cells.
 DOUBTFUL = (0.25, 0.75)
+"""Detections with a score between these are reported as doubtful cells."""
 
-#: Least weight of an image, so that its looks count even if the model is certain.
 LEAST_WEIGHT = 0.05
+"""Minimum weight of an image, so that its look counts even if the model is certain."""
 
-#: Distances to the nearest annotated image from which on an image is unlike it, and up to which it is alike.
 UNLIKE, ALIKE = 0.7, 0.3
+"""Distances to the nearest annotated image: above the first an image is unlike it, below the second alike."""
 
 NONE_LEFT = "There is no image left to suggest: all of them are annotated already."
 
@@ -63,8 +63,8 @@ class Seen(Protocol):
     scores: np.ndarray
 
 
-#: Finds the cells of a plane, float32 (Y, X, 3) normalised, from `LEAST_SCORE` on.
 Detect = Callable[[np.ndarray], Seen]
+"""Function that finds the cells of a plane, float32 (Y, X, 3) normalised, from `LEAST_SCORE` on."""
 
 
 @dataclass(frozen=True)

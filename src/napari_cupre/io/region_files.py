@@ -35,9 +35,9 @@ from napari_cupre.words import some_of
 
 Regions = dict[str, list[np.ndarray]]
 
-#: From corners of pixels to their centres. What is added puts centres on an edge to the side where ImageJ
-#: counts them, so that regions that share an edge share no pixel.
 _TO_CENTRES = np.array([-0.5 - 1e-6, -0.5 + 1e-6])
+"""Offset from pixel corners to pixel centres. The small addition puts centres on an edge on the side where
+ImageJ counts them, so that regions that share an edge share no pixel."""
 
 
 def read_regions(path: Path, stems: Sequence[str]) -> Regions:

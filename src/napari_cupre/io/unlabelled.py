@@ -31,14 +31,14 @@ from napari_cupre.io.windows import ImageCache, ReadablePlane, image_sizes
 
 _SUFFIXES = (*PICTURE_SUFFIXES, *TIFF_SUFFIXES)
 
-#: A crop whose smoothed brightness varies less than this (in units of the stretched image) contains no cell.
 FLAT_DEVIATION = 0.04
+"""A crop contains no cell if its smoothed brightness varies less than this (units of the stretched image)."""
 
-#: Most files whose sizes are read to tell how much there is to crop.
 _MEASURED = 200
+"""Maximum number of files whose sizes are read to estimate how much there is to crop."""
 
-#: How many places of an image are looked at for one that is not flat, and how many files for one that opens.
 _PLACES, _FILES = 6, 20
+"""Places to try in an image for one that is not flat, and files to try for one that opens."""
 
 
 def walk_images(folder: Path) -> Iterator[str]:

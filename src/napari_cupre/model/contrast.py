@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from napari_cupre.errors import InputError
 
-#: Longest queue: MoCo's own; and the one for a set of a few thousand images (method: official small-data
-#: settings).
 LONG_QUEUE, SHORT_QUEUE = 65_536, 4_096
+"""Longest queue: MoCo's own, and the one for a few thousand images (official small-data settings)."""
+
 MANY_CROPS = 20_000
 
-#: Least length of the queue in batches; with fewer negatives the network only memorises the images.
 LEAST_BATCHES = 4
+"""Shortest queue in batches; with fewer negatives the network only memorises the images."""
 
 
 class RankGroup(Protocol):

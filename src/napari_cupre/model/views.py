@@ -16,8 +16,8 @@ from torch import Tensor
 
 from napari_cupre.io.unlabelled import FLAT_DEVIATION, smooth_deviation
 
-#: Places of a crop to try for one that is not flat.
 _PLACES = 5
+"""Number of places to try for a crop that is not flat."""
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ import numpy as np
 from napari_cupre.data.normalise import normalise
 from napari_cupre.io.unlabelled import UnlabelledCrops
 
-#: Highest frequency that counts as slow, in waves per field.
 SLOWEST = 3.0
+"""Highest frequency that counts as slow, in waves per field."""
 
-#: Largest factor on an amplitude, because low frequencies are also part of the cells.
 STRONGEST = 2.5
+"""Largest factor on an amplitude, because low frequencies are also part of the cells."""
 
-#: Upper limit of the weight of the real image, for amplitudes and for grey values.
 MOST = 0.7
+"""Upper limit of the weight of the real image, for amplitudes and for grey values."""
 
-#: Percentiles at which the histograms are matched.
 _LEVELS = np.linspace(0, 100, 33)
+"""Percentiles at which the histograms are matched."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from napari_cupre.io.inputs import images_in
 from napari_cupre.io.unlabelled import UnlabelledIndex
 from napari_cupre.model.checkpoint import Model
 
-#: Most files that are compared. Any other file gets the weight of its neighbour in the list, which usually
-#: comes from the same folder and acquisition.
 LOOKED_AT = 5_000
+"""Maximum number of files to compare. Any other file gets the weight of its neighbour in the list, which
+usually comes from the same folder and acquisition."""
 
 
 def write_weights(path: Path, index: UnlabelledIndex, model: Model, seed: int) -> Iterator[Event]:

@@ -22,26 +22,25 @@ from napari_cupre.model.targets import Target, target_from_labels
 from napari_cupre.pretraining.adapt import RealLight
 from napari_cupre.synthetic import SyntheticFields
 
-#: Large-scale jitter: before a field is cut from a photo, the photo is resized by a log-uniform factor in
-#: this range.
 JITTER = (0.3, 1.6)
+"""Large-scale jitter: a photo is resized by a log-uniform factor in this range before a field is cut out."""
 
-#: The same for images of cells, relative to the network's cell diameter.
 SCALED_JITTER = (0.5, 1.6)
+"""The same for images of cells, relative to the network's cell diameter."""
 
-#: Copy-paste: its probability, the most instances pasted from another image, and the largest share of the
-#: field that a pasted instance may cover.
 _PASTE_PROBABILITY, _PASTED, _PASTE_AREA = 0.5, 8, 0.15
+"""Copy-paste: its probability, the maximum number of instances pasted from another image, and the largest
+share of the field that a pasted instance may cover."""
 
-#: Images with JPEG artefacts: range of the quality, and darkest exposure as a share of the 8-bit range.
 _QUALITY, _DARKEST = (25, 95), 0.1
+"""Images with JPEG artefacts: range of the quality, and darkest exposure as a share of the 8-bit range."""
 
-#: After this many unreadable images in a row a source gives up.
 _TRIES = 20
+"""A source gives up after this many unreadable images in a row."""
 
 
-#: Images that could not be read, with the reason.
 Skipped = list[tuple[str, str]]
+"""Images that could not be read, with the reason."""
 
 
 class LabelledSource(Protocol):

@@ -14,8 +14,8 @@ from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
 from napari_cupre.pretraining.labelled_sources import FieldBatch, MixedFields
 
-#: Detections below this score are not counted.
 _SCORE = 0.5
+"""Detections below this score do not count."""
 
 
 @dataclass

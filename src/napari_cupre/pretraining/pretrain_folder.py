@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-#: Settings that every version has written; they distinguish the settings.yaml of a run from other files.
 _FIXED = {"objective", "unlabelled", "preset", "contrastive_steps", "supervised_steps"}
+"""Settings written by every version; they distinguish a run's settings.yaml from other files."""
 
 
 class PretrainFolder:

@@ -29,11 +29,11 @@ _CURVES = (
     ("iterations_per_second", "iterations per second"),
 )
 
-#: Most points of a curve; longer runs are averaged to fit.
 _POINTS = 300
+"""Maximum number of points in a curve; longer runs are averaged to fit."""
 
-#: Size of a curve in px.
 _WIDTH, _HEIGHT = 300, 120
+"""Size of a curve in px."""
 
 
 @dataclass

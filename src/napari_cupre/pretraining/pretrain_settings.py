@@ -25,7 +25,6 @@ Mode = Literal["dual", "shared", "frozen"]
 Domain = Literal["cells", "source"]
 Objective = Literal["amt2", "moco", "supervised"]
 
-#: Settings that may change when a run is resumed: its budget, its hardware, and what is saved.
 FREE_ON_RESUME = (
     "iterations",
     "minutes",
@@ -35,6 +34,7 @@ FREE_ON_RESUME = (
     "log_every",
     "norm_kept",
 )
+"""Settings that may change when a run is resumed: its budget, its hardware, and what is saved."""
 
 
 @dataclass(frozen=True)

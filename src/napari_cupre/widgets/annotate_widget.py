@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Shapes
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QWidget
 
+from napari_cupre.events import Finished
 from napari_cupre.project.cells import Change, State
 from napari_cupre.project.gestures import hidden
 from napari_cupre.project.questions import Question
@@ -63,7 +64,7 @@ KEYS_TOLD = {
 
 
 class AnnotateWidget(SessionWidget):
-    """Shows guesses, offers the tools to correct them, counts cells, and asks questions."""
+    """The dock that shows guesses, offers tools to correct them, counts cells and asks questions."""
 
     title = "Annotate"
     needs_engine = True
@@ -171,15 +172,15 @@ class AnnotateWidget(SessionWidget):
         return box
 
     def _show_keys(self) -> None:
-        """Name the keys as they are now; napari's dialog of shortcuts changes them."""
+        """Show the current keys in the texts; a user can change them in napari's shortcuts dialog."""
         self.next_cell.setText(with_key("Brush", "brush"))
         told = [f"{key_of(name)}: {text}." for name, text in KEYS_TOLD.items() if key_of(name)]
         self.hint.setText(f"{MOUSE_TOLD} {' '.join(told)} Ctrl-Z: undo.")
 
-    # --- what the buttons do --------------------------------------------------------------------------
+    # --- actions of the buttons ------------------------------------------------------------------
 
     def _take_or_leave(self, name: str) -> None:
-        """Choose a brush of `HAND_TOLD`, or drop it if it is in use; *Brush* begins the next cell."""
+        """Choose a brush of `HAND_TOLD`, or put it down if it is in use; *Brush* starts the next cell."""
         _, take = self._hands[name]
         try:
             active: Any = self.session.viewer.layers.selection.active
@@ -188,10 +189,10 @@ class AnnotateWidget(SessionWidget):
             else:
                 take()
         finally:
-            self._show_hand()  # a press checks the button, also where nothing can be taken
+            self._show_hand()  # Qt checks the button at a press even if the tool could not be taken
 
     def paint_background(self) -> None:
-        """Take the background brush; its layer is made at the first use."""
+        """Take the background brush; the first use creates its layer."""
         layer = self.session.make_background_layer(_drawn_on(self.session))
         layer.selected_label = 1
         _take(self.session, layer, "paint")
@@ -213,7 +214,7 @@ class AnnotateWidget(SessionWidget):
             cells.do(Change("Everything is annotated", regions=(before, (*before, region))))
 
     def import_file(self, path: Path) -> None:
-        """Read annotations that another program has written.
+        """Read annotations written by another program.
 
         Raises
         ------
@@ -231,7 +232,7 @@ class AnnotateWidget(SessionWidget):
         if path:
             self.import_file(Path(path))
 
-    # --- what is shown --------------------------------------------------------------------------------
+    # --- display ---------------------------------------------------------------------------------
 
     def _ask(self, cells: CellsLayer | None, questions: list[Question]) -> None:
         if cells is None or not questions:
@@ -258,7 +259,7 @@ class AnnotateWidget(SessionWidget):
         self.questioner.start()
 
     def _in_hand(self) -> str:
-        """Which brush of `HAND_TOLD` is in use; "" for none."""
+        """Return the brush of `HAND_TOLD` that is in use; "" for none."""
         session, image = self.session, self.session.image
         active = session.viewer.layers.selection.active
         if image is None or active is None:
@@ -274,7 +275,7 @@ class AnnotateWidget(SessionWidget):
         return ""
 
     def _show_hand(self, event: Any = None) -> None:
-        """Mark the button of the current tool, and say what to do with it."""
+        """Highlight the button of the current tool, and say how to use it."""
         active = self.session.viewer.layers.selection.active
         if isinstance(active, Labels | Shapes) and active not in self._watched:
             self._watched.add(active)
@@ -285,11 +286,11 @@ class AnnotateWidget(SessionWidget):
         self.tool_row.tell_of_brush(HAND_TOLD.get(hand, ""))
 
     def _offer_choice(self) -> None:
-        """The queue lists all images; which of several that are seen at once is meant is said below it."""
+        """Show the list of images if several are visible at once; otherwise the queue names the image."""
         self.image.offer_choice(self.session.queue.leaves_a_choice)
 
     def _follow(self, labels: Labels | None) -> None:
-        """Listen for a script that replaces the content of a layer that could not be used so far."""
+        """Watch a layer that could not be used so far: a script may replace its content."""
         if labels is not None and labels not in self._followed:
             self._followed.add(labels)
             self.listen(labels.events.data, self._show_count)
@@ -299,7 +300,7 @@ class AnnotateWidget(SessionWidget):
         self.questioner.start()
 
     def _show_count(self, event: Any = None) -> None:
-        """Counts are read from the rows, so they are never out of date."""
+        """Show the counts; they come from the table of cells, so they are never out of date."""
         session, image = self.session, self.session.image
         self.status.setVisible(image is not None)
         if image is None:
@@ -311,9 +312,7 @@ class AnnotateWidget(SessionWidget):
         )
         if fault:
             self.message.show_error(fault)
-        elif (
-            self._fault and self.message.text == self._fault
-        ):  # other messages are not this one's to take away
+        elif self._fault and self.message.text == self._fault:  # leave other messages alone
             self.message.clear()
         self._fault = fault
         self.status.setText(status_text(cells, *self._taught()) or self._stored_text())
@@ -327,14 +326,14 @@ class AnnotateWidget(SessionWidget):
         (self.advice.show_good if ready else self.advice.show_notice)(advice)
 
     def _taught(self) -> tuple[int, int]:
-        """Checked and edited cells of all images, and in how many images they are."""
+        """Count the checked and edited cells of all images, and the images that contain them."""
         session = self.session
         counts = [each.cells.count(State.CHECKED, State.EDITED) for each in session.all_cells()]
         counts += [entry.checked for entry in session.queue.taught_elsewhere()]
         return sum(counts), sum(count > 0 for count in counts)
 
     def _stored_text(self) -> str:
-        """What the project has of an image whose layer of cells was removed."""
+        """Say how many cells the project has for an image whose layer of cells was removed."""
         queue = self.session.queue
         items = queue.items()
         place = queue.position(items)
@@ -350,6 +349,8 @@ class AnnotateWidget(SessionWidget):
         status = self.session.importing.status
         if status.error:
             self.message.show_error(status.error, status.details)
+        elif isinstance(event, Finished):
+            self.message.show_notice(event.verdict)
 
     def _cells_chosen(self, labels: Labels | None) -> None:
         if self.session.image is not None:
@@ -357,7 +358,7 @@ class AnnotateWidget(SessionWidget):
 
 
 def status_text(cells: CellsLayer | None, taught: int, images: int) -> str:
-    """How many cells are visible, by state, and how many teach in all images; "" without a layer of cells."""
+    """Say how many cells are visible, by state, and how many teach in all images; "" without a layer."""
     if cells is None or not (cells.cells.rows or cells.cells.regions):
         return "" if cells is None else NO_CELLS
     now = cells.cells
@@ -383,7 +384,7 @@ def status_text(cells: CellsLayer | None, taught: int, images: int) -> str:
 
 
 def _drawn_on(session: Session) -> Image:
-    """The chosen image, if its plane is shown in 2D."""
+    """Return the chosen image if it is shown in 2D."""
     image = session.image_to("annotate")
     check_flat(session.viewer)
     return image
@@ -405,6 +406,6 @@ def next_cell(session: Session) -> None:
 
 
 def _take(session: Session, layer: Labels | Shapes, mode: str) -> None:
-    """Make a layer the active one, in a mode of drawing."""
+    """Make a layer the active one, in a drawing mode."""
     session.viewer.layers.selection.active = layer
     layer.mode = mode

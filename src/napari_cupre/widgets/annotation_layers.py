@@ -23,7 +23,7 @@ BACKGROUND_COLOR = "#3b6ea5"
 REGION_COLOR = "#f5c542"
 
 MOST_PIXELS = 2**28
-"""Planes of more px are annotated by fields: the labels of so many take 1 GB, and a copy to save as much."""
+"""Larger planes (px) are annotated in fields: their labels take 1 GB, and the copy to save another 1 GB."""
 
 
 @dataclass(eq=False)
@@ -33,13 +33,13 @@ class Annotation:
     Attributes
     ----------
     cells : Labels or None
-        One value per annotated cell, 0 elsewhere.
+        One value for each annotated cell, 0 elsewhere.
     regions : Shapes or None
-        Rectangles and polygons inside which every cell is marked.
+        Rectangles and polygons in which every cell is annotated.
     background : Labels or None
-        Painted where there is surely no cell.
+        Painted where there is certainly no cell.
     is_chosen : bool
-        A person chose the layer of cells, and no other one takes its place by its name.
+        A person chose the layer of cells, so no other layer replaces it because of its name.
     """
 
     image: Image
@@ -49,22 +49,22 @@ class Annotation:
     is_chosen: bool = False
 
     def layers(self) -> Iterator[Layer]:
-        """The layers that exist."""
+        """Return the layers that exist."""
         yield from (layer for layer in (self.cells, self.regions, self.background) if layer is not None)
 
     def new_cells(self, image: CellImage, labels: np.ndarray | None = None) -> Labels:
-        """Make a layer for cells: an empty one, or one that shares the memory of some labels."""
+        """Create a layer for cells: empty, or sharing the memory of given labels."""
         return self._new_labels(CELLS, image, opacity=0.7, labels=labels)
 
     def new_background(self, image: CellImage) -> Labels:
-        """Make an empty layer for background."""
+        """Create an empty layer for background."""
         layer = self._new_labels(BACKGROUND, image, opacity=0.4)
-        # one colour, so that it is never taken for a cell
+        # one colour, so that nobody mistakes it for a cell
         layer.colormap = {0: "transparent", 1: BACKGROUND_COLOR, None: BACKGROUND_COLOR}
         return layer
 
     def new_regions(self, image: CellImage) -> Shapes:
-        """Make an empty layer for regions."""
+        """Create an empty layer for regions."""
         placement = result_placement(self.image, image)
         return Shapes(
             ndim=len(layer_axes(image)),
@@ -74,7 +74,7 @@ class Annotation:
         )
 
     def drop(self, layer: Layer) -> bool:
-        """Forget a layer that was removed; returns whether it was one of these."""
+        """Forget a removed layer; return whether it was one of these."""
         for role in (CELLS, REGIONS, BACKGROUND):
             if getattr(self, role) is layer:
                 setattr(self, role, None)
@@ -90,7 +90,7 @@ class Annotation:
 
 
 def no_cells(name: str, image: CellImage) -> Cells:
-    """The cells of an image that nobody has annotated yet.
+    """Return the (empty) cells of an image that nobody has annotated yet.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def no_cells(name: str, image: CellImage) -> Cells:
 
 
 def kept_cells(keeper: Keeper, image: Image, reading: CellImage) -> StoredCells:
-    """What is there of an image whose layer of cells left the window, saved or not; else no cells.
+    """Return the cells of an image whose layer left the window, saved or not; empty if there are none.
 
     Raises
     ------
@@ -122,13 +122,13 @@ def kept_cells(keeper: Keeper, image: Image, reading: CellImage) -> StoredCells:
 
 
 def region_style(image: CellImage) -> dict[str, Any]:
-    """Frames that are visible on a large image and hide nothing on a small one."""
+    """Return a line width that is visible on a large image and hides nothing on a small one."""
     width = max(1.0, max(image.plane_shape) / 300)
     return {"edge_color": REGION_COLOR, "face_color": "transparent", "edge_width": width}
 
 
 def adopt(annotation: Annotation, layers: Iterable[Layer]) -> None:
-    """Fill what is missing with layers of the names that `Annotation` gives, e.g. of sample data."""
+    """Adopt layers with the names that `Annotation` gives, e.g. from sample data, where some are missing."""
     kinds = {CELLS: Labels, REGIONS: Shapes, BACKGROUND: Labels}
     for role, kind in kinds.items():
         if getattr(annotation, role) is None:

@@ -8,18 +8,18 @@ from qtpy.QtWidgets import QHBoxLayout, QLayout, QVBoxLayout, QWidget
 def in_row(
     *parts: QWidget, within: QWidget | None = None, spacing: int = -1, wide: QWidget | None = None
 ) -> QHBoxLayout:
-    """A row without margins.
+    """Arrange widgets in a row without margins.
 
     Parameters
     ----------
     parts : QWidget
-        From left to right.
+        The widgets from left to right.
     within : QWidget or None, optional
-        What the row fills; None for a row that goes into another layout.
+        The widget that the row fills; None for a row inside another layout.
     spacing : int, optional
-        px between the parts; -1 for the style's.
+        Gap between the parts in px; -1 for the default of the style.
     wide : QWidget or None, optional
-        The part that takes the room that the others leave.
+        The part that takes the remaining space.
     """
     row = QHBoxLayout(within) if within is not None else QHBoxLayout()
     row.setContentsMargins(0, 0, 0, 0)
@@ -30,7 +30,7 @@ def in_row(
 
 
 def in_column(*parts: QWidget | QLayout, within: QWidget, spacing: int = -1) -> QVBoxLayout:
-    """A column without margins that fills a widget; see `in_row`."""
+    """Arrange widgets in a column without margins that fills a widget; see `in_row`."""
     column = QVBoxLayout(within)
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(spacing)

@@ -1,4 +1,4 @@
-"""A question in a dock: one line with buttons, which may be left unanswered."""
+"""A question in a dock: one line with buttons. Nobody has to answer it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from napari_cupre.widgets.captions import caption
 from napari_cupre.widgets.steady_button import SteadyButton
 
 Answer = tuple[str, str, Callable[[], object]]
-"""Text and tooltip of a button, and what it does."""
+"""Text, tooltip and action of a button."""
 
 
 class QuestionLine(QWidget):
-    """One question at a time, with a button for each answer; takes no space when there is none."""
+    """One question at a time, with a button for each answer; takes no space without a question."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,20 +30,20 @@ class QuestionLine(QWidget):
 
     @property
     def text(self) -> str:
-        """The question, "" where there is none."""
+        """Return the question; "" if there is none."""
         return self.label.text()
 
     def ask(self, sentence: str, answers: Sequence[Answer], key: object = None) -> None:
-        """Show a question instead of the last one.
+        """Show a question in place of the last one.
 
         Parameters
         ----------
         sentence : str
-            What is asked.
+            The question.
         answers : sequence of Answer
             The buttons, the likeliest first.
         key : object, optional
-            What it is about: the same question asked again leaves the buttons as they are,
+            Identifies the question: if the same one is asked again, the buttons stay as they are,
             since one of them may be under the mouse.
         """
         if key is not None and key == self._key and sentence == self.text:
@@ -53,7 +53,8 @@ class QuestionLine(QWidget):
         self.label.setText(sentence)
         for text, tooltip, action in answers:
             button = SteadyButton(text, self._clicks)
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # it goes when it was pressed, the keys stay
+            # a pressed button disappears, so a click must leave the keyboard with the canvas
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.setToolTip(tooltip)
             button.setAccessibleName(f"{text}: {sentence}")
             button.clicked.connect(lambda _=False, action=action: action())
@@ -73,5 +74,5 @@ class QuestionLine(QWidget):
         self.hide()
 
     def press(self, text: str) -> None:
-        """Answer by the text of a button."""
+        """Press the button with this text."""
         next(button for button in self.buttons if button.text() == text).click()

@@ -1,4 +1,4 @@
-"""One long job at a time: a worker thread reads its events, the GUI thread shows them."""
+"""One long job at a time: a worker thread reads its events and the GUI thread shows them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ BAR_MS = 300
 
 @dataclass
 class RunStatus:
-    """What a widget shows of a job; every field announces its changes (`events`).
+    """The state of a job as a widget shows it; every field announces its changes (`events`).
 
     Attributes
     ----------
     state : RunState
-        Where the job is between idle and its end.
+        How far the job is between idle and its end.
     message : str
-        What is happening; at the end the verdict.
+        What is happening now; at the end, the verdict.
     notice : str
         Something the user should read once.
     error, details : str
         Why the job failed, in one sentence and at length.
     fraction : float
-        Share of the work that is done, 0..1.
+        Share of the work done, 0..1.
     remaining : float or None
-        Estimated seconds left, None while nobody knows.
+        Estimated seconds left; None while unknown.
     """
 
     state: RunState = RunState.IDLE
@@ -50,15 +50,15 @@ class RunStatus:
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor()
 
     def begin(self) -> None:
-        """Forget the last run."""
-        with self.events.blocked():  # each change would be shown at once, beside what is left of the last run
+        """Clear what the last run left."""
+        with self.events.blocked():  # otherwise each change would appear next to leftovers of the last run
             self.error = self.details = self.notice = self.message = ""
             self.fraction, self.remaining = 0.0, None
         self.state = RunState.PREPARING
 
     @property
     def is_active(self) -> bool:
-        """Whether something runs."""
+        """Whether the job is running."""
         return self.state not in (RunState.IDLE, RunState.DONE, RunState.STOPPED, RunState.FAILED)
 
 
@@ -68,13 +68,13 @@ class Job:
     Parameters
     ----------
     title : str
-        What the activity dock calls it.
+        Its name in the activity dock.
     request_stop : Callable[[], None] or None, optional
-        Asks the source of the events to end; its last events still come. None if it cannot.
+        Asks the source of the events to end; its last events still arrive. None if it cannot end early.
     """
 
     received = Signal(object)
-    """Every event, in the GUI thread, after `status` has taken it up."""
+    """Emits every event in the GUI thread, after `status` has been updated."""
 
     def __init__(self, title: str, request_stop: Callable[[], None] | None = None) -> None:
         self.title = title
@@ -88,12 +88,12 @@ class Job:
         self._bar_timer.timeout.connect(self._move_bar)
 
     def start(self, stream: Stream, *args: Any) -> None:
-        """Begin to read `stream(*args)`, a generator function that is run in the worker thread.
+        """Start reading `stream(*args)`, a generator function that runs in the worker thread.
 
         Raises
         ------
         InputError
-            If the job runs already.
+            If the job is already running.
         """
         if self.status.is_active:
             raise InputError(f"{self.title} is running: stop it first.")
@@ -107,13 +107,13 @@ class Job:
         self._worker.start()
 
     def stop(self) -> None:
-        """Ask the job to end; what it still reports is shown."""
+        """Ask the job to end; its remaining events are still shown."""
         if self.status.is_active:
             self.status.state = RunState.STOPPING
             self._request_stop()
 
     def abandon(self) -> None:
-        """Stop listening for good: the window is going."""
+        """Stop listening for good, because the window is closing."""
         if self._worker is not None:
             self._worker.yielded.disconnect(self._receive)
             self._worker.finished.disconnect(self._finish)
@@ -132,7 +132,7 @@ class Job:
             case StateChanged(state=state, message=message):
                 if state.is_over:
                     self._outcome = state
-                elif status.state is not RunState.STOPPING:  # the engine learns of that later than the user
+                elif status.state is not RunState.STOPPING:  # the engine notices this later than the user
                     status.state = state
                 status.message = message or status.message
             case Notice(message=message):
@@ -155,9 +155,9 @@ class Job:
         self.status.remaining = remaining
 
     def _move_bar(self) -> None:
-        """Move napari's bar, but never from within an event of ours.
+        """Move napari's progress bar, but never from within one of our own events.
 
-        The bar lets Qt process all waiting events: the next would be taken up before this one is done.
+        The bar makes Qt process all pending events, so the next one would be handled before this one is done.
         """
         if self._bar is not None:
             step = int(self.status.fraction * PROGRESS_STEPS) - self._bar.n
@@ -165,7 +165,7 @@ class Job:
                 self._bar.update(step)
 
     def _finish(self) -> None:
-        """Only now is the run over, and not when its last event came: a new one may start at once."""
+        """End the run here, not at its last event: a new run may then start at once."""
         stopped = self._worker is not None and self._worker.abort_requested  # by napari's own Cancel
         stopped |= self.status.state is RunState.STOPPING
         self._worker = None
@@ -180,10 +180,10 @@ class Job:
 
 
 def guarded(stream: Stream, args: tuple[Any, ...]) -> Iterator[Event | None]:
-    """Turn an exception into an event: napari would show it as a traceback.
+    """Turn an exception into an event; otherwise napari would show a traceback.
 
-    Qt has as many threads as there are cores, and these streams wait for another process for minutes: they
-    lend their thread, or two of them would keep two cores from ever saving anything.
+    Qt has one thread per core, and these streams wait minutes for another process. They lend out their
+    thread; otherwise two jobs on a machine with two cores would block all saving.
     """
     from napari_cupre.service.protocol import Failed
 

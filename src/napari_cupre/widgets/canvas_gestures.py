@@ -1,4 +1,4 @@
-"""What the mouse and the keys do to cells on the canvas: accept, delete, merge, go to the next guess."""
+"""Mouse and key gestures on cells on the canvas: accept, delete, merge, go to the next guess."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ NOWHERE = (-2.0, 0)
 DELETE, MERGE = "Control", "Alt"
 
 UNDO, REDO = "Control-Z", "Control-Shift-Z"
-"""napari's own, which it offers for layers of cells alone."""
+"""napari's own mode, which exists only for Labels layers."""
 
 
 class Gestures(SessionPart):
-    """The gestures on the cells of a viewer's images; they work while the image or its cells are selected."""
+    """The gestures on cells in a viewer; they work while the image or its layer of cells is selected."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.last = 0
-        """Number of the cell that was touched last: what another one is merged with."""
+        """Number of the cell touched last; *merge* joins another cell to it."""
         self._pointer = Pointer(session)
         self._places: weakref.WeakKeyDictionary[CellsLayer, tuple[float, int]] = weakref.WeakKeyDictionary()
         session.viewer.mouse_drag_callbacks.append(self._pressed)
@@ -60,24 +60,24 @@ class Gestures(SessionPart):
 
     @property
     def cells(self) -> CellsLayer | None:
-        """The cells of the selected layer; None if it has none."""
+        """Return the cells of the selected layer; None if it has none."""
         active = self._session.viewer.layers.selection.active
         found = [x for x in self._session.all_cells() if active in (x.layer, x.image)]
         return found[0] if found else None
 
     def forget(self, cells: CellsLayer | None) -> None:
-        """A layer of cells shows another image."""
+        """Forget the last cell, because a layer of cells now shows another image."""
         self.last = 0
         if cells is not None:
             self._places.pop(cells, None)
 
     def close(self) -> None:
-        """Leave the mouse alone."""
+        """Stop handling the mouse."""
         if self._pressed in self._session.viewer.mouse_drag_callbacks:
             self._session.viewer.mouse_drag_callbacks.remove(self._pressed)
 
     def selected(self, cells: CellsLayer) -> None:
-        """Go to the cell whose number was chosen, as by a row of napari's table, unless it can be seen."""
+        """Go to the cell whose number was selected, e.g. in napari's table, unless it is already visible."""
         viewer, number = self._session.viewer, cells.layer.selected_label
         cell = cells.cells.rows.get(number)
         if cell is None or cells.layer.mode != "pan_zoom" or number == cells.current:
@@ -108,13 +108,13 @@ class Gestures(SessionPart):
         self.step(1)
 
     def accept_all(self) -> None:
-        """Accept all guesses that can be seen."""
+        """Accept all visible guesses."""
         cells = self.cells
         if cells is not None:
             cells.do(lambda now: accept(now, guesses_on_show(self._session.viewer, cells)))
 
     def merge(self) -> None:
-        """Merge the cell under the mouse with the one that was touched last.
+        """Merge the cell under the mouse with the one touched last.
 
         Raises
         ------
@@ -129,7 +129,7 @@ class Gestures(SessionPart):
         self._merge(cells, cells.at(self._pointer.place))
 
     def step(self, by: int) -> bool:
-        """Go to the next guess of the current plane, least certain first; whether there is one."""
+        """Go to the next guess of the current plane, least certain first; return whether there is one."""
         cells = self.cells
         if cells is None:
             return False
@@ -143,7 +143,7 @@ class Gestures(SessionPart):
             return False
         here = self._places.get(cells, NOWHERE)
         later = [each for each in order if each > here] if by > 0 else [each for each in order if each < here]
-        # beyond the end it begins again
+        # start again after the last one
         number = (later or order)[0 if by > 0 else -1][1]
         cells.current = number
         self._places[cells] = (_certainty(cells, number), number)
@@ -190,21 +190,21 @@ class Gestures(SessionPart):
         is_painting = mode in ("paint", "erase", "fill")
         if mode != "pan_zoom" and not (is_painting and keys in ({DELETE}, {MERGE})):
             return
-        if is_painting:  # or the brush would leave a dab under the click
+        if is_painting:  # otherwise the brush would leave a dab under the click
             layer.mode = "pan_zoom"
         start, is_still = np.array(event.pos), True
         yield
         while event.type == "mouse_move":
             is_still &= _is_near(event.pos, start)
             yield
-        is_still &= _is_near(event.pos, start)  # the moves of a fast drag are dropped
+        is_still &= _is_near(event.pos, start)  # napari drops the move events of a fast drag
         if is_painting:
             layer.mode = mode
         if is_still and self._clicked(cells, cells.at(event.position), keys):
             event.handled = True
 
     def _clicked(self, cells: CellsLayer, number: int, keys: set[str]) -> bool:
-        """Do what a click on a cell means; returns whether it meant anything."""
+        """Handle a click on a cell; return whether the click had a meaning."""
         if not number:
             return False
         try:
@@ -235,10 +235,10 @@ class Gestures(SessionPart):
 
 
 def choose_number(cells: CellsLayer, position: tuple[float, ...]) -> None:
-    """Choose the number that the brush paints with, so that the user need not.
+    """Choose the number that the brush paints with, so that the user does not have to.
 
-    In a cell it corrects that cell; where it touches the cell that was painted last it goes on with it;
-    elsewhere it starts a new one. The eraser stays the eraser.
+    Inside a cell the brush corrects that cell. Where it touches the cell painted last, it extends that cell.
+    Elsewhere it starts a new cell. The eraser stays the eraser.
     """
     layer = cells.layer
     if layer.selected_label == 0:
@@ -256,7 +256,7 @@ def _is_near(position: Any, start: np.ndarray) -> bool:
 
 
 def _touches(cells: CellsLayer, position: tuple[float, ...], number: int) -> bool:
-    """Whether a dab of the brush touches a cell."""
+    """Whether a dab of the brush would touch a cell."""
     cell = cells.cells.rows.get(number)
     if cell is None or any(not a <= round(at) < b for at, (a, b) in zip(position[:-2], cell.box)):
         return False

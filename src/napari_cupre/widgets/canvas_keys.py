@@ -1,4 +1,4 @@
-"""A mouse press in a dock leaves the keyboard focus on the canvas, where the keys of gestures work."""
+"""Return the keyboard to the canvas after a mouse press in a dock, so that the gesture keys work."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from napari_cupre.widgets.rubber import canvas_of
 
 
 def leave_keys_to_canvas(dock: SessionWidget) -> None:
-    """Keep Tab and letter keys working as the dock says after the mouse has pressed one of its controls.
+    """Keep Tab and the letter keys working on the canvas after a control of the dock was clicked.
 
-    Tab reaches the controls as before, and who uses one by the keyboard keeps it there. What is typed into
-    keeps the keyboard, and so does a button with a menu while that is open.
+    Tab still reaches the controls, and a control used by keyboard keeps the focus. Text fields keep the
+    focus too, and so does a button while its menu is open.
 
     Parameters
     ----------
     dock : SessionWidget
-        With all its controls.
+        The dock, with all its controls.
     """
     for control in dock.findChildren(QWidget):
         signal = _pressed(control)
@@ -30,7 +30,7 @@ def leave_keys_to_canvas(dock: SessionWidget) -> None:
 
 
 def _pressed(control: QWidget) -> Any:
-    """The signal that says that a control was used; None for those that keep the keyboard."""
+    """Return the signal that a control emits when used; None for controls that keep the keyboard."""
     if isinstance(control, QListWidget):
         return control.itemClicked
     if isinstance(control, QSlider):

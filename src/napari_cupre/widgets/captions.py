@@ -12,26 +12,26 @@ LONGEST = 24
 """Longest run of characters without a break that fits into a narrow dock."""
 
 BREAK = "\u200b"
-"""A space without width."""
+"""A zero-width space."""
 
 _LONG = re.compile(rf"\S{{{LONGEST + 1},}}")
 _PLACE = re.compile(r"(?<=[/\\_.-])(?=[^/\\_.-])")
 
 
 class Caption(QLabel):
-    """Wraps its lines in a narrow dock, even within the path of a file, which has no spaces."""
+    """A label that wraps its lines in a narrow dock, even inside a file path, which has no spaces."""
 
     def setText(self, text: str | None) -> None:
-        """Show a text; one with marks of its own, as `<b>`, breaks where it says so."""
+        """Show a text; rich text (with tags such as `<b>`) is not given extra breaks."""
         plain = text or ""
         super().setText(plain if "<" in plain else _LONG.sub(lambda found: _broken(found[0]), plain))
 
     def text(self) -> str:
-        """What is shown, as it was given."""
+        """Return the text as it was given."""
         return super().text().replace(BREAK, "")
 
     def say(self, sentence: str, role: str) -> None:
-        """Show a sentence in the colour of a role (see `set_role`), or nothing where there is none."""
+        """Show a sentence in the colour of a role (see `set_role`); an empty one hides the label."""
         if (sentence, role) != (self.text(), self.property("role")):
             self.setText(sentence)
             set_role(self, role)
@@ -39,14 +39,14 @@ class Caption(QLabel):
 
 
 def caption(text: str = "", role: str = "") -> Caption:
-    """A label that wraps its lines in a narrow dock.
+    """Make a label that wraps its lines in a narrow dock.
 
     Parameters
     ----------
     text : str, optional
-        What it says.
+        The text of the label.
     role : str, optional
-        Its colour, as for `set_role`; "" for that of the window.
+        Its colour role, see `set_role`; "" for the default colour.
     """
     label = Caption()
     label.setText(text)
@@ -57,6 +57,6 @@ def caption(text: str = "", role: str = "") -> Caption:
 
 
 def _broken(word: str) -> str:
-    """A long word with places to break: after the separators of a path, else anywhere."""
+    """Return a long word with places to break: after path separators, or anywhere if there are none."""
     parts = [part[at : at + LONGEST] for part in _PLACE.split(word) for at in range(0, len(part), LONGEST)]
     return BREAK.join(parts)

@@ -14,16 +14,16 @@ class CellWidth:
     Attributes
     ----------
     px : float
-        In px of that image.
+        The width in px of that image.
     pixel_um : float or None
-        Size of its pixels in µm; None if the image does not tell.
+        Size of its pixels in µm; None if unknown.
     """
 
     px: float
     pixel_um: float | None = None
 
     def on(self, image: CellImage) -> float:
-        """The width in px of another image: the same in µm where both tell their pixel size, else in px."""
+        """Return the width in px of an image: the same in µm if both pixel sizes are known, else in px."""
         other = image.pixel_size_um
         if not other or not self.pixel_um or other == self.pixel_um:
             return self.px

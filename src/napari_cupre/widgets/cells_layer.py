@@ -39,9 +39,9 @@ class StoredCells:
     cells : Cells
         The cells of one image.
     entry : ProjectImage or None
-        What the project that they are from knows about the image.
+        What their project knows about the image.
     colours : StateColormap or None
-        How they look, if that was worked out already.
+        Their colours, if they were computed already.
     """
 
     cells: Cells
@@ -52,19 +52,19 @@ class StoredCells:
 class CellsLayer:
     """The cells of an image as a person sees and changes them.
 
-    `layer.data` is a view of `cells.labels`. Whatever changes them goes through `do`, or is taken up from
+    `layer.data` is a view of `cells.labels`. Changes are made through `do`, or are taken up from
     the layer: strokes of napari's brush, eraser, bucket and polygon, and labels that another tool exchanges.
 
     Parameters
     ----------
     image : napari.layers.Image
-        The image that the cells are in.
+        The image that contains the cells.
     reading : CellImage
         How its axes are read.
     layer : napari.layers.Labels
-        Holds the labels; its data become int32 if they are not.
+        Holds the labels; its data are converted to int32.
     stored : StoredCells or None, optional
-        What to show; by default what the layer contains, in the states that its features tell. Cells without
+        What to show; by default the content of the layer, in the states given by its features. Cells without
         features are a person's, unless the layer is a result of ours.
 
     Attributes
@@ -72,7 +72,7 @@ class CellsLayer:
     cells : Cells
         Over `reading.result_axes`: T and Z in front, Y and X.
     history : History
-        What can be taken back.
+        The gestures that can be undone.
 
     Raises
     ------
@@ -81,10 +81,10 @@ class CellsLayer:
     """
 
     changed = Signal(object)
-    """A `Change` was made, undone or redone; the layer shows it already."""
+    """Emits each `Change` that was made, undone or redone; the layer already shows it."""
 
     selected = Signal()
-    """The layer's chosen label is another one, as after a click on a row of napari's table of features."""
+    """Emitted when another label is selected, e.g. by a click on a row of napari's features table."""
 
     def __init__(
         self, image: Image, reading: CellImage, layer: Labels, stored: StoredCells | None = None
@@ -98,9 +98,9 @@ class CellsLayer:
         self._current = 0
         self._classes: dict[int, str] = {}
         self.searched: set[tuple[int, ...]] = set()
-        """Planes in which a model looked for cells."""
+        """Planes in which a model has looked for cells."""
         self.estimated: set[Region] = set()
-        """Regions in which likely cells were looked for by their brightness."""
+        """Regions in which likely cells were searched for by brightness."""
         self._colours = stored.colours or StateColormap.like(layer.colormap)
         self._repainter = Repainter(layer)
         self._show_all()
@@ -119,7 +119,7 @@ class CellsLayer:
         for event, callback in self._followed:
             event.connect(callback)
 
-    # --- what is done -----------------------------------------------------------------------------
+    # --- changes ---------------------------------------------------------------------------------
 
     def do(self, change: Change | Gesture, onto: Change | None = None) -> Change:
         """Make a change, as one step of undo.
@@ -127,10 +127,10 @@ class CellsLayer:
         Parameters
         ----------
         change : Change or Callable[[Cells], Change]
-            A change of the cells as they are, or a gesture that makes one: the gesture sees them after a
+            A change of the present cells, or a gesture that returns one: the gesture sees the cells after a
             stroke that has not ended is taken up.
         onto : Change or None, optional
-            A step that this one goes on with, see `History.do`.
+            A step that this change continues, see `History.do`.
 
         Returns
         -------
@@ -140,41 +140,41 @@ class CellsLayer:
         Raises
         ------
         InputError
-            The change was made for other cells; nothing is changed then.
+            The change was computed for other cells; nothing is changed.
         """
         self.settle()
         return self.made(change(self.cells) if callable(change) else change, onto)
 
     def made(self, change: Change, onto: Change | None = None) -> Change:
-        """Make a change without checking whether a stroke has ended; for code that takes up strokes."""
+        """Make a change without first taking up an unfinished stroke; for the code that takes up strokes."""
         step = self.history.do(self.cells, change, onto)
         self._show_change(change)
         return step
 
     def undo(self) -> Change | None:
-        """Undo the last gesture, whoever made it; None if there is none."""
+        """Undo the last gesture, whoever made it; return None if there is none."""
         self.settle()
         return self._show_change(self.history.undo(self.cells))
 
     def redo(self) -> Change | None:
-        """Redo the gesture that was undone last; None if there is none."""
+        """Redo the gesture that was undone last; return None if there is none."""
         self.settle()
         return self._show_change(self.history.redo(self.cells))
 
     def show(self, stored: StoredCells, reading: CellImage | None = None) -> None:
-        """Show other cells, such as those that a project has; what was done is forgotten.
+        """Show other cells, such as those stored in a project, and clear the history.
 
         Parameters
         ----------
         stored : StoredCells
-            Cells of the same image, or of another one of the same size.
+            Cells of the same image, or of another image of the same size.
         reading : CellImage or None, optional
-            How the axes of the other image are read; None if it is the same.
+            How the axes of the other image are read; None for the same image.
 
         Raises
         ------
         InputError
-            They have another size.
+            The cells have another size.
         """
         cells = stored.cells
         if cells.shape != self.cells.shape:
@@ -185,14 +185,14 @@ class CellsLayer:
         self.history.clear()
         self._classes, self._current = {}, 0
         self.searched = set()
-        self.estimated = set(cells.regions)  # what was asked about them was asked before
+        self.estimated = set(cells.regions)  # questions about these cells were asked before
         self._show_all()
         if self.regions is not None:
             self.regions.show()
         self.changed.emit(Change("Show other cells"))
 
     def follow_regions(self, shapes: Shapes | None) -> None:
-        """Take the regions from a Shapes layer, and show them there; None leaves them as they are."""
+        """Take the regions from a Shapes layer and show them there; None leaves the regions as they are."""
         if self.regions is not None:
             if self.regions.shapes is shapes:
                 return
@@ -213,7 +213,7 @@ class CellsLayer:
 
     @property
     def certainty(self) -> float:
-        """Guesses with a lower score are hidden; they stay in the layer's data."""
+        """Minimum score of visible guesses; hidden guesses stay in the layer's data."""
         return self.entry.certainty
 
     @certainty.setter
@@ -226,7 +226,7 @@ class CellsLayer:
 
     @property
     def current(self) -> int:
-        """The guess that a person looks at, 0 for none; it is marked on the canvas."""
+        """The guess that the user is looking at, 0 for none; it is marked on the canvas."""
         return self._current
 
     @current.setter
@@ -238,24 +238,24 @@ class CellsLayer:
             self.layer.selected_label = number
 
     def name_classes(self, classes: Mapping[int, str]) -> None:
-        """Set the class of cells, if the model knows several."""
+        """Set the classes of cells, if the model knows several."""
         if classes or self._classes:
             self._classes = dict(classes)
             self._show_features()
 
     def check_regions(self) -> None:
-        """Refuse shapes that are not regions.
+        """Raise if a shape is not a region.
 
         Raises
         ------
         InputError
-            One of them encloses nothing.
+            A shape encloses no area.
         """
         if self.regions is not None and self.regions.fault:
             raise InputError(self.regions.fault)
 
     def labels_on_show(self) -> np.ndarray:
-        """The label image without the guesses that are hidden, int32; the cells' own memory if none is."""
+        """Return the int32 label image without hidden guesses; the cells' own array if nothing is hidden."""
         unseen = hidden(self.cells, self.certainty)
         return (
             np.where(np.isin(self.cells.labels, unseen), 0, self.cells.labels)
@@ -263,20 +263,20 @@ class CellsLayer:
             else self.cells.labels
         )
 
-    # --- where things are -------------------------------------------------------------------------
+    # --- positions -------------------------------------------------------------------------------
 
     def at(self, world: Sequence[float]) -> int:
-        """Number of the cell on show at a position in the world, such as `event.position`; 0 for none."""
+        """Return the number of the visible cell at a world position, such as `event.position`; 0 for none."""
         return self.visible(self.cells.at(self.position(world)))
 
     def visible(self, number: int) -> int:
-        """The number of a cell, or 0 if it is a guess that is hidden."""
+        """Return the number of a cell, or 0 if it is a hidden guess."""
         cell = self.cells.rows.get(number)
         is_hidden = cell is not None and cell.state is State.GUESS and cell.score < self.certainty
         return 0 if is_hidden else number
 
     def annotated_planes(self) -> list[tuple[int, ...]]:
-        """Planes with a cell that a person vouched for, along the axes in front of Y and X."""
+        """Return the planes with a checked or edited cell, as positions on the axes in front of Y and X."""
         found = set()
         for _, cell in self.cells:
             if cell.state.teaches:
@@ -284,30 +284,30 @@ class CellsLayer:
         return sorted(found)
 
     def position(self, world: Sequence[float]) -> tuple[float, ...]:
-        """A position in the world over the axes of the cells, in pixels."""
+        """Convert a world position to pixels over the axes of the cells."""
         place = dict(zip(self.axes, np.asarray(self.layer.world_to_data(world), float)))
         return tuple(float(place[axis]) for axis in self.reading.result_axes)
 
     def world(self, position: Sequence[float]) -> tuple[float, ...]:
-        """Where a position over the axes of the cells lies in the world."""
+        """Convert a position over the axes of the cells to world coordinates."""
         place = dict(zip(self.reading.result_axes, position)) | {"C": 0.0}
         return tuple(float(x) for x in self.layer.data_to_world([place[axis] for axis in self.axes]))
 
     @property
     def is_bound(self) -> bool:
-        """Whether the layer shows these cells, not labels of another size that another tool put there."""
+        """Whether the layer shows these cells, not labels of another size put there by another tool."""
         return np.shares_memory(self.layer.data, self.cells.labels)
 
     @property
     def axes(self) -> str:
-        """The axes of the layer: those of the cells, with the image's order and a channel of length 1."""
+        """Return the layer's axes: those of the cells in the image's order, with a channel of length 1."""
         axes = layer_axes(self.reading)
         return axes if self.layer.ndim == len(axes) else self.reading.result_axes
 
-    # --- what comes from the layer ----------------------------------------------------------------
+    # --- input from the layer --------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Take up what is drawn by now: a stroke whose button is still down, regions."""
+        """Take up what has been drawn so far: regions, and a stroke whose button is still down."""
         commit = getattr(self.layer, "_commit_staged_history", None)
         if commit is not None and self.layer._staged_history:
             self._is_interrupting = True
@@ -318,9 +318,9 @@ class CellsLayer:
             self.regions.take_up()
 
     def reconcile(self) -> None:
-        """Read the rows from the pixels again, after a script set pixels silently.
+        """Rebuild the table of cells from the pixels, after a script set pixels without an event.
 
-        What was done before cannot be taken back then. Looks at every pixel: not for each gesture.
+        Earlier steps can then no longer be undone. This looks at every pixel, so do not call it per gesture.
         """
         self.settle()
         known = sum(cell.area for cell in self.cells.rows.values())
@@ -338,26 +338,26 @@ class CellsLayer:
         steps = [(self._over_result_axes(where), old) for where, old in painted_pixels(event.value)]
         self._strokes += [(where, old) for where, old in steps if where[0].size]
         self._forget_napari_history()
-        # napari tells of a stroke of the mouse when it is over, of one by a script before it sets the pixels
+        # napari emits the event after a mouse stroke, but before a script's call sets the pixels
         if all((self.cells.labels[where] != old).any() for where, old in self._strokes):
             self._take_up()
         else:
             QTimer.singleShot(0, self._take_up)
 
     def _take_up(self, event: Any = None) -> None:
-        """Turn the strokes that are painted by now into a change."""
+        """Turn the strokes painted so far into a change."""
         strokes, self._strokes = self._strokes, []
         if strokes:
             box, before = stroke_of(self.cells.labels, strokes)
             change = painted(self.cells, box, before)
             step = self.history.do(self.cells, change, self._open_stroke)
-            # the rest of a stroke that was taken up before its end belongs to the same step
+            # the rest of a stroke that was taken up early belongs to the same undo step
             self._open_stroke = step if self._is_interrupting else None
             self._show_change(change, box)
             self._follow_brush(change)
 
     def _follow_brush(self, change: Change) -> None:
-        """Go on with the cell that a stroke began, where it got another number than the brush has."""
+        """Let the brush continue the cell that a stroke began, if that cell got another number."""
         fresh = [n for n, (before, after) in (change.rows or {}).items() if before is None and after]
         if fresh and self.layer.selected_label not in (0, *fresh):
             self.layer.selected_label = fresh[-1]
@@ -367,12 +367,12 @@ class CellsLayer:
         return tuple(place[axis] for axis in self.reading.result_axes)
 
     def _data_exchanged(self, event: Any = None) -> None:
-        """Another tool put other labels into the layer."""
+        """Handle labels that another tool put into the layer."""
         if self.is_bound:
             return
         try:
             labels = fitting_labels(self.layer, self.reading)
-        except InputError:  # whoever asks for the cells of this image gets the reason
+        except InputError:  # the session gives this reason to anyone who asks for the cells of this image
             return
         change = exchanged(self.cells, labels)
         self._show_data()
@@ -382,16 +382,16 @@ class CellsLayer:
         self.selected.emit()
 
     def _colours_exchanged(self, event: Any = None) -> None:
-        """A person shuffled the colours, or a script set others; the states stay told apart."""
+        """Keep the states distinguishable after the colours were shuffled or replaced."""
         if self.layer.colormap is not self._colours:
             self._colours = StateColormap.like(self.layer.colormap)
             self._colours.show(self.cells.rows, self.certainty)
             self.layer.colormap = self._colours
 
-    # --- what is shown ----------------------------------------------------------------------------
+    # --- display ---------------------------------------------------------------------------------
 
     def _show_change(self, change: Change | None, box: Box | None = None) -> Change | None:
-        """Show a change and tell others of it."""
+        """Show a change and notify listeners."""
         if not change:
             if box is not None:
                 self._repainter.show(self._layer_slices(box))
@@ -426,14 +426,14 @@ class CellsLayer:
         self._show_features()
 
     def _show_data(self) -> None:
-        """Let the layer hold the memory of the cells."""
+        """Make the layer share the memory of the cells."""
         axes = self.axes
         data = to_layer(self.cells.labels, self.reading)
         self.layer.data = data if len(axes) == data.ndim else self.cells.labels
         self._forget_napari_history()
 
     def _forget_napari_history(self) -> None:
-        """Ours is the only undo, and napari's would keep the memory of a hundred strokes."""
+        """Clear napari's own history: we provide undo, and napari would keep a hundred strokes in memory."""
         for name in ("_undo_history", "_redo_history"):
             getattr(self.layer, name, []).clear()
 
@@ -441,7 +441,7 @@ class CellsLayer:
         self.layer.features = features_of(self.cells, self._classes)
 
     def _layer_slices(self, box: Box) -> tuple[slice, ...]:
-        """A box over the axes of the cells as slices of the layer, a bit larger: edges change as well."""
+        """Convert a box over the axes of the cells to slices of the layer, a bit larger to include edges."""
         larger = clipped([(start - REACH, stop + REACH) for start, stop in box], self.cells.shape)
         place = dict(zip(self.reading.result_axes, slices(larger))) | {"C": slice(0, 1)}
         return tuple(place[axis] for axis in self.axes)

@@ -1,4 +1,4 @@
-"""The Compare widget: two rounds or models side by side, or one judged by the cells of a person."""
+"""The Compare widget: two rounds or models side by side, or one judged by checked cells."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NEXT = "Click a row to show its image; < and > in Annotate do the same."
 
 
 class CompareWidget(JobDock):
-    """Says which of two models is better, and shows where they differ."""
+    """The dock that says which of two models is better, and shows where they differ."""
 
     title = "Compare"
     needs_engine = True
@@ -109,21 +109,21 @@ class CompareWidget(JobDock):
         column.addStretch(1)
 
     def _choose_first(self) -> None:
-        """At first: the best round against the one before, or the chosen model against the cells."""
+        """Start with the best round against the one before it, or the chosen model against the cells."""
         entries = self.session.rounds.entries()
         self.second.choose(entries[0].value if len(entries) > 1 else "")
         self.first.choose(entries[1].value if len(entries) > 1 else self.session.model)
         self.annotated.setChecked(bool(self._annotated_stems()))
 
-    # --- what the button does -------------------------------------------------------------------------
+    # --- actions of the button -------------------------------------------------------------------
 
     def compare(self) -> None:
-        """Compare what is chosen.
+        """Compare the chosen models.
 
         Raises
         ------
         InputError
-            There is nothing to compare, or nothing to compare it on.
+            There is nothing to compare, or no image to compare on.
         """
         first, second = self.first.rival(), self.second.rival()
         rivals = tuple(rival for rival in (first, second) if rival is not None)
@@ -131,7 +131,7 @@ class CompareWidget(JobDock):
             raise InputError("Both are the same: choose two different ones, or your checked cells.")
         if self.session.prediction.status.is_active:
             raise InputError("Cells are being found: wait until that has finished.")
-        # images are read from the project, which must be complete then
+        # images are read from the project, so everything must be saved first
         self.session.keeper.when_saved(lambda: self.attempt(lambda: self._begin(rivals)))
 
     def _begin(self, rivals: tuple[Rival, ...]) -> None:
@@ -155,7 +155,7 @@ class CompareWidget(JobDock):
         return ComparisonPlan(rivals, image=session.cell_image(image), file=source_path(image), device=device)
 
     def _annotated_stems(self) -> list[str]:
-        """Images of the project with a checked or edited cell, or a region."""
+        """Return the images of the project with a checked or edited cell, or a region."""
         session = self.session
         found = {entry.image.stem for entry in session.queue.taught_elsewhere()}
         for image in session.images():
@@ -166,7 +166,7 @@ class CompareWidget(JobDock):
                     found.add(stem)
         return [item.stem for item in session.queue.items() if item.stem in found and item.stem]
 
-    # --- what is shown --------------------------------------------------------------------------------
+    # --- display ---------------------------------------------------------------------------------
 
     def _show_choices(self, event: Any = None) -> None:
         for chooser in (self.first, self.second):
@@ -188,7 +188,7 @@ class CompareWidget(JobDock):
             self.one_image.setChecked(True)
 
     def _show_scope(self) -> None:
-        """A layer belongs to one image only."""
+        """Allow only the current image if a layer is chosen, because a layer belongs to one image."""
         self._count_images()
         if not self.job.status.is_active:
             self.button.setText("Compare" if self.second.value else "Evaluate")
@@ -228,13 +228,13 @@ class CompareWidget(JobDock):
         return columns_for(names, with_truth), filled
 
     def _show_image(self, name: str) -> None:
-        """Go to the image of a row."""
+        """Show the image of a row."""
         for item in self.session.queue.items():
             if item.name == name:
                 self.session.queue.show(item)
 
     def _show_difference(self) -> None:
-        """Put the outlines on the current image, once they are unpacked."""
+        """Draw the outlines on the current image once they are unpacked."""
         image = self.session.image
         name = "" if image is None else self.session.keeper.stem_of(image) or image.name
         packed = self.job.parts.get(name)
@@ -254,7 +254,7 @@ class CompareWidget(JobDock):
     def _show_parts(self, image: Image, packed: PackedDifference, parts: Difference) -> None:
         plan, session = self.job.plan, self.session
         if plan is None or session.image is not image or packed not in self.job.parts.values():
-            return  # another image is shown by now, or another comparison
+            return  # the image or the comparison has changed in the meantime
         try:
             self.differences.show(image, session.cell_image(image), parts, plan.layer_names)
         except CupreError as error:

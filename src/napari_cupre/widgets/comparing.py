@@ -1,4 +1,4 @@
-"""Two models, or one and the cells of a person, on images of a project, one after the other."""
+"""Compare two models, or one model with checked cells, on the images of a project one by one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHECKED = "your checked cells"
 class Rival:
     """One side of a comparison: a model, or the `labels` of a layer for the current image.
 
-    `learned` is the time (UTC) until which it learned from this project; "" if it is not a round of it.
+    `learned` is the time (UTC) until which it learned from this project; "" if it is not one of its rounds.
     """
 
     name: str
@@ -46,20 +46,20 @@ class Rival:
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """What is compared.
+    """What to compare, and on which images.
 
     Attributes
     ----------
     rivals : tuple of Rival
-        Two models or layers; or one, which is judged by the cells of a person.
+        Two models or layers; or one, which is judged by checked cells.
     project : Path or None
-        Folder of the project; all of it is on disk by now.
+        Folder of the project; everything in it is saved.
     stems : tuple of str
         Its images.
     image : CellImage or None
-        Instead of them an image that is in no project.
+        An image outside any project, used instead of `stems`.
     file : Path or None
-        Where that image comes from.
+        The file of that image.
     device : str
         "auto", "cpu", "cuda" or "mps".
     """
@@ -73,7 +73,7 @@ class ComparisonPlan:
 
     @property
     def layer_names(self) -> tuple[str, str, str]:
-        """Names of the difference layers."""
+        """Return the names of the difference layers."""
         first = self.rivals[0].name
         if len(self.rivals) == 1:
             return f"found by {first}", f"invented by {first}", f"missed by {first}"
@@ -82,7 +82,7 @@ class ComparisonPlan:
 
 @dataclass(frozen=True)
 class PackedDifference:
-    """A difference in little memory: label images shrink to a fiftieth."""
+    """A compressed difference: label images shrink to a fiftieth."""
 
     shape: tuple[int, ...]
     parts: tuple[bytes, bytes, bytes]
@@ -95,7 +95,7 @@ class PackedDifference:
         return cls(tuple(found.both.shape), (first, second, third))
 
     def unpacked(self) -> Difference:
-        """The difference itself; takes some time for large images."""
+        """Return the difference itself; this takes some time for large images."""
         from napari_cupre.evaluation.side_by_side import Difference
 
         return Difference(
@@ -123,7 +123,7 @@ class _Read:
 
 
 class ComparisonJob(BorrowingJob):
-    """Finds the cells of each image with each model and compares them; yields `ImageCompared` events."""
+    """Find the cells of each image with each model and compare them; yields `ImageCompared` events."""
 
     def __init__(self, engine: EngineProcess, training: Job | None = None) -> None:
         super().__init__("Comparing", engine, training)
@@ -133,7 +133,7 @@ class ComparisonJob(BorrowingJob):
         self.received.connect(self._keep)
 
     def compare(self, plan: ComparisonPlan) -> None:
-        """Start, as `Job.start` does."""
+        """Start like `Job.start`."""
         self.start(self._stream, plan)
         self.plan, self.rows, self.parts = plan, [], {}
 
@@ -143,7 +143,7 @@ class ComparisonJob(BorrowingJob):
             self.parts[event.row.name] = event.parts
 
     def _stream(self, plan: ComparisonPlan) -> Iterator[Event | None]:
-        """In the worker thread: one image after the other; one that fails does not end the others."""
+        """Compare the images one by one in the worker thread; a failed image does not end the run."""
         project = None if plan.project is None else Project.open(plan.project, look_only=True)
         names = plan.stems or (("" if plan.image is None else plan.image.name),)
         faults: list[str] = []
@@ -202,15 +202,15 @@ class ComparisonJob(BorrowingJob):
                         case _:
                             events.append(event)
                 break
-            except EngineBusy:  # something else was faster
+            except EngineBusy:  # another job took the process first
                 yield None
         if self.status.state is RunState.STOPPING:
-            raise InputError("Stopped.")  # a part of the cells says nothing
+            raise InputError("Stopped.")  # an incomplete set of cells cannot be judged
         return found_in(task.image.result_shape, events)[0]
 
 
 def _loose_task(plan: ComparisonPlan) -> _Read:
-    """The image that is in no project: nobody vouched for a cell of it."""
+    """Return the image outside any project; none of its cells is checked."""
     if plan.image is None:
         raise InputError("There is no image to compare on: open one first.")
     if len(plan.rivals) == 1:

@@ -1,4 +1,4 @@
-"""What every widget here shares: its link to the session, the message line, the choice of image."""
+"""Parts that all docks share: the link to the session, the message line, the choice of image."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from napari_cupre.widgets.timers import single_timer
 from napari_cupre.words import counted
 
 DOCK_WIDTH, NARROWEST, LOWEST = 326, 290, 80
-"""What a dock asks for, and the least that it takes, px.
+"""Preferred and minimum width of a dock, px.
 
-It asks for what *Annotate* needs in napari's own font: a dock that grows once it is shown makes napari draw
-its canvas a second time.
+The preferred width is what *Annotate* needs in napari's font: a dock that grows after it is shown makes
+napari draw its canvas twice.
 """
 
 DRAWN_MS = 300
-"""By then a dock that opened is drawn. What is not needed before begins then, and does not hold it up."""
+"""After this time a dock that opened has been drawn, and work that could wait can start."""
 
 
 class SessionWidget(DockedWidget):
@@ -54,13 +54,13 @@ class SessionWidget(DockedWidget):
     Parameters
     ----------
     napari_viewer : Viewer
-        The viewer, or napari's proxy of it. napari passes it by this name: it reads no
+        The viewer, or napari's proxy of it. napari passes it by this name, because it does not read
         string annotations.
 
     Attributes
     ----------
     needs_engine : bool
-        Whether the engine's process is to be started when the widget is shown.
+        Whether to start the engine's process when the widget is shown.
     """
 
     needs_engine = False
@@ -79,7 +79,7 @@ class SessionWidget(DockedWidget):
         self.message = MessageLine()
         self._warming = single_timer(self.session.warm_up, DRAWN_MS, self)
         self._links: list[tuple[Any, Callable[..., Any]]] = []
-        # a closure over the list and not a method: at that time nothing of this widget may be touched
+        # a closure over the list, not a method: when it runs, this widget must not be touched
         links, self._errands = self._links, Errands()
         self.destroyed.connect(lambda: _disconnect(links))
         self.destroyed.connect(self._errands.close)
@@ -87,12 +87,12 @@ class SessionWidget(DockedWidget):
         self.listen(self.session.viewer.events.theme, self.wear_theme)
 
     def listen(self, signal: Any, callback: Callable[..., Any]) -> None:
-        """Connect to a signal of napari or psygnal for as long as this widget lives."""
+        """Connect to a signal of napari or psygnal for the lifetime of this widget."""
         signal.connect(callback)
         self._links.append((signal, callback))
 
     def attempt(self, action: Callable[[], Any]) -> Any:
-        """Run what a button does; a user's error becomes a sentence on the widget."""
+        """Run the action of a button; show a user's error as a sentence on the widget."""
         self.message.clear()
         try:
             return action()
@@ -101,31 +101,31 @@ class SessionWidget(DockedWidget):
         return None
 
     def start_or_stop(self, job: Job, start: Callable[[], Any]) -> Any:
-        """What the button of a job does: start it, or stop it while it runs."""
+        """Start the job of a button, or stop it if it is running."""
         return self.attempt(job.stop if job.status.is_active else start)
 
     def wear_theme(self, event: Any = None) -> None:
-        """Take the colours of napari's theme."""
+        """Apply the colours of napari's theme."""
         self.setStyleSheet(style_sheet(palette_of(self.session.viewer.theme)))
 
     def sizeHint(self) -> QSize:
-        """As the content wants it: a scroll area by itself would ask for very little."""
+        """Return the size that the content wants; a scroll area by itself would ask for very little."""
         return QSize(max(DOCK_WIDTH, self._narrowest()), min(self.column.sizeHint().height(), 800))
 
     def minimumSizeHint(self) -> QSize:
-        """Nothing is cut off at the side, even in a large font; what does not fit below scrolls."""
+        """Return a width that cuts nothing off, even in a large font; the height scrolls."""
         return QSize(self._narrowest(), min(self.column.sizeHint().height(), LOWEST))
 
     def _narrowest(self) -> int:
         bar = self.verticalScrollBar()
-        reserved = 0 if bar is None else bar.sizeHint().width()  # it would lie over the controls
+        reserved = 0 if bar is None else bar.sizeHint().width()  # the scroll bar would cover the controls
         return max(NARROWEST, self.column.minimumSize().width() + reserved)
 
     def showEvent(self, event: Any) -> None:
-        """Watch the window that the dock is in."""
+        """Watch the window that contains the dock."""
         super().showEvent(event)
         self.session.watch_window(self)
-        self.updateGeometry()  # what is as wide as its text is known only now
+        self.updateGeometry()  # widths that depend on the text are known only now
         if self.needs_engine:
             self._warming.start()
 
@@ -134,13 +134,13 @@ def _disconnect(links: list[tuple[Any, Callable[..., Any]]]) -> None:
     for signal, callback in links:
         try:
             signal.disconnect(callback)
-        except (ValueError, RuntimeError):  # its owner went first
+        except (ValueError, RuntimeError):  # its owner was deleted first
             continue
     links.clear()
 
 
 class JobBar(QProgressBar):
-    """How far a job has got, and what it is doing."""
+    """A progress bar that shows how far a job is and what it is doing."""
 
     STEPS = 1000
 
@@ -150,21 +150,21 @@ class JobBar(QProgressBar):
         self.setTextVisible(True)
 
     def follow(self, status: RunStatus, text: str, is_shown: bool) -> None:
-        """Show where a job stands; without a text, in per cent."""
+        """Show the progress of a job; without a text, in per cent."""
         self.setVisible(is_shown)
         self.setValue(int(status.fraction * self.STEPS))
         self.setFormat(text or "%p %")
 
 
 def job_words(status: RunStatus, start: str, stop: str = "Cancel") -> str:
-    """What the button of a job says.
+    """Return the text of a job's button.
 
     Parameters
     ----------
     status : RunStatus
         Of the job.
     start, stop : str
-        While nothing runs, and while something does.
+        Text while the job is idle, and while it runs.
     """
     if status.state is RunState.STOPPING:
         return "Finishing …"
@@ -172,7 +172,7 @@ def job_words(status: RunStatus, start: str, stop: str = "Cancel") -> str:
 
 
 class DockPart(QWidget):
-    """A part of a dock, on whose message line its errors appear.
+    """A part of a dock; its errors appear on the dock's message line.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class DockPart(QWidget):
 
 
 class MessageLine(QWidget):
-    """One sentence in the colour of its kind, with details on request; takes no room when empty."""
+    """One sentence in the colour of its kind, with details on request; takes no space when empty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class MessageLine(QWidget):
 
     @property
     def text(self) -> str:
-        """The sentence shown."""
+        """Return the sentence shown."""
         return self._text
 
     def clear(self) -> None:
@@ -244,7 +244,7 @@ class MessageLine(QWidget):
 
 
 def layer_combo(session: Session, kind: type, tooltip: str, nullable: bool = False) -> ComboBox:
-    """A choice among the viewer's layers of one kind; `reset_choices` reads them again."""
+    """Make a list of the viewer's layers of one kind; `reset_choices` reads them again."""
     combo = ComboBox(
         choices=lambda _: [layer for layer in session.viewer.layers if isinstance(layer, kind)],
         nullable=nullable,
@@ -257,14 +257,14 @@ def layer_combo(session: Session, kind: type, tooltip: str, nullable: bool = Fal
 
 
 def follow_layers(widget: SessionWidget, refresh: Callable[[], None]) -> None:
-    """Call `refresh` whenever layers come, go, move or get another name."""
+    """Call `refresh` whenever layers are added, removed, moved or renamed."""
     events = widget.session.viewer.layers.events
     for signal in (events.inserted, events.removed, events.reordered, events.renamed):
         widget.listen(signal, lambda event=None: refresh())
 
 
 class ImageChooser(DockPart):
-    """The session's image, and how its axes are read where that is unclear."""
+    """The choice of the session's image, and of its axes where these are unclear."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -301,7 +301,7 @@ class ImageChooser(DockPart):
         self._take_room()
 
     def _take_room(self) -> None:
-        """None where there is nothing to choose."""
+        """Take no space if there is nothing to choose."""
         self.setVisible(not (self._choice.isHidden() and self._axes_row.isHidden()))
 
     def _chosen(self, layer: Image | None) -> None:
@@ -335,7 +335,7 @@ class ImageChooser(DockPart):
 
 
 def labelled(text: str, widget: QWidget) -> QHBoxLayout:
-    """A label and what it names in one row; labels of one width, so that rows align."""
+    """Arrange a label and its control in one row; all labels have one width, so that rows align."""
     label = QLabel(text)
     label.setMinimumWidth(LABEL_WIDTH)
     label.setBuddy(widget)
@@ -348,7 +348,7 @@ LABEL_WIDTH = 78
 
 
 def choice_row(*buttons: QRadioButton) -> QHBoxLayout:
-    """A choice in one row, at first of the first button."""
+    """Arrange radio buttons in one row, with the first one checked."""
     group, row = QButtonGroup(buttons[0]), in_row(*buttons)
     for button in buttons:
         group.addButton(button)
@@ -358,7 +358,7 @@ def choice_row(*buttons: QRadioButton) -> QHBoxLayout:
 
 
 def primary_button(text: str, tooltip: str) -> SteadyButton:
-    """The button that the user looks for next."""
+    """Make the button that the user is expected to press next."""
     button = SteadyButton(text)
     button.setToolTip(tooltip)
     button.setMinimumHeight(32)
@@ -367,7 +367,7 @@ def primary_button(text: str, tooltip: str) -> SteadyButton:
 
 
 def push_button(text: str, tooltip: str, action: Callable[[], object]) -> QPushButton:
-    """A button for any other action."""
+    """Make a button for any other action."""
     button = QPushButton(text)
     button.setToolTip(tooltip)
     button.clicked.connect(lambda: action())
@@ -375,7 +375,7 @@ def push_button(text: str, tooltip: str, action: Callable[[], object]) -> QPushB
 
 
 def heading(text: str) -> QLabel:
-    """A small title above a group of controls."""
+    """Make a small title for a group of controls."""
     label = QLabel(text.upper())
     set_role(label, "heading")
     return label

@@ -1,4 +1,4 @@
-"""Whether training is worth it, from all annotated cells: below the verdict of the Train dock."""
+"""The cross-check in the Train dock: whether training is worth it, measured on all annotated cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMING = (
 
 
 class CrossCheckLine(MessageLine):
-    """One sentence, green or red where it is decided; empty before the first training.
+    """One sentence, green or red if the result is clear; empty before the first training.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ class CrossCheckLine(MessageLine):
             "Each cell judges a model that did not learn from it, so even few cells tell something"
         )
         owner.listen(self._measuring.changed, self.refresh)
-        owner.listen(owner.session.models_changed, self.refresh)  # the round may be deleted
+        owner.listen(owner.session.models_changed, self.refresh)  # the round may have been deleted
         owner.listen(self._measuring.job.status.events, self.refresh)
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
-        """Show what was measured last, or that it will be."""
+        """Show the last measurement, or announce that one will follow."""
         found = self._measuring.found
         check = None if found is None else found.check
         if check is not None:

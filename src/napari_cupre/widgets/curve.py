@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pyqtgraph import PlotWidget
 
 REDRAW_MS = 250
-FAINT = 110  # opacity of the single losses, of 255
+FAINT = 110  # opacity of the individual losses, out of 255
 
 
 class CurveView(PlotView):
-    """Training and validation loss over the steps; redrawn a few times a second, however fast they come.
+    """Training and validation loss over the steps; redrawn at most a few times a second.
 
     Attributes
     ----------
     points : tuple[int, int]
-        Number of training and of validation points that are drawn.
+        Number of training and validation points drawn.
     """
 
     def __init__(self, owner: SessionWidget) -> None:
@@ -37,7 +37,7 @@ class CurveView(PlotView):
         self._wear_theme()
 
     def show_curve(self, curve: Curve) -> None:
-        """Draw a curve soon; more points may have come by then."""
+        """Draw a curve soon, together with points that arrive in the meantime."""
         self._curve = curve
         if not self._timer.isActive():
             self._timer.start()
@@ -46,7 +46,7 @@ class CurveView(PlotView):
         plot.setToolTip("Loss per step; lower is better")
         plot.setLabel("bottom", "step")
         plot.showGrid(x=False, y=True, alpha=0.15)
-        # dots, so that the first step is seen as well
+        # dots, so that a single first step is visible too
         self._raw = plot.plot(pen=None, symbol="o", symbolSize=4, symbolPen=None)
         self._smooth = plot.plot()
         self._validation = plot.plot(symbol="o", symbolSize=6, symbolPen=None)

@@ -1,4 +1,4 @@
-"""Three layers that show which cells two models share: found by both, only by one, only by the other."""
+"""Three layers that show which cells two models share: found by both, by the first or by the second."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from napari_cupre.widgets.layers import METADATA_KEY, result_placement, to_layer
 from napari_cupre.widgets.session_part import SessionPart
 
 COLOURS = ("#c8c8c8", "#58a6ff", "#f0883e")
-"""Both, only the first, only the second: distinguishable with any colour vision, on any image."""
+"""Colours for both, only the first and only the second: distinguishable with any colour vision."""
 
 PART = "difference"
-"""In a layer's metadata: which of the three it is."""
+"""Key in a layer's metadata that says which of the three layers it is."""
 
 LINE = 2
-"""Width of the outlines in px: what lies below stays visible."""
+"""Width of the outlines in px, so that the image stays visible."""
 
 
 class DifferenceLayers(SessionPart):
-    """The layers of a viewer; made when they are first needed and reused from then on."""
+    """The difference layers of a viewer; created when first needed, then reused."""
 
     def show(self, image: Image, reading: CellImage, parts: Difference, names: Sequence[str]) -> None:
         """Show the difference on an image.
@@ -33,20 +33,20 @@ class DifferenceLayers(SessionPart):
         Parameters
         ----------
         image, reading : napari.layers.Image and CellImage
-            Where the layers lie, and how its axes are read.
+            The image that the layers cover, and how its axes are read.
         parts : Difference
             Over `reading.result_axes`.
         names : sequence of str
-            What to call the three layers.
+            Names for the three layers.
         """
         placement = result_placement(image, reading)
         arrays = [to_layer(each, reading) for each in (parts.both, parts.only_first, parts.only_second)]
         present = self._present()
         if len(present) == 3 and all(layer.ndim == data.ndim for layer, data in zip(present, arrays)):
             for layer in present:
-                layer.name = f"{PART} {id(layer)}"  # napari numbers a name that another layer still has
+                layer.name = f"{PART} {id(layer)}"  # napari numbers a name that is still taken
             for layer, data, name in zip(present, arrays, names):
-                layer.visible = False  # napari draws what can be seen anew with each of the following
+                layer.visible = False  # each of the following makes napari redraw a visible layer
                 layer.data, layer.name = data, name
                 for key, value in placement.items():
                     setattr(layer, key, value)
@@ -57,22 +57,22 @@ class DifferenceLayers(SessionPart):
             self._make(part, data, name, placement)
 
     def hide(self) -> None:
-        """Another image is shown, which is not compared."""
+        """Hide the layers, because the image now shown was not compared."""
         for layer in self._present():
             layer.visible = False
 
     def remove(self) -> None:
-        """Take the layers away."""
+        """Remove the layers."""
         for layer in self._present():
             self._session.viewer.layers.remove(layer)
 
     @property
     def names(self) -> set[str]:
-        """Names of the layers that are there."""
+        """Return the names of the layers that exist."""
         return {layer.name for layer in self._present()}
 
     def _present(self) -> list[Labels]:
-        """The layers, in order; a dock that was closed may have made them."""
+        """Return the layers in order; a dock that was closed may have made them."""
         found = {}
         for layer in self._session.viewer.layers:
             kept = layer.metadata.get(METADATA_KEY)
@@ -90,4 +90,4 @@ class DifferenceLayers(SessionPart):
         layer.contour = LINE
         layer.editable = False
         self._session.viewer.add_layer(layer)
-        layers.selection.active = active  # napari selects each new layer: the tool would go
+        layers.selection.active = active  # napari selects each new layer, which would drop the user's tool

@@ -1,4 +1,4 @@
-"""A plot of the distribution of one measurement: in all images, and in the chosen one."""
+"""A plot of the distribution of one measurement, in all images and in the chosen one."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from pyqtgraph import PlotWidget
 
 MOST_BINS, FEWEST_BINS = 40, 5
-VEILED = 90  # opacity of what is filled, of 255
+VEILED = 90  # opacity of filled areas, out of 255
 TAIL = 0.5
-"""Per cent of the values at either end that do not stretch the axis."""
+"""Percentage of the values at either end that do not stretch the axis."""
 
 
 class DistributionView(PlotView):
-    """Histograms in per cent of the cells, so that one image can be compared with all.
+    """Histograms in per cent of the cells, so that one image can be compared with all images.
 
     Attributes
     ----------
     shares : tuple of numpy.ndarray
-        What is drawn: the per cent of all cells and of the chosen image's in each bin.
+        Percentage of cells in each bin, for all images and for the chosen one, as drawn.
     """
 
     def __init__(self, owner: SessionWidget) -> None:
@@ -43,13 +43,13 @@ class DistributionView(PlotView):
         Parameters
         ----------
         values, chosen : numpy.ndarray
-            Of all cells, and of those of the chosen image; none where no image is chosen.
+            Values of all cells, and of the cells of the chosen image; empty without a chosen image.
         title : str
-            What is measured, with its unit.
+            Name of the measurement, with its unit.
         name : str
-            Of the chosen image; "" for none.
+            Name of the chosen image; "" for none.
         noun : str, optional
-            What has these values: "cells", or "outlines" where a cell has one in each of its planes.
+            What has these values: "cells", or "outlines" if a cell has one in each of its planes.
         """
         finite, its = values[np.isfinite(values)], chosen[np.isfinite(chosen)]
         self._drawn = (finite, its, title, name, noun)
@@ -89,7 +89,7 @@ class DistributionView(PlotView):
 
 
 def bins_of(values: np.ndarray) -> np.ndarray:
-    """Edges of the bins for these values; a few values far out make the outer bins no wider."""
+    """Return the edges of the bins for these values; a few outliers do not widen the bins."""
     if not len(values):
         return np.array([0.0, 1.0])
     low, high = np.percentile(values, [TAIL, 100 - TAIL])
@@ -100,7 +100,7 @@ def bins_of(values: np.ndarray) -> np.ndarray:
 
 
 def share_in(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Per cent of the values in each bin; what lies beyond the ends is in the outer ones."""
+    """Return the percentage of values in each bin; values beyond the ends count in the outer bins."""
     inside = np.clip(values, edges[0], edges[-1])
     counts = np.histogram(inside, edges)[0]
     return 100.0 * counts / max(len(values), 1)

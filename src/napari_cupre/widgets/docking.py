@@ -1,4 +1,4 @@
-"""Where our docks go in napari's window: as tabs of each other, and each only once."""
+"""The place of our docks in napari's window: as tabs of each other, and each only once."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.timers import single_timer
 
 FRAMED_MS = 300
-"""By then the system has framed a new window, and its size is known."""
+"""By then the system has drawn the frame of a new window, so its size is known."""
 
 AnyDocked = TypeVar("AnyDocked", bound="DockedWidget")
 
 
 class DockedWidget(QScrollArea):
-    """A widget that finds its place in napari's window when it is first shown.
+    """A widget that takes its place in napari's window when it is first shown.
 
     Parameters
     ----------
     session : Session
-        What the widgets of one viewer share.
+        The state that the widgets of one viewer share.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class DockedWidget(QScrollArea):
     is_tab : bool
         Whether it becomes a tab of the others.
     is_settled : bool
-        Whether it has its place; where the user puts it later, it stays.
+        Whether it has its place; if the user moves it later, it stays there.
     """
 
     title = ""
@@ -43,21 +43,21 @@ class DockedWidget(QScrollArea):
         self.session = session
         self.is_settled = False
         self.opened = time.monotonic()
-        # a child, which goes with the widget: PySide6 would call a widget that is gone already
+        # a child dies with the widget; otherwise PySide6 would call a deleted widget
         self._settling = single_timer(self.settle, parent=self)
         self._fitting = single_timer(self._fit, parent=self)
 
     def showEvent(self, event: Any) -> None:
         """Settle once the dock is in the window."""
         super().showEvent(event)
-        # the dock is still on its way into the window
+        # the dock is not in the window yet
         self._settling.start(0)
 
     def settle(self) -> None:
-        """Take the place of an older widget of this kind, or go behind the tab of another of ours.
+        """Take the place of an older widget of this kind, or become a tab behind another dock of ours.
 
-        There is an older one where another door was used before: napari's menus and scripts name a dock
-        differently, and would otherwise show it twice. Three in a column would all be too low.
+        An older one exists if the dock was first opened in another way: napari's menus and scripts give docks
+        different names and would show the same dock twice. Three docks in a column would be too low.
         """
         mine = dock_of(self)
         window = None if mine is None else mine.parentWidget()
@@ -88,7 +88,7 @@ class DockedWidget(QScrollArea):
 def keep_on_screen(window: QMainWindow) -> None:
     """Shrink a window that is larger than the screen.
 
-    napari's canvas asks for 800 px when its window is first shown, and the docks for theirs beside it.
+    At first napari's canvas asks for 800 px, and the docks ask for their width beside it.
     """
     screen, frame = window.screen(), window.frameGeometry()
     if screen is None or window.isMaximized() or window.isFullScreen():
@@ -105,7 +105,7 @@ def keep_on_screen(window: QMainWindow) -> None:
 
 
 def dock_of(widget: QWidget) -> QDockWidget | None:
-    """The dock that contains a widget."""
+    """Return the dock that contains a widget."""
     parent = widget.parentWidget()
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
@@ -113,16 +113,16 @@ def dock_of(widget: QWidget) -> QDockWidget | None:
 
 
 def make_tab(window: QMainWindow, first: QDockWidget, dock: QDockWidget) -> None:
-    """Make a dock a tab of another, wherever it is now.
+    """Make a dock a tab of another, wherever it is.
 
-    Qt 6.12 does nothing if it is a tab of a third one, so that it must leave that first.
+    Qt 6.12 does nothing if the dock is already a tab of a third one, so it has to leave that one first.
     """
     window.addDockWidget(window.dockWidgetArea(first), dock)
     window.tabifyDockWidget(first, dock)
 
 
 def narrow_tabs(window: QMainWindow) -> None:
-    """Make the tabs of our docks narrow enough for all their names to be readable side by side."""
+    """Make the tabs of our docks narrow enough to read all names side by side."""
     titles = {widget.title for widget in window.findChildren(DockedWidget)}
     for bar in window.findChildren(QTabBar):
         if bar.parent() is window and titles & {bar.tabText(place) for place in range(bar.count())}:
@@ -130,7 +130,7 @@ def narrow_tabs(window: QMainWindow) -> None:
 
 
 def docked(session: Session, kind: type[AnyDocked]) -> AnyDocked | None:
-    """The widget of a kind that is docked in a session's window, the newest if there are two."""
+    """Return the widget of a kind docked in a session's window, the newest if there are two."""
     found = [
         widget
         for widget in QApplication.allWidgets()
@@ -140,7 +140,7 @@ def docked(session: Session, kind: type[AnyDocked]) -> AnyDocked | None:
 
 
 def _replace(older: DockedWidget, newer: DockedWidget, window: QMainWindow) -> None:
-    """Put a widget where an older one of its kind is, with the same choices."""
+    """Put a widget in the place of an older one of its kind, with the same choices."""
     _carry_over(older, newer)
     old, new = dock_of(older), dock_of(newer)
     if old is not None and new is not None:
@@ -153,7 +153,7 @@ def _replace(older: DockedWidget, newer: DockedWidget, window: QMainWindow) -> N
 
 
 def _carry_over(older: DockedWidget, newer: DockedWidget) -> None:
-    """Set the controls as they are set in an older widget of the same kind."""
+    """Copy the settings of the controls from an older widget of the same kind."""
     for name, control in vars(older).items():
         if isinstance(control, ModelChooser):
             getattr(newer, name).value = control.value
@@ -161,6 +161,6 @@ def _carry_over(older: DockedWidget, newer: DockedWidget) -> None:
             about = control.metaObject()
             if about is None:
                 continue
-            value = about.userProperty()  # what Qt itself takes for a control's value
+            value = about.userProperty()  # the property that Qt itself treats as the value of a control
             if value.isValid() and value.isWritable():
                 getattr(newer, name).setProperty(value.name(), control.property(value.name()))

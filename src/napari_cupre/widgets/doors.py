@@ -1,4 +1,4 @@
-"""Where `napari.yaml` finds the docks: each is imported when napari first asks for it."""
+"""The docks as `napari.yaml` refers to them: each is imported when napari first asks for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOCKS = {
     "ModelsWidget": "models_widget",
     "HelpWidget": "help_widget",
 }
-"""By the name of their class: the module that it is in."""
+"""The module of each dock, by the name of its class."""
 
 
 def __getattr__(name: str) -> Any:
@@ -30,11 +30,11 @@ def __getattr__(name: str) -> Any:
 
 @contextmanager
 def old_objects_apart() -> Iterator[None]:
-    """Keep Python from searching all that is in memory for garbage while many new objects are made.
+    """Stop Python from searching all memory for garbage while many new objects are created.
 
-    Importing a dock makes so many that Python would search through everything that napari holds, which takes
-    longer than the import. Searches go on meanwhile, among the new objects. Where somebody else has put
-    objects apart, it is left at that, since they could not be told from ours afterwards.
+    Importing a dock creates so many objects that Python would search everything that napari holds, which
+    takes longer than the import. Only the new objects are searched meanwhile. If other code has already
+    frozen objects, nothing is done, because ours could not be told from theirs afterwards.
     """
     if gc.get_freeze_count():
         yield

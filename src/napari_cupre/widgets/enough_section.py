@@ -1,4 +1,4 @@
-"""Is it enough? A sentence and a learning curve, at the end of the Train dock."""
+"""The section *Is it enough?* at the end of the Train dock: a sentence and a learning curve."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pyqtgraph import PlotWidget
 
 HEIGHT = 130
-SHADE = 60  # opacity of what is likely, of 255
+SHADE = 60  # opacity of the likely range, out of 255
 NOTHING = "Not measured yet: train a model first. The rest happens while the computer is idle."
 
 
 class EnoughSection(DockPart):
-    """Closed at first; a press on its title opens it."""
+    """A section that is closed at first; a click on its title opens it."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -51,7 +51,7 @@ class EnoughSection(DockPart):
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
-        """Show the answer, and what is being measured."""
+        """Show the answer and the progress of the measurement."""
         found, is_open = self._measuring.found, self.button.isChecked()
         verdict = None if found is None else found.verdict
         self.sentence.setText(NOTHING if verdict is None else verdict.sentence)
@@ -80,7 +80,7 @@ class EnoughSection(DockPart):
 
 
 class LearningCurveView(PlotView):
-    """Cells that are right by the number of cells learned from, with what is likely between and beyond."""
+    """Correct cells against the number of cells learned from, with the likely range between and beyond."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner, "Learning curve", (HEIGHT, HEIGHT))
@@ -90,7 +90,7 @@ class LearningCurveView(PlotView):
         self._wear_theme()
 
     def show_curve(self, found: ProjectCurve) -> None:
-        """Draw what was measured."""
+        """Draw the measurements."""
         self._made_plot()
         numbers = [number for number, _ in found.band]
         for line, side in ((self._low, "low"), (self._high, "high"), (self._middle, "middle")):

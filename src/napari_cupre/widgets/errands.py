@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Errands:
-    """A queue of functions that run in a thread, each with what to do in the window when it has ended."""
+    """A queue of functions that run in a thread; each has a callback that runs in the window afterwards."""
 
     def __init__(self) -> None:
         self._line: deque[tuple[Callable[[], Any], Callable[[Any], None], Callable[[Exception], None]]] = (
@@ -24,28 +24,28 @@ class Errands:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being done or waits."""
+        """Whether a job is running or waiting."""
         return self._worker is not None or bool(self._line)
 
     def do(
         self, work: Callable[[], T], then: Callable[[T], None], failed: Callable[[Exception], None]
     ) -> None:
-        """Do work in the thread, then use its result in the window.
+        """Run work in the thread, then use its result in the window.
 
         Parameters
         ----------
         work : Callable[[], T]
-            Must not touch the window.
+            The function to run; it must not touch the window.
         then : Callable[[T], None]
-            With what `work` returned.
+            Called with the result of `work`.
         failed : Callable[[Exception], None]
-            With what it raised.
+            Called with the exception that `work` raised.
         """
         self._line.append((work, then, failed))
         self._next()
 
     def close(self) -> None:
-        """Start nothing more; what runs now ends unheard."""
+        """Start nothing more; ignore the result of what is running."""
         self._is_closed = True
         self._line.clear()
         if self._worker is not None:
@@ -82,7 +82,7 @@ class Errands:
 
 
 def _outcome(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """In the thread: the result, or the error, which napari would show as a traceback."""
+    """Return the result or the error, in the thread; napari would show a raised error as a traceback."""
     try:
         return work(), None
     except Exception as error:

@@ -1,7 +1,7 @@
-"""Shows another image of a project in the layers of one that was shown long ago.
+"""Show another image of a project in the layers of one that was shown long ago.
 
-napari takes half a second to make the two layers of an image and a quarter to take one away, however small
-they are; to exchange what is in them costs little more than to send it to the graphics card.
+napari takes half a second to create the two layers of an image and a quarter to remove one, however small
+they are. Exchanging their content costs little more than sending it to the graphics card.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def can_take(session: Session, layer: Image, loaded: Loaded) -> bool:
-    """Whether the layers of an image may show another one, and nothing is under way in them."""
+    """Whether the layers of an image may show another one, because nothing is in progress in them."""
     image, annotation, cells = loaded.image, session.annotation(layer), session.cells_of(layer)
     is_ours = session.keeper.stem_of(layer) is not None and source_path(layer) is None
     is_free = not (
@@ -46,7 +46,7 @@ def can_take(session: Session, layer: Image, loaded: Loaded) -> bool:
 
 
 def exchange(session: Session, layer: Image, loaded: Loaded, cells: Cells) -> None:
-    """Show another image and its cells in the layers of an image, which stay hidden.
+    """Show another image and its cells in the existing layers of an image; the layers stay hidden.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The table of cells as a layer's `features`: what napari shows, sorts and selects."""
+"""The table of cells as a layer's `features`, which napari shows, sorts and selects."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MOST_GAPS = 10_000
 
 
 def features_of(cells: Cells, classes: Mapping[int, str]) -> pd.DataFrame:
-    """A row for each cell: its number, state, score, area and, where a model knows several, its class.
+    """Return a row for each cell: number, state, score, area and, if a model knows several, class.
 
-    napari's table takes the position of a row for a label, so unused numbers have rows too, with no state,
-    unless there are very many; other parts of napari look up "index".
+    napari's table uses the position of a row as its label, so unused numbers get rows without a state too,
+    unless there are very many. Other parts of napari look up the column "index".
     """
-    import pandas as pd  # 300 modules, which `first_labels` loads before anybody waits
+    import pandas as pd  # 300 modules, which `first_labels` loads in advance
 
     numbers = cells.numbers()
     top = numbers[-1] if numbers else 0
@@ -42,7 +42,7 @@ def features_of(cells: Cells, classes: Mapping[int, str]) -> pd.DataFrame:
 
 
 def told_by(features: pd.DataFrame) -> tuple[dict[int, State], dict[int, float]]:
-    """States and scores by number, as the features of a layer tell them; nothing where they tell none."""
+    """Return the states and scores by number from a layer's features; empty if they contain none."""
     if "index" not in features:
         return {}, {}
     numbers = [int(number) for number in features["index"]]

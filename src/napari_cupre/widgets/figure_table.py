@@ -1,4 +1,4 @@
-"""A table of figures in a dock: a row for each image, the joint row on top."""
+"""A table of figures in a dock: a row for each image, with the row of all images on top."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NAME_ROLE = int(Qt.ItemDataRole.UserRole)
 
 
 class FigureTable(QTableWidget):
-    """Figures by image; `chosen` names the image whose row was pressed.
+    """Figures by image; `chosen` emits the image whose row was clicked.
 
     Parameters
     ----------
     name : str
-        For screen readers.
+        Name for screen readers.
     tooltip : str
-        What the rows are.
+        Explains the rows.
     """
 
     chosen = Signal(str)
@@ -40,10 +40,10 @@ class FigureTable(QTableWidget):
         if rows is not None:
             rows.setVisible(False)
             rows.setDefaultSectionSize(ROW_HEIGHT)
-        # the keyboard too: arrows go through the images
+        # by keyboard too: the arrow keys step through the images
         self.itemSelectionChanged.connect(self._row_chosen)
         self._is_filling = False
-        for corner in self.findChildren(QAbstractButton):  # Qt's own, beside the titles
+        for corner in self.findChildren(QAbstractButton):  # Qt's corner button beside the titles
             corner.setAccessibleName("All rows")
             corner.setToolTip(tooltip)
 
@@ -58,11 +58,11 @@ class FigureTable(QTableWidget):
         Parameters
         ----------
         columns : sequence of (str, str)
-            Title and tooltip of each column; the first is the image's name.
+            Title and tooltip of each column; the first column is the image's name.
         rows : sequence of sequences
-            Text, whole numbers, or numbers of any kind; None and NaN leave a place empty.
+            Text or numbers; None and NaN leave a field empty.
         joint : sequence or None, optional
-            The row of all images together: on top, where it is seen without scrolling.
+            The row for all images together; it stays on top, visible without scrolling.
         """
         rows = [*([] if joint is None else [joint]), *rows]
         self._is_filling = True
@@ -98,12 +98,12 @@ class FigureTable(QTableWidget):
 
     @property
     def selected(self) -> str:
-        """Name in the chosen row, "" for none."""
+        """Return the name in the chosen row, "" for none."""
         items = self.selectedItems()
         return str(items[0].data(NAME_ROLE)) if items else ""
 
     def select(self, name: str) -> None:
-        """Choose the row of a name without telling anybody; no row if there is none."""
+        """Choose the row of a name without emitting `chosen`; choose none if there is no such row."""
         was_filling, self._is_filling = self._is_filling, True
         self.clearSelection()
         for row in range(self.rowCount()):
@@ -118,7 +118,7 @@ class FigureTable(QTableWidget):
 
 
 def figure(value: Any) -> str:
-    """A figure as a person reads it: whole numbers whole, others with three digits that count.
+    """Format a figure: whole numbers in full, others with three significant digits.
 
     Examples
     --------

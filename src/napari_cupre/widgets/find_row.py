@@ -1,4 +1,4 @@
-"""Finding cells in the current image, and how certain a guess must be to be shown."""
+"""The row to find cells in the current image and to set the certainty of visible guesses."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from napari_cupre.widgets.preferences import read_preferences
 from napari_cupre.widgets.prompts import LARGE, grown
 
 FOUND_FROM = 0.2
-"""Less certain detections do not become guesses; the slider hides and shows what lies above."""
+"""Minimum certainty of a guess; the slider shows and hides guesses above it."""
 
 
 class FindRow(DockPart):
-    """A button that renews the guesses of the chosen image's current plane, and a slider that hides some."""
+    """A button that renews the guesses of the current plane, and a slider that hides uncertain ones."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -57,15 +57,15 @@ class FindRow(DockPart):
         self.refresh()
         self._show_status()
 
-    # --- what is done -----------------------------------------------------------------------------
+    # --- finding ---------------------------------------------------------------------------------
 
     def find_cells(self) -> None:
-        """Renew the guesses of the current plane; of a slide, of what can be seen.
+        """Renew the guesses of the current plane; on a slide, only those in view.
 
         Raises
         ------
         InputError
-            There is no image or no model, too much of a slide can be seen, or a prediction runs.
+            There is no image or no model, too much of a slide is in view, or a prediction is running.
         """
         session = self._session
         image = session.image_to("find cells in")
@@ -76,7 +76,7 @@ class FindRow(DockPart):
         reading = plane_of(whole, index)
         window = None
         if is_big(reading):
-            session.make_cells(image)  # says why, where it is too large for that
+            session.make_cells(image)  # raises if the image is too large
             window = _view(session.viewer, image, whole)
             reading = cut_out(reading, window)
         file = source_path(image) if reading is whole else None
@@ -93,14 +93,14 @@ class FindRow(DockPart):
         if cells is not None and round(cells.certainty * 100) != value:
             cells.certainty = value / 100
 
-    # --- what is shown ----------------------------------------------------------------------------
+    # --- display ---------------------------------------------------------------------------------
 
     def _cells(self) -> CellsLayer | None:
         image: Image | None = self._session.image
         return None if image is None else self._session.cells_of(image)
 
     def refresh(self, *args: Any) -> None:
-        """Show the certainty of the chosen image; where nobody chose one, it stays as it is."""
+        """Show the certainty of the chosen image; keep the current value if nobody has set one."""
         cells = self._cells()
         if cells is not None and cells.cells.rows and cells.certainty:
             self.slider.setValue(round(cells.certainty * 100))
@@ -110,13 +110,13 @@ class FindRow(DockPart):
             self.button.setText(self._offer())
 
     def _offer(self) -> str:
-        """What the button says: of a slide, it searches what can be seen."""
+        """Set the text of the button; on a slide it searches only the view."""
         image = self._session.image
         try:
             is_slide = image is not None and is_big(
                 plane_of(self._session.cell_image(image), self._session.plane_on_show(image))
             )
-        except CupreError:  # axes that nobody could guess
+        except CupreError:  # the axes are unknown
             is_slide = False
         return "Find cells in view" if is_slide else "Find cells"
 
@@ -132,12 +132,12 @@ class FindRow(DockPart):
 
 
 def _view(viewer: Viewer, layer: Image, image: CellImage) -> Box:
-    """Rows and columns of a slide that are searched: what can be seen, and a margin.
+    """Return the rows and columns of a slide to search: the view plus a margin.
 
     Raises
     ------
     InputError
-        More can be seen than is searched at once.
+        The view is larger than what can be searched at once.
     """
     shown = seen_box(viewer, layer, image, max(image.plane_shape))
     if max(shown[2] - shown[0], shown[3] - shown[1]) > LARGE:
@@ -150,13 +150,13 @@ def _view(viewer: Viewer, layer: Image, image: CellImage) -> Box:
 
 
 def cut_out(image: CellImage, window: Box) -> CellImage:
-    """Some rows and columns of an image as an image of its own; nothing is read."""
+    """Return some rows and columns of an image as an image of its own, without reading pixels."""
     sides = {axis: slice(*side) for axis, side in zip("YX", window)}
     return replace(image, data=image.data[tuple(sides.get(axis, slice(None)) for axis in image.axes)])
 
 
 def plane_of(image: CellImage, index: PlaneIndex) -> CellImage:
-    """One plane of a stack as an image of its own; the image itself if it has no other."""
+    """Return one plane of a stack as an image of its own; the image itself if it has only one plane."""
     data, axes = image.data, image.axes
     for axis, at in index.items():
         data = data[(slice(None),) * axes.index(axis) + (at,)]

@@ -1,4 +1,4 @@
-"""What a prediction finds in an image becomes the guesses of its cells, as one step of undo."""
+"""Turn what a prediction finds in an image into guesses, as one undo step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_cupre.widgets.session import Session
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What the thread made of some events, for cells as they were at a revision."""
+    """The result of some events, computed in the thread for the cells at one revision."""
 
     cells: Cells
     revision: int
@@ -35,10 +35,10 @@ class _Outcome:
 
 
 class GuessSink:
-    """Takes up what is found in one image; cells that a person vouched for are never touched.
+    """Turns the results for one image into guesses; checked and edited cells are never touched.
 
-    How the guesses change is worked out in a thread, for the cells as they are then; if a person changed them
-    meanwhile, it is worked out again. What is kept of each plane lies in the layer's metadata under
+    A thread works out how the guesses change, based on the present cells; if a person changes them in the
+    meantime, it starts again. The data kept for each plane are in the layer's metadata under
     `METADATA_KEY`: numbers and areas of the cells, their boxes, scores, classes and small overlapping masks,
     for files that hold those.
 
@@ -47,22 +47,22 @@ class GuessSink:
     session : Session
         Of the viewer.
     layer : Image
-        The image that is searched.
+        The image to search.
     image : CellImage
-        How it is read.
+        How the image is read.
     model : str
-        Name of the model, to be kept.
+        Name of the model, stored with the result.
     certainty : float or None, optional
-        Guesses with a lower score are found but hidden; 0 shows whatever is found, None leaves that as it is.
+        Guesses with a lower score are hidden; 0 shows all, None keeps the present setting.
     plane : PlaneIndex or None, optional
-        The plane that is searched alone; None for all of the image.
+        The only plane to search; None for the whole image.
     window : Box or None, optional
-        Rows and columns of it that are searched alone, as start and stop; None for all of them.
+        The only rows and columns to search, as start and stop; None for all.
 
     Raises
     ------
     InputError
-        The layer that is meant for the image's cells cannot be used.
+        The image's layer of cells cannot be used.
     """
 
     def __init__(
@@ -88,30 +88,30 @@ class GuessSink:
             raise InputError(fault)
 
     def __call__(self, event: Event) -> None:
-        """Take up an event of this image's prediction."""
+        """Handle an event of this image's prediction."""
         self._line.append(event)
         self._next()
 
     def when_taken(self, action: Callable[[], None]) -> None:
-        """Do something once all that came so far is among the guesses."""
+        """Call a function once everything received so far is among the guesses."""
         self._then.append(action)
         self._next()
 
     def close(self) -> None:
-        """Take up nothing more."""
+        """Ignore everything from now on."""
         self._errands.close()
         self._is_working = False
         self._leave()
 
     def is_shown_in(self, layers: Any) -> bool:
-        """Whether the layer is still among a viewer's."""
+        """Whether a viewer still contains the layer."""
         return self._cells is not None and self._cells.layer in layers
 
     def is_about(self, layer: Image) -> bool:
-        """Whether an image is searched, and more may come of it."""
+        """Whether an image is being searched, so that more results may follow."""
         return layer is self._source and not self._is_over
 
-    # --- one after the other ----------------------------------------------------------------------
+    # --- one event after another -----------------------------------------------------------------
 
     def _next(self) -> None:
         if self._is_working:
@@ -133,7 +133,7 @@ class GuessSink:
         self._errands.do(work, self._made, self._failed)
 
     def _made(self, outcome: _Outcome) -> None:
-        """In the window again: make the change, unless the cells are others by now."""
+        """Make the change in the GUI thread, unless the cells have changed in the meantime."""
         self._is_working = False
         try:
             cells = self._ready()
@@ -161,7 +161,7 @@ class GuessSink:
             raise error
 
     def _leave(self) -> None:
-        """The image is gone: nothing is left to do."""
+        """Stop, because the image is gone."""
         self._line.clear()
         self._found = FoundLabels(self._image, {})
         self._is_finished, self._is_over = False, True
@@ -173,7 +173,7 @@ class GuessSink:
             action()
 
     def _ready(self) -> CellsLayer | None:
-        """The cells of the image; None once the image is gone or read in another way."""
+        """Return the cells of the image; None once the image is gone or its axes are read differently."""
         session = self._session
         if self._is_over or self._source not in session.viewer.layers:
             return None
@@ -187,7 +187,7 @@ class GuessSink:
         return found if found is self._cells else None
 
     def _finish(self, cells: CellsLayer, summary: Summary) -> None:
-        if self._found.window is not None:  # a part says nothing about the rest of its plane
+        if self._found.window is not None:  # a window tells nothing about the rest of its plane
             return
         cells.name_classes(summary.classes)
         if self._certainty == 0:
@@ -208,9 +208,9 @@ class GuessSink:
 def _outcome(
     found: FoundLabels, events: Sequence[Event], now: Cells, cells: Cells, revision: int, is_finished: bool
 ) -> _Outcome:
-    """In the thread: what comes of some events, or of the end when nothing else is left.
+    """Work out the result of some events, or of the end of the run, in the thread.
 
-    Events that change no guess yet, such as the first of several linked planes, are no end.
+    Events that do not change a guess yet, such as the first of several linked planes, do not end the run.
     """
     for event in events:
         found.take(event)

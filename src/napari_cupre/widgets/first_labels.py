@@ -1,4 +1,4 @@
-"""What is loaded for the first cells and the first training, in a thread while nobody waits."""
+"""Load what the first cells and the first training need, in a thread while nobody waits."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LATER = (
     "napari_cupre.io.images",
     "napari_cupre.evaluation.project_curve",
 )
-"""Modules for messages to the engine, saving, the table of cells, the curve of a training, files, judging.
+"""Modules for messages to the engine, saving, the cell table, the training curve, files and evaluation.
 
-No dock needs them to open.
+Docks open without them.
 """
 
 
@@ -33,7 +33,7 @@ TRIANGLES = "napari.layers.shapes._accelerated_triangulate_dispatch"
 
 
 class FirstLabels:
-    """Spares the first tool a second or two: it makes a layer, for which napari loads its compiler."""
+    """Saves the first tool a second or two: it creates a layer, for which napari loads its compiler."""
 
     def __init__(self) -> None:
         self._errands = Errands()
@@ -50,20 +50,20 @@ class FirstLabels:
 
 
 def load_ahead() -> None:
-    """What the first tool waits for, then the modules of `LATER`."""
+    """Load what the first tool needs, then the modules of `LATER`."""
     load_for_labels()
     for name in LATER:
         importlib.import_module(name)
 
 
 def load_for_labels() -> None:
-    """Map two labels to colours, which compiles what does it, and work out the dashes of overlays.
+    """Map two labels to colours, which compiles that code, and compute the dashes of overlays.
 
-    No layer is made: units of layers come from a registry that two threads must not begin to fill at once.
+    This creates no layer: the units of layers come from a registry that two threads must not fill at once.
     """
-    with contextlib.suppress(ImportError, AttributeError):  # another napari
+    with contextlib.suppress(ImportError, AttributeError):  # another version of napari
         label_colormap(HUES)._data_to_texture(np.zeros((2, 2), np.int32))
-    with contextlib.suppress(ImportError, AttributeError):  # another vispy
+    with contextlib.suppress(ImportError, AttributeError):  # another version of vispy
         importlib.import_module("vispy.visuals.line.dash_atlas").DashAtlas()
-    with contextlib.suppress(ImportError, AttributeError):  # another napari; compiles what regions need
+    with contextlib.suppress(ImportError, AttributeError):  # another version; this compiles what regions need
         importlib.import_module(TRIANGLES).warmup_numba_cache()

@@ -1,4 +1,4 @@
-"""Letters that napari draws with its first layer of shapes, drawn while nobody waits."""
+"""Draw the letters that napari needs for its first Shapes layer while nobody waits."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from napari_cupre.widgets.timers import single_timer
 WAIT_MS, TURN_MS = 1500, 20
 
 MEASURED = "ÅÉÑŐjgpqy "
-"""Of any text, also of the empty one of a layer, vispy first draws these, to know how tall letters are."""
+"""Characters that vispy draws before any text, even an empty one, to measure the height of letters."""
 
 
 class FirstText:
-    """Spares the first region 70 ms: draws one letter in each turn of the window.
+    """Saves the first region 70 ms by drawing one letter in each turn of the event loop.
 
     Parameters
     ----------
     viewer : Viewer
-        Whose letters they are; they can be drawn in the window's thread alone.
+        The viewer that owns the letters; only the GUI thread can draw them.
     """
 
     def __init__(self, viewer: Viewer) -> None:
@@ -35,7 +35,7 @@ class FirstText:
         font = font_of(self._viewer())
         if font is None or not self._left:
             return
-        font[self._left.pop(0)]  # it is drawn when it is asked for
+        font[self._left.pop(0)]  # looking a letter up draws it
         self._timer.start(TURN_MS)
 
     def close(self) -> None:
@@ -44,7 +44,7 @@ class FirstText:
 
 
 def font_of(viewer: Viewer | None) -> Any:
-    """Letters of a window by character; None where napari, before 0.9, keeps them elsewhere."""
+    """Return a window's letters by character; None in napari before 0.9, which keeps them elsewhere."""
     with contextlib.suppress(AttributeError, RuntimeError):
         info = viewer.window._qt_viewer.canvas.font_info()  # type: ignore[union-attr]
         return info.font_manager.get_font(info.face)

@@ -1,4 +1,4 @@
-"""What a prediction has found in an image so far, and how the guesses of its cells change by it."""
+"""What a prediction has found in an image so far, and how it changes the guesses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Place = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Summary:
-    """What is kept of a prediction that has ended.
+    """The data kept from a finished prediction.
 
     Attributes
     ----------
     planes : list[dict[str, Any]]
-        Of each plane its index, boxes, scores, classes and masks, with the numbers and areas of the cells.
+        Index, boxes, scores, classes and masks of each plane, with the numbers and areas of the cells.
     classes : dict[int, str]
-        The class of each cell; empty where the model knows only one.
+        The class of each cell; empty if the model knows only one.
     """
 
     planes: list[dict[str, Any]]
@@ -37,17 +37,17 @@ class Summary:
 
 
 class FoundLabels:
-    """The labels that events bring; used by one thread at a time.
+    """The labels received from events; used by one thread at a time.
 
     Parameters
     ----------
     image : CellImage
-        What is searched.
+        The image to search.
     plane : PlaneIndex
-        The plane that is searched alone; empty for all of the image.
+        The only plane to search; empty for the whole image.
     window : Box or None, optional
-        Rows and columns that are searched alone, as start and stop: events count from their first pixel.
-        Cells that its sides cut are left out, and old guesses across them stay. None for whole planes.
+        The only rows and columns to search, as start and stop; events count from its first pixel. Cells cut
+        by its sides are left out, and old guesses across them stay. None for whole planes.
     """
 
     def __init__(self, image: CellImage, plane: PlaneIndex, window: Box | None = None) -> None:
@@ -62,7 +62,7 @@ class FoundLabels:
         self._due: dict[Place, Box] = {}
 
     def take(self, event: Event) -> None:
-        """Take up an event."""
+        """Handle an event."""
         from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
 
         match event:
@@ -76,7 +76,7 @@ class FoundLabels:
                 self._scores |= dict(zip(map(int, event.ids), map(float, event.scores)))
                 self._take_tile(index, whole(labels.shape), labels)
             case PlaneRelabelled(index=index, labels=labels, ids=ids):
-                self._is_linked = True  # a cell of several planes is one cell
+                self._is_linked = True  # a cell that spans several planes is one cell
                 self._labels[tuple(index.values())] = labels
                 for plane in self._kept:
                     if plane["index"] == index:
@@ -90,11 +90,11 @@ class FoundLabels:
 
     @property
     def is_due(self) -> bool:
-        """Whether something was found that is not a guess yet."""
+        """Whether there are new results that are not guesses yet."""
         return bool(self._due)
 
     def next_change(self, cells: Cells) -> tuple[Place, Change]:
-        """How the guesses of one plane change by what was found in it since."""
+        """Return the change that turns the new results of one plane into guesses."""
         place, box = next(iter(self._due.items()))
         if self.window is None:
             return place, renew_guesses(cells, self._labels[slices(box)], self._scores, box)
@@ -104,14 +104,14 @@ class FoundLabels:
         return place, renew_guesses(cells, found, self._scores, full, keeps_cut=True)
 
     def settled(self, place: Place) -> None:
-        """The change was made."""
+        """Record that the change was made."""
         self._due.pop(place, None)
 
     def _take_tile(self, index: PlaneIndex, part: Box, labels: np.ndarray) -> None:
         place = tuple(index.values())
         self._labels[place][slices(part)] = labels
         plane = whole(self._labels.shape[-2:])
-        if part != plane:  # cells that reach beyond the part are renewed whole
+        if part != plane:  # cells that reach beyond the window are renewed as a whole
             boxes = self._boxes.setdefault(place, {})
             for label, (box, _) in measured(np.ascontiguousarray(labels), part).items():
                 boxes[label] = box_around([box, boxes.get(label, box)])
@@ -120,14 +120,14 @@ class FoundLabels:
         self._due[place] = box_around([full, self._due.get(place, full)])
 
     def summary(self, cells: Cells) -> Summary:
-        """What is to be kept, with the numbers that the cells have; nothing of a part of a plane."""
+        """Return the data to keep, with the numbers of the cells; empty for a part of a plane."""
         if self.window is not None:
             return Summary([], {})
         planes = [self._numbered(plane, cells) for plane in self._kept]
         return Summary(planes, _classes(planes))
 
     def _numbered(self, plane: dict[str, Any], cells: Cells) -> dict[str, Any]:
-        """What is kept of a plane, with the numbers that its cells got; 0 for those that were dropped."""
+        """Return the data to keep for a plane, with its cells' numbers; 0 for dropped cells."""
         place = tuple(plane["index"].values())
         found, labels = self._labels[place], cells.labels[place]
         is_guess = np.isin(labels, np.array(cells.numbers(State.GUESS), np.int32)) & (found > 0)
@@ -147,7 +147,7 @@ def _size_of(window: Box) -> tuple[int, int]:
 
 
 def _cut(labels: np.ndarray, window: Box, size: tuple[int, int]) -> np.ndarray:
-    """Labels at the sides of a window; the sides of the image cut nothing that is there."""
+    """Return the labels cut by the sides of a window; the borders of the image do not count."""
     (top, bottom), (left, right) = window
     sides = [
         labels[rows, columns]
@@ -164,7 +164,7 @@ def _cut(labels: np.ndarray, window: Box, size: tuple[int, int]) -> np.ndarray:
 
 
 def _classes(planes: list[dict[str, Any]]) -> dict[int, str]:
-    """The class of each cell; nothing where the model knows only one."""
+    """Return the class of each cell; empty if the model knows only one."""
     names = planes[0]["class_names"] if planes else ()
     if len(names) < 2:
         return {}

@@ -1,4 +1,4 @@
-"""Which of a window's two processes finds cells now: a training has the first one to itself."""
+"""Choose which of a window's two processes finds cells: a training keeps the first one to itself."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from napari_cupre.service.client import HEARTBEAT_S, EngineProcess, Turn
 from napari_cupre.widgets.background import Job, Stream
 
 PATIENCE_S = 3.0
-"""What is measured in the background gives way within this time."""
+"""Time within which a background measurement gives way."""
 
 
 @dataclass(frozen=True)
 class SecondWanted(Event):
-    """The process that outlines cells is to find some for once."""
+    """The job wants to find cells in the process that outlines cells."""
 
 
 class Lender(Protocol):
-    """Who uses the second process and lends it; called in the GUI thread."""
+    """The owner of the second process, who can lend it; called in the GUI thread."""
 
     engine: EngineProcess
 
     def lend(self) -> None:
-        """Use the process no more until it is given back."""
+        """Stop using the process until it is given back."""
 
     def take_back(self) -> None:
-        """One who borrowed the process does so no longer."""
+        """Take the process back from a job that borrowed it."""
 
 
 class FreeEngine:
-    """Finds a process for a job: the one that trains while it does not, else the one that outlines.
+    """Finds a process for a job: the training process if it is free, else the outlining process.
 
     Parameters
     ----------
     job : Job
-        What needs it; it passes `SecondWanted` on to the window.
+        The job that needs the process; it passes `SecondWanted` on to the window.
     first : EngineProcess
         Trains as well.
     training : Job or None, optional
-        What the first process is left to while it runs or waits to run.
+        Keeps the first process for itself while it runs or waits to run.
     """
 
     lender: Lender | None = None
-    """Who has a second process; without one a job waits until the first is free."""
+    """The owner of a second process; without one a job waits until the first is free."""
 
     def __init__(self, job: Job, first: EngineProcess, training: Job | None = None) -> None:
         self._job, self._first, self._training = job, first, training
@@ -60,13 +60,13 @@ class FreeEngine:
             self._is_lent.set()
 
     def give_back(self) -> None:
-        """The job is over; in the GUI thread."""
+        """Give the process back after the job, in the GUI thread."""
         if self._is_lent.is_set() and self.lender is not None:
             self._is_lent.clear()
             self.lender.take_back()
 
     def wait(self) -> Generator[Event | None, None, EngineProcess | None]:
-        """Wait for a process, in the job's thread; None once the job is to stop."""
+        """Wait for a process, in the job's thread; return None if the job should stop."""
         is_said, patient_until = False, time.monotonic() + PATIENCE_S
         while self._job.status.state is not RunState.STOPPING:
             is_training = self._training is not None and self._training.status.is_active
@@ -85,7 +85,7 @@ class FreeEngine:
 
 
 class BorrowingJob(Job):
-    """A job in whichever of the two processes is free; its end stops nothing else there.
+    """A job in whichever of the two processes is free; stopping it stops no other job there.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class BorrowingJob(Job):
     engine : EngineProcess
         Trains as well.
     training : Job or None, optional
-        What the engine is left to while it runs or waits to run.
+        Keeps the engine for itself while it runs or waits to run.
     """
 
     def __init__(self, title: str, engine: EngineProcess, training: Job | None = None) -> None:
@@ -103,7 +103,7 @@ class BorrowingJob(Job):
         self.free = FreeEngine(self, engine, training)
 
     def start(self, stream: Stream, *args: Any) -> None:
-        """As `Job.start`."""
+        """Start like `Job.start`."""
         if not self.status.is_active:
             self._turn.begin()
         super().start(stream, *args)
@@ -113,6 +113,6 @@ class BorrowingJob(Job):
         super()._finish()
 
     def abandon(self) -> None:
-        """Stop listening for good: the window is going."""
+        """Stop listening for good, because the window is closing."""
         self.free.give_back()
         super().abandon()

@@ -1,4 +1,4 @@
-"""The `?` of a dock: opens the page of that dock in the Help dock."""
+"""The `?` button of a dock, which opens the page of that dock in the Help dock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH = 24
 
 
 def help_button(owner: SessionWidget) -> QPushButton:
-    """A small button for a dock, named after it."""
+    """Make the small `?` button of a dock."""
     button = QPushButton("?")
     button.setObjectName("help")
     button.setFixedWidth(WIDTH)
@@ -28,12 +28,12 @@ def help_button(owner: SessionWidget) -> QPushButton:
 
 
 def beside_help(owner: SessionWidget, widget: QWidget) -> QHBoxLayout:
-    """The first row of a dock with its `?` at the end."""
+    """Arrange the first row of a dock, with its `?` at the end."""
     return in_row(widget, help_button(owner), spacing=4, wide=widget)
 
 
 def show_help(owner: SessionWidget) -> None:
-    """Open the Help dock at the page of a dock, by napari's own door.
+    """Open the Help dock at the page of a dock, through napari's own plugin menu.
 
     Raises
     ------

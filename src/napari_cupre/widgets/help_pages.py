@@ -1,4 +1,4 @@
-"""The pages of the documentation that ship with the package: read here, nothing is fetched."""
+"""The documentation pages that ship with the package; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGES = {
     "Models": "how-to/models.md",
     "Workbench": "tutorial.md",
 }
-"""A page for each dock, by its title."""
+"""The page of each dock, by the dock's title."""
 
 START = "tutorial.md"
 
@@ -28,12 +28,12 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
 def help_folder() -> Path:
-    """Where the pages are: in the installed package, or beside it in a checkout.
+    """Return the folder of the pages: in the installed package, or beside it in a checkout.
 
     Raises
     ------
     EnvironmentFault
-        Neither has them.
+        The pages are in neither place.
     """
     package = Path(str(files("napari_cupre")))
     for folder in (package / "help", package.parents[1] / "docs"):
@@ -43,12 +43,12 @@ def help_folder() -> Path:
 
 
 def page_text(page: str) -> str:
-    """A page as plain Markdown: no pictures, which do not ship, and none of the site's own marks.
+    """Return a page as plain Markdown, without pictures (which do not ship) and the site's own markup.
 
     Parameters
     ----------
     page : str
-        Such as "how-to/annotate.md".
+        The page, such as "how-to/annotate.md".
 
     Raises
     ------
@@ -65,7 +65,7 @@ def page_text(page: str) -> str:
 
 
 def linked_page(page: str, link: str) -> str | None:
-    """The page that a link leads to from another page; None if it leads out of the documentation.
+    """Return the page that a link on another page points to; None for links out of the documentation.
 
     Examples
     --------

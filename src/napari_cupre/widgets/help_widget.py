@@ -20,7 +20,7 @@ RIGHT, KEEP = QTextCursor.MoveOperation.Right, QTextCursor.MoveMode.KeepAnchor
 
 
 class HelpWidget(SessionWidget):
-    """Shows one page at a time; a link to another page leads there, any other is opened by the browser."""
+    """The dock that shows one page at a time; links to other pages open here, all others in the browser."""
 
     title = "Help"
 
@@ -55,7 +55,7 @@ class HelpWidget(SessionWidget):
         Parameters
         ----------
         title : str
-            Of the dock.
+            Title of the dock.
         """
         self.show_page(PAGES.get(title, START))
 
@@ -75,9 +75,9 @@ class HelpWidget(SessionWidget):
         self._show_place()
 
     def wear_theme(self, event: Any = None) -> None:
-        """Take the colours of napari's theme, links included."""
+        """Apply the colours of napari's theme, also to links."""
         super().wear_theme(event)
-        if hasattr(self, "text"):  # the base class dresses before there is any
+        if hasattr(self, "text"):  # the base class calls this before the page exists
             self._dress()
 
     def _dress(self) -> None:
@@ -87,7 +87,7 @@ class HelpWidget(SessionWidget):
     def _write(self, text: str) -> None:
         """Show Markdown, with links in the theme's colour and commands broken where the dock is narrow.
 
-        Qt has neither: it takes the colour of links from the application, whatever the theme.
+        Qt offers neither: it takes the colour of links from the application, whatever the theme.
         """
         self.text.setMarkdown(text)
         document = self.text.document()
@@ -110,7 +110,7 @@ class HelpWidget(SessionWidget):
 
     def _topic_chosen(self) -> None:
         page = self.topics.currentData()
-        if page is not None and page != self.page:  # a page of no dock has no topic
+        if page is not None and page != self.page:  # a page that belongs to no dock has no topic
             self.show_page(page)
 
     def _go_back(self) -> None:

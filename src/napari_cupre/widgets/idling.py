@@ -1,4 +1,4 @@
-"""How much more cells would help, measured while the computer is idle."""
+"""Measure, while the computer is idle, how much more cells would help."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 TICK_MS, LOOK_MS = 5000, 1000
 QUIET_S = 60.0
-"""For how long nobody may have trained, found cells or annotated."""
+"""Measuring starts after this time without training, finding cells or annotating."""
 
 BUSY_PERCENT = 50.0
-"""If more of the processor is in use, others need it."""
+"""If more of the processor is in use, other programs need it."""
 
 LEAST_STEPS, MOST_STEPS, USUAL_STEPS = 20, 100, 60
 
 
 class IdleLessons(SessionPart):
-    """Trains on parts of the annotation in the background, and reports the result.
+    """Trains on parts of the annotation in the background and reports the result.
 
-    The process that trains does it, at the same low priority. Whatever a person starts ends it at once.
+    This runs in the training process, at the same low priority; anything that a person starts ends it.
     """
 
     changed = Signal()
-    """There is another answer, or measuring begins or ends."""
+    """Emitted when there is a new answer, or when measuring begins or ends."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -55,10 +55,10 @@ class IdleLessons(SessionPart):
         self.is_wanted = True
         self.found: ProjectCurve | None = None
         self.left: int | None = None
-        """Parts that are not measured yet; None while nobody knows."""
+        """Number of parts not measured yet; None while unknown."""
         self._left_for = 0
         self._quiet_since = time.monotonic()
-        psutil.cpu_percent(None)  # each call tells of the time since the one before
+        psutil.cpu_percent(None)  # each call reports the use since the previous call
         self._timer = QTimer()
         self._timer.setInterval(TICK_MS)
         self._timer.timeout.connect(self.tick)
@@ -73,13 +73,13 @@ class IdleLessons(SessionPart):
         session.keeper.opened.connect(lambda project: self._forget())
         session.what_next.changed.connect(self.look)
 
-    # --- when -------------------------------------------------------------------------------------
+    # --- when to measure -------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Measure one more part if the computer is idle."""
         from napari_cupre.service.beside import LessonRequest
 
-        if not self._session.is_open:  # the window went without a word
+        if not self._session.is_open:  # the window is gone
             self._session.close()
             return
         project, is_free = self._session.keeper.project, _machine_is_free()
@@ -110,7 +110,7 @@ class IdleLessons(SessionPart):
         )
 
     def _lacks(self, project: Project) -> bool:
-        """Whether something can be measured: a person has trained, on enough cells, and a part is left."""
+        """Whether there is something to measure: a person has trained on enough cells, and a part is left."""
         from napari_cupre.evaluation.decision import ENOUGH_CELLS
 
         cells = self.cells()
@@ -120,12 +120,12 @@ class IdleLessons(SessionPart):
 
     @property
     def is_coming(self) -> bool:
-        """Whether something will be measured as soon as the computer is idle."""
+        """Whether a measurement will start as soon as the computer is idle."""
         project = self._session.keeper.project
         return self.is_wanted and project is not None and self._lacks(project)
 
     def cells(self) -> int:
-        """Checked and edited cells of the project."""
+        """Count the checked and edited cells of the project."""
         session = self._session
         here = sum(each.cells.count(State.CHECKED, State.EDITED) for each in session.all_cells())
         return here + sum(entry.checked for entry in session.queue.taught_elsewhere())
@@ -138,7 +138,7 @@ class IdleLessons(SessionPart):
         self._looking.start()
 
     def _counted(self) -> None:
-        """The images of a project, and with them its cells, become known one after the other."""
+        """Look again if the number of cells differs: a project's images become known one after the other."""
         if self.cells() != self._looked_for:
             self._looking.start()
 
@@ -150,16 +150,16 @@ class IdleLessons(SessionPart):
             self.look()
 
     def want(self, on: bool) -> None:
-        """Let it measure, or stop it."""
+        """Switch measuring on or off."""
         self.is_wanted = on
         if not on:
             self.job.stop()
         self.changed.emit()
 
-    # --- what is found ----------------------------------------------------------------------------
+    # --- results ---------------------------------------------------------------------------------
 
     def _stream(self, request: LessonRequest) -> Iterator[Event | None]:
-        """In the worker thread; only measures while the process has nothing else to do."""
+        """Measure in the worker thread, only while the process has nothing else to do."""
         try:
             yield from self._turn.events(self._session.engine, request)
         except EngineBusy:
@@ -170,13 +170,13 @@ class IdleLessons(SessionPart):
             self.left, self._left_for = int(event.result["left"]), self.cells()
 
     def _ended(self, state: RunState) -> None:
-        if state is RunState.FAILED:  # such as too few cells for a part: more of them may do
+        if state is RunState.FAILED:  # e.g. too few cells for a part; more cells may solve this
             self.left, self._left_for = 0, self.cells()
         if state.is_over:
             self.look()
 
     def look(self) -> None:
-        """Read what was measured, and say what follows."""
+        """Read the measurements and announce the answer."""
         project = self._session.keeper.project
         if project is None or not self._session.is_open:
             return
@@ -199,7 +199,7 @@ class IdleLessons(SessionPart):
         self.changed.emit()
 
     def close(self) -> None:
-        """Measure nothing more."""
+        """Stop measuring for good."""
         self._timer.stop()
         self._looking.stop()
         self._errands.close()
@@ -207,7 +207,7 @@ class IdleLessons(SessionPart):
 
 
 def _machine_is_free() -> bool:
-    """Whether other programs leave the processor alone, and the computer is plugged in."""
+    """Whether other programs leave the processor free and the computer is plugged in."""
     battery: Any = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     on_battery = battery is not None and battery.power_plugged is False
     return not on_battery and psutil.cpu_percent(None) < BUSY_PERCENT

@@ -1,4 +1,4 @@
-"""Annotations of other programs into the layers of an image."""
+"""Import annotations of other programs into the layers of an image."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ FILE_FILTER = "Annotations (*.tif *.tiff *.png *.zip *.roi *.geojson *.json *.np
 
 @dataclass(frozen=True)
 class Imported(Event):
-    """Labels that were read for an image: int32, of its `result_shape`."""
+    """Labels read for an image: int32, with the image's `result_shape`."""
 
     labels: np.ndarray
 
 
 def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
-    """Read what a file or folder says about an image; a generator for `Job.start`.
+    """Read the annotation of an image from a file or folder; a generator for `Job.start`.
 
     Raises
     ------
     InputError
-        If nothing in it belongs to the image, the sizes differ, no region is a cell, or it is a picture.
+        If it contains nothing for this image, the sizes differ, no outline is a cell, or it is a picture.
     """
     from napari_cupre.io.importers import Frame, read_for_image
 
@@ -50,12 +50,12 @@ def read_annotations(path: Path, image: CellImage) -> Iterator[Event | None]:
 
 
 def take_over(session: Session, image: Image, labels: np.ndarray) -> Labels:
-    """Make imported labels the cells of an image, as a person's; what was there stays in a layer of its own.
+    """Make imported labels the cells of an image, as a person's; keep earlier cells in another layer.
 
     Returns
     -------
     Labels
-        The layer with the imported cells, which is chosen.
+        The layer with the imported cells, now the chosen one.
     """
     cells = session.cells_of(image)
     if cells is None or len(cells.cells):

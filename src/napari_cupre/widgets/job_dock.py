@@ -1,4 +1,4 @@
-"""What the docks with one job have in common: a button that starts and stops it, a bar and a message."""
+"""Common parts of docks with one job: a button that starts and stops it, a bar and a message."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ class JobDock(SessionWidget):
     Attributes
     ----------
     button : SteadyButton
-        Starts the job.
+        Starts and cancels the job.
     bar : JobBar
-        How far it is.
+        Shows the progress.
     notice : MessageLine
-        What is worth knowing about the last run.
+        Shows what is worth knowing about the last run.
     """
 
     def _make_button(self, job: Job, text: str, tooltip: str, start: Callable[[], Any]) -> None:
-        """Make the controls of a job; the dock lays them out."""
+        """Create the controls of a job; the dock arranges them."""
         self.button = primary_button(text, tooltip)
         self.button.clicked.connect(lambda: self.start_or_stop(job, start))
         self.bar, self.notice = JobBar(), MessageLine()
 
     def _show_job(self, job: Job, start: str, stop: str = "Cancel", doing: str | None = None) -> None:
-        """Show where the job stands.
+        """Show the state of the job.
 
         Parameters
         ----------
         start, stop : str
-            On the button while nothing runs, and while something does.
+            Texts of the button while the job is idle, and while it runs.
         doing : str or None, optional
-            On the bar; None for the message of the job.
+            Text of the bar; None for the message of the job.
         """
         status = job.status
         self.button.setText(job_words(status, start, stop))

@@ -1,4 +1,4 @@
-"""The project of a window: found for each annotated image, and saved automatically in the background."""
+"""Keep the project of a window: find it for each annotated image, and save it in the background."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 SAVE_MS = 2000
-"""So long after a gesture it is on disk; the next gesture brings the last one there at once."""
+"""Delay of a save after a gesture; the next gesture saves the previous one at once."""
 
 RETRY_MS = 15_000
 REST = 3.0
-"""A save waits this many times as long as the last one took: large images are not written all the time."""
+"""A save waits this many times as long as the last one took: large images are not saved all the time."""
 
 
 class Keeper(SessionPart):
-    """Saves what a person does in one viewer."""
+    """Saves what the user does in one viewer."""
 
     changed = Signal()
-    """Something was saved, or cannot be; or another project is open."""
+    """Emitted when something was saved or could not be saved, or when another project is open."""
 
     opened = Signal(object)
-    """A `Project` was opened that the person asked for."""
+    """Emits a `Project` that was opened at the user's request."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -60,11 +60,11 @@ class Keeper(SessionPart):
         self.notice = ""
         self.conflicts: list[str] = []
         self.saved_at: float | None = None
-        self.gui_seconds: list[float] = []  # how long each save held the window, for the benchmark
+        self.gui_seconds: list[float] = []  # time that each save blocked the window, for the benchmark
         self._errands = Errands()
         self._stems: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self._refused: weakref.WeakSet[Image] = weakref.WeakSet()
-        # kept until the project has them, also when their layers leave the window meanwhile
+        # kept until the project has them, even if their layers leave the window in the meantime
         self._touched: dict[Image, CellsLayer] = {}
         self._is_saving = self._is_showing = self._is_pending = False
         self._then: list[Callable[[], None]] = []
@@ -72,23 +72,23 @@ class Keeper(SessionPart):
         self._timer = single_timer(self.save)
         session.cells_changed.connect(self._cells_changed)
 
-    # --- what happens in the window ---------------------------------------------------------------
+    # --- changes in the window -------------------------------------------------------------------
 
     @property
     def is_dirty(self) -> bool:
-        """Whether something is not on disk yet."""
+        """Whether there are unsaved changes."""
         return self._is_pending or self._is_saving
 
     def stem_of(self, image: Image) -> str | None:
-        """What the project calls an image of the window; None if it does not know it."""
+        """Return the project's name for an image of the window; None if the project does not contain it."""
         return self._stems.get(image)
 
     def image_of(self, stem: str) -> Image | None:
-        """The layer that shows an image of the project; None if none does."""
+        """Return the layer that shows an image of the project; None if no layer does."""
         return next((image for image in self._session.images() if self._stems.get(image) == stem), None)
 
     def unsaved(self, image: Image) -> CellsLayer | None:
-        """Cells of an image that are not on disk yet; their layer may be gone."""
+        """Return the unsaved cells of an image, even if their layer is gone."""
         return self._touched.get(image)
 
     def _cells_changed(self, cells: CellsLayer, change: Any) -> None:
@@ -102,39 +102,39 @@ class Keeper(SessionPart):
             if not self._timer.isActive():
                 self._timer.start(max(SAVE_MS, int(1000 * self._rest())))
         elif stem is None or not was_pending or self._rest() <= 0:
-            self.save()  # what cannot be noted is saved at once
+            self.save()  # a change that is too large for the journal is saved at once
         elif not self._timer.isActive():
             self._timer.start(int(1000 * self._rest()))
 
     def _link(self, cells: CellsLayer, stem: str | None) -> None:
-        """Cells that were made in an image of the project speak of its entry from now on."""
+        """Link new cells of a project's image to its entry."""
         entry = None if stem is None or self.project is None else self.project.image(stem)
         if entry is not None and cells.entry is not entry:
             entry.certainty = cells.entry.certainty
             cells.entry = entry
 
     def _rest(self) -> float:
-        """Seconds until the next save may begin."""
+        """Return the seconds until the next save may begin."""
         return 0.0 if self.saved_at is None else self.saved_at + REST * self._took - time.monotonic()
 
     def take_scratch(self, project: Project) -> None:
-        """Go on with a new project without a place."""
+        """Continue with a new scratch project, which has no place of its own yet."""
         self.project, self.is_scratch = project, True
         self.changed.emit()
 
     def tell(self, notice: str) -> None:
-        """Say something in the dock, until it is dismissed or another thing is said."""
+        """Show a message in the dock until it is dismissed or replaced."""
         self.notice = notice
         self.changed.emit()
 
     def touch(self) -> None:
-        """Something of the project changed other than cells: save it soon."""
+        """Save soon, because something other than cells changed in the project."""
         if self.project is not None and not self._timer.isActive():
             self._is_pending = True
             self._timer.start(SAVE_MS)
 
     def expect(self, cells: CellsLayer) -> None:
-        """Have a scratch project know an image before a person draws: until then a crash loses gestures."""
+        """Add an image to a scratch project before anybody draws; else a crash would lose gestures."""
         is_known = cells.image in self._stems or cells.image in self._refused
         if not is_known and (self.project is None or self.is_scratch):
             self._touched.setdefault(cells.image, cells)
@@ -144,10 +144,10 @@ class Keeper(SessionPart):
     # --- saving -----------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Save what is not on disk yet, in the background."""
+        """Save all unsaved changes in the background."""
         self._timer.stop()
         if self._is_saving:
-            return  # `_saved` sees that something is pending
+            return  # `_saved` sees that a save is pending
         if self.project is not None and self.project.read_only:
             self.error = self.project.read_only
             self.changed.emit()
@@ -168,7 +168,7 @@ class Keeper(SessionPart):
     def _enter(
         self, images: list[CellsLayer], found: tuple[Project, list[ProjectImage | CupreError]]
     ) -> None:
-        """In the window again: the project knows the new images from now on."""
+        """Add the new images to the project, back in the GUI thread."""
         project, drafts = found
         if self.project is None:
             self.project, self.is_scratch = project, True
@@ -197,7 +197,7 @@ class Keeper(SessionPart):
         self._stems[image] = stem
 
     def _join(self, project: Project, stem: str, cells: CellsLayer) -> None:
-        """The project has cells of this image already: put those of the window among them."""
+        """Add the window's cells to those that the project already has for this image."""
         stored = project.cells(stem)
         drawn = cells.cells
         if not len(stored) and not stored.regions:
@@ -227,10 +227,10 @@ class Keeper(SessionPart):
         reading: CellImage | None = None,
         colours: StateColormap | None = None,
     ) -> None:
-        """An image of the window shows an image of the project: give it the cells that are stored.
+        """Give a layer that shows an image of the project its stored cells.
 
-        `reading` says how its axes are read, where the layer showed another image before; `colours` how the
-        cells look, if that was worked out already.
+        `reading` says how its axes are read if the layer showed another image before; `colours` are the
+        colours of the cells if they were computed already.
 
         Raises
         ------
@@ -246,7 +246,7 @@ class Keeper(SessionPart):
         try:
             stored = StoredCells(cells, entry, colours)
             shown = self._session.make_cells(image, stored)
-            if shown.cells is not cells:  # it has a layer of them already
+            if shown.cells is not cells:  # the image already has a layer of cells
                 shown.show(stored, reading)
         finally:
             self._is_showing = False
@@ -254,12 +254,12 @@ class Keeper(SessionPart):
         self._stems[image] = stem
 
     def let_go(self, image: Image) -> None:
-        """An image leaves the window."""
+        """Let go of an image that leaves the window."""
         stem = self._stems.pop(image, None)
         if stem is not None and self.project is not None:
             touched = self._touched.pop(image, None)
             if touched is not None and touched.cells is not self.project.loaded(stem):
-                self.project.hold(stem, touched.cells)  # its layer was exchanged, and that is not saved yet
+                self.project.hold(stem, touched.cells)  # its layer was replaced, and that is not saved yet
             self.project.let_go(stem)
             self._session.queue.look_at(stem)
 
@@ -270,7 +270,7 @@ class Keeper(SessionPart):
         for image, cells in self._touched.items():
             stem = self._stems.get(image)
             if stem is not None and cells.cells is not project.loaded(stem):
-                project.hold(stem, cells.cells)  # they are new, or their layer was exchanged
+                project.hold(stem, cells.cells)  # new cells, or cells whose layer was replaced
         self._touched.clear()
         self._is_pending = False
         snapshot = project.snapshot()
@@ -292,7 +292,7 @@ class Keeper(SessionPart):
             self._do_then()
 
     def _failed(self, error: Exception) -> None:
-        """Nothing is lost: it is tried again, and the dock says why it failed."""
+        """Try again later and say in the dock why saving failed; nothing is lost."""
         self._is_saving, self._is_pending = False, True
         self.error = sentence_of(error)
         self._timer.start(RETRY_MS)
@@ -305,7 +305,7 @@ class Keeper(SessionPart):
             action()
 
     def when_saved(self, action: Callable[[], None]) -> None:
-        """Do something once all is on disk, or cannot be brought there."""
+        """Call a function once everything is saved, or saving has failed."""
         if self.is_dirty:
             self._then.append(action)
             self.save()
@@ -315,7 +315,7 @@ class Keeper(SessionPart):
     # --- projects ---------------------------------------------------------------------------------
 
     def open(self, folder: Path, *, look_only: bool = False) -> None:
-        """Open a project in place of the present one, which is saved first; the present one stays open."""
+        """Save the present project, then open another in its place; the present one stays if that fails."""
         self.locked = None
         if is_open_here(self.project, folder):
             self.tell("This project is already open here.")
@@ -342,13 +342,13 @@ class Keeper(SessionPart):
 
     def _not_opened(self, folder: Path, error: Exception) -> None:
         if is_open_here(self.project, folder):
-            return  # it was asked for twice
+            return  # requested twice
         self.locked = folder if isinstance(error, ProjectLocked) else None
         self.error = sentence_of(error)
         self.changed.emit()
 
     def _leave(self) -> None:
-        """Close the present project; a scratch one without cells goes."""
+        """Close the present project; delete it if it is a scratch project without cells."""
         project, self.project = self.project, None
         self._stems.clear()
         self._refused.clear()
@@ -357,7 +357,7 @@ class Keeper(SessionPart):
             leave(project, self.is_scratch)
 
     def save_as(self, folder: Path) -> None:
-        """Give the project a place, or another one."""
+        """Save the project in a place chosen by the user."""
 
         def start() -> None:
             if self.project is None:
@@ -373,12 +373,12 @@ class Keeper(SessionPart):
     def _moved(self, project: Project) -> None:
         self.project, self.is_scratch, self._is_saving = project, False, False
         self.saved_at, self.error, self._is_pending = time.monotonic(), "", True
-        self.save()  # what was done meanwhile
+        self.save()  # changes made in the meantime
         self._remember(project)
         self.changed.emit()
 
     def _remember(self, project: Project) -> None:
-        """So that the models in it are found again when another project is open."""
+        """Remember the project, so that its models can be found when another project is open."""
         self._errands.do(partial(remember_project, project.folder), lambda _: None, lambda error: None)
 
     def _not_moved(self, error: Exception) -> None:
@@ -387,7 +387,7 @@ class Keeper(SessionPart):
         self.changed.emit()
 
     def keep_mine(self) -> None:
-        """Of cells that somebody else changed, keep what the window shows; theirs stay beside."""
+        """Keep the window's version of cells that somebody else changed; keep theirs beside it."""
         project = self.project
         if project is not None:
             for stem in project.changed_on_disk():
@@ -396,7 +396,7 @@ class Keeper(SessionPart):
             self.save()
 
     def take_theirs(self) -> None:
-        """Of cells that somebody else changed, show theirs; what the window had stays beside."""
+        """Show the other version of cells that somebody else changed; keep the window's beside it."""
         project = self.project
         if project is None:
             return
@@ -411,7 +411,7 @@ class Keeper(SessionPart):
         self.changed.emit()
 
     def look_for_lost(self) -> None:
-        """Find work that was never given a place, as after the window was killed; once."""
+        """Look once for work that was never given a place, e.g. after the window was killed."""
         if self.lost is None:
             self.lost = []
             self._errands.do(recovery.recoverable, self._found_lost, lambda error: None)
@@ -422,7 +422,7 @@ class Keeper(SessionPart):
             self.changed.emit()
 
     def restore(self, lost: recovery.Recoverable) -> None:
-        """Go on with work that was never given a place."""
+        """Continue work that was never given a place."""
         self.lost = [each for each in self.lost or [] if each is not lost]
         self.open(lost.folder)
 
@@ -434,8 +434,8 @@ class Keeper(SessionPart):
         )
 
     def close(self) -> None:
-        """Save what is not on disk here and now, and let others open the project."""
-        with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
+        """Save all unsaved changes now, and release the project."""
+        with contextlib.suppress(RuntimeError):  # when the application ends, Qt may have deleted its object
             self._timer.stop()
         self._errands.close()
         try:
@@ -446,5 +446,5 @@ class Keeper(SessionPart):
                 if self.project is not None and not self.project.read_only:
                     self.project.save()
         except (CupreError, OSError):
-            pass  # the disk is full or gone: nobody is left to ask
+            pass  # the disk is full or gone, and nobody is left to ask
         self._leave()

@@ -1,4 +1,4 @@
-"""From napari layers to the engine's plain values, and back.
+"""Convert napari layers to the engine's plain values, and back.
 
 Positions go through the layers' own transforms, so that a region drawn over an image of 0.3 µm pixels that
 lies somewhere in the world ends at the right pixels.
@@ -19,19 +19,19 @@ from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import InputError
 
 METADATA_KEY = "napari-cupre"
-"""Under which layers keep what belongs to them, in `layer.metadata`."""
+"""Key in `layer.metadata` under which layers keep our data."""
 
 ELLIPSE_CORNERS = 48
-SAMPLE = 32  # rows and columns that tell one image from another
+SAMPLE = 32  # number of rows and columns that tell one image from another
 
 
 def cell_image(layer: Image, axes: str | None = None) -> CellImage:
-    """The image of a layer; of a pyramid, the finest level.
+    """Return the image of a layer; for a pyramid, its finest level.
 
     Parameters
     ----------
     axes : str or None, optional
-        Letters that the user gave; None takes the layer's own axis labels, or guesses.
+        Letters given by the user; None takes the layer's own axis labels, or guesses them.
     """
     return CellImage.from_layer_data(
         layer.data,
@@ -46,17 +46,17 @@ def cell_image(layer: Image, axes: str | None = None) -> CellImage:
 
 
 def source_path(layer: Image) -> Path | None:
-    """The file or folder that napari has a layer from, if it is still there."""
+    """Return the file or folder that napari read a layer from, if it still exists."""
     source = layer.source.path
     path = None if source is None else Path(str(source))
     return path if path is not None and path.exists() else None
 
 
 def source_file(path: Path | None, image: CellImage) -> Path | None:
-    """The file of a lazy image, if what the layer shows is what that file holds; reads a few pixels.
+    """Return the file of a lazy image, if its pixels are those of the layer; reads a few pixels.
 
-    The engine then reads the file itself, by tile, and a damaged part of it costs that part alone. Takes as
-    long as the file needs to be opened: not for the GUI thread.
+    The engine then reads the file itself, tile by tile, so damage costs only the damaged part. Opening the
+    file can take long, so do not call this in the GUI thread.
     """
     from napari_cupre.io.images import read_image
 
@@ -72,36 +72,36 @@ def source_file(path: Path | None, image: CellImage) -> Path | None:
             and np.array_equal(_middle(found), _middle(image), equal_nan=True)
         )
     except Exception:
-        # readers raise anything; the pixels that napari has are copied then
+        # readers raise anything; napari's pixels are copied instead
         return None
     return path if is_same else None
 
 
 def _middle(image: CellImage) -> np.ndarray:
-    """A few pixels of the plane in the middle."""
+    """Return a few pixels of the middle plane."""
     sides = [SAMPLE if axis in "YX" else 1 for axis in image.axes]
     where = tuple(slice(size // 2, size // 2 + side) for size, side in zip(image.data.shape, sides))
     return np.asarray(image.data[where])
 
 
 def layer_axes(image: CellImage) -> str:
-    """Axes of the Labels and Shapes layers of an image: the image's own, so that their sliders are one.
+    """Return the axes of an image's Labels and Shapes layers: the image's own, so that they share sliders.
 
-    Colours are dropped, and so are channels in front, because napari aligns layers at their last axis;
-    channels further behind stay as one pixel that spans them all.
+    Colours are dropped. Channels in front are dropped too, because napari aligns layers at their last axis.
+    Channels further back stay as one pixel that spans them all.
     """
     return image.axes.replace("S", "").removeprefix("C")
 
 
 def to_layer(labels: np.ndarray, image: CellImage) -> np.ndarray:
-    """A view of labels over `image.result_axes` with the axes of a layer."""
+    """Return a view of labels over `image.result_axes` with the axes of a layer."""
     axes = layer_axes(image)
     view = labels.transpose([image.result_axes.index(axis) for axis in axes if axis != "C"])
     return np.expand_dims(view, axes.index("C")) if "C" in axes else view
 
 
 def from_layer(data: Any, image: CellImage) -> Any:
-    """A view of a layer's data with the axes `image.result_axes`; None if they do not fit the image.
+    """Return a view of a layer's data with the axes `image.result_axes`; None if they do not fit.
 
     Labels that were made elsewhere may have those axes themselves.
     """
@@ -118,7 +118,7 @@ def from_layer(data: Any, image: CellImage) -> Any:
 
 
 def result_placement(layer: Image, image: CellImage, axes: str | None = None) -> dict[str, Any]:
-    """Keyword arguments that put a layer where the image lies.
+    """Return keyword arguments that place a layer on the image.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def result_placement(layer: Image, image: CellImage, axes: str | None = None) ->
     Raises
     ------
     InputError
-        If the image's transform mixes a channel axis that is to be dropped with the others.
+        If the image's transform mixes a channel axis that has to be dropped with the others.
     """
     axes = layer_axes(image) if axes is None else axes
     letters = image.axes.replace("S", "")
@@ -165,7 +165,7 @@ def result_placement(layer: Image, image: CellImage, axes: str | None = None) ->
 
 
 def _shear_matrix(layer: Image) -> np.ndarray:
-    """napari gives upper triangular shear as a vector."""
+    """Return the shear as a matrix; napari gives upper triangular shear as a vector."""
     shear = np.asarray(layer.shear, float)
     if shear.ndim == 2:
         return shear
@@ -185,15 +185,15 @@ def _are_apart(kept: Sequence[int], *matrices: Any) -> bool:
 
 
 def _part_of(affine: np.ndarray, kept: Sequence[int]) -> np.ndarray:
-    """The affine matrix of some of the axes."""
+    """Return the affine matrix of some of the axes."""
     rows = [*kept, len(affine) - 1]
     return affine[np.ix_(rows, rows)]
 
 
 def crop_placement(layer: Image, image: CellImage, index: PlaneIndex, top: int, left: int) -> dict[str, Any]:
-    """As `result_placement`, for a part of one plane whose first pixel is (top, left) there.
+    """Like `result_placement`, for a part of one plane whose first pixel is (top, left).
 
-    The part is to have the axes of `layer_axes`, with length 1 along all but Y and X.
+    The part must have the axes of `layer_axes`, with length 1 along all but Y and X.
     """
     placement = result_placement(layer, image)
     first = dict(index) | {"C": 0, "Y": top, "X": left}
@@ -204,17 +204,17 @@ def crop_placement(layer: Image, image: CellImage, index: PlaneIndex, top: int, 
 
 
 def regions_of(shapes: Shapes, labels: Labels, image: CellImage | None = None) -> list[np.ndarray]:
-    """Closed shapes of a layer as polygons in pixel coordinates of `labels`.
+    """Return the closed shapes of a layer as polygons in pixel coordinates of `labels`.
 
     Parameters
     ----------
     image : CellImage or None, optional
-        Whose axes `labels` has; None takes them as they are.
+        The image whose axes `labels` has; None takes the axes as they are.
 
     Returns
     -------
     list of numpy.ndarray
-        float (n, d) each, d being the result dimensions of the image, or 2 for shapes that were drawn flat
+        float (n, d) each; d is the number of result dimensions of the image, or 2 for shapes drawn flat
         over a stack.
 
     Raises
@@ -252,19 +252,19 @@ def _to_pixels(point: np.ndarray, source: Shapes, target: Labels) -> np.ndarray:
 
 
 def in_units(point: Any, units: Any, wanted: Any) -> np.ndarray:
-    """A point of the world in other units; axes align at the last, and those that do not convert stay."""
+    """Convert a world point to other units; the last axes are aligned, and inconvertible units stay."""
     values = np.array(point, dtype=float)
     pairs = list(zip(reversed(list(units or ())), reversed(list(wanted))))
     for back, (unit, other) in enumerate(pairs[: len(values)], start=1):
         if unit != other:
-            # pixels and lengths do not convert; napari takes their numbers as they are as well
+            # pixels and lengths do not convert; napari also uses the bare numbers
             with contextlib.suppress(Exception):
                 values[-back] *= (1 * unit).to(other).magnitude
     return values
 
 
 def _ellipse(corners: np.ndarray) -> np.ndarray:
-    """napari keeps an ellipse as the four corners of its box."""
+    """Return an ellipse as a polygon; napari stores the four corners of its box."""
     first, second, _, fourth = np.asarray(corners, dtype=float)
     centre = (second + fourth) / 2
     angle = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)[:, None]
@@ -272,13 +272,13 @@ def _ellipse(corners: np.ndarray) -> np.ndarray:
 
 
 def current_plane(layer: Image, image: CellImage, point: Sequence[float], units: Any = None) -> PlaneIndex:
-    """The plane of an image that the viewer shows; the nearest one, where it shows none.
+    """Return the plane of an image that the viewer shows, or the nearest one if it shows none.
 
     Parameters
     ----------
     point, units : Sequence[float], Any
-        `viewer.dims.point` and the units that it is in. Sliders count in the world, where every layer has
-        steps and an origin of its own, so the layer is asked.
+        `viewer.dims.point` and its units. Sliders use world coordinates, in which every layer has its own
+        step and origin, so the layer converts the point.
     """
     place = np.asarray(layer.world_to_data(in_units(point, units, layer.units)), dtype=float)
     position = dict(zip(reversed(image.axes.replace("S", "")), reversed(list(np.round(place)))))
@@ -288,12 +288,12 @@ def current_plane(layer: Image, image: CellImage, point: Sequence[float], units:
 def visible_box(
     layer: Image, image: CellImage, largest: int, corners: np.ndarray | None = None
 ) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right in px of what the canvas shows, at most `largest` px on a side.
+    """Return top, left, bottom and right in px of the visible part, at most `largest` px on a side.
 
     Parameters
     ----------
     corners : numpy.ndarray or None, optional
-        (2, d), first and last px of what is seen; None takes those of the layer, which reads a pyramid by
+        (2, d), first and last visible px; None takes those of the layer, which reads a pyramid by
         whole chunks.
     """
     height, width = image.plane_shape
@@ -301,7 +301,7 @@ def visible_box(
     if corners is None:
         corners = np.asarray(layer.corner_pixels)
         if layer.multiscale:
-            # corner_pixels counts in the level on show
+            # corner_pixels refers to the level on show
             shape = layer.level_shapes[layer.data_level]
             corners = corners * np.array([image.data.shape[i] / shape[i] for i in range(corners.shape[1])])
     top, bottom = _span(corners[:, rows], height, largest)
@@ -311,7 +311,7 @@ def visible_box(
 
 def _span(ends: np.ndarray, size: int, largest: int) -> tuple[int, int]:
     start, stop = max(0, int(ends[0])), min(size, int(np.ceil(ends[1])))
-    if stop <= start:  # the layer is out of sight
+    if stop <= start:  # the layer is outside the view
         start, stop = 0, size
     if stop - start > largest:
         start += (stop - start - largest) // 2

@@ -1,4 +1,4 @@
-"""What looks like a cell where, by a person's word, all are annotated, and no model has looked."""
+"""Find what looks like a cell in regions declared complete that no model has searched."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from napari_cupre.project.shots import taught_labels
 Place = tuple[int, ...]
 
 MARKED = 0.3
-"""A thing that annotated cells cover to this share is annotated."""
+"""An object counts as annotated if annotated cells cover this share of it."""
 
 LEAST_AREA = 0.3
 CLEAR = 3.0
-RIM = 3  # px around a likely cell that stay unknown while nobody has said what it is
+RIM = 3  # px around a likely cell that stay unknown until somebody decides what it is
 
 
 def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Things inside a region that are as bright and as large as the annotated cells; a cheap estimate.
+    """Find objects in a region that are as bright and as large as the annotated cells; a cheap estimate.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> n
     Returns
     -------
     numpy.ndarray
-        int32 (Y, X); nothing where the marked cells do not stand out from the rest.
+        int32 (Y, X); all 0 if the annotated cells do not stand out from the rest.
     """
     nothing = np.zeros(marked.shape, np.int32)
     cells, rest = marked > 0, inside & (marked == 0)
@@ -47,7 +47,7 @@ def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> n
     grey = ndimage.gaussian_filter(
         np.nan_to_num(plane.astype(np.float32)).reshape(*marked.shape, -1).mean(-1), 1
     )
-    # most of a region may be cells that are not annotated, so that its median is not the background
+    # unannotated cells may fill most of a region, so its median may not be the background
     low, high = np.percentile(grey[rest], [10, 90])
     level = float(np.median(grey[cells]))
     ground = low if abs(level - low) > abs(level - high) else high
@@ -66,18 +66,18 @@ def likely_cells(plane: np.ndarray, marked: np.ndarray, inside: np.ndarray) -> n
 def likely_by_plane(
     image: CellImage, cells: Cells, searched: Collection[Place], estimated: Collection[Region] = ()
 ) -> Iterator[tuple[Place, np.ndarray]]:
-    """Likely cells in regions where nobody has looked for them, int32 (Y, X), by plane.
+    """Return likely cells by plane, int32 (Y, X), in regions that have not been searched.
 
     Parameters
     ----------
     image : CellImage
-        Read where a region is.
+        Read only in planes with a region.
     cells : Cells
         Over `image.result_axes`.
     searched : Collection[Place]
-        Planes in which a model has looked.
+        Planes that a model has searched.
     estimated : Collection[Region], optional
-        Regions in which this has looked.
+        Regions that this function has searched already.
     """
     depth = cells.labels.ndim - 2
     regions: dict[Place, list[np.ndarray]] = {}
@@ -99,7 +99,7 @@ def likely_by_plane(
 def unlooked_at(
     image: CellImage, cells: Cells, searched: Collection[Place], estimated: Collection[Region]
 ) -> dict[str, np.ndarray]:
-    """Pixels that may be a cell and a rim around them, bool (Y, X), by the name of the plane."""
+    """Return pixels that may be a cell, with a rim, as bool (Y, X) by the name of the plane."""
     axes = image.result_axes[:-2]
     found = {}
     for place, likely in likely_by_plane(image, cells, searched, estimated):

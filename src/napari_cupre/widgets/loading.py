@@ -1,4 +1,4 @@
-"""Loads images of a project: read in the background, then made into layers."""
+"""Load images of a project: read them in the background, then make layers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from napari_cupre.project.tables import read_cells
 from napari_cupre.widgets.state_colours import StateColormap
 
 IN_MEMORY = 512 * 2**20
-"""Images of up to this many bytes are read whole; larger ones are read where they are stored."""
+"""Images of up to this many bytes are read into memory; larger ones are read lazily."""
 
 SAMPLE = 512
-"""Number of rows and columns sampled for the contrast."""
+"""Number of rows and columns sampled to set the contrast."""
 
 
 @dataclass(frozen=True)
 class Item:
     """One image of the queue.
 
-    `stem` is its name in the project, None for a layer outside it; `layer` is None while nothing shows it.
+    `stem` is its name in the project, None for a layer outside it. `layer` is None while no layer shows it.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An image that was read, with what the project knows about it (`entry`).
+    """An image that was read, with its `entry` in the project.
 
-    `limits` are the grey values shown as black and white, None for colours. `cells` are those on disk,
-    which may be none; None where they are in memory already. `colours` is how they look, None for a stack,
-    since nobody knows which plane will be on show. `notices` says what was odd about its files.
+    `limits` are the grey values shown as black and white, None for colours. `cells` are the stored cells
+    (possibly none); None if they are already in memory. `colours` are the colours of the cells, None for a
+    stack, because the plane to show is not known. `notices` lists oddities of the files.
     """
 
     entry: ProjectImage
@@ -58,7 +58,7 @@ def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
     Raises
     ------
     InputError
-        It is gone, cannot be read, or has another size than when its cells were drawn.
+        The image is gone, cannot be read, or has another size than when its cells were drawn.
     """
     image = project.pixels(entry)
     size = int(np.prod(image.data.shape)) * image.data.dtype.itemsize
@@ -76,7 +76,7 @@ def load(project: Project, entry: ProjectImage, has_cells: bool) -> Loaded:
 
 
 def layer_of(loaded: Loaded) -> Image:
-    """A layer for what was read."""
+    """Make a layer for an image that was read."""
     image = loaded.image
     axes = image.axes.replace("S", "")
     options = {} if loaded.limits is None else {"contrast_limits": loaded.limits}
@@ -91,7 +91,7 @@ def layer_of(loaded: Loaded) -> Image:
 
 
 def _limits(image: CellImage) -> tuple[float, float] | None:
-    """Contrast that a few very bright spots do not spoil; of several channels, that of the first on show."""
+    """Return contrast limits that ignore a few very bright spots; from the first channel on show."""
     plane = image.lazy_plane(next(iter(image.plane_indices())), [0])
     steps = [max(1, size // SAMPLE) for size in plane.shape[:2]]
     sample = np.asarray(plane[:: steps[0], :: steps[1]], dtype=np.float32)
@@ -102,7 +102,7 @@ def _limits(image: CellImage) -> tuple[float, float] | None:
 def drafted(
     makers: list[Callable[[], ProjectImage]], notices: list[str]
 ) -> tuple[list[ProjectImage], list[str]]:
-    """In the thread: the entries, and what the user should know: what could not be read, and `notices`."""
+    """Make the entries in the thread; return them with messages about unreadable files and `notices`."""
     drafts, faults = [], []
     for make in makers:
         try:

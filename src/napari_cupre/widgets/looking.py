@@ -1,4 +1,4 @@
-"""Where the viewer looks: which cells of an image are visible, and how to go to one of them."""
+"""The view of the viewer: which cells are visible, and how to go to one of them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from napari_cupre.widgets.rubber import canvas_of
 from napari_cupre.widgets.timers import single_timer
 
 MARGIN = 0.025
-"""Share of an image that is left free on each side."""
+"""Margin on each side, as a share of the image."""
 
 SETTLED_MS = 100
-"""By then the docks have the room that they need for the layers that came."""
+"""After this time the docks have made room for new layers."""
 
 SMALLEST, COMFORTABLE = 24, 60
-"""A cell of fewer px on the canvas is enlarged to this many when somebody goes to it."""
+"""Going to a cell enlarges it to at least this many px on the canvas."""
 
 
 def camera_of(viewer: Viewer) -> Any:
-    """The camera; napari 0.9 moved it into the scene."""
+    """Return the camera; napari 0.9 moved it into the scene."""
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 def check_flat(viewer: Viewer) -> None:
-    """Refuse to draw in a 3D view.
+    """Raise if the viewer shows the image in 3D.
 
     Raises
     ------
@@ -48,14 +48,14 @@ def check_flat(viewer: Viewer) -> None:
 
 
 def plane_on_show(viewer: Viewer, cells: CellsLayer) -> tuple[int, ...]:
-    """Where the sliders stand on the axes in front of Y and X."""
+    """Return the positions of the sliders on the axes in front of Y and X."""
     dims = viewer.dims
     index = current_plane(cells.image, cells.reading, dims.point, getattr(dims, "units", None))
     return tuple(index[axis] for axis in cells.reading.result_axes[:-2])
 
 
 def view_of(viewer: Viewer, cells: CellsLayer) -> Box:
-    """What the canvas shows, over the axes of the cells."""
+    """Return the visible box, over the axes of the cells."""
     plane = [(at, at + 1) for at in plane_on_show(viewer, cells)]
     low, high = np.asarray(cells.layer.corner_pixels, float)
     flat = [(low[cells.axes.index(axis)], high[cells.axes.index(axis)] + 1) for axis in "YX"]
@@ -63,7 +63,7 @@ def view_of(viewer: Viewer, cells: CellsLayer) -> Box:
 
 
 def seen_box(viewer: Viewer, layer: Image, image: CellImage, largest: int) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right in px of what can be seen of an image, at most `largest` px on a side."""
+    """Return top, left, bottom and right in px of an image's visible part, at most `largest` px on a side."""
     canvas, dims = canvas_of(viewer), viewer.dims
     if not layer.multiscale or canvas is None or dims.ndisplay != 2:
         return visible_box(layer, image, largest)
@@ -78,16 +78,16 @@ def seen_box(viewer: Viewer, layer: Image, image: CellImage, largest: int) -> tu
 
 
 def guesses_on_show(viewer: Viewer, cells: CellsLayer, *, whole_plane: bool = False) -> list[int]:
-    """Guesses that can be seen: on the current plane, with their centre on the canvas, and not hidden.
+    """Return the visible guesses: on the current plane, with the centre on the canvas, and not hidden.
 
     Parameters
     ----------
     viewer : Viewer
-        Shows them.
+        The viewer that shows the guesses.
     cells : CellsLayer
-        Of an image of the viewer.
+        The cells of an image in the viewer.
     whole_plane : bool, optional
-        Those beside the canvas as well.
+        Include guesses outside the canvas.
     """
     view = view_of(viewer, cells)
     front, flat = view[:-2], view[-2:]
@@ -104,7 +104,7 @@ def guesses_on_show(viewer: Viewer, cells: CellsLayer, *, whole_plane: bool = Fa
 
 
 def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
-    """Show a cell in the middle of the canvas, on a plane that it is on.
+    """Show a cell in the middle of the canvas, on one of its planes.
 
     Raises
     ------
@@ -127,10 +127,25 @@ def go_to(viewer: Viewer, cells: CellsLayer, number: int) -> None:
         camera.zoom = COMFORTABLE / size
 
 
+def lie_alike(first: Image, second: Image) -> bool:
+    """Whether two images cover the same part of the world, so that a view of one is a view of the other."""
+    return (
+        first.data.shape == second.data.shape
+        and tuple(map(str, first.units)) == tuple(map(str, second.units))
+        and np.allclose(first.scale, second.scale, rtol=1e-3)
+        and np.allclose(first.translate, second.translate, rtol=1e-3)
+    )
+
+
+def in_other_units(layer: Image, image: CellImage) -> bool:
+    """Whether napari cannot convert the units of a layer to those of an image: px and lengths."""
+    return ("pixel" in str(layer.units[-2])) != ("Y" not in image.units or "pixel" in image.units["Y"])
+
+
 def fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> None:
     """Show a whole image, with a margin; napari's own reset of the view counts hidden layers too.
 
-    The controls of the first layers take room of the canvas a moment later: it is fitted again then, unless
+    The controls of the first layers shrink the canvas a moment later: the image is then fitted again, unless
     somebody has moved the view.
 
     Parameters
@@ -168,7 +183,7 @@ def _fit(viewer: Viewer, layer: Image, read: Callable[[Image], CellImage]) -> No
 
 
 def show_field(viewer: Viewer, layer: Image, image: CellImage, field: tuple[int, int, int, int]) -> None:
-    """Show a part of an image's plane as large as it fits the canvas.
+    """Show a part of a plane as large as the canvas allows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Measuring the cells of all images, one after the other, in the background."""
+"""Measure the cells of all images one by one in the background."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeasuringPlan:
-    """What is measured: images of a project, all of which is on disk by now, and images outside it.
+    """What to measure: images of a project, which is saved by now, and images outside it.
 
-    `loose` holds the images of the window that are in no project, with the label image of their cells.
+    `loose` holds the window's images outside any project, with the label image of their cells.
     """
 
     project: Path | None = None
@@ -35,14 +35,14 @@ class MeasuringPlan:
 
 @dataclass(frozen=True)
 class AllMeasured(Event):
-    """Every image is measured: a row for each cell, and a row for each image with all together last."""
+    """The result: a row for each cell, and a row for each image, with the row of all images last."""
 
     cells: pd.DataFrame
     images: pd.DataFrame
 
 
 class MeasuringJob(Job):
-    """Measures in a thread; keeps the tables, also while no dock shows them."""
+    """Measures in a thread and keeps the tables, even while no dock shows them."""
 
     def __init__(self) -> None:
         super().__init__("Measuring cells")
@@ -50,7 +50,7 @@ class MeasuringJob(Job):
         self.received.connect(self._keep)
 
     def measure(self, plan: MeasuringPlan) -> None:
-        """Start, as `Job.start` does."""
+        """Start like `Job.start`."""
         self.start(self._stream, plan)
 
     def _keep(self, event: Event) -> None:
@@ -76,7 +76,7 @@ class MeasuringJob(Job):
             raise InputError(faults[0] if faults else "There is no image to measure: open some first.")
         if faults:
             yield Notice(" ".join(faults))
-        # without the empty ones, whose columns are of no type
+        # without empty tables, whose columns have no type
         filled = [table for table in tables if len(table)]
         if not filled:
             raise InputError("None of these images has cells yet: find or draw some first.")
@@ -89,7 +89,7 @@ class MeasuringJob(Job):
 
 
 def _measured(plan: MeasuringPlan, project: Project | None, place: int) -> pd.DataFrame:
-    """The cells of one image of the plan."""
+    """Return the measured cells of one image of the plan."""
     if project is None or place >= len(plan.stems):
         return measure_cells(*plan.loose[place - len(plan.stems)])
     stem = plan.stems[place]

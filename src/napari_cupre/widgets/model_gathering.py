@@ -1,4 +1,4 @@
-"""All models a user may choose: rounds of projects, their own, those included. Read in a thread."""
+"""Collect all models that a user may choose: rounds of projects, own and included models."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class ListedModel:
     title : str
         "v2 (best)", or its name.
     value : str
-        Name or path, as the docks take it.
+        Name or path, as the docks expect it.
     group : str
         Name of its project, or `OWN` or `SHIPS`.
     card : ModelCard
-        What its file says.
+        The description in its file.
     project : Path or None
-        Folder of the project it is a round of.
+        Folder of its project, if it is a round.
     round : Round or None
-        What the project says of it.
+        The project's entry of the round.
     is_open : bool
-        The project is the one of this window.
+        Whether its project is open in this window.
     """
 
     title: str
@@ -49,11 +49,11 @@ class ListedModel:
 
     @property
     def is_own(self) -> bool:
-        """Whether it lies in the user's folder of models."""
+        """Whether it is in the user's folder of models."""
         return self.group == OWN
 
     def text(self) -> str:
-        """The card, line by line."""
+        """Return the model card as lines of text."""
         parts: list[tuple[str, str]] = []
         entry = self.round
         if entry is not None:
@@ -62,7 +62,7 @@ class ListedModel:
             parts.append(("learned from", data))
             parts.append(("started from", entry.parent))
             if words := entry.verdict.get("words"):
-                parts += [("verdict", str(words)), ("figures", "")]  # in counts, and only where they tell
+                parts += [("verdict", str(words)), ("figures", "")]  # as counts, and only if there are any
         known = {title for title, _ in parts}
         parts += [(title, text) for title, text in self.card.lines() if title not in known]
         parts.append(("written", self.card.changed))
@@ -74,14 +74,14 @@ class ListedModel:
 def gathered(
     folder: Path | None, rounds: Sequence[tuple[Round, Path]], best: int | None
 ) -> list[ListedModel]:
-    """All models; reads their headers, no weights.
+    """Return all models; reads their headers, not their weights.
 
     Parameters
     ----------
     folder : Path or None
-        Of the project that is open.
+        Folder of the open project.
     rounds : sequence of (Round, Path)
-        Its rounds with their models.
+        Rounds of the open project, with their models.
     best : int or None
         Number of the best one.
     """
@@ -103,7 +103,7 @@ def gathered(
 
 
 def _of_other(folder: Path) -> list[ListedModel]:
-    """Rounds of a project that no window of ours has open."""
+    """Return the rounds of a project that is not open in this window."""
     try:
         document = read_document(current(folder, DOCUMENT))
     except (CupreError, OSError):
@@ -122,7 +122,7 @@ def _of_project(
 
 
 def total_words(models: Sequence[ListedModel]) -> str:
-    """How much disk space all of it takes."""
+    """Say how much disk space all models take."""
     own = [model for model in models if model.is_own]
     rounds = [model for model in models if model.round is not None]
     parts = []
@@ -140,7 +140,7 @@ def total_words(models: Sequence[ListedModel]) -> str:
 
 
 def megabytes(size: int) -> str:
-    """A size as a person reads it.
+    """Format a size in bytes.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The choice of a model by name, or from a file."""
+"""The control to choose a model by name or from a file."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class ModelChooser(QWidget):
     Parameters
     ----------
     tooltip : str
-        What the chosen model is for.
+        Explains what the chosen model is used for.
     with_scratch : bool
-        Offer random weights as well.
+        Also offer random weights.
     rounds : TrainingRounds or None, optional
-        Rounds of the project, which stand first.
+        Rounds of the project, listed first.
     """
 
     changed = Signal(str)
     removed = Signal()
     picked = Signal()
-    """A person chose a model, and no program."""
+    """Emitted when a person, not a program, chose a model."""
 
     def __init__(self, tooltip: str, with_scratch: bool, rounds: TrainingRounds | None = None) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ModelChooser(QWidget):
 
     @property
     def value(self) -> str:
-        """Name or path of the chosen model."""
+        """Return the name or path of the chosen model."""
         return self.combo.currentData() or ""
 
     @value.setter
@@ -104,7 +104,7 @@ class ModelChooser(QWidget):
             self.say(gone_words(chosen, self.combo.currentText()))
 
     def _found_again(self, chosen: str) -> int:
-        """Row of the model that was chosen, also if its project was moved or closed; -1 where it is gone."""
+        """Return the row of the chosen model, even if its project was moved or closed; -1 if it is gone."""
         position, path = self.combo.findData(chosen), Path(chosen)
         if position < 0 and path.suffix == SUFFIX:
             names = [Path(self.combo.itemData(row)).name for row in range(self.combo.count())]
@@ -116,7 +116,7 @@ class ModelChooser(QWidget):
         return position
 
     def say(self, sentence: str) -> None:
-        """Say something below the list, until it is dismissed or another model is chosen."""
+        """Show a message below the list until it is dismissed or another model is chosen."""
         self.question.ask(sentence, [("OK", "Dismiss this message", self.question.clear)])
 
     def _choice_changed(self) -> None:

@@ -1,4 +1,4 @@
-"""Notices model files that come and go while a window is open, whoever moves or deletes them."""
+"""Notice model files that appear or disappear while a window is open."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 SETTLED_MS = 300
-"""A folder is read again once nothing has changed in it for this long."""
+"""A folder is read again once it has not changed for this long."""
 
 
 class ModelWatch(SessionPart):
-    """Watches the folders of the models that can be chosen."""
+    """Watches the folders that contain models."""
 
     lost = Signal(str)
-    """The chosen model is gone: a sentence that names it and what is chosen instead."""
+    """Emits a sentence when the chosen model is gone, naming it and the model chosen instead."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -37,7 +37,7 @@ class ModelWatch(SessionPart):
         self._follow()
 
     def look(self) -> None:
-        """Read the folders again; whatever lists models hears of a change."""
+        """Read the folders again and notify all model lists of a change."""
         session = self._session
         if not session.is_open or self._files() == self._known:
             return
@@ -45,11 +45,11 @@ class ModelWatch(SessionPart):
         if is_there(old):
             session.models_changed.emit()
             return
-        session.model = session.rounds.start() or BUNDLED  # tells everybody
+        session.model = session.rounds.start() or BUNDLED  # notifies all listeners
         self.lost.emit(gone_words(old, session.rounds.name_of(session.model)))
 
     def close(self) -> None:
-        """Watch nothing more."""
+        """Stop watching."""
         self._timer.stop()
         if folders := self._watcher.directories():
             self._watcher.removePaths(folders)
@@ -63,12 +63,12 @@ class ModelWatch(SessionPart):
     def _files(self) -> set[Path]:
         found: set[Path] = set()
         for folder in self._folders():
-            with suppress(OSError):  # it went away in between
+            with suppress(OSError):  # it disappeared in between
                 found.update(folder.glob(f"*{SUFFIX}"))
         return found
 
     def _follow(self) -> None:
-        """Other folders may matter by now."""
+        """Update the list of watched folders."""
         self._known = self._files()
         watched, wanted = set(self._watcher.directories()), {str(each) for each in self._folders()}
         for paths, change in (
@@ -80,7 +80,7 @@ class ModelWatch(SessionPart):
 
 
 def is_there(model: str) -> bool:
-    """Whether a model that was chosen by name or path can still be read."""
+    """Whether a model chosen by name or path still exists."""
     try:
         find_model(model)
     except CupreError:
@@ -89,7 +89,7 @@ def is_there(model: str) -> bool:
 
 
 def gone_words(model: str, instead: str) -> str:
-    """What is said of a chosen model whose file is gone.
+    """Return the message about a chosen model whose file is gone.
 
     Examples
     --------

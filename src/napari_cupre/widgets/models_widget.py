@@ -1,4 +1,4 @@
-"""The Models widget: what is on this computer, where it came from, how large it is; rename, delete, share."""
+"""The Models widget: list the models on this computer with origin and size; rename, delete, share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ INTRO = "Each training in a project is a round; without a project it becomes one
 
 
 class ModelsWidget(SessionWidget):
-    """Lists all models with what is known about each."""
+    """The dock that lists all models with what is known about each."""
 
     title = "Models"
 
@@ -108,7 +108,7 @@ class ModelsWidget(SessionWidget):
 
     @property
     def chosen(self) -> ListedModel | None:
-        """The model in the chosen row."""
+        """Return the model in the chosen row."""
         item = self.list.currentItem()
         found = None if item is None else item.data(0, MODEL_ROLE)
         return found if isinstance(found, ListedModel) else None
@@ -132,7 +132,7 @@ class ModelsWidget(SessionWidget):
         )
 
     def attempt(self, action: Callable[[], Any]) -> Any:
-        """Run what a button does; what was said before it is cleared."""
+        """Run the action of a button after clearing earlier messages."""
         self.done.clear()
         return super().attempt(action)
 
@@ -192,7 +192,7 @@ class ModelsWidget(SessionWidget):
         self.export.setEnabled(model is not None and not model.card.fault)
         self.open.setEnabled(model is not None and model.project is not None and not model.is_open)
 
-    # --- what the buttons do --------------------------------------------------------------------------
+    # --- actions of the buttons ------------------------------------------------------------------
 
     def _one(self) -> ListedModel:
         if self.chosen is None:
@@ -247,7 +247,7 @@ class ModelsWidget(SessionWidget):
             remove_model(model.value)
             self._deleted(model)
             return
-        # the document of a round is saved with its project, which must have nothing else to save then
+        # deleting a round saves its project, which must not have other unsaved changes then
         self.session.keeper.when_saved(lambda: self.attempt(lambda: self._delete_round(model)))
 
     def _delete_round(self, model: ListedModel) -> None:
@@ -280,7 +280,7 @@ class ModelsWidget(SessionWidget):
     def _ask_for_place(self) -> None:
         model = self._one()
         stem = model.value
-        if model.round is not None:  # a project that nobody named has a time for a name
+        if model.round is not None:  # an unnamed project is named by its time
             named = "" if self.session.keeper.is_scratch else f"{model.group}-"
             stem = f"{named}{model.round.name}"
         path, _ = QFileDialog.getSaveFileName(self, "File to write", f"{stem}{SUFFIX}", FILTER)

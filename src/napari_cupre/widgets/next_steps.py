@@ -1,4 +1,4 @@
-"""What a user may do after a training: find cells again, go on, or go back."""
+"""Next steps after a training: find cells again, go on to the next image, or go back a round."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NextSteps(DockPart):
         Parameters
         ----------
         before : str
-            The round it started from, "v2"; empty if it was none.
+            The round that the training started from, e.g. "v2"; "" if none.
         """
         self._before = before
         self.back.setText(f"Back to {before}" if before else "Back")

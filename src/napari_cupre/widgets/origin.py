@@ -1,4 +1,4 @@
-"""What the file of a layer says about it: napari's own reader passes on only the pixels."""
+"""What a layer's file says about the layer; napari's own reader passes on only the pixels."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from napari_cupre.widgets.layers import source_path
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of the file of a layer.
+    """What is known about a layer's file.
 
     Attributes
     ----------
     axes : str or None
-        One letter per dimension of the layer's data; None where the file does not say.
+        One letter per dimension of the layer's data; None if the file does not say.
     others : tuple[Scene, ...]
-        Images of the file that the layer does not show.
+        Images in the file that the layer does not show.
     is_other : bool
-        The layer shows none of the file's images: a thumbnail, or planes in another order.
+        The layer shows something else than the file's images: a thumbnail, or planes in another order.
     shown : str
-        Name of the image that it shows.
+        Name of the image that the layer shows.
     lacks : str
-        One sentence on what is missing of the file, or "".
+        One sentence on what the file lacks, or "".
     colours : str
-        What its values are where they are not light, as napari shows them, or "".
+        What the values mean if napari wrongly shows them as light; else "".
     """
 
     axes: str | None = None
@@ -46,7 +46,7 @@ _origins: weakref.WeakKeyDictionary[Image, tuple[tuple[int, ...], Origin]] = wea
 
 
 def origin_of(layer: Image) -> Origin:
-    """What the file of a layer says; its metadata are read once, as napari did when it opened the file."""
+    """Return what a layer's file says; reads the metadata only once."""
     data = layer.data[0] if layer.multiscale else layer.data
     shape = tuple(int(size) for size in data.shape)
     known = _origins.get(layer)
@@ -63,7 +63,7 @@ def _read(layer: Image, shape: tuple[int, ...]) -> Origin:
 
     try:
         stored = tiff_overview(path)
-    except Exception:  # readers raise anything; the pixels are there all the same
+    except Exception:  # readers raise anything; the pixels are available anyway
         return Origin()
     found = stored.scenes
     fitting = [(scene, axes) for scene in found if (axes := _axes(scene, shape, layer.rgb)) is not None]
@@ -79,14 +79,14 @@ def _read(layer: Image, shape: tuple[int, ...]) -> Origin:
 
 
 def _is_alike(scene: Scene, shape: Sequence[int]) -> bool:
-    """Whether a layer shows a scene in some order of its axes, as other readers may, or one channel of it."""
+    """Whether a layer shows a scene, or one channel of it, in any order of axes."""
     sizes = sorted(size for size in shape if size > 1)
     plain = [size for axis, size in zip(scene.axes, scene.shape) if axis not in "CS"]
     return sizes in [sorted(size for size in each if size > 1) for each in (scene.shape, plain)]
 
 
 def _axes(scene: Scene, shape: Sequence[int], rgb: bool) -> str | None:
-    """Axes of a layer that shows a scene, whole or one of its channels; None if it is another one."""
+    """Return the axes of a layer that shows a scene or one of its channels; None for another image."""
     letters, sizes = list(scene.axes), list(scene.shape)
     if "S" in letters and not rgb:
         letters[letters.index("S")] = "S" if "C" in letters else "C"

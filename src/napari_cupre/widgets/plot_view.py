@@ -1,4 +1,4 @@
-"""What the plots in docks have in common."""
+"""The base of the plots in docks."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class PlotView(QWidget):
-    """A legend above a plot in the colours of napari's theme; the plot is made when it is needed.
+    """A legend above a plot in the colours of napari's theme; the plot is created when needed.
 
     Parameters
     ----------
     owner : SessionWidget
-        Whose viewer's theme gives the colours.
+        The dock; its viewer's theme gives the colours.
     name : str
-        Of the plot, for screen readers.
+        Name of the plot for screen readers.
     heights : tuple[int, int]
-        The lowest and the highest the plot may be, px.
+        Minimum and maximum height of the plot, px.
     """
 
     def __init__(self, owner: SessionWidget, name: str, heights: tuple[int, int]) -> None:
@@ -42,21 +42,21 @@ class PlotView(QWidget):
 
     @abstractmethod
     def _add_curves(self, plot: PlotWidget) -> None:
-        """Put the curves into a new plot, still empty."""
+        """Add the (empty) curves to a new plot."""
 
     @abstractmethod
     def _entries(self, palette: Palette) -> list[tuple[str, str, str]]:
-        """The legend: colour, mark and words of each curve."""
+        """Return the legend: colour, mark and text of each curve."""
 
     @abstractmethod
     def _colour_curves(self, palette: Palette) -> None:
-        """Give the curves their colours."""
+        """Set the colours of the curves."""
 
     def _made_plot(self) -> PlotWidget:
-        """The plot, which is made if there is none."""
+        """Return the plot; create it if there is none."""
         if self._plot is not None:
             return self._plot
-        # half a second of import that a widget which only opens must not pay; `first_labels` loads it later
+        # importing takes half a second, too long for a widget that only opens; `first_labels` does it later
         import pyqtgraph
 
         plot = pyqtgraph.PlotWidget()
@@ -91,7 +91,7 @@ class PlotView(QWidget):
 
 
 def veiled(colour: str, opacity: int) -> QColor:
-    """A colour through which others are seen; of 255 parts of `opacity`, 0 is invisible."""
+    """Return a translucent colour; an `opacity` of 0 is invisible, 255 is opaque."""
     veil = QColor(colour)
     veil.setAlpha(opacity)
     return veil

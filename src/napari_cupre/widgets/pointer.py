@@ -1,4 +1,4 @@
-"""Where the mouse is on an image, also after the view has moved beneath it."""
+"""The position of the mouse on an image, also after the view has moved beneath it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Pointer(SessionPart):
-    """Follows the mouse of a viewer; a step to the next guess moves the view and not the mouse."""
+    """Follows the mouse of a viewer; going to the next guess moves the view, not the mouse."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -25,7 +25,7 @@ class Pointer(SessionPart):
 
     @property
     def place(self) -> tuple[float, ...]:
-        """Where it is in the world, on the plane on show."""
+        """Return the world position of the mouse, on the plane on show."""
         viewer = self._session.viewer
         center, zoom = self._camera(viewer)
         world = np.array(viewer.dims.point, float)
@@ -36,7 +36,7 @@ class Pointer(SessionPart):
         viewer = self._session.viewer
         position = np.asarray(viewer.cursor.position, float)
         shown = self._shown(viewer)
-        # napari also sets it when a slider or a layer moves; the mouse has not moved then
+        # napari also sets it when a slider or a layer moves, without a mouse move
         if max(shown) < len(position) and not np.array_equal(position[shown], self._flat):
             self._flat = position[shown]
             self._center, self._zoom = self._camera(viewer)

@@ -1,4 +1,4 @@
-"""The Predict widget: every cell of one image, or of all that are open."""
+"""The Predict widget: find every cell of one image or of all images."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ResultSink = GuessSink | StoredSink | SlideSink
 
 
 class PredictWidget(JobDock):
-    """Finds cells with a model; they become the guesses of each image."""
+    """The dock that finds cells with a model; they become guesses of each image."""
 
     title = "Predict"
     needs_engine = True
@@ -128,17 +128,17 @@ class PredictWidget(JobDock):
             column.addWidget(line)
         column.addStretch(1)
 
-    # --- what the button does -------------------------------------------------------------------------
+    # --- actions of the button -------------------------------------------------------------------
 
     def predict(self) -> None:
-        """Segment the chosen image, or all.
+        """Find the cells of the chosen image, or of all images.
 
         Raises
         ------
         InputError
-            If there is no image, its axes cannot be read, or a prediction runs.
+            If there is no image, its axes cannot be read, or a prediction is running.
         """
-        self.diameter.interpretText()  # a button may be pressed before the box notices what was typed
+        self.diameter.interpretText()  # a button may be pressed before the box takes up what was typed
         model = self.model.value
         items = self._chosen_items()
         if not model:
@@ -160,7 +160,7 @@ class PredictWidget(JobDock):
         self.job.predict(plan, self._results)
 
     def _aim(self, item: Item, model: str) -> tuple[CellImage | StoredImage, ResultSink]:
-        """What is searched of an image of the queue, and what takes up what is found there."""
+        """Return the image to search for an entry of the queue, and the sink for its results."""
         session, score, layer = self.session, self.score.value() / 100, item.layer
         project = session.keeper.project
         if layer is None and project is not None and item.stem is not None:
@@ -186,10 +186,10 @@ class PredictWidget(JobDock):
         image = session.image_to("find cells in")
         return [Item(image.name, session.keeper.stem_of(image), image)]
 
-    # --- what is shown --------------------------------------------------------------------------------
+    # --- display ---------------------------------------------------------------------------------
 
     def _forget_messages(self, event: Any = None) -> None:
-        """Messages go with what they are about: a refusal with its cause, a verdict with its layers."""
+        """Clear messages once their subject is gone: a refusal with its cause, a verdict with its layers."""
         if self.job.status.is_active:
             return
         if not self.job.status.error:
@@ -202,14 +202,14 @@ class PredictWidget(JobDock):
     def _show_models(self) -> None:
         self.model.refresh()
         self.model.value = self.session.model
-        self.session.model = self.model.value  # another one where its file is gone
+        self.session.model = self.model.value  # another model if its file is gone
 
     def _show_links(self, event: Any = None) -> None:
-        """Only what the chosen image has can be linked."""
+        """Offer linking only along axes that the chosen image has."""
         image = self.session.image
         try:
             axes = "" if image is None else self.session.cell_image(image).axes
-        except CupreError:  # the choice of the image says so
+        except CupreError:  # the image chooser reports this
             axes = ""
         self.link_z.setVisible("Z" in axes)
         self.link_t.setVisible("T" in axes)

@@ -1,4 +1,4 @@
-"""The prediction of one viewer: images through the engine's process, plane by plane."""
+"""Run the predictions of one viewer in the engine's process, plane by plane."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from napari_cupre.words import counted
 if TYPE_CHECKING:
     from napari_cupre.service.protocol import Failed
 
-FINE = 1000  # parts in which the progress of one image is counted
+FINE = 1000  # steps of the progress within one image
 SLAB_BYTES = 64 * 2**20
 TICK_S = 0.02
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that no layer shows; the worker thread calls `read` when its turn comes."""
+    """An image that no layer shows; the worker thread calls `read` when it is this image's turn."""
 
     name: str
     read: Callable[[], CellImage]
@@ -42,11 +42,11 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class PredictionPlan:
-    """What to segment, and how.
+    """Which images to search for cells, and how.
 
-    `ImageStarted` names the images by their position here. `files` has the file that napari read each one
-    from, or None. `diameter` (px) and `score` (0..1) are None to leave them to the model. Planes are joined
-    to 3-D cells with `link_z`; labels are kept through time with `link_t`.
+    `ImageStarted` refers to images by their position here. `files` holds the file that napari read each one
+    from, or None. `diameter` (px) and `score` (0..1) are None to leave them to the model. `link_z` joins
+    planes into 3-D cells; `link_t` keeps labels through time.
     """
 
     model: str
@@ -61,46 +61,46 @@ class PredictionPlan:
 
 @dataclass(frozen=True)
 class ImageStarted(Event):
-    """The planes that follow belong to this image of the plan."""
+    """The following planes belong to this image of the plan."""
 
     position: int
 
 
 @dataclass(frozen=True)
 class ImageFinished(Event):
-    """No more planes come of this image."""
+    """No more planes of this image will follow."""
 
     position: int
 
 
 @dataclass(frozen=True)
 class ImageLeft(Event):
-    """Nothing more comes of an image, however it ended; `taken` is set when all that came is taken up."""
+    """An image has ended, with or without success; `taken` is set once its results have been taken up."""
 
     position: int
     taken: threading.Event
 
 
 class Sink(Protocol):
-    """Takes up what is found in one image; called in the GUI thread."""
+    """Receives the results for one image; called in the GUI thread."""
 
     def __call__(self, event: Event) -> None:
-        """Take up an event, now or soon."""
+        """Handle an event, now or soon."""
 
     def when_taken(self, action: Callable[[], None]) -> None:
-        """Do something once all that came so far is taken up."""
+        """Call a function once all events received so far are handled."""
 
     def is_about(self, layer: Any) -> bool:
-        """Whether a layer's image is searched, and more may come of it."""
+        """Whether a layer's image is being searched, so that more results may follow."""
 
     def close(self) -> None:
-        """Take up nothing more."""
+        """Ignore everything from now on."""
 
 
 class PredictionJob(BorrowingJob):
-    """Predicts in the engine's process, or while that trains in the one that outlines cells.
+    """Predicts in the engine's process or, while that one trains, in the process that outlines cells.
 
-    The planes come as `PlaneDone` events.
+    Planes arrive as `PlaneDone` events.
     """
 
     def __init__(self, engine: EngineProcess, training: Job | None = None) -> None:
@@ -110,7 +110,7 @@ class PredictionJob(BorrowingJob):
         self.received.connect(self._pass_on)
 
     def predict(self, plan: PredictionPlan, sinks: Sequence[Sink]) -> None:
-        """Start; the planes of an image go to its sink, also while no widget is open.
+        """Start a prediction; each image's planes go to its sink, even while no widget is open.
 
         Parameters
         ----------
@@ -142,13 +142,13 @@ class PredictionJob(BorrowingJob):
         return any(sink.is_about(layer) for sink in self._sinks)
 
     def abandon(self) -> None:
-        """Stop listening for good: the window is going."""
+        """Stop listening for good, because the window is closing."""
         for sink in self._sinks:
             sink.close()
         super().abandon()
 
     def _stream(self, plan: PredictionPlan) -> Iterator[Event | None]:
-        """In the worker thread: hand over image after image; one that fails does not end the others."""
+        """Hand over the images one by one in the worker thread; a failed image does not end the run."""
         from napari_cupre.service.protocol import Failed
 
         failures: list[Failed] = []
@@ -194,7 +194,7 @@ class PredictionJob(BorrowingJob):
             try:
                 yield from predicted(engine, plan.model, image, file, plan.device, options, self._turn)
                 return
-            except EngineBusy:  # something else was faster
+            except EngineBusy:  # another job took the process first
                 yield None
 
 
@@ -207,29 +207,29 @@ def predicted(
     options: dict[str, Any] | None = None,
     turn: Turn | None = None,
 ) -> Iterator[Event | None]:
-    """Have the cells of one image found, in a worker thread, and tell what the engine tells.
+    """Let the engine find the cells of one image, and pass on its events; for a worker thread.
 
     Parameters
     ----------
     engine : EngineProcess
-        Does it.
+        The process that does the work.
     model : str
         Name or path.
     image : CellImage
-        What is searched.
+        The image to search.
     file : Path or None
-        Where it may come from; it is read there if the image is lazy and the same.
+        Possible source of the image; it is read from there if the image is lazy and has the same pixels.
     device : str, optional
         "auto", "cpu", "cuda" or "mps".
     options : dict of str to Any or None, optional
         Keyword arguments of `prediction.predict_options.PredictOptions`.
     turn : Turn or None, optional
-        Whose turn it is at the process.
+        The caller's turn at the process.
 
     Raises
     ------
     EngineBusy
-        The process does something else.
+        The process is busy with another job.
     """
     from napari_cupre.service.protocol import Failed, PredictRequest
 
@@ -258,7 +258,7 @@ def predicted(
 
 
 def _until_taken(position: int) -> Iterator[Event | None]:
-    """Wait for the window, so that the job is over only when all that was found can be seen."""
+    """Wait for the window, so that the job ends only when all results are visible."""
     taken = threading.Event()
     yield ImageLeft(position, taken)
     while not taken.wait(TICK_S):
@@ -266,12 +266,12 @@ def _until_taken(position: int) -> Iterator[Event | None]:
 
 
 def write_array(data: Any, path: Path) -> Iterator[None]:
-    """Write an array of any kind to a `.npy` file in slabs, so that a lazy one never lies whole in memory.
+    """Write any array to a `.npy` file in slabs, so that a lazy array is never in memory as a whole.
 
     Raises
     ------
     InputError
-        If the array cannot give its pixels.
+        If the pixels of the array cannot be read.
     """
     out = np.lib.format.open_memmap(path, mode="w+", dtype=data.dtype, shape=tuple(data.shape))
     row_bytes = max(1, int(np.prod(data.shape[1:])) * data.dtype.itemsize)
@@ -280,7 +280,7 @@ def write_array(data: Any, path: Path) -> Iterator[None]:
         try:
             part = np.asarray(data[start : start + slab])
         except Exception as error:
-            # what is behind a lazy array raises anything on a damaged file
+            # the reader behind a lazy array raises anything on a damaged file
             raise InputError(
                 f"a part of it cannot be read ({_words(error)}): the file seems damaged; copy it again."
             ) from error
@@ -300,7 +300,7 @@ def _over_all(event: Progress, position: int, count: int, name: str) -> Progress
 
 
 def _named(verdict: Finished, name: str) -> Finished:
-    """The verdict on one image, to be read without the others."""
+    """Return the verdict on one image, worded to stand alone."""
     sentence = f"{name}: {verdict.verdict}"
     if "path" in verdict.result:
         sentence += f" They are in {Path(verdict.result['path']).parent}; Save results copies them."
@@ -308,7 +308,7 @@ def _named(verdict: Finished, name: str) -> Finished:
 
 
 def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finished]) -> Iterator[Event]:
-    """One verdict on all images; what a user must know of single ones is a notice."""
+    """Return one verdict on all images, and a notice for anything unusual in single ones."""
     if failures and len(failures) == len(plan.images):
         yield failures[0]
         return
@@ -321,7 +321,7 @@ def _summary(plan: PredictionPlan, failures: list[Failed], verdicts: list[Finish
 
 
 def _is_odd(result: dict[str, Any]) -> bool:
-    """Whether a result is partial, lies on disk, or was scaled by other cells than the model's."""
+    """Whether a result is partial, is on disk, or was scaled for cells of another size than the model's."""
     trained = result.get("trained")
     other_size = trained is not None and result.get("diameter") != trained
     return not result.get("complete", True) or other_size or "path" in result

@@ -1,4 +1,4 @@
-"""What the user chose under napari's Preferences for this plugin."""
+"""The user's settings for this plugin in napari's Preferences."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ PLUGIN = "napari-cupre"
 
 @dataclass(frozen=True)
 class Preferences:
-    """What widgets start with; the defaults are those of `napari.yaml`.
+    """Initial settings of the widgets; the defaults are those of `napari.yaml`.
 
     `certainty` is the minimum score of a cell in per cent, 0 to leave it to the model. `model` is a name;
-    if there is no such model, another one is taken. `formats` are the names of the formats ticked at first,
-    with commas between them. `slides_gb` limits the disk space for results of large images; beyond it the
-    oldest are deleted.
+    if there is no such model, another one is used. `formats` lists the formats ticked at first, separated by
+    commas. `slides_gb` limits the disk space for results of large images; beyond it the oldest are deleted.
     """
 
     minutes: float = 2.0
@@ -32,12 +31,12 @@ class Preferences:
 
     @property
     def ticked(self) -> set[str]:
-        """The formats, one by one."""
+        """Return the formats as a list."""
         return {name.strip().lower() for name in self.formats.split(",")}
 
 
 def read_preferences() -> Preferences:
-    """The preferences as they are now; the defaults where napari, before 0.9, has none for plugins."""
+    """Return the current preferences; the defaults in napari before 0.9, which has none for plugins."""
     try:
         from napari.settings import get_plugin_settings
     except ImportError:
@@ -45,7 +44,7 @@ def read_preferences() -> Preferences:
     try:
         with _without_search():
             chosen = get_plugin_settings(PLUGIN).defaults
-    except KeyError:  # the widgets are used without the plugin being enabled
+    except KeyError:  # the widgets are used without the plugin enabled
         return Preferences()
     return Preferences(
         float(chosen.minutes),
@@ -59,12 +58,12 @@ def read_preferences() -> Preferences:
 
 @contextlib.contextmanager
 def _without_search() -> Iterator[None]:
-    """Keep napari from reading the manifests of all installed plugins again, which holds its window.
+    """Stop napari from reading the manifests of all plugins again, which would block its window.
 
-    It does so when settings of plugins are first asked for, although it knows the plugins since its start.
+    It would do so at the first access to plugin settings, although it has known the plugins since its start.
     """
     manager = PluginManager.instance()
-    if PLUGIN not in manager:  # it was not started in the usual way
+    if PLUGIN not in manager:  # napari was not started in the usual way
         yield
         return
     known = vars(manager)
@@ -76,7 +75,7 @@ def _without_search() -> Iterator[None]:
 
 
 def preferred_model() -> str:
-    """The model to begin with: the one the user named, if it is in the list, else the first."""
+    """Return the model to begin with: the user's preferred one if it is in the list, else the first."""
     models = [entry.name for entry in list_models()]
     preferred = read_preferences().model
     return preferred if preferred in models else models[0]

@@ -1,4 +1,4 @@
-"""What the model in training sees on the current view, as a Labels layer that keeps up."""
+"""A Labels layer that shows what the model in training finds in the current view."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.training import View
 
 LAYER_NAME = "cupre preview"
-LARGEST_VIEW = 512  # px on a side: a preview must not hold up the training
-REST_S = 4.0  # between a preview and the next request
+LARGEST_VIEW = 512  # px on a side, so that a preview does not delay the training
+REST_S = 4.0  # pause between a preview and the next request
 
 
 class PreviewLayer(SessionPart):
@@ -28,7 +28,7 @@ class PreviewLayer(SessionPart):
         self.is_on = False
 
     def ask(self) -> None:
-        """Ask for the present view, unless it was shown a moment ago."""
+        """Request a preview of the present view, unless one was shown a moment ago."""
         if time.monotonic() - self._shown_at < REST_S:
             return
         view = self._view()
@@ -36,25 +36,25 @@ class PreviewLayer(SessionPart):
             self._session.training.look_at(view)
 
     def prepare(self) -> None:
-        """Add the layer, still empty, at the press of a button: a stroke should not wait for napari."""
+        """Add the empty layer when the button is pressed, so that no later stroke waits for napari."""
         view = self._view() if self._find() is None else None
         if view is not None:
             top, left, bottom, right = view.box
             self._put(view, np.zeros((bottom - top, right - left), np.int32))
 
     def show(self, view: View, labels: np.ndarray) -> None:
-        """Put a preview where its view lies; does nothing if the image is gone."""
+        """Place a preview on its view; do nothing if the image is gone."""
         self._shown_at = time.monotonic()
         self._put(view, labels)
 
     def _view(self) -> View | None:
-        """What is on show; None while the preview is off, and where nothing can be previewed."""
+        """Return the current view; None if the preview is off or impossible here."""
         image = self._session.image
         if not self.is_on or image is None:
             return None
         try:
             cell = self._session.cell_image(image)
-        except CupreError:  # the widget of the image says so
+        except CupreError:  # the image chooser reports this
             return None
         index = self._session.plane_on_show(image)
         return View(cell, index, seen_box(self._session.viewer, image, cell, LARGEST_VIEW))
@@ -80,17 +80,17 @@ class PreviewLayer(SessionPart):
         layer = Labels(data, name=LAYER_NAME, opacity=0.5, **placement)
         layer.editable = False
         self._session.viewer.add_layer(layer)
-        # a preview that takes the brush away from a half-drawn cell would not help
+        # a preview must not take the brush away from a half-drawn cell
         self._session.viewer.layers.selection.active = active
 
     def remove(self) -> None:
-        """Take the layer away."""
+        """Remove the layer."""
         layer = self._find()
         if layer is not None:
             self._session.viewer.layers.remove(layer)
 
     def settle(self) -> None:
-        """The training is over: an empty layer, of one that failed early, goes with it."""
+        """Remove the layer after the training if it is still empty, e.g. after an early failure."""
         layer = self._find()
         if layer is not None and not layer.data.any():
             self.remove()

@@ -1,4 +1,4 @@
-"""The window's side of the process that outlines cells: what it holds, and what it is asked."""
+"""The window's side of the process that outlines cells: what the process holds, and the prompts."""
 
 from __future__ import annotations
 
@@ -48,27 +48,27 @@ SETTLED_MS = 150
 AIM_MS = 60
 
 FIRST_GUESS = {"start": 8.0, "plane": 2.0, "view": 2.0}
-"""Seconds that something takes until it was measured here."""
+"""Assumed durations in seconds until they have been measured on this computer."""
 
 
 class Prompter(SessionPart):
-    """Keeps a separate process ready for the visible part, and asks it for outlines.
+    """Keeps a separate process ready for the view, and asks it for outlines.
 
-    It is not the process that trains, so that cells can be outlined meanwhile.
+    It is not the training process, so that cells can be outlined during a training.
 
     Parameters
     ----------
     session : Session
         Of the viewer.
     engine : EngineProcess
-        The process; started when a tool is first taken.
+        The process; it starts when a tool is first taken.
     """
 
     answered = Signal(object)
-    """An `Answer`."""
+    """Emits an `Answer`."""
 
     changed = Signal()
-    """`status` is another."""
+    """Emitted when `status` has changed."""
 
     def __init__(self, session: Session, engine: EngineProcess) -> None:
         super().__init__(session)
@@ -92,10 +92,10 @@ class Prompter(SessionPart):
         self._settled = single_timer(self.refresh, SETTLED_MS)
         self._aiming = single_timer(self._send_aim, AIM_MS)
 
-    # --- what the window does ---------------------------------------------------------------------
+    # --- calls from the window -------------------------------------------------------------------
 
     def follow(self, layer: Image) -> None:
-        """Be ready for the visible part of an image, from now on and wherever the view moves."""
+        """Stay ready for the visible part of an image, wherever the view moves."""
         self._layer = layer
         self._connect()
         self.error = ""
@@ -111,7 +111,7 @@ class Prompter(SessionPart):
         box: tuple[float, float, float, float] | None = None,
         point: tuple[float, float] | None = None,
     ) -> int:
-        """Ask for the cell in a box or at a point of the visible part; `answered` brings what comes of it.
+        """Ask for the cell in a box or at a point of the view; `answered` emits the result.
 
         Raises
         ------
@@ -130,13 +130,13 @@ class Prompter(SessionPart):
         return prompt.number
 
     def aim(self, point: tuple[float, float]) -> None:
-        """The mouse is here (y, x in image px), and may be pressed soon."""
+        """Prepare for a click at the mouse position (y, x in image px)."""
         self._aimed = point
         if self._is_ready and not self._aiming.isActive():
             self._aiming.start()
 
     def lend(self) -> None:
-        """Let the process find cells; what is pointed at meanwhile is answered afterwards."""
+        """Let the process find cells; prompts in the meantime are answered afterwards."""
         self._borrowers += 1
         self._is_ready = False
         if self._worker is not None:
@@ -144,7 +144,7 @@ class Prompter(SessionPart):
         self.changed.emit()
 
     def take_back(self) -> None:
-        """Be ready again for the visible part, if it is followed and nobody else has the process."""
+        """Get ready for the view again, if it is followed and nobody else uses the process."""
         self._borrowers -= 1
         if self._borrowers:
             return
@@ -152,12 +152,12 @@ class Prompter(SessionPart):
         self.changed.emit()
 
     def close(self) -> None:
-        """End the process; nothing is answered any more."""
+        """End the process; nothing is answered afterwards."""
         self._disconnect()
         self._waiting.clear()
         worker, self._worker = self._worker, None
         self._layer = self._held = None
-        with contextlib.suppress(RuntimeError):  # Qt's part may be gone already
+        with contextlib.suppress(RuntimeError):  # Qt may have deleted its object already
             for timer in (self._settled, self._aiming):
                 timer.stop()
             if worker is not None:
@@ -166,7 +166,7 @@ class Prompter(SessionPart):
                 worker.quit()
         self.engine.close()
 
-    # --- what the dock says -----------------------------------------------------------------------
+    # --- state for the dock ----------------------------------------------------------------------
 
     @property
     def is_ready(self) -> bool:
@@ -175,12 +175,12 @@ class Prompter(SessionPart):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something that was pointed at has no answer yet."""
+        """Whether a prompt has no answer yet."""
         return bool(self._waiting)
 
     @property
     def status(self) -> str:
-        """What is being waited for, in a sentence with how long it takes; "" if for nothing."""
+        """Return a sentence that says what is being waited for, and how long; "" if nothing."""
         now = time.perf_counter()
         if self._borrowers:
             return "Your click is answered once the cells are found." if self._waiting else ""
@@ -195,10 +195,10 @@ class Prompter(SessionPart):
             return f"Looking at this view{_about(self._took['view'] - (now - self._view_began))}"
         return ""
 
-    # --- what the engine holds --------------------------------------------------------------------
+    # --- state of the engine ---------------------------------------------------------------------
 
     def refresh(self, prompt: Prompt | None = None) -> None:
-        """Have the engine hold the visible part, or what a prompt needs."""
+        """Make the engine load the visible part, or the part that a prompt needs."""
         if self._layer is None or self._borrowers:
             return
         if self._layer not in self._session.images():
@@ -216,7 +216,7 @@ class Prompter(SessionPart):
         if wanted.is_same(self._held) and self._covers(prompt):
             self._show(wanted)
         elif self._worker is not None:
-            self.engine.stop()  # `_finish` starts what is wanted then
+            self.engine.stop()  # `_finish` then starts the job that is wanted
             self._is_ready = False
         elif not self.error:
             self._start(wanted)
@@ -239,7 +239,7 @@ class Prompter(SessionPart):
         )
 
     def _covers(self, prompt: Prompt | None) -> bool:
-        """Whether the pixels that were handed over hold the visible part, or what a prompt is about."""
+        """Whether the engine's pixels contain the visible part, or the place of a prompt."""
         if self._handed is None or self._held is None:
             return True
         if prompt is not None:
@@ -259,7 +259,7 @@ class Prompter(SessionPart):
         self._worker.start()
 
     def _stream(self, plane: Plane) -> Iterator[Event | None]:
-        """In the worker thread: hand the pixels over and pass on what the engine says."""
+        """Hand over the pixels in the worker thread, and pass on the engine's events."""
         from napari_cupre.service.protocol import OutlineRequest
 
         request = OutlineRequest(
@@ -283,7 +283,7 @@ class Prompter(SessionPart):
         yield HandedOver(plane.box)
         yield from self.engine.events(replace(request, image=str(path), axes=axes, index={}))
 
-    # --- what the engine says ---------------------------------------------------------------------
+    # --- events from the engine ------------------------------------------------------------------
 
     def _receive(self, event: Event | None) -> None:
         from napari_cupre.service.protocol import Failed, Outlined, OutlinesReady, PromptRefused, WindowReady
@@ -304,7 +304,7 @@ class Prompter(SessionPart):
             case PromptRefused(number=number, message=message) if number in self._waiting:
                 if self._is_ready:
                     self._refuse(self._waiting[number], message)
-                else:  # it came too late for the last plane, and goes to the next
+                else:  # too late for the last plane, so it goes to the next one
                     self._sent.discard(number)
             case Failed(message=message):
                 self.error = message
@@ -319,7 +319,7 @@ class Prompter(SessionPart):
         self.refresh()
 
     def _show(self, plane: Plane) -> None:
-        """Have the features of the visible part computed."""
+        """Let the engine compute the features of the visible part."""
         from napari_cupre.service.protocol import WindowRequest
 
         shown = seen_box(self._session.viewer, plane.layer, plane.image, LARGE)
@@ -374,7 +374,7 @@ class Prompter(SessionPart):
         self.answered.emit(Answer(prompt, refusal=why))
 
     def _finish(self) -> None:
-        """The job has ended: because something else is wanted, or because it failed."""
+        """Handle the end of the job, because something else is wanted or the job failed."""
         self._worker, self._held, self._is_ready = None, None, False
         self._sent.clear()
         if self.error:
@@ -413,5 +413,5 @@ class Prompter(SessionPart):
 
 
 def _about(seconds: float) -> str:
-    """How a sentence about waiting ends."""
+    """Return the end of a sentence about waiting."""
     return f" (about {max(1, round(seconds))} s)." if seconds > 0.5 else " ..."

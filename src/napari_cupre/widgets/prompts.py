@@ -1,4 +1,4 @@
-"""What the window points at, and what the engine answers: planes, prompts and outlines as plain values."""
+"""Planes, prompts and outlines as plain values: the window's prompts and the engine's answers."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from napari_cupre.events import Event
 from napari_cupre.model.zoo import find_model
 
 LARGE = 4096
-"""Of planes of more pixels than a square of this side only the visible part is handed over, unless they lie
-in a file that the engine reads by itself."""
+"""Planes larger than a square of this side (px) are handed over only in part, unless they are in a file that
+the engine reads by itself."""
 
 Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """What the engine is to hold: one plane of an image, as one model sees it.
+    """One plane of an image for the engine to load, as one model sees it.
 
     Attributes
     ----------
     layer : Image
-        Whose image it is.
+        The layer of the image.
     image : CellImage
         Its pixels and axes.
     index : dict[str, int]
         Position along T and Z.
     model, stamp : str, int
-        The model, and when its file changed.
+        The model, and the time of its file's last change.
     diameter : float or None
-        Of the cells in image px, where the user said so.
+        Diameter of the cells in image px, if the user set one.
     box : tuple[int, int, int, int] or None
-        Top, left, bottom and right of the visible part, where the plane is too large to be handed over whole.
+        Top, left, bottom and right of the visible part, if the plane is too large to hand over as a whole.
     """
 
     layer: Image
@@ -50,13 +50,13 @@ class Plane:
     box: Box | None = None
 
     def is_same_place(self, other: Plane | None) -> bool:
-        """Whether both are the same pixels, whoever looks at them."""
+        """Whether both are the same pixels, whatever the model."""
         if other is None or self.layer is not other.layer or self.index != other.index:
             return False
         return self.image.data is other.image.data and self.image.axes == other.image.axes
 
     def is_same(self, other: Plane | None) -> bool:
-        """Whether a process that is ready for one is ready for the other."""
+        """Whether a process that is ready for one is also ready for the other."""
         return (
             other is not None
             and self.is_same_place(other)
@@ -68,7 +68,7 @@ class Plane:
 class Prompt:
     """A box (x0, y0, x1, y1) or a point (y, x) on a plane.
 
-    Both in image px, where pixel 0 spans 0 to 1; `number` comes back with the answer.
+    Both in image px, where pixel 0 spans 0 to 1; the answer contains the same `number`.
     """
 
     number: int
@@ -80,22 +80,22 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a prompt.
+    """The answer to a prompt.
 
     Attributes
     ----------
     prompt : Prompt
-        What was asked.
+        The prompt.
     masks : tuple[numpy.ndarray, ...]
-        bool (Y, X); all readings of a click, from the smallest to the largest.
+        bool (Y, X) each; all readings of a click, from the smallest to the largest.
     corners : tuple[tuple[int, int], ...]
         Row and column of the first pixel of each.
     scores : tuple[float, ...]
-        Of each, 0..1.
+        Score of each, 0..1.
     best : int
-        The likeliest.
+        Index of the likeliest reading.
     refusal : str
-        Why there is no answer, "" if there is one.
+        Why there is no outline; "" if there is one.
     """
 
     prompt: Prompt
@@ -108,27 +108,27 @@ class Answer:
 
 @dataclass(frozen=True)
 class HandedOver(Event):
-    """The engine has the pixels: all of a plane, or those of `box` (top, left, bottom, right)."""
+    """The engine has the pixels of a whole plane or of `box` (top, left, bottom, right)."""
 
     box: Box | None
 
 
 def pixels_of(plane: Plane) -> np.ndarray:
-    """What is handed over of a plane, (Y, X) or (Y, X, C)."""
+    """Return the pixels to hand over for a plane, (Y, X) or (Y, X, C)."""
     lazy = plane.image.lazy_plane(plane.index)
     if plane.box is not None:
         top, left, bottom, right = plane.box
         lazy = lazy[top:bottom, left:right]
     try:
         return np.asarray(lazy)
-    except Exception as error:  # what is behind a lazy array raises anything
+    except Exception as error:  # the reader behind a lazy array raises anything
         raise InputError(
             f'"{plane.image.name}" cannot be read here ({reason_of(error)}): copy the file again.'
         ) from error
 
 
 def stamp_of(model: str) -> int:
-    """When the file of a model changed; 0 for one without a file, or that is not there."""
+    """Return the time of a model file's last change; 0 if there is no file."""
     try:
         path: Path | None = find_model(model).path
         return 0 if path is None else path.stat().st_mtime_ns
@@ -137,7 +137,7 @@ def stamp_of(model: str) -> int:
 
 
 def span_of(prompt: Prompt) -> Box:
-    """Top, left, bottom and right of what a prompt is about."""
+    """Return top, left, bottom and right of the place of a prompt."""
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box
         return int(min(y0, y1)), int(min(x0, x1)), int(np.ceil(max(y0, y1))), int(np.ceil(max(x0, x1)))
@@ -146,12 +146,12 @@ def span_of(prompt: Prompt) -> Box:
 
 
 def holds(outer: Box, inner: Box) -> bool:
-    """Whether a box lies in another."""
+    """Whether one box contains another."""
     return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
 
 
 def grown(box: Box, shape: tuple[int, int]) -> Box:
-    """A box with a margin of a quarter, so that small moves need nothing new; at most `LARGE` px a side."""
+    """Enlarge a box by a quarter, so that small moves need no new pixels; at most `LARGE` px a side."""
     sides = []
     for start, stop, size in ((box[0], box[2], shape[0]), (box[1], box[3], shape[1])):
         margin = max(0, min((stop - start) // 4, (LARGE - (stop - start)) // 2))
@@ -161,7 +161,7 @@ def grown(box: Box, shape: tuple[int, int]) -> Box:
 
 
 def around(prompt: Prompt, plane: Plane) -> Box:
-    """What is handed over for a prompt: the visible part if it is there, else its surroundings."""
+    """Return the box to hand over for a prompt: the visible part if it contains it, else its surroundings."""
     assert plane.box is not None
     span = span_of(prompt)
     if holds(plane.box, span):

@@ -1,4 +1,4 @@
-"""Questions about annotation that would mislead training, looked for after the last change."""
+"""Look for questions about annotation that would mislead training, after the last change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_cupre.widgets.session import Session
 from napari_cupre.widgets.timers import single_timer
 
 QUIET_MS = 400
-"""Questions are looked for only when nothing has changed for this long, ms."""
+"""Delay after the last change before the search for questions, ms."""
 
 TOOLTIPS = {
     "Split": "Make each part its own cell",
@@ -38,7 +38,7 @@ TOOLTIPS = {
 
 @dataclass(frozen=True)
 class _Work:
-    """What a worker thread looks at."""
+    """The input of the worker thread."""
 
     image: CellImage
     cells: Cells
@@ -61,11 +61,11 @@ class Questioner(QObject):
     session : Session
         Of the viewer.
     parent : QObject
-        Goes with it.
+        Owner of the timers; the questioner ends with it.
     attempt : Callable
         Runs an action and shows its error.
     show : Callable
-        Takes the cells and the open questions about them.
+        Receives the cells and the open questions about them.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Questioner(QObject):
         self._timer = single_timer(self._look, QUIET_MS, parent=self)
 
     def start(self, *args: Any) -> None:
-        """Something changed: look when it is quiet."""
+        """Start the search once nothing has changed for a moment."""
         self._timer.start()
 
     def _cells(self) -> CellsLayer | None:
@@ -91,7 +91,7 @@ class Questioner(QObject):
 
     @staticmethod
     def _state(cells: CellsLayer | None) -> object:
-        """Changes whenever the questions may."""
+        """Return a value that changes whenever the questions may change."""
         if cells is None:
             return None
         return (
@@ -104,7 +104,7 @@ class Questioner(QObject):
 
     def _look(self) -> None:
         if self._is_looking:
-            return  # what is found will be out of date, and is looked for again then
+            return  # the result will be out of date, so the search is repeated then
         cells = self._cells()
         if cells is None:
             self._show(None, [])
@@ -128,7 +128,7 @@ class Questioner(QObject):
         if cells is None or self._state(cells) != self._seen:
             self._timer.start()
             return
-        # what was taken back can be done again until something new is done: that is for a person to do
+        # adding cells would clear the redo history, which only the user may do
         is_due = not cells.history.next_redo
         if is_due and (found.likely or set(cells.cells.regions) - cells.estimated):
             cells.estimated |= set(cells.cells.regions)
@@ -143,7 +143,7 @@ class Questioner(QObject):
     # --- answers ----------------------------------------------------------------------------------
 
     def answers(self, cells: CellsLayer, question: Question) -> list[Answer]:
-        """The buttons of a question."""
+        """Return the buttons of a question."""
 
         def act(action: Callable[[], object]) -> Callable[[], object]:
             return lambda: self._attempt(action)
@@ -163,7 +163,7 @@ class Questioner(QObject):
 
 
 def _find(work: _Work) -> _Likely:
-    """In the worker thread: a change meanwhile may make nonsense of it, and it is looked for again then."""
+    """Search in the worker thread; if the cells change meanwhile, the result is discarded and found again."""
     try:
         likely = list(likely_by_plane(work.image, work.cells, work.searched, work.estimated))
         return _Likely(questions(work.cells, work.entry), [each for each in likely if each[1].any()])

@@ -1,4 +1,4 @@
-"""Finding cells in all images of the queue: those that no layer shows get their guesses in the project."""
+"""Find cells in all images of the queue; images without a layer get their guesses in the project."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 
 class StoredSink:
-    """Takes up what is found in an image of the project, whether a layer shows it by then or not.
+    """Receives the results for an image of the project, whether or not a layer shows it by then.
 
-    Cells that a person vouched for are never touched.
+    Checked and edited cells are never touched.
 
     Parameters
     ----------
     session : Session
         Of the viewer.
     stem : str
-        What the project calls the image.
+        The project's name for the image.
     model : str
-        Name of the model, to be kept with what a layer shows.
+        Name of the model, stored with the results in a layer.
     certainty : float
-        Guesses with a lower score are found but hidden; 0 shows whatever is found.
+        Guesses with a lower score are hidden; 0 shows all.
     errands : Errands
         Reads cells in the background.
     live : GuessSink or None, optional
-        Of the layer that shows the image now; it may have left the window before all is found.
+        The sink of the layer that shows the image now; the layer may be gone before the search ends.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class StoredSink:
         self._events: list[Event] = []
 
     def __call__(self, event: Event) -> None:
-        """Take up an event of this image's prediction."""
+        """Handle an event of this image's prediction."""
         from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
 
         if self._live is not None:
@@ -77,18 +77,18 @@ class StoredSink:
 
     @property
     def is_live(self) -> bool:
-        """Whether the layer that the image had at the start shows what was found."""
+        """Whether the layer that the image had at the start shows the results."""
         return self._live is not None and self._live.is_shown_in(self._session.viewer.layers)
 
     def when_taken(self, action: Callable[[], None]) -> None:
-        """Do something once a layer shows all that came so far; the project takes it up afterwards."""
+        """Call a function once a layer shows everything received so far; the project stores it afterwards."""
         if self._live is not None:
             self._live.when_taken(action)
         else:
             action()
 
     def is_about(self, layer: Any) -> bool:
-        """Whether the image of a layer is searched, and more may come of it."""
+        """Whether the image of a layer is being searched, so that more results may follow."""
         return self._live is not None and self._live.is_about(layer)
 
     def close(self) -> None:
@@ -97,16 +97,16 @@ class StoredSink:
             self._live.close()
 
     def is_shown_in(self, layers: Any) -> bool:
-        """Whether a layer, or the project where no layer shows the image, has what was found."""
+        """Whether the results are in a layer, or in the project if no layer shows the image."""
         if self._live is not None:
             return self._live.is_shown_in(layers)
         return self._session.keeper.project is self._project
 
     def _finish(self) -> None:
-        """Into the layer that shows the image, else into the project."""
+        """Put the results into the layer that shows the image, or else into the project."""
         project = self._project
         if project is None or self._session.keeper.project is not project:
-            return  # another project was opened meanwhile
+            return  # another project was opened in the meantime
         image = self._session.keeper.image_of(self.stem)
         if image is not None:
             self._replay(image)
@@ -128,7 +128,7 @@ class StoredSink:
             session.keeper.tell(str(error))
 
     def _take(self, loaded: Cells | None, found: tuple[Cells, Change]) -> None:
-        """In the window again: it may show the image by now, or its cells may be others."""
+        """Store the result in the GUI thread; the image may be on show, or its cells may have changed."""
         project = self._project
         if project is None or self._session.keeper.project is not project:
             return
@@ -153,7 +153,7 @@ class StoredSink:
 def _renewed(
     project: Project, entry: ProjectImage, known: Cells | None, events: list[Event]
 ) -> tuple[Cells, Change]:
-    """In a thread: the cells of an image with other guesses, and what that changes."""
+    """Renew an image's guesses in a thread; return its cells and the change."""
     cells = known
     if cells is None:
         stored, _ = read_cells(project.folder, entry.stem, entry.regions)

@@ -16,12 +16,12 @@ from napari_cupre.widgets.loading import Item
 from napari_cupre.widgets.shortcuts import with_key
 
 STEP_WIDTH = 28
-NAME_WIDTH = 110  # of the image's name, in px: the dock fits 320
+NAME_WIDTH = 110  # maximum width of the image's name in px, so that the dock fits 320 px
 MOST_IN_MENU = 40
 
 
 class QueueRow(DockPart):
-    """Steps through the images of the project; a press on the name lists them.
+    """A row to step through the images of the project; a click on the name lists them.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class QueueRow(DockPart):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show which image it is, of how many."""
+        """Show the position of the current image in the queue."""
         items = self._queue.items()
         at = self._queue.position(items)
         self.back.setEnabled(at > 0)
@@ -80,12 +80,12 @@ class QueueRow(DockPart):
             self.line.say(self._queue.status, "plain")
 
     def _title(self, item: Item) -> str:
-        """The name of an image, with what is known about it."""
+        """Return the name of an image, with its state."""
         state = self._queue.state(item)
         return f"{item.name} ({state})" if state else item.name
 
     def _show_keys(self) -> None:
-        """Name the keys as they are now."""
+        """Show the current keys in the tooltips."""
         for button, name in ((self.back, "previous_image"), (self.forth, "next_image")):
             button.setToolTip(with_key(button.accessibleName(), name))
 
@@ -97,7 +97,7 @@ class QueueRow(DockPart):
         return button
 
     def _fill(self) -> None:
-        """The images around the current one, each with its state."""
+        """Fill the list with the images around the current one, each with its state."""
         self.list.clear()
         items = self._queue.items()
         here = self._queue.position(items)
@@ -113,7 +113,7 @@ class QueueRow(DockPart):
                 lambda _=False, item=item: self._owner.attempt(lambda: self._queue.show(item))
             )
 
-    # --- where images come from -------------------------------------------------------------------
+    # --- adding images ---------------------------------------------------------------------------
 
     def _sources(self) -> QMenu:
         menu = QMenu(self.more)

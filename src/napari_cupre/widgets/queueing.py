@@ -1,4 +1,4 @@
-"""The images of a window in order, with a current one; the next one is read ahead."""
+"""The queue of a window's images, with a current one; the next one is read ahead."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from napari_cupre.widgets.errands import Errands
 from napari_cupre.widgets.exchanging import can_take, exchange
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item, Loaded, drafted, layer_of, load
-from napari_cupre.widgets.looking import fit
+from napari_cupre.widgets.looking import fit, in_other_units, lie_alike
 from napari_cupre.widgets.session_part import SessionPart
 from napari_cupre.widgets.sources import sentence_of
 from napari_cupre.widgets.timers import single_timer
@@ -46,22 +46,22 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 MOST_SHOWN = 3
-"""How many images of a project keep their layers; those shown longest ago leave the window."""
+"""Number of project images that keep their layers; those shown longest ago leave the window."""
 
 MOST_READ = 3
-"""How many images that were read ahead are kept."""
+"""Number of images kept after reading ahead."""
 
 AHEAD_MS = 200
 
 FIELD_CELLS, FIELD_SIDE = 30, 1024
-"""Width of a field of a slide: in cells, or in px where their size is not known."""
+"""Width of a field of a slide: in cells, or in px if the cell size is unknown."""
 
 
 class ImageQueue(SessionPart):
-    """The images of the project, and those of the window that it does not know yet."""
+    """The images of the project, and images of the window that are not in it yet."""
 
     changed = Signal()
-    """The images have changed, another one is shown, or one is being read."""
+    """Emitted when the images change, another one is shown, or one is being read."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -72,13 +72,13 @@ class ImageQueue(SessionPart):
         self._made: weakref.WeakSet[Image] = weakref.WeakSet()
         self._states: dict[str, QueueEntry] = {}
         self._wanted: str | None = None
-        self._unread: str | None = None  # the keys lead on past what could not be read
+        self._unread: str | None = None  # the keys step past an image that could not be read
         self._step = 1
         self.order: dict[str, int] | None = None
-        """Places of images that go first, by name; None for the order of their names."""
+        """Position of images that come first, by name; None to sort by name."""
         self.status = self.error = ""
         self.gui_seconds: list[float] = []
-        """How long each image held the window when it came, for the benchmark."""
+        """Time that each new image blocked the window, for the benchmark."""
         self._ahead = single_timer(self._read_ahead, AHEAD_MS)
         self._keeper.opened.connect(self._opened)
         self._keeper.changed.connect(self.changed.emit)
@@ -86,10 +86,10 @@ class ImageQueue(SessionPart):
         session.shortcuts.offer("previous_image", partial(self.go, -1))
         session.shortcuts.offer("next_image", partial(self.go, 1))
 
-    # --- what there is ----------------------------------------------------------------------------
+    # --- content ---------------------------------------------------------------------------------
 
     def items(self) -> list[Item]:
-        """All images, in the natural order of their names, the project's own first; or as `order` says."""
+        """Return all images in natural order of their names, the project's first; or in the given `order`."""
         project, keeper = self._keeper.project, self._keeper
         images = [] if project is None else project.images
         known = in_natural_order(tuple(image.stem for image in images))
@@ -100,7 +100,7 @@ class ImageQueue(SessionPart):
         return found if order is None else sorted(found, key=lambda item: order.get(item.name, len(order)))
 
     def position(self, items: list[Item] | None = None) -> int:
-        """Index of the current one; -1 for none."""
+        """Return the index of the current image; -1 for none."""
         image = self._session.image
         for place, item in enumerate(self.items() if items is None else items):
             if image is not None and item.layer is image:
@@ -109,12 +109,12 @@ class ImageQueue(SessionPart):
 
     @property
     def leaves_a_choice(self) -> bool:
-        """Whether there are several images, and some that a person opened by other doors: seen at once."""
+        """Whether several images are visible at once, because some were not opened through the queue."""
         images = self._session.images()
         return len(images) > 1 and any(image not in self._shown for image in images)
 
     def state(self, item: Item) -> str:
-        """What is known about an image, in words such as "41 cells, 22 checked"."""
+        """Describe an image, e.g. "41 cells, 22 checked"."""
         cells = None if item.layer is None else self._session.cells_of(item.layer)
         if cells is not None:
             total, checked = len(cells.cells), sum(row.state.teaches for _, row in cells.cells)
@@ -129,16 +129,16 @@ class ImageQueue(SessionPart):
         return f"{counted(total, 'cell')}, {checked} checked"
 
     def taught_elsewhere(self) -> list[QueueEntry]:
-        """Images of the project that no layer shows, with checked or edited cells or a region."""
+        """Return the project's images without a layer that have checked or edited cells or a region."""
         shown = {self._keeper.stem_of(cells.image) for cells in self._session.all_cells()}
         return [x for stem, x in self._states.items() if stem not in shown and (x.checked or x.image.regions)]
 
     def not_annotated(self) -> list[Item]:
-        """Images without any annotation to learn from."""
+        """Return the images without any annotation to learn from."""
         return [item for item in self.items() if not self.teaches(item)]
 
     def teaches(self, item: Item) -> bool:
-        """Whether something of an image is learned from: checked or edited cells, or a region."""
+        """Whether an image has something to learn from: checked or edited cells, or a region."""
         cells = None if item.layer is None else self._session.cells_of(item.layer)
         if cells is not None:
             return is_annotated(cells.cells)
@@ -148,7 +148,7 @@ class ImageQueue(SessionPart):
     # --- showing ----------------------------------------------------------------------------------
 
     def go(self, step: int) -> None:
-        """Show the next image, or with -1 the one before; beyond the ends nothing happens."""
+        """Show the next image, or the previous one with -1; do nothing at the ends."""
         items = self.items()
         unread = [n for n, item in enumerate(items) if item.stem and item.stem == self._unread]
         at = (unread or [self.position(items)])[0] + step
@@ -157,7 +157,7 @@ class ImageQueue(SessionPart):
             self.show(items[at])
 
     def show(self, item: Item) -> None:
-        """Show an image and hide the others; it is read first if it is in no layer."""
+        """Show an image and hide the others; read it first if no layer contains it."""
         self.error, self._unread = "", None
         if item.layer is not None:
             self._reveal(item.layer)
@@ -184,7 +184,7 @@ class ImageQueue(SessionPart):
     def _loaded(self, loaded: Loaded) -> None:
         project = self._keeper.project
         if project is None or not any(each is loaded.entry for each in project.images):
-            return  # another project was opened meanwhile
+            return  # another project was opened in the meantime
         if self._wanted == loaded.entry.stem:
             self._take(loaded)
             return
@@ -199,7 +199,7 @@ class ImageQueue(SessionPart):
             self.changed.emit()
 
     def _take(self, loaded: Loaded) -> None:
-        """Make layers of what was read: the image and its cells, which may be none."""
+        """Make layers for an image that was read and for its cells, if any."""
         began = time.perf_counter()
         self._wanted, self.status = None, ""
         session, entry, project = self._session, loaded.entry, self._keeper.project
@@ -207,7 +207,8 @@ class ImageQueue(SessionPart):
         stored = project.loaded(entry.stem)
         if stored is not None:
             loaded = replace(loaded, cells=stored, colours=None)
-        tool = session.tools.tool  # napari selects each new layer, and the tool goes with the selection
+        tool = session.tools.tool  # napari selects each new layer, which would drop the user's tool
+        self._forget([x for x in self._shown if in_other_units(x, loaded.image)])  # napari warns of both
         layer = self._place(loaded)
         if loaded.notices:
             self._keeper.tell(" ".join(loaded.notices))
@@ -219,13 +220,11 @@ class ImageQueue(SessionPart):
         self.gui_seconds.append(time.perf_counter() - began)
 
     def _place(self, loaded: Loaded) -> Image:
-        """The layer of what was read: that of an image which was shown long ago, or a new one."""
+        """Return the layer for an image that was read: one of an image shown long ago, or a new one."""
         session, entry = self._session, loaded.entry
-        cells = (
-            loaded.cells
-            if loaded.cells is not None
-            else Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
-        )
+        cells = loaded.cells
+        if cells is None:
+            cells = Cells(np.zeros(entry.shape, np.int32), {}, entry.regions)
         layer = self._free_layer(loaded)
         try:
             if layer is not None:
@@ -242,7 +241,7 @@ class ImageQueue(SessionPart):
         return layer
 
     def _free_layer(self, loaded: Loaded) -> Image | None:
-        """The layer of an image that was shown long ago, to show this one."""
+        """Return the layer of an image shown long ago, if it can show this one."""
         images = self._session.images()
         ours = [x for x in self._shown if x in images and self._keeper.stem_of(x) is not None]
         if len(ours) < MOST_SHOWN or not can_take(self._session, ours[0], loaded):
@@ -251,7 +250,7 @@ class ImageQueue(SessionPart):
         return ours[0]
 
     def remember(self, image: Image, cells: CellsLayer | None) -> None:
-        """Remember what is known about an image whose cells are no longer shown."""
+        """Remember the counts of an image whose cells are no longer shown."""
         entry = self._states.get(self._keeper.stem_of(image) or "")
         if cells is None or entry is None:
             return
@@ -261,12 +260,12 @@ class ImageQueue(SessionPart):
 
     @property
     def is_busy(self) -> bool:
-        """Whether an image is on its way into the window."""
+        """Whether an image is being loaded."""
         return self._wanted is not None
 
     def _reveal(self, image: Image) -> None:
         session = self._session
-        # a new layer is chosen as soon as it is there
+        # napari selects a new layer as soon as it exists
         last = next(reversed(self._shown), None) if session.image is image else session.image
         for other in session.images():
             for layer in self._layers_of(other):
@@ -274,9 +273,9 @@ class ImageQueue(SessionPart):
                     layer.visible = other is image
         session.image = image
         cells = session.cells_of(image)
-        if session.tools.tool is None:  # the keys never mean an image that nobody sees
+        if session.tools.tool is None:  # the keys must not act on an invisible image
             session.viewer.layers.selection.active = image if cells is None else cells.layer
-        if last is None or last not in session.images() or last.data.shape != image.data.shape:
+        if last is None or last not in session.images() or not lie_alike(last, image):
             fit(session.viewer, image, session.cell_image)
         self._shown = [each for each in self._shown if each is not image] + [image]
         self._ahead.start()
@@ -291,7 +290,7 @@ class ImageQueue(SessionPart):
     # --- memory -----------------------------------------------------------------------------------
 
     def _read_ahead(self) -> None:
-        """While the person looks at an image: read the next one, and let go of old ones."""
+        """Read the next image while the user looks at the current one, and drop old ones."""
         if not self._session.is_open:
             return
         self._forget_old()
@@ -307,17 +306,20 @@ class ImageQueue(SessionPart):
                 self._load(project, item.stem)
 
     def _forget_old(self) -> None:
-        """Images of the project that were shown long ago leave the window, once they are saved."""
-        session = self._session
-        self._shown = [image for image in self._shown if image in session.images()]
+        """Remove project images shown long ago from the window, once they are saved."""
+        self._shown = [image for image in self._shown if image in self._session.images()]
         ours = [image for image in self._shown if self._keeper.stem_of(image) is not None]
-        if self._keeper.is_dirty:
-            return
-        for image in ours[:-MOST_SHOWN]:
-            if source_path(image) is None and image is not session.image:  # what a person opened stays
-                self._states.pop(self._keeper.stem_of(image) or "", None)
+        self._forget([image for image in ours[:-MOST_SHOWN] if image is not self._session.image])
+        if not self._keeper.is_dirty:
+            self._refresh_states()
+
+    def _forget(self, images: list[Image]) -> None:
+        """Remove project images from the window once they are saved; keep those that the user opened."""
+        for image in [] if self._keeper.is_dirty else images:
+            stem = self._keeper.stem_of(image)
+            if stem is not None and source_path(image) is None and image in self._session.images():
+                self._states.pop(stem, None)
                 self._remove(image)
-        self._refresh_states()
 
     def _refresh_states(self) -> None:
         project = self._keeper.project
@@ -325,13 +327,13 @@ class ImageQueue(SessionPart):
             self._errands.do(partial(queue, project), self._know, lambda error: None)
 
     def look_again(self) -> None:
-        """Cells of images that no layer shows are others now: count them again."""
+        """Count again, because the cells of images without a layer have changed."""
         project = self._keeper.project
         if project is not None:
             self._errands.do(partial(queue, project), self._know, lambda error: None)
 
     def look_at(self, stem: str) -> None:
-        """An image left the window: what is known about it is from before it came."""
+        """Count again the cells of an image that has left the window."""
         project = self._keeper.project
         if project is not None:
             work = partial(entry_of, project, project.image(stem))
@@ -345,7 +347,7 @@ class ImageQueue(SessionPart):
         self._states = {entry.image.stem: entry for entry in entries}
         self.changed.emit()
 
-    # --- where images come from -------------------------------------------------------------------
+    # --- adding images ---------------------------------------------------------------------------
 
     def add_files(self, paths: Iterable[str | Path]) -> None:
         """Add image files and folders of them to the project."""
@@ -353,7 +355,7 @@ class ImageQueue(SessionPart):
         self._add(lambda project: drafted(*drafts_of(project, wanted)))
 
     def add_planes(self) -> None:
-        """Make each plane of the chosen stack an image of the queue.
+        """Add each plane of the chosen stack to the queue.
 
         Raises
         ------
@@ -364,7 +366,7 @@ class ImageQueue(SessionPart):
         self._add(lambda project: (list(planes_of(project, path, axes)), []))
 
     def add_fields(self) -> None:
-        """Make fields of the chosen slide images of the queue.
+        """Add fields of the chosen slide to the queue.
 
         Raises
         ------
@@ -432,7 +434,7 @@ class ImageQueue(SessionPart):
         self.show(next(item for item in items if item.stem == latest))
 
     def _remove_former(self) -> None:
-        """Images that another project showed leave with it, unless their cells could not be saved there."""
+        """Remove the images of the former project, unless their cells could not be saved there."""
         former = [x for x in self._session.images() if x in self._made and self._keeper.stem_of(x) is None]
         for image in () if self._keeper.is_dirty else former:
             self._remove(image)
@@ -442,7 +444,7 @@ class ImageQueue(SessionPart):
             self._session.viewer.layers.remove(layer)
 
     def close(self) -> None:
-        """Read nothing more."""
+        """Stop reading."""
         self._ahead.stop()
         self._errands.close()
         self._read.clear()

@@ -1,4 +1,4 @@
-"""Opening projects and folders of images through napari: File > Open, drag and drop, `napari work.cupre`."""
+"""Open projects and image folders through napari: File > Open, drag and drop, `napari work.cupre`."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 PATTERN = f"*{ENDING}*"
-"""napari puts a separator behind the name of a folder."""
+"""napari appends a separator to the name of a folder."""
 
 LayerData = tuple[Any, ...]
 NOTHING: list[LayerData] = [(None,)]
-"""What npe2 takes for "read, and there is no layer to add"."""
+"""The value that tells npe2 "read, but no layer to add"."""
 
 
 def claim_projects() -> None:
-    """Have napari open project folders with this plugin; it reads any folder itself, and would ask."""
+    """Make napari open project folders with this plugin; otherwise it would ask which reader to use."""
     readers = get_settings().plugins.extension2reader
     if PATTERN not in readers:
         get_settings().plugins.extension2reader = {**readers, PATTERN: PLUGIN}
 
 
 def project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """A function that opens a project, or a folder of images as a queue; None for anything else.
+    """Return a function that opens a project, or a folder of images as a queue; None for other paths.
 
-    napari offers every reader of folders for any folder, so none may end in an error.
+    napari tries every folder reader on any folder, so none may raise an error.
     """
     paths = [path] if isinstance(path, str) else list(path)
     if len(paths) == 1 and is_project(paths[0]):
@@ -48,9 +48,9 @@ def project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[La
 
 
 def open_folders(path: str | list[str]) -> list[LayerData]:
-    """Add the images of folders to the queue of the window that asks for it, with the Annotate dock.
+    """Add the images of folders to the queue of the current window, and show the Annotate dock.
 
-    Without a window, they are given as layers.
+    Without a window, return them as layers.
     """
     folders = [Path(each) for each in ([path] if isinstance(path, str) else path)]
     viewer = napari.current_viewer()
@@ -61,22 +61,22 @@ def open_folders(path: str | list[str]) -> list[LayerData]:
 
 
 def open_project(path: str | list[str]) -> list[LayerData]:
-    """Open a project in the window that asks for it, with the Annotate dock.
+    """Open a project in the current window, and show the Annotate dock.
 
-    Without a window, as where a script reads it, its first image and its cells are given as layers.
+    Without a window, e.g. in a script, return its first image and its cells as layers.
     """
     folder = Path(path if isinstance(path, str) else path[0]).expanduser()
     folder = folder.parent if folder.name == DOCUMENT else folder
     viewer = napari.current_viewer()
     if viewer is None:
         return _first_layers(folder)
-    # the window is still busy with opening, and at the start it is not even shown
+    # the window is still opening the path, and at start-up it is not even visible
     QTimer.singleShot(0, lambda: _session_of(viewer).keeper.open(folder))
     return NOTHING
 
 
 def _session_of(viewer: Any) -> Session:
-    """The session of a window, with its docks."""
+    """Return the session of a window, with its docks."""
     from napari_cupre.widgets.session import Session
 
     viewer.window.add_plugin_dock_widget(PLUGIN, "Workbench")

@@ -1,4 +1,4 @@
-"""Cells that the network outlined, with what else each click may have meant."""
+"""Cells outlined by the network, with the alternatives for each click."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.cells_layer import CellsLayer
 
 TAKEN = 0.5
-"""An outline of which others have this share already is not a new cell."""
+"""An outline is not a new cell if other cells already cover this share of it."""
 
 SAME = 0.9
-"""Outlines with this IoU are the same to the eye."""
+"""Outlines with at least this IoU look the same."""
 
 MOST = 1000
-"""How many cells remember their readings."""
+"""Number of cells whose readings are kept."""
 
 
 @dataclass
 class Reading:
-    """A cell that was outlined by the network, with what else was meant by the click.
+    """A cell outlined by the network, with the alternative readings of the click.
 
     Attributes
     ----------
     answer : Answer
-        All readings.
+        The answer, with all readings.
     at : int
-        The one that the cell has.
+        Index of the cell's current reading.
     rows : dict[int, Cell]
-        The cell's row with each of them: with another one, somebody changed the cell since.
+        The cell's row for each reading; if it differs, somebody has changed the cell since.
     """
 
     answer: Answer
@@ -46,7 +46,7 @@ class Reading:
 
 
 class Readings:
-    """The cells of a viewer that were outlined by the network."""
+    """The cells of a viewer outlined by the network."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], Reading] = {}
@@ -58,14 +58,14 @@ class Readings:
         self._last = None
 
     def choose(self, cells: CellsLayer, number: int) -> bool:
-        """Have `turn` change this cell; False if it was not outlined, or changed since."""
+        """Make `turn` act on this cell; False if it was not outlined by the network, or changed since."""
         if self._of(cells, number) is None:
             return False
         self._last = cells, number
         return True
 
     def first(self, cells: CellsLayer, answer: Answer, instead_of: int | None) -> Reading | None:
-        """Make a cell of the likeliest reading; of a cell that looks like that already, the next one."""
+        """Make a cell from the likeliest reading, or from the next one if a cell already looks like that."""
         at, count = answer.best, len(answer.masks)
         if instead_of is not None and count > 1 and _looks_so(cells.cells, instead_of, answer, at):
             at = (at + 1) % count
@@ -74,7 +74,7 @@ class Readings:
     def put(
         self, cells: CellsLayer, answer: Answer, at: int, instead_of: int | None = None
     ) -> Reading | None:
-        """Make a cell of a reading, checked; None if others have most of its pixels."""
+        """Make a checked cell from a reading; None if other cells cover most of it."""
         mask, corner, score = answer.masks[at], answer.corners[at], answer.scores[at]
         plane = tuple(answer.prompt.plane.index[axis] for axis in cells.reading.result_axes[:-2])
         if _taken(cells.cells, mask, corner, plane, instead_of) >= TAKEN:
@@ -84,7 +84,7 @@ class Readings:
         )
         rows = cells.cells.rows
         made = [n for n in change.touched if n in rows and (change.rows or {})[n][0] is None]
-        number = min(made, default=0) if instead_of is None else instead_of  # the largest part is the first
+        number = min(made, default=0) if instead_of is None else instead_of  # the first part is the largest
         if not change or number not in rows:
             return None
         before = self._known.get((id(cells), number))
@@ -97,7 +97,7 @@ class Readings:
         return reading
 
     def turn(self, step: int) -> Reading:
-        """Give the last cell another outline: `step` sizes larger, or smaller if negative.
+        """Change the last cell's outline: `step` sizes larger, or smaller if negative.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class Readings:
         raise InputError("Other cells leave no room for another outline here.")
 
     def _of(self, cells: CellsLayer, number: int) -> Reading | None:
-        """How a cell is read now: undo may have brought an earlier outline back."""
+        """Return the cell's current reading; undo may have restored an earlier outline."""
         reading, row = self._known.get((id(cells), number)), cells.cells.rows.get(number)
         for at, made in (reading.rows if reading is not None else {}).items():
             if made == row and reading is not None:
@@ -129,7 +129,7 @@ class Readings:
 def _taken(
     cells: Cells, mask: np.ndarray, corner: tuple[int, int], plane: tuple[int, ...], but: int | None
 ) -> float:
-    """Share of a mask that belongs to cells that a person vouched for."""
+    """Return the share of a mask covered by checked or edited cells."""
     top, left = corner
     (y0, y1), (x0, x1) = clipped(
         [(top, top + mask.shape[0]), (left, left + mask.shape[1])], cells.shape[-2:]
@@ -145,7 +145,7 @@ def _taken(
 
 
 def _looks_so(cells: Cells, number: int, answer: Answer, at: int) -> bool:
-    """Whether a cell has the outline of a reading already."""
+    """Whether a cell already has the outline of a reading."""
     box, mask = cells.pixels(number)
     flat = np.asarray(mask.reshape(-1, *mask.shape[-2:]).any(axis=0))
     (top, left), other = answer.corners[at], answer.masks[at]

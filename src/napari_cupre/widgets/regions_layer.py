@@ -1,4 +1,4 @@
-"""The Shapes layer in which a person says where every cell is annotated, in step with the cells' regions."""
+"""Keep a Shapes layer in step with the regions of the cells, in which every cell is annotated."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 PAUSE_MS = 200
 DECIMALS = 4
-"""Positions go through two transforms and back."""
+"""Decimals to keep: positions go through two transforms and back."""
 
 
 class RegionsLayer:
-    """Takes regions from a Shapes layer, and shows there what undo makes of them.
+    """Takes regions from a Shapes layer, and updates the layer after undo.
 
     Parameters
     ----------
     cells : CellsLayer
-        Has the regions.
+        The cells with their regions.
     shapes : Shapes
-        Shows them.
+        The layer that shows the regions.
 
     Attributes
     ----------
     fault : str
-        Why a shape is not a region, "" if all are.
+        Why a shape is not a region; "" if all shapes are.
     """
 
     def __init__(self, cells: CellsLayer, shapes: Shapes) -> None:
@@ -60,7 +60,7 @@ class RegionsLayer:
             self._timer.start()
 
     def _pause(self) -> None:
-        """A shape is taken up when the mouse has let it go: one drag is one step of undo."""
+        """Take up a shape when the mouse button is released, so that one drag is one undo step."""
         held = QApplication.mouseButtons() != Qt.MouseButton.NoButton
         if held or getattr(self.shapes, "_is_creating", False):
             self._timer.start()
@@ -68,7 +68,7 @@ class RegionsLayer:
             self.take_up()
 
     def take_up(self) -> None:
-        """Make the regions what the shapes are now."""
+        """Update the regions from the shapes."""
         is_flat = self.shapes.ndim < self._cells.layer.ndim and len(self.shapes.data) > 0
         if not (self._is_dirty or is_flat):
             return
@@ -90,7 +90,7 @@ class RegionsLayer:
         missing = len(image.result_axes) - 2
         found: list[Region] = []
         for corners in regions_of(self.shapes, self._cells.layer, image):
-            if corners.shape[1] < missing + 2:  # drawn flat over a stack: it counts for the planes with cells
+            if corners.shape[1] < missing + 2:  # drawn flat over a stack: it applies to planes with cells
                 places = self._cells.annotated_planes()
                 found += [
                     tuple((*map(float, at), *map(float, corner)) for corner in corners) for at in places
@@ -100,14 +100,14 @@ class RegionsLayer:
         return found
 
     def differ(self) -> bool:
-        """Whether the shapes are others than the regions."""
+        """Whether the shapes differ from the regions."""
         try:
             return tuple(self._regions()) != self._cells.cells.regions
         except InputError:
             return True
 
     def show(self) -> None:
-        """Draw the regions as they are."""
+        """Draw the present regions."""
         self._is_dirty, self.fault = False, ""
         self._is_showing = True
         try:

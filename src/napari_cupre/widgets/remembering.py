@@ -1,4 +1,4 @@
-"""What a person set in a dock, kept until napari ends: a dock that is closed and opened again shows it."""
+"""Remember the settings of a dock until napari ends, so that a reopened dock shows them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Control = QAbstractButton | QComboBox | QDoubleSpinBox | QSpinBox
 
 
 def remember(dock: SessionWidget, **controls: Control) -> None:
-    """Show in some controls of a dock what was chosen in them before, and keep what is chosen from now on.
+    """Restore earlier choices in some controls of a dock, and keep track of new ones.
 
     Parameters
     ----------
     dock : SessionWidget
-        Its session keeps the choices.
+        The dock; its session keeps the choices.
     **controls : QAbstractButton, QComboBox, QDoubleSpinBox or QSpinBox
         By name.
     """

@@ -1,8 +1,8 @@
-"""Show changed pixels of a Labels layer: a few at once, many in pieces between which the window works on.
+"""Show changed pixels of a Labels layer: a few at once, many in pieces so that the window stays responsive.
 
-napari repaints a part of a layer after a stroke, but lets nobody else ask for it: a whole layer of 4096 x
-4096 px takes a quarter of a second. What is used here of napari's inside is looked for first; without it
-the whole layer is repainted.
+napari repaints a part of a layer after a stroke, but other code cannot ask for that: a whole layer of
+4096 x 4096 px takes a quarter of a second. This module checks first whether the internals of napari that it
+needs exist; without them it repaints the whole layer.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from napari.layers import Labels
 from napari_cupre.widgets.timers import single_timer
 
 AT_ONCE = 24
-"""Most parts that are sent as they are."""
+"""Maximum number of parts sent without dividing them."""
 
 FEW_PIXELS = 200_000
-"""Parts of no more px together are sent as they are."""
+"""Maximum size in px of all parts together to send them without dividing them."""
 
 PIECE = 384
-"""Side of a piece in px; it takes some ms."""
+"""Side of a piece in px; a piece takes a few ms."""
 
 REACH = 2
-"""An edge depends on the next pixel, and the second line of an edge on that edge."""
+"""Margin in px: an edge depends on the next pixel, and the second line of an edge on that edge."""
 
 BUDGET_S = 0.008
-"""Longest time before the window has its turn again."""
+"""Longest time before the window gets its turn again."""
 
 Flat = tuple[slice, slice]
 Part = tuple[slice, ...]
@@ -42,7 +42,7 @@ class Repainter:
     Parameters
     ----------
     layer : Labels
-        The layer; its colours are up to date before something is shown.
+        The layer; its colours must be up to date before `show` is called.
     """
 
     def __init__(self, layer: Labels) -> None:
@@ -53,11 +53,11 @@ class Repainter:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something that changed is not shown yet."""
+        """Whether some changes are not shown yet."""
         return bool(self._pieces)
 
     def show(self, *parts: Part) -> None:
-        """Show some parts of the data, given as slices with start and stop; what is on the canvas first."""
+        """Show parts of the data, given as slices with start and stop; visible parts come first."""
         if not parts:
             return
         layer = self._layer
@@ -81,9 +81,9 @@ class Repainter:
             self._timer.stop()
 
     def _divide(self, raw: Any, parts: list[Flat]) -> None:
-        """Note the pieces that the parts touch, and begin."""
+        """Collect the pieces that the parts touch, and begin."""
         if raw is not self._raw:
-            self._pieces.clear()  # napari has painted all of another plane since
+            self._pieces.clear()  # napari has since painted another plane completely
             self._raw = raw
         for rows, columns in parts:
             for row in range(rows.start // PIECE, (rows.stop - 1) // PIECE + 1):
@@ -115,7 +115,7 @@ class Repainter:
 
 @contextlib.contextmanager
 def held_back(layer: Labels) -> Iterator[None]:
-    """Send a layer to the graphics card once, after all that happens to it in between."""
+    """Send a layer to the graphics card only once, at the end of the `with` block."""
     block = getattr(layer, "_block_refresh", contextlib.nullcontext)
     with block():
         yield
@@ -127,7 +127,7 @@ def _area(flat: Flat) -> int:
 
 
 def _in_order(layer: Labels, pieces: dict[tuple[int, int], None]) -> list[tuple[int, int]]:
-    """What the canvas shows comes first."""
+    """Sort the pieces so that visible ones come first."""
     shown = list(layer._slice_input.displayed)
     (top, left), (bottom, right) = (np.asarray(corner)[shown] / PIECE for corner in layer.corner_pixels)
 
@@ -138,7 +138,7 @@ def _in_order(layer: Labels, pieces: dict[tuple[int, int], None]) -> list[tuple[
 
 
 def _on_plane(layer: Labels, part: Part) -> Flat | None:
-    """Rows and columns of the current plane, as displayed; None where the part lies on another plane."""
+    """Return the displayed rows and columns of a part; None if it lies on another plane."""
     shown = layer._slice_input.displayed
     if len(shown) < len(part):
         point = np.round(layer.world_to_data(layer._slice.slice_input.world_slice.point)).astype(int)

@@ -1,4 +1,4 @@
-"""Carries an image's annotation over when its axes are read in another way."""
+"""Carry an image's annotation over when its axes are read differently."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def carry_over(
 ) -> None:
     """Rebuild the layers that do not fit the new axes, with the annotation in them.
 
-    Layers that fit stay as they are. Where a plane cannot be carried over, because another one took
+    Layers that fit stay as they are. If a plane cannot be carried over because another one has taken
     its place, the old layer stays in the viewer under another name.
 
     Parameters
     ----------
     viewer : Viewer
-        napari.Viewer Holds the layers.
+        The viewer that contains the layers.
     annotation : Annotation
-        Of the image; its layers are exchanged.
+        The annotation of the image; its layers are replaced.
     old, new : CellImage
         The image with its old and its new axes.
     on_show : dict
-        The plane that the viewer shows by the new axes; what had no plane goes there.
+        The plane on show, by the new axes; annotation that had no plane goes there.
     """
     if old.plane_shape != new.plane_shape:
         for layer in list(annotation.layers()):
@@ -86,7 +86,7 @@ def _exchange_labels(
 def _carried_regions(
     annotation: Annotation, old: CellImage, new: CellImage, on_show: PlaneIndex
 ) -> list[np.ndarray] | None:
-    """Regions over the new result axes; None where they fit as they are."""
+    """Return the regions over the new result axes; None if they fit as they are."""
     shapes, cells = annotation.regions, annotation.cells
     same_axes = len(layer_axes(old)) == len(layer_axes(new))
     if shapes is None or cells is None or same_axes or from_layer(cells.data, old) is None:
@@ -116,7 +116,7 @@ def _exchange_regions(
 
 
 def _new_place(index: PlaneIndex, old: CellImage, new: CellImage, on_show: PlaneIndex) -> Place:
-    """Where an old plane lies in the new reading: dimensions that were planes before keep their place."""
+    """Return the new place of an old plane: dimensions that were planes before keep their position."""
     before = {old.axes.index(axis): position for axis, position in index.items()}
     return tuple(int(before.get(new.axes.index(axis), on_show[axis])) for axis in new.result_axes[:-2])
 

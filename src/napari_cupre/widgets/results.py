@@ -1,4 +1,4 @@
-"""What a prediction of a slide leaves in the viewer: a pyramid that is read from disk while it grows."""
+"""Show the prediction of a slide in the viewer: a pyramid read from disk while it grows."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ SUFFIX = "cells (cupre)"
 
 
 class SlideSink:
-    """Shows the labels of an image that is larger than memory; they stay on disk, to look at.
+    """Shows the labels of an image larger than memory; they stay on disk and cannot be edited.
 
-    The layer's features give the score of each label, and its class where there are several; its metadata
-    under `METADATA_KEY` the model and, as "slide", the folder.
+    The layer's features contain the score of each label, and its class if there are several. Its metadata
+    under `METADATA_KEY` contain the model and, as "slide", the folder.
 
     Parameters
     ----------
     session : Session
         Of the viewer.
     layer : Image
-        The image that is searched; its place in the world goes to the result.
+        The image to search; the result gets its position in the world.
     image : CellImage
         How it was read.
     model : str
-        Name of the model, to be kept with the result.
+        Name of the model, stored with the result.
     """
 
     def __init__(self, session: Session, layer: Image, image: CellImage, model: str) -> None:
@@ -43,11 +43,11 @@ class SlideSink:
         self._labels: Labels | None = None
 
     def is_shown_in(self, layers: Any) -> bool:
-        """Whether the layer is still among a viewer's."""
+        """Whether a viewer still contains the layer."""
         return self._labels in layers
 
     def __call__(self, event: Event) -> None:
-        """Take up an event of this image's prediction."""
+        """Handle an event of this image's prediction."""
         from napari_cupre.service.protocol import SlideGrown
 
         match event:
@@ -61,26 +61,26 @@ class SlideSink:
                     self._labels.features = slide_features(cells_table(slide))
 
     def when_taken(self, action: Callable[[], None]) -> None:
-        """Do something once all that came so far is shown, which is at once."""
+        """Call a function once everything received so far is shown, which is at once."""
         action()
 
     def is_about(self, layer: Any) -> bool:
-        """Whether a layer's image is searched; it is a slide, which keeps its layers."""
+        """Whether a layer is the searched image; the layers of a slide never show another image."""
         return layer is self._source
 
     def close(self) -> None:
-        """Nothing is waiting."""
+        """Do nothing, because nothing is waiting."""
 
     def _show(self, path: Path) -> Labels:
-        """The layer of the last prediction with new data, or a new one."""
-        held = hold_slide(path)  # nobody deletes it while it is shown
+        """Show the labels in the layer of the last prediction, or in a new one."""
+        held = hold_slide(path)  # the folder must not be deleted while it is shown
         name, data = f"{self._source.name} {SUFFIX}", stored_levels(path)
         axes = self._image.result_axes
         metadata = {METADATA_KEY: {"model": self._model, "axes": axes, "slide": str(path)}}
         placement = result_placement(self._source, self._image, axes)
         layers, old = self._session.viewer.layers, self._session.slides.get(self._source)
         if old is not None and old in layers and old.name.startswith(name) and old.ndim == np.ndim(data[0]):
-            # reused and not removed: napari breaks when a layer goes that somebody works in
+            # reused instead of removed: napari breaks if a layer disappears while somebody works in it
             old.features = {}
             old.data = data
             old.metadata = old.metadata | metadata
@@ -90,13 +90,13 @@ class SlideSink:
             return old
         layer = Labels(data, multiscale=True, name=name, opacity=0.6, metadata=metadata, **placement)
         self._session.held_slides[layer] = held
-        self._session.slides[self._source] = layer  # before those who follow the layers look for it
+        self._session.slides[self._source] = layer  # before listeners to the layers look for it
         self._session.viewer.add_layer(layer)
         return layer
 
 
 def stored_levels(path: Path) -> list[Any]:
-    """The levels of an OME-Zarr label image, finest first; each look at them reads the disk again."""
+    """Return the levels of an OME-Zarr label image, finest first; every access reads the disk again."""
     import zarr
 
     group = zarr.open_group(path, mode="r")
@@ -105,9 +105,9 @@ def stored_levels(path: Path) -> list[Any]:
 
 
 def slide_features(table: Path) -> dict[str, np.ndarray]:
-    """Score and class of each label of a slide.
+    """Return the score and class of each label of a slide.
 
-    Nothing where there is no table yet, or labels count again on each plane.
+    Empty if there is no table yet, or if labels start again on each plane.
     """
     if not table.is_file():
         return {}

@@ -45,7 +45,7 @@ WORDS = {"um2": "µm²", "um": "µm", "px": "px", "rad": "rad"}
 
 
 class ResultsWidget(JobDock):
-    """Measures every image of the project and of the window."""
+    """The dock that measures every image of the project and of the window."""
 
     title = "Results"
 
@@ -93,10 +93,10 @@ class ResultsWidget(JobDock):
             column.addWidget(part)
         column.addStretch(1)
 
-    # --- what the buttons do --------------------------------------------------------------------------
+    # --- actions of the buttons ------------------------------------------------------------------
 
     def measure(self) -> None:
-        """Measure all images, once what is in the window is on disk."""
+        """Measure all images, once the changes in the window are saved."""
         self.session.keeper.when_saved(lambda: self.attempt(self._begin))
 
     def _begin(self) -> None:
@@ -138,7 +138,7 @@ class ResultsWidget(JobDock):
                 lambda error: self.message.show_error(sentence_of(error)),
             )
 
-    # --- what is shown --------------------------------------------------------------------------------
+    # --- display ---------------------------------------------------------------------------------
 
     def _count_images(self) -> None:
         self._count = len(self.session.queue.items())
@@ -209,7 +209,7 @@ class ResultsWidget(JobDock):
         )
 
     def _show_image(self, name: str) -> None:
-        """Draw the image of a row beside all, and go to it."""
+        """Show the image of a row, and draw its cells in the plot beside all cells."""
         self._draw()
         for item in self.session.queue.items():
             if item.name == name and name != JOINT:
@@ -227,7 +227,7 @@ class ResultsWidget(JobDock):
 
 
 def column_in_words(column: str) -> str:
-    """The name of a measured column as a person reads it.
+    """Return the name of a measured column in plain words.
 
     Examples
     --------

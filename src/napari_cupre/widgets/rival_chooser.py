@@ -1,4 +1,4 @@
-"""The choice of what to compare: a round, a model, or a layer of cells."""
+"""The control to choose what to compare: a round, a model, or a layer of cells."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LAYER = "layer:"
 
 
 class RivalChooser(QComboBox):
-    """Rounds of the project, models of this computer, and Labels layers of the window.
+    """A list of the project's rounds, the models on this computer and the window's Labels layers.
 
     Parameters
     ----------
     session : Session
         Of the viewer.
     tooltip : str
-        What the choice is for.
+        Explains the choice.
     with_checked : bool, optional
-        Offer the cells that a person vouched for, in front.
+        Also offer the checked cells, as the first entry.
     """
 
     def __init__(self, session: Session, tooltip: str, with_checked: bool = False) -> None:
@@ -40,16 +40,16 @@ class RivalChooser(QComboBox):
 
     @property
     def value(self) -> str:
-        """What is chosen; "" for the cells of a person, or for nothing."""
+        """Return the choice; "" for the checked cells, or for no choice."""
         return self.currentData() or ""
 
     @property
     def is_layer(self) -> bool:
-        """Whether a layer is chosen, which is of one image alone."""
+        """Whether a layer is chosen; a layer belongs to one image only."""
         return self.value.startswith(LAYER)
 
     def choose(self, value: str) -> None:
-        """Choose a model or a layer by what `value` gives; nothing happens if it is not there."""
+        """Choose a model or layer by its `value`; do nothing if it is not in the list."""
         place = self.findData(value)
         if place >= 0:
             self.setCurrentIndex(place)
@@ -79,7 +79,7 @@ class RivalChooser(QComboBox):
         self.blockSignals(False)
 
     def rival(self) -> Rival | None:
-        """What is chosen, ready to be compared; None for the cells of a person.
+        """Return the choice, ready to be compared; None for the checked cells.
 
         Raises
         ------

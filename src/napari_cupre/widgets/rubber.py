@@ -1,4 +1,4 @@
-"""Drawn over the canvas while the mouse moves, without a layer: a box, a line, a circle."""
+"""Draw a box, a line or a circle over the canvas while the mouse moves, without a layer."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ LIGHT, DARK = QColor(255, 255, 255), QColor(0, 0, 0, 160)
 
 
 def canvas_of(viewer: Any) -> QWidget | None:
-    """The part of a window that shows the layers; None where there is none that we know."""
+    """Return the part of a window that shows the layers; None if it cannot be found."""
     window = getattr(getattr(viewer, "window", None), "_qt_window", None)
     middle = window.centralWidget() if isinstance(window, QMainWindow) else None
     return None if middle is None else middle.findChild(QOpenGLWidget)
 
 
 class Rubber(QWidget):
-    """A clear sheet over the canvas that lets the mouse through.
+    """A transparent sheet over the canvas that lets the mouse through.
 
     Parameters
     ----------
     canvas : QWidget
-        What it lies on.
+        The canvas below.
     """
 
     def __init__(self, canvas: QWidget) -> None:
@@ -67,23 +67,23 @@ class Rubber(QWidget):
         self._changed()
 
     def hide_circle(self) -> None:
-        """Take the circle away."""
+        """Remove the circle."""
         self._circle = None
         self._changed()
 
     def clear(self) -> None:
-        """Take box and line away."""
+        """Remove the box and the line."""
         self._box, self._line = None, QPolygonF()
         self._changed()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Stay as large as the canvas."""
+        """Keep the size of the canvas."""
         if event.type() == QEvent.Type.Resize:
             self.setGeometry(watched.rect())
         return False
 
     def paintEvent(self, event: Any) -> None:
-        """Draw everything twice, dark and light, so that it is seen on any image."""
+        """Draw everything twice, dark and light, so that it is visible on any image."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         for colour, width in ((DARK, 3.0), (LIGHT, 1.2)):

@@ -14,9 +14,9 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def open_sample(name: str) -> list[LayerData]:
-    """Layers of a sample: the image, its annotated cells and, where there are any, its regions.
+    """Return the layers of a sample: the image, its annotated cells and its regions, if any.
 
-    They have the names by which the Annotate widget knows what belongs together.
+    Their names tell the Annotate widget that they belong together.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def open_sample(name: str) -> list[LayerData]:
     shown: dict[str, Any] = {"name": name, "rgb": image.is_rgb, "metadata": about, **placement}
     pixels = np.asarray(image.data)
     if not image.is_rgb:
-        # a few very bright nuclei would leave all others dark
+        # otherwise a few very bright nuclei would make all others dark
         shown["contrast_limits"] = tuple(float(limit) for limit in np.percentile(pixels, (0.1, 99.5)))
     layers: list[LayerData] = [(pixels, shown, "image")]
     if sample.regions:

@@ -21,7 +21,7 @@ FILTER = f"napari-cupre projects (*{ENDING})"
 
 
 class SaveLine(DockPart):
-    """Says "Saved 4 s ago"; asks what becomes of lost work, conflicts and errors."""
+    """A line that says "Saved 4 s ago", and asks what to do about lost work, conflicts and errors."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -47,7 +47,7 @@ class SaveLine(DockPart):
         self._looking.start()
 
     def refresh(self) -> None:
-        """Show what is saved, and what is to be decided."""
+        """Show what is saved, and what the user has to decide."""
         keeper = self._keeper
         self.name.setVisible(keeper.project is not None)
         self._ask()
@@ -95,7 +95,7 @@ class SaveLine(DockPart):
             self.question.clear()
 
     def _ask_about(self, lost: Recoverable) -> None:
-        """What becomes of lost work; where Discard was pressed, a second press keeps it."""
+        """Ask what to do with lost work; after Discard, ask once more before deleting it."""
         keeper = self._keeper
         if self._doubted is lost:
             away = ("Delete", "Delete it; this cannot be undone", lambda: keeper.discard(lost))

@@ -1,4 +1,4 @@
-"""The button that writes results, and the choice of formats beside it."""
+"""The button that writes results, with the choice of formats beside it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from napari_cupre.widgets.saving import FORMAT_CHOICES, SavableStored, has_cells
 
 
 class SaveRow(DockPart):
-    """Writes the results of the chosen images into a folder.
+    """A row that writes the results of the chosen images into a folder.
 
     Parameters
     ----------
     owner : SessionWidget
         The widget on whose message line errors appear.
     chosen : Callable[[], list[Item]]
-        The images of the queue whose results are meant.
+        Returns the images of the queue whose results to write.
     """
 
     def __init__(self, owner: SessionWidget, chosen: Callable[[], list[Item]]) -> None:
@@ -65,7 +65,7 @@ class SaveRow(DockPart):
         Raises
         ------
         InputError
-            If no format is ticked, or none of the chosen images has a result.
+            If no format is ticked, or if none of the chosen images has a result.
         """
         formats = [name for name, action in self.formats.items() if action.isChecked()]
         if not formats:
@@ -76,14 +76,14 @@ class SaveRow(DockPart):
         )
 
     def _write(self, items: list[Item], folder: Path, formats: list[str]) -> None:
-        """Write the results; images without a layer are read from disk, where all of them are by now."""
+        """Write the results; images without a layer are read from disk, where they are saved by now."""
         session, project = self._session, self._session.keeper.project
         layers = [item.layer for item in items if item.layer is not None]
         shown = [layer for layer in layers if has_cells(session, layer)]
         unseen = [item.stem for item in items if item.layer is None and item.stem is not None]
         stored = [] if project is None else [SavableStored(stem, project.folder) for stem in unseen]
         if not stored and not shown:
-            shown = layers  # `savable` says so for an image without cells
+            shown = layers  # `savable` raises for an image without cells
         results = [*(savable(session, layer) for layer in shown), *stored]
         paths = [path for image in session.images() if (path := source_path(image)) is not None]
         session.saving.start(save_results, results, folder, formats, paths)
@@ -95,7 +95,7 @@ class SaveRow(DockPart):
 
     def _refresh(self, *args: Any) -> None:
         session = self._session
-        is_stored = any(item.layer is None for item in session.queue.items())  # it may have cells
+        is_stored = any(item.layer is None for item in session.queue.items())  # the image may have cells
         self.button.setEnabled(is_stored or any(has_cells(session, image) for image in session.images()))
 
     def _show_status(self, event: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""Writing results in the formats of other programs, in the background."""
+"""Write results in the formats of other programs, in the background."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_cupre.io.writers.output_cells import PredictedInstances
     from napari_cupre.prediction.instances import Instances
 
-# Name and title; the export part itself is slow to import.
+# Names and titles; the export code itself is slow to import.
 FORMAT_CHOICES = (
     ("tif", "Label image (TIFF)"),
     ("roi", "ImageJ / Fiji ROIs"),
@@ -40,9 +40,9 @@ FORMAT_CHOICES = (
 class Savable:
     """A result layer as plain values, for the worker thread.
 
-    `labels` is int32 over `image.result_axes`. `planes` is what the prediction kept of each plane; it is
-    empty once the user has edited the labels, since boxes, scores and masks would then describe other
-    cells.
+    `labels` is int32 over `image.result_axes`. `planes` holds the data that the prediction kept for each
+    plane. It is empty once the user has edited the labels, because boxes, scores and masks would then
+    describe other cells.
     """
 
     image: CellImage
@@ -52,7 +52,7 @@ class Savable:
 
 @dataclass(frozen=True)
 class SavableSlide:
-    """The result of an image larger than memory: the OME-Zarr `path` that its layer shows."""
+    """The result of an image larger than memory: the OME-Zarr `path` shown by its layer."""
 
     name: str
     path: Path
@@ -60,13 +60,13 @@ class SavableSlide:
 
 @dataclass(frozen=True)
 class SavableStored:
-    """The cells of an image that no layer shows, as the project `folder` has them under `name`."""
+    """The cells of an image without a layer, stored in the project `folder` under `name`."""
 
     name: str
     folder: Path
 
     def read(self) -> Savable | None:
-        """Read them, in the worker thread; None where there are no cells."""
+        """Read the cells in the worker thread; return None if there are no cells."""
         from napari_cupre.project.measurements import stored_cells
 
         with Project.open(self.folder, look_only=True) as project:
@@ -75,13 +75,13 @@ class SavableStored:
 
 
 def slide_of(session: Session, image: Image) -> Labels | None:
-    """The layer that shows what was found in a slide; None if there is none."""
+    """Return the layer that shows the cells found in a slide; None if there is none."""
     layer = session.slides.get(image)
     return layer if layer in session.viewer.layers else None
 
 
 def has_cells(session: Session, image: Image) -> bool:
-    """Whether an image has cells that can be written."""
+    """Whether an image has cells to write."""
     if slide_of(session, image) is not None:
         return True
     cells = session.cells_of(image)
@@ -89,7 +89,7 @@ def has_cells(session: Session, image: Image) -> bool:
 
 
 def savable(session: Session, image: Image) -> Savable | SavableSlide:
-    """The cells of an image, ready to be written: those on show.
+    """Return the visible cells of an image, ready to be written.
 
     Raises
     ------
@@ -108,16 +108,16 @@ def savable(session: Session, image: Image) -> Savable | SavableSlide:
 
 
 def found_planes(metadata: dict[str, Any], labels: np.ndarray, features: Any) -> tuple[dict[str, Any], ...]:
-    """What a layer keeps of a prediction; nothing if the labels hold anything else than was found.
+    """Return the prediction data kept by a layer; empty if the labels have been changed since.
 
     Parameters
     ----------
     metadata : dict[str, Any]
         Of the layer.
     labels : numpy.ndarray
-        int32, as they are now.
+        int32, the present labels.
     features : pandas.DataFrame
-        Of the layer, with the states of the cells.
+        Features of the layer, with the states of the cells.
     """
     kept = metadata.get(METADATA_KEY, {})
     flat = labels.reshape(-1, *labels.shape[-2:])
@@ -142,7 +142,7 @@ BY_CELL = ("ids", "areas", "boxes", "scores", "classes", "masks")
 
 
 def _position(index: PlaneIndex, kept: dict[str, Any], shape: tuple[int, ...]) -> int:
-    """The place of a plane among all of a layer, whose further axes have length 1."""
+    """Return the position of a plane in a layer whose further axes have length 1."""
     axes = kept.get("axes") or "TZYX"[-len(shape) :]
     place = [index.get(axis, 0) for axis in axes if axis not in "YX"]
     leading = [size for size, axis in zip(shape, axes) if axis not in "YX"]
@@ -155,14 +155,14 @@ def save_results(
     formats: Sequence[str],
     images: Sequence[Path] = (),
 ) -> Iterator[Event | None]:
-    """Write results into a folder, under names that are free there; a generator for `Job.start`.
+    """Write results into a folder under unused names; a generator for `Job.start`.
 
     Parameters
     ----------
     formats : Sequence[str]
-        Names out of `FORMAT_CHOICES`; slides are copied as the OME-Zarr and the table that they are.
+        Names from `FORMAT_CHOICES`; slides are always copied as OME-Zarr with a table.
     images : Sequence[Path], optional
-        Files of the open images; labels beside theirs get its name with "_labels" behind.
+        Files of the open images; labels written beside an image get its name with "_labels" appended.
     """
     from napari_cupre.io.writers import write
 
@@ -194,7 +194,7 @@ def save_results(
 
 
 def result_endings(result: Savable | SavableSlide, formats: Sequence[str]) -> list[str]:
-    """What the files of a result have behind their stem."""
+    """Return the endings of a result's files after their stem."""
     from napari_cupre.io.writers import choose_formats
 
     if isinstance(result, SavableSlide):
@@ -203,14 +203,14 @@ def result_endings(result: Savable | SavableSlide, formats: Sequence[str]) -> li
 
 
 def free_stem(folder: Path, name: str, endings: Sequence[str], images: Sequence[Path] = ()) -> Path:
-    """A stem for files in `folder` under which nothing is there: neither an image nor an earlier result.
+    """Return an unused stem for files in `folder`: neither an image nor an earlier result has it.
 
     Parameters
     ----------
     name : str
         Name of the image layer.
     endings : Sequence[str]
-        What the files have behind their stem.
+        The endings of the files after their stem.
     images : Sequence[Path], optional
         Files of the open images.
     """
@@ -226,7 +226,7 @@ def _same_folder(first: Path, second: Path) -> bool:
 
 
 def copy_slide(source: Path, target: Path) -> None:
-    """Copy labels and their table; what is at `target` is replaced once the copy is complete.
+    """Copy labels and their table; an existing `target` is replaced once the copy is complete.
 
     Raises
     ------
@@ -251,12 +251,12 @@ def copy_slide(source: Path, target: Path) -> None:
         ) from error
 
 
-LONGEST_STEM = 180  # bytes, so that endings and numbers fit behind it on every disk
+LONGEST_STEM = 180  # bytes, so that endings and numbers fit after it on every disk
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 
 def safe_stem(name: str) -> str:
-    """A layer's name as the name of a file, on every system."""
+    """Turn a layer's name into a file name that is valid on every system."""
     stem = "".join(c if c.isalnum() or c in " -_.()" else "_" for c in name).strip(" .")
     stem = stem[:-4] if stem.lower().endswith(".ome") else stem
     stem = stem.encode()[:LONGEST_STEM].decode(errors="ignore").strip(" .") or "image"
@@ -266,17 +266,17 @@ def safe_stem(name: str) -> str:
 def predictions(
     planes: Sequence[dict[str, Any]], labels: np.ndarray
 ) -> list[tuple[PlaneIndex, PredictedInstances]]:
-    """Predictions by plane, as `export` writes them, from what a result layer keeps."""
+    """Return predictions by plane, as `export` writes them, from the data of a result layer."""
     return [(plane["index"], _instances(plane, labels)) for plane in planes]
 
 
 def class_names(planes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """Names of the classes of what a result layer keeps."""
+    """Return the class names from the data of a result layer."""
     return tuple(planes[0]["class_names"]) if planes else ("cell",)
 
 
 def _instances(plane: dict[str, Any], labels: np.ndarray) -> Instances:
-    """The prediction of a plane, its labels counted from 1 in the order of the rows again."""
+    """Return the prediction of a plane, with labels renumbered from 1 in the order of the rows."""
     from napari_cupre.prediction.instances import Instances, Masks
 
     index: PlaneIndex = plane["index"]

@@ -1,4 +1,4 @@
-"""A line that says what else the file of the image contains, with buttons to open it."""
+"""A line that says what else the image's file contains, with buttons to open it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Answers = list[tuple[str, str, Callable[[], None]]]
 
 
 class SceneNote(QuestionLine):
-    """Says what napari's own reader does not: other images of a file, files it lacks, ink shown as light.
+    """A note on what napari's reader hides: other images of a file, missing files, ink shown as light.
 
-    It offers to open what the file describes.
+    It offers to open these images as the file describes them.
 
     Parameters
     ----------
     owner : SessionWidget
-        The dock that it is shown in.
+        The dock that shows the note.
     """
 
     def __init__(self, owner: SessionWidget) -> None:
@@ -43,7 +43,7 @@ class SceneNote(QuestionLine):
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
-        """Ask about the file of the chosen image."""
+        """Update the note for the file of the chosen image."""
         image = self._session.image
         path = None if image is None else source_path(image)
         if image is None or path is None:
@@ -109,7 +109,7 @@ class SceneNote(QuestionLine):
 
 
 def _read_all(path: Path, names: list[str]) -> list[CellImage] | str:
-    """In the worker thread; an error becomes a sentence."""
+    """Read the images in the worker thread; an error becomes a sentence."""
     from napari_cupre.io.images import read_image
 
     try:

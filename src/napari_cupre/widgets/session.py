@@ -1,4 +1,4 @@
-"""What the three widgets of one viewer share: the image, its annotation, the model, the running jobs."""
+"""The state that the widgets of one viewer share: image, annotation, model and running jobs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from napari_cupre.widgets.background import Job
 from napari_cupre.widgets.canvas_gestures import Gestures
 from napari_cupre.widgets.cells_layer import CellsLayer, StoredCells
 from napari_cupre.widgets.comparing import ComparisonJob
+from napari_cupre.widgets.frame_width import FrameWidth
 from napari_cupre.widgets.idling import IdleLessons
 from napari_cupre.widgets.keeping import Keeper
 from napari_cupre.widgets.layers import METADATA_KEY, cell_image, current_plane
@@ -48,25 +49,25 @@ if TYPE_CHECKING:
 
 __all__ = ["METADATA_KEY", "Session"]
 
-# napari makes each widget by itself and gives it nothing but the viewer, so what they share has to be found
-# through the viewer; its model takes no attributes of ours. The entry goes with the viewer's window.
+# napari creates each widget separately and passes it only the viewer, so shared state has to be found through
+# the viewer. The viewer model accepts no attributes of ours. The entry disappears with the viewer's window.
 _sessions: weakref.WeakKeyDictionary[Viewer, Session] = weakref.WeakKeyDictionary()
 
 
 class Session:
-    """State shared by the widgets of one viewer, found by `Session.of`; it signals in the GUI thread."""
+    """State shared by the widgets of one viewer, found by `Session.of`; signals in the GUI thread."""
 
     image_changed = Signal(object)
-    """Another image layer (or None) was chosen, or its axes are read differently."""
+    """Emits the chosen image layer (or None) when the choice or the reading of its axes changes."""
 
     annotations_changed = Signal()
-    """Layers were made, chosen or removed that annotate an image."""
+    """Emitted when annotation layers were created, chosen or removed."""
 
     cells_changed = Signal(object, object)
-    """In a `CellsLayer` a `Change` was made, taken back or made again, by whomever."""
+    """Emits a `CellsLayer` and the `Change` that was made, undone or redone in it."""
 
     models_changed = Signal()
-    """A model was trained, added or chosen."""
+    """Emitted when a model was trained, added or chosen."""
 
     def __init__(self, viewer: Viewer, engine: EngineProcess | None = None) -> None:
         self._viewer = weakref.ref(viewer)
@@ -85,12 +86,12 @@ class Session:
         self._faults: dict[Image, tuple[int, str]] = {}
         self._taking: set[Image] = set()
         self.slides: weakref.WeakKeyDictionary[Image, Labels] = weakref.WeakKeyDictionary()
-        """What was found in images that are larger than memory."""
+        """Layers with the cells found in images larger than memory."""
         self.held_slides: weakref.WeakKeyDictionary[Labels, FileLock] = weakref.WeakKeyDictionary()
-        """What keeps these results on disk: as long as a layer shows one, nobody deletes it."""
+        """Locks that keep these results on disk as long as a layer shows them."""
         self._owners: weakref.WeakKeyDictionary[Layer, weakref.ref[Image]] = weakref.WeakKeyDictionary()
         self.choices: dict[str, Any] = {}
-        """What was set in the docks, by dock and control: see `remembering.remember`."""
+        """Settings of the docks, by dock and control; see `remembering.remember`."""
         self._is_watching = False
         self.shortcuts = Shortcuts(lambda viewer: getattr(_sessions.get(viewer), "shortcuts", None))
         self.gestures = Gestures(self)
@@ -101,28 +102,28 @@ class Session:
         self.sizes = Sizes(self)
         self.queue = ImageQueue(self)
         self.rounds = TrainingRounds(self)
-        self.model_watch = ModelWatch(self)
+        self.model_watch, self.frames = ModelWatch(self), FrameWidth(self)
         self.what_next = WhatNext(self)
         self.tools = Tools(self, EngineProcess(is_urgent=True))
         self.prediction.free.lender = self.comparison.free.lender = self.tools.prompter
         self.trials = StartTrials(self)
         self.idling = IdleLessons(self)
-        # the interpreter may end without the window ever being closed
+        # the interpreter may end without closing the window
         self._finalizer = weakref.finalize(self, self.engine.close)
 
     @classmethod
     def of(cls, viewer: Viewer, engine: EngineProcess | None = None) -> Session:
-        """The session of a viewer, made at the first call.
+        """Return the session of a viewer; the first call creates it.
 
         Parameters
         ----------
         viewer : Viewer
-            The viewer, or the proxy of it that napari hands to plugins.
+            The viewer, or the proxy that napari passes to plugins.
         engine : EngineProcess or None, optional
-            What is to train and predict, at the first call; a process of its own by default.
+            The process that trains and predicts, for the first call; by default a new one.
         """
-        # Layers that came through a proxy are proxies too, and are neither equal to the layers nor usable
-        # as the viewer's selection; all that is used of the viewer is public all the same.
+        # Layers accessed through a proxy are proxies too; they are neither equal to the layers nor usable
+        # as the viewer's selection. Only public attributes of the viewer are used anyway.
         viewer = getattr(viewer, "__wrapped__", viewer)
         if viewer not in _sessions:
             _sessions[viewer] = cls(viewer, engine)
@@ -130,7 +131,7 @@ class Session:
 
     @property
     def viewer(self) -> Viewer:
-        """The viewer, unless it was closed."""
+        """Return the viewer; raise `InputError` if it is closed."""
         viewer = self._viewer()
         if viewer is None:
             raise InputError("The napari window is closed: open a new one.")
@@ -150,27 +151,27 @@ class Session:
             self.image_changed.emit(layer)
 
     def image_to(self, what: str) -> Image:
-        """The image layer that the user works on; without one, `InputError` says `what` needs it."""
+        """Return the image layer that the user works on; raise `InputError` saying `what` needs one."""
         if self._image is None:
             raise InputError(f"There is no image to {what}: open one first.")
         return self._image
 
     @property
     def is_open(self) -> bool:
-        """Whether the viewer is still there: what a clock calls may come after its end."""
+        """Whether the viewer still exists; a timer may fire after its end."""
         return self._viewer() is not None
 
     def images(self) -> list[Image]:
-        """All image layers of the viewer; none once it was closed."""
+        """Return all image layers of the viewer; none once it is closed."""
         viewer = self._viewer()
         return [] if viewer is None else [layer for layer in viewer.layers if isinstance(layer, Image)]
 
     def cell_image(self, layer: Image) -> CellImage:
-        """The image of a layer, its axes read as the user said."""
+        """Return the image of a layer, with the axes set by the user."""
         return cell_image(layer, self._axes.get(layer) or origin_of(layer).axes)
 
     def set_axes(self, layer: Image, axes: str) -> None:
-        """Read the axes of a layer as the user says.
+        """Set the axes of a layer to the user's letters.
 
         Raises
         ------
@@ -181,7 +182,7 @@ class Session:
         letters = parse_axes(axes, data.ndim)
         try:
             old: CellImage | None = self.cell_image(layer)
-        except CupreError:  # axes that nobody could guess
+        except CupreError:  # the axes are unknown
             old = None
         if old is not None and letters == old.axes:
             return
@@ -196,7 +197,7 @@ class Session:
         self.image_changed.emit(layer)
 
     def _read_again(self, image: Image, cells: CellsLayer | None) -> None:
-        """Bind the cells of an image by its new axes, in the states that they had."""
+        """Bind the cells of an image again with its new axes, keeping their states."""
         layer = self.annotation(image).cells
         self._release(image)
         self._faults.pop(image, None)
@@ -216,14 +217,14 @@ class Session:
             self._taking.discard(image)
 
     def plane_on_show(self, layer: Image) -> PlaneIndex:
-        """The plane of an image that the sliders point at."""
+        """Return the plane of an image that the sliders select."""
         dims = self.viewer.dims
         return current_plane(layer, self.cell_image(layer), dims.point, getattr(dims, "units", None))
 
     # --- its annotation -------------------------------------------------------------------------------
 
     def annotation(self, image: Image) -> Annotation:
-        """The layers that annotate an image; layers of the right names are taken for them."""
+        """Return the layers that annotate an image; layers with the right names are adopted."""
         if image not in self._annotations:
             self._annotations[image] = Annotation(image)
         annotation = self._annotations[image]
@@ -232,7 +233,7 @@ class Session:
         return annotation
 
     def _adopt(self, annotation: Annotation) -> None:
-        """Take layers of the right names, unless they are those of another image, or of one that is gone."""
+        """Adopt layers with the right names, unless they belong to another image or a removed one."""
         image = annotation.image
         free = [x for x in self.viewer.layers if (owner := self._owners.get(x)) is None or owner() is image]
         adopt(annotation, free)
@@ -240,14 +241,14 @@ class Session:
             self._owners[layer] = weakref.ref(image)
 
     def annotated(self) -> list[Annotation]:
-        """The annotations of all images that have any cell layer."""
+        """Return the annotations of all images that have a layer of cells."""
         found = [self.annotation(image) for image in self.images()]
         return [annotation for annotation in found if annotation.cells is not None]
 
     def cells_of(self, image: Image) -> CellsLayer | None:
-        """The cells of an image: those of its layer, taken over at the first call; None where there are none.
+        """Return the cells of an image, taken over from its layer at the first call; None if there are none.
 
-        A layer that cannot be used gives None as well; `fault_of` says why.
+        Also None for a layer that cannot be used; `fault_of` says why.
         """
         annotation = self.annotation(image)
         layer = annotation.cells
@@ -260,9 +261,9 @@ class Session:
         if layer is None or image in self._taking or self._faults.get(image, (0, ""))[0] == id(layer.data):
             return None
         self._faults.pop(image, None)
-        self._taking.add(image)  # its layer reports new data meanwhile, and listeners ask for the cells
+        self._taking.add(image)  # meanwhile the layer reports new data, and listeners ask for the cells
         try:
-            if known is not None and known.layer is layer:  # kept, in case that what fits comes back
+            if known is not None and known.layer is layer:  # kept in case fitting data come back
                 fitting_labels(layer, known.reading)
             return self._bind(CellsLayer(image, self.cell_image(image), layer))
         except InputError as error:
@@ -272,23 +273,23 @@ class Session:
             self._taking.discard(image)
 
     def fault_of(self, image: Image) -> str:
-        """Why the layer that is meant for the cells of an image cannot be used, "" if it can."""
+        """Return why the image's layer of cells cannot be used; "" if it can."""
         return "" if self.cells_of(image) else self._faults.get(image, (0, ""))[1]
 
     def make_cells(self, image: Image, stored: StoredCells | None = None) -> CellsLayer:
-        """The cells of an image, in a new layer where there is none.
+        """Return the cells of an image, in a new layer if there is none.
 
         Parameters
         ----------
         image : napari.layers.Image
             Of the viewer.
         stored : StoredCells or None, optional
-            What a new layer shows; without them, what the project has of the image.
+            Cells for a new layer; None takes the cells that the project has for the image.
 
         Raises
         ------
         InputError
-            The axes of the image cannot be read, or the layer that is there cannot be used.
+            The axes of the image cannot be read, or the existing layer cannot be used.
         """
         found, annotation = self.cells_of(image), self.annotation(image)
         if found is None and annotation.cells is not None:
@@ -307,20 +308,20 @@ class Session:
         return found
 
     def all_cells(self) -> list[CellsLayer]:
-        """The cells of all images that have any layer of them."""
+        """Return the cells of all images that have a layer of cells."""
         return [found for image in self.images() if (found := self.cells_of(image)) is not None]
 
     def _bind(self, cells: CellsLayer) -> CellsLayer:
         self._release(cells.image)
         self._cells[cells.image] = cells
         cells.follow_regions(self.annotation(cells.image).regions)
-        cells.history.clear()  # what was there is no step of undo
+        cells.history.clear()  # existing cells are not an undo step
         cells.changed.connect(lambda change: self._cells_changed(cells, change))
         cells.selected.connect(lambda: self.gestures.selected(cells))
         return cells
 
     def _cells_changed(self, cells: CellsLayer, change: Change) -> None:
-        """Regions that came from a project are shown; then everybody hears of the change."""
+        """Show regions that came from a project, then notify all listeners of the change."""
         if cells.cells.regions and cells.regions is None and self._cells.get(cells.image) is cells:
             active = self.viewer.layers.selection.active
             self.make_regions(cells.image)
@@ -333,7 +334,7 @@ class Session:
             known.release()
 
     def make_regions(self, image: Image) -> Shapes:
-        """The layer for the regions of an image, made where there is none yet.
+        """Return the layer for an image's regions; create it if there is none.
 
         Raises
         ------
@@ -349,7 +350,7 @@ class Session:
         return annotation.regions
 
     def make_background_layer(self, image: Image) -> Labels:
-        """Give an image the layer in which background is painted, where it has none yet."""
+        """Give an image a layer to paint background in, if it has none."""
         annotation = self.annotation(image)
         if annotation.background is None:
             annotation.background = self.viewer.add_layer(annotation.new_background(self.cell_image(image)))
@@ -358,7 +359,7 @@ class Session:
         return annotation.background
 
     def choose_cells(self, image: Image, labels: Labels | None) -> None:
-        """Take a Labels layer of any name as the cells of an image."""
+        """Use a Labels layer of any name as the cells of an image."""
         annotation = self.annotation(image)
         if annotation.cells is not labels:
             annotation.cells, annotation.is_chosen = labels, True
@@ -370,7 +371,7 @@ class Session:
             self._owners[layer] = weakref.ref(annotation.image)
 
     def _welcome(self, event: Any) -> None:
-        """The first image is the chosen one."""
+        """Choose the first image."""
         if self._image is None and isinstance(event.value, Image):
             self.image = event.value
 
@@ -378,7 +379,7 @@ class Session:
         layer: Layer = event.value
         if isinstance(layer, Image):
             self.keeper.let_go(layer)
-            self.annotation(layer)  # so that what has its name is known to be its own
+            self.annotation(layer)  # so that layers with its name are known to be its own
             self._annotations.pop(layer, None)
             self._release(layer)
             self._faults.pop(layer, None)
@@ -392,7 +393,7 @@ class Session:
 
     @property
     def model(self) -> str:
-        """Name or path of the model to predict with: the last that was chosen or trained."""
+        """Name or path of the model to predict with: the last one chosen or trained."""
         return self._model
 
     @model.setter
@@ -401,27 +402,27 @@ class Session:
             self.model_added(name)
 
     def model_added(self, name: str) -> None:
-        """Predict with a model that was just trained."""
+        """Use a model that was just trained for predictions."""
         self._model = name
         self.models_changed.emit()
 
     # --- the engine ---------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
-        """Start the engine's process, so that its libraries are loaded by the time a button is pressed."""
-        with contextlib.suppress(EnvironmentFault):  # the job that needs it will say so
+        """Start the engine's process, so that its libraries are loaded before a button is pressed."""
+        with contextlib.suppress(EnvironmentFault):  # the job that needs it will report the error
             self.engine.start()
 
-    # --- the end --------------------------------------------------------------------------------------
+    # --- closing ---------------------------------------------------------------------------------
 
     def watch_window(self, widget: QWidget) -> None:
-        """End everything when the window goes that `widget` is docked in."""
+        """End everything when the window that contains `widget` closes."""
         if self._is_watching:
             return
         window = window_around(widget)
         if window is None:
             return
-        self._is_watching = True  # no reference to the window, which would keep it alive
+        self._is_watching = True  # a reference to the window would keep it alive
         TabKey(window, self.gestures.step)
         window.destroyed.connect(self.close)
         application = QCoreApplication.instance()
@@ -429,13 +430,14 @@ class Session:
             application.aboutToQuit.connect(self.close)
 
     def close(self) -> None:
-        """Stop the jobs; a running training saves itself in its own process, which then leaves."""
-        self.keeper.close()  # what is not on disk first
+        """Stop the jobs; a running training saves itself in its own process, which then ends."""
+        self.keeper.close()  # save first
         self.engine.close()
         jobs = (self.training, self.prediction, self.comparison, self.measuring, self.saving, self.importing)
-        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, self.model_watch)
+        watching = (self.model_watch, self.frames)
+        parts = (self.tools, self.queue, self.idling, self.what_next, self.trials, *watching)
         for end in (*(part.close for part in parts), *(job.abandon for job in jobs)):
-            with contextlib.suppress(RuntimeError):  # at the end of the application Qt's part may be gone
+            with contextlib.suppress(RuntimeError):  # when napari ends, Qt may have deleted its object
                 end()
         self._annotations.clear()
         viewer = self._viewer()

@@ -1,4 +1,4 @@
-"""The base of what belongs to one viewer's session."""
+"""The base of objects that belong to one viewer's session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class SessionPart:
-    """Something that works for one viewer.
+    """An object that works for one viewer.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""The keys of the gestures, as actions of napari: listed in its dialog of shortcuts, and changed there.
+"""The keys of the gestures as napari actions: users see and change them in napari's shortcuts dialog.
 
-Undo and redo are napari's own and stay so.
+Undo and redo are napari's own actions.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ PREFIX = "napari-cupre"
 
 @dataclass(frozen=True)
 class Gesture:
-    """What a key does.
+    """A gesture that has a key.
 
     Attributes
     ----------
     keys : tuple[str, ...]
-        Unless a person chose others; napari leaves them free where cells are annotated.
+        Default keys; napari does not use them for layers of cells.
     text : str
-        As the dialog says it.
+        Description in the dialog.
     """
 
     keys: tuple[str, ...]
@@ -62,11 +62,11 @@ class Shortcuts:
     Parameters
     ----------
     find : Callable[[Any], Shortcuts or None]
-        The shortcuts of a viewer; napari has one action for all of them.
+        Finds the shortcuts of a viewer; napari has one action for all viewers.
     """
 
     changed = Signal()
-    """A person chose another key."""
+    """Emitted when the user chose another key."""
 
     def __init__(self, find: Find) -> None:
         self._actions: dict[str, Callable[[], object]] = {}
@@ -75,11 +75,11 @@ class Shortcuts:
         _key_chosen().connect(self._changed)
 
     def offer(self, name: str, action: Callable[[], object]) -> None:
-        """Say what a key does."""
+        """Register the function of a gesture."""
         self._actions[name] = action
 
     def do(self, name: str) -> None:
-        """Do it; what goes wrong is a sentence, since there may be no dock to say it in."""
+        """Perform a gesture; show an error as napari's notification, because there may be no dock."""
         try:
             if name in self._actions:
                 self._actions[name]()
@@ -87,7 +87,7 @@ class Shortcuts:
             show_warning(str(error))
 
     def close(self) -> None:
-        """The window goes."""
+        """Forget everything, because the window is closing."""
         _key_chosen().disconnect(self._changed)
         self._actions.clear()
 
@@ -97,24 +97,24 @@ class Shortcuts:
 
 
 def _key_chosen() -> Any:
-    """Napari's event that a person chose another key; up to 0.8 its name lacks a letter."""
+    """Return napari's event for a changed key; up to 0.8 its name lacks a letter."""
     events = action_manager.events
     return getattr(events, "shortcut_changed", None) or events.shorcut_changed
 
 
 def has_key(name: str, key: str) -> bool:
-    """Whether a key does this now."""
+    """Whether the gesture has a key now."""
     return coerce_keybinding(key) in map(coerce_keybinding, _keys(name))
 
 
 def key_of(name: str) -> str:
-    """The first key that does this now, such as "Shift-A"; "" if there is none."""
+    """Return the first key of a gesture, such as "Shift-A"; "" if it has none."""
     keys = _keys(name)
     return str(coerce_keybinding(keys[0])).replace("+", "-") if keys else ""
 
 
 def with_key(text: str, name: str) -> str:
-    """A text with the key in brackets, "Box (R)"; the text alone if there is none."""
+    """Append the key to a text, e.g. "Box (R)"; return the text alone if there is no key."""
     key = key_of(name)
     return f"{text} ({key})" if key else text
 
@@ -124,7 +124,7 @@ def _keys(name: str) -> list[Any]:
 
 
 def _register(name: str, gesture: Gesture, find: Find) -> None:
-    """Make an action of napari, at the first viewer; its keys are those that a person chose, if any."""
+    """Register a napari action for the first viewer, with the user's keys if any."""
     label = f"{PREFIX}:{name}"
     if label in action_manager._actions:
         return

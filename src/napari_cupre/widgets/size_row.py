@@ -1,4 +1,4 @@
-"""The width of cells as a number to type, the same in every dock, and as a circle to drag."""
+"""Controls for the cell width: a number that is the same in every dock, and a circle to drag."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from napari_cupre.widgets.sizing import LARGEST
 
 
 class WidthBox(QDoubleSpinBox):
-    """The width of cells in px of the chosen image; what is typed in one dock is seen in the other.
+    """The cell width in px of the chosen image; a value typed in one dock appears in the others.
 
     Parameters
     ----------
     owner : SessionWidget
         The dock.
     tells_best : bool, optional
-        Where no width is set, show the one that the brush and the circle use.
+        If no width is set, show the one that the brush and the circle use.
     """
 
     def __init__(self, owner: SessionWidget, *, tells_best: bool = False) -> None:
@@ -48,11 +48,11 @@ class WidthBox(QDoubleSpinBox):
 
     def _typed(self, value: float) -> None:
         self._session.sizes.say(self._session.image, value or None)
-        self.refresh()  # a value out of range was clipped
+        self.refresh()  # the value may have been clipped to the allowed range
 
 
 class SizeRow(DockPart):
-    """The width as a number that can be typed, and a button for the circle."""
+    """A field for the width, and a button for the circle."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -71,7 +71,7 @@ class SizeRow(DockPart):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show whether there is a circle, and whether there can be one."""
+        """Show whether the circle is on, and whether it is possible."""
         self.circle.setEnabled(self._session.image is not None)
         self.circle.setChecked(self._sizes.is_shown)
 

@@ -1,4 +1,4 @@
-"""How wide the cells of an image are: what is known, a circle on the image, the size of the brush."""
+"""The width of the cells of an image: known values, a circle on the image, the size of the brush."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 BRUSH_SHARE = 2.5
-"""Brush widths per cell: small enough to follow the edge of a cell."""
+"""Brush widths per cell width: small enough to follow the edge of a cell."""
 
 MEASURED_CELLS = 3
 GRIP = 8
-"""How many px beside the circle the mouse still grips it."""
+"""Distance in px from the circle at which the mouse still grips it."""
 
 SMALLEST, LARGEST = 2.0, 2000.0
 
 
 class Sizes(SessionPart):
-    """The diameter of the cells of the images of a viewer, in image px.
+    """The diameter of the cells in each image of a viewer, in image px.
 
-    A width that a person sets counts for all images, and is forgotten when another project is opened. What a
-    model sees, and how wide annotated cells are, is known for each image separately.
+    A width set by the user applies to all images, until another project is opened. The width seen by a model
+    and the width of annotated cells are known for each image separately.
 
     Attributes
     ----------
     width : CellWidth or None
-        What a person set; None leaves it to the model.
+        The width set by the user; None leaves it to the model.
     """
 
     changed = Signal()
-    """A diameter was set, or another one is estimated."""
+    """Emitted when a diameter was set, or its estimate has changed."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -54,14 +54,14 @@ class Sizes(SessionPart):
         session.keeper.opened.connect(lambda project: self.say(None, None))
 
     def said(self, image: Image | None) -> float | None:
-        """What the user set, in px of an image, or of the one it was set for; None if nothing."""
+        """Return the user's width in px of an image, or of the image it was set for; None if not set."""
         reading = self._reading(image)
         if self.width is None or reading is None:
             return None if self.width is None else self.width.px
         return float(np.clip(self.width.on(reading), SMALLEST, LARGEST))
 
     def say(self, image: Image | None, diameter: float | None) -> None:
-        """Take cells to be this wide, in px of an image, if there is one; None leaves it to the model."""
+        """Set the width of cells, in px of an image if there is one; None leaves it to the model."""
         if diameter == self.said(image):
             return
         reading = self._reading(image)
@@ -75,21 +75,21 @@ class Sizes(SessionPart):
     def _reading(self, image: Image | None) -> CellImage | None:
         try:
             return None if image is None else self._session.cell_image(image)
-        except CupreError:  # axes that nobody could guess
+        except CupreError:  # the axes are unknown
             return None
 
     def see(self, image: Image, diameter: float) -> None:
-        """The model takes the cells of an image to be this wide."""
+        """Note the width at which the model sees the cells of an image."""
         if self._seen.get(image) != diameter:
             self._seen[image] = diameter
             self.changed.emit()
 
     def forget(self, image: Image) -> None:
-        """The layer shows another image from now on."""
+        """Forget the widths of a layer that now shows another image."""
         self._seen.pop(image, None)
 
     def best(self, image: Image | None) -> float | None:
-        """As a person said, as the annotated cells are, or as a model saw; None while nobody knows."""
+        """Return the user's width, else that of annotated cells, else the model's; None if unknown."""
         if image is None:
             return None
         annotated = self._annotated(image)
@@ -113,7 +113,7 @@ class Sizes(SessionPart):
         return self._circle is not None
 
     def show_circle(self, image: Image) -> None:
-        """Put a circle of the size of a cell in the middle of the visible part, to be dragged."""
+        """Show a circle of the size of a cell in the middle of the view, for the user to drag."""
         self.hide_circle()
         canvas = canvas_of(self._session.viewer)
         if canvas is not None:
@@ -121,7 +121,7 @@ class Sizes(SessionPart):
             self.changed.emit()
 
     def hide_circle(self) -> None:
-        """Take the circle away."""
+        """Remove the circle."""
         if self._circle is not None:
             self._circle.close()
             self._circle = None
@@ -141,7 +141,7 @@ class Sizes(SessionPart):
             self.fit_brush(layer)
 
     def fit_brush(self, layer: Labels) -> None:
-        """Give the brush the size that fits the cells, unless a person chose another."""
+        """Set the brush to a size that fits the cells, unless the user chose another."""
         diameter = self.best(self._image_of(layer))
         if diameter is not None and layer.brush_size == self._brushes.get(layer):
             layer.brush_size = max(1, round(diameter / BRUSH_SHARE))
@@ -156,18 +156,18 @@ class Sizes(SessionPart):
 
 
 class Circle:
-    """A circle over the canvas whose rim is dragged to the size of a cell; dragged inside, it moves.
+    """A circle over the canvas: dragging the rim sets the cell width, dragging inside moves it.
 
     Parameters
     ----------
     sizes : Sizes
-        Is told the diameter.
+        Receives the diameter.
     session : Session
         Of the viewer.
     image : Image
-        Whose cells are measured.
+        The image whose cells are measured.
     rubber : Rubber
-        Draws it.
+        Draws the circle.
     """
 
     def __init__(self, sizes: Sizes, session: Session, image: Image, rubber: Rubber) -> None:
@@ -182,15 +182,15 @@ class Circle:
 
     @property
     def diameter(self) -> float:
-        """In image px."""
+        """The diameter in image px."""
         return self._sizes.best(self._image) or 30.0
 
     def draw(self, event: Any = None) -> None:
-        """Draw it where it is now on the canvas."""
+        """Draw the circle at its present position on the canvas."""
         self._rubber.show_circle(self._place(), 2 * self._radius())
 
     def close(self) -> None:
-        """Take it away for good."""
+        """Remove the circle for good."""
         viewer = self._session.viewer
         for signal in self._signals:
             signal.disconnect(self.draw)
@@ -201,14 +201,14 @@ class Circle:
         self._rubber.deleteLater()
 
     def _scale(self) -> float:
-        """Canvas px per image px."""
+        """Return the canvas px per image px."""
         return float(self._session.viewer.camera.zoom * abs(self._image.scale[-1]))
 
     def _radius(self) -> float:
         return self.diameter * self._scale() / 2
 
     def _place(self) -> tuple[float, float]:
-        """Its middle on the canvas, x and y; the camera looks at the canvas's middle."""
+        """Return the centre on the canvas, x and y; the camera looks at the middle of the canvas."""
         camera, size = self._session.viewer.camera, self._rubber.size()
         down, across = (np.asarray(self._middle) - camera.center[-2:]) * camera.zoom
         return size.width() / 2 + across, size.height() / 2 + down
@@ -229,7 +229,7 @@ class Circle:
         self._pull(start, np.asarray(event.pos, float)[:2], middle, is_rim)
 
     def _pull(self, start: np.ndarray, at: np.ndarray, middle: tuple[float, ...], is_rim: bool) -> None:
-        """Follow the mouse: with the rim, or with the whole circle."""
+        """Follow the mouse with the rim or with the whole circle."""
         if is_rim:
             away = float(np.hypot(*(at - self._place())))
             self._sizes.say(self._image, round(2 * away / self._scale(), 1))

@@ -1,4 +1,4 @@
-"""What was found in large images takes disk space: how much, and a button that frees it."""
+"""A row that says how much disk space results of large images take, with a button to free it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from napari_cupre.words import counted
 
 
 class SlidesRow(QWidget):
-    """One line about the results of large images; hidden where there are none.
+    """One line about the results of large images; hidden if there are none.
 
     Parameters
     ----------
     errands : Errands
-        Of the dock.
+        The background jobs of the dock.
     question, message : QuestionLine, MessageLine
-        Where to ask and to tell.
+        The lines of the dock for questions and messages.
     """
 
     def __init__(self, errands: Errands, question: QuestionLine, message: MessageLine) -> None:
@@ -43,7 +43,7 @@ class SlidesRow(QWidget):
         self.hide()
 
     def refresh(self) -> None:
-        """Look again, in the background."""
+        """Look again in the background."""
         self._errands.do(kept_slides, self._show, self._failed)
 
     def _show(self, kept: list[KeptSlide]) -> None:

@@ -1,4 +1,4 @@
-"""An image and its cells as plain values, to be read outside the GUI thread."""
+"""An image and its cells as plain values that other threads can read."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 COPIED_BYTES = 2**28
-"""Labels up to this size are copied; to copy a larger stack would stop the window."""
+"""Labels up to this size are copied; copying a larger stack would block the window."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a worker thread needs to make a training set.
+    """The data that a worker thread needs to make a training set.
 
     Attributes
     ----------
     image : CellImage
-        Read plane by plane, where it lies.
+        The image; planes are read one at a time from where they are stored.
     cells : Cells
-        As they were; of a large stack the pixels are the layer's own, and a stroke that is painted meanwhile
-        teaches nothing yet.
+        The cells at the time of the snapshot. A large stack shares the layer's pixels, but strokes painted
+        in the meantime are not learned from.
     entry : ProjectImage
         Channels, and the certainty of the visible guesses.
     background : numpy.ndarray or None
-        bool over the axes of the cells, True where background was painted; None if nowhere.
+        bool over the axes of the cells, True where background was painted; None without any.
     searched, estimated : frozenset
-        Planes in which a model looked for cells, and regions in which likely ones were estimated.
+        Planes that a model has searched for cells, and regions in which likely cells were estimated.
     """
 
     image: CellImage
@@ -54,12 +54,12 @@ class Snapshot:
 
     @classmethod
     def of(cls, cells: CellsLayer, background: Labels | None = None) -> Snapshot:
-        """The cells of an image as they are.
+        """Take a snapshot of the cells of an image.
 
         Raises
         ------
         InputError
-            A shape among the regions encloses nothing.
+            A shape among the regions encloses no area.
         """
         cells.reconcile()
         cells.check_regions()
@@ -80,10 +80,10 @@ class Snapshot:
         )
 
     def shots(self) -> Iterator[Shot]:
-        """One annotated image per annotated plane.
+        """Return one training example for each annotated plane.
 
-        Where a person said that every cell is annotated, but nobody has looked for others yet, what looks
-        like a cell teaches nothing.
+        In a region that was declared complete but not searched yet, unannotated objects that look like cells
+        are not learned from.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Snapshot:
 
 
 def teaching_images(session: Session) -> list[Image]:
-    """Images of a window with anything to learn from; and those whose cells cannot be used, to say so."""
+    """Return the images of a window to learn from, and those whose cells cannot be used."""
     found = [(each, session.cells_of(each.image)) for each in session.annotated()]
     return [
         each.image

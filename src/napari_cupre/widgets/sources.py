@@ -1,4 +1,4 @@
-"""Images of the window as a project knows them: by their file, or by a copy."""
+"""Images of the window as entries of a project: by their file, or by a copy."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """An image of the window for a project to know, and the file that napari has it from, if any."""
+    """An image of the window to add to a project, and the file that napari read it from, if any."""
 
     image: CellImage
     path: Path | None
 
 
 def source_of(cells: CellsLayer) -> Source:
-    """Where the image of some cells comes from."""
+    """Return the source of the image of some cells."""
     return Source(cells.reading, source_path(cells.image))
 
 
 def prepared(
     project: Project | None, sources: list[Source]
 ) -> tuple[Project, list[ProjectImage | CupreError]]:
-    """In the thread: a project if there is none, and each image as it will know it."""
+    """Create a project if there is none, and an entry for each image; for the thread."""
     project = recovery.new_scratch() if project is None else project
     drafts: list[ProjectImage | CupreError] = []
     for source in sources:
@@ -49,7 +49,7 @@ def prepared(
 
 
 def draft_of(project: Project, source: Source) -> ProjectImage:
-    """The entry of an image: its file where that holds what the window shows, else a copy."""
+    """Return the entry of an image: its file if that contains what the window shows, else a copy."""
     image = source.image
     if source.path is not None:
         for axes in ("", image.axes):
@@ -63,7 +63,7 @@ def draft_of(project: Project, source: Source) -> ProjectImage:
 
 
 def sentence_of(error: Exception) -> str:
-    """What went wrong, for the dock."""
+    """Return an error as a sentence for the dock."""
     if isinstance(error, CupreError):
         return str(error)
     if isinstance(error, OSError):
@@ -73,20 +73,20 @@ def sentence_of(error: Exception) -> str:
 
 
 def written(project: Project, snapshot: UnsavedWork) -> tuple[SaveReport, float]:
-    """In the thread: save a snapshot, and how long it took."""
+    """Save a snapshot in the thread; return the report and the time it took."""
     began = time.perf_counter()
     return project.write(snapshot), time.perf_counter() - began
 
 
 def is_open_here(project: Project | None, folder: Path) -> bool:
-    """Whether the project in a folder, or of a `project.json`, is the one that this window saves."""
+    """Whether a folder or `project.json` is the project that this window saves."""
     if project is None or project.read_only:
         return False
     return project.folder in (folder.resolve(), folder.resolve().parent)
 
 
 def leave(project: Project, is_scratch: bool) -> None:
-    """Close a project; a scratch one without cells goes."""
+    """Close a project; delete it if it is a scratch project without cells."""
     project.close()
     if is_scratch and not recovery.cells_on_disk(project.folder):
         try:

@@ -1,4 +1,4 @@
-"""The suggestion below a choice of model: which one finds most in the current view."""
+"""The line below a choice of model that suggests the one that finds most in the current view."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_cupre.widgets.model_list import ModelChooser
 from napari_cupre.widgets.theme import set_role
 
 TICK_MS = 1500
-"""A view is tried once it has been still for this long, ms."""
+"""Models are tried once the view has been still for this long, ms."""
 
 LINES = 2
 
@@ -22,17 +22,17 @@ CHOSEN = "Chosen for you: "
 
 
 class StartLine(DockPart):
-    """Says which model finds most here, and chooses it for a first training until a person chooses.
+    """Says which model finds most here, and chooses it for a first training until the user chooses.
 
-    Hidden without an image, and once a project has a round to start from. Else it has room for two lines, so
-    that nothing below moves under the mouse when there is something to say.
+    Hidden without an image, and once a project has a round to start from. Otherwise it has room for two
+    lines, so that nothing below moves under the mouse when the text changes.
 
     Parameters
     ----------
     owner : SessionWidget
         The dock.
     chooser : ModelChooser
-        The choice of the start.
+        The choice of the model to start from.
     """
 
     def __init__(self, owner: SessionWidget, chooser: ModelChooser) -> None:
@@ -56,7 +56,7 @@ class StartLine(DockPart):
         self._ticking.timeout.connect(self._tick)
         self._ticking.start()
         chooser.picked.connect(self._picked)
-        chooser.changed.connect(self._show)  # before `picked` says whose choice it is
+        chooser.changed.connect(self._show)  # before `picked` tells who chose
         owner.listen(self._trials.changed, self._propose)
         owner.listen(self._session.models_changed, self._propose)
         self._propose()
@@ -67,19 +67,19 @@ class StartLine(DockPart):
             self._trials.tick()
 
     def _picked(self) -> None:
-        """The user chose a model: nothing is chosen automatically any more."""
+        """Stop choosing automatically, because the user chose a model."""
         self._trials.is_chosen = True
         self._show()
 
     def _take(self) -> None:
-        """The proposal is what the person wants."""
+        """Accept the proposal for the user."""
         advice = self._trials.advice
         if advice is not None and advice.best:
             self._chooser.value = advice.best
             self._picked()
 
     def _propose(self, *args: Any) -> None:
-        """Choose what is best here, unless a person chose; a training keeps what it started from."""
+        """Choose the best model here, unless the user chose one; a running training keeps its start."""
         trials = self._trials
         best = "" if trials.advice is None or not trials.is_needed else trials.advice.best
         if best and not trials.is_chosen and not self._session.training.status.is_active:
@@ -87,7 +87,7 @@ class StartLine(DockPart):
         self._show()
 
     def _show(self, *args: Any) -> None:
-        """Give the reason for the suggestion; offer it if it is not chosen."""
+        """Show the reason for the suggestion, and offer the model if it is not chosen."""
         trials = self._trials
         advice = trials.advice if trials.is_needed else None
         text, best = "", "" if advice is None else advice.best

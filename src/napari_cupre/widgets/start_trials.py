@@ -1,4 +1,4 @@
-"""Which shipped model finds most in the image in view, tried in the background, for a first training."""
+"""Try in the background which shipped model finds most in the current view, for a first training."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 VIEW_SIDE = 2048
-"""Largest side of the view that is tried, px."""
+"""Largest side of the part of the view to try, px."""
 
 MOST_TIMES = 3
-"""A view in which the process fails is not tried for ever."""
+"""Maximum number of attempts on a view in which the process fails."""
 
 KEPT = 12
-"""How many images are remembered."""
+"""Number of images to remember."""
 
 Key = tuple[object, str, tuple[int, ...]]
 
 
 @dataclass
 class Trial:
-    """What the models found in one plane.
+    """The cells that the models found in one plane.
 
     Attributes
     ----------
     key : Key
-        Which plane of which image, read in which way.
+        Identifies the plane, the image and the reading of its axes.
     image : CellImage
-        The image while it is tried; None afterwards, so that no pixels are held.
+        The image during the trial; None afterwards, so that no pixels stay in memory.
     index : PlaneIndex
         The plane.
     box : tuple[int, int, int, int]
-        Top, left, bottom, right in px of what is handed over.
+        Top, left, bottom and right in px of the part that is handed over.
     diameter : float or None
-        Of the cells in px, where somebody knows.
+        Diameter of the cells in px, if known.
     found : dict[str, Tried]
-        By model.
+        Results by model.
     """
 
     key: Key
@@ -72,10 +72,10 @@ class Trial:
 
 
 class StartTrials:
-    """Has the shipped models tried on the image in view, once for an image, and says which is best.
+    """Tries the shipped models on the image in view, once per image, and says which is best.
 
-    The process that trains does it, at the same low priority. Whatever a person starts ends it at once. What
-    the models found is kept, so that annotation made later is compared without another search.
+    This runs in the training process, at the same low priority; anything that a person starts ends it. The
+    results are kept, so that later annotation can be compared without another search.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class StartTrials:
     """
 
     changed = Signal()
-    """There is other advice, or a trial begins or ends."""
+    """Emitted when the advice changes, or a trial begins or ends."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._turn, self._errands = session, Turn(), Errands()
@@ -92,7 +92,7 @@ class StartTrials:
         self.job.received.connect(self._take)
         self.job.status.events.state.connect(self._ended)
         self.is_chosen = False
-        """A person chose the start, which stays."""
+        """Whether the user chose the model to start from; the choice then stays."""
         self.advice: StartAdvice | None = None
         self._trials: dict[Key, Trial] = {}
         self._now: Trial | None = None
@@ -104,22 +104,22 @@ class StartTrials:
         session.image_changed.connect(lambda image: self._forget_advice())
         session.keeper.opened.connect(lambda project: self._forget_choice())
 
-    # --- when -------------------------------------------------------------------------------------
+    # --- when to try -----------------------------------------------------------------------------
 
     @property
     def is_needed(self) -> bool:
-        """Whether a first training may come: an image is on show, and there is no round to start from."""
+        """Whether a first training is possible: an image is open, and there is no round to start from."""
         session = self._session
         return session.is_open and session.image is not None and session.rounds.start() is None
 
     def tick(self) -> None:
-        """Try what has been in view for a while, if nobody needs the process; compare with new annotation."""
+        """Try the models on a view that has been still, if the process is free; compare new annotation."""
         image = self._session.image
         if image is None or not self.is_needed:
             return
         try:
             key = self._key(image)
-        except CupreError:  # axes that nobody could guess
+        except CupreError:  # the axes are unknown
             return
         was_seen, self._seen = self._seen == key, key
         trial = self._trials.get(key)
@@ -136,7 +136,7 @@ class StartTrials:
     def _key(self, image: Image) -> Key:
         session = self._session
         reading = session.cell_image(image)
-        stem = session.keeper.stem_of(image)  # its pixels are read again each time that it is shown
+        stem = session.keeper.stem_of(image)  # pixels are read again each time an image is shown
         which = (id(image), id(image.data)) if stem is None else stem
         return which, reading.axes, tuple(session.plane_on_show(image).values())
 
@@ -162,7 +162,7 @@ class StartTrials:
         self.changed.emit()
 
     def _stream(self, trial: Trial) -> Iterator[Event | None]:
-        """In the worker thread; where the process has something to do, it is tried later."""
+        """Try the models in the worker thread; try later if the process is busy."""
         from napari_cupre.prediction.reader import PlaneReader
         from napari_cupre.prediction.tiles import Window
         from napari_cupre.service.beside import TryRequest
@@ -189,7 +189,7 @@ class StartTrials:
         self._now, trial.image = None, None
         trial.is_done = state is RunState.DONE and bool(trial.found)
         if state is RunState.STOPPED:
-            trial.times -= 1  # what a person began came first
+            trial.times -= 1  # a job started by the user came first
         if self._session.is_open:
             self.tick()
             self.changed.emit()
@@ -197,7 +197,7 @@ class StartTrials:
     # --- comparing --------------------------------------------------------------------------------
 
     def _judge(self, image: Image, trial: Trial) -> None:
-        """Compare what was found with what is annotated now, in a thread."""
+        """Compare the results with the present annotation in a thread."""
         held = self._session.cells_of(image)
         cells = None if held is None else held.cells
         stamp = trial.key, -1 if cells is None else cells.revision
@@ -213,7 +213,7 @@ class StartTrials:
             self.changed.emit()
 
     def _forget_advice(self) -> None:
-        """Another image is on show, or the same read in another way."""
+        """Forget the advice, because another image is on show or the axes are read differently."""
         self.advice, self._judged, self._seen = None, None, None
         self.job.stop()
         self.changed.emit()
@@ -224,23 +224,23 @@ class StartTrials:
         self._forget_advice()
 
     def close(self) -> None:
-        """Try nothing more."""
+        """Stop trying."""
         self._errands.close()
         self.job.abandon()
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What a person annotated in the part that was searched, as plain values.
+    """The user's annotation in the searched part, as plain values.
 
     Attributes
     ----------
     labels : numpy.ndarray
         int32 (Y, X), every `step`-th row and column.
     taught : tuple[int, ...]
-        The cells that a person vouched for; all others are guesses.
+        Numbers of the checked and edited cells; all others are guesses.
     regions : tuple[numpy.ndarray, ...]
-        Corners (n, 2) in px of `labels`, where everything is annotated.
+        Corners (n, 2) in px of `labels` of the regions in which every cell is annotated.
     """
 
     labels: np.ndarray
@@ -249,7 +249,7 @@ class Marks:
 
     @classmethod
     def of(cls, cells: Cells, trial: Trial) -> Marks | None:
-        """Those of a plane; None where its cells have another size than the image that was tried."""
+        """Return the marks of a plane; None if its cells have another size than the tried image."""
         first = next(iter(trial.found.values()))
         top, left = trial.box[0] + first.box[0], trial.box[1] + first.box[1]
         rows, columns = slice(top, trial.box[0] + first.box[2]), slice(left, trial.box[1] + first.box[3])
@@ -268,22 +268,22 @@ class Marks:
 
     @property
     def marked(self) -> np.ndarray:
-        """The cells that a person vouched for."""
+        """Return the labels of the checked and edited cells."""
         return np.where(np.isin(self.labels, self.taught), self.labels, 0).astype(np.int32)
 
     @property
     def complete(self) -> np.ndarray:
-        """Where every cell is annotated; nobody said yet what the guesses are."""
+        """Return where every cell is annotated, without the guesses, which nobody has judged yet."""
         rows, columns = self.labels.shape
         inside = np.zeros((rows, columns), bool)
         for region in self.regions:
-            with suppress(InputError):  # it lies beside the part
+            with suppress(InputError):  # the region lies outside the searched part
                 inside |= region_mask([region], (rows, columns))
         return inside & ((self.labels == 0) | np.isin(self.labels, self.taught))
 
 
 def _advice(found: dict[str, Tried], marks: Marks | None) -> StartAdvice:
-    """In the thread."""
+    """Work out the advice in the thread."""
     from napari_cupre.evaluation.start_choice import advise_start
 
     if marks is None or {each.labels.shape for each in found.values()} != {marks.labels.shape}:
@@ -292,6 +292,6 @@ def _advice(found: dict[str, Tried], marks: Marks | None) -> StartAdvice:
 
 
 def shipped_models() -> list[str]:
-    """The models that come with the package, the most trained first: it is preferred among equals."""
+    """Return the shipped models, the most trained one first, because it is preferred among equals."""
     there = {entry.name for entry in list_models()}
     return [name for name in reversed(SHIPPED) if name in there]

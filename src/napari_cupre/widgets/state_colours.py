@@ -1,4 +1,4 @@
-"""How the states of cells look: guesses pale, checked cells full, edited cells full within two lines."""
+"""Colours of the cells' states: guesses pale, checked cells full, edited cells full with two outlines."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic import PrivateAttr
 from napari_cupre.project.cells import Cell, Cells, State
 
 HUES = 49
-"""As many as napari has by default."""
+"""Number of colours, as in napari's default map."""
 
 PALE, FULL = 0.33, 0.85
-"""Opacity of a guess, and of its edge or a cell that a person vouched for."""
+"""Opacity of a guess, and of its edge or of a checked or edited cell."""
 
 LINES = ((1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0))
-"""The edge of an edited cell, from outside: one is seen on a bright image, the other on a dark one."""
+"""Outlines of an edited cell, from outside: one is visible on a bright image, the other on a dark one."""
 
 HIDDEN, GUESS, CHECKED, EDITED = range(4)
 LARGEST_TABLE = 4_000_000
@@ -26,10 +26,10 @@ _LINE = 2 * HUES + 1
 
 
 class StateColormap(CyclicLabelColormap):
-    """Colours of napari's own colour map, in a shade that tells the state of the cell.
+    """The colours of napari's own colour map, in shades that show the state of the cell.
 
-    napari sends a byte per pixel to the graphics card, and this decides which one. A map with a colour for
-    each label would be made anew with every change, which takes seconds for 2,000 cells.
+    napari sends one byte per pixel to the graphics card; this class decides which byte. A map with a colour
+    for each label would have to be rebuilt after every change, which takes seconds for 2,000 cells.
     """
 
     _kinds: np.ndarray = PrivateAttr(default_factory=lambda: np.zeros(0, np.uint8))
@@ -40,7 +40,7 @@ class StateColormap(CyclicLabelColormap):
 
     @classmethod
     def like(cls, colormap: Any = None) -> StateColormap:
-        """The states in the colours of another map; in napari's default ones without one."""
+        """Make a map with the colours of another map, by default napari's own."""
         given = colormap.colors if isinstance(colormap, CyclicLabelColormap) else None
         if given is None or len(given) <= HUES or isinstance(colormap, StateColormap):
             given = label_colormap(HUES).colors
@@ -51,7 +51,7 @@ class StateColormap(CyclicLabelColormap):
         return cls(colors=np.concatenate([nothing, pale, full, lines]))
 
     def show(self, rows: Mapping[int, Cell | None], certainty: float = 0.0) -> list[int]:
-        """Remember how some cells look; None for one that is gone. Returns those that look different now."""
+        """Update the look of some cells (None for a removed one); return those that look different now."""
         self._reach(max((number for number in rows if number < LARGEST_TABLE), default=0))
         kinds, codes, other = self._kinds, self._codes, []
         for number, cell in rows.items():
@@ -69,7 +69,7 @@ class StateColormap(CyclicLabelColormap):
 
     @classmethod
     def of(cls, cells: Cells, certainty: float) -> StateColormap:
-        """How the cells of an image look that is shown soon: its bytes are worked out here, in a thread."""
+        """Make the map of an image that will be shown soon; computes its bytes in advance, in a thread."""
         made = cls.like()
         made.show(cells.rows, certainty)
         made._known = cells.labels, made._data_to_texture(cells.labels)
@@ -77,15 +77,15 @@ class StateColormap(CyclicLabelColormap):
 
     @property
     def is_known(self) -> bool:
-        """Whether the bytes of an image that nobody has changed since are at hand."""
+        """Whether the bytes computed in advance are still valid."""
         return self._known is not None
 
     def work_anew(self) -> None:
-        """The image can be changed from now on: what was worked out ahead no longer counts."""
+        """Discard the bytes computed in advance, because the cells can change from now on."""
         self._known = None
 
     def mark(self, number: int) -> None:
-        """Give a cell the two lines, whatever its state; 0 for none."""
+        """Give a cell two outlines, whatever its state; 0 for none."""
         self._marked = number
 
     def forget(self) -> None:
@@ -94,7 +94,7 @@ class StateColormap(CyclicLabelColormap):
         self._far.clear()
 
     def _reach(self, number: int) -> None:
-        """Make the tables reach as far as a number; what has no row yet is being painted."""
+        """Extend the tables to a number; numbers without a row yet are being painted."""
         if number < len(self._kinds):
             return
         size = max(number + 1, 2 * len(self._kinds), 256)
@@ -106,7 +106,7 @@ class StateColormap(CyclicLabelColormap):
         self._codes = np.concatenate([self._codes, codes])
 
     def _codes_of(self, values: np.ndarray) -> np.ndarray:
-        """The byte of each of some numbers, without edges."""
+        """Return the byte of each number, without edges."""
         top = int(values.max(initial=0))
         if top < LARGEST_TABLE:
             self._reach(top)
@@ -116,7 +116,7 @@ class StateColormap(CyclicLabelColormap):
         return np.array(codes, np.uint8)[places].reshape(values.shape)
 
     def _kinds_of(self, values: np.ndarray) -> np.ndarray:
-        """The kind of each of some numbers, after `_codes_of`."""
+        """Return the kind of each number; call it after `_codes_of`."""
         if not self._far and int(values.max(initial=0)) < len(self._kinds):
             return self._kinds[values]
         numbers, places = np.unique(values, return_inverse=True)
@@ -127,7 +127,7 @@ class StateColormap(CyclicLabelColormap):
         return np.array(kinds, np.uint8)[places].reshape(values.shape)
 
     def _data_to_texture(self, values: Any) -> Any:
-        """The byte of each pixel; overrides what napari asks before it shows labels."""
+        """Return the byte of each pixel; overrides the method that napari calls before it shows labels."""
         if self.use_selection or values.dtype.itemsize <= 2:
             return super()._data_to_texture(values)
         if self._known is not None and _is_all_of(self._known[0], values):
@@ -142,7 +142,7 @@ class StateColormap(CyclicLabelColormap):
         return codes if isinstance(values, np.ndarray) else codes[0]
 
     def _draw_edges(self, labels: np.ndarray, codes: np.ndarray) -> None:
-        """Give guesses an edge and edited cells their two lines, in place."""
+        """Draw the edge of guesses and the two outlines of edited cells, in place."""
         flat, bytes_ = labels.reshape(-1), codes.reshape(-1)
         edge = np.flatnonzero(_edges(labels))
         edge = edge[bytes_[edge] > 0]
@@ -158,7 +158,7 @@ class StateColormap(CyclicLabelColormap):
             bytes_[inner[bytes_[inner] != _LINE]] = _LINE + 1
 
     def map(self, values: Any) -> Any:
-        """Colours of labels, without edges: for thumbnails and the colour of the brush."""
+        """Return the colours of labels without edges, for thumbnails and the brush."""
         flat = np.asarray(values).astype(np.int64)
         if self.use_selection:
             return super().map(values)
@@ -166,7 +166,7 @@ class StateColormap(CyclicLabelColormap):
 
 
 def _is_all_of(labels: np.ndarray, values: Any) -> bool:
-    """Whether an array is a label image itself, pixel for pixel."""
+    """Whether an array is the whole label image, pixel for pixel."""
     if not isinstance(values, np.ndarray) or values.shape != labels.shape or values.strides != labels.strides:
         return False
     return bool(values.__array_interface__["data"] == labels.__array_interface__["data"])
@@ -179,14 +179,14 @@ def _kind(cell: Cell, certainty: float) -> int:
 
 
 def _code(number: int, kind: int) -> int:
-    """Which colour a cell has."""
+    """Return the colour byte of a cell."""
     if number == 0 or kind == HIDDEN:
         return 0
     return (number - 1) % HUES + 1 + (0 if kind == GUESS else HUES)
 
 
 def _edges(labels: np.ndarray) -> np.ndarray:
-    """Pixels whose neighbour along the last two axes belongs to something else."""
+    """Return the pixels with a different neighbour along the last two axes."""
     edge = np.zeros(labels.shape, bool)
     for axis in (-2, -1):
         ahead = np.swapaxes(labels, axis, -1)

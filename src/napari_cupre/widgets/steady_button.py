@@ -1,4 +1,4 @@
-"""A button for hands that press twice, and for those that use the keyboard."""
+"""A button for people who double-click, and for those who use the keyboard."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 
 class SteadyButton(QPushButton):
-    """A button of which a double click is one press, and which keeps the keyboard while it is disabled.
+    """A button that takes a double click as one press and keeps the focus while disabled.
 
     Parameters
     ----------
     text : str
-        On the button.
+        Text on the button.
     clicks : QElapsedTimer or None, optional
-        Shared by buttons that take each other's place: what the first press brings up is not pressed by the
-        second.
+        Shared by buttons that replace each other, so that the second click of a double click does not press
+        the new button.
     """
 
     def __init__(self, text: str, clicks: QElapsedTimer | None = None) -> None:
@@ -26,7 +26,7 @@ class SteadyButton(QPushButton):
         self._heir: QWidget | None = None
 
     def setEnabled(self, is_enabled: bool) -> None:
-        """Have the keyboard back that Qt hands to another control while this one is disabled."""
+        """Enable or disable the button; take back the focus that Qt moves while it is disabled."""
         window = self.window()
         had_keyboard = window is not None and window.focusWidget() is self
         super().setEnabled(is_enabled)
@@ -47,7 +47,7 @@ class SteadyButton(QPushButton):
         super().mousePressEvent(event)
 
     def mouseReleaseEvent(self, event: Any) -> None:
-        """Remember when the button was clicked."""
+        """Note the time of the click."""
         if self.isDown():
             self._clicks.start()
         super().mouseReleaseEvent(event)

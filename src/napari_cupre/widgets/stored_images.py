@@ -1,4 +1,4 @@
-"""Images of a project that no layer shows: reading them in the background, and what was found in them."""
+"""Images of a project without a layer: read them in the background, and collect their results."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from napari_cupre.widgets.predicting import StoredImage
 
 
 def found_in(shape: tuple[int, ...], events: Sequence[Event]) -> tuple[np.ndarray, dict[int, float]]:
-    """The label image that a prediction tells of, int32, and the score of each label.
+    """Return the label image of a prediction, int32, and the score of each label.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the label image: planes in front.
+        Shape of the label image, with planes in front.
     events : sequence of Event
-        `PlaneDone` and `PlaneRelabelled` of all planes.
+        The `PlaneDone` and `PlaneRelabelled` events of all planes.
     """
     from napari_cupre.service.protocol import PlaneDone, PlaneRelabelled
 
@@ -43,7 +43,7 @@ def found_in(shape: tuple[int, ...], events: Sequence[Event]) -> tuple[np.ndarra
 
 
 def stored_image(project: Project, stem: str) -> StoredImage:
-    """An image of a project, to be read in the background."""
+    """Return an image of a project that the background thread will read."""
     entry = project.image(stem)
     whole = not entry.plane and entry.field is None and entry.series is None
     file = resolved(entry.path, project.folder) if whole else None

@@ -1,4 +1,4 @@
-"""A list below the queue: what to annotate next, with a picture and the reason of each."""
+"""A list of images to annotate next, below the queue, each with a picture and a reason."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ EMPTY = "Not rated yet. Press Rate, or train a model: after each training the im
 
 
 class SuggestionList(DockPart):
-    """The list, and a button that shows and hides it; the button is hidden while there is but one image.
+    """The list, with a button to show and hide it; the button is hidden if there is only one image.
 
     Attributes
     ----------
     button : QPushButton
-        Its place is in the row of the queue.
+        Belongs in the row of the queue.
     """
 
     def __init__(self, owner: SessionWidget) -> None:
@@ -69,7 +69,7 @@ class SuggestionList(DockPart):
         self._fill()
 
     def refresh(self, event: Any = None) -> None:
-        """Show how far the rating is, and as much of the list as is wanted."""
+        """Show the progress of the rating, and the list if it is open."""
         status, is_open = self._next.job.status, self.button.isChecked()
         self.button.setVisible(self._next.has_choice)
         self.setVisible(self._next.has_choice and (is_open or status.is_active))

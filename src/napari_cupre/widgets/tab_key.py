@@ -1,4 +1,4 @@
-"""Tab on the canvas goes to the next guess: Qt would go to the next control, and never ask napari."""
+"""Make Tab on the canvas go to the next guess; Qt would move to the next control without asking napari."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NAMES = {1: ("next_guess", "Tab"), -1: ("previous_guess", "Shift-Tab")}
 
 
 class TabKey(QObject):
-    """Watches the canvas of a window.
+    """Watches the canvas of a window for Tab.
 
     Parameters
     ----------
     window : QMainWindow
         napari's.
     step : Callable[[int], bool]
-        Goes forward (1) or back (-1), and says whether it did; if not, Tab does what it always does.
+        Goes forward (1) or back (-1) and returns whether it did; if not, Tab works as usual.
     """
 
     def __init__(self, window: QMainWindow, step: Callable[[int], bool]) -> None:
@@ -33,7 +33,7 @@ class TabKey(QObject):
                 canvas.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Take Tab and Shift-Tab."""
+        """Handle Tab and Shift-Tab."""
         if not isinstance(event, QKeyEvent) or event.type() != QEvent.Type.KeyPress:
             return False
         keys = event.modifiers() & ~Qt.KeyboardModifier.ShiftModifier
@@ -44,7 +44,7 @@ class TabKey(QObject):
 
 
 def window_around(widget: QWidget) -> QMainWindow | None:
-    """The main window that a widget is in; None as long as it is in none."""
+    """Return the main window that contains a widget; None if there is none yet."""
     parent: QWidget | None = widget
     while parent is not None and not isinstance(parent, QMainWindow):
         parent = parent.parentWidget()

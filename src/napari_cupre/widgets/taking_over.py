@@ -1,4 +1,4 @@
-"""What a layer brings along when it becomes the cells of an image, and what others do to its pixels."""
+"""Take over the content of a layer as the cells of an image, and changes that others make to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_cupre.widgets.layers import METADATA_KEY, from_layer
 
 
 def cells_in(layer: Labels, image: CellImage) -> Cells:
-    """The cells that a layer contains; in the states that its features tell.
+    """Return the cells of a layer, in the states given by its features.
 
     Raises
     ------
@@ -34,12 +34,12 @@ def cells_in(layer: Labels, image: CellImage) -> Cells:
 
 
 def fitting_labels(layer: Labels, image: CellImage) -> np.ndarray:
-    """The labels of a layer as int32 over the axes of an image's result; its own memory where that can be.
+    """Return a layer's labels as int32 over the axes of an image's result, without a copy if possible.
 
     Raises
     ------
     InputError
-        They do not fit the image, the layer is a pyramid, or the labels are negative or a picture.
+        The labels do not fit the image, are negative or a picture, or the layer is a pyramid.
     """
     if layer.multiscale:
         raise InputError(
@@ -62,7 +62,7 @@ def fitting_labels(layer: Labels, image: CellImage) -> np.ndarray:
 
 
 def exchanged(cells: Cells, labels: np.ndarray, verb: str = "Replace the labels") -> Change:
-    """The change from cells to a label image that another tool gives; what it changed is edited."""
+    """Return the change from cells to another tool's label image; changed cells become edited."""
     differs = labels != cells.labels
     touched = np.union1d(labels[differs], cells.labels[differs])
     states = {int(n): (State.EDITED, np.nan) for n in np.intersect1d(touched, labels) if n}
@@ -70,7 +70,7 @@ def exchanged(cells: Cells, labels: np.ndarray, verb: str = "Replace the labels"
 
 
 def painted_pixels(item: Iterable[Any]) -> Iterator[tuple[tuple[np.ndarray, ...], Any]]:
-    """Indices and old values of what a `paint` event brings, whichever napari it comes from."""
+    """Return the indices and old values from a `paint` event of any napari version."""
     for atom in item:
         if not hasattr(atom, "slice_key"):
             yield tuple(np.asarray(axis) for axis in atom[0]), atom[1]

@@ -1,4 +1,4 @@
-"""Colours for the docks, taken from napari's theme so that everything is readable on it."""
+"""Colours for the docks, derived from napari's theme so that everything is readable."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from napari.utils.theme import get_theme
 RGB = tuple[int, int, int]
 
 READABLE = 5.5
-"""Contrast that text is given. WCAG asks for 4.5; smooth edges take a little of what is given."""
+"""Contrast of text. WCAG asks for 4.5; anti-aliased edges lose a little."""
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 MIX_STEPS = 50
-# Where the search for a readable colour begins. Blue and orange are told apart by all kinds of eyes.
+# Start of the search for readable colours. Blue and orange are distinguishable with any colour vision.
 RED, AMBER, GREEN, GREY = (255, 123, 114), (227, 179, 65), (86, 211, 100), (154, 164, 178)
 BLUE, ORANGE, BUTTON = (88, 166, 255), (240, 136, 62), (47, 111, 235)
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of one theme as CSS, e.g. "#1f2630".
+    """The colours of one theme as CSS, e.g. "#1f2630".
 
     Attributes
     ----------
     background, control, text : str
-        Of napari's theme: behind everything, behind a control, and of what is written on both.
+        From napari's theme: the background, the background of a control, and the text on both.
     faint, error, notice, good : str
-        Of text that stands back, says what failed, advises or confirms.
+        Text of little importance, errors, advice and success.
     button, button_hover, button_text : str
-        Of the button to press next.
+        The button to press next.
     focus : str
-        Frame of the control that has the keyboard.
+        Frame of the control with the keyboard focus.
     training, validation : str
-        Lines of the plot.
+        Lines of the training plot.
     """
 
     background: str
@@ -54,12 +54,12 @@ class Palette:
 
 
 def palette_of(theme_id: str) -> Palette:
-    """Colours for a theme that napari knows.
+    """Return the colours for a theme of napari.
 
     Parameters
     ----------
     theme_id : str
-        As in `viewer.theme`: "dark", "light", "system" or the name of another plugin's theme.
+        Name as in `viewer.theme`: "dark", "light", "system" or another plugin's theme.
     """
     theme = get_theme(theme_id)
     background, control = _rgb(theme.background), _rgb(theme.primary)
@@ -83,9 +83,9 @@ def palette_of(theme_id: str) -> Palette:
 
 
 def style_sheet(palette: Palette) -> str:
-    """Style of a dock's content, over napari's own.
+    """Return the style sheet of a dock's content, applied on top of napari's own.
 
-    Labels and buttons say what they are by the property "role": see `set_role`.
+    The property "role" of labels and buttons selects their style: see `set_role`.
     """
     p = palette
     framed = (
@@ -133,7 +133,7 @@ def style_sheet(palette: Palette) -> str:
 
 
 def set_role(widget: Any, role: str) -> None:
-    """Say what a label or button is, for `style_sheet`.
+    """Set the role of a label or button for `style_sheet`.
 
     Parameters
     ----------
@@ -143,19 +143,19 @@ def set_role(widget: Any, role: str) -> None:
         "primary", "heading", "error", "notice", "good" or "plain".
     """
     widget.setProperty("role", role)
-    # Qt reads properties only when it dresses a widget
+    # Qt reads properties only when it applies a style
     widget.style().unpolish(widget)
     widget.style().polish(widget)
 
 
 def contrast(first: RGB, second: RGB) -> float:
-    """Contrast ratio of two colours as WCAG 2 defines it, 1..21."""
+    """Return the contrast ratio of two colours as defined by WCAG 2, 1..21."""
     lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def readable(colour: RGB, *grounds: RGB) -> RGB:
-    """The colour nearest to `colour`, on the way to black or white, that reads well on all `grounds`."""
+    """Darken or lighten `colour` as little as possible until it is readable on all `grounds`."""
     best, most = colour, 0.0
     for step, end in product(range(MIX_STEPS + 1), (WHITE, BLACK)):
         candidate = _mix(colour, end, step / MIX_STEPS)

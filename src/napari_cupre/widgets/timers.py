@@ -8,16 +8,16 @@ from qtpy.QtCore import QObject, QTimer
 
 
 def single_timer(action: Callable[[], object], wait_ms: int = 0, parent: QObject | None = None) -> QTimer:
-    """A timer that calls `action` once after each start; another start begins the wait again.
+    """Make a timer that calls `action` once after each start; a new start restarts the wait.
 
     Parameters
     ----------
     action : Callable
-        What to do.
+        The function to call.
     wait_ms : int, optional
-        How long after the start.
+        Time after the start.
     parent : QObject or None, optional
-        Takes the timer along when it goes.
+        Owner of the timer; the timer is deleted with it.
     """
     timer = QTimer(parent)
     timer.setSingleShot(True)

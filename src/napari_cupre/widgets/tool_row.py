@@ -1,4 +1,4 @@
-"""The row of tools in the Annotate dock, with what to do next and what is being waited for."""
+"""The row of tools in the Annotate dock, with a line that says what to do or to wait for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOOLTIPS = {
 
 
 class ToolRow(DockPart):
-    """One button for each tool; `line` says what to do, and stands where its length moves no button."""
+    """One button for each tool; `line` says what to do, and its length does not move the buttons."""
 
     def __init__(self, owner: SessionWidget) -> None:
         super().__init__(owner)
@@ -46,7 +46,7 @@ class ToolRow(DockPart):
         self.refresh()
 
     def _show_keys(self) -> None:
-        """Name the keys as they are now."""
+        """Show the current keys in the tooltips."""
         for tool, button in self.buttons.items():
             button.setText(with_key(tool.capitalize(), tool.value))
             again = "press again to move the view"
@@ -77,7 +77,7 @@ class ToolRow(DockPart):
         self.refresh()
 
     def tell_of_brush(self, sentence: str) -> None:
-        """Say what to do where the mouse is a brush and no tool is in hand."""
+        """Say what to do with the brush while no tool is in hand."""
         self._brush = sentence
         self.refresh()
 
@@ -96,4 +96,4 @@ class ToolRow(DockPart):
 
     def _pressed(self, tool: Tool) -> None:
         self._owner.attempt(lambda: self._tools.toggle(tool))
-        self.refresh()  # a press changes the button, also where the tool cannot be taken
+        self.refresh()  # Qt checks the button at a press even if the tool could not be taken

@@ -1,4 +1,4 @@
-"""Tools for the canvas: box and click ask the network for an outline; draw and split are done by hand."""
+"""Tools for the canvas: *box* and *click* ask the network for an outline, *draw* and *split* do not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Tool(StrEnum):
 
     @property
     def asks(self) -> bool:
-        """Whether the network is asked."""
+        """Whether the tool asks the network."""
         return self in (Tool.BOX, Tool.CLICK)
 
 
@@ -63,14 +63,14 @@ class Tools(SessionPart):
     session : Session
         Of the viewer.
     engine : EngineProcess
-        Outlines cells; another process than the one that trains.
+        Outlines cells; not the training process.
     """
 
     changed = Signal()
-    """Another tool is in hand, or the engine is in another state."""
+    """Emitted when another tool is in hand, or the state of the engine changes."""
 
     told = Signal(str)
-    """A sentence about what was just done, "" when it no longer counts."""
+    """Emits a sentence about the last action; "" once it no longer applies."""
 
     def __init__(self, session: Session, engine: EngineProcess) -> None:
         super().__init__(session)
@@ -87,7 +87,7 @@ class Tools(SessionPart):
         self._zoomers: list[Any] = []
         self._firsts = FirstLabels(), FirstText(session.viewer)
         self.gui_seconds: list[float] = []
-        """How long each gesture held the window, for the benchmark."""
+        """Time that each gesture blocked the window, for the benchmark."""
         for tool in Tool:
             session.shortcuts.offer(tool.value, partial(self.toggle, tool))
         session.image_changed.connect(self._image_changed)
@@ -101,7 +101,7 @@ class Tools(SessionPart):
 
     @property
     def hint(self) -> str:
-        """What to do with the current tool; "" without one."""
+        """Return how to use the current tool; "" without one."""
         if self._tool is None:
             return ""
         return {
@@ -134,7 +134,7 @@ class Tools(SessionPart):
         self.changed.emit()
 
     def put_down(self) -> None:
-        """Have the mouse move the view again."""
+        """Let the mouse move the view again."""
         if self._layer is None:
             return
         layer, self._layer = self._layer, None
@@ -152,7 +152,7 @@ class Tools(SessionPart):
 
     def close(self) -> None:
         """End the process and forget everything."""
-        with contextlib.suppress(Exception):  # the window may be half gone
+        with contextlib.suppress(Exception):  # the window may be partly deleted
             self.put_down()
             for first in self._firsts:
                 first.close()
@@ -160,13 +160,13 @@ class Tools(SessionPart):
         self._readings.forget()
 
     def forget(self) -> None:
-        """Forget how cells were outlined: a layer shows another image."""
+        """Forget the outlines' readings, because a layer shows another image."""
         self._readings.forget()
         self._again.clear()
 
     def _arm(self, layer: Labels) -> None:
         layer.mode = "pan_zoom"
-        layer.mouse_pan = self._tool is Tool.CLICK  # a click does not move, so a drag may move the view
+        layer.mouse_pan = self._tool is Tool.CLICK  # *click* needs no drags, so a drag may move the view
         layer.cursor = "cross"
         layer.mouse_drag_callbacks.append(self._pressed)
         layer.mouse_double_click_callbacks.append(self._double_clicked)
@@ -205,7 +205,7 @@ class Tools(SessionPart):
             self._rubber.clear()
 
     def _mode_changed(self, event: Any = None) -> None:
-        """Somebody took one of napari's own tools."""
+        """Put our tool down if the user took one of napari's tools."""
         if self._layer is not None and self._layer.mode != "pan_zoom":
             self.put_down()
 
@@ -214,7 +214,7 @@ class Tools(SessionPart):
             self.put_down()
 
     def _image_changed(self, image: Image | None) -> None:
-        """The tool stays in hand when the next image comes."""
+        """Keep the tool in hand when another image is chosen."""
         tool = self._tool
         if tool is None or self._cells is None or self._cells.image is image:
             return
@@ -224,14 +224,14 @@ class Tools(SessionPart):
                 self.take(tool)
 
     def _hold_to_pan(self, layer: Labels) -> Iterator[None]:
-        """Move the view while the key is held."""
+        """Let the mouse move the view while the key is held."""
         was, layer.mouse_pan = layer.mouse_pan, True
         yield
         if self._layer is not None and self._layer is layer:
             layer.mouse_pan = was
 
     def _escape(self, layer: Labels) -> None:
-        """Leave what is being drawn; without that, put the tool down."""
+        """Cancel the drawing in progress; without one, put the tool down."""
         if self._rubber is not None and not self._rubber.is_empty:
             self._is_cancelled = True
             self._rubber.clear()
@@ -241,7 +241,7 @@ class Tools(SessionPart):
     # --- the mouse --------------------------------------------------------------------------------
 
     def _pressed(self, layer: Labels, event: Any) -> Iterator[None]:
-        """From the press of the left button to its release; other buttons and keys are not ours."""
+        """Handle a press of the left button until its release; ignore other buttons and keys."""
         is_ours = event.button == 1 and not event.modifiers and layer is self._layer
         if event.handled or not is_ours or self._cells is None or self._is_panning(layer):
             return
@@ -286,7 +286,7 @@ class Tools(SessionPart):
             self._split(cells, path)
 
     def _double_clicked(self, layer: Labels, event: Any) -> None:
-        """Qt gives the second of two quick clicks as a double click."""
+        """Handle the second of two quick clicks, which Qt reports as a double click."""
         tool, cells = self._tool, self._cells
         is_ours = event.button == 1 and not event.modifiers and layer is self._layer
         if is_ours and cells is not None and tool is not None and tool.asks:
@@ -299,7 +299,7 @@ class Tools(SessionPart):
 
     def _wheeled(self, layer: Labels, event: Any) -> None:
         if WHEEL_KEY in event.modifiers and layer is self._layer:
-            turn = float(np.sum(event.delta))  # with the key held some systems turn the axis
+            turn = float(np.sum(event.delta))  # some systems swap the wheel axis while Shift is held
             if turn:
                 event.handled = True
                 self._attempt(partial(self.other_reading, 1 if turn > 0 else -1))
@@ -342,10 +342,10 @@ class Tools(SessionPart):
         else:
             asked = self.prompter.ask(point=(y + 0.5, x + 0.5))
             if number and cells.cells.row(number).state is State.CHECKED:
-                self._again[asked] = number  # the network made it: it is read anew
+                self._again[asked] = number  # outlined by the network: try another reading
 
     def other_reading(self, step: int) -> None:
-        """Give the cell that was outlined last another outline: the next larger, or smaller with -1.
+        """Change the outline of the last outlined cell to the next larger one, or smaller with -1.
 
         Raises
         ------
@@ -363,7 +363,7 @@ class Tools(SessionPart):
         try:
             number = self._again.pop(answer.prompt.number, None)
             if number is not None and number not in cells.cells.rows:
-                number = None  # it is gone by now
+                number = None  # the layer is gone by now
             reading = self._readings.first(cells, answer, number)
             if reading is None:
                 raise InputError(OCCUPIED)
@@ -375,7 +375,7 @@ class Tools(SessionPart):
     def _cells_of(self, plane: Plane) -> CellsLayer | None:
         session, layer = self._session, plane.layer
         if layer not in session.viewer.layers or session.cell_image(layer).data is not plane.image.data:
-            return None  # it is gone, or shows another image by now
+            return None  # the layer is gone, or shows another image by now
         return session.cells_of(layer)
 
     def _say_which(self, reading: Reading) -> None:
@@ -405,5 +405,5 @@ def _draw(rubber: Rubber, tool: Tool | None, trail: list[tuple[float, ...]]) -> 
 
 
 def _flat(path: list[tuple[float, ...]]) -> tuple[np.ndarray, tuple[int, ...]]:
-    """The points of a path on its plane, and the plane."""
+    """Return the points of a path on its plane, and the plane."""
     return np.array([place[-2:] for place in path]), tuple(round(at) for at in path[0][:-2])

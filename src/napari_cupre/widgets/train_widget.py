@@ -1,4 +1,4 @@
-"""The Train widget: from annotated images to a model, watched while it learns."""
+"""The Train widget: train a model on annotated images, and watch it learn."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_cupre.data.image import CellImage
 from napari_cupre.errors import CupreError, InputError
 from napari_cupre.events import Event, Finished, RunState, Saved, StateChanged, StepDone, Validated
+from napari_cupre.io.files import natural_key
 from napari_cupre.model.zoo import BUNDLED, free_name, user_path
 from napari_cupre.project.cells import State
 from napari_cupre.widgets.captions import caption
@@ -48,7 +49,7 @@ from napari_cupre.words import counted
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LISTED_ROWS, ROW_HEIGHT = 4, 22
 PREPARE_MS = 50
-OTHERS_SHARE = 0.2  # of the time of a training is spent on images without annotation
+OTHERS_SHARE = 0.2  # share of the training time spent on images without annotation
 OTHERS_TIP = (
     "Images without annotation take part too: the model gets used to how they look, and learns from\n"
     "what it is sure of in them. Off by default: it did not help on average in our tests, but it may here"
@@ -57,7 +58,7 @@ EMPTY = "Open an image and annotate a few cells first: this dock learns from the
 
 
 class TrainWidget(JobDock):
-    """Starts, shows, stops and resumes the training of a viewer's annotated images."""
+    """The dock that starts, shows, stops and resumes a training on annotated images."""
 
     title = "Train"
     needs_engine = True
@@ -73,7 +74,7 @@ class TrainWidget(JobDock):
         self.curve = CurveView(self)
         self.curve.hide()
         self.preview = PreviewLayer(self.session)
-        # a turn of its own: a stroke that follows the press on Train waits for one layer, not for all of it
+        # a separate turn of the event loop, so that a stroke right after Train waits for one layer only
         self._preparing = single_timer(self._prepare_preview, PREPARE_MS, parent=self)
         remember(self, minutes=self.minutes, device=self.device, others=self.others, live=self.live)
         self.result = MessageLine()
@@ -85,8 +86,8 @@ class TrainWidget(JobDock):
         self.listen(self.session.queue.changed, self._list_images)
         self.listen(self.session.cells_changed, self._cells_changed)
         self.start_from.removed.connect(self.session.models_changed.emit)
-        self.listen(self.session.annotations_changed, self._forget_refusal)
-        self.listen(self.session.image_changed, self._forget_refusal)
+        for signal in (self.session.annotations_changed, self.session.image_changed):
+            self.listen(signal, self._forget_refusal)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.job.received, self._show_event)
         self.listen(self.job.previewed, self.preview.show)
@@ -94,7 +95,7 @@ class TrainWidget(JobDock):
         self._suggest_name()
         self._show_models()
         self._show_status()
-        if self.job.curve.steps:  # the widget was closed and opened again
+        if self.job.curve.steps:  # the widget was closed and reopened
             self._show_curve()
 
     def _make_choices(self) -> None:
@@ -157,7 +158,7 @@ class TrainWidget(JobDock):
         buttons.addWidget(self.resume_button, 1)
         column.addLayout(buttons)
         column.addWidget(self.bar)
-        # above the curve, so that nobody has to scroll for the verdict
+        # above the curve, so that the verdict is visible without scrolling
         for line in (self.message, self.result, self.next_steps, self.cross_check):
             column.addWidget(line)
         column.addWidget(self.live)
@@ -167,7 +168,7 @@ class TrainWidget(JobDock):
         column.addWidget(self.enough)
         column.addStretch(1)
 
-    # --- what the buttons do --------------------------------------------------------------------------
+    # --- actions of the buttons ------------------------------------------------------------------
 
     def train(self) -> None:
         """Start a training of the ticked images.
@@ -181,7 +182,7 @@ class TrainWidget(JobDock):
             raise InputError("There is no annotated image to learn from: annotate a few cells first.")
         if not self._is_waiting:
             self._is_waiting = True
-            # images that no layer shows are read from the project, which must be complete then
+            # images without a layer are read from the project, so everything must be saved first
             self.session.keeper.when_saved(lambda: self.attempt(self._train_now))
 
     def _train_now(self) -> None:
@@ -210,11 +211,11 @@ class TrainWidget(JobDock):
         )
 
     def _others(self) -> tuple[CellImage | str, ...]:
-        """Images without annotation that are to take part."""
+        """Return the images without annotation to learn from."""
         items = self.session.queue.not_annotated() if self.others.isChecked() else []
         read: list[CellImage | str] = []
         for item in items:
-            with suppress(CupreError):  # nobody could say what its axes are: it is left out
+            with suppress(CupreError):  # its axes are unknown, so it is left out
                 read += [item.stem or "" if item.layer is None else self.session.cell_image(item.layer)]
         return tuple(read)
 
@@ -226,7 +227,7 @@ class TrainWidget(JobDock):
         )
 
     def resume(self) -> None:
-        """Go on with the last training that was stopped or broken off.
+        """Continue the last training that was stopped or interrupted.
 
         Raises
         ------
@@ -258,20 +259,19 @@ class TrainWidget(JobDock):
         else:
             self.preview.remove()
 
-    # --- what is shown --------------------------------------------------------------------------------
+    # --- display ---------------------------------------------------------------------------------
 
     def _list_images(self, event: Any = None) -> None:
         left_out = {item.data(LAYER_ROLE) for item in self._items() if item.checkState() != CHECKED}
         self.images.clear()
-        for image in teaching_images(self.session):
-            self._list(image.name, image, left_out)
-        for entry in self.session.queue.taught_elsewhere():
-            self._list(entry.image.stem, entry.image.stem, left_out)
-        rows = max(1, self.images.count())
-        self.images.setFixedHeight(min(rows, LISTED_ROWS) * ROW_HEIGHT + 8)
+        found: list[tuple[str, Image | str]] = [(x.name, x) for x in teaching_images(self.session)]
+        found += [(x.image.stem, x.image.stem) for x in self.session.queue.taught_elsewhere()]
+        for name, value in sorted(found, key=lambda row: natural_key(Path(row[0]))):
+            self._list(name, value, left_out)
+        self.images.setFixedHeight(min(max(1, self.images.count()), LISTED_ROWS) * ROW_HEIGHT + 8)
         if not self.images.count():
             item = QListWidgetItem("no annotated image yet")
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a disabled one would be too pale to read
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a disabled row would be too pale to read
             self.images.addItem(item)
         self._show_use()
 
@@ -283,14 +283,14 @@ class TrainWidget(JobDock):
         self.images.addItem(item)
 
     def _cells_changed(self, *args: Any) -> None:
-        listed = [value for item in self._items() if isinstance(value := item.data(LAYER_ROLE), Image)]
-        if listed != teaching_images(self.session):
+        listed = {value for item in self._items() if isinstance(value := item.data(LAYER_ROLE), Image)}
+        if listed != set(teaching_images(self.session)):
             self._list_images()
         else:
             self._show_use()
 
     def _show_use(self, event: Any = None) -> None:
-        """How much teaches, of the ticked images."""
+        """Show how much the ticked images contain to learn from."""
         cells = regions = images = 0
         for layer in self._ticked():
             found = self.session.cells_of(layer)
@@ -306,7 +306,7 @@ class TrainWidget(JobDock):
         self._show_budget()
 
     def _show_others(self) -> None:
-        """How many images without annotation could take part, and what of the time they would take."""
+        """Show how many images without annotation could take part, and how much time they would take."""
         count = len(self.session.queue.not_annotated())
         self.others.setVisible(count > 0)
         seconds = round(60 * self.minutes.value() * OTHERS_SHARE)
@@ -314,7 +314,7 @@ class TrainWidget(JobDock):
         self.others.setToolTip(f"{OTHERS_TIP}. They take about {seconds} s of the training time.")
 
     def _show_budget(self) -> None:
-        """How many steps the time buys, once a training on this device has told."""
+        """Show the number of steps in the chosen time, once a training on this device has measured it."""
         self._show_others()
         pace = self.job.pace.get(self.device.currentText())
         self.budget.setVisible(pace is not None)
@@ -325,7 +325,7 @@ class TrainWidget(JobDock):
     def _show_models(self) -> None:
         self.start_from.refresh()
         start = self.session.rounds.start()
-        if start != self._best:  # another choice of the person stays until the best round is another one
+        if start != self._best:  # a choice by the user stays until there is another best round
             self._best = start
             self.start_from.value = start or BUNDLED
         self._show_resumable()
@@ -365,7 +365,7 @@ class TrainWidget(JobDock):
             show.get(self.job.outcome, self.result.show_notice)(status.message)
 
     def _forget_refusal(self, event: Any = None) -> None:
-        """What was refused may be possible now; why a training failed stays true."""
+        """Clear a refusal, which may no longer apply; keep the reason of a failed training."""
         if not self.job.status.error:
             self.message.clear()
 
@@ -390,7 +390,7 @@ class TrainWidget(JobDock):
             self._finished(event)
 
     def _finished(self, event: Finished) -> None:
-        """Enter the round, and offer what comes next."""
+        """Add the round to the project, and offer the next steps."""
         plan, rounds = self.job.plan, self.session.rounds
         if plan is None:
             return
@@ -401,7 +401,7 @@ class TrainWidget(JobDock):
             "decision": event.result.get("decision"),
             "steps": event.result.get("step"),
         }
-        # a resumed training does not say where it started, the engine does
+        # a resumed plan does not contain the start, but the engine reports it
         start = plan.start or event.result.get("parent") or BUNDLED
         entered = rounds.enter(plan.out, start, verdict)
         if entered is not None:
@@ -420,7 +420,7 @@ LAYER_ROLE = int(Qt.ItemDataRole.UserRole)
 
 
 def _use_text(cells: int, images: int, regions: int) -> str:
-    """How much is learned from: "Uses 46 cells in 3 images, 2 regions"."""
+    """Say how much is learned from: "Uses 46 cells in 3 images, 2 regions"."""
     if not (cells or regions):
         return "Nothing is annotated yet: find cells in Annotate and accept some, or draw a few."
     text = f"Uses {counted(cells, 'cell')} in {counted(images, 'image')}"

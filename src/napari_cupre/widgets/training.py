@@ -1,4 +1,4 @@
-"""The training of one viewer: from layers to a training set, to the engine, to what the widget shows."""
+"""The training of one viewer: make a training set from layers, run it in the engine, keep the curve."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ class TrainingPlan:
     out : Path
         The model file to write.
     snapshots : tuple[Snapshot, ...]
-        Annotated images. A run that is resumed has a training set of its own; these are compared with it, so
-        that what was marked since does not pass in silence.
+        Annotated images. A resumed run uses its stored training set; these are compared with it to report
+        annotation made since.
     minutes : float
-        Budget.
+        Time budget.
     device : str
         "auto", "cpu", "cuda" or "mps".
     project : Path or None
-        Folder of the project whose images in `stems` teach as well, as they are on disk.
+        Folder of the project whose images in `stems` are used too, as saved on disk.
     stems : tuple[str, ...]
-        Images of the project that no layer shows.
+        Images of the project without a layer.
     others : tuple of (CellImage or str)
-        Images without annotation that take part: those of layers, and stems of the project.
+        Images without annotation to use: images of layers, and stems of the project.
     """
 
     start: str
@@ -69,15 +69,15 @@ class TrainingPlan:
     stems: tuple[str, ...] = ()
     others: tuple[CellImage | str, ...] = ()
     settled: dict[str, str] = field(default_factory=dict)
-    """What of images that no round used before is held out from now on; filled by `shots`."""
+    """The parts of newly used images that are held out from now on; filled by `shots`."""
 
     def shots(self) -> Iterator[Shot]:
-        """All annotated images; to be read in a worker thread.
+        """Yield all annotated images; for a worker thread.
 
         Raises
         ------
         InputError
-            An annotation that does not fit its image, or an image that cannot be read.
+            An annotation does not fit its image, or an image cannot be read.
         """
         from napari_cupre.project.project import Project
         from napari_cupre.project.shots import image_shots
@@ -85,7 +85,7 @@ class TrainingPlan:
         project: Project | None = None
         with ExitStack() as stack:
             if self.project is not None:
-                # without a project, as when somebody deleted it, the images of the window still teach
+                # without a project, e.g. if somebody deleted it, the images of the window are still used
                 with suppress(*(() if self.stems else (CupreError,))):
                     project = stack.enter_context(Project.open(self.project, look_only=True))
             if project is not None:
@@ -99,7 +99,7 @@ class TrainingPlan:
                         yield replace(shot, held=self.settled.get(stem, shot.held))
 
     def _settle(self, project: Project) -> dict[str, str]:
-        """What is held out of images that no round of the project used yet."""
+        """Decide what to hold out from images that no round of the project has used yet."""
         from napari_cupre.project.heldout import Annotated, settled
 
         used = [Annotated.of(snapshot.entry, snapshot.cells) for snapshot in self.snapshots]
@@ -107,12 +107,12 @@ class TrainingPlan:
         return settled(used, project.document.id)
 
     def unlabelled(self, refused: Callable[[str], None]) -> Iterator[Shot]:
-        """A place of each image without annotation; to be read in a worker thread.
+        """Return a place in each image without annotation; for a worker thread.
 
         Parameters
         ----------
         refused : callable
-            Told in a sentence of every image that cannot be read.
+            Called with a sentence about every image that cannot be read.
         """
         if not self.others:
             return
@@ -128,7 +128,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class View:
-    """The part of a plane that the user looks at: top, left, bottom, right in px."""
+    """The visible part of a plane: top, left, bottom, right in px."""
 
     image: CellImage
     index: PlaneIndex
@@ -137,7 +137,7 @@ class View:
 
 @dataclass
 class Curve:
-    """Losses so far: of every training step, smoothed, and of every validation."""
+    """The losses so far: smoothed over the training steps, and of every validation."""
 
     steps: list[int] = field(default_factory=list)
     training: list[float] = field(default_factory=list)
@@ -148,7 +148,7 @@ class Curve:
     def add_step(self, step: int, loss: float) -> None:
         """Add the loss of one step to the smoothed line."""
         last = self.smooth[-1] if self.smooth else loss
-        # the first steps weigh more, so that the line does not start with a long slide
+        # the first steps weigh more, so that the line does not start with a long slope
         weight = min(SMOOTHING, len(self.smooth) / (len(self.smooth) + 1))
         self.steps.append(step)
         self.training.append(loss)
@@ -161,10 +161,10 @@ class Curve:
 
 
 class TrainingJob(Job):
-    """Trains in the engine's process and keeps the curve, also while no widget is open to show it."""
+    """Trains in the engine's process and keeps the curve, even while no widget shows it."""
 
     previewed = Signal(object, object)
-    """A `View` and the int32 labels (Y, X) that the model in training gives there."""
+    """Emits a `View` and the int32 labels (Y, X) that the model in training finds there."""
 
     def __init__(self, engine: EngineProcess) -> None:
         self._turn = Turn()
@@ -179,7 +179,7 @@ class TrainingJob(Job):
         """ "better", "worse" or "undecided" about the last training; empty where nothing was compared."""
         self._began: tuple[float, int] | None = None
         self.pace: dict[str, float] = {}
-        """Steps a minute of the last training on each device that was asked for."""
+        """Steps per minute of the last training, by requested device."""
         self.received.connect(self._record)
 
     def train(self, plan: TrainingPlan) -> None:
@@ -199,12 +199,12 @@ class TrainingJob(Job):
             self.curve = Curve()
 
     def look_at(self, view: View) -> None:
-        """Ask for a preview of a view; a view that was not sent yet is replaced."""
+        """Request a preview of a view; this replaces a view that was not sent yet."""
         with self._lock:
             self._wanted = view
 
     def _stream(self, plan: TrainingPlan) -> Iterator[Event | None]:
-        """In the worker thread: write the training set, then read what the engine says."""
+        """Write the training set in the worker thread, then pass on the engine's events."""
         try:
             request = yield from self._request(plan)
             yield from self._asking(request)
@@ -214,7 +214,7 @@ class TrainingJob(Job):
         discard_unstarted(plan.out)
 
     def _asking(self, request: FinetuneRequest) -> Iterator[Event | None]:
-        """Have the engine train, once it has ended what it does now."""
+        """Start the training in the engine once its present job has ended."""
         while self.status.state is not RunState.STOPPING:
             try:
                 for event in self._turn.events(self._engine, request):
@@ -229,7 +229,7 @@ class TrainingJob(Job):
                 yield None
 
     def _request(self, plan: TrainingPlan) -> Generator[Event | None, None, FinetuneRequest]:
-        """Read the annotation, and write it where a new training keeps it."""
+        """Read the annotation, and write it into the folder of a new training."""
         from napari_cupre.service.protocol import FinetuneRequest
 
         staged, annotation = "", None
@@ -249,7 +249,7 @@ class TrainingJob(Job):
         )
 
     def _write_shots(self, plan: TrainingPlan) -> Generator[Event | None, None, str]:
-        """Write the annotated images, one at a time, to where the training keeps them."""
+        """Write the annotated images into the training's folder, one at a time."""
         from napari_cupre.data.annotation import check_annotated
         from napari_cupre.io.shot_store import ShotWriter
 
@@ -268,7 +268,7 @@ class TrainingJob(Job):
         return str(writer.stage())
 
     def _digests(self, plan: TrainingPlan) -> Generator[None, None, dict[str, str]]:
-        """What is annotated now, to be compared with what the run began with."""
+        """Return hashes of the present annotation, to compare with the start of the run."""
         from napari_cupre.io.shot_store import digests
 
         found: dict[str, str] = {}
@@ -278,7 +278,7 @@ class TrainingJob(Job):
         return found
 
     def _send_view(self) -> Notice | None:
-        """Ask for a preview of the visible part, in the worker thread: reading a plane can take long.
+        """Request a preview of the visible part; in the worker thread, because reading a plane can take long.
 
         An image that cannot be read does not end the training.
         """
@@ -299,7 +299,7 @@ class TrainingJob(Job):
         return None
 
     def _time(self, step: int) -> None:
-        """Learn how many steps a minute buys; the first step of a run also pays for what comes before it."""
+        """Measure the steps per minute; skip a run's first step, which includes the preparation."""
         now = time.monotonic()
         if self._began is None:
             self._began = now, step
@@ -323,7 +323,7 @@ class TrainingJob(Job):
 
 
 def _source(other: CellImage | str, project: Project | None) -> Source:
-    """How to read an image without annotation."""
+    """Return how to read an image without annotation."""
     if not isinstance(other, str):
         return other.name, lambda: other, None
     if project is None:
@@ -333,7 +333,7 @@ def _source(other: CellImage | str, project: Project | None) -> Source:
 
 
 def _normalised_view(view: View) -> np.ndarray:
-    """What the user looks at, float32 (h, w, 3), with the contrast of its whole plane."""
+    """Return the visible part, float32 (h, w, 3), normalised like its whole plane."""
     from napari_cupre.data.normalise import fit_stretch
 
     plane = view.image.plane(view.index)
@@ -342,14 +342,15 @@ def _normalised_view(view: View) -> np.ndarray:
 
 
 def resumable(plan: TrainingPlan | None, models: Path | None = None) -> Path | None:
-    """Model file of the training to resume.
+    """Return the model file of the training to resume.
 
     Parameters
     ----------
     plan : TrainingPlan or None
-        The last training of this window, which comes first.
+        The last training of this window, the first candidate.
     models : Path or None, optional
-        Folder of the project's models; next comes the latest there, else the latest on this computer.
+        Folder of the project's models. The next candidate is the latest training there, or else the latest
+        on this computer.
     """
     if plan is not None and _can_resume(plan.out):
         return plan.out

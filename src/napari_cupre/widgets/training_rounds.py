@@ -1,4 +1,4 @@
-"""The rounds of a window's project: where the next training starts, where its model goes, which is best."""
+"""The rounds of a window's project: the next start, the file of the next model, the best round."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODELS = "models"
 
 @dataclass(frozen=True)
 class RoundEntry:
-    """A round in a list of models: "v3 (best)", the path of its model, and what it learned from."""
+    """A round in a list of models: name ("v3 (best)"), path of the model, and what it learned from."""
 
     title: str
     value: str
@@ -31,7 +31,7 @@ class RoundEntry:
 
 
 class TrainingRounds(SessionPart):
-    """Rounds of the project that the window has open; without one there are none."""
+    """The rounds of the window's project; none without a project."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -39,7 +39,7 @@ class TrainingRounds(SessionPart):
         session.keeper.changed.connect(self._follow_project)
 
     def _follow_project(self) -> None:
-        """Another project is open, or it was given a place: models moved with it."""
+        """Update the models after another project was opened, or the project was moved."""
         project = self._session.keeper.project
         old, self._folder = self._folder, None if project is None else project.folder
         if old == self._folder:
@@ -48,13 +48,13 @@ class TrainingRounds(SessionPart):
         moved = None if project is None else project.folder / MODELS / chosen.name
         if moved is not None and old is not None and chosen.parent == old / MODELS and moved.is_file():
             self._session.model = str(moved)
-        elif (best := self.start()) is not None:  # what its last training made finds its cells
+        elif (best := self.start()) is not None:  # use the project's last model to find cells
             self._session.model = best
         self._session.models_changed.emit()
 
     @property
     def folder(self) -> Path | None:
-        """Where the models of the project are; None without a project."""
+        """Return the folder of the project's models; None without a project."""
         project = self._session.keeper.project
         return None if project is None else project.folder / MODELS
 
@@ -64,7 +64,7 @@ class TrainingRounds(SessionPart):
         return None if project is None or project.read_only else project
 
     def entries(self) -> list[RoundEntry]:
-        """Rounds whose model is there, the best first and then the latest."""
+        """Return the rounds whose model exists, the best first and then the latest."""
         project = self._session.keeper.project
         if project is None:
             return []
@@ -78,16 +78,16 @@ class TrainingRounds(SessionPart):
         return found
 
     def start(self) -> str | None:
-        """Model that the next round starts from: the best round; None without any."""
+        """Return the model that the next round starts from, the best round; None without rounds."""
         project = self._session.keeper.project
         best = None if project is None else rounds.best_round(project)
         file = None if project is None or best is None else rounds.model_file(project, best)
         return None if file is None else str(file)
 
     def next_out(self) -> Path | None:
-        """Where the model of the next round is to be written; None where no project can take it.
+        """Return the path for the model of the next round; None without a writable project.
 
-        The number of a training that was broken off is not used again: it can still be resumed.
+        The number of an interrupted training is not used again, because it can still be resumed.
         """
         project = self._project
         if project is None:
@@ -99,12 +99,12 @@ class TrainingRounds(SessionPart):
         return out
 
     def is_round(self, out: Path) -> bool:
-        """Whether a model is written into the project."""
+        """Whether a model file belongs to the project."""
         project = self._project
         return project is not None and out.parent == project.folder / MODELS
 
     def settle(self, held: dict[str, str]) -> None:
-        """Keep what is held out of images from now on, by their stems: it never teaches in a later round."""
+        """Store what is held out of images, by stem; no later round learns from it."""
         project = self._project
         if project is None or not held:
             return
@@ -113,16 +113,16 @@ class TrainingRounds(SessionPart):
         self._session.keeper.touch()
 
     def enter(self, out: Path, start: str, verdict: dict[str, Any]) -> Round | None:
-        """A training wrote its model: it is a round from now on; None if it belongs to no open project.
+        """Add a finished training as a round; return None if it does not belong to the open project.
 
         Parameters
         ----------
         out : Path
-            The model, as `next_out` gave it.
+            The model file, as returned by `next_out`.
         start : str
             Name or path of the model it started from.
         verdict : dict of str to Any
-            What was said of it; {"better": True} makes it the best round.
+            The verdict on it; {"better": True} makes it the best round.
         """
         project = self._project
         if project is None or not self.is_round(out) or not out.is_file():
@@ -137,17 +137,17 @@ class TrainingRounds(SessionPart):
         return entered
 
     def name_of(self, value: str) -> str:
-        """What the user calls a model: "v2" for a round, else its name."""
+        """Return the user's name for a model: "v2" for a round, else its name."""
         path = Path(value)
         return path.stem if self.is_round(path) else value
 
     def go_back(self, name: str) -> str:
-        """Call an earlier round the best one again; returns its model.
+        """Make an earlier round the best one again; return its model.
 
         Raises
         ------
         InputError
-            It is not a round of this project, or its model is gone.
+            There is no such round in this project, or its model is gone.
         """
         project = self._project
         found = None

@@ -1,4 +1,4 @@
-"""What a comparison says, in words and in the rows of a table."""
+"""The result of a comparison in words and as rows of a table."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from napari_cupre.evaluation.side_by_side import Compared, judged_on, report_of,
 from napari_cupre.words import counted
 
 SAME, MANY = 0.99, 0.3
-"""From this share of cells on that have a model's outline to the pixel, it made them itself."""
+"""If at least this share of cells has a model's outline to the pixel, the model drew them itself."""
 
 Column = tuple[str, str]
 
 
 def columns_for(names: Sequence[str], with_truth: bool) -> list[Column]:
-    """Titles and tooltips of the table's columns.
+    """Return the titles and tooltips of the table's columns.
 
     Parameters
     ----------
     names : sequence of str
-        Of one or two models.
+        Names of one or two models.
     with_truth : bool
-        Somebody vouched for cells.
+        Whether there are checked or edited cells.
     """
     found = [("image", "Click a row to show the image with the differences")]
     if with_truth:
@@ -51,7 +51,7 @@ def _titled(title: str, name: str, names: Sequence[str]) -> str:
 
 
 def row_of(image: Compared, names: Sequence[str], with_truth: bool) -> list[Any]:
-    """The row of one image, as `columns_for` says."""
+    """Return the row of one image, in the columns of `columns_for`."""
     row: list[Any] = [image.name]
     if with_truth:
         scores = image.scores
@@ -70,7 +70,7 @@ def row_of(image: Compared, names: Sequence[str], with_truth: bool) -> list[Any]
 
 
 def joint_row(images: Sequence[Compared], names: Sequence[str], with_truth: bool) -> list[Any]:
-    """The row of all images together."""
+    """Return the row for all images together."""
     row: list[Any] = [f"all {len(images)} images"]
     if with_truth:
         judged = [image for image in images if image.scores]
@@ -87,12 +87,12 @@ def joint_row(images: Sequence[Compared], names: Sequence[str], with_truth: bool
 
 
 def verdict_words(images: Sequence[Compared], names: Sequence[str]) -> tuple[str, str, str]:
-    """The verdict in counts, what it rests on, and how to show it.
+    """Return the verdict in counts, its basis, and how to show it.
 
     Returns
     -------
     (sentence, basis, kind) : tuple of str
-        `kind` is "good", "error" or "plain": green or red only where it is decided.
+        `kind` is "good", "error" or "plain": green or red only for a clear result.
     """
     judged = judged_on(images, ENOUGH_CELLS)
     if not judged:
@@ -124,7 +124,7 @@ def verdict_words(images: Sequence[Compared], names: Sequence[str]) -> tuple[str
 
 
 def own_guesses(judged: Sequence[Compared], names: Sequence[str]) -> str:
-    """A warning where a model is judged by its own guesses, which somebody accepted; else ""."""
+    """Return a warning if a model is judged by its own accepted guesses; else ""."""
     for side, name in enumerate(names):
         iou = np.array([value for image in judged for value in image.finds[side].iou])
         found = iou[iou >= 0.5]
@@ -137,7 +137,7 @@ def own_guesses(judged: Sequence[Compared], names: Sequence[str]) -> str:
 
 
 def interval_words(found: Decision) -> str:
-    """The difference of AP with its interval."""
+    """Return the difference of AP with its interval."""
     if np.isnan(found.low):
         return ""
     return (
@@ -147,7 +147,7 @@ def interval_words(found: Decision) -> str:
 
 
 def _basis(judged: Sequence[Compared], images: Sequence[Compared]) -> str:
-    """On which images the verdict rests."""
+    """Say which images the verdict is based on."""
     count = counted(len(judged), "image")
     if all(image.is_new for image in judged):
         left = len(images) - len(judged)

@@ -1,4 +1,4 @@
-"""Which image of the queue to annotate next: rated in the background after each round, and when asked."""
+"""Rate which image of the queue to annotate next, in the background after each round or on request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WAITING = "Waiting for the current job"
 class Advice:
     """A place worth annotating, and why.
 
-    `field` is its top, left, bottom and right in px, None for all of it; `picture` is uint8 (64, 64, 3).
+    `field` is top, left, bottom and right in px, None for the whole image; `picture` is uint8 (64, 64, 3).
     """
 
     name: str
@@ -42,13 +42,13 @@ class Advice:
 
 
 class WhatNext(SessionPart):
-    """What images would teach, by the model that is in use.
+    """Rates the images by how much they would teach the current model.
 
-    The process that trains rates them, at the same low priority; a training that is started ends that.
+    This runs in the training process, at the same low priority; starting a training ends it.
     """
 
     changed = Signal()
-    """There is other advice."""
+    """Emitted when there is new advice."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -59,7 +59,7 @@ class WhatNext(SessionPart):
         self.notice = ""
         self._goal: Advice | None = None
         self._visited: list[Advice] = []
-        # the view is reset after the image is on show, and then it is our turn
+        # napari resets the view after showing the image; only then can we move it
         self._arriving = single_timer(self._arrived)
         self._has_trained = False
         session.comparison.status.events.state.connect(self._comparison_changed)
@@ -109,7 +109,7 @@ class WhatNext(SessionPart):
         self.job.start(self._stream, RateRequest(session.model, folder, files, read_preferences().device))
 
     def _stream(self, request: RateRequest) -> Iterator[Event | None]:
-        """In the worker thread: wait for the process, then read what it says."""
+        """Wait for the process in the worker thread, then read its events."""
         is_said = False
         while self.job.status.state is not RunState.STOPPING:
             try:
@@ -138,7 +138,7 @@ class WhatNext(SessionPart):
             self.changed.emit()
 
     def _comparison_changed(self, state: RunState) -> None:
-        """What a person waits for comes first."""
+        """Give way to a job that the user is waiting for."""
         if state is RunState.PREPARING:
             self.job.stop()
 
@@ -146,7 +146,7 @@ class WhatNext(SessionPart):
         self._has_trained |= isinstance(event, Finished)
 
     def _training_changed(self, state: RunState) -> None:
-        """A training comes first; when it is done, its model rates the images."""
+        """Give way to a training; when it is done, rate the images with its model."""
         if state is RunState.PREPARING:
             self._has_trained = False
             self.job.stop()
@@ -155,17 +155,17 @@ class WhatNext(SessionPart):
             self._session.keeper.when_saved(self._begin)
 
     def forget(self) -> None:
-        """Another project is open."""
+        """Forget the advice, because another project is open."""
         self.job.stop()
         self.advice, self.notice, self._goal, self._visited = [], "", None, []
         self._order()
         self.changed.emit()
 
-    # --- following it -----------------------------------------------------------------------------
+    # --- following the advice --------------------------------------------------------------------
 
     @property
     def orders(self) -> bool:
-        """Whether the queue is in this order."""
+        """Whether the queue is sorted by this advice."""
         return self._session.queue.order is not None
 
     @orders.setter
@@ -183,7 +183,7 @@ class WhatNext(SessionPart):
         queue.changed.emit()
 
     def best(self) -> Advice | None:
-        """The first advice about another image in which nobody has annotated anything meanwhile."""
+        """Return the best advice about another image that is still not annotated."""
         queue = self._session.queue
         items = {item.name: item for item in queue.items()}
         at = queue.position()
@@ -197,7 +197,7 @@ class WhatNext(SessionPart):
         return None
 
     def go_on(self) -> None:
-        """Show what would teach most, or without advice the next image of the queue."""
+        """Show the image that would teach most; without advice, the next image of the queue."""
         advice = self.best()
         if advice is None:
             self._session.queue.go(1)
@@ -205,12 +205,12 @@ class WhatNext(SessionPart):
             self.go_to(advice)
 
     def go_to(self, advice: Advice) -> None:
-        """Show an image, and the field in it that is meant.
+        """Show an image and the suggested field in it.
 
         Raises
         ------
         InputError
-            It is in the queue no more.
+            The image is no longer in the queue.
         """
         item = self._item(advice)
         if item is None:
@@ -224,12 +224,12 @@ class WhatNext(SessionPart):
         return next((item for item in self._session.queue.items() if item.name == advice.name), None)
 
     def close(self) -> None:
-        """Rate nothing more."""
+        """Stop rating."""
         self._arriving.stop()
         self.job.abandon()
 
     def _arrived(self) -> None:
-        """Once the image is on show: look at the field."""
+        """Move the view to the field once the image is on show."""
         advice, image = self._goal, self._session.image
         if not self._session.is_open or advice is None or image is None or self._session.queue.is_busy:
             return

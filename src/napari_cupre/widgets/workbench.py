@@ -1,4 +1,4 @@
-"""The whole workbench behind one door: it opens the three docks and leads from one to the next."""
+"""The workbench: one entry that opens the three docks and leads from one to the next."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ MORE: tuple[tuple[type[SessionWidget], str], ...] = (
     (ModelsWidget, "Models on this computer: rename, delete, import, export"),
     (HelpWidget, "How to use each dock"),
 )
-"""One level deeper: opened when they are asked for."""
+"""Secondary docks, opened only on request."""
 
 
 class WorkbenchWidget(SessionWidget):
-    """Opens Annotate, Train and Predict as tabs and shows a button for each.
+    """The strip that opens Annotate, Train and Predict as tabs and shows a button for each.
 
-    napari opens it where only the plugin's name is given, since it is the first in `napari.yaml`.
+    napari opens it if only the plugin's name is given, because it is the first in `napari.yaml`.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class WorkbenchWidget(SessionWidget):
         self._show_front()
 
     def settle(self) -> None:
-        """Put this strip on top and the docks below it as tabs; later only bring back what was closed."""
+        """Put this strip on top and the docks below it as tabs; later only reopen closed docks."""
         was_settled = self.is_settled
         super().settle()
         strip = dock_of(self)
@@ -80,7 +80,7 @@ class WorkbenchWidget(SessionWidget):
         docks = [dock for dock in (self._open(kind) for kind in self.buttons) if dock is not None]
         if strip is None or not isinstance(window, QMainWindow) or not docks:
             return
-        self.setFixedHeight(self.column.sizeHint().height())  # known only now that the style is on
+        self.setFixedHeight(self.column.sizeHint().height())  # known only after the style has been applied
         first, *others = docks
         if not was_settled and not first.isFloating():
             window.addDockWidget(window.dockWidgetArea(first), strip)
@@ -111,7 +111,7 @@ class WorkbenchWidget(SessionWidget):
         return button
 
     def _open(self, kind: type[SessionWidget]) -> QDockWidget | None:
-        """The dock of a kind of widget, opened by napari if it is not open yet."""
+        """Return the dock of a kind of widget; let napari open it if necessary."""
         widget = docked(self.session, kind)
         if widget is None:
             self.session.viewer.window.add_plugin_dock_widget(PLUGIN, kind.title, tabify=True)
@@ -129,7 +129,7 @@ class WorkbenchWidget(SessionWidget):
         return dock
 
     def _put_behind(self, dock: QDockWidget) -> None:
-        """Make a dock that was opened again a tab of the others; napari makes it one of this strip."""
+        """Make a reopened dock a tab of the other docks; napari would make it a tab of this strip."""
         window = dock.parentWidget()
         for kind in self.buttons:
             widget = docked(self.session, kind)
@@ -139,7 +139,7 @@ class WorkbenchWidget(SessionWidget):
                 return
 
     def _show_front(self, event: Any = None) -> None:
-        """Mark the buttons of the docks that can be seen."""
+        """Mark the buttons of the visible docks."""
         for kind, button in self.buttons.items():
             widget = docked(self.session, kind)
             button.setChecked(widget is not None and not widget.visibleRegion().isEmpty())

@@ -1,4 +1,4 @@
-"""One Labels layer to a file, as napari's File > Save asks for it: the same file as *Save results* writes."""
+"""Write one Labels layer for napari's File > Save: the same file as *Save results* writes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from napari_cupre.data.image import CellImage
 
 
 def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Write the cells of a Labels layer; of an unedited result with scores, classes and overlapping masks.
+    """Write the cells of a Labels layer; an unedited result includes scores, classes and overlapping masks.
 
-    Pixel size, axes and intensities are those of the image that the labels belong to in the current viewer.
-    Where there is none, pixel size and axes are the layer's own, and no intensity is measured.
+    Pixel size, axes and intensities come from the image that the labels belong to in the current viewer.
+    Without an image, pixel size and axes are the layer's own, and no intensity is measured.
 
     Parameters
     ----------
     format_name : str
         As in `io.writers.FORMATS`.
     path : str
-        The file; what exists there is replaced once the new one is complete.
+        The file; an existing one is replaced once the new one is complete.
     data : array
-        Of the layer, as napari gives it; of a pyramid, the finest level is written.
+        Data of the layer, as napari passes it; for a pyramid, the finest level is written.
     meta : dict
-        Of the layer, as napari gives it.
+        Metadata of the layer, as napari passes it.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def write_labels_layer(format_name: str, path: str, data: Any, meta: dict[str, A
 
 
 def _segmented_image(shape: tuple[int, ...], data: Any, meta: dict[str, Any]) -> CellImage | None:
-    """The image that the layer's cells were found or annotated in; None where none is open."""
+    """Return the image in which the layer's cells were found or annotated; None if it is not open."""
     import napari
     from napari.layers import Labels
 
@@ -83,7 +83,7 @@ def _segmented_image(shape: tuple[int, ...], data: Any, meta: dict[str, Any]) ->
             if layer in (session.slides.get(image), session.annotation(image).cells):
                 try:
                     found = session.cell_image(image)
-                except CupreError:  # axes that nobody has named yet
+                except CupreError:  # the axes are not set yet
                     continue
                 if found.result_shape == shape:
                     return found
@@ -91,7 +91,7 @@ def _segmented_image(shape: tuple[int, ...], data: Any, meta: dict[str, Any]) ->
 
 
 def _place(labels: np.ndarray, meta: dict[str, Any], axes: str | None) -> CellImage | None:
-    """Pixel size, units and axes that the layer has itself; None for labels without planes."""
+    """Return the layer's own pixel size, units and axes; None for labels without planes."""
     if not 2 <= labels.ndim <= 4:
         return None
     named = axes_from_labels(meta.get("axis_labels", ())) or ""

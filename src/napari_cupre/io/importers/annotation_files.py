@@ -144,7 +144,8 @@ def read_for_image(
     frame : Frame
         Frame of the image.
     name : str
-        Name of the image; a single annotation belongs to it however it is called.
+        Name of the image; a single annotation belongs to it however it is called, and if it names another
+        image, that is said.
 
     Returns
     -------
@@ -166,6 +167,9 @@ def read_for_image(
         )
     if len(chosen) > 1:
         raise InputError(f'"{path}" contains two annotations of the image "{name}": remove one.')
+    if chosen[0].says_whose and not _called(chosen, (name, image_stem(name))):
+        whose = chosen[0].names[0]
+        on_partial(f'They are of an image called "{whose}", not "{name}": undo if these are not the same.')
     return chosen[0].read(frame, Listeners(on_partial, on_note)).labels
 
 

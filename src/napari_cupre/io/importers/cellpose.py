@@ -19,8 +19,9 @@ import numpy as np
 from napari_cupre.data.labels import as_labels
 from napari_cupre.errors import InputError
 
-#: Files of more bytes are refused, since one is read into memory.
 LARGEST_FILE = 2**31
+"""Larger files (bytes) are refused, because a file is read into memory."""
+
 _PLAIN_TYPES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"b1", "f4", "f8"}
 
 

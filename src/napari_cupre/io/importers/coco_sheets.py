@@ -27,7 +27,7 @@ def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[S
         say(f'"{path.name}": {sentence[0].lower()}{sentence[1:]}')
     stems = unique_stems([image.file_name for image in index.images])
     return [
-        Sheet((stem,), path, partial(_read, index, number), needs_image=not image.has_size)
+        Sheet((stem,), path, partial(_read, index, number), not image.has_size, says_whose=True)
         for number, (stem, image) in enumerate(zip(stems, index.images))
     ]
 

@@ -19,8 +19,9 @@ from napari_cupre.io.files import (
 )
 from napari_cupre.io.images import read_image
 
-#: Subfolders that hold the labels where images lie beside them, as in StarDist's data.
 _LABEL_FOLDERS = ("masks", "labels", "label", "mask", "gt")
+"""Names of label subfolders that lie beside the images' folder, as in StarDist's data."""
+
 OUTLINE_SUFFIXES = (
     ".zip",
     ".roi",
@@ -32,7 +33,6 @@ OUTLINE_SUFFIXES = (
     "_cp_outlines.txt",
 )
 """Endings of annotation files that are not images."""
-#: What outline files append to the name of their image or put in front of it, here and among Fiji's users.
 _OUTLINE_ENDINGS = (
     "_cp_outlines",
     "_outlines",
@@ -44,6 +44,8 @@ _OUTLINE_ENDINGS = (
     " RoiSet",
     "RoiSet",
 )
+"""Suffixes and prefixes that outline files add to the name of their image, here and among Fiji's users."""
+
 _OUTLINE_BEGINNINGS = ("RoiSet_", "RoiSet-", "RoiSet ", "rois_")
 
 

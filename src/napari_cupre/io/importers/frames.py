@@ -17,8 +17,8 @@ from napari_cupre.io.file_names import NameTable
 from napari_cupre.io.files import LABEL_ENDINGS, image_stem
 from napari_cupre.io.images import read_image
 
-#: Label images of more pixels than this are not made: a hostile file could ask for any size.
 LARGEST_LABELS = 2**29
+"""Larger label images (pixels) are refused: a hostile file could ask for any size."""
 
 
 @dataclass(frozen=True)

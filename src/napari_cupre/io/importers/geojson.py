@@ -25,8 +25,9 @@ from napari_cupre.io.importers.shapes import Shape
 _POLYGONS = ("Polygon", "MultiPolygon")
 _GEOMETRIES = ("GeometryCollection", *_POLYGONS, "Point", "MultiPoint", "LineString", "MultiLineString")
 _NO_AREAS = {"Point": POINT, "MultiPoint": POINT, "LineString": LINE, "MultiLineString": LINE}
-#: QuPath's objects that are not cells once they hold some; "" stands for an object of no stated type.
 CONTAINERS = ("annotation", "root", "tmacore", "tile", "")
+"""QuPath's object types that do not count as cells if they contain others; "" means no stated type."""
+
 _NEVER_CELLS = ("root", "tmacore")
 
 

@@ -31,8 +31,9 @@ from napari_cupre.io.importers.shapes import Shape
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-#: An ROI of more bytes, or a zip of more in total once unpacked, is not an annotation.
 LARGEST_ROI, LARGEST_ZIP = 64 * 2**20, 2**30
+"""Maximum bytes of an ROI and of an unpacked zip; larger files are not annotations."""
+
 _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
 

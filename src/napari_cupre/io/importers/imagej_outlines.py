@@ -17,8 +17,9 @@ _STEPS = 32
 """Straight pieces of a curve."""
 _SPLINE_POINTS, _LEAST_STEP = 100, 0.001
 """Least number of points of a spline; least step between two corners, which may lie on each other."""
-#: Operations of ImageJ's path form, of java.awt.geom.PathIterator, and the points that each takes.
 _MOVE, _LINE, _CLOSE = 0, 1, 4
+"""Operations of ImageJ's paths (java.awt.geom.PathIterator), and the number of points that each takes."""
+
 _POINTS = {_MOVE: 1, _LINE: 1, 2: 2, 3: 3, _CLOSE: 0}
 
 

@@ -22,8 +22,8 @@ from napari_cupre.io.importers.frames import Frame
 from napari_cupre.io.writers.outlines import fill
 from napari_cupre.words import counted
 
-#: Corners further out than this cannot lie in an image.
 _FARTHEST = 1e7
+"""Corners beyond this coordinate cannot lie in an image."""
 
 Pixels = tuple[np.ndarray, np.ndarray]
 """Rows and columns."""

@@ -46,12 +46,15 @@ class Sheet:
         Reads it for an image, or by itself if that is None.
     needs_image : bool
         Whether it does not say how large its image is.
+    says_whose : bool
+        Whether the file itself names the image, which its own name only hints at else.
     """
 
     names: tuple[str, ...]
     file: Path
     reader: Callable[[Frame | None, Listeners], Result]
     needs_image: bool = False
+    says_whose: bool = False
 
     def read(self, frame: Frame | None, listeners: Listeners) -> Result:
         """Read it, in the shape of its image where that is given.

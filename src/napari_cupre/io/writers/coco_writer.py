@@ -16,8 +16,8 @@ from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.writers.formats import register_format
 from napari_cupre.io.writers.output_cells import PARTIAL, MaskedCell, OutputCells, PlaneCells
 
-#: One plane's image entry and its annotations, without ids.
 Record = dict[str, Any]
+"""One plane's image entry and its annotations, without ids."""
 
 
 @register_format("coco", ".json", "COCO JSON with overlapping masks and scores")

@@ -25,8 +25,8 @@ class Format:
     write: Writer
 
 
-#: All formats by name, in the order of registration.
 FORMATS: dict[str, Format] = {}
+"""All formats by name, in the order of registration."""
 
 
 def register_format(name: str, ending: str, title: str) -> Callable[[Writer], Writer]:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 # Operations of ImageJ's path form (ij.gui.ShapeRoi, as of java.awt.geom.PathIterator).
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
-#: ImageJ keeps whole coordinates in 16 bits; beyond, they are written as floats.
 _LARGEST_SHORT = 32767
+"""Largest whole coordinate: ImageJ stores 16 bits; larger ones are written as floats."""
+
 _UNSAFE = re.compile(r"[^\w .+()-]+")
 
 

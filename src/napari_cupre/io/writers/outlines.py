@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from skimage.measure import points_in_poly
 
-#: Directions of an edge with its pixel on the right hand (y points down): east, south, west, north.
 _STEPS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
+"""Directions of an edge with its pixel on the right hand (y points down): east, south, west, north."""
 
 
-#: Beyond what rounding does to an edge that passes through pixels' centres; ImageJ's own.
 _NUDGE = 1e-8
+"""Larger than the rounding error of an edge through pixel centres; ImageJ uses the same value."""
+
 _MOST_CROSSINGS = 2**22
 
 
@@ -182,8 +183,8 @@ class _Edges:
         return np.searchsorted(keys, wanted), turn != 0
 
 
-#: For each direction the offsets (dy, dx), from the edge's start, of the pixels on its right and its left.
 _SIDES = (((0, 0), (-1, 0)), ((0, -1), (0, 0)), ((-1, -1), (0, -1)), ((-1, 0), (-1, -1)))
+"""For each direction the offsets (dy, dx), from the edge's start, of the pixels on its right and its left."""
 
 
 def _edge_keys(directions: np.ndarray, starts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

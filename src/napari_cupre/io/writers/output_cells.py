@@ -25,8 +25,8 @@ class PredictedInstances(Protocol):
     classes: np.ndarray
 
 
-#: A label image (also of several planes), one plane's prediction, or the predictions of several planes.
 Result: TypeAlias = "np.ndarray | PredictedInstances | Sequence[tuple[PlaneIndex, PredictedInstances]]"
+"""A label image (also of several planes), one plane's prediction, or the predictions of several planes."""
 
 
 @dataclass(frozen=True)

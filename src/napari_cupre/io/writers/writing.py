@@ -13,8 +13,8 @@ from napari_cupre.io.ownership import owned_write
 from napari_cupre.io.writers.formats import choose_formats
 from napari_cupre.io.writers.output_cells import Result, collect
 
-#: Name of the COCO document of a whole folder of results; see `CocoWriter`.
 PREDICTIONS = "predictions.json"
+"""Name of the COCO document of a whole folder of results; see `CocoWriter`."""
 
 
 def write(
