@@ -358,6 +358,17 @@ def test_an_accepted_cell_of_several_planes_is_not_found_once_more_in_one_of_the
     assert not renew_guesses(cells, found, [0.9, 0.8], ((2, 3), (0, 20), (0, 30)))
 
 
+@pytest.mark.parametrize("planes", [1, 2])
+def test_a_guess_beside_a_cell_that_a_window_cuts_is_only_trimmed(planes: int) -> None:
+    labels = np.zeros((3, 40, 60), np.int32)
+    labels[:planes, 5:25, 5:25] = 1  # four of its columns are in the window
+    cells = Cells.of(labels)
+    found = np.zeros((40, 39), np.int32)
+    found[5:25, 1:12] = 1
+    done(cells, renew_guesses(cells, found, [0.9], ((0, 1), (0, 40), (21, 60))))
+    assert [cells.rows[n].area for n in cells.numbers(State.GUESS)] == [160]
+
+
 def test_renewing_one_plane_leaves_guesses_in_the_others() -> None:
     cells = guesses_of(linked_stack(), [0.9, 0.8])
     plane = ((2, 3), (0, 20), (0, 30))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_cupre.model.cards import rename_model
 from napari_cupre.model.zoo import bundled_path
@@ -42,6 +43,26 @@ def test_only_images_with_something_to_learn_from_can_be_ticked(workbench: Any) 
     assert listed(train) == []
     session.make_background_layer(image)
     assert listed(train) == ["field"]
+
+
+def test_an_image_that_was_unticked_stays_so(workbench: Any, tmp_path: Path, qtbot: Any) -> None:
+    train, session = workbench.train, workbench.annotate.session
+    image = workbench.viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    cells = session.make_cells(image)
+    cells.do(lambda now: gestures.draw(now, SQUARE))
+    assert train.use.text() == "Uses 1 cell in 1 image"
+    train.images.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert train.use.text().startswith("No ")
+    cells.undo()
+    assert listed(train) == []
+    cells.redo()
+    assert listed(train) == ["field"]
+    assert train.images.item(0).checkState() == Qt.CheckState.Unchecked
+    session.keeper.save_as(tmp_path / "plate.cupre")
+    qtbot.waitUntil(lambda: not session.keeper.is_scratch and not session.keeper.is_dirty, timeout=WAIT)
+    workbench.viewer.layers.remove(image)
+    qtbot.waitUntil(lambda: train.images.item(0).data(LAYER_ROLE) == "field", timeout=WAIT)
+    assert train.images.item(0).checkState() == Qt.CheckState.Unchecked, "it is in the project now"
 
 
 def test_cells_that_cannot_be_used_stay_in_the_list(workbench: Any) -> None:

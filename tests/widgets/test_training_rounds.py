@@ -18,6 +18,7 @@ class Keeper:
     """Knows a project and counts what it is told."""
 
     changed = Signal()
+    opened = Signal(object)
 
     def __init__(self, project: Project | None) -> None:
         self.project, self.touched = project, 0
@@ -122,8 +123,37 @@ def test_a_project_that_is_opened_brings_its_best_round(keeper: Keeper, rounds: 
     again = Window(keeper)
     opened = TrainingRounds(again)
     keeper.changed.emit()
+    keeper.opened.emit(keeper.project)
     assert again.model == str(best)
     again.model = "nuclei"
     keeper.changed.emit()
     assert again.model == "nuclei", "a choice stays while the project does"
     assert opened.start() == str(best)
+
+
+def test_a_choice_stays_when_the_project_gets_a_place(keeper: Keeper, tmp_path: Path) -> None:
+    window = Window(keeper)
+    rounds = TrainingRounds(window)
+    keeper.changed.emit()
+    train(rounds)
+    window.model = "nuclei"
+    keeper.project.save()
+    keeper.project = save_as(keeper.project, tmp_path / "kept.cupre")
+    keeper.changed.emit()
+    assert rounds.start() is not None
+    assert window.model == "nuclei"
+
+
+def test_another_project_brings_its_best_round_and_not_one_of_the_same_number(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    window = Window(keeper)
+    rounds = TrainingRounds(window)
+    keeper.changed.emit()
+    window.model = str(train(rounds))
+    keeper.project = Project.create(tmp_path / "other.cupre")
+    train(rounds)
+    best = train(rounds, better=True)
+    keeper.changed.emit()
+    keeper.opened.emit(keeper.project)
+    assert window.model == str(best)

@@ -174,7 +174,7 @@ def renew_guesses(
     after = cells.labels[slices(box)].copy()
     after[np.isin(after, old)] = 0
     inner = tuple(slice(a - first, b - first) for (a, b), (first, _) in zip(window, box))
-    kept = _fitting(cells, after[inner], found)
+    kept = _fitting(cells, after[inner], found, window)
     gone = {n for n in old if _in_planes(cells.rows[n].box, window) == cells.rows[n].box}
     remaining = Cells(after, {n: c for n, c in cells.rows.items() if n not in gone})
     same = _found_again(cells, set(old), kept, window)
@@ -202,7 +202,7 @@ def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
         Where was looked.
     """
     after = cells.labels[slices(window)].copy()
-    kept = _fitting(cells, after, np.asarray(found).reshape(after.shape))
+    kept = _fitting(cells, after, np.asarray(found).reshape(after.shape), window)
     numbers = cells.free_numbers(len(kept))
     for number, (at, mask) in zip(numbers, kept.values()):
         after[slices(at)][mask] = number
@@ -256,39 +256,42 @@ def _touches(cells: Cells, number: int, window: Box) -> bool:
     return shared == box or bool((cells.labels[slices(shared)] == number).any())
 
 
-def _fitting(cells: Cells, ground: np.ndarray, found: np.ndarray) -> dict[int, tuple[Box, np.ndarray]]:
+def _fitting(
+    cells: Cells, ground: np.ndarray, found: np.ndarray, window: Box
+) -> dict[int, tuple[Box, np.ndarray]]:
     """Box and pixels of each found cell, in those planes where it has room beside the cells of `ground`."""
     kept = {}
     for label, (box, _) in measured(found.astype(np.int32, copy=False)).items():
         mask = found[slices(box)] == label
         for place in np.ndindex(mask.shape[:-2]):
-            plane = tuple(at + first for at, (first, _) in zip(place, box))
-            mask[place] = _with_room(cells, mask[place], ground[plane], box[-2:])
+            here = tuple(at + first for at, (first, _) in zip(place, box))
+            plane = tuple(at + first for at, (first, _) in zip(here, window))
+            mask[place] = _with_room(cells, plane, mask[place], ground[here][slices(box[-2:])])
         if mask.any():
             kept[label] = (box, mask)
     return kept
 
 
-def _with_room(cells: Cells, mask: np.ndarray, ground: np.ndarray, box: Box) -> np.ndarray:
+def _with_room(cells: Cells, plane: tuple[int, ...], mask: np.ndarray, under: np.ndarray) -> np.ndarray:
     """What of a found cell fits into a plane: no pixel where it lies on accepted cells, or on half of one."""
-    under = ground[slices(box)]
     values, counts = np.unique(under[mask & (under > 0)], return_counts=True)
     taken = int(counts.sum())
     if not taken:
         return mask
-    covers = any(2 * count >= _area(cells, value, ground) for value, count in zip(values, counts))
+    covers = any(2 * count >= _area(cells, value, plane) for value, count in zip(values, counts))
     if covers or taken >= OVER * np.count_nonzero(mask):
         return np.zeros_like(mask)
     return largest_piece(mask & (under == 0))
 
 
-def _area(cells: Cells, number: int, ground: np.ndarray) -> int:
+def _area(cells: Cells, number: int, plane: tuple[int, ...]) -> int:
     """Area of a cell in a plane; 0 for one that is drawn while a thread works, and is in no table yet."""
     row = cells.rows.get(int(number))
     if row is None:
         return 0
-    is_flat = all(stop - start == 1 for start, stop in row.box[:-2])
-    return row.area if is_flat else int(np.count_nonzero(ground == number))
+    if all(stop - start == 1 for start, stop in row.box[:-2]):
+        return row.area
+    return int(np.count_nonzero(cells.labels[plane][slices(row.box[-2:])] == number))
 
 
 def _by_label(scores: Sequence[float] | np.ndarray | Mapping[int, float]) -> Any:

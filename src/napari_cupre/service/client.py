@@ -129,8 +129,7 @@ class EngineProcess:
                     child.process.wait(wait)
 
     def _started(self) -> Child:
-        from napari_cupre.service.child import start_child  # imports all messages, which docks do not need
-        to open
+        from napari_cupre.service.child import start_child  # imports all messages, too slow for a dock
 
         with self._lock:
             if self._child is None or not self._child.is_alive:

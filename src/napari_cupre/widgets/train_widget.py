@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ OTHERS_TIP = (
     "Images without annotation take part too: the model gets used to how they look, and learns from\n"
     "what it is sure of in them. Off by default: it did not help on average in our tests, but it may here"
 )
+NONE_TICKED = "No image is ticked: tick those to learn from."
 EMPTY = "Open an image and annotate a few cells first: this dock learns from them."
 
 
@@ -117,6 +119,8 @@ class TrainWidget(JobDock):
         self.images = QListWidget()
         self.images.setAccessibleName("Images to learn from")
         self.images.setToolTip("Annotated images to learn from; untick those to leave out")
+        self.images.itemChanged.connect(self._tick)
+        self._left_out: set[Any] = set()
         self.name = QLineEdit()
         self.name.setToolTip("Name of the new model in Predict; no other model is overwritten")
         self.use = caption()
@@ -262,12 +266,11 @@ class TrainWidget(JobDock):
     # --- display ---------------------------------------------------------------------------------
 
     def _list_images(self, event: Any = None) -> None:
-        left_out = {item.data(LAYER_ROLE) for item in self._items() if item.checkState() != CHECKED}
         self.images.clear()
         found: list[tuple[str, Image | str]] = [(x.name, x) for x in teaching_images(self.session)]
         found += [(x.image.stem, x.image.stem) for x in self.session.queue.taught_elsewhere()]
         for name, value in sorted(found, key=lambda row: natural_key(Path(row[0]))):
-            self._list(name, value, left_out)
+            self._list(name, value)
         self.images.setFixedHeight(min(max(1, self.images.count()), LISTED_ROWS) * ROW_HEIGHT + 8)
         if not self.images.count():
             item = QListWidgetItem("no annotated image yet")
@@ -275,12 +278,27 @@ class TrainWidget(JobDock):
             self.images.addItem(item)
         self._show_use()
 
-    def _list(self, name: str, value: Image | str, left_out: set[Any]) -> None:
+    def _list(self, name: str, value: Image | str) -> None:
         """Add a row for a layer, or for an image of the project by its stem."""
         item = QListWidgetItem(name)
         item.setData(LAYER_ROLE, value)
-        item.setCheckState(Qt.CheckState.Unchecked if value in left_out else CHECKED)
+        is_left_out = not self._left_out.isdisjoint(names := self._names_of(value))
+        self._left_out |= names if is_left_out else set()  # it may have more names by now
+        item.setCheckState(Qt.CheckState.Unchecked if is_left_out else CHECKED)
         self.images.addItem(item)
+
+    def _tick(self, item: QListWidgetItem) -> None:
+        """Keep a choice, also while the image has nothing to learn from or is not on show."""
+        names = self._names_of(item.data(LAYER_ROLE))
+        self._left_out = self._left_out - names if item.checkState() == CHECKED else self._left_out | names
+        self._show_use()
+
+    def _names_of(self, value: Image | str) -> set[Any]:
+        """Whatever an image may be listed as later."""
+        keeper = self.session.keeper
+        stem = value if isinstance(value, str) else keeper.stem_of(value)
+        own = set() if isinstance(value, str) else {weakref.ref(value)}
+        return own if keeper.project is None or stem is None else {*own, (keeper.project.folder, stem)}
 
     def _cells_changed(self, *args: Any) -> None:
         listed = {value for item in self._items() if isinstance(value := item.data(LAYER_ROLE), Image)}
@@ -302,7 +320,9 @@ class TrainWidget(JobDock):
             if entry.image.stem in self._stems():
                 cells, images = cells + entry.checked, images + 1
                 regions += len(entry.image.regions)
-        self.use.setText(_use_text(cells, images, regions) if self.session.queue.items() else EMPTY)
+        text = _use_text(cells, images, regions) if self.session.queue.items() else EMPTY
+        is_listed = any(item.data(LAYER_ROLE) is not None for item in self._items())
+        self.use.setText(text if self._chosen() or not is_listed else NONE_TICKED)
         self._show_budget()
 
     def _show_others(self) -> None:
@@ -336,11 +356,8 @@ class TrainWidget(JobDock):
         return [item for item in items if item is not None]
 
     def _chosen(self) -> list[Image | str]:
-        return [
-            x.data(LAYER_ROLE)
-            for x in self._items()
-            if x.data(LAYER_ROLE) is not None and x.checkState() == CHECKED
-        ]
+        listed = [item for item in self._items() if item.data(LAYER_ROLE) is not None]
+        return [item.data(LAYER_ROLE) for item in listed if item.checkState() == CHECKED]
 
     def _ticked(self) -> list[Image]:
         return [value for value in self._chosen() if not isinstance(value, str)]

@@ -37,6 +37,12 @@ class TrainingRounds(SessionPart):
         super().__init__(session)
         self._folder: Path | None = None
         session.keeper.changed.connect(self._follow_project)
+        session.keeper.opened.connect(lambda project: self._take_best())
+
+    def _take_best(self) -> None:
+        """Choose the best round of a project that was opened."""
+        if (best := self.start()) is not None:
+            self._session.model = best
 
     def _follow_project(self) -> None:
         """Update the models after another project was opened, or the project was moved."""
@@ -48,8 +54,6 @@ class TrainingRounds(SessionPart):
         moved = None if project is None else project.folder / MODELS / chosen.name
         if moved is not None and old is not None and chosen.parent == old / MODELS and moved.is_file():
             self._session.model = str(moved)
-        elif (best := self.start()) is not None:  # use the project's last model to find cells
-            self._session.model = best
         self._session.models_changed.emit()
 
     @property
