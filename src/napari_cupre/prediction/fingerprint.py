@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from napari_cupre.prediction.detecting import CellFinder
     from napari_cupre.prediction.predict_options import PredictOptions
 
-LAYOUT = 4
-"""Rises when tiles or labels come to lie elsewhere: a job is done by one layout from its start to its end."""
+LAYOUT = 5
+"""Rises when tiles, labels or edges come to lie elsewhere: a job keeps one layout from start to end."""
 
 SAMPLES = 64
 """Rows and columns of an image without a file by which it is recognised."""

@@ -1,8 +1,8 @@
 """Masks of prompted cells: finer, with their edges where the image has them, filling the box that was drawn.
 
 Mean IoU of 476 cells outside the test parts, `cupre`, before and after, for exact boxes, boxes 10 % off and
-clicks: fluorescence .857 .841 .800 -> .862 .853 .808, histology .788 .766 .669 -> .804 .783 .680, EM .843
-.794 .777 -> .854 .804 .786, the others within .01.
+clicks: fluorescence .857 .841 .800 -> .861 .854 .808, histology .788 .766 .669 -> .804 .781 .680, EM .843
+.794 .777 -> .854 .803 .786, the others within .01.
 """
 
 from __future__ import annotations
