@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -524,3 +525,28 @@ def test_images_with_and_without_a_pixel_size_never_meet_in_the_window(
         qtbot.wait(100)  # until it is drawn
         assert not warned
         assert {image.name for image in session.images()} == there
+
+
+@pytest.mark.parametrize("held_by", ["a search", "painted background"])
+def test_an_image_in_other_units_stays_while_something_is_in_progress_in_it(
+    session: Any, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch, held_by: str
+) -> None:
+    """What is found goes into its layers, and background is kept nowhere else."""
+    (tmp_path / "mixed").mkdir()
+    image = np.zeros((64, 80), np.uint8)
+    units = {"imagej": True, "resolution": (2, 2), "metadata": {"unit": "um"}}
+    tifffile.imwrite(tmp_path / "mixed" / "a.tif", image, **units)
+    tifffile.imwrite(tmp_path / "mixed" / "b.tif", image + 1)
+    session.queue.add_files([tmp_path / "mixed"])
+    first = shown(session, qtbot, "a")
+    if held_by == "a search":
+        monkeypatch.setattr(session.prediction, "is_searching", lambda layer: layer is first)
+    else:
+        session.make_background_layer(first)
+    qtbot.waitUntil(lambda: not session.keeper.is_dirty, timeout=WAIT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # napari's, about the units
+        session.queue.go(1)
+        shown(session, qtbot, "b")
+        qtbot.wait(100)
+    assert first in session.viewer.layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from qtpy.QtCore import Qt
 
 from napari_cupre.model.cards import rename_model
 from napari_cupre.model.zoo import bundled_path
-from napari_cupre.project import gestures
+from napari_cupre.project import gestures, recovery
 from napari_cupre.project.strokes import renew_guesses
+from napari_cupre.widgets.model_watch import SETTLED_MS
 from napari_cupre.widgets.train_widget import LAYER_ROLE
 
 WAIT = 20_000
@@ -145,3 +147,32 @@ def test_a_chosen_model_of_a_project_that_was_closed_stays(workbench: Any, tmp_p
     predict.model.refresh()
     assert predict.model.value == str(file)
     assert not predict.model.question.text
+
+
+def test_a_round_is_not_missed_while_its_project_gets_a_place(
+    workbench: Any, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old place may be deleted slowly, models first, before the window knows the new one."""
+    session, lost = workbench.annotate.session, []
+    session.model_watch.lost.connect(lost.append)
+    image = workbench.viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    qtbot.waitUntil(lambda: session.keeper.project is not None and not session.keeper.is_dirty, timeout=WAIT)
+    out = session.rounds.next_out()
+    out.parent.mkdir(exist_ok=True)
+    out.write_bytes(bundled_path().read_bytes())
+    session.rounds.enter(out, "cupre", {})
+    session.model_added(str(out))
+    qtbot.waitUntil(lambda: not session.keeper.is_dirty, timeout=WAIT)
+    discard = recovery.discard
+
+    def slow(folder: Path) -> None:
+        discard(folder)
+        time.sleep(4 * SETTLED_MS / 1000)
+
+    monkeypatch.setattr(recovery, "discard", slow)
+    session.keeper.save_as(tmp_path / "plate.cupre")
+    qtbot.waitUntil(lambda: not session.keeper.is_scratch and not session.keeper.is_dirty, timeout=WAIT)
+    qtbot.wait(2 * SETTLED_MS)
+    assert session.model == str(tmp_path / "plate.cupre" / "models" / "v1.safetensors")
+    assert lost == []

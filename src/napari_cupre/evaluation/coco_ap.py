@@ -1,7 +1,7 @@
-"""COCO average precision of thousands of cells per image, by faster-coco-eval.
+"""COCO average precision for thousands of cells per image, by faster-coco-eval.
 
-pycocotools' summary always uses 100 detections per image; here every figure is read from the
-accumulated table at the largest number of detections, as in LIVECell's evaluation.
+pycocotools' summary always uses 100 detections per image. Here every figure is read from the accumulated
+table at the largest number of detections, as in LIVECell's evaluation.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ AREAS = ("all", "small", "medium", "large")
 
 @dataclass(frozen=True)
 class CocoSettings:
-    """How COCO AP is taken.
+    """Settings of COCO AP.
 
     Attributes
     ----------
     max_detections : tuple of int
-        The best-scored detections per image that count, rising; AP is read at the last.
+        Numbers of best-scored detections per image, ascending; AP is read at the last.
     areas : tuple of float
         Areas in px at which cells are cut into small, medium and large.
     use_categories : bool
@@ -56,7 +56,7 @@ class CocoReport:
     recall_by_area : dict of str to float
         Average recall at the largest number of detections.
     settings : CocoSettings
-        How they were taken.
+        The settings used.
     """
 
     kind: str
@@ -80,7 +80,7 @@ class CocoReport:
         }
 
     def table(self) -> str:
-        """Two columns of text, a figure per line."""
+        """Return a text table with one figure per line."""
         return "\n".join(f"{name:<12}{value:6.3f}" for name, value in self._figures())
 
     def _figures(self) -> list[tuple[str, float]]:
@@ -101,7 +101,7 @@ def coco_evaluate(
     kind: Literal["segm", "bbox"] = "segm",
     settings: CocoSettings | None = None,
 ) -> CocoReport:
-    """COCO AP and AR of predictions with scores.
+    """Compute COCO AP and AR of predictions with scores.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def coco_evaluate(
 
 
 def _read(precision: np.ndarray, recall: np.ndarray, kind: str, settings: CocoSettings) -> CocoReport:
-    """Figures from COCO's tables: precision [IoU, recall, class, area, detections], recall without recall."""
+    """Read the figures from COCO's tables: precision [IoU, recall, class, area, detections], and recall."""
     best = np.asarray(precision)[..., -1]
     found = np.asarray(recall)
     return CocoReport(
@@ -161,6 +161,6 @@ def _read(precision: np.ndarray, recall: np.ndarray, kind: str, settings: CocoSe
 
 
 def _mean(table: np.ndarray) -> float:
-    """Mean over the entries that are defined; COCO marks the others by -1."""
+    """Return the mean over the defined entries; COCO marks the others with -1."""
     defined = table[table > -1]
     return float(defined.mean()) if defined.size else float("nan")

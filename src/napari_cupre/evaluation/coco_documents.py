@@ -1,4 +1,4 @@
-"""Truth and predictions of any accepted form, as the COCO documents that an evaluator reads."""
+"""Convert truth and predictions of any accepted form to the COCO documents that an evaluator reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EncodedMasks(Protocol):
     """Masks of N instances that may overlap."""
 
     def rle(self) -> list[RLE]:
-        """Masks as COCO run lengths, one per detection."""
+        """Return the masks as COCO run lengths, one per detection."""
 
 
 class ScoredInstances(Protocol):
@@ -41,7 +41,7 @@ PredictionInput: TypeAlias = (
 
 
 def truth_document(truth: CocoInput) -> dict[str, Any]:
-    """A COCO document with ids, areas, boxes and crowd flags filled in; nothing given is changed."""
+    """Return a COCO document with ids, areas, boxes and crowd flags filled in; the input is not changed."""
     given = read_coco_json(truth)
     document = given if isinstance(given, dict) else _document_of_labels(given)
     images = {image["id"]: dict(image) for image in _entries(document, "images", ("id", "height", "width"))}
@@ -57,10 +57,10 @@ def truth_document(truth: CocoInput) -> dict[str, Any]:
 
 
 def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) -> list[dict[str, Any]]:
-    """COCO's list of results, with the image ids of `truth`.
+    """Return COCO's list of results, with the image ids of `truth`.
 
-    For kind "segm" boxes are left out, since an evaluator would take areas from them; for kind
-    "bbox" they are taken from the masks where they are missing.
+    For kind "segm", boxes are left out, because an evaluator would take areas from them. For kind "bbox",
+    missing boxes are computed from the masks.
     """
     from_file = isinstance(predictions, str | os.PathLike)
     given = read_coco_json(predictions)
@@ -75,9 +75,9 @@ def results_for(truth: dict[str, Any], predictions: PredictionInput, kind: str) 
 
 
 def read_coco_json(given: Any) -> Any:
-    """Read a JSON file; content that was already read is returned as it is.
+    """Read a JSON file; return content that was already read unchanged.
 
-    A caller that needs a large file twice can read it once here and pass on the content.
+    A caller that needs a large file twice can read it once here and pass the content on.
 
     Raises
     ------
@@ -111,12 +111,12 @@ def _completed(entry: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_rle(segmentation: Any, image: dict[str, Any]) -> RLE:
-    """A segmentation of any form as compressed RLE of the image's size."""
+    """Convert a segmentation of any form to compressed RLE of the image's size."""
     parts = tidy_segmentation(segmentation)
     try:
         rle = joined(parts, (image["height"], image["width"]))
         if any(isinstance(part, dict) for part in parts):
-            runs(rle)  # refuses what pycocotools would read wrongly
+            runs(rle)  # refuses masks that pycocotools would misread
     except InputError as error:
         raise InputError(f"image {image['id']}: {error}") from error
     _check_size(rle, image)
@@ -139,7 +139,7 @@ def _document_of_labels(truth: Sequence[np.ndarray]) -> dict[str, Any]:
 
 
 def unmatched_images(truth: Any, predictions: Any) -> tuple[list[str], list[str]]:
-    """Images that only one of two documents lists, by the stem of their file names.
+    """Return the images that only one of two documents lists, by the stem of their file names.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def unmatched_images(truth: Any, predictions: Any) -> tuple[list[str], list[str]
 
 
 def _renumbered(document: dict[str, Any], truth: dict[str, Any]) -> list[dict[str, Any]]:
-    """A document's annotations of the images that the truth also lists, with the truth's image ids."""
+    """Return the annotations of images that the truth also lists, with the truth's image ids."""
     ids = {image_stem(str(image.get("file_name", ""))): image["id"] for image in truth["images"]}
     images = _entries(document, "images", ("id", "file_name"))
     stems = {image["id"]: image_stem(str(image["file_name"])) for image in images}
@@ -198,7 +198,7 @@ def _results_of_instances(
 
 
 def _checked_result(number: int, entry: Any, images: dict[Any, dict[str, Any]], kind: str) -> dict[str, Any]:
-    """Check one entry of a list of results from outside, and its mask or box."""
+    """Check one entry of an external list of results, and its mask or box."""
     if not isinstance(entry, dict) or entry.get("image_id") not in images or "score" not in entry:
         raise InputError(f"prediction {number} has no score, or an image_id that the truth does not have.")
     result = {

@@ -1,4 +1,4 @@
-"""Whether one model is better than another on the same images, and how sure that is."""
+"""Decide whether one model is better than another on the same images, and how certain that is."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of two models, paired image by image; differences are B minus A.
+    """One figure of two models A and B, paired by image; differences are B minus A.
 
     Attributes
     ----------
     figure : str
         Which of `FIGURES` was compared.
     names : tuple of str
-        What the two models are called.
+        Names of the two models.
     means : tuple of float
-        The figure of A and of B, mean over the images.
+        Mean of the figure over the images, for A and for B.
     differences : numpy.ndarray
-        (I,) the difference on each image.
+        float (I,), the difference on each image.
     low, high : float
         95 % interval of the mean difference, by resampling the images; NaN for one image.
     """
@@ -51,12 +51,12 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """Mean difference over the images."""
+        """Return the mean difference over the images."""
         return float(self.differences.mean())
 
     @property
     def better(self) -> str | None:
-        """Name of the model that is better beyond the interval; None where that cannot be told."""
+        """Return the name of the model that is better beyond the interval; None if undecided."""
         if not (self.low > 0 or self.high < 0):
             return None
         larger_is_better = self.figure != "count_error"
@@ -64,7 +64,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The result in one line."""
+        """Return the result in one line."""
         first, second = self.names
         label, count = _LABELS[self.figure], len(self.differences)
         figures = (
@@ -113,7 +113,7 @@ def compare(
     figure : str, optional
         One of `FIGURES`.
     names : tuple of str, optional
-        What to call the models.
+        Names of the models.
     seed : int, optional
         Seed of the resampling.
 

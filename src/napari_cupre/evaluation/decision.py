@@ -1,4 +1,4 @@
-"""Whether a new model is better than the last one, from a few cells that neither learned from."""
+"""Decide from a few cells that neither model learned from whether a new model is better than the last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_cupre.evaluation.matching import THRESHOLDS, Match
 from napari_cupre.words import counted
 
 ENOUGH_CELLS = 20
-"""With fewer held-out cells nothing is decided: one cell more or less is chance."""
+"""Minimum number of held-out cells for a decision; below it, one cell more or less is chance."""
 
 ENOUGH_IMAGES = 8
 """With at least this many held-out images, images are resampled; with fewer, single cells."""
@@ -28,7 +28,7 @@ CLUSTERED = 1.5
 
 
 class Outcome(StrEnum):
-    """What can be said about a new model."""
+    """The possible verdicts on a new model."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -39,9 +39,9 @@ class Outcome(StrEnum):
 class Finds:
     """What one model finds in one held-out image.
 
-    `iou` holds the IoU of each true cell, by number, with what was found of it, 0 below 0.5. `invented`
-    counts objects that match no cell and lie where everything is annotated. `copied` holds the rows of cells
-    whose outline a network drew: they are found (1) or not (0), see `Match.counting`.
+    `iou` is the IoU of each true cell, in order of number, with its match; 0 below 0.5. `invented` counts
+    objects that match no cell and lie where everything is annotated. `copied` lists the rows of cells whose
+    outline a network drew: they count only as found (1) or not (0), see `Match.counting`.
     """
 
     iou: tuple[float, ...]
@@ -50,29 +50,29 @@ class Finds:
 
     @classmethod
     def of(cls, match: Match, accepted: Sequence[int] = ()) -> Finds:
-        """The finds in a match of the truth with a prediction; `accepted` are the cells a network drew."""
+        """Return the finds in a match of truth and prediction; `accepted` are cells drawn by a network."""
         copied = np.flatnonzero(np.isin(match.truth_ids, accepted))
         iou = match.counting(accepted).truth_iou
         return cls(tuple(map(float, iou)), match.counts(0.5)[1], tuple(copied.tolist()))
 
     def __add__(self, other: Finds) -> Finds:
-        """What was found in both parts of an image; the rows of `other` come last."""
+        """Join the finds of two parts of an image; the rows of `other` come last."""
         shifted = tuple(len(self.iou) + row for row in other.copied)
         return Finds(self.iou + other.iou, self.invented + other.invented, self.copied + shifted)
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Finds:
-        """What `dataclasses.asdict` made, read from a file."""
+        """Rebuild finds that `dataclasses.asdict` wrote to a file."""
         return cls(tuple(entry["iou"]), entry["invented"], tuple(entry.get("copied", ())))
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What a model does with the held-out cells.
+    """How a model does on the held-out cells.
 
-    Of `cells` that a person vouched for it finds some, at an IoU of 0.5 or more. `invented` counts objects
-    that match no cell and lie where everything is annotated; `outline` is the mean IoU of the found cells
-    that a person drew, NaN if none was found.
+    It finds `found` of the checked and edited `cells`, at an IoU of 0.5 or more. `invented` counts objects
+    that match no cell and lie where everything is annotated. `outline` is the mean IoU of the found cells
+    that a person drew; NaN if none was found.
     """
 
     cells: int
@@ -87,19 +87,19 @@ class Tally:
 
 @dataclass(frozen=True)
 class Decision:
-    """A new model beside the one before, on the same held-out cells.
+    """The comparison of a new model with the previous one on the same held-out cells.
 
     Attributes
     ----------
     outcome : Outcome
-        "better" or "worse" only where the interval excludes 0.
+        "better" or "worse" only if the interval excludes 0.
     before, after : Tally
-        The counts of both.
+        The counts of both models.
     difference, low, high : float
-        AP over all held-out cells, after minus before, with its 95 % interval; the bounds are NaN where there
+        AP over all held-out cells, after minus before, with its 95 % interval; the bounds are NaN if there
         are too few cells.
     images : int
-        How many images the cells come from.
+        Number of images that the cells come from.
     """
 
     outcome: Outcome
@@ -111,12 +111,12 @@ class Decision:
     images: int
 
     def sentence(self, after: str = "The new model", before: str = "the start") -> str:
-        """The verdict in counts that need no explanation.
+        """Return the verdict as a sentence with plain counts.
 
         Parameters
         ----------
         after, before : str, optional
-            What to call both models.
+            Names of the two models.
 
         Examples
         --------
@@ -169,7 +169,7 @@ class Decision:
 
 
 def too_few(cells: int) -> str:
-    """What to say if the held-out cells decide nothing."""
+    """Return the message for too few held-out cells."""
     return (
         f"Only {counted(cells, 'cell is', 'cells are')} held out to judge, and {ENOUGH_CELLS} are needed: "
         "look at the result yourself, or annotate more."
@@ -177,7 +177,7 @@ def too_few(cells: int) -> str:
 
 
 def tally(finds: Sequence[Finds]) -> Tally:
-    """Count what a model found over several images."""
+    """Add up what a model found over several images."""
     iou = np.array([value for each in finds for value in each.iou], float)
     copied = [np.isin(np.arange(len(each.iou)), each.copied) for each in finds]
     drawn = ~np.concatenate([np.zeros(0, bool), *copied])
@@ -190,9 +190,9 @@ def decide(before: Sequence[Finds], after: Sequence[Finds], *, seed: int = 0) ->
     """Decide between two models from what each finds among the same held-out cells.
 
     The figure is AP as `evaluate` gives it for pooled counts: true positives over true positives, false
-    positives and false negatives, averaged over IoU 0.5 to 0.95. Its difference is resampled in pairs
-    [1]_: whole images where there are many, else the single cells and invented objects, whose interval is
-    widened because cells of one image fail together.
+    positives and false negatives, averaged over IoU 0.5 to 0.95. The difference is resampled in pairs
+    [1]_: by whole images if there are many, else by single cells and invented objects. The latter interval
+    is widened, because cells of one image fail together.
 
     Parameters
     ----------
@@ -225,10 +225,11 @@ def decide(before: Sequence[Finds], after: Sequence[Finds], *, seed: int = 0) ->
 
 
 def _units(before: Finds, after: Finds) -> np.ndarray:
-    """Int (n, 4): hits before, all before, hits after, all after of each cell and each invented object.
+    """Return int (n, 4) for each cell and invented object: hits and all before, hits and all after.
 
-    Both are summed over the thresholds. An object that does not match at a threshold is a false positive
-    there and its cell a false negative: a found cell adds two to "all" where its outline is not good enough.
+    All are summed over the thresholds. An object that does not match at a threshold is a false positive
+    there, and its cell a false negative. So a found cell adds two to "all" if its outline is not good
+    enough.
     """
     sides = []
     steps = np.asarray(THRESHOLDS)
@@ -244,20 +245,20 @@ def _units(before: Finds, after: Finds) -> np.ndarray:
 
 
 def _differences(sums: np.ndarray) -> np.ndarray:
-    """AP after minus AP before, of rows of summed units (n, 4)."""
+    """Return AP after minus AP before from rows of summed units (n, 4)."""
     hits_a, all_a, hits_b, all_b = sums.T
     difference: np.ndarray = hits_b / np.maximum(all_b, 1) - hits_a / np.maximum(all_a, 1)
     return difference
 
 
 def _interval(units: Sequence[np.ndarray], difference: float, seed: int) -> tuple[float, float]:
-    """Percentile interval of the difference."""
+    """Return the percentile interval of the difference."""
     rng = np.random.default_rng(seed)
     by_image = len(units) >= ENOUGH_IMAGES
     pool = np.stack([unit.sum(axis=0) for unit in units]) if by_image else np.concatenate(units)
     drawn = rng.multinomial(len(pool), np.full(len(pool), 1 / len(pool)), size=RESAMPLES)
     low, high = np.quantile(_differences(drawn @ pool), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    # the bootstrap of few images is too narrow, as a normal interval is beside Student's
+    # with few images the bootstrap is too narrow, like a normal interval compared with Student's
     few = float(stdtrit(len(pool) - 1, (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2))
     widened = few if by_image else CLUSTERED
     return difference + widened * float(low - difference), difference + widened * float(high - difference)

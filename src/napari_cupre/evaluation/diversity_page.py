@@ -34,7 +34,7 @@ def write_diversity_page(
     new : ImageFeatures, optional
         Images that might be added.
     addition : Addition, optional
-        What these would add.
+        The effect of adding them.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def write_diversity_page(
 
 
 def _new_images(new: ImageFeatures, addition: Addition) -> dict[str, Any]:
-    """What new images would add, with pictures of those that are unlike the others."""
+    """Describe what new images would add, with pictures of those unlike the others."""
     novel = np.flatnonzero(addition.novel)
     rows = [novel[start : start + _SHOWN] for start in range(0, len(novel), _SHOWN)]
     return {
@@ -69,7 +69,7 @@ def _new_images(new: ImageFeatures, addition: Addition) -> dict[str, Any]:
 
 
 def _cluster(diversity: Diversity, number: int) -> dict[str, Any]:
-    """A cluster's size and its most typical images."""
+    """Return a cluster's size and its most typical images."""
     members = np.flatnonzero(diversity.clusters == number)
     vectors = diversity.features.vectors[members]
     typical = members[np.argsort(-(vectors @ vectors.mean(axis=0)), kind="stable")]
@@ -78,7 +78,7 @@ def _cluster(diversity: Diversity, number: int) -> dict[str, Any]:
 
 
 def _strip(features: ImageFeatures, numbers: np.ndarray) -> dict[str, str]:
-    """The first images of a list side by side, and their names."""
+    """Arrange the first images of a list side by side, with their names."""
     shown = [int(number) for number in numbers[:_SHOWN]]
     pixels = np.concatenate([features.thumbnails[number] for number in shown], axis=1)
     return {

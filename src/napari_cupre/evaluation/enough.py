@@ -1,10 +1,10 @@
 """Whether more annotated cells would help: a learning curve with an interval, and one sentence.
 
 The share of cells that a model gets wrong falls with the number n of cells it learned from like c + a n^-b,
-a power law with a floor (Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017). From a
-few noisy points no single curve follows, so many are drawn and each counts as much as it agrees with the
-points (importance sampling). Where the points say little, the curves differ, the interval is wide, and the
-answer is that nobody can tell.
+a power law with a floor (Hestness et al., "Deep Learning Scaling is Predictable, Empirically", 2017). A few
+noisy points do not determine a single curve, so many curves are drawn and weighted by their agreement with
+the points (importance sampling). If the points say little, the curves differ, the interval is wide, and the
+answer is "cannot tell".
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from napari_cupre.evaluation.decision import CLUSTERED, ENOUGH_CELLS
 from napari_cupre.words import counted
 
 MORE = 20
-"""How many more cells the question is about."""
+"""Number of additional cells that the question is about."""
 
 WORTH = 0.02
-"""Getting two more of 100 cells right is worth the annotation, if at least one of them is certain."""
+"""More annotation is worth it if at least two more of 100 cells would be right, one of them for certain."""
 
 LEVEL = 0.9
 DRAWS = 30_000
 EXPONENTS = (0.1, 1.5)
 
 SUBSET_NOISE, ROUND_NOISE = 0.03, 0.08
-"""How much two trainings on equally many cells differ. Rounds start from each other and see other images and
-more steps, so they say less about the number of cells."""
+"""Standard deviation between two trainings on the same number of cells. Rounds start from each other, see
+other images and take more steps, so they say less about the number of cells."""
 
 LEAST_POINTS, LEAST_RANGE = 3, 2.5
-"""Fewest points of a curve, and the least ratio of cells between its last and its first."""
+"""Minimum number of points of a curve, and minimum ratio of cells between its last and first point."""
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """How a model did that learned from some cells.
+    """The result of a model that learned from some cells.
 
-    It was judged on cells that it did not learn from: of `judged` it `found` some, and `invented` others;
-    where the same background judges several models, each has its share of what they invented.
-    `steps` is how long it was trained, 0 where that does not matter; `is_round` tells a round of the
+    It was judged on cells that it did not learn from: it `found` some of the `judged` cells, and `invented`
+    others. If the same background judges several models, each counts its share of the invented objects.
+    `steps` is the length of the training, 0 if that does not matter. `is_round` distinguishes a round of the
     project from a training for the curve.
     """
 
@@ -55,12 +55,12 @@ class CurvePoint:
 
     @property
     def value(self) -> float:
-        """Share of correct cells among all that were to be found or were invented, 0..1."""
+        """Return the share of correct cells among all cells to find and all invented ones, 0..1."""
         return self.found / max(1, self.judged + self.invented)
 
     @property
     def spread(self) -> float:
-        """Standard error of `value`: of so few cells, and of one training among many."""
+        """Return the standard error of `value` due to the number of cells and the choice of training."""
         count = max(1, self.judged + self.invented)
         share = (self.found + 1) / (count + 2)
         chance = CLUSTERED * (share * (1 - share) / count) ** 0.5
@@ -69,7 +69,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Gain:
-    """What a change would bring: share of cells, with an interval."""
+    """The expected gain of a change as a share of cells, with an interval."""
 
     middle: float
     low: float
@@ -83,7 +83,7 @@ class LearningCurve:
     Attributes
     ----------
     floor, height, exponent : numpy.ndarray
-        float (N,), c, a and b of each.
+        float (N,), c, a and b of each curve.
     weights : numpy.ndarray
         float (N,), sum 1.
     """
@@ -94,11 +94,11 @@ class LearningCurve:
     weights: np.ndarray
 
     def gain(self, cells: float) -> Gain:
-        """What `MORE` cells would bring."""
+        """Return the gain from `MORE` cells."""
         return self._summary(self._values(cells + MORE) - self._values(cells))
 
     def at(self, cells: float) -> Gain:
-        """The value after learning from a number of cells, with its interval."""
+        """Return the value after learning from a number of cells, with its interval."""
         return self._summary(self._values(cells))
 
     def _values(self, cells: float) -> np.ndarray:
@@ -114,7 +114,7 @@ class LearningCurve:
 
 
 class Enough(StrEnum):
-    """What can be said about more cells."""
+    """The possible answers about more cells."""
 
     HELPS = "helps"
     LONGER = "longer"
@@ -124,7 +124,7 @@ class Enough(StrEnum):
 
 @dataclass(frozen=True)
 class EnoughVerdict:
-    """Whether more cells would help; `gain` is that of `MORE` cells, None where there is no curve."""
+    """Whether more cells would help; `gain` is the gain from `MORE` cells, None without a curve."""
 
     outcome: Enough
     sentence: str
@@ -132,7 +132,7 @@ class EnoughVerdict:
 
 
 def fit_curve(points: Sequence[CurvePoint], seed: int = 0) -> LearningCurve:
-    """Draw learning curves and weigh them by how well they agree with what was measured.
+    """Draw learning curves and weight them by their agreement with the measurements.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def fit_curve(points: Sequence[CurvePoint], seed: int = 0) -> LearningCurve:
     """
     rng = np.random.default_rng(seed)
     first = max(1.0, min(point.cells for point in points))
-    wrong = rng.uniform(0, 1, DRAWS)  # at the first point; before anything is known all are equally likely
+    wrong = rng.uniform(0, 1, DRAWS)  # at the first point; without data all are equally likely
     floor = wrong * rng.uniform(0, 1, DRAWS)
     exponent = rng.uniform(*EXPONENTS, DRAWS)
     height = (wrong - floor) * first**exponent
@@ -161,14 +161,14 @@ def is_enough(
     longer: tuple[CurvePoint, CurvePoint] | None = None,
     like: str = "",
 ) -> EnoughVerdict:
-    """Say whether more cells would help, and whether more than longer training.
+    """Say whether more cells would help, and whether they would help more than longer training.
 
     Parameters
     ----------
     points : sequence of CurvePoint
-        What was measured, all after about as many steps.
+        The measurements, all after about the same number of steps.
     cells : int
-        Annotated so far.
+        Number of cells annotated so far.
     longer : tuple of (CurvePoint, CurvePoint) or None, optional
         Models that learned from the same cells, the second for twice as many steps.
     like : str, optional
@@ -203,13 +203,13 @@ def is_enough(
 
 
 def _lacking(cells: int) -> int:
-    """How many more cells make the curve longer by half, in tens."""
+    """Return the number of cells that make the curve longer by half, rounded to tens."""
     return max(10, round(cells / 20) * 10)
 
 
 def _longer(short: CurvePoint, long: CurvePoint) -> Gain:
     middle = long.value - short.value
-    # 1.645 standard errors to either side hold 90 %; both saw the same cells, which fail together
+    # 1.645 standard errors either side contain 90 %; both were judged on the same cells, which fail together
     reach = 1.645 * float(np.hypot(short.spread, long.spread)) / CLUSTERED
     return Gain(middle, middle - reach, middle + reach)
 

@@ -1,4 +1,4 @@
-"""The cells that a prediction gets wrong, worst first, with pictures."""
+"""The worst errors of a prediction, with pictures."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ CONTEXT, SHOWN = 48, 160
 
 @dataclass(frozen=True)
 class Fault:
-    """One cell that a prediction got wrong.
+    """One error of a prediction.
 
-    `image` is the row of the image in the report. `label` is a value of the truth, for an invented cell one
-    of the prediction; `partner` is the value of a badly outlined cell's prediction, else 0, and `iou` the
-    IoU with it. `area` is in px.
+    `image` is the row of the image in the report. `label` is a label of the truth or, for an invented cell,
+    of the prediction. `partner` is the predicted label of a badly outlined cell, else 0, and `iou` the IoU
+    with it. `area` is in px.
     """
 
     image: int
@@ -48,7 +48,7 @@ def worst_faults(
     predicted: Sequence[np.ndarray],
     known: Sequence[np.ndarray | None] | None = None,
 ) -> dict[Kind, list[Fault]]:
-    """The largest missed and invented cells and the worst outlined ones, up to `MOST_FAULTS` of each kind."""
+    """Return the largest missed and invented cells and worst outlines, up to `MOST_FAULTS` of each."""
     areas = known if known is not None else [None] * len(truth)
     faults = [fault for i, each in enumerate(zip(truth, predicted, areas)) for fault in _faults(i, *each)]
     chosen: dict[Kind, list[Fault]] = {}
@@ -73,7 +73,7 @@ def _faults(
 
 
 def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """A cell's surroundings with the outlines of truth and prediction; those of neighbours are fainter.
+    """Draw a cell's surroundings with the outlines of truth and prediction; neighbours are fainter.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def thumbnail(fault: Fault, image: np.ndarray, truth: np.ndarray, predicted: np.
 
 
 def _window(cell: np.ndarray) -> tuple[slice, slice]:
-    """The cell's box with a margin of half its size, at least CONTEXT px wide, within the image."""
+    """Return the cell's box with a margin of half its size, at least CONTEXT px wide, within the image."""
     box = ndimage.find_objects(cell.astype(np.uint8))[0]
     parts = []
     for part, length in zip(box, cell.shape):

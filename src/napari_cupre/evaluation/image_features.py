@@ -27,7 +27,7 @@ _LENGTH = 256
 
 
 Partly = dict[tuple[str, str], list[str]]
-"""The images of which only a part is looked at, by what they have and what of it is used."""
+"""Images of which only a part is used, by what they contain and which part is used."""
 
 
 @dataclass
@@ -39,13 +39,13 @@ class ImageFeatures:
     paths : list of Path
         Paths of the images that could be read.
     vectors : numpy.ndarray
-        float32 (N, 256), unit length, the mean look of the set taken out.
+        float32 (N, 256), unit length, with the mean look of the set subtracted.
     thumbnails : list of numpy.ndarray
         uint8 (64, 64, 3) of each, for pages.
     skipped : list of tuple of (Path, str)
         Images that could not be read, with the reason.
     notices : list of str
-        What of the images was not looked at, one sentence each.
+        One sentence about each kind of image of which only a part was used.
     """
 
     paths: list[Path]
@@ -58,7 +58,7 @@ class ImageFeatures:
         return len(self.paths)
 
     def part(self, numbers: Sequence[int] | np.ndarray) -> ImageFeatures:
-        """Some of the images, in the given order."""
+        """Return some of the images, in the given order."""
         chosen = [int(number) for number in numbers]
         return ImageFeatures(
             [self.paths[n] for n in chosen], self.vectors[chosen], [self.thumbnails[n] for n in chosen]
@@ -73,7 +73,7 @@ def extract_features(
     Parameters
     ----------
     paths : sequence of Path
-        Image files; what cannot be read is skipped and named in the result.
+        Image files; unreadable ones are skipped and named in the result.
     model : Model
         Its backbone computes the features.
     seed : int, optional
@@ -110,14 +110,14 @@ def extract_features(
 
 
 def projection_for(model: Model, seed: int = 0) -> torch.Tensor:
-    """The random projection of the channels of a model's backbone; for `look_of`."""
+    """Return the random projection of a model's backbone channels, for `look_of`."""
     width = sum(model.network.backbone.channels[1:])
     generator = torch.Generator().manual_seed(seed)
     return (torch.randn(width, _LENGTH, generator=generator) / width**0.5).to(model.device)
 
 
 def note_partly(image: CellImage, partly: Partly, channels: Sequence[int] | None = None) -> None:
-    """Note an image that is used only in part: what it has, and what is used."""
+    """Note an image of which only a part is used."""
     if math.prod(image.result_shape[:-2]) > 1:
         partly.setdefault(("several planes", "only the first is used"), []).append(image.name)
     if image.unseen(channels):
@@ -125,7 +125,7 @@ def note_partly(image: CellImage, partly: Partly, channels: Sequence[int] | None
 
 
 def partly_notices(partly: Partly) -> list[str]:
-    """One sentence on each kind of images that are used only in part."""
+    """Return one sentence about each kind of image of which only a part is used."""
     notices = []
     for (what, used), (first, *more) in partly.items():
         whose = f'{len(more) + 1} images have {what}, such as "{first}"' if more else f'"{first}" has {what}'
@@ -134,20 +134,20 @@ def partly_notices(partly: Partly) -> list[str]:
 
 
 def _small(image: CellImage) -> np.ndarray:
-    """The first plane, normalised and shrunk: float32 (3, Y, X)."""
+    """Return the first plane, normalised and shrunk, float32 (3, Y, X)."""
     plane = image.lazy_plane()
-    # Decimate before reading: only the pixels that are kept are computed for a slide.
+    # Decimate before reading, so that a slide computes only the pixels that are kept.
     step = step_for(plane.shape[:2])
     return shrunk(image.stretch()(np.asarray(plane[::step, ::step])))
 
 
 def step_for(shape: tuple[int, ...]) -> int:
-    """The step between rows and columns that is fine enough to see how a plane looks."""
+    """Return the step between rows and columns that still shows how a plane looks."""
     return max(1, max(shape) // (2 * _SIDE))
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:
-    """A normalised image (Y, X, 3) at the size at which looks are compared: float32 (3, Y, X)."""
+    """Shrink a normalised image (Y, X, 3) to the size for comparing looks, float32 (3, Y, X)."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)
     factor = min(1.0, _SIDE / max(pixels.shape[1:]))
     size = [max(32, round(length * factor)) for length in pixels.shape[1:]]
@@ -155,14 +155,14 @@ def shrunk(image: np.ndarray) -> np.ndarray:
 
 
 def thumbnail_of(image: np.ndarray) -> np.ndarray:
-    """A small square picture of a shrunk image: uint8 (64, 64, 3)."""
+    """Return a small square picture of a shrunk image, uint8 (64, 64, 3)."""
     small = F.interpolate(torch.from_numpy(image)[None], (64, 64), mode="area")[0]
     return (small.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
 
 
 @torch.inference_mode()
 def look_of(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.ndarray:
-    """How a shrunk image looks to the backbone: the mean of its three coarser maps, projected.
+    """Return how a shrunk image looks to the backbone: the projected mean of the three coarser maps.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def look_of(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.nda
     Returns
     -------
     numpy.ndarray
-        float32 (256,); only after `centred` do the angles between two mean something.
+        float32 (256,); angles between two vectors are meaningful only after `centred`.
     """
     model.network.eval()
     pixels = torch.from_numpy(image)[None].to(model.device)
@@ -185,7 +185,7 @@ def look_of(image: np.ndarray, model: Model, projection: torch.Tensor) -> np.nda
 
 
 def centred(raw: np.ndarray) -> np.ndarray:
-    """Subtract the mean look: raw features of a network all point in nearly the same direction."""
+    """Subtract the mean look, because raw features all point in nearly the same direction."""
     if len(raw) > 2:
         raw = raw - raw.mean(axis=0)
     norm = np.linalg.norm(raw, axis=1, keepdims=True)

@@ -28,7 +28,7 @@ _CHUNK = 2048
 
 @dataclass
 class Diversity:
-    """What was found in a set of images.
+    """The diversity of a set of images.
 
     Attributes
     ----------
@@ -49,27 +49,27 @@ class Diversity:
 
     @property
     def duplicate_count(self) -> int:
-        """Images that are near-duplicates of an earlier one."""
+        """Return the number of images that are near-duplicates of an earlier one."""
         return int(np.count_nonzero(self.duplicates != np.arange(len(self.duplicates))))
 
     def duplicate_groups(self) -> list[np.ndarray]:
-        """Numbers of the images of each group of at least two near-duplicates, the largest first."""
+        """Return the image numbers of each group of near-duplicates, the largest first."""
         order = np.argsort(self.duplicates, kind="stable")
         starts = np.flatnonzero(np.diff(self.duplicates[order])) + 1
         groups = [group for group in np.split(order, starts) if len(group) > 1]
         return sorted(groups, key=len, reverse=True)
 
     def folders(self) -> dict[str, np.ndarray]:
-        """Numbers of the images of each folder."""
+        """Return the image numbers of each folder."""
         names = np.array([str(split_scene(path)[0].parent) for path in self.features.paths])
         return {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
     def coverage(self, numbers: np.ndarray) -> float:
-        """Share of the clusters in which some of these images lie."""
+        """Return the share of clusters that contain some of these images."""
         return len(np.unique(self.clusters[numbers])) / len(np.unique(self.clusters))
 
     def weights(self) -> np.ndarray:
-        """How often each image should be drawn, so that every cluster is drawn equally often.
+        """Return how often to draw each image so that every cluster is drawn equally often.
 
         Near-duplicates share one image's part of their cluster.
 
@@ -107,12 +107,12 @@ class Diversity:
         }
 
     def added_by(self, numbers: np.ndarray) -> float:
-        """Looks that the set would lose without these images."""
+        """Return the number of looks that the set would lose without these images."""
         rest = np.setdiff1d(np.arange(len(self.features)), numbers)
         return self.looks - (vendi_score(self.features.vectors[rest]) if len(rest) else 0.0)
 
     def table(self) -> str:
-        """The folders as text: images, looks, share of all clusters covered, looks that only they bring."""
+        """Return the folders as text: images, looks, share of clusters covered, looks of their own."""
         rows = [("folder", "images", "looks", "coverage", "adds")]
         for name, values in self.as_dict()["folders"].items():
             looks, adds = f"{values['looks']:.1f}", f"{values['adds']:+.1f}"
@@ -133,9 +133,9 @@ class Addition:
     Attributes
     ----------
     novel : numpy.ndarray
-        bool (M,), new images that no old one resembles as the old ones resemble each other.
+        bool (M,), new images less similar to the old ones than these are to each other.
     looks_before, looks_after : float
-        Vendi scores of the old set, and of both together.
+        Vendi scores of the old set and of both sets together.
     """
 
     novel: np.ndarray
@@ -144,7 +144,7 @@ class Addition:
 
 
 def measure_diversity(features: ImageFeatures, *, seed: int = 0, clusters: int | None = None) -> Diversity:
-    """Near-duplicates, clusters and the number of looks of a set of images.
+    """Find near-duplicates, clusters and the number of looks of a set of images.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def measure_addition(old: np.ndarray, new: np.ndarray) -> Addition:
 
 
 def vendi_score(vectors: np.ndarray) -> float:
-    """The effective number of different images among unit vectors (N, D), by cosine similarity."""
+    """Return the effective number of different images among unit vectors (N, D), by cosine similarity."""
     if len(vectors) == 0:
         return 0.0
     # The non-zero eigenvalues of X X' / N are those of X' X / N: the size of the matrix need not grow with N.
@@ -273,7 +273,7 @@ def _any_member(similar: np.ndarray, member_of: np.ndarray, count: int) -> np.nd
 
 
 def _nearest(queries: np.ndarray, others: np.ndarray, leave_self_out: bool = False) -> np.ndarray:
-    """Largest cosine of each query to any of the others."""
+    """Return the largest cosine of each query with any other vector."""
     best = np.empty(len(queries), np.float32)
     for start in range(0, len(queries), _CHUNK):
         similar = queries[start : start + _CHUNK] @ others.T
@@ -285,7 +285,7 @@ def _nearest(queries: np.ndarray, others: np.ndarray, leave_self_out: bool = Fal
 
 
 def _cluster(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """k-means of the directions; clusters numbered by falling size."""
+    """Cluster the directions by k-means; clusters are numbered by descending size."""
     if count == 1:
         return np.zeros(len(vectors), np.int64)
     _, labels = kmeans2(vectors.astype(np.float64), count, minit="++", iter=30, seed=seed)

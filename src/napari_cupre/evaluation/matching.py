@@ -1,7 +1,7 @@
-"""One-to-one matching of the instances of two label images, in one pass over their pixels.
+"""Match the instances of two label images one to one, in one pass over their pixels.
 
-No table of all truths against all predictions is ever made: only the pairs that share a
-pixel are kept, so that fields of thousands of cells cost little more than reading them.
+It never builds a table of all truths against all predictions: only pairs that share a pixel are kept, so
+fields of thousands of cells cost little more than reading them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Match:
     truth_iou, predicted_iou : numpy.ndarray
         float64 (T,) and (P,), IoU of each instance with its partner; 0 if no partner has IoU >= 0.5.
     partner : numpy.ndarray
-        int64 (T,), row of the partner among the predictions, -1 if there is none.
+        int64 (T,), row of the partner among the predictions; -1 if there is none.
     ignorable : numpy.ndarray
-        bool (P,), predictions with more than half of their pixels unknown: an unmatched one is neither
+        bool (P,), predictions with more than half of their pixels unknown; unmatched ones are neither
         right nor wrong.
     """
 
@@ -63,10 +63,10 @@ class Match:
         return true, false, len(self.truth_ids) - true
 
     def counting(self, numbers: Sequence[int]) -> Match:
-        """The same match where some cells of the truth only count as found or not.
+        """Return a match in which some true cells count only as found or not.
 
-        Their outlines are those that a network drew, so a network like it would come out better than it is.
-        An IoU of 0.5 or more counts as 1.
+        A network drew their outlines, so a similar network would look better than it is. An IoU of 0.5 or
+        more counts as 1.
 
         Parameters
         ----------
@@ -82,10 +82,10 @@ class Match:
 def match_instances(truth: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None) -> Match:
     """Match the instances of two label images one to one at IoU >= 0.5.
 
-    Instances of a label image do not overlap. So an instance can have IoU > 0.5 with one
-    instance of the other image only, and at IoU = 0.5 exactly it can have two only where they
-    are its two halves, which then have no other partner: taking the first of the two is an
-    optimal assignment, and the same matching serves every threshold from 0.5 on.
+    Instances of a label image do not overlap. So an instance can have IoU > 0.5 with only one instance of the
+    other image. It can have IoU = 0.5 exactly with two only if they are its halves, which then have no other
+    partner. Taking the first of the two is therefore an optimal assignment, and one matching serves every
+    threshold of 0.5 or more.
 
     Parameters
     ----------
@@ -132,12 +132,12 @@ def _check_same_shape(first_name: str, first: np.ndarray, second_name: str, seco
 
 
 def _rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The instances' label values, and per pixel the 1-based row of its instance (0: background)."""
+    """Return the labels of the instances and, for each pixel, the 1-based row of its instance (0: none)."""
     flat = labels.ravel()
     if flat.size == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     highest = int(flat.max())
-    if highest <= flat.size:  # a look-up table is far quicker than sorting all pixels
+    if highest <= flat.size:  # a look-up table is much faster than sorting all pixels
         present = np.bincount(flat, minlength=1) > 0
         present[0] = False
         ids = np.flatnonzero(present)
@@ -150,7 +150,7 @@ def _rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _overlaps(
     truth_rows: np.ndarray, predicted_rows: np.ndarray, truths: int, predictions: int
 ) -> sparse.csr_matrix:
-    """Sparse (T + 1, P + 1) table of shared pixels; row and column 0 are background."""
+    """Return a sparse (T + 1, P + 1) table of shared pixels; row and column 0 are background."""
     from scipy import sparse  # the window imports this module long before it compares anything
 
     ones = np.ones(truth_rows.size, np.int64)
@@ -161,7 +161,7 @@ def _overlaps(
 def _unique_pairs(
     rows: np.ndarray, columns: np.ndarray, iou: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of IoU >= 0.5 with every row and every column at most once."""
+    """Return pairs with IoU >= 0.5, each row and each column at most once."""
     kept = np.flatnonzero(iou >= 0.5)
     kept = kept[np.unique(rows[kept], return_index=True)[1]]
     kept = kept[np.unique(columns[kept], return_index=True)[1]]

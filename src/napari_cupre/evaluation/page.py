@@ -27,12 +27,12 @@ def write_page(
     *,
     known: Sequence[np.ndarray | None] | None = None,
 ) -> None:
-    """Write the figures and pictures of the worst cells as one HTML file that needs no other.
+    """Write the figures and pictures of the worst cells as one self-contained HTML file.
 
     Parameters
     ----------
     report : Report
-        What `evaluate` returned for these images.
+        The report of `evaluate` for these images.
     images : sequence of numpy.ndarray
         Planes (Y, X) or (Y, X, C) in grey values of any type.
     truth, predicted : sequence of numpy.ndarray
@@ -85,7 +85,7 @@ def _check_inputs(
 
 
 def _curve(report: Report, width: int = 420, height: int = 180) -> dict[str, Any]:
-    """AP at each IoU threshold, as the places of an SVG drawing, px."""
+    """Return AP at each IoU threshold as positions in an SVG drawing, px."""
     values = np.mean([score.ap_per_threshold for score in report.images], axis=0)
     xs = np.linspace(40, width - 15, len(THRESHOLDS))
     bottom, span = height - 30, height - 50
@@ -105,7 +105,7 @@ def _pictures(
     truth: Sequence[np.ndarray],
     predicted: Sequence[np.ndarray],
 ) -> dict[Kind, list[dict[str, str]]]:
-    """A picture with a caption for each fault, by kind."""
+    """Return a picture with a caption for each fault, by kind."""
     shown = {fault.image for chosen in faults.values() for fault in chosen}
     normalised = {i: normalise(np.asarray(images[i])) for i in shown}
 

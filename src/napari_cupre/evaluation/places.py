@@ -27,16 +27,16 @@ WHOLE = 1536
 """Planes with sides of up to this many px are rated as a whole."""
 
 MOST_FIELDS = 24
-"""Most fields of one image that are rated, spread evenly."""
+"""Maximum number of fields to rate in one image, spread evenly."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image that may be suggested, or that is annotated already.
+    """An image to suggest, or one that is annotated already.
 
-    `read` opens it, and raises `InputError` if it cannot be read. Of a large image only the fields in
-    `annotated` count as annotated; empty for everywhere. `channels` are up to three to look at; None for
-    the first three.
+    `read` opens it, and raises `InputError` if it cannot be read. In a large image only the fields in
+    `annotated` count as annotated; empty means everywhere. `channels` are up to three channels to use; None
+    for the first three.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Candidate:
     channels: tuple[int, ...] | None = None
 
     def called(self, name: str) -> Candidate:
-        """The same image by another name."""
+        """Return the same image with another name."""
         return replace(self, name=name)
 
 
@@ -59,7 +59,7 @@ class Place:
 
     @property
     def is_annotated(self) -> bool:
-        """Whether somebody annotated something here."""
+        """Whether anything is annotated here."""
         there = self.candidate.annotated
         if self.field is None or not there:
             return self.candidate.is_annotated
@@ -67,7 +67,7 @@ class Place:
         return any(y0 < bottom and top < y1 and x0 < right and left < x1 for y0, x0, y1, x1 in there)
 
     def __str__(self) -> str:
-        """The name of the image, and where in it."""
+        """Return the name of the image, and the position in it."""
         if self.field is None:
             return self.candidate.name
         top, left, bottom, right = self.field
@@ -75,13 +75,13 @@ class Place:
 
 
 class Looker:
-    """Reads places; the image read last is kept, since its fields come one after the other."""
+    """Reads places; keeps the last image, because its fields follow one another."""
 
     def __init__(self) -> None:
         self._latest: tuple[Candidate, CellImage, Any, Stretch] | None = None
 
     def image(self, candidate: Candidate) -> CellImage:
-        """The image of a candidate.
+        """Return the image of a candidate.
 
         Raises
         ------
@@ -91,14 +91,14 @@ class Looker:
         return self._opened(candidate)[0]
 
     def pixels(self, place: Place, step: int = 1) -> np.ndarray:
-        """The first plane there, normalised with the contrast of the whole plane: float32 (Y, X, 3).
+        """Return the first plane at a place, normalised like the whole plane, float32 (Y, X, 3).
 
         Parameters
         ----------
         place : Place
             Image or field.
         step : int, optional
-            Step between the rows and columns that are read.
+            Step between the rows and columns to read.
         """
         _, plane, stretch = self._opened(place.candidate)
         top, left, bottom, right = place.field or (0, 0, *plane.shape[:2])
@@ -114,7 +114,7 @@ class Looker:
 
 
 def fields_in(shape: tuple[int, int]) -> list[Field | None]:
-    """Fields of a plane of a size; [None] where it is looked at as a whole.
+    """Return the fields of a plane; [None] if it is rated as a whole.
 
     Parameters
     ----------
@@ -142,14 +142,14 @@ def fields_in(shape: tuple[int, int]) -> list[Field | None]:
 
 
 def of_files(paths: Sequence[Path], annotated: Sequence[Path] = ()) -> list[Candidate]:
-    """Image files as candidates, by their paths.
+    """Return image files as candidates, named by their paths.
 
     Parameters
     ----------
     paths : sequence of Path
-        That are not annotated.
+        Files without annotation.
     annotated : sequence of Path, optional
-        That are.
+        Annotated files.
     """
     return [
         Candidate(str(path), partial(read_image, path), is_done)
@@ -159,7 +159,7 @@ def of_files(paths: Sequence[Path], annotated: Sequence[Path] = ()) -> list[Cand
 
 
 def of_project(project: Project) -> Iterator[Candidate]:
-    """The images of a project as candidates, by their stems."""
+    """Return the images of a project as candidates, named by their stems."""
     for entry, cells in project.all_cells():
         boxes = [cell.box[-2:] for _, cell in cells if cell.state.teaches]
         corners = [np.array(region)[:, -2:] for region in cells.regions]

@@ -22,10 +22,10 @@ BAND_POINTS = 12
 
 @dataclass(frozen=True)
 class ProjectCurve:
-    """Whether more cells would help, and the points that this follows from, by the number of cells.
+    """Whether more cells would help, and the points behind the answer, by the number of cells.
 
-    `band` has the expected value for numbers of cells up to `MORE` from now; empty for fewer than two points.
-    `check` says whether training is worth it at all; None while that is not measured.
+    `band` holds the expected values up to `MORE` cells from now; empty for fewer than two points. `check`
+    says whether training is worth it at all; None until measured.
     """
 
     verdict: EnoughVerdict
@@ -36,10 +36,10 @@ class ProjectCurve:
 
 @dataclass(frozen=True)
 class CrossCheck:
-    """Training beside its start, on all cells that may judge: a cross-validation.
+    """The comparison of training with its start on all cells that may judge: a cross-validation.
 
-    `decision` compares models that learned from two thirds of the cells each with their `start`, on the third
-    that they did not learn from. `cells` were annotated then.
+    `decision` compares models, each trained on two thirds of the cells, with their `start` on the remaining
+    third. `cells` is the number annotated at that time.
     """
 
     decision: Decision
@@ -59,12 +59,12 @@ class CrossCheck:
 
 
 def cross_check(measured: Sequence[LessonResult]) -> CrossCheck | None:
-    """Pool what the folds say about training; None until all of them are measured.
+    """Pool the results of the folds; return None until all are measured.
 
     Parameters
     ----------
     measured : sequence of LessonResult
-        Of one annotation and one start, see `of_latest`.
+        Results for one annotation and one start, see `of_latest`.
     """
     steps = min((each.steps for each in measured), default=0)
     folds = {
@@ -81,10 +81,10 @@ def cross_check(measured: Sequence[LessonResult]) -> CrossCheck | None:
 
 
 def _by_image(folds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Finds]:
-    """What was found in each image over the folds.
+    """Return the finds in each image over the folds.
 
-    Every cell judges in one fold, but the background around it in each fold that has cells of the image, so
-    what is invented there is a mean.
+    Every cell judges in one fold, but the background around it judges in each fold with cells of the image,
+    so the number of invented objects is a mean.
     """
     found: dict[str, list[Finds]] = {}
     for fold in folds:
@@ -99,7 +99,7 @@ def _of_folds(parts: Sequence[Finds]) -> Finds:
 
 
 def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") -> ProjectCurve:
-    """Read what was measured in a project and say whether more cells would help.
+    """Read the measurements of a project and say whether more cells would help.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def curve_of(folder: Path, rounds: Sequence[Round], cells: int, like: str = "") 
 
 
 def points_of_parts(measured: Sequence[LessonResult]) -> list[CurvePoint]:
-    """A point for each share of the annotation, all after the same number of steps, over all folds."""
+    """Return a point for each share of the annotation, over all folds, after the same number of steps."""
     steps = min((each.steps for each in measured), default=0)
     shares = sorted({each.share for each in measured})
     rows = ([each for each in measured if (each.share, each.steps) == (share, steps)] for share in shares)
@@ -133,7 +133,7 @@ def points_of_parts(measured: Sequence[LessonResult]) -> list[CurvePoint]:
 
 
 def longer_of(measured: Sequence[LessonResult]) -> tuple[CurvePoint, CurvePoint] | None:
-    """The same cells learned from for a short and for a long time; None where that was not measured."""
+    """Return the results of a short and a long training on the same cells; None if not measured."""
     steps = sorted({each.steps for each in measured})
     if len(steps) < 2:
         return None
@@ -148,7 +148,7 @@ def longer_of(measured: Sequence[LessonResult]) -> tuple[CurvePoint, CurvePoint]
 
 
 def points_of_rounds(rounds: Sequence[Round]) -> list[CurvePoint]:
-    """A point for each round that was judged on held-out cells."""
+    """Return a point for each round that was judged on held-out cells."""
     found = []
     for each in rounds:
         after = (each.verdict.get("decision") or {}).get("after") or {}

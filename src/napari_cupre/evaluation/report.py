@@ -17,7 +17,7 @@ FIGURES = ("ap", "ap50", "ap75", "f1", "precision", "recall", "panoptic_quality"
 
 @dataclass(frozen=True)
 class Score:
-    """Counts of one image, or summed over several, and the figures that follow from them.
+    """The counts of one image, or of several summed, and the figures derived from them.
 
     A figure whose denominator is zero is 1: there was nothing to find and nothing was found. An
     image without cells and without predictions enters the mean over images in the same way.
@@ -27,11 +27,11 @@ class Score:
     name : str
         The image's name.
     true, false, missed : tuple of int
-        Per threshold of `THRESHOLDS` the true positives, false positives and false negatives.
+        True positives, false positives and false negatives at each threshold of `THRESHOLDS`.
     iou_sum : float
         Sum of the IoU of the pairs matched at 0.5.
     ignored : int
-        Predictions in unknown area that match nothing at IoU 0.5; not in `false`.
+        Predictions in unknown area that match nothing at IoU 0.5; not counted in `false`.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Score:
 
     @property
     def predicted_count(self) -> int:
-        """Number of predictions that count, i.e. without the ignored ones."""
+        """Number of predictions without the ignored ones."""
         return self.true[0] + self.false[0]
 
     @property
@@ -93,7 +93,7 @@ class Score:
 
     @property
     def count_error(self) -> float:
-        """Absolute difference of the number of cells predicted and true."""
+        """Absolute difference between the predicted and true numbers of cells."""
         return float(abs(self.predicted_count - self.truth_count))
 
     def as_dict(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def evaluate(
 
 
 def score_match(name: str, match: Match) -> Score:
-    """The score of one matched image."""
+    """Return the score of one matched image."""
     true, false, missed = zip(*(match.counts(threshold) for threshold in THRESHOLDS))
     ignored = int(np.count_nonzero(match.ignorable & (match.predicted_iou == 0)))
     return Score(name, true, false, missed, float(match.truth_iou.sum()), ignored)
@@ -217,12 +217,12 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def figure_text(figure: str, value: float) -> str:
-    """One of `FIGURES` as a person reads it."""
+    """Format one of `FIGURES`."""
     return f"{value:.1f}" if figure == "count_error" else f"{value:.3f}"
 
 
 def score_row(score: Score) -> list[str]:
-    """The line of a table: name, cells, found, and `FIGURES`."""
+    """Return the line of a table: name, cells, found, and `FIGURES`."""
     figures = [figure_text(figure, getattr(score, figure)) for figure in FIGURES]
     return [score.name, str(score.truth_count), str(score.predicted_count), *figures]
 

@@ -1,4 +1,4 @@
-"""Two sets of cells on one image: what both found, what one found alone, and which is nearer to the truth."""
+"""Compare two sets of cells on one image: found by both, found by one, and which is closer to the truth."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from napari_cupre.evaluation.report import Report, Score, score_match
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two label images agree; each part is int32 of their shape, 0 = nothing.
+    """Where two label images agree and differ; each part is int32 of their shape, 0 = nothing.
 
     Attributes
     ----------
     both : numpy.ndarray
-        Cells that both found at an IoU of 0.5 or more, as the second drew them.
+        Cells found by both at an IoU of 0.5 or more, as outlined by the second.
     only_first, only_second : numpy.ndarray
-        Cells that one found and the other did not.
+        Cells found by only one of them.
     """
 
     both: np.ndarray
@@ -31,10 +31,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Compared:
-    """Two models, or one, on one image.
+    """The comparison of two models, or of one with the truth, on one image.
 
-    The counts are cells that both found or only one did; against the truth: found, invented, missed.
-    `scores` and `finds` are those of each model against the truth, empty if no cell is vouched for.
+    The counts are cells found by both or by only one; against the truth: found, invented, missed.
+    `scores` and `finds` compare each model with the truth; empty if no cell is checked or edited.
     `is_new` says that no model learned from this image.
     """
 
@@ -48,7 +48,7 @@ class Compared:
 
 
 def each_plane_apart(labels: np.ndarray) -> np.ndarray:
-    """A label image in which no cell is on two planes, so that stacks are compared plane by plane.
+    """Relabel a stack so that no cell is on two planes, to compare stacks plane by plane.
 
     Examples
     --------
@@ -64,15 +64,15 @@ def each_plane_apart(labels: np.ndarray) -> np.ndarray:
 
 
 def tell_apart(first: np.ndarray, second: np.ndarray, known: np.ndarray | None = None) -> Difference:
-    """Tell apart what both found and what one found alone.
+    """Separate what both found from what only one found.
 
     Parameters
     ----------
     first, second : numpy.ndarray
         Integers (Y, X), or with planes in front; 0 is background.
     known : numpy.ndarray or None, optional
-        bool, where `second` is the truth: where it is known. Cells of `first` elsewhere are neither right nor
-        wrong, and left out.
+        bool, the known area if `second` is the truth. Cells of `first` elsewhere are neither right nor wrong,
+        and are left out.
 
     Raises
     ------
@@ -114,9 +114,9 @@ def compare_image(
     predicted : sequence of numpy.ndarray
         Label images of one or two models.
     truth, known : numpy.ndarray or None, optional
-        Cells that a person vouched for, and where every pixel is known. One model alone needs them.
+        Checked and edited cells, and the known pixels. A single model needs them.
     is_new : bool, optional
-        No model learned from this image.
+        Whether no model learned from this image.
 
     Raises
     ------
@@ -139,24 +139,24 @@ def compare_image(
 
 
 def judged_on(images: Sequence[Compared], enough: int) -> list[Compared]:
-    """The images to judge models on: those that none learned from, if they have enough cells; else all."""
+    """Return the images to judge on: those new to all models, if they have enough cells; else all."""
     with_truth = [image for image in images if image.scores]
     new = [image for image in with_truth if image.is_new]
     return new if sum(image.scores[0].truth_count for image in new) >= enough else with_truth
 
 
 def verdict_on(images: Sequence[Compared]) -> Decision | None:
-    """Decide between two models, paired image by image; None where nothing can be compared."""
+    """Decide between two models, paired by image; return None if nothing can be compared."""
     pairs = [image.finds for image in images if len(image.finds) == 2]
     return decide([pair[0] for pair in pairs], [pair[1] for pair in pairs]) if pairs else None
 
 
 def tally_of(images: Sequence[Compared]) -> Tally:
-    """What the first model finds and invents, over several images."""
+    """Count what the first model finds and invents over several images."""
     return tally([image.finds[0] for image in images if image.finds])
 
 
 def report_of(images: Sequence[Compared], side: int = 0) -> Report | None:
-    """The figures of one model over several images; None where nobody vouched for a cell."""
+    """Return the figures of one model over several images; None without checked or edited cells."""
     scores = [image.scores[side] for image in images if image.scores]
     return Report(scores) if scores else None

@@ -1,19 +1,18 @@
-"""Which of several models a training should start from, by what each finds in one image.
+"""Choose the model that a training should start from, by what each model finds in one image.
 
-Without annotation nobody knows what is right, and a count by itself rewards inventing. What is known: a
-detection is right about as often as its score says if all models find it (IoU of 0.5 or more), and half as
-often if one finds it alone. So each is taken to be right with the chance p = score * (1 + share) / 2, where
-the share is that of the other models that find it too. The sum of p is what a model finds, that of 1 - p what
-it invents, and with the most that any finds in place of the unknown truth they give an estimate of
-AP50 = TP / (TP + FP + FN), by which models are ranked. What a model finds alone counts no more than what it
-finds with others, however sure it is: hundreds of cells that nobody else sees cannot win.
+Without annotation nobody knows what is right, and a mere count rewards inventing. But a detection is right
+about as often as its score says if all models find it (IoU of 0.5 or more), and half as often if only one
+does. So each detection is right with an assumed probability p = score * (1 + share) / 2, where share is the
+share of the other models that find it too. The sum of p estimates what a model finds, and the sum of 1 - p
+what it invents. With the largest number found by any model in place of the unknown truth, they give an
+estimate of AP50 = TP / (TP + FP + FN), which ranks the models. A detection that no other model confirms
+counts at most half, however sure it is, so hundreds of cells that no other model sees cannot win.
 
-On 54 images of eleven kinds, of 10,000 detections those of all three shipped models were right to 0.70 to
-0.97 by their score, those of two to 0.40 to 0.87, those of one to 0.11 to 0.6.
+Among 10,000 detections on 54 images of eleven kinds, the share of right ones, rising with the score, was
+0.70 to 0.97 if all three shipped models found them, 0.40 to 0.87 for two models, and 0.11 to 0.6 for one.
 
-Cells that a person vouched for tell more. Where there are a few, the share that a model finds of them
-decides, with what it invents in regions that are said to be complete; the estimate only parts models that are
-equal in that.
+Checked and edited cells tell more. If there are a few, a model is judged by the share of them that it finds,
+and by what it invents in complete regions; the estimate only separates models that are equal in that.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from napari_cupre.evaluation.matching import match_instances
 from napari_cupre.words import counted
 
 ENOUGH_MARKED = 5
-"""From so many annotated cells on, they decide."""
+"""Minimum number of annotated cells for them to decide."""
 
 EQUAL = 0.05
-"""Models whose shares of the annotated cells differ by less are equal in that."""
+"""Models whose shares of the annotated cells differ by less count as equal."""
 
 LEAST_FOUND = 1
 """A model that finds fewer cells than this is not proposed."""
 
 
 class Search(Protocol):
-    """What a model found: label i of `labels` (int32, Y x X) has the score `scores[i - 1]`."""
+    """The cells found by a model: label i of `labels` (int32, Y x X) has the score `scores[i - 1]`."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -52,11 +51,11 @@ class Search(Protocol):
 
 @dataclass(frozen=True)
 class Standing:
-    """What speaks for a model and against it.
+    """The evidence for and against a model.
 
-    Of the cells that it finds, how many are `likely` to be right, how many are `doubtful`, and how many of
-    the likely ones another model finds too (`shared`); how many annotated cells it gets `right`, and what
-    it finds beside them where all are annotated (`false`).
+    Of the cells that it finds: how many are `likely` to be right, how many are `doubtful`, and how many of
+    the likely ones another model finds too (`shared`). Also how many annotated cells it gets `right`, and
+    how many `false` ones it finds where everything is annotated.
     """
 
     model: str
@@ -67,19 +66,19 @@ class Standing:
     false: int = 0
 
     def estimate(self, most: float) -> float:
-        """AP50, if there are as many cells as the model finds that finds most of what others confirm."""
+        """Estimate AP50, assuming as many cells as are found by the model with most confirmed cells."""
         return self.likely / (max(most, 1.0) + self.doubtful)
 
     def quality(self, annotated: int) -> float:
-        """TP / (TP + FP + FN) on what is annotated."""
+        """Return TP / (TP + FP + FN) on the annotation."""
         return self.right / max(1, annotated + self.false)
 
 
 @dataclass(frozen=True)
 class StartAdvice:
-    """How models do in an image, the best first.
+    """The ranking of models in an image, best first.
 
-    `annotated` counts the annotated cells that were looked for; 0 where there are too few to decide.
+    `annotated` is the number of annotated cells; 0 if there are too few to decide.
     """
 
     standings: tuple[Standing, ...]
@@ -87,7 +86,7 @@ class StartAdvice:
 
     @property
     def best(self) -> str:
-        """Name of the model to start from; empty where none finds enough."""
+        """Return the name of the model to start from; empty if none finds enough."""
         first = self.standings[0] if self.standings else None
         if first is None or (first.right if self.annotated else first.likely) < LEAST_FOUND:
             return ""
@@ -95,7 +94,7 @@ class StartAdvice:
 
     @property
     def sentence(self) -> str:
-        """What speaks for the best: “nuclei” finds 212 cells here (“cells” 140, “cupre” 95)."""
+        """Return the reason for the best: “nuclei” finds 212 cells here (“cells” 140, “cupre” 95)."""
         if not self.standings:
             return ""
         if not self.best:
@@ -110,7 +109,7 @@ class StartAdvice:
         return f"“{first.model}” finds {what}" + (f" ({rest})" if rest else "")
 
     def _figures(self, each: Standing, first: Standing) -> str:
-        """What another model finds; if that is more than the best does, also what speaks against it."""
+        """Say what another model finds and, if that is more than the best finds, what speaks against it."""
         if self.annotated:
             return f"{each.right}{_false(each)}"
         likely, doubtful = round(each.likely), round(each.doubtful)
@@ -129,11 +128,11 @@ def advise_start(
     Parameters
     ----------
     found : mapping of str to Search
-        By name of the model, the one to prefer among equals first.
+        Results by name of the model, with the preferred one among equals first.
     marked : numpy.ndarray or None, optional
-        int32 (Y, X), the cells that a person vouched for.
+        int32 (Y, X), the checked and edited cells.
     complete : numpy.ndarray or None, optional
-        bool (Y, X), where every cell is among them.
+        bool (Y, X), where every cell is annotated.
     """
     annotated = 0 if marked is None else len(np.unique(marked[marked > 0]))
     annotated = annotated if annotated >= ENOUGH_MARKED else 0
@@ -160,7 +159,7 @@ def advise_start(
 
 
 def _shares(found: Mapping[str, Search]) -> dict[str, dict[int, float]]:
-    """Of each model's cells by label, the share of the other models that find it too."""
+    """Return for each cell of each model the share of the other models that find it too."""
     shares = {name: dict.fromkeys(_numbers(each.labels), 0.0) for name, each in found.items()}
     part = 1 / max(1, len(found) - 1)
     for first, second in combinations(found, 2):

@@ -1,4 +1,4 @@
-"""Which images to annotate next: those in which a model is uncertain, and that differ from each other.
+"""Suggest which images to annotate next: images that a model is uncertain about and that differ.
 
 Uncertainty has two parts, both known from active learning for detection: *doubt*, detections whose score is
 neither high nor low (the margin of Brust et al., "Active Learning for Deep Object Detection", VISAPP 2019),
@@ -74,16 +74,16 @@ class Uncertainty:
     Attributes
     ----------
     cells : int
-        Found with a score of at least `CELL_SCORE`.
+        Number of cells found with a score of at least `CELL_SCORE`.
     doubt : float
-        Mean of 4 s (1 - s) over the scores s of all that was found, 0..1: 0 for scores of 0 and 1, 1 for
-        scores of 0.5. Where nothing was found at all it is 1: the plane may be empty, or the model blind.
+        Mean of 4 s (1 - s) over the scores s of all detections, 0..1: 0 for scores of 0 and 1, 1 for scores
+        of 0.5. Without any detection it is 1: the plane may be empty, or the model blind to its cells.
     disagreement : float
         1 - F1 at IoU 0.5 between the cells of the plane and those of its mirror image, 0..1.
     doubtful : int
         Detections with a middling score.
     unsteady : int
-        Cells that were found in the plane or in its mirror image alone: missing or invented in one of them.
+        Cells found in only one of the plane and its mirror image, so missed or invented in one of them.
     """
 
     cells: int
@@ -94,11 +94,11 @@ class Uncertainty:
 
     @property
     def value(self) -> float:
-        """The mean of both parts."""
+        """Return the mean of both parts."""
         return (self.doubt + self.disagreement) / 2
 
     def in_words(self) -> str:
-        """What a person would find there.
+        """Describe what a person would find there.
 
         Examples
         --------
@@ -131,9 +131,9 @@ class Suggestion:
     uncertainty : Uncertainty
         Of the model.
     novelty : float
-        Distance (1 - cosine, 0..2) to the nearest image that is annotated or suggested before it.
+        Distance (1 - cosine, 0..2) to the nearest image that is annotated or was suggested earlier.
     unlike : float
-        Distance to the nearest that is annotated; NaN where none is.
+        Distance to the nearest annotated image; NaN without one.
     thumbnail : numpy.ndarray
         uint8 (64, 64, 3).
     """
@@ -146,7 +146,7 @@ class Suggestion:
 
     @property
     def reason(self) -> str:
-        """Why it would teach something, in words: what is in doubt there, and how it looks."""
+        """Return in words why the place would teach something: what is in doubt, and how it looks."""
         said = self.uncertainty.in_words()
         if self.unlike >= UNLIKE:
             return f"{said}, unlike the images annotated so far"
@@ -164,13 +164,13 @@ class Suggestions:
     chosen : list of Suggestion
         The suggested places.
     candidates : int
-        Number of places that were looked at and are not annotated yet.
+        Number of examined places without annotation.
     labelled : int
-        Number of places that are.
+        Number of examined places with annotation.
     skipped : list of tuple of (str, str)
         Names of images that could not be read, with the reason.
     notices : list of str
-        What of the images was not looked at, one sentence each.
+        One sentence about each kind of image of which only a part was used.
     """
 
     chosen: list[Suggestion]
@@ -199,7 +199,7 @@ class Suggestions:
         }
 
     def table(self) -> str:
-        """A row of text per suggested place."""
+        """Return a text table with a row per suggested place."""
         rows: list[tuple[str, ...]] = [("image", "uncertainty", "novelty", "cells", "why")]
         for each in self.chosen:
             unsure = each.uncertainty
@@ -226,16 +226,16 @@ def suggest(
     Parameters
     ----------
     candidates : sequence of Candidate
-        Images, annotated or not; what cannot be read is skipped and named in the result. What looks like an
-        annotated one is not suggested.
+        Images, annotated or not; unreadable ones are skipped and named in the result. Images that look like
+        an annotated one are not suggested.
     model : Model
         Its backbone compares the images.
     detect : Detect
-        The same model's cells of a plane.
+        Finds the same model's cells in a plane.
     count : int, optional
         Number of suggestions; fewer if there are fewer candidates.
     most : int or None, optional
-        Find cells in no more than this many places, those that differ most; in all by default.
+        Find cells in at most this many places, those that differ most; by default in all.
     seed : int, optional
         Seed of the projection of the features.
 
@@ -275,7 +275,7 @@ def suggest(
 
 @dataclass
 class _Looks:
-    """Places that could be read, with how they look to the backbone."""
+    """The readable places, with how they look to the backbone."""
 
     places: list[Place] = field(default_factory=list)
     raw: list[np.ndarray] = field(default_factory=list)
@@ -319,7 +319,7 @@ def measure_uncertainty(plane: np.ndarray, detect: Detect) -> Uncertainty:
     plane : numpy.ndarray
         float32 (Y, X, 3), normalised.
     detect : Detect
-        The model's cells of a plane.
+        Finds the model's cells in a plane.
     """
     seen = detect(plane)
     mirrored = detect(np.ascontiguousarray(plane[:, ::-1]))
@@ -348,18 +348,18 @@ def weighted_k_center(
     vectors : numpy.ndarray
         float (N, D), unit length.
     weights : numpy.ndarray
-        float (N,), what a point's distance is multiplied by; above 0.
+        float (N,), factors on the distances of the points; above 0.
     labelled : numpy.ndarray
-        float (M, D), unit length, centers that are there already; M may be 0.
+        float (M, D), unit length, existing centers; M may be 0.
     count : int
         Centers to choose, at most N.
 
     Returns
     -------
     rows : list of int
-        The chosen points, in the order of choice; without any center the first is that of most weight.
+        The chosen points in order; without any center, the first is the one with the largest weight.
     distances : list of float
-        Of each to the nearest center before it, 1 - cosine; 1 where there was none.
+        Distance of each to the nearest center before it, 1 - cosine; 1 if there was none.
     """
     # 1 is the distance of images that have nothing in common.
     nearest = (1 - vectors @ labelled.T).min(axis=1) if len(labelled) else np.ones(len(vectors))
@@ -377,6 +377,6 @@ def weighted_k_center(
 
 
 def _sure(seen: Seen) -> np.ndarray:
-    """The labels of what counts as a cell."""
+    """Return the labels of detections that count as cells."""
     kept = np.concatenate([[False], np.asarray(seen.scores) >= CELL_SCORE])
     return np.where(kept[seen.labels], seen.labels, 0)

@@ -19,25 +19,25 @@ SCALES = (0.75, 1.33)
 PHOTOMETRY = Photometry(gamma=1.4, contrast=1.35, brightness=0.08, invert=0.0)
 PASTE_SHARE = 0.5  # crops into which annotated cells are pasted
 MOST_PASTED = 12
-UNIFORM_SHARE = 0.25  # crops of anywhere; the others hold an annotated cell
-# Where hardly any background is known, this share of the crops is composed on background like that of
-# the cells' rims, so that the network sees what is not a cell.
+UNIFORM_SHARE = 0.25  # share of crops from anywhere; the others contain an annotated cell
+# If hardly any background is known, this share of the crops is composed on background like that of the
+# cells' rims, so that the network sees what is not a cell.
 MOST_COMPOSED = 0.4
-# Known background per cell area from which on no crop is composed.
+# No crop is composed above this ratio of known background to cell area.
 ENOUGH_BACKGROUND = 1.5
-# Crops of images that nobody annotated, once a teacher was sure of something there.
+# Share of crops from images without annotation, once the teacher is sure of something there.
 UNLABELLED_SHARE = 0.3
 
 
 class CropSampler:
-    """Draws crops; everything random comes from the generator that is passed in.
+    """Draws training crops; all randomness comes from the generator that is passed in.
 
     Parameters
     ----------
     shots : list[Shot]
-        Teaching shots at their own scale, with at least one cell among them.
+        Shots to learn from at their own scale, with at least one cell among them.
     scales : list[float]
-        Network px per image px, of each shot.
+        Network px per image px for each shot.
     diameter : float
         Diameter of the cells in network px.
     rehearse : float
@@ -49,8 +49,8 @@ class CropSampler:
         self.scales, self.diameter, self.rehearse = scales, diameter, rehearse
         self.centres = [_centres(shot.labels) for shot in shots]
         counts = np.array([len(centres) for centres in self.centres], float)
-        # The square root keeps an image with hundreds of cells from being all that is seen; one without a
-        # cell that is known to be empty teaches what is not a cell.
+        # The square root stops an image with hundreds of cells from dominating; an image that is known to be
+        # empty shows what is not a cell.
         shares = np.sqrt(np.maximum(counts, [float(sample.known.any()) for sample in self.samples]))
         self.weights = shares / shares.sum()
         self.cells = [cell for shot, scale in zip(shots, scales) for cell in _scaled_cells(shot, scale)]
@@ -60,12 +60,12 @@ class CropSampler:
         self.unlabelled: list[Sample] = []
 
     def learn_from(self, samples: list[Sample]) -> None:
-        """Draw crops of these samples from now on: the same images with more known area."""
+        """Draw from these samples from now on: the same images with more known area."""
         self.samples = samples
         self.compose = _composed_share(samples)
 
     def draw(self, rng: np.random.Generator, size: int) -> Sample:
-        """One crop of `size` px at network scale."""
+        """Draw one crop of `size` px at network scale."""
         kind = rng.random()
         if kind < self.rehearse:
             return draw_field(rng, size, diameter=self.diameter * float(np.exp(rng.uniform(-0.7, 0.7))))
@@ -77,7 +77,7 @@ class CropSampler:
         return self._finish(rng, self._real(rng, size))
 
     def _real(self, rng: np.random.Generator, size: int) -> Sample:
-        """A part of a teaching image, with some annotated cells pasted in."""
+        """Cut a part of an annotated image, and paste in some annotated cells."""
         index = int(rng.choice(len(self.samples), p=self.weights))
         around = None
         if len(self.centres[index]) and rng.random() >= UNIFORM_SHARE:
@@ -89,7 +89,7 @@ class CropSampler:
         return sample
 
     def _unlabelled(self, rng: np.random.Generator, size: int) -> Sample:
-        """A part of what a teacher was sure of; it is at network scale already."""
+        """Cut a part of what the teacher was sure of, which is already at network scale."""
         sample = self.unlabelled[rng.integers(len(self.unlabelled))]
         return random_turn(rng, random_crop(rng, sample, size, SCALES))
 
@@ -98,13 +98,13 @@ class CropSampler:
 
 
 def scale_shot(shot: Shot, factor: float) -> Shot:
-    """The shot resampled by `factor`."""
+    """Resample a shot by `factor`."""
     scaled = rescale(shot.sample, factor)
     return replace(shot, image=scaled.image, labels=scaled.labels, known=scaled.known)
 
 
 def _centres(labels: np.ndarray) -> np.ndarray:
-    """Box centres (N, 2) as y, x."""
+    """Return the box centres (N, 2) as y, x."""
     _, boxes = label_boxes(labels)
     return (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / 2
 
@@ -114,7 +114,7 @@ def _scaled_cells(shot: Shot, scale: float) -> list[CutCell]:
 
 
 def _composed_share(samples: Sequence[Sample]) -> float:
-    """Share of the crops that are composed: the more, the less background per area of cells is known."""
+    """Return the share of composed crops: the less background is known, the more crops are composed."""
     cells = sum(int(np.count_nonzero(sample.labels)) for sample in samples)
     background = sum(int(np.count_nonzero(sample.known & (sample.labels == 0))) for sample in samples)
     return MOST_COMPOSED * (1 - min(background / (cells * ENOUGH_BACKGROUND), 1.0))

@@ -26,8 +26,8 @@ SAVED = {"step", "elapsed", "batch", "crop", "history", "best"}
 class RunFolder:
     """`<stem>.run` beside the model file `out`.
 
-    To continue, a training needs all weights and the optimiser's moments; a finished one keeps only
-    the averaged weights, in half precision, since the best ones are the model itself.
+    To continue, a training needs all weights and the optimiser's moments. A finished one keeps only the
+    averaged weights, in half precision, because the best weights are the model itself.
     """
 
     def __init__(self, out: Path) -> None:
@@ -39,8 +39,8 @@ class RunFolder:
     def create(self, shots: list[Shot], settings: FinetuneSettings, start: str | None = None) -> None:
         """Write the training set, the settings and the name of the start, before the first step.
 
-        Images that the window already wrote into the folder are not written again. Nothing of an earlier run
-        is left, so that its weights are never resumed with this annotation.
+        Images that the window already wrote into the folder are not written again. All files of an earlier
+        run are removed, so that its weights are never resumed with this annotation.
         """
         with writing(self.state_path):
             self.state_path.unlink(missing_ok=True)
@@ -50,11 +50,11 @@ class RunFolder:
         self.write_settings(settings)
 
     def write_settings(self, settings: FinetuneSettings) -> None:
-        """Write the settings, which say that a run is there that can be resumed."""
+        """Write the settings; their presence marks a run that can be resumed."""
         write_bytes(self.settings_path, json.dumps(settings.as_dict(), indent=1).encode())
 
     def read_start(self) -> str:
-        """Name or path of the model that the run was started from.
+        """Return the name or path of the model that the run was started from.
 
         Raises
         ------
@@ -107,7 +107,7 @@ class RunFolder:
         write_state(self.state_path, groups, {"counters": counters})
 
     def write_end(self, counters: dict[str, Any], average: WeightAverage) -> None:
-        """Write what a finished training needs to go on; its best weights are the model `out`."""
+        """Write what a finished training needs to continue; its best weights are the model `out`."""
         groups = {"average": _halved(average.network.state_dict())}
         write_state(self.state_path, groups, {"counters": counters})
 
@@ -134,7 +134,7 @@ class RunFolder:
         return counters, {key: value.to(device) for key, value in best.items()} or None
 
     def _best(self, counters: dict[str, Any], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The best weights; of a training that came to its end, those of the model."""
+        """Return the best weights; for a finished training, those of the model."""
         kept = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
         if kept or not counters["best"] or not self.out.is_file():
             return kept
@@ -144,19 +144,19 @@ class RunFolder:
 
 
 def annotation_of(shots: list[Shot]) -> list[str]:
-    """Tell the annotation of one run from that of another: a short text for each shot."""
+    """Return a short text for each shot that identifies the annotation of a run."""
     return [shot_digest(shot) for shot in shots]
 
 
 def difference(kept: list[Shot], now: Mapping[str, str]) -> str:
-    """Say in one sentence how an annotation differs from the one of a run; "" if it does not.
+    """Say in one sentence how an annotation differs from that of a run; "" if it does not.
 
     Parameters
     ----------
     kept : list of Shot
-        What the run learns from.
+        The shots that the run learns from.
     now : mapping of str to str
-        `napari_cupre.io.shot_store.digests` of the annotation as it is.
+        `napari_cupre.io.shot_store.digests` of the present annotation.
     """
     before = digests(shot for shot in kept if not shot.is_unlabelled)
     kinds = {
@@ -172,7 +172,7 @@ def difference(kept: list[Shot], now: Mapping[str, str]) -> str:
 
 
 def _halved(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """As model files hold weights; values beyond half precision's range stay as they are."""
+    """Convert weights as in model files; values beyond the range of half precision stay as they are."""
     return {
         key: value
         if not value.is_floating_point() or value.abs().max() > torch.finfo(torch.float16).max

@@ -24,8 +24,8 @@ WEIGHT_DECAY = 0.01
 def make_optimiser(network: CellRCNN, skill: float) -> torch.optim.AdamW:
     """AdamW with two groups, the backbone and the rest.
 
-    For a start that knows the cells the backbone's first layers are frozen: theirs are the largest maps,
-    which cost most to compute gradients for, and they change least.
+    For a start that knows the cells, the backbone's first layers are frozen: their maps are the largest, so
+    their gradients cost most, and these layers change least.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def make_optimiser(network: CellRCNN, skill: float) -> torch.optim.AdamW:
 
 
 def rates(skill: float) -> tuple[float, float]:
-    """Learning rates of the backbone and of the rest, between those of `RATES` on a logarithmic scale."""
+    """Return the learning rates of the backbone and the rest, between `RATES` on a logarithmic scale."""
     known, unknown = RATES
     share = min(skill / GOOD, 1.0)
     backbone, rest = (low**share * high ** (1 - share) for low, high in zip(known, unknown))

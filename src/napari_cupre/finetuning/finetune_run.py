@@ -62,12 +62,12 @@ MOST_WINDOWS = 12  # at a time
 
 
 class FinetuneRun:
-    """One training; `events` drives it and says what happens.
+    """One training; `events` runs it and reports what happens.
 
     Parameters
     ----------
     start : Model
-        Where to start from; it is not changed.
+        The model to start from; it is not changed.
     shots : list of Shot
         Annotated images at their own scale.
     settings : FinetuneSettings, optional
@@ -76,11 +76,11 @@ class FinetuneRun:
         File of the finished model; its run folder `<stem>.run` holds the training set and, while training,
         everything that `resume` needs. None keeps the run in memory.
     start_path : Path, optional
-        File of the starting model, where it is one.
+        File of the starting model, if it has one.
     clock : callable, optional
-        What the minutes are counted by, in seconds; `time.process_time` counts a busy machine out.
+        Clock for the minutes, in seconds; `time.process_time` ignores the load of other programs.
     start_name : str, optional
-        What `resume` finds the starting model by: a name in the list of models, or a path.
+        Name or path by which `resume` finds the starting model.
 
     Raises
     ------
@@ -117,10 +117,10 @@ class FinetuneRun:
         self._best: tuple[Judgement, dict[str, torch.Tensor], int] | None = None
         self._is_resumed, self._unlike = False, ""
 
-    # -- what other threads may call ------------------------------------------------------------
+    # -- calls from other threads ------------------------------------------------------------
 
     def stop(self) -> None:
-        """End after the present step; the best weights so far are the result."""
+        """End after the present step, with the best weights so far as the result."""
         self._stop.set()
 
     def preview(self, image: np.ndarray) -> None:
@@ -144,10 +144,10 @@ class FinetuneRun:
         start : Model
             The model the run was started from; the verdict compares with it.
         settings : FinetuneSettings, optional
-            New settings; a budget that is used up counts from here on. The old ones are kept by default.
+            New settings; a budget that is used up starts again. By default the old settings are kept.
         annotation : mapping of str to str, optional
-            `napari_cupre.io.shot_store.digests` of the annotation as it is now. The run continues with the
-            one it was started with, and says in what they differ.
+            `napari_cupre.io.shot_store.digests` of the present annotation. The run continues with its own
+            annotation, and reports how the two differ.
         """
         folder = RunFolder(out)
         kept = folder.read_settings()
@@ -245,7 +245,7 @@ class FinetuneRun:
                 yield Saved(str(self.folder.state_path), "run", self.step)
 
     def _learn_unknown(self) -> Iterator[Event]:
-        """At some points of the budget, take in where the averaged weights are sure of background."""
+        """At some points of the budget, learn where the averaged weights are sure of background."""
         fraction = self._fraction()
         due = sum(fraction >= point for point in PSEUDO_AT)
         if due == self._looked or not self.teaching.has_unknown:
@@ -257,7 +257,7 @@ class FinetuneRun:
             yield Notice(learned)
 
     def _fraction(self) -> float:
-        """Share of the budget that is used up."""
+        """Return the used share of the budget."""
         self.elapsed = self.clock() - self._began
         used = 0.0
         if self.settings.minutes is not None:
@@ -312,7 +312,7 @@ class FinetuneRun:
         return {name: value.item() for name, value in losses.items()} | {"total": total.item()}
 
     def _shrink(self, error: BaseException) -> Notice:
-        """Answer to a full memory: fewer, then smaller crops."""
+        """Use fewer, then smaller crops, because memory ran out."""
         self.optimiser.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -320,7 +320,7 @@ class FinetuneRun:
         return Notice(said)
 
     def _least_batch(self) -> int:
-        """BatchNorm that learns needs two crops: of one, ResNeSt's pooled layers have no variance."""
+        """Return the smallest batch: BatchNorm in training needs two crops to have a variance."""
         return 1 if self.skill >= FAMILIAR else 2
 
     def _judge_now(self, which: str) -> Validated:
@@ -377,7 +377,7 @@ class FinetuneRun:
         )
 
     def _try_halfway(self, averaged: dict[str, torch.Tensor]) -> Iterator[Event]:
-        """Keep the mean of the start's and the trained weights where the held-out cells prefer it."""
+        """Keep the mean of the start's and the trained weights if it is better on the held-out cells."""
         best = self._best
         if self.judge is None or self.scratch or not self.step:
             return
@@ -409,7 +409,7 @@ class FinetuneRun:
         model.network.eval()
         return model
 
-    # -- what survives the process --------------------------------------------------------------
+    # -- saving and resuming --------------------------------------------------------------
 
     def _save_state(self) -> None:
         if self.folder is not None:

@@ -18,7 +18,7 @@ class FinetuneSettings:
     Attributes
     ----------
     minutes, steps : float or None, int or None
-        The limit; whichever is reached first ends the training. One may be None.
+        The limits; the one reached first ends the training. One may be None.
     batch : int
         Crops per step; halved when memory runs out.
     crop : int
@@ -27,16 +27,16 @@ class FinetuneSettings:
     diameter : float or None
         Cell diameter in image px; None = the median annotated cell.
     held_out : float, 0 to 0.5
-        Share of the annotation that judges the training and does not teach.
+        Share of the annotation that judges the training and is not learned from.
     rehearse : float, 0 to 0.9
-        Share of the crops that are synthetic fields, so that a pretrained network does not forget; random
-        weights have nothing to forget and rehearse none.
+        Share of synthetic fields among the crops, so that a pretrained network does not forget. Not used for
+        random weights, which have nothing to forget.
     contrast : bool
         The backbone also takes a step of momentum contrast on images without annotation, beside each
         supervised step.
     teacher : bool
-        Also learn from images without annotation: from the cells and background that the averaged weights
-        are sure of.
+        Also learn from images without annotation, namely from cells and background of which the averaged
+        weights are sure.
     seed : int
         Seed of all randomness.
     device : str
@@ -62,7 +62,7 @@ class FinetuneSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FinetuneSettings:
-        """Settings from the values of a file or of options; inverse of `as_dict`.
+        """Make settings from the values of a file or of options; inverse of `as_dict`.
 
         Raises
         ------
@@ -72,9 +72,9 @@ class FinetuneSettings:
         return validated(cls, values, "fine-tuning")
 
     def renewed(self, step: int, seconds: float) -> FinetuneSettings:
-        """The settings to continue with after a number of steps and seconds.
+        """Return the settings to continue with after a number of steps and seconds.
 
-        An interrupted limit continues; one that was reached starts again.
+        A limit that was not reached continues; one that was reached starts again.
         """
         time_left = self.minutes is None or seconds < 60 * self.minutes * 0.98
         steps_left = self.steps is None or step < self.steps

@@ -1,7 +1,7 @@
 """AMT2's contrastive step on the images of one folder: its backbone learns from images without annotation.
 
-As in pretraining (Liao et al., "CUPre", arXiv 2310.03981) a step of momentum contrast comes beside each
-supervised step, with an optimiser of its own. Here it is a few dozen steps on the user's own images.
+As in pretraining (Liao et al., "CUPre", arXiv 2310.03981), each supervised step is accompanied by a step of
+momentum contrast with its own optimiser. Here it is a few dozen steps on the user's own images.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from napari_cupre.model.network import MEAN, STD, CellRCNN
 from napari_cupre.model.schedule import learning_rate_factor
 from napari_cupre.model.views import ViewSettings, make_view
 
-BATCH = 8  # pairs of views in a step, which then costs about a seventh of a supervised one
+BATCH = 8  # pairs of views per step; a step then costs about a seventh of a supervised one
 CONTEXT, VIEW = 160, 96  # side of a crop and of its two views, network px
 MOMENTUM = 0.98
-UPDATES = 2  # of the key encoder for each contrastive step: the supervised step moves the backbone too
-# Of the supervised rate of the backbone: the head begins with random weights and the steps are few.
+UPDATES = 2  # of the key encoder per contrastive step; the supervised step moves the backbone too
+# Factor on the backbone's supervised rate: the head starts with random weights, and there are few steps.
 BACKBONE_SHARE, HEAD_RATE = 0.25, 1e-3
 WARM_UP, CLIP, WEIGHT_DECAY = 15, 5.0, 1e-4
-PLACES = 6  # of an image that are looked at for one that is not flat
-_STREAM = 7  # tells its random numbers from those of the supervised step
+PLACES = 6  # places to try in an image for one that is not flat
+_STREAM = 7  # separates its random numbers from those of the supervised step
 
 
 class FolderContrast:
@@ -42,20 +42,20 @@ class FolderContrast:
     Parameters
     ----------
     network : CellRCNN
-        Its backbone learns, as far as its parameters do at all.
+        Its backbone learns, except for frozen parameters.
     images : sequence of numpy.ndarray
         float32 (Y, X, 3), normalised, at network scale.
     seed : int
-        Of all that is random.
+        Seed of all randomness.
     rate : float
         Learning rate of the backbone in the supervised step.
     holds_norm : bool
-        BatchNorm keeps its statistics; else each half of a batch has its own.
+        Whether BatchNorm keeps its statistics; otherwise each half of a batch has its own.
 
     Raises
     ------
     InputError
-        If the images hold too few different places.
+        If the images contain too few different places.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class FolderContrast:
         rng = np.random.default_rng([self._seed, number, _STREAM])
         query, key = self._views(rng)
         order = torch.from_numpy(rng.permutation(BATCH)).to(query.device)
-        self._objective.follow(self._backbone)  # the supervised step that came before
+        self._objective.follow(self._backbone)  # for the supervised step before this one
         with autocast(query.device, dtype):
             result = self._objective.contrast(self._backbone, query, key, order, OneProcess())
         self._optimiser.zero_grad(set_to_none=True)
@@ -114,7 +114,7 @@ class FolderContrast:
         return float(result.loss.item())
 
     def _views(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Two views each of random places, standardised as for the backbone."""
+        """Return two views each of random places, standardised as for the backbone."""
         settings = ViewSettings(side=VIEW)
         crops = [self._crop(rng) for _ in range(BATCH)]
         query, key = (torch.stack([make_view(crop, rng, settings) for crop in crops]) for _ in range(2))
@@ -124,7 +124,7 @@ class FolderContrast:
         return first, second
 
     def _crop(self, rng: np.random.Generator) -> np.ndarray:
-        """A square of an image that is not flat; grey images have one channel."""
+        """Cut a square that is not flat from an image; grey images have one channel."""
         image = self._images[int(rng.integers(len(self._images)))]
         side = min(CONTEXT, *image.shape[:2])
         for _ in range(PLACES):

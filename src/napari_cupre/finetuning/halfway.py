@@ -1,4 +1,4 @@
-"""The mean of a start's and its trained weights, for starts that forget.
+"""The mean of the start's and the trained weights, for starts that forget.
 
 A good start forgets in a few minutes what it learned from many images. The mean of both is often better than
 either: Wortsman et al., "Robust fine-tuning of zero-shot models", 2022.
@@ -22,8 +22,8 @@ KEPT = (
 )
 
 CLEARLY = 0.01
-"""Trained weights that score better than the mean by no more than this are not clearly better; chosen on
-images outside the test part (docs/accuracy.md)."""
+"""Trained weights are clearly better only if they score more than this above the mean; chosen on images
+outside the test part (docs/accuracy.md)."""
 
 
 def judged_halfway(
@@ -34,11 +34,11 @@ def judged_halfway(
     Parameters
     ----------
     start : CellRCNN
-        It is not changed, and may be on another device.
+        The start; it is not changed, and may be on another device.
     trained : mapping of str to torch.Tensor
-        Its state after a training.
+        The state after a training.
     judge : Judge
-        Of the training.
+        The judge of the training.
     dtype : torch.dtype or None
         Data type of autocast.
 

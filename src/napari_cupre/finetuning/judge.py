@@ -25,8 +25,8 @@ from napari_cupre.words import counted
 
 # Windows and their side in network px that one validation looks at, so that it takes seconds.
 MOST_WINDOWS, WINDOW = 8, 320
-# Weights whose score is lower than the start's by more than this, or by more than this share of a verdict's
-# uncertainty, are worse than it: both are judged on the same cells, which differ less than two draws would.
+# Weights are worse than the start if their score is lower by more than this, or by more than this share of
+# the uncertainty: both are judged on the same cells, so the scores differ less than those of two samples.
 NO_WORSE, NO_WORSE_SHARE = 0.02, 0.25
 
 
@@ -39,11 +39,11 @@ class Judgement:
     ap50, ap : float
         As in `evaluate`, mean over windows.
     loss : float
-        Mean loss of a window.
+        Mean loss over the windows.
     cells : int
-        Held-out cells.
+        Number of held-out cells.
     finds : tuple of Finds
-        What was found, window by window; empty in runs of earlier versions.
+        The results by window; empty in runs of earlier versions.
     """
 
     ap50: float
@@ -54,17 +54,17 @@ class Judgement:
 
     @property
     def score(self) -> float:
-        """What "better" means: finding the cells and outlining them well count alike."""
+        """Return the score that defines "better": finding cells and outlining them well count equally."""
         return (self.ap50 + self.ap) / 2
 
     @property
     def uncertainty(self) -> float:
-        """Largest possible standard error of a share of this many cells."""
+        """Return the largest possible standard error of a share of this many cells."""
         return 0.5 / max(self.cells, 1) ** 0.5
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Judgement:
-        """The judgement that `asdict` wrote; other keys of `entry` do not matter."""
+        """Rebuild a judgement written by `asdict`; other keys of `entry` are ignored."""
         finds = tuple(map(Finds.from_json, entry.get("finds", ())))
         return cls(entry["ap50"], entry["ap"], entry["loss"], entry["cells"], finds)
 
@@ -77,9 +77,9 @@ class Judge:
     shots : list[Shot]
         Held-out shots, already scaled to the network's diameter.
     seed : int
-        Fixes which windows are looked at in large images, and the sampling of the loss.
+        Seed for the choice of windows in large images, and for the sampling of the loss.
     most : int, optional
-        Windows that are looked at.
+        Maximum number of windows.
     """
 
     def __init__(self, shots: list[Shot], seed: int, most: int = MOST_WINDOWS) -> None:
@@ -91,14 +91,14 @@ class Judge:
         self.cells = sum(count_cells(window.labels) for window in self.windows)
 
     def __call__(self, network: CellRCNN, dtype: torch.dtype | None) -> Judgement:
-        """Judge `network` as it is; it is left in the mode it was in."""
+        """Judge `network` in its present state, without changing its mode."""
         matches = self.matches(network, dtype)
         scores = [score_match("", match) for match in matches]
         ap50, ap = (float(np.mean([getattr(each, name) for each in scores])) for name in ("ap50", "ap"))
         return Judgement(ap50, ap, self._loss(network, dtype), self.cells, self.finds(matches))
 
     def matches(self, network: CellRCNN, dtype: torch.dtype | None) -> list[Match]:
-        """Match what `network` finds in each window with its annotation."""
+        """Match the cells that `network` finds in each window with the annotation."""
         return [
             match_instances(each.labels, segment(network, each.image, dtype), each.known).counting(
                 each.accepted
@@ -107,11 +107,11 @@ class Judge:
         ]
 
     def finds(self, matches: list[Match]) -> tuple[Finds, ...]:
-        """What was found in each window, from its match."""
+        """Return the finds in each window from its match."""
         return tuple(Finds.of(match, window.accepted) for match, window in zip(matches, self.windows))
 
     def skill(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
-        """AP50 of `network`, mean over the windows."""
+        """Return the AP50 of `network`, mean over the windows."""
         return float(np.mean([score_match("", match).ap50 for match in self.matches(network, dtype)]))
 
     @torch.no_grad()
@@ -129,10 +129,10 @@ class Judge:
 
 
 def is_as_good(judgement: Judgement, history: list[dict[str, Any]], scratch: bool) -> bool:
-    """Whether later weights are to be preferred to the best of the earlier ones.
+    """Whether to prefer later weights to the best earlier ones.
 
-    They have seen more: they yield only for a difference that the number of held-out cells does not explain.
-    The start is another matter: what is worse than it on the same cells is not taken.
+    Later weights have seen more, so they lose only by a difference that the number of held-out cells cannot
+    explain. Weights that are worse than the start on the same cells are never taken.
 
     Parameters
     ----------
@@ -148,14 +148,14 @@ def is_as_good(judgement: Judgement, history: list[dict[str, Any]], scratch: boo
 
 
 def decision(history: list[dict[str, Any]], best_step: int | None, scratch: bool) -> Decision | None:
-    """Compare the new weights with the start's on the held-out cells; None where nothing can be compared.
+    """Compare the new weights with the start's on the held-out cells; return None if that is impossible.
 
     Parameters
     ----------
     history : list of dict
         The figures of every `Judgement`, with "step"; the start's first, except from random weights.
     best_step : int or None
-        Step of the weights that were kept; 0 are the start's, which are compared with the last ones.
+        Step of the weights that were kept; 0 means the start's, which are compared with the last ones.
     scratch : bool
         The start were random weights.
     """
@@ -167,7 +167,7 @@ def decision(history: list[dict[str, Any]], best_step: int | None, scratch: bool
 
 
 def figures(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry of the history without what was found cell by cell."""
+    """Return an entry of the history without the results cell by cell."""
     return {name: value for name, value in entry.items() if name != "finds"}
 
 
@@ -205,7 +205,7 @@ def in_words(
         return f"{trained} from random weights: {counts}."
     said = decision(history, best_step, scratch)
     sentence = (
-        f"{trained}: look at the result yourself."  # a run that an earlier version began
+        f"{trained}: look at the result yourself."  # a run started by an earlier version
         if said is None
         else said.sentence("The new model", start)
     )
@@ -214,7 +214,7 @@ def in_words(
 
 @contextmanager
 def losses_without_learning(network: CellRCNN) -> Iterator[None]:
-    """Let a network give losses, while its BatchNorm statistics stay as they are."""
+    """Make a network return losses without changing its BatchNorm statistics."""
     modes = {module: module.training for module in network.modules()}
     network.train()
     hold_batchnorm(network)
@@ -226,20 +226,20 @@ def losses_without_learning(network: CellRCNN) -> Iterator[None]:
 
 
 def hold_batchnorm(network: torch.nn.Module) -> None:
-    """Use the running statistics of every BatchNorm and do not change them."""
+    """Make every BatchNorm use its running statistics without changing them."""
     for module in network.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 
 def to_batch(images: list[np.ndarray], device: torch.device) -> Tensor:
-    """Float (B, 3, H, W) of (H, W, 3) images of one size."""
+    """Convert (H, W, 3) images of one size to a float batch (B, 3, H, W)."""
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return batch.to(device).contiguous(memory_format=memory_format(device))
 
 
 def segment(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None) -> np.ndarray:
-    """Label image int32 (Y, X) of one window (Y, X, 3) at network scale."""
+    """Return the label image, int32 (Y, X), of one window (Y, X, 3) at network scale."""
     device = next(network.parameters()).device
     with autocast(device, dtype):
         found = network.detect(to_batch([image], device), score=0.5)[0]
@@ -249,7 +249,7 @@ def segment(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None) -> 
 
 
 def _windows(shot: Shot, seed: int) -> list[Shot]:
-    """A small shot whole; of a large one, windows around random annotated cells."""
+    """Return a small shot whole; for a large one, windows around random annotated cells."""
     height, width = shot.labels.shape
     if max(height, width) <= 2 * WINDOW:
         return [shot]

@@ -18,7 +18,7 @@ from napari_cupre.model.network import CellRCNN
 def preview_labels(
     network: CellRCNN, image: np.ndarray, scale: float, dtype: torch.dtype | None
 ) -> np.ndarray:
-    """Label image int32 (Y, X) of a view.
+    """Return the label image, int32 (Y, X), of a view.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def preview_labels(
 def preview(
     network: CellRCNN, image: np.ndarray, scale: float, dtype: torch.dtype | None, step: int
 ) -> Iterator[Notice | Preview]:
-    """What the network finds in a view; see `preview_labels`. What cannot be looked at is reported."""
+    """Return what the network finds in a view (see `preview_labels`), or report why that failed."""
     try:
         labels = preview_labels(network, image, scale, dtype)
     except Exception as error:  # a preview must not end a training, whatever goes wrong

@@ -1,9 +1,9 @@
 """Pseudo-background: where the network itself is sure that the unknown part of an image holds nothing.
 
-Nobody vouched for the unknown pixels, so at first they teach nothing. Once the averaged weights find the
-cells that *are* annotated, their prediction says where there is most probably no other: that becomes known
-background. Whatever may be a cell, however doubtful, stays unknown: to teach the surest of them as cells
-was tried and made the outlines worse. The averaged weights as teacher are from Tarvainen and Valpola,
+Nobody has annotated the unknown pixels, so at first nothing is learned from them. Once the averaged weights
+find the *annotated* cells, their prediction shows where there is most probably no other cell: that becomes
+known background. Whatever may be a cell, however doubtful, stays unknown: learning from the surest of them as
+cells made the outlines worse. Averaged weights as a teacher are from Tarvainen and Valpola,
 "Mean teachers are better role models" (2017).
 """
 
@@ -23,17 +23,17 @@ from napari_cupre.model.device import autocast
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
 
-DOUBT = 0.1  # from this score on, what is found may be a cell, so it does not count as background
-MARGIN = 2.0  # network px around what may be a cell that stay unknown
-TRUSTED = 0.9  # share of the annotated cells' pixels that the teacher must find before it is listened to
-WINDOW = 384  # side of what is looked at in one go, network px
+DOUBT = 0.1  # anything found with at least this score may be a cell, so it does not count as background
+MARGIN = 2.0  # rim around a possible cell that stays unknown, network px
+TRUSTED = 0.9  # share of the annotated cells' pixels that the teacher must find before it is trusted
+WINDOW = 384  # side of a window, network px
 
 Part = tuple[slice, slice]
 
 
 @dataclass
 class LookedAt:
-    """What the teacher sees in a part of a teaching image.
+    """What the teacher sees in a part of an annotated image.
 
     Attributes
     ----------
@@ -51,16 +51,16 @@ class LookedAt:
 
 
 class PseudoBackground:
-    """What a teacher sees in the unknown part of the teaching images, window by window.
+    """What the teacher sees in the unknown part of the annotated images, window by window.
 
     Parameters
     ----------
     samples : Sequence[Sample]
-        Teaching images as annotated; they stay as they are.
+        The images as annotated; they are not changed.
     scales : Sequence[float]
-        Network px per image px of each.
+        Network px per image px for each image.
     rng : np.random.Generator
-        Order in which windows are looked at.
+        Determines the order of the windows.
     """
 
     def __init__(self, samples: Sequence[Sample], scales: Sequence[float], rng: np.random.Generator) -> None:
@@ -85,7 +85,7 @@ class PseudoBackground:
 
         Returns
         -------
-        The samples with what is sure to be background added to the known area, by the latest look at every
+        The samples, with sure background added to the known area by the latest look at every
         window; None if the teacher misses too much of the annotated cells to be trusted.
         """
         now, later = self._queue[:most], self._queue[most:]
@@ -104,7 +104,7 @@ class PseudoBackground:
 
 
 def _parts(sample: Sample, scale: float) -> Iterator[Part]:
-    """The windows of an image that hold annotated cells and unknown pixels."""
+    """Return the windows of an image that contain annotated cells and unknown pixels."""
     side = max(1, int(WINDOW / scale))
     height, width = sample.labels.shape
     for top in range(0, height, side):
@@ -129,9 +129,9 @@ def _look(
 
 
 def _found_share(windows: list[LookedAt], samples: Sequence[Sample]) -> float:
-    """Share of the annotated cells' pixels in which the teacher finds anything.
+    """Return the share of the annotated cells' pixels in which the teacher finds anything.
 
-    One less this share estimates how much of the other cells would be taken for background.
+    One minus this share estimates how much of the other cells would be mistaken for background.
     """
     found = pixels = 0
     for window in windows:

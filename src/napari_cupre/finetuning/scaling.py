@@ -10,9 +10,9 @@ from napari_cupre.data.labels import label_areas
 from napari_cupre.data.shot import Shot
 
 VARIED = {3: 1.6, 1: 2.2}
-"""Images with at least so many cells whose medians differ by more than this factor were not taken at one
-magnification (single cells differ by chance): each is scaled by its own cells, and the model estimates the
-diameter of every image that it predicts."""
+"""If the medians of images with at least this many cells differ by more than this factor, the images have
+different magnifications (single cells differ by chance). Each is then scaled by its own cells, and the model
+estimates the diameter of every image that it predicts."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class Scaling:
     Attributes
     ----------
     typical : float
-        Median over all annotated cells, or as the user gave it.
+        Median over all annotated cells, or the user's value.
     common : float or None
-        The same if it fits all images, else None.
+        The same value if it fits all images, else None.
     """
 
     typical: float
     common: float | None
 
     def of(self, shot: Shot) -> float:
-        """The diameter that this shot is scaled by."""
+        """Return the diameter by which to scale a shot."""
         if self.common is not None:
             return self.common
         diameters = _diameters(shot)
@@ -44,12 +44,12 @@ class Scaling:
 
 
 def choose_scaling(shots: list[Shot], diameter: float | None) -> Scaling:
-    """The given diameter for all, or the median annotated cell, or each image's own where they vary.
+    """Choose the given diameter, or the median annotated cell, or each image's own if they vary.
 
     Parameters
     ----------
     shots : list[Shot]
-        With at least one annotated cell among them.
+        Shots with at least one annotated cell among them.
     diameter : float or None
         In image px; None = measure it.
     """
@@ -62,11 +62,11 @@ def choose_scaling(shots: list[Shot], diameter: float | None) -> Scaling:
 
 
 def _spread(by_shot: list[np.ndarray], least: int) -> float:
-    """Largest median over smallest, of the shots with at least this many cells; 1 if there are none."""
+    """Return the ratio of the largest to the smallest median of shots with enough cells; 1 if none."""
     medians = [float(np.median(diameters)) for diameters in by_shot if len(diameters) >= least]
     return max(medians) / min(medians) if medians else 1.0
 
 
 def _diameters(shot: Shot) -> np.ndarray:
-    """2 * sqrt(area / pi) of every annotated cell, px."""
+    """Return 2 * sqrt(area / pi) of every annotated cell, px."""
     return 2 * np.sqrt(label_areas(shot.labels)[1] / np.pi)

@@ -8,23 +8,23 @@ SMALLEST_CROP = 128
 
 
 def smaller(batch: int, crop: int, least: int, error: BaseException) -> tuple[int, int, str]:
-    """The next smaller step.
+    """Return the next smaller step.
 
     Parameters
     ----------
     batch, crop : int
-        Crops per step, and their side in px, which did not fit.
+        Crops per step and their side in px that did not fit.
     least : int
         Fewest crops per step.
     error : BaseException
-        What the full memory raised.
+        The error that was raised.
 
     Returns
     -------
     batch, crop : int
-        What to go on with.
+        The values to continue with.
     said : str
-        A sentence that says so.
+        A sentence about the change.
 
     Raises
     ------

@@ -29,13 +29,13 @@ IMAGES_AS_FOLDS = 6
 """With at least this many annotated images, whole images judge; with fewer, single cells."""
 
 MOST_WINDOWS = 60
-"""Most windows on which the held-out cells judge."""
+"""Maximum number of windows to judge on."""
 
 LEAST_TAUGHT = 3
-"""Fewer cells than this teach nothing that could be measured."""
+"""Minimum number of cells for a training with a measurable effect."""
 
 JUDGED_RIM = 1.0
-"""Width of the known rim around a cell that judges, see `make_shot`."""
+"""Width of the known rim around a judging cell, see `make_shot`."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Lesson:
     Attributes
     ----------
     fold : int
-        Which cells judge, 0 to `FOLDS` - 1.
+        The fold of cells that judges, 0 to `FOLDS` - 1.
     share : float
-        Share of the other cells that it learns from, above 0, at most 1.
+        Share of the other cells to learn from, above 0, at most 1.
     steps : int
-        How long it is trained.
+        Length of the training.
     """
 
     fold: int
@@ -59,14 +59,14 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training on a part of the annotation came to.
+    """The result of a training on a part of the annotation.
 
     Attributes
     ----------
     point : CurvePoint
         Of the learning curve.
     before, after : dict of str to Finds
-        By image, what the start and the trained model find of the cells that may judge a training (see
+        By image, the finds of the start and of the trained model among the cells that may judge (see
         `Shot.for_judging`); empty unless the model learned from all other cells.
     """
 
@@ -75,7 +75,7 @@ class Learned:
     after: dict[str, Finds]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values under the names of `LessonResult`."""
+        """Return plain values under the names of `LessonResult`."""
         sides = {"before": self.before, "after": self.after}
         return {
             "cells": round(self.point.cells),
@@ -87,26 +87,26 @@ class Learned:
 
 
 def parts_to_train(steps: int) -> list[Lesson]:
-    """All parts for a learning curve, those that say most first: each fold whole, then the curve's start.
+    """Return all parts for a learning curve, the most informative first: whole folds, then the start.
 
     Parameters
     ----------
     steps : int
-        Of each; one more of each fold is trained for twice as many.
+        Steps of each training; each fold has one more training with twice as many.
     """
     rows = [(1.0, steps), (0.25, steps), (0.5, steps), (1.0, 2 * steps)]
     return [Lesson(fold, share, length) for share, length in rows for fold in range(FOLDS)]
 
 
 def divide(shots: Sequence[Shot], part: Lesson, seed: int = 0) -> tuple[list[Shot], list[Shot]]:
-    """What teaches and what judges in one training. What is in neither is unknown.
+    """Return what to learn from and what to judge with in one training; the rest is unknown.
 
     Parameters
     ----------
     shots : sequence of Shot
         All that is annotated.
     seed : int, optional
-        Smaller shares are parts of larger ones with the same seed.
+        With the same seed, smaller shares are parts of larger ones.
 
     Returns
     -------
@@ -127,9 +127,10 @@ def _labels(shot: Shot) -> np.ndarray:
 
 
 def _folds(shots: Sequence[Shot], cells: Sequence[tuple[int, int]], seed: int) -> dict[tuple[int, int], int]:
-    """The fold of each cell: that of its image where there are enough, so that no fold is empty.
+    """Return the fold of each cell; with enough images, all cells of an image share a fold.
 
-    What may judge (see `Shot.for_judging`) is dealt first, so that each fold has its part of it.
+    Cells that may judge (see `Shot.for_judging`) are distributed first, so that each fold gets some and none
+    is empty.
     """
     rng = np.random.default_rng(seed)
     judges = [set(_labels(shot.for_judging()).tolist()) for shot in shots]
@@ -145,7 +146,7 @@ def _folds(shots: Sequence[Shot], cells: Sequence[tuple[int, int]], seed: int) -
 
 
 def _folds_of_background(shots: Sequence[Shot]) -> int:
-    """In how many folds the background of an image judges: in one where whole images judge, else in all."""
+    """Return in how many folds an image's background judges: one if whole images judge, else all."""
     images = sum(bool(shot.labels.any()) for shot in shots)
     return 1 if images >= IMAGES_AS_FOLDS else FOLDS
 
@@ -155,7 +156,7 @@ def _dealt(count: int) -> list[int]:
 
 
 def _with_only(shots: Sequence[Shot], kept: set[tuple[int, int]], rim: float | None) -> list[Shot]:
-    """Shots with some of their cells; the others, with a rim as wide, are unknown."""
+    """Return shots with only some of their cells; the others and a rim around them become unknown."""
     found = []
     for number, shot in enumerate(shots):
         labels = [label for image, label in kept if image == number]
@@ -180,11 +181,11 @@ def train_part(
     Parameters
     ----------
     start : Model
-        A model that saw none of the cells; it is not changed.
+        A model that has seen none of the cells; it is not changed.
     shots : sequence of Shot
         All that is annotated.
     part : Lesson
-        Which of it teaches, which judges, and how long.
+        What to learn from, what to judge with, and the length of the training.
     settings : FinetuneSettings
         Seed and device; its limit does not count.
     should_stop : callable, optional
@@ -233,7 +234,7 @@ def train_part(
 def _segmented(
     windows: Sequence[Shot], network: CellRCNN, run: FinetuneRun, should_stop: Callable[[], bool]
 ) -> list[np.ndarray]:
-    """The label image of each window, until it is stopped."""
+    """Return the label image of each window, until stopped."""
     labels: list[np.ndarray] = []
     for window in windows:
         if should_stop():
@@ -243,7 +244,7 @@ def _segmented(
 
 
 def _found(windows: Sequence[Shot], segmented: Sequence[np.ndarray]) -> dict[str, Finds]:
-    """What was found in the windows of each image that has a cell to find."""
+    """Return the finds in the windows of each image that has a cell to find."""
     found: dict[str, Finds] = {}
     for window, labels in zip(windows, segmented):
         if window.labels.any():

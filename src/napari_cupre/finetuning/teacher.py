@@ -1,8 +1,8 @@
-"""A mean teacher for images that nobody annotated: what it is sure of teaches, what is doubtful does not.
+"""A mean teacher for images without annotation: the network learns only from what the teacher is sure of.
 
 The averaged weights (Tarvainen and Valpola, "Mean teachers are better role models", 2017) look at windows of
-these images, as `napari_cupre.finetuning.pseudo` does at the unknown part of annotated ones. How sure is sure
-enough is asked of annotated cells each time: the least score at which next to nothing is invented there.
+these images, as `napari_cupre.finetuning.pseudo` does for the unknown part of annotated ones. Annotated cells
+determine each time how sure is sure enough: the lowest score at which hardly anything is invented there.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from napari_cupre.model.device import autocast
 from napari_cupre.model.network import CellRCNN
 from napari_cupre.model.paint import paint_masks
 
-SURE = (0.5, 0.6, 0.7, 0.8, 0.9)  # scores from which on an instance may be taken for a cell
-PRECISE = 0.9  # share of the instances of such a score that must be annotated cells
-LEAST_RIGHT = 5  # annotated cells among them, fewer prove nothing
-CHECKED_WINDOWS = 2  # of annotation at a look
+SURE = (0.5, 0.6, 0.7, 0.8, 0.9)  # candidate minimum scores for an instance to count as a cell
+PRECISE = 0.9  # share of the instances above such a score that must be annotated cells
+LEAST_RIGHT = 5  # minimum number of annotated cells among them
+CHECKED_WINDOWS = 2  # windows of annotation per look
 SMALLEST_SURE = 16  # px; a smaller instance is not a cell to learn from
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What of a teacher may be believed.
+    """How far to trust a teacher.
 
     Attributes
     ----------
     score : float or None
-        Instances from this score on are cells; None believes none of them.
+        Instances with at least this score count as cells; None trusts none of them.
     background : bool
-        Where it finds nothing at all, there is nothing.
+        Whether places where it finds nothing count as background.
     """
 
     score: float | None
@@ -55,9 +55,9 @@ class MeanTeacher:
     images : sequence of numpy.ndarray
         float32 (Y, X, 3), normalised, at network scale.
     checks : list of Shot
-        Annotated windows at network scale that tell how far the teacher is to be trusted.
+        Annotated windows at network scale that show how far to trust the teacher.
     rng : numpy.random.Generator
-        Order in which windows are looked at.
+        Determines the order of the windows.
     """
 
     def __init__(self, images: Sequence[np.ndarray], checks: list[Shot], rng: np.random.Generator) -> None:
@@ -67,7 +67,7 @@ class MeanTeacher:
         self._taught: dict[int, Sample] = {}
 
     def look(self, network: CellRCNN, dtype: torch.dtype | None, most: int) -> list[Sample]:
-        """Look at the windows that were looked at longest ago.
+        """Look at the windows that were checked longest ago.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class MeanTeacher:
 
         Returns
         -------
-        What every window seen so far teaches; empty while the teacher is not to be trusted.
+        The samples from every window seen so far; empty while the teacher is not trusted.
         """
         trust = self._trust(network, dtype)
         if trust.score is None and not trust.background:
@@ -93,19 +93,19 @@ class MeanTeacher:
         return list(self._taught.values())
 
     def _trust(self, network: CellRCNN, dtype: torch.dtype | None) -> Trust:
-        """Ask some annotated windows, others each time."""
+        """Check the teacher on some annotated windows, different ones each time."""
         now = self._checks[:CHECKED_WINDOWS]
         self._checks = self._checks[CHECKED_WINDOWS:] + now
         return trusted([(shot, *_found(network, shot.image, dtype)) for shot in now])
 
 
 def trusted(checks: Sequence[tuple[Shot, np.ndarray, np.ndarray]]) -> Trust:
-    """How far to trust a teacher, by what it finds where the truth is known.
+    """Work out how far to trust a teacher from what it finds where the truth is known.
 
     Parameters
     ----------
     checks : sequence of tuple of (Shot, numpy.ndarray, numpy.ndarray)
-        Annotation, the label image of all that may be a cell, and the score of each label.
+        Annotation, label image of everything that may be a cell, and the score of each label.
     """
     scores: list[float] = []
     is_right: list[bool] = []
@@ -128,12 +128,12 @@ def trusted(checks: Sequence[tuple[Shot, np.ndarray, np.ndarray]]) -> Trust:
 
 
 def taught_by(labels: np.ndarray, scores: np.ndarray, image: np.ndarray, trust: Trust) -> Sample:
-    """What a window teaches: cells that are sure, ground where nothing is, and the rest unknown.
+    """Make a sample of a window: sure cells, background where nothing was found, the rest unknown.
 
     Parameters
     ----------
     labels : numpy.ndarray
-        int32 (Y, X), all that may be a cell.
+        int32 (Y, X), everything that may be a cell.
     scores : numpy.ndarray
         float (N,), of label i + 1.
     image : numpy.ndarray
@@ -152,7 +152,7 @@ def taught_by(labels: np.ndarray, scores: np.ndarray, image: np.ndarray, trust: 
 
 
 def _found(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None) -> tuple[np.ndarray, np.ndarray]:
-    """All that may be a cell, as label image, and the score of each."""
+    """Return everything that may be a cell as a label image, and the score of each label."""
     device = next(network.parameters()).device
     with autocast(device, dtype):
         found = network.detect(to_batch([image], device), score=DOUBT)[0]
@@ -161,7 +161,7 @@ def _found(network: CellRCNN, image: np.ndarray, dtype: torch.dtype | None) -> t
 
 
 def _windows_of(image: np.ndarray) -> list[np.ndarray]:
-    """An image in equal parts of about `WINDOW` px a side, as views."""
+    """Divide an image into equal parts of about `WINDOW` px a side, as views."""
     counts = [max(1, round(length / WINDOW)) for length in image.shape[:2]]
     rows, columns = (
         np.linspace(0, length, count + 1).astype(int) for length, count in zip(image.shape, counts)

@@ -1,4 +1,4 @@
-"""What one training learns from, and what it is judged on."""
+"""The data of one training: what it learns from, and what it is judged on."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from napari_cupre.model.network import CellRCNN
 from napari_cupre.project.heldout import HELD_FROM_CELLS
 from napari_cupre.words import counted
 
-MOSTLY_KNOWN = 0.95  # so much is known of the images that looking at the rest is not worth the time
-MOST_UNLABELLED, PLACE = 48, 768  # images without annotation, and network px a side of what is used of each
-SKILL_WINDOWS = 4  # of annotation that the start is tried on
+MOSTLY_KNOWN = 0.95  # if this share of the images is known, looking at the rest is not worth the time
+MOST_UNLABELLED, PLACE = 48, 768  # images without annotation to use, and side of the used part, network px
+SKILL_WINDOWS = 4  # windows of annotation on which the start is tried
 
 
 class Teaching:
-    """Annotated images, parted into those that are learned from and those that only judge, and scaled.
+    """Scaled annotated images, split into those to learn from and those that only judge.
 
     Parameters
     ----------
     shots : list of Shot
-        What is annotated, at its own scale, and images that are not (`Shot.is_unlabelled`).
+        Annotated images at their own scale, and images without annotation (`Shot.is_unlabelled`).
     settings : FinetuneSettings
         Of the run.
     diameter : float
@@ -48,11 +48,11 @@ class Teaching:
     scaling : Scaling
         Diameter of the annotated cells.
     sampler : CropSampler
-        Draws what is learned from.
+        Draws the crops to learn from.
     judge : Judge or None
-        Judges on what is held out; None if nothing is.
+        Judges on the held-out part; None if nothing is held out.
     remark : str
-        What of the images without annotation cannot be used, as a sentence; "" if all can.
+        A sentence about images without annotation that cannot be used; "" if all can.
     """
 
     def __init__(self, shots: list[Shot], settings: FinetuneSettings, diameter: float, scratch: bool) -> None:
@@ -83,7 +83,7 @@ class Teaching:
             self._teacher = MeanTeacher(self._others, checks, np.random.default_rng(settings.seed))
 
     def _places(self, shots: list[Shot], scales: list[float]) -> list[np.ndarray]:
-        """A place of each of some images, at network scale: a folder may hold more than memory does."""
+        """Return one place in each of some images, at network scale; a folder may be larger than memory."""
         rng = np.random.default_rng(self._seed)
         chosen = sorted(rng.permutation(len(shots))[:MOST_UNLABELLED])
         return [_place(rng, shots[number], scales[number]) for number in chosen]
@@ -94,7 +94,7 @@ class Teaching:
         return self._unknown is not None or self._teacher is not None
 
     def contrast(self, network: CellRCNN, skill: float, holds_norm: bool) -> FolderContrast | None:
-        """The contrastive step on images without annotation; None without any, or if they hold too little.
+        """Return the contrastive step on images without annotation; None if there are too few.
 
         Parameters
         ----------
@@ -115,7 +115,7 @@ class Teaching:
             return None
 
     def skill(self, network: CellRCNN, dtype: torch.dtype | None) -> float:
-        """How well a network finds what is annotated, AP50 on some windows of some images.
+        """Return how well a network finds annotated cells: AP50 on some windows of some images.
 
         Parameters
         ----------
@@ -127,14 +127,14 @@ class Teaching:
         return self._some(SKILL_WINDOWS).skill(network, dtype)
 
     def _some(self, most: int) -> Judge:
-        """Judges on some windows of some images that teach."""
+        """Return a judge on some windows of some images that are learned from."""
         annotated = [number for number, shot in enumerate(self._taught) if shot.labels.any()]
         chosen = np.random.default_rng(self._seed).permutation(annotated)[:most]
         scaled = [scale_shot(self._taught[number], self._scales[number]) for number in chosen]
         return Judge(scaled, self._seed, most)
 
     def look(self, network: CellRCNN, dtype: torch.dtype | None, windows: int) -> str:
-        """Learn from what a network is sure of; see `PseudoBackground.look` and `MeanTeacher.look`.
+        """Also learn from what a network is sure of; see `PseudoBackground.look` and `MeanTeacher.look`.
 
         Returns
         -------
@@ -193,7 +193,7 @@ def _known_share(samples: Sequence[Sample]) -> float:
 
 
 def _place(rng: np.random.Generator, shot: Shot, scale: float) -> np.ndarray:
-    """A part of an image at network scale, float32 (Y, X, 3)."""
+    """Return a part of an image at network scale, float32 (Y, X, 3)."""
     side = max(1, int(PLACE / scale))
     top, left = (int(rng.integers(max(0, length - side) + 1)) for length in shot.labels.shape)
     part = (slice(top, top + side), slice(left, left + side))

@@ -1,4 +1,4 @@
-"""Images larger than memory: read by tile, written by tile, continued after an interruption."""
+"""Predict images larger than memory: read and write by tile, and continue after an interruption."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Tables = list[np.ndarray]
 
 @dataclass(frozen=True)
 class BigResult:
-    """Where the labels of a big image lie.
+    """The labels of a big image on disk.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class BigResult:
     count : int
         Number of cells.
     complete : bool
-        False when stopped, or where parts of the image could not be read or are lost.
+        False if stopped, or if parts of the image could not be read or are lost.
     diameter : float
-        In image px, by which the image was scaled.
+        Cell diameter in image px by which the image was scaled.
     """
 
     path: Path
@@ -70,8 +70,8 @@ def predict_big(
 ) -> Generator[Event, None, BigResult]:
     """Find every cell of an image of any size, with memory for a few tiles.
 
-    Called again with the same image, model and options it continues where it was stopped or killed,
-    and tries again what could not be read; what is finished is returned at once.
+    A second call with the same image, model and options continues where the first was stopped or killed, and
+    retries parts that could not be read. A finished result is returned at once.
 
     Parameters
     ----------
@@ -80,15 +80,15 @@ def predict_big(
     image : CellImage
         Lazy, as `read_image` gives large files; planes along T and Z are done one after the other.
     out : Path
-        Folder of the OME-Zarr label image to write; labels are unique in each plane; in each time point if
-        planes are linked along Z, and in the whole if they are linked through time.
+        Folder of the OME-Zarr label image to write. Labels are unique in each plane; in each time point if
+        planes are linked along Z; and in the whole image if planes are linked through time.
     options : PredictOptions, optional
-        What to look for, and how. Planes are linked once all are predicted, also where parts could not be
-        read; a later run that can read them fills them in, and links again.
+        What to look for, and how. Planes are linked once all are predicted, even if parts could not be read;
+        a later run that can read them fills them in and links again.
     should_stop : callable, optional
         Asked after every tile, and while planes are linked; returns bool.
     overwrite : bool
-        Replace what another model, other options or another state of the image gave.
+        Replace the result of another model, other options or another state of the image.
 
     Yields
     ------
@@ -104,10 +104,10 @@ def predict_big(
     Raises
     ------
     InputError
-        If `out` holds something else or belongs to other settings or to a file that has changed since, or
-        nothing of the image can be read.
+        If `out` contains something else, or a result of other settings or of a file that has changed since;
+        or if nothing of the image can be read.
     EnvironmentFault
-        If the disk is full; what is done is kept.
+        If the disk is full; finished tiles are kept.
     """
     options = options or PredictOptions()
     check_score(options.score)
@@ -139,7 +139,7 @@ class _Job:
         self._origin = result_digest(self._settings, image, options)
 
     def events(self, overwrite: bool) -> Generator[Event, None, BigResult]:
-        """Begin, go on, or return what is there."""
+        """Begin, continue, or return an existing result."""
         bigfiles.end_exchange(self._out)
         if overwrite and self._is_of_another_job():
             bigfiles.forget(self._out)
@@ -162,17 +162,17 @@ class _Job:
         return result
 
     def _is_of_another_job(self) -> bool:
-        """Whether labels of ours are there that another model, or an earlier state of the image, gave."""
+        """Whether there are labels of ours from another model or an earlier state of the image."""
         notes = read_notes(self._out)
         return bool(notes) and (notes.get("origin") != self._origin or not notes.get("complete"))
 
     def _finished_before(self, store: LabelStore) -> Generator[Event, None, BigResult]:
-        """An earlier, complete result of the same prediction; a missing table is restored.
+        """Return an earlier, complete result of the same prediction; restore its table if missing.
 
         Raises
         ------
         InputError
-            If it is the result of something else, or parts of it are lost.
+            If it is the result of another prediction, or parts of it are lost.
         """
         out, table, notes = store.path, self._table, read_notes(store.path)
         if notes.get("origin") != self._origin:
@@ -182,7 +182,7 @@ class _Job:
             )
         if not {"cells", "diameter"} <= notes.keys() or store.parts() < notes.get("parts", 0):
             raise InputError(f'Parts of "{out}" are missing: delete it to predict it again.')
-        if read_notes(bigfiles.unlinked_path(out)):  # the last run was killed before it had deleted them
+        if read_notes(bigfiles.unlinked_path(out)):  # the last run was killed before deleting them
             bigfiles.remove(bigfiles.unlinked_path(out))
         if not table.exists():
             if not restore_copy(table):
@@ -193,7 +193,7 @@ class _Job:
     def _fitting(
         self, store: LabelStore, ledger: Ledger
     ) -> Generator[Event, None, tuple[LabelStore, Ledger]]:
-        """Unlinked labels and their ledger; both start again if one of them is missing."""
+        """Return the unlinked labels and their ledger; start both again if one of them is missing."""
         gone = self._gone(store, ledger)
         if gone is None:
             if bigfiles.show_unlinked(self._out):
@@ -205,14 +205,14 @@ class _Job:
         return LabelStore(self._out, self._image), Ledger(ledger.path, self._settings)
 
     def _gone(self, store: LabelStore, ledger: Ledger) -> Path | None:
-        """What was deleted of an unfinished job."""
+        """Return which part of an unfinished job was deleted."""
         if store.is_new != ledger.is_new:
             return store.path if store.is_new else ledger.path
         unlinked = bigfiles.unlinked_path(self._out)
         return unlinked if read_notes(self._out).get("linked") and not unlinked.exists() else None
 
     def _filled(self, store: LabelStore, ledger: Ledger) -> Generator[Event, None, BigResult]:
-        """Do what is not done, link the planes, and write the table."""
+        """Do the remaining tiles, link the planes, and write the table."""
         source = ImageSource(self._image, self._options.channels)
         filling = Filling(self._detector, source, self._options, store, ledger, self._stop)
         yield from self._checked(filling)
@@ -233,7 +233,7 @@ class _Job:
         return BigResult(self._out, self._table, count, complete and not self._image.lacks, filling.diameter)
 
     def _checked(self, filling: Filling) -> Iterator[Event]:
-        """Events of the tiles; labels that the ledger does not know are the work of somebody else."""
+        """Yield the events of the tiles; refuse labels that do not fit the ledger."""
         try:
             yield from filling.events()
         except IndexError as error:
@@ -245,7 +245,7 @@ class _Job:
             ) from error
 
     def _linked(self, store: LabelStore, links: Links) -> Generator[Event, None, Tables | None]:
-        """Let linked labels take the place of the unlinked ones; None if stopped before that."""
+        """Replace the unlinked labels by linked ones; return None if stopped before."""
         yield Notice("Joining the planes.")
         try:
             steps = Steps(self._linking(store, links))
@@ -259,7 +259,7 @@ class _Job:
         return steps.result
 
     def _linking(self, store: LabelStore, links: Links) -> Generator[Event, None, Tables]:
-        """Find what belongs together, and write it beside the unlinked labels."""
+        """Find the links, and write linked labels beside the unlinked ones."""
         indices = list(self._image.plane_indices())
         planes = [store.plane(index) for index in indices]
         tables = yield from find_tables(planes, indices, links, self._image.name)

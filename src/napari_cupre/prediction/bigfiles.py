@@ -14,17 +14,17 @@ from napari_cupre.errors import writing
 
 
 def ledger_path(out: Path) -> Path:
-    """The file beside a result that says how far its prediction is."""
+    """Return the file beside a result that records the progress of its prediction."""
     return out.with_name(out.name + ".progress")
 
 
 def linking_path(out: Path) -> Path:
-    """Where linked labels grow."""
+    """Return the folder in which linked labels are written."""
     return out.with_name(out.name + ".linking")
 
 
 def unlinked_path(out: Path) -> Path:
-    """Where unlinked labels wait while linked ones are shown."""
+    """Return the folder that keeps the unlinked labels while linked ones are shown."""
     return out.with_name(out.name + ".unlinked")
 
 
@@ -35,7 +35,7 @@ def is_unfinished(out: Path) -> bool:
 
 
 def show_linked(out: Path) -> None:
-    """Let linked labels take the place of the unlinked ones, which are kept.
+    """Put the linked labels in the place of the unlinked ones, which are kept.
 
     Raises
     ------
@@ -47,13 +47,13 @@ def show_linked(out: Path) -> None:
 
 
 def end_exchange(out: Path) -> None:
-    """Put unlinked labels back where `show_linked` was killed between its two steps."""
+    """Put the unlinked labels back if `show_linked` was killed between its two steps."""
     if unlinked_path(out).exists() and not out.exists():
         _rename(unlinked_path(out), out)
 
 
 def show_unlinked(out: Path) -> bool:
-    """Let the unlinked labels take the place of linked ones, which are deleted.
+    """Put the unlinked labels back in the place of the linked ones, which are deleted.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def show_unlinked(out: Path) -> bool:
 
 
 def forget(out: Path) -> None:
-    """Delete labels of ours and what says how far they are; see `remove`."""
+    """Delete labels of ours and the record of their progress; see `remove`."""
     with writing(out):
         ledger_path(out).unlink(missing_ok=True)
     for path in (linking_path(out), unlinked_path(out), out):

@@ -1,4 +1,4 @@
-"""Where the labels of an image are painted: in memory, or on disk (`labelstore.LabelStore`)."""
+"""The canvas on which labels are painted: in memory, or on disk (`labelstore.LabelStore`)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Canvas(Protocol):
     Attributes
     ----------
     largest_tile : int
-        Longest side of a tile in image px, which bounds the memory that is used beside the canvas.
+        Longest side of a tile in image px, which limits the memory used besides the canvas.
     """
 
     largest_tile: int
 
     def plane(self, index: PlaneIndex) -> LabelArray:
-        """One plane to be read and written by slices; what is written is seen by the whole."""
+        """Return one plane to read and write by slices; changes appear in the whole."""
 
 
 class ArrayCanvas:
@@ -43,7 +43,7 @@ class ArrayCanvas:
     Parameters
     ----------
     shape : tuple of int
-        Of the label image; its last two axes are Y and X.
+        Shape of the label image; its last two axes are Y and X.
 
     Attributes
     ----------
@@ -57,5 +57,5 @@ class ArrayCanvas:
         self.labels = np.zeros(shape, dtype=np.int32)
 
     def plane(self, index: PlaneIndex) -> np.ndarray:
-        """A view of one plane, int32 (Y, X)."""
+        """Return a view of one plane, int32 (Y, X)."""
         return self.labels[tuple(index.values())]

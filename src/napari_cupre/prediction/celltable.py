@@ -24,7 +24,7 @@ def write_cell_table(
     names: Sequence[str],
     tables: Sequence[np.ndarray] | None = None,
 ) -> int:
-    """Write label, box in px, score and class of every cell; T and Z first, where the image has them.
+    """Write label, box in px, score and class of every cell, preceded by T and Z if the image has them.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def write_cell_table(
     names : sequence of str
         Of class 1, 2, ...
     tables : sequence of ndarray of int32, optional
-        Where planes were linked, the lasting label of each label of each plane.
+        If planes were linked: for each plane, the table from its labels to linked labels.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def write_cell_table(
 
 
 def _lasting(cells: Iterator[RecordedCell], tables: Sequence[np.ndarray]) -> Iterator[RecordedCell]:
-    """Cells with their lasting labels, without those that overlaps hide whole."""
+    """Yield cells with their linked labels, without those completely hidden by others."""
     for cell in cells:
         table = tables[cell.plane]
         if cell.label < len(table) and table[cell.label]:
@@ -70,13 +70,13 @@ def _lasting(cells: Iterator[RecordedCell], tables: Sequence[np.ndarray]) -> Ite
 
 
 def keep_table(table: Path) -> None:
-    """Keep a hidden copy of the table beside it: what it says of the cells is nowhere else."""
+    """Keep a hidden copy beside the table, because its content is stored nowhere else."""
     with writing(_copy_of(table)), atomic_write(_copy_of(table)) as temporary:
         temporary.write_bytes(gzip.compress(table.read_bytes(), 5))
 
 
 def restore_copy(table: Path) -> bool:
-    """Write the table again from its copy; False where there is none that can be read."""
+    """Restore the table from its copy; return False if there is no readable copy."""
     try:
         content = gzip.decompress(_copy_of(table).read_bytes())
     except (OSError, EOFError, zlib.error):

@@ -18,7 +18,7 @@ from napari_cupre.prediction.reader import PlaneSource
 from napari_cupre.prediction.stitch import Found
 
 DEFAULT_SCORE = 0.5
-"""What is asked of a cell where nothing is estimated from the image."""
+"""Minimum score of a cell if nothing is estimated from the image."""
 
 
 def check_score(score: float | None) -> None:
@@ -28,16 +28,16 @@ def check_score(score: float | None) -> None:
 
 
 class Choice(NamedTuple):
-    """By what an image is predicted.
+    """The diameter and score with which an image is predicted.
 
     Attributes
     ----------
     diameter : float
-        Of the cells in image px.
+        Diameter of the cells in image px.
     score : float
-        The least of a cell.
+        Minimum score of a cell.
     doubt : bool
-        Whether `diameter` is what the model was trained for and the image has not been asked.
+        Whether `diameter` is the model's own and has not been checked against the image.
     """
 
     diameter: float
@@ -48,11 +48,11 @@ class Choice(NamedTuple):
 def choose_for(
     detector: CellFinder, source: PlaneSource, options: PredictOptions, largest_tile: int
 ) -> tuple[Choice, Found | None]:
-    """Choose by what an image is predicted; views of it are read only where they are needed.
+    """Choose diameter and score for an image; read views of it only if needed.
 
-    They are not if the diameter is asked for. Nor if the model was trained for one and the image is a single
-    piece: that piece is predicted first, and what is found says whether the diameter fits. Else up to three
-    planes are looked at.
+    Views are not needed if the user gives a diameter. Nor are they if the model has its own diameter and the
+    image is a single piece: that piece is predicted first, and the result shows whether the diameter fits.
+    Otherwise up to three planes are examined.
 
     Parameters
     ----------
@@ -61,16 +61,16 @@ def choose_for(
     source : PlaneSource
         The planes of the image.
     options : PredictOptions
-        What the user asks for.
+        The user's choices.
     largest_tile : int
         Longest side of a tile in image px.
 
     Returns
     -------
     choice : Choice
-        Nothing of it is in doubt.
+        The final choice, without doubt.
     found : Found or None
-        The detections of an image that was predicted as a single piece by this choice.
+        The detections, if the image was predicted as a single piece with this choice.
 
     Raises
     ------
@@ -91,20 +91,20 @@ def choose_for(
 
 
 def _views(source: PlaneSource, indices: Sequence[PlaneIndex]) -> list[np.ndarray]:
-    """Parts of up to three planes."""
+    """Return parts of up to three planes."""
     views: list[np.ndarray] = []
     for position in sorted({len(indices) // 4, len(indices) // 2, (3 * len(indices)) // 4}):
         try:
             views += source.reader(indices[position]).views()
         except InputError:
-            continue  # the plane is reported when its turn comes
+            continue  # the error is reported when it is the plane's turn
     return views
 
 
 def _confirmed(
     detector: CellFinder, piece: np.ndarray, choice: Choice, factor: float, score: float | None
 ) -> tuple[Choice, Found | None]:
-    """A choice in doubt with what is found by it, if that fits; else the choice that the piece suggests."""
+    """Confirm a doubtful choice by its detections, or return the choice that the piece suggests."""
     found = detector([piece], factor, choice.score)[0]
     own = summary([found], factor, float(piece.shape[0] * piece.shape[1]))
     if not fits(own, choice.diameter):
@@ -117,12 +117,11 @@ def _confirmed(
 def choose(
     detector: CellFinder, pieces: list[np.ndarray] | None, diameter: float | None, score: float | None
 ) -> Choice:
-    """The diameter as asked for, else as trained for unless another is seen in `pieces`, else as seen.
+    """Choose the user's diameter, else the model's unless `pieces` show another, else the one seen.
 
-    Where the diameter is seen in the image, the score, if it is None, is what is seen too; else it is
-    `DEFAULT_SCORE`. Where no cell is seen, the diameter is the model's or the network's own. Where the image
-    need not be seen (None, see `must_look`) a diameter that the model was trained for is in doubt; where it
-    cannot be (an empty list) it stands.
+    If the diameter is estimated from the image, so is the score, unless it is given; otherwise the score is
+    `DEFAULT_SCORE`. If no cell is seen, the diameter is the model's or the network's own. If `pieces` is None
+    (see `must_look`), the model's diameter is marked as doubtful; if it is empty, the diameter stands.
 
     Raises
     ------

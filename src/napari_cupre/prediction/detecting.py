@@ -1,4 +1,4 @@
-"""What finds cells in a piece of an image, whichever library computes it."""
+"""The interface of detectors: find cells in a piece of an image, with any library."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from napari_cupre.prediction.stitch import Found
 
 MAX_DETECTIONS = 3000
-"""Per piece; a packed field of 1024 network px with the smallest usual diameter holds about 2,300."""
+"""Maximum per piece; a packed field of 1024 network px with small cells contains about 2,300."""
 
 PIXELS_BETWEEN_TRIMS = 1 << 24
-"""Network pixels on a processor after which unused memory goes back to the system: some twenty tiles."""
+"""Network pixels on a CPU after which unused memory is returned to the system: some twenty tiles."""
 
 
 class Features(NamedTuple):
-    """What the network makes of one piece of an image; its heads read cells off it.
+    """The network's features of one piece of an image, from which the heads find cells.
 
     Attributes
     ----------
     maps : dict of str to Any
-        Of each pyramid level, finest first, in the form that their detector reads.
+        Maps of each pyramid level, finest first, in the detector's own form.
     size : tuple[int, int]
         (Y, X) of the piece in network px.
     factor : float
@@ -44,17 +44,17 @@ class Features(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Memory that the feature maps take."""
+        """Return the memory of the feature maps."""
         return sum(level.nbytes for level in self.maps.values())
 
 
 class CellFinder(ABC):
-    """A model made ready for prediction; changes of its weights need another one.
+    """A model made ready for prediction; if its weights change, make a new one.
 
     Attributes
     ----------
     info : ModelInfo
-        What is known about the model.
+        The description of the model.
     """
 
     info: ModelInfo
@@ -62,33 +62,33 @@ class CellFinder(ABC):
 
     @property
     def diameter(self) -> float:
-        """The cell diameter in network px that the network was trained for."""
+        """Return the network's own cell diameter in network px."""
         return self.info.config.diameter
 
     @abstractmethod
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """All that the results depend on, by name, in a fixed order."""
+        """Return everything that the results depend on, by name, in a fixed order."""
 
     @abstractmethod
     def batch_size(self, shape: tuple[int, int], factor: float) -> int:
-        """How many pieces of `shape` (Y, X) image px go through the network together."""
+        """Return how many pieces of `shape` (Y, X) image px go through the network together."""
 
     @abstractmethod
     def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
-        """Cells of one piece as `detected` finds them, in float32.
+        """Find the cells of one piece like `detected`, but in float32.
 
-        Scale and score of a whole image follow from what is seen: they must not hang on a mask's last digit.
+        Scale and score of the whole image follow from the result, so they must not depend on rounding.
         """
 
     @abstractmethod
     def glance(self, piece: np.ndarray, factor: float, score: float, most: int) -> Found:
-        """The surest cells of one piece, at most `most`, in the fastest arithmetic that there is.
+        """Find the surest cells of one piece, at most `most`, in the fastest arithmetic available.
 
-        For what a last digit cannot change; see `look`.
+        Use it only where rounding does not matter; otherwise see `look`.
         """
 
     def __call__(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
-        """Cells of each piece, in the piece's own px, with the edges that it shows.
+        """Find the cells of each piece, in the piece's own px, with masks that follow the visible edges.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class CellFinder(ABC):
         factor : float
             Network px per image px.
         score : float
-            Cells below it are left out.
+            Minimum score of a cell.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class CellFinder(ABC):
 
     @abstractmethod
     def features(self, piece: np.ndarray, factor: float) -> Features:
-        """What the network makes of one piece, to read cells off it with `mended` and `outlined`.
+        """Compute the features of one piece, for use by `mended` and `outlined`.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class CellFinder(ABC):
 
     @abstractmethod
     def mended(self, features: Features, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the box head makes of boxes (N, 4) in px of the piece.
+        """Return boxes (N, 4) in px of the piece, corrected by the box head.
 
         Returns
         -------
@@ -143,10 +143,10 @@ class CellFinder(ABC):
 
     @abstractmethod
     def outlined(self, features: Features, boxes: np.ndarray) -> np.ndarray:
-        """The mask of the cell in each box (N, 4) in px of the piece: probabilities float32 (N, S, S)."""
+        """Return the mask in each box (N, 4) in px of the piece: float32 probabilities (N, S, S)."""
 
     def _tidy(self, pixels: int) -> None:
-        """Now and then, give back the gaps that blocks of changing size leave in the processor's heap.
+        """Now and then, return the gaps that blocks of changing size leave in the heap to the system.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class CellFinder(ABC):
 
 
 def as_finder(model: Model | CellFinder) -> CellFinder:
-    """`model` made ready, if it is not yet."""
+    """Return `model` made ready for prediction."""
     if isinstance(model, CellFinder):
         return model
     from napari_cupre.prediction.detector import Detector
@@ -169,13 +169,13 @@ def as_finder(model: Model | CellFinder) -> CellFinder:
 
 
 def in_px(boxes: np.ndarray, factor: float, size: tuple[int, int]) -> np.ndarray:
-    """Boxes float32 (N, 4) in the px of a piece of `size` (Y, X), before it was stretched."""
+    """Convert boxes to the px of a piece of `size` (Y, X) before stretching, float32 (N, 4)."""
     limit = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
     return np.minimum(boxes / np.float32(factor), limit)
 
 
 def too_large(piece: np.ndarray, where: str) -> EnvironmentFault:
-    """What to raise for a piece that does not fit into memory."""
+    """Return the error for a piece that does not fit into memory."""
     return EnvironmentFault(
         f"A piece of {piece.shape[0]} x {piece.shape[1]} px does not fit into the memory of "
         f"{where}: choose a smaller tile."

@@ -1,4 +1,4 @@
-"""Running the network on pieces of an image at the scale that it was trained for."""
+"""Run the network on pieces of an image at the network's own scale."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from napari_cupre.prediction.detecting import (
 from napari_cupre.prediction.stitch import Found
 
 PIXELS_AT_ONCE = {"cpu": 1 << 20, "mps": 1 << 22, "cuda": 1 << 23}
-"""Network pixels of one batch: on a processor larger batches cost memory and gain nothing."""
+"""Network pixels of one batch; on a CPU larger batches cost memory and gain nothing."""
 
 
 class Detector(CellFinder):
@@ -114,7 +114,7 @@ class Detector(CellFinder):
                 raise
             raise too_large(piece, str(self.device)) from error
         self._tidy_after(images)
-        # RoIs are pooled from channels that lie together.
+        # RoI pooling needs the channels of a pixel next to each other in memory.
         maps = {name: level.contiguous(memory_format=torch.channels_last) for name, level in maps.items()}
         return Features(maps, (images.shape[2], images.shape[3]), factor)
 
@@ -153,7 +153,7 @@ class Detector(CellFinder):
         return [_in_image(detections, factor, (height, width)) for detections in found]
 
     def _resized(self, pieces: Sequence[np.ndarray], factor: float) -> Tensor:
-        """Pieces of one shape in network px, float32 (B, 3, Y, X); of grey ones, one channel is resized."""
+        """Resize pieces of one shape to network px, float32 (B, 3, Y, X); only one channel if grey."""
         channels = 1 if factor != 1 and all(map(is_grey, pieces)) else 3
         parts = [torch.from_numpy(np.ascontiguousarray(piece[..., :channels])) for piece in pieces]
         # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
@@ -166,16 +166,16 @@ class Detector(CellFinder):
 
 
 def resized(images: Tensor, factor: float) -> Tensor:
-    """Images (B, C, Y, X) stretched by exactly `factor`, smoothed where they shrink; at least 1 px a side.
+    """Stretch images (B, C, Y, X) by exactly `factor`, smoothing if they shrink; at least 1 px a side.
 
-    The result covers all of the image; what its last row and column need beyond it repeats the border.
+    The result covers the whole image; its last row and column repeat the border where they need more.
     """
     if factor == 1:
         return images
     size, lack = stretched_size((images.shape[-2], images.shape[-1]), factor)
     if any(lack):
         images = F.pad(images, (0, lack[1], 0, lack[0]), mode="replicate")
-    # The factor is given, not the size: that would stretch by the ratio of two rounded numbers.
+    # Pass the factor, not the size, which would stretch by the ratio of two rounded numbers.
     stretched = F.interpolate(
         images,
         scale_factor=factor * (1 + 1e-9),  # a whole product must not be rounded down

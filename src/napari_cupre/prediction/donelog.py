@@ -1,4 +1,4 @@
-"""Which files of a folder are done, with what, so that a repeated run does only the rest."""
+"""Record which files of a folder are done, and how, so that a repeated run does only the rest."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from napari_cupre.prediction.fingerprint import file_state, run_digest
 from napari_cupre.prediction.onefile import FileJob, FileOutcome
 
 DONE_LOG = ".predictions.jsonl"
-"""In the folder of the results: one line per file that is done."""
+"""Name of the record in the results folder: one line per finished file."""
 
 
 class DoneLog:
     """The record of one folder of results; lines are only ever added.
 
-    Lines that make no sense, because a run was killed or somebody edited them, are passed over: their files
-    are predicted again.
+    Unreadable lines, left by a killed run or an edit, are skipped: their files are predicted again.
 
     Parameters
     ----------
     job : FileJob
-        What is to be done now; a file that was done by another model or with other options is not done.
+        The present job; a file done by another model or with other options does not count as done.
     """
 
     def __init__(self, job: FileJob) -> None:
@@ -39,7 +38,7 @@ class DoneLog:
         self._entries = _read(self._path)
 
     def is_done(self, path: str) -> bool:
-        """Whether the results of a file are there and are those that this job would give."""
+        """Whether the results of a file exist and are those that this job would give."""
         entry = self._entries.get(path)
         if entry is None or entry.get("key") != self._key or entry.get("state") != file_state(Path(path)):
             return False
@@ -50,11 +49,11 @@ class DoneLog:
         return all(output.exists() for output in self._outputs(entry))
 
     def changed(self, path: str) -> str | None:
-        """Why the results of a done file are no longer those that were written, None if they are."""
+        """Return why the results of a finished file have changed since; None if they have not."""
         entry = self._entries[path]
         outputs = self._outputs(entry)
         if entry.get("written") == [file_state(output) for output in outputs]:
-            return None  # neither size nor time differs: no need to read them
+            return None  # size and time are the same, so the content need not be read
         return reason_against(outputs)
 
     def enter(self, outcome: FileOutcome) -> None:
@@ -81,7 +80,7 @@ class DoneLog:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """The last entry of each file."""
+    """Return the last entry of each file."""
     with writing(path):
         entries = lines_of(path) if path.is_file() else []
     return {entry["path"]: entry for entry in entries if _is_entry(entry)}

@@ -1,4 +1,4 @@
-"""Masks of prompted cells as the network gives them, made into outlines in image px."""
+"""Turn the network's masks of prompted cells into outlines in image px."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_cupre.prediction.instances import BoxMasks, Instances
 from napari_cupre.prediction.limits import BIG_PIXELS
 
 LAZY_CHUNK = 2048
-"""Side of the blocks in which the labels of a large plane are painted."""
+"""Side of the blocks in which the labels of a large plane are painted, px."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Outline:
     mask : numpy.ndarray
         bool (y1 - y0, x1 - x0); all False where nothing was found.
     score : float
-        How sure the network is that a cell is there, 0..1.
+        How sure the network is that there is a cell, 0..1.
     kind : int
         Class, 1-based.
     """
@@ -40,7 +40,7 @@ class Outline:
 
     @property
     def area(self) -> int:
-        """In image px."""
+        """Return the area in image px."""
         return int(self.mask.sum())
 
     def holds(self, point: np.ndarray) -> bool:
@@ -51,7 +51,7 @@ class Outline:
 
 
 class Grids(NamedTuple):
-    """Masks as the network gives them: boxes (N, 4) in image px, probabilities (N, S, S) over them."""
+    """The network's masks: boxes (N, 4) in image px, probabilities (N, S, S) over them."""
 
     boxes: np.ndarray
     probabilities: np.ndarray
@@ -93,27 +93,27 @@ def _chosen(pieces: np.ndarray, point: np.ndarray | None, corner: tuple[int, int
 
 
 def nothing_at(point: np.ndarray) -> Outline:
-    """The answer to a click (y, x) that no cell holds: one pixel that is in no mask."""
+    """Return the answer to a click (y, x) outside any cell: one pixel, not in the mask."""
     y, x = np.floor(point).astype(int).tolist()
     return Outline((x, y, x + 1, y + 1), np.zeros((1, 1), dtype=bool), 0.0, 1)
 
 
 def is_large(shape: tuple[int, int]) -> bool:
-    """Whether the labels of a plane (Y, X) are painted only where they are read."""
+    """Whether the labels of a plane (Y, X) are painted lazily, only where they are read."""
     return shape[0] * shape[1] > BIG_PIXELS
 
 
 def as_instances(outlines: Sequence[Outline], shape: tuple[int, int], diameter: float) -> Instances:
-    """Outlines as the cells of a plane: outline i has label i + 1; where two overlap, the surer one stays.
+    """Combine outlines into a label image: outline i has label i + 1; the surer one wins an overlap.
 
     Parameters
     ----------
     outlines : sequence of Outline
         In the order of their prompts.
     shape : tuple[int, int]
-        (Y, X) of the plane. Beyond `BIG_PIXELS` its labels are a dask array, painted where it is read.
+        (Y, X) of the plane. Above `BIG_PIXELS` its labels are a dask array that is painted lazily.
     diameter : float
-        Of the cells in image px, as far as it is known.
+        Diameter of the cells in image px, if known.
     """
     boxes = np.array([outline.box for outline in outlines], dtype=np.int64).reshape(-1, 4)
     scores = np.array([outline.score for outline in outlines], dtype=np.float32)
@@ -151,7 +151,7 @@ def _painted_lazily(boxes: np.ndarray, scores: np.ndarray, masks: BoxMasks) -> A
 def _paint(
     labels: np.ndarray, corner: tuple[int, int], boxes: np.ndarray, scores: np.ndarray, masks: BoxMasks
 ) -> None:
-    """Paint what lies in the part of a plane that begins at `corner` (y, x), the surest last."""
+    """Paint the outlines in the part of a plane that starts at `corner` (y, x), the surest last."""
     top, left = corner
     for row in np.argsort(scores, kind="stable").tolist():
         x0, y0, x1, y1 = (boxes[row] - [left, top, left, top]).tolist()

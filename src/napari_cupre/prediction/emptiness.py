@@ -1,7 +1,7 @@
-"""Whether an image holds nothing but the camera's noise, as an empty well does.
+"""Recognise images that contain only camera noise, such as empty wells.
 
-An image is stretched over the grey values that it has. One without a cell is stretched until its noise fills
-them, and a network that has learned to see faint cells sees hundreds there.
+Every image is stretched over its own range of grey values. Without a cell, noise fills the whole range, and a
+network that has learned to see faint cells finds hundreds in it.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from napari_cupre.data.normalise import middle
 from napari_cupre.prediction.stitch import Found
 
 NOISE_SCORE = 0.95
-"""What is asked of a cell in noise, where the networks that ship give one of a hundred detections more."""
+"""Minimum score of a cell in noise; the shipped networks exceed it in one of a hundred detections."""
 
 GLIMPSE = 256
-"""Side in px of the part in the middle that is asked first: most images show there that they are more."""
+"""Side in px of the central part that is checked first; most images show there that they are not noise."""
 
 REACH = 3
-"""Px over which noise may be correlated, by the optics of a camera, interpolation or compression."""
+"""Distance in px over which noise may be correlated by optics, interpolation or compression."""
 
 SIGMAS = (3.0, 5.0)
-"""Px; after so much smoothing, little of noise is left and most of a cell."""
+"""Sigma in px; such smoothing removes most of the noise and keeps most of a cell."""
 
 EXCESS = 1.75
-"""How many times the variance that correlation over `REACH` px explains may be left after
-smoothing. In noise smoothed by up to 2 px it was 1.65 at most, see `benchmarks/empty_wells.py`."""
+"""Maximum ratio of the variance after smoothing to the variance explained by correlation over `REACH`
+px. In noise smoothed by up to 2 px it was at most 1.65, see `benchmarks/empty_wells.py`."""
 
 HEIGHT = 6.5
-"""What rises from smoothed noise by more than so many standard deviations is none. Of a million places in
-noise the highest rises by 5."""
+"""Anything above smoothed noise by more than this many standard deviations is not noise. The highest of a
+million places in noise reaches 5."""
 
 _BLOCK = 16
 
 
 def is_noise(image: np.ndarray) -> bool:
-    """Whether an image shows nothing but noise: grey values that are correlated over a few pixels only.
+    """Whether an image shows only noise, i.e. grey values correlated over only a few pixels.
 
-    Uneven light is allowed for. A plane in which a single small cell stands out is not noise.
+    Uneven light is taken into account. A plane in which a single small cell stands out is not noise.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def is_noise(image: np.ndarray) -> bool:
 
 
 def sure_in_noise(image: np.ndarray, found: Found) -> Found:
-    """What was found in an image; where that is nothing but noise, what scores `NOISE_SCORE`.
+    """Return the detections of an image; if it is only noise, those with at least `NOISE_SCORE`.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def sure_in_noise(image: np.ndarray, found: Found) -> Found:
         Its cells.
     """
     is_sure = found.scores >= NOISE_SCORE
-    # In noise hardly any detection is sure, so where most are, this is not noise.
+    # In noise hardly any detection is sure, so an image with mostly sure ones is not noise.
     if len(is_sure) == 0 or 2 * np.count_nonzero(is_sure) > len(is_sure) or not is_noise(image):
         return found
     return found.take(np.flatnonzero(is_sure))
@@ -69,10 +69,10 @@ def sure_in_noise(image: np.ndarray, found: Found) -> Found:
 
 def _is_noise(image: np.ndarray) -> bool:
     if min(image.shape[:2]) < 4 * _BLOCK:
-        return False  # too little to tell
+        return False  # too few pixels to tell
     grey = _levelled(image.mean(axis=2, dtype=np.float32))
     smoothed = []
-    for sigma in SIGMAS:  # the cheapest question first: in most images something stands out
+    for sigma in SIGMAS:  # the cheapest test first: in most images something stands out
         smooth = gaussian_filter(grey, sigma)
         smooth -= np.median(smooth)
         even = smooth / _edges(smooth.shape, sigma)
@@ -82,9 +82,9 @@ def _is_noise(image: np.ndarray) -> bool:
         smoothed.append(smooth)
     products = _products(grey)
     if products[0, 0] == 0:
-        return False  # one grey value
+        return False  # a single grey value
     for sigma, smooth in zip(SIGMAS, smoothed):
-        # the fewer the places that are independent of each other, the less is known of their variance
+        # the fewer independent places there are, the less certain is their variance
         places = grey.size / (4 * np.pi * sigma**2)
         most = EXCESS * (1 + 3 * np.sqrt(2 / places))
         if smooth.var() > most * _explained(products, sigma):
@@ -93,7 +93,7 @@ def _is_noise(image: np.ndarray) -> bool:
 
 
 def _levelled(grey: np.ndarray) -> np.ndarray:
-    """The image (Y, X) less the parabola that fits the means of its blocks best: light is uneven."""
+    """Subtract the parabola that fits the means of the image's blocks, because light is uneven."""
     rows, columns = (length // _BLOCK for length in grey.shape)
     inner = grey[: rows * _BLOCK, : columns * _BLOCK]
     means = inner.reshape(rows, _BLOCK, columns, _BLOCK).mean(axis=(1, 3))
@@ -110,7 +110,7 @@ def _powers(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _edges(shape: tuple[int, ...], sigma: float) -> np.ndarray:
-    """How much more smoothed noise varies near an edge, which the filter reflects, than inside; (Y, X)."""
+    """Return how much more smoothed noise varies near the edges, which the filter reflects, (Y, X)."""
     factors = []
     for length in shape:
         place = np.arange(length) + 0.5
@@ -120,7 +120,7 @@ def _edges(shape: tuple[int, ...], sigma: float) -> np.ndarray:
 
 
 def _products(grey: np.ndarray) -> dict[tuple[int, int], float]:
-    """The mean product of two pixels that lie (Y, X) px apart, up to `REACH`; of opposites, one."""
+    """Return the mean product of two pixels (Y, X) px apart, up to `REACH`, for one of opposite shifts."""
     height, width = grey.shape
     found = {}
     for down in range(REACH + 1):
@@ -132,7 +132,7 @@ def _products(grey: np.ndarray) -> dict[tuple[int, int], float]:
 
 
 def _explained(products: dict[tuple[int, int], float], sigma: float) -> float:
-    """The variance that a Gaussian of `sigma` px leaves of noise with such products and none beyond."""
+    """Return the variance of noise with these products after a Gaussian blur of `sigma` px."""
     left = sum(
         (1 if shift == (0, 0) else 2) * product * np.exp(-(shift[0] ** 2 + shift[1] ** 2) / (4 * sigma**2))
         for shift, product in products.items()

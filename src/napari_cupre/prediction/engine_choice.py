@@ -1,4 +1,4 @@
-"""Which library computes a prediction: PyTorch, or ONNX Runtime, which starts in a tenth of the time.
+"""Choose the library for a prediction: PyTorch, or ONNX Runtime, which starts in a tenth of the time.
 
 torch takes seconds and some 600 MB to import, and is needed for GPUs, for networks without graphs and for
 training. It is also faster in large jobs on processors that multiply bfloat16 at twice the speed.
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 TORCH, ONNX = "torch", "onnx"
 
 VARIABLE = "NAPARI_CUPRE_ENGINE"
-"""Environment variable that names one of them, or nothing to let this module choose."""
+"""Environment variable that names an engine; if empty, this module chooses."""
 
 SMALL_JOB = 4.0
-"""Network megapixels up to which importing torch does not pay, however fast it is in bfloat16."""
+"""Network megapixels up to which importing torch does not pay, even if it is fast in bfloat16."""
 
 LOOKS = 2.0
-"""An image whose cell size is estimated costs about so many passes."""
+"""Approximate number of passes for an image whose cell size is estimated."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class EngineChoice(NamedTuple):
 
 
 def choose_engine(model: str, device: str, megapixels: float) -> EngineChoice:
-    """Who computes best with a model by name or path; imports neither, and logs the choice.
+    """Choose the better engine for a model by name or path; import neither, and log the choice.
 
     Parameters
     ----------
@@ -73,20 +73,20 @@ def choose_engine(model: str, device: str, megapixels: float) -> EngineChoice:
 
 
 def make_finder(model: str, device: str, seed: int = 0, megapixels: float = math.inf) -> CellFinder:
-    """A model by name or path made ready by the engine that suits; parameters as of `choose_engine`.
+    """Make a model ready with the suitable engine; parameters as for `choose_engine`.
 
     Raises
     ------
     InputError, ModelFileError
         As `choose_engine`.
     EnvironmentFault
-        If a device is asked for that is not there.
+        If the requested device does not exist.
     """
     return finder_by(choose_engine(model, device, megapixels), model, device, seed)
 
 
 def finder_by(engine: EngineChoice, model: str, device: str, seed: int = 0) -> CellFinder:
-    """A model by name or path made ready by `engine`; by torch where ONNX Runtime turns out not to work."""
+    """Make a model ready with `engine`, or with torch if ONNX Runtime turns out not to work."""
     path = find_model(model).path
     if engine.name == ONNX and path is not None:
         from napari_cupre.prediction.graph_detector import GraphDetector
@@ -104,7 +104,7 @@ def finder_by(engine: EngineChoice, model: str, device: str, seed: int = 0) -> C
 
 
 def may_serve_without_torch() -> bool:
-    """Whether small jobs with a model that has graphs are done without torch on this computer."""
+    """Whether this computer can do small jobs without torch, given a model with graphs."""
     asked = _asked()
     if asked == TORCH or find_spec("onnxruntime") is None:
         return False
@@ -112,7 +112,7 @@ def may_serve_without_torch() -> bool:
 
 
 def check_engine(engine: EngineChoice, device: str) -> None:
-    """Raise what would be an error of every file: torch that does not work, a device that is not there."""
+    """Raise errors that would affect every file: torch does not work, or the device does not exist."""
     if engine.name == TORCH:
         from napari_cupre.model.device import check_torchvision, choose_device
 
@@ -121,7 +121,7 @@ def check_engine(engine: EngineChoice, device: str) -> None:
 
 
 def job_size(image: CellImage, info: ModelInfo, options: PredictOptions) -> float:
-    """Megapixels at the network's scale of all planes of an image, as far as is known before it is seen."""
+    """Estimate the megapixels of all planes of an image at the network's scale, before looking at it."""
     diameter = options.diameter or info.diameter
     factor, passes = (info.config.diameter / diameter, 1.0) if diameter else (1.0, LOOKS)
     pixels = math.prod(image.plane_shape) * sum(1 for _ in image.plane_indices())
@@ -149,12 +149,12 @@ def _chosen(model: str, device: str, megapixels: float) -> EngineChoice:
 
 
 def _asked() -> str:
-    """What the environment names."""
+    """Return the engine named by the environment."""
     return os.environ.get(VARIABLE, "").strip().lower()
 
 
 def _hindrance(model: str, device: str) -> str:
-    """Why only torch can serve; "" if nothing speaks against ONNX Runtime."""
+    """Return why only torch is possible; "" if ONNX Runtime is possible too."""
     path = find_model(model).path
     if path is None:
         return "the model has random weights, and only torch makes those"
@@ -170,7 +170,7 @@ def _hindrance(model: str, device: str) -> str:
 
 
 def _better_with_torch(device: str, megapixels: float) -> str:
-    """Why torch is the better choice; "" if it is not."""
+    """Return why torch is the better choice; "" if it is not."""
     if is_torch_loaded():
         return "it is already loaded"
     if device == "auto" and may_have_gpu():
@@ -181,7 +181,7 @@ def _better_with_torch(device: str, megapixels: float) -> str:
 
 
 def is_torch_loaded() -> bool:
-    """Whether this process has paid for torch already."""
+    """Whether this process has imported torch already."""
     return "torch" in sys.modules
 
 

@@ -1,4 +1,4 @@
-"""Features of the windows of an image around which cells are outlined, computed once and kept."""
+"""Features of the windows in which cells are outlined, computed once and kept."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Read = Callable[[Window, int], np.ndarray]
 """Gives every n-th pixel of a window, float32 (Y, X, 3), normalised."""
 
 SIZE = 1.5
-"""How large a cell is looked at, in parts of the network's diameter. On eight kinds of images outside the
-test parts the mean IoU of masks in exact boxes was up to 0.03 higher than at 1, and at 2, which costs nearly
-twice as much, little higher still."""
+"""Scale at which a cell is examined, relative to the network's diameter. On eight kinds of images outside the
+test parts, the mean IoU of masks in exact boxes was up to 0.03 higher than at 1; at 2, which costs nearly
+twice as much, it was only slightly higher."""
 
 CORE = 256
 HALO = 64
-"""Network px that a window answers for, and that it sees around them."""
+"""Side of the core that a window answers for, and width of its surroundings, network px."""
 
 MEMORY = 1 << 29
-"""Bytes of features that are kept, some eighty windows."""
+"""Bytes of features to keep, some eighty windows."""
 
 
 class FeatureWindow(NamedTuple):
@@ -47,16 +47,16 @@ class FeatureWindow(NamedTuple):
     step: int
 
     def inside(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes (N, 4) in image px, in px of the window."""
+        """Convert boxes (N, 4) from image px to px of the window."""
         return (boxes - self.corner) / self.step
 
     def outside(self, boxes: np.ndarray) -> np.ndarray:
-        """The inverse of `inside`."""
+        """Convert boxes back to image px; the inverse of `inside`."""
         return boxes.astype(np.float64) * self.step + self.corner
 
 
 class Scale(NamedTuple):
-    """One of the scales that an image is looked at.
+    """One of the scales at which an image is examined.
 
     Attributes
     ----------
@@ -75,10 +75,10 @@ class Scale(NamedTuple):
 
 
 class FeatureMaps:
-    """The windows of one plane, at scales an octave apart; those used last are kept.
+    """The windows of one plane at scales an octave apart; the most recently used ones are kept.
 
-    A window is computed when it is first asked for. The scale and the window of a cell depend on
-    nothing but its size and its place, so that its outline never depends on what was asked for before.
+    A window is computed at its first use. The scale and the window of a cell depend only on its size and
+    position, so its outline does not depend on earlier prompts.
 
     Parameters
     ----------
@@ -89,9 +89,9 @@ class FeatureMaps:
     shape : tuple[int, int]
         (Y, X) of the plane.
     diameter : float, optional
-        Of the usual cell in image px, for which one of the scales is exactly right; None for none.
+        Usual cell diameter in image px, for which one scale is exactly right; None if unknown.
     memory : int, optional
-        Bytes of features that are kept; the window asked for last always is.
+        Bytes of features to keep; the last window is always kept.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class FeatureMaps:
         self._bytes = 0
 
     def scale(self, size: float) -> Scale:
-        """The scale for a cell of `size` image px."""
+        """Return the scale for a cell of `size` image px."""
         octaves = round(math.log2(self._size / size / self._base))
         factor = min(self._base * 2.0**octaves, MAX_FACTOR)
         if factor < 1 / MAX_FACTOR:
@@ -122,7 +122,7 @@ class FeatureMaps:
         return Scale(factor, max(1, round(1 / (MAX_FACTOR * factor))), core, halo)
 
     def key(self, scale: Scale, y: float, x: float) -> tuple[Scale, int, int]:
-        """Which window answers for a place in image px."""
+        """Return the key of the window that answers for a position in image px."""
         rows, columns = (
             0 if side <= scale.core + 2 * scale.halo else int(min(max(place, 0), side - 1)) // scale.core
             for place, side in ((y, self.shape[0]), (x, self.shape[1]))
@@ -130,13 +130,13 @@ class FeatureMaps:
         return scale, rows, columns
 
     def keys(self, scale: Scale, within: Window) -> list[tuple[Scale, int, int]]:
-        """All windows that answer for the places in a window."""
+        """Return the keys of all windows that answer for positions in a window."""
         _, top, left = self.key(scale, within.y0, within.x0)
         _, bottom, right = self.key(scale, within.y1 - 1, within.x1 - 1)
         return [(scale, row, column) for row in range(top, bottom + 1) for column in range(left, right + 1)]
 
     def window(self, key: tuple[Scale, int, int]) -> FeatureWindow:
-        """A window, computed unless it is kept.
+        """Return a window; compute it unless it is kept.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class FeatureMaps:
         return key in self._windows
 
     def room(self) -> int:
-        """How many windows of the size of those kept have room; 1 at least."""
+        """Return how many windows of the present size fit into memory; at least 1."""
         largest = max((window.features.bytes for window in self._windows.values()), default=1)
         return max(1, self._memory // largest)
 
@@ -171,7 +171,7 @@ class FeatureMaps:
 
 
 def _span(number: int, side: int, scale: Scale) -> tuple[int, int]:
-    """What a window reads along one axis."""
+    """Return the range that a window reads along one axis."""
     if side <= scale.core + 2 * scale.halo:
         return 0, side
     return max(0, number * scale.core - scale.halo), min(side, (number + 1) * scale.core + scale.halo)

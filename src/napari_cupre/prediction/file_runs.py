@@ -1,4 +1,4 @@
-"""Predicting many files: done ones skipped, failed ones named, one process or a cluster."""
+"""Predict many files: skip finished ones, name failed ones, use one process, several or a cluster."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from napari_cupre.words import counted, some_of
 
 @dataclass
 class FilesResult:
-    """What became of a run.
+    """The result of a run.
 
     Attributes
     ----------
     done, skipped : int
-        Files predicted now, and before.
+        Number of files predicted now, and earlier.
     cells : int
-        In the files predicted now.
+        Number of cells in the files predicted now.
     failed : list of tuple[str, str]
         File and reason of those without a result.
     partial : list of str
@@ -71,24 +71,24 @@ def predict_files(
     workers : int, optional
         Processes on this machine.
     scheduler : str, optional
-        Address of a dask scheduler that does the work instead.
+        Address of a dask scheduler to do the work instead.
     should_stop : callable, optional
         Asked after every file.
 
     Yields
     ------
     Event
-        `Progress` in files (its message tells of the tiles or planes of a large one), `Notice` for what is
-        odd or failed, and last `Finished` with the figures of the result.
+        `Progress` in files (the message reports tiles or planes of a large one), `Notice` about oddities and
+        failures, and finally `Finished` with the figures of the result.
 
     Raises
     ------
     InputError
-        If two files would have the same results, or results would replace an image.
+        If two files would have results of the same name, or results would replace an image.
     ModelFileError
         If the model cannot be read.
     EnvironmentFault
-        If the scheduler does not answer, or the disk is full; what is done is kept.
+        If the scheduler does not answer, or the disk is full; finished files are kept.
     """
     names = [str(Path(path).absolute()) for path in paths]
     classes, log = describe(job.model).classes, DoneLog(job)
@@ -113,7 +113,7 @@ def predict_files(
 
 
 def _with_engine(job: FileJob, todo: list[str], workers: int | None) -> FileJob:
-    """The job with the engine that suits all of it, going by the size of its first image.
+    """Return the job with the engine that suits it, judging by the size of its first image.
 
     The machines of a cluster (no `workers`) choose for themselves.
     """
@@ -125,7 +125,7 @@ def _with_engine(job: FileJob, todo: list[str], workers: int | None) -> FileJob:
     try:
         first = read_image(todo[0], job.axes, partial=True)
         share = job_size(first, describe(job.model), job.options) * len(todo) / max(1, workers)
-    except Exception:  # its error is reported when its turn comes
+    except Exception:  # its error is reported when it is its turn
         share = float(len(todo))
     engine = choose_engine(job.model, job.device, share)
     check_engine(engine, job.device)
@@ -133,7 +133,7 @@ def _with_engine(job: FileJob, todo: list[str], workers: int | None) -> FileJob:
 
 
 def _opening(result: FilesResult, total: int, notices: Iterable[str]) -> Iterator[Event]:
-    """What is known before the first file."""
+    """Yield what is known before the first file."""
     if result.skipped:
         yield Notice(f"{result.skipped} of {counted(total, 'file')} already done.")
     yield from map(Notice, notices)
@@ -148,7 +148,7 @@ def _collect(
     total: int,
     stop: Callable[[], bool],
 ) -> Generator[Event, None, None]:
-    """Take in what comes, in the order of completion."""
+    """Collect the outcomes in the order of completion."""
     for outcome in outcomes:
         if isinstance(outcome, Notice):
             yield outcome
@@ -194,10 +194,10 @@ def _runner(workers: int, scheduler: str | None) -> Runner:
 
 
 def _todo(job: FileJob, names: list[str], log: DoneLog) -> tuple[list[str], list[str]]:
-    """The files that are not done, and what to say of done ones whose results were changed since."""
+    """Return the files to do, with messages about finished ones whose results have changed since."""
     predictions = Path(job.out) / PREDICTIONS
     if job.overwrite and _wants_coco(job) and may_write(predictions) is not None:
-        return names, []  # the document is started again, and must contain every image
+        return names, []  # the document is written anew and must contain every image
     todo, notices = [], []
     for name in names:
         if not log.is_done(name):
@@ -215,9 +215,9 @@ def _wants_coco(job: FileJob) -> bool:
 
 
 def _coco_writer(job: FileJob, classes: Sequence[str], has_work: bool) -> CocoWriter | None:
-    """The writer of the one document of all images, where it is asked for and there is anything to write."""
+    """Return the writer of the COCO document, if it is requested and there is anything to write."""
     predictions = Path(job.out) / PREDICTIONS
-    # A killed run may have left nothing to do but to put its records together.
+    # After a killed run, assembling its records may be all that is left to do.
     if not _wants_coco(job) or not (has_work or journal_of(predictions).exists()):
         return None
     if job.overwrite and may_write(predictions) is not None:
@@ -228,12 +228,12 @@ def _coco_writer(job: FileJob, classes: Sequence[str], has_work: bool) -> CocoWr
 def _make_folder(folder: Path, is_needed: bool) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if is_needed and not os.access(folder, os.W_OK):  # once here, instead of as an error of every file
+        if is_needed and not os.access(folder, os.W_OK):  # once here, instead of once per file
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:
-    """Refuse, before anything is computed, runs that would replace an image or what a person made."""
+    """Refuse runs that would replace an image or a person's file, before anything is computed."""
     _check_names(job, names)
     outputs = [path for name in todo for path in output_paths(job, name)]
     if todo and _wants_coco(job):
@@ -247,7 +247,7 @@ def _check_outputs(job: FileJob, names: list[str], todo: list[str]) -> None:
 
 
 def _check_names(job: FileJob, names: list[str]) -> None:
-    """Refuse runs in which files would overwrite each other, or the OME-Zarr that they are made of."""
+    """Refuse runs in which results would overwrite each other or an input OME-Zarr."""
     by_stem: dict[str, str] = {}
     for name in names:
         other = by_stem.setdefault(image_stem(name), name)
@@ -274,5 +274,5 @@ def _finished(result: FilesResult) -> Finished:
 
 
 def _some(paths: list[str]) -> str:
-    """The names of some files."""
+    """Return the names of some files."""
     return some_of([image_name(path) for path in paths])

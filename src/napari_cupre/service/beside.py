@@ -13,7 +13,7 @@ from napari_cupre.service.protocol import Request
 
 @dataclass(frozen=True)
 class RateRequest(Request):
-    """Rate images by what they would teach; answered by `Rated`.
+    """Rate images by how much they would teach; answered by `Rated`.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class RateRequest(Request):
     files : dict[str, str]
         Other images by name: their files.
     most : int
-        Most images and fields that are searched for cells.
+        Maximum number of images and fields to search for cells.
     """
 
     model: str
@@ -38,7 +38,7 @@ class RateRequest(Request):
 class LessonRequest(Request):
     """Measure one more point of a project's learning curve; `Finished` says how many are "left".
 
-    `start` is a model that has seen nothing of the project; `steps` is how long a part is trained.
+    `start` is a model that has seen nothing of the project; `steps` is the length of a training.
     """
 
     project: str
@@ -58,7 +58,7 @@ class TryRequest(Request):
     view : numpy.ndarray
         float32 (Y, X, 3), normalised as its plane is.
     diameter : float or None
-        Of the cells in image px, where somebody knows.
+        Diameter of the cells in image px, if known.
     """
 
     models: Sequence[str]
@@ -69,7 +69,7 @@ class TryRequest(Request):
 
 @dataclass(frozen=True)
 class Tried(events.Event):
-    """What one model found, in the part of the view that all of them searched.
+    """The cells found by one model in the part of the view that all models searched.
 
     Attributes
     ----------
@@ -78,9 +78,9 @@ class Tried(events.Event):
     box : Sequence[int]
         Top, left, bottom, right of that part, in px of the view.
     step : int
-        Every so many-th row and column of it is kept.
+        Step between the rows and columns that are kept.
     labels : numpy.ndarray
-        int32 (Y, X) of those; label i is row i - 1 of `scores`.
+        int32 (Y, X) at these rows and columns; label i is row i - 1 of `scores`.
     scores : numpy.ndarray
         float32 (N,).
     """
@@ -94,7 +94,7 @@ class Tried(events.Event):
 
 @dataclass(frozen=True)
 class Rated(events.Event):
-    """Images and fields of large ones, those that would teach most first.
+    """Images, and fields of large ones, with the most instructive first.
 
     Attributes
     ----------
@@ -103,11 +103,11 @@ class Rated(events.Event):
     fields : Sequence[Sequence[int] or None]
         Top, left, bottom, right of each in px; None for all of an image.
     reasons : Sequence[str]
-        Why, in words.
+        Reasons in words.
     pictures : numpy.ndarray
         uint8 (N, 64, 64, 3).
     notice : str
-        What was left out, and why.
+        A message about what was left out, and why.
     """
 
     names: Sequence[str]

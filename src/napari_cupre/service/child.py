@@ -21,7 +21,7 @@ from napari_cupre.events import Event
 from napari_cupre.service.protocol import URGENT, Failed, JobEnded, Quit, Request, Stop, decode, encode
 
 LOG_NAME = "engine.log"
-LOG_TAIL = 4000  # characters of the log that a failure quotes
+LOG_TAIL = 4000  # number of characters of the log that a failure quotes
 
 
 @dataclass
@@ -36,11 +36,11 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process is there (it may still be importing)."""
+        """Whether the process exists (it may still be importing)."""
         return self.process.poll() is None
 
     def send(self, request: Request) -> None:
-        """Write one request; a process that is gone is reported by the stream of events, not here."""
+        """Write one request; the stream of events, not this call, reports a dead process."""
         self.was_asked = True
         with self.lock, contextlib.suppress(OSError, ValueError):
             print(json.dumps(encode(request, self.folder)), file=self.process.stdin, flush=True)
@@ -50,24 +50,24 @@ class Child:
         self.send(Stop())
 
     def next_event(self, wait: float) -> Event | None:
-        """What came next; None if that was nothing for some seconds."""
+        """Return the next event; None if nothing arrived for some time."""
         try:
             return self.received.get(timeout=wait)
         except queue.Empty:
-            # an iterator that comes late to a dead process must not wait for ever
+            # an iterator that starts after the process died must not wait for ever
             return None if self.reader_lives() else JobEnded()
 
     @staticmethod
     def is_last(event: Event | None) -> bool:
-        """Whether nothing more comes of a job."""
+        """Whether this is the last event of a job."""
         return isinstance(event, JobEnded)
 
     def reader_lives(self) -> bool:
-        """Whether somebody still says what becomes of the process."""
+        """Whether the reading thread still runs and will report the end of the process."""
         return self.is_alive or self.folder.exists()
 
     def read(self) -> None:
-        """Runs in its own thread until the process has closed its stdout, then says why it is gone."""
+        """Read events in a thread until the process closes its stdout, then report why it ended."""
         with contextlib.suppress(ValueError, OSError):
             for line in self.process.stdout or ():
                 self.received.put(self._decode(line))
@@ -80,9 +80,9 @@ class Child:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def hang_up(self) -> None:
-        """Close the process's stdin, which tells it to save and leave; never waits.
+        """Close the process's stdin, which tells it to save and exit; never wait.
 
-        A process that was asked for nothing has nothing to save: it is ended at once, since it may still be
+        A process without requests has nothing to save. It is ended at once, because it may still be
         importing its libraries and would notice much later.
         """
         process = self.process
@@ -121,7 +121,7 @@ def start_child(command: list[str], is_urgent: bool) -> Child:
     command : list[str]
         Program and arguments; the exchange folder is appended.
     is_urgent : bool
-        A person waits for each answer.
+        Whether a person waits for each answer.
 
     Raises
     ------
@@ -151,17 +151,17 @@ def start_child(command: list[str], is_urgent: bool) -> Child:
 
 
 SHORT_WAITS = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
-"""How long a thread of the arithmetic waits for others before it sleeps, by GNU's and by Intel's OpenMP.
+"""How long a computing thread waits for others before it sleeps, in GNU's and Intel's OpenMP.
 
-By default some milliseconds, on a processor that another program, or the thread it waits for, could use. With
-dozens of programs at work a training step took over 10 s of processor time, and without the waiting 1.0 s.
+By default it waits some milliseconds, on a processor that another program or the awaited thread could use.
+With dozens of busy programs, a training step took over 10 s of processor time; without waiting it took 1.0 s.
 """
 
 
 def _child_environment() -> dict[str, str]:
-    """The child finds the same package, also where the window got it from an altered `sys.path`.
+    """Return the child's environment, in which it finds the same package even if `sys.path` was changed.
 
-    It is also told not to keep processors busy with waiting, unless the user says how to wait.
+    It also tells the child not to keep processors busy with waiting, unless the user has set this.
     """
     root = str(Path(napari_cupre.__file__).parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -170,10 +170,10 @@ def _child_environment() -> dict[str, str]:
 
 
 def _own_group() -> dict[str, Any]:
-    """Ctrl-C in the terminal is the window's to handle; the child leaves in order when the window does.
+    """Start the child in its own group: the window handles Ctrl-C, and the child exits after the window.
 
-    On POSIX a process group and not a session: the scheduler's autogroups follow sessions, and would weigh a
-    training in a session of its own like the whole desktop, whatever its nice value.
+    On POSIX this is a process group, not a session: the scheduler's autogroups follow sessions, and would
+    give a training in its own session as much time as the whole desktop, whatever its nice value.
     """
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}

@@ -1,4 +1,4 @@
-"""The window's end of the pipe. Knows no Qt: what blocks is an iterator, to be read in a worker thread."""
+"""The window's end of the pipe, without Qt; blocking calls are iterators to read in a worker thread."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ HEARTBEAT_S = 0.1
 
 
 class EngineBusy(InputError):
-    """Another job runs in the process; nothing was sent."""
+    """Another job is running in the process; nothing was sent."""
 
 
 class EngineProcess:
-    """A child process that trains and predicts, started when it is first needed.
+    """A child process that trains and predicts; it is started when first needed.
 
-    One job runs at a time. `events` blocks and belongs into a worker thread; all else returns at once and may
-    be called from any thread.
+    One job runs at a time. `events` blocks, so call it in a worker thread; everything else returns at once
+    and may be called from any thread.
 
     Parameters
     ----------
     command : list[str] or None, optional
         Program and arguments to start instead of the engine's own; the exchange folder is appended.
     is_urgent : bool, optional
-        A person waits for each answer: the process does not stand back behind others.
+        Whether a person waits for each answer; the process then keeps normal priority.
     """
 
     def __init__(self, command: list[str] | None = None, *, is_urgent: bool = False) -> None:
@@ -49,7 +49,7 @@ class EngineProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether a process is there (it may still be importing)."""
+        """Whether a process exists (it may still be importing)."""
         return self._child is not None and self._child.is_alive
 
     @property
@@ -59,11 +59,11 @@ class EngineProcess:
 
     @property
     def folder(self) -> Path:
-        """Where arrays are exchanged; starts the process, and exists as long as it."""
+        """Return the folder for exchanging arrays; starts the process, and lives as long as it."""
         return self._started().folder
 
     def start(self) -> None:
-        """Start the process if it does not run yet, so that the first job need not wait for imports.
+        """Start the process if it is not running, so that the first job does not wait for imports.
 
         Raises
         ------
@@ -73,10 +73,10 @@ class EngineProcess:
         self._started()
 
     def events(self, request: Request) -> Generator[Event | None, None, None]:
-        """Have a job done and yield what it reports; None whenever nothing came for a tenth of a second.
+        """Run a job and yield its events; yield None whenever nothing arrived for a tenth of a second.
 
-        The Nones let the reader give up: closing the iterator stops the job. A job that fails, or a process
-        that dies, ends with a `Failed` event.
+        The Nones allow the reader to give up: closing the iterator stops the job. If a job fails or the
+        process dies, the last event is `Failed`.
 
         Raises
         ------
@@ -110,17 +110,17 @@ class EngineProcess:
                 threading.Thread(target=self._drain, args=(child,), name="cupre-drain", daemon=True).start()
 
     def stop(self) -> None:
-        """Ask the running job to end soon; its last events still come."""
+        """Ask the running job to end soon; its last events still arrive."""
         if self._busy and self._child is not None:
             self._child.stop()
 
     def send(self, request: Request) -> None:
-        """Send what has no answer of its own, such as a preview; lost if no process runs."""
+        """Send a request without an answer of its own, such as a preview; it is lost if no process runs."""
         if self._child is not None:
             self._child.send(request)
 
     def close(self, wait: float = 0.0) -> None:
-        """Stop the job and let the process leave once it has saved; wait up to `wait` seconds for that."""
+        """Stop the job and let the process exit once it has saved; wait up to `wait` seconds for that."""
         child, self._child = self._child, None
         if child is not None:
             child.hang_up()
@@ -129,24 +129,24 @@ class EngineProcess:
                     child.process.wait(wait)
 
     def _started(self) -> Child:
-        from napari_cupre.service.child import start_child  # with all messages, which no dock needs to open
+        from napari_cupre.service.child import start_child  # imports all messages, too slow for a dock
 
         with self._lock:
             if self._child is None or not self._child.is_alive:
                 self._child = start_child(self._command, self._is_urgent)
-                # runs at interpreter exit too; the child then sees its stdin close, saves and leaves
+                # also runs at interpreter exit; the child then sees its stdin close, saves and exits
                 weakref.finalize(self, self._child.hang_up)
             return self._child
 
     def _drain(self, child: Child) -> None:
-        """After an iterator was given up: read the job's last events, so that the next job starts clean."""
+        """Read the last events of an abandoned job, so that the next job starts clean."""
         while not child.is_last(child.next_event(HEARTBEAT_S)):
             pass
         self._busy = False
 
 
 class Turn:
-    """One user's turns at processes that others use as well: it stops nothing but its own job."""
+    """One user's turn at processes shared with others; it stops only its own job."""
 
     def __init__(self) -> None:
         self._engine: EngineProcess | None = None
@@ -157,12 +157,12 @@ class Turn:
         self._is_stopped = False
 
     def events(self, engine: EngineProcess, request: Request) -> Iterator[Event | None]:
-        """As `EngineProcess.events`.
+        """Like `EngineProcess.events`.
 
         Raises
         ------
         EngineBusy
-            Somebody else was faster.
+            Another user took the process first.
         """
         with contextlib.closing(engine.events(request)) as events:
             try:
@@ -176,7 +176,7 @@ class Turn:
                 self._engine = None
 
     def stop(self) -> None:
-        """Ask the own job to end soon, also if it is just about to begin."""
+        """Ask one's own job to end soon, even if it is just about to begin."""
         self._is_stopped = True
         if self._engine is not None:
             self._engine.stop()

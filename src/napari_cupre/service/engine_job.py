@@ -1,4 +1,4 @@
-"""What the child process can be asked to do, seen from the server."""
+"""The base of the jobs that the child process can do, as the server sees them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Asked = TypeVar("Asked", bound=Request)
 
 
 class EngineJob(ABC, Generic[Asked]):
-    """A request, and the events of doing it.
+    """A request and the events of its execution.
 
     `stop` and `preview` are called from another thread than `events`.
 
     Parameters
     ----------
     request : Asked
-        What is to be done.
+        The request.
     """
 
     def __init__(self, request: Asked) -> None:
@@ -33,8 +33,8 @@ class EngineJob(ABC, Generic[Asked]):
         """Do the job and report."""
 
     def stop(self) -> None:
-        """End soon; may come before `events` has begun."""
+        """End soon; may be called before `events` has begun."""
         self._stopped.set()
 
     def preview(self, request: PreviewRequest) -> None:
-        """Show the present state on an image, where the job has one to show."""
+        """Show the present state on an image, if the job has one."""

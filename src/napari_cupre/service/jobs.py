@@ -1,4 +1,4 @@
-"""The jobs that the child can do: training, prediction, outlines. What one needs is imported when it runs."""
+"""The jobs of the child: training, prediction, outlines. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 
 def job_for(request: Request, detectors: LatestDetector | None = None) -> EngineJob[Any]:
-    """The job that a request asks for.
+    """Return the job for a request.
 
     Parameters
     ----------
     request : Request
         Of the window.
     detectors : LatestDetector or None, optional
-        What outlining keeps from one plane to the next.
+        The detector that outlining keeps from one plane to the next.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Training(EngineJob[FinetuneRequest]):
         self._run: FinetuneRun | None = None
 
     def events(self) -> Iterator[Event]:
-        """Train, and tell what happens."""
+        """Train and report what happens."""
         from napari_cupre.model.device import check_torchvision
 
         check_torchvision()
@@ -84,13 +84,13 @@ class Training(EngineJob[FinetuneRequest]):
         yield from run.events()
 
     def stop(self) -> None:
-        """End after the current step; what was learned is kept."""
+        """End after the current step, and keep what was learned."""
         super().stop()
         if self._run is not None:
             self._run.stop()
 
     def preview(self, request: PreviewRequest) -> None:
-        """Ask for a preview of the weights as they are."""
+        """Request a preview with the present weights."""
         if self._run is not None:
             self._run.preview(request.image)
 
@@ -108,7 +108,7 @@ class Training(EngineJob[FinetuneRequest]):
         return FinetuneRun(start, shots, settings, Path(request.out), path, start_name=request.start)
 
     def _resumed(self) -> FinetuneRun:
-        """The run that is there, with the time and device that are asked for now."""
+        """Return the existing run, with the time and device requested now."""
         from napari_cupre.finetuning.finetune_folder import RunFolder
         from napari_cupre.finetuning.finetune_run import FinetuneRun
         from napari_cupre.model.zoo import open_model
@@ -121,10 +121,10 @@ class Training(EngineJob[FinetuneRequest]):
 
 
 class Prediction(EngineJob[PredictRequest]):
-    """`predict_image` on an array that lies in a file, or `predict_big` on one that is larger than memory."""
+    """Run `predict_image` on an array in a file, or `predict_big` on one larger than memory."""
 
     def events(self) -> Iterator[Event]:
-        """Predict, and tell what happens."""
+        """Predict and report what happens."""
         from napari_cupre.model.zoo import describe
         from napari_cupre.prediction.engine_choice import job_size, make_finder
         from napari_cupre.prediction.predict_options import PredictOptions
@@ -141,7 +141,7 @@ class Prediction(EngineJob[PredictRequest]):
                 Path(request.image).unlink(missing_ok=True)
 
     def _slide(self, finder: CellFinder, image: CellImage) -> Iterator[Event]:
-        """The events of `predict_big`, in terms that the window knows."""
+        """Translate the events of `predict_big` for the window."""
         from napari_cupre.prediction.big import predict_big
         from napari_cupre.prediction.predict_options import PredictOptions
         from napari_cupre.service.slides import clear_slides, hold_slide, slide_path
@@ -157,13 +157,13 @@ class Prediction(EngineJob[PredictRequest]):
                     yield SlideGrown(str(out), event.index)
                     continue
                 if isinstance(event, Finished):
-                    yield SlideGrown(str(out), {})  # a slide that was finished before has grown no more
+                    yield SlideGrown(str(out), {})  # a slide that was already finished does not grow
                 yield event
         finally:
             held.release()
 
     def _planes(self, finder: CellFinder, image: CellImage) -> Iterator[Event]:
-        """The events of `predict_image`, in terms that the window knows without torch."""
+        """Translate the events of `predict_image` for the window, which does not load torch."""
         from napari_cupre.prediction.filling import PlaneFound
         from napari_cupre.prediction.predict_options import PredictOptions
         from napari_cupre.prediction.stack import predict_image
@@ -177,7 +177,7 @@ class Prediction(EngineJob[PredictRequest]):
                 yield _plane_done(event, first, finder.info.classes)
                 first += len(event.instances)
             elif isinstance(event, TileDone):
-                if event.labels.shape != image.plane_shape:  # else `PlaneFound` tells the same
+                if event.labels.shape != image.plane_shape:  # otherwise `PlaneFound` says the same
                     yield replace(event, labels=_shifted(event.labels, first))
             elif isinstance(event, Finished):
                 last = event
@@ -207,5 +207,5 @@ def _plane_done(event: PlaneFound, first: int, class_names: Sequence[str]) -> Pl
 
 
 def _shifted(labels: np.ndarray, first: int) -> np.ndarray:
-    """Labels of a plane, made different from those of the planes before."""
+    """Shift the labels of a plane so that they differ from those of earlier planes."""
     return np.where(labels > 0, labels + np.int32(first), 0).astype(np.int32)

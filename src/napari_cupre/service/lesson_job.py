@@ -1,4 +1,4 @@
-"""One more point of a project's learning curve, measured while nobody needs the machine: a job."""
+"""A job that measures one more point of a project's learning curve while the machine is idle."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from napari_cupre.project.project import Project
 
 GROWN = 1.3
-"""The curve is measured again once there are this many times more cells."""
+"""The curve is measured again once the number of cells has grown by this factor."""
 
 
 class LessonJob(EngineJob[LessonRequest]):
-    """Trains on one part of a project's annotation that was not measured yet."""
+    """Trains on a part of a project's annotation that has not been measured yet."""
 
     def events(self) -> Iterator[Event]:
         """Train one part; `Finished` says how many are left."""
@@ -35,7 +35,7 @@ class LessonJob(EngineJob[LessonRequest]):
         yield Finished("", {"left": len(left) - 1})
 
     def _left(self, project: Project) -> tuple[str, int, list[Lesson]]:
-        """What is annotated, how many cells that is, and the parts that are not measured yet."""
+        """Return the annotation, its number of cells, and the parts not measured yet."""
         from napari_cupre.finetuning.subsets import parts_to_train
         from napari_cupre.project.rounds import annotation_hash
 
@@ -44,7 +44,7 @@ class LessonJob(EngineJob[LessonRequest]):
         measured = [each for each in read_lessons(project.folder) if each.start == start]
         steps = self._request.steps
         if measured and measured[-1].annotated <= counts["cells"] < GROWN * measured[-1].annotated:
-            seen = measured[-1].annotation  # a few cells more go on with what was begun
+            seen = measured[-1].annotation  # with only a few more cells, continue what was begun
             steps = min(each.steps for each in measured if each.annotation == seen)
         done = {
             (each.fold, each.share, each.steps)

@@ -1,4 +1,4 @@
-"""Outlines for the window: a job that stays with one plane and answers prompts until it is stopped."""
+"""A job that outlines cells for the window: it stays with one plane and answers prompts until stopped."""
 
 from __future__ import annotations
 
@@ -48,31 +48,31 @@ def requested_image(request: ImageRequest) -> CellImage:
 
 
 class LatestDetector:
-    """The detector of the model that was asked for last, so that the next plane need not read it again."""
+    """Keeps the detector of the last model, so that the next plane does not read it again."""
 
     def __init__(self) -> None:
         self._known: tuple[object, CellFinder] | None = None
 
     def of(self, model: str, device: str) -> CellFinder:
-        """The detector of a model by name or path; a file that changed since is read again."""
+        """Return the detector of a model by name or path; read a changed file again."""
         from napari_cupre.model.zoo import find_model
         from napari_cupre.prediction.engine_choice import make_finder
 
         path = find_model(model).path
         key = (str(path), None if path is None else path.stat().st_mtime_ns, device)
         if self._known is None or self._known[0] != key:
-            self._known = None  # two of them would need twice the memory
+            self._known = None  # two detectors would need twice the memory
             self._known = key, make_finder(model, device, megapixels=0)  # windows are small
         return self._known[1]
 
 
 class Outlining(EngineJob[OutlineRequest]):
-    """An `Outliner` and what it is asked: prompts first, then the mouse's place, then the visible part.
+    """An `Outliner` with its queue: prompts first, then the mouse position, then the visible part.
 
     Parameters
     ----------
     request : OutlineRequest
-        Which plane, which model.
+        The plane and the model.
     detectors : LatestDetector or None, optional
         Keeps the model for the next plane.
     """
@@ -88,7 +88,7 @@ class Outlining(EngineJob[OutlineRequest]):
         self._is_deaf = False
 
     def hear(self, request: PromptRequest | WindowRequest | AimRequest) -> bool:
-        """Take a request from another thread; False if it came too late."""
+        """Accept a request from another thread; return False if it came too late."""
         with self._hearing:
             if self._is_deaf:
                 return False
@@ -102,7 +102,7 @@ class Outlining(EngineJob[OutlineRequest]):
             return True
 
     def stop(self) -> None:
-        """End soon; prompts that were heard before are refused."""
+        """End soon; waiting prompts are refused."""
         super().stop()
         self._news.set()
 
@@ -118,7 +118,7 @@ class Outlining(EngineJob[OutlineRequest]):
             with self._hearing:
                 self._is_deaf = True
             if self._request.is_copy:
-                # A file that is mapped cannot be removed everywhere; the exchange folder goes in the end.
+                # Some systems cannot remove a mapped file; the exchange folder is removed at the end.
                 with contextlib.suppress(OSError):
                     Path(self._request.image).unlink()
         yield from self._refusals()
@@ -141,18 +141,18 @@ class Outlining(EngineJob[OutlineRequest]):
                 yield from self._prepared(outliner, shown)
 
     def _pressing(self, outliner: Outliner) -> Iterator[Event]:
-        """What goes before the features of the visible part: prompts, and those where the mouse is."""
+        """Do what is more urgent than the view: answer prompts, and prepare the position of the mouse."""
         yield from self._prompted(outliner)
         while self._aimed is not None and not self._stopped.is_set():
             aimed, self._aimed = self._aimed, None
-            with contextlib.suppress(InputError):  # the mouse is beside the image, or a click will be told
+            with contextlib.suppress(InputError):  # outside the image, or a click will report the error
                 for _ in outliner.aim(aimed.point):
                     yield from self._prompted(outliner)
                     if self._stopped.is_set() or self._aimed is not None:
                         break
 
     def _prompted(self, outliner: Outliner) -> Iterator[Event]:
-        """Answers to the prompts that have come."""
+        """Answer the waiting prompts."""
         while not self._stopped.is_set() and not self._prompts.empty():
             request = self._prompts.get()
             try:
@@ -161,7 +161,7 @@ class Outlining(EngineJob[OutlineRequest]):
                 yield PromptRefused(request.number, str(error))
 
     def _prepared(self, outliner: Outliner, shown: WindowRequest) -> Iterator[Event]:
-        """Features of the visible part, window by window; given up when something else is shown."""
+        """Compute features of the visible part, window by window; give up when the view changes."""
         from napari_cupre.prediction.tiles import Window
 
         top, left, bottom, right = (int(side) for side in shown.box)

@@ -1,7 +1,7 @@
-"""What crosses the pipe between the window and the child: one JSON document per line.
+"""The messages between the window and the child: one JSON document per line.
 
-Every message is a dataclass; arrays travel as `.npy` files in a folder that both ends know and are removed by
-the receiver. Nothing is pickled, and a file name that leaves the folder is refused.
+Every message is a dataclass. Arrays travel as `.npy` files in a shared folder; the receiver removes them.
+Nothing is pickled, and a file name outside the folder is refused.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from napari_cupre.errors import InputError
 ARRAY_KEY = "$npy"
 
 URGENT = "--urgent"
-"""Argument of a child for whose answers a person waits."""
+"""Argument of a child whose answers a person waits for."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """Base of all that the window asks for."""
+    """Base of all requests of the window."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class FinetuneRequest(Request):
     resume : bool
         Continue the run that lies beside `out`.
     annotation : dict[str, str] or None
-        `io.shot_store.digests` of what is annotated now, to tell in what a resumed run's own set differs.
+        `io.shot_store.digests` of the present annotation, to report how a resumed run's own set differs.
     """
 
     start: str
@@ -61,7 +61,7 @@ class FinetuneRequest(Request):
 
 @dataclass(frozen=True)
 class ImageRequest(Request):
-    """Base of what is asked of a model about an image.
+    """Base of requests to a model about an image.
 
     Attributes
     ----------
@@ -76,8 +76,8 @@ class ImageRequest(Request):
     device : str
         Where to compute: auto, cpu, cuda or mps.
     is_copy : bool
-        The file is an `.npy`, to be read by memory map and removed afterwards; else it is the user's own, of
-        any kind that `io.images.read_image` reads.
+        Whether the file is an `.npy` to read by memory map and remove afterwards; otherwise it is the user's
+        own, of any kind that `io.images.read_image` reads.
     """
 
     model: str
@@ -119,7 +119,7 @@ class PreviewRequest(Request):
 
 @dataclass(frozen=True)
 class OutlineRequest(ImageRequest):
-    """Be ready to outline cells of one plane, until `Stop`; `OutlinesReady` says from when on.
+    """Be ready to outline cells of one plane until `Stop`; `OutlinesReady` says when.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class OutlineRequest(ImageRequest):
 
 @dataclass(frozen=True)
 class WindowRequest(Request):
-    """Compute the features of the visible part ahead; the newest one counts, and prompts go first.
+    """Compute the features of the visible part ahead; a newer request replaces it, and prompts go first.
 
     `box` is top, left, bottom, right in image px.
     """
@@ -145,7 +145,7 @@ class WindowRequest(Request):
 
 @dataclass(frozen=True)
 class AimRequest(Request):
-    """Compute ahead the features that a click at `point` (y, x in image px) needs: the mouse is there."""
+    """Compute ahead the features for a click at `point` (y, x in image px), where the mouse is."""
 
     point: tuple[float, float]
 
@@ -157,13 +157,13 @@ class PromptRequest(Request):
     Attributes
     ----------
     number : int
-        Comes back with the answer.
+        Returned with the answer.
     boxes : Sequence[Sequence[float]]
         x0, y0, x1, y1 each, in image px.
     points : Sequence[Sequence[float]]
-        y, x each, in image px; used where there are no boxes.
+        y, x each, in image px; used if there are no boxes.
     all_readings : bool
-        Answer everything that the first point may mean, from the smallest to the largest.
+        Return everything that the first point may mean, from the smallest to the largest.
     """
 
     number: int
@@ -179,12 +179,12 @@ class Stop(Request):
 
 @dataclass(frozen=True)
 class Quit(Request):
-    """Leave the process."""
+    """Exit the process."""
 
 
 @dataclass(frozen=True)
 class SlideGrown(events.Event):
-    """An OME-Zarr of labels has new ones: `path` is its folder, `index` the plane."""
+    """An OME-Zarr has new labels: `path` is its folder, `index` the plane."""
 
     path: str
     index: dict[str, int]
@@ -201,7 +201,7 @@ class PlaneDone(events.Event):
     labels : numpy.ndarray
         int32 (Y, X), 0 = background; no label is on two planes.
     ids : numpy.ndarray
-        int32 (N,), the label of every row of the rest.
+        int32 (N,), the label for each row of the following arrays.
     boxes : numpy.ndarray
         float32 (N, 4), x1, y1, x2, y2 in image px.
     scores : numpy.ndarray
@@ -211,7 +211,7 @@ class PlaneDone(events.Event):
     masks : numpy.ndarray
         float16 (N, S, S), the overlapping masks as probabilities over their boxes.
     diameter : float
-        Diameter of a cell in image px, as the plane was scaled by.
+        Cell diameter in image px by which the plane was scaled.
     class_names : Sequence[str]
         Name of class 1, 2, ...
     """
@@ -238,16 +238,16 @@ class PlaneRelabelled(events.Event):
 
 @dataclass(frozen=True)
 class OutlinesReady(events.Event):
-    """Prompts are answered from now on; cells are taken to have a `diameter` in image px."""
+    """Prompts are answered from now on; cells are assumed to have a `diameter` in image px."""
 
     diameter: float
 
 
 @dataclass(frozen=True)
 class WindowReady(events.Event):
-    """Boxes around cells of the usual size inside `box` (top, left, bottom, right) need no more features.
+    """All features are ready for cells of usual size inside `box` (top, left, bottom, right).
 
-    The first click in a part of the image does: it looks for larger and smaller cells too.
+    The first click in a part of the image still needs more: it also tries larger and smaller cells.
     """
 
     box: tuple[int, int, int, int]
@@ -298,7 +298,7 @@ class PromptRefused(events.Event):
 
 @dataclass(frozen=True)
 class Failed(events.Event):
-    """A job ended by an error: a sentence to show, and the traceback or log where that says more."""
+    """A job ended with an error: a sentence to show, and the traceback or log if that says more."""
 
     message: str
     details: str = ""
@@ -306,7 +306,7 @@ class Failed(events.Event):
 
 @dataclass(frozen=True)
 class JobEnded(events.Event):
-    """Nothing more will come of this job."""
+    """The job has ended; it sends nothing more."""
 
 
 def _subclasses(base: type) -> Iterator[type]:
@@ -332,7 +332,7 @@ def decode(document: dict[str, Any], folder: Path) -> Any:
     Raises
     ------
     InputError
-        When the document is of no known type, lacks fields, or names a file outside `folder`.
+        If the document has an unknown type, lacks fields, or names a file outside `folder`.
     """
     known = _message_types()
     name = document.get("type", "")

@@ -1,4 +1,4 @@
-"""Which images to annotate next, rated for the window: a job of the child."""
+"""A job of the child that rates which images to annotate next."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Rating(EngineJob[RateRequest]):
     """Rates the images of a project, and other image files, by how much they would teach the model."""
 
     def events(self) -> Iterator[Event]:
-        """Rate, and tell how far it is; in the end `Rated`."""
+        """Rate, report the progress, and end with `Rated`."""
         from napari_cupre.evaluation.suggestions import LEAST_SCORE, suggest
         from napari_cupre.model.device import check_torchvision
         from napari_cupre.model.zoo import open_model

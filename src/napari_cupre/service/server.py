@@ -1,7 +1,7 @@
-"""The child: reads requests from stdin, does one job at a time, writes events to stdout.
+"""The child: read requests from stdin, do one job at a time, write events to stdout.
 
-stdin closing means that the window is gone, however it went: the running job is stopped (a training saves
-itself) and the process leaves.
+When stdin closes, the window is gone: the running job is stopped (a training saves itself) and the process
+exits.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from napari_cupre.service.protocol import (
 )
 
 JOBS = (FinetuneRequest, PredictRequest, OutlineRequest, RateRequest, LessonRequest, TryRequest)
-NICENESS = 5  # a third of the window's weight; much more would starve the engine on a shared machine
+NICENESS = 5  # a third of the window's weight; a higher value would starve the engine on a shared machine
 
 
 class Server:
@@ -56,11 +56,11 @@ class Server:
     Parameters
     ----------
     requests : Iterable[str]
-        Lines of JSON, one request each; their end means "stop and leave".
+        Lines of JSON, one request each; their end means "stop and exit".
     replies : IO[str]
-        Where events go, one line of JSON each.
+        Stream for events, one line of JSON each.
     folder : Path
-        Where arrays are exchanged; removed at the end.
+        Folder for exchanging arrays; removed at the end.
     """
 
     def __init__(self, requests: Iterable[str], replies: IO[str], folder: Path) -> None:
@@ -73,18 +73,18 @@ class Server:
         self._detectors = LatestDetector()
 
     def serve(self, libraries: Iterable[str] = ()) -> None:
-        """Work until the window asks to quit or goes away.
+        """Work until the window asks to quit or disappears.
 
         Parameters
         ----------
         libraries : iterable of str, optional
-            Modules to import while no job is there; what goes wrong is told by the job that needs them.
+            Modules to import while idle; errors are reported by the job that needs them.
         """
         threading.Thread(target=self._listen, name="cupre-requests", daemon=True).start()
         try:
             for name in libraries:
                 if not self._jobs.empty():
-                    break  # the job imports what it needs, and no more
+                    break  # the job imports only what it needs
                 with contextlib.suppress(Exception):
                     import_module(name)
             while (job := self._jobs.get()) is not None:
@@ -93,7 +93,7 @@ class Server:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _listen(self) -> None:
-        """Runs in its own thread, so that stop and preview are heard in the middle of a job."""
+        """Read requests in a separate thread, so that stop and preview work during a job."""
         try:
             for line in self._requests:
                 try:
@@ -109,7 +109,7 @@ class Server:
             self._jobs.put(None)
 
     def _refuse(self, line: str, error: Exception) -> None:
-        """Report a request that was not understood; if it asked for a job, the window waits for its end."""
+        """Report a request that was not understood; end its job too, because the window waits for that."""
         reason = str(error) if isinstance(error, CupreError) else f"{type(error).__name__}: {error}"
         if any(job.__name__ in line for job in JOBS):
             self._send(Failed(f"The engine could not start this ({reason})."))
@@ -141,14 +141,14 @@ class Server:
             self._send(Failed(str(err)))
         except MemoryError:
             self._send(Failed("Memory ran out: close other programs, or choose a smaller model."))
-        except (Exception, SystemExit) as err:  # the window must hear of anything that ends a job
+        except (Exception, SystemExit) as err:  # anything that ends a job must be reported to the window
             sentence = f"The engine met an unexpected error ({type(err).__name__}: {err})."
             self._send(Failed(sentence, traceback.format_exc()))
         self._send(JobEnded())
-        trim()  # what the job took is the window's again until the next one
+        trim()  # return the memory of the job to the system until the next job
 
     def _send(self, event: Event) -> None:
-        # a window that is gone must not keep a training from saving itself
+        # a closed window must not stop a training from saving itself
         with self._write_lock, contextlib.suppress(BrokenPipeError, ValueError):
             self._replies.write(json.dumps(encode(event, self._folder)) + "\n")
             self._replies.flush()
@@ -159,19 +159,19 @@ PREDICTION = (
     "napari_cupre.prediction.outliner",
     "napari_cupre.prediction.engine_choice",
 )
-"""What finding and outlining need."""
+"""Modules needed to find and outline cells."""
 
 TRAINING = (
     "napari_cupre.finetuning.finetune_run",
-    "torch._dynamo",  # torch's optimisers import it when the first one is made, for over a second
+    "torch._dynamo",  # torch's first optimiser imports this, which takes over a second
 )
-"""What training needs beside."""
+"""Modules that training needs in addition."""
 
 
 def libraries(is_urgent: bool) -> tuple[str, ...]:
-    """What a child imports while it waits, that of the quickest job first.
+    """Return what a child imports while it waits, starting with the quickest job.
 
-    The urgent one never trains: where its work needs no torch, it saves 600 MB by not importing it.
+    The urgent child never trains; without torch it saves 600 MB, if its work does not need torch.
     """
     if may_serve_without_torch():
         light = (*PREDICTION, "napari_cupre.prediction.graph_detector", "onnxruntime")
@@ -180,24 +180,24 @@ def libraries(is_urgent: bool) -> tuple[str, ...]:
 
 
 def lower_priority() -> None:
-    """Let the window go first on a busy processor, and die first when memory runs out."""
+    """Give the window priority on a busy processor, and be killed first when memory runs out."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-        # On Linux it gives way the moment that the window has something to do. What other sessions compute
-        # does not starve it: the scheduler's autogroups share out by session first.
+        # On Linux the child gives way as soon as the window has something to do. Other sessions do not starve
+        # it, because the scheduler's autogroups divide the time between sessions first.
         if hasattr(os, "SCHED_IDLE"):
-            with contextlib.suppress(OSError):  # some containers forbid it; the niceness stays
+            with contextlib.suppress(OSError):  # some containers forbid this; the nice value stays
                 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
         import psutil
 
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
-    with contextlib.suppress(OSError):  # Linux alone: raising one's own score needs no rights
+    with contextlib.suppress(OSError):  # only on Linux; raising one's own score needs no rights
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _claim_stdout() -> IO[str]:
-    """Reserve stdout for events: what libraries print, in Python or in C, goes to stderr instead."""
+    """Reserve stdout for events: output of libraries, in Python or C, goes to stderr instead."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -205,7 +205,7 @@ def _claim_stdout() -> IO[str]:
 
 
 def run_child(argv: list[str]) -> int:
-    """Serve the window that started this process; `argv` holds the exchange folder, and perhaps `URGENT`."""
+    """Serve the window that started this process; `argv` contains the exchange folder and maybe `URGENT`."""
     replies = _claim_stdout()
     is_urgent = URGENT in argv
     if not is_urgent:

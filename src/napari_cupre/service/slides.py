@@ -1,6 +1,6 @@
-"""Where the window keeps predictions of images larger than memory, so that repeating one continues it.
+"""Keep predictions of images larger than memory, so that a repeated prediction continues.
 
-They can be made again, so the oldest are deleted once they take more than a limit; those in use are not.
+They can be computed again, so the oldest are deleted beyond a disk space limit, except those in use.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ STORE, USERS, DELETED = ".zarr", ".users", ".deleted"
 
 @dataclass(frozen=True)
 class KeptSlide:
-    """The prediction of one large image on disk: the OME-Zarr.
+    """The prediction of one large image on disk, an OME-Zarr.
 
-    `size` counts all that belongs to it, in bytes; `used` is when it was last opened or written, in seconds
-    since 1970.
+    `size` is the total size in bytes; `used` is the time of the last opening or writing, in seconds since
+    1970.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class KeptSlide:
 
 
 def slides_folder() -> Path:
-    """Folder of the label images.
+    """Return the folder of the label images.
 
     The environment variable NAPARI_CUPRE_SLIDES overrides it.
     """
@@ -47,16 +47,16 @@ def slides_folder() -> Path:
 
 
 def slide_path(image: CellImage, file: Path, is_copy: bool, model: str, options: dict[str, Any]) -> Path:
-    """The OME-Zarr of one image predicted by one model with these options: the same for the same.
+    """Return the path of the OME-Zarr for this image, model and options; same input, same path.
 
     Parameters
     ----------
     image : CellImage
         How the image was read.
     file : Path
-        What it was read from.
+        The file it was read from.
     is_copy : bool
-        The file is a copy in a temporary folder: its pixels say which image it is, not its name.
+        Whether the file is a copy in a temporary folder, identified by its pixels instead of its name.
     model : str
         Name or path.
     options : dict of str to JSON value
@@ -72,7 +72,7 @@ def slide_path(image: CellImage, file: Path, is_copy: bool, model: str, options:
 
 
 def kept_slides() -> list[KeptSlide]:
-    """All predictions of large images, the one used last first."""
+    """Return all predictions of large images, the most recently used first."""
     found = []
     for path in slides_folder().glob(f"*{STORE}"):
         sizes = [size_of(part) for part in _parts(path)]
@@ -83,7 +83,7 @@ def kept_slides() -> list[KeptSlide]:
 
 
 def hold_slide(path: Path) -> FileLock:
-    """Keep the prediction of a large image from being deleted, until the lock is released or forgotten.
+    """Protect the prediction of a large image from deletion until the lock is released or forgotten.
 
     The operating system releases it when the process ends, however it ends.
 
@@ -97,19 +97,19 @@ def hold_slide(path: Path) -> FileLock:
     with writing(users):
         users.mkdir(parents=True, exist_ok=True)
         os.utime(users)
-    # some disks know no locks; there it counts as in use for ever
+    # on disks without locks it counts as in use for ever
     with contextlib.suppress(OSError, NotImplementedError):
         lock.acquire(blocking=False)
     return lock
 
 
 def clear_slides(limit: int = 0) -> int:
-    """Delete predictions of large images that nobody uses, those used longest ago first.
+    """Delete unused predictions of large images, the least recently used first.
 
     Parameters
     ----------
     limit : int, optional
-        Bytes that may stay; what is in use stays in any case.
+        Bytes that may stay; predictions in use always stay.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def clear_slides(limit: int = 0) -> int:
 
 
 def is_slide_in_use(path: Path) -> bool:
-    """Whether a process holds the prediction of a large image; forgets holders that are gone."""
+    """Whether a process holds the prediction of a large image; forget holders that are gone."""
     for file in path.with_name(path.name + USERS).glob("*.lock"):
         lock = FileLock(file, thread_local=False)
         try:
@@ -147,12 +147,12 @@ def is_slide_in_use(path: Path) -> bool:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The OME-Zarr and what was written beside it under its name."""
+    """Return the OME-Zarr and the files beside it with its name."""
     return [part for dot in ("", ".") for part in sorted(path.parent.glob(f"{dot}{path.stem}[._]*"))]
 
 
 def _delete(path: Path) -> None:
-    # under another name first, so that a deletion which is cut short leaves no half of a result
+    # rename first, so that an interrupted deletion does not leave half a result
     try:
         path.rename(path.with_name(f".{path.name}{DELETED}"))
         for part in _parts(path):
@@ -162,6 +162,6 @@ def _delete(path: Path) -> None:
 
 
 def _finish_deleting() -> None:
-    """Delete what a process that died in the middle of it has left."""
+    """Finish the deletions of a process that died in the middle of one."""
     for rest in slides_folder().glob(f".*{STORE}{DELETED}"):
         shutil.rmtree(rest, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Several models tried on the visible part, for the window: a job of the child."""
+"""A job of the child that tries several models on the visible part."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class TryingJob(EngineJob[TryRequest]):
-    """Has each model find cells in the same part of a view."""
+    """Lets each model find cells in the same part of a view."""
 
     def events(self) -> Iterator[Event]:
-        """Search, and tell what each model found."""
+        """Search, and report what each model found."""
         from napari_cupre.prediction.trying import try_models
 
         request, stopped = self._request, self._stopped.is_set
@@ -30,13 +30,13 @@ class TryingJob(EngineJob[TryRequest]):
         yield StateChanged(RunState.STOPPED) if stopped() else Finished("")
 
     def _finders(self) -> dict[str, CellFinder]:
-        """The models that can be read, made ready."""
+        """Return the readable models, made ready."""
         from napari_cupre.prediction.engine_choice import make_finder
 
         found: dict[str, CellFinder] = {}
         for name in self._request.models:
             if self._stopped.is_set():
                 break
-            with suppress(CupreError):  # a proposal can do without; choosing that model reports the error
+            with suppress(CupreError):  # the proposal works without it; choosing that model reports the error
                 found[name] = make_finder(name, self._request.device, megapixels=0)
         return found

@@ -20,21 +20,25 @@ if TYPE_CHECKING:
     from napari_cupre.widgets.session import Session
 
 
-def can_take(session: Session, layer: Image, loaded: Loaded) -> bool:
-    """Whether the layers of an image may show another one, because nothing is in progress in them."""
-    image, annotation, cells = loaded.image, session.annotation(layer), session.cells_of(layer)
+def may_leave(session: Session, layer: Image) -> bool:
+    """Whether an image of the project has nothing in progress, and nothing that only its layers hold."""
+    annotation = session.annotation(layer)
     is_ours = session.keeper.stem_of(layer) is not None and source_path(layer) is None
-    is_free = not (
-        layer is session.image
-        or session.prediction.is_searching(layer)
+    return is_ours and not (
+        session.prediction.is_searching(layer)
         or session.importing.status.is_active
         or layer in session.slides
         or annotation.background is not None
         or annotation.is_chosen
     )
+
+
+def can_take(session: Session, layer: Image, loaded: Loaded) -> bool:
+    """Whether the layers of an image may show another one."""
+    image, annotation, cells = loaded.image, session.annotation(layer), session.cells_of(layer)
     return (
-        is_ours
-        and is_free
+        layer is not session.image
+        and may_leave(session, layer)
         and cells is not None
         and not layer.multiscale
         and (layer.ndim, layer.rgb, layer.data.shape) == (2, image.is_rgb, tuple(image.data.shape))

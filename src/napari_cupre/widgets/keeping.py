@@ -66,7 +66,7 @@ class Keeper(SessionPart):
         self._refused: weakref.WeakSet[Image] = weakref.WeakSet()
         # kept until the project has them, even if their layers leave the window in the meantime
         self._touched: dict[Image, CellsLayer] = {}
-        self._is_saving = self._is_showing = self._is_pending = False
+        self._is_saving = self._is_showing = self._is_pending = self.is_moving = False
         self._then: list[Callable[[], None]] = []
         self._took = 0.0
         self._timer = single_timer(self.save)
@@ -363,7 +363,7 @@ class Keeper(SessionPart):
             if self.project is None:
                 self._errands.do(partial(Project.create, folder), self._moved, self._failed)
             else:
-                self._is_saving = True
+                self._is_saving = self.is_moving = True
                 self._errands.do(
                     partial(recovery.save_as, self.project, folder), self._moved, self._not_moved
                 )
@@ -371,7 +371,7 @@ class Keeper(SessionPart):
         self.when_saved(start)
 
     def _moved(self, project: Project) -> None:
-        self.project, self.is_scratch, self._is_saving = project, False, False
+        self.project, self.is_scratch, self._is_saving, self.is_moving = project, False, False, False
         self.saved_at, self.error, self._is_pending = time.monotonic(), "", True
         self.save()  # changes made in the meantime
         self._remember(project)
@@ -382,7 +382,7 @@ class Keeper(SessionPart):
         self._errands.do(partial(remember_project, project.folder), lambda _: None, lambda error: None)
 
     def _not_moved(self, error: Exception) -> None:
-        self._is_saving = False
+        self._is_saving = self.is_moving = False
         self.error = sentence_of(error)
         self.changed.emit()
 

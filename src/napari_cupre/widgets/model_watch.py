@@ -39,6 +39,9 @@ class ModelWatch(SessionPart):
     def look(self) -> None:
         """Read the folders again and notify all model lists of a change."""
         session = self._session
+        if session.is_open and session.keeper.is_moving:  # its models are deleted at the old place
+            self._timer.start()
+            return
         if not session.is_open or self._files() == self._known:
             return
         old = session.model

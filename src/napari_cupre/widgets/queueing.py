@@ -32,7 +32,7 @@ from napari_cupre.project.queue import (
 from napari_cupre.project.recovery import new_scratch
 from napari_cupre.project.shots import is_annotated
 from napari_cupre.widgets.errands import Errands
-from napari_cupre.widgets.exchanging import can_take, exchange
+from napari_cupre.widgets.exchanging import can_take, exchange, may_leave
 from napari_cupre.widgets.layers import source_path
 from napari_cupre.widgets.loading import Item, Loaded, drafted, layer_of, load
 from napari_cupre.widgets.looking import fit, in_other_units, lie_alike
@@ -314,11 +314,10 @@ class ImageQueue(SessionPart):
             self._refresh_states()
 
     def _forget(self, images: list[Image]) -> None:
-        """Remove project images from the window once they are saved; keep those that the user opened."""
+        """Remove project images from the window once they are saved, if nothing of them would be lost."""
         for image in [] if self._keeper.is_dirty else images:
-            stem = self._keeper.stem_of(image)
-            if stem is not None and source_path(image) is None and image in self._session.images():
-                self._states.pop(stem, None)
+            if image in self._session.images() and may_leave(self._session, image):
+                self._states.pop(self._keeper.stem_of(image) or "", None)
                 self._remove(image)
 
     def _refresh_states(self) -> None:
