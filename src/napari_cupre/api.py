@@ -134,6 +134,7 @@ def predict(
     diameter: float | None = None,
     score: float | None = None,
     tile: int | None = None,
+    augment: bool = False,
 ) -> Instances:
     """Find every cell of one plane.
 
@@ -144,6 +145,8 @@ def predict(
     diameter, score, tile : float, float and int, optional
         Cell diameter in image px, minimum certainty from 0 to 1, and side of a tile in network px.
         `PredictOptions` says how each is chosen if it is None.
+    augment : bool, optional
+        Look at the image mirrored, too, and take the mean; twice the time.
 
     Returns
     -------
@@ -155,7 +158,7 @@ def predict(
     InputError
         If the image has several planes, no finite value, or an option is out of range.
     """
-    return predict_plane(model, _plane(image), diameter=diameter, score=score, tile=tile)
+    return predict_plane(model, _plane(image), diameter=diameter, score=score, tile=tile, augment=augment)
 
 
 def outline(

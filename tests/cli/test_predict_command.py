@@ -46,6 +46,15 @@ def test_results_keep_the_stem_and_are_skipped_the_second_time(predict: Command,
     assert (again.code, again.figures["skipped"], again.figures["done"]) == (0, 2, 0)
 
 
+def test_looking_twice_is_another_prediction(predict: Command, tmp_path: Path) -> None:
+    assert predict().code == 0
+    once = tifffile.imread(tmp_path / "results" / "a.tif")
+    ran = predict("--augment")
+    assert (ran.code, ran.figures["done"]) == (0, 2), ran.err
+    assert (tifffile.imread(tmp_path / "results" / "a.tif") != once).any()
+    assert predict("--augment").figures["skipped"] == 2
+
+
 def test_labels_made_by_hand_are_replaced_only_if_asked(predict: Command, tmp_path: Path) -> None:
     labels = tmp_path / "results" / "a.tif"
     labels.parent.mkdir()

@@ -114,6 +114,13 @@ def wait_in_a_stack(widget: PredictWidget, prediction: Prediction, name: str, qt
     qtbot.waitUntil(lambda: widget.job.status.fraction > 0.2, timeout=WAIT)
 
 
+def test_looking_twice(viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any) -> None:
+    widget.augment.click()
+    run(widget, qtbot)
+    (request,) = prediction.engine.requests
+    assert request.options["augment"]
+
+
 def test_one_image(viewer: Any, widget: PredictWidget, prediction: Prediction, qtbot: Any) -> None:
     widget.diameter.setValue(12.5)
     widget.score.setValue(40)
@@ -121,7 +128,13 @@ def test_one_image(viewer: Any, widget: PredictWidget, prediction: Prediction, q
     (request,) = prediction.engine.requests
     assert request.model == "mine"
     assert request.axes == "YX"
-    assert request.options == {"diameter": 12.5, "score": 0.4, "link_z": False, "link_t": False}
+    assert request.options == {
+        "diameter": 12.5,
+        "score": 0.4,
+        "link_z": False,
+        "link_t": False,
+        "augment": False,
+    }
     np.testing.assert_array_equal(prediction.images[0], viewer.layers["field"].data)
     result, source = viewer.layers["field cells"], viewer.layers["field"]
     assert result.data.dtype == np.int32

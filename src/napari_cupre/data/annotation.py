@@ -1,4 +1,4 @@
-"""What a user vouched for: annotated cells, and which pixels of the image are known.
+"""Annotation: the cells annotated by a person, and the pixels of the image that are known.
 
 An annotation is a label image plus *known* area. Inside a region (rectangle or polygon) every cell is
 annotated, so all of it is known. Elsewhere only the annotated cells, a rim around them and what was
@@ -304,7 +304,7 @@ def regions_by_plane(
 
 
 def check_shots(shots: Sequence[Shot]) -> None:
-    """Refuse to train on nothing.
+    """Refuse to train without annotated cells.
 
     Raises
     ------

@@ -26,7 +26,7 @@ from napari_cupre.words import counted
 __all__ = ["CellImage", "PlaneIndex", "Stretch", "fit_stretch", "guess_axes", "normalise", "with_letters"]
 
 MOST_CHANNELS = 3
-"""A network looks at this many channels at most."""
+"""Maximum number of channels that a network uses."""
 
 PlaneIndex = dict[str, int]
 """Where a plane lies: position along T and Z, as far as the image has them."""

@@ -1,4 +1,4 @@
-"""What a network is trained on: an image, its labels, and which pixels of both are vouched for."""
+"""Training data of a network: an image, its labels, and which pixels are known."""
 
 from __future__ import annotations
 

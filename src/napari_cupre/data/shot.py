@@ -1,4 +1,4 @@
-"""One annotated image, as a person gives it."""
+"""One annotated image, as provided by a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pixels of a plane tell how bright its cells are: not its padding, not debris."""
+"""Find the pixels of a plane that show how bright its cells are, without padding and debris."""
 
 from __future__ import annotations
 

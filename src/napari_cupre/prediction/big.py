@@ -17,13 +17,14 @@ from napari_cupre.prediction import bigfiles
 from napari_cupre.prediction.bigfiles import ledger_path
 from napari_cupre.prediction.celltable import keep_table, restore_copy, write_cell_table
 from napari_cupre.prediction.choice import check_score
-from napari_cupre.prediction.detecting import CellFinder, as_finder
+from napari_cupre.prediction.detecting import CellFinder
 from napari_cupre.prediction.filling import Filling
 from napari_cupre.prediction.fingerprint import labels_depend_on, result_digest
 from napari_cupre.prediction.labelstore import LabelStore, cells_table, read_notes
 from napari_cupre.prediction.ledger import Ledger
 from napari_cupre.prediction.link import Links
 from napari_cupre.prediction.linker import count_linked, find_tables, write_linked
+from napari_cupre.prediction.mirrored import finder_for
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ImageSource
 from napari_cupre.prediction.stack import finished
@@ -110,7 +111,7 @@ def predict_big(
     """
     options = options or PredictOptions()
     check_score(options.score)
-    detector = as_finder(model)
+    detector = finder_for(model, options)
     for notice in (*image.notices, *filter(None, [image.lacks])):
         yield Notice(notice)
     job = _Job(detector, image, out, options, should_stop or (lambda: False))

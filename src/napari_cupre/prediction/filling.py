@@ -24,17 +24,17 @@ from napari_cupre.prediction.stitch import Found, Stitcher, TilePatch
 from napari_cupre.prediction.tiles import Tile, Window
 
 MARGIN = 4.0
-"""How far beside its core a tile keeps a cell, in network px."""
+"""Margin around its core in which a tile keeps a cell, in network px."""
 
 TOLERANCE = 2.0
-"""A cell that comes this near to the end of what was read counts as cut, in network px."""
+"""A cell this close to the border of the pixels read counts as cut, in network px."""
 
 Patches = Iterator[tuple[Tile, TilePatch | InputError]]
 
 
 @dataclass(frozen=True)
 class PlaneFound(Event):
-    """One plane is done; its labels are its own, not yet linked to other planes'.
+    """One plane is done; its labels are not yet linked to other planes.
 
     Attributes
     ----------
@@ -56,13 +56,13 @@ class Filling:
     detector : CellFinder
         The network, made ready.
     source : PlaneSource
-        The planes of the image; they are read one at a time, and tile by tile.
+        The planes of the image, read one at a time and tile by tile.
     options : PredictOptions
-        What the user asks for; planes are not linked here.
+        The user's choices; planes are not linked here.
     canvas : Canvas
-        What is painted on.
+        The canvas to paint on.
     ledger : Ledger, optional
-        Remembers tiles and cells, so that an interrupted job goes on; without one, the cells of each plane
+        Records tiles and cells, so that an interrupted job can continue; without one, the cells of each plane
         are kept in memory.
     should_stop : callable, optional
         Asked after every tile but the last; returns bool.
@@ -72,11 +72,11 @@ class Filling:
     diameter : float
         In image px, by which the image is scaled.
     planes : list of (PlaneIndex, Instances)
-        The planes of which something could be read; only without a ledger.
+        The planes of which at least a part could be read; only without a ledger.
     stopped : bool
         Whether it was stopped before the end.
     complete : bool
-        Whether all that is asked for could be read and is done.
+        Whether everything requested could be read and is done.
     continues : bool
         Whether an earlier run did a part.
 
@@ -112,11 +112,11 @@ class Filling:
 
     @property
     def complete(self) -> bool:
-        """Whether all that is asked for could be read and is done."""
+        """Whether everything requested could be read and is done."""
         return not (self.stopped or self._has_failed)
 
     def events(self) -> Iterator[Event]:
-        """Do what is not done.
+        """Do the remaining tiles.
 
         Yields
         ------
@@ -137,7 +137,7 @@ class Filling:
                 return
 
     def _plane(self, number: int) -> Iterator[Event]:
-        """The tiles of a plane that are not done."""
+        """Do the remaining tiles of a plane."""
         index = self._indices[number]
         finished = self._done(number)
         todo = [tile for tile in self._plan.tiles if tile.index not in finished]
@@ -168,7 +168,7 @@ class Filling:
             yield PlaneFound(index, found)
 
     def _patches(self, stitcher: Stitcher, read: Reader, todo: list[Tile]) -> Patches:
-        """What each tile changes, or why it cannot be read."""
+        """Yield what each tile changes, or why it cannot be read."""
         if self._found is not None:
             found, self._found = self._found, None
             return iter([(todo[0], stitcher.add(todo[0], found))])
@@ -176,7 +176,7 @@ class Filling:
         return run_tiles(self._detector, self._plan, stitcher, read, self._score, todo, is_asked=is_asked)
 
     def _done_tile(self, number: int, tile: Tile, patch: TilePatch, stitcher: Stitcher) -> Iterator[Event]:
-        """Write what a tile changes; what it replaces is kept until it is entered as done."""
+        """Write what a tile changes; keep what it replaces until the tile is entered as done."""
         if self._ledger is not None:
             self._ledger.keep(number, patch)
         stitcher.commit(patch)
@@ -187,7 +187,7 @@ class Filling:
         yield from self._after(1)
 
     def _failed(self, number: int, tiles: list[Tile], error: InputError) -> Iterator[Event]:
-        """Say which part cannot be read; with a ledger, the next run tries it again."""
+        """Report a part that cannot be read; with a ledger, the next run tries it again."""
         self._has_failed = True
         if self._seen + len(tiles) == self._total and not self._painted:
             raise error
@@ -200,7 +200,7 @@ class Filling:
         yield from self._after(len(tiles))
 
     def _after(self, tiles: int) -> Iterator[Progress]:
-        """Count more finished tiles; where some are left, ask whether to stop."""
+        """Count more finished tiles; if some are left, ask whether to stop."""
         self._seen += tiles
         yield Progress(self._seen, self._total, self._source.name)
         if self._should_stop is not None and self._seen < self._total:
@@ -222,11 +222,11 @@ class Filling:
         )
 
     def _done(self, number: int) -> set[int]:
-        """The tiles of a plane that are painted."""
+        """Return the painted tiles of a plane."""
         return set() if self._ledger is None else self._ledger.done(number)
 
     def _put_back(self) -> None:
-        """Undo a tile that was being written when the last run ended."""
+        """Undo a tile whose writing was interrupted when the last run ended."""
         undone = None if self._ledger is None else self._ledger.undone()
         if self._ledger is None or undone is None:
             return
@@ -236,7 +236,7 @@ class Filling:
 
 
 def stitcher_for(plan: Plan, canvas: LabelArray, *, keep_masks: bool = True) -> Stitcher:
-    """What puts the tiles of a plan together on a label array."""
+    """Return the stitcher that joins the tiles of a plan on a label array."""
     return Stitcher(
         canvas,
         plan.tiles,
@@ -271,7 +271,7 @@ def run_tiles(
     score : float
         The least of a cell.
     tiles : list of Tile
-        Those that are to do.
+        The tiles to do.
     is_asked : bool
         Whether somebody asked for that score; else more is asked in noise.
 
@@ -301,13 +301,13 @@ def run_tiles(
 
 
 def _batches(tiles: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
-    """The tiles in their order, up to `size` of one shape at a time."""
+    """Yield the tiles in order, up to `size` of one shape at a time."""
     for _, group in itertools.groupby(tiles, key=lambda tile: tile.read.shape):
         alike = list(group)
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
 def _moved(found: Found, read: Window) -> Found:
-    """Detections of a tile in the coordinates of the image."""
+    """Move detections of a tile to the coordinates of the image."""
     corner = np.array([read.x0, read.y0, read.x0, read.y0], dtype=np.float32)
     return replace(found, boxes=found.boxes + corner)

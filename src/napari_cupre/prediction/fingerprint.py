@@ -1,4 +1,4 @@
-"""Whether two predictions are the same: what their labels depend on, as short texts."""
+"""Fingerprints of predictions: short texts of everything that their labels depend on."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LAYOUT = 5
 """Rises when tiles, labels or edges come to lie elsewhere: a job keeps one layout from start to end."""
 
 SAMPLES = 64
-"""Rows and columns of an image without a file by which it is recognised."""
+"""Number of rows and columns that identify an image without a file."""
 
 
 def json_digest(content: Any) -> str:
-    """A short text that is the same for the same JSON values, and for no others."""
+    """Return a short text that identifies JSON values."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def file_state(path: Path) -> list[int]:
-    """Size and time of change of a file; of a Zarr folder, of its metadata. Empty where there is none."""
+    """Return size and time of change of a file, or of a Zarr folder's metadata; "" if it does not exist."""
     try:
         stat = real_file(path).stat()
     except OSError:
@@ -39,7 +39,7 @@ def file_state(path: Path) -> list[int]:
 
 
 def labels_depend_on(finder: CellFinder, image: CellImage, options: PredictOptions) -> dict[str, Any]:
-    """What the labels of an image's planes depend on, by name; how planes are linked is left out.
+    """Return everything that the labels of an image's planes depend on, by name, except linking.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def labels_depend_on(finder: CellFinder, image: CellImage, options: PredictOptio
 
 
 def result_digest(settings: dict[str, Any], image: CellImage, options: PredictOptions) -> str:
-    """What a finished result is the result of: `settings` (of `labels_depend_on`), links and image file."""
+    """Identify a finished result by `settings` (see `labels_depend_on`), links and image file."""
     links = options.links(image.result_axes)
     state: list[Any] = [settings, image.lacks, *([links] if any(links) else [])]
     return json_digest(state + (file_state(image.path) if image.path is not None else []))
@@ -79,7 +79,7 @@ def result_digest(settings: dict[str, Any], image: CellImage, options: PredictOp
 def run_digest(
     model: str, seed: int, options: PredictOptions, axes: str | None, formats: Sequence[str]
 ) -> str:
-    """What the results of all files of a run depend on.
+    """Identify everything that the results of a run's files depend on.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def run_digest(
 
 
 def request_digest(image: CellImage, file: Path, is_copy: bool, model: str, options: dict[str, Any]) -> str:
-    """What tells one request of the window from another, without opening the model.
+    """Identify a request of the window without opening the model.
 
     Parameters
     ----------

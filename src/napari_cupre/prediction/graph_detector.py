@@ -51,7 +51,7 @@ class GraphDetector(CellFinder):
             yield name, value.tobytes()
 
     def batch_size(self, shape: tuple[int, int], factor: float) -> int:
-        """One: the graphs take pieces one by one, and larger batches gain nothing on a processor."""
+        """Return 1: the graphs take pieces one by one, and larger batches gain nothing on a CPU."""
         return 1
 
     def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
@@ -120,7 +120,7 @@ def stretched(image: np.ndarray, factor: float) -> np.ndarray:
 def _interpolation(length: int, size: int, factor: float) -> csr_array:
     """The matrix (size, length) of bilinear interpolation, smoothed where it shrinks."""
     if factor > 1 and int(length * factor) == length:
-        return eye_array(size, length, dtype=np.float32, format="csr")  # torch does not stretch such an axis
+        return eye_array(size, length, dtype=np.float32, format="csr")  # nor does torch stretch it
     step = np.float32(1 / factor)
     centre = step * (np.arange(size, dtype=np.float32) + np.float32(0.5))
     reach = max(step, np.float32(1))
@@ -128,7 +128,7 @@ def _interpolation(length: int, size: int, factor: float) -> csr_array:
     first = np.floor(centre - reach).astype(np.int64)
     place = first[:, None] + np.arange(taps)
     weight = np.maximum(0, 1 - np.abs(place + np.float32(0.5) - centre[:, None]) / reach)
-    if factor < 1:  # what lies beyond the image counts nothing
+    if factor < 1:  # positions beyond the image have no weight
         weight = np.where((place >= 0) & (place < length), weight, 0)
     weight = (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
     starts = np.arange(0, size * taps + 1, taps, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""What a prediction of one plane holds: labels, and beside them boxes, scores and overlapping masks."""
+"""The prediction of one plane: labels, boxes, scores and overlapping masks."""
 
 from __future__ import annotations
 

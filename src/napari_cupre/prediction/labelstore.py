@@ -11,14 +11,14 @@ import numpy as np
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.errors import EnvironmentFault, InputError, system_reason
 
-if TYPE_CHECKING:  # half a second that a window which only opens must not pay
+if TYPE_CHECKING:  # this import takes half a second, too long for a window that only opens
     import zarr
 
 CHUNK = 512
 """Side of a stored chunk, px."""
 
 SMALLEST_LEVEL = 1024
-"""There are coarser levels until a plane is no longer than this."""
+"""Coarser levels are added until a plane is no longer than this, px."""
 
 _MARK = "napari_cupre"
 _AXIS_KIND = {"T": "time", "Z": "space", "Y": "space", "X": "space"}
@@ -46,7 +46,7 @@ class LabelStore:
     """
 
     largest_tile = 2048
-    """Side of a tile in image px, which bounds memory however large the cells are."""
+    """Largest side of a tile in image px, which limits the memory however large the cells are."""
 
     def __init__(self, path: Path, image: CellImage) -> None:
         self.path = path
@@ -90,15 +90,15 @@ class LabelStore:
 
     @property
     def complete(self) -> bool:
-        """Whether the prediction that fills it has ended."""
+        """Whether the prediction that fills it is complete."""
         return bool(self._group.attrs[_MARK]["complete"])
 
     def parts(self) -> int:
-        """Number of files that hold labels; blocks without a cell have none."""
+        """Return the number of files with labels; blocks without a cell have no file."""
         return sum(1 for level in self.levels for _ in _files(self.path / level.basename))
 
     def plane(self, index: PlaneIndex) -> StoredPlane:
-        """One plane to be read and written by window."""
+        """Return one plane to read and write by window."""
         return StoredPlane(self, tuple(index[axis] for axis in self._axes[:-2]))
 
     def finish(self, notes: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ class LabelStore:
         self._note(notes | {"complete": True})
 
     def mark_linked(self) -> None:
-        """Note that these are linked labels, which a ledger does not know."""
+        """Record that these are linked labels, which are not in a ledger."""
         self._note({"complete": False, "linked": True})
 
     def _note(self, notes: dict[str, Any]) -> None:
@@ -123,17 +123,17 @@ class LabelStore:
 
 
 def cells_table(path: Path) -> Path:
-    """The CSV beside the labels at `path`, with box, score and class of every cell; written at the end."""
+    """Return the path of the CSV with box, score and class of every cell, written at the end."""
     return path.with_name(f"{path.stem}_cells.csv")
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The chunks of a level."""
+    """Return the chunk files of a level."""
     return (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """Read what was noted of the labels at `path`; nothing if they are not ours.
+    """Read the notes stored with the labels at `path`; empty if the labels are not ours.
 
     The keys are "complete" and "linked", and once the labels are complete "cells" and "diameter".
     """
@@ -164,7 +164,7 @@ class StoredPlane:
     def __setitem__(self, key: tuple[slice, slice], value: np.ndarray) -> None:
         try:
             for level, labels in enumerate(self._store.levels):
-                # Labels must not be averaged: of each level every second row and column goes to the next.
+                # Labels must not be averaged, so every second row and column goes to the next level.
                 (rows, first_row), (columns, first_column) = (_thinned(side, 2**level) for side in key)
                 small = value[first_row :: 2**level, first_column :: 2**level]
                 if small.size:
@@ -174,13 +174,13 @@ class StoredPlane:
 
 
 def _thinned(part: slice, step: int) -> tuple[slice, int]:
-    """Where every `step`-th of the px of a part goes, and the first of them, counted from its start."""
+    """Return where every `step`-th px of a part goes, and the offset of the first one in the part."""
     start, stop = -(-part.start // step), -(-part.stop // step)
     return slice(start, stop), start * step - part.start
 
 
 def _level_names(shape: tuple[int, ...]) -> list[str]:
-    """One for each level of a pyramid on `shape`, finest first."""
+    """Return a name for each level of a pyramid on `shape`, finest first."""
     names, side = ["0"], max(shape[-2:])
     while side > SMALLEST_LEVEL:
         names.append(str(len(names)))
@@ -189,7 +189,7 @@ def _level_names(shape: tuple[int, ...]) -> list[str]:
 
 
 def _level(group: Any, name: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
-    """An empty level, chunked in the plane."""
+    """Create an empty level, chunked in the plane."""
     chunks = (*(1 for _ in shape[:-2]), min(CHUNK, shape[-2]), min(CHUNK, shape[-1]))
     return group.create_array(
         name,
@@ -203,7 +203,7 @@ def _level(group: Any, name: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
 
 
 def _metadata(image: CellImage, levels: int) -> dict[str, Any]:
-    """OME-Zarr 0.4 metadata of a label image."""
+    """Return the OME-Zarr 0.4 metadata of a label image."""
     letters = image.result_axes
     axes = []
     for letter in letters:

@@ -1,8 +1,8 @@
-"""What a long prediction has done, on disk, so that a killed one continues where it was.
+"""The progress of a long prediction on disk, so that a killed one can continue.
 
-One SQLite file beside the result. A tile is entered in two steps: before its labels are written, what
-they replace is kept; after, the tile is entered as done and the copy dropped, in one transaction. A
-process killed in between finds the copy at the next start, puts it back, and does the tile again.
+It is one SQLite file beside the result. A tile is entered in two steps: before its labels are written, the
+labels that they replace are stored; afterwards, one transaction enters the tile as done and drops the copy.
+If the process is killed in between, the next start restores the copy and repeats the tile.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RecordedCell(NamedTuple):
     box : tuple of float
         x1, y1, x2, y2 in px.
     score : float
-        How sure the network is of it, 0..1.
+        Certainty of the network, 0..1.
     kind : int
         Its class, from 1 on.
     """
@@ -65,7 +65,7 @@ class Ledger:
     path : Path
         Made if it is not there.
     settings : dict of str to Any
-        What the result depends on, JSON values; an unfinished job with others is not continued.
+        Everything that the result depends on, as JSON values; a job with other settings is not continued.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class Ledger:
         self._base.close()
 
     def choice(self, choose: Callable[[], Choice]) -> Choice:
-        """The diameter by which the tiles are planned, and the score: chosen once, then kept."""
+        """Diameter for planning the tiles, and score; chosen once, then kept."""
         found = self._first("SELECT diameter, score FROM choice")
         if found is not None:
             with self._reading():
@@ -122,7 +122,7 @@ class Ledger:
         return choice
 
     def done(self, plane: int) -> set[int]:
-        """Indices of the tiles that are painted."""
+        """Return the indices of painted tiles."""
         query = "SELECT tile FROM tiles WHERE plane = ? AND fault IS NULL"
         return {tile for (tile,) in self._each(query, plane)}
 
@@ -136,14 +136,14 @@ class Ledger:
             return np.array([(row[1:5], *row[5:]) for row in found], dtype=RECORD)
 
     def keep(self, plane: int, patch: TilePatch) -> None:
-        """Remember what a patch is about to replace."""
+        """Store what a patch is about to replace."""
         blob = zlib.compress(np.ascontiguousarray(patch.before, dtype="<i4").tobytes(), 1)
         with self._writing():
             self._base.execute("DELETE FROM undo")
             self._base.execute("INSERT INTO undo VALUES (?, ?, ?, ?, ?, ?)", (plane, *patch.window, blob))
 
     def enter(self, plane: int, tile: int, rows: np.ndarray, records: np.ndarray) -> None:
-        """Enter a tile as done, with the records that it made or changed."""
+        """Enter a tile as done, with the records that it created or changed."""
         with self._writing():
             self._base.executemany(
                 "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -158,7 +158,7 @@ class Ledger:
             self._base.execute("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?)", (plane, tile, fault))
 
     def undone(self) -> tuple[int, Window, np.ndarray] | None:
-        """Plane, window and labels to put back, where a tile was interrupted while it was written."""
+        """Return plane, window and labels to restore if the writing of a tile was interrupted."""
         found = self._first("SELECT * FROM undo")
         if found is None:
             return None
@@ -168,12 +168,12 @@ class Ledger:
             return plane, window, np.frombuffer(zlib.decompress(blob), dtype="<i4").reshape(window.shape)
 
     def forget_undo(self) -> None:
-        """What was to be put back is."""
+        """Drop the stored copy, because it has been restored."""
         with self._writing():
             self._base.execute("DELETE FROM undo")
 
     def cells(self) -> Iterator[RecordedCell]:
-        """Every cell, plane by plane."""
+        """Yield every cell, plane by plane."""
         query = (
             "SELECT plane, row + 1, x1, y1, x2, y2, score, kind FROM cells WHERE alive ORDER BY plane, row"
         )
@@ -181,7 +181,7 @@ class Ledger:
             yield RecordedCell(plane, label, (x1, y1, x2, y2), score, int(kind))
 
     def _each(self, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
-        """The rows that a query finds."""
+        """Yield the rows of a query."""
         try:
             yield from self._base.execute(query, values)
         except sqlite3.DatabaseError as error:
@@ -192,7 +192,7 @@ class Ledger:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """What was written here makes sense, unless somebody changed it."""
+        """Turn errors of reading into a message, because somebody must have changed the file."""
         try:
             yield
         except (ValueError, TypeError, IndexError, zlib.error) as error:
@@ -203,7 +203,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction."""
+        """Run one transaction."""
         try:
             with self._base:
                 yield
@@ -217,7 +217,7 @@ class Ledger:
 
 
 def _cells(plane: int, rows: np.ndarray, records: np.ndarray) -> Iterable[tuple[Any, ...]]:
-    """One tuple of plain values per changed row."""
+    """Return one tuple of plain values per changed row."""
     for row, record in zip(rows.tolist(), records[rows]):
         box = (float(value) for value in record["box"])
         flags = (int(record[name]) for name in ("kind", "tile", "cut", "alive"))

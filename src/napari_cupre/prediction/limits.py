@@ -1,4 +1,4 @@
-"""Which images go to disk tile by tile; light to import, since the window asks too."""
+"""Decide which images go to disk tile by tile; quick to import, because the window uses it too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BIG_PIXELS = 6000 * 6000
 """Planes with more pixels than this go tile by tile to disk."""
 
 BIG_STACK = 2**30
-"""And stacks and series with more pixels than this: their labels alone would take 4 GB."""
+"""Stacks and series with more pixels than this do too: their labels alone would take 4 GB."""
 
 
 def is_big(image: CellImage) -> bool:

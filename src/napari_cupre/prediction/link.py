@@ -1,4 +1,4 @@
-"""Carrying identities from one label image to the next: planes into 3-D cells, frames into tracks."""
+"""Carry identities from one label image to the next: planes into 3-D cells, frames into tracks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 MIN_IOU = 0.25
-"""Two instances of neighbouring planes are one cell from this IoU on ..."""
+"""Two instances of neighbouring planes are one cell if their IoU is at least this ..."""
 
 MIN_SHARE = 0.5
-"""... or when so much of the smaller one lies on the larger, as at the caps of a ball."""
+"""... or if at least this share of the smaller one lies on the larger, as at the ends of a ball."""
 
-_SHIFT = 32  # a pair of int32 labels in one int64
+_SHIFT = 32  # packs a pair of int32 labels into one int64
 
 
 class Links(NamedTuple):
@@ -23,7 +23,7 @@ class Links(NamedTuple):
 
 
 class Overlap:
-    """What the instances of two label images have in common, counted part by part of the images.
+    """The overlaps of the instances of two label images, counted part by part.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Overlap:
         self._common.append(common)
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Instances that are one, (label in the first image, label in the second), best overlap first.
+        """Return matching instances as (label in the first image, label in the second), best overlap first.
 
         Each is in one pair at most. A pair needs an IoU of `MIN_IOU`, or shares at least `MIN_SHARE` of the
         smaller one.
@@ -73,7 +73,7 @@ class Overlap:
 
 
 class Numbering:
-    """Labels that last through step after step, from 1 in order of first appearance.
+    """Labels that last through all steps, numbered from 1 in order of first appearance.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Numbering:
         self._before = np.zeros(1, dtype=np.int32)
 
     def follow(self, overlap: Overlap) -> np.ndarray:
-        """The next step's table from its own labels to lasting ones, int32; 0 for labels without a px.
+        """Return the next step's table from its own labels to lasting ones, int32; 0 for labels without a px.
 
         `overlap` counts the step before as its first image and this one as its second.
         """
@@ -102,7 +102,7 @@ class Numbering:
 
 
 def _sum(total: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """The sum of two counts of possibly different length."""
+    """Return the sum of two counts of possibly different length."""
     longer, shorter = (total, part) if len(total) >= len(part) else (part.astype(np.int64), total)
     longer[: len(shorter)] += shorter
     return longer

@@ -1,8 +1,8 @@
-"""Linking the planes of a label image: planes into 3-D cells, frames into tracks.
+"""Link the planes of a label image: planes into 3-D cells, frames into tracks.
 
-First the tables are found, from the labels of each plane to lasting ones, by counting overlaps block by
-block. Then the lasting labels are written to a second array. So memory holds one block of two planes, whether
-the labels lie in memory or on disk, and the labels of the planes are still there afterwards.
+First, overlaps are counted block by block to find tables from the labels of each plane to lasting ones. Then
+the lasting labels are written to a second array. So only one block of two planes is in memory, even if the
+labels are on disk, and the labels of the planes are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from napari_cupre.prediction.link import Links, Numbering, Overlap
 from napari_cupre.prediction.tiles import Window
 
 BLOCK = 2048
-"""Side of what is counted and written at once, px; a whole number of stored chunks."""
+"""Side of a block that is counted or written at once, px; a multiple of stored chunks."""
 
 
 def find_tables(
@@ -32,7 +32,7 @@ def find_tables(
     planes : sequence of LabelArray
         The labels of each plane, int32 (Y, X), all of one shape.
     indices : sequence of PlaneIndex
-        Where each of them lies.
+        Position of each plane.
     links : Links
         Along which axes they are linked.
     name : str
@@ -63,7 +63,7 @@ def find_tables(
 def _within_frames(
     planes: Sequence[LabelArray], frames: list[list[int]], links_z: bool
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Each plane's number and the table to labels that are unique, or linked, in its frame."""
+    """Yield each plane's number, with the table to labels that are unique or linked in its frame."""
     for frame in frames:
         numbering = Numbering()
         for before, number in zip([None, *frame], frame, strict=False):
@@ -77,7 +77,7 @@ def _within_frames(
 def _through_frames(
     planes: Sequence[LabelArray], frames: list[list[int]], tables: dict[int, np.ndarray]
 ) -> Iterator[int]:
-    """Make the tables, in place, lead to labels that last through time; yields the number of each plane."""
+    """Change the tables in place to labels that last through time; yield the number of each plane."""
     numbering = Numbering()
     within = dict(tables)
 
@@ -110,7 +110,7 @@ def write_linked(
     tables : sequence of ndarray
         As `find_tables` returns them.
     linked : sequence of LabelArray
-        Gets the lasting labels; of the shapes of `planes`, and 0 everywhere.
+        Receives the lasting labels; arrays with the shapes of `planes`, 0 everywhere.
     name : str
         Of the image, for the user.
 
@@ -130,7 +130,7 @@ def write_linked(
 
 
 def blocks_of(shape: tuple[int, ...]) -> list[Window]:
-    """The blocks of a plane of `shape` (Y, X), row by row."""
+    """Yield the blocks of a plane of `shape` (Y, X), row by row."""
     rows, columns = (int(side) for side in shape)
     return [
         Window(y, x, min(y + BLOCK, rows), min(x + BLOCK, columns))
@@ -140,7 +140,7 @@ def blocks_of(shape: tuple[int, ...]) -> list[Window]:
 
 
 def frames_of(indices: Sequence[PlaneIndex]) -> list[list[int]]:
-    """The numbers of the planes of each time point, both in their order."""
+    """Return the plane numbers of each time point, in order."""
 
     def time(number: int) -> int:
         return indices[number].get("T", 0)
@@ -150,6 +150,6 @@ def frames_of(indices: Sequence[PlaneIndex]) -> list[list[int]]:
 
 
 def count_linked(tables: Sequence[np.ndarray], indices: Sequence[PlaneIndex], links: Links) -> int:
-    """Number of linked cells; without links through time, the sum over the time points."""
+    """Return the number of linked cells; without links through time, the sum over the time points."""
     highest = [max(int(tables[number].max(initial=0)) for number in frame) for frame in frames_of(indices)]
     return max(highest, default=0) if links.t else sum(highest)

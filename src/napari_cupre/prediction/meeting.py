@@ -1,4 +1,4 @@
-"""Which detections of a tile are cells that an earlier tile has already painted."""
+"""Find detections of a tile that are cells already painted by an earlier tile."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from napari_cupre.model.paint import Foreground
 
 SAME_NEW = 0.4
-"""A detection with more than this share of its mask on one instance of another tile is that cell."""
+"""A detection with more than this share of its mask on another tile's instance is the same cell."""
 
 SAME_OLD = 0.6
 """A cut instance with more than this share of its pixels under a whole one is a piece of it."""
 
 SAME_SHARED = 0.5
-"""Two cut pieces are one cell when they agree this much on the area that both tiles saw."""
+"""Two cut pieces are one cell if they agree this much in the area that both tiles saw."""
 
 NEW, DOUBLE = 0, -1
 
@@ -38,14 +38,14 @@ class Meeting(NamedTuple):
 
 @dataclass
 class Verdict:
-    """What happens to a tile's detections.
+    """The decisions about a tile's detections.
 
     Attributes
     ----------
     fate : numpy.ndarray
         int64 (N,); `NEW`, `DOUBLE`, or the instance (> 0) that the detection is a piece of.
     erased : set[int]
-        Instances that were cut and that a whole detection replaces.
+        Cut instances that a whole detection replaces.
     merged : dict of int to int
         Instances that turned out to be pieces of another one: {piece: instance that stays}.
     """
@@ -118,7 +118,7 @@ def judge(meetings: list[Meeting], new_cut: np.ndarray, old_cut: np.ndarray, sha
 
 
 class SharedShare:
-    """How far a cut detection and a cut instance agree on the area that both their tiles saw."""
+    """The agreement of a cut detection and a cut instance in the area that both tiles saw."""
 
     def __init__(
         self, masks: dict[int, np.ndarray], labels: np.ndarray, zones: dict[int, tuple[slice, slice]]
@@ -126,7 +126,7 @@ class SharedShare:
         self._masks, self._labels, self._zones = masks, labels, zones
 
     def __call__(self, new: int, old: int) -> float:
-        """Common pixels as a share of the smaller piece, within the area that both tiles saw."""
+        """Return the common pixels as a share of the smaller piece, within the area that both tiles saw."""
         zone = self._zones[old]
         mine, theirs = self._masks[new][zone], self._labels[zone] == old
         smaller = min(np.count_nonzero(mine), np.count_nonzero(theirs))
@@ -134,7 +134,7 @@ class SharedShare:
 
 
 def _join(verdict: Verdict, same: list[int]) -> int:
-    """Merge instances into the lowest of them, following merges that were made before."""
+    """Merge instances into the one with the lowest number, following earlier merges."""
     roots = sorted({_root(verdict.merged, old) for old in same})
     for old in roots[1:]:
         verdict.merged[old] = roots[0]
@@ -148,7 +148,7 @@ def _root(merged: dict[int, int], label: int) -> int:
 
 
 def _settle(verdict: Verdict) -> Verdict:
-    """Follow chains of merges; a piece of an instance that was erased later is a new cell again."""
+    """Follow chains of merges; a piece of an instance that was erased later becomes a new cell again."""
     verdict.merged = {old: _root(verdict.merged, old) for old in verdict.merged}
     gone = verdict.erased
     verdict.merged = {old: to for old, to in verdict.merged.items() if old not in gone and to not in gone}

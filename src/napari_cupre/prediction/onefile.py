@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FileJob:
-    """What every file of a run has in common; plain values, to be sent anywhere.
+    """The settings that all files of a run share; plain values that can be sent anywhere.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class FileJob:
 
 @dataclass(frozen=True)
 class FileOutcome:
-    """What became of one file.
+    """The result of one file.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ itself, and in OpenVINO's form cannot serve two callers.
 
 
 def predict_file(job: FileJob, path: str) -> FileOutcome:
-    """Predict one file and write its results; what goes wrong is in the outcome."""
+    """Predict one file and write its results; errors are part of the outcome."""
     with _ONE_AT_A_TIME:
         return Steps(iter_file(job, path)).finish()
 
@@ -148,7 +148,7 @@ _FATAL = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def _in_words(error: BaseException, path: str) -> str:
-    """Why a file failed, for what nobody expected."""
+    """Explain an unexpected error of a file."""
     if isinstance(error, OSError) and error.errno is not None:
         return f'"{error.filename or path}" could not be used: {system_reason(error)}.'
     try:
@@ -181,7 +181,7 @@ def output_paths(job: FileJob, path: str) -> list[Path]:
 
 
 def big_output(job: FileJob, path: str) -> Path:
-    """Where the labels of a big image go."""
+    """Return the path for the labels of a big image."""
     return Path(job.out) / f"{image_stem(path)}.zarr"
 
 
@@ -227,7 +227,7 @@ def _small(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Pr
 
 
 def _told(image: CellImage, job: FileJob) -> list[str]:
-    """What a user should know about how an image is read."""
+    """Return what a user should know about how an image is read."""
     unseen = image.unseen(job.options.channels).rstrip(".")
     return list(filter(None, [image.guess, unseen and f"{unseen}: --channels names others."]))
 

@@ -28,7 +28,7 @@ CLICK_SIZES = 2.0 ** np.arange(-1.5, 1.75, 0.5)
 """Sides of the boxes that are tried around a click, in diameters."""
 
 REFINED = 2
-"""How many times the box head mends them."""
+"""Number of times that the box head corrects them."""
 
 AGREED, MOST_GROWN = 0.95, 0.2
 """A box whose IoU with what the box head makes of it is below the first is looked at with sides longer by as
@@ -51,7 +51,7 @@ CLICKS_AT_ONCE = 64
 
 @dataclass(frozen=True, eq=False)
 class ClickReadings:
-    """What a click may mean: outlines from the smallest to the largest, the likeliest at place `best`."""
+    """The possible meanings of a click: outlines from small to large; `best` is the likeliest one."""
 
     outlines: list[Outline]
     best: int

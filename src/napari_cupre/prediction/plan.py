@@ -1,4 +1,4 @@
-"""How a plane is scaled to the network's cells and cut into tiles."""
+"""Scale a plane to the network's cell size and cut it into tiles."""
 
 from __future__ import annotations
 

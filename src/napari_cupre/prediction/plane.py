@@ -9,9 +9,10 @@ import numpy as np
 
 from napari_cupre.events import TileDone
 from napari_cupre.prediction.canvas import ArrayCanvas
-from napari_cupre.prediction.detecting import CellFinder, as_finder
+from napari_cupre.prediction.detecting import CellFinder
 from napari_cupre.prediction.filling import Filling
 from napari_cupre.prediction.instances import Instances
+from napari_cupre.prediction.mirrored import finder_for
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ArraySource
 
@@ -26,6 +27,7 @@ def predict_plane(
     diameter: float | None = None,
     score: float | None = None,
     tile: int | None = None,
+    augment: bool = False,
     on_tile: Callable[[TileDone], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Instances:
@@ -37,7 +39,7 @@ def predict_plane(
         A `CellFinder` saves making the model ready again for every plane.
     image : ndarray of float32, shape (Y, X, 3)
         Normalised (see `napari_cupre.data.image.normalise`).
-    diameter, score, tile : float, float and int, optional
+    diameter, score, tile, augment : float, float, int and bool, optional
         See `PredictOptions`.
     on_tile : callable, optional
         Told a `TileDone` after every tile.
@@ -56,8 +58,8 @@ def predict_plane(
         If the image is not a plane of three channels, or an option is out of its range.
     """
     source = ArraySource(image)
-    detector = as_finder(model)
-    options = PredictOptions(diameter, score, tile)
+    options = PredictOptions(diameter, score, tile, augment=augment)
+    detector = finder_for(model, options)
     filling = Filling(detector, source, options, ArrayCanvas(source.plane_shape), should_stop=should_stop)
     for event in filling.events():
         if on_tile is not None and isinstance(event, TileDone):

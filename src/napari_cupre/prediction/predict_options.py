@@ -25,6 +25,8 @@ class PredictOptions:
         Side of a tile in network px; None = 1024.
     channels : tuple of int, optional
         Up to three channels to look at; None takes the first three.
+    augment : bool
+        Look at every piece mirrored, too, and take the mean (test-time augmentation); twice the time.
     link_z : bool
         Join the planes of a stack to 3-D cells.
     link_t : bool
@@ -35,6 +37,7 @@ class PredictOptions:
     score: float | None = None
     tile: int | None = None
     channels: tuple[int, ...] | None = None
+    augment: bool = False
     link_z: bool = False
     link_t: bool = False
 

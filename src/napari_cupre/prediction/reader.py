@@ -1,4 +1,4 @@
-"""Reading planes of an image by window, normalised; nothing of a plane's size is held."""
+"""Read planes of an image by window, normalised, without holding a whole plane in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who predicts the files of a run: this process, several processes, or a dask.distributed cluster."""
+"""Run the prediction of files in this process, in several, or on a dask.distributed cluster."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from napari_cupre.prediction.engine_choice import TORCH
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, iter_file, predict_file
 
 ATTEMPTS = 3
-"""A file whose worker on a cluster dies is tried so often before it counts as failed."""
+"""Attempts on a file whose worker on a cluster dies, before it counts as failed."""
 
 ATTEMPTS_ALONE = 2
-"""And one whose process on this machine dies, with nothing else running."""
+"""Attempts on a file whose process on this machine dies with nothing else running."""
 
 SHARED = (
     "napari_cupre.prediction.onefile",
     "napari_cupre.prediction.detector",
     "napari_cupre.model.checkpoint",
 )
-"""What processes for torch import once for all of them."""
+"""Modules that processes for torch import once for all of them."""
 
 SECONDS_TO_ANSWER = 10
-"""How long a scheduler may take to answer."""
+"""Longest time for a scheduler to answer."""
 
 
 Outcomes = Generator[FileOutcome, None, None]

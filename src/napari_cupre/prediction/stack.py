@@ -11,11 +11,12 @@ import numpy as np
 from napari_cupre.data.image import CellImage, PlaneIndex
 from napari_cupre.events import Event, Finished, Notice, Steps
 from napari_cupre.prediction.canvas import ArrayCanvas
-from napari_cupre.prediction.detecting import CellFinder, as_finder
+from napari_cupre.prediction.detecting import CellFinder
 from napari_cupre.prediction.filling import Filling
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.link import Links
 from napari_cupre.prediction.linker import count_linked, find_tables, write_linked
+from napari_cupre.prediction.mirrored import finder_for
 from napari_cupre.prediction.predict_options import PredictOptions
 from napari_cupre.prediction.reader import ImageSource
 from napari_cupre.words import counted
@@ -91,7 +92,7 @@ def predict_image(
         If no plane can be read, or an option is out of its range.
     """
     options = options or PredictOptions()
-    detector = as_finder(model)
+    detector = finder_for(model, options)
     if image.lacks:
         yield Notice(image.lacks)
     canvas = ArrayCanvas(image.result_shape)

@@ -1,4 +1,4 @@
-"""Putting the tiles' detections together in one label array, each cell once and whole.
+"""Join the detections of all tiles in one label array, each cell once and whole.
 
 Tiles come one after the other and are painted at once, so that the same code serves a numpy array
 and a Zarr array larger than memory. What an earlier tile painted is read back from the label array:
@@ -28,7 +28,7 @@ RECORD = np.dtype(
         ("alive", np.bool_),
     ]
 )
-"""What is remembered of label i in row i - 1; `kind` is the class."""
+"""The record of label i in row i - 1; `kind` is the class."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Found:
 
 @dataclass
 class TilePatch:
-    """What one tile changes.
+    """The changes made by one tile.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where an image is cut into overlapping tiles, and which tile a cell belongs to."""
+"""Cut an image into overlapping tiles, and decide which tile a cell belongs to."""
 
 from __future__ import annotations
 

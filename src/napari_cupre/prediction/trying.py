@@ -1,4 +1,4 @@
-"""Several models on one part of a plane, so that what they find there can be compared."""
+"""Try several models on one part of a plane, to compare what they find."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_ZOOM = 2.0
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one model finds in the part that all of them search.
+    """The cells that one model finds in the part that all models search.
 
     Attributes
     ----------

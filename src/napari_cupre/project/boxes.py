@@ -1,4 +1,4 @@
-"""Where cells lie in a label image: boxes, and the areas of cells in them."""
+"""Bounding boxes and areas of the cells in a label image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Box = tuple[tuple[int, int], ...]
 """Start and stop along every axis of a label image."""
 
 _FEW = 24
-"""Up to this many cells are measured one by one, more of them in one pass over the pixels."""
+"""Up to this many cells are measured one by one; more are measured in one pass over the pixels."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class Patch:
 
 
 def slices(box: Box) -> tuple[slice, ...]:
-    """A box as an index of arrays."""
+    """Return a box as an array index."""
     return tuple(slice(start, stop) for start, stop in box)
 
 
 def whole(shape: Sequence[int]) -> Box:
-    """The box of a whole array."""
+    """Return the box of a whole array."""
     return tuple((0, int(size)) for size in shape)
 
 
 def box_around(boxes: Sequence[Box]) -> Box:
-    """The smallest box around boxes."""
+    """Return the smallest box around several boxes."""
     return tuple((min(start for start, _ in axis), max(stop for _, stop in axis)) for axis in zip(*boxes))
 
 
 def clipped(box: Sequence[tuple[float, float]], shape: Sequence[int]) -> Box:
-    """The part of a box that lies in an array; empty along an axis where none does."""
+    """Return the part of a box inside an array; it may be empty along an axis."""
     inside = []
     for (start, stop), size in zip(box, shape):
         first = min(max(int(np.floor(start)), 0), int(size))
@@ -50,12 +50,12 @@ def clipped(box: Sequence[tuple[float, float]], shape: Sequence[int]) -> Box:
 
 
 def is_empty(box: Box) -> bool:
-    """Whether a box holds no pixel."""
+    """Whether a box contains no pixel."""
     return any(stop <= start for start, stop in box)
 
 
 def box_of(mask: np.ndarray, origin: Box) -> Box | None:
-    """Bounding box of the True pixels of a mask that lies at the start of `origin`; None without any."""
+    """Return the bounding box of a mask's True pixels, with the mask at `origin`; None without any."""
     found = []
     for axis in range(mask.ndim):
         others = tuple(each for each in range(mask.ndim) if each != axis)
@@ -67,7 +67,7 @@ def box_of(mask: np.ndarray, origin: Box) -> Box | None:
 
 
 def measured(labels: np.ndarray, origin: Box | None = None) -> dict[int, tuple[Box, int]]:
-    """Bounding box and area of every number in an int32 array that lies at the start of `origin`."""
+    """Return the bounding box and area of every number in an int32 array located at `origin`."""
     if labels.size == 0:
         return {}
     origin = origin or whole(labels.shape)
@@ -91,16 +91,16 @@ def measured(labels: np.ndarray, origin: Box | None = None) -> dict[int, tuple[B
 def measured_some(
     labels: np.ndarray, patch: Patch, areas: Mapping[int, tuple[Box | None, int]]
 ) -> dict[int, tuple[Box, int]]:
-    """Boxes of some numbers once a patch is set, without setting it.
+    """Return the boxes that some numbers would have after a patch, without applying it.
 
     Parameters
     ----------
     labels : numpy.ndarray
         int32.
     patch : Patch
-        What is going to be set.
+        The patch to apply.
     areas : mapping of int to tuple[Box or None, int]
-        Of each number its box before (None: it is new) and its area afterwards, which is not 0.
+        For each number its box before (None if new) and its area afterwards, which is not 0.
     """
     if len(areas) > _FEW:
         box = box_around([patch.box, *(box for box, _ in areas.values() if box is not None)])
@@ -117,7 +117,7 @@ def measured_some(
 
 
 def _with_patch(labels: np.ndarray, box: Box, patch: Patch) -> np.ndarray:
-    """A copy of the labels in a box, with what a patch sets there."""
+    """Return a copy of the labels in a box, with a patch applied."""
     view = labels[slices(box)].copy()
     shared = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, patch.box))
     if not is_empty(shared):

@@ -24,45 +24,45 @@ LARGEST_NUMBER = int(np.iinfo(np.int32).max)
 
 
 class State(StrEnum):
-    """What is known about a cell."""
+    """The state of a cell."""
 
     GUESS = "guess"
-    """The network found it; it teaches nothing, and new guesses replace it."""
+    """Found by the network; training ignores it, and new guesses replace it."""
 
     CHECKED = "checked"
-    """A person accepted it as it is."""
+    """Accepted unchanged by a person."""
 
     EDITED = "edited"
-    """A person drew or changed it."""
+    """Drawn or changed by a person."""
 
     @property
     def teaches(self) -> bool:
-        """Whether a person vouched for it."""
+        """Whether training learns from it, because a person checked or edited it."""
         return self is not State.GUESS
 
 
 @dataclass(frozen=True)
 class By:
-    """Who does something (the name may be empty) and when (UTC, ISO 8601 to the second)."""
+    """The author of a change (the name may be empty) and its time (UTC, ISO 8601 to the second)."""
 
     author: str
     time: str
 
     @classmethod
     def now(cls, author: str | None = None) -> By:
-        """Now, by the user who is logged in unless another name is given."""
+        """Return the present time with a name, by default that of the logged-in user."""
         return cls(_user() if author is None else author, utc_now())
 
 
 def utc_now() -> str:
-    """The time as projects write it, such as "2026-11-25T14:02:09Z"."""
+    """Return the time in the form used by projects, such as "2026-11-25T14:02:09Z"."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container may know no name for its user
+    except (OSError, KeyError, ImportError):  # in a container the user may have no name
         return ""
 
 
@@ -79,9 +79,9 @@ class Cell:
     area : int
         Pixels.
     score : float
-        How sure the network was, 0 to 1; NaN where it was not asked.
+        Certainty of the network, 0 to 1; NaN if the network was not used.
     author, time : str
-        Who brought it to this state and when; empty for a guess without an author.
+        Author and time of this state; empty for a guess without an author.
     """
 
     state: State
@@ -105,18 +105,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Change:
-    """What one gesture does to the cells of an image; true if it does anything.
+    """The effect of one gesture on the cells of an image; true if it does anything.
 
     Attributes
     ----------
     verb : str
-        What was done, for the undo menu ("Merge two cells").
+        Description for the undo menu ("Merge two cells").
     patches : tuple of Patch
         Pixels, in the order in which they are set.
     rows : mapping of int to tuple[Cell or None, Cell or None] or None
-        For each cell that is touched its row before and after; None where there is no such cell.
+        Row before and after for each affected cell; None if the cell does not exist then.
     regions : tuple[tuple[Region, ...], tuple[Region, ...]] or None
-        All regions before and after; None if they stay.
+        All regions before and after; None if they do not change.
     """
 
     verb: str
@@ -129,33 +129,33 @@ class Change:
 
     @property
     def nbytes(self) -> int:
-        """Memory that its pixels take."""
+        """Memory of its pixels in bytes."""
         return sum(patch.before.nbytes + patch.after.nbytes for patch in self.patches)
 
     @property
     def box(self) -> Box | None:
-        """The bounding box of all pixels that it sets; None if it sets none."""
+        """Return the bounding box of all pixels that it sets; None if it sets none."""
         return box_around([patch.box for patch in self.patches]) if self.patches else None
 
     @property
     def touched(self) -> tuple[int, ...]:
-        """Numbers of the cells that it makes, changes or removes."""
+        """Return the numbers of the cells that it creates, changes or removes."""
         return tuple(sorted(self.rows or ()))
 
     def inverse(self) -> Change:
-        """The change that takes this one back."""
+        """Return the change that undoes this one."""
         patches = tuple(Patch(each.box, each.after, each.before) for each in reversed(self.patches))
         rows = {number: (after, before) for number, (before, after) in (self.rows or {}).items()}
         regions = (self.regions[1], self.regions[0]) if self.regions else None
         return Change(self.verb, patches, rows, regions)
 
     def then(self, later: Change) -> Change:
-        """Join this change and a later one to a single gesture."""
+        """Join this change and a later one into a single gesture."""
         rows = dict(self.rows or {})
         for number, (before, after) in (later.rows or {}).items():
             first = rows[number][0] if number in rows else before
             rows[number] = (first, after)
-            if first is None and after is None:  # it came and went
+            if first is None and after is None:  # created and removed again
                 del rows[number]
         regions = self.regions or later.regions
         if self.regions and later.regions:
@@ -169,8 +169,8 @@ class Cells:
     Attributes
     ----------
     labels : numpy.ndarray
-        int32 over the axes of the annotation, 0 = no cell. It may be the array that a window shows; whoever
-        paints in it says so with `napari_cupre.project.strokes.painted`.
+        int32 over the axes of the annotation, 0 = no cell. It may be the array that a window shows; code that
+        paints in it reports this with `napari_cupre.project.strokes.painted`.
     rows : mapping of int to Cell, optional
         The row of every number in `labels`, and of no other.
     regions : iterable of Region, optional
@@ -195,7 +195,7 @@ class Cells:
 
     @classmethod
     def empty(cls, shape: Sequence[int]) -> Cells:
-        """No cell on an image of this shape."""
+        """Make empty cells for an image of this shape."""
         return cls(np.zeros(tuple(shape), np.int32))
 
     @classmethod
@@ -208,14 +208,14 @@ class Cells:
         regions: Iterable[Region] = (),
         by: By | None = None,
     ) -> Cells:
-        """Cells of a label image of any integer type.
+        """Make cells from a label image of any integer type.
 
         Parameters
         ----------
         labels : Any
             Whole numbers, 0 = no cell. An int32 array is used as it is, not copied.
         state : State or mapping of int to State, optional
-            Of all cells, or by number; numbers that it lacks are edited.
+            State of all cells, or by number; missing numbers are edited.
         scores : mapping of int to float, optional
             By number.
         regions : iterable of Region, optional
@@ -243,19 +243,19 @@ class Cells:
         return tuple(int(size) for size in self.labels.shape)
 
     def numbers(self, *states: State) -> list[int]:
-        """Numbers of the cells in one of the states (all cells without one), ascending."""
+        """Return the numbers of cells in one of the states (by default all), ascending."""
         return sorted(n for n, cell in self.rows.items() if not states or cell.state in states)
 
     def count(self, *states: State) -> int:
-        """How many cells are in one of the states; all cells without one."""
+        """Count the cells in one of the states (by default all)."""
         if not states:
             return len(self.rows)
-        if self._counted[0] != self.revision:  # docks ask many times after each change
+        if self._counted[0] != self.revision:  # cached, because docks call this many times after each change
             self._counted = self.revision, Counter(cell.state for cell in self.rows.values())
         return sum(self._counted[1][state] for state in set(states))
 
     def free_numbers(self, count: int = 1) -> list[int]:
-        """Numbers for new cells: above all there are or, when int32 is used up, the lowest gaps.
+        """Return numbers for new cells: above all existing ones or, if int32 is used up, the lowest gaps.
 
         Raises
         ------
@@ -275,12 +275,12 @@ class Cells:
         return gaps
 
     def pixels(self, number: int) -> tuple[Box, np.ndarray]:
-        """Bounding box of a cell, and which pixels in it are the cell's (bool)."""
+        """Return the bounding box of a cell, and its pixels in the box (bool)."""
         box = self.row(number).box
         return box, self.labels[slices(box)] == number
 
     def row(self, number: int) -> Cell:
-        """The row of a cell.
+        """Return the row of a cell.
 
         Raises
         ------
@@ -292,7 +292,7 @@ class Cells:
             raise InputError(f"There is no cell {number} in this image: choose another one.") from None
 
     def at(self, position: Sequence[float]) -> int:
-        """Number of the cell at a position over the axes of the labels; 0 for none, or outside."""
+        """Return the number of the cell at a position over the axes of the labels; 0 for none or outside."""
         index = tuple(round(float(value)) for value in position)
         inside = len(index) == self.labels.ndim and all(0 <= i < n for i, n in zip(index, self.shape))
         return int(self.labels[index]) if inside else 0
@@ -322,7 +322,7 @@ class Cells:
             self.revision += 1
 
     def copy(self, memory: np.ndarray | None = None) -> Cells:
-        """The same cells in memory of their own: in an int32 array of their shape if one is given."""
+        """Return a copy of the cells, using a given int32 array of their shape if there is one."""
         memory = np.empty_like(self.labels) if memory is None else memory
         np.copyto(memory, self.labels)
         twin = Cells(memory, self.rows, self.regions)

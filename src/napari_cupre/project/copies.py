@@ -1,4 +1,4 @@
-"""Copies of images that have no file of their own, so that their cells can be shown again."""
+"""Copy images without a file of their own, so that their cells can be shown again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from napari_cupre.project.place import IMAGES
 from napari_cupre.project.project import Project
 
 LARGEST_COPY = 1 << 30
-"""Bytes of the largest image of which a project keeps a copy."""
+"""Size in bytes of the largest image that a project copies."""
 
 
 def keep_copy(project: Project, image: CellImage) -> ProjectImage:
-    """A copy of an image in the project's folder, as an entry that is not in the project yet.
+    """Copy an image into the project's folder; return an entry that is not in the project yet.
 
     Raises
     ------

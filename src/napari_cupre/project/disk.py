@@ -1,4 +1,4 @@
-"""Files of a project: written all or none, and never over what somebody else changed."""
+"""Write the files of a project all or not at all, and never over somebody else's changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_cupre.errors import EnvironmentFault, unwritable, writing
 from napari_cupre.io.files import atomic_write
 
 PENDING = ".pending"
-"""Folder in a project where the files of a save gather before they take their places."""
+"""Folder in a project that collects the files of a save before they are moved into place."""
 
 _COMMIT = "commit.json"
 
@@ -24,7 +24,7 @@ Write = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a file was like when we read or wrote it: size in bytes, time of change in ns, content."""
+    """The state of a file when we read or wrote it: size in bytes, time of change in ns, content."""
 
     size: int
     changed: int
@@ -32,7 +32,7 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> Stamp | None:
-        """The stamp of a file, None if there is none."""
+        """Return the stamp of a file; None if there is no file."""
         try:
             before = path.stat()
             return cls(before.st_size, before.st_mtime_ns, file_digest(path))
@@ -40,7 +40,7 @@ class Stamp:
             return None
 
     def fits(self, path: Path) -> bool:
-        """Whether a file is still as it was; one that was merely touched is."""
+        """Whether the content of a file is unchanged."""
         try:
             now = path.stat()
         except OSError:
@@ -51,7 +51,7 @@ class Stamp:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -59,8 +59,8 @@ def file_digest(path: Path) -> str:
 def write_together(folder: Path, files: Mapping[str, Write]) -> None:
     """Write several files so that all of them change, or none.
 
-    They are written into `.pending`, a commit record is put beside them, and each takes its place. Killed
-    before the record is there, nothing has changed; killed after it, `settle` ends the work.
+    They are written into `.pending`, a commit record is added, and each is moved into place. If the process
+    is killed before the record exists, nothing has changed; after that, `settle` completes the save.
 
     Parameters
     ----------
@@ -95,20 +95,20 @@ def write_together(folder: Path, files: Mapping[str, Write]) -> None:
         with contextlib.suppress(OSError):
             shutil.rmtree(pending)
         if isinstance(error, EnvironmentFault) and isinstance(error.__cause__, OSError):
-            raise unwritable(folder, error.__cause__) from error  # nobody knows the files in `.pending`
+            raise unwritable(folder, error.__cause__) from error  # files in `.pending` without a record
         raise
     settle(folder)
 
 
 def settle(folder: Path) -> None:
-    """End a save that was committed, or clear one that was not.
+    """Complete a save that was committed, or discard one that was not.
 
-    Only whoever holds the project's lock may call it.
+    Only the holder of the project's lock may call this.
 
     Raises
     ------
     EnvironmentFault
-        A file cannot take its place, as when another program holds it open.
+        A file cannot be moved into place, e.g. because another program holds it open.
     """
     pending = folder / PENDING
     if not pending.is_dir():
@@ -125,7 +125,7 @@ def settle(folder: Path) -> None:
 
 
 def committed(folder: Path) -> dict[str, Path]:
-    """Files of a save that is committed but has not ended, by the path they belong to."""
+    """Return the files of a committed but incomplete save, by their target path."""
     try:
         entries = json.loads((folder / PENDING / _COMMIT).read_text(encoding="utf-8"))
         return {entry["target"]: folder / PENDING / Path(entry["file"]).name for entry in entries}
@@ -134,12 +134,12 @@ def committed(folder: Path) -> dict[str, Path]:
 
 
 def current(folder: Path, target: str) -> Path:
-    """Where the newest state of a project's file lies, also for readers while a save is ending."""
+    """Return the path of the newest state of a project's file, also while a save is completing."""
     waiting = committed(folder).get(target)
     return waiting if waiting is not None and waiting.is_file() else folder / target
 
 
 def _to_disk(path: Path) -> None:
-    """Have the system write a file out, so that it survives a power cut."""
+    """Make the system write a file to the disk, so that it survives a power cut."""
     with path.open("rb+") as stream:
         os.fsync(stream.fileno())

@@ -1,4 +1,4 @@
-"""`project.json`: what it holds, checked when it is read."""
+"""The content of `project.json`, checked when it is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ProjectImage:
     Attributes
     ----------
     stem : str
-        Name of its files in the project; no other image has it.
+        Unique name of its files in the project.
     path : str
         The image file, relative to the project, with "/".
     content : str
@@ -29,24 +29,24 @@ class ProjectImage:
     shape : tuple[int, ...]
         Shape of the label image: rows and columns, planes in front.
     axes : str
-        Letters that overrule what the file says; "" for its own.
+        Letters that override those of the file; "" for the file's own.
     series : str or int or None
-        Scene of a file of several; None for the first.
+        Scene of a file with several; None for the first.
     channels : tuple[int, ...] or None
-        Up to three channels to look at; None for the first three.
+        Up to three channels to use; None for the first three.
     plane : dict[str, int]
-        Position on T and Z where one plane of a stack is meant.
+        Position on T and Z if the entry is one plane of a stack.
     field : tuple[int, int, int, int] or None
-        (y0, x0, y1, x1) where a part of a slide is meant.
+        (y0, x0, y1, x1) if the entry is a part of a slide.
     regions : tuple[Region, ...]
-        Where every cell is annotated, see `cells.Region`; while the cells are in memory, theirs count.
+        Where every cell is annotated, see `cells.Region`; cells in memory have their own, newer regions.
     certainty : float
         Guesses with a lower score are hidden.
     seen : bool
-        A person looked at it.
+        Whether a person has looked at it.
     held : str or None
-        What of it judges and never teaches: "" nothing, "all", or "axis:from" for a strip, such as "1:400"
-        for columns from 400 on; None while that is not settled.
+        The part that judges and is never learned from: "" for nothing, "all", or "axis:from" for a strip,
+        such as "1:400" for columns from 400 on; None until decided.
     answered : tuple[str, ...]
         Keys of questions that were answered with "leave it".
     """
@@ -68,7 +68,7 @@ class ProjectImage:
 
     @property
     def place(self) -> tuple[Any, ...]:
-        """What makes it the same image as another: content, scene, plane and field."""
+        """Return what identifies an image: content, scene, plane and field."""
         return self.content, self.series, tuple(sorted(self.plane.items())), self.field
 
 
@@ -83,15 +83,15 @@ class Round:
     model : str
         File relative to the project.
     parent : str
-        What it started from: "v2", or the name of a model.
+        The model it started from: "v2", or the name of a model.
     annotation : str
-        Hash of the annotation it saw, see `rounds.annotation_hash`.
+        Hash of the annotation it learned from, see `rounds.annotation_hash`.
     cells, images, regions : int
-        How much that was.
+        Amount of that annotation.
     time : str
         When it ended, UTC.
     verdict : dict[str, Any]
-        Figures and words about it, as whoever judged it wrote them.
+        Figures and words of the verdict.
     """
 
     number: int
@@ -106,18 +106,18 @@ class Round:
 
     @property
     def name(self) -> str:
-        """What the user calls it: "v3"."""
+        """Return the user's name for it: "v3"."""
         return f"v{self.number}"
 
 
 @dataclass
 class Document:
-    """All that `project.json` holds.
+    """The whole content of `project.json`.
 
     Attributes
     ----------
     id : str
-        Tells projects apart, regardless of their names.
+        Identifies the project, regardless of its name.
     classes : tuple[str, ...]
         Names of the classes of cells.
     images : list[ProjectImage]
@@ -129,7 +129,7 @@ class Document:
     best : int or None
         Number of the round that the next one starts from; None for none.
     others : dict[str, Any]
-        What a newer version wrote besides; kept as it is.
+        Additional content written by a newer version; kept unchanged.
     """
 
     id: str
@@ -201,7 +201,7 @@ def _document(values: dict[str, Any]) -> Document:
 def _image(values: dict[str, Any]) -> ProjectImage:
     entry = dict(values)
     stem = str(entry["stem"])
-    if not stem or Path(stem).name != stem or "\\" in stem:  # a project of a stranger writes nowhere else
+    if not stem or Path(stem).name != stem or "\\" in stem:  # must not write outside the project
         raise ValueError(f"{stem!r} is not a file name")
     entry["shape"] = tuple(int(size) for size in entry["shape"])
     for name in ("channels", "field"):

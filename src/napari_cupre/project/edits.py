@@ -1,4 +1,4 @@
-"""How new pixels become a change: rows, boxes and areas follow the pixels."""
+"""Turn new pixels into a change, with the resulting rows, boxes and areas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_cupre.project.boxes import Box, Patch, box_around, box_of, measured_
 from napari_cupre.project.cells import By, Cell, Cells, Change, State
 
 CRUMB = 5
-"""A separate part of fewer pixels is a slip of the hand, not a cell."""
+"""A separate part with fewer pixels is a slip of the hand, not a cell."""
 
 
 def as_change(
@@ -25,22 +25,22 @@ def as_change(
     by: By,
     before: np.ndarray | None = None,
 ) -> Change:
-    """The change that sets the pixels of a box.
+    """Return the change that sets the pixels of a box.
 
     Parameters
     ----------
     cells : Cells
         The present cells; they are not changed.
     verb : str
-        What is done.
+        Description of the change.
     box : Box
-        Where.
+        The position.
     after : numpy.ndarray
         int32, the new pixels.
     states : Mapping[int, tuple[State, float]]
-        State and score of the cells that `by` vouches for; others keep what their row says.
+        New state and score of some cells; others keep those in their row.
     before : numpy.ndarray or None, optional
-        The old pixels, where `cells.labels` holds the new ones already.
+        The old pixels, if `cells.labels` already contains the new ones.
     """
     before = cells.labels[slices(box)].copy() if before is None else before
     changed = before != after
@@ -73,7 +73,7 @@ def as_change(
 
 
 def _areas(cells: Cells, before: np.ndarray, after: np.ndarray) -> dict[int, int]:
-    """Area of each number once its changed pixels go from `before` to `after`."""
+    """Return the area of each number after its pixels change from `before` to `after`."""
     areas: dict[int, int] = {}
     for values, sign in ((before, -1), (after, 1)):
         for number, count in zip(*label_areas(values)):
@@ -98,14 +98,14 @@ def _row(
 
 
 def pieces(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Number the parts of a mask that do not touch; returns them and the area of each, from 1 on."""
+    """Number the separate parts of a mask from 1; return them and their areas."""
     structure = ndimage.generate_binary_structure(mask.ndim, mask.ndim if corners else 1)
     parts, count = ndimage.label(mask, structure)
     return parts, np.bincount(parts.ravel(), minlength=count + 1)[1:]
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
-    """Only the largest part of a mask."""
+    """Return only the largest part of a mask."""
     parts, areas = pieces(mask)
     return mask if len(areas) < 2 else parts == 1 + int(np.argmax(areas))
 
@@ -119,19 +119,19 @@ def put(
     by: By,
     number: int | None = None,
 ) -> Change:
-    """Give the pixels of a mask to a cell; separate blobs become cells of their own.
+    """Give the pixels of a mask to a cell; separate blobs become separate cells.
 
-    What a person vouched for stays where it is: the cell takes ground and guesses only. A guess that loses
-    half of itself goes.
+    Checked and edited cells stay as they are: the cell takes only background and guesses. A guess that loses
+    half of its pixels is removed.
 
     Parameters
     ----------
     mask : numpy.ndarray
         bool, the pixels in `box`.
     vouched : tuple[State, float]
-        State and score of what is made.
+        State and score of the new cells.
     number : int or None, optional
-        The cell whose pixels are replaced; None makes new ones.
+        The cell whose pixels are replaced; None makes new cells.
     """
     old = None if number is None else cells.row(number)
     under = np.unique(cells.labels[slices(box)][mask])
@@ -143,7 +143,7 @@ def put(
     mask = mask & ((after == 0) | np.isin(after, guesses))
     parts, areas = pieces(mask)
     order = [int(i) for i in np.argsort(-areas, kind="stable")]
-    # The smallest cell may be a crumb; next to a larger blob it is a slip of the hand.
+    # A tiny blob alone may be a cell; next to a larger blob it is a slip of the hand.
     order = [i for rank, i in enumerate(order) if rank == 0 or areas[i] >= CRUMB]
     if not order:
         return Change(verb)
@@ -158,7 +158,7 @@ def put(
 
 
 def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.ndarray]:
-    """A mask in a box that is large enough for others as well."""
+    """Return a mask in a box that is large enough for others too."""
     larger = box_around([box, *boxes])
     if larger == box:
         return box, mask
@@ -168,14 +168,14 @@ def _grown(box: Box, mask: np.ndarray, boxes: Iterable[Box]) -> tuple[Box, np.nd
 
 
 def trim_guesses(before: np.ndarray, after: np.ndarray, guesses: Iterable[int]) -> None:
-    """Keep one piece of guesses that lost pixels, and nothing where less than half is left; in place.
+    """Keep the largest piece of guesses that lost pixels; remove those with less than half left; in place.
 
-    Planes are judged one by one: where a guess lost nothing, it stays.
+    Planes are judged one by one: a guess stays where it lost nothing.
 
     Parameters
     ----------
     before, after : numpy.ndarray
-        Old and new pixels of a box that holds the guesses whole.
+        Old and new pixels of a box that contains the whole guesses.
     """
     for number in guesses:
         was, left = before == number, after == number

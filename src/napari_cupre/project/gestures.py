@@ -1,7 +1,7 @@
-"""What a person does to cells, each gesture as a function that returns a change.
+"""The gestures of a person on cells, each a function that returns a change.
 
-No function here changes anything: `History.do` makes the change, and takes it back. Positions are (y, x)
-in pixels, the centre of the first pixel being (0, 0); `plane` is the position on the axes in front.
+No function here changes anything: `History.do` applies the change. Positions are (y, x) in pixels; the centre
+of the first pixel is (0, 0). `plane` is the position on the axes in front.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ WIDEST_GAP = 3
 """Merging closes a gap of up to twice this many px between two cells."""
 
 _OVERSHOOT = 2.0
-"""How many px a splitting line extends beyond its ends, since nobody starts exactly on the edge."""
+"""Extension of a splitting line beyond its ends in px, because nobody starts exactly on the edge."""
 
 USUAL, LEAST = 0.5, 0.01
-"""Default certainty of visible guesses, and the lowest that can be chosen."""
+"""Default minimum certainty of visible guesses, and the lowest possible setting."""
 
 _SLIVER = 0.02
-"""A part under this share of a cell does not count as half of it."""
+"""A part below this share of a cell does not count as half of it."""
 
 # --- states ---------------------------------------------------------------------------------------
 
 
 def accept(cells: Cells, numbers: Iterable[int], by: By | None = None) -> Change:
-    """Accept guesses as checked; cells that a person vouched for stay as they are.
+    """Accept guesses as checked; checked and edited cells stay as they are.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def accept_all(cells: Cells, view: Box | None = None, certainty: float = 0.0, by
     Parameters
     ----------
     view : Box or None, optional
-        What is on show, over all axes; guesses with their centre in it count. None for everything.
+        The visible box, over all axes; guesses with their centre in it are accepted. None for all guesses.
     certainty : float, optional
         Guesses with a lower score are hidden, and stay guesses.
     """
@@ -70,12 +70,12 @@ def _with_state(cells: Cells, verb: str, numbers: Sequence[int], state: State, b
 
 
 def hidden(cells: Cells, certainty: float) -> list[int]:
-    """Guesses that the certainty slider hides: those with a lower score. No prediction is needed."""
+    """Return the guesses that the certainty slider hides, those with a lower score."""
     return [n for n, cell in cells if cell.state is State.GUESS and cell.score < certainty]
 
 
 def shown_from(cells: Cells) -> float:
-    """The certainty at which no guess is hidden: what is usual, or what the least certain one has."""
+    """Return the certainty at which no guess is hidden: the default, or that of the least certain guess."""
     scores = [cell.score for _, cell in cells if cell.state is State.GUESS and not math.isnan(cell.score)]
     return max(LEAST, min(USUAL, math.floor(100 * min(scores, default=USUAL)) / 100))
 
@@ -95,7 +95,7 @@ def _guesses_in(cells: Cells, view: Box | None, certainty: float) -> list[int]:
 
 
 def reject(cells: Cells, numbers: Iterable[int]) -> Change:
-    """Remove guesses; cells that a person vouched for stay.
+    """Remove guesses; checked and edited cells stay.
 
     Raises
     ------
@@ -129,14 +129,14 @@ def delete(cells: Cells, numbers: Iterable[int]) -> Change:
     gone: list[int] = []
     for box, group in groups:
         before = cells.labels[slices(box)].copy()
-        before[np.isin(before, gone)] = 0  # what an earlier patch of this change has removed by then
+        before[np.isin(before, gone)] = 0  # removed already by an earlier patch of this change
         patches.append(Patch(box, before, np.where(np.isin(before, group), 0, before).astype(np.int32)))
         gone += group
     return Change(verb, tuple(patches), rows)
 
 
 def merge(cells: Cells, number: int, other: int, by: By | None = None) -> Change:
-    """Make two cells one, which keeps the first number; a narrow gap of ground between them closes.
+    """Merge two cells into one with the first number; close a narrow gap of background between them.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def merge(cells: Cells, number: int, other: int, by: By | None = None) -> Change
 
 
 def _closed(mask: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    """The mask, with the ground that joins its parts where the gap is narrow."""
+    """Return the mask with the background that joins its parts across a narrow gap."""
     if len(pieces(mask)[1]) < 2:
         return mask
     for radius in range(1, WIDEST_GAP + 1):
@@ -181,19 +181,19 @@ def split(
 ) -> Change:
     """Divide a cell along a drawn line; the largest part keeps the number.
 
-    It is the cell that the line crosses farthest, of those that it divides.
+    If the line divides several cells, the one with the longest crossing is split.
 
     Parameters
     ----------
     line : numpy.ndarray
         (n, 2), its points.
     plane : Sequence[int], optional
-        Where it was drawn. A cell of several planes is divided in all of them.
+        The plane of the line. A cell that spans several planes is divided in all of them.
 
     Returns
     -------
     Change
-        Does nothing where the line divides no cell.
+        Does nothing if the line divides no cell.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def split(
 
 
 def _pixels_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of a drawn line that reaches a little beyond its ends."""
+    """Return the rows and columns of a drawn line, extended a little beyond its ends."""
     points = np.asarray(line, float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2 or not np.isfinite(points).all():
         raise InputError("A splitting line needs two points or more: draw it through the cell.")
@@ -236,17 +236,17 @@ def _pixels_of(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _within(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Those of some pixels that lie in a plane of an image of this shape."""
+    """Return the pixels that are inside a plane of an image of this shape."""
     inside = (rows >= 0) & (rows < shape[-2]) & (columns >= 0) & (columns < shape[-1])
     return rows[inside], columns[inside]
 
 
 def _divided(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
-    """Parts 1, 2, ... of a cell, the largest first, or None if the line leaves it in one."""
+    """Return parts 1, 2, ... of a cell, the largest first; None if the line does not divide it."""
     barrier = np.zeros(mask.shape[-2:], bool)
     barrier[_within(rows, columns, mask.shape)] = True
     before = pieces(mask)[1]
-    parts, areas = pieces(mask & ~barrier, corners=False)  # a line of pixels that touch at corners holds
+    parts, areas = pieces(mask & ~barrier, corners=False)  # a diagonal line separates them too
     least = max(1.0, _SLIVER * mask.sum())
     halves = [int(i) + 1 for i in np.argsort(-areas, kind="stable") if areas[i] >= least]
     if len(halves) < 2 or len(halves) <= (before >= least).sum():
@@ -254,7 +254,7 @@ def _divided(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
     ranks = np.zeros(len(areas) + 1, np.int32)
     ranks[halves] = np.arange(1, len(halves) + 1)
     ranked = ranks[parts]
-    # What lies under the line, and slivers beside it, go to the nearest part.
+    # Pixels under the line and slivers beside it go to the nearest part.
     nearest = ndimage.distance_transform_edt(ranked == 0, return_distances=False, return_indices=True)
     divided: np.ndarray = np.where(mask, ranked[tuple(nearest)], 0)
     return divided
@@ -269,9 +269,9 @@ def draw(
     plane: Sequence[int] = (),
     by: By | None = None,
 ) -> Change:
-    """Make a cell of a closed outline, with the next number; an outline with two loops makes two cells.
+    """Make a new cell from a closed outline; an outline with two loops makes two cells.
 
-    Ground and guesses under it become the cell's; cells that a person vouched for keep their pixels.
+    The cell takes background and guesses under it; checked and edited cells keep their pixels.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ def place(
     instead_of: int | None = None,
     by: By | None = None,
 ) -> Change:
-    """Make a cell of a mask, as the network outlines it for a box or a click; see `draw`.
+    """Make a cell from a mask, e.g. the network's outline for a box or a click; see `draw`.
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ def place(
     corner : Sequence[int]
         Row and column of its first pixel; it may reach beyond the image.
     score : float, optional
-        How sure the network is.
+        Certainty of the network.
     instead_of : int or None, optional
         The cell that another reading of the same click replaces.
     """
@@ -331,7 +331,7 @@ def place(
 
 
 def _filled(cells: Cells, outline: np.ndarray, plane: Sequence[int]) -> tuple[Box, np.ndarray]:
-    """Box and pixels inside a closed outline."""
+    """Return the box and the pixels inside a closed outline."""
     points = np.asarray(outline, float)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise InputError("An outline needs three points or more: draw around the cell.")

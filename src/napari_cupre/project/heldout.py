@@ -1,4 +1,4 @@
-"""Held-out cells: the same ones through all rounds, never used for training."""
+"""Held-out cells, the same in all rounds and never used for training."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from napari_cupre.project.cells import Cells
 from napari_cupre.project.document import ProjectImage
 
 SHARE = 0.2
-"""Share of the images or cells that is held out."""
+"""Share of the images or cells to hold out."""
 
 HELD_FROM_IMAGES = 10
-"""With at least this many annotated images, new images are held out as a whole: the question is how the model
-does on a new one. With fewer, one held-out image says more about itself, and what it shows is not learned."""
+"""With at least this many annotated images, whole new images are held out, because the question is how the
+model does on a new image. With fewer, one image would say mostly something about itself, and nothing would be
+learned from it."""
 
 HELD_FROM_CELLS = 10
-"""With fewer cells in all, none is held out: a verdict on one or two says nothing."""
+"""With fewer cells in total, none is held out: a verdict on one or two says nothing."""
 
 LEAST_FOR_A_STRIP = 4
-"""An image with fewer cells is not cut into a part that teaches and a strip that judges."""
+"""Images with fewer cells are not cut into a part to learn from and a strip to judge with."""
 
 
 @dataclass(frozen=True)
 class Annotated:
-    """What of an annotated image matters here, so that its cells need not stay in memory.
+    """The relevant data of an annotated image, so that its cells need not stay in memory.
 
-    `place` identifies the image, whatever it is called, and `stem` is its name in the project. `held` is
-    what was settled (see `ProjectImage.held`). `cells` counts the checked and edited ones; `strip` is the
-    one to hold out, None if there is none or none can be cut.
+    `place` identifies the image, whatever its name, and `stem` is its name in the project. `held` is the
+    earlier decision (see `ProjectImage.held`). `cells` counts the checked and edited cells; `strip` is the
+    strip to hold out, None if the image cannot be cut.
     """
 
     stem: str
@@ -40,7 +41,7 @@ class Annotated:
 
     @classmethod
     def of(cls, entry: ProjectImage, cells: Cells) -> Annotated:
-        """What matters of an image with these cells."""
+        """Return the relevant data of an image with these cells."""
         taught = sum(cell.state.teaches for _, cell in cells)
         strip = _strip(cells) if taught >= LEAST_FOR_A_STRIP else None
         return cls(entry.stem, str(entry.place), entry.held, taught, strip)
@@ -49,19 +50,19 @@ class Annotated:
 def settled(images: Iterable[Annotated], project: str) -> dict[str, str]:
     """Decide for every annotated image what is held out; earlier decisions are kept.
 
-    Call it when a round starts: an image once used for training is never held out later.
+    Call this at the start of a round: an image once used for training is never held out later.
 
     Parameters
     ----------
     images : iterable of Annotated
-        All that take part in the round.
+        All images of the round.
     project : str
-        Its identity, from which whole images are drawn, and from nothing else.
+        Identity of the project, the only seed for drawing whole images.
 
     Returns
     -------
     dict of str to str
-        Stems of the images that were not settled before, and what of them is held out.
+        The new decisions: stems of images, and what of them is held out.
     """
     annotated = [image for image in images if image.cells]
     fresh = [image for image in annotated if image.held is None]
@@ -76,7 +77,7 @@ def settled(images: Iterable[Annotated], project: str) -> dict[str, str]:
 
 
 def _strip(cells: Cells) -> str | None:
-    """The strip along the longer side that holds about the share of the cells; None if none can be cut."""
+    """Return the strip along the longer side with about the share of cells; None if impossible."""
     axis = int(cells.shape[-1] > cells.shape[-2])
     boxes = [cell.box[axis - 2] for _, cell in cells if cell.state.teaches]
     wanted = max(1, round(SHARE * len(boxes)))

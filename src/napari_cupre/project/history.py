@@ -1,4 +1,4 @@
-"""Undo and redo: one gesture is one step, states and regions included."""
+"""Undo and redo: one gesture is one step, including states and regions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from napari_cupre.project.cells import Cells, Change
 
 MOST_STEPS = 500
 MOST_BYTES = 512 * 2**20
-"""Older steps are forgotten beyond this many, or when their pixels take more memory than this."""
+"""Maximum number of steps, and maximum memory of their pixels; older steps are forgotten."""
 
 
 class History:
@@ -30,27 +30,27 @@ class History:
         self._undone: list[Change] = []
 
     def do(self, cells: Cells, change: Change, onto: Change | None = None) -> Change:
-        """Make a change and remember it; one that does nothing leaves no step.
+        """Make a change and remember it; a change that does nothing leaves no step.
 
         Parameters
         ----------
         cells : Cells
-            Those that the change was made for.
+            The cells that the change was computed for.
         change : Change
-            What is done.
+            The change to make.
         onto : Change or None, optional
-            A step that this change goes on with, as the last call returned it: both are taken back at once,
+            A step that this change continues, as returned by the last call: both are undone together,
             unless something else was done in between.
 
         Returns
         -------
         Change
-            The step, which is the change itself unless it goes on with another.
+            The step, which is the change itself unless it continues another one.
 
         Raises
         ------
         InputError
-            The change was made for other cells; nothing is changed then.
+            The change was computed for other cells; nothing is changed.
         """
         if change:
             cells.apply(change)
@@ -64,7 +64,7 @@ class History:
         return change
 
     def undo(self, cells: Cells) -> Change | None:
-        """Take back the last gesture; returns the change that was made for it, None if there is none."""
+        """Undo the last gesture; return the change that did so, None if there is nothing to undo."""
         if not self._done:
             return None
         back = self._done[-1].inverse()
@@ -73,7 +73,7 @@ class History:
         return back
 
     def redo(self, cells: Cells) -> Change | None:
-        """Make the gesture again that was taken back last; None if there is none."""
+        """Redo the gesture that was undone last; return None if there is none."""
         if not self._undone:
             return None
         change = self._undone[-1]
@@ -83,17 +83,17 @@ class History:
 
     @property
     def last(self) -> Change | None:
-        """The step that `undo` would take back; None if there is none."""
+        """Return the step that `undo` would undo; None if there is none."""
         return self._done[-1] if self._done else None
 
     def clear(self) -> None:
-        """Forget everything, as after the cells were read again."""
+        """Forget everything, e.g. after the cells were read again."""
         self._done.clear()
         self._undone.clear()
 
     @property
     def next_redo(self) -> str:
-        """What `redo` would do again, "" if nothing."""
+        """Return what `redo` would redo; "" if nothing."""
         return self._undone[-1].verb if self._undone else ""
 
     def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Which image is meant, wherever it is: by content, by relative path, under a unique name."""
+"""Identify an image wherever it is: by content, by relative path and by a unique name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.io.files import image_stem, is_image_file
 
 WHOLE_BYTES = 16 * 2**20
-"""Files up to this size are hashed as a whole, of larger ones samples are."""
+"""Files up to this size are hashed as a whole; larger ones by samples."""
 
 _SAMPLES, _SAMPLE_BYTES = 64, 64 * 2**10
 _MOST_ENTRIES = 2000
@@ -22,10 +22,10 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt
 
 
 def fingerprint(path: Path) -> str:
-    """What tells an image from others wherever it lies: its size in bytes and a hash of its content.
+    """Return the fingerprint of an image, independent of its place: size in bytes and a content hash.
 
-    Of files beyond 16 MB, 64 samples of 64 KB from first to last byte are hashed, so that a slide of 20 GB
-    takes a moment; of an OME-Zarr the names and sizes of its first 2,000 files, and its metadata.
+    For files above 16 MB, 64 samples of 64 KB from first to last byte are hashed, so a slide of 20 GB takes
+    only a moment. For an OME-Zarr, the names and sizes of its first 2,000 files and its metadata are hashed.
 
     Returns
     -------
@@ -78,15 +78,15 @@ def _files_in(folder: Path) -> Iterator[Path]:
 
 
 def relative_to(path: Path, folder: Path) -> str:
-    """How a project writes a path: relative to its folder, with "/"; absolute on another drive."""
+    """Return a path as a project stores it: relative to its folder, with "/"; absolute on another drive."""
     try:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-    except ValueError:  # Windows knows no way from one drive to another
+    except ValueError:  # Windows has no relative path from one drive to another
         return path.resolve().as_posix()
 
 
 def resolved(written: str, folder: Path) -> Path:
-    """The file that a project's path means here; separators of Windows are understood everywhere."""
+    """Return the file of a stored path; Windows separators are understood on every system."""
     literal = folder / written
     if "\\" in written and not literal.exists():
         literal = folder / PureWindowsPath(written).as_posix()
@@ -94,16 +94,16 @@ def resolved(written: str, folder: Path) -> Path:
 
 
 def find_moved(written: str, content: str, folders: Iterable[Path]) -> Path | None:
-    """An image that no longer lies where it was, found by its content.
+    """Find a moved image by its content.
 
     Parameters
     ----------
     written : str
-        The path that the project has.
+        The path in the project.
     content : str
         Its fingerprint.
     folders : Iterable[Path]
-        Where to look (not below them), the likeliest first. A file of the same name goes first.
+        Folders to search (without subfolders), the likeliest first. A file of the same name is tried first.
     """
     name = PureWindowsPath(written).name
     size = content.partition("-")[0]
@@ -128,9 +128,9 @@ def _is(path: Path, content: str) -> bool:
 
 
 def new_stem(name: str, taken: Iterable[str]) -> str:
-    """A file name without ending for what belongs to an image, that every system can write.
+    """Return a file stem for an image's data that is valid on every system.
 
-    It differs from those taken also where a disk knows no capitals.
+    It differs from taken stems even on a disk that ignores case.
 
     Examples
     --------

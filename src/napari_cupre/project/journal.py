@@ -1,7 +1,7 @@
-"""Changes that are not saved yet, noted as they are made: what brings the last strokes back after a kill.
+"""A journal of unsaved changes, which restores the last strokes after the process was killed.
 
-A note takes a millisecond, a save some hundred, so that notes are written at once and saves in between. Each
-save begins a new file of notes, and removes the older ones when it is done.
+A note takes a millisecond, a save some hundred. So notes are written at once, and saves from time to time.
+Each save begins a new file of notes, and removes the older ones when it is done.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from napari_cupre.project.boxes import Patch
 from napari_cupre.project.cells import Cell, Change, State
 
 FOLDER = ".notes"
-"""In a project's folder."""
+"""Name of the folder of notes in a project."""
 
 LARGEST_NOTE = 8 * 2**20
-"""Changes of more bytes are not noted: they have to be saved at once."""
+"""Larger changes (bytes) are not noted, so they have to be saved at once."""
 
 
 class Journal:
@@ -41,7 +41,7 @@ class Journal:
         self._number = max((number for number, _ in _files(self._folder)), default=0) + 1
 
     def note(self, stem: str, change: Change) -> bool:
-        """Note a change of an image's cells; False if it is too large, or the disk takes nothing."""
+        """Note a change of an image's cells; return False if it is too large or cannot be written."""
         if change.nbytes > LARGEST_NOTE:
             return False
         try:
@@ -53,33 +53,33 @@ class Journal:
         return True
 
     def turn(self) -> int:
-        """Begin a new file of notes; returns the number of the last one."""
+        """Begin a new file of notes; return the number of the last one."""
         self._number += 1
         return self._number - 1
 
     def forget(self, last: int) -> None:
-        """Remove the notes up to a file: what they say is saved."""
+        """Remove the notes up to a file, because their changes are saved."""
         for number, file in _files(self._folder):
             if number <= last:
                 with contextlib.suppress(OSError):
                     file.unlink()
-        with contextlib.suppress(OSError):  # others may still be in it
+        with contextlib.suppress(OSError):  # other notes may still be in it
             self._folder.rmdir()
 
 
 def noted(folder: Path) -> Iterator[tuple[str, Change]]:
-    """Image and change of each note in a project's folder, in order; a half-written one is left out."""
+    """Yield image and change of each note of a project in order; skip a half-written one."""
     for _, file in _files(folder / FOLDER):
         with contextlib.suppress(OSError):
             for line in file.read_text(encoding="utf-8").splitlines():
                 try:
                     yield _unpacked(json.loads(line))
                 except (ValueError, KeyError, TypeError, zlib.error):
-                    break  # killed in the middle of it
+                    break  # the process was killed while writing
 
 
 def _files(folder: Path) -> list[tuple[int, Path]]:
-    """Number and path of the files of notes, in order."""
+    """Return number and path of the files of notes, in order."""
     try:
         found = list(folder.glob("*.jsonl"))
     except OSError:

@@ -1,4 +1,4 @@
-"""What was measured about the number of annotated cells: trainings on parts of a project's annotation."""
+"""Measurements of the effect of more cells: trainings on parts of a project's annotation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LessonResult:
 
 
 def read_lessons(folder: Path) -> list[LessonResult]:
-    """All measurements of a project; none where the file is missing or damaged: they can be made again."""
+    """Read all measurements of a project; none if the file is missing or damaged, as they can be repeated."""
     try:
         entries = json.loads((folder / FILE).read_text(encoding="utf-8"))["measurements"]
         return [LessonResult(**entry) for entry in entries]
@@ -51,12 +51,12 @@ def read_lessons(folder: Path) -> list[LessonResult]:
 
 
 def add_lesson(folder: Path, new: LessonResult, most: int = 200) -> None:
-    """Write one more measurement of a project; the oldest are dropped beyond `most`.
+    """Add a measurement to a project; drop the oldest beyond `most`.
 
     Raises
     ------
     OSError
-        The project is gone or cannot be written.
+        The project is gone or not writable.
     """
     kept = [*read_lessons(folder), new][-most:]
     with atomic_write(folder / FILE) as path:
@@ -66,7 +66,7 @@ def add_lesson(folder: Path, new: LessonResult, most: int = 200) -> None:
 
 
 def of_latest(measured: Sequence[LessonResult]) -> list[LessonResult]:
-    """Those of the annotation and the start that were measured last; of each training the last result."""
+    """Return the results for the latest annotation and start, the last one of each training."""
     if not measured:
         return []
     last = measured[-1]

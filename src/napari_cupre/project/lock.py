@@ -1,4 +1,4 @@
-"""One window writes to a project at a time."""
+"""The lock of a project, so that only one window writes to it at a time."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class ProjectLocked(CupreError):
 class Lock:
     """The lock of a project folder, held until `release` or the end of the process.
 
-    The system gives it back when its holder is killed, so a lock is never stale.
+    The system releases it when its holder is killed, so a lock is never stale.
 
     Raises
     ------
     ProjectLocked
         Somebody else holds it.
     OSError
-        The folder takes no file.
+        The folder is not writable.
     """
 
     def __init__(self, folder: Path) -> None:
-        from filelock import FileLock, Timeout  # 30 modules, which the first dock does not wait for
+        from filelock import FileLock, Timeout  # 30 modules, for which the first dock should not wait
 
         self._holder = folder / _HOLDER
-        # Whichever thread opened the project, any may let it go.
+        # Any thread may release the project, whichever thread opened it.
         self._lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
         try:
             self._lock.acquire()

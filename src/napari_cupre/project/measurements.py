@@ -1,4 +1,4 @@
-"""The cells of all images of a project in one table: a row for each cell, and a row for each image."""
+"""Tables of all cells of a project: a row for each cell, and a row for each image."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 IMAGE, JOINT = "image", "all images"
 IMAGES_ENDING = "_images.csv"
-"""What the name of the table of images has behind the stem of the other one."""
+"""Ending of the table of images, after the stem of the other table."""
 
 PLACES = ("label", "t", "z", "class", "score", "state")
-"""Columns that say which cell it is; the others are measured."""
+"""Columns that identify a cell; the others are measurements."""
 
 
 def cells_to_show(cells: Cells, certainty: float) -> np.ndarray:
-    """The label image without the guesses that are less certain, int32."""
+    """Return the label image without less certain guesses, int32."""
     unseen = hidden(cells, certainty)
     return np.where(np.isin(cells.labels, unseen), 0, cells.labels) if unseen else cells.labels
 
 
 def stored_cells(project: Project, stem: str) -> tuple[CellImage, np.ndarray]:
-    """An image of a project, named by its stem, and the label image of its visible cells.
+    """Return an image of a project, named by its stem, and the label image of its visible cells.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def stored_cells(project: Project, stem: str) -> tuple[CellImage, np.ndarray]:
 
 
 def measure_cells(image: CellImage, labels: np.ndarray, cells: Cells | None = None) -> pd.DataFrame:
-    """Measure every cell of an image, with the image's name in front; see `io.writers.csv_writer.measure`.
+    """Measure every cell of an image; the first column is its name; see `io.writers.csv_writer.measure`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def measure_cells(image: CellImage, labels: np.ndarray, cells: Cells | None = No
 
 
 def measured_columns(table: pd.DataFrame) -> list[str]:
-    """Columns with figures of cells, those first that people ask for: size, intensity, shape."""
+    """Return the measured columns, the most popular first: size, intensity, shape."""
     names = [name for name in table.columns if name != IMAGE and name not in PLACES]
     names = [name for name in names if not name.startswith(("y_", "x_"))]
     order = ("area_um2", "area_px", "intensity_mean", "perimeter", "major", "minor")
@@ -80,14 +80,14 @@ def measured_columns(table: pd.DataFrame) -> list[str]:
 
 
 def distinct_cells(table: pd.DataFrame) -> int:
-    """How many cells some rows of `measure_cells` are of: one of several planes has a row in each."""
+    """Count the cells in rows of `measure_cells`; a cell that spans several planes has several rows."""
     return len(table.drop_duplicates([IMAGE, "label"]))
 
 
 def by_image(table: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
-    """A row for each image and one for all together: how many cells, and the median of each figure.
+    """Return a row for each image and one for all: number of cells and median of each figure.
 
-    A cell of several planes counts once, and its outline in each plane is measured.
+    A cell that spans several planes counts once; its outline in each plane is measured.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The part of an image file that a project means: a scene, a plane, a field."""
+"""Read the part of an image file that a project refers to: a scene, a plane, a field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_cupre.project.document import ProjectImage
 
 
 def part_of(image: CellImage, entry: ProjectImage) -> CellImage:
-    """The plane and field of an image that a project means.
+    """Return the plane and field of an image that a project refers to.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def part_of(image: CellImage, entry: ProjectImage) -> CellImage:
 
 
 def read_entry(path: Path, entry: ProjectImage) -> CellImage:
-    """The whole image that a project means, with its axes and of its scene.
+    """Read the whole image that a project refers to, with its scene and axes.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def read_entry(path: Path, entry: ProjectImage) -> CellImage:
 
 
 def file_name_of(path: Path, draft: ProjectImage) -> str:
-    """What the file of an image would be called that holds nothing else; as results of `predict` are."""
+    """Return the file name that an image would have in a file of its own, as in results of `predict`."""
     name = path.name
     if draft.series is not None:
         name = f"{image_stem(path / str(draft.series))}{path.suffix}"

@@ -1,4 +1,4 @@
-"""What a project is called on disk."""
+"""The names of projects on disk."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from napari_cupre.errors import InputError
 from napari_cupre.project.document import DOCUMENT
 
 ENDING = ".cupre"
-"""How the name of a project folder ends."""
+"""Ending of the name of a project folder."""
 
 IMAGES = "images"
-"""Folder in a project for copies of images that have no file of their own."""
+"""Folder in a project for copies of images without a file of their own."""
 
 
 def is_project(path: str | Path) -> bool:
@@ -23,7 +23,7 @@ def is_project(path: str | Path) -> bool:
 
 
 def project_folder(path: str | Path) -> Path:
-    """The folder of a project that is named by it or by its document.
+    """Return the folder of a project, given the folder or its document.
 
     Raises
     ------

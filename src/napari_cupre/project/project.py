@@ -1,4 +1,4 @@
-"""A project: the images of a person, the cells in them, and the folder that keeps all of it."""
+"""A project: images, the cells in them, and the folder that stores both."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from napari_cupre.project.tables import files_of, read_cells
 from napari_cupre.project.unsaved import CopyRoom, SaveReport, UnsavedWork, planned
 
 MOST_LOADED = 4
-"""How many images keep their cells in memory; those with unsaved changes always do."""
+"""Number of images whose cells stay in memory; those with unsaved changes always do."""
 
 
 @dataclass(frozen=True)
 class Added:
-    """An image that was added, or was there already; `notice` says so in a sentence, else it is "".
+    """An image that was added or already existed; in the latter case `notice` is a sentence, else "".
 
-    `was_missing`: its file could not be found until now.
+    `was_missing` says that its file could not be found before.
     """
 
     image: ProjectImage
@@ -43,8 +43,8 @@ class Added:
 class Project:
     """A project folder, open.
 
-    Use `create` or `open`, and `close` it in the end (or use it in a `with` block). What `snapshot` returns
-    may be written in another thread; all else belongs to one thread.
+    Use `create` or `open`, and `close` it at the end (or use a `with` block). A `snapshot` may be written in
+    another thread; everything else belongs to one thread.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Project:
 
     @classmethod
     def open(cls, folder: str | Path, *, look_only: bool = False) -> Project:
-        """Open a project folder; a save that a kill interrupted is ended first.
+        """Open a project folder; first complete a save that was interrupted by a kill.
 
         Parameters
         ----------
@@ -129,10 +129,10 @@ class Project:
         return project
 
     def _replay(self) -> None:
-        """Make the changes that were noted and not saved when the process was killed."""
+        """Apply changes that were noted but not saved when the process was killed."""
         count = 0
         for stem, change in noted(self.folder):
-            try:  # one that was saved after all does not fit, and neither what follows a lost one
+            try:  # a change that was saved after all does not fit, nor does one that follows a lost change
                 self.cells(stem).apply(change)
                 count += 1
             except InputError:
@@ -141,7 +141,7 @@ class Project:
             self.notices.append(f"{count} changes that had not been saved are restored.")
 
     def close(self) -> None:
-        """Let others open the project; what is not saved is lost."""
+        """Release the project; unsaved changes are lost."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -160,7 +160,7 @@ class Project:
         return self.document.images
 
     def image(self, stem: str) -> ProjectImage:
-        """The image of a stem.
+        """Return the image of a stem.
 
         Raises
         ------
@@ -181,7 +181,7 @@ class Project:
         plane: dict[str, int] | None = None,
         field: tuple[int, int, int, int] | None = None,
     ) -> Added:
-        """Add an image file, or a plane or a field of one; an image that already exists is noticed.
+        """Add an image file, or a plane or a field of one; an image is not added twice.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ class Project:
         return self.enter(draft)
 
     def draft(self, path: str | Path, **values: Any) -> ProjectImage:
-        """An image file as an entry that is not in the project yet; reads the file, from any thread.
+        """Make an entry for an image file that is not in the project yet; reads the file, in any thread.
 
         Parameters
         ----------
@@ -214,7 +214,7 @@ class Project:
         return replace(draft, shape=part_of(read_entry(path, draft), draft).result_shape)
 
     def enter(self, draft: ProjectImage) -> Added:
-        """Put a draft into the project, unless its pixels are there; a missing file is found again."""
+        """Put a draft into the project, unless it contains the image; a missing file is found again."""
         path = resolved(draft.path, self.folder)
         for known in self.images:
             if known.place == draft.place:
@@ -231,7 +231,7 @@ class Project:
         return Added(image)
 
     def _taken_stems(self) -> list[str]:
-        """Stems of images, and of cells whose image was removed: nobody takes those over by accident."""
+        """Return the stems of images, and of cells whose image was removed, so that nothing reuses these."""
         return [each.stem for each in self.images] + [
             file.stem for file in (self.folder / "cells").glob("*.*") if file.suffix in (".tif", ".csv")
         ]
@@ -244,7 +244,7 @@ class Project:
         self._held.discard(stem)
 
     def find(self, image: ProjectImage, folders: tuple[Path, ...] = ()) -> Path:
-        """Where the file of an image lies now; one that was moved is found by its content.
+        """Return the present path of an image's file; a moved file is found by its content.
 
         Parameters
         ----------
@@ -266,7 +266,7 @@ class Project:
         return found
 
     def pixels(self, image: ProjectImage, folders: tuple[Path, ...] = ()) -> CellImage:
-        """The image itself: its plane or field where one is meant.
+        """Return the image itself, or the plane or field that the entry refers to.
 
         Raises
         ------
@@ -283,7 +283,7 @@ class Project:
     # --- cells ------------------------------------------------------------------------------------
 
     def cells(self, stem: str) -> Cells:
-        """The cells of an image, read when they are asked for; the same object until they are unloaded.
+        """Return the cells of an image, read at the first call; the same object until they are unloaded.
 
         Raises
         ------
@@ -306,11 +306,11 @@ class Project:
             self.room.reserve(cells.shape)
             self._unload(stem)
         else:
-            self._cells[stem] = self._cells.pop(stem)  # the latest is last
+            self._cells[stem] = self._cells.pop(stem)  # the most recently used is last
         return self._cells[stem]
 
     def hold(self, stem: str, cells: Cells, *, is_saved: bool = False) -> None:
-        """Take cells that a window shows for those of an image, and keep them in memory until `let_go`.
+        """Use a window's cells as those of an image, and keep them in memory until `let_go`.
 
         Parameters
         ----------
@@ -333,16 +333,16 @@ class Project:
         self._held.add(stem)
 
     def note(self, stem: str, change: Change) -> bool:
-        """Note a change that was made, so that it is not lost before the next save; see `Journal.note`."""
+        """Note a change, so that it is not lost before the next save; see `Journal.note`."""
         return not self.read_only and self._journal.note(stem, change)
 
     def let_go(self, stem: str) -> None:
-        """No window shows the cells of an image any more; they leave memory once they are saved."""
+        """Let the cells of an image leave memory once saved, because no window shows them any more."""
         self._held.discard(stem)
 
     @property
     def in_memory(self) -> list[str]:
-        """Stems of the images whose cells are in memory."""
+        """Return the stems of images whose cells are in memory."""
         return list(self._cells)
 
     def is_held(self, stem: str) -> bool:
@@ -350,7 +350,7 @@ class Project:
         return stem in self._held
 
     def loaded(self, stem: str) -> Cells | None:
-        """The cells of an image if they are in memory."""
+        """Return the cells of an image if they are in memory."""
         return self._cells.get(stem)
 
     def _unload(self, kept: str) -> None:
@@ -368,13 +368,13 @@ class Project:
 
     @property
     def unsaved(self) -> list[str]:
-        """Stems of the images whose cells have changes that are not on disk."""
+        """Return the stems of images whose cells have unsaved changes."""
         return [stem for stem in self._cells if self._is_dirty(stem)]
 
     # --- saving -----------------------------------------------------------------------------------
 
     def snapshot(self) -> UnsavedWork:
-        """A copy of what is not saved yet; for `write`."""
+        """Return a copy of all unsaved changes, for `write`."""
         for stem in self._cells:
             self._sync(stem)
         changed = {stem: self._cells[stem] for stem in self.unsaved}
@@ -383,10 +383,10 @@ class Project:
         return UnsavedWork(self.document.text(), cells, axes, self._journal.turn())
 
     def write(self, snapshot: UnsavedWork) -> SaveReport:
-        """Write a snapshot, from any thread: all of it or nothing.
+        """Write a snapshot, in any thread: all of it or nothing.
 
-        A file that somebody else changed since we read it is never overwritten: what we have goes beside
-        it, as `<stem>.mine.tif` and so on.
+        A file that somebody else has changed since we read it is never overwritten: our version is written
+        beside it, as `<stem>.mine.tif` and so on.
 
         Raises
         ------
@@ -409,25 +409,25 @@ class Project:
         return SaveReport(tuple(files), tuple(conflicts))
 
     def _untouched(self, name: str) -> bool:
-        """Whether a file is as we know it; one that was deleted since may be written again."""
+        """Whether a file is unchanged since we read it; a deleted file may be written again."""
         path, stamp = self.folder / name, self._stamps.get(name)
         return not path.exists() if stamp is None else (not path.exists() or stamp.fits(path))
 
     def save(self) -> SaveReport:
-        """Save all that changed, here and now; see `write`."""
+        """Save all changes now; see `write`."""
         return self.write(self.snapshot())
 
     def changed_on_disk(self) -> list[str]:
-        """Stems of loaded images whose cells somebody else changed since we read or wrote them."""
+        """Return the stems of loaded images whose cells somebody else has changed on disk."""
         return [s for s in self._cells if not all(self._untouched(name) for name in files_of(s))]
 
     def take_theirs(self, stem: str) -> Cells:
-        """Read the cells of an image again; ours stay beside them if they were saved there."""
+        """Read somebody else's cells of an image; ours stay beside them if they were saved there."""
         self._cells.pop(stem, None)
         return self.cells(stem)
 
     def keep_mine(self, stem: str) -> None:
-        """Let the next save replace the cells that somebody else changed; theirs are kept beside ours."""
+        """Let the next save replace somebody else's cells; theirs are kept beside ours."""
         cells = self.cells(stem)
         for name in files_of(stem):
             path = self.folder / name
@@ -439,6 +439,6 @@ class Project:
     # --- going through all ------------------------------------------------------------------------
 
     def all_cells(self) -> Iterator[tuple[ProjectImage, Cells]]:
-        """Each image with its cells, one after the other in memory."""
+        """Yield each image with its cells, with only one in memory at a time."""
         for image in list(self.images):
             yield image, self.cells(image.stem)

@@ -17,17 +17,17 @@ from napari_cupre.project.edits import as_change, pieces
 from napari_cupre.project.gestures import accept, delete, reject
 
 CRUMBS = 0.1
-"""Parts and holes under this share of a cell are slips of the hand."""
+"""Parts and holes below this share of a cell are slips of the hand."""
 
 OUTSIZE = 6.0
-"""A cell with this many times the median area is asked about."""
+"""A question is asked about cells with more than this multiple of the median area."""
 
 FEWEST = 5
-"""With fewer cells the usual size is unknown."""
+"""Minimum number of cells to know the usual size."""
 
 
 class Kind(StrEnum):
-    """What a question is about."""
+    """The subject of a question."""
 
     PIECES = "pieces"
     HOLES = "holes"
@@ -40,7 +40,7 @@ Remedy = Callable[[Cells], Change]
 
 @dataclass(frozen=True)
 class Question:
-    """A line for the dock; unanswered, it does no harm.
+    """A question for the dock; it may stay unanswered.
 
     Attributes
     ----------
@@ -49,11 +49,11 @@ class Question:
     text : str
         The question, a sentence.
     key : str
-        Stays the same as long as its reason does; in `ProjectImage.answered` it is not asked again.
+        Unchanged as long as its reason is; a question in `ProjectImage.answered` is not asked again.
     cells : tuple[int, ...]
         Numbers of the cells it is about.
     remedies : dict[str, Remedy]
-        What repairs it, by the word on the button: a function of the cells that returns a change.
+        Remedies by the word on the button: functions of the cells that return a change.
     """
 
     kind: Kind
@@ -64,12 +64,12 @@ class Question:
 
 
 def questions(cells: Cells, entry: ProjectImage | None = None) -> list[Question]:
-    """All open questions about the cells of an image.
+    """Return all open questions about the cells of an image.
 
     Parameters
     ----------
     entry : ProjectImage or None, optional
-        The image, for questions that were answered already and for the visible guesses.
+        The image's entry, for questions that were answered already and for the visible guesses.
     """
     certainty = 0.0 if entry is None else entry.certainty
     answered = () if entry is None else entry.answered
@@ -95,7 +95,7 @@ def _shapes(cells: Cells) -> Iterator[Question]:
 def _about_cell(
     number: int, cell: Cell, kind: Kind, said: str, word: str, correct: Callable[[Cells, int], Change]
 ) -> Question:
-    """A question about one cell, which is asked again when its area changes."""
+    """Return a question about one cell, which is asked again if its area changes."""
     remedies: dict[str, Remedy] = {word: lambda now: correct(now, number)}
     return Question(kind, f"Cell {number} {said}", f"{kind}:{number}:{cell.area}", (number,), remedies)
 
@@ -112,7 +112,7 @@ def _sizes(cells: Cells) -> Iterator[Question]:
 
 
 def _unmarked(cells: Cells, certainty: float) -> Iterator[Question]:
-    """Visible guesses in places where a person said that every cell is annotated."""
+    """Ask about visible guesses in regions in which every cell should be annotated."""
     shown = [n for n, c in cells if c.state is State.GUESS and not c.score < certainty]
     depth = cells.labels.ndim - 2
     for number, region in enumerate(cells.regions, start=1):
@@ -155,9 +155,9 @@ def _there(cells: Cells, numbers: tuple[int, ...]) -> list[int]:
 
 
 def split_pieces(cells: Cells, number: int, by: By | None = None) -> Change:
-    """Give the parts of a cell that do not touch numbers of their own; the largest keeps its number.
+    """Give the separate parts of a cell their own numbers; the largest part keeps its number.
 
-    Crumbs go to the largest. Raises InputError if there is no such cell.
+    Tiny parts go to the largest. Raises InputError if there is no such cell.
     """
     box, mask = cells.pixels(number)
     parts, areas = pieces(mask)
@@ -172,7 +172,7 @@ def split_pieces(cells: Cells, number: int, by: By | None = None) -> Change:
 
 
 def fill_holes(cells: Cells, number: int, by: By | None = None) -> Change:
-    """Give the ground inside a cell to it; other cells in there stay. Raises InputError without the cell."""
+    """Fill the holes of a cell; other cells inside stay. Raises InputError if there is no such cell."""
     box, mask = cells.pixels(number)
     after = cells.labels[slices(box)].copy()
     after[_filled(mask) & (after == 0)] = number
@@ -180,6 +180,6 @@ def fill_holes(cells: Cells, number: int, by: By | None = None) -> Change:
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:
-    """The mask without its holes, plane by plane."""
+    """Return the mask without its holes, plane by plane."""
     planes = mask.reshape(-1, *mask.shape[-2:])
     return np.stack([ndimage.binary_fill_holes(plane) for plane in planes]).reshape(mask.shape)

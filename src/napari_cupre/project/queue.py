@@ -1,4 +1,4 @@
-"""The images of a project in order, each with what is known about it, and where they come from."""
+"""The queue of a project: its images in order with their states, and ways to add images."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from napari_cupre.words import counted
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """One image of the queue, and how many cells, checked cells and guesses it has.
+    """One image of the queue, with its numbers of cells, checked cells and guesses.
 
-    Edited cells count as checked, hidden guesses not at all. `certainty` is the mean score of its guesses,
-    NaN without any.
+    Edited cells count as checked; hidden guesses do not count. `certainty` is the mean score of its guesses,
+    NaN without guesses.
     """
 
     image: ProjectImage
@@ -35,7 +35,7 @@ class QueueEntry:
 
     @property
     def state(self) -> str:
-        """In a word: "never seen", "guesses", "checked" (no guess is left) or "begun"; "empty" if none."""
+        """Return a word: "never seen", "guesses", "checked" (no guess is left), "begun" or "empty"."""
         if not self.cells:
             return "empty" if self.image.seen else "never seen"
         if not self.checked:
@@ -45,20 +45,20 @@ class QueueEntry:
 
 @lru_cache(maxsize=1)
 def in_natural_order(stems: tuple[str, ...]) -> tuple[str, ...]:
-    """Stems with "t2" in front of "t10".
+    """Sort stems so that "t2" comes before "t10".
 
-    The last answer is kept: several docks ask after each gesture, and a thousand stems take 9 ms.
+    The last result is cached: several docks call this after each gesture, and a thousand stems take 9 ms.
     """
     return tuple(sorted(stems, key=lambda stem: natural_key(Path(stem))))
 
 
 def queue(project: Project, worth: Mapping[str, float] | None = None) -> list[QueueEntry]:
-    """All images with their state; only tables are read, no pixels.
+    """Return all images with their state; reads only tables, not pixels.
 
     Parameters
     ----------
     worth : Mapping[str, float] or None, optional
-        By stem what an image would teach; the most worth comes first then, else the natural order of names.
+        How much an image would teach, by stem; the highest comes first. None sorts by name.
     """
     entries = [entry_of(project, image) for image in project.images]
     by_name = sorted(entries, key=lambda entry: natural_key(Path(entry.image.stem)))
@@ -68,7 +68,7 @@ def queue(project: Project, worth: Mapping[str, float] | None = None) -> list[Qu
 
 
 def entry_of(project: Project, image: ProjectImage) -> QueueEntry:
-    """The state of one image."""
+    """Return the state of one image."""
     rows = list(_rows(project, image.stem))
     guesses = [s for state, s in rows if state is State.GUESS and not s < image.certainty]
     checked = sum(state.teaches for state, _ in rows)
@@ -83,7 +83,7 @@ def entry_of(project: Project, image: ProjectImage) -> QueueEntry:
 
 
 def _rows(project: Project, stem: str) -> Iterator[tuple[State, float]]:
-    """State and score of each cell, from memory where it is there."""
+    """Return the state and score of each cell, from memory if possible."""
     loaded = project.loaded(stem)
     if loaded is not None:
         yield from ((cell.state, cell.score) for _, cell in loaded)
@@ -97,32 +97,32 @@ def _rows(project: Project, stem: str) -> Iterator[tuple[State, float]]:
 
 
 def last_changed(project: Project, stems: Sequence[str]) -> str:
-    """The image whose cells were saved last; the first one if none has cells."""
+    """Return the image whose cells were saved last; the first image if none has cells."""
     tables = {stem: project.folder / "cells" / f"{stem}.csv" for stem in stems}
     return max(stems, key=lambda stem: tables[stem].stat().st_mtime if tables[stem].is_file() else 0.0)
 
 
 def add_files(project: Project, paths: str | Path | Iterable[str | Path]) -> list[Added]:
-    """Add images by files, folders and globs, every image of a file by itself; see `find_inputs`."""
+    """Add images by files, folders and globs, each image of a file separately; see `find_inputs`."""
     return [project.enter(make()) for make in drafts_of(project, paths)[0]]
 
 
 def drafts_of(
     project: Project, paths: str | Path | Iterable[str | Path]
 ) -> tuple[list[Callable[[], ProjectImage]], list[str]]:
-    """The images behind files, folders and globs, as entries that are not in the project yet.
+    """Return the images of files, folders and globs, as entries that are not in the project yet.
 
     Parameters
     ----------
     paths : str, Path or iterable of str or Path
-        Files, folders and globs; every image of a file of several counts, label files do not.
+        Files, folders and globs; each image of a file is an entry, and label files are ignored.
 
     Returns
     -------
     makers : list of callable
         Each reads an image and makes its entry.
     notices : list of str
-        What was left out, one sentence each.
+        One sentence about everything that was left out.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def drafts_of(
 
 
 def add_planes(project: Project, path: str | Path, axes: str = "") -> list[Added]:
-    """Add every plane of a stack as an image of its own."""
+    """Add every plane of a stack as a separate image."""
     return [project.enter(draft) for draft in planes_of(project, path, axes)]
 
 
@@ -150,7 +150,7 @@ def add_fields(project: Project, path: str | Path, side: int, most: int = 24) ->
 
 
 def planes_of(project: Project, path: str | Path, axes: str = "") -> Iterator[ProjectImage]:
-    """Every plane of a stack, as entries that are not in the project yet."""
+    """Return every plane of a stack, as entries that are not in the project yet."""
     from napari_cupre.io.images import read_image
 
     image = read_image(path, axes or None)
@@ -159,7 +159,7 @@ def planes_of(project: Project, path: str | Path, axes: str = "") -> Iterator[Pr
 
 
 def fields_of(project: Project, path: str | Path, side: int, most: int = 24) -> Iterator[ProjectImage]:
-    """Fields of a slide, spread evenly over its first plane, as entries that are not in the project yet.
+    """Return fields spread evenly over a slide's first plane, as entries not in the project yet.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def fields_of(project: Project, path: str | Path, side: int, most: int = 24) -> 
     Raises
     ------
     InputError
-        A side of no pixel, or the file cannot be read.
+        The side is less than one pixel, or the file cannot be read.
     """
     from napari_cupre.io.images import read_image
 
@@ -190,7 +190,7 @@ def fields_of(project: Project, path: str | Path, side: int, most: int = 24) -> 
 
 
 def what_was_there(added: Sequence[Added]) -> list[str]:
-    """What is to be said of images that were in the project already, in sentences."""
+    """Return messages about images that were already in the project."""
     again = sum(each.was_missing for each in added)
     known = sum(bool(each.notice) for each in added) - again
     said = (

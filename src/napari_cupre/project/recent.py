@@ -1,4 +1,4 @@
-"""Projects that were open on this computer, the latest first: to find the models in them again."""
+"""Remember projects that were open on this computer, to find their models again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST = 20
 
 
 def remember_project(folder: Path) -> None:
-    """Put a project in front; one without a place of its own is not remembered.
+    """Put a project at the front of the list; ignore projects without a place of their own.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def remember_project(folder: Path) -> None:
 
 
 def recent_projects() -> list[Path]:
-    """Folders of projects that were open before and are still there, the latest first."""
+    """Return the folders of earlier projects that still exist, the latest first."""
     return [folder for folder in _listed() if (folder / DOCUMENT).is_file()]
 
 

@@ -1,4 +1,4 @@
-"""Projects that were saved automatically before the person chose a place, and how to get them back."""
+"""Scratch projects, saved automatically before the user chose a place, and how to recover them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from napari_cupre.project.tables import files_of, read_table
 from napari_cupre.words import counted
 
 STAMP = "%Y-%m-%d %H.%M.%S.%f"
-"""When a project was begun, as its name until it gets one."""
+"""Format of the time that names a project until it gets a name."""
 
 
 @dataclass(frozen=True)
 class Recoverable:
-    """A project that was never saved to a place; `text` describes it: "41 cells from today 14:02"."""
+    """A project that was never given a place; `text` describes it: "41 cells from today 14:02"."""
 
     folder: Path
     cells: int
@@ -35,18 +35,18 @@ class Recoverable:
 
 
 def scratch_folder() -> Path:
-    """Where projects without a place are saved; the variable NAPARI_CUPRE_PROJECTS names another."""
+    """Return the folder of scratch projects; the variable NAPARI_CUPRE_PROJECTS sets another."""
     chosen = os.environ.get("NAPARI_CUPRE_PROJECTS")
     return Path(chosen) if chosen else platformdirs.user_data_path("napari-cupre") / "projects"
 
 
 def new_scratch() -> Project:
-    """A project for a person who has not chosen a place, open."""
+    """Create and open a project for a user who has not chosen a place."""
     return Project.create(scratch_folder() / f"{datetime.now().strftime(STAMP)}{ENDING}")
 
 
 def project_title(folder: Path) -> str:
-    """What a person calls a project: its name, or when it was begun if nobody gave it one.
+    """Return the title of a project: its name, or the time when it was begun.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def project_title(folder: Path) -> str:
 
 
 def recoverable() -> list[Recoverable]:
-    """Projects without a place that hold cells and that no window has open, the latest first."""
+    """Return scratch projects with cells that no window has open, the latest first."""
     found = []
     for folder in sorted(scratch_folder().glob(f"*{ENDING}"), reverse=True):
         if is_open_elsewhere(folder):
@@ -77,7 +77,7 @@ def recoverable() -> list[Recoverable]:
 
 
 def cells_on_disk(folder: Path) -> int:
-    """How many cells a project has on disk, those that were noted included; 0 if it cannot be read."""
+    """Count the cells of a project on disk, including noted changes; 0 if it cannot be read."""
     try:
         project = Project.open(folder, look_only=True)
         count = 0
@@ -94,12 +94,12 @@ def cells_on_disk(folder: Path) -> int:
 
 
 def discard(folder: Path) -> None:
-    """Delete a project without a place.
+    """Delete a scratch project.
 
     Raises
     ------
     InputError
-        It is none, or a window has it open.
+        It is not a scratch project, or a window has it open.
     """
     if folder.resolve().parent != scratch_folder().resolve() or is_open_elsewhere(folder):
         raise InputError(f'"{folder}" is in use or has a place of its own: it is kept.')
@@ -127,7 +127,7 @@ def save_as(project: Project, folder: str | Path) -> Project:
 
 
 def copied_to(project: Project, folder: str | Path) -> Project:
-    """A copy of a project in another place, open, with what is not saved in the first one yet.
+    """Copy a project, with its unsaved changes, to another place and open the copy.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def _fill(copy: Project, project: Project) -> None:
         copy.images.append(replace(image, path=image.path if inside else relative_to(path, copy.folder)))
     for name in ("classes", "rounds", "next_round", "best", "others"):
         setattr(copy.document, name, getattr(project.document, name))
-    copy.document.id = project.document.id  # folds are drawn by it
+    copy.document.id = project.document.id  # the folds of the learning curve depend on it
     for part in ("cells", "models", IMAGES):
         if (project.folder / part).is_dir():
             shutil.copytree(project.folder / part, copy.folder / part)

@@ -1,4 +1,4 @@
-"""Rounds of a project: v1, v2, ..., what each saw, which is best, where the next one starts."""
+"""Rounds of a project (v1, v2, ...): what each learned from, the best one, the next start."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ BUNDLED = "cupre"
 
 
 def annotation_hash(project: Project) -> tuple[str, dict[str, int]]:
-    """A hash of all annotation that is learned from, and how much it is: "cells", "images" and "regions".
+    """Return a hash of all annotation to learn from, and its amount: "cells", "images" and "regions".
 
-    Guesses, names and times do not count; the same annotation has the same hash on every machine.
+    Guesses, names and times do not count. The same annotation has the same hash on every machine.
     """
     digest = hashlib.sha256()
     counts = {"cells": 0, "images": 0, "regions": 0}
@@ -36,24 +36,24 @@ def annotation_hash(project: Project) -> tuple[str, dict[str, int]]:
 
 
 def next_model(project: Project) -> Path:
-    """Where the model of the next round is to be written."""
+    """Return the path for the model of the next round."""
     return project.folder / "models" / f"v{project.document.next_round}.safetensors"
 
 
 def add_round(project: Project, parent: str, verdict: dict[str, Any] | None = None) -> Round:
-    """Enter the round whose model was written to `next_model`; save the project afterwards.
+    """Add the round whose model was written to `next_model`; save the project afterwards.
 
     Parameters
     ----------
     parent : str
-        What it started from: "v2", or the name of a model.
+        The model it started from: "v2", or the name of a model.
     verdict : dict[str, Any] or None, optional
-        Figures and words about it; {"better": True} makes it the best one.
+        Figures and words of the verdict; {"better": True} makes it the best round.
 
     Raises
     ------
     InputError
-        Its model is not there.
+        Its model does not exist.
     """
     model = next_model(project)
     if not model.is_file():
@@ -78,7 +78,7 @@ def add_round(project: Project, parent: str, verdict: dict[str, Any] | None = No
 
 
 def find_round(project: Project, number: int) -> Round:
-    """The round of a number.
+    """Return the round of a number.
 
     Raises
     ------
@@ -92,20 +92,20 @@ def find_round(project: Project, number: int) -> Round:
 
 
 def model_file(project: Project, entry: Round) -> Path | None:
-    """The model of a round, None if somebody removed the file."""
+    """Return the model of a round; None if the file was removed."""
     file = project.folder / "models" / Path(entry.model.replace("\\", "/")).name
     return file if file.is_file() else None
 
 
 def best_round(project: Project) -> Round | None:
-    """The round to start from: the one called best, else the latest whose model is there; None without."""
+    """Return the round to start from: the best one, else the latest whose model exists; or None."""
     there = [entry for entry in project.document.rounds if model_file(project, entry)]
     best = [entry for entry in there if entry.number == project.document.best]
     return (best or there or [None])[-1]  # type: ignore[list-item]
 
 
 def choose_best(project: Project, number: int) -> None:
-    """Call a round the best one ("Back to v2"), so that the next starts from it.
+    """Make a round the best one ("Back to v2"), so that the next one starts from it.
 
     Raises
     ------
@@ -118,14 +118,14 @@ def choose_best(project: Project, number: int) -> None:
 
 
 def start_from(project: Project) -> tuple[str, str]:
-    """Name and model that the next round starts from: the best round, or the bundled model."""
+    """Return name and model of the next start: the best round, or the bundled model."""
     best = best_round(project)
     file = None if best is None else model_file(project, best)
     return (best.name, str(file)) if best is not None and file is not None else (BUNDLED, BUNDLED)
 
 
 def origin(project: Project) -> str:
-    """The model that the first round started from, which saw nothing of the project."""
+    """Return the model that the first round started from, which saw nothing of the project."""
     first = min(project.document.rounds, key=lambda entry: entry.number, default=None)
     is_known = first is not None and not (first.parent[:1] == "v" and first.parent[1:].isdecimal())
     return first.parent if first is not None and is_known else BUNDLED
@@ -146,7 +146,7 @@ def delete_round(project: Project, number: int) -> None:
         project.document.best = None
         best = best_round(project)
         project.document.best = None if best is None else best.number
-    project.save()  # a round without its model is worse than a model without its round
+    project.save()  # a model without its round does less harm than a round without its model
     if file is not None:
         with contextlib.suppress(OSError):
             file.unlink()

@@ -1,4 +1,4 @@
-"""What training learns from a project: checked and edited cells and complete regions, never guesses."""
+"""Make training examples from a project: checked and edited cells and regions, never guesses."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from napari_cupre.project.project import Project
 from napari_cupre.words import counted
 
 GOOD_CELL_COUNT = 10
-"""From about this many cells on, more of them help less than more images."""
+"""Above about this number, more cells help less than more images."""
 
 
 def taught_labels(cells: Cells) -> np.ndarray:
-    """The cells that a person vouched for; int32, a copy."""
+    """Return a label image of the checked and edited cells, int32, as a copy."""
     taught = [number for number, cell in cells if cell.state.teaches]
     return np.where(np.isin(cells.labels, taught), cells.labels, 0).astype(np.int32)
 
 
 def doubtful(cells: Cells, certainty: float = 0.0) -> np.ndarray:
-    """Pixels of visible guesses and a rim around them: unknown, even inside a region."""
+    """Return the pixels of visible guesses with a rim, which are unknown even inside a region."""
     shown = _guesses_on_show(cells, certainty)
     mask = np.isin(cells.labels, shown)
     rim = _rim_of(cells.labels, shown)
@@ -46,14 +46,14 @@ def doubtful(cells: Cells, certainty: float = 0.0) -> np.ndarray:
 
 
 class _TaughtPlanes:
-    """The labels that a person vouched for, plane by plane, so that a stack is never copied."""
+    """The labels of checked and edited cells, plane by plane, so that a stack is never copied."""
 
     def __init__(self, labels: np.ndarray, taught: Sequence[int]) -> None:
         self._labels, self._taught = labels, taught
         self.shape = labels.shape
 
     def reshape(self, shape: tuple[int, ...]) -> _TaughtPlanes:
-        """Give the same labels another shape."""
+        """Return the same labels with another shape."""
         return _TaughtPlanes(self._labels.reshape(shape), self._taught)
 
     def __getitem__(self, position: tuple[int, ...]) -> np.ndarray:
@@ -64,10 +64,10 @@ class _TaughtPlanes:
 def shots_of(
     image: CellImage, cells: Cells, entry: ProjectImage, background: np.ndarray | None = None
 ) -> Iterator[Shot]:
-    """Training examples of one image of a project; none where nothing is checked, edited or complete.
+    """Yield the training examples of one image; none without checked or edited cells or regions.
 
-    Inside a complete region, empty ground counts as background, but not under a visible guess. One plane is
-    copied at a time.
+    Inside a region, empty ground counts as background, except under a visible guess. One plane is copied at a
+    time.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def shots_of(
     entry : ProjectImage
         Its channels and the certainty of the visible guesses.
     background : numpy.ndarray or None, optional
-        bool, the shape of the cells: where a person painted that there is no cell.
+        bool, with the shape of the cells: where a person painted background.
     """
     taught = _TaughtPlanes(cells.labels, [number for number, cell in cells if cell.state.teaches])
     accepted = [number for number, cell in cells if cell.state is State.CHECKED]
@@ -108,7 +108,7 @@ def _guesses_on_show(cells: Cells, certainty: float) -> list[int]:
 
 
 def _rim_of(stack: np.ndarray, numbers: Sequence[int]) -> float:
-    """As `default_rim` of these cells, counted plane by plane."""
+    """Return `default_rim` for these cells, with areas counted plane by plane."""
     areas: Counter[int] = Counter()
     for position in np.ndindex(stack.shape[:-2]):
         values, counts = label_areas(stack[position])
@@ -118,7 +118,7 @@ def _rim_of(stack: np.ndarray, numbers: Sequence[int]) -> float:
 
 
 def known_of(cells: Cells, certainty: float = 0.0) -> np.ndarray:
-    """Pixels whose truth somebody vouched for, bool: see `napari_cupre.data.annotation.known_area`."""
+    """Return the known pixels, bool; see `napari_cupre.data.annotation.known_area`."""
     labels = taught_labels(cells)
     depth = labels.ndim - 2
     known = np.zeros(labels.shape, bool)
@@ -139,19 +139,19 @@ def is_annotated(cells: Cells) -> bool:
 
 
 def image_shots(project: Project, stem: str, folders: Sequence[Path] = ()) -> list[Shot]:
-    """Training examples of one image; see `project_shots`.
+    """Yield the training examples of one image; see `project_shots`.
 
     Parameters
     ----------
     folders : Sequence[Path], optional
-        Where to look for images that were moved.
+        Folders to search for moved images.
     """
     entry, cells = project.image(stem), project.cells(stem)
     return list(shots_of(project.pixels(entry, tuple(folders)), cells, entry)) if is_annotated(cells) else []
 
 
 def project_shots(project: Project) -> Iterator[Shot]:
-    """Training examples of all images of a project that have any.
+    """Yield the training examples of all images of a project.
 
     Raises
     ------
@@ -165,14 +165,14 @@ def project_shots(project: Project) -> Iterator[Shot]:
 def enough(
     annotated: Sequence[tuple[Cells, bool]], elsewhere: int = 0, *, is_known_elsewhere: bool = False
 ) -> tuple[bool, str]:
-    """Whether training can start, and one sentence that says what would help most; from the rows alone.
+    """Return whether training can start, and a sentence on what would help most; uses only the rows.
 
     Parameters
     ----------
     annotated : Sequence[tuple[Cells, bool]]
-        Cells of images, and whether background was painted there.
+        Cells of images, and whether background was painted in them.
     elsewhere : int, optional
-        Cells that teach in other images.
+        Number of cells to learn from in other images.
     is_known_elsewhere : bool, optional
         Whether there are regions in other images.
     """

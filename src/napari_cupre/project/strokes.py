@@ -1,4 +1,4 @@
-"""What a brush did, and what the network found: pixels that come from elsewhere become changes."""
+"""Turn brush strokes and the network's results into changes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from napari_cupre.project.cells import By, Cells, Change, State
 from napari_cupre.project.edits import CRUMB, as_change, largest_piece, pieces, trim_guesses
 
 OVER = 0.3
-"""A guess that lies on accepted cells with this share of itself, or covers half of one, is dropped."""
+"""A guess is dropped if this share of it lies on checked or edited cells, or if it covers half of one."""
 
 _OFF = 0.1
-"""A part that the eraser cut off a cell is a cell of its own from this share on."""
+"""A part cut off by the eraser becomes a cell of its own if it has at least this share of the cell."""
 
 
 def stroke_of(labels: np.ndarray, steps: Iterable[tuple[Any, Any]]) -> tuple[Box, np.ndarray]:
-    """Where a stroke went, and what was there before.
+    """Return the box of a stroke, and the pixels before it.
 
     Parameters
     ----------
     labels : numpy.ndarray
         The cells after the stroke.
     steps : Iterable[tuple[Any, Any]]
-        Indices (one array per axis) and old values of the pixels that were set, in the order of the strokes:
-        what the `paint` event of a napari Labels layer brings.
+        Indices (one array per axis) and old values of the pixels that were set, in the order of the strokes,
+        as in the `paint` event of a napari Labels layer.
 
     Returns
     -------
@@ -46,29 +46,28 @@ def stroke_of(labels: np.ndarray, steps: Iterable[tuple[Any, Any]]) -> tuple[Box
         raise InputError("The stroke covers no pixels: paint on the image.")
     box = box_around([tuple((int(axis.min()), int(axis.max()) + 1) for axis in where) for where, _ in steps])
     before = labels[slices(box)].copy()
-    for where, old in reversed(steps):  # the oldest value is the one that was there
+    for where, old in reversed(steps):  # the oldest value is the original one
         before[tuple(axis - start for axis, (start, _) in zip(where, box))] = old
     return box, before.astype(np.int32)
 
 
 def painted(cells: Cells, box: Box, before: np.ndarray, by: By | None = None) -> Change:
-    """The change that a brush, an eraser or a fill made in `cells.labels` already.
+    """Return the change for pixels that a brush, eraser or fill has already set in `cells.labels`.
 
-    Cells that the person painted or erased are edited. A blob that touches no other part of its number is a
-    cell with a number of its own. A guess that lost half of itself to another cell goes; one that lost less
-    stays a guess.
+    Painted or erased cells become edited. A blob that touches no other part of its number becomes a new
+    cell. A guess that lost half of its pixels to another cell is removed; one that lost less stays a guess.
 
     Parameters
     ----------
     box : Box
-        Where pixels were set.
+        The box in which pixels were set.
     before : numpy.ndarray
-        int32, the pixels of the box as they were.
+        int32, the pixels of the box before.
 
     Returns
     -------
     Change
-        Make it with `History.do`, which puts the numbers right.
+        Apply it with `History.do`, which corrects the numbers.
     """
     by = by or By.now()
     verb = "Paint"
@@ -95,7 +94,7 @@ def _is_guess(cells: Cells, number: int) -> bool:
 
 
 def _separate(cells: Cells, after: np.ndarray, old: np.ndarray, number: int, used: set[int]) -> list[int]:
-    """Give the parts of a number that came apart numbers of their own, in place; returns all numbers."""
+    """Give parts that came apart their own numbers, in place; return all numbers."""
     mine = after == number
     parts, areas = pieces(mine)
     if len(areas) < 2:
@@ -103,9 +102,9 @@ def _separate(cells: Cells, after: np.ndarray, old: np.ndarray, number: int, use
     previous = old == number
     was = pieces(previous)[1]
     if (was >= CRUMB).sum() > 1:
-        return [number]  # it was scattered before, and the question about it stands
+        return [number]  # it was scattered before, and there is a question about it already
     overlap = np.bincount(parts[previous], minlength=len(areas) + 1)[1:]
-    # What is left of the old cell keeps the number; of a new one, the largest part.
+    # The rest of an old cell keeps its number; in a new cell, the largest part does.
     first = int(np.argmax(overlap if overlap.any() else areas))
     total = int(areas.sum())
     numbers = [number]
@@ -120,7 +119,7 @@ def _separate(cells: Cells, after: np.ndarray, old: np.ndarray, number: int, use
 
 
 def _next(cells: Cells, used: set[int]) -> int:
-    """A number that neither the table nor this stroke uses."""
+    """Return a number that neither the table nor this stroke uses."""
     fresh = next(n for n in cells.free_numbers(len(used) + 1) if n not in used)
     used.add(fresh)
     return fresh
@@ -137,11 +136,11 @@ def renew_guesses(
     *,
     keeps_cut: bool = False,
 ) -> Change:
-    """Replace the guesses by what the network finds now.
+    """Replace the guesses by the network's new results.
 
-    Old guesses in the window go; of one that reaches into other planes, what lies there stays. Cells that a
-    person vouched for are never touched: plane by plane, a guess over one is dropped, and one that merely
-    touches it is trimmed.
+    Old guesses in the window are removed; their parts in other planes stay. Checked and edited cells are
+    never touched: plane by plane, a guess over one is dropped, and a guess that merely touches one is
+    trimmed.
 
     Parameters
     ----------
@@ -150,14 +149,14 @@ def renew_guesses(
     scores : Sequence[float] or numpy.ndarray or Mapping[int, float], optional
         Scores of label 1, 2, ..., or by label.
     window : Box or None, optional
-        Where was looked; None for the whole image.
+        The searched box; None for the whole image.
     keeps_cut : bool, optional
-        Whether old guesses that reach beyond the window stay.
+        Whether to keep old guesses that reach beyond the window.
 
     Raises
     ------
     InputError
-        `found` has not the size of the window.
+        The sizes of `found` and of the window differ.
     """
     window = window or whole(cells.shape)
     shape = tuple(stop - start for start, stop in window)
@@ -190,16 +189,16 @@ def renew_guesses(
 
 
 def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
-    """Add guesses where the present cells leave room; their scores are not known.
+    """Add guesses where the present cells leave room, without scores.
 
     Parameters
     ----------
     cells : Cells
         The present cells.
     found : numpy.ndarray
-        Label image of the window, of its shape.
+        Label image of the window, with its shape.
     window : Box
-        Where was looked.
+        The searched box.
     """
     after = cells.labels[slices(window)].copy()
     kept = _fitting(cells, after, np.asarray(found).reshape(after.shape), window)
@@ -213,10 +212,10 @@ def add_guesses(cells: Cells, found: np.ndarray, window: Box) -> Change:
 def _found_again(
     cells: Cells, old: set[int], kept: Mapping[int, tuple[Box, np.ndarray]], window: Box
 ) -> dict[int, int]:
-    """For each label that is an old guess, found again, the number of that guess, which it keeps.
+    """Map labels to the numbers of old guesses that were found again and keep their number.
 
-    It has the same pixels; where the guess reaches into other planes, more than half of what both cover is
-    enough, so that planes that were linked stay so.
+    A guess found again has the same pixels. If the old guess reaches into other planes, an overlap of more
+    than half is enough, so that linked planes stay linked.
     """
     same = {}
     for label, (at, mask) in kept.items():
@@ -239,7 +238,7 @@ def _found_again(
 
 
 def _in_planes(box: Box, window: Box) -> Box:
-    """The part of a box in the planes of a window, over all their rows and columns."""
+    """Return the part of a box in the planes of a window, over all their rows and columns."""
     front = [(max(a, first), min(b, last)) for (a, b), (first, last) in zip(box[:-2], window)]
     return (*front, *box[-2:])
 
@@ -259,7 +258,7 @@ def _touches(cells: Cells, number: int, window: Box) -> bool:
 def _fitting(
     cells: Cells, ground: np.ndarray, found: np.ndarray, window: Box
 ) -> dict[int, tuple[Box, np.ndarray]]:
-    """Box and pixels of each found cell, in those planes where it has room beside the cells of `ground`."""
+    """Yield box and pixels of each found cell, in planes where the cells of `ground` leave room."""
     kept = {}
     for label, (box, _) in measured(found.astype(np.int32, copy=False)).items():
         mask = found[slices(box)] == label
@@ -273,7 +272,7 @@ def _fitting(
 
 
 def _with_room(cells: Cells, plane: tuple[int, ...], mask: np.ndarray, under: np.ndarray) -> np.ndarray:
-    """What of a found cell fits into a plane: no pixel where it lies on accepted cells, or on half of one."""
+    """Return the pixels of a found cell that fit into a plane; none if it lies on checked or edited cells."""
     values, counts = np.unique(under[mask & (under > 0)], return_counts=True)
     taken = int(counts.sum())
     if not taken:
@@ -285,7 +284,7 @@ def _with_room(cells: Cells, plane: tuple[int, ...], mask: np.ndarray, under: np
 
 
 def _area(cells: Cells, number: int, plane: tuple[int, ...]) -> int:
-    """Area of a cell in a plane; 0 for one that is drawn while a thread works, and is in no table yet."""
+    """Return the area of a cell in a plane; 0 for a cell drawn meanwhile that is not in the table yet."""
     row = cells.rows.get(int(number))
     if row is None:
         return 0

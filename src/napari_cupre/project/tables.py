@@ -20,7 +20,7 @@ Row = tuple[State, float, str, str]
 
 
 def files_of(stem: str) -> tuple[str, str]:
-    """Paths of an image's label image and table, relative to the project."""
+    """Return the paths of an image's label image and table, relative to the project."""
     return f"cells/{stem}.tif", f"cells/{stem}.csv"
 
 
@@ -35,17 +35,17 @@ def write_table(path: Path, rows: Iterable[tuple[int, Cell]]) -> None:
 
 
 def read_table(path: Path) -> tuple[dict[int, Row], list[str]]:
-    """Read a table of cells, also one that a spreadsheet saved.
+    """Read a table of cells, even if a spreadsheet saved it.
 
     Returns
     -------
     rows, notices : dict[int, Row], list[str]
-        The rows by label; one sentence for each line that says no state.
+        The rows by label; one sentence for each line without a state.
 
     Raises
     ------
     InputError
-        The file cannot be read, or is no such table.
+        The file cannot be read, or is not a table of cells.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -76,17 +76,17 @@ def read_table(path: Path) -> tuple[dict[int, Row], list[str]]:
 def read_cells(folder: Path, stem: str, regions: Iterable[Region] = ()) -> tuple[Cells | None, list[str]]:
     """Read the cells of an image.
 
-    A cell without a row counts as edited, so that nothing a person drew is replaced by a guess.
+    A cell without a row counts as edited, so that no guess replaces what a person drew.
 
     Returns
     -------
     cells, notices : Cells or None, list[str]
-        None where nothing is saved; one sentence for each repair.
+        None if nothing is saved; one sentence for each repair.
 
     Raises
     ------
     InputError
-        The label image is damaged; it is named.
+        The label image is damaged; the message names it.
     """
     from napari_cupre.io.images import read_labels
 

@@ -1,4 +1,4 @@
-"""What a save takes and what it tells."""
+"""The input and the result of a save."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from napari_cupre.project.tables import files_of, write_table
 
 @dataclass(frozen=True)
 class UnsavedWork:
-    """What is to be saved, copied in a moment so that a thread can write it while the person continues.
+    """The changes to save, copied quickly so that a thread can write them while the user continues.
 
     Attributes
     ----------
     document : str
         Text of `project.json`.
     cells : dict[str, Cells]
-        Copies of the cells that changed, by stem.
+        Copies of the changed cells, by stem.
     axes : dict[str, str]
         Axes of their label images.
     notes : int
-        The last file of notes whose changes it contains.
+        Number of the last file of notes that it covers.
     """
 
     document: str
@@ -39,30 +39,30 @@ class UnsavedWork:
 
 
 class CopyRoom:
-    """Memory for copies, kept because the system takes longer to give it than we to fill it.
+    """Reusable memory for copies, because allocating it takes longer than filling it.
 
-    Threads may use it together.
+    It is thread-safe.
     """
 
     MOST = 2
 
     LARGEST = 2**30
-    """Copies of more bytes get their memory when they are made."""
+    """Larger copies (bytes) allocate their memory when they are made."""
 
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []
         self._lock = threading.Lock()
 
     def reserve(self, shape: tuple[int, ...]) -> None:
-        """Have the system give memory for a label image of this shape, unless some is there: in a thread."""
+        """Allocate memory for a label image of this shape in a thread, unless some is available."""
         size = int(np.prod(shape)) * np.dtype(np.int32).itemsize
         if size <= self.LARGEST and not any(each.shape == shape for each in self._free):
             memory = np.empty(shape, np.int32)
-            memory.fill(0)  # only now is it ours
+            memory.fill(0)  # touching the pages makes the system provide them
             self.give(memory)
 
     def take(self, shape: tuple[int, ...]) -> np.ndarray | None:
-        """Memory for a label image of this shape; None if there is none at hand."""
+        """Return memory for a label image of this shape; None if none is available."""
         with self._lock:
             for at, each in enumerate(self._free):
                 if each.shape == shape:
@@ -70,21 +70,21 @@ class CopyRoom:
         return None
 
     def give(self, memory: np.ndarray) -> None:
-        """Give back what is no longer needed; the latest are kept."""
+        """Give back memory that is no longer needed; keep the most recent."""
         with self._lock:
             self._free = [*self._free, memory][-self.MOST :]
 
 
 @dataclass(frozen=True)
 class SaveReport:
-    """What became of a save.
+    """The result of a save.
 
     Attributes
     ----------
     written : tuple[str, ...]
         Paths relative to the project.
     conflicts : tuple[str, ...]
-        One sentence for each image (or the document) that somebody else changed on disk; what we have was
+        One sentence for each image (or the document) that somebody else changed on disk; our version was
         saved beside it.
     """
 
@@ -95,16 +95,16 @@ class SaveReport:
 def planned(
     snapshot: UnsavedWork, untouched: Callable[[str], bool], saved_document: str
 ) -> tuple[dict[str, Write], list[str]]:
-    """What is to be written, by path, and a sentence for each file that somebody else changed.
+    """Return what to write, by path, and a sentence for each file that somebody else changed.
 
     Parameters
     ----------
     snapshot : UnsavedWork
-        What is to be saved.
+        The changes to save.
     untouched : Callable[[str], bool]
-        Whether a file is as we know it.
+        Whether a file is unchanged since we read it.
     saved_document : str
-        Text of the `project.json` that is there.
+        Text of the present `project.json`.
     """
     files: dict[str, Write] = {}
     conflicts = []

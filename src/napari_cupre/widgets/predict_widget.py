@@ -64,7 +64,8 @@ class PredictWidget(JobDock):
         self.first = caption(role="plain")
         self.result = MessageLine()
         self._lay_out()
-        remember(self, score=self.score, all_images=self.all_images, link_z=self.link_z, link_t=self.link_t)
+        remember(self, score=self.score, all_images=self.all_images, augment=self.augment)
+        remember(self, link_z=self.link_z, link_t=self.link_t)
         self.listen(self.session.models_changed, self._show_models)
         self.listen(self.job.status.events, self._show_status)
         self.listen(self.session.image_changed, self._show_links)
@@ -102,6 +103,10 @@ class PredictWidget(JobDock):
         self.score.setValue(self.preferences.certainty)
 
     def _make_links(self) -> None:
+        self.augment = QCheckBox("Look twice (takes twice as long)")
+        self.augment.setToolTip(
+            "Look at each image mirrored, too, and take the mean: fewer mistakes where the model is unsure"
+        )
         self.link_z = QCheckBox("Join planes into 3-D cells")
         self.link_z.setToolTip("Overlapping cells in neighbouring planes get the same label")
         self.link_t = QCheckBox("Follow cells through time")
@@ -119,6 +124,7 @@ class PredictWidget(JobDock):
         column.addWidget(heading("How"))
         column.addLayout(labelled("Cell width", self.diameter))
         column.addLayout(labelled("Certainty", self.score))
+        column.addWidget(self.augment)
         column.addWidget(self.link_z)
         column.addWidget(self.link_t)
         column.addWidget(self.button)
@@ -153,6 +159,7 @@ class PredictWidget(JobDock):
             self.link_z.isChecked(),
             self.link_t.isChecked(),
             self.preferences.device,
+            augment=self.augment.isChecked(),
         )
         self.result.clear()
         self.notice.clear()

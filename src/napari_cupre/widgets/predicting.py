@@ -46,7 +46,7 @@ class PredictionPlan:
 
     `ImageStarted` refers to images by their position here. `files` holds the file that napari read each one
     from, or None. `diameter` (px) and `score` (0..1) are None to leave them to the model. `link_z` joins
-    planes into 3-D cells; `link_t` keeps labels through time.
+    planes into 3-D cells; `link_t` keeps labels through time; `augment` looks at mirrored images, too.
     """
 
     model: str
@@ -57,6 +57,7 @@ class PredictionPlan:
     link_z: bool = False
     link_t: bool = False
     device: str = "auto"
+    augment: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class PredictionJob(BorrowingJob):
         if is_big(image) and image is not given:
             yield Failed(f"{given.name} is larger than memory: open it and find its cells on its own.")
             return
-        options = {name: getattr(plan, name) for name in ("score", "link_z", "link_t")}
+        options = {name: getattr(plan, name) for name in ("score", "link_z", "link_t", "augment")}
         options["diameter"] = None if plan.width is None else plan.width.on(image)
         while (engine := (yield from self.free.wait())) is not None:
             try:
