@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -363,7 +364,10 @@ def test_an_image_of_dask_without_a_file_gives_what_is_on_show(
     qtbot.waitUntil(lambda: bool(cells.cells.labels[112, 112]), timeout=WAIT)
 
 
-def test_a_model_that_was_just_trained_is_asked(field: Any, mouse: Mouse, engines: Any, qtbot: Any) -> None:
+def test_a_model_that_was_just_trained_is_asked(
+    field: Any, mouse: Mouse, engines: Any, own_models: Path, qtbot: Any
+) -> None:
+    (own_models / "mine.safetensors").write_bytes(b"weights")
     field.tools.take(Tool.CLICK)
     mouse.click(middle(9))
     settle(field, qtbot)
