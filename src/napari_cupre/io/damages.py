@@ -19,8 +19,7 @@ _OBJECT = re.compile(r"<tifffile\.\w+[^>]*>\s*")
 
 @contextmanager
 def listening(path: Path, notices: list[str]) -> Iterator[list[str]]:
-    """Collect the damage that tifffile only logs: of a truncated file it returns the first pages as if
-    complete.
+    """Collect what tifffile only logs: it returns the first pages of a truncated file as if they were all.
 
     Parameters
     ----------
