@@ -69,7 +69,8 @@ def test_the_order_of_the_views_does_not_matter(seed, counts):
         boxes = np.concatenate([corners, corners + rng.uniform(4, 30, (count, 2))], axis=1)
         masks = rng.random((count, SIDE, SIDE), dtype=np.float32)
         views.append(Found(boxes.astype(np.float32), rng.random(count), np.ones(count, np.int64), masks))
-    there, back = mean_of(*views, 0.2), mean_of(*views[::-1], 0.2)
+    first, second = views
+    there, back = mean_of(first, second, 0.2), mean_of(second, first, 0.2)
     np.testing.assert_allclose(there.scores, back.scores, atol=1e-5)
     np.testing.assert_allclose(there.boxes, back.boxes, atol=1e-3)
     assert (np.diff(there.scores) <= 0).all()

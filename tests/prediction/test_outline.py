@@ -97,6 +97,15 @@ def test_loose_boxes_give_whole_cells(detector, image, labels, discs) -> None:
     assert np.mean([iou(whole(o), labels == i + 1) for i, o in enumerate(found)]) > 0.85
 
 
+@pytest.mark.parametrize("ask", ["boxes", "points"])
+def test_an_outline_that_sharpening_would_lose_stays(ask: str, detector, image, discs, monkeypatch) -> None:
+    from napari_cupre.prediction import outliner
+
+    monkeypatch.setattr(outliner, "finer_mask", lambda *given: np.zeros((56, 56)))
+    given = true_boxes(discs[:4]) if ask == "boxes" else clicks(discs[:4])
+    assert all(outline.area for outline in getattr(Outliner(detector, image, diameter=30), ask)(given))
+
+
 def test_an_outline_depends_on_nothing_that_was_asked_before(image, discs) -> None:
     model = new_model("tiny")
     boxes, points = true_boxes(discs[:6]), clicks(discs[:3])

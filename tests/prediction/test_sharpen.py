@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_cupre.model.sharpen import sharpened
-from napari_cupre.prediction.prompt_masks import FINER, finer_mask
+from napari_cupre.model.sharpen import MARGIN, NEAR, Surroundings, edge_odds, sharpened, surroundings
+from napari_cupre.prediction.prompt_masks import FINER, around_box, finer_mask
 from napari_cupre.prediction.tiles import Window
 
 SHAPE = (120, 140)
@@ -67,7 +67,7 @@ BOTH = pytest.mark.parametrize("moved", [of_prompt, of_found_cell])
 
 @BOTH
 @pytest.mark.parametrize("said", [22.0, 26.0])
-@pytest.mark.parametrize("tint", [(1, 1, 1), (1, 0.5, 0.1)])
+@pytest.mark.parametrize("tint", [(1, 1, 1), (1, 0.5, 0.1), (0, 0, 1)])
 def test_an_edge_moves_to_where_the_image_has_one(moved, said, tint):
     cell, probabilities = disc(24), soft_disc(said, BOX)
     image = picture(cell) * np.array(tint, np.float32)
@@ -181,3 +181,81 @@ def test_what_lies_beyond_the_image_counts_as_nothing():
     box = BOX - [66, 0, 66, 0]
     after = painted(sharpened(image, box[None], probabilities[None].astype(np.float32))[0], box)
     assert iou(after, cell) > iou(painted(probabilities, box), cell) + 0.04
+
+
+def around_boxes(image: np.ndarray) -> Surroundings:
+    return surroundings(image, BOX[None], SIDE, MARGIN)
+
+
+def odds_of(around: Surroundings, radius: float = 22.0) -> np.ndarray:
+    return edge_odds(around, soft_disc(radius, BOX)[None], MARGIN, NEAR)[0]
+
+
+@pytest.mark.parametrize("side", ["inside", "outside"])
+def test_places_beyond_the_image_have_no_influence(side):
+    around = around_boxes(picture(disc(24)))
+    rows = slice(16, 20) if side == "inside" else slice(0, 3)
+    seen = around.in_image.copy()
+    seen[:, rows] = False
+    other = around.values.copy()
+    other[:, rows] = 7.0
+    kept = np.r_[0 : rows.start, rows.stop : seen.shape[1]]
+    kept = kept[(kept >= MARGIN) & (kept < MARGIN + SIDE)] - MARGIN
+    plain, changed = (odds_of(Surroundings(values, seen)) for values in (around.values, other))
+    assert np.abs(plain).max() > 0.5
+    np.testing.assert_allclose(plain[kept], changed[kept], atol=1e-5)
+
+
+def test_only_pixels_near_the_edge_change():
+    from scipy import ndimage
+
+    odds = odds_of(around_boxes(picture(disc(24))))
+    cell = soft_disc(22.0, BOX) >= 0.5
+    near = ndimage.binary_dilation(cell, np.ones((3, 3)), NEAR) & ~ndimage.binary_erosion(
+        cell, np.ones((3, 3)), NEAR
+    )
+    assert odds[near].any()
+    assert not odds[~near].any()
+
+
+def test_a_few_sure_pixels_say_nothing():
+    around = around_boxes(picture(disc(24)))
+    sure = soft_disc(22.0, BOX)
+    inside = np.argwhere(sure > 0.8)
+    unsure = np.clip(sure, 0, 0.7)
+    unsure[tuple(inside[:7].T)] = 0.9
+    assert not edge_odds(around, unsure[None], MARGIN, NEAR).any()
+    unsure[tuple(inside[:30].T)] = 0.9
+    assert edge_odds(around, unsure[None], MARGIN, NEAR).any()
+
+
+def test_the_worse_the_two_sides_are_told_apart_the_less_the_image_says():
+    def said(noise: float) -> float:
+        return float(np.abs(odds_of(around_boxes(picture(disc(24), noise=noise)))).mean())
+
+    clear, doubtful, none = (said(noise) for noise in (0.05, 0.45, 5.0))
+    assert clear > 2 * doubtful > 0
+    assert none == 0
+
+
+@pytest.mark.parametrize("pixels", [20.0, 300.0, 900.0])
+def test_a_strided_read_says_where_its_pixels_lie(pixels):
+    shape = (1400, 1500)
+    columns = np.broadcast_to(np.arange(shape[1]) + 0.5, shape)
+    rows = np.broadcast_to(np.arange(shape[0])[:, None] + 0.5, shape)
+    ramp = np.stack([columns, rows, rows], axis=2).astype(np.float32)
+    box = np.array([200.3, 150.7, 200.3 + pixels, 150.7 + pixels])
+    around = around_box(box, SIDE * FINER, reader(ramp), shape)
+    steps = (np.arange(-MARGIN * FINER, (SIDE + MARGIN) * FINER) + 0.5) / (SIDE * FINER)
+    np.testing.assert_allclose(around.values[0, 0, :, 0], box[0] + pixels * steps, atol=0.02)
+    np.testing.assert_allclose(around.values[0, :, 0, 1], box[1] + pixels * steps, atol=0.02)
+
+
+def test_what_a_shift_gains_must_be_worth_it():
+    """A drawn box that is larger by a seventh of a mask pixel is no reason to grow."""
+    image = np.full((*SHAPE, 3), 0.3, np.float32)
+    drawn_box = np.array([47.7, 37.7, 92.3, 82.3])
+    plain, fitted = (
+        finer_mask(soft_disc(22, BOX), BOX, reader(image), SHAPE, box) for box in (None, drawn_box)
+    )
+    np.testing.assert_array_equal(plain, fitted)

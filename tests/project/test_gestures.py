@@ -373,7 +373,7 @@ def test_renewing_one_plane_leaves_guesses_in_the_others() -> None:
     cells = guesses_of(linked_stack(), [0.9, 0.8])
     plane = ((2, 3), (0, 20), (0, 30))
     found = np.zeros((20, 30), np.int32)
-    found[2:8, 3:9], found[13:19, 20:26] = 1, 2  # the first is much the same, the second is not
+    found[2:8, 3:9], found[12:18, 20:26] = 1, 2  # the first is much the same, of the second half is
     done(cells, renew_guesses(cells, found, [0.7, 0.6], plane))
     assert (cells.labels[:, 4, 4] == 1).all(), "still one cell through all planes"
     assert cells.labels[:, 14, 22].tolist() == [2, 2, 3, 2, 2]

@@ -64,7 +64,7 @@ def finer_mask(
     """
     finer = _finer(probabilities)
     odds = log_odds(finer)
-    around = _around(box, len(finer), read, shape)
+    around = around_box(box, len(finer), read, shape)
     if around is not None:
         odds += edge_odds(around, finer[None], MARGIN * FINER, NEAR * FINER)[0]
     if drawn_box is not None:
@@ -80,7 +80,7 @@ def _finer(probabilities: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.map_coordinates(np.pad(probabilities.astype(np.float64), 1), grid, order=1))
 
 
-def _around(box: np.ndarray, side: int, read: Read, shape: tuple[int, int]) -> Surroundings | None:
+def around_box(box: np.ndarray, side: int, read: Read, shape: tuple[int, int]) -> Surroundings | None:
     """The image around a box whose mask has `side` pixels along each side; None beyond the image."""
     pixel = (box[2:] - box[:2]) / side
     reach = (MARGIN * FINER + 1) * pixel
