@@ -14,7 +14,7 @@ from napari_cupre.model.paint import foreground, pixel_ranges
 
 
 class MaskSet(ABC):
-    """N masks of one plane that may overlap. `masks[i]` is one of them, bool, as large as its box.
+    """N masks of one plane that may overlap; `masks[i]` is bool and as large as its box.
 
     Attributes
     ----------
@@ -32,13 +32,13 @@ class MaskSet(ABC):
         """The rising flat (row-major) pixel indices of one mask, int64."""
 
     def full(self, index: int) -> np.ndarray:
-        """One mask at full size, bool (Y, X)."""
+        """Return one mask at full size, bool (Y, X)."""
         mask = np.zeros(self.shape, dtype=bool)
         mask.reshape(-1)[self.pixels(index)] = True
         return mask
 
     def rle(self) -> list[RLE]:
-        """All masks as compressed COCO run lengths (`{"size": [Y, X], "counts": str}`), ready for JSON.
+        """Return all masks as compressed COCO run lengths (`{"size": [Y, X], "counts": str}`) for JSON.
 
         The runs are made from each mask's own pixels; no plane of the image's size is built.
         """
@@ -121,7 +121,7 @@ class BoxMasks(list[np.ndarray], MaskSet):
 
 
 def union_mask(masks: list[np.ndarray], boxes: list[np.ndarray], box: np.ndarray) -> np.ndarray:
-    """Pieces of one cell resampled to the box around them; the highest probability counts.
+    """Resample the pieces of one cell to the box around them; the highest probability counts.
 
     Parameters
     ----------
@@ -162,14 +162,14 @@ class Instances:
     boxes : numpy.ndarray
         float32 (N, 4), x1, y1, x2, y2 in image px.
     scores : numpy.ndarray
-        float32 (N,), falling; of outlines, in the order of the prompts.
+        float32 (N,), falling; for outlines in the order of the prompts.
     masks : Masks or BoxMasks
         The N overlapping masks; `masks[i]` is bool and as large as box i. Predictions keep `Masks`, outlines
         `BoxMasks`, a list.
     classes : numpy.ndarray
         int64 (N,), 1-based.
     diameter : float
-        The diameter in image px that the prediction was scaled by.
+        Cell diameter in image px that set the scale of the prediction.
     complete : bool
         False when the prediction was stopped before all tiles were done.
     """
