@@ -87,7 +87,7 @@ def training_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """Return the layout of images and weights; on a CPU channels_last is slower (`benchmarks/precision.py`)."""
+    """Return the layout of tensors; on a CPU channels_last is slower (`benchmarks/precision.py`)."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
