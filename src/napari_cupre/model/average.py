@@ -38,7 +38,7 @@ class WeightAverage(AveragedModel):
 
     @property
     def network(self) -> CellRCNN:
-        """The network with the averaged weights, in evaluation mode; it needs no gradients."""
+        """Return the network with the averaged weights, in evaluation mode and without gradients."""
         return cast(CellRCNN, self.module)
 
     def update(self, network: CellRCNN, step: int) -> None:

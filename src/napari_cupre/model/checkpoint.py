@@ -65,7 +65,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """The device that holds the weights."""
+        """Return the device of the weights."""
         return next(self.network.parameters()).device
 
     @property

@@ -29,7 +29,7 @@ class MaskSet(ABC):
 
     @abstractmethod
     def pixels(self, index: int) -> np.ndarray:
-        """The rising flat (row-major) pixel indices of one mask, int64."""
+        """Return the rising flat (row-major) pixel indices of one mask, int64."""
 
     def full(self, index: int) -> np.ndarray:
         """Return one mask at full size, bool (Y, X)."""
@@ -69,7 +69,7 @@ class Masks(MaskSet):
         return len(self.boxes)
 
     def pixels(self, index: int) -> np.ndarray:
-        """The rising flat (row-major) pixel indices of one mask, int64."""
+        """Return the rising flat (row-major) pixel indices of one mask, int64."""
         parts = foreground(self.boxes, self.probabilities, self.shape, np.array([index]))
         found = [part.pixel for part in parts]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
@@ -86,7 +86,7 @@ class Masks(MaskSet):
         return (self[index] for index in range(len(self)))
 
     def take(self, rows: np.ndarray) -> Masks:
-        """The masks of some rows, in that order."""
+        """Return the masks of some rows, in that order."""
         return Masks(self.probabilities[rows], self.boxes[rows], self.shape)
 
 
@@ -110,13 +110,13 @@ class BoxMasks(list[np.ndarray], MaskSet):
         self.corners, self.shape = list(corners), shape
 
     def pixels(self, index: int) -> np.ndarray:
-        """The rising flat (row-major) pixel indices of one mask, int64."""
+        """Return the rising flat (row-major) pixel indices of one mask, int64."""
         (left, top), mask = self.corners[index], self[index]
         rows, columns = np.nonzero(mask)
         return (rows + top).astype(np.int64) * self.shape[1] + columns + left
 
     def take(self, rows: np.ndarray) -> BoxMasks:
-        """The masks of some rows, in that order."""
+        """Return the masks of some rows, in that order."""
         return BoxMasks([self[row] for row in rows], [self.corners[row] for row in rows], self.shape)
 
 

@@ -34,7 +34,7 @@ class Reader(Protocol):
     shape: tuple[int, int]
 
     def __call__(self, window: Window, step: int = 1) -> np.ndarray:
-        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
+        """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
 
     def views(self) -> list[np.ndarray]:
         """Return the views for estimating the diameter."""
@@ -86,7 +86,7 @@ class PlaneReader:
         self.shape = image.plane_shape
 
     def __call__(self, window: Window, step: int = 1) -> np.ndarray:
-        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3).
+        """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3).
 
         Raises
         ------
@@ -150,7 +150,7 @@ class ArrayReader:
         self.shape = (int(plane.shape[0]), int(plane.shape[1]))
 
     def __call__(self, window: Window, step: int = 1) -> np.ndarray:
-        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
+        """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
         return self._plane[window.slices][::step, ::step]
 
     def views(self) -> list[np.ndarray]:

@@ -71,7 +71,7 @@ class Sources:
 
     @property
     def teach_cells(self) -> bool:
-        """Whether a source teaches "cell"; also True without any source, as "cell" then stays as it was."""
+        """Whether a source teaches "cell"; also True if there is no source, since it then does not change."""
         return not self.mixed or any("cell" in source.classes for source, _ in self.mixed)
 
     @property

@@ -217,7 +217,7 @@ def _plane(index: PlaneIndex, labels: np.ndarray, instances: PredictedInstances 
 
 
 def _cells_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers above 0 in a label image, int64 and ascending, and where each comes first in it, flat."""
+    """Return the labels above 0, int64 and rising, and the flat index of the first pixel of each."""
     flat = labels.ravel()
     if not flat.size or flat.dtype.kind not in "iu" or not 0 <= flat.max() <= 4 * flat.size:
         ids, first = np.unique(labels, return_index=True)
