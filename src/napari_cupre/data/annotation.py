@@ -1,8 +1,8 @@
-"""Annotation: the cells annotated by a person, and the pixels of the image that are known.
+"""Annotation: the cells that a person annotated, and the pixels of the image that are known.
 
 An annotation is a label image plus *known* area. Inside a region (rectangle or polygon) every cell is
-annotated, so all of it is known. Elsewhere only the annotated cells, a rim around them and what was
-painted as background are known. Everything else is unknown, and nothing is learned from it.
+annotated, so all of it is known. Elsewhere only the annotated cells, a rim around them and painted background
+are known. Everything else is unknown, and nothing is learned from it.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ RIM_BOUNDS = (2.0, 6.0)
 
 
 def default_rim(labels: np.ndarray) -> float:
-    """Width in px of the rim around annotated cells that counts as known background."""
+    """Return the width in px of the rim around annotated cells that counts as known background."""
     return rim_of_areas(label_areas(labels)[1])
 
 
 def rim_of_areas(areas: np.ndarray) -> float:
-    """Width in px of the rim around cells of these areas, int64 (N,); 0 without a cell."""
+    """Return the width in px of the rim around cells of these areas, int64 (N,); 0 without cells."""
     if not areas.size:
         return 0.0
     return float(np.clip(RIM_FRACTION * np.median(2 * np.sqrt(areas / np.pi)), *RIM_BOUNDS))
 
 
 def cells_with_rim(cells: np.ndarray, width: float) -> np.ndarray:
-    """Pixels of the cells and those within `width` px of one; bool, the shape of the bool mask `cells`."""
+    """Widen a bool mask of cells by all pixels within `width` px of a cell."""
     if width <= 0 or not cells.any():
         return cells.copy()
     return ndimage.distance_transform_edt(~cells) <= width
 
 
 def region_mask(regions: Sequence[np.ndarray], shape: tuple[int, int], name: str = "") -> np.ndarray:
-    """Pixels whose centre lies in one of the regions.
+    """Find the pixels whose centre lies in one of the regions.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def region_mask(regions: Sequence[np.ndarray], shape: tuple[int, int], name: str
     Raises
     ------
     InputError
-        A region with under two points, with non-finite coordinates, or outside the image.
+        A region has fewer than two points or non-finite coordinates, or lies outside the image.
     """
     mask = np.zeros(shape, bool)
     for number, region in enumerate(regions, start=1):
@@ -116,7 +116,7 @@ def known_area(
     rim: float | None = None,
     name: str = "",
 ) -> np.ndarray:
-    """Pixels that a partial annotation makes known.
+    """Find the pixels that a partial annotation makes known.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def known_area(
     if regions:
         inside = region_mask(regions, labels.shape, name)
         known |= inside
-        # What surrounds a cell at a region's edge was looked at on the region's side only.
+        # Around a cell at a region's edge, a person checked only the region's side.
         alone = cells & ~np.isin(labels, np.unique(labels[inside & cells]))
     known |= cells_with_rim(alone, default_rim(labels) if rim is None else rim)
     if background is not None:
@@ -177,14 +177,14 @@ def make_shot(
     complete : bool, optional
         Every cell of the image is annotated, so that all of it is known.
     name : str, optional
-        What to call it in messages.
+        What to call the image in messages.
     rgb : bool or None, optional
         See `normalise`.
 
     Raises
     ------
     InputError
-        Image and labels of different size (both are named), unfit labels or regions, NaN only.
+        Image and labels differ in size (both are named), labels or regions do not fit, or all pixels are NaN.
     """
     image_plane = np.asarray(image_plane)
     numbers = as_labels(labels, name)
@@ -208,7 +208,7 @@ def shots_from_image(
     Parameters
     ----------
     image : CellImage
-        Any image; its planes along T and Z become shots of their own.
+        Any image; each of its planes along T and Z becomes a shot.
     labels : Any
         Whole numbers over `image.result_axes` (channels and colours left out).
     regions : Sequence[numpy.ndarray] or None, optional
@@ -220,12 +220,12 @@ def shots_from_image(
     Returns
     -------
     Iterator[Shot]
-        One of each plane with a cell or a region; of each plane if `complete`.
+        One for each plane with a cell or a region; for every plane if `complete`.
 
     Raises
     ------
     InputError
-        See `make_shot`; also a region that lies on no plane of the image.
+        See `make_shot`; also if a region lies on no plane of the image.
     """
     return (shot for _, shot in shots_by_plane(image, labels, regions=regions, complete=complete))
 
@@ -239,13 +239,13 @@ def shots_by_plane(
     background: Any | None = None,
     complete: bool = False,
 ) -> Iterator[tuple[tuple[int, ...], Shot]]:
-    """As `shots_from_image`, with the position of each shot's plane along T and Z.
+    """Do the same as `shots_from_image`, and give the position of each shot's plane along T and Z.
 
     Parameters
     ----------
     labels, background : Any
-        May be lazy: whatever has `shape`, `reshape` and an index along T and Z. A plane with painted
-        background becomes a shot too.
+        May be lazy: anything that has `shape` and `reshape` and can be indexed along T and Z. A plane with
+        painted background becomes a shot too.
     channels : Sequence[int] or None, optional
         Up to three channels to use.
     """
@@ -254,7 +254,7 @@ def shots_by_plane(
     by_plane = regions_by_plane(regions or (), image)
     for index in image.plane_indices():
         position = tuple(index[axis] for axis in image.result_axes[:-2])
-        # one plane is copied, never the stack
+        # copies one plane, never the stack
         numbers = as_labels(stack[position], image.name)
         ground = None if painted is None else np.asarray(painted[position], bool)
         plane_regions = by_plane.get(position, [])
@@ -274,7 +274,7 @@ def shots_by_plane(
 
 
 def _over_planes(labels: Any, image: CellImage) -> Any:
-    """Labels, NumPy or lazy, in the shape of the image's result."""
+    """Bring labels, NumPy or lazy, into the shape of the image's result."""
     stack = labels if hasattr(labels, "reshape") else np.asarray(labels)
     shape = image.result_shape
     if np.prod(stack.shape) != np.prod(shape) or tuple(stack.shape[-2:]) != shape[-2:]:
@@ -285,7 +285,7 @@ def _over_planes(labels: Any, image: CellImage) -> Any:
 def regions_by_plane(
     regions: Sequence[np.ndarray], image: CellImage
 ) -> dict[tuple[int, ...], list[np.ndarray]]:
-    """Regions as (y, x) polygons by position along T and Z."""
+    """Sort regions by their position along T and Z, as (y, x) polygons."""
     shape = image.result_shape[:-2]
     by_plane: dict[tuple[int, ...], list[np.ndarray]] = {}
     for number, region in enumerate(regions, start=1):
@@ -309,18 +309,18 @@ def check_shots(shots: Sequence[Shot]) -> None:
     Raises
     ------
     InputError
-        No shot, or no annotated cell in any.
+        There is no shot, or none has an annotated cell.
     """
     check_annotated(len(shots), any(shot.labels.any() for shot in shots))
 
 
 def check_annotated(images: int, has_cells: bool) -> None:
-    """Refuse to train on nothing: as `check_shots`, from counts.
+    """Refuse to train on nothing; like `check_shots`, but from counts.
 
     Raises
     ------
     InputError
-        No image, or no annotated cell in any.
+        There is no image, or none has an annotated cell.
     """
     if not images:
         raise InputError("There is no annotated image to train on: annotate a few cells in one first.")
@@ -331,7 +331,7 @@ def check_annotated(images: int, has_cells: bool) -> None:
 
 
 def plane_name(name: str, index: PlaneIndex) -> str:
-    """Name of a plane for messages, such as "embryo (T=2, Z=5)"."""
+    """Return the name of a plane for messages, such as "embryo (T=2, Z=5)"."""
     place = ", ".join(f"{axis}={position}" for axis, position in index.items())
     return f"{name} ({place})" if place else name
 

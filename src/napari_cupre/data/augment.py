@@ -1,4 +1,4 @@
-"""Augmentation of (image, labels, known): geometry that keeps them in step, and a microscope's photometry.
+"""Augment a sample: geometry for image, labels and known area alike, and a microscope's photometry.
 
 Every function draws from an explicit generator and returns new arrays. Pasting of annotated
 cells is in `data.paste`.
@@ -32,7 +32,7 @@ def random_crop(
     scale: tuple[float, float] = (0.8, 1.25),
     around: tuple[float, float] | None = None,
 ) -> Sample:
-    """A square part of random place and scale, cut and resampled in one step.
+    """Cut a square part at a random place and scale, and resample it in one step.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def random_crop(
     scale : tuple[float, float], optional
         Range of result px per source px, drawn log-uniformly.
     around : tuple[float, float] or None, optional
-        A position (y, x) in source px that the crop is to hold; anywhere by default.
+        A position (y, x) in source px that the crop must contain; by default any crop will do.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def random_crop(
     for length, wanted in zip(sample.labels.shape, around or (None, None)):
         low, high = sorted((0.0, length - window))
         if wanted is not None:
-            # Anywhere that holds the wanted position well inside, within the image if that is possible.
+            # Anywhere with the wanted position well inside the crop; within the image if possible.
             inner = max(0.0, min(0.25 * window, window / 2 - 1))
             near = np.array([wanted - window + inner, wanted - inner])
             low, high = np.clip(near, low, high)
@@ -67,7 +67,7 @@ def random_crop(
 
 
 def rescale(sample: Sample, factor: float) -> Sample:
-    """The whole sample at `factor` times its size; the image is smoothed where it shrinks."""
+    """Resize the whole sample by `factor`; the image is smoothed where it shrinks."""
     shape = [max(1, round(length * factor)) for length in sample.labels.shape]
     factors = [wanted / length for wanted, length in zip(shape, sample.labels.shape)]
     index = [
@@ -80,7 +80,7 @@ def rescale(sample: Sample, factor: float) -> Sample:
 
 
 def random_turn(rng: np.random.Generator, sample: Sample) -> Sample:
-    """One of the eight flips and quarter turns; height and width may change places."""
+    """Apply one of the eight flips and quarter turns; height and width may change places."""
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
 
     def turned(array: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def random_turn(rng: np.random.Generator, sample: Sample) -> Sample:
 
 
 def _resampled(sample: Sample, starts: list[float], factor: float, size: int) -> Sample:
-    """The window of `size` / `factor` source px from `starts` (y, x) on."""
+    """Resample the window of `size` / `factor` source px that begins at `starts` (y, x)."""
     image = _interpolated(sample.image, starts, (factor, factor), (size, size))
     index, inside = [], []
     for start, length in zip(starts, sample.labels.shape):
@@ -112,7 +112,7 @@ def _resampled(sample: Sample, starts: list[float], factor: float, size: int) ->
 
 
 def _cut_away(before: np.ndarray, after: np.ndarray, factor: float) -> np.ndarray:
-    """Values of the instances that kept less than `MIN_KEPT` of their area."""
+    """Return the values of the instances that kept less than `MIN_KEPT` of their area."""
     values, areas = label_areas(after)
     if not values.size:
         return values
@@ -124,7 +124,7 @@ def _cut_away(before: np.ndarray, after: np.ndarray, factor: float) -> np.ndarra
 def _interpolated(
     image: np.ndarray, starts: Sequence[float], factors: Sequence[float], shape: Sequence[int]
 ) -> np.ndarray:
-    """A window of the image from `starts` on at `factors` times its size, float32 `shape` + (3,)."""
+    """Resample a window that begins at `starts` by `factors`, float32 `shape` + (3,)."""
     rows, cut_rows = _linear_weights(image.shape[0], starts[0], factors[0], shape[0])
     columns, cut_columns = _linear_weights(image.shape[1], starts[1], factors[1], shape[1])
     window = image[cut_rows, cut_columns].astype(np.float32, copy=False)
@@ -135,7 +135,7 @@ def _interpolated(
 
 
 def _linear_weights(length: int, start: float, factor: float, size: int) -> tuple[sparse.csr_matrix, slice]:
-    """Linear interpolation along one axis, widened to a weighted mean where it shrinks.
+    """Return weights for linear interpolation along one axis, or for a weighted mean where it shrinks.
 
     Result pixel i lies at start + (i + 0.5) / factor - 0.5; the image is mirrored beyond its border.
 
@@ -175,7 +175,7 @@ class Photometry:
     brightness : float
         Largest shift, in units of the normalised image.
     gain : float
-        Largest relative change of one colour; grey images are left alone.
+        Largest relative change of one colour; grey images are not changed.
     invert, blur, noise : float
         Probability of each.
     max_blur : float
@@ -198,7 +198,7 @@ class Photometry:
 def photometric(
     rng: np.random.Generator, image: np.ndarray, strength: Photometry | None = None
 ) -> np.ndarray:
-    """Another exposure of the same field: contrast, brightness, gamma, sign, colour balance, focus and noise.
+    """Imitate another exposure of a field: contrast, brightness, gamma, sign, colour balance, focus, noise.
 
     Parameters
     ----------
@@ -232,17 +232,17 @@ def photometric(
 
 
 def jpeg_artefacts(image: np.ndarray, quality: int, exposure: float = 1.0) -> np.ndarray:
-    """An image as it comes back from a JPEG file.
+    """Give an image the artefacts of a JPEG file.
 
     Parameters
     ----------
     image : numpy.ndarray
-        float32 (Y, X, 3), normalised; a grey image is written as one.
+        float32 (Y, X, 3), normalised; a grey image is written as grey.
     quality : int
-        Pillow's, 1 to 95.
+        Pillow's quality, 1 to 95.
     exposure : float
-        Share of the eight bits that the image fills, (0, 1]. The darker a file, the coarser its blocks of
-        8 px become once it is stretched.
+        Share of the 8-bit range that the image fills, (0, 1]. The darker a file is, the more clearly its
+        blocks of 8 px show once it is stretched.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Axis letters and length units: how they are written, checked and, if missing, guessed."""
+"""Write, check and, if they are missing, guess axis letters and length units."""
 
 from __future__ import annotations
 
@@ -74,16 +74,16 @@ _MICROMETERS = {
 
 
 def canonical_unit(unit: object) -> str:
-    """One spelling per unit: "micrometer" for "um", "µm", "micron" and so on.
+    """Return the standard spelling of a unit: "micrometer" for "um", "µm", "micron" and so on.
 
-    A unit that is not known here is returned as it was given; None and "" give "pixel".
+    An unknown unit is returned as it is; None and "" give "pixel".
     """
     text = "" if unit is None else str(unit).strip()
     return _CANONICAL_UNITS.get(text.lower(), text)
 
 
 def micrometers_per(unit: str) -> float | None:
-    """Length of one `unit` in µm; None if `unit` is not a length ("pixel", "second")."""
+    """Return the length of one `unit` in µm; None if `unit` is not a length ("pixel", "second")."""
     return _MICROMETERS.get(canonical_unit(unit))
 
 
@@ -95,7 +95,7 @@ def parse_axes(axes: str, ndim: int | None = None) -> str:
     axes : str
         Letters out of "TZCYXS", e.g. "ZCYX"; "Y" and "X" are needed, "S" comes last.
     ndim : int or None, optional
-        Number of dimensions that they must name, if known.
+        Number of dimensions that the letters must name, if known.
 
     Raises
     ------
@@ -118,9 +118,9 @@ def parse_axes(axes: str, ndim: int | None = None) -> str:
 
 
 def axes_from_labels(labels: Sequence[str]) -> str | None:
-    """Axis letters from the names that a napari layer or a file gives its dimensions.
+    """Return axis letters for the names that a napari layer or a file gives its dimensions.
 
-    Returns None as soon as one name says nothing ("axis -3", "-3") or two say the same.
+    Returns None if any name is meaningless ("axis -3", "-3") or two mean the same axis.
     """
     letters = [_AXIS_NAMES.get(str(label).strip().lower(), "") for label in labels]
     if not all(letters) or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
@@ -129,11 +129,11 @@ def axes_from_labels(labels: Sequence[str]) -> str | None:
 
 
 def guess_axes(shape: Sequence[int], *, rgb: bool | None = None) -> str:
-    """Guess the axes of an array that carries no names.
+    """Guess the axes of an array without axis names.
 
     The rules, in this order; whoever shows the image should show the guess and let the user change it:
 
-    - a last axis of length 3 or 4 behind two longer ones is RGB(A), unless ``rgb=False``;
+    - a last axis of length 3 or 4 after two longer ones is RGB(A), unless ``rgb=False``;
     - two remaining axes are Y, X;
     - an axis of at most `MAX_GUESSED_CHANNELS` in front of Y, X (the nearest one first) or behind them is C,
       so that (3, 512, 512) is never taken for a stack of three slices;
@@ -154,7 +154,7 @@ def guess_axes(shape: Sequence[int], *, rgb: bool | None = None) -> str:
     Raises
     ------
     InputError
-        Under two or over five dimensions (six with RGB).
+        There are fewer than two or more than five dimensions (six with RGB).
     """
     sizes = [int(size) for size in shape]
     if rgb is None:
@@ -169,7 +169,7 @@ def guess_axes(shape: Sequence[int], *, rgb: bool | None = None) -> str:
 
 
 def _guess_with_channels(sizes: list[int]) -> str:
-    """Axes of three to five dimensions none of which is RGB."""
+    """Guess the axes of three to five dimensions without RGB."""
     count = len(sizes)
     if sizes[-1] <= MAX_GUESSED_CHANNELS < min(sizes[-3:-1]):
         return _guess_without_channels(sizes[:-1], sizes) + "C"

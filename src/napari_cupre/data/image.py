@@ -29,12 +29,12 @@ MOST_CHANNELS = 3
 """Maximum number of channels that a network uses."""
 
 PlaneIndex = dict[str, int]
-"""Where a plane lies: position along T and Z, as far as the image has them."""
+"""The position of a plane along T and Z, as far as the image has these axes."""
 
 
 @dataclass
 class CellImage:
-    """An image with named axes and its place in the world.
+    """An image with named axes, pixel sizes and an origin.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class CellImage:
     units : dict[str, str]
         Unit along T, Z, Y, X in one spelling ("micrometer", "second"); "pixel" where nothing is known.
     name : str
-        What to call it in messages and results.
+        What to call the image in messages and results.
     path : Path or None
         The file that it was read from.
     guessed : bool
@@ -57,12 +57,12 @@ class CellImage:
     notices : tuple[str, ...]
         What was odd about the file, one sentence each.
     lacks : str
-        Which part of the pixels the file has lost, so that what is found is partial; one sentence, or "".
+        One sentence about pixels that the file has lost, which makes every result partial; or "".
 
     Raises
     ------
     InputError
-        Axes that do not fit, no pixel, complex or non-numeric values.
+        The axes do not fit, there are no pixels, or values are complex or not numbers.
     """
 
     data: Any
@@ -109,14 +109,14 @@ class CellImage:
             self.axes = self.axes.replace("C", "")
 
     def _called(self) -> str:
-        """How messages name this image."""
+        """Return what messages call this image."""
         if self.path is not None:
             return f'The image "{self.path}"'
         return f'The image "{self.name}"' if self.name else "The image"
 
     @property
     def guess(self) -> str:
-        """One sentence on planes whose meaning the file does not state; "" if nothing was guessed."""
+        """Return one sentence about axes that were guessed because the file does not name them; else ""."""
         words = {"T": "frame", "Z": "slice", "C": "channel"}
         extra = [axis for axis in self.axes if axis in words and self.sizes[axis] > 1]
         if not self.guessed or not extra:
@@ -130,7 +130,7 @@ class CellImage:
         )
 
     def unseen(self, channels: Sequence[int] | None = None) -> str:
-        """One sentence on channels that are ignored because none was chosen; "" if all are used."""
+        """Return one sentence about channels ignored because none was chosen; "" if all are used."""
         if channels is not None or self.channel_count <= MOST_CHANNELS:
             return ""
         return (
@@ -160,7 +160,7 @@ class CellImage:
         Parameters
         ----------
         array : Any
-            numpy or dask array, or what numpy makes one of.
+            numpy or dask array, or anything that numpy can make an array of.
         axes : str or None, optional
             One letter per dimension, or None to guess.
         rgb : bool or None, optional
@@ -168,7 +168,7 @@ class CellImage:
         """
         if not hasattr(array, "dtype") or not hasattr(array, "ndim"):
             array = np.asarray(array)
-        # Two dimensions, or three with known RGB, leave nothing to guess.
+        # With two dimensions, or three with known RGB, there is nothing to guess.
         certain = axes is not None or array.ndim == 2 or (array.ndim == 3 and rgb is True)
         return cls(
             data=array,
@@ -195,7 +195,7 @@ class CellImage:
         name: str = "",
         axes: str | None = None,
     ) -> CellImage:
-        """Wrap what a napari image layer holds, given as plain values.
+        """Wrap the contents of a napari image layer, given as plain values.
 
         Parameters
         ----------
@@ -205,10 +205,10 @@ class CellImage:
             Whether the layer shows its last axis as colours.
         scale, translate, units, axis_labels : one entry per dimension other than the colours.
         axes : str or None, optional
-            Letters that the user chose; None takes `axis_labels` where they mean something ("z", "channel"),
-            and else guesses.
+            Letters that the user chose; None takes `axis_labels` if they have a meaning ("z", "channel"),
+            else guesses.
         """
-        if isinstance(data, Sequence):  # napari's own list of levels has a shape and a dtype as well
+        if isinstance(data, Sequence):  # napari's own list of levels also has a shape and a dtype
             data = data[0]
         if axes is None and axis_labels is not None:
             axes = axes_from_labels(axis_labels)
@@ -226,7 +226,7 @@ class CellImage:
         )
 
     def with_axes(self, axes: str) -> CellImage:
-        """The same image read with other axes, e.g. after a wrong guess; scale follows the dimensions."""
+        """Return the image with other axes, e.g. after a wrong guess; scales stay with their dimensions."""
         letters = parse_axes(axes, self.data.ndim)
         return replace(
             self,
@@ -241,12 +241,12 @@ class CellImage:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Length of every axis."""
+        """Return the length of every axis."""
         return dict(zip(self.axes, (int(size) for size in self.data.shape)))
 
     @property
     def is_rgb(self) -> bool:
-        """Whether the last axis holds the colours of one picture."""
+        """Whether the last axis contains the colours of one picture."""
         return "S" in self.axes
 
     @property
@@ -256,32 +256,32 @@ class CellImage:
 
     @property
     def plane_shape(self) -> tuple[int, int]:
-        """Rows and columns of a plane."""
+        """Return the rows and columns of a plane."""
         return self.sizes["Y"], self.sizes["X"]
 
     @property
     def channel_count(self) -> int:
-        """Number of channels; an RGB image counts as one."""
+        """Return the number of channels; an RGB image counts as one."""
         return self.sizes.get("C", 1)
 
     @property
     def result_axes(self) -> str:
-        """Axes of a label image of the whole: T and Z in this image's order, then "YX"."""
+        """Return the axes of a label image of the whole image: T and Z in the image's order, then "YX"."""
         return "".join(axis for axis in self.axes if axis in "TZ") + "YX"
 
     @property
     def result_shape(self) -> tuple[int, ...]:
-        """Shape of a label image of the whole."""
+        """Return the shape of a label image of the whole image."""
         return tuple(self.sizes[axis] for axis in self.result_axes)
 
     @property
     def pixel_size_um(self) -> float | None:
-        """Size of a pixel in µm (mean of Y and X), None if it is not known."""
+        """Return the size of a pixel in µm (mean of Y and X), None if it is not known."""
         sizes = [self.scale[axis] * (micrometers_per(self.units[axis]) or np.nan) for axis in "YX"]
         return None if np.isnan(sizes).any() else float(np.mean(sizes))
 
     def values_for(self, axes: str) -> dict[str, tuple[float | str, ...]]:
-        """`scale`, `translate` and `units` as tuples in the order of `axes`, as a napari layer takes them."""
+        """Return `scale`, `translate` and `units` as tuples in the order of `axes`, for a napari layer."""
         return {
             "scale": tuple(self.scale.get(axis, 1.0) for axis in axes),
             "translate": tuple(self.translate.get(axis, 0.0) for axis in axes),
@@ -291,18 +291,18 @@ class CellImage:
     # --- its planes -------------------------------------------------------------------------------
 
     def plane_indices(self) -> Iterator[PlaneIndex]:
-        """Positions of all planes, the last of T and Z running fastest."""
+        """Yield the positions of all planes; the last of T and Z varies fastest."""
         axes = self.result_axes[:-2]
         for position in product(*(range(self.sizes[axis]) for axis in axes)):
             yield dict(zip(axes, position))
 
     def lazy_plane(self, index: PlaneIndex | None = None, channels: Sequence[int] | None = None) -> Any:
-        """One plane as a view or, of a lazy image, as a dask array that reads nothing yet.
+        """Return one plane as a view or, of a lazy image, as a dask array that reads nothing yet.
 
         Parameters
         ----------
         index : PlaneIndex or None, optional
-            Position along T and Z; axes left out are taken at 0.
+            Position along T and Z; 0 on axes that are left out.
         channels : Sequence[int] or None, optional
             Up to three channels (or colours of an RGB image); None takes the first three.
 
@@ -310,12 +310,12 @@ class CellImage:
         -------
         array
             (Y, X), or (Y, X, C) with C <= 3 if the image has several channels or colours, in the source's
-            dtype; alpha is dropped. NumPy or dask, as `data`.
+            dtype; alpha is dropped. NumPy or dask, like `data`.
 
         Raises
         ------
         InputError
-            More than three channels, or an index outside the image.
+            There are more than three channels, or an index lies outside the image.
         """
         index = dict(index or {})
         chosen = self._choose_channels(channels)
@@ -339,7 +339,7 @@ class CellImage:
         return plane[..., slice(chosen[0], chosen[-1] + 1) if contiguous else chosen]
 
     def plane(self, index: PlaneIndex | None = None, channels: Sequence[int] | None = None) -> np.ndarray:
-        """One plane in memory; parameters and result as in `lazy_plane`.
+        """Return one plane in memory; parameters and result are those of `lazy_plane`.
 
         Raises
         ------
@@ -350,14 +350,14 @@ class CellImage:
             return np.asarray(self.lazy_plane(index, channels))
 
     def planes(self, channels: Sequence[int] | None = None) -> Iterator[tuple[PlaneIndex, np.ndarray]]:
-        """All planes one after the other, in the source's dtype."""
+        """Yield all planes one after the other, in the source's dtype."""
         for index in self.plane_indices():
             yield index, self.plane(index, channels)
 
     def stretch(self, index: PlaneIndex | None = None, channels: Sequence[int] | None = None) -> Stretch:
-        """The percentile stretch of one plane, read sparsely if the image is lazy.
+        """Return the percentile stretch of one plane; of a lazy image only some pixels are read.
 
-        `stretch(index)(part)` normalises a part of that plane as the whole would be.
+        `stretch(index)(part)` normalises a part of a plane in the same way as the whole plane.
         """
         plane = self.lazy_plane(index, channels)
         with self._reading(index):
@@ -368,7 +368,7 @@ class CellImage:
 
     @contextmanager
     def _reading(self, index: PlaneIndex | None) -> Iterator[None]:
-        """What a file that is read on demand raises becomes one sentence; our own errors pass."""
+        """Turn errors of a file that is read on demand into one sentence; our own errors pass through."""
         try:
             yield
         except CupreError:
@@ -381,7 +381,7 @@ class CellImage:
     def normalised(
         self, index: PlaneIndex | None = None, channels: Sequence[int] | None = None
     ) -> np.ndarray:
-        """One plane as a network sees it: float32 (Y, X, 3), see `normalise`."""
+        """Return one plane as the network sees it: float32 (Y, X, 3), see `normalise`."""
         return self.stretch(index, channels)(self.plane(index, channels))
 
     def _choose_channels(self, channels: Sequence[int] | None) -> list[int]:
@@ -418,12 +418,12 @@ def _position(index: PlaneIndex | None) -> str:
 
 
 def _by_axis(axes: str, values: Sequence[Any] | None) -> dict[str, Any]:
-    """Values of a layer by axis letter; a layer may carry fewer or more dimensions, aligned at the last."""
+    """Return a layer's values by axis letter; if it has fewer or more dimensions, the last ones match."""
     if values is None:
         return {}
     return dict(zip(reversed(axes), reversed(list(values))))
 
 
 def with_letters(values: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
-    """Values by axis letter where dimensions get other letters, both in their order."""
+    """Rename the letters of values by axis letter from `old` to `new`, dimension by dimension."""
     return {after: values[before] for before, after in zip(old, new) if before in values}

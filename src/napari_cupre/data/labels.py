@@ -10,18 +10,18 @@ from scipy import ndimage
 from napari_cupre.errors import InputError
 
 CRUMBS = 0.1
-"""Parts under this share of their label's area are slips of the brush."""
+"""Parts with less than this share of their label's area are slips of the brush."""
 
 MANY_VALUES = 10
 LISTED_VALUES = 100_000
-SMOOTH = 0.5  # share of neighbours with one number below which numbers are grey values
+SMOOTH = 0.5  # with a smaller share of equal neighbours, the numbers are grey values
 
 
 def as_labels(labels: Any, name: str = "") -> np.ndarray:
     """Check a label image of any integer type and return it as int32.
 
-    Floats are accepted if they hold whole numbers. Values beyond int32 are renumbered. Pixels of one value
-    are one instance, even if they do not touch.
+    Floats are accepted if they are whole numbers. Values beyond int32 are renumbered. Pixels of one value are
+    one instance, even if they do not touch.
 
     Raises
     ------
@@ -44,13 +44,13 @@ def as_labels(labels: Any, name: str = "") -> np.ndarray:
         )
     if array.max() > np.iinfo(np.int32).max:
         values, inverse = np.unique(array, return_inverse=True)
-        # 0 stays 0: without background in the image, the lowest cell must not become background.
+        # 0 stays 0: if the image has no background, the lowest cell must not become background.
         array = inverse.reshape(array.shape) + (values[0] != 0)
     return array.astype(np.int32)
 
 
 def label_areas(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values and areas in px of the instances of a label image, background left out."""
+    """Return values and areas in px of the instances of a label image, without background."""
     if labels.size == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     if labels.max() < 4 * labels.size:
@@ -64,13 +64,13 @@ def label_areas(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def median_diameter(labels: np.ndarray) -> float:
-    """Median over the instances of the diameter in px of a disk of the same area; NaN without an instance."""
+    """Return the median diameter in px of disks with the instances' areas; NaN without instances."""
     _, areas = label_areas(labels)
     return float(np.median(2 * np.sqrt(areas / np.pi))) if areas.size else float("nan")
 
 
 def scattered_labels(labels: np.ndarray) -> list[int]:
-    """Values that mark parts which do not touch, most often two cells painted with one number.
+    """Find values whose parts do not touch, most often two cells painted with one number.
 
     Parameters
     ----------
@@ -81,10 +81,10 @@ def scattered_labels(labels: np.ndarray) -> list[int]:
 
 
 def scattered_parts(labels: np.ndarray) -> dict[int, int]:
-    """Number of the parts of each value that `scattered_labels` names, the smallest included.
+    """Count the parts of each value that `scattered_labels` finds, even the smallest ones.
 
-    Parts under `CRUMBS` of their label's area do not count towards being scattered; a value of many parts is
-    named however small each of them is.
+    Parts below `CRUMBS` of their label's area do not make a value scattered. A value with many parts counts
+    however small they are.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def scattered_parts(labels: np.ndarray) -> dict[int, int]:
     Returns
     -------
     dict of int to int
-        By value; empty where each cell has a number of its own.
+        By value; empty if every cell has a number of its own.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def scattered_parts(labels: np.ndarray) -> dict[int, int]:
 
 
 def _boxes(labels: np.ndarray, values: np.ndarray) -> list[tuple[slice, slice]]:
-    """Bounding box of every value."""
+    """Return the bounding box of every value."""
     if values.size and values[-1] < LISTED_VALUES:
         found = ndimage.find_objects(labels)
     else:  # a list as long as the largest value would be too long
@@ -130,7 +130,7 @@ def check_same_shape(image: tuple[int, ...], labels: tuple[int, ...], name: str 
 
 
 def of_name(name: str) -> str:
-    """The part of a message that names an image, where it has a name."""
+    """Return the part of a message that names an image, "" if it has no name."""
     return f' of "{name}"' if name else ""
 
 
@@ -152,7 +152,7 @@ def refuse_grey_values(labels: np.ndarray, name: str) -> None:
     Raises
     ------
     InputError
-        They do.
+        If they do.
     """
     if are_grey_values(labels):
         raise InputError(

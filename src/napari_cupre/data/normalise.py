@@ -1,4 +1,4 @@
-"""From the microscope's grey values to what a network sees: one percentile stretch per image plane."""
+"""Normalise grey values for the network with one percentile stretch per image plane."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from napari_cupre.data.tissue import tissue
 from napari_cupre.errors import InputError, NothingToSee
 
 MAX_SAMPLES = 1 << 17
-"""Planes with more pixels than this have their percentiles taken from a regular subsample."""
+"""In planes with more pixels, percentiles are taken from a regular subsample."""
 
 PERCENTILES = (1.0, 99.8)
-"""Of a plane's grey values: the first becomes 0, the second 1."""
+"""Percentiles of a plane's grey values; the first becomes 0, the second 1."""
 
 CLIP = (-0.5, 1.5)
-"""Bounds of a normalised value: anything beyond is a hot pixel or dust."""
+"""Bounds of normalised values; anything beyond is a hot pixel or dust."""
 
 _SMALL_SIDE = 1024
-"""Lazy planes whose sides are no longer are read as a whole."""
+"""Lazy planes with sides up to this are read whole."""
 
 _BLOCK = 512
 _BLOCKS_PER_SIDE = 48
-"""How many rows and columns of blocks are read of larger ones, of `_BLOCK` px a side or of the file's own
-chunks where those are larger; where there are no more, all of them."""
+"""Most rows and columns of blocks that are read of a larger plane. A block has a side of `_BLOCK` px, or is
+one of the file's chunks if these are larger.
+"""
 
 _LAZY_SAMPLES = 1 << 20
 """About how many pixels of a lazy plane are kept."""
@@ -36,8 +37,8 @@ _LAZY_SAMPLES = 1 << 20
 class Stretch:
     """A linear stretch of each channel that maps its `low` to 0 and its `high` to 1.
 
-    Fitted once on a plane, it can be applied to any part of it, so that the tiles of a slide all get
-    the same grey values.
+    After it is fitted to a plane, it can be applied to any part of it, so that all tiles of a slide get the
+    same grey values.
 
     Attributes
     ----------
@@ -62,7 +63,8 @@ class Stretch:
         -------
         numpy.ndarray
             float32 (Y, X, 3), clipped to `CLIP`. Grey is repeated three times; the third channel of a
-            two-channel plane is the mean of both. NaN becomes the low end, infinities the ends they point to.
+            two-channel plane is the mean of both. NaN becomes the low end, minus and plus infinity the low
+            and the high end.
         """
         array = np.asarray(plane)
         array = array[..., None] if array.ndim == 2 else array[..., : len(self.low)]
@@ -79,9 +81,9 @@ class Stretch:
 def fit_stretch(plane: Any, *, rgb: bool | None = None) -> Stretch:
     """Find the stretch of a plane from the percentiles of its finite grey values.
 
-    The percentiles are `PERCENTILES` of what is tissue: padding and a few pixels of debris that outshine all
-    cells do not count (see `napari_cupre.data.tissue`). Where the two coincide (few bright pixels on black,
-    or saturation) the minimum and maximum take their place.
+    The percentiles are `PERCENTILES` of the pixels that show tissue: padding and bright pieces of debris do
+    not count (see `napari_cupre.data.tissue`). Where the two coincide (few bright pixels on black, or
+    saturation) the minimum and maximum take their place.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ def fit_stretch(plane: Any, *, rgb: bool | None = None) -> Stretch:
     Raises
     ------
     InputError
-        No finite value, more than three channels, no pixel, or not a plane of real numbers.
+        There is no finite value, no pixel or more than three channels, or it is not a plane of real numbers.
     """
     check_plane(plane)
     channels = plane.shape[2] if plane.ndim == 3 else 1
@@ -151,7 +153,7 @@ def check_plane(plane: Any) -> None:
 
 
 def _subsample(plane: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels that stand for all of the plane's, (n, m) or (n, m, C), and all that are in memory."""
+    """Return a sample of the plane, (n, m) or (n, m, C), and all its pixels that are in memory."""
     rows, columns = plane.shape[:2]
     if not isinstance(plane, np.ndarray):
         read = _whole(plane) if max(rows, columns) <= _SMALL_SIDE else _sample_blocks(plane, _BLOCK)
@@ -161,7 +163,7 @@ def _subsample(plane: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _whole(plane: Any) -> np.ndarray:
-    """A dask plane in memory; what can be read of it if its file is damaged."""
+    """Read a dask plane into memory; if its file is damaged, read what can be read."""
     try:
         return np.asarray(plane)
     except Exception:
@@ -169,9 +171,9 @@ def _whole(plane: Any) -> np.ndarray:
 
 
 def _sample_blocks(plane: Any, least: int) -> np.ndarray:
-    """A regular subsample of the blocks (of `least` px or more) of a dask plane, (n, 1) or (n, 1, C).
+    """Take a regular subsample of a dask plane's blocks (`least` px or more), (n, 1) or (n, 1, C).
 
-    A few windows of a slide say little about it: what is bright may lie between them. Reading all of its
+    A few windows of a slide say little about it: bright things may lie between them. Reading all of its
     blocks once takes about a hundredth of the time that the network needs for them; of the largest slides
     a regular grid of blocks is read.
     """
@@ -193,7 +195,7 @@ def _sample_blocks(plane: Any, least: int) -> np.ndarray:
 
 
 def _some_blocks(length: int, chunk: int, least: int) -> list[slice]:
-    """Evenly spread blocks of whole chunks, at least `least` px, along an axis."""
+    """Choose evenly spread blocks of whole chunks, at least `least` px long, along an axis."""
     side = chunk * math.ceil(least / chunk)
     starts = np.arange(0, length, side)
     chosen = np.linspace(0, len(starts) - 1, min(len(starts), _BLOCKS_PER_SIDE)).round().astype(int)
@@ -201,9 +203,9 @@ def _some_blocks(length: int, chunk: int, least: int) -> list[slice]:
 
 
 def _limits(sample: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
-    """Grey values at `PERCENTILES` of what is tissue in the sample.
+    """Return the grey values at `PERCENTILES` of the tissue in the sample.
 
-    Where the two coincide, the extremes of the whole image.
+    If the two are equal, the extremes of the whole image are returned.
     """
     values = _finite(sample)
     if values.size == 0:
@@ -228,13 +230,13 @@ def is_grey(image: np.ndarray) -> bool:
 
 
 def middle(plane: np.ndarray, side: int) -> np.ndarray:
-    """The middle of a plane (Y, X) or (Y, X, C), lazy or not, at most `side` px long and wide."""
+    """Return the middle of a plane (Y, X) or (Y, X, C), lazy or not, at most `side` px long and wide."""
     top, left = (max(0, (length - side) // 2) for length in plane.shape[:2])
     return plane[top : top + side, left : left + side]
 
 
 def _quick(whole: np.ndarray) -> np.ndarray:
-    """The middle of a plane, (n, m, C), no larger than can be looked at quickly."""
+    """Return the middle of a plane, (n, m, C), small enough to be examined quickly."""
     part = middle(whole, _SMALL_SIDE)
     return part if part.ndim == 3 else part[..., None]
 
@@ -250,24 +252,25 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
         cumulated = np.cumsum(np.bincount(values.ravel()))
         bottom, top = np.searchsorted(cumulated, ranks, side="right")
     else:
-        # A whole sort beats np.percentile many times where the processor sorts by vectors.
+        # A full sort is many times faster than np.percentile on processors that sort with vector
+        # instructions.
         bottom, top = np.sort(values, axis=None)[ranks]
     return float(bottom), float(top)
 
 
 def _rank(percentile: float, size: int) -> int:
-    """Position of a percentile among `size` sorted values (the nearest one)."""
+    """Return the position of a percentile among `size` sorted values (the nearest one)."""
     return round(percentile / 100 * (size - 1))
 
 
 def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map `low` to 0 and `high` to 1 and clip; float32."""
-    # In halves, because the span of the largest finite numbers is itself not finite.
+    # Halved, because the difference of the largest finite numbers is infinite.
     start, span = low * 0.5, high * 0.5 - low * 0.5
     if not span > 0:
         return np.zeros(values.shape, np.float32)
     if values.dtype.kind in "ub" and values.dtype.itemsize == 1:
-        # 256 values are stretched once and looked up.
+        # The 256 possible values are stretched once and looked up.
         return _stretch(np.arange(256, dtype=np.float32), low, high)[values.view(np.uint8)]
     small = values.dtype.itemsize <= 2 or values.dtype == np.float32
     precise: type[np.floating] = np.float32 if small and 1e-30 < span < 1e30 else np.float64

@@ -1,10 +1,9 @@
-"""Annotated cells as stickers: cut from shots, pasted into others, or onto a background made from their rims.
+"""Cut annotated cells out of images and paste them into others, or onto a background made from their rims.
 
-A few annotated cells on an image that is otherwise unknown hold little known background. Their
-rims tell how the background looks, though: `measure_background` reads level, unevenness and
-grain from them, and `compose_field` draws a wholly known field from that and the cells.
-Pasting is after Ghiasi et al., "Simple copy-paste is a strong data augmentation method for
-instance segmentation" (2021), with rims in place of hard edges.
+A few annotated cells on an otherwise unknown image come with little known background. But their rims show how
+the background looks: `measure_background` measures its level, unevenness and grain, and `compose_field` draws
+a completely known field from these and the cells. Pasting follows Ghiasi et al., "Simple copy-paste is a
+strong data augmentation method for instance segmentation" (2021), with rims in place of hard edges.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ RIM_BOUNDS = (2, 6)
 
 _MIN_VISIBLE = 0.75  # a pasted cell shows at least this share of itself
 _TRIES = 8
-_LEAST_RIM = 16  # rim px that tell the background
-_GRAIN_SIGMA = 4.0  # px; coarser structure than this is unevenness, finer is grain
+_LEAST_RIM = 16  # fewest rim px from which background is measured
+_GRAIN_SIGMA = 4.0  # px; coarser structure is unevenness, finer structure is grain
 _MAD_TO_SPREAD = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
 
 
@@ -41,7 +40,7 @@ class CutCell:
     rim : numpy.ndarray
         bool (h, w), known background next to it.
     edge : numpy.ndarray
-        float32 (h, w), how much of it shows where it is pasted: 1 on the cell, falling over the rim to 0.
+        float32 (h, w), opacity when it is pasted: 1 on the cell, falling to 0 over the rim.
     """
 
     image: np.ndarray
@@ -51,14 +50,14 @@ class CutCell:
 
     @property
     def far_rim(self) -> np.ndarray:
-        """The outer half of the rim, which the cell's own blur reaches least; bool (h, w)."""
+        """Return the outer half of the rim, which the cell's blur reaches least; bool (h, w)."""
         far = self.rim & (self.edge < 0.5)
         return far if far.any() else self.rim
 
 
 @dataclass(frozen=True)
 class Background:
-    """What the rims of annotated cells tell of the background.
+    """What the rims of annotated cells show about the background.
 
     Attributes
     ----------
@@ -67,10 +66,10 @@ class Background:
     unevenness : numpy.ndarray
         float32 (3,), how the rims' levels differ from cell to cell (one standard deviation).
     grain : numpy.ndarray
-        float32 (3, 3), factor L of the residuals' colour covariance L @ L.T; for grey images its first column
-        alone is not zero, so that grey stays grey.
+        float32 (3, 3), factor L of the residuals' colour covariance L @ L.T; for grey images only its first
+        column is not zero, so that grey stays grey.
     sigma : float
-        px, the blur that gives white noise the residuals' correlation.
+        Blur in px that gives white noise the correlation of the residuals.
     """
 
     level: np.ndarray
@@ -80,7 +79,7 @@ class Background:
 
 
 def cut_cells(sample: Sample) -> list[CutCell]:
-    """All annotated cells with their rims; those that the image's border cuts only if there are no others."""
+    """Cut out all annotated cells with their rims; those at the border only if there are no others."""
     numbers, values = _compact(sample.labels)
     boxes = ndimage.find_objects(numbers)
     whole: list[CutCell] = []
@@ -102,7 +101,7 @@ def cut_cells(sample: Sample) -> list[CutCell]:
 
 
 def _compact(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels renumbered 1..n, and the value of each."""
+    """Renumber labels 1..n; return them and the old value of each."""
     values, inverse = np.unique(labels, return_inverse=True)
     inverse = inverse.reshape(labels.shape)
     if values.size and values[0] == 0:
@@ -116,7 +115,7 @@ def _rim_width(mask: np.ndarray) -> int:
 
 
 def _soft_edge(mask: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """1 on the cell, falling over the rim to 0 at its far edge, 0 elsewhere; float32."""
+    """Return opacity: 1 on the cell, falling to 0 at the rim's far edge, 0 elsewhere; float32."""
     outside = ndimage.distance_transform_edt(~mask)
     width = max(float(outside[rim].max(initial=0.0)), 1.0)
     ramp = np.where(rim, 1 - (outside - 0.5) / width, 0)
@@ -124,18 +123,18 @@ def _soft_edge(mask: np.ndarray, rim: np.ndarray) -> np.ndarray:
 
 
 def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[CutCell], n: int) -> Sample:
-    """Paste up to `n` cells beside the ones that are there.
+    """Paste up to `n` cells beside the cells of a sample.
 
-    A pasted cell lies below the annotated cells, none of which changes; it covers known background
-    and unknown area alike. Its pixels and the near half of its rim become known. Cells
-    that find no free place in a few tries are left out.
+    Pasted cells lie below the annotated cells, which do not change; they cover known background and unknown
+    area alike. Its pixels and the near half of its rim become known. A cell is left out if a few tries find
+    no free place for it.
 
     Parameters
     ----------
     rng : np.random.Generator
         Source of all randomness.
     sample : Sample
-        Where to paste; it is not changed.
+        The sample to paste into; it is not changed.
     donors : Sequence[CutCell]
         Cells to choose from, with repetition.
     n : int
@@ -144,7 +143,7 @@ def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[CutCel
     Returns
     -------
     Sample
-        With the old labels and new, higher ones.
+        With the old labels, and higher ones for the new cells.
     """
     result = Sample(sample.image.copy(), sample.labels.copy(), sample.known.copy(), sample.classes)
     if donors:
@@ -154,7 +153,7 @@ def copy_paste(rng: np.random.Generator, sample: Sample, donors: Sequence[CutCel
 
 
 def measure_background(cells: Sequence[CutCell]) -> Background | None:
-    """The background as the cells' rims show it; None if there is too little rim to tell."""
+    """Measure the background in the cells' rims; None if there is too little rim."""
     rims = [(cell, cell.far_rim) for cell in cells]
     rims = [(cell, rim) for cell, rim in rims if rim.any()]
     if sum(int(rim.sum()) for _, rim in rims) < _LEAST_RIM:
@@ -162,13 +161,13 @@ def measure_background(cells: Sequence[CutCell]) -> Background | None:
     levels = np.stack([np.median(cell.image[rim], axis=0) for cell, rim in rims])
     grains = [_grain(cell.image, rim) for cell, rim in rims]
     residuals = np.concatenate([grain[rim] for grain, (_, rim) in zip(grains, rims)])
-    # What lies far outside is a neighbour that reaches into the rim, not grain.
+    # Outliers are neighbours that reach into the rim, not grain.
     middle = np.median(residuals, axis=0)
     limit = 3 * _MAD_TO_SPREAD * np.median(np.abs(residuals - middle), axis=0)
     residuals = np.clip(residuals, middle - limit, middle + limit)
     grains = [np.clip(grain, middle - limit, middle + limit) for grain in grains]
     correlation = _neighbour_correlation([(grain.mean(axis=2), rim) for grain, (_, rim) in zip(grains, rims)])
-    # White noise behind a Gaussian of sigma has the correlation exp(-1 / (4 sigma^2)) between neighbours.
+    # White noise blurred by a Gaussian of sigma has the correlation exp(-1 / (4 sigma^2)) between neighbours.
     sigma = 0.0 if correlation < 0.05 else 0.5 / np.sqrt(-np.log(min(correlation, 0.98)))
     return Background(
         np.median(levels, axis=0).astype(np.float32),
@@ -179,9 +178,10 @@ def measure_background(cells: Sequence[CutCell]) -> Background | None:
 
 
 def _grain(image: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """The image less its local mean over the rim, so that a cell's glow is not taken for grain.
+    """Subtract the local mean over the rim from the image, so that a cell's glow is not taken for grain.
 
-    A rim is thin, so the mean follows correlated grain: its spread comes out up to a third too small.
+    A rim is thin, so the mean follows correlated grain, and the grain's spread comes out up to a third too
+    small.
     """
     weight = ndimage.gaussian_filter(rim.astype(np.float32), _GRAIN_SIGMA)
     mean = ndimage.gaussian_filter(image * rim[..., None], (_GRAIN_SIGMA, _GRAIN_SIGMA, 0))
@@ -189,7 +189,7 @@ def _grain(image: np.ndarray, rim: np.ndarray) -> np.ndarray:
 
 
 def _colour_factor(residuals: np.ndarray) -> np.ndarray:
-    """L with L @ L.T = covariance of residuals (n, 3); of grey ones all but the first column is zero."""
+    """Return L with L @ L.T = covariance of residuals (n, 3); for grey only its first column is not zero."""
     covariance = np.cov(residuals, rowvar=False)
     if (residuals[:, :1] == residuals).all():
         factor: np.ndarray = np.zeros((3, 3))
@@ -199,7 +199,7 @@ def _colour_factor(residuals: np.ndarray) -> np.ndarray:
 
 
 def _neighbour_correlation(parts: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Correlation of rim pixels (grain, rim) with their right and lower neighbours in the rim."""
+    """Return the correlation of rim pixels (grain, rim) with their right and lower neighbours in the rim."""
     first, second = [], []
     for grain, rim in parts:
         for a, b in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
@@ -218,7 +218,7 @@ def compose_field(
     size: int,
     n: int | None = None,
 ) -> Sample:
-    """A field of annotated cells on a background drawn from their rims; all of it is known.
+    """Draw a field of annotated cells on a background made from their rims; all of it is known.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def compose_field(
     size : int
         Side in px.
     n : int or None, optional
-        How many cells to paste; by default what covers 5 to 40 % of the field.
+        How many cells to paste; by default enough to cover 5 to 40 % of the field.
 
     Returns
     -------
@@ -249,7 +249,7 @@ def compose_field(
 
 
 def _draw_background(rng: np.random.Generator, background: Background, size: int) -> np.ndarray:
-    """A field of the given level, unevenness and grain, float32 (size, size, 3)."""
+    """Draw a background with the given level, unevenness and grain, float32 (size, size, 3)."""
     coarse = rng.standard_normal((4, 4)).astype(np.float32)
     slow = ndimage.zoom(coarse, size / 4, order=3, mode="nearest", grid_mode=True)[:size, :size]
     is_grey = not background.grain[:, 1:].any()
@@ -262,7 +262,7 @@ def _draw_background(rng: np.random.Generator, background: Background, size: int
 
 
 def _varied(rng: np.random.Generator, cell: CutCell) -> CutCell:
-    """The cell turned or mirrored."""
+    """Turn or mirror a cell."""
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
 
     def turned(array: np.ndarray) -> np.ndarray:
@@ -275,7 +275,7 @@ def _varied(rng: np.random.Generator, cell: CutCell) -> CutCell:
 def _paste_somewhere(
     rng: np.random.Generator, sample: Sample, cell: CutCell, match_level: bool = False
 ) -> None:
-    """Paste in place at the first of some random positions where enough of the cell shows."""
+    """Paste in place, at the first of some random positions where enough of the cell is visible."""
     shape = np.array(cell.mask.shape)
     for _ in range(_TRIES):
         corner = (rng.uniform(0, sample.labels.shape) - shape / 2).astype(int)
@@ -288,7 +288,7 @@ def _paste_somewhere(
         here = np.s_[a[0] : b[0], a[1] : b[1]]
         free = sample.labels[there] == 0
         visible = cell.mask[here] & free
-        # What the field's border cuts may be cut; what other cells hide must be little.
+        # The field's border may cut the cell, but other cells may hide only a little of it.
         if visible.sum() >= max(_MIN_VISIBLE * cell.mask[here].sum(), 0.5 * cell.mask.sum()):
             _paste_at(sample, cell, there, here, free, match_level)
             return
@@ -304,7 +304,7 @@ def _paste_at(
 ) -> None:
     """Blend the part `here` of the cell into the part `there` of the sample, in place.
 
-    `match_level` shifts the cell's brightness from its own rim's to the field's at this place.
+    `match_level` shifts the cell's brightness by the difference between its rim and the field at this place.
     """
     alpha = cell.edge[here] * free
     patch = cell.image[here]

@@ -1,9 +1,8 @@
-"""COCO's masks, run lengths and polygons, to and from label images, and never one full mask per cell.
+"""Convert COCO's run lengths and polygons to and from label images, without one full mask per cell.
 
-pycocotools encodes and decodes masks of the whole image; for thousands of cells in an image
-that is gigabytes of zeros. Here a label image becomes run lengths in one pass over its pixels,
-and a run length is painted into a label image run by run. What pycocotools does with run lengths
-that `runs` has found to be sound is left to it.
+pycocotools encodes and decodes masks of the whole image; for thousands of cells in an image these are
+gigabytes of zeros. Here a label image becomes run lengths in one pass over its pixels, and run lengths are
+painted into a label image run by run. pycocotools is used only for run lengths that `runs` has checked.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ RLE = dict[str, Any]
 """{"size": [height, width], "counts": str or list of int}, column by column from the top left."""
 
 LARGEST_IMAGE = 2**31
-"""Larger images (pixels) are refused: a hostile file could ask for any size."""
+"""Images with more pixels are refused, since a hostile file could ask for any size."""
 
 
 def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, list[RLE]]:
-    """Every instance of a label image as compressed COCO RLE.
+    """Encode every instance of a label image as compressed COCO RLE.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ def encode_labels(labels: np.ndarray) -> tuple[np.ndarray, list[RLE]]:
 
 
 def encode_pixels(pixels: np.ndarray, shape: tuple[int, int]) -> RLE:
-    """One mask as compressed COCO RLE.
+    """Encode one mask as compressed COCO RLE.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def encode_pixels(pixels: np.ndarray, shape: tuple[int, int]) -> RLE:
 
 
 def encode_polygons(polygons: Sequence[Sequence[float]], shape: tuple[int, int]) -> RLE:
-    """The pixels in any of some polygons as one compressed COCO RLE.
+    """Encode all pixels inside some polygons as one compressed COCO RLE.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def encode_polygons(polygons: Sequence[Sequence[float]], shape: tuple[int, int])
     InputError
         If one of them is not a polygon.
     """
-    # Far-off corners would make pycocotools trace, and hold, the whole way there.
+    # pycocotools would trace the whole way to a far-off corner and keep it in memory.
     reach = 2 * max(shape)
     try:
         clipped = [np.clip(polygon, -reach, reach).tolist() for polygon in polygons]
@@ -94,25 +93,25 @@ def encode_polygons(polygons: Sequence[Sequence[float]], shape: tuple[int, int])
 
 
 def compressed(rle: RLE) -> RLE:
-    """A sound RLE in COCO's text form."""
+    """Convert a sound RLE to COCO's text form."""
     if isinstance(rle["counts"], str | bytes):
         return rle
     return _as_text(coco_mask.frPyObjects(rle, *rle["size"]))
 
 
 def area(rle: RLE) -> int:
-    """How many pixels a compressed RLE covers."""
+    """Return the number of pixels that a compressed RLE covers."""
     # One at a time, here and below: given a list, pycocotools 2.0.11 fails beyond 255 masks.
     return int(coco_mask.area(rle))
 
 
 def bounding_box(rle: RLE) -> list[float]:
-    """The box [x, y, width, height] around a compressed RLE."""
+    """Return the box [x, y, width, height] around a compressed RLE."""
     return coco_mask.toBbox(rle).tolist()
 
 
 def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and ends of an RLE's runs, as positions in the column-major image.
+    """Return starts and ends of an RLE's runs, as positions in the column-major image.
 
     Returns
     -------
@@ -139,7 +138,7 @@ def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paint(rles: Sequence[RLE], shape: tuple[int, int]) -> np.ndarray:
-    """Int32 (Y, X) label image in which RLE i has the value i + 1; where two overlap the first wins."""
+    """Paint an int32 (Y, X) label image: RLE i gets the value i + 1; where two overlap, the first wins."""
     flat = np.zeros(shape[0] * shape[1], np.int32)
     for value in range(len(rles), 0, -1):
         rle = rles[value - 1]
@@ -153,7 +152,7 @@ def paint(rles: Sequence[RLE], shape: tuple[int, int]) -> np.ndarray:
 
 
 def _of_runs(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> RLE:
-    """Compressed RLE of runs as `runs` gives them."""
+    """Make a compressed RLE of runs as `runs` returns them."""
     height, width = (int(side) for side in shape)
     edges = np.column_stack([starts, ends]).ravel()
     counts = np.diff(edges, prepend=0, append=height * width).tolist()
@@ -163,7 +162,7 @@ def _of_runs(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> RL
 
 
 def _as_text(rle: RLE) -> RLE:
-    """An RLE that pycocotools made, ready for JSON."""
+    """Make an RLE from pycocotools ready for JSON."""
     return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
 
 
@@ -185,10 +184,10 @@ def _whole_numbers(counts: Any) -> np.ndarray:
 
 
 def _decompress(counts: str | bytes) -> np.ndarray:
-    """Run lengths of COCO's text form: 5 bits per character, and differences to the count but one.
+    """Decode run lengths from COCO's text form: 5 bits per character, stored as differences.
 
-    Each character less 48 holds five bits of a number, low bits first, and in its sixth bit
-    whether more follow; the last one's fifth bit is the sign (pycocotools' maskApi.c, rleFrString).
+    A character's code minus 48 has five bits of a number, low bits first; its sixth bit is set if more
+    follow. The fifth bit of the last character is the sign (pycocotools' maskApi.c, rleFrString).
     """
     raw = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
     codes = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
@@ -202,7 +201,7 @@ def _decompress(counts: str | bytes) -> np.ndarray:
     position = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
     numbers = np.add.reduceat((codes & 31) << (5 * position), starts)
     numbers -= np.where(codes[ends] & 16, np.int64(1) << (5 * (ends - starts + 1)), 0)
-    # From the fourth count on each is stored as its difference to the one two before it.
+    # From the fourth count on, each is stored as its difference from the count two places before.
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers

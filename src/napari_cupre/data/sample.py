@@ -18,7 +18,7 @@ class Sample:
     labels : numpy.ndarray
         int32 (Y, X), 0 = no annotated cell.
     known : numpy.ndarray
-        bool (Y, X), pixels whose truth is vouched for.
+        bool (Y, X), pixels for which it is known whether they are cell or background.
     classes : dict of int to str or None
         Name of the class of each label; None = all are cells.
     """

@@ -22,21 +22,21 @@ class Shot:
     labels : numpy.ndarray
         int32 (Y, X), 0 = not an annotated cell.
     known : numpy.ndarray
-        bool (Y, X), True where somebody vouched for the truth, cell or background.
+        bool (Y, X), True where a person annotated cell or background.
     name : str
         What to call it in messages.
     accepted : tuple of int
-        Numbers of the cells that a person accepted as a network had drawn them; see `for_judging`.
+        Labels of cells that a network drew and a person accepted unchanged; see `for_judging`.
     surveyed : tuple of int
-        Those of them that lie in regions where everything is annotated.
+        Those of the `accepted` cells that lie in regions where everything is annotated.
     held : str or None
-        What of it judges and never teaches: "" nothing, "all", or "axis:from" for a strip, such as "1:400"
-        for columns from 400 on; None while that is not settled.
+        The part that is held out from training: "" nothing, "all", or "axis:from" for a strip, such as
+        "1:400" for columns from 400 on; None while it is not decided.
 
     Raises
     ------
     InputError
-        The three do not have the same size.
+        Image, labels and known area differ in size.
     """
 
     image: np.ndarray
@@ -57,27 +57,27 @@ class Shot:
 
     @classmethod
     def unlabelled(cls, image: np.ndarray, name: str = "") -> Shot:
-        """An image without annotation: none of it is known."""
+        """Make a shot of an image without annotation: none of it is known."""
         return cls(image, np.zeros(image.shape[:2], np.int32), np.zeros(image.shape[:2], bool), name)
 
     @property
     def is_unlabelled(self) -> bool:
-        """Whether nothing of it is known."""
+        """Whether none of it is known."""
         return not self.known.any() and not self.labels.any()
 
     def for_judging(self) -> Shot:
-        """Return what may judge a network: accepted guesses that are not `surveyed` become unknown.
+        """Return the shot for judging a network: accepted guesses that are not `surveyed` become unknown.
 
-        They teach like any other cell, but they flatter the network that drew them: it finds every one. Where
-        everything is annotated, the cells that it missed are there too, so that what it finds can be counted;
-        how well it outlines them can not, see `Match.counting`.
+        In training they count like any other cell. But they flatter the network that drew them, because it
+        finds every one. Where everything is annotated, the cells that it missed are annotated, too. So there
+        its hits can be counted, but not the quality of its outlines, see `Match.counting`.
         """
         chosen = np.isin(self.labels, np.setdiff1d(self.accepted, self.surveyed))
         labels = np.where(chosen, 0, self.labels).astype(np.int32)
         return replace(self, labels=labels, known=self.known & ~chosen)
 
     def cut(self, rows: slice, columns: slice) -> Shot:
-        """A part of it, in which the cells that its border divides are unknown; the image is not copied."""
+        """Cut out a part without copying the image; cells that its border divides become unknown."""
         part = (rows, columns)
         labels, known = self.labels[part].copy(), self.known[part].copy()
         beyond = np.ones(self.labels.shape, bool)
@@ -87,7 +87,7 @@ class Shot:
         return replace(self, image=self.image[part], labels=labels, known=known)
 
     def parted(self) -> tuple[Shot | None, Shot | None]:
-        """What teaches and what judges, as `held` says; None where that is nothing."""
+        """Split it by `held` into the part to train on and the part to judge by; None for an empty part."""
         if self.held == "all":
             return None, self
         if not self.held:
@@ -99,12 +99,12 @@ class Shot:
         return teaching, judging if judging.labels.any() else None
 
     def halves(self, axis: int, at: int) -> tuple[Shot, Shot]:
-        """What lies before and behind a row (axis 0) or column (axis 1), see `cut`."""
+        """Split it at a row (axis 0) or column (axis 1), see `cut`."""
         whole, sides = slice(None), (slice(0, at), slice(at, None))
         first, second = (self.cut(*((side, whole) if axis == 0 else (whole, side))) for side in sides)
         return first, second
 
     @property
     def sample(self) -> Sample:
-        """What a network is trained on of it; shares the arrays."""
+        """Return it as a training sample; the arrays are shared."""
         return Sample(self.image, self.labels, self.known)

@@ -8,50 +8,54 @@ import numpy as np
 from scipy import ndimage
 
 Percentiles = Callable[[np.ndarray], tuple[float, float]]
-"""Gives the grey values at the lower and the upper percentile of an array."""
+"""A function that returns an array's grey values at the lower and the upper percentile."""
 
 _Ends = Callable[["np.ndarray | None"], tuple[float, float]]
-"""The same of some pixels of a plane, or of all."""
+"""The same for some pixels of a plane (a mask), or for all of them (None)."""
 
 BLOCK = 8
-"""Side in samples of the blocks in which flat areas are looked for."""
+"""Side of the blocks in which flat areas are searched for, in samples."""
 
 FLAT = 0.02
 """A block is flat if its grey values differ by no more than this share of the plane's range."""
 
 LEAST_REST = 0.005
-"""An image fills at least this share of a plane that has padding."""
+"""In a plane with padding, the image itself fills at least this share."""
 
 ABOVE, BELOW = 0.25, 0.5
-"""Padding is this much brighter, or darker, than the rest of the plane, in spans of the rest. Glass behind
-tissue and the dark background of fluorescence are not."""
+"""Padding is brighter (first) or darker (second) than the rest of the plane by this many times the rest's
+range of grey values. Glass behind tissue and the dark background of fluorescence are not so far off.
+"""
 
 MOSTLY, INSIDE = 0.5, 0.1
-"""Flat grey is also padding where it fills this share of the plane and lies within the range of the rest, so
-far from its ends: cells have a background at one of them."""
+"""Flat grey is also padding if it fills the first share of the plane and lies at least the second share of
+the rest's range away from its ends, because the background of cells is at one of the ends.
+"""
 
 MOST_DEBRIS = 0.03
-"""What fills a larger share of a plane is not debris."""
+"""Something that fills a larger share of a plane is not debris."""
 
 KNEE = 3.0
-"""Debris differs from the background this many times as much as 97 % of the plane do."""
+"""Debris differs from the background this many times as much as 97 % of the plane."""
 
 OUTSHINES = 2.5
-"""Debris counts as such where without it the range of grey values is this many times smaller."""
+"""Debris counts only if the range of grey values without it is this many times smaller."""
 
 HALO = 5
-"""What lies so near to debris, in samples, is left out with it: its glow."""
+"""Pixels as near as this to debris, in samples, are left out with it: they are its glow."""
 
 CONTRAST = 6.0
-"""Something is seen beside the debris where smoothed grey values rise this many standard deviations of their
-noise above what surrounds them; noise alone rises by 4."""
+"""There is something beside the debris where smoothed grey values exceed their surroundings by this many
+standard deviations of the noise; noise alone reaches 4.
+"""
 
 MORE = 1.5
-"""Cells beside the debris fill this many times its area: else what is bright are the few cells of a sparse
-field, and what lies around them their glow."""
+"""Cells beside debris fill this many times its area. If not, the bright pixels are the few cells of a sparse
+field and their glow.
+"""
 
 LEAST_CELLS = 3
-"""Fewest objects seen apart from the debris."""
+"""Fewest objects that must be seen beside the debris."""
 
 _SMOOTH, _COARSE = 5, 65
 
@@ -62,24 +66,24 @@ def tissue(
     percentiles: Percentiles,
     finely: Callable[[], np.ndarray],
 ) -> np.ndarray | None:
-    """Which pixels count, bool (n, m); None if all do, as in every ordinary image.
+    """Find the pixels that count, bool (n, m); None if all count, as in every ordinary image.
 
     Parameters
     ----------
     plane : numpy.ndarray
         (n, m, C) finite grey values, or a regular subsample of them.
     every : tuple of float
-        The range that all of it would be stretched by.
+        The range of grey values if all pixels count.
     percentiles : Percentiles
-        The range that a set of pixels would be stretched by.
+        Returns the range of grey values of some pixels.
     finely : Callable[[], numpy.ndarray]
-        Gives a part of the plane that is not subsampled, (n, m, C).
+        Returns a part of the plane that is not subsampled, (n, m, C).
     """
 
     def ends(kept: np.ndarray | None) -> tuple[float, float]:
         return every if kept is None else percentiles(plane[kept])
 
-    # Beside a bright piece of debris the cells themselves look flat, which would make them padding.
+    # Relative to a bright piece of debris the cells themselves look flat and would be taken for padding.
     rest = None
     for sign in (1, -1):
         without = _beside_debris(plane, rest, ends, finely, sign)
@@ -94,9 +98,9 @@ def tissue(
 
 
 def _beside_padding(plane: np.ndarray, ends: _Ends, rest: np.ndarray | None) -> np.ndarray | None:
-    """What is left without large flat areas that are far from the grey values of the rest.
+    """Find the pixels outside padding, that is, large flat areas far from the grey values of the rest.
 
-    `rest` is the plane without debris, None where there is none.
+    `rest` is the plane without debris, None if there is no debris.
     """
     bottom, top = ends(rest)
     blocks = _blocks(plane)
@@ -123,7 +127,7 @@ def _beside_padding(plane: np.ndarray, ends: _Ends, rest: np.ndarray | None) -> 
 
 
 def _is_frame(padding: np.ndarray) -> bool:
-    """Whether most of a plane surrounds the rest, as black round a small picture does."""
+    """Whether most of a plane is a frame around the rest, such as black around a small picture."""
     rows, columns = (np.flatnonzero(~padding.all(axis=axis)) for axis in (1, 0))
     return (
         bool((np.ptp(rows) + 1) * (np.ptp(columns) + 1) < (1 - MOSTLY) * padding.size) if rows.size else False
@@ -131,7 +135,7 @@ def _is_frame(padding: np.ndarray) -> bool:
 
 
 def _blocks(plane: np.ndarray) -> np.ndarray | None:
-    """(rows, BLOCK, columns, BLOCK, C) of the whole blocks of a plane; None if there is none."""
+    """Split a plane into whole blocks, (rows, BLOCK, columns, BLOCK, C); None if there is no whole block."""
     rows, columns = (length // BLOCK for length in plane.shape[:2])
     if rows * columns == 0:
         return None
@@ -146,9 +150,9 @@ def _beside_debris(
     finely: Callable[[], np.ndarray],
     sign: int,
 ) -> np.ndarray | None:
-    """What is left without a few pixels far brighter (`sign` 1) or darker (-1) than all others.
+    """Find the pixels besides debris: a few pixels far brighter (`sign` 1) or darker (-1) than all others.
 
-    None if there are none, or if there is nothing but noise beside them: then they are the cells.
+    None if there is no debris, or only noise beside it: then the bright pixels are the cells.
     """
     low, high = _directed(ends(counted), sign)
     extreme = plane[..., 0] if plane.shape[2] == 1 else plane.max(axis=2) if sign > 0 else plane.min(axis=2)
@@ -172,7 +176,7 @@ def _beside_debris(
 
 
 def _percentile(values: np.ndarray, percent: float, sign: int) -> float:
-    """`np.percentile` of the values times 1 or -1, faster for the whole numbers of most images."""
+    """Compute `np.percentile` of the values times 1 or -1, faster for whole numbers, as in most images."""
     if values.dtype.kind not in "ub" or values.dtype.itemsize > 2 or not values.size:
         return float(np.percentile(values.astype(np.float64) * sign, percent))
     place = (values.size - 1) * (percent / 100)
@@ -191,25 +195,25 @@ def _directed(ends: tuple[float, float], sign: int) -> tuple[float, float]:
 
 @np.errstate(over="ignore", invalid="ignore")
 def shows_cells(part: np.ndarray, end: float, sign: int) -> bool:
-    """Whether things below (`sign` 1) or above (-1) a grey value fill more than what lies beyond it.
+    """Whether objects below (`sign` 1) or above (-1) a grey value cover more area than the pixels beyond it.
 
     Parameters
     ----------
     part : numpy.ndarray
         (n, m, C) grey values, not subsampled.
     end : float
-        Beyond it lies the debris.
+        Grey values beyond it are debris.
     """
-    # Values near the end of float64 are debris whatever the arithmetic makes of them.
+    # Values near the limits of float64 are debris, however inexact the arithmetic is there.
     grey = part.astype(np.float64 if part.dtype.itemsize > 4 else np.float32).mean(axis=2)
     is_beyond = (grey - end) * sign > 0
     kept = ~ndimage.binary_dilation(is_beyond, iterations=2 * HALO)
     steps = np.abs(np.diff(grey, axis=1))[kept[:, 1:] & kept[:, :-1]]
     if steps.size == 0:
         return False
-    least = 0.3 if part.dtype.kind in "bui" else 0.0  # whole numbers hide smaller noise
+    least = 0.3 if part.dtype.kind in "bui" else 0.0  # rounding to whole numbers hides smaller noise
     noise = max(float(np.median(steps)) / (0.6745 * 2**0.5), least) / _SMOOTH
-    # The mean of the surroundings leaves the debris out.
+    # Debris does not count in the mean of the surroundings.
     weight = ndimage.uniform_filter(kept.astype(np.float32), _COARSE)
     around = ndimage.uniform_filter(np.where(kept, grey, 0.0), _COARSE) / np.maximum(weight, 1e-3)
     smooth = ndimage.uniform_filter(grey, _SMOOTH) - around
@@ -219,7 +223,7 @@ def shows_cells(part: np.ndarray, end: float, sign: int) -> bool:
 
 
 def _outweigh(seen: np.ndarray, debris: int) -> bool:
-    """Whether there are several objects, in total larger than the debris, px."""
+    """Whether there are several objects whose total area in px is larger than the debris."""
     areas = np.bincount(ndimage.label(seen)[0].ravel())[1:]
     areas = areas[areas > _SMOOTH**2]
     return bool(len(areas) >= LEAST_CELLS and areas.sum() > MORE * debris)

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from napari_cupre.io.coco_index import CocoIndex
 
 Truth = tuple[np.ndarray, np.ndarray | None]
-"""Labels, and the pixels that are known where the file says so (None: it does not)."""
+"""Labels and a mask of the known pixels; the mask is None where the file does not say."""
 
 ReadTruth = Callable[[], Truth]
 
 Refuse = Callable[[str], None]
-"""Takes one sentence about annotation that is not used."""
+"""A function that takes one sentence about annotation that is not used."""
 
 
 @dataclass
@@ -80,7 +80,7 @@ def collect_shots(
     """Read annotated images as shots.
 
     A file that cannot be read is left out and named on stderr. Labels that do not fit their image are an
-    error, because something else than the file is wrong then.
+    error, because then it is not the file that is wrong.
 
     Parameters
     ----------
@@ -89,7 +89,8 @@ def collect_shots(
     partial : bool, optional
         Only some of the cells are annotated.
     keep_empty : bool, optional
-        Images that a COCO JSON lists without annotation hold no cell, instead of being left out.
+        Take images that a COCO JSON lists without annotation as images without cells, instead of leaving them
+        out.
     regions_file : Path or None, optional
         Where every cell is annotated, see `read_regions`; implies `partial` elsewhere.
     limit : int or None, optional
@@ -136,7 +137,7 @@ def pair_up(
     series: str | int | None = None,
     refuse: Refuse | None = None,
 ) -> list[tuple[Path, ReadTruth]]:
-    """Images with a function that reads the truth of each.
+    """Pair each image with a function that reads its labels.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def pair_up(
 
 
 def _not_used(labels: Sequence[Path]) -> str:
-    """Name the label files whose image is not there."""
+    """Name the label files whose image is missing."""
     some = some_of([path.name for path in labels])
     files = counted(len(labels), "label file belongs", "label files belong")
     return (
@@ -180,7 +181,7 @@ def _not_used(labels: Sequence[Path]) -> str:
 def pair_scenes(
     images: Sequence[Path], labels: Sequence[Path], series: str | int | None = None
 ) -> list[tuple[Path, Path]]:
-    """`pair_by_stem` for files of several images, and for sets of files that are one image.
+    """Pair like `pair_by_stem`, but also files with several images and sets of files that are one image.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ def pair_scenes(
 
 
 def _check_series(images: Sequence[Path], series: str | int) -> None:
-    """Report it if none of the files has an image of this name."""
+    """Raise an error if none of the files has an image of this name."""
     reasons = []
     for path in images:
         try:
@@ -221,7 +222,7 @@ def _check_series(images: Sequence[Path], series: str | int) -> None:
 
 
 def label_scenes(labels: Sequence[Path], series: str | int | None = None) -> list[Path]:
-    """Each label file as the label images in it; one with a single label image need not know the series.
+    """Split each label file into the label images in it; a single label image is taken whatever the series.
 
     Parameters
     ----------
@@ -263,7 +264,7 @@ def _pair_with_coco(
 
 
 def _find_images(images: str, names: Sequence[str]) -> list[Path | None]:
-    """The file of each image that a COCO JSON names: in a folder also in its subfolders; else by stem."""
+    """Find the file of each image that a COCO JSON names: in a folder and its subfolders, else by stem."""
     from napari_cupre.io.coco import FileFinder
     from napari_cupre.io.file_names import NameTable
 
@@ -306,7 +307,7 @@ def _read_coco(index: CocoIndex, number: int, image: Path, refuse: Refuse) -> Tr
 def drawn_by_seed(
     pairs: Sequence[tuple[Path, ReadTruth]], limit: int | None, seed: int
 ) -> list[tuple[Path, ReadTruth]]:
-    """`limit` of the pairs, drawn by `seed`, in their order."""
+    """Draw `limit` of the pairs by `seed` and keep their order."""
     if limit is None or limit >= len(pairs):
         return list(pairs)
     chosen = np.random.default_rng(seed).permutation(len(pairs))[:limit]
@@ -327,10 +328,10 @@ def _read(
 
 
 def _image_for(path: Path, axes: str | None, shape: tuple[int, ...]) -> CellImage:
-    """The image that labels of a shape were made for.
+    """Read the image that labels of this shape were made for.
 
-    A file of a set stands for itself where its labels do, and what was guessed to be channels are planes
-    where each has labels.
+    A file of a set is read by itself if its labels are for this file alone. Guessed channels are taken as
+    planes if each of them has labels.
 
     Raises
     ------
@@ -362,7 +363,7 @@ def _fits(image: CellImage, shape: tuple[int, ...]) -> bool:
 
 
 def fitted(image: CellImage, shape: tuple[int, ...]) -> CellImage:
-    """The image with other axes where those were guessed and labels of this shape tell them.
+    """Correct guessed axes of an image by the shape of its labels.
 
     Parameters
     ----------
@@ -386,14 +387,14 @@ def fitted(image: CellImage, shape: tuple[int, ...]) -> CellImage:
 
 
 def _axes_in_front(count: int) -> list[str]:
-    """Likely axes of the dimensions in front of rows and columns."""
+    """Return likely axes for the dimensions in front of rows and columns."""
     plain = {0: [""], 1: ["Z"], 2: ["TZ"]}.get(count, [])
     below = {1: [""], 2: ["Z"], 3: ["TZ"]}.get(count, [])
     return plain + [f"{rest[:at]}C{rest[at:]}" for rest in below for at in range(len(rest) + 1)]
 
 
 def warn_of_scattered(path: Path, labels: np.ndarray) -> None:
-    """Warn on stderr of labels whose parts do not touch.
+    """Warn on stderr about labels whose parts do not touch.
 
     Parameters
     ----------

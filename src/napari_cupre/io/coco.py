@@ -19,7 +19,7 @@ from napari_cupre.io.windows import image_sizes
 class CocoSource:
     """The labelled images of a COCO-format JSON.
 
-    It holds an index alone and can be sent to loader workers; each item is read from its files.
+    It holds only an index and can be sent to loader workers; each item is read from its files.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ class CocoSource:
         return len(self._items)
 
     def __getitem__(self, number: int) -> Sample:
-        """Read and paint one image.
+        """Read one image and paint its labels.
 
-        It is normalised by percentiles like every image that a network here sees, photographs included (all
-        colours jointly). Where instances overlap, the smaller one is on top; crowd regions and boxes without
-        a mask are unknown.
+        The image is normalised by percentiles, all colours jointly, like every image that the network sees,
+        photographs included. Where instances overlap, the smaller one is on top; crowd regions and boxes
+        without a mask are unknown.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class CocoSource:
 def with_files(
     index: CocoIndex, files: Sequence[Path | None], where: str | os.PathLike[str]
 ) -> tuple[list[tuple[int, Path]], list[str]]:
-    """The images of a JSON that have a file, and a sentence about the others.
+    """List the images of a JSON that have a file, with a sentence about the others.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def with_files(
     Returns
     -------
     found : list of tuple
-        Numbers in `index.images` with their files.
+        Positions in `index.images` with their files.
     notices : list of str
         At most one sentence about the others.
 
@@ -123,7 +123,7 @@ def with_files(
 
 
 def scene_for(path: Path, expected: CocoImage, series: str | int | None = None) -> Path:
-    """The image that an entry of a JSON means in a file of several: the only one of its size.
+    """Find the image that an entry of a JSON means in a file of several: the only one of its size.
 
     Parameters
     ----------
@@ -153,10 +153,10 @@ def scene_for(path: Path, expected: CocoImage, series: str | int | None = None) 
 
 
 class FileFinder:
-    """Image files of a folder by the names that a JSON gives them.
+    """Find image files in a folder by the names that a JSON gives them.
 
     Names may be paths of any system, or URLs. A file that is not where its name says is looked for in all
-    subfolders: LIVECell's images lie in a folder for each cell type, and its JSON names the files alone.
+    subfolders: LIVECell, for example, keeps a folder for each cell type, and its JSON names only the files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -165,7 +165,7 @@ class FileFinder:
             self._direct = NameTable({entry.name: folder / entry.name for entry in entries})
 
     def find(self, file_name: str) -> Path | None:
-        """Path of a file, None if it is nowhere in the folder, or if several fit the name equally well."""
+        """Return the path of a file; None if none or several files fit the name."""
         parts = parts_of(file_name)
         if not parts:
             return None

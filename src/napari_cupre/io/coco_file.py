@@ -1,7 +1,7 @@
-"""COCO-format JSON as text becomes values: whole, or with its annotations left in the file.
+"""Read COCO-format JSON: whole, or with its annotations left in the file.
 
-A document that is read whole takes gigabytes if the set is large, since every number of every outline
-becomes a Python object. `parse` keeps where each annotation stands instead.
+Reading a large set whole takes gigabytes, since every number of every outline becomes a Python object.
+`parse` keeps only the place of each annotation in the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BOM = str(codecs.BOM_UTF8, "latin-1")
 
 
 def read_whole(path: Path) -> Any:
-    """A document, or a list of results, as it is written.
+    """Read a whole document or list of results.
 
     Raises
     ------
@@ -37,12 +37,12 @@ def read_whole(path: Path) -> Any:
 
 
 def listed(entries: Any, key: str, path: str | Path = "The document") -> list[Any]:
-    """The "images", "annotations" or "categories" of a document as a list; LIVECell keeps objects by id.
+    """Return "images", "annotations" or "categories" as a list; LIVECell stores them as objects by id.
 
     Raises
     ------
     InputError
-        If they are neither.
+        If they are neither a list nor an object.
     """
     if isinstance(entries, dict):
         return list(entries.values())
@@ -53,14 +53,15 @@ def listed(entries: Any, key: str, path: str | Path = "The document") -> list[An
 
 
 def parse(path: Path) -> dict[str, Any]:
-    """The document, but "annotations" as an iterator of (annotation, start, end) and its "text" beside it."""
+    """Parse a document; "annotations" becomes an iterator of (annotation, start, end), "text" its text."""
     try:
-        # One byte is one character, so that places in the text are places in the file; see `_value`.
+        # Each byte becomes one character, so that positions in the text are positions in the file; see
+        # `_value`.
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise InputError(f'"{path}" is written in UTF-16: save it as UTF-8.')
             text = str(content, "latin-1")
-    except ValueError as error:  # what mmap says of an empty file
+    except ValueError as error:  # mmap raises it for an empty file
         raise InputError(f'"{path}" is empty (0 bytes): copy it again.') from error
     except OSError as error:
         raise InputError(f'"{path}" cannot be read ({error.strerror}): check the path.') from error
@@ -92,7 +93,7 @@ def parse(path: Path) -> dict[str, Any]:
 
 
 def _spans(text: str, place: int, decoder: json.JSONDecoder) -> tuple[Iterator[tuple[Any, int, int]], int]:
-    """Where the elements of the list or object at `place` lie, as an iterator that parses them; its end."""
+    """Return an iterator that parses the elements of the list or object at `place`, and the end of it."""
     starts, ends = [], []
     by_id = text[place] == "{"
     place = _expect(text, place, "{" if by_id else "[")
@@ -110,13 +111,13 @@ def _spans(text: str, place: int, decoder: json.JSONDecoder) -> tuple[Iterator[t
 
 
 def _value(text: str, start: int, end: int) -> Any:
-    """The value at a place of a text whose characters are the bytes of UTF-8."""
+    """Parse the value at a place of a text whose characters are the bytes of UTF-8."""
     part = text[start:end]
     return json.loads(part if part.isascii() else part.encode("latin-1").decode("utf-8", "replace"))
 
 
 def _expect(text: str, place: int, character: str) -> int:
-    """The place behind `character` and the blanks around it."""
+    """Return the place behind `character` and the blanks around it."""
     place = _skip(text, place)
     if text[place] != character:
         raise ValueError(f"{character} expected")

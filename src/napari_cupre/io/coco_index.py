@@ -1,8 +1,7 @@
 """A lean index of a COCO-format JSON of any size.
 
-The annotations of a big set take gigabytes as Python objects. Here the file is scanned once, what each
-annotation is goes into a few arrays, and its outline is read again from its place in the file when it
-is painted.
+The annotations of a big set take gigabytes as Python objects. Here the file is scanned once and a few arrays
+keep what matters of each annotation. Its outline is read from the file again when it is painted.
 """
 
 from __future__ import annotations
@@ -90,11 +89,11 @@ class Painted(NamedTuple):
     classes : dict[int, int]
         1-based class of each label, an index into the categories.
     hidden, outside : int
-        How many instances others cover whole, and how many lie outside the image.
+        How many instances are completely covered by others, and how many lie outside the image.
     boxes, crowds : int
-        How many annotations mark unknown area alone: boxes without a mask, and crowds.
+        How many annotations only mark unknown area: boxes without a mask, and crowds.
     small : int
-        How many instances lie in the image and cover no pixel.
+        How many instances lie in the image but cover no pixel.
     """
 
     labels: np.ndarray
@@ -127,8 +126,8 @@ class CocoIndex:
     path : str or Path
         The JSON file. "annotations" may be a list, or an object by id as in LIVECell's files.
     keep_empty : bool, optional
-        Keep the images without any annotation, too: nothing is on them. By default they are left out, since
-        nobody may have looked at them yet.
+        Keep images without any annotation as images without cells. By default they are left out, since
+        perhaps nobody has looked at them yet.
 
     Attributes
     ----------
@@ -139,7 +138,7 @@ class CocoIndex:
     notices : list[str]
         What was left out and why, one sentence each.
     unmarked : int
-        How many images were left out since nothing is annotated on them.
+        How many images were left out because nothing is annotated in them.
 
     Raises
     ------
@@ -167,7 +166,7 @@ class CocoIndex:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Names of the categories by rising id."""
+        """Return the names of the categories by rising id."""
         return tuple(self._names.values())
 
     def __len__(self) -> int:
@@ -233,7 +232,7 @@ class CocoIndex:
     # --- building it ----------------------------------------------------------------------------------
 
     def _index_images(self, entries: Any) -> dict[Any, int]:
-        """Number of each image in `_listed` by its id; several entries of one file are one image."""
+        """Map each id to its image's number in `_listed`; several entries of one file are one image."""
         images: dict[Any, int] = {}
         by_file: dict[tuple[str, ...], int] = {}
         shared = set()
@@ -260,7 +259,7 @@ class CocoIndex:
         return images
 
     def _merge(self, number: int, image: CocoImage) -> bool:
-        """Take another entry of an image for the same one; False if it says another size."""
+        """Merge another entry into an image; return False if it gives a different size."""
         known = self._listed[number]
         if known.has_size and image.has_size and known[1:] != image[1:]:
             return False
@@ -270,7 +269,7 @@ class CocoIndex:
         return True
 
     def _index_categories(self, entries: Any) -> dict[Any, str]:
-        """Names by category id; empty if the file names none."""
+        """Return names by category id; empty if the file has none."""
         names = {}
         for entry in _objects(entries or [], "categories", self.path):
             try:
@@ -310,7 +309,7 @@ class CocoIndex:
     def _judge(
         self, annotation: Any, images: dict[Any, int], numbers: dict[Any, int] | None
     ) -> tuple[Problem | None, bool]:
-        """Why an annotation cannot be used (None if it can), and whether it only marks an unknown area."""
+        """Say why an annotation cannot be used (None if it can), and whether it only marks unknown area."""
         if not isinstance(annotation, dict):
             return _NO_ANNOTATION, False
         try:
@@ -329,17 +328,17 @@ class CocoIndex:
         return problem_of(annotation, image.height, image.width)
 
     def _sized(self, number: int, annotation: dict[str, Any]) -> CocoImage:
-        """An image, with the size of a run-length mask if its entry does not say one."""
+        """Return an image, with the size of a run-length mask if its entry gives no size."""
         image = self._listed[number]
         if not image.has_size and (size := mask_size(annotation)) and size[0] * size[1] <= LARGEST_IMAGE:
             image = self._listed[number] = CocoImage(image.file_name, *size)
         return image
 
     def _keep(self, images: set[int], rows: _Columns) -> None:
-        """Sort the annotations by image and number the images that have one again."""
+        """Sort the annotations by image, and renumber the images that have any."""
         image = np.array(rows.image, np.int64)
         order = np.argsort(image, kind="stable")
-        # An image with nothing but unknown area has nothing to teach.
+        # Nothing can be learned from an image that is all unknown area.
         used = np.unique(image[~np.array(rows.unknown, bool)])
         if self.keep_empty:  # an image with annotations that cannot be used is not known to be empty
             spoilt = self._spoilt - set(used.tolist())
@@ -359,7 +358,7 @@ class CocoIndex:
         self.unmarked = len(without - vague)
 
     def _sentences(self, unknown_document_keys: set[str]) -> list[str]:
-        """What is odd about the file; what was left out first, see `lost`."""
+        """Say what is odd about the file; first what was left out, see `lost`."""
         unmarked = [f"Left out: {_count(_UNMARKED, self.unmarked)}."] if self.unmarked else []
         sentences = [*self.lost, *unmarked]
         if self._repeated:
@@ -373,16 +372,16 @@ class CocoIndex:
 
     @property
     def boxes(self) -> int:
-        """How many annotations are boxes without a mask."""
+        """Count the annotations that are boxes without a mask."""
         return self._unknown_areas[_BOX]
 
     @property
     def lost(self) -> list[str]:
-        """Which entries were left out and why, one sentence each."""
+        """Say which entries were left out and why, one sentence each."""
         return [f"Left out: {_count(problem, count)}." for problem, count in sorted(self.problems.items())]
 
     def _what_there_is(self) -> str:
-        """What a file without a usable annotation holds instead."""
+        """Say what a file without usable annotations contains instead."""
         if not self.problems and set(self._unknown_areas) == {_BOX}:
             return f"{_BOX.many} alone ({self._unknown_areas[_BOX]}); export outlines or masks as well"
         counts = [*sorted(self.problems.items()), *self._unknown_areas.items()]
@@ -392,7 +391,7 @@ class CocoIndex:
 
 
 def _size_of(entry: dict[str, Any]) -> tuple[int, int]:
-    """Height and width of an entry of "images", both 0 where it does not say them.
+    """Return height and width of an entry of "images", both 0 where they are not given.
 
     Raises
     ------
@@ -417,12 +416,12 @@ def _objects(entries: Any, key: str, path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _identity(value: Any) -> int | str:
-    """An id; "7" and 7.0 are 7.
+    """Return an id as a whole number where possible: "7" and 7.0 are 7.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is not an id.
     """
     if isinstance(value, str):
         return int(value) if value.strip().isdecimal() else value

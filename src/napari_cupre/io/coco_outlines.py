@@ -1,4 +1,4 @@
-"""Outlines of COCO annotations: polygons, run lengths and boxes, in every form that programs write them."""
+"""Outlines of COCO annotations: polygons, run lengths and boxes, in all the forms that programs write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_cupre.data.rle import RLE, encode_pixels, encode_polygons, paint
 
 
 class Problem(NamedTuple):
-    """What is wrong with an entry, as said of one and of several."""
+    """What is wrong with an entry, worded for one entry and for several."""
 
     one: str
     many: str
@@ -28,7 +28,7 @@ NO_FIT = Problem(
 
 
 def problem_of(annotation: dict[str, Any], height: int, width: int) -> tuple[Problem | None, bool]:
-    """Why an annotation cannot be used (None if it can), and whether it only marks unknown area.
+    """Say why an annotation cannot be used (None if it can), and whether it only marks unknown area.
 
     Crowds and boxes without a mask mark unknown area.
     """
@@ -45,7 +45,7 @@ def problem_of(annotation: dict[str, Any], height: int, width: int) -> tuple[Pro
 
 
 def mask_size(annotation: dict[str, Any]) -> tuple[int, int] | None:
-    """Height and width of the image as its run-length mask says; None of an outline or a damaged mask."""
+    """Read the image's height and width from a run-length mask; None for an outline or a damaged mask."""
     for part in tidy_segmentation(annotation.get("segmentation")):
         size = _size(part) if isinstance(part, dict) else []
         if len(size) == 2 and min(size) > 0:
@@ -54,9 +54,9 @@ def mask_size(annotation: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def tidy_segmentation(segmentation: Any) -> list[Any]:
-    """A segmentation as a list of flat polygons and run-length masks, without what is empty.
+    """Bring a segmentation into one form: a list of flat polygons and run-length masks, none of them empty.
 
-    Some programs write the one polygon without a list around it, or points as pairs.
+    Some programs write a single polygon without a list around it, or points as pairs.
     """
     if isinstance(segmentation, dict):
         return [segmentation] if segmentation else []
@@ -68,12 +68,12 @@ def tidy_segmentation(segmentation: Any) -> list[Any]:
 
 
 def is_crowd(annotation: dict[str, Any]) -> bool:
-    """Whether an annotation is one of many instances together."""
+    """Whether an annotation covers many instances together."""
     return str(annotation.get("iscrowd") or "0").strip().lower() not in ("0", "false")
 
 
 def polygon_of_box(box: Any) -> list[float] | None:
-    """Corners of a COCO box [x, y, width, height]; None for anything else."""
+    """Return the corners of a COCO box [x, y, width, height]; None for anything else."""
     try:
         x, y, width, height = (float(side) for side in box)
     except (TypeError, ValueError):
@@ -83,7 +83,7 @@ def polygon_of_box(box: Any) -> list[float] | None:
 
 
 def area_of(annotation: dict[str, Any]) -> float:
-    """Size by which instances are stacked; exact areas matter little for that."""
+    """Estimate the area that decides which instance lies on top; it need not be exact."""
     for size in (annotation.get("area"), _box_area(annotation)):
         if isinstance(size, int | float) and math.isfinite(size) and size > 0:
             return float(size)
@@ -91,7 +91,7 @@ def area_of(annotation: dict[str, Any]) -> float:
 
 
 def is_within(annotation: dict[str, Any], height: int, width: int) -> bool:
-    """Whether a polygon of an annotation lies in the image, at least in part."""
+    """Whether any polygon of an annotation lies at least partly in the image."""
     return any(
         all(
             max(points[axis::2]) > 0 and min(points[axis::2]) < side
@@ -102,7 +102,7 @@ def is_within(annotation: dict[str, Any], height: int, width: int) -> bool:
 
 
 def mask_of(annotation: dict[str, Any], height: int, width: int, *, box: bool) -> RLE:
-    """The mask of an annotation, or of its box if that is all it has and `box` allows it.
+    """Return the mask of an annotation, or of its box if it has nothing else and `box` allows it.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def mask_of(annotation: dict[str, Any], height: int, width: int, *, box: bool) -
 
 
 def joined(parts: Sequence[Any], shape: tuple[int, int]) -> RLE:
-    """The mask of an instance's polygons and run lengths together.
+    """Join an instance's polygons and run lengths into one mask.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def joined(parts: Sequence[Any], shape: tuple[int, int]) -> RLE:
         return masks[0]
     if not masks:
         return encode_polygons(polygons, shape)
-    # Not merged by pycocotools, which does not survive corrupt run lengths.
+    # Not merged with pycocotools, which crashes on corrupt run lengths.
     drawn = [encode_polygons(polygons, shape)] if polygons else []
     return encode_pixels(np.flatnonzero(paint([*masks, *drawn], shape)), shape)
 
@@ -144,7 +144,7 @@ def _size(mask: dict[str, Any]) -> list[int]:
 
 
 def _flat(part: Any) -> Any:
-    """A polygon given as pairs of x, y as one flat list."""
+    """Flatten a polygon that is given as pairs of x, y."""
     if isinstance(part, list) and all(isinstance(point, list) and len(point) == 2 for point in part):
         return [number for point in part for number in point]
     return part
@@ -162,7 +162,7 @@ def _is_polygon(points: Any) -> bool:
 
 
 def _span(polygon: list[float]) -> float:
-    """Area of a polygon's bounding box."""
+    """Return the area of a polygon's bounding box."""
     height, width = (max(polygon[axis::2]) - min(polygon[axis::2]) for axis in (1, 0))
     return float(height * width)
 

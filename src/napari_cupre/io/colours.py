@@ -12,7 +12,7 @@ from napari_cupre.errors import InputError
 
 _P = tifffile.PHOTOMETRIC
 _PLAIN_CODINGS = (1, 5, 8, 32773, 32946, 34925, 50000, 50013)
-"""Compressions that give the values as they are; those of the JPEG kind are decoded to RGB."""
+"""Compressions that keep the values as they are; JPEG and its kin are decoded to RGB."""
 
 _UNUSABLE = {
     32803: "is raw camera data: convert it to RGB first",
@@ -31,7 +31,7 @@ _STORED = {
 
 
 def stored_as(page: Any, *, is_imagej: bool) -> str:
-    """What the stored values of a TIFF page are where they are not light, in words; else "".
+    """Say in words what the stored values of a TIFF page mean where they are not brightness; else "".
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def stored_as(page: Any, *, is_imagej: bool) -> str:
 
 
 def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tuple[Any, str]:
-    """Light instead of ink, and colours as RGB.
+    """Turn ink into brightness, and any colours into RGB.
 
     Parameters
     ----------
@@ -60,7 +60,8 @@ def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tu
     page : Any
         The TIFF page that tells what they mean.
     is_imagej : bool
-        ImageJ's palettes mostly colour grey values for display, other programs' are the picture.
+        Whether ImageJ wrote it. Its palettes mostly only colour grey values for display; with other programs
+        the palette's colours are the picture.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def to_grey_or_rgb(data: Any, letters: str, page: Any, *, is_imagej: bool) -> tu
 
 
 def _from_samples(data: Any, letters: str, page: Any) -> tuple[Any, str]:
-    """RGB, grey or channels of pixels with several samples."""
+    """Turn pixels with several samples into RGB, grey or channels."""
     meaning, samples = int(page.photometric), data.shape[-1]
     if meaning == _P.SEPARATED:
         return _from_ink(data, page), letters
@@ -109,12 +110,12 @@ def _from_samples(data: Any, letters: str, page: Any) -> tuple[Any, str]:
 
 
 def _extras(page: Any) -> set[int]:
-    """Meaning of the samples beyond the colours: 1 is alpha that they were multiplied by, 2 alpha."""
+    """Return the meanings of the samples beyond the colours: 1 is premultiplied alpha, 2 plain alpha."""
     return {int(extra) for extra in (page.extrasamples or ())}
 
 
 def _is_grey_scale(palette: np.ndarray) -> bool:
-    """Whether a palette (3, n) is a look-up table for grey values: and not an inverted one."""
+    """Whether a palette (3, n) is a look-up table for grey values that is not inverted."""
     colours = np.asarray(palette, float).T / max(1, int(palette.max()))
     light = colours @ (0.299, 0.587, 0.114)
     if not np.ptp(light):
@@ -124,7 +125,7 @@ def _is_grey_scale(palette: np.ndarray) -> bool:
 
 
 def _apply_palette(data: Any, palette: np.ndarray) -> Any:
-    """Colours (..., 3) uint8 of palette indices; `palette` is (3, n), of 16 bits or, by mistake, of 8."""
+    """Look up palette indices as uint8 colours (..., 3); `palette` is (3, n) with 16 bits or, wrongly, 8."""
     table = (palette.T >> 8 if palette.max() > 255 else palette.T).astype(np.uint8)
     if isinstance(data, np.ndarray):
         return table[data]
@@ -134,7 +135,7 @@ def _apply_palette(data: Any, palette: np.ndarray) -> Any:
 
 
 def _inverted(data: Any) -> Any:
-    """Values of a picture whose 0 is white."""
+    """Invert the values of a picture whose 0 is white."""
     kind = data.dtype.kind
     if kind == "b":
         return ~data
@@ -162,7 +163,7 @@ def _from_cmyk(block: np.ndarray) -> np.ndarray:
 
 
 def _from_ycbcr(block: np.ndarray) -> np.ndarray:
-    """ITU-R BT.601 over the whole range, as TIFF has it unless it says otherwise."""
+    """Convert by ITU-R BT.601 over the full range, TIFF's default."""
     top = float(np.iinfo(block.dtype).max) if block.dtype.kind in "ui" else 1.0
     y, cb, cr = (block[..., i].astype(np.float32) for i in range(3))
     half = (top + 1) / 2 if top > 1 else 0.5
@@ -182,7 +183,7 @@ def _from_lab(meaning: int) -> Callable[[np.ndarray], np.ndarray]:
             unsigned = block[..., :3].view(f"u{block.dtype.itemsize}").astype(np.float32)
             full = 2.0**bits
             chroma = unsigned[..., 1:]
-            # CIE L*a*b* keeps a and b as signed numbers, the ICC's with half of the range added.
+            # CIE L*a*b* stores a and b as signed numbers, ICC L*a*b* with half of the range added.
             chroma = (
                 np.where(chroma >= full / 2, chroma - full, chroma)
                 if meaning == _P.CIELAB
@@ -195,10 +196,10 @@ def _from_lab(meaning: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _without_alpha(block: np.ndarray) -> np.ndarray:
-    """RGB as it was before it was multiplied by alpha; alpha is dropped."""
+    """Undo the multiplication by alpha, and drop alpha."""
     top = float(np.iinfo(block.dtype).max) if block.dtype.kind in "ui" else 1.0
     alpha = block[..., 3:].astype(np.float64)
-    # Without any alpha nothing can have been multiplied by it, whatever the file says.
+    # Where alpha is zero everywhere, nothing can have been multiplied by it, whatever the file says.
     colours = block[..., :3] * np.divide(top, alpha, out=np.ones_like(alpha), where=alpha > 0)
     return _as_dtype(np.clip(colours, 0, top), block.dtype)
 
@@ -208,7 +209,7 @@ def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _on_colours(data: Any, convert: Callable[[np.ndarray], np.ndarray], dtype: Any) -> Any:
-    """Turn samples into three colours, of a dask array block by block."""
+    """Convert samples to three colours; a dask array is converted block by block."""
     if isinstance(data, np.ndarray):
         return convert(data)
     whole = data.rechunk({data.ndim - 1: -1})

@@ -14,24 +14,24 @@ from napari_cupre.words import some_of
 
 _DAMAGE_WORDS = ("offset", "zeroed", "out of range")
 _OBJECT = re.compile(r"<tifffile\.\w+[^>]*>\s*")
-"""How tifffile's log names its own objects; of no use to a reader."""
+"""How tifffile's log names its own objects, which means nothing to a user."""
 
 
 @contextmanager
 def listening(path: Path, notices: list[str]) -> Iterator[list[str]]:
-    """Collect what tifffile merely logs: it returns the pages before a cut as if they were all.
+    """Collect what tifffile only logs: it returns the first pages of a truncated file as if they were all.
 
     Parameters
     ----------
     path : Path
-        The file that is read.
+        The file being read.
     notices : list[str]
-        Takes a sentence about each oddity, at the end.
+        Receives a sentence about each oddity, at the end.
 
     Yields
     ------
     list of str
-        The damages, which fills as the file is read.
+        The damages; the list grows as the file is read.
     """
     reader = threading.get_ident()
     damages: list[str] = []
@@ -53,7 +53,7 @@ def listening(path: Path, notices: list[str]) -> Iterator[list[str]]:
 
 
 def damages_of(series: Any, damages: Sequence[str]) -> list[str]:
-    """The damages of one image of a file: missing files of other images of its set do not count.
+    """Return the damages that concern one image of a file, not missing files of other images in its set.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def damages_of(series: Any, damages: Sequence[str]) -> list[str]:
 
 
 def what_is_lost(path: Path, lost: Sequence[int], damages: Sequence[str]) -> str:
-    """One sentence on a damaged stack; "" on a sound one.
+    """Describe a damaged stack in one sentence; "" if it is sound.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def what_is_lost(path: Path, lost: Sequence[int], damages: Sequence[str]) -> str
 
 
 def imagej_planes(told: dict[str, object], there: int, path: Path) -> tuple[str, str]:
-    """What the planes of an ImageJ stack are, whose metadata do not fit its pixels.
+    """Guess what the planes of an ImageJ stack are when its metadata do not fit its pixels.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ _UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    r"""Folders and file of a name: of a path of Windows or of other systems, or of a URL.
+    r"""Split a name into folders and file; it may be a path of any system or a URL.
 
-    What leads out of a folder or to a drive is left out, so that the parts always lie below one folder.
+    Drives and parts that lead upwards ("..") are left out, so that the result always lies below one folder.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def _file_in(query: str) -> str:
-    """The file that a URL's query names, "" if it names none."""
+    """Return the file that a URL's query names, "" if there is none."""
     return parse_qs(query).get("d", [""])[0]
 
 
@@ -48,7 +48,7 @@ Thing = TypeVar("Thing")
 
 
 class NameTable(Generic[Thing]):
-    """Things by name, whose capital letters matter only where they tell things apart.
+    """Look up things by name; capital letters matter only where names differ in nothing else.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class NameTable(Generic[Thing]):
             self._folded.setdefault(name.casefold(), []).append(thing)
 
     def get(self, name: str) -> Thing | None:
-        """The thing of a name, or the only one whose name differs from it in capital letters alone."""
+        """Return the thing of this name, or the only one whose name differs just in capital letters."""
         name = unicodedata.normalize("NFC", name)
         if name in self._things:
             return self._things[name]
@@ -72,12 +72,12 @@ class NameTable(Generic[Thing]):
 
 
 def safe_part(part: str) -> str:
-    """A part of a name without what some system does not allow in one."""
+    """Remove from a part of a name whatever some system does not allow."""
     return _UNSAFE.sub("_", part).rstrip(". ") or "_"
 
 
 def unique_stems(names: Sequence[str]) -> list[str]:
-    """Stem of every file, with as many of its folders in front as tell files of one stem apart.
+    """Return a unique stem for every file: the stem, with parent folders in front where stems repeat.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Users' files: listed in natural order, written completely or not at all."""
+"""Users' files: list them in natural order, write them completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from napari_cupre.errors import InputError, unwritable
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 TIFF_SUFFIXES = (
     *(".tif", ".tiff", ".btf", ".tf8", ".tf2"),
-    *(".lsm", ".stk", ".svs", ".ndpi", ".scn", ".bif", ".qptiff"),  # microscopes' own, which are TIFF
+    *(".lsm", ".stk", ".svs", ".ndpi", ".scn", ".bif", ".qptiff"),  # microscopes' own formats, which are TIFF
 )
 FOREIGN_SUFFIXES = (
     *(".czi", ".zvi", ".lif", ".lof", ".nd2", ".oib", ".oif", ".oir", ".vsi"),
     *(".ims", ".mrxs", ".dv", ".r3d", ".ics", ".c01", ".flex"),
 )
-"""Images of microscopes in formats that are not read."""
+"""Endings of microscope formats that cannot be read."""
 ZARR_SUFFIX = ".zarr"
 COMPANION = ".companion.ome"
 """Ending of a metadata file that describes OME-TIFF files in the same folder."""
@@ -42,10 +42,10 @@ LABEL_ENDINGS = (
     *("_cp_masks", "_cp_mask", "_segmentation", "_gt", "_object identities"),
     *(f"{mark}{word}" for mark in "_-. " for word in _LABEL_WORDS),
 )
-"""What label files append to the stem of their image."""
+"""Endings that label files append to the stem of their image."""
 
 _LONGEST_NAME = 255
-"""Longest file name that nearly every disk takes, in bytes."""
+"""Longest file name that nearly every disk allows, in bytes."""
 
 _JUNK = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"),
@@ -58,15 +58,15 @@ _ZARR_MARKS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a file completely or leave what was there.
+    """Write a file completely, or leave the old one as it was.
 
-    Yields the path of a temporary file in the same folder (which is made if need be), with the same
-    suffix; when the block ends well it takes the place of `path`, else it is removed.
+    Yields the path of a temporary file with the same suffix in the same folder, which is made if need be. If
+    the block ends without an error, the file replaces `path`; otherwise it is removed.
 
     Raises
     ------
     InputError
-        A name that is longer than disks allow.
+        The name is longer than disks allow.
     EnvironmentFault
         Full or read-only disk, no permission; the message names `path`.
 
@@ -77,8 +77,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     check_name(target)
-    # The leading dot makes a temporary file left by a killed process junk for every reader. The rest of the
-    # name is short, since that of the target may be as long as the disk allows.
+    # The leading dot makes every reader skip a temporary file that a killed process left. The rest of the
+    # name is short, since the target's own name may be as long as the disk allows.
     temporary = target.with_name(f".{uuid.uuid4().hex[:12]}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,12 +102,12 @@ def append_line(path: Path, entry: Any) -> None:
         If it cannot be written.
     """
     with path.open("a", encoding="utf-8") as stream:
-        # A leading line break ends what a killed process left unfinished.
+        # The leading line break ends a line that a killed process left unfinished.
         stream.write("\n" + json.dumps(entry))
 
 
 def lines_of(path: Path) -> list[Any]:
-    """The lines of a JSON lines file; broken ones, left by a killed process, are skipped.
+    """Read a JSON lines file; skip broken lines, which a killed process may leave.
 
     Raises
     ------
@@ -122,17 +122,17 @@ def lines_of(path: Path) -> list[Any]:
 
 
 def is_of_another_file(error: OSError, *paths: Path) -> bool:
-    """Whether an error is about another file than `paths`, or comes from a library and not the system."""
+    """Whether an error is about a file other than `paths`, or comes from a library and not the system."""
     if error.errno is None or error.filename is None:
         return error.errno is None
     file = Path(error.filename)
-    # A hidden file beside it is the temporary one that will replace it.
+    # A hidden file beside a path is the temporary file that will replace it.
     is_temporary = file.name.startswith(".") and file.parent in {path.parent for path in paths}
     return file not in paths and not is_temporary
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that is too long for any disk.
+    """Raise an error for a name that is too long for any disk.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def check_name(path: Path) -> None:
 
 
 def refuse_empty(path: Path) -> None:
-    """Raise `InputError` if a file has no bytes, as a broken copy leaves it."""
+    """Raise `InputError` if a file is empty, as after a broken copy."""
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f'"{path}" is empty (0 bytes): copy it again.')
 
@@ -166,7 +166,7 @@ def is_zarr(path: Path) -> bool:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file is TIFF: by its first bytes, since its name may be wrong, else by its name."""
+    """Whether a file is TIFF, by its first bytes (its name may be wrong) or, failing that, by its name."""
     is_named = path.suffix.lower() in TIFF_SUFFIXES
     try:
         with path.open("rb") as stream:
@@ -187,19 +187,19 @@ def is_image_file(path: Path) -> bool:
         return False
     try:
         mode = path.stat().st_mode
-    except OSError:  # there is no such file, or its disk does not answer
+    except OSError:  # no such file, or its disk does not answer
         mode = stat.S_IFREG
     if stat.S_ISDIR(mode):
         return is_zarr(path)
     is_named = path.suffix.lower() in IMAGE_SUFFIXES and path.suffix.lower() != ZARR_SUFFIX
-    return is_named and stat.S_ISREG(mode)  # a pipe or a device could be read for ever
+    return is_named and stat.S_ISREG(mode)  # reading a pipe or a device might never end
 
 
 def image_stem(path: str | os.PathLike[str]) -> str:
-    """File name without its suffixes, "a" for "a.ome.tif" and "a.zarr"; what results are named by.
+    """Return a file name without its suffixes ("a" for "a.ome.tif" and "a.zarr"), which names the results.
 
-    One scene of a file of several has its name appended: "a_well1" for "a.ome.tif/well1". Accents are written
-    one way, as some systems take them apart from their letters and others do not.
+    One scene of a file of several has its name appended: "a_well1" for "a.ome.tif/well1". Accented letters
+    are written in one way, since some systems split them into letter and accent.
     """
     file, scene = split_scene(path)
     stem = unicodedata.normalize("NFC", file.stem)
@@ -208,7 +208,7 @@ def image_stem(path: str | os.PathLike[str]) -> str:
 
 
 def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
-    """A file or Zarr folder, and what a path names inside it.
+    """Split a path into a file or Zarr folder and the scene inside it.
 
     Parameters
     ----------
@@ -220,13 +220,13 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
     file : Path
         The file.
     scene : str
-        "" where the path is that of a whole file.
+        "" if the path is that of a whole file.
     """
     path = Path(path)
     if path.parent.suffix.lower() in (*TIFF_SUFFIXES, *PICTURE_SUFFIXES) and path.parent.is_file():
         return path.parent, path.name
     inside = []
-    if ZARR_SUFFIX in str(path).lower():  # looking at every folder takes longer than reading a small image
+    if ZARR_SUFFIX in str(path).lower():  # checking every folder takes longer than reading a small image
         inside = [parent for parent in path.parents if parent.suffix.lower() == ZARR_SUFFIX]
     if not inside and not path.suffix:
         inside = list(itertools.takewhile(is_zarr, path.parents))
@@ -234,18 +234,18 @@ def split_scene(path: str | os.PathLike[str]) -> tuple[Path, str]:
 
 
 def image_name(path: str | os.PathLike[str]) -> str:
-    """What messages call an image: its file's name, and of one scene the scene's as well."""
+    """Return what messages call an image: the name of its file, and of its scene if it is one of several."""
     file, scene = split_scene(path)
     return f"{file.name} {scene}" if scene else file.name
 
 
 def real_file(path: str | os.PathLike[str]) -> Path:
-    """What lies on disk behind a path, which may be that of one scene in a file."""
+    """Return the file or folder on disk behind a path, which may name one scene in it."""
     return Path(path) if os.path.exists(path) else split_scene(path)[0]
 
 
 def natural_key(path: Path) -> tuple[tuple[int, str], ...]:
-    """Sort key that puts "t2" in front of "t10"."""
+    """Return a sort key that puts "t2" before "t10"."""
     parts = re.split(r"(\d+)", str(path).lower())
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
@@ -253,7 +253,7 @@ def natural_key(path: Path) -> tuple[tuple[int, str], ...]:
 def list_images(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, subfolders: bool = False
 ) -> list[Path]:
-    """Image files named by folders, globs and files.
+    """List the image files behind folders, globs and files.
 
     Parameters
     ----------
@@ -267,13 +267,13 @@ def list_images(
     Returns
     -------
     list of Path
-        Without junk and repetitions, also where links lead to a folder twice; each folder and glob in natural
-        order.
+        Each folder and glob in natural order, without junk or repetitions, even where links lead to a folder
+        twice.
 
     Raises
     ------
     InputError
-        Nothing at a path, a file of another kind, or a folder or glob without an image.
+        A path leads nowhere, a file is not an image, or a folder or glob has no image.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
@@ -290,7 +290,7 @@ def list_images(
 
 
 def _expand(path: Path, subfolders: bool) -> list[Path]:
-    """Images behind one path, folder or glob."""
+    """List the images behind one path, folder or glob."""
     if os.path.isdir(path) and not is_zarr(path):
         images = list(walk(path) if subfolders else filter(is_image_file, path.iterdir()))
         if not images:
@@ -316,7 +316,7 @@ def _expand(path: Path, subfolders: bool) -> list[Path]:
 
 
 def _way_out(path: Path) -> str:
-    """What to do with a file that cannot be read as an image."""
+    """Say what to do with a file that cannot be read as an image."""
     if path.suffix.lower() in FOREIGN_SUFFIXES:
         return "save it as OME-TIFF, as Fiji does"
     packed = path.suffix.lower() in (".zip", ".ozx", ".gz", ".tar", ".tgz", ".7z", ".rar")
@@ -324,12 +324,12 @@ def _way_out(path: Path) -> str:
 
 
 def foreign_images(paths: Iterable[str | os.PathLike[str]], found: Iterable[Path]) -> list[Path]:
-    """Images in folders that cannot be read and have no readable copy beside them.
+    """List images in formats that cannot be read, unless a readable copy lies beside them.
 
     Parameters
     ----------
     paths : Iterable[str | os.PathLike[str]]
-        What the user named, of which the folders count.
+        What the user named; only its folders are searched.
     found : Iterable[Path]
         The images that can be read.
     """
@@ -343,7 +343,7 @@ def foreign_images(paths: Iterable[str | os.PathLike[str]], found: Iterable[Path
 
 
 def _no_image_in(folder: Path) -> InputError:
-    """The error for a folder without an image, which its subfolders may have."""
+    """Return the error for a folder without images; it mentions subfolders that have some."""
     hint = "choose one with PNG, JPEG, TIFF or OME-Zarr images"
     if next(walk(folder), None) is not None:
         hint = f'choose one of its subfolders, or give "{folder / "**" / "*"}" for all of them'
@@ -351,7 +351,7 @@ def _no_image_in(folder: Path) -> InputError:
 
 
 def _described(companion: Path) -> list[Path]:
-    """The image files that a companion file describes."""
+    """List the image files that a companion file describes."""
     # OME needs tifffile, which takes long to import.
     from napari_cupre.io.ome import described_files
 
@@ -359,7 +359,7 @@ def _described(companion: Path) -> list[Path]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Images in a folder and its subfolders, each folder once wherever links lead.
+    """List the images in a folder and its subfolders; each folder once, wherever links lead.
 
     An OME-Zarr is one image, whatever lies in it.
     """
@@ -380,7 +380,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
-    """What a glob matches; "**" goes through each folder once, wherever links lead."""
+    """List what a glob matches; "**" visits each folder once, wherever links lead."""
     if "**" not in pattern.parts:
         yield from map(Path, glob.glob(str(pattern)))
         return

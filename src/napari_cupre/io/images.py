@@ -1,6 +1,7 @@
-"""Reading images and label images of every kind, one way in: `read_image` and `read_labels`.
+"""Read images and label images of every kind: `read_image` and `read_labels`.
 
-Listing, pairing and writing files live in `files.py`, label TIFFs in `tiff.py`; both are re-exported here.
+Files are listed, paired and written by `files.py` and `pairing.py`, label TIFFs by `tiff.py`; all are
+re-exported here.
 """
 
 from __future__ import annotations
@@ -70,16 +71,15 @@ def read_image(
     Parameters
     ----------
     path : str or os.PathLike[str]
-        The file, the folder of an OME-Zarr, or one scene of them ("a.ome.tif/well1", as `list_scenes` gives
-        them).
+        A file, the folder of an OME-Zarr, or one scene in it ("a.ome.tif/well1").
     axes : str or None, optional
-        One letter per dimension out of "TZCYX" and "S" (RGB), overruling what the file says.
+        One letter per dimension out of "TZCYX" and "S" (RGB); overrules what the file says.
     series : str or int or None, optional
         Name or number of the image in a file of several (see `scenes`); None takes the first that is neither
         label nor thumbnail, and the image's `notices` say what else there is.
     partial : bool, optional
-        From a TIFF stack with damaged pages, or an OME-TIFF set with missing files, take what is
-        there; the image's `lacks` names the rest.
+        Read what is there of a TIFF stack with damaged pages, or of an OME-TIFF set with missing files; the
+        image's `lacks` names the rest.
     alone : bool, optional
         Read a file of an OME-TIFF set by itself.
 
@@ -103,7 +103,7 @@ def read_image(
 
 
 def scenes(path: str | os.PathLike[str]) -> list[Scene]:
-    """The images that a file holds; levels of a pyramid are none.
+    """List the images in a file, without the lower levels of pyramids.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def _scenes(path: Path) -> list[Scene]:
 
 
 def _located(path: Path) -> tuple[Path, str]:
-    """The file or folder to open, and the scene in it, "" where the path names all of it."""
+    """Return the file or folder to open, and the scene in it; "" if the path names all of it."""
     if not os.path.exists(path):
         return split_scene(path)
     return (file_of(path) if is_companion(path) else path), ""
@@ -150,8 +150,8 @@ def read_labels(
 ) -> np.ndarray:
     """Read a label image: int32, 0 = background, one value per instance.
 
-    Palette pictures give their indices, of an OME-Zarr the image under `labels/` is read, and axes of
-    length 1 in front of rows and columns, or behind them, are dropped.
+    Palette pictures give their indices. In an OME-Zarr the image under `labels/` is read. Axes of length 1
+    before or after rows and columns are dropped.
 
     Parameters
     ----------
@@ -166,21 +166,21 @@ def read_labels(
     Raises
     ------
     InputError
-        As for `read_image`; also colours, broken or negative numbers, or several label images of which none
-        is chosen.
+        As for `read_image`; also if the values are colours, fractions or negative, or if there are several
+        label images and none is chosen.
     """
     path = Path(path)
     file, scene = _located(path)
     values = _guarded(file, lambda file: _read_label_values(file, scene or series, axes))
     labels = as_labels(_in_order(values, axes), path.name)
     if labels.ndim > 2 and labels.shape[-1] == 1 < min(labels.shape[-3:-1]):
-        labels = labels[..., 0]  # as networks keep them, with a channel behind rows and columns
+        labels = labels[..., 0]  # some networks add a channel axis at the end
     leading = tuple(axis for axis, size in enumerate(labels.shape[:-2]) if size == 1)
     return labels.squeeze(leading)
 
 
 def _in_order(values: np.ndarray, axes: str | None) -> np.ndarray:
-    """Labels over T, Z, Y, X; channels and colours have no labels."""
+    """Bring labels into the order T, Z, Y, X; channels and colours have no labels."""
     if axes is None:
         return values
     letters = parse_axes(axes)
@@ -194,7 +194,7 @@ def _in_order(values: np.ndarray, axes: str | None) -> np.ndarray:
 
 
 def _guarded(path: Path, read: Any) -> Any:
-    """Call `read(path)` and turn any error of a damaged file into one sentence."""
+    """Call `read(path)` and turn any error from a damaged file into one sentence."""
     if not path.exists():
         raise InputError(f'There is no file "{path}": check the path.')
     refuse_empty(path)
@@ -206,7 +206,7 @@ def _guarded(path: Path, read: Any) -> Any:
         raise type(error)(naming(f'"{path}"', error)) from error
     except PermissionError as error:
         raise InputError(f'"{path}" cannot be read: check its permissions.') from error
-    # Decoders raise anything from IndexError to their own types on a damaged file.
+    # On a damaged file decoders raise anything from IndexError to their own types.
     except Exception as error:
         raise InputError(
             f'"{path}" cannot be read ({reason_of(error)}): '
@@ -224,7 +224,7 @@ def _read(path: Path, axes: str | None, series: str | int | None, partial: bool,
         return read_tiff(path, axes, series=series, partial=partial, alone=alone)
     pixels, notices = _read_picture(path, palette_as_colours=True)
     choose_scenes(_scenes(path), series, path.name)
-    # A picture is rows by columns, with samples of one colour picture or none: nothing to guess.
+    # A picture has rows, columns and perhaps colour samples: there is nothing to guess.
     known = "YXS" if pixels.ndim == 3 else "YX"
     image = CellImage.from_array(pixels, axes or known, name=path.name, path=path)
     image.notices = notices
@@ -258,9 +258,9 @@ def _read_label_values(path: Path, series: str | int | None, axes: str | None) -
 
 
 def _planes_of_labels(path: Path, dimensions: int, series: str | int | None, axes: str | None) -> np.ndarray:
-    """Three or four planes of labels, which tifffile writes as the samples of a colour picture.
+    """Read three or four planes of labels, which tifffile writes as the samples of a colour picture.
 
-    Planes that are all alike are one label image as grey colours, unless the axes say otherwise.
+    If all planes are equal, they are one label image saved as grey in RGB, unless the axes say otherwise.
     """
     planes = np.asarray(read_tiff(path, "TZYX"[-dimensions:], series=series, palette_as_colours=False).data)
     first = planes[..., :1, :, :]
@@ -269,7 +269,7 @@ def _planes_of_labels(path: Path, dimensions: int, series: str | int | None, axe
 
 
 def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Pixels of a PNG, JPEG or BMP file, (Y, X) or (Y, X, 3 or 4), and what is odd about it."""
+    """Read the pixels of a PNG, JPEG or BMP file, (Y, X) or (Y, X, 3 or 4), and say what is odd about it."""
     from PIL import Image, UnidentifiedImageError
 
     content = path.read_bytes()
@@ -297,10 +297,10 @@ def _read_picture(path: Path, *, palette_as_colours: bool) -> tuple[np.ndarray, 
 
 
 def _plain_mode(picture: Image.Image, palette_as_colours: bool) -> str:
-    """The Pillow mode that keeps a picture's values: grey, RGB, RGBA, or indices of a palette."""
+    """Return the Pillow mode that keeps a picture's values: grey, RGB, RGBA, or indices of a palette."""
     if picture.mode in ("P", "PA"):
         return "RGB" if palette_as_colours else "P"
-    # "1" are bits, "LA" is grey and alpha; CMYK, YCbCr, LAB and HSV are other words for colours.
+    # "1" means bits, "LA" grey and alpha; CMYK, YCbCr, LAB and HSV are other ways to store colours.
     plain = {"1": "L", "LA": "L", "La": "L", "RGBa": "RGBA"}
     if picture.mode in plain:
         return plain[picture.mode]

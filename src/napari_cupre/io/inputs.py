@@ -1,4 +1,4 @@
-"""What a command reads: the images in its files, each once, without label files."""
+"""Find what a command reads: the images in its files, each once, without label files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from napari_cupre.io.scenes import choose_scenes, list_names
 from napari_cupre.words import counted, some_of
 
 CHOOSE = "(--series chooses one)."
-"""End of the notice that all images of a file are read; only useful on the command line."""
+"""Added to the notice that all images of a file are read; only useful on the command line."""
 
 
 @dataclass
 class Inputs:
     """Images to read, and what the user should know about them.
 
-    A path may name a scene ("a.ome.tif/well1"); `read_image` takes it. Each notice is one sentence: on
-    files of several images, on sets of files, and on what is left out.
+    A path may name a scene ("a.ome.tif/well1"); `read_image` takes it. Each notice is one sentence about
+    files of several images, sets of files, or what is left out.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -37,19 +37,18 @@ def find_inputs(
     *,
     subfolders: bool = False,
 ) -> Inputs:
-    """The images behind folders, globs and files, as they are to be predicted or measured.
+    """Find the images behind folders, globs and files that are to be predicted or measured.
 
-    Label files that lie beside their images, and what this package wrote there, are left out unless they are
-    named one by one, a file that is there under two names is read once, and each image of a file of several
-    counts by itself.
+    Label files beside their images and results of this package are left out unless they are named one by one.
+    A file with two names is read once. Each image of a file of several counts by itself.
 
     Parameters
     ----------
     given : str or os.PathLike[str] or Iterable[str | os.PathLike[str]]
         Folders, globs, files.
     series : str or int or None, optional
-        Name or number of the image to take from each file of several, "all" to take labels and thumbnails of
-        slides as well; None takes all images but these.
+        Name or number of the image to take from each file of several; "all" also takes labels and thumbnails
+        of slides; None takes all other images.
     subfolders : bool, optional
         See `list_images`.
 
@@ -71,7 +70,7 @@ def find_inputs(
         raise InputError(_results_notice(results))
     foreign = foreign_images(paths, kept)
     inputs = expand(_once(kept, notices := []), series)
-    inputs.paths += foreign  # reading says that they cannot be read
+    inputs.paths += foreign  # reading reports that they cannot be read
     if labels:
         notices.append(labels_notice(labels))
     if results:
@@ -81,7 +80,7 @@ def find_inputs(
 
 
 def _results_notice(results: Collection[Path]) -> str:
-    """One sentence on results among the images."""
+    """Return one sentence about results among the images."""
     files = counted(len(results), "file is a result", "files are results")
     return (
         f"{files} of napari-cupre and left out, such as {min(results).name}; give such a file by name to "
@@ -90,7 +89,7 @@ def _results_notice(results: Collection[Path]) -> str:
 
 
 def _once(files: Sequence[Path], notices: list[str]) -> list[Path]:
-    """The files without those that are links to another of them."""
+    """Drop files that are links to another of the files."""
     seen: dict[str, Path] = {}
     for file in files:
         first = seen.setdefault(os.path.realpath(file), file)
@@ -100,16 +99,16 @@ def _once(files: Sequence[Path], notices: list[str]) -> list[Path]:
 
 
 def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets: bool = True) -> Inputs:
-    """Each file as the images in it.
+    """Replace each file by the images in it.
 
     Parameters
     ----------
     files : Sequence[Path]
         Image files, Zarr folders, or scenes.
     series : str or int or None, optional
-        See `find_inputs`. A file that has no such image stays, so that reading it says so.
+        See `find_inputs`. A file without such an image stays, so that reading it reports the error.
     join_sets : bool, optional
-        Files that together are one image (OME-TIFF) count once, by the first of them.
+        Files that together form one image (OME-TIFF) count once; the first stands for them.
     """
     inputs = Inputs()
     sets: dict[tuple[str, ...], Path] = {}
@@ -125,12 +124,13 @@ def expand(files: Sequence[Path], series: str | int | None = None, *, join_sets:
 
 
 def images_in(file: Path) -> list[Path]:
-    """The images of one file: itself, or each scene that is neither label nor thumbnail.
+    """List the images of one file: the file itself, or each scene that is neither label nor thumbnail.
 
     Parameters
     ----------
     file : Path
-        An image file or a Zarr folder; one that cannot be read counts as one image, so that reading says so.
+        An image file or a Zarr folder; one that cannot be read counts as one image, so that reading it
+        reports the error.
     """
     return expand([file], join_sets=False).paths
 
@@ -170,7 +170,7 @@ def _images_of(
 
 
 def _absent(place: Path) -> list[Path]:
-    """What a plate lists and does not have, so that reading it says so."""
+    """List images that a plate names but does not contain, so that reading them reports the error."""
     if not place.is_dir():
         return []
     # Zarr takes long to import, and most users never need it.
@@ -180,5 +180,5 @@ def _absent(place: Path) -> list[Path]:
 
 
 def _of_one(file: Path, series: str | int) -> list[Path]:
-    """A picture holds one image: number 0, or all of them."""
+    """List the images of a picture, which has one: number 0, or "all"."""
     return [file] if str(series).lower() in ("0", "all") else [file / str(series)]

@@ -1,4 +1,4 @@
-"""What OME-XML says: which images there are, in which files, and how large their pixels are."""
+"""Read OME-XML: which images there are, in which files, and how large their pixels are."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from napari_cupre.io.pixel_size import Scales, positive
 class OmeImage:
     """One image of an OME document, and its place there.
 
-    `name` is the microscope's, and may be "". `pixels` has sizes and units. `files` are name and UUID of
-    each file that holds planes of it, none if all lie in the file of the document.
+    `name` comes from the microscope and may be "". `pixels` has sizes and units. `files` has the name and
+    UUID of each file that contains planes of the image; it is empty if all planes are in the document's own
+    file.
     """
 
     number: int
@@ -30,11 +31,11 @@ class OmeImage:
     files: tuple[tuple[str, str], ...]
 
     def is_in(self, path: Path, uuid: str | None) -> bool:
-        """Whether a file holds planes of it."""
+        """Whether a file contains planes of the image."""
         return not self.files or any(_is_same(name, each, path, uuid) for name, each in self.files)
 
     def others(self, path: Path, uuid: str | None) -> list[str]:
-        """Names of the other files that it needs."""
+        """Return the names of the other files that the image needs."""
         return [name for name, each in self.files if not _is_same(name, each, path, uuid)]
 
 
@@ -43,12 +44,12 @@ def _is_same(name: str, uuid: str, path: Path, own: str | None) -> bool:
 
 
 def refuse_entities(text: Any, path: Path) -> None:
-    """Refuse XML that defines entities, which can grow to any size; no microscope writes it.
+    """Raise an error for XML that defines entities, which can grow to any size; no microscope writes them.
 
     Raises
     ------
     InputError
-        If it does.
+        If it defines entities.
     """
     if isinstance(text, str) and ("<!ENTITY" in text or "<!DOCTYPE" in text):
         raise InputError(
@@ -57,21 +58,21 @@ def refuse_entities(text: Any, path: Path) -> None:
 
 
 def document_of(path: Path, xml: str) -> tuple[str | None, str]:
-    """The OME document that describes a file, where it is in another file or must be repaired.
+    """Return the OME document that describes a file, if it is in another file or must be repaired.
 
     Parameters
     ----------
     path : Path
         The TIFF file.
     xml : str
-        What the file itself says.
+        The document in the file itself.
 
     Returns
     -------
     document : str or None
-        The document to use instead of the file's own; None to use that.
+        The document to use instead of the file's own; None to use the file's own.
     missing : str
-        Name of the metadata file that is not there, or "".
+        Name of the missing metadata file, or "".
     """
     root = _parsed(xml)
     if root is None:
@@ -96,7 +97,7 @@ def _mentions(companion: Path, name: str) -> bool:
 
 
 def _text_of(companion: Path) -> str:
-    """OME-XML of a metadata file, which may be a TIFF file itself."""
+    """Return the OME-XML of a metadata file, which may itself be a TIFF file."""
     if companion.name.lower().endswith((".tif", ".tiff", ".tf2", ".tf8", ".btf")):
         with tifffile.TiffFile(companion) as file:
             return file.ome_metadata or ""
@@ -104,7 +105,7 @@ def _text_of(companion: Path) -> str:
 
 
 def _of_renamed(path: Path, root: ElementTree.Element) -> str | None:
-    """The document without its only file name where that file has another name now; None otherwise."""
+    """Return the document without its only file name if the file was renamed since; None otherwise."""
     references = [element for element in root.iter() if element.tag.endswith("}UUID")]
     names = {element.get("FileName", "") for element in references}
     if len(names) != 1 or os.path.exists(path.parent / next(iter(names))):
@@ -124,7 +125,7 @@ def _parsed(xml: str) -> ElementTree.Element | None:
 
 
 def ome_images(xml: str) -> tuple[list[OmeImage], str | None]:
-    """The images of a document, and the UUID of the file that it was made for."""
+    """Return the images of a document, and the UUID of the file that it was made for."""
     root = _parsed(xml)
     if root is None:
         return [], None
@@ -144,23 +145,23 @@ def ome_images(xml: str) -> tuple[list[OmeImage], str | None]:
 
 
 def described_files(companion: Path) -> list[Path]:
-    """The image files that a companion file describes, as far as they are there.
+    """List the image files that a companion file describes and that exist.
 
     Raises
     ------
     InputError
-        If it is unsafe or damaged, or describes no file that is there.
+        If it is unsafe or damaged, or describes no existing file.
     """
     return [companion.parent / name for name in _present(companion, _described(companion))]
 
 
 def file_of(companion: Path) -> Path:
-    """The one file that stands for all that a companion file describes.
+    """Return the one file that stands for all files that a companion file describes.
 
     Raises
     ------
     InputError
-        See `described_files`; also if it describes images in files that have nothing to do with each other.
+        See `described_files`; also if it describes images in unrelated files.
     """
     images = _described(companion)
     present = _present(companion, images)
@@ -184,7 +185,7 @@ def _described(companion: Path) -> list[OmeImage]:
 
 
 def _present(companion: Path, images: Sequence[OmeImage]) -> list[str]:
-    """Names of the files of images that are there, each once."""
+    """Return the names of the images' files that exist, each once."""
     names = dict.fromkeys(
         os.path.basename(name.replace("\\", "/")) for image in images for name, _ in image.files
     )
@@ -195,18 +196,18 @@ def _present(companion: Path, images: Sequence[OmeImage]) -> list[str]:
 
 
 def missing_files(image: OmeImage, path: Path, uuid: str | None) -> list[str]:
-    """Names of the files of a set that are not there."""
+    """Return the names of the files that are missing from a set."""
     return [name for name in dict.fromkeys(image.others(path, uuid)) if not (path.parent / name).is_file()]
 
 
 def what_is_missing(path: Path, missing: Sequence[str], total: int) -> str:
-    """One sentence on a set that is not whole."""
+    """Return one sentence about a set with missing files."""
     of = f"{len(missing)} of the {total} files of its set"
     return f'"{path.name}" needs {of}, such as {missing[0]}, which are missing: copy them into its folder.'
 
 
 def ome_scales(pixels: ElementTree.Element) -> Scales:
-    """PhysicalSize, TimeIncrement and the position of the first plane of an image."""
+    """Read PhysicalSize, TimeIncrement and the position of the first plane of an image."""
     scale: dict[str, float] = {}
     translate: dict[str, float] = {}
     units: dict[str, str] = {}
@@ -230,6 +231,6 @@ def ome_scales(pixels: ElementTree.Element) -> Scales:
 
 
 def _ratio(unit: str, other: str) -> float:
-    """How many of `other` one `unit` is; 1 where one of them is not a length."""
+    """Return how many of `other` one `unit` is; 1 if one of them is not a length."""
     first, second = micrometers_per(unit), micrometers_per(other)
     return first / second if first and second else 1.0

@@ -22,10 +22,10 @@ from napari_cupre.words import some_of
 
 _CHUNK = 1024
 _MAX_LISTED_CHUNKS = 1_000_000
-"""To find what an array lacks its whole folder is listed; of a bigger one that would take too long."""
+"""Most chunks of an array whose folder is listed to find missing chunks; listing more takes too long."""
 
 _MAX_COMPARED = 64
-"""How many of the missing chunks are compared with their neighbours."""
+"""Number of missing chunks that are compared with their neighbours."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ def read_zarr(path: Path, axes: str | None = None, *, series: str | int | None =
     Returns
     -------
     CellImage
-        Axes, scale, origin and units from the metadata; axes are guessed for plain arrays. Chunks that are
-        not there are noticed, since they read as zeros (writers leave out empty ones); where the image
-        continues around them, `lacks` says that they are lost.
+        Axes, scale, origin and units come from the metadata; axes of plain arrays are guessed. A notice names
+        missing chunks, which read as zeros (writers leave out empty ones). If the image continues around
+        them, they are lost, and `lacks` says so.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def read_zarr(path: Path, axes: str | None = None, *, series: str | int | None =
 
 
 def zarr_scenes(path: Path) -> list[Scene]:
-    """The images of a Zarr folder, without their lower resolution levels.
+    """List the images of a Zarr folder, without their lower resolution levels.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def zarr_scenes(path: Path) -> list[Scene]:
 
 
 def absent_images(path: Path) -> list[str]:
-    """The images that a plate, a well or a collection lists though they are not there.
+    """List the images that a plate, a well or a collection names but does not contain.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def absent_images(path: Path) -> list[str]:
 def _opened(folder: Path) -> Any:
     try:
         return zarr.open(str(folder), mode="r")
-    except FileNotFoundError as error:  # zarr's own words are about its stores
+    except FileNotFoundError as error:  # zarr's own message is about its stores
         raise InputError(
             f'"{folder}" contains no OME-Zarr image, as its metadata are missing: copy it again.'
         ) from error
@@ -114,12 +114,12 @@ def _scenes(found: Sequence[tuple[str, _Image]]) -> list[Scene]:
         array, letters, title = _array_of(image)
         scenes.append(Scene(title, number, letters, tuple(array.shape)))
         titles.append(key)
-    # What lies in a folder of its own goes by that folder, labels and overviews by their names.
+    # An image in a folder of its own is named after the folder; labels and overviews keep their names.
     return [replace(scene, name=key or scene.name) for scene, key in zip(name_scenes(scenes), titles)]
 
 
 def _array_of(image: _Image) -> tuple[Any, str, str]:
-    """The finest level, its axes as far as they are known, and the name of the image."""
+    """Return the finest level, its axes as far as they are known, and the name of the image."""
     if isinstance(image.node, zarr.Array):
         return image.node, "I" * (image.node.ndim - 2) + "YX", ""
     multiscale = _ome_attributes(image.node)["multiscales"][image.number]
@@ -131,12 +131,12 @@ def _array_of(image: _Image) -> tuple[Any, str, str]:
 
 
 def _images(node: Any, path: Path) -> list[tuple[str, _Image]]:
-    """All images below a group, with the folder of each; "" where several share one folder.
+    """List all images below a group, with the folder of each; "" where several share one folder.
 
     Raises
     ------
     InputError
-        There is none.
+        There is no image.
     """
     if isinstance(node, zarr.Array):
         return [("", _Image(node))]
@@ -159,7 +159,7 @@ def _is_image(node: Any) -> bool:
 
 
 def _image_keys(node: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Folders of the images in a plate, a well, or a collection of `bioformats2raw`."""
+    """List the folders of the images in a plate, a well, or a collection of `bioformats2raw`."""
     if "plate" in attributes:
         wells = [well["path"] for well in attributes["plate"].get("wells", ())]
         return [
@@ -180,17 +180,17 @@ def _image_keys(node: Any, attributes: Mapping[str, Any]) -> list[str]:
     arrays = [key for key in children if isinstance(node[key], zarr.Array)]
     groups = [key for key in children if key not in arrays and key != "labels"]
     images = [key for key in groups if _is_image(node[key])]
-    # A group of plain arrays says nothing; several of them may be anything, the levels of a pyramid as well.
+    # A group of several plain arrays does not say what they are; they may be the levels of a pyramid.
     return images or (arrays if len(arrays) == 1 else [])
 
 
 def read_zarr_labels(path: Path, series: str | int | None = None) -> CellImage:
-    """The label image of an OME-Zarr: that under `labels/`, else the image itself.
+    """Read the label image of an OME-Zarr: the one under `labels/`, else the image itself.
 
     Raises
     ------
     InputError
-        There are several, and none of them is chosen.
+        There are several, and none is chosen.
     """
     folder = path if path.exists() else split_scene(path)[0]
     node = _opened(folder)
@@ -211,13 +211,13 @@ def read_zarr_labels(path: Path, series: str | int | None = None) -> CellImage:
 
 
 def _ome_attributes(node: Any) -> Mapping[str, Any]:
-    """OME metadata of a group: at the top in 0.4, under "ome" in 0.5."""
+    """Return the OME metadata of a group: at the top in 0.4, under "ome" in 0.5."""
     attributes = dict(node.attrs)
     return attributes.get("ome", attributes)
 
 
 def _read_one(image: _Image, folder: Path, path: Path, axes: str | None) -> CellImage:
-    """The finest level of an image; `path` is its name, `folder` where the hierarchy lies."""
+    """Read the finest level of an image; `path` is its name, `folder` the root of the hierarchy."""
     if isinstance(image.node, zarr.Array):
         lacking = _found_lacking(image.node, folder)
         return CellImage.from_array(_lazy(image.node), axes, name=path.name, path=path, **lacking)
@@ -227,7 +227,7 @@ def _read_one(image: _Image, folder: Path, path: Path, axes: str | None) -> Cell
     multiscale = attributes["multiscales"][image.number]
     dataset = multiscale["datasets"][0]
     array = image.node[dataset["path"]]
-    # Up to 0.3 axes were names only; from 0.4 on they are named, typed and have units.
+    # Up to 0.3 axes have only names; from 0.4 on they have names, types and units.
     entries = multiscale.get("axes") or []
     named = [entry if isinstance(entry, Mapping) else {"name": entry} for entry in entries]
     letters = axes_from_labels([entry["name"] for entry in named]) if len(named) == array.ndim else None
@@ -252,7 +252,7 @@ def _read_one(image: _Image, folder: Path, path: Path, axes: str | None) -> Cell
 
 
 def _transform(steps: Sequence[Mapping[str, Any]], ndim: int) -> tuple[list[float], list[float]]:
-    """Scale and translation per dimension of a chain of transformations."""
+    """Return scale and translation per dimension of a chain of transformations."""
     scale, translate = [1.0] * ndim, [0.0] * ndim
     for step in steps:
         factors = step.get("scale", [1.0] * ndim)
@@ -263,7 +263,7 @@ def _transform(steps: Sequence[Mapping[str, Any]], ndim: int) -> tuple[list[floa
 
 
 def _lazy(array: Any) -> da.Array:
-    """A dask array whose chunks are several stored ones, so that the graph of a slide stays small."""
+    """Make a dask array; each chunk joins several stored ones, so that the graph of a slide stays small."""
     last = array.ndim - 2
     chunks = [
         chunk if axis < last else min(size, -(-_CHUNK // chunk) * chunk)
@@ -273,7 +273,7 @@ def _lazy(array: Any) -> da.Array:
 
 
 def _found_lacking(array: Any, path: Path) -> dict[str, Any]:
-    """`notices` or `lacks` of a `CellImage`."""
+    """Return `notices` or `lacks` for a `CellImage`."""
     sentence, is_lost = _absent_chunks(array, path)
     if is_lost:
         return {"lacks": sentence}
@@ -281,8 +281,8 @@ def _found_lacking(array: Any, path: Path) -> dict[str, Any]:
 
 
 def _absent_chunks(array: Any, path: Path) -> tuple[str, bool]:
-    """One sentence on chunks that are not there, "" without any, and whether they seem to be lost."""
-    sides = array.shards or array.chunks  # of what is one file
+    """Return one sentence about missing chunks ("" if there are none), and whether they seem to be lost."""
+    sides = array.shards or array.chunks  # of the part that is stored as one file
     grid = [-(-size // side) for size, side in zip(array.shape, sides)]
     if math.prod(grid) > _MAX_LISTED_CHUNKS:
         return "", False
@@ -301,7 +301,7 @@ def _absent_chunks(array: Any, path: Path) -> tuple[str, bool]:
 
 
 def _files(folder: Path) -> set[str]:
-    """All files below a folder, by their path from there."""
+    """List all files below a folder, as paths relative to it."""
     found: set[str] = set()
     for parent, _, names in os.walk(folder):
         above = Path(parent).relative_to(folder).as_posix()
@@ -310,10 +310,10 @@ def _files(folder: Path) -> set[str]:
 
 
 def _is_hole(array: Any, at: tuple[int, ...], sides: tuple[int, ...], absent: set[tuple[int, ...]]) -> bool:
-    """Whether the image continues in three directions or four around a chunk that is not there.
+    """Whether the image continues in at least three directions around a missing chunk.
 
-    Writers leave out what is empty, and mosaics have empty corners; nothing ends along the lines of the
-    chunks on all sides by itself.
+    Writers leave out empty chunks, and mosaics have empty corners. But nothing in an image ends exactly at a
+    chunk's borders on all sides.
     """
     part = [slice(n * side, min((n + 1) * side, size)) for n, side, size in zip(at, sides, array.shape)]
     content = 0

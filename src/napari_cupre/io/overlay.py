@@ -1,4 +1,4 @@
-"""Pictures of an image beside its cells, for people to look at."""
+"""Draw pictures of an image beside its cells, for people to look at."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from napari_cupre.io.ownership import owned_write
 
-SHORT_SIDE = 640  # of a panel, px; small images are magnified to about that
+SHORT_SIDE = 640  # of a panel, px; small images are magnified to about this
 GAP, CAPTION = 12, 40
 FILL = 0.35
-GOLDEN = 0.618034  # steps of the hue by which neighbouring numbers differ most
+GOLDEN = 0.618034  # hue step that keeps the colours of consecutive labels far apart
 
 
 def write_panels(path: str | os.PathLike[str], panels: Sequence[tuple[str, np.ndarray]]) -> None:
@@ -41,7 +41,7 @@ def write_panels(path: str | os.PathLike[str], panels: Sequence[tuple[str, np.nd
 def draw_cells(
     image: np.ndarray, labels: np.ndarray | None = None, regions: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
-    """An image with its cells tinted and outlined, each in a colour of its own.
+    """Draw an image with its cells tinted and outlined, each in its own colour.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def draw_cells(
 
 
 def _outlines(labels: np.ndarray, width: int = 2) -> np.ndarray:
-    """Pixels of cells that lie within `width` px of another label or of the background."""
+    """Find pixels of cells within `width` px of another label or of the background."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
     size = 2 * width + 1
@@ -82,5 +82,5 @@ def _outlines(labels: np.ndarray, width: int = 2) -> np.ndarray:
 
 
 def _colours(count: int) -> np.ndarray:
-    """RGB in 0..1 for the labels 0..count; 0 is not used."""
+    """Return RGB in 0..1 for the labels 0..count; 0 is not used."""
     return np.array([colorsys.hsv_to_rgb(i * GOLDEN % 1, 0.85, 1.0) for i in range(count + 1)])

@@ -1,4 +1,4 @@
-"""Which files may be replaced: those that this package wrote and nobody has changed since.
+"""Decide which files may be replaced: those that this package wrote and nobody has changed since.
 
 Each folder of results has a small hidden record of what was written there: one line of JSON per file, with
 its name and a digest of its content. Lines are only ever added, so that several processes can write into one
@@ -40,13 +40,13 @@ def may_write(
     images : iterable of str or os.PathLike
         Images in use, which are never replaced: those of a run, or those that a window has open.
     overwrite : bool
-        The user agreed that what a person made is replaced. Images are not replaced even so.
+        The user agreed to replace files that a person made. Images are not replaced even then.
 
     Returns
     -------
     str or None
         The reason as a clause that names the file, without a full stop, so that the caller can add what to
-        do; None if nothing is there, or what is there was written by this package and not changed since.
+        do. None if there is no file, or if this package wrote it and nobody changed it since.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def reason_against(
     *,
     overwrite: bool = False,
 ) -> str | None:
-    """`may_write` for many files at once: the reason of the first, and how many more there are."""
+    """Check many files like `may_write`; return the reason for the first, and how many more there are."""
     inputs = _Inputs(images)
     written = _Records()
     reasons = [
@@ -77,7 +77,7 @@ def reason_against(
 
 
 def results_among(paths: Sequence[Path]) -> list[Path]:
-    """Those of some files that are results of this package, so that they are not taken for images.
+    """Pick the results of this package from some files, so that they are not taken for images.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def results_among(paths: Sequence[Path]) -> list[Path]:
     Returns
     -------
     list of Path
-        Files that it wrote, as long as they are unchanged or an image of the same stem lies beside them.
+        Files that this package wrote and that are unchanged or lie beside an image of the same stem.
     """
     records = _Records()
     stems = Counter((path.parent, image_stem(path)) for path in paths)
@@ -106,15 +106,15 @@ def _is_among(path: Path, digests: set[str]) -> bool:
 
 
 def note_written(path: str | os.PathLike[str], content: str | os.PathLike[str] | None = None) -> None:
-    """Enter a file or folder as written by this package.
+    """Record that this package wrote a file or folder.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file.
     content : str or os.PathLike, optional
-        Where its content lies now, if it is about to be moved to `path`: a process that is killed in between
-        then does not leave a file that no list names.
+        Where the content is now, if it is about to be moved to `path`. Then a process that is killed in
+        between does not leave a file that no record knows.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def note_written(path: str | os.PathLike[str], content: str | os.PathLike[str] |
 
 @contextmanager
 def owned_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a file whole or not at all, as `files.atomic_write` does, and enter it as ours.
+    """Write a file completely or not at all, like `files.atomic_write`, and record it as ours.
 
     Yields
     ------
@@ -146,7 +146,7 @@ def owned_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     staged = target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own the file has its own name already, which some formats hold within.
+        # Some formats store the file's name inside the file, so the temporary file must already have it.
         with tempfile.TemporaryDirectory(prefix=".", dir=target.parent, ignore_cleanup_errors=True) as folder:
             staged = Path(folder) / target.name
             yield staged
@@ -156,7 +156,7 @@ def owned_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         if is_of_another_file(error, staged, target, *target.parents):
             raise
         raise unwritable(target, error) from error
-    except EnvironmentFault as error:  # of a writer that knows nothing of the place for it
+    except EnvironmentFault as error:  # from a writer, which does not know the target's name
         raise EnvironmentFault(str(error).replace(str(staged), str(target))) from error
 
 
@@ -166,14 +166,14 @@ def next_free(path: str | os.PathLike[str], endings: Sequence[str] = ("",)) -> P
     Parameters
     ----------
     path : str or os.PathLike
-        The file that is wanted, or the stem of several files.
+        The wanted file, or the stem of several files.
     endings : sequence of str
-        What the names have behind the stem, e.g. (".tif", "_rois.zip"): all of them are then free.
+        What follows the stem in each name, e.g. (".tif", "_rois.zip"); all these names must be free.
 
     Returns
     -------
     Path
-        `path`, if nothing is there, else the same with a number before its suffix.
+        `path` if it is free, else the same with a number before its suffix.
 
     Examples
     --------
@@ -190,21 +190,21 @@ def next_free(path: str | os.PathLike[str], endings: Sequence[str] = ("",)) -> P
 
 
 def as_named(path: Path, ending: str, beside: Sequence[str] = ()) -> Path:
-    """Find where to write what a person named in a dialog, which asked about that very name and no other.
+    """Find where to write a file named in a dialog, which asked only about replacing exactly that name.
 
     Parameters
     ----------
     path : pathlib.Path
-        As the dialog gave it; it may lack its ending.
+        The path from the dialog; its ending may be missing.
     ending : str
         Of the file, such as ".csv".
     beside : sequence of str, optional
-        What further files that are written beside it have behind its stem, such as "_images.csv".
+        What follows the stem in further files written beside it, such as "_images.csv".
 
     Returns
     -------
     pathlib.Path
-        With the ending; a free name where a file would be replaced that the person was not asked about.
+        The path with the ending; a free name if it would replace a file that the person was not asked about.
     """
     stem = path.with_suffix("") if path.suffix.lower() == ending else path
     if stem != path and os.path.lexists(path):
@@ -214,7 +214,7 @@ def as_named(path: Path, ending: str, beside: Sequence[str] = ()) -> Path:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Stem and suffix; ".ome.tif" is one suffix."""
+    """Split a name into stem and suffix; ".ome.tif" is one suffix."""
     stem, suffix = os.path.splitext(name)
     if stem.lower().endswith(".ome"):
         return stem[:-4], stem[-4:] + suffix
@@ -222,7 +222,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 class _Inputs:
-    """Tells whether a path is one of some images, however it is written."""
+    """A set of images that recognises their paths however they are written."""
 
     def __init__(self, images: Iterable[str | os.PathLike[str]]) -> None:
         self._names: dict[str, str] = {}
@@ -236,12 +236,12 @@ class _Inputs:
                 self._files[file] = real
 
     def image(self, path: Path) -> str | None:
-        """The image at a path."""
+        """Return the image at a path, None if there is none."""
         file = _file(path)
         return self._names.get(_absolute(path)) or (self._files.get(file) if file is not None else None)
 
     def above(self, path: Path) -> str | None:
-        """The image, a folder, in which a path lies."""
+        """Return the image folder that contains a path, None if there is none."""
         if self._names and path.parent not in self._above:
             names = map(_absolute, path.parents)
             self._above[path.parent] = next(
@@ -251,20 +251,20 @@ class _Inputs:
 
 
 class _Records:
-    """The records of folders, each read once."""
+    """The records of several folders, each read once."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, set[str]]] = {}
 
     def digests(self, path: Path) -> set[str]:
-        """What was ever written under a path."""
+        """Return the digests of everything that was ever written to a path."""
         if path.parent not in self._folders:
             self._folders[path.parent] = _read(path.parent / RECORD)
         return self._folders[path.parent].get(path.name, set())
 
 
 def _read(record: Path) -> dict[str, set[str]]:
-    """Digests by file name; lines that make no sense are passed over."""
+    """Return digests by file name; malformed lines are skipped."""
     try:
         entries = lines_of(record)
     except OSError:
@@ -298,7 +298,7 @@ def _reason(path: Path, inputs: _Inputs, written: _Records, overwrite: bool) -> 
 
 
 def _digest(path: Path) -> str:
-    """A digest of a file's content; of a folder, of the names and contents of all files in it."""
+    """Return a digest of a file's content, or of the names and contents of all files in a folder."""
     digest = hashlib.blake2b(digest_size=16)
     if not path.is_dir():
         _add(digest, path)
@@ -317,7 +317,7 @@ def _add(digest: hashlib.blake2b, path: Path) -> None:
 
 
 def _on_disk(image: str | os.PathLike[str]) -> str:
-    """The file that holds an image, which may be one scene of it ("a.ome.tif/well1")."""
+    """Return the file that contains an image, which may be one scene in it ("a.ome.tif/well1")."""
     holder = next((folder for folder in Path(image).parents if os.path.lexists(folder)), None)
     is_scene = not os.path.lexists(image) and holder is not None and holder.is_file()
     return os.fspath(holder if is_scene and holder is not None else image)
@@ -328,7 +328,7 @@ def _absolute(path: str | os.PathLike[str]) -> str:
 
 
 def _file(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """What the system knows a file by, so that links and other spellings are seen through."""
+    """Return the system's identity of a file, the same for links and other spellings."""
     try:
         stat = os.stat(path)
     except OSError:

@@ -41,7 +41,7 @@ def render_page(template: str, **values: Any) -> str:
 
 
 def png_source(pixels: np.ndarray) -> str:
-    """The `src` of an `img` that holds its own picture.
+    """Return the `src` of an HTML `img` that contains the picture itself.
 
     Parameters
     ----------

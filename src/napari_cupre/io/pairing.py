@@ -1,4 +1,4 @@
-"""Which label file belongs to which image, by their names."""
+"""Find which label file belongs to which image, by their names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_cupre.io.files import LABEL_ENDINGS, image_stem, split_scene
 from napari_cupre.words import some_of
 
 LABEL_WORDS = ("mask", "label", "lbl", "seg", "instance", "annotation", "gt", "object identities")
-"""One of these is in the name of every file that is named like labels."""
+"""Every file that is named like labels has one of these in its name."""
 _LABEL_BEGINNINGS = tuple(
     f"{word}{mark}" for word in ("masks", "mask", "labels", "label", "seg", "gt") for mark in "_-"
 )
@@ -29,11 +29,11 @@ def pair_by_stem(
     """Pair images with their label files by the stem of the name.
 
     A label file may append one of `LABEL_ENDINGS` to the stem ("a_mask.png" belongs to "a.tif") or begin with
-    one ("mask_a.png"), and both may tell what they are ("a_img.png" and "a_masks.png", "img_1.png" and
-    "mask_1.png"). Both lists may come from one folder: files with a label's name are then labels, the others
-    images. A single image and a single label file belong together whatever their names. Where names differ
-    otherwise, capital letters do not count, and what all images or all label files share in their names does
-    not ("t001.tif" and "man_seg001.tif"); `pair_notice` says so.
+    one ("mask_a.png"). Images may be marked, too ("a_img.png" and "a_masks.png", "img_1.png" and
+    "mask_1.png"). Both lists may come from one folder: then files named like labels are labels, the others
+    images. A single image and a single label file belong together whatever their names. If nothing else
+    pairs, capital letters are ignored, and so is what all images or all label files have in common
+    ("t001.tif" and "man_seg001.tif"); `pair_notice` reports it.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def pair_by_stem(
     Returns
     -------
     list of tuple of Path
-        Images with their label files, in the order of the images; those without partner are left out.
+        Images with their label files, in the order of the images; images without a label file are left out.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def pair_by_stem(
 
 
 def pair_notice(pairs: Sequence[tuple[Path, Path]]) -> str:
-    """One sentence on pairs whose names do not say themselves that they belong together, or ""."""
+    """Return one sentence about pairs whose names do not clearly belong together, or ""."""
     others = [
         (image, label) for image, label in pairs if not set(_image_keys(image)) & set(_label_keys(label))
     ]
@@ -98,7 +98,7 @@ def pair_notice(pairs: Sequence[tuple[Path, Path]]) -> str:
 def _pair_without_capitals(
     images: Sequence[Path], labels: Sequence[Path], found: Mapping[Path, Path]
 ) -> dict[Path, Path]:
-    """Pairs, beside those that were found, whose names differ in capital letters alone."""
+    """Find further pairs whose names differ only in capital letters."""
     by_name: dict[tuple[int, str], list[Path]] = {}
     for label in set(labels) - set(found.values()):
         for rank, name in _label_keys(label):
@@ -122,19 +122,19 @@ def _pair_by_what_differs(images: Sequence[Path], labels: Sequence[Path]) -> dic
 
 
 def stems_by_what_differs(images: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
-    """Pair names by what is left of them without what all of their kind have in common.
+    """Pair names by the part that is left without what all names of the same list have in common.
 
-    Nothing pairs unless each label does, or if numbers in what they have in common contradict.
+    Nothing is paired unless every label is, or if the common parts contain contradicting numbers.
 
     Parameters
     ----------
     images, labels : Sequence[str]
-        Stems of images, and of what belongs to them.
+        Stems of images, and of their label files.
 
     Returns
     -------
     dict of str to str
-        The stem of the label for that of its image.
+        The stem of the label file by the stem of its image.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def stems_by_what_differs(images: Sequence[str], labels: Sequence[str]) -> dict[
 
 
 def _common(stems: Sequence[str]) -> tuple[str, str]:
-    """What all names begin and end with, made of whole words and numbers."""
+    """Return the beginning and the end that all names share, in whole words and numbers."""
     parts = [re.findall(r"\d+|[^\W\d_]+|[\W_]", stem) for stem in stems]
     first = _beginning(parts)
     last = _beginning([each[len(first) :][::-1] for each in parts])[::-1]
@@ -162,35 +162,35 @@ def _common(stems: Sequence[str]) -> tuple[str, str]:
 
 
 def _beginning(parts: Sequence[Sequence[str]]) -> list[str]:
-    """What all sequences begin with."""
+    """Return the beginning that all sequences share."""
     return [each[0] for each in itertools.takewhile(lambda each: len(set(each)) == 1, zip(*parts))]
 
 
 def _is_label_file(path: Path) -> bool:
-    """Whether a file that may be image or labels is labels: by its name, or as it has its own in it."""
+    """Whether a file is labels: by its name, or because a Zarr contains labels."""
     return label_core(path) is not None or (path / "labels").is_dir()
 
 
 def label_core(path: Path) -> str | None:
-    """The stem of the image that a label file belongs to, by its name; None if it has no label's name."""
+    """Return the stem of a label file's image; None if the file is not named like labels."""
     return _core(path, LABEL_ENDINGS, _LABEL_BEGINNINGS)
 
 
 def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[list[Path], list[Path]]:
-    """Tell images from label files that lie beside them.
+    """Separate images from label files that lie beside them.
 
     Parameters
     ----------
     images : Sequence[Path]
-        What folders and globs hold.
+        Files from folders and globs.
     named : Sequence[Path], optional
-        Files that the user named one by one, which stay whatever they are called.
+        Files that the user named one by one; they stay whatever they are called.
 
     Returns
     -------
     images, label_files : list of Path
-        A file is a label if its name says so and the image is there, in the same folder; "a_nuclei_mask.tif"
-        is one of "a.tif".
+        A file is a label file if its name says so and its image is in the same folder; "a_nuclei_mask.tif" is
+        one of "a.tif".
     """
     cores = {
         (path.parent, key) for path in images if label_core(path) is None for _, key in _image_keys(path)
@@ -205,7 +205,7 @@ def without_labels(images: Sequence[Path], named: Sequence[Path] = ()) -> tuple[
 
 
 def _shortened(core: str | None) -> Iterator[str]:
-    """A stem, and what is left of it without its last words: "a" of "a_nuclei"."""
+    """Return a stem, and the stem without its last words: "a" for "a_nuclei"."""
     if core is not None:
         yield core
         for mark in reversed(list(re.finditer(r"[_. -]+", core))):
@@ -213,7 +213,7 @@ def _shortened(core: str | None) -> Iterator[str]:
 
 
 def labels_notice(labels: Sequence[Path]) -> str:
-    """One sentence on label files that were left out, for the user."""
+    """Return one sentence for the user about label files that were left out."""
     some = f"{len(labels)} files are" if len(labels) > 1 else "1 file is"
     return (
         f"{some} named like labels of the images beside them and left out, such as {labels[0].name}; "
@@ -221,7 +221,7 @@ def labels_notice(labels: Sequence[Path]) -> str:
     )
 
 
-# An exact name goes before one without its ending, which goes before one without the ending of the image.
+# An exact name comes first, then a name without its label ending, then without the image's ending.
 def _image_keys(path: Path) -> Iterator[tuple[int, str]]:
     stem = image_stem(path)
     yield 0, stem
@@ -231,7 +231,7 @@ def _image_keys(path: Path) -> Iterator[tuple[int, str]]:
         yield 0, core
         yield 1, core
     label = label_core(path)
-    if label is not None:  # truth and prediction may both have a label's name
+    if label is not None:  # truth and prediction may both be named like labels
         yield 0, label
         yield 1, label
         yield 2, label
@@ -250,7 +250,7 @@ def _label_keys(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _core(path: Path, endings: Sequence[str], beginnings: Sequence[str]) -> str | None:
-    """A stem without what tells images from labels, None without such a part."""
+    """Return a stem without the part that marks images or labels; None if it has no such part."""
     file, scene = split_scene(path)
     stem = image_stem(file)
     lower = stem.lower()
@@ -261,7 +261,7 @@ def _core(path: Path, endings: Sequence[str], beginnings: Sequence[str]) -> str 
 
 
 def _begins(stem: str, beginning: str) -> int:
-    """How much of a stem a beginning takes up; in front of a number it need not end in a mark ("mask7")."""
+    """Return the length of a beginning in a stem; before a number it needs no separator ("mask7")."""
     word = beginning.rstrip("_-")
     if stem.startswith(beginning) and len(stem) > len(beginning):
         return len(beginning)

@@ -1,4 +1,4 @@
-"""Pixel size, as given by ImageJ, slide scanners, LSM and plain TIFF files."""
+"""Read the pixel size from ImageJ, slide scanners, LSM and plain TIFF files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Scales = tuple[dict[str, float], dict[str, float], dict[str, str]]
 """Scale, translate and units by axis letter."""
 
 LARGEST_PLAIN_PIXEL = 20.0
-"""µm. A plain TIFF's resolution is a scale only below this; above, it is the dots per inch of a printout."""
+"""µm. Up to this, a plain TIFF's resolution is a pixel size; above, it is the dots per inch of a printout."""
 
 
 def tiff_scales(file: tifffile.TiffFile) -> Scales:
-    """Scale, origin and units of a TIFF file that is not an OME-TIFF."""
+    """Return scale, origin and units of a TIFF file that is not an OME-TIFF."""
     if file.is_lsm and file.lsm_metadata:
         return _lsm_scales(file.lsm_metadata)
     if file.is_imagej and file.imagej_metadata is not None:
@@ -31,7 +31,7 @@ def tiff_scales(file: tifffile.TiffFile) -> Scales:
 
 
 def _imagej_scales(file: tifffile.TiffFile, metadata: Mapping[str, Any]) -> Scales:
-    """As ImageJ reads its own files: Y and Z may have units of their own, and lengths become µm."""
+    """Read scales as ImageJ does: Y and Z may have units of their own, and lengths become µm."""
     unit = canonical_unit(metadata.get("unit"))
     if unit == "pixel":
         scale, translate, units = _plain_scales(file)
@@ -62,7 +62,7 @@ def _imagej_scales(file: tifffile.TiffFile, metadata: Mapping[str, Any]) -> Scal
 
 
 def _lsm_scales(metadata: Mapping[str, Any]) -> Scales:
-    """Zeiss writes metres and seconds."""
+    """Read Zeiss' scales, which are in metres and seconds."""
     sizes = {axis: positive(metadata.get(f"VoxelSize{axis}")) for axis in "ZYX"}
     scale = {axis: size * 1e6 for axis, size in sizes.items() if size is not None}
     units = dict.fromkeys(scale, "micrometer")
@@ -73,7 +73,7 @@ def _lsm_scales(metadata: Mapping[str, Any]) -> Scales:
 
 
 def _metamorph_scales(file: tifffile.TiffFile) -> Scales:
-    """MetaMorph's stacks, and the single planes of MetaSeries."""
+    """Read the scales of MetaMorph stacks and of single MetaSeries planes."""
     if file.is_stk and file.stk_metadata:
         told = file.stk_metadata
         names = {"X": "XCalibration", "Y": "YCalibration"}
@@ -94,7 +94,7 @@ def _metamorph_scales(file: tifffile.TiffFile) -> Scales:
 
 
 def _olympus_scales(file: tifffile.TiffFile) -> Scales:
-    """Olympus writes metres."""
+    """Read Olympus' scales, which are in metres."""
     told = file.sis_metadata or {} if file.is_sis else {}
     sizes = {axis: positive(told.get(f"pixelsize{axis.lower()}")) for axis in "YX"}
     scale = {axis: size * 1e6 for axis, size in sizes.items() if size is not None}
@@ -102,7 +102,7 @@ def _olympus_scales(file: tifffile.TiffFile) -> Scales:
 
 
 def _described(file: tifffile.TiffFile) -> Scales:
-    """Scanners of the Aperio kind write µm per pixel into the description."""
+    """Read µm per pixel from the description, where Aperio and similar scanners write it."""
     match = re.search(r"\bMPP\s*=\s*([\d.]+)", file.pages.first.description or "")
     size = positive(match[1]) if match else None
     if size is None:
@@ -111,7 +111,7 @@ def _described(file: tifffile.TiffFile) -> Scales:
 
 
 def _plain_scales(file: tifffile.TiffFile) -> Scales:
-    """The resolution of a file without metadata, if it can be that of a microscope."""
+    """Return the resolution of a file without metadata, if it can come from a microscope."""
     unit = file.pages.first.tags.valueof("ResolutionUnit", 0)
     micrometers = {2: 25400.0, 3: 1e4}.get(int(unit or 0))
     x, y = _rational(file, "XResolution"), _rational(file, "YResolution")
@@ -121,13 +121,13 @@ def _plain_scales(file: tifffile.TiffFile) -> Scales:
 
 
 def _rational(file: tifffile.TiffFile, tag: str) -> float | None:
-    """Value of a resolution tag in pixels per unit, None if there is none."""
+    """Return the value of a resolution tag in pixels per unit, None if there is none."""
     value = file.pages.first.tags.valueof(tag)
     return value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and all(value) else None
 
 
 def positive(value: Any) -> float | None:
-    """A number above zero, or None; writers fill unknown sizes with 0 or nothing."""
+    """Return a number above zero, else None; writers fill unknown sizes with 0 or nothing."""
     number = _number(value)
     return number if number is not None and number > 0 else None
 

@@ -20,10 +20,10 @@ BOXES = (
 )
 SIZED_BOXES = (("bx", "by", "width", "height"), ("x", "y", "width", "height"), ("x", "y", "w", "h"))
 POINTS = ("y", "x")
-"""Names of the columns; those of the first sized boxes are ImageJ's."""
+"""Names of the columns; the first for boxes with a size are ImageJ's."""
 
 _AXIS = "axis-"
-"""How napari calls its columns, with the number of the dimension."""
+"""What napari calls its columns; the number of the dimension follows."""
 
 
 class Prompts(NamedTuple):
@@ -34,16 +34,16 @@ class Prompts(NamedTuple):
 
 
 def read_prompts(path: Path) -> Prompts:
-    """Read boxes or points of a CSV file.
+    """Read boxes or points from a CSV file.
 
     Parameters
     ----------
     path : Path
         Its first row names the columns, in any order and case: x0, y0, x1, y1 (or x1, y1, x2, y2; xmin, ...;
         left, top, ...; x, y, width, height; ImageJ's BX, BY, Width, Height) for boxes, y, x for points, or
-        napari's for points and shapes, of which the boxes around them are taken; other columns are left out.
-        Commas, semicolons or tabs separate them, and beside semicolons and tabs a comma may be the decimal
-        point.
+        napari's for points and shapes (the boxes around the shapes are taken). Other columns are ignored.
+        Commas, semicolons or tabs separate the columns; with semicolons or tabs, the decimal point may be a
+        comma.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def read_prompts(path: Path) -> Prompts:
 
 
 def _of_napari(table: _Table) -> Prompts:
-    """Points as napari saves them, or the boxes around its shapes; y and x are the last dimensions."""
+    """Read points as napari saves them, or the boxes around shapes; y and x are the last dimensions."""
     *leading, rows, columns = table.axes
     planes = table.numbers(leading)
     if len(np.unique(planes, axis=0)) > 1:
@@ -92,21 +92,21 @@ class _Table:
         self.axes = sorted(named, key=lambda name: int(name[len(_AXIS) :]))
 
     def has(self, names: Sequence[str]) -> bool:
-        """Whether it has all of some columns."""
+        """Whether the table has all of these columns."""
         return set(names) <= set(self.header)
 
     def has_any(self) -> bool:
-        """Whether it has what makes boxes or points."""
+        """Whether the table has the columns for boxes or for points."""
         return len(self.axes) > 1 or any(map(self.has, (*BOXES, *SIZED_BOXES, POINTS)))
 
     def numbers(self, names: Sequence[str]) -> np.ndarray:
-        """The values of some columns, float64 (N, len(names))."""
+        """Return the values of some columns, float64 (N, len(names))."""
         places = [self.header.index(name) for name in names]
         return np.array([_numbers(self.path, line, row, places, names) for line, row in self.rows[1:]])
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Line number and cells of every row that is not empty."""
+    """Return the line number and cells of every row that is not empty."""
     text = _text(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(";\t,", key=first.count)
@@ -130,7 +130,7 @@ def _text(path: Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        return content.decode("latin-1")  # any byte means something there, and the columns are plain
+        return content.decode("latin-1")  # any byte is valid there, and the column names are ASCII
 
 
 def _numbers(

@@ -1,8 +1,8 @@
-"""The file that `finetune --regions` takes: where every cell is annotated.
+"""Read the file for `finetune --regions`, which says where every cell is annotated.
 
 Two layouts are read:
 
-- JSON: `{"<image stem or file name>": [polygon, ...], ...}`, a polygon being `[[y, x], ...]`;
+- JSON: `{"<image stem or file name>": [polygon, ...], ...}`, where a polygon is `[[y, x], ...]`;
 - GeoJSON (what QuPath writes): Polygon and MultiPolygon features with `[x, y]` coordinates; their holes are
   unknown. A feature's property `image` (a stem or a file name) says which image it belongs to; without it,
   the feature counts for the only image.
@@ -36,12 +36,13 @@ from napari_cupre.words import some_of
 Regions = dict[str, list[np.ndarray]]
 
 _TO_CENTRES = np.array([-0.5 - 1e-6, -0.5 + 1e-6])
-"""Offset from pixel corners to pixel centres. The small addition puts centres on an edge on the side where
-ImageJ counts them, so that regions that share an edge share no pixel."""
+"""Offset from pixel corners to pixel centres. A pixel centre may lie exactly on an edge; the small addition
+moves it to the same side as in ImageJ, so that regions with a common edge share no pixel.
+"""
 
 
 def read_regions(path: Path, stems: Sequence[str]) -> Regions:
-    """Polygons of the known area by image stem.
+    """Read the polygons of the known area by image stem.
 
     Parameters
     ----------
@@ -53,13 +54,13 @@ def read_regions(path: Path, stems: Sequence[str]) -> Regions:
     Returns
     -------
     dict of str to list of numpy.ndarray
-        Corners y, x, float64 (n, 2), where the centre of the first pixel is (0, 0). A polygon with holes
-        walks around them, too, so that what is inside by the even-odd rule is known.
+        Corners y, x, float64 (n, 2), where the centre of the first pixel is (0, 0). The outline of a polygon
+        with holes also runs around its holes, so that the even-odd rule gives the known area.
 
     Raises
     ------
     InputError
-        If the file is no such JSON, a polygon is none, or a region has no image.
+        If the file is not such a JSON, a polygon is malformed, or a region has no image.
     """
     try:
         document = json.loads(path.read_bytes())
@@ -96,7 +97,7 @@ def _geojson(document: Any, path: Path, stems: Sequence[str]) -> Iterator[tuple[
         geometry = geometry_of(feature)
         is_area = geometry.get("type") in ("Polygon", "MultiPolygon")
         if not is_area or object_type(feature) not in CONTAINERS or is_ignored_object(feature):
-            continue  # points, lines and what was detected say nothing about regions
+            continue  # points, lines and detections say nothing about regions
         areas += 1
         image = dict_or_empty(feature.get("properties")).get("image")
         stem = _only(path, stems) if image is None else _stem(str(image), path, stems)
@@ -113,7 +114,7 @@ def _geojson(document: Any, path: Path, stems: Sequence[str]) -> Iterator[tuple[
 
 
 def _features(document: Any) -> Iterator[dict[str, Any]]:
-    """All features of a document, bare geometries as features, without what lies within others."""
+    """List the features of a document; bare geometries become features; those within others are left out."""
     if isinstance(document, list):
         for entry in document:
             yield from _features(entry)
@@ -130,7 +131,7 @@ def _features(document: Any) -> Iterator[dict[str, Any]]:
 
 
 def _with_holes(exterior: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray:
-    """One way around a polygon and its holes: to each hole and back on the same line, which has no area."""
+    """Join a polygon and its holes into one outline, going to each hole and back along the same line."""
     way = [exterior, exterior[:1]]
     for hole in holes:
         way += [hole, hole[:1], exterior[:1]]
@@ -138,7 +139,7 @@ def _with_holes(exterior: np.ndarray, holes: Sequence[np.ndarray]) -> np.ndarray
 
 
 def _stem(name: str, path: Path, stems: Sequence[str]) -> str:
-    """The image with this stem, file name, or path of any system."""
+    """Find the image with this stem, file name, or path of any system."""
     file = (parts_of(name) or (name,))[-1]
     known = NameTable({stem: stem for stem in stems})
     for called in (name, file, image_stem(file)):

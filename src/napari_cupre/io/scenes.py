@@ -1,4 +1,4 @@
-"""The images in one file: scenes, series, fields of a plate; how they are named and chosen."""
+"""Name and choose the images in one file: scenes, series, or fields of a plate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_cupre.errors import InputError
 from napari_cupre.words import some_of
 
 ALL = "all"
-"""What `--series` calls every image of a file, those of its label and thumbnail as well."""
+"""The value of `--series` for every image of a file, label and thumbnail included."""
 
 _LONGEST_KEY = 60
 _EXTRAS = re.compile(
@@ -21,7 +21,7 @@ _EXTRAS = re.compile(
     re.IGNORECASE,
 )
 _EXTRA_SHARE = 1 / 16
-"""Among nameless pictures of different sizes, one of less than this share of the largest is a thumbnail."""
+"""If pictures of different sizes have no names, one below this share of the largest is a thumbnail."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Scene:
     Attributes
     ----------
     name : str
-        What `--series` and the names of results call it; unlike all others of the file.
+        Its name for `--series` and in the names of results, unique in the file.
     index : int
         Its number in the file, from 0 on; pyramid levels are not counted.
     axes : str
-        As the file names its dimensions; "I" and "Q" are pages without a meaning.
+        The file's letters for its dimensions; "I" and "Q" are pages of unknown meaning.
     shape : tuple of int
-        Lengths of these dimensions, of the finest level.
+        Lengths of these dimensions at the finest level.
     is_extra : bool
         A slide's label, thumbnail or overview, which is left out unless it is asked for.
     identity : tuple or None
@@ -53,15 +53,15 @@ class Scene:
 
     @property
     def pixels(self) -> int:
-        """Number of values."""
+        """Return the number of values."""
         return math.prod(self.shape)
 
 
 def name_scenes(found: Sequence[Scene]) -> list[Scene]:
-    """Give each scene a name of its own that can be part of a file's name.
+    """Give each scene a unique name that can be part of a file name.
 
-    Where names are missing or alike, they become numbers. Labels, thumbnails and overviews are told by their
-    names or, where there is none, by their size beside the others'.
+    Scenes without a name, or with the same name, are numbered. Labels, thumbnails and overviews are
+    recognised by their names or, without names, by their size relative to the others.
     """
     keys = [_as_key(scene.name) for scene in found]
     largest = max((scene.pixels for scene in found), default=0)
@@ -86,7 +86,7 @@ def _as_key(name: str) -> str:
 
 
 def choose_scenes(scenes: Sequence[Scene], series: str | int | None, called: str) -> list[Scene]:
-    """The scenes that a user wants.
+    """Choose the scenes that a user wants.
 
     Parameters
     ----------
@@ -100,14 +100,14 @@ def choose_scenes(scenes: Sequence[Scene], series: str | int | None, called: str
     Raises
     ------
     InputError
-        If there is no such scene; those that there are get named.
+        If there is no such scene; the message names those that there are.
     """
     if series is None:
         return [scene for scene in scenes if not scene.is_extra]
     text = str(series).strip()
     if text.lower() == ALL:
         return list(scenes)
-    key = _as_key(text)  # "Pos/2", as the microscope has it
+    key = _as_key(text)  # "Pos/2", as the microscope names it
     matches = [scene for scene in scenes if scene.name in (text, key)] or [
         scene
         for scene in scenes
@@ -119,12 +119,12 @@ def choose_scenes(scenes: Sequence[Scene], series: str | int | None, called: str
 
 
 def list_names(scenes: Sequence[Scene]) -> str:
-    """The names of scenes, for a message."""
+    """Return the names of scenes for a message."""
     return some_of([scene.name for scene in scenes], 8)
 
 
 def what_is_left(scenes: Sequence[Scene], read: Scene, called: str) -> list[str]:
-    """Sentences on what else a file contains besides the scene that is read; empty if nothing."""
+    """Return sentences about what else a file contains besides the scene that is read."""
     main = [scene for scene in scenes if not scene.is_extra]
     extras = [scene for scene in scenes if scene.is_extra and scene != read]
     notices = []

@@ -1,7 +1,7 @@
-"""The training set that keeps annotated images on disk.
+"""Keep annotated images on disk as a training set.
 
-A training set is a folder: one `.npz` per shot, named by its content, and `shots.json`, which lists them
-in order and is written last. Whatever interrupts a save, the list names complete files.
+A training set is a folder: one `.npz` per shot, named by its content, and `shots.json`, which lists them in
+order and is written last. So the list only ever names complete files, even if a save is interrupted.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _FORMAT = 1
 
 
 class ShotWriter:
-    """Writes a training set, one annotated image at a time, so that none of them need stay in memory.
+    """Write a training set, one annotated image at a time, so that none needs to stay in memory.
 
     Parameters
     ----------
     folder : str or Path
-        Of the training set; the one that it holds stays until `replace`.
+        Folder of the training set; a set that is already there stays until `replace`.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -40,7 +40,7 @@ class ShotWriter:
         self._entries: list[dict[str, str | None]] = []
 
     def add(self, shot: Shot) -> None:
-        """Write an annotated image, unless the folder has it already.
+        """Write an annotated image unless the folder already has it.
 
         Raises
         ------
@@ -61,13 +61,13 @@ class ShotWriter:
         self._entries.append({"file": file.name, "name": shot.name, "held": shot.held})
 
     def stage(self) -> Path:
-        """List what was added, beside the folder's own set; returns the list, which `load_shots` reads."""
+        """List what was added beside the folder's own set; return the list, which `load_shots` reads."""
         index = self.folder / f"{_STAGED}{uuid.uuid4().hex}.json"
         self._write(index)
         return index
 
     def replace(self) -> None:
-        """Make what was added the folder's set, and remove everything else from it."""
+        """Make the added images the folder's set, and remove everything else from it."""
         self._write(self.folder / _INDEX)
         listed = {entry["file"] for entry in self._entries}
         for file in (*self.folder.glob("*.npz"), *self.folder.glob(f"{_STAGED}*.json")):
@@ -81,12 +81,12 @@ class ShotWriter:
 
 
 def save_shots(folder: str | Path, shots: Iterable[Shot]) -> None:
-    """Save a training set; what the folder held of an older one is replaced.
+    """Save a training set and replace an older one in the folder.
 
     Raises
     ------
     EnvironmentFault
-        Full disk or no permission; the older training set is then still whole.
+        Full disk or no permission; the older training set is then still complete.
     """
     writer = ShotWriter(folder)
     for shot in shots:
@@ -105,7 +105,7 @@ def load_shots(place: str | Path) -> list[Shot]:
     Raises
     ------
     InputError
-        No training set there, or a missing or damaged file.
+        There is no training set, or a file is missing or damaged.
     """
     listing = Path(place) if Path(place).suffix == ".json" else Path(place) / _INDEX
     folder = listing.parent
@@ -131,7 +131,7 @@ def load_shots(place: str | Path) -> list[Shot]:
 
 def _load_shot(file: Path, name: str) -> Shot:
     try:
-        # opened here: numpy leaves a file open that turns out to be damaged
+        # opened here, because numpy does not close a file that is damaged
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             image, labels, known = arrays["image"], arrays["labels"], arrays["known"]
             # sets of earlier versions do not have them
@@ -148,13 +148,13 @@ def _load_shot(file: Path, name: str) -> Shot:
 
 
 def _without_copies(image: np.ndarray) -> np.ndarray:
-    """Grey images are stored with one channel instead of three equal ones."""
+    """Reduce a grey image from three equal channels to one for storage."""
     grey = image[..., :1]
     return grey if (image == grey).all() else image
 
 
 def shot_digest(shot: Shot) -> str:
-    """Name of a shot's file: equal content, equal name."""
+    """Return the name of a shot's file; equal content gives an equal name."""
     digest = hashlib.sha256()
     for array in (shot.image, shot.labels, shot.known):
         digest.update(f"{array.shape}{array.dtype}".encode())
@@ -166,5 +166,5 @@ def shot_digest(shot: Shot) -> str:
 
 
 def digests(shots: Iterable[Shot]) -> dict[str, str]:
-    """Tell an annotation from another: the digest of each annotated image by its name."""
+    """Return the digest of each annotated image by its name, to notice changed annotation."""
     return {shot.name: shot_digest(shot) for shot in shots}

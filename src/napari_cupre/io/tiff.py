@@ -1,4 +1,4 @@
-"""TIFF from microscopes: OME-TIFF and its sets of files, ImageJ hyperstacks, slides with pyramids."""
+"""Read TIFF from microscopes: OME-TIFF and its sets of files, ImageJ hyperstacks, slides with pyramids."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ _CHUNK = 1024
 
 @dataclass(frozen=True)
 class OpenTiff:
-    """A TIFF file with what its metadata say, wherever these lie.
+    """An open TIFF file and its metadata, which may lie in another file.
 
     Attributes
     ----------
     path : pathlib.Path
         The file.
     file : tifffile.TiffFile
-        Tifffile.TiffFile Open.
+        The file, opened by tifffile.
     scenes : list of Scene
         The images that lie, at least in part, in this file.
     series : list of tifffile.TiffPageSeries
-        Pixels of each, of a pyramid the finest level.
+        Pixels of each scene; of a pyramid, the finest level.
     images : list of OmeImage or None
-        What OME-XML says of each.
+        What OME-XML says about each scene.
     uuid : str or None
         UUID of the OME document.
     no_metadata : str
-        Name of the metadata file that is not there, or "".
+        Name of the missing metadata file, or "".
     """
 
     path: Path
@@ -77,12 +77,12 @@ def open_tiff(path: Path, *, alone: bool = False) -> Iterator[OpenTiff]:
     path : Path
         The file.
     alone : bool, optional
-        Take it by itself, also where its metadata say that it is one of a set.
+        Read this file by itself, even if its metadata say that it belongs to a set.
 
     Raises
     ------
     InputError
-        If its metadata are unsafe. What tifffile raises passes through.
+        If its metadata are unsafe. Errors from tifffile pass through.
     """
     with tifffile.TiffFile(path) as first:
         text = first.pages.first.tags.valueof("ImageDescription", "")
@@ -127,7 +127,7 @@ def _opened(path: Path, file: tifffile.TiffFile, no_metadata: str) -> OpenTiff:
 
 
 def _matched(series: Sequence[Any], images: Sequence[OmeImage]) -> Iterator[OmeImage | None]:
-    """What describes each series; tifffile leaves out images without pixels."""
+    """Match each series with its description; tifffile leaves out images without pixels."""
     if all(each.kind != "ome" for each in series):
         yield from (images[0] if len(images) == 1 else None for _ in series)
         return
@@ -142,7 +142,7 @@ def _matched(series: Sequence[Any], images: Sequence[OmeImage]) -> Iterator[OmeI
 def _without_levels(
     series: list[Any], images: list[OmeImage | None]
 ) -> tuple[list[Any], list[OmeImage | None]]:
-    """Leave out what is another picture at a lower resolution, in whatever order a writer put them."""
+    """Leave out pictures that are another one at a lower resolution, in whatever order they are stored."""
     if any(each.kind not in ("generic", "uniform", "shaped") for each in series):
         return series, images
     kept = [n for n, each in enumerate(series) if not any(_is_level_of(each, other) for other in series)]
@@ -164,11 +164,11 @@ def _is_level_of(small: Any, large: Any) -> bool:
 
 
 def _identity(path: Path, image: OmeImage | None, uuid: str | None) -> tuple[Any, ...] | None:
-    """What an image has in common in all files of its set; None of one that is whole in this file."""
+    """Return an identity that is the same in all files of an image's set; None if it has only this file."""
     if image is None or not image.others(path, uuid):
         return None
     if path.name not in dict(image.files) and missing_files(image, path, uuid):
-        return None  # a renamed file of a set that is not here
+        return None  # a renamed file; the rest of its set is missing
     return (str(path.parent.resolve()), image.files, image.number)
 
 
@@ -178,7 +178,7 @@ def _is_marked(series: Any) -> bool:
 
 
 def tiff_scenes(path: Path) -> list[Scene]:
-    """The images of a TIFF file, without the lower levels of pyramids.
+    """List the images of a TIFF file, without the lower levels of pyramids.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def tiff_scenes(path: Path) -> list[Scene]:
 
 
 class TiffOverview(NamedTuple):
-    """What the metadata of a file say.
+    """What the metadata of a file tell.
 
     Attributes
     ----------
@@ -199,7 +199,7 @@ class TiffOverview(NamedTuple):
     lacks : str
         One sentence on what is missing, or "".
     colours : str
-        What the pixels of its first image are where they are not light, or "".
+        What the pixels of its first image mean if they are not brightness, else "".
     """
 
     scenes: list[Scene]
@@ -208,7 +208,7 @@ class TiffOverview(NamedTuple):
 
 
 def tiff_overview(path: Path) -> TiffOverview:
-    """What a TIFF file holds, by its metadata; no pixels are read.
+    """Say what a TIFF file contains by its metadata; no pixels are read.
 
     Raises
     ------
@@ -234,35 +234,35 @@ def read_tiff(
     partial: bool = False,
     alone: bool = False,
 ) -> CellImage:
-    """Read one image of a TIFF file, of a pyramid the finest level.
+    """Read one image of a TIFF file; of a pyramid, the finest level.
 
     Parameters
     ----------
     path : Path
         A TIFF, OME-TIFF or ImageJ file; any file of an OME-TIFF set stands for the set.
     axes : str or None, optional
-        Letters that overrule what the file says. With "S" they name the dimensions as they are returned,
-        colour samples last; without it as they lie in the file, where samples may come first.
+        Letters that overrule what the file says. With "S" they name the dimensions as returned, colour
+        samples last; without "S" they name them as stored in the file, where samples may come first.
     series : str or int or None, optional
         Name or number of the image; None takes the first that is not a thumbnail.
     palette_as_colours : bool, optional
-        False returns the values as they are stored, as label images need.
+        False returns the stored values, as label images need.
     partial : bool, optional
-        Leave damaged pages of a stack at zero and name them in the image's `lacks`.
+        Set damaged pages of a stack to zero and name them in the image's `lacks`.
     alone : bool, optional
         See `open_tiff`.
 
     Returns
     -------
     CellImage
-        dask beyond `LAZY_BYTES`, else numpy. Axes, scale, origin and units come from OME or ImageJ metadata,
-        the pixel size of plain files from their resolution.
+        A dask array beyond `LAZY_BYTES`, else numpy. Axes, scale, origin and units come from OME or ImageJ
+        metadata, the pixel size of plain files from their resolution.
 
     Raises
     ------
     InputError
-        Truncated or hostile metadata, missing files of a set, or axes or a series that do not fit. Whatever
-        tifffile raises for damaged pixels passes through; `read_image` names the file.
+        Truncated or hostile metadata, missing files of a set, or axes or a series that do not fit. Errors
+        from tifffile about damaged pixels pass through; `read_image` names the file.
     """
     notices: list[str] = []
     with listening(path, notices) as damages, open_tiff(path, alone=alone) as opened:
@@ -286,11 +286,11 @@ def read_tiff(
 
 
 def _as_image(path: Path, data: Any, letters: str, axes: str | None, scales: Scales) -> CellImage:
-    """Pixels with the axes of the file, or with those that overrule them."""
+    """Make an image with the axes of the file, or with those that overrule them."""
     found, guessed = _certain(letters, data, axes)
     if axes is not None:
         if "S" in letters and len(axes) == data.ndim - 1:
-            axes += "S"  # what the user calls rows and columns is a picture by its palette
+            axes += "S"  # the user names only rows and columns, but the palette adds colours
         known, guessed = parse_axes(axes, data.ndim), False
     else:
         known = found
@@ -308,9 +308,9 @@ def _as_image(path: Path, data: Any, letters: str, axes: str | None, scales: Sca
 
 
 def _as_imagej_tells(opened: OpenTiff, series: Any, letters: str) -> tuple[str, str]:
-    """Axes of an ImageJ stack that its own metadata name wrongly, and what it lacks.
+    """Return the axes of an ImageJ stack whose metadata do not fit its pixels, and what it lacks.
 
-    tifffile then takes the planes for pages without a meaning.
+    In such stacks tifffile takes the planes for pages of unknown meaning.
     """
     if not opened.file.is_imagej or series.kind != "generic":
         return letters, ""
@@ -320,7 +320,7 @@ def _as_imagej_tells(opened: OpenTiff, series: Any, letters: str) -> tuple[str, 
 
 
 class _Told(NamedTuple):
-    """What metadata say about one image: its scales, missing files of how many, and what is odd."""
+    """What metadata say about one image: scales, missing files and their total, and what is odd."""
 
     scales: Scales
     missing: list[str]
@@ -337,9 +337,9 @@ def _told(path: Path, opened: OpenTiff, scene: Scene, series: str | int | None, 
 
 
 def _certain(letters: str, data: Any, axes: str | None) -> tuple[str, bool]:
-    """Axes that an image can have, and whether they are guessed.
+    """Return axes that an image can have, and whether they are guessed.
 
-    Pages without a meaning ("I", "Q") are told apart only by their number.
+    Pages of unknown meaning ("I", "Q") are interpreted only by their number.
     """
     if not set(letters) - set(AXIS_LETTERS) and len(set(letters)) == len(letters):
         return letters, False
@@ -349,10 +349,10 @@ def _certain(letters: str, data: Any, axes: str | None) -> tuple[str, bool]:
 def _meaningful(
     data: Any, series: Any, axes: str | None, as_colours: bool, is_imagej: bool
 ) -> tuple[Any, str]:
-    """Pixels as grey values, colours or channels, and their axes."""
+    """Return pixels as grey values, colours or channels, and their axes."""
     letters = series.axes
     if axes is not None and "S" not in axes.upper():
-        letters = letters.replace("S", "C")  # the user names the file's own dimensions, none as colours
+        letters = letters.replace("S", "C")  # the user's axes for the file's dimensions contain no colours
     elif "S" in letters:
         position = letters.index("S")
         order = [axis for axis in range(len(letters)) if axis != position] + [position]
@@ -384,19 +384,19 @@ def _pixels(path: Path, series: Any, partial: bool) -> tuple[Any, list[int]]:
 
 
 def _read_pages(path: Path, series: Any) -> tuple[np.ndarray, list[int]]:
-    """The pixels of a series, and the numbers of the pages that could not be read and are zero.
+    """Read the pixels of a series; return them and the numbers of unreadable pages, which are zero.
 
     Raises
     ------
     Exception
-        What tifffile raises, if no page can be read.
+        The error from tifffile, if no page can be read.
     """
     try:
         return series.asarray(), []
     except Exception:
         data = np.zeros(series.shape, series.dtype)
         pages = data.reshape(-1, *series.keyframe.shape)
-        if series.dataoffset is not None:  # all pages in one piece: what is there of it
+        if series.dataoffset is not None:  # all pages are stored in one piece: read what is there of it
             stored = series.dtype.newbyteorder(series.keyframe.parent.byteorder)
             left = (path.stat().st_size - series.dataoffset) // pages[0].nbytes
             pixels = np.fromfile(path, stored, left * pages[0].size, offset=series.dataoffset)
@@ -410,7 +410,7 @@ def _read_pages(path: Path, series: Any) -> tuple[np.ndarray, list[int]]:
 
 
 def _read_page(page: Any, into: np.ndarray) -> bool:
-    """Whether a page could be read."""
+    """Read a page into an array; return whether that worked."""
     try:
         into[...] = page.asarray()
     except Exception:
@@ -419,7 +419,7 @@ def _read_page(page: Any, into: np.ndarray) -> bool:
 
 
 def _open_lazily(series: Any) -> Any:
-    """The pixels of a series as a dask array that opens its files by itself."""
+    """Return the pixels of a series as a dask array that opens its files itself."""
     # Both take long to import, and only big images need them.
     import dask.array as da
     import zarr

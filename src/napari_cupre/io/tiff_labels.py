@@ -1,4 +1,4 @@
-"""Label images as OME-TIFF, with the axes and the pixel size of the image they belong to."""
+"""Write label images as OME-TIFF, with the axes and the pixel size of their image."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_labels(
     axes: str | None = None,
     description: str = "",
 ) -> None:
-    """Write a label image as a deflated int32 OME-TIFF, whole or not at all.
+    """Write a label image as a deflated int32 OME-TIFF, completely or not at all.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ def write_labels(
     labels : numpy.ndarray
         Whole numbers over `axes`, e.g. (Y, X) or (T, Z, Y, X).
     scale, units, translate : mapping of str to float, optional and mapping of str to str, optional
-        By axis letter, as in `CellImage`; what is missing is 1, "pixel", 0.
+        By axis letter, as in `CellImage`; the defaults are 1, "pixel" and 0.
     axes : str or None, optional
-        Letters out of T, Z, Y, X; None takes the last ones of "TZYX".
+        Letters out of T, Z, Y, X; None takes the last letters of "TZYX".
     description : str, optional
         Description of the image, in the OME metadata.
 
@@ -60,7 +60,7 @@ def write_labels(
 
 
 def write_large_labels(path: Path, labels: Any, image: CellImage) -> None:
-    """Write a plane's labels as a tiled OME-BigTIFF, whole or not at all, band by band.
+    """Write a plane's labels as a tiled OME-BigTIFF, band by band, completely or not at all.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def write_large_labels(path: Path, labels: Any, image: CellImage) -> None:
     labels : Any
         Whole numbers (Y, X), a dask array.
     image : CellImage
-        Whose pixel size the file gets.
+        The image; the file gets its pixel size.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def write_large_labels(path: Path, labels: Any, image: CellImage) -> None:
 
 
 def _tiles(labels: Any) -> Iterator[np.ndarray]:
-    """Row by row; those of the last row and column are filled up with background."""
+    """Yield tiles row by row; tiles of the last row and column are filled up with background."""
     for top in range(0, labels.shape[0], TILE):
         band = np.asarray(labels[top : top + TILE], np.int32)
         for left in range(0, labels.shape[1], TILE):
@@ -109,13 +109,14 @@ class _Layout(NamedTuple):
 
 
 def _header(name: str, layout: _Layout) -> dict[str, Any]:
-    """What tifffile gets of a label image besides its pixels."""
+    """Return what tifffile needs for a label image besides its pixels."""
     metadata = _ome_metadata(layout) | {"Name": name}
     header = {"ome": True, "photometric": "minisblack", "compression": "zlib", "metadata": metadata}
     per_centimeter = [
         _per_centimeter(layout.scale.get(axis, 1.0), layout.units.get(axis, "pixel")) for axis in "XY"
     ]
-    # Read by programs that know no OME; a ratio of 32-bit numbers, so that it has an end on either side.
+    # For programs that do not read OME. It is a ratio of 32-bit numbers, so its range is limited at both
+    # ends.
     if all(each and 1 / _MOST_PER_CENTIMETER < each < _MOST_PER_CENTIMETER for each in per_centimeter):
         header |= {"resolution": tuple(per_centimeter), "resolutionunit": "CENTIMETER"}
     return header
@@ -130,7 +131,7 @@ def _ome_metadata(layout: _Layout) -> dict[str, Any]:
         unit = _OME_UNITS.get(canonical_unit(units.get(axis)), units.get(axis))
         if axis == "T":
             step, is_known = float(scale.get("T", 1.0)), unit not in (None, "pixel")
-            if is_known or step != 1:  # OME knows no frames, so that an unknown step would be one of a second
+            if is_known or step != 1:  # OME cannot count in frames: an unknown step would read as one second
                 metadata["TimeIncrement"] = step
             if is_known:
                 metadata["TimeIncrementUnit"] = unit

@@ -1,4 +1,4 @@
-"""Images without annotation for training: one place of each, all of it unknown."""
+"""Use images without annotation for training: one piece of each, all of it unknown."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from napari_cupre.io.images import read_image
 from napari_cupre.io.inputs import find_inputs
 
 MOST, SIDE = 48, 2048
-"""Most images that take part, and the side in px of the place used of each: there is no time for more."""
+"""Most images to use, and the side in px of the piece of each; there is no time for more."""
 
 Source = tuple[str, Callable[[], CellImage], Sequence[int] | None]
-"""What to call an image, how to read it, and which of its channels to look at."""
+"""An image's name, a function that reads it, and which of its channels to use."""
 
 
 def place_of(
     image: CellImage, rng: np.random.Generator, channels: Sequence[int] | None = None, name: str = ""
 ) -> Shot:
-    """A random place of a random plane of an image; only that is read.
+    """Read a random piece of a random plane of an image, and nothing else.
 
     Raises
     ------
@@ -41,19 +41,19 @@ def place_of(
 
 
 def places(sources: Sequence[Source], seed: int, refused: Callable[[str], None]) -> Iterable[Shot]:
-    """A place of each of some images, drawn by `seed` where there are more than `MOST`.
+    """Read one piece of each image; if there are more than `MOST` images, `seed` chooses among them.
 
     Parameters
     ----------
     refused : callable
-        Told in a sentence of every image that cannot be read; the others are used.
+        Called with a sentence about each image that cannot be read; the others are used.
     """
     rng = np.random.default_rng(seed)
     for number in sorted(rng.permutation(len(sources))[:MOST]):
         name, read, channels = sources[number]
         try:
             yield place_of(read(), rng, channels, name)
-        except Exception as error:  # decoders raise anything, and one damaged file must not end a training
+        except Exception as error:  # decoders may raise anything; one damaged file must not end a training
             refused(f"{name} is not learned from: {' '.join(str(error).split())}")
 
 
@@ -63,19 +63,19 @@ def unannotated(
     annotated: Collection[str],
     refused: Callable[[str], None],
 ) -> list[Shot]:
-    """Places of the images behind folders, globs and files.
+    """Read one piece of each image behind folders, globs and files.
 
     Parameters
     ----------
     annotated : collection of str
-        Names of images that are annotated: they are left out, whatever their suffix.
+        Names of annotated images, which are left out whatever their suffix.
     refused : callable
         See `places`.
 
     Raises
     ------
     InputError
-        If a path is not there, or nothing is left.
+        If a path does not exist, or no image is left.
     """
     known = {image_stem(name) for name in annotated}
     found = [path for path in find_inputs(paths).paths if image_stem(path) not in known]

@@ -1,4 +1,4 @@
-"""Unlabelled images: an index on disk that holds any number of files, and crops drawn from it.
+"""Unlabelled images: an index on disk for any number of files, and crops drawn from it.
 
 Crops are drawn from all images of a file, their planes and channels. Indexing lists names and decodes
 nothing, so that a folder of a million files is ready in seconds; the list lives in a SQLite file, so that
@@ -38,17 +38,17 @@ _MEASURED = 200
 """Maximum number of files whose sizes are read to estimate how much there is to crop."""
 
 _PLACES, _FILES = 6, 20
-"""Places to try in an image for one that is not flat, and files to try for one that opens."""
+"""How many places to try in an image until one is not flat, and how many files until one opens."""
 
 
 def walk_images(folder: Path) -> Iterator[str]:
-    """Image files below a folder, streamed; an OME-Zarr counts as one image; junk and hidden files do not."""
+    """Yield image files below a folder; an OME-Zarr counts as one; junk and hidden files are left out."""
     pending = [str(folder.resolve())]
     while pending:
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
                 name = entry.name.lower()
-                # The cheap test first: with a million files the others are felt.
+                # The cheap test comes first: with a million files, the others take noticeable time.
                 if name.endswith(_SUFFIXES):
                     if not is_junk(Path(name)):
                         yield entry.path
@@ -60,7 +60,7 @@ def walk_images(folder: Path) -> Iterator[str]:
 
 
 def _images_of(path: Path) -> Iterator[str]:
-    """The images below a folder; of a single file that itself, or the files that it describes.
+    """Yield the images below a folder; for a single file the file itself, or the files that it describes.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def _images_of(path: Path) -> Iterator[str]:
 
 
 def _is_kept(image: str, exclude: frozenset[str], met: set[str]) -> bool:
-    """Whether an image is not to be left out; if it is, its stem is added to `met`."""
+    """Whether an image is kept; if it is left out, its stem is added to `met`."""
     stem = image_stem(image)
     if stem in exclude:
         met.add(stem)
@@ -81,9 +81,9 @@ def _is_kept(image: str, exclude: frozenset[str], met: set[str]) -> bool:
 
 
 def _drop_labels(connection: sqlite3.Connection, named: Sequence[Path]) -> list[Path]:
-    """Take label files that lie beside their images out of what was found; returns them.
+    """Remove label files that lie beside their images from the index, and return them.
 
-    Only folders with a file named like labels are looked at, one at a time.
+    Only folders with a file named like labels are checked, one at a time.
     """
     like = " OR ".join(f"lower(path) LIKE '%{word}%'" for word in LABEL_WORDS)
     suspects = connection.execute(f"SELECT DISTINCT folder FROM found WHERE {like} ORDER BY folder")
@@ -107,9 +107,9 @@ class UnlabelledIndex:
     Attributes
     ----------
     unmet : frozenset[str]
-        Stems to leave out that no file has; only what `build` returns knows them.
+        Stems to leave out that no file has; set only on the result of `build`.
     labels : list[Path]
-        Label files beside their images, which are left out; only what `build` returns knows them.
+        Label files beside their images, which are left out; set only on the result of `build`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,7 +129,7 @@ class UnlabelledIndex:
         Parameters
         ----------
         path : Path
-            Where the index goes.
+            Where to write the index.
         folders : Sequence[Path]
             Folders, searched with their subfolders, or single images.
         exclude : frozenset[str], optional
@@ -138,7 +138,7 @@ class UnlabelledIndex:
         Raises
         ------
         InputError
-            If a folder is not there or none of them holds an image.
+            If a folder does not exist, or no folder contains an image.
         """
         for folder in folders:
             if not folder.exists():
@@ -206,7 +206,7 @@ class UnlabelledIndex:
         self.__init__(state["path"])  # type: ignore[misc]
 
     def distinct_crops(self, side: int) -> int:
-        """Roughly how many non-overlapping crops of `side` px the images contain.
+        """Estimate how many non-overlapping crops of `side` px the images contain.
 
         Sizes are read from the headers of at most `_MEASURED` files spread over the list; each image of a
         file counts for at least one.
@@ -217,7 +217,7 @@ class UnlabelledIndex:
             try:
                 sizes = image_sizes(self[int(number)])
             except Exception:
-                counts.append(0)  # unreadable: it will be named when it is drawn
+                counts.append(0)  # unreadable: reported when it is drawn
                 continue
             counts.append(sum(max(1, height // side) * max(1, width // side) for height, width in sizes))
         return round(float(np.mean(counts)) * len(self))
@@ -243,7 +243,7 @@ class Crop:
 
 
 class UnlabelledCrops:
-    """Crop `i` of an endless stream; it depends only on (seed, i) and the index.
+    """An endless stream of crops; crop `i` depends only on the seed, `i` and the index.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ class UnlabelledCrops:
     seed : int
         Seed of the whole stream.
     weights : numpy.ndarray or None, optional
-        (len(index),) how often each file is drawn, relative to the others; None = alike.
+        (len(index),) how often each file is drawn, relative to the others; None = all equally often.
     zoom : float, optional
         A crop's side is `side` times a factor drawn log-uniformly from [1/zoom, zoom].
     """
@@ -277,7 +277,7 @@ class UnlabelledCrops:
         self._order = np.zeros(0, np.int64)
 
     def draw(self, number: int) -> tuple[Crop, np.random.Generator]:
-        """Crop `number` and the generator that made it, for whatever is random about its use.
+        """Return crop `number`, and the generator that drew it for anything random that follows.
 
         Raises
         ------
@@ -291,7 +291,7 @@ class UnlabelledCrops:
             path = self.index[file]
             try:
                 pixels = self._textured_window(self._cache.draw(path, rng).draw_plane(rng), rng)
-            except Exception as reason:  # a window of a damaged file may raise anything, like its header
+            except Exception as reason:  # reading a window of a damaged file may raise anything
                 skipped.append((str(path), " ".join(str(reason).split())))
                 continue
             return Crop(pixels, file, skipped), rng
@@ -301,7 +301,7 @@ class UnlabelledCrops:
         )
 
     def _draw_file(self, number: int, rng: np.random.Generator) -> int:
-        """Every file once in each pass over the set, in a new order; by chance if there are weights."""
+        """Choose a file: by weights if there are any, else each file once per pass, in a new order."""
         if self._cumulative is not None:
             place = rng.random() * self._cumulative[-1]
             return min(int(np.searchsorted(self._cumulative, place, side="right")), len(self.index) - 1)
@@ -312,7 +312,7 @@ class UnlabelledCrops:
         return int(self._order[place_in_turn])
 
     def _textured_window(self, plane: ReadablePlane, rng: np.random.Generator) -> np.ndarray:
-        """The first of a few random windows that is not flat, else the least flat one."""
+        """Return the first of a few random windows that is not flat, else the least flat one."""
         factor = np.exp(rng.uniform(-np.log(self.zoom), np.log(self.zoom)))
         side = min(round(self.side * factor), plane.height, plane.width)
         best: np.ndarray | None = None
@@ -332,7 +332,7 @@ class UnlabelledCrops:
 
 
 def smooth_deviation(window: np.ndarray) -> float:
-    """Standard deviation of the means of 4 x 4 blocks: noise averages out, cells do not."""
+    """Return the standard deviation of the means of 4 x 4 blocks: noise averages out, cells do not."""
     block = 4
     grey = window.mean(axis=-1)
     height, width = (size // block * block for size in grey.shape)

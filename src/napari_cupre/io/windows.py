@@ -1,7 +1,6 @@
-"""Windows of images of any size: read piece by piece where the format allows, whole where the image is small.
+"""Read windows of images of any size: piece by piece where the format allows it; small images whole.
 
-The unlabelled images of a pretraining run may be thumbnails or slides; a crop costs about the same from
-either.
+The unlabelled images of a pretraining run may be thumbnails or slides; a crop of either takes about as long.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class ReadablePlane:
     pixels : Any
         (Y, X) or (Y, X, 3), numpy, or dask where the file is large.
     stretch : Stretch
-        Stretch of the whole plane, so that all its windows get the same grey values.
+        Stretch of the whole plane, so that grey values are the same in all its windows.
     """
 
     pixels: Any
@@ -36,12 +35,12 @@ class ReadablePlane:
 
     @property
     def height(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
-        """Number of columns."""
+        """Return the number of columns."""
         return int(self.pixels.shape[1])
 
     def window(self, y: int, x: int, height: int, width: int) -> np.ndarray:
@@ -50,7 +49,7 @@ class ReadablePlane:
         Returns
         -------
         numpy.ndarray
-            float32 (height, width, C), normalised; C is 1 for grey, also if it is stored as colour, and 3 for
+            float32 (height, width, C), normalised; C is 1 for grey, even if stored as colour, and 3 for
             colour.
         """
         window = self.stretch(np.asarray(self.pixels[y : y + height, x : x + width]))
@@ -59,18 +58,18 @@ class ReadablePlane:
 
 @dataclass
 class OpenImage:
-    """An image that was opened, with the planes that were looked at."""
+    """An opened image, with the planes that were used so far."""
 
     image: CellImage
     planes: dict[tuple[tuple[int, ...], int | None], ReadablePlane] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held in memory; an image that is read by window holds next to none."""
+        """Return the bytes in memory; an image that is read by window needs next to none."""
         return 0 if self.image.is_lazy else int(np.asarray(self.image.data).nbytes)
 
     def draw_plane(self, rng: np.random.Generator) -> ReadablePlane:
-        """A random plane: of all times and depths, and of all stains where there are several."""
+        """Draw a random plane out of all times, depths and stains."""
         sizes = self.image.sizes
         index = {axis: int(rng.integers(sizes[axis])) for axis in "TZ" if axis in sizes}
         channel = int(rng.integers(sizes["C"])) if "C" in sizes else None
@@ -97,7 +96,7 @@ class ImageCache:
         self._in_file: OrderedDict[Path, list[Path]] = OrderedDict()
 
     def draw(self, file: Path, rng: np.random.Generator) -> OpenImage:
-        """One of the images in a file, opened; of a file with one image no number is drawn.
+        """Open a random image of a file; a file with a single image uses up no random number.
 
         Raises
         ------
@@ -112,7 +111,7 @@ class ImageCache:
         return self.get(found[int(rng.integers(len(found)))] if len(found) > 1 else found[0])
 
     def get(self, path: Path) -> OpenImage:
-        """The opened image.
+        """Open an image, or take it from the cache.
 
         Raises
         ------
@@ -131,7 +130,7 @@ class ImageCache:
         return opened
 
     def __getstate__(self) -> dict[str, int]:
-        """A copy in another process starts empty: open files do not travel."""
+        """Leave open files behind, so that a copy in another process starts empty."""
         return {"max_bytes": self.max_bytes, "max_images": self.max_images}
 
     def __setstate__(self, state: dict[str, int]) -> None:
@@ -139,7 +138,7 @@ class ImageCache:
 
 
 def image_sizes(path: Path) -> list[tuple[int, int]]:
-    """Height and width of each image of a file from the header, without decoding a pixel.
+    """Read height and width of each image of a file from the header, without decoding a pixel.
 
     Raises whatever the reader of the format raises.
     """

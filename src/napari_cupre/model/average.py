@@ -1,4 +1,4 @@
-"""Averaged weights: an exponential moving average that judges better than the last step's weights."""
+"""Averaged weights: an exponential moving average that predicts better than the last step's weights."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from napari_cupre.model.network import CellRCNN
 class WeightAverage(AveragedModel):
     """Moving average of a network's weights and BatchNorm statistics.
 
-    Polyak averaging with the warm-up of "Exponential moving average" in TensorFlow: the first steps count
-    little, so that neither a short training is held back by its start nor random weights linger.
+    Polyak averaging with the warm-up of "Exponential moving average" in TensorFlow: the average forgets its
+    first steps quickly, so that neither the start nor random weights hold back a short training.
 
     Parameters
     ----------
     network : CellRCNN
-        Its weights begin the average.
+        The average starts with its weights.
     decay : float, optional
         Weight of the past once warmed up.
 
@@ -38,7 +38,7 @@ class WeightAverage(AveragedModel):
 
     @property
     def network(self) -> CellRCNN:
-        """The network with the averaged weights, in evaluation mode; it needs no gradients."""
+        """Return the network with the averaged weights, in evaluation mode and without gradients."""
         return cast(CellRCNN, self.module)
 
     def update(self, network: CellRCNN, step: int) -> None:
@@ -47,7 +47,7 @@ class WeightAverage(AveragedModel):
         self.update_parameters(network)
 
     def share_of(self, step: int) -> float:
-        """How much the weights after `step` steps count."""
+        """Return the share of the weights after `step` steps in the updated average."""
         return 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class WeightAverage(AveragedModel):
 
 @torch.no_grad()
 def approach(mine: Mapping[Any, Tensor], theirs: Mapping[Any, Tensor], share: float) -> None:
-    """Move tensors towards others by a share of the way, in place; counters are copied."""
+    """Move tensors a share of the way towards others, in place; counters are copied."""
     floats = [key for key, tensor in mine.items() if tensor.is_floating_point()]
     if floats:
         torch._foreach_lerp_([mine[key] for key in floats], [theirs[key] for key in floats], share)

@@ -1,4 +1,4 @@
-"""Backbones: four feature maps at strides 4, 8, 16 and 32; from timm, but for the one that ships."""
+"""Backbones: four feature maps at strides 4, 8, 16 and 32; all from timm, except the one that ships."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ class Backbone(nn.Module):
             self.channels, self._finest = lite.channels, f"blocks.{SEEN[0]}"
         else:
             self.body, self.channels, self._finest = _from_timm(name)
-        # Convolutions of single channels take 2.5 times as long on a processor in the other layout.
+        # In the other layout, depthwise convolutions take 2.5 times as long on a processor.
         self._is_depthwise = any(
             isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1
             for layer in self.body.modules()
         )
 
     def early_parameters(self) -> list[nn.Parameter]:
-        """Parameters up to the finest map: edges and textures, which differ little between images."""
+        """Return the parameters up to the finest map: edges and textures, which all images share."""
         return list(_up_to(self.body, self._finest))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) standardised images -> maps of stride 4, 8, 16, 32."""
+        """Turn (B, 3, H, W) standardised images into maps of stride 4, 8, 16, 32."""
         if not self._is_depthwise:
             return self.body(images)
         maps = self.body(images.contiguous(memory_format=torch.channels_last))
-        if self.training and not images.is_cuda:  # what follows learns faster in its own layout
+        if self.training and not images.is_cuda:  # the following layers train faster in the default layout
             return [features.contiguous() for features in maps]
         return maps
 
 
 def _from_timm(name: str) -> tuple[nn.Module, tuple[int, ...], str]:
-    """A timm network, the channels of its maps, and the path of the module that gives the finest."""
+    """Return a timm network, the channels of its maps, and the path of the module of the finest map."""
     import timm
     from timm.models import FeatureInfo
 
@@ -74,12 +74,12 @@ def _from_timm(name: str) -> tuple[nn.Module, tuple[int, ...], str]:
             "boxes: choose one that pads in the same way at every size, e.g. efficientnet_lite0."
         )
     finest = maps.module_name()[0]
-    flat = finest.replace(".", "_")  # timm may lay a network's stages out side by side
+    flat = finest.replace(".", "_")  # timm may flatten the names of a network's stages
     return body, tuple(maps.channels()), flat if hasattr(body, flat) else finest
 
 
 def _up_to(module: nn.Module, path: str) -> Iterator[nn.Parameter]:
-    """Parameters of the submodules of a module, in order, up to that of a dotted path and with it."""
+    """Yield the parameters of a module's submodules in order, up to and including a dotted path."""
     first, _, rest = path.partition(".")
     for name, child in module.named_children():
         if name == first:

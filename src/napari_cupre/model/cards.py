@@ -1,4 +1,4 @@
-"""What a model file says of itself, read without torch: for lists in a window. Copies and names of models."""
+"""Read a model file's description without torch, for lists in a window; copy and rename models."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _HEADER = "napari_cupre"
 class ModelCard:
     """One model of a list.
 
-    `size` is that of its file in bytes, `run_size` that of what resuming its training needs. `changed` is
-    when the file was written, "2026-11-26 03:40". `header` is the JSON document in the file; if it cannot
-    be read, it is empty and `fault` says why.
+    `size` is the size of its file in bytes, `run_size` that of the files needed to resume its training.
+    `changed` is when the file was written, "2026-11-26 03:40". `header` is the JSON document in the file; if
+    it cannot be read, it is empty and `fault` says why.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class ModelCard:
 
     @property
     def parent(self) -> str:
-        """What it started from; "" if nobody knows."""
+        """Return the model that it started from; "" if that is unknown."""
         return str(self._training.get("parent") or "")
 
     @property
@@ -45,7 +45,7 @@ class ModelCard:
         return found if isinstance(found, dict) else {}
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """What is known about it, as titles and texts."""
+        """Yield what is known about it, as titles and texts."""
         if self.fault:
             yield "damaged", self.fault
             return
@@ -65,7 +65,7 @@ class ModelCard:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card of a model file; one that cannot be read says why in `fault`."""
+    """Return the card of a model file; if the file cannot be read, `fault` says why."""
     size, run_size = size_of(path), size_of(run_path(path))
     try:
         changed = f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d %H:%M}"
@@ -75,7 +75,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The JSON document in a model file.
+    """Read the JSON document in a model file.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def read_header(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(_HEADER)
     except (SafetensorError, OSError) as error:
-        why = f" ({reason_of(error)})" if isinstance(error, OSError) else ""  # else it speaks to programmers
+        why = f" ({reason_of(error)})" if isinstance(error, OSError) else ""  # others are for programmers
         raise ModelFileError(
             f"{path.name} is not a complete model file{why}: copy or download it again."
         ) from error
@@ -102,7 +102,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def copy_model(source: Path, target: Path) -> Path:
-    """Copy a model file, after checking that it is one; the copy is whole or not there.
+    """Copy a model file after checking that it is one; the copy is complete or does not exist.
 
     Raises
     ------
@@ -118,12 +118,13 @@ def copy_model(source: Path, target: Path) -> Path:
 
 
 def rename_model(name: str, wanted: str) -> Path:
-    """Give one of the user's own models, and its training, another name.
+    """Rename one of the user's own models and its training.
 
     Raises
     ------
     InputError
-        It is not a model of the user's or is being trained, or the name is taken or cannot be a file name.
+        It is not one of the user's models, or it is being trained, or the name is taken or cannot be a file
+        name.
     EnvironmentFault
         If it cannot be renamed.
     """
@@ -156,7 +157,7 @@ def _is_taken(name: str) -> bool:
 
 
 def _ancestors(training: dict[str, Any]) -> list[str]:
-    """Names of what it started from, the nearest first."""
+    """Return the names of the models that it descends from, the nearest first."""
     names: list[str] = []
     while isinstance(training, dict) and training.get("parent") and len(names) < 6:
         names.append(str(training["parent"]))

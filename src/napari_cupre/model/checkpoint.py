@@ -1,6 +1,6 @@
-"""One safetensors file per model: half-precision tensors, and a JSON document in its header.
+"""Read and write models: one safetensors file with half-precision tensors, and JSON in its header.
 
-A file may hold the network converted for a faster runtime beside its weights, as bytes.
+Besides the weights, a file may contain the network converted for a faster runtime, as bytes.
 
 Nothing is ever unpickled, so that a model from a stranger is safe to open.
 """
@@ -65,12 +65,12 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """The device that holds the weights."""
+        """Return the device of the weights."""
         return next(self.network.parameters()).device
 
     @property
     def valid_graphs(self) -> dict[str, bytes]:
-        """`graphs`, or nothing if the weights are others by now."""
+        """Return `graphs`, or nothing if the weights have changed since."""
         return self.graphs if self.graphs and self._converted == _weights_state(self.network) else {}
 
     def to(self, device: str | torch.device) -> Model:
@@ -79,25 +79,25 @@ class Model:
         return self
 
     def copy(self, **changes: Any) -> Model:
-        """A copy that shares no tensor with this one; `changes` replace fields of `info`."""
+        """Return a copy that shares no tensor with this model; `changes` replace fields of `info`."""
         network = CellRCNN(self.network.config).to(self.device)
         network.load_state_dict(self.network.state_dict())
         return Model(network, replace(self.info, config=self.network.config, **changes))
 
     def engine(self, *, exact: bool = False) -> Engine | None:
-        """What detects fastest with the weights as they are; None where that is the network itself.
+        """Return the fastest engine for the present weights; None if that is the network itself.
 
-        Made once, and again when the weights have changed.
+        It is made once, and again after the weights have changed.
 
         Parameters
         ----------
         exact : bool, optional
-            In float32, also where the processor is faster in bfloat16.
+            Compute in float32, even if the processor is faster in bfloat16.
         """
         if self.device.type != "cpu":
             return None
         if exact and prediction_dtype(self.device) is None:
-            exact = False  # it is the same
+            exact = False  # there is no difference
         state = (_weights_state(self.network), torch.get_num_threads())
         if exact not in self._engines or self._engines[exact][0] != state:
             self._engines[exact] = (state, self._make_engine(exact))
@@ -111,12 +111,12 @@ class Model:
 
 
 def _weights_state(network: CellRCNN) -> tuple[int, ...]:
-    """Changes whenever a weight is written to: torch counts that for every tensor."""
+    """Return numbers that change whenever a weight is written to: torch's counter of each tensor."""
     return tuple(tensor._version for tensor in network.state_dict(keep_vars=True).values())
 
 
 def new_model(preset_name: str = "compact", seed: int = 0) -> Model:
-    """A model with random weights, the same for the same seed."""
+    """Make a model with random weights, the same for the same seed."""
     config = preset(preset_name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -145,7 +145,7 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> Path:
 
 
 def _half(value: Tensor, key: str) -> Tensor:
-    """float16 with values beyond its range held at the border (running variances can exceed it)."""
+    """Convert to float16; values beyond its range are clipped (running variances can exceed it)."""
     if not torch.isfinite(value).all():
         raise ModelFileError(
             f"The weights {key} contain NaN or infinity: this training diverged, start it again."
@@ -154,7 +154,7 @@ def _half(value: Tensor, key: str) -> Tensor:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write a whole file or nothing; it is on the disk itself before it takes its name.
+    """Write a complete file or nothing; the data are on the disk before the file gets its name.
 
     Raises
     ------

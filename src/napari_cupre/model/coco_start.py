@@ -1,7 +1,7 @@
-"""A start from COCO: torchvision's `maskrcnn_resnet50_fpn_v2`, fetched on request with its checksum.
+"""Start from COCO: fetch torchvision's `maskrcnn_resnet50_fpn_v2` on request and check its checksum.
 
-Its boxes and masks are per class, ours know no classes, so the foreground rows are averaged. That is a
-start to train from, not a detector: no figure is claimed for it before training.
+Its boxes and masks are per class. Ours do not depend on the class, so the foreground rows are averaged. The
+result is a start for training, not a detector: no figure is claimed for it before training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PRESET = "resnet50"
 
 
 def load_coco(network: CellRCNN) -> None:
-    """Fetch torchvision's COCO weights (once; torch's hub cache keeps them) and put them into `network`.
+    """Load torchvision's COCO weights into `network`; they are fetched once and kept in torch's hub cache.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def convert_coco(tensors: dict[str, Tensor], network: CellRCNN, categories: list
     Parameters
     ----------
     categories : list of str
-        Names of its classes, background first, as in its `cls_score` rows.
+        Names of the torchvision model's classes, background first, as in the rows of its `cls_score`.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def convert_coco(tensors: dict[str, Tensor], network: CellRCNN, categories: list
 
 
 def _new_key(key: str) -> str | None:
-    """Our name of a torchvision tensor that is taken over as it is."""
+    """Return our name for a torchvision tensor that is copied unchanged."""
     simple = {
         "backbone.body.": "backbone.body.",
         "backbone.fpn.": "neck.",
@@ -99,17 +99,17 @@ def _new_key(key: str) -> str | None:
         if key.startswith(old):
             return new + key.removeprefix(old)
     if key.startswith("roi_heads.mask_head."):
-        # Blocks of (convolution, norm, ReLU): theirs are nested, ours are one after the other.
+        # torchvision nests blocks of (convolution, norm, ReLU); ours follow one another.
         block, part, name = key.removeprefix("roi_heads.mask_head.").split(".")
         return f"heads.mask.layers.{3 * int(block) + int(part)}.{name}"
     return None
 
 
 def _class_rows(values: Tensor, network: CellRCNN, categories: list[str], foreground: list[int]) -> Tensor:
-    """Score weights or biases of background and of each of the network's classes.
+    """Return score weights or biases for the background and each of the network's classes.
 
-    A class that COCO does not know starts as "any object": the mean of all classes, its bias raised by the
-    log of their number, which is the sum of their probabilities where all are alike.
+    A class that is not in COCO starts as "any object": the mean of all classes, with the log of their number
+    added to its bias. If all classes are alike, its probability is the sum of theirs.
     """
     anything = values[foreground].mean(0) + (log(len(foreground)) if values.ndim == 1 else 0.0)
     rows = [values[categories.index(n)] if n in categories else anything for n in network.config.classes]

@@ -1,4 +1,4 @@
-"""Settings of a network, and the registry of presets that name a full set of them."""
+"""Settings of a network, and the registry of presets, which are named sets of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_cupre.errors import InputError, ModelFileError
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that fixes the shape and the behaviour of a `CellRCNN`.
+    """All settings that determine the structure and the behaviour of a `CellRCNN`.
 
     Attributes
     ----------
@@ -41,17 +41,18 @@ class ModelConfig:
     rpn_batch, roi_batch, mask_batch : int
         Sampled anchors, boxes and masks per training image.
     rpn_candidates : tuple[int, int]
-        Boxes per level before, and per image after, non-maximum suppression in training.
+        Boxes in training: per level before non-maximum suppression, and per image after it.
     detect_candidates : tuple[int, int]
-        The same while detecting, in a field of 1024 x 1024 px; larger ones get more by area.
+        The same in detection, for a field of 1024 x 1024 px; larger fields get more in proportion to their
+        area.
     rpn_nms, box_nms : float
-        IoU above which the lower of two boxes is dropped, before their masks are known.
+        IoU above which the box with the lower score is dropped, before masks are computed.
     mask_nms : float
         IoU above which one of two masks is dropped.
     diameter : float
         The cell diameter in network px to which images are scaled.
     classes : tuple of str
-        Names of the instance classes; background is not named.
+        Names of the instance classes, without background.
     """
 
     preset: str
@@ -100,7 +101,7 @@ class ModelConfig:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON knows no tuples: give its lists their type back, at any depth."""
+    """Turn lists into tuples at any depth, since JSON has no tuples."""
     return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
@@ -114,12 +115,12 @@ def register_preset(factory: Callable[[], ModelConfig]) -> Callable[[], ModelCon
 
 
 def preset_names() -> list[str]:
-    """Names of all presets, sorted."""
+    """Return the names of all presets, sorted."""
     return sorted(_PRESETS)
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:
-    """The settings registered under `name`, with `changes` applied.
+    """Return the settings registered under `name`, with `changes` applied.
 
     Raises
     ------
@@ -133,9 +134,10 @@ def preset(name: str, **changes: Any) -> ModelConfig:
 
 @register_preset
 def compact() -> ModelConfig:
-    """What ships: laptop speed, 11 MB in half precision.
+    """Return the settings of the models that ship: laptop speed, 11 MB in half precision.
 
-    `efficientnet_lite0` pads alike at every size; timm's `tf_efficientnet_lite0` shifts its maps by the size.
+    `efficientnet_lite0` pads the same way at every size; in timm's `tf_efficientnet_lite0` the size shifts
+    the maps.
     """
     return ModelConfig(
         preset="compact",
@@ -151,13 +153,13 @@ def compact() -> ModelConfig:
 
 @register_preset
 def resnest50() -> ModelConfig:
-    """For a workstation with a GPU."""
+    """Return settings for a workstation with a GPU."""
     return ModelConfig(preset="resnest50", backbone="resnest50d", diameter=32.0)
 
 
 @register_preset
 def paper() -> ModelConfig:
-    """CUPre's network: ResNeSt-200, FPN-256, and the anchors of LIVECell's anchor-based model.
+    """Return CUPre's network: ResNeSt-200, FPN-256, and the anchors of LIVECell's anchor-based model.
 
     LIVECell's six anchor sizes 4..127 px, each with five ratios, are spread over five levels.
     """
@@ -176,9 +178,9 @@ def paper() -> ModelConfig:
 
 @register_preset
 def resnet50() -> ModelConfig:
-    """Torchvision's `maskrcnn_resnet50_fpn_v2`, so that its COCO weights can be the start.
+    """Return torchvision's `maskrcnn_resnet50_fpn_v2`, so that training can start from its COCO weights.
 
-    Anchors are half of torchvision's, for cells; the RPN's offsets are relative to the anchor.
+    Anchors have half the size of torchvision's, for cells; the RPN's offsets are relative to the anchor.
     """
     return ModelConfig(
         preset="resnet50",
@@ -194,7 +196,7 @@ def resnet50() -> ModelConfig:
 
 @register_preset
 def tiny() -> ModelConfig:
-    """For tests and dry runs: trains in seconds, segments little."""
+    """Return settings for tests and dry runs: training takes seconds, and finds little."""
     return ModelConfig(
         preset="tiny",
         backbone="test_resnet",

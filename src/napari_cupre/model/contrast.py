@@ -1,4 +1,4 @@
-"""Momentum contrast: query and key encoder, queue, and the objectives MoCo v2 and DenseCL.
+"""Momentum contrast: query and key encoders, the queue, and the objectives MoCo v2 and DenseCL.
 
 Sources: He et al., "Momentum Contrast", CVPR 2020; Chen et al., "Improved Baselines with Momentum Contrastive
 Learning", arXiv 2003.04297 (v2: MLP head, temperature 0.2); Wang et al., "Dense Contrastive Learning for
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from napari_cupre.errors import InputError
 
 LONG_QUEUE, SHORT_QUEUE = 65_536, 4_096
-"""Longest queue: MoCo's own, and the one for a few thousand images (official small-data settings)."""
+"""Longest queue: MoCo's own, and that of its official settings for a few thousand images."""
 
 MANY_CROPS = 20_000
 
@@ -29,34 +29,34 @@ LEAST_BATCHES = 4
 
 
 class RankGroup(Protocol):
-    """The processes that a batch is divided among."""
+    """The processes that share a batch."""
 
     world: int
 
     def part(self, size: int) -> range:
-        """The share of this process in a global batch."""
+        """Return the share of this process in a global batch."""
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """The shares of all processes, in order."""
+        """Return the shares of all processes, in order."""
 
 
 class OneProcess:
-    """No other process has a part of the batch."""
+    """A single process that has the whole batch."""
 
     world = 1
 
     def part(self, size: int) -> range:
-        """All of it."""
+        """Return the whole batch."""
         return range(size)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """The tensor itself."""
+        """Return the tensor itself."""
         return tensor
 
 
 @dataclass(frozen=True)
 class ContrastSettings:
-    """Length of the queue, size of an embedding, temperature, momentum, parts of a batch for BatchNorm."""
+    """Queue length, embedding size, temperature, momentum, and parts of a batch for BatchNorm."""
 
     queue: int
     dim: int = 128
@@ -67,7 +67,7 @@ class ContrastSettings:
 
 @dataclass
 class Contrasted:
-    """The loss with its gradient, the share of queries that found their key, the keys of all processes."""
+    """The loss with its gradient, the share of queries that found their key, and all processes' keys."""
 
     loss: Tensor
     accuracy: Tensor
@@ -75,9 +75,9 @@ class Contrasted:
 
 
 class ContrastiveObjective(nn.Module, ABC):
-    """What AMT2's first step trains the backbone with; another one is registered in `OBJECTIVES`.
+    """The objective of AMT2's first step, which trains the backbone; new ones are registered in `OBJECTIVES`.
 
-    Its state dict holds key encoder, heads and queue, and not the query backbone, which belongs to the
+    Its state dict contains key encoder, heads and queue, but not the query backbone, which belongs to the
     network.
     """
 
@@ -85,7 +85,7 @@ class ContrastiveObjective(nn.Module, ABC):
     def contrast(
         self, backbone: nn.Module, query: Tensor, key: Tensor, order: Tensor, ranks: RankGroup
     ) -> Contrasted:
-        """Loss of a batch of view pairs.
+        """Compute the loss of a batch of view pairs.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class ContrastiveObjective(nn.Module, ABC):
 
     @abstractmethod
     def enqueue(self, keys: list[Tensor]) -> None:
-        """Put the keys of all processes into the queue, in place of the oldest."""
+        """Replace the oldest keys in the queue by the keys of all processes."""
 
     @abstractmethod
     def follow(self, backbone: nn.Module) -> None:
@@ -107,22 +107,22 @@ class ContrastiveObjective(nn.Module, ABC):
 
     @abstractmethod
     def trained(self) -> Iterator[nn.Parameter]:
-        """Parameters that the optimiser updates in addition to the backbone's."""
+        """Yield the parameters that the optimiser updates in addition to the backbone's."""
 
 
 def oldest_sound_key(momentum: float, updates: int) -> int:
-    """How many iterations a key may stay in the queue: half the memory of the key encoder.
+    """Return how many iterations a key may stay in the queue: half the memory of the key encoder.
 
-    An older key was made by a visibly different encoder, and the network learns to tell a query's own key
-    from the queue by its freshness instead of by what it shows. MoCo v1, v2 and the official small-data
-    settings all keep to this; a queue of 4,096 with a batch of 16 and a momentum of 0.99 does not.
+    Older keys come from a noticeably different encoder. Then the network learns to recognise a query's own
+    key because it is fresh, not because of what it shows. MoCo v1, v2 and the official small-data settings
+    all obey this limit; a queue of 4,096 with a batch of 16 and a momentum of 0.99 does not.
 
     Parameters
     ----------
     momentum : float
-        Of one update of the key encoder.
+        Momentum of one update of the key encoder.
     updates : int
-        Of the key encoder in one iteration.
+        Updates of the key encoder in one iteration.
     """
     return max(LEAST_BATCHES, round(0.5 / (1.0 - momentum**updates)))
 
@@ -130,7 +130,7 @@ def oldest_sound_key(momentum: float, updates: int) -> int:
 def queue_length(
     distinct: int, batch: int, asked: int | None = None, oldest: int = LONG_QUEUE
 ) -> tuple[int, str]:
-    """Length of a queue that contains no crop twice and no key that is too old.
+    """Return the length of a queue that contains no crop twice and no key that is too old.
 
     Parameters
     ----------
@@ -149,7 +149,8 @@ def queue_length(
     int
         The length.
     str
-        A remark if the queue is shorter than wanted, or was asked to be longer than is sound; else "".
+        A remark if the queue is shorter than wanted, or if the wanted length is too long to be sound; else
+        "".
 
     Raises
     ------
@@ -180,7 +181,7 @@ def queue_length(
 
 
 class Queue(nn.Module):
-    """The last `length` keys, float32 (length, dim), unit vectors; the oldest are replaced."""
+    """The last `length` keys, float32 (length, dim), unit vectors; new keys replace the oldest."""
 
     keys: Tensor
     place: Tensor
@@ -269,7 +270,7 @@ class MoCoV2(ContrastiveObjective):
 
 
 class DenseCL(MoCoV2):
-    """DenseCL: half of the loss is MoCo v2's, half contrasts places of the feature map.
+    """DenseCL: half of the loss is MoCo v2's, the other half contrasts places of the feature map.
 
     Each place of the query's map is pulled towards the key's place with the most similar backbone feature,
     and away from a queue of the other images' mean dense keys.
@@ -297,7 +298,7 @@ class DenseCL(MoCoV2):
 
 
 class _Perceptron(nn.Module):
-    """Two layers that turn features (..., channels) into unit vectors (..., dim), float32."""
+    """Two layers from features (..., channels) to unit vectors (..., dim), float32."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -305,15 +306,15 @@ class _Perceptron(nn.Module):
         self.out = nn.Linear(channels, dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """One unit vector for each vector of features."""
+        """Return one unit vector for each vector of features."""
         return F.normalize(self.out(F.relu(self.hidden(features))).float(), dim=-1)
 
 
 class GlobalHead(_Perceptron):
-    """Mean over the map, then a perceptron: (B, C, H, W) -> unit vectors (B, dim), float32."""
+    """The mean over the map, then a perceptron: (B, C, H, W) -> unit vectors (B, dim), float32."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """One unit vector per image, (B, dim)."""
+        """Return one unit vector per image, (B, dim)."""
         return super().forward(features.mean((2, 3)))
 
 
@@ -321,12 +322,12 @@ class DenseHead(_Perceptron):
     """A perceptron at every place of the map: (B, C, H, W) -> unit vectors (B, H * W, dim), float32."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """One unit vector per place of the feature map, (B, places, dim)."""
+        """Return one unit vector per place of the feature map, (B, places, dim)."""
         return super().forward(features.flatten(2).transpose(1, 2))
 
 
 class BothHeads(nn.Module):
-    """The embedding of the image and those of its places."""
+    """Both heads: an embedding of the whole image, and embeddings of its places."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -334,12 +335,12 @@ class BothHeads(nn.Module):
         self.dense = DenseHead(channels, dim)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The vectors of whole images and of their places."""
+        """Return the vectors of whole images and of their places."""
         return self.whole(features), self.dense(features)
 
 
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """InfoNCE loss of unit vectors, and the share of queries that are closest to their own key.
+    """Return the InfoNCE loss of unit vectors, and the share of queries closest to their own key.
 
     Parameters
     ----------
@@ -364,7 +365,7 @@ OBJECTIVES: dict[str, Callable[[nn.Module, ContrastSettings, torch.Generator], C
 def make_objective(
     name: str, backbone: nn.Module, settings: ContrastSettings, generator: torch.Generator
 ) -> ContrastiveObjective:
-    """The objective registered under `name` (mocov2 or densecl)."""
+    """Make the objective registered under `name` (mocov2 or densecl)."""
     return OBJECTIVES[name](backbone, settings, generator)
 
 
@@ -380,8 +381,9 @@ def _is_norm(module: nn.Module) -> bool:
 def in_groups(encode: Callable[[Tensor], Sequence[Tensor]], images: Tensor, groups: int) -> list[Tensor]:
     """Encode a batch in equal parts, so that BatchNorm sees each part separately.
 
-    A query and its key must not share batch statistics, or the network tells them from the negatives by these
-    ("cheats", He et al., CVPR 2020, section 3.3). With keys in shuffled order their parts differ.
+    A query and its key must not share batch statistics. Otherwise the network uses these to tell them from
+    the negatives ("cheats", He et al., CVPR 2020, section 3.3). Keys in shuffled order are in different
+    parts.
 
     Parameters
     ----------
@@ -393,7 +395,7 @@ def in_groups(encode: Callable[[Tensor], Sequence[Tensor]], images: Tensor, grou
     Returns
     -------
     list of Tensor
-        As `encode` gives for the whole batch.
+        The same as `encode` returns for a whole batch.
     """
     parts = [encode(part) for part in images.chunk(groups)]
     return [torch.cat(maps) for maps in zip(*parts)]

@@ -1,4 +1,4 @@
-"""A model with its layers also converted to OpenVINO, in one file with the weights (experimental)."""
+"""Convert a model's layers to OpenVINO, to be saved in one file with the weights (experimental)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from napari_cupre.model.openvino import convert
 from napari_cupre.synthetic import draw_field
 
 FIELDS = 24
-"""Synthetic fields, of all looks, from which 8-bit ranges are taken, in addition to the sample images."""
+"""Number of synthetic fields, of all looks, for the 8-bit ranges, in addition to the sample images."""
 
 SIDE = 256
-"""Their side in px, and that of the pieces of sample images."""
+"""Side in px of these fields and of the pieces of sample images."""
 
 
 def lighter(model: Model, seed: int = 0) -> Model:
@@ -45,7 +45,7 @@ def lighter(model: Model, seed: int = 0) -> Model:
 
 
 def calibration_images(diameter: float, seed: int = 0) -> list[Tensor]:
-    """Synthetic fields and pieces of the sample images, from which 8-bit ranges are taken.
+    """Make the images for the 8-bit ranges: synthetic fields and pieces of the sample images.
 
     Parameters
     ----------
@@ -72,5 +72,5 @@ def calibration_images(diameter: float, seed: int = 0) -> list[Tensor]:
 
 
 def _as_tensor(image: np.ndarray) -> Tensor:
-    """(Y, X, 3) as (1, 3, Y, X)."""
+    """Turn (Y, X, 3) into (1, 3, Y, X)."""
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]

@@ -12,7 +12,7 @@ from napari_cupre.model.hardware import processor_lines
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Device for `name`: "auto" prefers CUDA, then MPS, then the CPU.
+    """Return the device for `name`: "auto" prefers CUDA, then MPS, then the CPU.
 
     Raises
     ------
@@ -50,8 +50,8 @@ def cpu_multiplies_bf16() -> bool:
 def cpu_predicts_in_bf16() -> bool:
     """Whether convolutions without gradients take half the time in bfloat16 on this processor.
 
-    With matrix units (AMX) they do, and on AMD's processors with AVX512-BF16, whose vector instructions
-    multiply twice as many values. On Intel's with the same instructions they took 1.6 times as long.
+    They do with matrix units (AMX), and on AMD processors with AVX512-BF16, whose vector instructions
+    multiply twice as many values. On Intel processors with AVX512-BF16 they took 1.6 times as long.
     """
     if cpu_multiplies_bf16():
         return True
@@ -62,20 +62,20 @@ def cpu_predicts_in_bf16() -> bool:
 
 
 def _processor() -> str:
-    """The processor's maker and name, as far as the system tells."""
+    """Return the processor's maker and name, if the system gives them."""
     named = [line for line in processor_lines() if not line.startswith("flags")]
     return "".join(named) or platform.processor()
 
 
 def prediction_dtype(device: torch.device) -> torch.dtype | None:
-    """Reduced precision for prediction, or None for float32."""
+    """Return the reduced precision for prediction, or None for float32."""
     if device.type == "cpu":
         return torch.bfloat16 if cpu_predicts_in_bf16() else None
     return training_dtype(device)
 
 
 def training_dtype(device: torch.device) -> torch.dtype | None:
-    """Reduced precision for forward and backward passes, or None for float32.
+    """Return the reduced precision for forward and backward passes, or None for float32.
 
     MPS stays in float32: `roi_align` has no half-precision backward there.
     """
@@ -87,12 +87,12 @@ def training_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """Layout of images and weights; channels_last is slower on the CPU (`benchmarks/precision.py`)."""
+    """Return the layout of tensors; on a CPU channels_last is slower (`benchmarks/precision.py`)."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[None]:
-    """`torch.autocast` for `dtype`, which does nothing if `dtype` is None."""
+    """Return `torch.autocast` for `dtype`; it does nothing if `dtype` is None."""
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 without its classifier: the backbone of `compact`.
 
 Tan and Le, "EfficientNet", 2019; the Lite variant has no squeeze-and-excitation and clips activations at 6.
-The layers and their names are those of timm's `efficientnet_lite0`, so that weights fit
-both; importing timm takes half a second, as it reads the code of all its networks.
+Layers and names are those of timm's `efficientnet_lite0`, so that weights fit both. timm is not used because
+importing it takes half a second, as it loads the code of all its networks.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 SEEN = (1, 2, 4, 6)
-"""Stages whose results are the maps of stride 4, 8, 16 and 32."""
+"""Stages that give the maps of stride 4, 8, 16 and 32."""
 
 
 class EfficientNetLite(nn.Module):
-    """The network up to its last stage."""
+    """EfficientNet-Lite0 up to its last stage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,18 +53,18 @@ class EfficientNetLite(nn.Module):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the four maps."""
+        """Return the channels of the four maps."""
         return tuple(STAGES[stage][-1] for stage in SEEN)
 
     def _start(self) -> None:
-        """Random weights whose results keep their spread."""
+        """Set random weights that keep the spread of values from layer to layer."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 fan = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels // layer.groups
                 nn.init.normal_(layer.weight, 0, sqrt(2 / fan))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) standardised images -> maps of stride 4, 8, 16, 32."""
+        """Turn (B, 3, H, W) standardised images into maps of stride 4, 8, 16, 32."""
         x = F.relu6(self.bn1(self.conv_stem(images)), inplace=True)
         maps = []
         for number, stage in enumerate(self.blocks):
@@ -75,7 +75,7 @@ class EfficientNetLite(nn.Module):
 
 
 class SeparableBlock(nn.Module):
-    """A convolution of each channel by itself, then one across them."""
+    """A convolution of each channel by itself, then one across the channels."""
 
     def __init__(self, channels: int, width: int, side: int, stride: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class SeparableBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's result; at these widths there is nothing to add the input to."""
+        """Return the block's result; the input is not added, because the shapes differ."""
         return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)), inplace=True)))
 
 
@@ -104,7 +104,7 @@ class InvertedBlock(nn.Module):
         self.is_residual = channels == width and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's result."""
+        """Return the block's result."""
         y = F.relu6(self.bn1(self.conv_pw(x)), inplace=True)
         y = F.relu6(self.bn2(self.conv_dw(y)), inplace=True)
         y = self.bn3(self.conv_pwl(y))

@@ -31,11 +31,11 @@ class Maps(NamedTuple):
     Attributes
     ----------
     features : dict of str to torch.Tensor
-        (B, C, Y, X) of each pyramid level, float32, finest first.
+        Features (B, C, Y, X) of each pyramid level, float32, finest first.
     scores : list of torch.Tensor
         Logits (B, A, Y, X) of the A anchors at each place, per level.
     offsets : list of torch.Tensor
-        (B, 4 * A, Y, X), from these anchors to boxes.
+        Offsets (B, 4 * A, Y, X) from these anchors to boxes.
     """
 
     features: dict[str, Tensor]
@@ -52,11 +52,11 @@ class HeadEngine(Protocol):
 
     @property
     def box(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """From pooled features to scores and box offsets."""
+        """Return the function from pooled features to scores and box offsets."""
 
     @property
     def mask(self) -> Callable[[Tensor], Tensor]:
-        """From pooled features to mask logits."""
+        """Return the function from pooled features to mask logits."""
 
 
 class Engine(HeadEngine, Protocol):
@@ -70,18 +70,18 @@ class Engine(HeadEngine, Protocol):
         """Run the first stage on (B, 3, H, W) images."""
 
 
-# Images come in about [0, 1]; with these they are near zero mean and unit variance.
+# Images are in about [0, 1]; these give them about zero mean and unit variance.
 MEAN, STD = 0.4, 0.3
 
 
 def feature_pyramid(backbone: nn.Module, neck: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Features of (B, 3, H, W) images, float32, by level, finest first."""
+    """Compute the features of (B, 3, H, W) images, float32, by level, finest first."""
     pyramid = neck(backbone(standardised(images)))
     return {name: feature.float() for name, feature in pyramid.items()}
 
 
 def standardised(images: Tensor) -> Tensor:
-    """Images of about zero mean and unit variance."""
+    """Bring images to about zero mean and unit variance."""
     return (images - MEAN) / STD
 
 
@@ -103,16 +103,17 @@ class Trunk(nn.Module):
 class TorchEngine:
     """The layers of a network rewritten for prediction on the processor.
 
-    BatchNorm is folded into the convolutions before it, split attention keeps to one layout, and all is
-    in channels-last. In bfloat16 what takes time is halved where the processor multiplies it as such; the
-    last layers, which decide what is a cell, and the features that RoIs are pooled from stay in float32.
+    BatchNorm is folded into the convolutions before it, split attention keeps to one layout, and everything
+    is in channels-last. With bfloat16 the slow layers take half the time if the processor multiplies it
+    natively. The last layers, which decide what is a cell, and the features that RoIs are pooled from stay in
+    float32.
 
     Parameters
     ----------
     network : CellRCNN
-        It is not changed; later changes of its weights are not followed.
+        It is not changed; later changes of its weights have no effect here.
     dtype : torch.dtype, optional
-        Of most layers; None is float32.
+        Type of most layers; None means float32.
     """
 
     def __init__(self, network: CellRCNN, dtype: torch.dtype | None = None) -> None:
@@ -133,7 +134,7 @@ class TorchEngine:
 
 
 class _Cast(nn.Module):
-    """Changes the type of what passes."""
+    """A layer that converts its input to another type."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -144,7 +145,7 @@ class _Cast(nn.Module):
 
 
 def _lowered_heads(network: CellRCNN, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
-    """Copies of the box and the mask head that compute in `dtype` but for their last layers."""
+    """Copy the box and the mask head so that all but their last layers compute in `dtype`."""
     box, mask = copy.deepcopy(network.heads.box).eval(), copy.deepcopy(network.heads.mask).eval()
     down, up = _Cast(dtype), _Cast(torch.float32)
     box.features = nn.Sequential(down, box.features.to(dtype), up)
@@ -154,7 +155,7 @@ def _lowered_heads(network: CellRCNN, dtype: torch.dtype) -> tuple[nn.Module, nn
 
 
 def rewritten(trunk: Trunk) -> Trunk:
-    """A copy for evaluation, with split attention replaced and BatchNorm folded into convolutions."""
+    """Copy a trunk for evaluation; split attention is replaced and BatchNorm folded into convolutions."""
     trunk = copy.deepcopy(trunk).eval().requires_grad_(False)
     if not isinstance(trunk.backbone.body, EfficientNetLite):
         from napari_cupre.model.timm_layers import part_norms, replace_split_attention
@@ -169,16 +170,16 @@ def rewritten(trunk: Trunk) -> Trunk:
 
 
 def _add_in_place(traced: nn.Module) -> None:
-    """Let sums of a residual block overwrite their first term if nothing else reads it.
+    """Let a residual block's sum overwrite its first term if nothing else reads that.
 
-    The blocks do so before they are traced; it saves one copy of the largest maps.
+    The original blocks do so before tracing; it saves one copy of the largest maps.
     """
     assert isinstance(traced, GraphModule)
     for node in traced.graph.nodes:
         if node.op == "call_function" and node.target is operator.add:
             first = node.args[0]
             is_layer = isinstance(first, Node) and first.op == "call_module" and len(first.users) == 1
-            # An identity would hand on what others read too.
+            # An identity would pass on a tensor that others read, too.
             if is_layer and isinstance(traced.get_submodule(first.target), nn.Conv2d | nn.BatchNorm2d):
                 node.target = operator.iadd
     traced.recompile()

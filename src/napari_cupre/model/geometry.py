@@ -1,4 +1,4 @@
-"""Where and how large: what the network in PyTorch and its graphs without it both go by."""
+"""Sizes and positions that the PyTorch network and the graphs without PyTorch have in common."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import ceil, log
 import numpy as np
 
 STRIDES = (4, 8, 16, 32)
-"""Of the backbone's maps, px."""
+"""Strides of the backbone's maps, px."""
 
 DETECT_OBJECTNESS = 0.1
 """Proposals with a lower objectness are dropped during detection."""
@@ -22,7 +22,7 @@ CANDIDATE_FIELD = 1024
 fields get proportionally more."""
 
 LARGEST_LOG = log(1000 / 16)
-"""Boxes are never stretched by more than the exponential of this."""
+"""Largest log of the factor by which a box is stretched."""
 
 REFINING = (10.0, 10.0, 5.0, 5.0)
 """Factors of the box head's offsets."""
@@ -30,32 +30,33 @@ REFINING = (10.0, 10.0, 5.0, 5.0)
 MASK_SIZE = 28
 
 BOXES_AT_ONCE = 1024
-"""Proposals that are scored at once while detecting."""
+"""Number of proposals that are scored at once in detection."""
 
 MASKS_AT_ONCE = 256
-"""RoIs that are pooled at once for their masks while detecting."""
+"""Number of RoIs that are pooled at once for their masks in detection."""
 
 MASKS_IN_HEAD = 64
-"""RoIs whose masks are computed at once: what 64 need stays in the allocator's hands. With 256, buffers of
-50 MB went back to the system each time, and the page faults took a third of the mask head's time."""
+"""Number of RoIs whose masks are computed at once. The allocator keeps the memory for 64. With 256, buffers
+of 50 MB went back to the system each time, and page faults took a third of the mask head's time.
+"""
 
 CANONICAL = (224.0, 2)
-"""Side in px of a RoI, and the level it is pooled from; half the side means the level below."""
+"""Side in px of a RoI, and the level it is pooled from; a RoI of half the side uses the level below."""
 
 ROIS_AT_ONCE = 512
-"""RoIs whose sample positions are in memory at once, about 20 MB."""
+"""Number of RoIs whose sample positions are in memory at once, about 20 MB."""
 
 BAND = 32
 """Height of the bands in which RoIs are processed from left to right, px."""
 
 
 def stride(level: int) -> int:
-    """Stride of a map in px; each level doubles that of the one before."""
+    """Return the stride of a map in px; it doubles from level to level."""
     return STRIDES[0] * 2**level
 
 
 def anchor_shapes(sizes: tuple[int, ...], ratios: tuple[float, ...]) -> np.ndarray:
-    """Anchors float32 (A, 4) around 0 in whole px, by ratio (height to width), then size."""
+    """Return anchors float32 (A, 4) around 0 in whole px, by ratio (height to width), then size."""
     stretch = np.sqrt(np.array(ratios, dtype=np.float32))[:, None]
     side = np.array(sizes, dtype=np.float32)[None]
     width, height = (side / stretch).reshape(-1), (side * stretch).reshape(-1)
@@ -63,13 +64,13 @@ def anchor_shapes(sizes: tuple[int, ...], ratios: tuple[float, ...]) -> np.ndarr
 
 
 def candidate_counts(counts: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """How many candidates a field of `size` (Y, X) px has per level, and after suppression."""
+    """Return how many candidates a field of `size` (Y, X) px has per level, and after suppression."""
     share = max(1.0, size[0] * size[1] / CANDIDATE_FIELD**2)
     return int(share * counts[0]), int(share * counts[1])
 
 
 def stretched_size(shape: tuple[int, int], factor: float) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Size (Y, X) of an image stretched by exactly `factor`, and how many px it lacks at its ends for that.
+    """Return the size (Y, X) of an image stretched by `factor`, and the source px it lacks at its ends.
 
     The size covers all of the image and is at least 1 px a side.
     """

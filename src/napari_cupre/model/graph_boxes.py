@@ -1,4 +1,4 @@
-"""Boxes and RoIs in NumPy: what `rpn`, `box_math` and `pool` compute in torch."""
+"""Boxes and RoIs in NumPy; `rpn`, `box_math` and `pool` compute the same in torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_cupre.model.geometry import (
 def likely_boxes(
     level: int, peaks: np.ndarray, offsets: np.ndarray, shapes: np.ndarray, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (N, 4) and logits (N,) of the `most` best of one level's anchors that may be cells.
+    """Return boxes (N, 4) and logits (N,) of one level's `most` best anchors that may be cells.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def likely_boxes(
     peaks, offsets : numpy.ndarray
         (A, Y, X), logits of anchors that are local maxima and low values elsewhere, and (4 * A, Y, X).
     shapes : numpy.ndarray
-        (A, 4), the anchors around the place 0, 0.
+        (A, 4), the anchors around (0, 0).
     most : int
         Largest number of boxes.
     """
@@ -48,7 +48,7 @@ def likely_boxes(
 def decoded(
     offsets: np.ndarray, boxes: np.ndarray, weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
 ) -> np.ndarray:
-    """The boxes float32 (N, 4) to which offsets (N, 4) from `boxes` (N, 4) lead; see `box_math.BoxCoder`."""
+    """Return the boxes float32 (N, 4) to which offsets from `boxes` (N, 4) lead; see `box_math.BoxCoder`."""
     offsets = offsets / np.array(weights, dtype=np.float32)
     size = boxes[:, 2:] - boxes[:, :2]
     centre = offsets[:, :2] * size + boxes[:, :2] + np.float32(0.5) * size
@@ -57,7 +57,7 @@ def decoded(
 
 
 def cut_to(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes (N, 4) cut to an image of `size` (Y, X)."""
+    """Clip boxes (N, 4) to an image of `size` (Y, X)."""
     return np.clip(boxes, 0, np.array([size[1], size[0]] * 2, dtype=np.float32))
 
 
@@ -67,7 +67,7 @@ def covers_a_pixel(boxes: np.ndarray) -> np.ndarray:
 
 
 def pooled(maps: Sequence[np.ndarray], boxes: np.ndarray, side: int, samples: int) -> np.ndarray:
-    """RoIs of a feature pyramid resampled, float32 (N, side, side, C); see `pool.RoiPool`.
+    """Resample RoIs of a feature pyramid, float32 (N, side, side, C); see `pool.RoiPool`.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def pooled(maps: Sequence[np.ndarray], boxes: np.ndarray, side: int, samples: in
     boxes : numpy.ndarray
         float32 (N, 4) in image px.
     side : int
-        Samples of the result along each axis.
+        Number of samples of the result along each axis.
     samples : int
-        Positions along each axis that are averaged for one of them.
+        Number of positions along each axis that are averaged for one sample.
     """
     channels = maps[0].shape[2]
     result = np.empty((len(boxes), side, side, channels), dtype=np.float32)
@@ -90,7 +90,7 @@ def pooled(maps: Sequence[np.ndarray], boxes: np.ndarray, side: int, samples: in
 
 
 def _reading_order(boxes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Level and rows of RoIs, a few at a time, those that share cached memory one after the other."""
+    """Yield level and rows of RoIs, a few at a time, in an order in which they share cached memory."""
     side, number = CANONICAL
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -105,7 +105,7 @@ def _reading_order(boxes: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _sampling(boxes: np.ndarray, grid: tuple[int, ...], side: int, samples: int) -> csr_array:
-    """The matrix that samples RoIs from a map: (N * side * side, Y * X)."""
+    """Return the matrix that samples RoIs from a map: (N * side * side, Y * X)."""
     rows, row_weights = _positions(boxes[:, 1], boxes[:, 3], side, samples, grid[0])
     columns, column_weights = _positions(boxes[:, 0], boxes[:, 2], side, samples, grid[1])
     index = (rows * grid[1])[:, :, None, :, None] + columns[:, None, :, None, :]
@@ -119,7 +119,7 @@ def _sampling(boxes: np.ndarray, grid: tuple[int, ...], side: int, samples: int)
 def _positions(
     low: np.ndarray, high: np.ndarray, side: int, samples: int, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grid positions int32 and weights (N, side, 2 * samples) along one axis; see `pool`."""
+    """Return grid positions int32 and weights (N, side, 2 * samples) along one axis; see `pool`."""
     extent = np.maximum(high - low, np.float32(1))
     steps = (np.arange(side * samples, dtype=np.float32) + np.float32(0.5)) / np.float32(side * samples)
     place = low[:, None] + steps * extent[:, None]

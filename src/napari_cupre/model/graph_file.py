@@ -1,8 +1,8 @@
-"""The graphs that ship for prediction without torch, and the weights of a model file put into them.
+"""Put the weights of a model file into the graphs that ship for prediction without torch.
 
-A graph is a network's structure as ONNX, a protocol-buffers message, without weights; it is made by
-`tools/export_graphs.py`. Two such messages written one after the other are read as one, with the lists of
-both: so weights are appended as a message of their own, and no ONNX library is needed to write it.
+A graph is a network's structure as ONNX, a protocol-buffers message, without weights;
+`tools/export_graphs.py` makes it. Two such messages written one after the other are read as one with the
+lists of both. So the weights are appended as a second message, and no ONNX library is needed to write it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ GRAPHED = ("compact",)
 TRUNK, BOX, MASK, SUPPRESSION = "trunk", "box", "mask", "suppression"
 
 _PARTS = {BOX: "heads.box.", MASK: "heads.mask."}
-"""What the names of their weights begin with; all others are the trunk's."""
+"""Prefixes of the names of each part's weights; all other weights belong to the trunk."""
 
 COUNTERS = "num_batches_tracked"
-"""What only training reads."""
+"""Endings of tensors that only training reads."""
 
 # Numbers of fields and types in onnx.proto.
 _MODEL_GRAPH, _GRAPH_INITIALIZER = 7, 5
@@ -41,17 +41,17 @@ Weights = Mapping[str, np.ndarray]
 
 
 def graph_path(part: str, preset_name: str = "") -> Path:
-    """The file of one part of a preset's network."""
+    """Return the file of one part of a preset's network."""
     return FOLDER / (f"{preset_name}_{part}.onnx" if preset_name else f"{part}.onnx")
 
 
 def names_path(preset_name: str) -> Path:
-    """The file that lists names and shapes of a preset's weights."""
+    """Return the file that lists names and shapes of a preset's weights."""
     return FOLDER / f"{preset_name}.json"
 
 
 def has_graphs(config: ModelConfig) -> bool:
-    """Whether graphs ship for a network of these settings, whatever its classes."""
+    """Whether graphs ship for a network with these settings, whatever its classes."""
     if config.preset not in GRAPHED:
         return False
     shipped = preset(config.preset)
@@ -59,12 +59,12 @@ def has_graphs(config: ModelConfig) -> bool:
 
 
 def read_tensors(path: Path, config: ModelConfig) -> dict[str, np.ndarray]:
-    """The tensors of a model file by name: float32, or whole numbers as they are.
+    """Read the tensors of a model file by name: float32, or whole numbers as they are.
 
     Raises
     ------
     ModelFileError
-        If they cannot be read or are not those of the preset.
+        If they cannot be read or do not belong to the preset.
     """
     fault = f"{path} is damaged or does not fit its own settings: copy or download it again."
     try:
@@ -83,7 +83,7 @@ def read_tensors(path: Path, config: ModelConfig) -> dict[str, np.ndarray]:
 
 
 def filled_graph(preset_name: str, part: str, weights: Weights) -> bytes:
-    """One part of a network as ONNX, with the weights that belong to it."""
+    """Return one part of a network as ONNX, with its weights."""
     tensors = [_tensor(*each) for each in _of_part(part, weights)]
     initializers = b"".join(_field(_GRAPH_INITIALIZER, tensor) for tensor in tensors)
     return graph_path(part, preset_name).read_bytes() + _field(_MODEL_GRAPH, initializers)
@@ -97,7 +97,7 @@ def _of_part(part: str, weights: Weights) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _tensor(name: str, value: np.ndarray) -> bytes:
-    """A TensorProto."""
+    """Encode a TensorProto."""
     little = np.ascontiguousarray(value, dtype="<f4")
     return b"".join(
         (
@@ -110,12 +110,12 @@ def _tensor(name: str, value: np.ndarray) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field that tells its length."""
+    """Encode a field with its length."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
 def _varint(value: int) -> bytes:
-    """A whole number, seven bits to a byte, the lowest first."""
+    """Encode a whole number with seven bits per byte, the lowest first."""
     parts = bytearray()
     while value > 127:
         parts.append(value & 127 | 128)

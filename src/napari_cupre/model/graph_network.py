@@ -1,4 +1,4 @@
-"""A network without torch: its graphs in ONNX Runtime, and NumPy between them."""
+"""Run a network without torch: its graphs in ONNX Runtime, and NumPy between them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MASK_SIDE, MASK_SAMPLES = 14, 1
 
 
 class FirstStage(NamedTuple):
-    """What the first stage makes of an image.
+    """The result of the first stage for an image.
 
     Attributes
     ----------
@@ -60,14 +60,14 @@ class GraphNetwork:
     Parameters
     ----------
     config : ModelConfig
-        One for which graphs ship (see `graph_file.has_graphs`).
+        A configuration for which graphs ship (see `graph_file.has_graphs`).
     weights : Weights
         See `graph_file.read_tensors`; not needed afterwards.
 
     Raises
     ------
     ImportError
-        If ONNX Runtime is not there.
+        If ONNX Runtime is not installed.
     """
 
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
@@ -88,7 +88,7 @@ class GraphNetwork:
         return FirstStage(parts[:levels], parts[levels : 2 * levels], parts[2 * levels :])
 
     def detect(self, image: np.ndarray, score: float, max_detections: int) -> DetectedCells:
-        """Cells of an image float32 (Y, X, 3); those below `score` are left out."""
+        """Detect the cells of an image float32 (Y, X, 3); those below `score` are left out."""
         size = (image.shape[0], image.shape[1])
         seen = self.maps(image)
         boxes = self._proposals(seen, size)[: PROPOSALS_A_DETECTION * max_detections]
@@ -103,14 +103,14 @@ class GraphNetwork:
     def mend(
         self, features: list[np.ndarray], boxes: np.ndarray, size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Better boxes for boxes (N, 4) by the box head, their scores and classes (from 1)."""
+        """Refine boxes (N, 4) with the box head; return boxes, scores and classes (from 1)."""
         values, offsets = self._scored(features, boxes)
         kind = values[:, 1:].argmax(axis=1)
         best = values[np.arange(len(values)), kind + 1]
         return cut_to(decoded(offsets, boxes, REFINING), size), best, kind + 1
 
     def outline(self, features: list[np.ndarray], boxes: np.ndarray) -> np.ndarray:
-        """The masks float32 (N, S, S) of the cells in boxes (N, 4)."""
+        """Return the masks float32 (N, S, S) of the cells in boxes (N, 4)."""
         masks = np.zeros((len(boxes), MASK_SIZE, MASK_SIZE), dtype=np.float32)
         for start in range(0, len(boxes), MASKS_IN_HEAD):
             rows = slice(start, start + MASKS_IN_HEAD)
@@ -119,7 +119,7 @@ class GraphNetwork:
         return masks
 
     def _proposals(self, seen: FirstStage, size: tuple[int, int]) -> np.ndarray:
-        """Boxes (N, 4) that may be cells, best first; see `rpn.ProposalNetwork.propose`."""
+        """Return boxes (N, 4) that may be cells, best first; see `rpn.ProposalNetwork.propose`."""
         most, after = candidate_counts(self.config.detect_candidates, size)
         boxes, logits = [], []
         for level, (peaks, offsets) in enumerate(zip(seen.peaks, seen.offsets, strict=True)):
@@ -134,7 +134,7 @@ class GraphNetwork:
         return np.concatenate(boxes)[order]
 
     def _scored(self, features: list[np.ndarray], boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (N, classes + 1) and offsets (N, 4) of boxes, a few at a time."""
+        """Return probabilities (N, classes + 1) and offsets (N, 4) of boxes, computed a few at a time."""
         values = np.zeros((len(boxes), len(self.config.classes) + 1), dtype=np.float32)
         offsets = np.zeros((len(boxes), 4), dtype=np.float32)
         for start in range(0, len(boxes), BOXES_AT_ONCE):
@@ -146,7 +146,7 @@ class GraphNetwork:
     def _kept(
         self, boxes: np.ndarray, values: np.ndarray, size: tuple[int, int], threshold: float, limit: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes, scores and classes of cells after suppression; see `heads.InstanceHeads`."""
+        """Return boxes, scores and classes of cells after suppression; see `heads.InstanceHeads`."""
         kind = values[:, 1:].argmax(axis=1)
         best = values[np.arange(len(values)), kind + 1]
         boxes = cut_to(boxes, size)
@@ -155,7 +155,7 @@ class GraphNetwork:
         return boxes[rows], best[rows], kind[rows] + 1
 
     def _suppressed(self, boxes: np.ndarray, scores: np.ndarray, iou: float) -> np.ndarray:
-        """Rows of boxes (N, 4) that no better one overlaps by more than `iou`, best first."""
+        """Return the rows of boxes (N, 4) that no better box overlaps by more than `iou`, best first."""
         if len(boxes) < 2:
             return np.arange(len(boxes))
         given = {
@@ -168,7 +168,7 @@ class GraphNetwork:
 
 
 def _session(graph: bytes, threads: int | None = None) -> Any:
-    """A graph made ready; nothing of it waits by turning round, which would slow other processes."""
+    """Load a graph; its threads sleep while they wait, since spinning would slow other processes."""
     import onnxruntime
 
     _share_memory()
@@ -184,7 +184,7 @@ def _session(graph: bytes, threads: int | None = None) -> Any:
 
 @functools.cache
 def _share_memory() -> None:
-    """Let all graphs of this process use the same memory, which grows by what is asked for; once is enough.
+    """Let all graphs of this process share memory that grows only as needed; calling it once is enough.
 
     A field of 1,024 px then takes 490 MB instead of 650, in the same time.
     """
@@ -194,5 +194,5 @@ def _share_memory() -> None:
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
     settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})
-    with contextlib.suppress(Exception):  # another library's is there already, and serves as well
+    with contextlib.suppress(Exception):  # another library has set one up already, which serves as well
         onnxruntime.create_and_register_allocator(where, settings)

@@ -1,4 +1,4 @@
-"""What this machine is, as far as it shows without importing torch."""
+"""Describe this machine without importing torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def may_have_gpu() -> bool:
-    """Whether torch might compute elsewhere than on the processor; what it really can, only torch knows."""
+    """Whether torch might have a GPU; only torch itself knows for certain."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     if os.environ.get("CUDA_VISIBLE_DEVICES", "x") in ("", "-1") or _torch_build().endswith("+cpu"):
@@ -41,7 +41,7 @@ def may_have_gpu() -> bool:
 
 
 def gains_from_bf16() -> bool | None:
-    """Whether torch predicts in half the time in bfloat16 here; None where the system does not tell.
+    """Whether bfloat16 halves torch's prediction time here; None if the system does not tell.
 
     See `device.cpu_predicts_in_bf16`, which asks torch.
     """
@@ -58,7 +58,7 @@ def gains_from_bf16() -> bool | None:
 
 
 def processor_lines() -> list[str]:
-    """What Linux tells of the first processor; nothing elsewhere."""
+    """Return Linux's description of the first processor; nothing on other systems."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as stream:
             lines = list(itertools.islice(stream, 30))
@@ -68,7 +68,7 @@ def processor_lines() -> list[str]:
 
 
 def thread_count() -> int:
-    """Threads for arithmetic: `OMP_NUM_THREADS`, as torch takes it, else the processors there are."""
+    """Return the threads for arithmetic: `OMP_NUM_THREADS`, as for torch, else the number of processors."""
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
@@ -78,7 +78,7 @@ def thread_count() -> int:
 
 
 def _torch_build() -> str:
-    """The version of torch with its build, such as 2.6.0+cpu; "" where it is not installed."""
+    """Return the version of torch with its build, such as 2.6.0+cpu; "" if it is not installed."""
     try:
         return version("torch")
     except PackageNotFoundError:

@@ -20,7 +20,7 @@ from napari_cupre.model.rpn import KNOWN_SHARE
 from napari_cupre.model.suppress import suppress
 from napari_cupre.model.targets import Target, known_fraction, mask_targets
 
-# Pairs of proposal and instance that are compared at once; bounds memory in dense fields.
+# Pairs of proposal and instance compared at once; this limits memory in dense fields.
 PAIRS_AT_ONCE = 4_000_000
 
 
@@ -50,7 +50,7 @@ class Detections:
 
 
 class BoxHead(nn.Module):
-    """Class scores and class-agnostic box offsets of 7 x 7 RoIs."""
+    """The layers from 7 x 7 RoIs to class scores and class-agnostic box offsets."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -70,15 +70,15 @@ class BoxHead(nn.Module):
         _start_small(self.offset, 0.001)
 
     def forward(self, rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and box offsets of pooled features, in float32."""
+        """Return scores and box offsets of pooled features, in float32."""
         features = self.features(rois)
         return self.score(features).float(), self.offset(features).float()
 
 
 class MaskHead(nn.Module):
-    """Class-agnostic 28 x 28 mask logits of 14 x 14 RoIs.
+    """The layers from 14 x 14 RoIs to class-agnostic 28 x 28 mask logits.
 
-    A narrow first layer keeps the cost per cell low: a field holds thousands of them.
+    A narrow first layer keeps the cost per cell low, since a field has thousands of cells.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -101,7 +101,7 @@ class MaskHead(nn.Module):
         _start_small(self.logits, 0.01)
 
     def forward(self, rois: Tensor) -> Tensor:
-        """Mask logits (n, M, M) of pooled features, in float32."""
+        """Return mask logits (n, M, M) of pooled features, in float32."""
         x = F.relu(self.upsample(self.layers(rois)), inplace=True)
         return self.logits(x.to(self.logits.weight.dtype))[:, 0].float()
 
@@ -127,7 +127,7 @@ class InstanceHeads(nn.Module):
         size: tuple[int, int],
         targets: list[Target],
     ) -> dict[str, Tensor]:
-        """Losses "score", "box" and "mask" of sampled proposals.
+        """Return the losses "score", "box" and "mask" of sampled proposals.
 
         The box and mask heads learn from prompts too: boxes as people draw them, and boxes around clicks.
         """
@@ -148,7 +148,7 @@ class InstanceHeads(nn.Module):
 
     @torch.no_grad()
     def _sample(self, proposals: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes, classes and matched rows of up to `roi_batch` proposals, a quarter of them cells."""
+        """Sample up to `roi_batch` proposals, a quarter of them cells: boxes, classes and matched rows."""
         boxes = torch.cat([proposals, target.boxes])
         matched, iou = _best_match(boxes, target.boxes)
         is_cell = iou >= 0.5
@@ -164,7 +164,7 @@ class InstanceHeads(nn.Module):
     def _prompt_error(
         self, features: dict[str, Tensor], size: tuple[int, int], targets: list[Target]
     ) -> Tensor:
-        """Summed box error for boxes around clicks, for up to an eighth of the number of sampled proposals.
+        """Return the summed error of boxes around clicks, up to an eighth as many as sampled proposals.
 
         The score is not trained on these boxes, because they fit badly on purpose.
         """
@@ -215,7 +215,7 @@ class InstanceHeads(nn.Module):
         max_detections: int,
         engine: HeadEngine,
     ) -> list[Detections]:
-        """Boxes, scores and masks of the detected cells; masks are computed for these only.
+        """Detect cells: boxes, scores and masks; masks are computed only for detected cells.
 
         `engine` computes the two heads.
         """
@@ -237,7 +237,7 @@ class InstanceHeads(nn.Module):
     def mend(
         self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Better boxes for boxes (N, 4) of one image by the box head, their scores and classes (from 1)."""
+        """Refine boxes (N, 4) of one image with the box head; return boxes, scores and classes (from 1)."""
         scores, offsets = self._scores(features, [boxes], engine)
         value, kind = scores.softmax(1)[:, 1:].max(dim=1)
         return clip_boxes(self.coder.decode(offsets, boxes), size), value, kind + 1
@@ -245,11 +245,11 @@ class InstanceHeads(nn.Module):
     def outline(
         self, features: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], engine: HeadEngine
     ) -> Tensor:
-        """The masks (N, 28, 28) of the cells in boxes (N, 4) of one image, on the processor."""
+        """Return the masks (N, 28, 28) of the cells in boxes (N, 4) of one image, on the processor."""
         return self._masks(features, [boxes], engine)[0]
 
     def _best(self, found: Detections, size: tuple[int, int]) -> Detections:
-        """Each cell once."""
+        """Keep one detection of each cell."""
         boxes, scores, masks = (part.numpy() for part in (found.boxes, found.scores, found.masks))
         rows = torch.from_numpy(suppress(boxes, scores, masks, size, self.config.mask_nms))
         return Detections(found.boxes[rows], found.scores[rows], found.classes[rows], found.masks[rows])
@@ -260,10 +260,10 @@ class InstanceHeads(nn.Module):
         proposals: list[Tensor],
         engine: HeadEngine,
     ) -> tuple[Tensor, Tensor]:
-        """Class scores and offsets of all proposals, in their order, a few at a time.
+        """Return class scores and offsets of all proposals in order, computed a few at a time.
 
-        Pooled features of thousands of proposals would be hundreds of MB, which costs more time in
-        the memory manager than in arithmetic.
+        Pooled features of thousands of proposals would take hundreds of MB, and the memory manager would take
+        more time than the arithmetic.
         """
         parts = []
         for image, boxes in enumerate(proposals):
@@ -313,14 +313,14 @@ def _start_convolutions(part: nn.Module) -> None:
 
 
 def _start_small(layer: nn.Linear | nn.Conv2d, std: float) -> None:
-    """Start a last layer near zero, so that the first steps do not throw away what lies below."""
+    """Start a last layer near zero, so that the first steps do not spoil the layers below."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 def _best_match(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Best instance of each box and its IoU, compared in chunks."""
+    """Return the best instance of each box and its IoU; boxes are compared in chunks."""
     if len(truth) == 0:
         return boxes.new_zeros(len(boxes), dtype=torch.int64), boxes.new_zeros(len(boxes))
     chunk = max(PAIRS_AT_ONCE // len(truth), 1)
@@ -329,18 +329,18 @@ def _best_match(boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _random_rows(mask: Tensor, limit: int) -> Tensor:
-    """Up to `limit` random rows where `mask` holds."""
+    """Choose up to `limit` random rows where `mask` is True."""
     rows = torch.nonzero(mask)[:, 0]
     return rows[torch.randperm(len(rows), device=rows.device)[:limit]]
 
 
 def _half_drawn(rois: Tensor, truth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Every second RoI replaced by the box that a person might draw around its cell."""
+    """Replace every second RoI by a box that a person might draw around its cell."""
     boxes = rois.clone()
     boxes[1::2] = drawn_boxes(truth[1::2], size)
     return boxes
 
 
 def _rows(boxes: Tensor, rows: Tensor) -> Tensor:
-    """`boxes[rows]`, or unit boxes where there is no instance to take (their loss is not counted)."""
+    """Return `boxes[rows]`, or unit boxes if there is no instance (their loss does not count)."""
     return boxes[rows] if len(boxes) else boxes.new_tensor([[0.0, 0.0, 1.0, 1.0]]).expand(len(rows), 4)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as trained on ImageNet, from a package of the registry instead of a site of weights."""
+"""Get EfficientNet-Lite0 trained on ImageNet from a Python package instead of a download site."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def lite_weights(body: nn.Module) -> dict[str, Tensor]:
-    """The state of timm's `efficientnet_lite0`, from the weights of the package `PACKAGE` (Apache-2.0).
+    """Return the state of timm's `efficientnet_lite0` from the weights in package `PACKAGE` (Apache-2.0).
 
-    They are of the layout of another implementation, whose layers come in the same order; the last
-    convolution and the classifier are left over. They were trained on (x - 127) / 128, and our networks see
-    pixels of about zero mean and unit variance, which is near it.
+    The weights belong to another implementation with the same order of layers; its last convolution and
+    classifier are not used. They were trained on (x - 127) / 128. That is close to our networks' input, which
+    has about zero mean and unit variance.
 
     Parameters
     ----------
     body : nn.Module
-        The network, which says what its tensors are called.
+        The network, whose names of tensors are used.
 
     Raises
     ------
     EnvironmentFault
-        If the package is not installed, or holds other weights.
+        If the package is not installed, or contains other weights.
     """
     found = find_spec(PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:

@@ -16,7 +16,7 @@ SIZE_OFF = 2.0
 """Largest factor by which a box around a click is larger or smaller than the cell."""
 
 CENTRE_OFF = 0.3
-"""Largest error of its centre, as a share of the cell's length."""
+"""Largest error of the centre of a box around a click, as a share of the cell's length."""
 
 
 def drawn_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -27,14 +27,14 @@ def drawn_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     boxes : torch.Tensor
         float (N, 4), x1, y1, x2, y2 in px.
     size : tuple of int
-        (H, W) of the image, to which they are cut.
+        (H, W) of the image, to which the boxes are clipped.
     """
     off = torch.empty_like(boxes).uniform_(-SIDE_OFF, SIDE_OFF)
     return clip_boxes(boxes + off * _lengths(boxes).repeat(1, 2), size)
 
 
 def boxes_around_clicks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Make boxes around a click in each cell from the true boxes; size and place are roughly right."""
+    """Imitate boxes around a click in each cell: size and place are roughly those of the true boxes."""
     lengths, centres = _lengths(boxes), (boxes[:, :2] + boxes[:, 2:]) / 2
     centres = centres + lengths * torch.empty_like(centres).uniform_(-CENTRE_OFF, CENTRE_OFF)
     stretch = torch.empty_like(lengths).uniform_(-log(SIZE_OFF), log(SIZE_OFF)).exp()

@@ -1,10 +1,10 @@
-"""Settings of the C library's memory manager that suit a network's arithmetic.
+"""Set the C library's memory manager to suit a network's arithmetic.
 
-glibc returns blocks above 32 MB to the system at once and requests them again each time. The maps of one
-field are such blocks: getting and clearing their pages took a sixth of the time of a prediction. Smaller
-blocks stay in its heap, where they leave gaps of all sizes: over hundreds of tiles the process grew by 400 MB
-of unused memory. So blocks of any size are kept here, and the gaps are released from time to time.
-Other C libraries are not changed.
+glibc returns blocks above 32 MB to the system at once and requests them again each time. The maps of a field
+are such blocks, and getting and clearing their pages took a sixth of the prediction time. Smaller blocks stay
+in the heap and leave gaps of all sizes: over hundreds of tiles the process grew by 400 MB of unused memory.
+So here the process keeps blocks of any size, and `trim` releases the gaps from time to time. Other C
+libraries are not changed.
 """
 
 from __future__ import annotations

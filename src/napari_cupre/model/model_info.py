@@ -1,4 +1,4 @@
-"""What a model file says of itself, in the JSON document in its header; read without torch."""
+"""Read a model's description, the JSON document in its file's header, without torch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from napari_cupre.model.config import ModelConfig
 FORMAT_VERSION = 1
 HEADER_KEY = "napari_cupre"
 GRAPH = "graph/"
-"""Tensors whose names begin so hold the bytes of `Model.graphs`."""
+"""Tensors whose names begin with this contain the bytes of `Model.graphs`."""
 
 NORMALISATION = "percentiles 1-99.8 to 0-1"
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known about a model besides its weights; the JSON document in its file.
+    """What is known about a model besides its weights: the JSON document in its file.
 
     Attributes
     ----------
     name : str
-        Its name in lists.
+        Name of the model in lists.
     config : ModelConfig
         Settings of the network.
     diameter : float or None
@@ -38,7 +38,7 @@ class ModelInfo:
     normalisation : str
         How pixel values become the network's input.
     training : dict of str to Any
-        How it came about: objective, data, steps, seconds, seed, code version, parent, ...
+        How the model was made: objective, data, steps, seconds, seed, code version, parent, ...
     metrics : dict of str to Any
         Figures measured while it was trained.
     licence : str
@@ -59,7 +59,7 @@ class ModelInfo:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that the network tells apart."""
+        """Return the names of the classes that the network tells apart."""
         return self.config.classes
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class ModelInfo:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelInfo:
-        """Inverse of `as_dict`; settings of a later minor revision that are not known are left out."""
+        """Inverse of `as_dict`; unknown settings from a later minor revision are left out."""
         known = {f.name for f in fields(cls)}
         chosen = {key: value for key, value in values.items() if key in known}
         try:
@@ -80,7 +80,7 @@ class ModelInfo:
 
 
 def read_info(path: str | os.PathLike[str]) -> ModelInfo:
-    """What a model file says about itself, without reading its tensors.
+    """Read the description in a model file, without its tensors.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """The string-to-string map in the header of a safetensors file, read without the tensors."""
+    """Read the map of strings in the header of a safetensors file, without the tensors."""
     if not path.is_file():
         raise ModelFileError(
             f"There is no model file {path}: check the name, or see `napari-cupre models list`."

@@ -1,8 +1,7 @@
 """CellRCNN: a Mask R-CNN for dense fields of small instances.
 
-He et al., "Mask R-CNN", 2017, in the layout and with the box coding of torchvision's, and with
-our own handling of targets, unknown area and masks, so that no tensor has the size
-instances x image height x image width.
+It follows He et al., "Mask R-CNN", 2017, with torchvision's layout and box coding. Targets, unknown area and
+masks are handled differently, so that no tensor has the size instances x image height x image width.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class CellRCNN(nn.Module):
     Parameters
     ----------
     config : ModelConfig
-        See `ModelConfig`; presets by `napari_cupre.model.config.preset`.
+        Settings of the network; `napari_cupre.model.config.preset` returns presets.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -53,11 +52,11 @@ class CellRCNN(nn.Module):
         self.heads = InstanceHeads(config)
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Feature pyramid of (B, 3, H, W) images, float32, finest level first."""
+        """Compute the feature pyramid of (B, 3, H, W) images, float32, finest level first."""
         return feature_pyramid(self.backbone, self.neck, images)
 
     def forward(self, images: Tensor, targets: list[Target]) -> dict[str, Tensor]:
-        """Losses of a batch.
+        """Compute the losses of a batch.
 
         Parameters
         ----------
@@ -78,7 +77,7 @@ class CellRCNN(nn.Module):
         return result | self.heads.losses(features, proposals, size, targets)
 
     def maps(self, images: Tensor) -> Maps:
-        """The maps that are computed for whole (B, 3, H, W) images."""
+        """Compute the maps of whole (B, 3, H, W) images."""
         features = self.features(images)
         scores, offsets = self.rpn.head(list(features.values()))
         return Maps(features, scores, offsets)
@@ -92,21 +91,21 @@ class CellRCNN(nn.Module):
         max_detections: int = 3000,
         engine: Engine | None = None,
     ) -> list[Detections]:
-        """Instances of each image, best first.
+        """Detect the instances of each image, best first.
 
         Parameters
         ----------
         images : torch.Tensor
             float (B, 3, H, W) in about [0, 1].
         score : float, optional
-            Instances below it are left out.
+            Instances with a lower score are left out.
         max_detections : int, optional
             Largest number of instances per image.
         engine : Engine, optional
-            Computes in place of this network's own layers (see `model.engine`).
+            Used instead of the network's own layers (see `model.engine`).
         """
         was_training = self.training
-        if was_training:  # switching hundreds of modules takes milliseconds
+        if was_training:  # only if needed: switching hundreds of modules takes milliseconds
             self.eval()
         try:
             size = (images.shape[-2], images.shape[-1])
@@ -124,8 +123,8 @@ class CellRCNN(nn.Module):
     def score_as_any_object(self, name: str) -> None:
         """Make an untrained class score whatever the other classes score, in place.
 
-        Its row becomes their mean, its bias raised by the log of their number: the sum of their
-        probabilities if all are equal.
+        Its row becomes the mean of theirs, and the log of their number is added to its bias. If all are
+        equal, its probability is the sum of theirs.
 
         Raises
         ------
@@ -140,7 +139,7 @@ class CellRCNN(nn.Module):
             score.bias[row] = score.bias[others].mean() + log(len(others))
 
     def _row(self, name: str) -> int:
-        """The row of a class in the scores; background has row 0."""
+        """Return the row of a class in the scores; background has row 0."""
         if name not in self.config.classes:
             raise InputError(f"The model has no class {name!r}: it knows {', '.join(self.config.classes)}.")
         return self.config.classes.index(name) + 1

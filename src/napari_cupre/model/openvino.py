@@ -1,9 +1,9 @@
-"""A network's layers in OpenVINO, Intel's runtime for processors: the extra `fast` (experimental).
+"""Run a network's layers in OpenVINO, Intel's runtime for processors: the extra `fast` (experimental).
 
-Three graphs contain what `model.engine` asks for: the trunk, the box head and the mask head. Candidates,
-suppression and RoI pooling stay in PyTorch. `convert` makes the graphs in 8-bit integers by NNCF; they
-travel as bytes in the model's own file. In floating point OpenVINO is no faster than `TorchEngine`, and
-in bfloat16 slower where the processor has no matrix units (AVX512-BF16, 2 cores).
+There are three graphs, as `model.engine` needs them: the trunk, the box head and the mask head. Candidates,
+suppression and RoI pooling stay in PyTorch. `convert` makes the graphs in 8-bit integers with NNCF; the
+model's file contains them as bytes. In floating point OpenVINO is no faster than `TorchEngine`, and in
+bfloat16 slower where the processor has no matrix units (AVX512-BF16, 2 cores).
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 TRUNK, BOX, MASK = "trunk", "box", "mask"
 ROIS_AT_ONCE = 256
-"""Largest number of RoIs of one calibration image that the heads see."""
+"""Largest number of RoIs per calibration image for the heads."""
 
 
 def openvino_is_there() -> bool:
-    """Whether the runtime is installed; it is not imported."""
+    """Whether the runtime is installed, without importing it."""
     return find_spec("openvino") is not None
 
 
 class OpenVinoEngine:
-    """Runs converted graphs, on as many threads as PyTorch uses (experimental).
+    """An engine that runs converted graphs on as many threads as PyTorch uses (experimental).
 
     One engine must not be shared between threads.
 
     Parameters
     ----------
     graphs : dict of str to bytes
-        What `convert` gave.
+        The result of `convert`.
 
     Raises
     ------
@@ -64,18 +64,18 @@ class OpenVinoEngine:
         return Maps(features, tensors[self._levels : 2 * self._levels], tensors[2 * self._levels :])
 
     def box(self, rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and box offsets of pooled features."""
+        """Return scores and box offsets of pooled features."""
         outputs = self._box.infer([rois.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(outputs[0]), torch.from_numpy(outputs[1])
 
     def mask(self, rois: Tensor) -> Tensor:
-        """Mask logits of pooled features."""
+        """Return mask logits of pooled features."""
         outputs = self._mask.infer([rois.contiguous().numpy()], share_inputs=True)
         return torch.from_numpy(outputs[0])
 
 
 def _compiled(graphs: dict[str, bytes], name: str) -> Any:
-    """An inference request for one graph, in the precision that it was written in."""
+    """Make an inference request for one graph, in the precision that it was written in."""
     import openvino
 
     core = openvino.Core()
@@ -91,7 +91,7 @@ def _compiled(graphs: dict[str, bytes], name: str) -> Any:
 
 
 class _FlatTrunk(nn.Module):
-    """A trunk whose results are one flat list; features with channels last, as RoIs are pooled."""
+    """A trunk that returns one flat list; features have channels last, as RoI pooling needs them."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
@@ -140,8 +140,8 @@ def convert(network: CellRCNN, images: Sequence[Tensor]) -> dict[str, bytes]:
     network : CellRCNN
         In evaluation mode, on the processor.
     images : sequence of torch.Tensor
-        float32 (1, 3, Y, X) in about [0, 1], at the network's scale, with cells: 8-bit ranges are taken from
-        what they cause.
+        float32 (1, 3, Y, X) in about [0, 1], at the network's scale, with cells. The values inside the
+        network for these images set the 8-bit ranges.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def convert(network: CellRCNN, images: Sequence[Tensor]) -> dict[str, bytes]:
 
 
 def _graph(module: nn.Module, seen: list[np.ndarray], any_size: bool) -> Any:
-    """One module as a quantised OpenVINO model that takes any number of images or RoIs."""
+    """Convert one module to a quantised OpenVINO model that takes any number of images or RoIs."""
     import nncf
     import openvino
 

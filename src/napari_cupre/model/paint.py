@@ -1,9 +1,9 @@
-"""Painting many small masks into one label image.
+"""Paint many small masks into one label image.
 
 A detection carries its mask as a small grid of probabilities stretched over its box. Stock code
-(`torchvision.models.detection.roi_heads.paste_masks_in_image`) makes one full-size plane per
-detection of it: N x H x W floats. Here the pixels of all boxes are laid end to end in chunks and
-sampled together, so memory is bounded by the chunk and time grows with the pixels in the boxes.
+(`torchvision.models.detection.roi_heads.paste_masks_in_image`) makes one full-size plane per detection: N x H
+x W floats. Here the pixels of all boxes are strung together in chunks and sampled together, so the chunk
+limits the memory, and time grows with the number of pixels in the boxes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 CHUNK_PIXELS = 1 << 17
-"""Box pixels that are sampled together; about 8 MB of working memory."""
+"""Number of box pixels that are sampled together; takes about 8 MB of working memory."""
 
 THRESHOLD = 0.5
-"""Least probability of a pixel that belongs to the mask."""
+"""Smallest probability of a pixel in the mask."""
 
 
 class Foreground(NamedTuple):
-    """Pixels in which masks are at least `THRESHOLD`; both arrays are int64 (P,).
+    """Pixels where masks are at least `THRESHOLD`; both arrays are int64 (P,).
 
     `instance` is the row of the mask that a pixel belongs to, `pixel` its index into the flattened
     (row-major) image.
@@ -32,12 +32,12 @@ class Foreground(NamedTuple):
 
 
 def falling_order(scores: np.ndarray) -> np.ndarray:
-    """Indices that sort `scores` in descending order; equal scores keep their order."""
+    """Return the indices that sort `scores` in descending order; equal scores keep their order."""
     return np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
 
 
 def pixel_ranges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The ranges of pixels whose centres lie in each box, clipped to the image.
+    """Return the ranges of pixels whose centres lie in each box, clipped to the image.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def foreground(
     order: np.ndarray | None = None,
     chunk: int = CHUNK_PIXELS,
 ) -> Iterator[Foreground]:
-    """Sample masks bilinearly at the pixel centres of their boxes and yield what is inside.
+    """Sample masks bilinearly at the pixel centres of their boxes, and yield the pixels inside.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def foreground(
     shape : tuple of int
         (Y, X) of the image.
     order : numpy.ndarray, optional
-        The masks to sample, in this order (all by default). Pixels of one mask come together.
+        The masks to sample, in this order (all by default). Pixels of one mask follow one another.
     chunk : int, optional
         Box pixels that are worked on at a time.
     """
@@ -119,7 +119,7 @@ def _row_chunks(
 def _sample_rows(
     instance: np.ndarray, row: np.ndarray, ranges: np.ndarray, edges: np.ndarray, grid: np.ndarray, width: int
 ) -> Foreground:
-    """Bilinear sampling of whole box rows: first along y (whole mask rows), then along x (pixels)."""
+    """Sample whole box rows bilinearly: first along y (whole mask rows), then along x (pixels)."""
     side = grid.shape[-1]
     box = edges[instance]
     place = (row.astype(np.float32) + 0.5 - box[:, 1]) / (box[:, 3] - box[:, 1]) * side - 0.5

@@ -11,19 +11,19 @@ from napari_cupre.model.geometry import BAND, CANONICAL, ROIS_AT_ONCE, STRIDES
 
 
 class RoiPool(nn.Module):
-    """RoIs of the pyramid resampled to side x side (He et al., "Mask R-CNN", 2017, section 3).
+    """Resample RoIs of the pyramid to side x side (He et al., "Mask R-CNN", 2017, section 3).
 
-    torchvision's kernel for processors runs on one
-    thread and reads one channel after the other. There the same weighted sums are taken by
-    `embedding_bag`, which reads all channels of a position together, on all threads, and whose gradient
-    takes a third of the time; features in channels-last layout are read where they are. Boxes get none.
+    torchvision's kernel for processors runs on one thread and reads one channel after the other. On
+    processors this class computes the same weighted sums with `embedding_bag`, which runs on all threads and
+    reads all channels of a position together; its gradient takes a third of the time. Features in
+    channels-last layout are not copied. Boxes get no gradient.
 
     Parameters
     ----------
     side : int
-        Samples of the result along each axis.
+        Number of samples of the result along each axis.
     samples : int
-        Positions along each axis that are averaged for one of them.
+        Number of positions along each axis that are averaged for one sample.
     """
 
     def __init__(self, side: int, samples: int) -> None:
@@ -31,7 +31,7 @@ class RoiPool(nn.Module):
         self.side, self.samples = side, samples
 
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor]) -> Tensor:
-        """Float (N, C, side, side) for the N boxes (x1, y1, x2, y2) of all images, in their order."""
+        """Return float (N, C, side, side) for the N boxes (x1, y1, x2, y2) of all images, in order."""
         levels = [x[str(number)] for number in range(len(STRIDES))]
         first = levels[0]
         flat = torch.cat(boxes).detach()
@@ -51,7 +51,7 @@ class RoiPool(nn.Module):
         return pooled.all().permute(0, 3, 1, 2)
 
     def _aligned(self, levels: list[Tensor], rois: Tensor, level: Tensor) -> Tensor:
-        """The same by torchvision's kernel, for RoIs (N, 5) that begin with the number of their image."""
+        """Do the same with torchvision's kernel; RoIs (N, 5) begin with the number of their image."""
         from torchvision.ops import roi_align
 
         pooled = levels[0].new_zeros((len(rois), levels[0].shape[1], self.side, self.side))
@@ -62,7 +62,7 @@ class RoiPool(nn.Module):
         return pooled
 
     def _pooled(self, table: Tensor, boxes: Tensor, image: Tensor, grid: tuple[int, int]) -> Tensor:
-        """RoIs of one level.
+        """Resample the RoIs of one level.
 
         Parameters
         ----------
@@ -89,16 +89,16 @@ class RoiPool(nn.Module):
 
 
 def _levels(boxes: Tensor) -> Tensor:
-    """The level int64 (N,) that each box (N, 4) is pooled from."""
+    """Return the level int64 (N,) that each box (N, 4) is pooled from."""
     side, number = CANONICAL
     wanted = torch.floor(number + torch.log2(torch.sqrt(box_area(boxes)) / side) + 1e-6)
     return wanted.clamp(0, len(STRIDES) - 1).to(torch.int64)
 
 
 class _Rows:
-    """Float (N, side, side, C), assembled from some rows at a time.
+    """Assembles a float (N, side, side, C) tensor from some rows at a time.
 
-    Without gradients each row is copied once, to its place; a gradient wants the parts as they are.
+    Without gradients each row is copied to its place at once; with gradients the parts are kept as they are.
     """
 
     def __init__(self, count: int, side: int, channels: int, has_gradient: bool) -> None:
@@ -119,17 +119,18 @@ class _Rows:
 
 
 def _reading_order(boxes: Tensor, image: Tensor, level: Tensor) -> Tensor:
-    """Order by level, image, band of rows and column, so that consecutive RoIs share cached memory."""
+    """Sort RoIs by level, image, band of rows and column, so that consecutive ones share cached memory."""
     band = (boxes[:, 1].clamp(min=0) / BAND).long()
     column = boxes[:, 0].clamp(min=0).long()
     return torch.argsort((((level << 16) + image << 16) + band << 20) + column)
 
 
 def _positions(low: Tensor, high: Tensor, side: int, samples: int, length: int) -> tuple[Tensor, Tensor]:
-    """Grid positions and weights whose sum is one sample of the result, along one axis.
+    """Return grid positions and weights along one axis; their weighted sum is one sample of the result.
 
-    As in torchvision's `roi_align` with `aligned=False`: a RoI is at least one grid cell long, samples
-    beyond the first or last cell's centre take that cell, and those a whole cell outside count zero.
+    As in torchvision's `roi_align` with `aligned=False`, a RoI is at least one grid cell long. Samples beyond
+    the centre of the first or last cell take the value of that cell; samples more than a whole cell outside
+    are zero.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Feature pyramid and convolution blocks, in torchvision's layout and with its names of weights."""
+"""Feature pyramid and convolution blocks with torchvision's layout and names of weights."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ TOP = "pool"
 def conv_block(
     channels: int, width: int, side: int, *, normed: bool = False, active: bool = True
 ) -> nn.Sequential:
-    """A convolution that keeps the size, with BatchNorm if `normed` and ReLU if `active`.
+    """Make a convolution that keeps the size, with BatchNorm if `normed` and ReLU if `active`.
 
     Parameters
     ----------
     channels, width : int
         Channels in and out.
     side : int
-        Of the kernel.
+        Side of the kernel.
     normed, active : bool
-        What follows the convolution.
+        Whether BatchNorm and ReLU follow the convolution.
     """
     layers: list[nn.Module] = [nn.Conv2d(channels, width, side, padding=side // 2, bias=not normed)]
     layers += [nn.BatchNorm2d(width)] if normed else []
@@ -32,20 +32,20 @@ def conv_block(
 
 
 class FeaturePyramid(nn.Module):
-    """Maps of the same width at all levels of a backbone, each told what the coarser ones see.
+    """Maps of the same width at all levels of a backbone; each also gets the features of coarser maps.
 
     Lin et al., "Feature Pyramid Networks", 2017.
 
     Parameters
     ----------
     channels : sequence of int
-        Of the backbone's maps, finest first.
+        Channels of the backbone's maps, finest first.
     width : int
         Channels of the result.
     normed : bool
-        BatchNorm after each convolution.
+        Whether BatchNorm follows each convolution.
     has_top : bool
-        One level more: every second place of the coarsest.
+        Whether to add a level: every second place of the coarsest map.
     """
 
     def __init__(self, channels: Sequence[int], width: int, *, normed: bool, has_top: bool) -> None:
@@ -62,7 +62,7 @@ class FeaturePyramid(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Features by level "0", "1", ... (and `TOP`) of the backbone's maps, finest first."""
+        """Return features by level "0", "1", ... (and `TOP`), finest first."""
         levels: list[Tensor] = []
         above: Tensor | None = None
         for number in reversed(range(len(maps))):

@@ -12,7 +12,7 @@ from napari_cupre.model.geometry import LEAST_LOGIT, anchor_shapes, candidate_co
 from napari_cupre.model.pyramid import conv_block
 from napari_cupre.model.targets import Target, known_fraction
 
-# Least known share of a box that counts as background in training.
+# To count as background in training, at least this share of a box must be known.
 KNOWN_SHARE = 0.7
 # Anchors further than this many grid cells from an instance's centre cannot reach the negative
 # threshold of IoU with it (the anchors of a level are at most 5 grid cells wide).
@@ -20,17 +20,17 @@ WINDOW = 4
 
 
 class Anchors:
-    """Boxes of fixed shapes around every place of the maps, at the maps' true strides.
+    """Boxes with fixed shapes around every place of the maps, at the maps' true strides.
 
     Parameters
     ----------
     config : ModelConfig
-        Its `anchor_sizes` and `aspect_ratios`.
+        `anchor_sizes` and `aspect_ratios` are used.
 
     Attributes
     ----------
     shapes : list of torch.Tensor
-        float32 (A, 4) for each level: the anchors around the place 0, 0.
+        float32 (A, 4) for each level: the anchors around (0, 0).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -39,7 +39,7 @@ class Anchors:
         ]
 
     def __call__(self, features: list[Tensor]) -> Tensor:
-        """All anchors of the levels, float (N, 4): by level, row, column, then shape."""
+        """Return all anchors, float (N, 4), by level, row, column, then shape."""
         parts = []
         for level, feature in enumerate(features):
             rows, columns = feature.shape[-2:]
@@ -54,9 +54,9 @@ class Anchors:
 
 
 class ProposalHead(nn.Module):
-    """Scores and offsets of the anchors, from the same layers at every level.
+    """The layers, the same at every level, that give scores and offsets of the anchors.
 
-    Both are float32, since boxes of hundreds of px do not fit bfloat16's 8 bits.
+    Both are float32, since the 8 bits of bfloat16 are too few for boxes of hundreds of px.
     """
 
     def __init__(self, channels: int, anchors: int, depth: int) -> None:
@@ -71,13 +71,13 @@ class ProposalHead(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Logits (B, A, Y, X) and offsets (B, 4 * A, Y, X) of each level."""
+        """Return logits (B, A, Y, X) and offsets (B, 4 * A, Y, X) of each level."""
         seen = [self.conv(feature).to(self.cls_logits.weight.dtype) for feature in features]
         return [self.cls_logits(x).float() for x in seen], [self.bbox_pred(x).float() for x in seen]
 
 
 class ProposalNetwork(nn.Module):
-    """Proposes boxes; its training targets fit thousands of small instances.
+    """Proposes boxes; its training targets suit thousands of small instances.
 
     Ren et al., "Faster R-CNN", 2015.
     """
@@ -93,7 +93,7 @@ class ProposalNetwork(nn.Module):
     def forward(
         self, features: dict[str, Tensor], size: tuple[int, int], targets: list[Target]
     ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Proposals of each image for training, and the losses of scores and of boxes.
+        """Return each image's proposals for training, and the losses of scores and of boxes.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class ProposalNetwork(nn.Module):
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[Target]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Label of every anchor (1 cell, 0 background, -1 ignored) and its instance's box."""
+        """Return the label of every anchor (1 cell, 0 background, -1 ignored) and the box of its instance."""
         labels, matched_boxes = [], []
         low, high = self.config.rpn_iou
         for boxes, target in zip(anchors, targets, strict=True):
@@ -136,10 +136,10 @@ class ProposalNetwork(nn.Module):
         return labels, matched_boxes
 
     def _match(self, count: int, target: Target) -> tuple[Tensor, Tensor]:
-        """Instance of every positive anchor (else -1) and every anchor's best IoU.
+        """Return the instance of every positive anchor (else -1) and the best IoU of every anchor.
 
-        Only the anchors around an instance are compared with it, so that time and memory grow with
-        the number of instances and not with instances x anchors.
+        An instance is compared only with the anchors around it, so that time and memory grow with the number
+        of instances and not with instances x anchors.
         """
         device = target.boxes.device
         best = torch.zeros(count, device=device)
@@ -150,8 +150,8 @@ class ProposalNetwork(nn.Module):
         index, instance, iou = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         best = best.scatter_reduce(0, index, iou, "amax")
         best_of_instance = torch.zeros(len(target), device=device).scatter_reduce(0, instance, iou, "amax")
-        # An anchor belongs to the instance that it fits best; the best anchor of an instance is
-        # positive however badly it fits, so that every shape is learned.
+        # An anchor belongs to the instance that it fits best. The best anchor of an instance is positive
+        # however badly it fits, so that every shape is learned.
         high = self.config.rpn_iou[1]
         fits = (iou >= high) & (iou >= best[index])
         matched = matched.scatter_reduce(0, index[fits], instance[fits], "amax")
@@ -160,7 +160,7 @@ class ProposalNetwork(nn.Module):
         return torch.where(best_only >= 0, best_only, matched), best
 
     def _pairs(self, boxes: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Flat anchor index, instance row and IoU of all near pairs of one level."""
+        """Return the flat anchor index, instance row and IoU of all near pairs on one level."""
         rows, columns = self._grids[level]
         cell = self.anchors.shapes[level].to(boxes.device)
         step = stride(level)
@@ -183,14 +183,14 @@ class ProposalNetwork(nn.Module):
     def losses(
         self, logits: Tensor, offsets: Tensor, labels: list[Tensor], wanted: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Losses of scores and boxes of sampled anchors, means over the sample; zero where nothing is known.
+        """Return the mean losses of scores and boxes of sampled anchors; zero if nothing is known.
 
         Parameters
         ----------
         logits, offsets : torch.Tensor
-            (N,) and (N, 4), of all images one after the other.
+            (N,) and (N, 4); the images follow one another.
         labels : list of torch.Tensor
-            Of each image, see `assign_targets_to_anchors`.
+            Labels of each image, see `assign_targets_to_anchors`.
         wanted : torch.Tensor
             (N, 4), the offsets that lead to the cells.
         """
@@ -203,7 +203,7 @@ class ProposalNetwork(nn.Module):
         return score / count, box / count
 
     def _sampled(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Which anchors of one image count, cells and background: up to half of them cells."""
+        """Sample anchors of one image, cells and background; up to half of them are cells."""
         result, room = [], self.config.rpn_batch // 2
         for rows in (torch.nonzero(labels >= 1)[:, 0], torch.nonzero(labels == 0)[:, 0]):
             chosen = rows[torch.randperm(len(rows), device=rows.device)[:room]]
@@ -214,7 +214,7 @@ class ProposalNetwork(nn.Module):
         return result[0], result[1]
 
     def _proposals(self, boxes: Tensor, logits: Tensor, size: tuple[int, int]) -> list[Tensor]:
-        """The best proposals of each image after suppression within each level, for training.
+        """Return each image's best proposals for training, after suppression within each level.
 
         `boxes` are (B, N, 4) and `logits` (B, N).
         """
@@ -236,19 +236,19 @@ class ProposalNetwork(nn.Module):
 
     @torch.no_grad()
     def propose(self, scores: list[Tensor], offsets: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
-        """Boxes (N, 4) of each image that may be cells, for detection, best first.
+        """Return each image's boxes (N, 4) that may be cells, for detection, best first.
 
-        Only anchors that the network does not take for background are ever made, decoded and compared:
-        in a field of nuclei some thousands of the hundreds of thousands.
+        Only anchors that the network does not take for background are made, decoded and compared: in a field
+        of nuclei a few thousand out of hundreds of thousands.
 
         Parameters
         ----------
         scores : list of torch.Tensor
-            Logits (B, A, Y, X) of each level, as the head gives them.
+            Logits (B, A, Y, X) of each level, from the head.
         offsets : list of torch.Tensor
             (B, 4 * A, Y, X) of each level.
         size : tuple of int
-            (Y, X) of the image, to which boxes are cut.
+            (Y, X) of the image, to which boxes are clipped.
         """
         most, after = candidate_counts(self.config.detect_candidates, size)
         result = []
@@ -264,16 +264,16 @@ class ProposalNetwork(nn.Module):
     def _candidates(
         self, level: int, scores: Tensor, offsets: Tensor, most: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The `most` best local maxima among one level's anchors in one image: boxes, logits and level.
+        """Return boxes, logits and level of the `most` best local maxima among one level's anchors.
 
-        Every clear cell has many high-scoring anchors. Without the local maximum, none would be left for
-        faint cells in dense fields (100 of 1,230 nuclei in a field of 1,700 px were lost), and finding a
-        cell would depend on what else is in the image or tile.
+        Every clear cell has many anchors with high scores. If all of them counted, no candidates would be
+        left for faint cells in dense fields (100 of 1,230 nuclei in a field of 1,700 px were lost), and
+        finding a cell would depend on what else is in the image or tile.
         """
         kinds, rows, columns = scores.shape
         flat = scores.reshape(-1)
         chosen = torch.nonzero((is_peak(scores) & (scores > LEAST_LOGIT)).reshape(-1))[:, 0]
-        if len(chosen) > most:  # on a flat background every place equals its neighbours
+        if len(chosen) > most:  # on a flat background all neighbours are equal
             chosen = chosen[flat[chosen].topk(most).indices]
         kind, y, x = chosen // (rows * columns), chosen // columns % rows, chosen % columns
         corner = torch.stack([x, y] * 2, dim=1) * stride(level)
@@ -285,7 +285,7 @@ class ProposalNetwork(nn.Module):
     def _suppressed(
         self, boxes: Tensor, score: Tensor, level: Tensor, size: tuple[int, int], most: int
     ) -> tuple[Tensor, Tensor]:
-        """The `most` best boxes and scores after cutting to the image and suppression within each level."""
+        """Return the `most` best boxes and scores after clipping to the image and suppression per level."""
         boxes = clip_boxes(boxes, size)
         large = ((boxes[:, 2:] - boxes[:, :2]) >= 1.0).all(1)
         boxes, score, level = boxes[large], score[large], level[large]
@@ -294,18 +294,18 @@ class ProposalNetwork(nn.Module):
 
 
 def is_peak(scores: Tensor) -> Tensor:
-    """Where no neighbour of the same anchor scores higher, bool of the shape of logits (..., Y, X)."""
+    """Find where no neighbour of the same anchor has a higher score, as a mask of logits (..., Y, X)."""
     return scores == F.max_pool2d(scores, 3, 1, 1)
 
 
 def _by_anchor(maps: list[Tensor], kinds: int) -> Tensor:
-    """Values (B, N, kinds) of all anchors, of maps (B, A * kinds, Y, X), in the order of `Anchors`."""
+    """Turn maps (B, A * kinds, Y, X) into values (B, N, kinds) of all anchors, in the order of `Anchors`."""
     parts = [level.unflatten(1, (-1, kinds)).permute(0, 3, 4, 1, 2).flatten(1, 3) for level in maps]
     return torch.cat(parts, dim=1)
 
 
 def _paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of boxes that broadcast against each other, (..., 4) -> (...)."""
+    """Return the IoU of boxes that broadcast against each other, (..., 4) -> (...)."""
     inter = (
         (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
     )

@@ -1,4 +1,4 @@
-"""Training runs on disk: their location, their size, whether one is in use, and how to delete them.
+"""Training runs on disk: list and measure them, tell whether one is in use, and delete them.
 
 The run of a model `a.safetensors` is the folder `a.run` beside it. Imports no torch, so that a widget and
 `models list` are fast.
@@ -26,7 +26,7 @@ SHOTS = "shots"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run on disk, named after its model; `size` is that of the folder without the model, in bytes."""
+    """A run on disk, named after its model; `size` is the size of its folder in bytes, without the model."""
 
     name: str
     path: Path
@@ -35,12 +35,12 @@ class RunInfo:
 
 
 def run_path(model: str | os.PathLike[str]) -> Path:
-    """Folder of the run whose model file is `model`."""
+    """Return the folder of the run whose model file is `model`."""
     return Path(model).with_suffix(SUFFIX)
 
 
 def list_runs(folder: Path) -> list[RunInfo]:
-    """All runs in a folder of models, by name.
+    """List all runs in a folder of models, by name.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def run_info(path: Path) -> RunInfo:
 
 
 def size_of(path: str | os.PathLike[str]) -> int:
-    """Size of a file, or of a folder with its contents, in bytes; 0 if it does not exist."""
+    """Return the size of a file, or of a folder with its contents, in bytes; 0 if it does not exist."""
     path = Path(path)
     files = path.rglob("*") if path.is_dir() else [path]
     total = 0
     for file in files:
-        with contextlib.suppress(OSError):  # a file that a running training replaces
+        with contextlib.suppress(OSError):  # a running training may be replacing a file
             total += file.stat().st_size if file.is_file() else 0
     return total
 
@@ -74,8 +74,7 @@ def size_of(path: str | os.PathLike[str]) -> int:
 def training_in(path: Path) -> Iterator[None]:
     """Lock a run's folder, so that no other process trains in it.
 
-    The operating system releases the lock when the process ends, however it ends, so that no lock is left
-    behind.
+    The operating system releases the lock when the process ends, however it ends, so no lock is left behind.
 
     Parameters
     ----------
@@ -102,7 +101,7 @@ def training_in(path: Path) -> Iterator[None]:
             "name."
         ) from error
     except (OSError, NotImplementedError):
-        pass  # train anyway if the disk does not support locks
+        pass  # the disk does not support locks: train anyway
     try:
         yield
     finally:
@@ -110,7 +109,7 @@ def training_in(path: Path) -> Iterator[None]:
 
 
 def is_training(path: Path) -> bool:
-    """Whether a process trains in the folder of a run."""
+    """Whether a process is training in the folder of a run."""
     if not (path / LOCK).is_file():
         return False
     from filelock import FileLock, Timeout  # 30 modules, which the first dock does not wait for
@@ -137,7 +136,7 @@ def delete_run(path: str | os.PathLike[str]) -> int:
     Returns
     -------
     int
-        Freed bytes; 0 if there was no run.
+        Number of freed bytes; 0 if there was no run.
 
     Raises
     ------
@@ -160,7 +159,7 @@ def delete_run(path: str | os.PathLike[str]) -> int:
 
 
 def discard_unstarted(model: str | os.PathLike[str]) -> None:
-    """Delete the folder of a run that holds a training set alone: its training never began.
+    """Delete the folder of a run whose training never began, so that it contains only a training set.
 
     Parameters
     ----------

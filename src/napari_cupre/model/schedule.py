@@ -9,7 +9,7 @@ LAST_RATE = 0.02
 
 
 def learning_rate_factor(step: int, fraction: float, warm_up: int) -> float:
-    """Linear warm-up over the first steps, times a cosine over the used share of the budget.
+    """Return a linear warm-up over the first steps, times a cosine over the used share of the budget.
 
     Parameters
     ----------

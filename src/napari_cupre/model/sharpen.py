@@ -1,13 +1,14 @@
-"""Masks moved to the edges that the image shows.
+"""Move the edges of masks to the edges in the image.
 
-The network knows roughly where a cell ends. The pixels show it exactly, but only where the cell differs
-from what lies around it. So near the edge of the mask, a linear discriminant between the pixels that the
-network is sure of on either side (Fisher, 1936, https://doi.org/10.1111/j.1469-1809.1936.tb02137.x) has a
-say, the more the better it tells those pixels apart.
+The network knows roughly where a cell ends. The pixels show it exactly, but only where the cell differs from
+its surroundings. So near the edge of a mask the pixels count as well: a linear discriminant (Fisher, 1936,
+https://doi.org/10.1111/j.1469-1809.1936.tb02137.x) is fitted to the pixels that the network is sure of,
+inside and outside. The better it tells those apart, the more it counts.
 
-AP of images outside the test parts (120 of fluorescence, 40 of histology, 4 to 6 of others), `cupre`, before
-and after: fluorescence .612 .637, histology .322 .335, embryos .414 .429, powder .458 .466; phase contrast,
-TEM and mushrooms within .002. AP50: .815 .817 and .562 .568, the others as before.
+AP of `cupre` on images outside the test parts (120 of fluorescence, 40 of histology, 4 to 6 of others),
+before and after: fluorescence .612 .637, histology .322 .335, embryos .414 .429, powder .458 .466; phase
+contrast, TEM and mushrooms changed by at most .002. AP50: fluorescence .815 .817, histology .562 .568; the
+others did not change.
 """
 
 from __future__ import annotations
@@ -20,39 +21,39 @@ from napari_cupre.data.normalise import is_grey
 from napari_cupre.model.paint import THRESHOLD
 
 MARGIN = 4
-"""Mask pixels around the box that count as outside."""
+"""Width of the border around the box that counts as outside, in mask pixels."""
 
 IN, OUT, FEWEST = 0.8, 0.2, 8
-"""Probabilities from which pixels are surely inside or outside, and how many of each it takes."""
+"""Probabilities above or below which pixels are surely inside or outside, and the fewest of each."""
 
 WEIGHT, MOST = 0.5, 4.0
-"""Of the discriminant beside the network, and its largest value, both as log odds."""
+"""Weight of the discriminant relative to the network, and its largest value, both as log odds."""
 
 USELESS, GOOD = 0.7, 0.9
-"""Share of the sure pixels told apart, below which the discriminant has no say, and from which the whole."""
+"""Shares of the sure pixels told apart below which the discriminant does not count, and above which fully."""
 
 NEAR = 1
-"""Mask pixels on either side of the edge within which it can move."""
+"""How far the edge can move to either side, in mask pixels."""
 
 RIDGE = 1e-3
-"""Added to the variance of each channel, so that it can be divided by."""
+"""Added to the variance of each channel to avoid division by zero."""
 
 SAFE = 1e-3
-"""Least probability of either side, so that the log odds are finite."""
+"""Smallest distance of probabilities from 0 and 1, so that the log odds are finite."""
 
 MASKS_AT_ONCE = 64
-"""Bounds the memory of a dense field."""
+"""Number of cells handled at once; limits the memory in a dense field."""
 
 
 class Surroundings(NamedTuple):
-    """The image at the places of the pixels of N masks and of some more around them.
+    """The image resampled at the pixels of N masks and of a border around them.
 
     Attributes
     ----------
     values : numpy.ndarray
         float32 (N, M, M, C).
     in_image : numpy.ndarray
-        bool (N, M, M), False for places beyond the image, whose values are those of its border.
+        bool (N, M, M), False for places beyond the image; their values are those of its border.
     """
 
     values: np.ndarray
@@ -60,7 +61,7 @@ class Surroundings(NamedTuple):
 
 
 def sharpened(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Masks with their edges where the image has them.
+    """Move the edges of masks to the edges in the image.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def sharpened(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> np.nda
 
 
 def surroundings(image: np.ndarray, boxes: np.ndarray, side: int, margin: int) -> Surroundings:
-    """The image around boxes whose masks have `side` pixels along each side, bilinear.
+    """Resample the image bilinearly in and around boxes whose masks have `side` pixels a side.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def surroundings(image: np.ndarray, boxes: np.ndarray, side: int, margin: int) -
     side : int
         Of the masks.
     margin : int
-        Pixels of theirs on each side of the box; M is `side` and twice this.
+        Mask pixels around the box; M is `side` plus twice this.
     """
     steps = (np.arange(-margin, side + margin, dtype=np.float32) + 0.5) / side
     low, lengths = boxes[:, :2].astype(np.float32), (boxes[:, 2:] - boxes[:, :2]).astype(np.float32)
@@ -121,7 +122,7 @@ def surroundings(image: np.ndarray, boxes: np.ndarray, side: int, margin: int) -
 
 
 def _between(places: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of places along an axis: pixels before and after, part of the way, whether it is in the image."""
+    """Return the pixels before and after places on an axis, the fraction between, and whether inside."""
     inside = (places > -0.5) & (places < end - 0.5)
     places = np.clip(places, 0, end - 1)
     before = places.astype(np.int64)
@@ -129,7 +130,7 @@ def _between(places: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def edge_odds(around: Surroundings, masks: np.ndarray, margin: int, near: int) -> np.ndarray:
-    """How much the pixels near the edges of masks look like their inside, as log odds.
+    """Rate how much the pixels near the edges of masks look like their inside, as log odds.
 
     Parameters
     ----------
@@ -138,9 +139,9 @@ def edge_odds(around: Surroundings, masks: np.ndarray, margin: int, near: int) -
     masks : numpy.ndarray
         float (N, S, S), probabilities.
     margin : int
-        As of `around`.
+        Margin of `around`.
     near : int
-        How far from the edge, in pixels of the masks.
+        Largest distance from the edge in mask pixels.
 
     Returns
     -------
@@ -166,7 +167,7 @@ def edge_odds(around: Surroundings, masks: np.ndarray, margin: int, near: int) -
 
 
 def _discriminant(values: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Fisher's linear discriminant (N, M, M) of pixels (N, M, M, C), inside against outside."""
+    """Apply Fisher's linear discriminant to pixels (N, M, M, C), inside against outside; gives (N, M, M)."""
     pixels = values.reshape(len(values), -1, values.shape[-1])
     means, spreads = [], []
     for part in (inside, outside):
@@ -182,7 +183,7 @@ def _discriminant(values: np.ndarray, inside: np.ndarray, outside: np.ndarray) -
 
 
 def _grown(cells: np.ndarray, by: int) -> np.ndarray:
-    """Masks bool (N, M, M) and the pixels up to `by` beside, above or below them."""
+    """Widen masks bool (N, M, M) by `by` pixels to the sides, up and down."""
     for axis in (1, 2):
         lines, wider = np.moveaxis(cells, axis, 0), np.moveaxis(cells.copy(), axis, 0)
         for step in range(1, by + 1):
@@ -193,11 +194,11 @@ def _grown(cells: np.ndarray, by: int) -> np.ndarray:
 
 
 def log_odds(probabilities: np.ndarray) -> np.ndarray:
-    """Of probabilities, which must be 0..1."""
+    """Return the log odds of probabilities between 0 and 1."""
     safe = np.clip(probabilities, SAFE, 1 - SAFE)
     return np.asarray(np.log(safe / (1 - safe)))
 
 
 def probability(odds: np.ndarray) -> np.ndarray:
-    """The inverse of `log_odds`."""
+    """Return the probabilities of log odds."""
     return np.asarray(1 / (1 + np.exp(-odds)))

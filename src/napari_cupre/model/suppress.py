@@ -1,11 +1,10 @@
-"""Keep one of several detections of the same cell: the one with the clearest outline.
+"""Keep only one of several detections of the same cell: the one with the clearest outline.
 
-Boxes alone cannot tell two neighbours from one cell that was found twice, and the class score alone
-cannot tell a cell from a clump that it is part of: in tight clumps a box around two nuclei scores as high
-as one around each. Its mask gives it away, which is undecided along the seam. So detections are compared by
-their masks, and preferred by score and decidedness of the mask together; class score times mask quality is
-from Huang et al., "Mask Scoring R-CNN" (2019), where a network learns the quality that is here read off
-the mask.
+Boxes alone cannot distinguish two neighbours from one cell found twice. The class score alone cannot
+distinguish a cell from a clump: in tight clumps, a box around two nuclei scores as high as a box around one.
+But the mask of such a box is undecided along the seam. So detections are compared by their masks, and ranked
+by score and decidedness of the mask together. Class score times mask quality comes from Huang et al., "Mask
+Scoring R-CNN" (2019). There a network learns the quality; here it is computed from the mask.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from scipy.sparse import csr_array
 from napari_cupre.model.paint import THRESHOLD, falling_order, foreground
 
 CONTAINED = 0.7
-"""Two detections that share more than this part of either one's pixels are the same cell."""
+"""Two detections are the same cell if they share more than this part of either one's pixels."""
 
 DECIDEDNESS_POWER = 4
 """Weight of the mask relative to the score; 2 to 6 worked equally well on BBBC038 without the test part."""
@@ -25,7 +24,7 @@ DECIDEDNESS_POWER = 4
 def suppress(
     boxes: np.ndarray, scores: np.ndarray, masks: np.ndarray, size: tuple[int, int], iou: float
 ) -> np.ndarray:
-    """Rows of the detections to keep, by descending score.
+    """Return the rows of the detections to keep, by descending score.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ def suppress(
     size : tuple of int
         (Y, X) of the image.
     iou : float
-        Two masks that overlap by more than this are one cell.
+        Two masks that overlap by more than this are the same cell.
     """
     count = len(scores)
     if count < 2:
@@ -60,7 +59,7 @@ def suppress(
 
 
 def decidedness(masks: np.ndarray) -> np.ndarray:
-    """Mean probability of each mask's foreground, float (N,), 0.5..1; 0 where there is none."""
+    """Return the mean probability of each mask's foreground, float (N,), 0.5..1; 0 if it has none."""
     inside = masks >= THRESHOLD
     total = np.where(inside, masks, 0).sum(axis=(1, 2), dtype=np.float64)
     return total / np.maximum(inside.sum(axis=(1, 2)), 1)
@@ -69,15 +68,15 @@ def decidedness(masks: np.ndarray) -> np.ndarray:
 def _overlaps(
     boxes: np.ndarray, masks: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Both rows and shared pixels of every pair that overlaps, in both orders, and all areas."""
+    """Return rows and shared pixels of every overlapping pair, in both orders, and all areas."""
     parts = list(foreground(boxes, masks, size))
     instance = np.concatenate([part.instance for part in parts]) if parts else np.zeros(0, np.int64)
     pixel = np.concatenate([part.pixel for part in parts]) if parts else np.zeros(0, np.int64)
     ones = np.ones(len(pixel), dtype=np.float32)
     covered = csr_array((ones, (instance, pixel)), shape=(len(boxes), size[0] * size[1]))
     shared = (covered @ covered.T).tocoo()
-    # Counts are exact as float32; the ratios made of them must not be: 0.7 of 90 px is less than 63 px,
-    # and 63.0 in float32, so that a pair just on the edge would depend on the type.
+    # Counts are exact in float32, but their ratios are not: 0.7 of 90 px is less than 63 px but rounds to
+    # 63.0 in float32, so the result for a pair just at the limit would depend on the type.
     area = np.bincount(instance, minlength=len(boxes)).astype(np.float64)
     apart = shared.row != shared.col
     return shared.row[apart], shared.col[apart], shared.data[apart].astype(np.float64), area

@@ -1,7 +1,7 @@
 """The training target for one image, kept as a label image.
 
-N instances are never N full-size masks: a target consists of boxes, the label image and the
-known area, and the small mask of a RoI is cut out of the label image when it is needed.
+There are never N full-size masks for N instances. A target consists of boxes, the label image and the known
+area; the small mask of a RoI is cut out of the label image when it is needed.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def target_from_labels(
     classes: dict[int, int] | None = None,
     min_side: int = 2,
 ) -> Target:
-    """Boxes and ids of a label image.
+    """Make a target from a label image.
 
     Parameters
     ----------
     labels : numpy.ndarray
         integer (H, W), 0 = background.
     known : numpy.ndarray, optional
-        bool (H, W); all is known if None.
+        bool (H, W); None if everything is known.
     classes : dict of int to int, optional
         Class (from 1) of each label; 1 if None.
     min_side : int, optional
@@ -82,7 +82,7 @@ def target_from_labels(
 
 
 def label_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels that occur (N,) and their boxes x1, y1, x2, y2, int64 (N, 4), in one pass over the pixels."""
+    """Return the labels in an image (N,) and their boxes x1, y1, x2, y2, int64 (N, 4), in one pass."""
     y, x = np.nonzero(labels)
     if len(y) == 0:
         return np.zeros(0, np.int64), np.zeros((0, 4), np.int64)
@@ -102,7 +102,7 @@ def label_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def known_fraction(known: Tensor, boxes: Tensor) -> Tensor:
-    """Share of known pixels in each box, from one integral image.
+    """Return the share of known pixels in each box, computed from one integral image.
 
     Parameters
     ----------
@@ -129,10 +129,9 @@ def known_fraction(known: Tensor, boxes: Tensor) -> Tensor:
 
 
 def mask_targets(target: Target, rois: Tensor, matched: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Small target masks of RoIs, sampled from the label image.
+    """Sample the small target masks of RoIs from the label image.
 
-    Every target pixel is the majority of 2 x 2 nearest samples; it counts in the loss only where
-    its truth is known.
+    Every target pixel is the majority of 2 x 2 nearest samples; it counts in the loss only where it is known.
 
     Parameters
     ----------

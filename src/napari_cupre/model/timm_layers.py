@@ -1,4 +1,4 @@
-"""timm's layers rewritten for prediction; imported for its networks only."""
+"""Rewrite timm's layers for prediction; imported only for timm's networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class _SplitAttention(nn.Module):
-    """timm's `SplitAttn` for evaluation, without sums over a fifth axis, which channels-last lacks.
+    """timm's `SplitAttn` for evaluation, without sums over a fifth axis, which channels-last does not have.
 
     Zhang et al., "ResNeSt: Split-Attention Networks", 2020.
     """
@@ -32,7 +32,7 @@ class _SplitAttention(nn.Module):
 
 
 def part_norms(module: nn.Module) -> None:
-    """Make each of timm's layers of BatchNorm and activation two, since only plain BatchNorm is folded."""
+    """Split timm's layers of BatchNorm and activation in two, since only plain BatchNorm can be folded."""
     for name, child in module.named_children():
         if isinstance(child, BatchNormAct2d):
             norm = nn.BatchNorm2d(child.num_features, child.eps)

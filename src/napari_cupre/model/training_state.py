@@ -1,4 +1,4 @@
-"""What a training needs to continue: one safetensors file of tensors in groups, with JSON in its header.
+"""Save what a training needs to continue: a safetensors file of tensors in groups, with JSON in its header.
 
 Both fine-tuning and pretraining use it. The file appears complete or not at all, and nothing in it is ever
 unpickled.
@@ -28,7 +28,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def write_state(path: Path, groups: Groups, documents: Mapping[str, Any]) -> None:
-    """Write a state completely, or leave the one that was there.
+    """Write a state completely, or leave the old one as it was.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def write_state(path: Path, groups: Groups, documents: Mapping[str, Any]) -> Non
 
 
 def _of_the_system(error: SafetensorError, path: Path) -> OSError:
-    """safetensors hides the system's error in a text: the error itself has a sentence for the user."""
+    """Recover the system's error from safetensors' text, since the error gives the user a better message."""
     number = re.search(r"os error (\d+)", str(error))
     code = int(number[1]) if number else 0
     return OSError(code, os.strerror(code) if code else str(error), str(path))
@@ -72,7 +72,7 @@ def read_state(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     Returns
     -------
     groups : dict of str to dict of str to torch.Tensor
-        Empty groups are not in it.
+        Empty groups are left out.
     documents : dict of str to Any
         By name.
     """
@@ -88,14 +88,14 @@ def read_state(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
 
 @contextmanager
 def fitting(path: Path, advice: str) -> Iterator[None]:
-    """Context in which a state is read and taken over.
+    """Context for reading and restoring a state.
 
     Parameters
     ----------
     path : Path
         Of the file.
     advice : str
-        What to do if it cannot be used, the end of a sentence.
+        What to do if it cannot be used; it ends the error's sentence.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def fitting(path: Path, advice: str) -> Iterator[None]:
 
 
 def moments_of(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The moments of AdamW as named tensors; nothing before the first step."""
+    """Return the moments of AdamW as named tensors; none before the first step."""
     return {
         f"{number}/{moment}": torch.as_tensor(values[moment])
         for number, values in optimiser.state_dict()["state"].items()
@@ -128,7 +128,7 @@ def moments_of(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Inverse of `moments_of`, into an optimiser of the same parameters.
+    """Restore moments from `moments_of` in an optimiser with the same parameters.
 
     Raises
     ------

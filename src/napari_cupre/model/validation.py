@@ -1,7 +1,7 @@
-"""Check the values of settings against the types of a dataclass, by pydantic.
+"""Check the values of settings against the types of a dataclass, using pydantic.
 
-A dataclass of settings states the range of a value in its type, e.g. ``batch: PositiveInt``. What a user
-gives, from a YAML file or an option, becomes an instance here, or one sentence that says what is wrong.
+A dataclass of settings states the range of a value in its type, e.g. ``batch: PositiveInt``. A user's values,
+from a YAML file or options, become an instance, or an error with one sentence about what is wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def _no_switch(value: Any) -> Any:
-    """Refuse true and false for a number: YAML reads "yes" and "on" as true."""
+    """Refuse true and false as numbers, since YAML reads "yes" and "on" as true."""
     if isinstance(value, bool):
         raise ValueError("it takes a number")
     return value
@@ -54,7 +54,7 @@ Settings = TypeVar("Settings")
 
 @functools.cache
 def _adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
-    """The validator of each field of a dataclass."""
+    """Return the validator of each field of a dataclass."""
     return {name: TypeAdapter(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
 
 
@@ -66,9 +66,9 @@ def validated(kind: type[Settings], values: Mapping[str, Any], task: str) -> Set
     kind : type
         A dataclass whose fields state their ranges.
     values : mapping
-        Values by the names of fields; text is read as a number where a number is wanted.
+        Values by field name; text is read as a number where a number is needed.
     task : str
-        What the settings are for, as an error names it, e.g. "pretraining".
+        What the settings are for, for the error message, e.g. "pretraining".
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Two views of one crop that differ in what a microscope varies, and in nothing else.
+"""Make two views of a crop that differ only in what varies between microscope images.
 
-MoCo v2's recipe is made for photographs. Here hue and grey conversion give way to what differs between two
-images of the same cells: orientation, focus, exposure, gain, noise, the sign of contrast; and a view is never
-so small a part of its crop that it contains no cell.
+MoCo v2's recipe is made for photographs. Here it has no changes of hue or conversion to grey, but changes
+that occur between two images of the same cells: orientation, focus, exposure, gain, noise and the sign of
+contrast. And a view is never such a small part of its crop that it contains no cell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_cupre.io.unlabelled import FLAT_DEVIATION, smooth_deviation
 
 _PLACES = 5
-"""Number of places to try for a crop that is not flat."""
+"""Number of places to try for a view that is not flat."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ViewSettings:
     Attributes
     ----------
     side : int
-        Of a view, px.
+        Side of a view, px.
     min_scale : float
         Smallest share of the crop's area that a view shows.
     gamma, contrast : float
@@ -58,7 +58,7 @@ class ViewSettings:
 
 
 def make_view(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> Tensor:
-    """One random view of a crop.
+    """Make a random view of a crop.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def make_view(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings
 
 
 def _resized_part(crop: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
-    """A square part of the crop that is not empty, (C, side, side)."""
+    """Cut out a square part of the crop that is not empty, (C, side, side)."""
     whole = crop.shape[0]
     side = max(2, round(whole * float(np.sqrt(rng.uniform(settings.min_scale, 1.0)))))
     for _ in range(_PLACES):
@@ -104,7 +104,7 @@ def _turned(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _exposed(view: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
-    """Gamma, contrast, brightness; the sign of grey contrast; the strength of each stain of a colour one."""
+    """Change gamma, contrast and brightness, the sign of a grey image, or the stains of a colour image."""
     gamma = np.exp(rng.uniform(-1, 1) * np.log(settings.gamma))
     contrast = np.exp(rng.uniform(-1, 1) * np.log(settings.contrast))
     view = np.clip(view, 0.0, 1.2) ** np.float32(gamma)
@@ -118,7 +118,7 @@ def _exposed(view: np.ndarray, rng: np.random.Generator, settings: ViewSettings)
 
 
 def _noisy(view: np.ndarray, rng: np.random.Generator, settings: ViewSettings) -> np.ndarray:
-    """Read noise of one strength everywhere and shot noise that grows with the root of the brightness."""
+    """Add uniform read noise, and shot noise that grows with the square root of the brightness."""
     read, shot = rng.uniform(0.0, settings.max_noise, size=2).astype(np.float32)
     deviation = np.sqrt(read**2 + shot**2 * np.clip(view, 0.0, 1.5))
     return view + deviation * rng.standard_normal(view.shape, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The models on this computer: those that ship, random weights, and the user's own.
+"""Find the models on this computer: those that ship, random weights, and the user's own.
 
 Imports no torch, so that a widget can list models at once.
 """
@@ -30,11 +30,11 @@ SHIPPED = {
     "nuclei": "ships with napari-cupre, trained from cells on labelled nuclei, fluorescent and stained",
     "cells": "ships with napari-cupre, trained from cupre on labelled nuclei, cells, embryos and particles",
 }
-"""What comes with the package, by name, and what it is."""
+"""Models that ship with the package, by name, with a description."""
 
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-"""Where the checkpoints that ship with the package lie."""
+"""Folder of the checkpoints that ship with the package."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,20 @@ class ZooEntry:
 
 
 def bundled_path(name: str = BUNDLED) -> Path:
-    """Where a checkpoint that ships with the package lies."""
+    """Return the path of a checkpoint that ships with the package."""
     return WEIGHTS / f"{name}{SUFFIX}"
 
 
 def user_folder() -> Path:
-    """Folder of the user's own models; the environment variable NAPARI_CUPRE_MODELS overrides it."""
+    """Return the folder of the user's models; the environment variable NAPARI_CUPRE_MODELS overrides it."""
     chosen = os.environ.get("NAPARI_CUPRE_MODELS")
     return Path(chosen) if chosen else user_data_path("napari-cupre", appauthor=False) / "models"
 
 
 def list_models() -> list[ZooEntry]:
-    """All models by name: those that ship, scratch, then the user's, alphabetically.
+    """List all models: those that ship, scratch, then the user's, alphabetically.
 
-    A model of the user's that is called as a shipped one, apart from the first, takes its place.
+    A user's model with the name of a shipped one replaces it in the list, except for the first.
     """
     folder = user_folder()
     paths = sorted(folder.glob(f"*{SUFFIX}"), key=lambda p: p.stem) if folder.is_dir() else []
@@ -75,14 +75,14 @@ def list_models() -> list[ZooEntry]:
 
 
 def find_model(name: str | os.PathLike[str]) -> ZooEntry:
-    """The entry for a name in the list or for a path to a model file.
+    """Find the entry for a name in the list or for a path to a model file.
 
-    "scratch:PRESET" stands for random weights of another preset than the compact one.
+    "scratch:PRESET" stands for random weights of a preset other than `compact`.
 
     Raises
     ------
     ModelFileError
-        If there is neither.
+        If there is no such model or file.
     InputError
         If there is no such preset.
     """
@@ -114,12 +114,12 @@ def open_model(name: str | os.PathLike[str] = BUNDLED, device: str = "auto", see
 
 
 def _random_preset(name: str) -> str:
-    """The preset of "scratch" or "scratch:PRESET"."""
+    """Return the preset of "scratch" or "scratch:PRESET"."""
     return name.partition(":")[2] or "compact"
 
 
 def free_name(wanted: str) -> str:
-    """`wanted` as a file stem that no model and no training has, numbered where one has."""
+    """Make `wanted` a file stem that no model or training has, with a number added if needed."""
     stem = re.sub(r"[^\w.-]+", "-", wanted).strip("-.") or "model"
     models, runs = list_models(), list_runs(user_folder())
     taken = {*SHIPPED, *(entry.name for entry in models), *(run.name for run in runs)}
@@ -132,12 +132,12 @@ def free_name(wanted: str) -> str:
 
 
 def user_path(name: str) -> Path:
-    """File of the user's model `name`."""
+    """Return the file of the user's model `name`."""
     return user_folder() / f"{name}{SUFFIX}"
 
 
 def add_model(path: str | os.PathLike[str], name: str | None = None) -> ZooEntry:
-    """Copy a model file into the user's folder, after checking that it is one."""
+    """Copy a model file into the user's folder after checking that it is one."""
     from napari_cupre.model.checkpoint import read_info, write_bytes
 
     source = Path(path)
@@ -147,7 +147,7 @@ def add_model(path: str | os.PathLike[str], name: str | None = None) -> ZooEntry
 
 
 def remove_model(name: str) -> Path:
-    """Delete one of the user's own models with its training; shipped ones and files elsewhere are refused.
+    """Delete one of the user's models and its training, but no shipped model and no file elsewhere.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def remove_model(name: str) -> Path:
 
 
 def describe(name: str | os.PathLike[str]) -> ModelInfo:
-    """What is known about a model."""
+    """Return what is known about a model."""
     entry = find_model(name)
     if entry.path is None:
         from napari_cupre.model.checkpoint import new_model

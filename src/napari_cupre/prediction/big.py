@@ -48,9 +48,9 @@ class BigResult:
     count : int
         Number of cells.
     complete : bool
-        False if stopped, or if parts of the image could not be read or are lost.
+        False if it was stopped, or if parts of the image could not be read or are lost.
     diameter : float
-        Cell diameter in image px by which the image was scaled.
+        Cell diameter in image px that set the scale of the image.
     """
 
     path: Path
@@ -78,7 +78,7 @@ def predict_big(
     model : Model or CellFinder
         A `CellFinder` saves making the model ready again for every image.
     image : CellImage
-        Lazy, as `read_image` gives large files; planes along T and Z are done one after the other.
+        Lazy, as `read_image` returns large files; planes along T and Z are done one after the other.
     out : Path
         Folder of the OME-Zarr label image to write. Labels are unique in each plane; in each time point if
         planes are linked along Z; and in the whole image if planes are linked through time.
@@ -104,7 +104,7 @@ def predict_big(
     Raises
     ------
     InputError
-        If `out` contains something else, or a result of other settings or of a file that has changed since;
+        If `out` contains something else, or a result with other settings or of a file that has changed since;
         or if nothing of the image can be read.
     EnvironmentFault
         If the disk is full; finished tiles are kept.

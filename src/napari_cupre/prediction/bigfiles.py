@@ -1,8 +1,8 @@
-"""The files of a big image's prediction, and how linked labels take the place of unlinked ones.
+"""The files of a big image's prediction, and the exchange of unlinked labels for linked ones.
 
-Beside the labels at OUT lies OUT.progress, the ledger, until the prediction is complete. Linked labels are
-written to OUT.linking; when that is complete, the unlinked ones become OUT.unlinked and the linked ones OUT.
-A later run that has something to fill in brings the unlinked ones back and links anew.
+Until the prediction is complete, the ledger OUT.progress lies beside the labels at OUT. Linked labels are
+written to OUT.linking. When they are complete, the unlinked labels are renamed OUT.unlinked and the linked
+ones OUT. A later run that fills in missing parts puts the unlinked labels back and links again.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def unlinked_path(out: Path) -> Path:
 
 
 def is_unfinished(out: Path) -> bool:
-    """Whether there is a ledger."""
+    """Whether there is a ledger, so that the prediction is unfinished."""
     path = ledger_path(out)
     return path.is_file() and path.stat().st_size > 0
 
 
 def show_linked(out: Path) -> None:
-    """Put the linked labels in the place of the unlinked ones, which are kept.
+    """Replace the unlinked labels by the linked ones, and keep the unlinked ones.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def end_exchange(out: Path) -> None:
 
 
 def show_unlinked(out: Path) -> bool:
-    """Put the unlinked labels back in the place of the linked ones, which are deleted.
+    """Delete the linked labels and put the unlinked ones back.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def show_unlinked(out: Path) -> bool:
 
 
 def forget(out: Path) -> None:
-    """Delete labels of ours and the record of their progress; see `remove`."""
+    """Delete our labels and the record of their progress; see `remove`."""
     with writing(out):
         ledger_path(out).unlink(missing_ok=True)
     for path in (linking_path(out), unlinked_path(out), out):
@@ -82,7 +82,7 @@ def forget(out: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder if it is there.
+    """Delete a folder if it exists.
 
     Raises
     ------

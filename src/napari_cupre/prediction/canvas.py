@@ -15,7 +15,7 @@ class LabelArray(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Size along every axis, in pixels."""
+        """Return the size along every axis, in pixels."""
 
     def __getitem__(self, key: Any, /) -> Any: ...
 

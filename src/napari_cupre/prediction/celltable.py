@@ -31,11 +31,11 @@ def write_cell_table(
     path : Path
         The CSV to write.
     ledger : Ledger
-        Holds the cells of each plane.
+        The ledger with the cells of each plane.
     indices : sequence of PlaneIndex
-        Where the planes lie.
+        Positions of the planes.
     names : sequence of str
-        Of class 1, 2, ...
+        Names of the classes 1, 2, ...
     tables : sequence of ndarray of int32, optional
         If planes were linked: for each plane, the table from its labels to linked labels.
 

@@ -112,7 +112,7 @@ class CellFinder(ABC):
 
     @abstractmethod
     def detected(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
-        """As `__call__`, with the edges that the network gives them."""
+        """Do the same as `__call__`, but keep the edges that the network gives."""
 
     @abstractmethod
     def features(self, piece: np.ndarray, factor: float) -> Features:

@@ -37,8 +37,8 @@ class Detector(CellFinder):
     Parameters
     ----------
     model : Model
-        It stays where it is; on the processor its fastest form detects (see `Model.engine`). Changes of its
-        weights need another detector.
+        It stays on its device; on the processor its fastest engine is used (see `Model.engine`). If its
+        weights change, make another detector.
     """
 
     def __init__(self, model: Model) -> None:
@@ -52,30 +52,30 @@ class Detector(CellFinder):
 
     @property
     def diameter(self) -> float:
-        """The cell diameter in network px that the network was trained for."""
+        """Return the cell diameter in network px that the network was trained for."""
         return self.model.network.config.diameter
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """The tensors, then the graphs."""
+        """Yield the tensors, then the graphs."""
         for name, tensor in sorted(self.model.network.state_dict().items()):
             yield name, tensor.detach().cpu().contiguous().numpy().tobytes()
         yield from sorted(self.model.valid_graphs.items())
 
     def batch_size(self, shape: tuple[int, int], factor: float) -> int:
-        """How many pieces of `shape` (Y, X) image px go through the network together."""
+        """Return how many pieces of `shape` (Y, X) image px go through the network together."""
         pixels = max(1.0, shape[0] * shape[1] * factor * factor)
         return max(1, int(PIXELS_AT_ONCE.get(self.device.type, 1 << 20) // pixels))
 
     def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
-        """Cells of one piece, in float32; see `CellFinder`."""
+        """Find the cells of one piece, in float32; see `CellFinder`."""
         return self._found([piece], factor, score, self.model.engine(exact=True))[0]
 
     def glance(self, piece: np.ndarray, factor: float, score: float, most: int) -> Found:
-        """The surest cells of one piece, in the arithmetic of the prediction; see `CellFinder`."""
+        """Find the surest cells of one piece, in the precision of the prediction; see `CellFinder`."""
         return self._found([piece], factor, score, self.engine, most)[0]
 
     def detected(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
-        """Cells of each piece, in the piece's own px; see `CellFinder`."""
+        """Find the cells of each piece, in the piece's own px; see `CellFinder`."""
         return self._found(pieces, factor, score, self.engine)
 
     def _found(
@@ -86,7 +86,7 @@ class Detector(CellFinder):
         engine: Engine | None,
         most: int = MAX_DETECTIONS,
     ) -> list[Found]:
-        """See `detected`; half as many pieces at once where memory does not suffice."""
+        """See `detected`; halve the number of pieces at once if there is not enough memory."""
         try:
             return self._run(pieces, factor, score, engine, most)
         except (RuntimeError, MemoryError) as error:
@@ -104,7 +104,7 @@ class Detector(CellFinder):
         ]
 
     def features(self, piece: np.ndarray, factor: float) -> Features:
-        """What the network makes of one piece; see `CellFinder`."""
+        """Compute the features of one piece; see `CellFinder`."""
         try:
             images = self._resized([piece], factor)
             with torch.inference_mode(), autocast(self.device, self._dtype):
@@ -119,7 +119,7 @@ class Detector(CellFinder):
         return Features(maps, (images.shape[2], images.shape[3]), factor)
 
     def mended(self, features: Features, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the box head makes of boxes (N, 4) in px of the piece; see `CellFinder`."""
+        """Correct boxes (N, 4) in px of the piece with the box head; see `CellFinder`."""
         with torch.inference_mode(), autocast(self.device, self._dtype):
             given = self._in_network(features, boxes)
             found = self._heads.mend(features.maps, given, features.size, self.engine or self._heads)
@@ -127,7 +127,7 @@ class Detector(CellFinder):
         return mended / np.float32(features.factor), scores, classes.astype(np.int64)
 
     def outlined(self, features: Features, boxes: np.ndarray) -> np.ndarray:
-        """The mask of the cell in each box (N, 4) in px of the piece: probabilities float32 (N, S, S)."""
+        """Return the mask in each box (N, 4) in px of the piece: float32 probabilities (N, S, S)."""
         with torch.inference_mode(), autocast(self.device, self._dtype):
             given = self._in_network(features, boxes)
             return self._heads.outline(
@@ -156,7 +156,7 @@ class Detector(CellFinder):
         """Resize pieces of one shape to network px, float32 (B, 3, Y, X); only one channel if grey."""
         channels = 1 if factor != 1 and all(map(is_grey, pieces)) else 3
         parts = [torch.from_numpy(np.ascontiguousarray(piece[..., :channels])) for piece in pieces]
-        # (B, Y, X, 3) seen as (B, 3, Y, X) is the channels-last layout that convolutions like.
+        # (B, Y, X, 3) viewed as (B, 3, Y, X) is in channels-last layout, which suits convolutions.
         images = resized(torch.stack(parts).permute(0, 3, 1, 2).to(self.device), factor)
         return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
@@ -168,7 +168,7 @@ class Detector(CellFinder):
 def resized(images: Tensor, factor: float) -> Tensor:
     """Stretch images (B, C, Y, X) by exactly `factor`, smoothing if they shrink; at least 1 px a side.
 
-    The result covers the whole image; its last row and column repeat the border where they need more.
+    The result covers the whole image; its last row and column repeat the image's border if necessary.
     """
     if factor == 1:
         return images
@@ -188,7 +188,7 @@ def resized(images: Tensor, factor: float) -> Tensor:
 
 
 def _in_image(detections: Detections, factor: float, size: tuple[int, int]) -> Found:
-    """Detections with boxes in the px of the piece, of `size` (Y, X), before it was stretched."""
+    """Convert detections to the px of the piece, of `size` (Y, X), before it was stretched."""
     return Found(
         in_px(detections.boxes.numpy(), factor, size),
         detections.scores.numpy(),

@@ -1,6 +1,7 @@
-"""The diameter of the cells, and how sure to be of them, from the image.
+"""Estimate the diameter of the cells, and the score to ask of them, from the image.
 
-For models trained for neither, and for images whose cells differ in size from those of the training.
+This serves models that are not trained for one diameter, and images whose cells differ in size from those of
+the training.
 """
 
 from __future__ import annotations
@@ -20,85 +21,94 @@ if TYPE_CHECKING:
     from napari_cupre.prediction.stitch import Found
 
 WORKING_SIDE = 384
-"""Side in network px of the views that are looked at."""
+"""Side of the examined views in network px."""
 
 GLANCE_BELOW = 0.5
-"""A first look at an image that must shrink by more than this is most often followed by a closer one, which
-decides: a glance is enough then, see `_glanced`."""
+"""If an image must be shrunk to less than this for the first look, a closer look usually follows and decides.
+So the first look need only be a glance, see `_glanced`.
+"""
 
 GLANCED = 100
-"""Cells that a glance draws; a median needs no more."""
+"""Most cells for which a glance computes masks; that is enough for a median."""
 
 DENSE_SIDE = 272
-"""Side in network px of the look after a glance that found `GLANCED` cells: half the area is enough."""
+"""Side of the view in network px after a glance that found `GLANCED` cells: half the area is enough."""
 
 GRID = 8
-"""Scales in an octave from which the look after a glance takes the nearest: a glance may be off by a last
-digit, on another machine by another one, and must not change what comes after it."""
+"""Scales per octave; the look after a glance uses the nearest of them. A glance may be off in the last digit,
+differently on each machine, and this must not change the result.
+"""
 
 STEPS = (1.0, 0.5, 2.0, 0.25, 4.0)
-"""Scales that are tried one after the other, as multiples of the one that shows the whole image."""
+"""Scales to try one after the other, as multiples of the scale that shows the whole image."""
 
 LOW_SCORE = 0.3
-"""Cells of the wrong size score low; here they count all the same, by the square of their score: hundreds of
-doubtful ones, as noise has, must not outweigh the few that an image really holds."""
+"""Minimum score here, because cells of the wrong size score low. They count by the square of their score, so
+that hundreds of doubtful cells, as in noise, do not outweigh the few real cells of an image.
+"""
 
 ENOUGH = 4.0
-"""Sum of the squared scores from which on a scale is trusted without trying others."""
+"""Sum of squared scores at which a scale is accepted without trying others."""
 
 SETTLED = 1.4
-"""A second look is taken when the first moved the scale by more than this."""
+"""A second look follows if the first one changed the scale by more than this factor."""
 
 OFF = 1.5
-"""A model's own diameter is questioned when the median cell differs from it by more than this."""
+"""A model's own diameter is doubted if the median cell differs from it by more than this factor."""
 
 SEEN = 0.1
-"""A model's own diameter is left for another one only where so large a share of the cells is sure. In
-noise the share is 0.01 at most; in images whose cells were up to four times larger it was 0.13 or more."""
+"""A model's own diameter is replaced only if at least this share of the cells is sure. In noise the share is
+0.01 at most; in images whose cells were up to four times larger it was 0.13 or more.
+"""
 
 SURE = 0.9
 """Cells that score higher than this are sure."""
 
 SURE_SHARE = (0.2, 0.7)
 CERTAINTY = (0.35, 0.6)
-"""Share of sure cells at which, and beyond which, the lower and the higher score is asked of a cell.
+"""The lower score is asked of a cell up to the first share of sure cells, the higher from the second on.
 
 A doubtful detection raises TP / (TP + FP + FN) if the odds that it is right are above that value, so it is
-worth keeping sooner where the network sees little. Chosen on 56 images of BBBC038 outside the test part: AP50
-0.786 -> 0.796 for fluorescence, 0.460 -> 0.489 for histology, against 0.5 for all."""
+worth keeping at a lower score where the network sees little. Chosen on 56 images of BBBC038 outside the test
+part: AP50 0.786 -> 0.796 for fluorescence, 0.460 -> 0.489 for histology, against 0.5 for all."""
 
 NOTHING = (0.02, 0.7)
-"""Where a smaller share than the first is sure, all may be noise (an empty well, stretched until its noise
-fills the range of grey values): so high a score is asked there."""
+"""If the share of sure cells is below the first value, everything may be noise (such as an empty well,
+stretched until its noise fills the range of grey values). Then the second value is the score asked of a
+cell.
+"""
 
 CLUMPS = 6.0
-"""Twice as close, cells stay as dense as they were, texture may double or treble them; clumps become
-at least this many times denser (16 times in a real field of 10 px nuclei)."""
+"""At twice the scale, the density of real cells stays the same, and texture may double or treble it. Clumps
+become at least this many times denser (16 times in a real field of 10 px nuclei).
+"""
 
 NO_CLUMPS = 0.3
-"""Where at least this share of many cells is sure, they are not clumps, and no search at twice the scale
-follows. In ten images in which that search changed the scale (nuclei shrunk to 4 to 10 px) no cell was sure;
-in 56 real ones of all kinds it changed nothing."""
+"""If at least this share of many cells is sure, they are not clumps, and no search at twice the scale
+follows. In ten images where that search changed the scale (nuclei shrunk to 4 to 10 px) no cell was sure; in
+56 real images of all kinds it changed nothing.
+"""
 
 AS_SURE = 0.5
-"""From so near noise may look like many cells too, but like none that the network is sure of: the share of
-sure cells must not fall by more than this."""
+"""At twice the scale noise may look like many cells, too, but the network is not sure of them. So the share
+of sure cells must not fall below this multiple of the former one.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class ScaleTrial:
-    """What is seen at one scale.
+    """The cells seen at one scale.
 
     Attributes
     ----------
     factor : float
         Network px per image px.
     area : float
-        Image px that were looked at.
+        Number of image px examined.
     scores : numpy.ndarray
-        Of the cells, float64 (N,).
+        Scores of the cells, float64 (N,).
     diameters : numpy.ndarray
-        Of the cells in image px, float64 (N,).
+        Diameters of the cells in image px, float64 (N,).
     """
 
     factor: float
@@ -108,12 +118,12 @@ class ScaleTrial:
 
     @cached_property
     def weight(self) -> float:
-        """Sum of the squared scores of the cells."""
+        """Return the sum of the cells' squared scores."""
         return float((self.scores**2).sum())
 
     @cached_property
     def diameter(self) -> float:
-        """The cells' median diameter, weighted by squared score, in image px; 0 where there is no cell."""
+        """Return the median diameter in image px, weighted by squared score; 0 without cells."""
         if len(self.scores) == 0:
             return 0.0
         order = np.argsort(self.diameters)
@@ -123,35 +133,35 @@ class ScaleTrial:
 
     @property
     def sure(self) -> float:
-        """Share of the cells that score higher than `SURE`."""
+        """Return the share of the cells that score higher than `SURE`."""
         return float(np.mean(self.scores > SURE)) if len(self.scores) else 0.0
 
     def coverage(self, chosen: np.ndarray) -> float:
-        """Share of the image under the chosen cells, bool (N,), each counted by its squared score."""
+        """Return the share of the image under the chosen cells, bool (N,), weighted by squared score."""
         under = (self.scores[chosen] * self.diameters[chosen]) ** 2
         return float(np.pi / 4 * under.sum() / self.area)
 
     @property
     def density(self) -> float:
-        """Weight of the cells per pixel."""
+        """Return the weight of the cells per pixel."""
         return self.weight / self.area
 
     @property
     def certainty(self) -> float:
-        """The score to ask of a cell in such an image, see `CERTAINTY` and `NOTHING`."""
+        """Return the score to ask of a cell in such an image, see `CERTAINTY` and `NOTHING`."""
         if self.sure < NOTHING[0]:
             return NOTHING[1]
         return float(np.interp(self.sure, SURE_SHARE, CERTAINTY))
 
 
 def estimate(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | None:
-    """How large the cells are that the network sees, and how sure it is of them.
+    """Estimate how large the cells are and how sure the network is of them.
 
-    The network finds cells from about half to twice the size that it was trained for. It looks at
-    the image at several scales, coarse first, until one shows enough cells; then once more at the
-    scale that their median asks for, if that is another one. At last, unless it is sure of many of
-    them, it looks twice as close: where it sees many times more cells there, and is as sure of them,
-    the former were clumps.
+    The network finds cells from about half to twice the size that it was trained for. It searches the image
+    at several scales, from coarse to fine, until one shows enough cells. Then it searches once more at the
+    scale that suits their median size, if that is a different scale. Finally, unless it is sure of many
+    cells, it searches at twice the scale. If it finds many times more cells there and is as sure of them, the
+    earlier ones were clumps.
 
     Parameters
     ----------
@@ -181,10 +191,10 @@ def estimate(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | Non
 
 
 def fits(view: ScaleTrial, diameter: float) -> bool:
-    """Whether what was seen at a model's own scale confirms that the cells have its `diameter` in image px.
+    """Whether the cells seen at a model's own scale confirm its `diameter` in image px.
 
-    Cells of another size are found badly or not at all, so few cells confirm nothing (they may be pieces of
-    large ones), nor does a median that is `OFF`.
+    Cells of another size are found badly or not at all. So a few cells confirm nothing, since they may be
+    pieces of large ones. Nor does a median that is `OFF`.
     """
     return view.weight >= ENOUGH and _near(view.diameter, diameter)
 
@@ -192,26 +202,26 @@ def fits(view: ScaleTrial, diameter: float) -> bool:
 def another(
     detector: CellFinder, pieces: list[np.ndarray], diameter: float, own: ScaleTrial
 ) -> ScaleTrial | None:
-    """The view at another scale than that of a model's own `diameter`, where the image clearly asks for it.
+    """Return the view at another scale than that of a model's own `diameter`, if the image clearly needs it.
 
-    Smaller cells must be many, as dust and grain are everywhere; of larger ones an image may hold one. Cells
-    of other sizes must cover as much of the image as those of the model's own: specks do not outweigh the
-    few cells beside them.
+    Smaller cells must be numerous, since there are dust and grain everywhere; of larger cells an image may
+    contain just one. Cells of other sizes must cover as much of the image as those of the model's size, so
+    that specks do not outweigh a few cells beside them.
 
     Parameters
     ----------
     detector, pieces : CellFinder and list of numpy.ndarray
         See `estimate`.
     diameter : float
-        In image px, for which the model was trained.
+        Cell diameter in image px that the model was trained for.
     own : ScaleTrial
-        What is seen at its scale; `fits` has not confirmed it.
+        The view at its scale, which `fits` has not confirmed.
     """
     view = estimate(detector, pieces)
     if view is None or view.sure < SEEN or _near(view.diameter, diameter):
         return None
     if view.weight < ENOUGH and view.diameter < diameter:
-        return None  # a speck or two
+        return None  # only a speck or two
     as_trained = own.coverage(_near(own.diameters, diameter))
     return view if view.coverage(~_near(view.diameters, diameter)) >= as_trained else None
 
@@ -221,15 +231,15 @@ def _near(found: float, diameter: float) -> bool: ...
 @overload
 def _near(found: np.ndarray, diameter: float) -> np.ndarray: ...
 def _near(found: float | np.ndarray, diameter: float) -> bool | np.ndarray:
-    """Whether cells are about as large as those that a model was trained on."""
+    """Whether cells are about as large as those in the model's training."""
     return (found >= diameter / OFF) & (found <= diameter * OFF)
 
 
 def _glanced(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | None:
-    """The view at the scale that a glance at a large image asks for.
+    """Return the view at the scale that a glance at a large image suggests.
 
-    None where the image need not shrink by much, where a glance shows too few cells, where it asks for its
-    own scale, at which an exact look has to follow, and where nothing is seen at the scale it asks for.
+    None if the image need not shrink by much, if a glance shows too few cells, if it suggests its own scale
+    (at which an exact look must follow), or if nothing is seen at the scale that it suggests.
     """
     start = _start(pieces)
     if start >= GLANCE_BELOW:
@@ -244,7 +254,7 @@ def _glanced(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial | Non
 
 
 def _first(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial:
-    """The first scale that shows enough cells, else the one that shows most."""
+    """Return the view at the first scale that shows enough cells, else the one that shows most."""
     start = _start(pieces)
     best = _look(detector, pieces, start * STEPS[0])
     for step in STEPS[1:]:
@@ -255,7 +265,7 @@ def _first(detector: CellFinder, pieces: list[np.ndarray]) -> ScaleTrial:
 
 
 def _start(pieces: list[np.ndarray]) -> float:
-    """The scale that shows all of the largest piece."""
+    """Return the scale that shows all of the largest piece."""
     return min(1.0, WORKING_SIDE / max(max(piece.shape[:2]) for piece in pieces))
 
 
@@ -264,12 +274,12 @@ def _area(views: list[np.ndarray]) -> float:
 
 
 def _asks_for_another(view: ScaleTrial, wanted: float) -> bool:
-    """Whether its cells are worth a look at the scale `wanted`."""
+    """Whether a view calls for another look at the scale `wanted`."""
     return max(wanted / view.factor, view.factor / wanted) > SETTLED
 
 
 def _settled(detector: CellFinder, pieces: list[np.ndarray], view: ScaleTrial) -> ScaleTrial:
-    """The view at the scale that a first one asks for, if that is another one and shows cells."""
+    """Return the view at the scale that a first view suggests, if it differs and shows cells."""
     wanted = detector.diameter / view.diameter
     if not _asks_for_another(view, wanted):
         return view
@@ -280,19 +290,19 @@ def _settled(detector: CellFinder, pieces: list[np.ndarray], view: ScaleTrial) -
 def _look(
     detector: CellFinder, pieces: list[np.ndarray], factor: float, side: int = WORKING_SIDE
 ) -> ScaleTrial:
-    """What is seen in the middle of each piece, `side` network px wide, at a scale."""
+    """View the middle of each piece, `side` network px wide, at a scale."""
     views = [middle(piece, max(1, int(side / factor))) for piece in pieces]
     found = [detector.look(view, factor, LOW_SCORE) for view in views]
     return summary(found, factor, _area(views))
 
 
 def look(detector: CellFinder, pieces: list[np.ndarray], diameter: float) -> ScaleTrial:
-    """What is seen in the middle of each piece if its cells are taken to have a `diameter` in image px."""
+    """View the middle of each piece at the scale for cells with a `diameter` in image px."""
     return _look(detector, pieces, detector.diameter / diameter)
 
 
 def summary(found: list[Found], factor: float, area: float) -> ScaleTrial:
-    """The cells found in `area` image px at a scale, seen as one."""
+    """Combine the cells found in `area` image px at a scale into one view."""
     scores = np.concatenate([cells.scores for cells in found]).astype(np.float64)
     diameters = np.concatenate([mask_diameters(cells) for cells in found]).astype(np.float64)
     seen = diameters > 0
@@ -300,7 +310,7 @@ def summary(found: list[Found], factor: float, area: float) -> ScaleTrial:
 
 
 def mask_diameters(found: Found) -> np.ndarray:
-    """Diameter of the circle of each mask's area, float (N,), in the px of its box."""
+    """Return the diameter of a circle with each mask's area, float (N,), in the px of its box."""
     share = (found.masks >= THRESHOLD).mean(axis=(1, 2))
     extent = found.boxes[:, 2:] - found.boxes[:, :2]
     return 2 * np.sqrt(share * extent[:, 0] * extent[:, 1] / np.pi)

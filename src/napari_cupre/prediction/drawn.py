@@ -24,9 +24,9 @@ class Outline:
     Attributes
     ----------
     box : tuple[int, int, int, int]
-        X0, y0, x1, y1 of the pixels that `mask` covers, whole numbers, ends exclusive.
+        `(x0, y0, x1, y1)` of the pixels that `mask` covers, whole numbers, ends exclusive.
     mask : numpy.ndarray
-        bool (y1 - y0, x1 - x0); all False where nothing was found.
+        bool (y1 - y0, x1 - x0); all False if nothing was found.
     score : float
         How sure the network is that there is a cell, 0..1.
     kind : int
@@ -65,7 +65,7 @@ def drawn_mask(
     shape: tuple[int, int],
     point: np.ndarray | None = None,
 ) -> Outline:
-    """One mask in image px: its one piece that holds the point (y, x), or the largest, with holes filled."""
+    """Draw one mask in image px: the piece with the point (y, x), or the largest, with holes filled."""
     left, top, right, bottom = pixel_ranges(grids.boxes[row], shape)[0].tolist()
     mask = np.zeros((bottom - top, right - left), dtype=bool)
     for part in foreground(grids.boxes, grids.probabilities, shape, np.array([row])):
@@ -84,7 +84,7 @@ def drawn_mask(
 
 
 def _chosen(pieces: np.ndarray, point: np.ndarray | None, corner: tuple[int, int]) -> int:
-    """The piece that holds a point (y, x), or the largest."""
+    """Return the number of the piece with a point (y, x), or of the largest piece."""
     if point is not None:
         row, column = np.floor(point).astype(np.int64) - corner
         if 0 <= row < pieces.shape[0] and 0 <= column < pieces.shape[1] and pieces[row, column]:
@@ -135,7 +135,7 @@ def as_instances(outlines: Sequence[Outline], shape: tuple[int, int], diameter: 
 
 
 def _painted_lazily(boxes: np.ndarray, scores: np.ndarray, masks: BoxMasks) -> Any:
-    """Int32 (Y, X) dask array."""
+    """Return an int32 (Y, X) dask array whose blocks are painted when they are read."""
     import dask.array as da
 
     def block(block_info: Any = None) -> np.ndarray:

@@ -37,7 +37,7 @@ class FilesResult:
     failed : list of tuple[str, str]
         File and reason of those without a result.
     partial : list of str
-        Files of which parts could not be read.
+        Files with parts that could not be read.
     complete : bool
         False when stopped before the end.
     """
@@ -60,7 +60,7 @@ def predict_files(
 ) -> Generator[Event, None, FilesResult]:
     """Predict every file into one folder.
 
-    A file is skipped if the same model and options predicted it, it is unchanged, and its results are there.
+    A file is skipped if it is unchanged and its results from the same model and options exist.
 
     Parameters
     ----------

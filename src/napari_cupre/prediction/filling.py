@@ -1,4 +1,4 @@
-"""The prediction engine: every tile of every plane of an image, painted on a canvas."""
+"""The prediction engine: find cells in every tile of every plane, and paint them on a canvas."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Filling:
     Attributes
     ----------
     diameter : float
-        In image px, by which the image is scaled.
+        Cell diameter in image px that sets the scale of the image.
     planes : list of (PlaneIndex, Instances)
         The planes of which at least a part could be read; only without a ledger.
     stopped : bool
@@ -263,17 +263,17 @@ def run_tiles(
     detector : CellFinder
         The network.
     plan : Plan
-        Gives the scale.
+        The plan, with the scale.
     stitcher : Stitcher
-        Gives the patches.
+        The stitcher that makes the patches.
     read : callable
-        Gives a window of the image, float32 (Y, X, 3), normalised; may raise `InputError`.
+        Returns a window of the image, float32 (Y, X, 3), normalised; may raise `InputError`.
     score : float
-        The least of a cell.
+        Minimum score of a cell.
     tiles : list of Tile
         The tiles to do.
     is_asked : bool
-        Whether somebody asked for that score; else more is asked in noise.
+        Whether the user gave that score; if not, noise needs a higher one.
 
     Yields
     ------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_cupre.prediction.predict_options import PredictOptions
 
 LAYOUT = 5
-"""Rises when tiles, labels or edges come to lie elsewhere: a job keeps one layout from start to end."""
+"""Increase it when tiles, labels or edges change their places: a job keeps one layout to its end."""
 
 SAMPLES = 64
 """Number of rows and columns that identify an image without a file."""
@@ -48,12 +48,12 @@ def labels_depend_on(finder: CellFinder, image: CellImage, options: PredictOptio
     image : CellImage
         Its size and axes count; see `result_digest` for its pixels.
     options : PredictOptions
-        All but the links.
+        All options but the links.
 
     Returns
     -------
     dict of str to JSON value
-        The names are words for the user.
+        The names are shown to the user.
     """
     digest = hashlib.sha256()
     for name, content in finder.contents():
@@ -86,13 +86,13 @@ def run_digest(
     model : str
         Name or path; the content of its file counts.
     seed : int
-        Of the random weights of a model without a file.
+        Seed of the random weights of a model without a file.
     options : PredictOptions
-        All of them.
+        All options.
     axes : str, optional
         Letters that overrule what the files say.
     formats : sequence of str
-        Names of what is written.
+        Names of the formats that are written.
     """
     path = find_model(model).path
     weights = f"random {seed}" if path is None else _content(path)
@@ -108,9 +108,9 @@ def request_digest(image: CellImage, file: Path, is_copy: bool, model: str, opti
     image : CellImage
         Its name, axes, size and kind of pixels count.
     file : Path
-        What the image was read from: its place, size and time of change count.
+        The file that the image was read from: its path, size and time of change count.
     is_copy : bool
-        The file is a copy in a temporary folder: pixels count instead.
+        Whether the file is a copy in a temporary folder: then the pixels count instead.
     model : str
         Name or path; size and time of change of its file count.
     options : dict of str to JSON value

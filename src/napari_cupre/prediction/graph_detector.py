@@ -37,7 +37,7 @@ class GraphDetector(CellFinder):
     ModelFileError
         If the file is damaged.
     ImportError
-        If ONNX Runtime is not there.
+        If ONNX Runtime is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class GraphDetector(CellFinder):
         self._network = GraphNetwork(self.info.config, read_tensors(path, self.info.config))
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """The tensors, as torch's detector gives them."""
+        """Yield the tensors as torch's detector does."""
         for name, value in sorted(read_tensors(self._path, self.info.config).items()):
             yield name, value.tobytes()
 
@@ -55,15 +55,15 @@ class GraphDetector(CellFinder):
         return 1
 
     def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
-        """Cells of one piece; see `CellFinder`."""
+        """Find the cells of one piece; see `CellFinder`."""
         return self._found(piece, factor, score)
 
     def glance(self, piece: np.ndarray, factor: float, score: float, most: int) -> Found:
-        """The surest cells of one piece; see `CellFinder`."""
+        """Find the surest cells of one piece; see `CellFinder`."""
         return self._found(piece, factor, score, most)
 
     def detected(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
-        """Cells of each piece, in the piece's own px; see `CellFinder`."""
+        """Find the cells of each piece, in the piece's own px; see `CellFinder`."""
         return [self._found(piece, factor, score) for piece in pieces]
 
     def _found(self, piece: np.ndarray, factor: float, score: float, most: int = MAX_DETECTIONS) -> Found:
@@ -77,7 +77,7 @@ class GraphDetector(CellFinder):
         return Found(boxes, cells.scores, cells.classes, cells.masks)
 
     def features(self, piece: np.ndarray, factor: float) -> Features:
-        """What the network makes of one piece; see `CellFinder`."""
+        """Compute the features of one piece; see `CellFinder`."""
         image = stretched(piece, factor)
         try:
             maps = self._network.maps(image).features
@@ -88,13 +88,13 @@ class GraphDetector(CellFinder):
         return Features(named, (image.shape[0], image.shape[1]), factor)
 
     def mended(self, features: Features, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the box head makes of boxes (N, 4) in px of the piece; see `CellFinder`."""
+        """Correct boxes (N, 4) in px of the piece with the box head; see `CellFinder`."""
         given = _in_network(features, boxes)
         mended, scores, classes = self._network.mend([*features.maps.values()], given, features.size)
         return mended / np.float32(features.factor), scores, classes
 
     def outlined(self, features: Features, boxes: np.ndarray) -> np.ndarray:
-        """The mask of the cell in each box (N, 4) in px of the piece: probabilities float32 (N, S, S)."""
+        """Return the mask in each box (N, 4) in px of the piece: float32 probabilities (N, S, S)."""
         return self._network.outline([*features.maps.values()], _in_network(features, boxes))
 
     def _in_words(self, error: Exception, piece: np.ndarray) -> Exception:
@@ -102,7 +102,7 @@ class GraphDetector(CellFinder):
 
 
 def stretched(image: np.ndarray, factor: float) -> np.ndarray:
-    """An image (Y, X, C) stretched by exactly `factor`, as `detector.resized` does it."""
+    """Stretch an image (Y, X, C) by exactly `factor`, like `detector.resized`."""
     if factor == 1:
         return image
     if image.shape[2] == 3 and is_grey(image):
@@ -118,9 +118,9 @@ def stretched(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _interpolation(length: int, size: int, factor: float) -> csr_array:
-    """The matrix (size, length) of bilinear interpolation, smoothed where it shrinks."""
+    """Return the matrix (size, length) of bilinear interpolation, smoothed if it shrinks."""
     if factor > 1 and int(length * factor) == length:
-        return eye_array(size, length, dtype=np.float32, format="csr")  # nor does torch stretch it
+        return eye_array(size, length, dtype=np.float32, format="csr")  # torch does not stretch it, either
     step = np.float32(1 / factor)
     centre = step * (np.arange(size, dtype=np.float32) + np.float32(0.5))
     reach = max(step, np.float32(1))

@@ -14,7 +14,7 @@ from napari_cupre.model.paint import foreground, pixel_ranges
 
 
 class MaskSet(ABC):
-    """N masks of one plane that may overlap. `masks[i]` is one of them, bool, as large as its box.
+    """N masks of one plane that may overlap; `masks[i]` is bool and as large as its box.
 
     Attributes
     ----------
@@ -29,16 +29,16 @@ class MaskSet(ABC):
 
     @abstractmethod
     def pixels(self, index: int) -> np.ndarray:
-        """The rising flat (row-major) pixel indices of one mask, int64."""
+        """Return the rising flat (row-major) pixel indices of one mask, int64."""
 
     def full(self, index: int) -> np.ndarray:
-        """One mask at full size, bool (Y, X)."""
+        """Return one mask at full size, bool (Y, X)."""
         mask = np.zeros(self.shape, dtype=bool)
         mask.reshape(-1)[self.pixels(index)] = True
         return mask
 
     def rle(self) -> list[RLE]:
-        """All masks as compressed COCO run lengths (`{"size": [Y, X], "counts": str}`), ready for JSON.
+        """Return all masks as compressed COCO run lengths (`{"size": [Y, X], "counts": str}`) for JSON.
 
         The runs are made from each mask's own pixels; no plane of the image's size is built.
         """
@@ -69,7 +69,7 @@ class Masks(MaskSet):
         return len(self.boxes)
 
     def pixels(self, index: int) -> np.ndarray:
-        """The rising flat (row-major) pixel indices of one mask, int64."""
+        """Return the rising flat (row-major) pixel indices of one mask, int64."""
         parts = foreground(self.boxes, self.probabilities, self.shape, np.array([index]))
         found = [part.pixel for part in parts]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
@@ -86,7 +86,7 @@ class Masks(MaskSet):
         return (self[index] for index in range(len(self)))
 
     def take(self, rows: np.ndarray) -> Masks:
-        """The masks of some rows, in that order."""
+        """Return the masks of some rows, in that order."""
         return Masks(self.probabilities[rows], self.boxes[rows], self.shape)
 
 
@@ -110,18 +110,18 @@ class BoxMasks(list[np.ndarray], MaskSet):
         self.corners, self.shape = list(corners), shape
 
     def pixels(self, index: int) -> np.ndarray:
-        """The rising flat (row-major) pixel indices of one mask, int64."""
+        """Return the rising flat (row-major) pixel indices of one mask, int64."""
         (left, top), mask = self.corners[index], self[index]
         rows, columns = np.nonzero(mask)
         return (rows + top).astype(np.int64) * self.shape[1] + columns + left
 
     def take(self, rows: np.ndarray) -> BoxMasks:
-        """The masks of some rows, in that order."""
+        """Return the masks of some rows, in that order."""
         return BoxMasks([self[row] for row in rows], [self.corners[row] for row in rows], self.shape)
 
 
 def union_mask(masks: list[np.ndarray], boxes: list[np.ndarray], box: np.ndarray) -> np.ndarray:
-    """Pieces of one cell resampled to the box around them; the highest probability counts.
+    """Resample the pieces of one cell to the box around them; the highest probability counts.
 
     Parameters
     ----------
@@ -162,14 +162,14 @@ class Instances:
     boxes : numpy.ndarray
         float32 (N, 4), x1, y1, x2, y2 in image px.
     scores : numpy.ndarray
-        float32 (N,), falling; of outlines, in the order of the prompts.
+        float32 (N,), falling; for outlines in the order of the prompts.
     masks : Masks or BoxMasks
         The N overlapping masks; `masks[i]` is bool and as large as box i. Predictions keep `Masks`, outlines
         `BoxMasks`, a list.
     classes : numpy.ndarray
         int64 (N,), 1-based.
     diameter : float
-        The diameter in image px that the prediction was scaled by.
+        Cell diameter in image px that set the scale of the prediction.
     complete : bool
         False when the prediction was stopped before all tiles were done.
     """

@@ -154,7 +154,7 @@ class StoredPlane:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of the plane."""
+        """Return the rows and columns of the plane."""
         rows, columns = self._store.levels[0].shape[-2:]
         return rows, columns
 

@@ -63,7 +63,7 @@ class Ledger:
     Parameters
     ----------
     path : Path
-        Made if it is not there.
+        The file; it is made if it does not exist.
     settings : dict of str to Any
         Everything that the result depends on, as JSON values; a job with other settings is not continued.
 
@@ -74,7 +74,8 @@ class Ledger:
 
     Attributes
     ----------
-    is_new : whether nothing was entered before.
+    is_new : bool
+        Whether nothing was entered before.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
@@ -111,7 +112,7 @@ class Ledger:
         self._base.close()
 
     def choice(self, choose: Callable[[], Choice]) -> Choice:
-        """Diameter for planning the tiles, and score; chosen once, then kept."""
+        """Return the diameter for planning the tiles, and the score; they are chosen once, then kept."""
         found = self._first("SELECT diameter, score FROM choice")
         if found is not None:
             with self._reading():
@@ -127,7 +128,7 @@ class Ledger:
         return {tile for (tile,) in self._each(query, plane)}
 
     def records(self, plane: int) -> np.ndarray:
-        """The stitcher's records of a plane (see `stitch.RECORD`)."""
+        """Return the stitcher's records of a plane (see `stitch.RECORD`)."""
         columns = "row, x1, y1, x2, y2, score, kind, tile, cut, alive"
         found = list(self._each(f"SELECT {columns} FROM cells WHERE plane = ? ORDER BY row", plane))
         with self._reading():

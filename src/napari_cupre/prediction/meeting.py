@@ -63,7 +63,7 @@ def find_meetings(parts: Iterable[Foreground], labels: np.ndarray, count: int) -
     parts : iterable of Foreground
         The pixels of the detections, indices into the flattened `labels`.
     labels : numpy.ndarray
-        int32 (Y, X), the instances that are there; 0 = none.
+        int32 (Y, X), the instances painted so far; 0 = none.
     count : int
         Number of detections.
     """
@@ -85,19 +85,19 @@ def find_meetings(parts: Iterable[Foreground], labels: np.ndarray, count: int) -
 def judge(meetings: list[Meeting], new_cut: np.ndarray, old_cut: np.ndarray, shared: SharedShare) -> Verdict:
     """Decide for each detection whether it is a new cell, a double, or a piece of a cell.
 
-    A whole instance beats a cut one of the same cell; of two whole ones the first stays; two cut
-    ones that agree where both were seen are joined.
+    A whole instance replaces a cut one of the same cell. Of two whole ones the first stays. Two cut ones are
+    joined if they agree in the area that both tiles saw.
 
     Parameters
     ----------
     meetings : list of Meeting
         Sorted by detection.
     new_cut : numpy.ndarray
-        bool (N,), detections cut by the border of what the tile read.
+        bool (N,), detections cut by the border of the pixels that the tile read.
     old_cut : numpy.ndarray
         bool, the same per instance (index 0 is the background).
     shared : SharedShare
-        Gives, for a cut detection and a cut instance, how far they agree.
+        Returns how far a cut detection and a cut instance agree.
     """
     verdict = Verdict(np.full(len(new_cut), NEW, dtype=np.int64))
     for new, group in groupby(meetings, key=lambda m: m.new):

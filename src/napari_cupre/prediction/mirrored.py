@@ -1,7 +1,7 @@
-"""Looking twice: each piece as it is and mirrored, and the mean of what is found.
+"""Look twice: search each piece as it is and mirrored, and take the mean of the detections.
 
-A network trained on every orientation should see the same cells in both. Where it does not, it is unsure, and
-the mean says so (test-time augmentation, as in Krizhevsky et al., 2012).
+A network trained on every orientation should see the same cells in both views. Where it does not, it is
+unsure, and the mean score is lower (test-time augmentation, as in Krizhevsky et al., 2012).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from napari_cupre.prediction.predict_options import PredictOptions
 
 SAME = 0.5
-"""IoU of the boxes of one cell that both views show."""
+"""Boxes from the two views are the same cell if their IoU is above this."""
 
 LEAST = 0.2
-"""Cells of one view that are surer than this may be confirmed by the other."""
+"""Cells with at least this score in one view may be confirmed by the other view."""
 
 
 def finder_for(model: Model | CellFinder, options: PredictOptions) -> CellFinder:
-    """Make `model` ready, if it is not yet, to look once or twice."""
+    """Make `model` ready for prediction, to look once or twice as the options say."""
     finder = as_finder(model)
     return Mirrored(finder) if options.augment else finder
 
@@ -37,7 +37,7 @@ class Mirrored(CellFinder):
     Parameters
     ----------
     finder : CellFinder
-        What looks.
+        The finder that does the work.
     """
 
     def __init__(self, finder: CellFinder) -> None:
@@ -46,19 +46,19 @@ class Mirrored(CellFinder):
 
     @property
     def diameter(self) -> float:
-        """The cell diameter in network px that the network was trained for."""
+        """Return the cell diameter in network px that the network was trained for."""
         return self._finder.diameter
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """Those of the finder: that it looks twice is an option of the prediction."""
+        """Yield the contents of the finder; looking twice is recorded in the prediction's options."""
         yield from self._finder.contents()
 
     def batch_size(self, shape: tuple[int, int], factor: float) -> int:
-        """How many pieces go through the network together; see `CellFinder`."""
+        """Return how many pieces go through the network together; see `CellFinder`."""
         return self._finder.batch_size(shape, factor)
 
     def look(self, piece: np.ndarray, factor: float, score: float) -> Found:
-        """Look once: scale and score of an image are chosen for what a single look shows."""
+        """Look once, because scale and score of an image are chosen for a single look."""
         return self._finder.look(piece, factor, score)
 
     def glance(self, piece: np.ndarray, factor: float, score: float, most: int) -> Found:
@@ -66,7 +66,7 @@ class Mirrored(CellFinder):
         return self._finder.glance(piece, factor, score, most)
 
     def detected(self, pieces: Sequence[np.ndarray], factor: float, score: float) -> list[Found]:
-        """Cells of each piece, as both views show them in the mean."""
+        """Find the cells of each piece: the mean of both views."""
         least = min(score, LEAST)
         plain = self._finder.detected(pieces, factor, least)
         turned = self._finder.detected(
@@ -76,38 +76,38 @@ class Mirrored(CellFinder):
         return [mean_of(one, mirrored(other, piece.shape[1]), score) for piece, one, other in views]
 
     def features(self, piece: np.ndarray, factor: float) -> Features:
-        """What the network makes of one piece, seen once; see `CellFinder`."""
+        """Compute the features of one piece, seen once; see `CellFinder`."""
         return self._finder.features(piece, factor)
 
     def mended(self, features: Features, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the box head makes of boxes; see `CellFinder`."""
+        """Correct boxes with the box head; see `CellFinder`."""
         return self._finder.mended(features, boxes)
 
     def outlined(self, features: Features, boxes: np.ndarray) -> np.ndarray:
-        """The mask of the cell in each box; see `CellFinder`."""
+        """Return the mask of the cell in each box; see `CellFinder`."""
         return self._finder.outlined(features, boxes)
 
 
 def mirrored(found: Found, width: int) -> Found:
-    """Cells of a piece of so many columns as they lie in its mirror image."""
+    """Mirror the cells of a piece that is `width` px wide."""
     boxes = found.boxes.copy()
     boxes[:, [0, 2]] = width - found.boxes[:, [2, 0]]
     return Found(boxes, found.scores, found.kinds, np.ascontiguousarray(found.masks[:, :, ::-1]))
 
 
 def mean_of(first: Found, second: Found, score: float) -> Found:
-    """The cells of two views of one piece, by falling score.
+    """Combine the cells of two views of one piece, sorted by falling score.
 
-    Two that are the best match of each other are one cell: its score is the mean of both, its box and mask
-    are weighted by them. A cell that only one view shows has half its score, unless it overlaps what
-    the other view found there already: then it is that.
+    Two cells that are each other's best match are one cell. Its score is the mean of both scores; its box and
+    mask are means weighted by the scores. A cell in only one view gets half its score, unless it overlaps a
+    cell of the other view: then it is taken for that cell and left out.
 
     Parameters
     ----------
     first, second : Found
-        Of the same piece.
+        Detections of the same piece.
     score : float
-        Cells below it are left out.
+        Cells with a lower score are left out.
     """
     if not len(first) or not len(second):
         alone = first if len(first) else second
@@ -148,7 +148,7 @@ def _sorted(found: Found, score: float) -> Found:
 
 
 def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """IoU (N, M) of boxes (N, 4) with boxes (M, 4)."""
+    """Return the IoU (N, M) of boxes (N, 4) with boxes (M, 4)."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     shared = np.maximum(np.minimum(first[:, None, 2:], second[None, :, 2:]) - low, 0).prod(axis=2)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]

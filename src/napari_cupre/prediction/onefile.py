@@ -1,4 +1,4 @@
-"""One file of a folder, from reading to writing; runs in this process, another one, or on a cluster."""
+"""Predict one file, from reading to writing; in this process, in another one, or on a cluster."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FileJob:
     out : str
         Folder of the results.
     formats : tuple of str
-        Out of "tif", "roi", "coco", "geojson", "csv".
+        Any of "tif", "roi", "coco", "geojson", "csv".
     options : PredictOptions
         See `PredictOptions`.
     axes : str or None
@@ -53,11 +53,11 @@ class FileJob:
     device : str
         "auto", "cpu", "cuda" or "mps".
     seed : int
-        Of the random weights of the model "scratch".
+        Seed of the random weights of the model "scratch".
     overwrite : bool
-        Replace also results that a person made or changed.
+        Replace results even if a person made or changed them.
     engine : str
-        Who computes (see `engine_choice`); "" lets each process choose as for a large job.
+        Name of the engine (see `engine_choice`); with "" each process chooses as for a large job.
     """
 
     model: str
@@ -82,7 +82,7 @@ class FileOutcome:
     cells : int
         Number of cells.
     complete : bool
-        False where parts could not be read.
+        False if parts could not be read.
     outputs : tuple of str
         The files that were written.
     notices : tuple of str
@@ -90,11 +90,11 @@ class FileOutcome:
     fault : str
         Why there is no result, one sentence; "" if there is one.
     fatal : bool
-        The fault will meet every other file too (full disk).
+        Whether the same fault will affect every other file (such as a full disk).
     records : tuple of dict[str, Any]
-        Entries for `predictions.json`, if it was asked for.
+        Entries for `predictions.json`, if it was requested.
     seconds : float
-        How long it took.
+        Seconds that it took.
     """
 
     path: str
@@ -109,8 +109,8 @@ class FileOutcome:
 
 
 _ONE_AT_A_TIME = Lock()
-"""The workers of a cluster may be threads of one process, and share its network: that uses all processors by
-itself, and in OpenVINO's form cannot serve two callers.
+"""Lock for the network: the workers of a cluster may be threads of one process and share it. A network uses
+all processors by itself, and with OpenVINO it cannot serve two callers at once.
 """
 
 
@@ -121,7 +121,7 @@ def predict_file(job: FileJob, path: str) -> FileOutcome:
 
 
 def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]:
-    """`predict_file` as a generator of its progress in tiles and planes; returns the outcome."""
+    """Do the same as `predict_file`, but yield the progress in tiles and planes; return the outcome."""
     start = time.perf_counter()
     try:
         detector = ready_detector(job)
@@ -131,13 +131,13 @@ def iter_file(job: FileJob, path: str) -> Generator[Progress, None, FileOutcome]
     except CupreError as error:
         return FileOutcome(path, fault=_named(str(error), path), fatal=_meets_all(error))
     except (Exception, SystemExit) as error:
-        # One file must not end a run of thousands, whatever error it causes in our code or in a library.
+        # Whatever error a file causes in our code or a library, it must not end a run of thousands of files.
         return FileOutcome(path, fault=_in_words(error, path))
     return FileOutcome(**outcome, path=path, seconds=time.perf_counter() - start)
 
 
 def _meets_all(error: CupreError) -> bool:
-    """Whether an error will meet every other file too: a full disk does, a name that is too long does not."""
+    """Whether an error will affect every other file: a full disk will, a name that is too long will not."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__
@@ -161,7 +161,7 @@ def _in_words(error: BaseException, path: str) -> str:
 
 
 def ready_detector(job: FileJob) -> CellFinder:
-    """The model made ready, once per process and state of its file."""
+    """Return the model ready for prediction, made once per process and state of its file."""
     path = find_model(job.model).path
     state = () if path is None else tuple(file_state(path))
     return _ready_detector(job.model, job.device, job.seed, job.engine, state)
@@ -175,7 +175,7 @@ def _ready_detector(model: str, device: str, seed: int, engine: str, state: tupl
 
 
 def output_paths(job: FileJob, path: str) -> list[Path]:
-    """The files that a small image's prediction leaves, `predictions.json` left out."""
+    """Return the files that the prediction of a small image writes, without `predictions.json`."""
     chosen = [each for each in choose_formats(job.formats) if each.name != "coco"]
     return [Path(job.out) / f"{image_stem(path)}{each.ending}" for each in chosen]
 
@@ -186,7 +186,7 @@ def big_output(job: FileJob, path: str) -> Path:
 
 
 def _small(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
-    """An image that fits into memory: all formats."""
+    """Predict an image that fits into memory, and write all formats."""
     notices = [*_told(image, job), *image.notices]
     result = yield from _heard(predict_image(detector, image, job.options), image, notices)
     if not result.count and not image.is_lazy and (image.data == image.data.flat[0]).all():
@@ -233,13 +233,13 @@ def _told(image: CellImage, job: FileJob) -> list[str]:
 
 
 def _check_unchanged(job: FileJob, outputs: list[Path]) -> None:
-    """Leave what a person wrote while the image was being computed."""
+    """Refuse to overwrite a file that a person wrote while the image was being predicted."""
     if (reason := reason_against(outputs, overwrite=job.overwrite)) is not None:
         raise InputError(f"{reason}: choose another --out folder, or add --overwrite to replace it.")
 
 
 def _big(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Progress, None, dict[str, Any]]:
-    """An image that goes to an OME-Zarr tile by tile."""
+    """Predict a big image tile by tile into an OME-Zarr."""
     out = big_output(job, str(image.path or image.name))
     notices = [f"{image.name} is large: its labels are written as OME-Zarr.", *_told(image, job)]
     result = yield from _heard(
@@ -257,7 +257,7 @@ def _big(job: FileJob, detector: CellFinder, image: CellImage) -> Generator[Prog
 def _heard(
     run: Generator[Event, None, Result], image: CellImage, notices: list[str]
 ) -> Generator[Progress, None, Result]:
-    """Pass on the progress of a prediction, note what is odd, and return its result."""
+    """Pass on the progress of a prediction, collect its notices, and return its result."""
     steps = Steps(run)
     for event in steps:
         if isinstance(event, Progress):
@@ -270,5 +270,5 @@ def _heard(
 
 
 def _named(message: str, path: str) -> str:
-    """The message with the file's name in it."""
+    """Return the message with the file's name in it."""
     return message if Path(path).name in message else f'"{path}": {message}'

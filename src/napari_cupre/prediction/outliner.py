@@ -1,4 +1,4 @@
-"""Outlines of the cells that a person points at: boxes around them, or clicks into them."""
+"""Outline the cells that a person points at with boxes around them or clicks into them."""
 
 from __future__ import annotations
 
@@ -25,55 +25,56 @@ if TYPE_CHECKING:
     from napari_cupre.model.checkpoint import Model
 
 CLICK_SIZES = 2.0 ** np.arange(-1.5, 1.75, 0.5)
-"""Sides of the boxes that are tried around a click, in diameters."""
+"""Sides of the boxes to try around a click, in cell diameters."""
 
 REFINED = 2
-"""Number of times that the box head corrects them."""
+"""Number of times that the box head corrects these boxes."""
 
 AGREED, MOST_GROWN = 0.95, 0.2
-"""A box whose IoU with what the box head makes of it is below the first is looked at with sides longer by as
-much as is missing, up to the second. Measured on nuclei outside the test parts, with prompts learnt for 80
-steps: mean IoU .84 / .82 for exact boxes and boxes 10 % off in fluorescence, .81 / .78 in histology; the
-boxes as they are give .85 / .77 and .82 / .74, what the box head makes of them .83 / .80 and .77 / .76."""
+"""If the IoU of a drawn box with the box head's correction is below the first value, the sides are lengthened
+by the share that is missing, at most by the second value. Measured on nuclei outside the test parts, with
+prompts learnt for 80 steps: mean IoU .84 / .82 for exact boxes and boxes 10 % off in fluorescence, .81 / .78
+in histology; unchanged boxes give .85 / .77 and .82 / .74, corrected boxes .83 / .80 and .77 / .76.
+"""
 
 SURE, UNSURE = 0.7, 0.3
-"""A mask whose area hardly depends on whether its pixels need the one or the other probability is settled."""
+"""A mask is settled if its area is nearly the same with either value as the threshold of its pixels."""
 
 SAME = 0.7
-"""Readings of a click whose boxes have at least this IoU are one."""
+"""Readings of a click are the same if the IoU of their boxes is at least this."""
 
 DOUBTFUL = 0.25
-"""Readings are not offered as alternatives if their quality is below this share of the best one's."""
+"""Readings with less than this share of the best one's quality are not offered as alternatives."""
 
 CLICKS_AT_ONCE = 64
-"""Clicks whose candidates are held at once."""
+"""Number of clicks whose candidates are in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClickReadings:
-    """The possible meanings of a click: outlines from small to large; `best` is the likeliest one."""
+    """The possible meanings of a click: outlines from small to large; `best` is the likeliest one's index."""
 
     outlines: list[Outline]
     best: int
 
 
 class Outliner:
-    """One plane and a model, ready to answer what is pointed at.
+    """A plane and a model, ready to outline the cells that a person points at.
 
-    Features are computed around a prompt when it comes, about 0.1 s, and kept: the next prompts near it take
-    some milliseconds. `prepare` computes those of a window ahead.
+    The features around a prompt are computed when it arrives, in about 0.1 s, and kept, so that further
+    prompts nearby take a few milliseconds. `prepare` computes the features of a window in advance.
 
     Parameters
     ----------
     model : Model or CellFinder
-        Or a `CellFinder`, which saves making it ready again for every plane.
+        A `CellFinder` saves making the model ready again for every plane.
     image : numpy.ndarray or PlaneReader
-        float32 (Y, X, 3), normalised, or a `PlaneReader`, of which only the surroundings of prompts are read.
+        float32 (Y, X, 3), normalised. Of a `PlaneReader`, only the surroundings of prompts are read.
     diameter : float, optional
-        Of the cells in image px; None takes the model's, or estimates it from the image, once the first click
+        Cell diameter in image px; None takes the model's, or estimates it from the image when the first click
         needs it.
     memory : int, optional
-        Bytes of features that are kept.
+        Bytes of features to keep.
 
     Raises
     ------
@@ -99,23 +100,23 @@ class Outliner:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the model's classes."""
+        """Return the names of the model's classes."""
         return self._detector.info.classes
 
     @property
     def diameter(self) -> float:
-        """Of the cells in image px: as given, the model's, or estimated from the image at first use."""
+        """Return the cell diameter in image px: as given, the model's, or estimated at first use."""
         if self._diameter is None:
             self._diameter = choose(self._detector, self._reader.views(), None, None).diameter
         return self._diameter
 
-    # -- what is asked for --------------------------------------------------------------------------
+    # -- answering prompts --------------------------------------------------------------------------
 
     def prepare(self, within: Window | None = None) -> Iterator[tuple[int, int]]:
-        """Compute the features that cells of the usual size need in a window (None: everywhere).
+        """Compute the features for cells of the usual size in a part of the image (None: everywhere).
 
-        Window by window, as many as memory keeps, from the middle of the window on. Yields how many are done
-        and how many there are.
+        Goes window by window from the middle outwards, up to the number that fits into memory. Yields how
+        many windows are done and how many there are.
         """
         whole = Window(0, 0, *self.shape)
         within = whole if within is None else within.intersect(whole)
@@ -144,12 +145,12 @@ class Outliner:
                 yield
 
     def boxes(self, boxes: Any) -> list[Outline]:
-        """The cell in each box, in their order.
+        """Outline the cell in each box, in the order of the boxes.
 
         Parameters
         ----------
         boxes : Any
-            float (N, 4), x0, y0, x1, y1 in image px; pixel (0, 0) goes from 0 to 1.
+            float (N, 4), x0, y0, x1, y1 in image px; pixel (0, 0) extends from 0 to 1.
 
         Raises
         ------
@@ -167,12 +168,12 @@ class Outliner:
         return [each for each in outlines if each is not None]
 
     def points(self, points: Any) -> list[Outline]:
-        """The likeliest cell at each point, in their order.
+        """Outline the likeliest cell at each point, in the order of the points.
 
         Parameters
         ----------
         points : Any
-            float (N, 2), y, x in image px; pixel (0, 0) goes from 0 to 1.
+            float (N, 2), y, x in image px; pixel (0, 0) extends from 0 to 1.
 
         Raises
         ------
@@ -189,7 +190,7 @@ class Outliner:
         return [each for each in outlines if each is not None]
 
     def readings(self, point: Any) -> ClickReadings:
-        """What a click at `point` (y, x) may mean, from the smallest to the largest cell.
+        """Return the cells that a click at `point` (y, x) may mean, from the smallest to the largest.
 
         Raises
         ------
@@ -210,13 +211,13 @@ class Outliner:
         return ClickReadings([likely[place] for place in order], order.index(0))
 
     def instances(self, outlines: Sequence[Outline]) -> Instances:
-        """Outlines as the cells of the plane, see `as_instances`."""
+        """Combine outlines into the cells of the plane, see `as_instances`."""
         return as_instances(outlines, self.shape, float("nan") if self._diameter is None else self._diameter)
 
-    # -- how it is answered -------------------------------------------------------------------------
+    # -- features, boxes and masks -------------------------------------------------------------------------
 
     def _by_window(self, boxes: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[FeatureWindow, np.ndarray]]:
-        """The window in which each box is looked at, and the rows of all boxes that are looked at there."""
+        """Yield the windows that the boxes belong to, each with the rows of its boxes."""
         groups: dict[tuple[Scale, int, int], list[int]] = defaultdict(list)
         for row, (box, size) in enumerate(zip(boxes, sizes)):
             x, y = (box[:2] + box[2:]) / 2
@@ -225,7 +226,7 @@ class Outliner:
             yield self._maps.window(key), np.array(groups[key])
 
     def _chunks(self, points: np.ndarray) -> Iterator[np.ndarray]:
-        """Rows of neighbouring points, a few at a time, so that windows are needed once."""
+        """Yield the rows of neighbouring points, a few at a time, so that each window is needed only once."""
         if len(points):
             scale = self._maps.scale(self.diameter)
             keys = [self._maps.key(scale, y, x)[1:] for y, x in points]
@@ -233,9 +234,9 @@ class Outliner:
             yield from np.split(order, range(CLICKS_AT_ONCE, len(order), CLICKS_AT_ONCE))
 
     def _in_boxes(self, window: FeatureWindow, boxes: np.ndarray) -> Grids:
-        """Draw masks in the given boxes, or in larger ones where the box head says so.
+        """Compute masks in the given boxes, or in larger ones where the box head disagrees.
 
-        A side that cuts through the cell must not cut its outline.
+        So the outline is whole even if a side of the box cuts through the cell.
         """
         given = window.inside(boxes)
         mended, scores, kinds = self._detector.mended(window.features, given)
@@ -247,10 +248,10 @@ class Outliner:
         return Grids(window.outside(grown), masks, scores, kinds)
 
     def _candidates(self, points: np.ndarray) -> Iterator[tuple[Grids, np.ndarray]]:
-        """For each point, what boxes of several sizes around it become, and how good a reading each is.
+        """Yield the candidates for each point, from boxes of several sizes around it, and their quality.
 
-        A good reading is one that the network is sure of, whose box it would not mend any more, whose mask is
-        settled, and holds the point: else its quality is 0.
+        Quality is high if the network is sure of the cell and would not correct its box any further, and if
+        the mask is settled. It is 0 if the mask does not contain the point.
         """
         count, sizes = len(CLICK_SIZES), np.tile(CLICK_SIZES * self.diameter, len(points))
         centres = np.repeat(points[:, ::-1], count, axis=0)
@@ -273,7 +274,7 @@ class Outliner:
     def _drawn(
         self, grids: Grids, row: int, point: np.ndarray | None = None, drawn_box: np.ndarray | None = None
     ) -> Outline:
-        """One mask in image px, sharpened, unless that loses the cell or the point (y, x) that it held."""
+        """Draw one mask in image px; it is sharpened unless that loses the cell or the point (y, x) in it."""
         probabilities = finer_mask(
             grids.probabilities[row], grids.boxes[row], self._reader, self.shape, drawn_box
         )
@@ -283,13 +284,13 @@ class Outliner:
         return sharp if is_kept else drawn_mask(one, 0, self.shape, point)
 
     def _around(self, points: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """Boxes of given sides around points (y, x), cut to the image."""
+        """Make boxes with given sides around points (y, x), clipped to the image."""
         centres, halves = points[:, ::-1], sizes[:, None] / 2
         boxes = np.concatenate([centres - halves, centres + halves], axis=1)
         return np.clip(boxes, 0, [self.shape[1], self.shape[0]] * 2)
 
     def _refined(self, window: FeatureWindow, boxes: np.ndarray) -> tuple[Grids, np.ndarray]:
-        """Boxes as the box head mends them, with their masks, and how settled each is, 0..1."""
+        """Correct boxes with the box head; return them with their masks, and how settled each is, 0..1."""
         given = window.inside(boxes)
         for _ in range(REFINED):
             given, _, _ = self._detector.mended(window.features, given)
@@ -301,7 +302,7 @@ class Outliner:
 
 
 def _holds(grids: Grids, points: np.ndarray) -> np.ndarray:
-    """Whether each mask holds its point (x, y)."""
+    """Whether each mask contains its point (x, y)."""
     side = grids.probabilities.shape[-1]
     extent = np.maximum(grids.boxes[:, 2:] - grids.boxes[:, :2], 1e-6)
     place = (points - grids.boxes[:, :2]) / extent

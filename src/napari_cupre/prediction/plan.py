@@ -14,19 +14,19 @@ DEFAULT_TILE = 1024
 """Side of a tile in network px."""
 
 LARGEST_TILE = 4096
-"""Side of a tile in image px, for images whose cells are much larger than the network's."""
+"""Largest side of a tile in image px; it matters if cells are much larger than the network's."""
 
 MAX_FACTOR = 8.0
-"""Images are never stretched or shrunk more than this."""
+"""Images are never stretched or shrunk by more than this factor."""
 
 HALO_DIAMETERS = 2.0
-"""Width of what a tile reads around its core, in cell diameters."""
+"""Width of the area that a tile reads around its core, in cell diameters."""
 
 MIN_HALO = 64.0
-"""Least width of it, in network px."""
+"""Smallest width of this area, in network px."""
 
 MAX_RESCALED = 0.005
-"""Share by which the scale may be off so that tiles fit the network's grid."""
+"""Largest relative change of the scale to make tiles fit the network's grid."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ def plan_plane(
     diameter : float
         Cell diameter in image px.
     tile : int, optional
-        Side of a tile in network px; None = `DEFAULT_TILE`. Tiles that would hold little but halo are made
-        larger.
+        Side of a tile in network px; None = `DEFAULT_TILE`. Tiles that would be little more than halo are
+        made larger.
     largest : int
         Longest side of a tile in image px.
 
     Returns
     -------
     Plan
-        One scale and the tiles, which cover the plane.
+        The scale, and tiles that cover the plane.
 
     Raises
     ------
@@ -93,10 +93,10 @@ def plan_plane(
 
 
 def aligned(factor: float) -> tuple[float, int]:
-    """A scale near `factor`, and the step in image px that fits the network's coarsest grid.
+    """Return a scale near `factor`, and the step in image px that fits the network's coarsest grid.
 
-    Tiles that start at multiples of the step see exactly the pixels and grid that the whole image in one
-    piece would have; else a cell that is barely found or not depends on where its tile begins.
+    Tiles that start at multiples of the step see exactly the same pixels and grid as the whole image in one
+    piece would. Otherwise, whether a faint cell is found would depend on where its tile begins.
     """
     coarsest = STRIDES[-1]
     cells = 1

@@ -1,4 +1,4 @@
-"""Predicting one plane of any size that lies in memory."""
+"""Predict one plane of any size in memory."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def predict_plane(
     diameter, score, tile, augment : float, float, int and bool, optional
         See `PredictOptions`.
     on_tile : callable, optional
-        Told a `TileDone` after every tile.
+        Called with a `TileDone` after every tile.
     should_stop : callable, optional
-        Asked after every tile but the last; returns bool. What is done by then is returned, `complete` is
-        False.
+        Asked after every tile but the last; returns bool. If True, the cells found so far are returned and
+        `complete` is False.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a user can choose about a prediction."""
+"""The options of a prediction that a user can choose."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class PredictOptions:
     Attributes
     ----------
     diameter : float, optional
-        Of the cells in image px; None takes the model's, or estimates it from the image where the model has
-        none or the image clearly shows cells of another size.
+        Cell diameter in image px; None takes the model's. It is estimated from the image if the model has
+        none, or if the image clearly shows cells of another size.
     score : float, optional
-        Cells that the network is less sure of are left out, 0..1; None asks for 0.5, or, where the diameter
-        is estimated, for 0.35 to 0.7 by how sure the network is of the image.
+        Minimum score of a cell, 0..1. None means 0.5 or, if the diameter is estimated, 0.35 to 0.7, depending
+        on how sure the network is of the image.
     tile : int, optional
         Side of a tile in network px; None = 1024.
     channels : tuple of int, optional
-        Up to three channels to look at; None takes the first three.
+        Up to three channels to use; None takes the first three.
     augment : bool
-        Look at every piece mirrored, too, and take the mean (test-time augmentation); twice the time.
+        Search every piece mirrored as well, and take the mean (test-time augmentation); takes twice the time.
     link_z : bool
-        Join the planes of a stack to 3-D cells.
+        Link the planes of a stack into 3-D cells.
     link_t : bool
         Keep a cell's label through time.
     """
@@ -42,7 +42,7 @@ class PredictOptions:
     link_t: bool = False
 
     def links(self, axes: str) -> Links:
-        """Along which of an image's axes its planes are linked."""
+        """Return along which of an image's axes its planes are linked."""
         return Links(self.link_z and "Z" in axes, self.link_t and "T" in axes)
 
 

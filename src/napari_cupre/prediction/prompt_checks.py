@@ -1,4 +1,4 @@
-"""Checking what a person points at: boxes and points."""
+"""Check the boxes and points that a person gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_cupre.errors import InputError
 
 
 def check_boxes(boxes: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Boxes as float64 (N, 4), x0, y0, x1, y1 in image px, their corners in order and cut to the image.
+    """Return boxes as float64 (N, 4), x0, y0, x1, y1 in image px, corners in order, clipped to the image.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def check_boxes(boxes: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def check_points(points: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Points as float64 (N, 2), y, x in image px.
+    """Return points as float64 (N, 2), y, x in image px.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def check_points(points: Any, shape: tuple[int, int]) -> np.ndarray:
         If they are not two finite numbers each, or a point lies outside the image.
     """
     given = _rows(points, 2, "point", "y, x")
-    # Half a pixel of grace: viewers count from pixel centres, and a click on the border is meant.
+    # Half a pixel of tolerance: viewers count from pixel centres, and a click on the border is valid.
     outside = (given < -0.5).any(axis=1) | (given > np.array(shape)).any(axis=1)
     for row in np.flatnonzero(outside):
         raise InputError(
@@ -61,7 +61,7 @@ def check_points(points: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _rows(values: Any, length: int, what: str, order: str) -> np.ndarray:
-    """Numbers as float64 (N, length); an empty list is not a row."""
+    """Return numbers as float64 (N, length); an empty list is not a row."""
     try:
         given = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -16,14 +16,14 @@ WHOLE_PIXELS = 2048 * 2048
 """Planes of up to this many pixels are used whole to estimate the diameter."""
 
 WINDOW = 1024
-"""Side of the windows that are looked at in larger ones."""
+"""Side of the windows that are examined in larger planes, px."""
 
 WINDOWS = 3
-"""How many of them."""
+"""Number of these windows along each axis."""
 
 
 class Reader(Protocol):
-    """Gives windows of one plane.
+    """A function that returns windows of one plane.
 
     Attributes
     ----------
@@ -34,10 +34,10 @@ class Reader(Protocol):
     shape: tuple[int, int]
 
     def __call__(self, window: Window, step: int = 1) -> np.ndarray:
-        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
+        """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
 
     def views(self) -> list[np.ndarray]:
-        """What to estimate the diameter from."""
+        """Return the views for estimating the diameter."""
 
 
 class PlaneSource(Protocol):
@@ -46,7 +46,7 @@ class PlaneSource(Protocol):
     Attributes
     ----------
     name : str
-        Of the image, for the user.
+        Name of the image, for the user.
     plane_shape : tuple of int
         (Y, X) in px.
     """
@@ -58,25 +58,25 @@ class PlaneSource(Protocol):
         """Position of each plane along T and Z."""
 
     def reader(self, index: PlaneIndex) -> Reader:
-        """What reads a plane; raises `InputError` if it cannot be read at all."""
+        """Return the reader of a plane; raise `InputError` if the plane cannot be read at all."""
 
 
 class PlaneReader:
-    """Gives windows of one plane; all share the plane's one stretch of grey values.
+    """Reads windows of one plane; all windows have the same stretch of grey values.
 
     Parameters
     ----------
     image : CellImage
         Numpy or lazy.
     index : PlaneIndex
-        Which plane along T and Z.
+        Position of the plane along T and Z.
     channels : tuple of int, optional
         Up to three channels; None takes the first three.
 
     Raises
     ------
     InputError
-        If the plane cannot be read at all, or holds no number.
+        If the plane cannot be read at all, or contains no number.
     """
 
     def __init__(self, image: CellImage, index: PlaneIndex, channels: tuple[int, ...] | None = None) -> None:
@@ -86,7 +86,7 @@ class PlaneReader:
         self.shape = image.plane_shape
 
     def __call__(self, window: Window, step: int = 1) -> np.ndarray:
-        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3).
+        """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3).
 
         Raises
         ------
@@ -97,7 +97,7 @@ class PlaneReader:
             rows, columns = window.slices
             part = np.asarray(self._plane[rows.start : rows.stop : step, columns.start : columns.stop : step])
         except Exception as error:
-            # Decoders raise anything on a damaged file; of an array in memory nothing is expected.
+            # Decoders raise anything on a damaged file; an array in memory should raise nothing.
             if not self._is_lazy:
                 raise
             where = ", ".join(f"{axis}={position}" for axis, position in self._index.items())
@@ -109,7 +109,7 @@ class PlaneReader:
         return self._stretch(part)
 
     def views(self) -> list[np.ndarray]:
-        """What to estimate the diameter from: the whole plane, or the liveliest of nine windows."""
+        """Return the views for estimating the diameter: the whole plane, or the liveliest of nine windows."""
         rows, columns = self.shape
         if rows * columns <= WHOLE_PIXELS:
             return [_without_margins(self(Window(0, 0, rows, columns)))]
@@ -121,14 +121,14 @@ class PlaneReader:
                 try:
                     found.append(self(window))
                 except InputError as error:
-                    fault = error  # its tile is reported when its turn comes
+                    fault = error  # reported when the tile's turn comes
         if fault is not None and not found:
             raise fault
         return sorted(found, key=lambda view: -float(view.std()))[:WINDOWS]
 
 
 class ArrayReader:
-    """Gives windows of a plane in memory.
+    """Returns windows of a plane in memory.
 
     Parameters
     ----------
@@ -150,11 +150,11 @@ class ArrayReader:
         self.shape = (int(plane.shape[0]), int(plane.shape[1]))
 
     def __call__(self, window: Window, step: int = 1) -> np.ndarray:
-        """The pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
+        """Return the pixels of a window, or every `step`-th along both axes, float32 (Y, X, 3)."""
         return self._plane[window.slices][::step, ::step]
 
     def views(self) -> list[np.ndarray]:
-        """The whole plane."""
+        """Return the whole plane."""
         return [_without_margins(self._plane)]
 
 
@@ -179,7 +179,7 @@ class ImageSource:
         return list(self._image.plane_indices())
 
     def reader(self, index: PlaneIndex) -> PlaneReader:
-        """What reads a plane; the last one is kept, since its stretch of grey values takes a look at all."""
+        """Return the reader of a plane; the last is kept, since its stretch depends on the whole plane."""
         if self._last is None or self._last[0] != index:
             self._last = index, PlaneReader(self._image, index, self._channels)
         return self._last[1]
@@ -195,19 +195,19 @@ class ArraySource:
         self.plane_shape = self._reader.shape
 
     def plane_indices(self) -> list[PlaneIndex]:
-        """One, without axes."""
+        """Return the position of the only plane, which has no axes."""
         return [{}]
 
     def reader(self, index: PlaneIndex) -> ArrayReader:
-        """What reads the plane."""
+        """Return the reader of the plane."""
         return self._reader
 
 
 def _without_margins(view: np.ndarray) -> np.ndarray:
-    """A view without flat rows and columns around it: with padding it would shrink until no cell shows."""
+    """Remove flat rows and columns around a view; with padding it would be shrunk until no cell shows."""
     edges = (view[:1], view[-1:], view[:, :1], view[:, -1:])
     if all(np.ptp(edge, axis=(0, 1)).max() > FLAT for edge in edges):
-        return view  # as in most images, which need not be searched
+        return view  # most images have no margins and need no search
     rows, columns = (np.flatnonzero(np.ptp(view, axis=axis).max(axis=1) > FLAT) for axis in (1, 0))
     if not rows.size or not columns.size:
         return view
@@ -215,5 +215,5 @@ def _without_margins(view: np.ndarray) -> np.ndarray:
 
 
 def _starts(length: int) -> list[int]:
-    """Where three windows along an axis begin, away from its ends where there is room."""
+    """Return where three windows along an axis begin, away from its ends if there is room."""
     return np.unique(np.linspace(0, max(0, length - WINDOW), 5, dtype=int)[1:4]).tolist()

@@ -19,20 +19,20 @@ from napari_cupre.prediction.engine_choice import TORCH
 from napari_cupre.prediction.onefile import FileJob, FileOutcome, iter_file, predict_file
 
 ATTEMPTS = 3
-"""Attempts on a file whose worker on a cluster dies, before it counts as failed."""
+"""How often a file is tried if its worker on a cluster dies."""
 
 ATTEMPTS_ALONE = 2
-"""Attempts on a file whose process on this machine dies with nothing else running."""
+"""How often a file is tried alone if its process on this machine dies."""
 
 SHARED = (
     "napari_cupre.prediction.onefile",
     "napari_cupre.prediction.detector",
     "napari_cupre.model.checkpoint",
 )
-"""Modules that processes for torch import once for all of them."""
+"""Modules that are imported once for all processes with torch."""
 
 SECONDS_TO_ANSWER = 10
-"""Longest time for a scheduler to answer."""
+"""Longest time to wait for a scheduler's answer."""
 
 
 Outcomes = Generator[FileOutcome, None, None]
@@ -45,15 +45,15 @@ class Runner(Protocol):
     def __call__(self, job: FileJob, paths: list[str]) -> News:
         """Yield outcomes in the order of completion; closing the iterator ends the run.
 
-        Between them come the progress of the file in work and what the user should know.
+        Between them come the progress of the current file and notices for the user.
         """
 
 
 def in_this_process(job: FileJob, paths: list[str]) -> News:
-    """One file after the other.
+    """Run the files one after the other in this process.
 
-    Reading the next file and writing the last one in threads beside the network was slower on two cores
-    (docs/performance.md): the network needs both.
+    Reading the next file and writing the last one in parallel threads was slower on two cores
+    (docs/performance.md), because the network needs both.
     """
     for path in paths:
         outcome = yield from iter_file(job, path)
@@ -77,8 +77,8 @@ class Processes:
     def _together(self, job: FileJob, waiting: list[str]) -> Generator[FileOutcome, None, list[str]]:
         """Take files from the end of `waiting`, several at a time.
 
-        A process that dies breaks its whole pool, and nobody can tell which file it was: returned are the
-        files that were in work, to be tried one by one.
+        A process that dies breaks its whole pool, and there is no telling which file caused it. So all files
+        in work are returned, to be tried one by one.
         """
         running: dict[Future[FileOutcome], str] = {}
         pool = self._pool(self.workers, job.engine)
@@ -91,14 +91,14 @@ class Processes:
                     if isinstance(future.exception(), BrokenProcessPool):
                         return list(running.values())
                     yield _outcome_of(future, running.pop(future))
-        except BrokenProcessPool:  # as the next file was handed out
+        except BrokenProcessPool:  # raised when the next file is handed out
             return list(running.values())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         return []
 
     def _one_by_one(self, job: FileJob, paths: list[str]) -> Outcomes:
-        """Files in a process that has all the memory to itself, so that none fails another."""
+        """Run files one at a time in a process with all the memory, so that no file makes another fail."""
         pool: ProcessPoolExecutor | None = None
         for path in paths:
             for _ in range(ATTEMPTS_ALONE):
@@ -120,7 +120,7 @@ class Processes:
             pool.shutdown()
 
     def _single(self, engine: str) -> ProcessPoolExecutor:
-        """A pool of one process, which has shown that it can start."""
+        """Return a pool of one process that is known to start."""
         pool = self._pool(1, engine)
         try:
             pool.submit(abs, 0).result()
@@ -133,7 +133,7 @@ class Processes:
 
     @property
     def threads(self) -> int:
-        """How many threads each process may use."""
+        """Return how many threads each process may use."""
         return max(1, (os.cpu_count() or 1) // self.workers)
 
     def _pool(self, workers: int, engine: str) -> ProcessPoolExecutor:
@@ -141,11 +141,11 @@ class Processes:
 
 
 def way_to_start(engine: str) -> BaseContext:
-    """How processes that compute with `engine` are started.
+    """Return how to start processes that compute with `engine`.
 
-    On Linux those for torch are copies of a process that has imported it, and share that memory. Other
-    systems cannot copy processes safely. ONNX Runtime starts threads when it is imported, which copies would
-    lack, and there is little to share.
+    On Linux, processes for torch are forked from one that has imported it, and share its memory. Other
+    systems cannot fork processes safely. ONNX Runtime starts threads when it is imported; a forked process
+    would not have them, and there is little to share.
     """
     if engine != TORCH or sys.platform != "linux":
         return multiprocessing.get_context("spawn")
@@ -155,7 +155,7 @@ def way_to_start(engine: str) -> BaseContext:
 
 
 def _outcome_of(future: Future[FileOutcome], path: str) -> FileOutcome:
-    """What a process made of a file; anything that it raised is that file's fault alone."""
+    """Return the outcome of a file in a process; any error counts only against that file."""
     error = future.exception()
     if error is None:
         return future.result()
@@ -163,24 +163,24 @@ def _outcome_of(future: Future[FileOutcome], path: str) -> FileOutcome:
 
 
 def _start_worker(threads: int) -> None:
-    """Give each process its share of the processors, whichever library computes there."""
+    """Limit a process to its share of the processors, whichever library computes there."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    if "torch" in sys.modules:  # it has read the variable by now
+    if "torch" in sys.modules:  # torch has already read the variable
         sys.modules["torch"].set_num_threads(threads)
 
 
 class Cluster:
-    """An existing dask.distributed cluster, whose workers see the same files.
+    """An existing dask.distributed cluster whose workers see the same files.
 
     Parameters
     ----------
     address : str
-        Of the scheduler, e.g. "tcp://10.0.0.1:8786".
+        Address of the scheduler, e.g. "tcp://10.0.0.1:8786".
 
     Raises
     ------
     EnvironmentFault
-        If distributed is not installed, or nobody answers at the address.
+        If distributed is not installed, or there is no answer from the address.
     """
 
     def __init__(self, address: str) -> None:
@@ -198,14 +198,14 @@ class Cluster:
             path = next(waiting, None)
             if path is None:
                 return None
-            # Files are written: the same call twice is not one result. A killed worker's tasks are
-            # given to others by the scheduler itself.
+            # Not pure, because files are written. The scheduler itself gives a killed worker's tasks to
+            # others.
             future = self._client.submit(predict_file, job, path, pure=False, retries=ATTEMPTS - 1)
             names[future.key] = path
             return future
 
         def fill() -> list[Any]:
-            """Two files for each thread that there is now: workers come and go."""
+            """Submit two files for each thread that there is now, since workers come and go."""
             slots = 2 * max(1, sum(self._client.nthreads().values()))
             fresh = iter(submit, None)
             return list(itertools.islice(fresh, max(0, slots - len(names))))
@@ -226,7 +226,7 @@ class Cluster:
         try:
             return future.result()
         except Exception as error:
-            # What the cluster itself raises: a worker killed again and again, code that is not there.
+            # Errors of the cluster itself: a worker killed again and again, or missing code.
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             return FileOutcome(path, fault=f'"{path}" failed on the cluster ({reason}): see its log.')
 

@@ -1,4 +1,4 @@
-"""Predicting an image in memory: every plane along T and Z, linked on request."""
+"""Predict an image in memory: every plane along T and Z, linked on request."""
 
 from __future__ import annotations
 
@@ -33,18 +33,17 @@ class ImageResult:
     Attributes
     ----------
     labels : ndarray of int32
-        With `CellImage.result_axes`. Without linking each plane counts from 1.
+        Labels over `CellImage.result_axes`. Without linking, each plane's labels start at 1.
     planes : list of (PlaneIndex, Instances)
-        Position along T and Z, and the instances, of each plane that was predicted; their labels are the
-        plane's own.
+        Position along T and Z, and instances, of each predicted plane; their labels are not linked.
     ids : list of ndarray of int32
-        For each of these planes the value in `labels` of every row of its instances, shape (N,).
+        For each of these planes, the value in `labels` of each of its instances, shape (N,).
     complete : bool
-        False where something of the image could not be read or the prediction was stopped.
+        False if a part of the image could not be read or the prediction was stopped.
     diameter : float
-        In image px, by which the image was scaled.
+        Cell diameter in image px that set the scale of the image.
     count : int
-        Number of cells; one that was linked through planes or frames counts once.
+        Number of cells; a cell linked through planes or frames counts once.
     """
 
     labels: np.ndarray
@@ -77,9 +76,9 @@ def predict_image(
     Yields
     ------
     Event
-        `Progress` in tiles, `TileDone` and `PlaneFound` as results grow, `Notice` for what cannot be read,
-        and last `Finished` with "cells", "planes", "complete", "diameter" and "trained", the diameter that
-        the model would have taken (None where it has none, or one was asked for).
+        `Progress` in tiles, `TileDone` and `PlaneFound` as results grow, `Notice` about parts that cannot be
+        read, and last `Finished` with "cells", "planes", "complete", "diameter" and "trained". The latter is
+        the diameter that the model would have used (None if it has none, or the user gave one).
 
     Returns
     -------
@@ -114,7 +113,7 @@ def predict_image(
 
 
 def _link(result: ImageResult, canvas: ArrayCanvas, indices: list[PlaneIndex], links: Links) -> None:
-    """Give a result linked labels; those of its planes stay as they are."""
+    """Link the labels of a result; the labels of its planes do not change."""
     planes = [canvas.plane(index) for index in indices]
     tables = Steps(find_tables(planes, indices, links)).finish()
     linked = ArrayCanvas(canvas.labels.shape)
@@ -130,21 +129,20 @@ def _link(result: ImageResult, canvas: ArrayCanvas, indices: list[PlaneIndex], l
 def finished(
     result: ImageResult | BigResult, trained: float | None, where: str, hint: str = "", **more: Any
 ) -> Finished:
-    """The last event of a prediction.
+    """Make the last event of a prediction.
 
     Parameters
     ----------
     result : ImageResult or BigResult
-        What was found.
+        The result.
     trained : float or None
-        The diameter, in image px, that the model would have taken; None where it has none, or one was asked
-        for.
+        The diameter in image px that the model would have used; None if it has none, or the user gave one.
     where : str
-        Words for where the cells are, with a blank in front; may be empty.
+        Says where the cells are, with a blank in front; may be empty.
     hint : str
         What to do about a partial result.
     **more : Any
-        What is told besides "cells", "complete", "diameter" and "trained".
+        Further values besides "cells", "complete", "diameter" and "trained".
     """
     rest = "" if result.complete else f"; the result is partial{hint}"
     told = {"cells": result.count, "complete": result.complete, "diameter": result.diameter}
@@ -155,12 +153,12 @@ def finished(
 
 
 def is_of_other_size(result: dict[str, Any]) -> bool:
-    """Whether an image was scaled by other cells than the model's, from what `Finished` tells of it."""
+    """Whether an image was scaled for cells of another size than the model's, from its `Finished` event."""
     return result["trained"] is not None and result["diameter"] != result["trained"]
 
 
 def other_size(diameter: float, trained: float | None) -> str:
-    """What to say where an image was scaled by other cells than those that the model was trained on."""
+    """Return the message for an image scaled for cells of another size than in the model's training."""
     if trained is None or diameter == trained:
         return ""
     return f" of about {diameter:.0f} px, where the model was trained on {trained:.0f} px"

@@ -1,8 +1,8 @@
-"""Join the detections of all tiles in one label array, each cell once and whole.
+"""Join the detections of all tiles in one label array, so that each cell is there once and whole.
 
-Tiles come one after the other and are painted at once, so that the same code serves a numpy array
-and a Zarr array larger than memory. What an earlier tile painted is read back from the label array:
-a detection that lies mostly on an instance of another tile is that same cell (see `meeting`).
+Each tile is painted as soon as it arrives, so that the same code serves a numpy array and a Zarr array larger
+than memory. The labels of earlier tiles are read back from the label array: a detection that lies mostly on
+an instance of another tile is the same cell (see `meeting`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RECORD = np.dtype(
         ("alive", np.bool_),
     ]
 )
-"""The record of label i in row i - 1; `kind` is the class."""
+"""The record of label i is in row i - 1; `kind` is the class."""
 
 
 @dataclass
@@ -55,11 +55,11 @@ class TilePatch:
     Attributes
     ----------
     window : Window
-        The pixels that are rewritten.
+        The pixels to rewrite.
     before, after : numpy.ndarray
-        int32, their labels until now and from now on.
+        int32, the old and the new labels of these pixels.
     rows : numpy.ndarray
-        The rows of the records that may have changed.
+        Rows of the records that may have changed.
     """
 
     window: Window
@@ -70,12 +70,12 @@ class TilePatch:
 
 @dataclass
 class _Block:
-    """A part of the label array with its labels counted through: `ids[k]` is the label of value k."""
+    """A part of the label array with its labels renumbered: `ids[k]` is the label of value k."""
 
     window: Window
     local: np.ndarray
     ids: np.ndarray
-    known: np.ndarray  # the records of ids[1:], after a dummy for the background
+    known: np.ndarray  # the records of ids[1:], with a dummy for the background in front
 
 
 class Stitcher:
@@ -88,11 +88,11 @@ class Stitcher:
     tiles : list of Tile
         The plan.
     margin : float
-        How far beside its core a tile keeps cells, in image px.
+        How far outside its core a tile keeps cells, in image px.
     tolerance : float
-        A box this near to the border of what was read counts as cut, in image px.
+        A box this near to the border of the pixels read counts as cut, in image px.
     keep_masks : bool, optional
-        Whether the small masks are kept for `instances`.
+        Whether to keep the small masks for `instances`.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class Stitcher:
 
     @property
     def records(self) -> np.ndarray:
-        """One row per label that was ever given (see `RECORD`)."""
+        """Return one row per label that was ever used (see `RECORD`)."""
         return self._records[: self._count]
 
     def restore(self, records: np.ndarray) -> None:
-        """Take over the records of an interrupted job, which kept no masks."""
+        """Restore the records of an interrupted job, which kept no masks."""
         self._records = np.array(records, dtype=RECORD)
         self._count = len(records)
 
@@ -140,7 +140,7 @@ class Stitcher:
         self.canvas[patch.window.slices] = patch.after
 
     def instances(self, labels: np.ndarray, diameter: float, complete: bool = True) -> Instances:
-        """All cells by falling score; `labels` is renumbered from 1 in place."""
+        """Return all cells by falling score; `labels` is renumbered from 1 in place."""
         alive = np.flatnonzero(self.records["alive"])
         rows = alive[falling_order(self.records["score"][alive])]
         renumber = np.zeros(self._count + 1, dtype=np.int32)
@@ -156,7 +156,7 @@ class Stitcher:
         return Instances(labels, boxes, kept["score"].copy(), masks, kinds, diameter, complete)
 
     def _window(self, tile: Tile, found: Found) -> Window:
-        """What was read, and the whole of every cut instance that a detection might complete."""
+        """Return the window that was read, widened to every cut instance that a detection might complete."""
         window = tile.read
         known = self.records
         for box in known["box"][known["alive"] & known["cut"]]:
@@ -168,7 +168,7 @@ class Stitcher:
         return window
 
     def _block(self, before: np.ndarray, window: Window) -> _Block:
-        """Count the labels of a window through, so that no table grows with the whole image."""
+        """Renumber the labels of a window, so that no table grows with the whole image."""
         if not before.any():
             return _Block(window, before, np.zeros(1, dtype=np.int64), np.zeros(1, RECORD))
         ids = np.flatnonzero(np.bincount(before.reshape(-1), minlength=1))
@@ -196,7 +196,7 @@ class Stitcher:
     def _remember(
         self, block: _Block, found: Found, new_cut: np.ndarray, verdict: Verdict, tile: Tile
     ) -> np.ndarray:
-        """Write new records, widen those that got a piece; the rows of the new ones."""
+        """Add new records and widen those that got a piece; return the rows of the new ones."""
         new = np.flatnonzero(verdict.fate == NEW)
         rows = self._append(found.take(new), new_cut[new], tile)
         table = self._records
@@ -213,7 +213,7 @@ class Stitcher:
         return rows
 
     def _append(self, new: Found, new_cut: np.ndarray, tile: Tile) -> np.ndarray:
-        """Give new cells records; their rows."""
+        """Add records for new cells; return their rows."""
         rows = np.arange(self._count, self._count + len(new))
         self._make_room(len(new))
         table = self._records
@@ -232,7 +232,7 @@ class Stitcher:
             self._records = larger
 
     def _widen(self, row: int, box: np.ndarray, score: float, mask: np.ndarray | None) -> None:
-        """Let a record hold one more piece of its cell."""
+        """Widen a record by another piece of its cell."""
         record = self._records[row]
         both = np.concatenate(
             [np.minimum(record["box"][:2], box[:2]), np.maximum(record["box"][2:], box[2:])]
@@ -243,7 +243,7 @@ class Stitcher:
         record["score"] = max(float(record["score"]), score)
 
     def _paint(self, block: _Block, found: Found, verdict: Verdict, rows: np.ndarray) -> np.ndarray:
-        """The labels of the block with the detections painted in."""
+        """Return the labels of the block with the detections painted in."""
         ids = np.concatenate([block.ids, rows + 1])
         local = _settled(block, verdict)
         value = np.where(verdict.fate > 0, verdict.fate, 0).astype(np.int32)
@@ -255,7 +255,7 @@ class Stitcher:
         return local if is_same else ids[local].astype(np.int32)
 
     def _tidy(self, local: np.ndarray, ids: np.ndarray, window: Window) -> None:
-        """Tidy the cells that lie entirely in the block; those without a pixel left are dead."""
+        """Tidy the cells that lie entirely in the block; cells without a pixel left are marked as dead."""
         box = self._records["box"][ids[1:] - 1]
         outside = (box[:, 0] < window.x0) & (window.x0 > 0)
         outside |= (box[:, 1] < window.y0) & (window.y0 > 0)
@@ -270,7 +270,7 @@ class Stitcher:
 
 
 def _settled(block: _Block, verdict: Verdict) -> np.ndarray:
-    """The labels of a block without erased instances, merged ones as one; a copy."""
+    """Return a copy of a block's labels without erased instances; merged ones get one label."""
     if not verdict.erased and not verdict.merged:
         return block.local.copy()
     lasting = np.arange(len(block.ids), dtype=np.int32)
@@ -285,7 +285,7 @@ def _overpaint(
 ) -> None:
     """Paint each detection as its `value` into `local`, in place; the higher score keeps a pixel.
 
-    `score` is that of each value of `local`.
+    `score` has the score of each value in `local`.
     """
     flat = local.reshape(-1)
     order = falling_order(found.scores)[::-1]
@@ -300,6 +300,6 @@ def _overpaint(
 
 
 def _shifted(boxes: np.ndarray, window: Window) -> np.ndarray:
-    """Boxes relative to a window."""
+    """Return boxes relative to a window."""
     corner = np.array([window.x0, window.y0, window.x0, window.y0], dtype=np.float64)
     return (boxes - corner).astype(np.float32)

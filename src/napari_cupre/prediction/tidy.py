@@ -1,4 +1,4 @@
-"""Tidying a painted label image: one part per label, no specks, no pinholes."""
+"""Tidy a painted label image: one part per label, no specks, no pinholes."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ MIN_AREA = 6
 """Labels with fewer visible pixels than this are removed."""
 
 HOLE_SHARE = 0.05
-"""A hole is filled when it is smaller than this share of its cell (or than `MIN_AREA` pixels)."""
+"""A hole is filled if it is no larger than this share of its cell (or than `MIN_AREA` pixels)."""
 
 
 def tidy_labels(labels: np.ndarray, *, held: np.ndarray | None = None) -> np.ndarray:
-    """Keep the largest part of each label, fill small holes, drop specks; works in place.
+    """Keep the largest part of each label, fill small holes, and drop specks, all in place.
 
     Parameters
     ----------
     labels : numpy.ndarray
         int32 (Y, X), changed in place.
     held : numpy.ndarray, optional
-        Labels that must stay as they are (e.g. because they go on outside of this block).
+        Labels that must not change (e.g. because they extend beyond this block).
 
     Returns
     -------
     numpy.ndarray
-        int64 (max + 1,), the area of each label that is left; entry 0 is the background.
+        int64 (max + 1,), the remaining area of each label; entry 0 is the background.
     """
     if labels.size == 0 or not labels.any():
         return np.array([labels.size], dtype=np.int64)
-    # One pass finds the parts of the background too (no pixel has the value -1), which are the holes.
+    # The same pass finds the parts of the background (no pixel has the value -1), which are the holes.
     parts = connected_parts(labels, background=-1, connectivity=1)
     part_area = np.bincount(parts.ravel())
     part_label = np.zeros(len(part_area), dtype=labels.dtype)
@@ -57,7 +57,7 @@ def tidy_labels(labels: np.ndarray, *, held: np.ndarray | None = None) -> np.nda
 def _largest_parts(
     part_label: np.ndarray, part_area: np.ndarray, area: np.ndarray, frozen: np.ndarray
 ) -> np.ndarray:
-    """The label that each connected part keeps: 0 for all but the largest part of a label."""
+    """Return the label of each connected part: 0 for all but the largest part of a label."""
     largest = np.zeros(len(area), dtype=np.int64)
     by_area = np.argsort(part_area, kind="stable")
     largest[part_label[by_area]] = by_area
@@ -69,7 +69,7 @@ def _largest_parts(
 def _holes(
     labels: np.ndarray, parts: np.ndarray, part_label: np.ndarray, part_area: np.ndarray, area: np.ndarray
 ) -> list[tuple[int, int]]:
-    """Small background parts that touch one label only and not the border: (part, label)."""
+    """Find small background parts that touch only one label and not the border: (part, label)."""
     limit = max(MIN_AREA, int(HOLE_SHARE * area[1:].max(initial=0)))
     small = (part_label == 0) & (part_area > 0) & (part_area <= limit)
     small[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = False

@@ -18,21 +18,21 @@ class Window(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Index of the rectangle in an array (Y, X)."""
+        """Return the index of the rectangle in an array (Y, X)."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Return the number of rows and columns."""
         return self.y1 - self.y0, self.x1 - self.x0
 
     def intersect(self, other: Window) -> Window:
-        """The rectangle that both share (of no size where they do not meet)."""
+        """Return the rectangle that both share (of size zero if they do not meet)."""
         y0, x0 = max(self.y0, other.y0), max(self.x0, other.x0)
         return Window(y0, x0, max(y0, min(self.y1, other.y1)), max(x0, min(self.x1, other.x1)))
 
     def around(self, other: Window) -> Window:
-        """The smallest rectangle that holds both."""
+        """Return the smallest rectangle around both."""
         return Window(
             min(self.y0, other.y0), min(self.x0, other.x0), max(self.y1, other.y1), max(self.x1, other.x1)
         )
@@ -49,11 +49,11 @@ class Tile:
     Attributes
     ----------
     index : int
-        Place in the plan (row by row).
+        Position in the plan (row by row).
     core : Window
         The pixels that this tile answers for; the cores of all tiles cover the image once.
     read : Window
-        The core and its surroundings, which the network sees.
+        The pixels that the network sees: the core and its surroundings.
     """
 
     index: int
@@ -69,11 +69,11 @@ def plan_tiles(shape: tuple[int, int], tile: int, halo: int, step: int = 1) -> l
     shape : tuple[int, int]
         (Y, X) of the image.
     tile : int
-        Side of what is read at once, in image px; at least 2 * halo + step.
+        Side of the area that is read at once, in image px; at least 2 * halo + step.
     halo : int
-        At least this much is read around each core (where the image goes on), in image px.
+        Smallest width that is read around each core (where the image continues), in image px.
     step : int, optional
-        What is read starts at multiples of it, in image px.
+        The areas that are read start at multiples of it, in image px.
 
     Returns
     -------
@@ -96,10 +96,10 @@ def plan_tiles(shape: tuple[int, int], tile: int, halo: int, step: int = 1) -> l
 
 
 def _cut_axis(length: int, tile: int, halo: int, step: int) -> list[tuple[int, int, int, int]]:
-    """Core start, core end, read start, read end of each piece of one axis.
+    """Return core start, core end, read start and read end of each piece along one axis.
 
-    Reads are evenly spaced windows, all but the last of one size, so that they can be batched; the border
-    between two cores is the middle of what both windows see.
+    The windows that are read are evenly spaced and all but the last have the same size, so that they can be
+    batched. The border between two cores is in the middle of the area that both windows see.
     """
     if length <= tile:
         return [(0, length, 0, length)]
@@ -112,10 +112,10 @@ def _cut_axis(length: int, tile: int, halo: int, step: int) -> list[tuple[int, i
 
 
 def owned(boxes: np.ndarray, tile: Tile, shape: tuple[int, int], margin: float) -> np.ndarray:
-    """Whether the centre of each box lies in the tile's core, or at most `margin` px beside it.
+    """Whether the centre of each box lies in the tile's core, or at most `margin` px outside it.
 
-    Two tiles see one cell's centre a little differently; without the margin a cell on a seam could
-    be disowned by both. Those that both own are told apart when they are stitched.
+    Two tiles see the centre of a cell slightly differently, so without the margin neither might own a cell on
+    the seam. Cells that both own are recognised when they are stitched.
     """
     x = (boxes[:, 0] + boxes[:, 2]) / 2
     y = (boxes[:, 1] + boxes[:, 3]) / 2
@@ -128,7 +128,7 @@ def owned(boxes: np.ndarray, tile: Tile, shape: tuple[int, int], margin: float) 
 
 
 def cut(boxes: np.ndarray, tile: Tile, shape: tuple[int, int], tolerance: float) -> np.ndarray:
-    """Whether each box touches a border of what was read behind which the image goes on."""
+    """Whether each box touches a border of the pixels read beyond which the image continues."""
     read = tile.read
     touches = np.zeros(len(boxes), dtype=bool)
     if read.y0 > 0:

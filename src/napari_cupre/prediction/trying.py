@@ -13,10 +13,10 @@ from napari_cupre.prediction.plane import predict_plane
 from napari_cupre.prediction.tiles import Window
 
 TRIED_SIDE = 512
-"""Side in network px of what the models search: some 200 cells of the usual density, half a second each."""
+"""Side in network px of the part that models search: some 200 cells, half a second per model."""
 
 MOST_ZOOM = 2.0
-"""How much larger than at the smallest scale the cells may be searched."""
+"""Largest side of the part relative to the side that the model with the smallest cells needs."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,19 @@ class Attempt:
     Attributes
     ----------
     model : str
-        Its name, as it was given.
+        Name of the model, as it was given.
     window : Window
-        That part, the same of all models, in px of the view.
+        The part that is searched, the same for all models, in px of the view.
     step : int
-        Of the part every so many-th row and column is kept: a cell stays as wide as the network sees it.
+        Every `step`-th row and column of the part is kept, so that a cell stays as wide as the network sees
+        it.
     labels : numpy.ndarray
-        int32 (Y, X) of those, the cells that *Find cells* would show; label i is row i - 1 of `scores`.
+        int32 (Y, X) of the kept pixels, with the cells that *Find cells* would show; label i is row i - 1 of
+        `scores`.
     scores : numpy.ndarray
         float32 (N,), falling.
     diameter : float
-        What it takes the cells to be wide, in image px.
+        The cell diameter in image px that the model used.
     """
 
     model: str
@@ -64,9 +66,9 @@ def try_models(
     view : numpy.ndarray
         float32 (Y, X, 3), normalised as its plane is.
     diameter : float or None, optional
-        Of the cells in image px, where somebody knows; else each model looks for itself.
+        Cell diameter in image px, if known; None lets each model estimate it.
     should_stop : callable, optional
-        Asked between two models, and between two tiles; once it returns True nothing more comes.
+        Asked between two models and between two tiles; when it returns True, the search ends.
 
     Yields
     ------
@@ -100,9 +102,9 @@ def try_models(
 def tried_window(
     shape: tuple[int, ...], finders: Mapping[str, CellFinder], choices: Mapping[str, Choice]
 ) -> Window:
-    """The part of a view (Y, X) that all search: its middle, `TRIED_SIDE` px wide for most of them.
+    """Return the part of a view (Y, X) that all models search: its middle, `TRIED_SIDE` px wide for most.
 
-    A model that takes specks for cells would see it many times larger: no more than `MOST_ZOOM` times.
+    A model that takes specks for cells would see it many times larger; `MOST_ZOOM` limits that.
     """
     scales = [choices[name].diameter / finders[name].diameter for name in choices]
     side = max(1, round(TRIED_SIDE * min(float(np.median(scales)), MOST_ZOOM * min(scales))))

@@ -29,7 +29,7 @@ _LEVELS = np.linspace(0, 100, 33)
 
 @dataclass(frozen=True)
 class RealLight:
-    """Gives a share of the synthetic fields, 0 to 1, the light of unlabelled crops."""
+    """Gives some of the synthetic fields the light of unlabelled crops; `share` is 0 to 1."""
 
     crops: UnlabelledCrops
     share: float

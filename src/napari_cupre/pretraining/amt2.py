@@ -1,8 +1,8 @@
 """AMT2, alternate multi-task pre-training (Liao et al., "CUPre", arXiv 2310.03981).
 
-In every iteration the backbone takes a step of momentum contrast on unlabelled cell images, then the whole
-network takes a step of instance segmentation on the labelled source: two updates, one after the other, each
-with its own optimiser. The two baselines of the paper are the same loop with one of the steps left out.
+In every iteration the backbone takes a step of momentum contrast on unlabelled cell images. Then the whole
+network takes a step of instance segmentation on the labelled source. These are two updates, each with its own
+optimiser. The two baselines of the paper are the same loop with one of the steps left out.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Amt2:
             for part in range(self.settings.supervised_steps):
                 self.supervised.step(Moment(step, part, fraction), next(fields), done)
                 if self.contrastive is not None:
-                    # This step moves the query encoder too; the key encoder follows here as well, or it would
-                    # lag twice as far behind.
+                    # This step moves the query encoder, too. The key encoder follows it here as well;
+                    # otherwise it would lag twice as far behind.
                     self.contrastive.follow()
             if is_measured:
                 gradients.append(self.supervised.updater.shared_gradient())

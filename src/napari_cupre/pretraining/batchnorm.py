@@ -1,7 +1,7 @@
 """BatchNorm over two domains.
 
-The contrastive step shows the backbone cells, the supervised step the source. One set of running statistics
-would be a mixture that fits neither. Three modes:
+The contrastive step shows the backbone cells, the supervised step the source. A single set of running
+statistics would be a mixture that suits neither. There are three modes:
 
 frozen
     Both steps use the statistics of the start and leave them unchanged (for a well-trained start).
@@ -56,7 +56,7 @@ class DomainStatistics:
 
     @contextmanager
     def training(self, domain: Domain) -> Iterator[None]:
-        """Context: the network is in training mode, with the statistics of `domain`."""
+        """Put the network in training mode with the statistics of `domain`, within a context."""
         with self.standing_in(domain):
             self._network.train()
             if self.mode == "frozen":
@@ -66,7 +66,7 @@ class DomainStatistics:
 
     @contextmanager
     def standing_in(self, domain: Domain) -> Iterator[None]:
-        """Context: the network has the statistics of `domain`."""
+        """Give the network the statistics of `domain`, within a context."""
         before = self.domain
         self._switch(domain)
         try:
@@ -78,17 +78,17 @@ class DomainStatistics:
         if domain != self.domain:
             for prefix, layer in self._two.items():
                 for key in [key for key, _ in layer.named_buffers(recurse=False)]:
-                    # Tensors are swapped, not values: a pending backward pass refers to its own.
+                    # Tensors are swapped, not values, because a pending backward pass refers to the tensors.
                     name = f"{prefix}.{key}"
                     layer._buffers[key], self._other[name] = self._other[name], layer._buffers[key]  # type: ignore
         self.domain = domain
 
     def state(self) -> dict[str, Tensor]:
-        """The set that is not in the network, usually the source's; empty unless the mode is "dual"."""
+        """Return the set that is not in the network, usually the source's; empty unless `mode` is "dual"."""
         return self._other
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take over the statistics of a saved run, as `state` returned them."""
+        """Restore the statistics of a saved run, as `state` returned them."""
         for name, tensor in self._other.items():
             tensor.copy_(tensors[name])
 
@@ -107,7 +107,7 @@ class DomainStatistics:
 
 
 def _buffers(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
-    """The statistics of all layers, by name."""
+    """Yield the statistics of all layers, by name."""
     for name, layer in layers.items():
         for key, tensor in layer.named_buffers(recurse=False):
             yield f"{name}.{key}", tensor

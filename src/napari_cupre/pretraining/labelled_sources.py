@@ -48,11 +48,11 @@ class LabelledSource(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the source in reports."""
+        """Return the name of the source in reports."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of its classes."""
+        """Return the names of its classes."""
 
     def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
         """Draw one augmented field; it depends only on the state of the generator.
@@ -81,7 +81,7 @@ class SyntheticSource:
     seed : int
         Seed of the fields.
     diameter : float
-        The network's cell diameter in px; the fields' cells have half to twice of it.
+        The network's cell diameter in px; cells in the fields have half to twice this diameter.
     looks : mapping of str to float, optional
         Weight of each look; by default the weights with which they were registered.
     modules : sequence of str, optional
@@ -90,7 +90,7 @@ class SyntheticSource:
     Attributes
     ----------
     light : RealLight or None
-        Gives some fields the light of real images.
+        If set, it gives some fields the light of real images.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class SyntheticSource:
 
     def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
         """See `LabelledSource.draw`."""
-        import_looks(self.modules)  # a loader worker may have started without them
+        import_looks(self.modules)  # a loader worker may have started without these modules
         drawn = self.fields[int(rng.integers(2**31))]
         return drawn if self.light is None else replace(drawn, image=self.light.on(rng, drawn.image))
 
@@ -170,12 +170,12 @@ class CocoFields:
 
     @property
     def name(self) -> str:
-        """The annotation file."""
+        """Return the name of the annotation file."""
         return str(self.source.index.path)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Of the source, in order."""
+        """Return the classes of the source, in order."""
         return tuple(self.source.categories)
 
     def draw(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
@@ -192,7 +192,7 @@ class CocoFields:
         return replace(sample, image=photometric(rng, sample.image))
 
     def _jittered(self, rng: np.random.Generator, skipped: Skipped) -> Sample:
-        """A square part of a random image, randomly resized and turned."""
+        """Cut a square part out of a random image, randomly resized and turned."""
         for _ in range(_TRIES):
             number = int(rng.choice(self.numbers))
             try:
@@ -211,7 +211,7 @@ class CocoFields:
         )
 
     def _range(self, labels: np.ndarray) -> tuple[float, float]:
-        """Range of the factor by which an image is resized."""
+        """Return the range of the factor by which an image is resized."""
         if self.diameter is None or not labels.any():
             return JITTER
         factor = self.diameter / median_diameter(labels)
@@ -243,7 +243,7 @@ class FieldBatch:
     images : torch.Tensor
         float32 (B, 3, side, side), normalised.
     targets : list of Target
-        What the network should find in each.
+        The instances that the network should find in each field.
     sources : list of str
         Name of the source of each.
     skipped : list of tuple of str
@@ -305,7 +305,7 @@ def collate_fields(parts: list[FieldBatch]) -> FieldBatch:
 
 
 def split_numbers(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the images to train on, and of those held out: 5 %, at least 1 and at most 200.
+    """Split the numbers of images into those to train on and those held out: 5 %, but 1 to 200 images.
 
     A single image serves as both.
     """

@@ -1,4 +1,4 @@
-"""Held-out AP on the labelled source; a falling AP shows that the network forgets what instances are."""
+"""Measure AP on held-out fields of the source; if it falls, the network forgets what instances are."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _FIXED = {"objective", "unlabelled", "preset", "contrastive_steps", "supervised_steps"}
-"""Settings written by every version; they distinguish a run's settings.yaml from other files."""
+"""Settings that every version writes; they distinguish a run's settings.yaml from other files."""
 
 
 class PretrainFolder:
@@ -104,13 +104,13 @@ class PretrainFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def read_skipped(self) -> set[str]:
-        """Files that were reported as unreadable."""
+        """Return the files that were reported as unreadable."""
         if not self.skipped.exists():
             return set()
         return set(self.skipped.read_text(encoding="utf-8").splitlines())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv; empty fields are left out.
+        """Read the rows of metrics.csv; empty fields are left out.
 
         An incomplete last line is left out too: the process was killed while writing it.
 
@@ -136,7 +136,7 @@ class PretrainFolder:
 
 
 def _read_row(header: str, line: str) -> dict[str, float] | None:
-    """A row of metrics.csv as values by column; None if it is damaged."""
+    """Read a row of metrics.csv as values by column; None if it is damaged."""
     names, cells = header.split(","), line.split(",")
     try:
         row = {name: float(cell) for name, cell in zip(names, cells, strict=True) if cell}

@@ -24,9 +24,9 @@ class Updater:
     optimiser : torch.optim.Optimizer
         Its parameter groups hold their peak learning rate as "peak".
     parameters : list of nn.Parameter
-        Everything that it updates.
+        All parameters that it updates.
     shared : list of nn.Parameter
-        Those of the backbone, which both tasks update.
+        The parameters of the backbone, which both tasks update.
     warmup : int
         Iterations of linear warm-up.
     clip : float
@@ -58,7 +58,7 @@ class Updater:
         return norm
 
     def shared_gradient(self) -> Tensor:
-        """The gradient of the backbone as one vector, with zeros where there is none."""
+        """Return the gradient of the backbone as one vector, with zeros where there is none."""
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.shared]
         return torch.cat([part.detach().flatten() for part in parts])
 
@@ -80,7 +80,7 @@ def make_updater(
     shared : iterable of nn.Parameter
         The parameters of the backbone.
     weight_decay : float
-        Of all parameters with more than one dimension.
+        Weight decay of all parameters with more than one dimension.
     warmup : int
         Iterations of linear warm-up.
     clip : float
@@ -102,7 +102,7 @@ def make_updater(
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
-    """Cosine of the angle between two gradients; 0 if one of them is zero."""
+    """Return the cosine of the angle between two gradients; 0 if one of them is zero."""
     norm = float(a.norm() * b.norm())
     return float(a @ b) / norm if norm > 0 else 0.0
 
@@ -113,7 +113,7 @@ class DomainAverage(WeightAverage):
     Parameters
     ----------
     network : CellRCNN
-        Its weights begin the average.
+        The average starts with its weights.
     mode : {"dual", "shared", "frozen"}
         See `DomainStatistics`.
     decay : float
@@ -122,7 +122,7 @@ class DomainAverage(WeightAverage):
     Attributes
     ----------
     statistics : DomainStatistics
-        Of `network`, which is in the domain "cells".
+        The statistics of `network`, which is in the domain "cells".
     """
 
     def __init__(self, network: CellRCNN, mode: Mode, decay: float) -> None:

@@ -1,4 +1,4 @@
-"""report.html: curves, pairs of views, predictions on the source and settings of a run, in one file."""
+"""Make report.html: curves, pairs of views, predictions on the source and settings of a run, in one file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WIDTH, _HEIGHT = 300, 120
 
 @dataclass
 class Material:
-    """What a report shows.
+    """The contents of a report.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Material:
 
 
 def report_page(material: Material) -> str:
-    """The report as a self-contained HTML page."""
+    """Return the report as a self-contained HTML page."""
     curves = [_curve(material.rows, name, title) for name, title in _CURVES]
     fields, predicted = material.fields, material.predicted
     return render_page(
@@ -82,7 +82,7 @@ def report_page(material: Material) -> str:
 
 
 def _curve(rows: list[dict[str, float]], name: str, title: str) -> dict[str, Any] | None:
-    """One quantity over the iterations, as points of an SVG line; None if it was never reported."""
+    """Return a quantity over the iterations as points of an SVG line; None if it was never reported."""
     points = np.array([(row["step"], row[name]) for row in rows if np.isfinite(row.get(name, np.nan))])
     if len(points) == 0:
         return None
@@ -101,12 +101,12 @@ def _curve(rows: list[dict[str, float]], name: str, title: str) -> dict[str, Any
 
 
 def _as_bytes(image: np.ndarray) -> np.ndarray:
-    """(3, Y, X) in about [0, 1] -> uint8 (Y, X, 3)."""
+    """Convert (3, Y, X) in about [0, 1] to uint8 (Y, X, 3)."""
     return (np.clip(image.transpose(1, 2, 0), 0.0, 1.0) * 255).astype(np.uint8)
 
 
 def _pair_sheet(pairs: Sequence[ViewPair]) -> np.ndarray:
-    """Queries in the upper row, and their keys below."""
+    """Draw queries in the upper row and their keys below."""
     return np.concatenate(
         [
             np.concatenate([_as_bytes(pair.query.numpy()) for pair in pairs], axis=1),
@@ -116,7 +116,7 @@ def _pair_sheet(pairs: Sequence[ViewPair]) -> np.ndarray:
 
 
 def _prediction_sheet(fields: Sequence[FieldBatch], predicted: Sequence[np.ndarray]) -> np.ndarray:
-    """Fields in rows of four, with true outlines in green and predicted ones in magenta."""
+    """Draw fields in rows of four, with true outlines in green and predicted ones in magenta."""
     tiles = []
     for field, labels in zip(fields, predicted):
         tile = _as_bytes(field.images[0].numpy())

@@ -78,7 +78,7 @@ class PretrainRun:
     Parameters
     ----------
     settings : PretrainSettings
-        Checked on construction.
+        The settings, which are checked here.
     out : Path
         The run's folder.
     resume : bool, optional
@@ -87,7 +87,7 @@ class PretrainRun:
     Raises
     ------
     InputError
-        If the settings cannot work or the folder contains another run; nothing is written then.
+        If the settings cannot work or the folder contains another run; then nothing is written.
     """
 
     def __init__(self, settings: PretrainSettings, out: Path, resume: bool = False) -> None:
@@ -174,7 +174,7 @@ class PretrainRun:
         self._begin_streams(sources)
 
     def _index(self, network: CellRCNN) -> Generator[Event, None, UnlabelledIndex]:
-        """The unlabelled files; the first process lists and weights them when the run starts."""
+        """Return the unlabelled files; the first process lists and weights them when the run starts."""
         settings, folder = self.settings, self.folder
         if self.is_first:
             if not self.resumed:
@@ -263,7 +263,7 @@ class PretrainRun:
         yield Validated(step, found.ap50, found.ap, float("nan"), found.cells, is_best)
 
     def _used(self) -> float:
-        """The used share of the budget, 0 to 1."""
+        """Return the used share of the budget, 0 to 1."""
         shares = [0.0]
         if self.settings.iterations is not None:
             shares.append(self.counters.step / max(1, self.settings.iterations))
@@ -324,9 +324,9 @@ class PretrainRun:
         )
 
     def finished_model(self) -> Model:
-        """The averaged weights as a model of the single class "cell".
+        """Return the averaged weights as a model with the single class "cell".
 
-        If no source has that class, it scores any object.
+        If no source has that class, the class scores any object.
         """
         settings, counters = self.settings, self.counters
         average = self.learner.average
@@ -368,7 +368,7 @@ class PretrainRun:
         self._held.close()
 
     def figures(self) -> dict[str, Any]:
-        """The results of the run, for the JSON line."""
+        """Return the results of the run, for the JSON line."""
         return {
             "out": str(self.folder.path),
             "model": str(self.folder.model),
@@ -389,12 +389,12 @@ class PretrainRun:
 
 
 def make_fabric(settings: PretrainSettings) -> Fabric:
-    """Lightning Fabric for the settings' device, precision, processes and nodes.
+    """Make a Lightning Fabric for the settings' device, precision, processes and nodes.
 
     Raises
     ------
     InputError, EnvironmentFault
-        If the device is not there.
+        If the device does not exist.
     """
     from lightning_fabric import Fabric
 

@@ -56,7 +56,7 @@ class SourceSpec:
         Share of the images that get JPEG artefacts, of any quality and exposure.
     """
 
-    # Its values are checked with the settings of the run, however it was made.
+    # Its values are checked together with the settings of the run, however it was made.
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid", revalidate_instances="always")
 
     json: str
@@ -231,7 +231,7 @@ class PretrainSettings:
 
     @property
     def saved_domain(self) -> Domain:
-        """The domain whose BatchNorm statistics the finished model gets; a baseline has only one."""
+        """Return the domain whose BatchNorm statistics the finished model gets; a baseline has only one."""
         if self.objective == "amt2":
             return self.norm_kept
         return "cells" if self.objective == "moco" else "source"
@@ -282,7 +282,7 @@ class PretrainSettings:
                 )
 
     def batch_parts(self) -> list[tuple[str, int, int]]:
-        """For each task of the run: name of the setting, batch size, number of parts."""
+        """Return for each task of the run the name of the setting, the batch size and the number of parts."""
         parts = []
         if self.contrastive:
             parts.append(("bn_splits", self.contrastive_batch, self.bn_splits))
@@ -291,7 +291,7 @@ class PretrainSettings:
         return parts
 
     def differences(self, other: PretrainSettings) -> list[str]:
-        """Settings that must agree for `other` to be continued with these, as "name: theirs -> ours"."""
+        """Return settings that differ but must agree to continue `other`, as "name: theirs -> ours"."""
         return [
             f"{f.name}: {getattr(other, f.name)!r} -> {getattr(self, f.name)!r}"
             for f in fields(self)
@@ -305,7 +305,7 @@ class PretrainSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PretrainSettings:
-        """Settings from the values of a YAML file or of options; inverse of `as_dict`.
+        """Make settings from the values of a YAML file or of options; inverse of `as_dict`.
 
         Raises
         ------
@@ -316,7 +316,7 @@ class PretrainSettings:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of settings.
+    """Read the mapping in a YAML file of settings.
 
     Raises
     ------

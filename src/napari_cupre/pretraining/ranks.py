@@ -21,7 +21,7 @@ class Ranks:
     Parameters
     ----------
     fabric : lightning_fabric.Fabric
-        Launched already.
+        It must already be launched.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Ranks:
         return self.rank == 0
 
     def part(self, size: int) -> range:
-        """The share of this process in a global batch of `size`, a contiguous range."""
+        """Return the share of this process in a global batch of `size`, a contiguous range."""
         each = size // self.world
         return range(self.rank * each, (self.rank + 1) * each)
 
@@ -56,7 +56,7 @@ class Ranks:
         return gathered.flatten(0, 1).detach()
 
     def mean(self, tensor: Tensor) -> Tensor:
-        """The mean of a tensor over the processes."""
+        """Return the mean of a tensor over the processes."""
         if self.world == 1:
             return tensor
         reduced = self.fabric.all_reduce(tensor.detach().clone(), reduce_op="mean")
@@ -78,14 +78,14 @@ class Ranks:
             gradient.copy_(part.view_as(gradient))
 
     def agree(self, flag: bool) -> bool:
-        """Whether any process raised the flag; so all of them stop at the same step."""
+        """Whether any process raised the flag, so that all of them stop at the same step."""
         if self.world == 1:
             return flag
         value = torch.tensor(float(flag), device=self.fabric.device)
         return float(self.mean(value)) > 0
 
     def same_number(self, value: float) -> float:
-        """The mean of a number over the processes: clocks may differ, but schedules must not."""
+        """Return the mean of a number over the processes: clocks may differ, but schedules must not."""
         if self.world == 1:
             return value
         return float(self.mean(torch.tensor(value, dtype=torch.float64, device=self.fabric.device)))

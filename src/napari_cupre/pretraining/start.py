@@ -43,11 +43,11 @@ from napari_cupre.pretraining.view_pairs import ViewPairs
 from napari_cupre.words import some_of
 
 SILENT = 10.0
-"""By how many logits the score of a class without training data is lowered."""
+"""The score of a class without training data is lowered by this many logits."""
 
 
 def stream_seed(seed: int, name: str) -> int:
-    """The seed of a named random stream of a run."""
+    """Return the seed of a named random stream of a run."""
     return zlib.crc32(f"{seed}/{name}".encode())
 
 
@@ -62,7 +62,7 @@ class Sources:
     held_out : list of tuple
         The parts of them that are held out, with the same weights.
     notices : list of str
-        What was left out of them, and why.
+        What was left out of the sources, and why.
     """
 
     mixed: list[tuple[LabelledSource, float]]
@@ -71,12 +71,12 @@ class Sources:
 
     @property
     def teach_cells(self) -> bool:
-        """Whether a source teaches "cell"; also True without any source, as "cell" then stays as it was."""
+        """Whether a source teaches "cell"; also True if there is no source, since it then does not change."""
         return not self.mixed or any("cell" in source.classes for source, _ in self.mixed)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of all sources' classes, each once, and "cell", which the finished model keeps."""
+        """Return all sources' classes, each once, and "cell", which the finished model keeps."""
         names = [name for source, _ in self.mixed for name in source.classes]
         return tuple(dict.fromkeys([*names, "cell"]))
 
@@ -142,7 +142,7 @@ def make_network(settings: PretrainSettings, sources: Sources) -> CellRCNN:
     elif settings.init != "scratch":
         _load_checkpoint(network, settings.init)
     if not sources.teach_cells:
-        # Otherwise training would begin with unlearning "cell" on the objects of the source.
+        # Otherwise training would begin by unlearning "cell" on the objects of the source.
         with torch.no_grad():
             network.heads.box.score.bias[network.config.classes.index("cell") + 1] -= SILENT
     return network
@@ -216,21 +216,21 @@ def _load_class_scores(network: CellRCNN, start: CellRCNN) -> None:
 
 
 def looking_model(settings: PretrainSettings, network: CellRCNN) -> Model:
-    """The model that compares unlabelled images: the start, or the bundled one if weights are random."""
+    """Return the model that compares unlabelled images: the start, or the bundled one if it is random."""
     if settings.init == "scratch" and bundled_path().is_file():
         return open_model(BUNDLED, settings.device)
     return Model(network, ModelInfo("start", network.config))
 
 
 def open_index(settings: PretrainSettings, path: Path) -> UnlabelledIndex:
-    """The index of unlabelled files: made once, and kept when the run is resumed."""
+    """Open the index of unlabelled files, which is made once and kept when the run is resumed."""
     if path.exists():
         return UnlabelledIndex(path)
     return UnlabelledIndex.build(path, [Path(folder) for folder in settings.unlabelled], excluded(settings))
 
 
 def excluded(settings: PretrainSettings) -> frozenset[str]:
-    """Stems to leave out.
+    """Return the stems to leave out.
 
     Raises
     ------
@@ -280,7 +280,7 @@ def make_contrast(
     ViewPairs
         The pairs of views.
     ContrastiveObjective
-        With its queue.
+        The objective with its queue.
     str
         A remark if the queue had to be shortened, else "".
     """
@@ -312,12 +312,12 @@ def make_contrast(
 
 
 def make_fields(settings: PretrainSettings, sources: Sources) -> MixedFields:
-    """The fields of the supervised step."""
+    """Make the fields of the supervised step."""
     return MixedFields(sources.mixed, sources.classes, stream_seed(settings.seed, "source"))
 
 
 def make_held_out(settings: PretrainSettings, sources: Sources) -> HeldOut | None:
-    """The held-out fields, which show forgetting; None if the settings turn validation off."""
+    """Make the held-out fields, which show forgetting; None if the settings turn validation off."""
     if not settings.supervised or settings.validate_every == 0:
         return None
     dataset = MixedFields(sources.held_out, sources.classes, stream_seed(settings.seed, "held-out fields"))

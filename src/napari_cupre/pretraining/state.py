@@ -67,7 +67,7 @@ def load_state(path: Path, learner: Amt2) -> tuple[Counters, HeldOutScores | Non
     path : Path
         The file to read.
     learner : Amt2
-        Made with the same settings; it is changed in place.
+        A learner made with the same settings; it is changed in place.
 
     Returns
     -------

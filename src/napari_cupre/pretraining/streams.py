@@ -51,7 +51,7 @@ def batches(
     batch : int
         Size of the global batch.
     share : range
-        This process's places in it.
+        This process's places in the global batch.
     workers : int
         Loader processes; 0 loads in this process.
 
@@ -79,6 +79,6 @@ def _outlive_signals(_: int) -> None:
 
 
 def default_workers() -> int:
-    """Loader processes for each stream: one on a small machine, up to eight on a large one."""
+    """Return the loader processes for each stream: one on a small machine, up to eight on a large one."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(8, processors // 4))

@@ -63,7 +63,7 @@ class Moment:
 
 
 class _Task:
-    """What both tasks share: settings, processes, and how their optimisers are made."""
+    """The common parts of both tasks: settings, processes, and how their optimisers are made."""
 
     def __init__(self, statistics: DomainStatistics, settings: PretrainSettings, ranks: Ranks) -> None:
         self.statistics, self.settings, self.ranks = statistics, settings, ranks
@@ -83,7 +83,7 @@ class ContrastiveTask(_Task):
     network : CellRCNN
         Its backbone is the query encoder.
     objective : ContrastiveObjective
-        On the network's device.
+        The objective, on the network's device.
     statistics : DomainStatistics
         Those of the network's BatchNorm layers.
     """
@@ -133,7 +133,7 @@ class ContrastiveTask(_Task):
         self.objective.follow(self.backbone)
 
     def _permutation(self, moment: Moment, size: int) -> Tensor:
-        """The order of the keys in the global batch, the same in all processes."""
+        """Return the order of the keys in the global batch, the same in all processes."""
         rng = np.random.default_rng([self.settings.seed, moment.iteration, moment.part, _ORDER])
         return torch.from_numpy(rng.permutation(size))
 
@@ -188,7 +188,7 @@ class SupervisedTask(_Task):
             return self.network(images, targets)
 
     def _seed(self, moment: Moment, group: int) -> int:
-        """Seed for the sampling of anchors and RoIs in a group, whichever process has the group."""
+        """Return the seed for sampling anchors and RoIs in a group, whichever process has the group."""
         words = [self.settings.seed, moment.iteration, moment.part, _SAMPLING, group]
         return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 

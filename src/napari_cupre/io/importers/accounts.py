@@ -1,4 +1,4 @@
-"""What became of the shapes of a file, and the sentence that says so."""
+"""Count what became of the shapes of a file, and put it in a sentence."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from napari_cupre.words import counted
 
 Say = Callable[[str], None]
-"""Called with one sentence for the user."""
+"""A function that takes one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a shape is not a cell, as said of one and of many.
+    """Why a shape is not a cell, worded for one shape and for many.
 
-    With `is_loss` the user may have meant it as a cell, so that the result is partial without it.
+    If `is_loss`, the user may have meant it as a cell, so the result is partial without it.
     """
 
     one: str
@@ -57,11 +57,11 @@ class Account:
     name : str
         Name of the file, for the sentence.
     total : int
-        Shapes in the file, whatever became of them.
+        Number of shapes in the file, whatever became of them.
     reasons : dict[Reason, int]
         How many are not cells, by reason.
     notes : list[str]
-        What else is odd about those that became cells, one sentence each.
+        What else is odd about the shapes that became cells, one sentence each.
     things : str
         What the shapes are called in the sentence.
     """
@@ -79,7 +79,7 @@ class Account:
 
     @property
     def cells(self) -> int:
-        """How many shapes became cells."""
+        """Return how many shapes became cells."""
         return self.total - sum(self.reasons.values())
 
     @property

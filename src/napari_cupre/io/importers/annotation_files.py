@@ -1,4 +1,4 @@
-"""Reads annotations of every kind."""
+"""Read annotations of every kind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def import_annotations(
     Parameters
     ----------
     path : str or os.PathLike[str]
-        One of.
+        One of:
 
         - a label image (TIFF, PNG, OME-Zarr), or a folder of them, with or without images beside
           them ("a.tif" and "a_masks.tif", or StarDist's `images/` and `masks/`);
@@ -45,9 +45,9 @@ def import_annotations(
         - Cellpose's `_seg.npy`, of which nothing is unpickled, and its `_cp_outlines.txt`;
         - BBBC038's folders `<image>/masks/*.png` with a file per cell.
     shape : Shapes, optional
-        That of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed
-        for outlines, which do not say the size of their image. A single annotation and a single image belong
-        together whatever their names.
+        Shape of the label image, (Y, X) or with T and Z in front, or shapes by stem (`ImageShapes`). Needed
+        for outlines, which do not contain the size of their image. A single annotation and a single image
+        belong together whatever their names.
     on_skip : Say or None, optional
         Called with one sentence about each file of a folder that cannot be used; without it the first such
         file is an error.
@@ -55,19 +55,19 @@ def import_annotations(
         Called with one sentence about each file in which something was left out that may have been meant as a
         cell.
     on_note : Say, optional
-        Called with one sentence about whatever else the user should know.
+        Called with one sentence about anything else that the user should know.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        int32 label images by the stem of their image; where cells overlap, the smaller one is on top. Where a
-        COCO JSON has images of one name in several folders, these are in front ("plate1/a").
+        int32 label images by the stem of their image; where cells overlap, the smaller one is on top. If a
+        COCO JSON has images with the same name in several folders, the folders are in front ("plate1/a").
 
     Raises
     ------
     InputError
-        If nothing is there, or a file is damaged, of another kind or hostile, or none of its shapes is a
-        cell; the file is named. Also if there are two annotations of one image.
+        If there is nothing, or a file is damaged, of an unknown kind or hostile, or none of its shapes is a
+        cell; the message names the file. Also if there are two annotations of one image.
     """
     read = _read_all(path, shape, False, on_skip, Listeners(on_partial, on_note))
     return {key: labels for key, labels, _ in read}
@@ -83,9 +83,9 @@ def import_to_folder(
     on_partial: Say = _log.warning,
     on_note: Say = _log.info,
 ) -> Iterator[Path]:
-    """Write annotations of any known kind as `<stem>.tif` label images; each path is yielded once written.
+    """Write annotations of any known kind as label images `<stem>.tif`; yield each path once it is written.
 
-    They have the axes and the pixel size of their image, where that is given.
+    They have the axes and the pixel size of their image, if it is given.
 
     Parameters
     ----------
@@ -94,13 +94,13 @@ def import_to_folder(
     out : str or os.PathLike[str]
         Folder, made if need be.
     keep_empty : bool, optional
-        Images that a COCO JSON lists without annotation are known to hold no cell and get an empty label
-        image; by default they are left out.
+        Take images that a COCO JSON lists without annotation as images without cells, and write an empty
+        label image; by default they are left out.
 
     Raises
     ------
     InputError
-        As `import_annotations`; also if a file already exists that shows something else.
+        As `import_annotations`; also if a file with other content already exists.
     EnvironmentFault
         Full or read-only disk.
     """
@@ -135,7 +135,7 @@ def read_for_image(
     on_partial: Say = _log.warning,
     on_note: Say = _log.info,
 ) -> np.ndarray:
-    """The annotation of one image; of a file of many, the others are not painted.
+    """Read the annotation of one image; other images in the file are not painted.
 
     Parameters
     ----------
@@ -144,8 +144,8 @@ def read_for_image(
     frame : Frame
         Frame of the image.
     name : str
-        Name of the image; a single annotation belongs to it however it is called, and if it names another
-        image, that is said.
+        Name of the image. A single annotation belongs to it whatever its name; if it names another image, a
+        note says so.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def read_for_image(
 
 
 def _called(sheets: Sequence[Sheet], names: Sequence[str]) -> list[Sheet]:
-    """The sheets with the best of the names that any has."""
+    """Return the sheets that have the best name found on any sheet."""
     for depth in range(max((len(sheet.names) for sheet in sheets), default=0)):
         for name in names:
             found = [sheet for sheet in sheets if name in sheet.names[depth : depth + 1]]
@@ -197,7 +197,7 @@ def _read_all(
     on_skip: Say | None,
     listeners: Listeners,
 ) -> Iterator[tuple[str, np.ndarray, Frame]]:
-    """Name, labels and frame of every annotation."""
+    """Yield name, labels and frame of every annotation."""
     path = _existing(path)
     skipped: list[str] = []
 
@@ -249,7 +249,7 @@ FindFrame = Callable[[], "Frame | None"]
 def _pair(
     sheets: Sequence[Sheet], shape: Shapes, listeners: Listeners
 ) -> Iterator[tuple[Sheet, str, FindFrame]]:
-    """Each annotation with the name of its image and a function that gives the image's frame."""
+    """Pair each annotation with the name of its image and a function that returns the image's frame."""
     if shape is None or isinstance(shape, Frame | tuple | list):
         frame = shape if shape is None or isinstance(shape, Frame) else Frame(tuple(shape))
         for sheet in sheets:
@@ -271,7 +271,7 @@ def _pair(
 
 
 def _by_what_differs(sheets: Sequence[Sheet], images: ImageShapes, listeners: Listeners) -> list[Path | None]:
-    """The image of each annotation where no two names agree; None if nothing tells which."""
+    """Find the image of each annotation if no names agree; None if nothing shows which it is."""
     by_stem = {image_stem(path): path for path in images.paths}
     pairs = stems_by_what_differs(list(by_stem), [sheet.names[-1] for sheet in sheets])
     if not pairs:
@@ -287,7 +287,7 @@ def _by_what_differs(sheets: Sequence[Sheet], images: ImageShapes, listeners: Li
 def _say_unpaired(
     sheets: Sequence[Sheet], found: Sequence[Path | None], images: ImageShapes, listeners: Listeners
 ) -> None:
-    """Name the images without annotation, and annotations that are read without their image."""
+    """Report images without annotation, and annotations that are read without their image."""
     lonely = [each.names[0] for each, path in zip(sheets, found) if path is None and not each.needs_image]
     if lonely and images.paths and not isinstance(images, _Shapes):
         also = f" or {counted(len(lonely) - 1, 'other annotation')}" if len(lonely) > 1 else ""

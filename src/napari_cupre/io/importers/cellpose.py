@@ -1,9 +1,9 @@
-"""Masks of Cellpose's `_seg.npy`, read without unpickling anything.
+"""Read the masks of Cellpose's `_seg.npy` without unpickling anything.
 
-The file is a numpy array that holds one Python dict, i.e. a pickle, and unpickling runs whatever code
-the pickle names. Here the pickle is decoded with inert stand-ins: the few names that numpy's arrays need
-stand for classes that only keep what they are given, every other name is refused, and the masks' bytes are
-made into an array only after their type and shape were checked. No function that a file names is called.
+The file is a numpy array with one Python dict, that is, a pickle, and unpickling runs any code that the
+pickle names. So here the pickle is decoded with inert stand-ins: the few names that numpy's arrays need stand
+for classes that only store their arguments, and every other name is refused. The masks' bytes are made into
+an array only after their type and shape are checked. No function that a file names is called.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PLAIN_TYPES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {"b
 
 
 def read_cellpose(path: Path) -> np.ndarray:
-    """The label image "masks" of a Cellpose `_seg.npy`; also of a plain `.npy` that holds a label image.
+    """Read the label image "masks" of a Cellpose `_seg.npy`, or a plain `.npy` with a label image.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def read_cellpose(path: Path) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is damaged or no Cellpose file, or names anything that its arrays do not need.
+        If the file is damaged or not a Cellpose file, or names anything that its arrays do not need.
     """
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f'"{path}" is too large to be read: save its masks as TIFF.')
@@ -68,7 +68,7 @@ def _masks(content: bytes) -> np.ndarray:
     _check_operations(rest)
     document = _InertUnpickler(io.BytesIO(rest)).load()
     if isinstance(document, _Array):
-        # The dict sits in an array of one object without dimensions.
+        # The dict is in an array of one object without dimensions.
         state = document.state
         document = (
             state[4][0] if len(state) == 5 and isinstance(state[4], list) and len(state[4]) == 1 else None
@@ -79,14 +79,14 @@ def _masks(content: bytes) -> np.ndarray:
 
 
 def _check_operations(content: bytes) -> None:
-    """Refuse operations that make the decoder reserve memory which the file does not back."""
+    """Refuse operations that make the decoder reserve more memory than the file has bytes for."""
     for operation, argument, _ in pickletools.genops(io.BytesIO(content)):
         if operation.name.endswith("PUT") and int(argument or 0) > len(content):
             raise InputError("is damaged: save it again.")
 
 
 def _array(dtype: str, shape: tuple[int, ...], fortran: bool, content: bytes) -> np.ndarray:
-    """An array of plain numbers from its bytes."""
+    """Make an array of plain numbers from its bytes."""
     if dtype.lstrip("<>=|") not in _PLAIN_TYPES:
         raise InputError(f"contains masks of type {dtype}: save them as TIFF.")
     plain = np.dtype(dtype)
@@ -101,7 +101,7 @@ def _array(dtype: str, shape: tuple[int, ...], fortran: bool, content: bytes) ->
 
 
 class _Array:
-    """Stand-in for a numpy array: keeps the state that would be given to one."""
+    """Stand-in for a numpy array: only keeps the state of the array."""
 
     def __init__(self, *_: Any) -> None:
         self.state: tuple[Any, ...] = ()
@@ -110,7 +110,7 @@ class _Array:
         self.state = state if isinstance(state, tuple) else ()
 
     def value(self) -> np.ndarray:
-        """The array, if it is one of plain numbers."""
+        """Return the array, if its values are plain numbers."""
         if len(self.state) != 5:
             raise InputError("contains masks that are not an array: save it again.")
         _, shape, dtype, fortran, content = self.state
@@ -120,7 +120,7 @@ class _Array:
 
 
 class _BufferArray(_Array):
-    """The same for arrays that were pickled by protocol 5."""
+    """The same for arrays pickled with protocol 5."""
 
     def __init__(
         self, content: Any = b"", dtype: Any = None, shape: Any = (), order: Any = "C", *_: Any
@@ -142,7 +142,7 @@ class _DType:
 
 
 class _Ignored:
-    """Stand-in for everything else that a Cellpose file may hold: single numbers and paths."""
+    """Stand-in for everything else that a Cellpose file may contain: single numbers and paths."""
 
     def __init__(self, *_: Any) -> None:
         pass

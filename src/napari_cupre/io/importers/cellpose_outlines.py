@@ -1,4 +1,4 @@
-"""Outlines that Cellpose writes as text, a cell a line."""
+"""Read outlines that Cellpose writes as text, one cell per line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LARGEST_FILE = 2**30
 
 
 def read_cellpose_outlines(path: Path, account: Account) -> list[Shape]:
-    """The cells of a `_cp_outlines.txt`: x, y, x, y, ... of the pixels along each cell's edge.
+    """Read the cells of a `_cp_outlines.txt`: x, y, x, y, ... of the pixels along each cell's edge.
 
-    Lines without a pixel stand for cells that were too small for Cellpose to write; they are counted, as are
-    damaged ones.
+    Lines without a pixel stand for cells that were too small for Cellpose to write. These and damaged lines
+    are counted.
 
     Raises
     ------
     InputError
-        If the file is too large or no text.
+        If the file is too large or not text.
     """
     if path.stat().st_size > _LARGEST_FILE:
         raise InputError(f'"{path}" is too large for outlines: choose another file.')

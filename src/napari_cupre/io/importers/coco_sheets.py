@@ -14,12 +14,12 @@ from napari_cupre.io.importers.sheet import Listeners, Result, Sheet
 
 
 def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[Sheet]:
-    """One sheet for each annotated image; what the index left out is told at once.
+    """Make one sheet for each annotated image, and report at once what the index left out.
 
     Raises
     ------
     InputError
-        If there is no usable annotation in it.
+        If the file has no usable annotation.
     """
     index = CocoIndex(path, keep_empty=keep_empty)
     for sentence in index.notices:
@@ -33,14 +33,14 @@ def coco_sheets(path: Path, *, keep_empty: bool, listeners: Listeners) -> list[S
 
 
 def account_of(index: CocoIndex, number: int, painted: Painted, *, with_unknown: bool = True) -> Account:
-    """What became of the annotations of one image.
+    """Count what became of the annotations of one image.
 
     Parameters
     ----------
     index, number : CocoIndex, int
         See `CocoIndex.paint`.
     painted : Painted
-        What it gave.
+        The result of `CocoIndex.paint`.
     with_unknown : bool, optional
         Count boxes without masks and crowds as well.
     """

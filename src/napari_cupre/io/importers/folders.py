@@ -44,18 +44,18 @@ _OUTLINE_ENDINGS = (
     " RoiSet",
     "RoiSet",
 )
-"""Suffixes and prefixes that outline files add to the name of their image, here and among Fiji's users."""
+"""Suffixes and prefixes that this package and Fiji's users add to an image's name for outline files."""
 
 _OUTLINE_BEGINNINGS = ("RoiSet_", "RoiSet-", "RoiSet ", "rois_")
 
 
 def label_stem(path: Path) -> str:
-    """Stem of the image that a label file belongs to: "a" for "a_masks.png" and "a_rois.zip"."""
+    """Return the stem of a label file's image: "a" for "a_masks.png" and "a_rois.zip"."""
     return label_names(path)[0]
 
 
 def label_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Stems that the image of a label file may have, the most likely one first.
+    """Return the stems that the image of a label file may have, the most likely one first.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def label_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def _without(stem: str) -> str:
-    """A stem without what says that it is of labels or outlines."""
+    """Return a stem without the part that marks labels or outlines."""
     lower = stem.lower()
     for ending in sorted((*LABEL_ENDINGS, *_OUTLINE_ENDINGS), key=len, reverse=True):
         if lower.endswith(ending.lower()) and len(stem) > len(ending):
@@ -82,13 +82,13 @@ def _without(stem: str) -> str:
 
 
 def _without_suffix(name: str) -> str:
-    """A name without the suffix of an image, as in "a.tif.geojson"."""
+    """Return a name without an image's suffix, which may remain as in "a.tif.geojson"."""
     is_file = name.lower().endswith((*IMAGE_SUFFIXES, ".ome"))
     return image_stem(name) if is_file and image_stem(name) else name
 
 
 def label_folder(folder: Path) -> Path:
-    """The subfolder with the labels if images and labels have one each, else the folder itself."""
+    """Return the subfolder with the labels if images and labels have one each, else the folder itself."""
     for name in _LABEL_FOLDERS:
         if (folder / name).is_dir() and (folder / "images").is_dir():
             return folder / name
@@ -96,9 +96,10 @@ def label_folder(folder: Path) -> Path:
 
 
 def mask_folders(folder: Path) -> list[tuple[str, Path]]:
-    """Stem and folder of masks for every image, in the layout of BBBC038's stage 1.
+    """Return the stem and the folder of masks of every image, in the layout of BBBC038's stage 1.
 
-    That is `<stem>/masks/*.png`, one file per cell, for one image or for many; empty if it is not.
+    The layout is `<stem>/masks/*.png`, one file per cell, for one image or many; other layouts give an empty
+    list.
     """
     folders = [path for path in folder.iterdir() if path.is_dir() and not is_junk(path)]
     candidates = [folder, *sorted(folders, key=natural_key)]
@@ -110,13 +111,13 @@ def mask_folders(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _is_one_image(path: Path, root: Path) -> bool:
-    """BBBC038 keeps one image named like its folder; a StarDist data set keeps many."""
+    """Whether a folder belongs to one image, as in BBBC038 (named like its folder), or to many (StarDist)."""
     images = [entry for entry in (path / "images").glob("*") if is_image_file(entry)]
     return len(images) == 1 or (not images and path != root)
 
 
 def read_mask_folder(folder: Path) -> np.ndarray:
-    """Label image of a folder with one mask file per cell; where two overlap, the first keeps the pixel.
+    """Read a folder with one mask file per cell as a label image; where two overlap, the first wins.
 
     Raises
     ------
@@ -139,27 +140,27 @@ def read_mask_folder(folder: Path) -> np.ndarray:
 
 
 def _read_mask(path: Path) -> np.ndarray:
-    """Bool (Y, X), from grey values or the colours of an RGB picture."""
+    """Read a mask, bool (Y, X), from grey values or the colours of an RGB picture."""
     plane = read_image(path).plane()
     return plane.reshape(*plane.shape[:2], -1).max(axis=-1) > 0
 
 
 def annotation_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files of these endings in a folder, in natural order, without images whose labels lie beside them."""
+    """List a folder's files with these endings in natural order, without images whose labels are there."""
     paths = [path for path in folder.iterdir() if path.is_file() and not is_junk(path)]
     paths = sorted((path for path in paths if path.name.lower().endswith(suffixes)), key=natural_key)
     owned = {label_stem(path) for path in paths if label_stem(path) != image_stem(path)}
     masked = {label_stem(path) for path in paths if not path.name.lower().endswith(".txt")}
     for path in paths:
         is_image = image_stem(path) in owned and is_image_file(path)
-        # Cellpose writes outlines beside the masks that it made them of.
+        # Cellpose writes outlines beside the masks they were made from.
         is_copy = path.name.lower().endswith(".txt") and label_stem(path) in masked - {image_stem(path)}
         if not (is_image or is_copy):
             yield path
 
 
 def to_be_imported(labels: str) -> InputError | None:
-    """The error for annotations of other programs in place of label images; None if there are none."""
+    """Return the error for other programs' annotations in place of label images; None if there are none."""
     path = Path(labels).expanduser()
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     found = [file for file in files if file.is_file() and file.name.lower().endswith(OUTLINE_SUFFIXES)]

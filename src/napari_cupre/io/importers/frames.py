@@ -1,4 +1,4 @@
-"""Size, axes and pixel size of the images that annotations belong to, and which belongs to which."""
+"""Find the images that annotations belong to, with their size, axes and pixel size."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from napari_cupre.io.files import LABEL_ENDINGS, image_stem
 from napari_cupre.io.images import read_image
 
 LARGEST_LABELS = 2**29
-"""Larger label images (pixels) are refused: a hostile file could ask for any size."""
+"""Label images with more pixels are refused, since a hostile file could ask for any size."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What is known of an image's label image.
+    """What is known about an image's label image.
 
     Attributes
     ----------
     shape : tuple[int, ...]
         Shape of the label image, (Y, X) or with T and Z in front; axes of length 1 in front are left out.
     axes : str
-        Its letters, e.g. "TYX"; "" takes the last ones of "TZYX".
+        Axis letters, e.g. "TYX"; "" takes the last letters of "TZYX".
     channels : int
         Number of channels of the image; they share the label image.
     scale, units, translate : Mapping[str, float], Mapping[str, str], Mapping[str, float]
         By axis letter, as in `CellImage`.
     path : Path or None
-        Path of the image, None where only its size is known.
+        Path of the image, None if only its size is known.
     """
 
     shape: tuple[int, ...]
@@ -56,7 +56,7 @@ class Frame:
 
     @classmethod
     def of(cls, image: CellImage) -> Frame:
-        """The frame of an image."""
+        """Make the frame of an image."""
         kept = [axis for axis in image.result_axes if axis in "YX" or image.sizes[axis] > 1]
         return cls(
             shape=tuple(image.sizes[axis] for axis in kept),
@@ -70,18 +70,18 @@ class Frame:
 
     @property
     def plane_shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Return the number of rows and columns."""
         return self.shape[-2], self.shape[-1]
 
     def position(self, plane: Mapping[str, int]) -> tuple[int, ...] | None:
-        """Where in the label image a plane lies; None if the image does not have it.
+        """Return the position of a plane in the label image; None if the image does not have this plane.
 
         Parameters
         ----------
         plane : Mapping[str, int]
-            0-based position along C, Z and T, or "N" in the stack as ImageJ counts it; what is not named is
-            the first. An image with a single stack of planes takes whichever is named: programs disagree
-            whether it holds channels, slices or frames.
+            0-based position along C, Z and T, or "N" in the stack as ImageJ counts it; 0 along axes that are
+            not named. If the image has a single stack of planes, any of the names is accepted, since programs
+            disagree whether these are channels, slices or frames.
         """
         sizes = {"C": self.channels, **dict(zip(self.axes[:-2], self.shape))}
         stack = [axis for axis in "CZT" if sizes.get(axis, 1) > 1]
@@ -91,14 +91,14 @@ class Frame:
         elif len(stack) == 1 and stack[0] not in named and len(named) == 1:
             named = {stack[0]: next(iter(named.values()))}
         if sizes["C"] == 1:
-            named.pop("C", None)  # a channel by itself has the regions of the whole
+            named.pop("C", None)  # a single channel has the regions of the whole image
         if any(not 0 <= place < sizes.get(axis, 1) for axis, place in named.items()):
             return None
         return tuple(named.get(axis, 0) for axis in self.axes[:-2])
 
     @staticmethod
     def _unstacked(number: int, stack: Sequence[str], sizes: Mapping[str, int]) -> dict[str, int]:
-        """Channel, slice and frame of a place in ImageJ's order; one beyond the end stays out of range."""
+        """Return channel, slice and frame of a place in ImageJ's order; out of range if beyond the end."""
         named = {}
         for axis in stack[:-1]:
             number, named[axis] = divmod(number, sizes[axis])
@@ -111,16 +111,16 @@ Shapes: TypeAlias = "Frame | tuple[int, ...] | Mapping[str, tuple[int, ...]] | N
 
 
 class ImageShapes(Mapping[str, tuple[int, ...]]):
-    """Frames of the label images of image files, read when they are asked for.
+    """Frames of the label images of image files, read when they are needed.
 
-    As a mapping it gives shapes by the images' stems.
+    As a mapping, it returns shapes by the images' stems.
 
     Parameters
     ----------
     paths : Iterable[str | os.PathLike[str]]
-        The images. Label files among them, beside an image of their stem, are passed over.
+        The images. Label files beside an image with their stem are skipped.
     read : Callable[[Path], CellImage], optional
-        Reads one; for axes or series that the user chose.
+        Reads an image with the axes or series that the user chose.
     """
 
     def __init__(
@@ -139,16 +139,16 @@ class ImageShapes(Mapping[str, tuple[int, ...]]):
         return NameTable(by_stem)
 
     def frame(self, path: Path) -> Frame:
-        """The frame of one of the images."""
+        """Return the frame of one of the images."""
         return Frame.of(self._read(path))
 
     def find(self, names: Sequence[str]) -> Path | None:
-        """The image with one of `names`, the best one first.
+        """Find the image with one of `names`; earlier names come first.
 
         Parameters
         ----------
         names : Sequence[str]
-            Stems, or with the folders that tell images of one name apart ("plate1/a").
+            Stems, if need be with folders that distinguish images of the same name ("plate1/a").
 
         Raises
         ------

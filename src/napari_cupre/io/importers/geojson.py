@@ -1,4 +1,4 @@
-"""Polygons from GeoJSON, as QuPath and this package write it."""
+"""Read polygons from GeoJSON written by QuPath or this package."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _NEVER_CELLS = ("root", "tmacore")
 
 @dataclass
 class _Found:
-    """One object of the file: a shape with its type, or the reason that it has none."""
+    """One object of the file: a shape with its type, or the reason why it has no shape."""
 
     kind: str
     shape: Shape | None = None
     reason: Reason | None = None
     parent: str | None = None
-    """Type of the object that it was written within, None at the top."""
+    """Type of the object around it in the document, None at the top."""
     has_children: bool = False
 
 
@@ -88,11 +88,11 @@ def is_geojson(document: Any) -> bool:
 
 
 def read_features(document: Any, account: Account) -> list[Shape]:
-    """The cells of a GeoJSON document; all other objects in it are counted.
+    """Read the cells of a GeoJSON document, and count all other objects in it.
 
-    An annotation around others is the region that they were looked for in, and no cell; so is one of a class
-    such as QuPath's "Region*". What lies in a cell that QuPath detected is a part of it. QuPath's ignored
-    classes ("Ignore*") are left out, and so are points and lines.
+    An annotation around other objects is a region that was searched for cells, not a cell; so is an
+    annotation with a class such as QuPath's "Region*". Objects inside a cell that QuPath detected are parts
+    of it. QuPath's ignored classes ("Ignore*") are left out, and so are points and lines.
 
     Parameters
     ----------
@@ -122,14 +122,14 @@ def read_features(document: Any, account: Account) -> list[Shape]:
 
 
 def object_type(feature: dict[str, Any]) -> str:
-    """QuPath's type of an object in small letters, "" if it has none."""
+    """Return QuPath's type of an object in lower case, "" if it has none."""
     properties = dict_or_empty(feature.get("properties"))
     stated = properties.get("objectType") or properties.get("object_type")
     return str(stated or ("cell" if _nucleus(feature) else "")).lower()
 
 
 def polygons_of(geometry: dict[str, Any]) -> list[list[np.ndarray]]:
-    """The rings, float (n, 2) x, y, of each polygon of a Polygon or MultiPolygon.
+    """Return the rings, float (n, 2) x, y, of each polygon of a Polygon or MultiPolygon.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def polygons_of(geometry: dict[str, Any]) -> list[list[np.ndarray]]:
 
 
 def is_ignored_object(feature: dict[str, Any]) -> bool:
-    """Whether an object was marked as one to be ignored, as with QuPath's class "Ignore*".
+    """Whether an object is marked to be ignored, as with QuPath's class "Ignore*".
 
     The names of such classes end with a star. An annotation with one other than "Ignore*" is a region.
     """
@@ -159,7 +159,7 @@ def _object(feature: dict[str, Any], parent: str | None) -> _Found:
     kind = object_type(feature)
     geometry = dict_or_empty(feature.get("geometry"))
     if geometry.get("type") not in _POLYGONS and kind == "cell":
-        geometry = _nucleus(feature) or geometry  # QuPath knows only the nucleus of this cell
+        geometry = _nucleus(feature) or geometry  # QuPath has only the nucleus of this cell
     reason = _NO_AREAS.get(str(geometry.get("type")))
     if reason is None and geometry.get("type") not in _POLYGONS:
         reason = NO_AREA if not geometry or geometry.get("type") in _GEOMETRIES else DAMAGED
@@ -177,13 +177,13 @@ def _object(feature: dict[str, Any], parent: str | None) -> _Found:
 
 
 def geometry_of(feature: dict[str, Any]) -> dict[str, Any]:
-    """The geometry of an object; the polygons of one with several geometries are together its area."""
+    """Return the geometry of an object; if it has several, their polygons together are its area."""
     geometry = dict_or_empty(feature.get("geometry"))
     return _merged(geometry) if geometry.get("type") == "GeometryCollection" else geometry
 
 
 def _merged(collection: dict[str, Any]) -> dict[str, Any]:
-    """The polygons of a GeometryCollection as one MultiPolygon; its first geometry if it has none."""
+    """Join a GeometryCollection's polygons into one MultiPolygon; without any, take its first geometry."""
     inner = [entry for entry in collection.get("geometries") or [] if isinstance(entry, dict)]
     polygons: list[Any] = []
     for entry in inner:
@@ -211,7 +211,7 @@ def _nucleus(feature: dict[str, Any]) -> dict[str, Any]:
 
 
 def _class_name(feature: dict[str, Any]) -> str:
-    """Name of an object's class; newer QuPath writes a list of names for derived classes."""
+    """Return the name of an object's class; newer QuPath writes a list of names for derived classes."""
     stated = dict_or_empty(feature.get("properties")).get("classification")
     if isinstance(stated, dict):
         names = stated.get("names")
@@ -234,5 +234,5 @@ def _plane(geometry: dict[str, Any]) -> dict[str, int]:
 
 
 def dict_or_empty(value: Any) -> dict[str, Any]:
-    """A value of a JSON document where an object is expected; an empty one instead of anything else."""
+    """Return a value of a JSON document if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""Which outlines of a flat list are regions around others, and which are parts of a cell."""
+"""Find which outlines of a flat list are regions around others, and which are parts of a cell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MANY = 2
 _LARGE = 16.0
 """An outline with this many times the typical area is a region, even if a single object lies within it."""
 _TOLERANCE = 1.0
-"""px by which an object may reach beyond the box of the region that it lies in."""
+"""How far an object may extend beyond the box of its region, in px."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,10 @@ class OutlinedShape:
 
 
 def regions_and_parts(objects: Sequence[OutlinedShape]) -> tuple[set[int], set[int]]:
-    """Sort out regions that are not cells, by which region contains which.
+    """Find regions that are not cells, and parts of cells, by which outline contains which.
 
-    An annotation, or an outline of no stated type, is a region if it is around something that was detected,
-    around several objects, or around one and far larger than the rest. Objects in a detected cell are parts
-    of it.
+    An annotation, or an outline without a type, is a region if it surrounds a detection or several objects,
+    or if it surrounds one object and is far larger than the rest. Objects in a detected cell are parts of it.
 
     Returns
     -------
@@ -78,7 +77,7 @@ def _inside(
     areas: np.ndarray,
     tree: cKDTree,
 ) -> list[int]:
-    """Numbers of the smaller objects most of whose corners lie in an object."""
+    """Return the numbers of the smaller objects that have most of their corners in an object."""
     centre, reach = (low[number] + high[number]) / 2, float((high[number] - low[number]).max()) / 2
     near = np.array(tree.query_ball_point(centre, reach + _TOLERANCE, p=np.inf), np.int64)
     boxed = (low[near] >= low[number] - _TOLERANCE).all(1) & (high[near] <= high[number] + _TOLERANCE).all(1)
@@ -87,7 +86,7 @@ def _inside(
 
 
 def _surrounds(outer: OutlinedShape, corners: np.ndarray) -> bool:
-    """Whether most of an outline lies in an object; corners are pulled inwards, off a shared edge."""
+    """Whether most of an outline lies in an object; corners are moved inwards, off a shared edge."""
     middle = corners.mean(axis=0)
     points = middle + (corners - middle) * 0.99
     inside = np.zeros(len(points), bool)
@@ -98,7 +97,7 @@ def _surrounds(outer: OutlinedShape, corners: np.ndarray) -> bool:
 
 
 def _area(one: OutlinedShape) -> float:
-    """In px, holes taken off."""
+    """Return the area in px without holes."""
     whole = 0.0
     for part in one.parts:
         sizes = [_ring_area(ring) for ring in part]

@@ -1,4 +1,4 @@
-"""ImageJ's regions of interest (ROIs), one by one or in a zip."""
+"""Read ImageJ's regions of interest (ROIs), one by one or in a zip."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from roifile import ImagejRoi
 
 LARGEST_ROI, LARGEST_ZIP = 64 * 2**20, 2**30
-"""Maximum bytes of an ROI and of an unpacked zip; larger files are not annotations."""
+"""Most bytes of an ROI and of an unpacked zip; larger files are not annotations."""
 
 _LABEL = re.compile(r"^label:\s*(\d{1,10})\s*$", re.MULTILINE)
 
@@ -42,26 +42,26 @@ _DEFAULT_NAME = re.compile(r"\d+(-\d+)+")
 
 
 def read_rois(paths: Sequence[Path], account: Account) -> list[Shape]:
-    """The ROIs with an area of a zip, or of one or more `.roi` files: polygons, traces, ovals, composites.
+    """Read the ROIs with an area in a zip or in `.roi` files: polygons, traces, ovals, composites.
 
-    Entries are read in memory, bounded in size, and never unpacked to a path. Points, lines, texts and
+    Entries are read into memory up to a limit, and never unpacked to a path. Points, lines, texts and
     damaged ROIs are left out and counted.
 
     Raises
     ------
     InputError
-        If a file is damaged, too large, or holds something else, or every ROI in it is damaged.
+        If a file is damaged, too large, or contains something else, or every ROI in it is damaged.
     """
     return _shapes(itertools.chain.from_iterable(map(_contents, paths)), paths[0], account)
 
 
 def read_overlay(path: Path, account: Account) -> list[Shape]:
-    """The same of the ROIs that ImageJ keeps in a TIFF file, see `overlay_of`."""
+    """Read the ROIs that ImageJ keeps in a TIFF file in the same way, see `overlay_of`."""
     return _shapes(enumerate(overlay_of(path), start=1), path, account)
 
 
 def overlay_of(path: Path) -> list[bytes]:
-    """The overlay of an ImageJ TIFF, or its selection if it has none; empty for any other file."""
+    """Return the overlay of an ImageJ TIFF, or its selection if it has none; empty for any other file."""
     import tifffile
 
     if not is_tiff(path):
@@ -80,11 +80,11 @@ def is_part_of_set(path: Path) -> bool:
 def _shapes(
     contents: Iterable[tuple[object, bytes | Exception]], path: Path, account: Account
 ) -> list[Shape]:
-    """The shapes of ROIs, each with its name."""
+    """Return the shapes of ROIs, each with its name."""
     from roifile import ImagejRoi
 
     log = logging.getLogger("roifile")
-    if not log.handlers:  # what it cannot draw is counted here, and Python would print what it logs
+    if not log.handlers:  # undrawable ROIs are counted here, and Python would also print the log
         log.addHandler(logging.NullHandler())
     shapes: list[Shape] = []
     damage = ""
@@ -111,12 +111,12 @@ def _shapes(
 
 
 def roi_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The ROIs in a zip, without what the system put beside them."""
+    """List the ROIs in a zip, without the system's own files."""
     return [entry for entry in data_entries(archive) if entry.filename.lower().endswith(".roi")]
 
 
 def data_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files in a zip that are not the system's own, such as `__MACOSX/._a.roi`."""
+    """List the files in a zip, without the system's own, such as `__MACOSX/._a.roi`."""
     return [
         entry
         for entry in archive.infolist()
@@ -126,7 +126,7 @@ def data_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _contents(path: Path) -> Iterator[tuple[str, bytes | Exception]]:
-    """Name and bytes of every ROI; the error instead of bytes that cannot be unpacked."""
+    """Yield name and bytes of every ROI; if they cannot be unpacked, the error instead of the bytes."""
     if path.suffix.lower() != ".zip" and not zipfile.is_zipfile(path):
         if path.stat().st_size > LARGEST_ROI:
             raise InputError(f'"{path}" is too large for an ROI: choose another file.')
@@ -147,7 +147,7 @@ def zip_of_rois(path: Path) -> Iterator[zipfile.ZipFile]:
     Raises
     ------
     InputError
-        If it is damaged, or what is done with it shows that it is.
+        If it is damaged, even if that only shows when it is used.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -171,7 +171,7 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> b
 
 
 def _unfit(roi: ImagejRoi) -> Reason | None:
-    """Why an ROI cannot be a cell; None if it can."""
+    """Say why an ROI cannot be a cell; None if it can."""
     from roifile import ROI_SUBTYPE, ROI_TYPE
 
     by_subtype = {ROI_SUBTYPE.TEXT: TEXT, ROI_SUBTYPE.IMAGE: PICTURE, ROI_SUBTYPE.ARROW: LINE}
@@ -195,7 +195,7 @@ def _shape(roi: ImagejRoi) -> Shape:
 
 
 def _plane(roi: ImagejRoi) -> dict[str, int]:
-    """Positions from 0; ImageJ counts from 1, and 0 stands for none."""
+    """Return positions from 0; ImageJ counts from 1, and its 0 means no position."""
     counted = {"C": roi.c_position, "Z": roi.z_position, "T": roi.t_position}
     plane = {axis: int(place) - 1 for axis, place in counted.items() if place > 0}
     if not plane and roi.position > 0:

@@ -1,4 +1,4 @@
-"""Outlines of ImageJ's ROIs as ImageJ fills them."""
+"""Compute the outlines of ImageJ's ROIs as ImageJ fills them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from roifile import ImagejRoi
 
 _VERTICES = 72
-"""Corners of an ellipse, as many as ImageJ gives it."""
+"""Number of corners of an ellipse in ImageJ."""
 _STEPS = 32
-"""Straight pieces of a curve."""
+"""Number of straight pieces of a curve."""
 _SPLINE_POINTS, _LEAST_STEP = 100, 0.001
-"""Least number of points of a spline; least step between two corners, which may lie on each other."""
+"""Fewest points of a spline; smallest step between two corners, which may coincide."""
 _MOVE, _LINE, _CLOSE = 0, 1, 4
 """Operations of ImageJ's paths (java.awt.geom.PathIterator), and the number of points that each takes."""
 
@@ -24,12 +24,12 @@ _POINTS = {_MOVE: 1, _LINE: 1, 2: 2, 3: 3, _CLOSE: 0}
 
 
 def rings_of(roi: ImagejRoi) -> list[np.ndarray]:
-    """The rings of an ROI with an area, float (n, 2), corners x, y; to be filled by the even-odd rule.
+    """Return the rings of an ROI with an area, float (n, 2), corners x, y, for the even-odd rule.
 
     Raises
     ------
     ValueError
-        If a path holds an unknown operation or is cut off.
+        If a path contains an unknown operation or is cut off.
     """
     from roifile import ROI_OPTIONS, ROI_TYPE
 
@@ -47,7 +47,7 @@ def rings_of(roi: ImagejRoi) -> list[np.ndarray]:
 
 
 def _corners(roi: ImagejRoi) -> np.ndarray | None:
-    """Corners x, y of a polygon or freehand ROI; None of one that has no list of them."""
+    """Return the corners x, y of a polygon or freehand ROI; None if it has no list of corners."""
     if roi.subpixel_coordinates is not None and len(roi.subpixel_coordinates):
         return np.asarray(roi.subpixel_coordinates, float)
     if roi.integer_coordinates is not None and len(roi.integer_coordinates):
@@ -56,12 +56,12 @@ def _corners(roi: ImagejRoi) -> np.ndarray | None:
 
 
 def _spline(corners: np.ndarray) -> np.ndarray:
-    """The curve of "Fit Spline": ImageJ saves its corners alone and fits it again when it reads them.
+    """Fit the curve of "Fit Spline": ImageJ saves only its corners and fits it again when it reads them.
 
     It is a closed cubic spline over the square roots of the distances between neighbours, with a point for
     each two pixels of the polygon's length, but at least 100.
     """
-    # It takes long to import, and few ROIs are splines.
+    # scipy takes long to import, and few ROIs are splines.
     from scipy.interpolate import CubicSpline
 
     if len(corners) < 3:
@@ -75,7 +75,7 @@ def _spline(corners: np.ndarray) -> np.ndarray:
 
 
 def _rings_of_path(path: np.ndarray) -> list[np.ndarray]:
-    """The rings of a composite ROI; curves become short straight pieces."""
+    """Return the rings of a composite ROI; curves become short straight pieces."""
     rings: list[np.ndarray] = []
     ring: list[np.ndarray] = []
     place = 0
@@ -95,7 +95,7 @@ def _rings_of_path(path: np.ndarray) -> list[np.ndarray]:
 
 
 def _curve(controls: np.ndarray) -> Sequence[np.ndarray]:
-    """Points of a Bezier curve behind its first one, by de Casteljau's algorithm."""
+    """Return the points of a Bezier curve after the first, by de Casteljau's algorithm."""
     along = np.linspace(0, 1, _STEPS + 1)[1:, None, None]
     points = np.broadcast_to(controls, (_STEPS, *controls.shape))
     while points.shape[1] > 1:
@@ -104,13 +104,13 @@ def _curve(controls: np.ndarray) -> Sequence[np.ndarray]:
 
 
 def _from_spans(roi: ImagejRoi, inset: Callable[[int, int], np.ndarray]) -> list[np.ndarray]:
-    """The outline, along pixel edges, of an ROI that is symmetric in its box.
+    """Return the outline, along pixel edges, of an ROI that is symmetric in its box.
 
     Parameters
     ----------
     inset : Callable[[int, int], numpy.ndarray]
-        Gives, for the height and width of the box, how far the ROI's left edge lies within the box at the
-        centre line of each row; NaN where the row has nothing of it.
+        Returns, for the height and width of the box, how far the ROI's left edge lies within the box at the
+        centre line of each row; NaN if the ROI is not in that row.
     """
     height, width = int(roi.bottom) - int(roi.top), int(roi.right) - int(roi.left)
     if height < 1 or width < 1:
@@ -141,14 +141,14 @@ def _rounded_inset(height: int, width: int, arc: float) -> np.ndarray:
 
 
 def _from_axis(roi: ImagejRoi) -> list[np.ndarray]:
-    """An ellipse or rotated rectangle that the file describes only by its axis."""
+    """Return an ellipse or rotated rectangle that the file describes only by its axis."""
     from roifile import ROI_SUBTYPE
 
     start, end = np.array([roi.x1, roi.y1], float), np.array([roi.x2, roi.y2], float)
     along = (end - start) / 2
     across = np.array([-along[1], along[0]])
     length = 2 * float(np.hypot(*along))
-    # One float, which roifile reads as the fields that other ROIs have there.
+    # One float; other ROIs have other fields there, which roifile reads.
     fields = roi.arrow_style_or_aspect_ratio, roi.arrow_head_size, roi.rounded_rect_arc_size
     (ratio,) = struct.unpack(">f", struct.pack(">BBh", *fields))
     if not length or not ratio > 0:

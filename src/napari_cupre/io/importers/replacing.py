@@ -1,4 +1,4 @@
-"""What an import may overwrite."""
+"""Decide what an import may overwrite."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def refuse_to_replace(target: Path, labels: np.ndarray, inputs: Iterable[Path]) 
     target : Path
         The file to be written.
     labels : numpy.ndarray
-        What is to be written.
+        The labels to be written.
     inputs : Iterable[Path]
         The images and the annotation that are read.
 
     Raises
     ------
     InputError
-        If `target` is there and is not the same label image.
+        If `target` exists and is not the same label image.
     """
     if not target.exists():
         return

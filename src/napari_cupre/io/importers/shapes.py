@@ -1,4 +1,4 @@
-"""Outlines read from a file, painted into a label image."""
+"""Paint outlines from a file into a label image."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Shape:
     Attributes
     ----------
     parts : list[list[numpy.ndarray]]
-        The cell's pieces; of each its rings, float (n, 2), corners x, y. A pixel is in a piece if an odd
-        number of its rings is around it, and in the cell if it is in a piece.
+        The cell's pieces, each as a list of rings, float (n, 2), corners x, y. A pixel is in a piece if an
+        odd number of the piece's rings surrounds it, and in the cell if it is in any piece.
     label : int
-        Its value in the label image as the file says, 0 if it does not.
+        Its value in the label image according to the file; 0 if the file does not say.
     plane : dict[str, int]
         0-based position along C, Z and T, and as "N" in the stack as it lies in the file (channels first,
         then slices, then frames), as far as the file says.
@@ -55,7 +55,7 @@ class Shape:
 
 @dataclass
 class _Painted:
-    """A shape that has a place in the image."""
+    """A shape with its place in the image."""
 
     shape: Shape
     position: tuple[int, ...]
@@ -71,11 +71,12 @@ def paint_shapes(shapes: Sequence[Shape], frame: Frame, account: Account) -> np.
     Parameters
     ----------
     shapes : Sequence[Shape]
-        What the file holds.
+        The shapes in the file.
     frame : Frame
-        Frame of the image that it belongs to.
+        Frame of the image that the file belongs to.
     account : Account
-        Already counts the file's shapes; here those of `shapes` that do not become cells are added.
+        Account with the number of the file's shapes; those of `shapes` that do not become cells are added to
+        it.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def paint_shapes(shapes: Sequence[Shape], frame: Frame, account: Account) -> np.
 
 
 def nothing_usable(account: Account) -> InputError:
-    """The error for a file without a shape that became a cell."""
+    """Return the error for a file in which no shape became a cell."""
     if not account.total:
         return InputError(
             f'"{account.name}" contains no outline of an area: draw polygons, or choose another file.'
@@ -107,7 +108,7 @@ def nothing_usable(account: Account) -> InputError:
 
 
 def _place(shape: Shape, frame: Frame, account: Account) -> _Painted | None:
-    """Where a shape lies in the image; None, and counted, if it lies nowhere."""
+    """Find the place of a shape in the image; if it has none, count it and return None."""
     reason: Reason | None = None
     if not all(_is_sound(ring) for part in shape.parts for ring in part):
         reason = DAMAGED
@@ -149,7 +150,7 @@ def _fill_with_edges(shape: Shape, size: tuple[int, ...]) -> Pixels:
 
 
 def _bounds(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and highest x, y."""
+    """Return the lowest and highest x, y."""
     corners = np.concatenate([ring for part in shape.parts for ring in part])
     return corners.min(axis=0), corners.max(axis=0)
 
@@ -182,12 +183,12 @@ def _count_hidden(
 
 
 def _key(each: _Painted) -> tuple[tuple[int, ...], bytes]:
-    """The same for shapes that cover the same pixels of a plane."""
+    """Return a key that is the same for shapes that cover the same pixels of a plane."""
     return each.position, np.concatenate(each.pixels).tobytes()
 
 
 def _note(painted: Sequence[_Painted], frame: Frame, account: Account) -> None:
-    """Note what may surprise about shapes that became cells."""
+    """Note surprising things about shapes that became cells."""
     limits = np.array(frame.shape[:-3:-1])
     cut = sum(
         bool((low <= -1).any() or (high >= limits + 1).any())

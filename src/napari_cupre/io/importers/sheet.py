@@ -1,4 +1,4 @@
-"""The annotation of one image, which is read when it is asked for."""
+"""The annotation of one image, which is read when it is needed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from napari_cupre.words import some_of
 
 
 class Listeners(NamedTuple):
-    """Who is told what became of a file, one sentence at a time.
+    """Functions that are told what became of a file, one sentence at a time.
 
-    `partial` hears what was left out though it may have been meant as a cell, `note` everything else.
+    `partial` is told what was left out although it may have been meant as a cell, `note` everything else.
     """
 
     partial: Say
@@ -41,13 +41,13 @@ class Sheet:
     names : tuple[str, ...]
         Stems that its image may have, the most likely one first.
     file : Path
-        That it comes from.
+        File that it comes from.
     reader : Callable[[Frame | None, Listeners], Result]
-        Reads it for an image, or by itself if that is None.
+        Reads it for an image, or by itself if the frame is None.
     needs_image : bool
-        Whether it does not say how large its image is.
+        Whether the image is needed because the file does not give its size.
     says_whose : bool
-        Whether the file itself names the image, which its own name only hints at else.
+        Whether the file itself names the image. If not, only the file's name suggests it.
     """
 
     names: tuple[str, ...]
@@ -57,7 +57,7 @@ class Sheet:
     says_whose: bool = False
 
     def read(self, frame: Frame | None, listeners: Listeners) -> Result:
-        """Read it, in the shape of its image where that is given.
+        """Read it in the shape of its image, if that is given.
 
         Raises
         ------
@@ -72,12 +72,12 @@ class Sheet:
         return result if frame is None else self._fitted(result, frame)
 
     def without_image(self, images: Sequence[Path]) -> None:
-        """The frame of an annotation none of whose names is that of an image: none.
+        """Check that an annotation whose names fit none of the images can be read without one.
 
         Raises
         ------
         InputError
-            If it cannot do without an image.
+            If it needs an image.
         """
         if not self.needs_image:
             return

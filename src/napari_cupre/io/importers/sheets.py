@@ -1,4 +1,4 @@
-"""What a file or folder holds, as one sheet for the annotation of each image."""
+"""List the annotations in a file or folder, with one sheet per image."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def list_sheets(
     listeners: Listeners = _DEAF,
     only_image: str = "",
 ) -> list[Sheet]:
-    """The annotations in a file or folder, in natural order.
+    """List the annotations in a file or folder, in natural order.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def list_sheets(
     on_skip : Callable[[InputError], None] or None, optional
         Takes the error of each file of a folder that cannot be used; None raises the first.
     only_image : str, optional
-        Stem of the image that all are of, unless some are called so.
+        Stem of the image that all belong to, unless some have this name.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def list_sheets(
 
 
 def _loose_rois(files: Sequence[Path], only_image: str) -> list[Path]:
-    """The `.roi` files that are ROIs of one image together, as in an unpacked `RoiSet.zip`."""
+    """Find `.roi` files that together are the ROIs of one image, as in an unpacked `RoiSet.zip`."""
     rois = [file for file in files if file.suffix.lower() == ".roi"]
     is_one_set = only_image and not any(only_image in label_names(file) for file in rois)
     return [file for file in rois if is_one_set or is_part_of_set(file)]
@@ -138,7 +138,7 @@ def _paint(path: Path, read: ReadShapes, frame: Frame | None, listeners: Listene
 
 
 def _zip_sheets(path: Path) -> list[Sheet]:
-    """ImageJ's ROIs, or what QuPath zips: GeoJSON, of one image or of several."""
+    """Make the sheets of a zip: ImageJ's ROIs, or QuPath's GeoJSON of one or several images."""
     with zip_of_rois(path) as archive:
         if roi_entries(archive):
             return [_outlines(path, label_names(path), partial(read_rois, [path]))]

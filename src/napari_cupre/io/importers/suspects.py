@@ -1,4 +1,4 @@
-"""Files that are not label images: a raw picture, cells that share a label, a background with a label."""
+"""Detect files that are no proper label images: pictures, shared labels, a background with a label."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from napari_cupre.data.labels import label_areas
 from napari_cupre.errors import InputError
 
 _FEW_VALUES = 16
-"""Fewer grey values than these may be classes of pixels."""
+"""Fewer grey values than this may be classes of pixels."""
 _LOWEST_SHARE = 0.5
 """In a label image most pixels have the value of the pixel beside them; in a picture few have."""
 _MOST_PARTS = 5.0
-"""In a picture a grey value is in many places; a label in one, or a few where cells are cut."""
+"""In a picture a grey value is in many places; a label is in one, or in a few if cells are cut."""
 _GROUND_SHARE = 0.5
-"""A label of more than this share of an image without a zero, up to all its edges, is its background."""
+"""In an image without 0, a label with more than this share that reaches all edges is the background."""
 _LARGEST_SAMPLE = 1024
 _CRUMB = 0.1
 
 
 def check_label_image(labels: np.ndarray, name: str) -> None:
-    """Refuse what is not a label image: a picture, or labels in which the background has a label.
+    """Refuse an image that is a picture, or in which the background has a label.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ def _check_background(labels: np.ndarray, name: str) -> None:
 
 
 def _parts(plane: np.ndarray) -> int:
-    """How many parts of one value that do not touch a plane (Y, X) consists of."""
+    """Count the parts of a plane (Y, X), that is, connected areas of one value."""
     from skimage.measure import label
 
     return int(label(plane, background=0, connectivity=2, return_num=True)[1])
 
 
 def scattered_note(labels: np.ndarray) -> str | None:
-    """One sentence about numbers that several separate parts of an image (Y, X) carry; None if there is none.
+    """Return one sentence about labels of several separate parts of an image (Y, X); None if there are none.
 
     Parts far smaller than the largest one are slips of the brush.
     """

@@ -1,7 +1,7 @@
-"""The sample images that come with the package, each with a few annotations ready.
+"""The sample images that come with the package, each with a few annotations.
 
 `samples.json` beside this file says what each one is and where it comes from; `README.md` and
-`LICENSE-samples.txt` say the same to people. `tools/make_samples.py` makes the files.
+`LICENSE-samples.txt` are for people. `tools/make_samples.py` makes the files.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SampleImage:
     regions : list[numpy.ndarray]
         Polygons (n, 2) in pixel (y, x) in which every cell is annotated; may be empty.
     truth : numpy.ndarray or None
-        int32 (Y, X), every cell as experts drew it, None where nobody did.
+        int32 (Y, X), every cell as experts drew it; None if nobody did.
     """
 
     info: SampleInfo
@@ -63,7 +63,7 @@ class SampleImage:
     truth: np.ndarray | None
 
     def shot(self) -> Shot:
-        """The annotated image, ready for training."""
+        """Return the annotated image, ready for training."""
         return next(shots_from_image(self.image, self.annotations, regions=self.regions))
 
 
@@ -85,7 +85,7 @@ def load_sample(name: str) -> SampleImage:
     Raises
     ------
     InputError
-        There is none of that name.
+        There is no sample with that name.
     """
     info = next((info for info in SAMPLES if info.name == name), None)
     if info is None:

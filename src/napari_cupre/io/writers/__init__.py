@@ -1,4 +1,4 @@
-"""Results in the formats of other programs, and annotations back from them.
+"""Write results in the formats of other programs.
 
 Importing this package makes all formats known.
 """

@@ -1,4 +1,4 @@
-"""Cells as COCO JSON: run-length masks that may overlap, boxes and scores, of one image or of many."""
+"""Write cells as COCO JSON: run-length masks that may overlap, boxes and scores, of one or many images."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def write_coco(cells: OutputCells, path: Path) -> None:
 
 
 def journal_of(path: Path) -> Path:
-    """Where a `CocoWriter` keeps what is not in its document yet."""
+    """Return the file in which a `CocoWriter` keeps records that are not in its document yet."""
     return path.with_name(f".{path.name}.journal")
 
 
 class CocoWriter:
     """One COCO document for many images, for runs that may be stopped at any time.
 
-    Each image is added to a journal beside the document as soon as it is done. `close` writes the document
-    whole and removes the journal; a journal that a killed run left is taken up by the next one, and so are
-    the images of a document that is already there. An image that is added again replaces its older entry.
+    Each image is added to a journal beside the document as soon as it is done. `close` writes the complete
+    document and removes the journal. The next run takes over the journal of a killed run, and the images of
+    an existing document. An image that is added again replaces its older entry.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class CocoWriter:
     Raises
     ------
     InputError
-        A file of that name is there and is not a COCO document.
+        A file with that name exists and is not a COCO document.
     """
 
     def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] = ("cell",)) -> None:
@@ -62,7 +62,7 @@ class CocoWriter:
             self._stream: TextIO = self.journal.open("a", encoding="utf-8")
 
     def add(self, cells: OutputCells) -> None:
-        """Add the planes of one image; they are with the system when this returns.
+        """Add the planes of one image; they are written when this returns.
 
         Raises
         ------
@@ -72,8 +72,8 @@ class CocoWriter:
         self.add_records(coco_records(cells))
 
     def add_records(self, records: Iterable[Record]) -> None:
-        """As `add`, for what `coco_records` made in another process."""
-        # A leading line break ends whatever line a killed run left unfinished.
+        """Add records that `coco_records` made in another process, like `add`."""
+        # The leading line break ends a line that a killed run left unfinished.
         lines = "".join("\n" + json.dumps(record) for record in records)
         with writing(self.journal):
             self._stream.write(lines + "\n")
@@ -101,7 +101,7 @@ class CocoWriter:
         self.close()
 
     def _journalled(self) -> Iterator[tuple[int, str]]:
-        """Place in the journal and name of every plane in it."""
+        """Yield the place in the journal and the name of every plane in it."""
         with self.journal.open("rb") as stream:
             place = 0
             for line in stream:
@@ -111,7 +111,7 @@ class CocoWriter:
                 place += len(line)
 
     def _in_order(self, latest: dict[str, Record | int]) -> Iterator[Record]:
-        """The records; those in the journal are read one by one: a screen does not fit into memory."""
+        """Yield the records; the journal is read one by one, since a screen does not fit into memory."""
         with self.journal.open("rb") as stream:
             for entry in latest.values():
                 if isinstance(entry, int):
@@ -121,7 +121,7 @@ class CocoWriter:
 
 
 def coco_records(cells: OutputCells) -> Iterator[Record]:
-    """One record of plain values per plane of an image."""
+    """Yield one record of plain values per plane of an image."""
     for plane in cells.planes:
         image = {"file_name": _file_name(cells, plane), **_size(plane)}
         image |= {axis.lower(): position for axis, position in plane.index.items()}
@@ -130,7 +130,7 @@ def coco_records(cells: OutputCells) -> Iterator[Record]:
 
 
 def _file_name(cells: OutputCells, plane: PlaneCells) -> str:
-    """Name of the image, with the plane's place before the suffix where there are several."""
+    """Return the name of the image; with several planes, the plane's place comes before the suffix."""
     source = cells.image.path if cells.image is not None else None
     suffix = split_scene(source)[0].suffix if source is not None else ""
     place = "".join(f"_{axis.lower()}{position:04d}" for axis, position in plane.index.items())
@@ -158,7 +158,7 @@ def _annotation(cell: MaskedCell) -> dict[str, Any]:
 
 
 def _write_document(stream: TextIO, records: Iterator[Record], class_names: Sequence[str]) -> None:
-    """Write annotations as they come; only the image entries are held."""
+    """Write annotations as they come; only the image entries are kept in memory."""
     images, number = [], 0
     stream.write('{"info": {"description": "Cells written by napari-cupre"}, "annotations": [')
     for image_id, record in enumerate(records, 1):
@@ -172,7 +172,7 @@ def _write_document(stream: TextIO, records: Iterator[Record], class_names: Sequ
 
 
 def _read_document(path: Path) -> Iterator[Record]:
-    """Records of a document that this writer wrote earlier; none if there is no file."""
+    """Read the records of a document that this writer wrote earlier; none if there is no file."""
     if not path.exists():
         return
     try:
@@ -190,7 +190,7 @@ def _read_document(path: Path) -> Iterator[Record]:
 
 
 def _parsed(line: bytes) -> Record | None:
-    """A line of the journal, None for an empty or a broken one."""
+    """Parse a line of the journal; None if it is empty or broken."""
     try:
         record = json.loads(line)
     except ValueError:

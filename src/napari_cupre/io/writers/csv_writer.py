@@ -1,4 +1,4 @@
-"""Measurements per cell as CSV."""
+"""Write measurements per cell as CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_cupre.io.writers.output_cells import OutputCells, PlaneCells
 if TYPE_CHECKING:
     import pandas as pd
 
-# skimage's name, ours, and the power of length in its unit.
+# skimage's name, our name, and the power of length in its unit.
 _SHAPE = (
     ("centroid-0", "y", 1),
     ("centroid-1", "x", 1),
@@ -93,7 +93,7 @@ def _measure_plane(cells: OutputCells, plane: PlaneCells, pixel_size: float | No
 
 
 def _pixel_size(image: CellImage | None) -> float | None:
-    """Side of a square pixel in µm, None where it is not known or pixels are not square."""
+    """Return the side of a square pixel in µm, None if it is not known or pixels are not square."""
     if image is None:
         return None
     height, width = (image.scale[axis] * (micrometers_per(image.units[axis]) or np.nan) for axis in "YX")
@@ -101,7 +101,7 @@ def _pixel_size(image: CellImage | None) -> float | None:
 
 
 def _channels(image: CellImage, index: PlaneIndex) -> Iterator[tuple[str, np.ndarray]]:
-    """Each channel's column ending and its plane (Y, X)."""
+    """Yield each channel's column ending and its plane (Y, X)."""
     if image.is_rgb:
         for number, colour in enumerate(_COLOURS):
             yield f"_{colour}", image.plane(index, [number])

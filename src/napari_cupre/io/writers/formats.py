@@ -14,7 +14,7 @@ Writer = Callable[[OutputCells, Path], None]
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write the cells of an image, whole or not at all.
+    """A way to write the cells of an image, completely or not at all.
 
     The file's name is the image's stem and `ending`; `title` is the line for menus and help.
     """
@@ -30,9 +30,9 @@ FORMATS: dict[str, Format] = {}
 
 
 def register_format(name: str, ending: str, title: str) -> Callable[[Writer], Writer]:
-    """Make a function (cells, path) known as the writer of a format.
+    """Register a function (cells, path) as the writer of a format.
 
-    It writes a whole file or none, and raises `EnvironmentFault` on a full or read-only disk.
+    It writes a complete file or none, and raises `EnvironmentFault` on a full or read-only disk.
     """
 
     def register(write: Writer) -> Writer:
@@ -43,7 +43,7 @@ def register_format(name: str, ending: str, title: str) -> Callable[[Writer], Wr
 
 
 def choose_formats(names: str | Sequence[str]) -> list[Format]:
-    """Formats by name, given as a list or as "tif,roi".
+    """Return formats by name, given as a list or as "tif,roi".
 
     Raises
     ------

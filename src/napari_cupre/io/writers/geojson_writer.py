@@ -1,4 +1,4 @@
-"""Cells as GeoJSON detections that QuPath opens."""
+"""Write cells as GeoJSON detections that QuPath opens."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ def _features(cells: OutputCells, plane: PlaneCells) -> list[dict[str, Any]]:
         properties = {
             "objectType": "detection",
             "name": str(label),
-            # Without a colour QuPath refuses the whole file (GsonTools.PathClassTypeAdapter, since 0.4).
+            # QuPath refuses the whole file if a colour is missing (GsonTools.PathClassTypeAdapter, since
+            # 0.4).
             "classification": {
                 "name": cells.class_name(category),
                 "color": _COLOURS[(category - 1) % len(_COLOURS)],
             },
             "measurements": measurements,
         }
-        # QuPath wants an UUID; made from what the cell is, so that the same result gives the same file.
+        # QuPath wants a UUID; it is made from the cell itself, so that the same result gives the same file.
         identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{cells.name}/{where['t']}/{where['z']}/{label}")
         features.append(
             {

@@ -1,4 +1,4 @@
-"""Cells as ImageJ regions of interest, one per cell and plane, in a zip that Fiji's ROI Manager opens."""
+"""Write cells as ImageJ ROIs, one per cell and plane, in a zip that Fiji's ROI Manager opens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Operations of ImageJ's path form (ij.gui.ShapeRoi, as of java.awt.geom.PathIterator).
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0
 _LARGEST_SHORT = 32767
-"""Largest whole coordinate: ImageJ stores 16 bits; larger ones are written as floats."""
+"""Largest whole coordinate, since ImageJ stores 16 bits; larger ones are written as floats."""
 
 _UNSAFE = re.compile(r"[^\w .+()-]+")
 
@@ -99,7 +99,7 @@ def _path(ring: np.ndarray) -> list[float]:
 
 
 def _place(roi: ImagejRoi, index: PlaneIndex, channels: bool) -> None:
-    """Slice and frame, counted from 1; 0 stands for all."""
+    """Set slice and frame, counted from 1; 0 stands for all."""
     if len(index) == 1 and not channels:
         roi.position = next(iter(index.values())) + 1
     elif index:

@@ -1,6 +1,6 @@
-"""Outlines of cells along the edges of their pixels, and pixels back from outlines.
+"""Turn cells into outlines along the edges of their pixels, and outlines back into pixels.
 
-A label image turned into outlines and back is the same to the pixel. Coordinates are (x, y) of pixel
+A label image that is turned into outlines and back is the same to the pixel. Coordinates are (x, y) of pixel
 corners, as ImageJ and QuPath count them: the pixel in row r and column c covers c..c+1 and r..r+1.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from skimage.measure import points_in_poly
 
 _STEPS = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
-"""Directions of an edge with its pixel on the right hand (y points down): east, south, west, north."""
+"""Directions of an edge whose pixel is on its right (y points down): east, south, west, north."""
 
 
 _NUDGE = 1e-8
@@ -31,7 +31,7 @@ class Part:
     exterior : numpy.ndarray
         int (n, 2), corners x, y in order, the first not repeated.
     holes : list[numpy.ndarray]
-        The same of each hole.
+        The same for each hole.
     """
 
     exterior: np.ndarray
@@ -39,15 +39,15 @@ class Part:
 
     @property
     def area(self) -> float:
-        """In px, without the holes."""
+        """Return the area in px, without the holes."""
         return abs(_signed_area(self.exterior)) - sum(abs(_signed_area(hole)) for hole in self.holes)
 
 
 def trace(labels: np.ndarray) -> dict[int, list[Part]]:
-    """Outlines of every cell of a label image.
+    """Trace the outlines of every cell of a label image.
 
-    Rings are simple: where two pixels of a cell touch by a corner alone, the outline is cut there, so that
-    polygons made of the parts are valid in the sense of the OGC.
+    Rings are simple: where two pixels of a cell touch only at a corner, the outline is cut, so that polygons
+    made of the parts are valid by OGC rules.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def trace(labels: np.ndarray) -> dict[int, list[Part]]:
 
 
 def fill(rings: Sequence[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels whose centres lie within an odd number of rings.
+    """Return rows and columns of the pixels whose centres lie within an odd number of rings.
 
     So a ring within another one is a hole, and rings beside each other are parts. A centre on an edge counts
     as in ImageJ's PolygonFiller: on a left or lower edge it is outside, on a right or upper one inside, so
@@ -77,7 +77,7 @@ def fill(rings: Sequence[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarra
     rings : Sequence[numpy.ndarray]
         float (n, 2) each, corners x, y.
     shape : tuple[int, ...]
-        Shape of the image (Y, X); what lies outside is left out.
+        Shape of the image (Y, X); pixels outside are left out.
     """
     corners = [np.asarray(ring, float).reshape(-1, 2) for ring in rings]
     if not any(len(ring) for ring in corners):
@@ -101,14 +101,14 @@ def fill(rings: Sequence[np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarra
 def _chunks_of_edges(
     starts: np.ndarray, ends: np.ndarray, height: int
 ) -> Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Edges that cross a row's centre line, downwards, with the first row and the one behind the last."""
+    """Yield edges that cross a row's centre line, downwards, with their first row and the end row."""
     down = starts[:, 1] <= ends[:, 1]
     upper, lower = np.where(down[:, None], starts, ends), np.where(down[:, None], ends, starts)
     first = np.clip(np.ceil(upper[:, 1] - 0.5), 0, height).astype(np.int64)
     last = np.clip(np.ceil(lower[:, 1] - 0.5), 0, height).astype(np.int64)
     kept = last > first
     upper, lower, first, last = upper[kept], lower[kept], first[kept], last[kept]
-    # A hostile outline may have many edges that all span the image; its crossings are not held at once.
+    # A hostile outline may have many edges that all span the image, so its crossings come in chunks.
     numbers = np.cumsum(last - first) // _MOST_CROSSINGS
     for number in np.unique(numbers):
         chosen = numbers == number
@@ -118,7 +118,7 @@ def _chunks_of_edges(
 def _cross(
     upper: np.ndarray, lower: np.ndarray, first: np.ndarray, last: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Row of every crossing, and the column of the first pixel whose centre lies behind it."""
+    """Return the row of every crossing, and the column of the first pixel whose centre lies behind it."""
     counts = last - first
     edge = np.repeat(np.arange(len(counts)), counts)
     rows = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
@@ -128,7 +128,7 @@ def _cross(
 
 
 def _rings(labels: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
-    """Closed walks around the cells, corners only, each with the cell on its right hand."""
+    """Yield closed walks around the cells, corners only, with the cell on the right."""
     edges = _Edges(labels)
     following, turns = edges.following.tolist(), edges.turns.tolist()
     seen = bytearray(len(following))
@@ -145,7 +145,7 @@ def _rings(labels: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
 
 
 class _Edges:
-    """All pixel edges between a cell and something else, each directed with its cell on the right hand.
+    """All pixel edges between a cell and something else, directed so that the cell is on the right.
 
     Attributes
     ----------
@@ -188,12 +188,12 @@ _SIDES = (((0, 0), (-1, 0)), ((0, -1), (0, 0)), ((-1, -1), (0, -1)), ((-1, 0), (
 
 
 def _edge_keys(directions: np.ndarray, starts: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """One number per directed edge."""
+    """Return one number per directed edge."""
     return (directions * shape[0] + starts[:, 1]) * shape[1] + starts[:, 0]
 
 
 def _shifted(padded: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
-    """Per corner (y, x) of the image the pixel at (y, x) + offset."""
+    """Return for each corner (y, x) of the image the pixel at (y, x) + offset."""
     height, width = padded.shape
     return padded[1 + offset[0] : height + offset[0], 1 + offset[1] : width + offset[1]]
 
@@ -224,7 +224,7 @@ def _simple(ring: np.ndarray) -> list[np.ndarray]:
 
 
 def _parts(rings: list[np.ndarray]) -> list[Part]:
-    """Exteriors (clockwise as seen on screen, of positive area) with the holes that lie in them."""
+    """Join exteriors (clockwise on screen, with positive area) and the holes in them."""
     parts = sorted((Part(ring) for ring in rings if _signed_area(ring) > 0), key=lambda part: part.area)
     for hole in (ring for ring in rings if _signed_area(ring) < 0):
         owner = parts[0] if len(parts) == 1 else _owner(hole, parts)
@@ -233,8 +233,8 @@ def _parts(rings: list[np.ndarray]) -> list[Part]:
 
 
 def _owner(hole: np.ndarray, parts: list[Part]) -> Part:
-    """The smallest part around a hole; `parts` rise in area."""
-    # The pixel on the right hand of the hole's first edge belongs to the part.
+    """Find the smallest part around a hole; `parts` are sorted by rising area."""
+    # The pixel on the right of the hole's first edge belongs to the part.
     step = np.sign(hole[1] - hole[0])
     inside = hole[0] + 0.5 * step + 0.5 * np.array([-step[1], step[0]])
     return next(part for part in parts if points_in_poly([inside], part.exterior)[0])

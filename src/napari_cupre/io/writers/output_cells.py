@@ -1,4 +1,4 @@
-"""What is written for one image: the cells of its planes, from label images or from predictions."""
+"""The cells of an image's planes in one form for all writers, from label images or predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_cupre.errors import InputError
 
 @runtime_checkable
 class PredictedInstances(Protocol):
-    """What is written of a prediction (`prediction.instances.Instances`); label i is row i - 1."""
+    """The parts of a prediction to write (see `prediction.instances.Instances`); label i is row i - 1."""
 
     labels: np.ndarray
     boxes: np.ndarray
@@ -26,12 +26,12 @@ class PredictedInstances(Protocol):
 
 
 Result: TypeAlias = "np.ndarray | PredictedInstances | Sequence[tuple[PlaneIndex, PredictedInstances]]"
-"""A label image (also of several planes), one plane's prediction, or the predictions of several planes."""
+"""A label image of one or several planes, one plane's prediction, or the predictions of several planes."""
 
 
 @dataclass(frozen=True)
 class MaskedCell:
-    """One cell as COCO takes it.
+    """One cell in the form that COCO needs.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class MaskedCell:
     box : tuple[float, float, float, float]
         x1, y1, x2, y2 in px.
     score, category : float or None, int
-        Score is None where nobody gave one; category is 1-based.
+        Score is None if there is none; category is 1-based.
     """
 
     label: int
@@ -67,7 +67,7 @@ class PlaneCells:
     rows : numpy.ndarray
         int64 (N,), the row of each in `instances`; -1 for cells that the prediction does not have.
     instances : PredictedInstances or None
-        The prediction, None where there is only the label image.
+        The prediction, None if there is only the label image.
     """
 
     index: PlaneIndex
@@ -78,18 +78,18 @@ class PlaneCells:
 
     @property
     def scores(self) -> list[float | None]:
-        """The score of each id."""
+        """Return the score of each id."""
         scores = self.instances.scores if self.instances is not None else np.zeros(0)
         return [None if row < 0 else float(scores[row]) for row in self.rows]
 
     @property
     def classes(self) -> list[int]:
-        """The class of each id, 1-based."""
+        """Return the class of each id, 1-based."""
         classes = self.instances.classes if self.instances is not None else np.zeros(0)
         return [1 if row < 0 else int(classes[row]) for row in self.rows]
 
     def masked(self) -> list[MaskedCell]:
-        """All cells with their overlapping masks, also those that others hide in the label image."""
+        """Return all cells with their overlapping masks, even those that others hide in the label image."""
         if self.instances is None:
             ids, rles = encode_labels(self.labels)
             return [MaskedCell(int(i), rle, _box(rle), None, 1) for i, rle in zip(ids, rles)]
@@ -115,11 +115,11 @@ class OutputCells:
     name : str
         Stem of the image's name.
     axes : str
-        Axes of the label image of the whole: "YX", "TYX", "ZYX" or both.
+        Axes of the label image of the whole image: "YX", "TYX", "ZYX" or both.
     shape : tuple[int, ...]
         Shape of the label image of the whole.
     planes : list[PlaneCells]
-        In the order of the image; planes that were not predicted are missing.
+        Planes in the order of the image; planes that were not predicted are missing.
     class_names : tuple[str, ...]
         Name of class 1, 2, ...
     image : CellImage or None
@@ -127,7 +127,7 @@ class OutputCells:
     is_partial : bool
         Whether parts of the image could not be read or predicted.
     has_pixels : bool
-        Whether `image` holds what was segmented, and not only its scale.
+        Whether `image` contains the pixels that were segmented, and not only their scale.
     """
 
     name: str
@@ -140,14 +140,14 @@ class OutputCells:
     has_pixels: bool = True
 
     def volume(self) -> np.ndarray:
-        """Int32 label image of the whole, 0 in planes that are missing."""
+        """Return the int32 label image of the whole image, 0 in planes that are missing."""
         labels = np.zeros(self.shape, np.int32)
         for plane in self.planes:
             labels[tuple(plane.index[axis] for axis in self.axes[:-2])] = plane.labels
         return labels
 
     def class_name(self, category: int) -> str:
-        """Name of a class, its number where it has none."""
+        """Return the name of a class, or its number if it has no name."""
         known = 1 <= category <= len(self.class_names)
         return self.class_names[category - 1] if known else str(category)
 
@@ -161,7 +161,7 @@ def collect(
     class_names: Sequence[str] = ("cell",),
     is_partial: bool = False,
 ) -> OutputCells:
-    """Bring a result of any form into one.
+    """Bring a result of any form into the form for writers.
 
     Parameters
     ----------
@@ -169,13 +169,13 @@ def collect(
         A label image over the image's axes without channels; or one plane's prediction; or predictions by
         plane.
     image : CellImage or None, optional
-        The image that they are of.
+        The image that the result belongs to.
     name : str, optional
         Its stem.
     labels : numpy.ndarray or None, optional
         Label image of the whole that renames the cells of predictions, as linking of planes does.
     is_partial : bool, optional
-        Parts of the image could not be read or predicted, which files with a place for it say.
+        Whether parts of the image could not be read or predicted; formats that can record this do so.
 
     Raises
     ------
@@ -211,18 +211,18 @@ def _plane(index: PlaneIndex, labels: np.ndarray, instances: PredictedInstances 
     ids, first = _cells_of(labels)
     rows = np.full(len(ids), -1, np.int64)
     if instances is not None:
-        # Read off the pixels, since linked planes carry other values than the prediction's own.
+        # Taken from the pixels, since linked planes have other values than the prediction's own.
         rows = np.asarray(instances.labels).ravel()[first].astype(np.int64) - 1
     return PlaneCells(index, labels, ids, rows, instances)
 
 
 def _cells_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers above 0 in a label image, int64 and ascending, and where each comes first in it, flat."""
+    """Return the labels above 0, int64 and rising, and the flat index of the first pixel of each."""
     flat = labels.ravel()
     if not flat.size or flat.dtype.kind not in "iu" or not 0 <= flat.max() <= 4 * flat.size:
         ids, first = np.unique(labels, return_index=True)
         return ids[ids > 0].astype(np.int64), first[ids > 0]
-    places = np.flatnonzero(flat > 0)[::-1]  # the last one that is written stays: the first of all
+    places = np.flatnonzero(flat > 0)[::-1]  # the last value written stays, which is the first position
     firsts = np.full(int(flat.max()) + 1, -1, np.int64)
     firsts[flat[places]] = places
     ids = np.flatnonzero(firsts >= 0)
@@ -235,7 +235,7 @@ def _axes_and_shape(
     by_index: Sequence[tuple[PlaneIndex, PredictedInstances]],
     name: str,
 ) -> tuple[str, tuple[int, ...]]:
-    """Axes and shape of the label image of the whole."""
+    """Return axes and shape of the label image of the whole image."""
     if labels is None and not by_index:
         raise InputError(f'there is no predicted plane of "{name}" to write.')
     given = labels.shape if labels is not None else by_index[0][1].labels.shape

@@ -1,4 +1,4 @@
-"""Label images as OME-TIFF, with the scale of the image they belong to."""
+"""Write label images as OME-TIFF with the scale of their image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing the cells of one image in several formats."""
+"""Write the cells of one image in several formats."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def write(
     class_names: Sequence[str] = ("cell",),
     is_partial: bool = False,
 ) -> list[Path]:
-    """Write the cells of one image, and enter the files as ours (see `napari_cupre.io.ownership`).
+    """Write the cells of one image, and record the files as ours (see `napari_cupre.io.ownership`).
 
-    What is there is replaced; `ownership.may_write` says beforehand whether that is a person's work.
+    Existing files are replaced; `ownership.may_write` says beforehand whether they are a person's work.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def write(
     stem : str or os.PathLike[str]
         Path without ending; "out/a" gives "out/a.tif", "out/a_rois.zip", ...
     formats : str or Sequence[str], optional
-        Out of "tif", "roi", "coco", "geojson", "csv"; a list or "tif,roi".
+        Any of "tif", "roi", "coco", "geojson", "csv"; as a list or as "tif,roi".
     image : CellImage or None, optional
         The image, for scale, units, intensities and stack positions.
     labels : numpy.ndarray or None, optional
@@ -47,7 +47,7 @@ def write(
     class_names : Sequence[str], optional
         Name of class 1, 2, ...
     is_partial : bool, optional
-        Mark the files (TIFF, GeoJSON, COCO) as those of an image of which parts are missing.
+        Mark the files (TIFF, GeoJSON, COCO) as partial, because parts of the image are missing.
 
     Returns
     -------
