@@ -89,8 +89,7 @@ def collect_shots(
     partial : bool, optional
         Only some of the cells are annotated.
     keep_empty : bool, optional
-        Take images that a COCO JSON lists without annotation as images without cells, instead of leaving them
-        out.
+        Take images that a COCO JSON lists without annotation as images without cells.
     regions_file : Path or None, optional
         Where every cell is annotated, see `read_regions`; implies `partial` elsewhere.
     limit : int or None, optional
