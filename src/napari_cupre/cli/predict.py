@@ -73,8 +73,8 @@ def add_predict(subparsers: Any) -> None:
     parser.add_argument(
         "--augment",
         action="store_true",
-        help="look at the images mirrored, too, and take the mean: twice the time, fewer mistakes where the "
-        "model is unsure",
+        help="search each image and its mirror image, and average the results: up to twice the time, fewer "
+        "mistakes where the model is unsure",
     )
     parser.add_argument("--link-z", action="store_true", help="link the planes of a stack into 3-D cells")
     parser.add_argument("--link-t", action="store_true", help="keep the same label for a cell over time")

@@ -103,9 +103,10 @@ class PredictWidget(JobDock):
         self.score.setValue(self.preferences.certainty)
 
     def _make_links(self) -> None:
-        self.augment = QCheckBox("Look twice (takes twice as long)")
+        self.augment = QCheckBox("Look twice (up to twice the time)")
         self.augment.setToolTip(
-            "Look at each image mirrored, too, and take the mean: fewer mistakes where the model is unsure"
+            "Search each image and its mirror image, and average the results: "
+            "fewer mistakes where the model is unsure"
         )
         self.link_z = QCheckBox("Join planes into 3-D cells")
         self.link_z.setToolTip("Overlapping cells in neighbouring planes get the same label")
