@@ -78,3 +78,18 @@ def stretched_size(shape: tuple[int, int], factor: float) -> tuple[tuple[int, in
     needed = [ceil(side / factor - 1e-6) for side in size]
     lack = [max(0, want - side) for want, side in zip(needed, shape)]
     return (size[0], size[1]), (lack[0], lack[1])
+
+
+def array_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the IoU of boxes (..., 4) with boxes (..., 4); the shapes are broadcast.
+
+    Examples
+    --------
+    >>> boxes = np.array([[0, 0, 2, 2], [1, 0, 3, 2]])
+    >>> array_iou(boxes[:, None], boxes).round(2).tolist()
+    [[1.0, 0.33], [0.33, 1.0]]
+    """
+    low = np.maximum(first[..., :2], second[..., :2])
+    shared = np.maximum(np.minimum(first[..., 2:], second[..., 2:]) - low, 0).prod(axis=-1)
+    areas = ((boxes[..., 2:] - boxes[..., :2]).prod(axis=-1) for boxes in (first, second))
+    return np.asarray(shared / np.maximum(sum(areas) - shared, 1e-6))

@@ -41,7 +41,7 @@ RIDGE = 1e-3
 SAFE = 1e-3
 """Smallest distance of probabilities from 0 and 1, so that the log odds are finite."""
 
-MASKS_AT_ONCE = 64
+SHARPENED_AT_ONCE = 64
 """Number of cells handled at once; limits the memory in a dense field."""
 
 
@@ -81,8 +81,8 @@ def sharpened(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> np.nda
         return masks
     channels = image[..., :1] if is_grey(image) else image
     moved = np.empty_like(masks)
-    for first in range(0, len(masks), MASKS_AT_ONCE):
-        rows = slice(first, first + MASKS_AT_ONCE)
+    for first in range(0, len(masks), SHARPENED_AT_ONCE):
+        rows = slice(first, first + SHARPENED_AT_ONCE)
         around = surroundings(channels, boxes[rows], masks.shape[-1], MARGIN)
         moved[rows] = probability(log_odds(masks[rows]) + edge_odds(around, masks[rows], MARGIN, NEAR))
     return moved

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cupre.model.geometry import array_iou
 from napari_cupre.prediction.detecting import CellFinder, Features, as_finder
 from napari_cupre.prediction.stitch import Found
 
@@ -112,7 +113,7 @@ def mean_of(first: Found, second: Found, score: float) -> Found:
     if not len(first) or not len(second):
         alone = first if len(first) else second
         return _sorted(Found(alone.boxes, alone.scores / 2, alone.kinds, alone.masks), score)
-    iou = pairwise_iou(first.boxes, second.boxes)
+    iou = array_iou(first.boxes[:, None], second.boxes)
     best, back = iou.argmax(axis=1), iou.argmax(axis=0)
     rows = np.flatnonzero((back[best] == np.arange(len(first))) & (iou.max(axis=1) > SAME))
     one, other = first.take(rows), second.take(best[rows])
@@ -145,12 +146,3 @@ def mean_of(first: Found, second: Found, score: float) -> Found:
 def _sorted(found: Found, score: float) -> Found:
     order = np.argsort(-found.scores, kind="stable")
     return found.take(order[found.scores[order] >= score])
-
-
-def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the IoU (N, M) of boxes (N, 4) with boxes (M, 4)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    shared = np.maximum(np.minimum(first[:, None, 2:], second[None, :, 2:]) - low, 0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(shared / np.maximum(union, 1e-6))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cupre.model.geometry import array_iou
 from napari_cupre.model.paint import THRESHOLD
 from napari_cupre.prediction.choice import choose
 from napari_cupre.prediction.detecting import CellFinder, as_finder
@@ -17,7 +18,7 @@ from napari_cupre.prediction.featuremaps import MEMORY, FeatureMaps, FeatureWind
 from napari_cupre.prediction.instances import Instances
 from napari_cupre.prediction.predict_options import check_diameter
 from napari_cupre.prediction.prompt_checks import check_boxes, check_points
-from napari_cupre.prediction.prompt_masks import finer_mask, pair_iou
+from napari_cupre.prediction.prompt_masks import finer_mask
 from napari_cupre.prediction.reader import ArrayReader, PlaneReader, Reader
 from napari_cupre.prediction.tiles import Window
 
@@ -204,7 +205,7 @@ class Outliner:
             return ClickReadings([nothing_at(given[0])], 0)
         for row in np.argsort(-quality, kind="stable").tolist():
             is_likely = not kept or quality[row] > DOUBTFUL * quality[kept[0]]
-            if is_likely and all(pair_iou(grids.boxes[row], grids.boxes[other]) < SAME for other in kept):
+            if is_likely and (array_iou(grids.boxes[row], grids.boxes[kept]) < SAME).all():
                 kept.append(row)
         likely = [self._drawn(grids, row, given[0]) for row in kept]
         order = sorted(range(len(likely)), key=lambda place: likely[place].area)
@@ -240,7 +241,7 @@ class Outliner:
         """
         given = window.inside(boxes)
         mended, scores, kinds = self._detector.mended(window.features, given)
-        agreed = np.array([pair_iou(*pair) for pair in zip(given, mended)])
+        agreed = array_iou(given, mended)
         growth = np.clip(AGREED - agreed, 0, MOST_GROWN)[:, None] / 2
         sides = np.tile(given[:, 2:] - given[:, :2], (1, 2))
         grown = given + growth * sides * np.array([-1, -1, 1, 1])
@@ -297,7 +298,7 @@ class Outliner:
         again, scores, kinds = self._detector.mended(window.features, given)
         masks = self._detector.outlined(window.features, given)
         stable = (masks >= SURE).sum(axis=(1, 2)) / np.maximum(1, (masks >= UNSURE).sum(axis=(1, 2)))
-        agreed = np.array([pair_iou(*pair) for pair in zip(given, again)])
+        agreed = array_iou(given, again)
         return Grids(window.outside(given), masks, scores, kinds), stable * agreed
 
 

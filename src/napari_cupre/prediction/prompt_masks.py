@@ -7,12 +7,11 @@ clicks: fluorescence .857 .841 .800 -> .861 .854 .808, histology .788 .766 .669 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy import ndimage
 
 from napari_cupre.data.normalise import is_grey
+from napari_cupre.model.geometry import array_iou
 from napari_cupre.model.sharpen import (
     MARGIN,
     NEAR,
@@ -22,10 +21,8 @@ from napari_cupre.model.sharpen import (
     probability,
     surroundings,
 )
+from napari_cupre.prediction.featuremaps import Read
 from napari_cupre.prediction.tiles import Window
-
-Read = Callable[[Window, int], np.ndarray]
-"""Gives every n-th pixel of a window, float32 (Y, X, 3), normalised."""
 
 FINER = 2
 """Each mask pixel is split into this many parts along each side."""
@@ -108,7 +105,7 @@ def _shift_to_fit(odds: np.ndarray, box: np.ndarray, drawn_box: np.ndarray) -> f
             continue
         ends = np.array([across[0], down[0], across[1], down[1]])
         extent = np.tile(box[:2], 2) + ends * np.tile(pixel, 2)
-        quality = pair_iou(extent, drawn_box) - COST * abs(shift)
+        quality = float(array_iou(extent, drawn_box)) - COST * abs(shift)
         if quality > found:
             best, found = float(shift), quality
     return best
@@ -125,11 +122,3 @@ def _extent(profile: np.ndarray, least: float) -> tuple[float, float] | None:
         rise = 1.0 if is_end else profile[place] - profile[beyond]
         ends.append(0.5 if is_end else float((profile[place] - least) / rise))
     return on[0] + 0.5 - ends[0], on[-1] + 0.5 + ends[1]
-
-
-def pair_iou(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the IoU of two boxes."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = float(np.maximum(high - low, 0).prod())
-    union = float((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()) - shared
-    return shared / union if union > 0 else 0.0
