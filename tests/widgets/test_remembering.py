@@ -15,7 +15,7 @@ from napari_cupre.model.zoo import bundled_path
 from napari_cupre.project import gestures, recovery
 from napari_cupre.project.strokes import renew_guesses
 from napari_cupre.widgets.model_watch import SETTLED_MS
-from napari_cupre.widgets.train_widget import LAYER_ROLE
+from napari_cupre.widgets.teaching_list import LAYER_ROLE
 
 WAIT = 20_000
 SQUARE = np.array([[5, 5], [5, 15], [15, 15], [15, 5]], float)
@@ -28,7 +28,8 @@ def _no_process(no_engine: None) -> None:
 
 def listed(train: Any) -> list[str]:
     """What can be ticked under *Learn from*."""
-    return [item.text() for item in train._items() if item.data(LAYER_ROLE) is not None]
+    items = (train.images.item(row) for row in range(train.images.count()))
+    return [item.text() for item in items if item.data(LAYER_ROLE) is not None]
 
 
 def test_only_images_with_something_to_learn_from_can_be_ticked(workbench: Any) -> None:
@@ -78,6 +79,13 @@ def test_a_dock_that_was_closed_comes_back_as_it_was_set(workbench: Any, qtbot: 
     train.minutes.setValue(7.5)
     train.device.setCurrentText("cpu")
     train.live.setChecked(True)
+    train.enough.button.setChecked(True)
+    train.start_from.combo.setCurrentIndex(train.start_from.combo.findData("nuclei"))
+    train.start_from.combo.activated.emit(train.start_from.combo.currentIndex())
+    image = viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    workbench.annotate.session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    train.images.item(0).setCheckState(Qt.CheckState.Unchecked)
+    predict.saver.formats["coco"].setChecked(True)
     predict.score.setValue(35)
     predict.link_t.setChecked(True)
     predict.all_images.setChecked(True)
@@ -92,10 +100,45 @@ def test_a_dock_that_was_closed_comes_back_as_it_was_set(workbench: Any, qtbot: 
     assert again["Train"].minutes.value() == 7.5
     assert again["Train"].device.currentText() == "cpu"
     assert again["Train"].live.isChecked()
+    assert again["Train"].start_from.value == "nuclei"
+    assert again["Train"].enough.button.isChecked()
+    assert again["Train"].images.item(0).text() == "field"
+    assert again["Train"].images.item(0).checkState() == Qt.CheckState.Unchecked
+    assert again["Predict"].saver.formats["coco"].isChecked()
     assert again["Predict"].score.value() == 35
     assert again["Predict"].link_t.isChecked()
     assert again["Predict"].all_images.isChecked()
     assert not again["Predict"].one_image.isChecked()
+
+
+def test_a_start_chosen_by_hand_stays_until_there_is_a_better_round(
+    workbench: Any, tmp_path: Path, qtbot: Any
+) -> None:
+    """Also if it is a file that no list names, and if Train was closed when the round came."""
+    viewer, session = workbench.viewer, workbench.annotate.session
+    file = tmp_path / "theirs.safetensors"
+    file.write_bytes(bundled_path().read_bytes())
+    workbench.train.start_from.value = str(file)
+
+    def reopened(train: Any) -> Any:
+        viewer.window.remove_dock_widget(train)
+        train.deleteLater()
+        qtbot.wait(50)
+        return viewer.window.add_plugin_dock_widget("napari-cupre", "Train")[1]
+
+    train = reopened(workbench.train)
+    assert train.start_from.value == str(file)
+    image = viewer.add_image(np.zeros((60, 60), np.uint8), name="field")
+    session.make_cells(image).do(lambda now: gestures.draw(now, SQUARE))
+    qtbot.waitUntil(lambda: session.keeper.project is not None and not session.keeper.is_dirty, timeout=WAIT)
+    out = session.rounds.next_out()
+    out.parent.mkdir(exist_ok=True)
+    out.write_bytes(bundled_path().read_bytes())
+    session.rounds.enter(out, "cupre", {"better": True})
+    train = reopened(train)
+    assert train.start_from.value == str(out), "the best round, which came later"
+    train.start_from.value = "cells"
+    assert reopened(train).start_from.value == "cells"
 
 
 @pytest.fixture

@@ -80,6 +80,10 @@ class ModelChooser(QWidget):
         if position >= 0:
             self.combo.setCurrentIndex(position)
 
+    def choose(self, name: str) -> None:
+        """Choose a model by name or path; do nothing if there is no such model."""
+        self.value = name
+
     def refresh(self) -> None:
         """Read the list of models again, keeping the choice."""
         chosen = self.value
